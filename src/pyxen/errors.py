@@ -90,8 +90,7 @@ class Error(Exception):
 
 
 def _rebuild(cls: type[Error], message: str, attributes: dict[str, Any]) -> Error:
-    error = cls.__new__(cls, message)
-    Exception.__init__(error, message)
+    error = cls(message)
     error.__dict__.update(attributes)
     return error
 
