@@ -1,0 +1,105 @@
+/* What cffi cannot express: a callback with a va_list, and code that runs in a child between fork and exec. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+/* Longer lines are cut: libxl's longest are paths and JSON fragments. */
+#define LINE_LENGTH 4096
+
+struct logger {
+    xentoollog_logger vtable; /* first, so that a logger is an xentoollog_logger */
+    void *owner;
+    int min_level;
+    pid_t pid;
+};
+
+/* A child that libxl forked must never enter Python: nobody there holds, or will ever release, the GIL. */
+static int in_child(const struct logger *logger)
+{
+    return getpid() != logger->pid;
+}
+
+static void vmessage(xentoollog_logger *base, xentoollog_level level, int errnoval,
+                     const char *context, const char *format, va_list arguments)
+{
+    struct logger *logger = (struct logger *)base;
+    int saved = errno;
+    char line[LINE_LENGTH];
+
+    if ((int)level < logger->min_level || in_child(logger))
+        return;
+    vsnprintf(line, sizeof line, format, arguments);
+    pyxen_on_log(logger->owner, level, errnoval, context, line);
+    errno = saved;
+}
+
+static void progress(xentoollog_logger *base, const char *context, const char *what,
+                     int percent, unsigned long done, unsigned long total)
+{
+    struct logger *logger = (struct logger *)base;
+    int saved = errno;
+
+    (void)context;
+    if (in_child(logger))
+        return;
+    pyxen_on_progress(logger->owner, what, percent, done, total);
+    errno = saved;
+}
+
+static void destroy(xentoollog_logger *base)
+{
+    free(base);
+}
+
+xentoollog_logger *pyxen_logger_new(void *owner, int min_level)
+{
+    struct logger *logger = calloc(1, sizeof *logger);
+
+    if (!logger)
+        return NULL;
+    logger->vtable.vmessage = vmessage;
+    logger->vtable.progress = progress;
+    logger->vtable.destroy = destroy;
+    logger->owner = owner;
+    logger->min_level = min_level;
+    logger->pid = getpid();
+    return &logger->vtable;
+}
+
+void pyxen_logger_set_level(xentoollog_logger *logger, int min_level)
+{
+    ((struct logger *)logger)->min_level = min_level;
+}
+
+void pyxen_logger_free(xentoollog_logger *logger)
+{
+    xtl_logger_destroy(logger);
+}
+
+pid_t pyxen_fork(void *user)
+{
+    struct pyxen_child child;
+    int saved;
+
+    child.pid = fork();
+    if (child.pid <= 0)
+        return child.pid;
+    saved = errno;
+    /* Not a race: until it is waited for, and only the pump does that, the pid stays the child's. */
+    child.pidfd = syscall(SYS_pidfd_open, child.pid, 0);
+    while (write(*(int *)user, &child, sizeof child) < 0 && errno == EINTR)
+        ;
+    errno = saved;
+    return child.pid;
+}

@@ -1,0 +1,29 @@
+/* The few lines of C between libxl and Python. What cffi can do is done in Python; see shim.c for what it cannot. */
+
+#ifndef PYXEN_SHIM_H
+#define PYXEN_SHIM_H
+
+#include <sys/types.h>
+#include <xentoollog.h>
+#include <libxl_event.h>
+
+/* A logger that hands formatted lines to Python. `owner` comes back with each line. */
+xentoollog_logger *pyxen_logger_new(void *owner, int min_level);
+void pyxen_logger_set_level(xentoollog_logger *logger, int min_level);
+void pyxen_logger_free(xentoollog_logger *logger);
+
+/* What pyxen_fork writes into the pipe for each child: pidfd is -1 where the kernel has none. */
+struct pyxen_child {
+    int pid;
+    int pidfd;
+};
+
+/* For libxl_childproc_hooks.fork_replacement; `user` points to the pipe's writing end, an int. */
+pid_t pyxen_fork(void *user);
+
+/* Called by libxl through the above; written in Python (pyxen/xenlight/log.py and context.py). */
+void pyxen_on_log(void *owner, int level, int errnoval, const char *context, const char *line);
+void pyxen_on_progress(void *owner, const char *what, int percent, unsigned long done, unsigned long total);
+void pyxen_on_disaster(void *user, libxl_event_type type, const char *message, int errnoval);
+
+#endif

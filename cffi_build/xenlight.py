@@ -1,0 +1,95 @@
+"""The ffibuilder of pyxen's binding to libxenlight, libxlutil, libxenstore and what is needed of libxenctrl.
+
+setup.py takes `ffibuilder` from here; as a script it compiles the extension into a folder and prints its path::
+
+    python3 cffi_build/xenlight.py --output build
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cffi
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # setuptools runs this file by path
+
+import headers  # noqa: E402
+
+LIBRARIES = ["xenlight", "xlutil", "xenctrl", "xenstore", "xentoollog"]
+
+SYSTEM_INCLUDES = ("poll.h", "stdlib.h", "sys/time.h")
+
+OLD_CFFI_CANNOT = {"libxl_mac_copy", "libxl_hwcap_copy"}
+"""cffi before 2.0 writes invalid C for a pointer to a const array, which these two take."""
+
+
+def module_name(release: str) -> str:
+    """Return the extension's full name: it carries the release, since Xen's sonames do."""
+    return f"pyxen.xenlight._xenlight_{release.replace('.', '_')}"
+
+
+def selection() -> headers.Selection:
+    """Select from the installed headers what is bound."""
+    source = "".join(f"#include <{name}>\n" for name in headers.LIBXL_HEADERS)
+    pin = f"-DLIBXL_API_VERSION={headers.LIBXL_API_VERSION}"
+    found = list(headers.declarations(headers.preprocess(source, pin)))
+    selected = headers.select(found, headers.LIBXL_HEADERS, headers.preprocess(source, pin, "-dM"))
+    if int(cffi.__version__.split(".")[0]) < 2:  # noqa: PLR2004
+        for name in OLD_CFFI_CANNOT:
+            selected.functions.remove(name)
+            selected.omitted[name] = "cffi before 2.0 cannot express a pointer to a const array"
+        selected.declarations = [
+            text for text in selected.declarations if not any(f"{name}(" in text for name in OLD_CFFI_CANNOT)
+        ]
+    return selected
+
+
+def ffibuilder() -> cffi.FFI:
+    """Return the builder for the installed Xen release.
+
+    Raises:
+        headers.HeadersNotFound: Xen's headers or the compiler are missing.
+    """
+    builder = cffi.FFI()
+    extra, needs_libxl = (HERE / "extra.cdef").read_text().split("/* xenctrl.h", 1)
+    builder.cdef(extra)
+    builder.cdef("\n".join(selection().declarations))
+    builder.cdef("/* xenctrl.h" + needs_libxl)
+    includes = [*SYSTEM_INCLUDES, *headers.LIBXL_HEADERS, "xenctrl.h"]
+    builder.set_source(
+        module_name(headers.xen_release()),
+        "".join(f"#include <{name}>\n" for name in includes) + '#include "shim.h"\n',
+        sources=[str(HERE / "shim.c")],
+        include_dirs=[str(HERE)],
+        define_macros=[("LIBXL_API_VERSION", headers.LIBXL_API_VERSION)],
+        libraries=LIBRARIES,
+        # Xen ships no debug symbols for us to match, and -O1 halves the time of compiling 800 wrappers.
+        extra_compile_args=["-O1", "-g0", "-Werror=incompatible-pointer-types"],
+    )
+    return builder
+
+
+def main() -> int:
+    """Compile the extension into a folder; its path is the last line printed."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the compiled module")
+    output: Path = parser.parse_args().output
+    try:
+        builder = ffibuilder()
+    except headers.HeadersNotFound as error:
+        print(error, file=sys.stderr)
+        return 1
+    output.mkdir(parents=True, exist_ok=True)
+    build = output / "build"
+    compiled = Path(builder.compile(tmpdir=str(build)))
+    target = output / compiled.name
+    compiled.replace(target)
+    print(target)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

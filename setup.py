@@ -1,0 +1,29 @@
+"""Decides one thing: whether the extension can be built here. Everything else is in pyproject.toml.
+
+``PYXEN_XENLIGHT=auto`` (the default) builds it where the Xen headers are, ``require`` fails where they are not, and
+``skip`` never builds it: configurations, their formats and the libvirt backend need no extension.
+"""
+
+import os
+import subprocess
+import sys
+
+from setuptools import setup
+
+
+def has_headers() -> bool:
+    """Tell whether the headers of a Xen release are installed."""
+    try:
+        return subprocess.run(["pkg-config", "--exists", "xenlight"], check=False).returncode == 0
+    except OSError:
+        return False
+
+
+wanted = os.environ.get("PYXEN_XENLIGHT", "auto")
+if wanted not in {"auto", "require", "skip"}:
+    sys.exit(f"PYXEN_XENLIGHT={wanted}: must be auto, require or skip")
+if wanted == "require" and not has_headers():
+    sys.exit("PYXEN_XENLIGHT=require, but pkg-config does not know xenlight: install libxen-dev and pkg-config (Debian)")
+build = wanted == "require" or (wanted == "auto" and has_headers())
+
+setup(cffi_modules=["cffi_build/xenlight.py:ffibuilder"] if build else [])
