@@ -23,7 +23,9 @@ wanted = os.environ.get("PYXEN_XENLIGHT", "auto")
 if wanted not in {"auto", "require", "skip"}:
     sys.exit(f"PYXEN_XENLIGHT={wanted}: must be auto, require or skip")
 if wanted == "require" and not has_headers():
-    sys.exit("PYXEN_XENLIGHT=require, but pkg-config does not know xenlight: install libxen-dev and pkg-config (Debian)")
+    sys.exit(
+        "PYXEN_XENLIGHT=require, but pkg-config does not know xenlight: install libxen-dev and pkg-config (Debian)"
+    )
 build = wanted == "require" or (wanted == "auto" and has_headers())
 
 setup(cffi_modules=["cffi_build/xenlight.py:ffibuilder"] if build else [])

@@ -20,7 +20,15 @@ from dataclasses import dataclass, field
 LIBXL_API_VERSION = "0x041400"
 """Accepted by every Xen release from 4.16 on; pinning it keeps the signatures alike on all of them."""
 
-LIBXL_HEADERS = ("libxl.h", "libxl_utils.h", "libxl_event.h", "libxl_uuid.h", "libxlutil.h", "xentoollog.h", "xenstore.h")
+LIBXL_HEADERS = (
+    "libxl.h",
+    "libxl_utils.h",
+    "libxl_event.h",
+    "libxl_uuid.h",
+    "libxlutil.h",
+    "xentoollog.h",
+    "xenstore.h",
+)
 """Headers of which everything is bound, with the generated ``_libxl_*.h`` that they include."""
 
 _LINE_MARKER = re.compile(r'^# \d+ "([^"]*)".*$')
@@ -28,7 +36,7 @@ _ATTRIBUTE = re.compile(r"__attribute__\s*\(\(")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-class HeadersNotFound(Exception):  # noqa: N818 (as pyxen.errors)
+class HeadersNotFound(Exception):
     """The Xen headers are not installed, or the C compiler is not."""
 
 
@@ -152,7 +160,7 @@ def renamed_by_macro(macros: str) -> dict[str, str]:
 
 
 def select(found: list[Declaration], headers: tuple[str, ...], macros: str = "") -> Selection:
-    """Keep what stands in these headers (and in the ``_``-prefixed ones that libxl generates) and what cffi can bind."""
+    """Keep what stands in these headers, or in those that libxl generates for them, and what cffi can bind."""
     selection = Selection()
     by_name = {item.function: item for item in found if item.function}
     renamed = {new: old for new, old in renamed_by_macro(macros).items() if old in by_name}

@@ -37,7 +37,7 @@ def selection() -> headers.Selection:
     pin = f"-DLIBXL_API_VERSION={headers.LIBXL_API_VERSION}"
     found = list(headers.declarations(headers.preprocess(source, pin)))
     selected = headers.select(found, headers.LIBXL_HEADERS, headers.preprocess(source, pin, "-dM"))
-    if int(cffi.__version__.split(".")[0]) < 2:  # noqa: PLR2004
+    if int(cffi.__version__.split(".")[0]) < 2:
         for name in OLD_CFFI_CANNOT:
             selected.functions.remove(name)
             selected.omitted[name] = "cffi before 2.0 cannot express a pointer to a const array"
