@@ -1,0 +1,91 @@
+"""What a host and its domains look like at one moment: immutable records, the same from every backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from uuid import UUID
+
+__all__ = ["DomainInfo", "DomainState", "HostInfo", "ShutdownReason"]
+
+
+class DomainState(StrEnum):
+    """State of a domain. Xen keeps several flags; this is the one that says most, in the order of this list."""
+
+    DYING = "dying"
+    """Being destroyed."""
+    CRASHED = "crashed"
+    """Shut down, because it crashed."""
+    SHUTDOWN = "shutdown"
+    """Shut down; `DomainInfo.shutdown_reason` says how."""
+    PAUSED = "paused"
+    """Paused by the toolstack, or not yet unpaused after its creation."""
+    RUNNING = "running"
+    """On a CPU, or ready for one."""
+    BLOCKED = "blocked"
+    """Idle: every vCPU waits for something."""
+
+
+class ShutdownReason(IntEnum):
+    """How a domain shut down, by Xen's numbers (SHUTDOWN_* of xen/sched.h)."""
+
+    POWEROFF = 0
+    REBOOT = 1
+    SUSPEND = 2
+    CRASH = 3
+    WATCHDOG = 4
+    SOFT_RESET = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DomainInfo:
+    """A domain at one moment, as a line of ``xl list``."""
+
+    domid: int
+    """Number of the domain; 0 is dom0. Xen reuses the numbers of domains that are gone."""
+    name: str | None
+    """Its name; None for a domain without one, e.g. one that is just being made."""
+    uuid: UUID
+    """Its uuid; all zero for dom0 and for domains made without a toolstack."""
+    state: DomainState
+    """What it is doing."""
+    shutdown_reason: ShutdownReason | int | None
+    """How it shut down; None while it has not. An int for reasons of a newer Xen."""
+    hvm: bool
+    """Whether it runs with hardware assistance (HVM and PVH guests), rather than as a PV guest."""
+    memory_kib: int
+    """Memory that it has now, in KiB."""
+    maxmem_kib: int
+    """Memory that Xen allows it, in KiB; a very large number for dom0 without a limit."""
+    vcpus: int
+    """vCPUs that are online."""
+    maxvcpus: int
+    """vCPUs that it was made with."""
+    cpu_time_ns: int
+    """CPU time that it has used, over all vCPUs, in nanoseconds."""
+    cpupool: int
+    """Number of its CPU pool."""
+    ssidref: int
+    """Security label's number (XSM); 0 without XSM."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    """A host at one moment, as ``xl info``."""
+
+    xen_version: str
+    """Version of the running Xen, e.g. ``4.20.0``."""
+    nr_cpus: int
+    """Physical CPUs that are online."""
+    nr_nodes: int
+    """NUMA nodes."""
+    cores_per_socket: int
+    """Cores in a socket."""
+    threads_per_core: int
+    """Threads of a core."""
+    cpu_khz: int
+    """Frequency of the CPUs, in kHz."""
+    memory_kib: int
+    """All memory of the host, in KiB."""
+    free_memory_kib: int
+    """Memory that no domain has, in KiB, without what is promised to domains (claims)."""

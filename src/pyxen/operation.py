@@ -1,0 +1,102 @@
+"""Something long that a host does: it can be waited for, watched, cancelled, and has a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+__all__ = ["Operation", "StopReason"]
+
+T = TypeVar("T")
+
+StopReason = str
+"""Why an operation was stopped before its end: ``cancelled`` or ``timeout``."""
+
+
+class Operation(Future[T]):
+    """A running operation, as `concurrent.futures.Future` with a deadline, progress and a `cancel` that cleans up.
+
+    Its end always comes: a cancelled or late operation is aborted in libxl, what it had begun is undone, and only then
+    does it end, with `OperationCancelled` or `OperationTimeout`.
+
+    Attributes:
+        verb: What it does, as xl's: ``create``, ``shutdown`` …
+        domain: The domain it works on, by name or domid, where there is one.
+        domid: Its domid, as soon as there is one.
+        deadline: The moment, by `time.monotonic`, at which it is stopped; None: never.
+        log: The lines that libxl logged for it, from warnings upwards, oldest first.
+        stopped: Why it is being stopped; None while nobody asked for it.
+    """
+
+    def __init__(self, verb: str, domain: str | int | None = None, *, timeout: float | None = None) -> None:
+        super().__init__()
+        self.verb = verb
+        self.domain = domain
+        self.domid: int | None = None
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.log: list[str] = []
+        self.stopped: StopReason | None = None
+        self._progress: tuple[str, int] | None = None
+        self._stop: Callable[[Operation[T]], None] | None = None
+        self._runner: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        state = "done" if self.done() else self.stopped or "running"
+        subject = "" if self.domain is None else f" {self.domain}"
+        return f"<Operation {self.verb}{subject}: {state}>"
+
+    @property
+    def progress(self) -> tuple[str, int] | None:
+        """What it is at and how far, in percent, as libxl last told; None where libxl tells nothing."""
+        return self._progress
+
+    def cancel(self) -> bool:
+        """Ask for the operation to be undone, and return at once.
+
+        Returns:
+            False if it is over already. True does not promise that it will be cancelled: it may end well before.
+        """
+        return self.stop("cancelled")
+
+    def stop(self, reason: StopReason) -> bool:
+        """Stop the operation for a reason; see `cancel`."""
+        if self.done():
+            return False
+        if self.stopped is None:
+            self.stopped = reason
+            if self._stop is not None:
+                self._stop(self)
+        return True
+
+    def wait(self) -> T:
+        """Wait for the end and return the result.
+
+        Ctrl-C cancels the operation, waits until that is done, and then raises `KeyboardInterrupt`; a second Ctrl-C
+        does not wait.
+
+        Raises:
+            RuntimeError: Called from a callback of an operation, which would wait for itself.
+            OperationFailed: The operation failed.
+        """
+        if threading.current_thread() is self._runner:
+            raise RuntimeError(f"{self.verb}: cannot wait here, in a callback on the thread that does the work")
+        try:
+            return self.result()
+        except KeyboardInterrupt:
+            if self.cancel():
+                self.exception()
+            raise
+
+    # The two below are for whoever carries the operation out.
+
+    def carried_by(self, stop: Callable[[Operation[T]], None], runner: threading.Thread) -> None:
+        """Say how to stop it, and which thread must never wait for it."""
+        self._stop = stop
+        self._runner = runner
+
+    def report(self, what: str, percent: int) -> None:
+        """Note how far it is."""
+        self._progress = (what, percent)

@@ -1,0 +1,168 @@
+"""A context of libxl: its logger, its children, its pump, its end."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from typing import TypeVar
+
+from pyxen.errors import ConnectFailed, HostClosed
+from pyxen.operation import Operation
+from pyxen.xenlight.binding import CData, ffi, lib
+from pyxen.xenlight.failures import code_name
+from pyxen.xenlight.lock import LIBXL
+from pyxen.xenlight.log import LogSink
+from pyxen.xenlight.pump import Happening, Pump, Script, Wait
+
+__all__ = ["Context"]
+
+T = TypeVar("T")
+
+_LIBXL_VERSION = 0  # the API's own, never changed
+
+
+class Context:
+    """A ``libxl_ctx`` with all that it needs around it.
+
+    Raises:
+        ConnectFailed: libxl refuses; its own words are in the message.
+    """
+
+    def __init__(self) -> None:
+        self._opening: Operation[None] | None = Operation("connect")
+        self._sink = LogSink(self._running)
+        self._sink.current = self._opening
+        self._pump: Pump | None = None
+        self._handle = ffi.new_handle(self)
+        self._children, self._children_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._writer = ffi.new("int *", self._children_writer)
+        self.pointer: CData = ffi.NULL
+        try:
+            with LIBXL:
+                self._allocate()
+                self._set_hooks()
+        except BaseException:
+            self._free()
+            raise
+        self._sink.current = self._opening = None
+        self._pump = Pump(self.pointer, self._sink, self._children)
+        _CONTEXTS.add(self)
+
+    def _allocate(self) -> None:
+        pointer = ffi.new("libxl_ctx **")
+        code = lib.libxl_ctx_alloc(pointer, _LIBXL_VERSION, 0, self._sink.logger)
+        if code != 0:
+            lines = "".join(f"\n  libxl: {line}" for line in self._opening.log) if self._opening else ""
+            raise ConnectFailed(f"libxl does not open ({code_name(code)}){lines}")
+        self.pointer = pointer[0]
+
+    def _set_hooks(self) -> None:
+        # libxl keeps pointers to both structures: they live as long as the context.
+        self._event_hooks = ffi.new("libxl_event_hooks *")
+        self._event_hooks.disaster = lib.pyxen_on_disaster
+        lib.libxl_event_register_callbacks(self.pointer, self._event_hooks, self._handle)
+        self._child_hooks = ffi.new("libxl_childproc_hooks *")
+        self._child_hooks.chldowner = lib.libxl_sigchld_owner_mainloop
+        self._child_hooks.fork_replacement = ffi.addressof(lib, "pyxen_fork")
+        lib.libxl_childproc_setmode(self.pointer, self._child_hooks, self._writer)
+
+    def run(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
+        """Begin a script, which ends the operation.
+
+        Raises:
+            HostClosed: The context was closed, or belongs to the parent of this process.
+        """
+        return self._live_pump().submit(operation, script)
+
+    def complete(self, start: Callable[[CData], int], *, abortable: bool = True) -> Script[int]:
+        """Start one of libxl's asynchronous functions and wait for its end: a part of a script.
+
+        Args:
+            start: Makes the call, given the ``libxl_asyncop_how *``.
+            abortable: False for clean-up, which goes on when the operation is stopped.
+
+        Returns:
+            libxl's code, 0 for success.
+        """
+        token = self._live_pump().token()
+        how = ffi.new("libxl_asyncop_how *")
+        how.u.for_event = token
+        code: int = start(how)
+        if code != 0:
+            return code
+        happening: Happening = yield Wait(token, lambda: self._abort(how) if abortable else 0)
+        return happening.code
+
+    def _abort(self, how: CData) -> int:
+        code: int = lib.libxl_ao_abort(self.pointer, how)
+        return code
+
+    def until_shutdown(self, domid: int, meanwhile: Script[None]) -> Script[Happening]:
+        """Watch a domain while something is done to it, then wait until it has shut down or is gone."""
+        pump = self._live_pump()
+        token = pump.token()
+        watch = ffi.new("libxl_evgen_domain_death **")
+        code = lib.libxl_evenable_domain_death(self.pointer, domid, token, watch)
+        if code != 0:
+            return Happening(lib.LIBXL_EVENT_TYPE_DOMAIN_DEATH, domid)
+        try:
+            yield from meanwhile
+            return (yield Wait(token))
+        finally:
+            lib.libxl_evdisable_domain_death(self.pointer, watch[0])
+            pump.forget(token)
+
+    def break_down(self, reason: str) -> None:
+        """Refuse all further operations: libxl's event loop cannot go on."""
+        if self._pump is not None:
+            self._pump.disaster = reason
+
+    def close(self) -> None:
+        """Stop what runs, wait until that is undone, and free everything. Calling it again does nothing."""
+        pump, self._pump = self._pump, None
+        if pump is None:
+            return
+        _CONTEXTS.discard(self)
+        pump.close()
+        self._free()
+
+    def forked(self) -> None:
+        """Give up in the child of a fork: only the parent may use the context."""
+        self._pump = None
+        lib.libxl_postfork_child_noexec(self.pointer)
+
+    def _live_pump(self) -> Pump:
+        if self._pump is None:
+            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
+        return self._pump
+
+    def _running(self) -> list[Operation[object]]:
+        return self._pump.running() if self._pump is not None else []
+
+    def _free(self) -> None:
+        with LIBXL:
+            if self.pointer != ffi.NULL:
+                lib.libxl_ctx_free(self.pointer)
+                self.pointer = ffi.NULL
+        self._sink.free()
+        os.close(self._children)
+        os.close(self._children_writer)
+
+
+_CONTEXTS: weakref.WeakSet[Context] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for context in list(_CONTEXTS):
+        context.forked()
+    _CONTEXTS.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
+def pyxen_on_disaster(user: CData, event_type: int, message: CData, errnoval: int) -> None:  # noqa: ARG001
+    text = "" if message == ffi.NULL else ffi.string(message).decode(errors="replace")
+    ffi.from_handle(user).break_down(text if errnoval <= 0 else f"{text}: {os.strerror(errnoval)}")

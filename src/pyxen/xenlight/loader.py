@@ -1,0 +1,99 @@
+"""Choose and load the compiled module that fits the running Xen, or say what is missing.
+
+Xen's sonames carry its release (``libxenlight.so.4.20``), so does the module's name, and several can lie side by side.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pyxen.xenlight
+from pyxen.errors import BindingNotBuilt, LibraryMissing, NotOnXen, NotPrivileged
+
+__all__ = ["built_releases", "check_host", "load", "running_release"]
+
+SYSFS = Path("/sys/hypervisor")
+PRIVCMD = Path("/dev/xen/privcmd")
+CAPABILITIES = Path("/proc/xen/capabilities")
+
+_MODULE = re.compile(r"_xenlight_(\d+)_(\d+)$")
+
+
+def running_release(sysfs: Path = SYSFS) -> str | None:
+    """Return the release of the running Xen, e.g. ``4.20``; None where the kernel does not say, as off Xen."""
+    try:
+        if (sysfs / "type").read_text().strip() != "xen":
+            return None
+        major = (sysfs / "version" / "major").read_text().strip()
+        minor = (sysfs / "version" / "minor").read_text().strip()
+    except OSError:
+        return None
+    return f"{major}.{minor}"
+
+
+def built_releases() -> list[str]:
+    """Return the Xen releases that the extension was compiled for, oldest first."""
+    found = []
+    for module in pkgutil.iter_modules(pyxen.xenlight.__path__):
+        match = _MODULE.match(module.name)
+        if match:
+            found.append((int(match[1]), int(match[2])))
+    return [f"{major}.{minor}" for major, minor in sorted(found)]
+
+
+def check_host(
+    sysfs: Path = SYSFS,
+    privcmd: Path = PRIVCMD,
+    capabilities: Path = CAPABILITIES,
+) -> None:
+    """Check that this machine is a control domain of Xen and that this process may control it.
+
+    Raises:
+        NotOnXen: It is not on Xen, or a domain without control.
+        NotPrivileged: It is, but this user may not open Xen's devices.
+    """
+    if not sysfs.is_dir() and not privcmd.exists():
+        raise NotOnXen(
+            "this machine does not run on Xen (no /sys/hypervisor, no /dev/xen/privcmd): boot Xen, use libvirt "
+            "(xen+ssh://HOST/) or try memory:///"
+        )
+    if not privcmd.exists():
+        raise NotOnXen("this domain has no /dev/xen/privcmd: load the kernel module xen-privcmd, or run this in dom0")
+    if not os.access(privcmd, os.R_OK | os.W_OK):
+        raise NotPrivileged("no permission for /dev/xen/privcmd: run this as root")
+    try:
+        rights = capabilities.read_text()
+    except OSError:
+        return  # xenfs need not be mounted; libxl will say what it misses
+    if "control_d" not in rights:
+        raise NotOnXen("this is a guest of Xen, not its control domain: run this in dom0")
+
+
+def load(release: str | None = None) -> ModuleType:
+    """Load the compiled module for a Xen release, by default the running one's, or the newest one off Xen.
+
+    Raises:
+        BindingNotBuilt: There is no module for that release.
+        LibraryMissing: There is one, but Xen's libraries are not installed.
+    """
+    built = built_releases()
+    wanted = release or running_release() or (built[-1] if built else None)
+    if wanted is None or wanted not in built:
+        have = f"there is one for Xen {', '.join(built)}" if built else "there is none at all"
+        raise BindingNotBuilt(
+            f"no extension of pyxen for Xen {wanted or '(any release)'}: {have}. Install that release's headers "
+            "(Debian: libxen-dev) and build again: PYXEN_XENLIGHT=require pip install --force-reinstall pyxen"
+        )
+    name = f"pyxen.xenlight._xenlight_{wanted.replace('.', '_')}"
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise LibraryMissing(
+            f"the extension for Xen {wanted} is there, but does not load: {error}. Install the libraries of that "
+            f"release (Debian: libxenmisc{wanted})"
+        ) from error

@@ -1,0 +1,116 @@
+"""libxl's log: to the operation that a line belongs to, and to `logging`.
+
+libxl returns bare numbers; why something failed stands only in its log. Lines arrive in a callback from C, on the
+thread that is inside libxl and holds its lock: there they are only noted. `LogSink.flush` hands them on later.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable
+
+from pyxen.operation import Operation
+from pyxen.xenlight.binding import CData, ffi, lib
+
+__all__ = ["LogSink"]
+
+logging.getLogger("pyxen").addHandler(logging.NullHandler())
+LOGGER = logging.getLogger("pyxen.libxl")
+
+MOST_LINES = 200
+"""Lines kept for an operation; a failed create logs about ten."""
+
+_DOMAIN = re.compile(r"\bDomain (\d+):")
+
+_LEVELS = {
+    lib.XTL_DEBUG: logging.DEBUG,
+    lib.XTL_VERBOSE: logging.DEBUG,
+    lib.XTL_DETAIL: logging.DEBUG,
+    lib.XTL_PROGRESS: logging.INFO,
+    lib.XTL_INFO: logging.INFO,
+    lib.XTL_NOTICE: logging.INFO,
+    lib.XTL_WARN: logging.WARNING,
+    lib.XTL_ERROR: logging.ERROR,
+    lib.XTL_CRITICAL: logging.CRITICAL,
+}
+
+
+class LogSink:
+    """A logger for libxl, and where its lines go.
+
+    A context without a logger crashes on the first message, so a sink comes first and goes last.
+
+    Args:
+        running: Returns the operations that a line may belong to when nobody's call is under way.
+    """
+
+    def __init__(self, running: Callable[[], Iterable[Operation[object]]] = tuple) -> None:
+        self._running = running
+        self._handle = ffi.new_handle(self)
+        self._pending: list[tuple[int, str]] = []
+        self.current: Operation[object] | None = None
+        """The operation whose call is under way, under the lock around libxl."""
+        self.logger: CData = lib.pyxen_logger_new(self._handle, lib.XTL_WARN)
+        if self.logger == ffi.NULL:
+            raise MemoryError("no memory for libxl's logger")
+
+    def free(self) -> None:
+        """Free the logger; whatever used it must be gone."""
+        lib.pyxen_logger_free(self.logger)
+        self.logger = ffi.NULL
+
+    def adjust(self) -> None:
+        """Let libxl format only what is read: warnings for errors, and what `logging` is set to."""
+        wanted = LOGGER.getEffectiveLevel()
+        level = next((xtl for xtl, std in _LEVELS.items() if std >= wanted), lib.XTL_CRITICAL)
+        lib.pyxen_logger_set_level(self.logger, min(level, lib.XTL_WARN))
+
+    def note(self, level: int, line: str) -> None:
+        """Take a line from libxl."""
+        self._pending.append((level, line))
+        if level < lib.XTL_WARN:
+            return
+        for operation in self._owners(line):
+            if len(operation.log) < MOST_LINES:
+                operation.log.append(line)
+
+    def note_progress(self, what: str, percent: int) -> None:
+        """Take a report of progress from libxl."""
+        for operation in self._owners(what):
+            operation.report(what, percent)
+
+    def flush(self) -> None:
+        """Hand the lines to `logging`; must be called without the lock, since handlers may do anything."""
+        pending, self._pending = self._pending, []
+        for level, line in pending:
+            LOGGER.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
+
+    def _owners(self, line: str) -> Iterable[Operation[object]]:
+        if self.current is not None:
+            return (self.current,)
+        running = list(self._running())
+        match = _DOMAIN.search(line)
+        if match and len(running) > 1:
+            domid = int(match[1])
+            return [operation for operation in running if operation.domid in {domid, None}]
+        return running
+
+
+def _text(cdata: CData) -> str:
+    return "" if cdata == ffi.NULL else ffi.string(cdata).decode(errors="replace")
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
+def pyxen_on_log(owner: CData, level: int, errnoval: int, context: CData, line: CData) -> None:
+    text = _text(line)
+    if errnoval > 0:
+        text += f": {os.strerror(errnoval)}"
+    source = _text(context)
+    ffi.from_handle(owner).note(level, text if source in {"", "libxl"} else f"{source}: {text}")
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001
+    ffi.from_handle(owner).note_progress(_text(what), percent)
