@@ -33,7 +33,7 @@ class Context:
         self._opening: Operation[None] | None = Operation("connect")
         self._sink = LogSink(self._running)
         self._sink.current = self._opening
-        self._pump: Pump | None = None
+        self._closed = False
         self._handle = ffi.new_handle(self)
         self._children, self._children_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._writer = ffi.new("int *", self._children_writer)
@@ -46,7 +46,7 @@ class Context:
             self._free()
             raise
         self._sink.current = self._opening = None
-        self._pump = Pump(self.pointer, self._sink, self._children)
+        self._pump: Pump = Pump(self.pointer, self._sink, self._children)
         _CONTEXTS.add(self)
 
     def _allocate(self) -> None:
@@ -73,7 +73,9 @@ class Context:
         Raises:
             HostClosed: The context was closed, or belongs to the parent of this process.
         """
-        return self._live_pump().submit(operation, script)
+        if self._closed:
+            raise HostClosed(f"{operation.verb}: the host is closed, or was opened before a fork: open it anew")
+        return self._pump.submit(operation, script)
 
     def complete(self, start: Callable[[CData], int], *, abortable: bool = True) -> Script[int]:
         """Start one of libxl's asynchronous functions and wait for its end: a part of a script.
@@ -85,7 +87,7 @@ class Context:
         Returns:
             libxl's code, 0 for success.
         """
-        token = self._live_pump().token()
+        token = self._pump.token()
         how = ffi.new("libxl_asyncop_how *")
         how.u.for_event = token
         code: int = start(how)
@@ -100,8 +102,7 @@ class Context:
 
     def until_shutdown(self, domid: int, meanwhile: Script[None]) -> Script[Happening]:
         """Watch a domain while something is done to it, then wait until it has shut down or is gone."""
-        pump = self._live_pump()
-        token = pump.token()
+        token = self._pump.token()
         watch = ffi.new("libxl_evgen_domain_death **")
         code = lib.libxl_evenable_domain_death(self.pointer, domid, token, watch)
         if code != 0:
@@ -111,34 +112,28 @@ class Context:
             return (yield Wait(token))
         finally:
             lib.libxl_evdisable_domain_death(self.pointer, watch[0])
-            pump.forget(token)
+            self._pump.forget(token)
 
     def break_down(self, reason: str) -> None:
         """Refuse all further operations: libxl's event loop cannot go on."""
-        if self._pump is not None:
-            self._pump.disaster = reason
+        self._pump.disaster = reason
 
     def close(self) -> None:
         """Stop what runs, wait until that is undone, and free everything. Calling it again does nothing."""
-        pump, self._pump = self._pump, None
-        if pump is None:
+        if self._closed:
             return
+        self._closed = True
         _CONTEXTS.discard(self)
-        pump.close()
+        self._pump.close()
         self._free()
 
     def forked(self) -> None:
         """Give up in the child of a fork: only the parent may use the context."""
-        self._pump = None
+        self._closed = True
         lib.libxl_postfork_child_noexec(self.pointer)
 
-    def _live_pump(self) -> Pump:
-        if self._pump is None:
-            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
-        return self._pump
-
     def _running(self) -> list[Operation[object]]:
-        return self._pump.running() if self._pump is not None else []
+        return self._pump.running()
 
     def _free(self) -> None:
         with LIBXL:

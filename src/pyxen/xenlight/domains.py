@@ -1,0 +1,137 @@
+"""What libxl does to domains: the scripts that the pump carries out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory
+from pyxen.operation import Operation
+from pyxen.xenlight.binding import CData, ffi, lib
+from pyxen.xenlight.context import Context
+from pyxen.xenlight.failures import describe, failure, raise_failure
+from pyxen.xenlight.marshal import domain_config
+from pyxen.xenlight.pump import Script
+
+__all__ = ["NewDomain", "create", "destroy", "pause", "reboot", "shutdown", "unpause"]
+
+_NO_DOMID = 0xFFFFFFFF  # INVALID_DOMID; a macro of libxl's, with a cast that cffi cannot read
+
+
+@dataclass(frozen=True, slots=True)
+class NewDomain:
+    """What a create needs to know."""
+
+    name: str
+    json: str
+    """The configuration, as ``libxl_domain_config_from_json`` takes it."""
+    files: Sequence[str]
+    """Paths on the host that it names; when the create fails, those that are missing are the likely reason."""
+
+
+def create(context: Context, operation: Operation[int], new: NewDomain, *, paused: bool) -> Script[int]:
+    """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
+    config = domain_config(context.pointer, new.json)
+    _check_memory(context, operation, config)
+    domid = ffi.new("uint32_t *", _NO_DOMID)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
+    )
+    operation.domid = None if domid[0] == _NO_DOMID else domid[0]
+    if code == 0 and operation.stopped is None and not paused:
+        code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid[0], how))
+    if code == 0 and operation.stopped is None:
+        return int(domid[0])
+    reason = _why_not_created(context, operation, new, code)
+    yield from _remove(context, domid[0])
+    raise reason
+
+
+def destroy(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Destroy a domain, as ``xl destroy``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_destroy(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def pause(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Stop the domain's vCPUs, as ``xl pause``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def unpause(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Let the domain's vCPUs run, as ``xl unpause``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def reboot(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Ask the guest to reboot, as ``xl reboot``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def shutdown(context: Context, operation: Operation[None], domid: int, *, wait: bool) -> Script[None]:
+    """Ask the guest to power off, as ``xl shutdown``, or ``xl shutdown -w``."""
+    if not wait:
+        yield from _ask_shutdown(context, operation, domid)
+        return
+    end = yield from context.until_shutdown(domid, _ask_shutdown(context, operation, domid))
+    if end.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, domid)):
+        yield from _remove(context, domid)
+
+
+def _ask_shutdown(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    code = yield from context.complete(lambda how: lib.libxl_domain_shutdown(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def _goes_on_poweroff(context: Context, domid: int) -> Script[bool]:
+    """Tell whether the domain's configuration says on_poweroff=destroy; no for one that libxl did not make."""
+    config = ffi.new("libxl_domain_config *")
+    lib.libxl_domain_config_init(config)
+    config = ffi.gc(config, lib.libxl_domain_config_dispose)
+    code = yield from context.complete(
+        lambda how: lib.libxl_retrieve_domain_configuration(context.pointer, domid, config, how)
+    )
+    return bool(code == 0 and config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
+
+
+def _remove(context: Context, domid: int) -> Script[None]:
+    """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
+    if domid != _NO_DOMID and lib.libxl_domain_info(context.pointer, ffi.NULL, domid) == 0:
+        yield from context.complete(
+            lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False
+        )
+
+
+def _check_memory(context: Context, operation: Operation[int], config: CData) -> None:
+    """Refuse a domain for which there is no memory before Xen hands out the little that is left."""
+    needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, _NO_DOMID, needed))
+    raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
+    if needed[0] > free[0]:
+        raise describe(
+            NotEnoughMemory,
+            f"needs {needed[0] // 1024} MiB, and the host has {free[0] // 1024} MiB free: ask for less, or free some "
+            "(destroy a domain, or lower dom0's memory)",
+            operation,
+            lib.ERROR_NOMEM,
+        )
+
+
+def _why_not_created(context: Context, operation: Operation[int], new: NewDomain, code: int) -> Error:
+    """Return the exception for a create that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
+    if operation.stopped is None:
+        other = ffi.new("uint32_t *")
+        if lib.libxl_name_to_domid(context.pointer, new.name.encode(), other) == 0 and other[0] != operation.domid:
+            message = f"domain {other[0]} has this name already: choose another, or destroy or rename that one"
+            return describe(DomainExists, message, operation, code)
+        missing = [path for path in new.files if not os.path.exists(path)]
+        if missing:
+            message = f"no such file on the host: {', '.join(missing)}"
+            error = describe(FileMissing, message, operation, code)
+            error.filename = missing[0]
+            return error
+    return failure(operation, code)

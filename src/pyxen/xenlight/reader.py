@@ -1,0 +1,189 @@
+"""The road for reading: lists and figures, beside libxl, so that nobody waits for a create who only wants to look.
+
+Its handle of libxenctrl is opened NON_REENTRANT and used under a lock of its own, so it never takes libxencall's
+process-wide lock, which a child of libxl's may have inherited locked (see `pyxen.xenlight.lock`).
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from uuid import UUID
+
+from pyxen.errors import ConnectFailed, HostClosed
+from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
+from pyxen.xenlight.binding import CData, ffi, lib
+from pyxen.xenlight.log import LogSink
+from pyxen.xenlight.names import Names
+from pyxen.xenlight.xenstore import Connection
+
+__all__ = ["Reader"]
+
+_PAGE_KIB = 4
+_AT_ONCE = 1024  # domains asked for by one hypercall
+
+_MEMBERS = (
+    "domain",
+    "flags",
+    "tot_pages",
+    "max_pages",
+    "cpu_time",
+    "nr_online_vcpus",
+    "max_vcpu_id",
+    "ssidref",
+    "handle",
+    "cpupool",
+)
+_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "16s"}
+
+
+def _layout() -> struct.Struct:
+    """Return xc_domaininfo_t's layout in this Xen release; eight times as fast as reading members one by one."""
+    fields = dict(ffi.typeof("xc_domaininfo_t").fields)
+    layout, at = "=", 0
+    for name in sorted(_MEMBERS, key=lambda name: fields[name].offset):
+        size = ffi.sizeof(fields[name].type)
+        layout += f"{fields[name].offset - at}x{_FORMATS[size]}"
+        at = fields[name].offset + size
+    return struct.Struct(f"{layout}{ffi.sizeof('xc_domaininfo_t') - at}x")
+
+
+_DOMAININFO = _layout()
+_ORDER = sorted(_MEMBERS, key=lambda name: dict(ffi.typeof("xc_domaininfo_t").fields)[name].offset)
+_AT = {name: _ORDER.index(name) for name in _MEMBERS}
+
+_STATES = (
+    (lib.XEN_DOMINF_dying, DomainState.DYING),
+    (lib.XEN_DOMINF_shutdown, DomainState.SHUTDOWN),
+    (lib.XEN_DOMINF_paused, DomainState.PAUSED),
+    (lib.XEN_DOMINF_blocked, DomainState.BLOCKED),
+)
+
+
+class Reader:
+    """Reads domains and figures of the host; any number of threads may.
+
+    Raises:
+        ConnectFailed: libxenctrl does not open, or xenstore is not there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sink = LogSink()
+        self._buffer = ffi.new("xc_domaininfo_t[]", _AT_ONCE)
+        self._xc: CData = lib.xc_interface_open(self._sink.logger, self._sink.logger, lib.XC_OPENFLAG_NON_REENTRANT)
+        if self._xc == ffi.NULL:
+            self._sink.free()
+            raise ConnectFailed(f"libxenctrl does not open: {ffi.errno}")
+        try:
+            self._xenstore = Connection()
+        except BaseException:
+            self._close_xc()
+            raise
+        self._names = Names(self._xenstore)
+
+    def close(self) -> None:
+        """Close both connections. Calling it again does nothing."""
+        with self._lock:
+            if self._xc != ffi.NULL:
+                self._close_xc()
+                self._xenstore.close()
+
+    def _close_xc(self) -> None:
+        lib.xc_interface_close(self._xc)
+        self._xc = ffi.NULL
+        self._sink.free()
+
+    def domains(self) -> list[DomainInfo]:
+        """Return all domains, by domid."""
+        with self._lock:
+            rows = self._rows()
+            keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
+            names = self._names.of(keys)
+        return [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
+
+    def uuid(self, domid: int) -> UUID | None:
+        """Return the uuid of a domain by one hypercall; None if there is no domain of that domid."""
+        with self._lock:
+            rows = self._ask(domid, 1)
+        if not rows or rows[0][_AT["domain"]] != domid:
+            return None
+        return UUID(bytes=rows[0][_AT["handle"]])
+
+    def domain(self, domid: int) -> DomainInfo | None:
+        """Return one domain; None if there is no domain of that domid."""
+        with self._lock:
+            rows = self._ask(domid, 1)
+            if not rows or rows[0][_AT["domain"]] != domid:
+                return None
+            name = self._xenstore.read(f"/local/domain/{domid}/name")
+        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name)
+
+    def host(self, xen_version: str) -> HostInfo:
+        """Return the figures of the host."""
+        info = ffi.new("xc_physinfo_t *")
+        with self._lock:
+            self._check_open()
+            if lib.xc_physinfo(self._xc, info) != 0:
+                raise OSError(ffi.errno, "Xen does not tell its figures (physinfo)")
+        return HostInfo(
+            xen_version=xen_version,
+            nr_cpus=info.nr_cpus,
+            nr_nodes=info.nr_nodes,
+            cores_per_socket=info.cores_per_socket,
+            threads_per_core=info.threads_per_core,
+            cpu_khz=info.cpu_khz,
+            memory_kib=info.total_pages * _PAGE_KIB,
+            free_memory_kib=(info.free_pages - info.outstanding_pages) * _PAGE_KIB,
+        )
+
+    def _rows(self) -> list[tuple[int | bytes, ...]]:
+        rows = self._ask(0, _AT_ONCE)
+        while rows and len(rows) % _AT_ONCE == 0:
+            more = self._ask(rows[-1][_AT["domain"]] + 1, _AT_ONCE)
+            if not more:
+                break
+            rows += more
+        return rows
+
+    def _ask(self, first: int, most: int) -> list[tuple[int | bytes, ...]]:
+        self._check_open()
+        count = lib.xc_domain_getinfolist(self._xc, first, most, self._buffer)
+        if count < 0:
+            raise OSError(ffi.errno, "Xen does not list its domains (getdomaininfolist)")
+        size = count * ffi.sizeof("xc_domaininfo_t")
+        return list(_DOMAININFO.iter_unpack(ffi.buffer(self._buffer, size)[:]))
+
+    def _check_open(self) -> None:
+        if self._xc == ffi.NULL:
+            raise HostClosed("the host is closed: open it anew")
+
+
+def _domain_info(row: tuple[int | bytes, ...], uuid: UUID, name: str | None) -> DomainInfo:
+    flags = row[_AT["flags"]]
+    reason = _shutdown_reason(flags)
+    state = next((state for flag, state in _STATES if flags & flag), DomainState.RUNNING)
+    if state is DomainState.SHUTDOWN and reason == ShutdownReason.CRASH:
+        state = DomainState.CRASHED
+    return DomainInfo(
+        domid=row[_AT["domain"]],
+        name=name,
+        uuid=uuid,
+        state=state,
+        shutdown_reason=reason,
+        hvm=bool(flags & lib.XEN_DOMINF_hvm_guest),
+        memory_kib=row[_AT["tot_pages"]] * _PAGE_KIB,
+        maxmem_kib=row[_AT["max_pages"]] * _PAGE_KIB,
+        vcpus=row[_AT["nr_online_vcpus"]],
+        maxvcpus=row[_AT["max_vcpu_id"]] + 1,
+        cpu_time_ns=row[_AT["cpu_time"]],
+        cpupool=row[_AT["cpupool"]],
+        ssidref=row[_AT["ssidref"]],
+    )
+
+
+def _shutdown_reason(flags: int) -> ShutdownReason | int | None:
+    if not flags & lib.XEN_DOMINF_shutdown:
+        return None
+    reason = (flags >> lib.XEN_DOMINF_shutdownshift) & lib.XEN_DOMINF_shutdownmask
+    return ShutdownReason(reason) if reason in ShutdownReason else reason
