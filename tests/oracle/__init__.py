@@ -1,0 +1,1 @@
+"""Tests against the real thing: xl and libxlutil of several Xen releases, run off-host."""

@@ -1,0 +1,71 @@
+"""The real libxlutil of a Xen release: what its parser makes of a text. No hypervisor is needed or feigned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tests.oracle.server import CRASHED, Server
+from tests.oracle.setup import oracle
+
+
+@dataclass(frozen=True)
+class Refused:
+    """libxlutil's refusal.
+
+    Attributes:
+        status: The exit status; 128 and the signal's number where it crashed.
+        messages: What it said.
+    """
+
+    status: int
+    messages: str
+
+    @property
+    def crashed(self) -> bool:
+        """Whether libxlutil itself fell over (it asserts what a NUL byte in a string breaks)."""
+        return self.status >= CRASHED
+
+
+class XluOracle:
+    """libxlutil of Xen `release`. Close it, or use it as a context manager."""
+
+    def __init__(self, release: str) -> None:
+        found = oracle(release)
+        self._servers = {verb: Server(found, found.xlu, verb, "CONFIG") for verb in ("cfg", "disk", "rate")}
+
+    def parse(self, text: str | bytes) -> dict[str, Any] | Refused:
+        """Return every setting of a configuration, or the refusal.
+
+        A value is a dict: ``{"string": bytes as characters, "number": as xlu_cfg_get_long reads it}`` (no number where
+        it reads none) or ``{"list": [...]}``.
+        """
+        return self._ask("cfg", text)
+
+    def disk(self, spec: str | bytes) -> dict[str, Any] | Refused:
+        """Return the libxl_device_disk of a spec, or the refusal."""
+        return self._ask("disk", spec)
+
+    def rate(self, rate: str | bytes) -> dict[str, Any] | Refused:
+        """Return the two numbers of a vif's rate, or the refusal."""
+        return self._ask("rate", rate)
+
+    def close(self) -> None:
+        """End the programs."""
+        for server in self._servers.values():
+            server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def _ask(self, verb: str, text: str | bytes) -> dict[str, Any] | Refused:
+        request = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        answer = self._servers[verb].ask(request)
+        if answer.status:
+            return Refused(answer.status, answer.messages)
+        found: dict[str, Any] = json.loads(answer.output)
+        return found
