@@ -1,0 +1,121 @@
+"""A root file system with a compiler beside each image: C is compiled there, at native speed, for dom0."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import apt, cache, tools
+from lab.cache import HERE, REPOSITORY
+from lab.errors import BuildFailed
+from lab.progress import say
+
+if TYPE_CHECKING:
+    from lab.releases import Release
+
+_GENERATOR = REPOSITORY / "cffi_build" / "xenlight.py"
+
+
+def _root_key(release: Release) -> str:
+    return cache.key_of([release.suite, *release.build_packages], [HERE / "apt.py", HERE / "buildroot.py"])
+
+
+def ensure(release: Release) -> Path:
+    """The build root of a release (a folder to chroot into); unpacked if it is not in the cache.
+
+    Raises:
+        LabError: A tool is missing, we cannot become root, or unpacking failed.
+    """
+
+    def make(work: Path) -> None:
+        tools.require(tools.BUILD_TOOLS)
+        say(f"Xen {release.xen}: unpacking Debian {release.suite} with a compiler (about 40 s)")
+        apt.unpack(release.suite, release.build_packages, work / "root", work / "mmdebstrap.log")
+        tools.call(tools.as_root(["ln", "-sf", "dash", str(work / "root/usr/bin/sh")]), what="finishing the build root")
+
+    return cache.made(cache.root() / release.xen / "buildroot", _root_key(release), make) / "root"
+
+
+def extension(release: Release) -> Path | None:
+    """The folder with pyxen's compiled extension for a release; compiled if it is not in the cache.
+
+    Returns:
+        A folder with one ``.so`` file, or None while the repository has no ``cffi_build/xenlight.py``.
+
+    Raises:
+        LabError: It does not compile; the message has the end of the compiler's output.
+    """
+    if not _GENERATOR.exists():
+        return None
+    sources = [path for path in _GENERATOR.parent.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    setup = REPOSITORY / "setup.py"
+    key = cache.key_of([_root_key(release)], [*sources, *([setup] if setup.exists() else [])])
+
+    def make(work: Path) -> None:
+        root = ensure(release)
+        say(f"Xen {release.xen}: compiling the extension (about 20 s)")
+        with _Workplace(root) as place:
+            for path in sources:
+                place.add(path, str(path.relative_to(REPOSITORY)))
+            place.run(["python3", "cffi_build/xenlight.py", "--output", "out"], what="compiling the extension")
+            place.fetch("out", work)
+        if not list(work.glob("*.so")):
+            raise BuildFailed("cffi_build/xenlight.py ended well, but left no .so file in its --output folder")
+
+    return cache.made(cache.root() / release.xen / "extension", key, make)
+
+
+def compile_c(release: Release, source: Path, out: Path, flags: list[str]) -> None:
+    """Compile a C program for dom0.
+
+    Args:
+        release: Whose headers and libraries to use.
+        source: The C file.
+        out: The program to write, on this machine.
+        flags: Further arguments for gcc, as in ``-lxenlight``.
+
+    Raises:
+        LabError: It does not compile; the message has the compiler's output.
+    """
+    with _Workplace(ensure(release)) as place, tempfile.TemporaryDirectory() as scratch:
+        place.add(source, source.name)
+        place.run(["gcc", "-O2", "-Wall", "-o", "out/program", source.name, *flags], what=f"compiling {source.name}")
+        place.fetch("out", Path(scratch))
+        shutil.copy(Path(scratch) / "program", out)
+
+
+class _Workplace:
+    """A folder inside a build root, of which each compilation has its own; root's, and removed afterwards."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._staged = Path(tempfile.mkdtemp(prefix="pyxen-lab-"))
+        self._inside = f"/srv/{self._staged.name}"
+
+    def __enter__(self) -> _Workplace:
+        (self._staged / "out").mkdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._staged)
+        tools.call(tools.as_root(["rm", "-rf", f"{self._root}{self._inside}"]), what="removing a work folder")
+
+    def add(self, path: Path, name: str) -> None:
+        """Put a file into the folder, before anything runs there."""
+        (self._staged / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, self._staged / name)
+
+    def run(self, argv: list[str], *, what: str) -> None:
+        """Run a program in the folder, inside the root."""
+        inside = f"{self._root}{self._inside}"
+        tools.call(tools.as_root(["mkdir", "-p", f"{self._root}/srv"]), what="making a work folder")
+        tools.call(tools.as_root(["cp", "-r", "--no-preserve=ownership", f"{self._staged}/.", inside]), what="filling a work folder")
+        environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin", "LANG=C.UTF-8", "HOME=/root", "CC=gcc"]
+        script = 'cd "$1" && shift && exec "$@"'
+        tools.call(tools.as_root(["chroot", str(self._root), *environment, "sh", "-c", script, "sh", self._inside, *argv]), what=what)
+
+    def fetch(self, name: str, destination: Path) -> None:
+        """Copy a subfolder's content out."""
+        shutil.copytree(f"{self._root}{self._inside}/{name}", destination, dirs_exist_ok=True)

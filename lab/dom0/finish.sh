@@ -1,0 +1,68 @@
+#!/bin/sh
+# Turn a tree of unpacked packages into dom0's file system: what the maintainer scripts would have done, and no more.
+# Run by root, by lab/rootfs.py:  finish.sh TREE DOM0_FILES MODULE...
+set -eu
+tree=$1 files=$2
+shift 2
+
+in_tree() { chroot "$tree" env -i PATH=/usr/sbin:/usr/bin LANG=C.UTF-8 "$@"; }
+
+# --- accounts, alternatives, links
+ln -sf dash "$tree/usr/bin/sh"
+cp "$tree/usr/share/base-passwd/passwd.master" "$tree/etc/passwd"
+cp "$tree/usr/share/base-passwd/group.master" "$tree/etc/group"
+cp "$tree/usr/share/libc-bin/nsswitch.conf" "$tree/etc/nsswitch.conf"
+ln -sf gawk "$tree/usr/bin/awk"                      # vif-bridge exits with 127 without it
+ln -sf which.debianutils "$tree/usr/bin/which"
+ln -sf /proc/self/mounts "$tree/etc/mtab"
+rm -rf "$tree/var/run" "$tree/var/lock"              # the package ships a directory; libvirtd would be unreachable there
+ln -s /run "$tree/var/run"
+ln -s /run/lock "$tree/var/lock"
+mkdir -p "$tree/proc" "$tree/sys" "$tree/run" "$tree/tmp" "$tree/root" "$tree/mnt" "$tree/srv" "$tree/usr/local/sbin" \
+    "$tree/var/log/xen" "$tree/var/log/libvirt" "$tree/var/lib/xen" "$tree/var/lib/xenstored" "$tree/var/lib/libvirt" \
+    "$tree/usr/share/pyxen-guests"
+chmod 1777 "$tree/tmp"
+echo dom0 > "$tree/etc/hostname"
+printf '127.0.0.1 localhost dom0\n::1 localhost\n' > "$tree/etc/hosts"
+printf '%s\n' 'PS1="dom0:\w# "' "alias ll='ls -l'" > "$tree/root/.bashrc"
+
+# --- LVM without udev
+mkdir -p "$tree/etc/lvm"
+cat > "$tree/etc/lvm/lvmlocal.conf" <<'CONF'
+activation { udev_sync=0 udev_rules=0 monitoring=0 }
+devices { obtain_device_list_from_udev=0 }
+CONF
+
+# --- libvirt: Xen's driver only; QEMU's emulation has no `sep`, which libvirt takes for a broken processor
+find "$tree/usr/lib/x86_64-linux-gnu/libvirt" -name 'libvirt_driver_*.so' ! -name 'libvirt_driver_libxl.so' -delete
+sed -i "/name='sep'/d" "$tree/usr/share/libvirt/cpu_map/x86_qemu64.xml"
+
+# --- our own programs
+install -m 755 "$files/init" "$tree/usr/sbin/lab-init"
+install -m 755 "$files/agent.py" "$tree/usr/sbin/lab-agent"
+install -m 755 "$files/lab-libvirtd" "$tree/usr/local/sbin/lab-libvirtd"
+echo /root/pyxen/src > "$tree/usr/lib/python3/dist-packages/pyxen-checkout.pth"
+
+# --- kernel modules: the wanted ones and what they need, uncompressed
+version=$(ls "$tree/usr/lib/modules")
+modules=$tree/usr/lib/modules/$version
+in_tree depmod "$version"
+for module in "$@"; do
+    in_tree modprobe -S "$version" --show-depends "$module"
+done | sed -n "s|^insmod .*/lib/modules/$version/\([^ ]*\).*|\1|p" | sort -u > "$modules/kept"
+(cd "$modules" && xargs -a kept cp --parents -t "$(mkdir -p only && echo only)")
+rm -rf "$modules/kernel"
+mv "$modules/only/kernel" "$modules/kernel"
+rm -r "$modules/only" "$modules/kept"
+find "$modules" -name '*.ko.xz' -exec xz -d {} +
+in_tree depmod "$version"
+
+# --- what is never used in dom0
+rm -rf "$tree/usr/lib/udev/hwdb.d" "$tree/usr/lib/udev/hwdb.bin" "$tree/usr/share/zoneinfo" "$tree/usr/lib/systemd" \
+    "$tree/usr/lib/klibc" "$tree/usr/share/gtk-doc" "$tree/usr/share/bash-completion"
+find "$tree/usr/share/qemu" \( -name '*ppc*' -o -name '*sparc*' -o -name 'hppa*' -o -name 'palcode*' -o -name '*.dtb' \
+    -o -name 'npcm*' -o -name 's390*' -o -name 'opensbi*' -o -name 'skiboot*' -o -name 'u-boot*' \) -delete
+
+# --- done natively, since it would be slow under emulation
+in_tree ldconfig
+in_tree python3 -m compileall -q -j 2 /usr/lib/python3 "/usr/lib/$(readlink "$tree/usr/bin/python3")"

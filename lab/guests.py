@@ -1,0 +1,69 @@
+"""The guests that tests run: tiny kernels of our own, and Debian's Linux with a busybox initramfs.
+
+In dom0 they lie in ``/usr/share/pyxen-guests``:
+
+- ``tiny-pvh``, ``tiny-pv``: kernels of a few hundred bytes (``memory`` of 4 MiB suffices). Their command line says what they do:
+  ``poweroff``, ``reboot``, ``suspend``, ``crash`` or ``watchdog``; with anything else they idle and ignore ``xl shutdown``.
+- ``tiny-hvm.img``: a disk whose boot sector prints a line and halts.
+- ``vmlinux``, ``initramfs``: Linux for PV and PVH guests. Prints ``pyxen-guest ready``, obeys ``xl shutdown`` and ``xl reboot``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from lab import tools
+from lab.cache import HERE
+from lab.cpio import Archive
+
+SOURCES = HERE / "guests"
+IN_DOM0 = "/usr/share/pyxen-guests"
+LINUX_MODULES = ["xen-blkfront", "xen-netfront", "ext4"]
+
+
+def build_tiny(out: Path) -> None:
+    """Assemble and link the tiny guests into a folder, at native speed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, bits, emulation in (("tiny-pvh", "--32", "elf_i386"), ("tiny-pv", "--64", "elf_x86_64")):
+            binary = out / name
+            _assemble(name, bits, scratch)
+            script = ["-T", str(SOURCES / "tiny.ld")]
+            flags = ["-m", emulation, "-N", "-s", "--build-id=none", "--no-warn-rwx-segments", "-z", "noexecstack"]
+            tools.call(["ld", *flags, *script, "-o", str(binary), f"{scratch}/{name}.o"], what=f"linking {name}")
+            binary.chmod(0o644)
+        _assemble("tiny-hvm", "--32", scratch)
+        sector = Path(scratch) / "sector"
+        flat = ["-m", "elf_i386", "--oformat", "binary", "-Ttext", "0x7c00"]
+        tools.call(["ld", *flat, "-o", str(sector), f"{scratch}/tiny-hvm.o"], what="linking tiny-hvm")
+        disk = out / "tiny-hvm.img"
+        disk.write_bytes(sector.read_bytes())
+        os.truncate(disk, 1 << 20)
+
+
+def _assemble(name: str, bits: str, scratch: str) -> None:
+    """Preprocess and assemble one guest's source; gcc drives both."""
+    width = "-m" + bits.removeprefix("--")
+    argv = ["gcc", width, "-c", "-nostdinc", "-o", f"{scratch}/{name}.o", str(SOURCES / f"{name}.S")]
+    tools.call(argv, what=f"assembling {name}")
+
+
+def linux_initramfs(busybox: bytes, modules: list[tuple[str, bytes]], out: Path) -> None:
+    """Write the Linux guest's initramfs.
+
+    Args:
+        busybox: A statically linked busybox.
+        modules: File names and contents of the kernel modules, in the order to load them.
+        out: The file to write.
+    """
+    archive = Archive()
+    archive.console()
+    archive.folder("bin", "sbin", "etc", "proc", "sys", "tmp", "mnt", "modules")
+    archive.file("bin/busybox", busybox, 0o755)
+    archive.file("init", (SOURCES / "linux-init").read_bytes(), 0o755)
+    for name in ("poweroff", "reboot"):
+        archive.file(f"sbin/{name}", (SOURCES / "linux-halt").read_bytes(), 0o755)
+    for name, data in modules:
+        archive.file(f"modules/{name}", data)
+    archive.save(out)
