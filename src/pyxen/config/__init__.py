@@ -1,0 +1,149 @@
+"""The model: a domain and its devices as immutable objects that know nothing of C, XML or files.
+
+`DomainConfig` is the whole; each kind of device and each group of settings has a module of its own here.
+"""
+
+from __future__ import annotations
+
+from pyxen.config.base import Part, Setting, settings_of
+from pyxen.config.cpuid import CpuidLeaf, CpuidPolicy, MsrPolicy
+from pyxen.config.cpuset import CpuSet
+from pyxen.config.devicemodel import DeviceModel, Stubdomain
+from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
+from pyxen.config.disk import Disk, DiskColo
+from pyxen.config.domain import DomainConfig
+from pyxen.config.enums import (
+    ActionOnShutdown,
+    Altp2mMode,
+    ArmSciType,
+    BiosType,
+    ChannelConnection,
+    DeviceModelVersion,
+    DiskBackend,
+    DiskFormat,
+    DiskSpecification,
+    DomainType,
+    GfxPassthruKind,
+    GicVersion,
+    HdType,
+    LibxlEnum,
+    McaCap,
+    NicType,
+    P9Type,
+    Passthrough,
+    RdmReservePolicy,
+    RdmReserveStrategy,
+    SchedulerKind,
+    SmbiosType,
+    SveType,
+    TeeType,
+    TimerMode,
+    TscMode,
+    UsbCtrlType,
+    VendorDevice,
+    VgaInterfaceType,
+    ViridianEnlightenment,
+    VirtioTransport,
+    VkbBackend,
+    VsndPcmFormat,
+    VsndStreamType,
+    VuartType,
+)
+from pyxen.config.genid import GenerationId
+from pyxen.config.graphics import Sdl, Spice, Vnc
+from pyxen.config.media import Connector, Vdispl, Vsnd, VsndParams, VsndPcm, VsndStream
+from pyxen.config.pci import Pci, PciAddress, Rdm, RdmRegion
+from pyxen.config.platform import Arm, IomemRange, IoportRange, PvShim
+from pyxen.config.rate import Rate
+from pyxen.config.scheduler import Scheduler
+from pyxen.config.smbios import Smbios
+from pyxen.config.usb import UsbCtrl, UsbDev
+from pyxen.config.vfb import Vfb, Vkb
+from pyxen.config.vif import COLO_KEYS, Mac, Vif
+from pyxen.config.viridian import Viridian
+from pyxen.config.vnuma import VNode
+
+__all__ = [
+    "COLO_KEYS",
+    "P9",
+    "ActionOnShutdown",
+    "Altp2mMode",
+    "Arm",
+    "ArmSciType",
+    "BiosType",
+    "Channel",
+    "ChannelConnection",
+    "Connector",
+    "CpuSet",
+    "CpuidLeaf",
+    "CpuidPolicy",
+    "DeviceModel",
+    "DeviceModelVersion",
+    "Disk",
+    "DiskBackend",
+    "DiskColo",
+    "DiskFormat",
+    "DiskSpecification",
+    "DomainConfig",
+    "DomainType",
+    "GenerationId",
+    "GfxPassthruKind",
+    "GicVersion",
+    "HdType",
+    "IomemRange",
+    "IoportRange",
+    "LibxlEnum",
+    "Mac",
+    "McaCap",
+    "MsrPolicy",
+    "NicType",
+    "P9Type",
+    "Part",
+    "Passthrough",
+    "Pci",
+    "PciAddress",
+    "PvShim",
+    "Pvcalls",
+    "Rate",
+    "Rdm",
+    "RdmRegion",
+    "RdmReservePolicy",
+    "RdmReserveStrategy",
+    "Scheduler",
+    "SchedulerKind",
+    "Sdl",
+    "Setting",
+    "Smbios",
+    "SmbiosType",
+    "Spice",
+    "Stubdomain",
+    "SveType",
+    "TeeType",
+    "TimerMode",
+    "TscMode",
+    "UsbCtrl",
+    "UsbCtrlType",
+    "UsbDev",
+    "VNode",
+    "Vdispl",
+    "VendorDevice",
+    "Vfb",
+    "VgaInterfaceType",
+    "Vif",
+    "Viridian",
+    "ViridianEnlightenment",
+    "Virtio",
+    "VirtioTransport",
+    "Vkb",
+    "VkbBackend",
+    "Vnc",
+    "Vsnd",
+    "VsndParams",
+    "VsndPcm",
+    "VsndPcmFormat",
+    "VsndStream",
+    "VsndStreamType",
+    "Vtpm",
+    "VuartType",
+    "settings_of",
+]

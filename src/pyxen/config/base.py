@@ -1,0 +1,218 @@
+"""What every part of a configuration is built on: settings that check themselves, compare, print and convert.
+
+A part is a frozen dataclass whose fields are declared with `setting`, which keeps what is known about each (the check
+it must pass, the Xen release it came with, the guest types it means something to) in one place, for the constructor,
+`validate`, the linter and the documentation alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import IntEnum
+from typing import Any, Generic, Self, TypeVar, overload
+
+from pyxen.errors import ValidationError
+
+__all__ = ["Coerced", "Part", "Refused", "Setting", "join_path", "required", "setting", "settings_of"]
+
+Held_co = TypeVar("Held_co", covariant=True)
+Given_contra = TypeVar("Given_contra", contravariant=True)
+Check = Callable[[Any], Any]
+
+_METADATA_KEY = "pyxen"
+
+
+class Refused(ValueError):
+    """A check's way of saying no; `Part` turns it into a `ValidationError` with the field's path."""
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+
+class Coerced(Generic[Held_co, Given_contra]):
+    """For type checkers: a field that reads as the first type and that the constructor takes as the second."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any]) -> Held_co: ...
+    def __get__(self, instance: object | None, owner: type[Any]) -> Held_co | Self:
+        raise NotImplementedError
+
+    def __set__(self, instance: object, value: Given_contra) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known about one field.
+
+    Attributes:
+        check: Called with the value; returns it as it is kept, or raises `Refused`.
+        guests: The guest types it means something to; empty for all of them.
+        since: The Xen release it came with, where that is newer than 4.17; None otherwise.
+        key: Its name in xl.cfg where that is not the field's; "" where xl.cfg cannot say it.
+        secret: Masks the value for `repr`; None where there is nothing to hide.
+    """
+
+    check: Check
+    guests: frozenset[str] = frozenset()
+    since: str | None = None
+    key: str | None = None
+    secret: Callable[[str], str] | None = None
+
+
+def setting(
+    default: Any,
+    check: Check,
+    *,
+    guests: Iterable[str] = (),
+    since: str | None = None,
+    key: str | None = None,
+    secret: Callable[[str], str] | None = None,
+) -> Any:
+    """Declare a field of a part; the arguments are those of `Setting`."""
+    known = Setting(check, frozenset(guests), since, key, secret)
+    return dataclasses.field(default=default, metadata={_METADATA_KEY: known})
+
+
+def required(check: Check, *, key: str | None = None) -> dict[str, Any]:
+    """Metadata for `dataclasses.field` of a field that has no default."""
+    return {_METADATA_KEY: Setting(check, key=key)}
+
+
+_SETTINGS: dict[type[Any], Mapping[str, Setting]] = {}
+_CHECKS: dict[type[Any], tuple[tuple[str, Any, Check], ...]] = {}
+
+
+def settings_of(kind: type[Any]) -> Mapping[str, Setting]:
+    """Return what is known about the fields of a kind of part, by name, in order."""
+    if kind not in _SETTINGS:
+        _SETTINGS[kind] = {f.name: f.metadata[_METADATA_KEY] for f in dataclasses.fields(kind)}
+    return _SETTINGS[kind]
+
+
+def _checks(kind: type[Any]) -> tuple[tuple[str, Any, Check], ...]:
+    """Return name, default and check of each field: what every construction goes through."""
+    if kind not in _CHECKS:
+        _CHECKS[kind] = tuple((f.name, f.default, settings_of(kind)[f.name].check) for f in dataclasses.fields(kind))
+    return _CHECKS[kind]
+
+
+def join_path(outer: str, inner: str) -> str:
+    """Join two pieces of a path: ``disks`` and ``[1].vdev`` to ``disks[1].vdev``."""
+    if not inner or not outer or inner.startswith("["):
+        return outer + inner
+    return f"{outer}.{inner}"
+
+
+class Part:
+    """A piece of a configuration: immutable, compared and hashed by value, and never wrong about a single field."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for name, default, check in _checks(type(self)):
+            value = getattr(self, name)
+            if value is default:
+                continue
+            try:
+                kept = check(value)
+            except Refused as refused:
+                path = join_path(name, refused.path)
+                raise ValidationError(
+                    f"{path}: {refused.reason}", path=path, problems=(f"{path}: {refused.reason}",)
+                ) from None
+            if kept is not value:
+                object.__setattr__(self, name, kept)
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, value in self._said():
+            mask = settings_of(type(self))[name].secret
+            shown.append(f"{name}={_masked(value, mask) if mask else _plain_repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _said(self) -> Iterable[tuple[str, Any]]:
+        """Yield the fields that differ from their defaults."""
+        for name, default, _ in _checks(type(self)):
+            value = getattr(self, name)
+            if value is not default and value != default:
+                yield name, value
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed.
+
+        Args:
+            **changes: Fields and their new values.
+
+        Returns:
+            The copy.
+
+        Raises:
+            ValidationError: There is no such field, or a value is impossible.
+        """
+        _check_names(type(self), changes)
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, as plain data for JSON, YAML and the like."""
+        return {name: _plain(value) for name, value in self._said()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Build a part from what `to_dict` gave.
+
+        Args:
+            data: Fields by name; what is missing has its default.
+
+        Returns:
+            The part.
+
+        Raises:
+            ValidationError: A field is unknown, missing or has an impossible value; ``path`` says which.
+        """
+        if not isinstance(data, Mapping):
+            raise ValidationError(f"{cls.__name__} is read from a mapping, not from {type(data).__name__}")
+        _check_names(cls, data)
+        for name, default, _ in _checks(cls):
+            if default is dataclasses.MISSING and name not in data:
+                raise ValidationError(f"{name}: {cls.__name__} needs it", path=name)
+        return cls(**data)
+
+
+def _check_names(part: type[Part], names: Iterable[Any]) -> None:
+    known = settings_of(part)
+    for name in names:
+        if name not in known:
+            near = get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValidationError(f"{name}: {part.__name__} has no such field{hint}", path=str(name))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.to_dict()
+    if isinstance(value, (tuple, frozenset)):
+        items = value if isinstance(value, tuple) else sorted(value)
+        return [_plain(item) for item in items]
+    if isinstance(value, IntEnum):
+        return value.name.lower()
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)
+
+
+def _plain_repr(value: Any) -> str:
+    return repr(str(value)) if isinstance(value, str) else repr(value)
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(repr(mask(str(item))) for item in value) + ("," if len(value) == 1 else "") + ")"
+    return repr(mask(str(value)))

@@ -1,0 +1,232 @@
+"""The checks that single fields pass: each returns the value as it is kept, or says what would be right."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any, Final
+
+from pyxen.config.base import Part, Refused, join_path
+from pyxen.errors import ValidationError
+
+__all__ = [
+    "INT_MAX",
+    "UINT16_MAX",
+    "UINT32_MAX",
+    "UINT64_MAX",
+    "filename",
+    "flag",
+    "hide",
+    "hide_keys",
+    "integer",
+    "many",
+    "mebibytes",
+    "member",
+    "optional",
+    "pairs",
+    "part",
+    "text",
+    "unique_id",
+    "value_of",
+    "yes_or_no",
+]
+
+INT_MAX: Final = 2**31 - 1
+UINT16_MAX: Final = 2**16 - 1
+UINT32_MAX: Final = 2**32 - 1
+UINT64_MAX: Final = 2**64 - 1
+
+Check = Callable[[Any], Any]
+
+
+def text(value: Any) -> str:
+    """Pass a string that C can hold."""
+    if not isinstance(value, str):
+        raise Refused(f"takes a string, not {_kind(value)}")
+    if "\0" in value:
+        raise Refused("cannot hold a NUL character")
+    return value if type(value) is str else str(value)
+
+
+def filename(value: Any) -> str:
+    """Pass a string, or anything with a file system path such as `pathlib.Path`."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return text(value)
+
+
+def flag(value: Any) -> bool | None:
+    """Pass True, False or None (libxl decides); 0 and 1 as xl.cfg writes them."""
+    return None if value is None else yes_or_no(value)
+
+
+def yes_or_no(value: Any) -> bool:
+    """Pass True or False; 0 and 1 as xl.cfg writes them."""
+    if value is True or value is False:
+        return bool(value)
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    raise Refused(f"takes True or False, not {_shown(value)}")
+
+
+def integer(low: int, high: int) -> Check:
+    """Make a check for whole numbers from ``low`` to ``high``."""
+
+    def check(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise Refused(f"takes a whole number, not {_shown(value)}")
+        if not low <= value <= high:
+            raise Refused(f"{value} is out of range; it can be {low} to {high}")
+        return int(value)
+
+    return check
+
+
+def mebibytes(value: Any) -> float:
+    """Pass an amount of memory in MiB; a fraction must come to whole KiB."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise Refused(f"takes a number of MiB, not {_shown(value)}")
+    if not 0 <= value <= UINT64_MAX // 2048:
+        raise Refused(f"{value} MiB is out of range")
+    if value * 1024 != int(value * 1024):
+        raise Refused(f"{value} MiB is not a whole number of KiB")
+    return int(value) if value == int(value) else value
+
+
+def member(kind: type[Enum]) -> Check:
+    """Make a check for the members of an enumeration, which may be given by name."""
+
+    def check(value: Any) -> Enum:
+        if isinstance(value, kind):
+            return value
+        try:
+            return kind(value)
+        except ValueError:
+            names = [str(m.value) for m in kind]
+            near = get_close_matches(str(value).lower(), names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise Refused(f"{_shown(value)} is not one of {', '.join(names)}{hint}") from None
+
+    return check
+
+
+def optional(inner: Check) -> Check:
+    """Make a check that also passes None, for fields whose default is something else."""
+
+    def check(value: Any) -> Any:
+        return None if value is None else inner(value)
+
+    return check
+
+
+def many(inner: Check, limit: int | None = None) -> Check:
+    """Make a check for a sequence, kept as a tuple; ``limit`` bounds its length."""
+
+    def check(value: Any) -> tuple[Any, ...]:
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+            raise Refused(f"takes a list, not {_shown(value)}")
+        kept = []
+        for index, item in enumerate(value):
+            try:
+                kept.append(inner(item))
+            except Refused as refused:
+                raise Refused(refused.reason, join_path(f"[{index}]", refused.path)) from None
+        if limit is not None and len(kept) > limit:
+            raise Refused(f"has {len(kept)} items; at most {limit} are possible")
+        return tuple(kept)
+
+    return check
+
+
+def pairs(inner: Check) -> Check:
+    """Make a check for names with values, from a mapping or from pairs, kept as a tuple of pairs in that order."""
+
+    def check(value: Any) -> tuple[tuple[str, Any], ...]:
+        items = value.items() if isinstance(value, Mapping) else value
+        if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+            raise Refused(f"takes a mapping, not {_shown(value)}")
+        kept: dict[str, Any] = {}
+        for item in items:
+            if isinstance(item, (str, bytes)) or not isinstance(item, Iterable) or len(pair := tuple(item)) != 2:
+                raise Refused(f"takes pairs of a name and a value, not {_shown(item)}")
+            name = text(pair[0])
+            if name in kept:
+                raise Refused(f"names {name!r} twice")
+            try:
+                kept[name] = inner(pair[1])
+            except Refused as refused:
+                raise Refused(refused.reason, join_path(name, refused.path)) from None
+        return tuple(kept.items())
+
+    return check
+
+
+def part(kind: type[Part]) -> Check:
+    """Make a check for a part, which may be given as the mapping that its ``from_dict`` takes."""
+
+    def check(value: Any) -> Part:
+        if isinstance(value, kind):
+            return value
+        if isinstance(value, Mapping):
+            try:
+                return kind.from_dict(value)
+            except ValidationError as error:
+                reason = error.message.removeprefix(f"{error.path}: ")
+                raise Refused(reason, error.path or "") from None
+        raise Refused(f"takes a {kind.__name__}, not {_shown(value)}")
+
+    return check
+
+
+def value_of(kind: type[Any]) -> Check:
+    """Make a check for a value type whose constructor takes a string and raises `ValueError`."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, str):
+            raise Refused(f"takes a {kind.__name__} or a string, not {_shown(value)}")
+        try:
+            return kind(value)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
+    return check
+
+
+def unique_id(value: Any) -> uuid.UUID:
+    """Pass a `uuid.UUID`, or the usual text of one."""
+    if isinstance(value, uuid.UUID):
+        return value
+    if isinstance(value, str):
+        try:
+            return uuid.UUID(value)
+        except ValueError:
+            pass
+    raise Refused(f"takes a uuid such as '2f6a1d5c-3f4b-4e0e-9d5a-0c1b2a394857', not {_shown(value)}")
+
+
+def hide(_: str) -> str:
+    """Mask a secret whole."""
+    return "***"
+
+
+_SECRET_KEY = re.compile(r"(?i)((?:^|[^a-z])(?:key|passw(?:or)?d|secret)=)(?:\\.|[^:,;\s\\])*")
+
+
+def hide_keys(value: str) -> str:
+    """Mask the secrets inside a longer text, as in ``rbd:pool/image:id=admin:key=…``."""
+    return _SECRET_KEY.sub(r"\1***", value)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value) if isinstance(value, (str, int, float)) or value is None else type(value).__name__
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -1,0 +1,196 @@
+"""Sets of CPUs, as xl writes them: ``"0-3,^1"``, ``"all"``, ``"nodes:0,^nodes:1"``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyxen.config.base import Refused, join_path
+
+__all__ = ["CpuSet", "affinity", "cpu_set"]
+
+_TERM = re.compile(r"(\^?)(nodes?:)?(all|(\d+)(?:-(\d+))?)")
+_LARGEST: Final = 2**15 - 1  # Xen's own limit of CPUs is 16384
+
+
+@dataclass(frozen=True, slots=True, repr=False, init=False)
+class CpuSet:
+    """A set of CPUs (or of vCPUs, or of NUMA nodes), immutable and compared by what it stands for.
+
+    ``CpuSet("0-3,^1")`` takes xl's notation; terms count from left to right, ``^`` takes out. ``CpuSet([0, 2, 3])`` is
+    the same set. ``"all"`` and ``"nodes:0"`` mean something on a given host only: such a set has no members until it is
+    resolved.
+
+    Attributes:
+        text: The set in xl's notation, in its shortest form.
+        cpus: Its members, ascending; empty while `is_symbolic`.
+        is_symbolic: Whether it needs `resolve` first.
+    """
+
+    text: str
+    cpus: tuple[int, ...]
+    is_symbolic: bool
+
+    def __init__(self, cpus: str | Iterable[int]) -> None:
+        text, symbolic = "", False
+        members: tuple[int, ...] = ()
+        if isinstance(cpus, str):
+            terms = _parse(cpus)
+            symbolic = any(term.nodes or term.everything for term in terms)
+            if symbolic:
+                text = ",".join(map(str, terms))
+            else:
+                members = _evaluate(terms, (), {})
+        else:
+            members = _members(cpus)
+        if not symbolic:
+            text = _ranges(members)
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "cpus", members)
+        object.__setattr__(self, "is_symbolic", symbolic)
+
+    def resolve(self, cpus: Iterable[int], nodes: Mapping[int, Iterable[int]] | None = None) -> CpuSet:
+        """Return the set as it is on one host.
+
+        Args:
+            cpus: What ``all`` stands for there.
+            nodes: CPUs of each NUMA node, by its number; what ``nodes:N`` stands for.
+
+        Returns:
+            A set that is not symbolic.
+
+        Raises:
+            ValueError: It names a node that ``nodes`` has not.
+        """
+        if not self.is_symbolic:
+            return self
+        everything = tuple(cpus)
+        by_node = {node: tuple(members) for node, members in (nodes or {}).items()}
+        return CpuSet(_evaluate(_parse(self.text), everything, by_node))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"CpuSet({self.text!r})"
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.cpus)
+
+    def __len__(self) -> int:
+        return len(self.cpus)
+
+    def __contains__(self, cpu: object) -> bool:
+        return cpu in self.cpus
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
+
+
+def cpu_set(value: Any) -> CpuSet:
+    """Pass a `CpuSet`, its notation, or the numbers of CPUs."""
+    if isinstance(value, CpuSet):
+        return value
+    if isinstance(value, (bytes, Mapping)) or not isinstance(value, (str, Iterable)):
+        raise Refused(f"takes a set of CPUs such as '0-3,^1', not {type(value).__name__}")
+    try:
+        return CpuSet(value)
+    except (TypeError, ValueError) as error:
+        raise Refused(str(error)) from None
+
+
+def affinity(value: Any) -> CpuSet | tuple[CpuSet, ...] | None:
+    """Pass one set for all vCPUs, or a list with one for each; there a plain number is a set of one CPU."""
+    if isinstance(value, (str, CpuSet)) or not isinstance(value, Iterable):
+        return cpu_set(value)
+    kept = []
+    for index, item in enumerate(value):
+        try:
+            kept.append(cpu_set((item,) if isinstance(item, int) else item))
+        except Refused as refused:
+            raise Refused(refused.reason, join_path(f"[{index}]", refused.path)) from None
+    return tuple(kept) or None
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    out: bool
+    nodes: bool
+    everything: bool
+    first: int = 0
+    last: int = 0
+
+    def __str__(self) -> str:
+        if self.everything:
+            return "all"
+        numbers = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+        return f"{'^' if self.out else ''}{'nodes:' if self.nodes else ''}{numbers}"
+
+
+def _parse(text: str) -> tuple[_Term, ...]:
+    terms = []
+    for piece in text.split(","):
+        if not piece:
+            continue
+        found = _TERM.fullmatch(piece)
+        if not found:
+            raise ValueError(
+                f"{piece!r} is not a CPU range: write 'N', 'N-M', '^N', 'all' or 'nodes:N', joined by commas"
+            )
+        out, nodes, what, first, last = found.groups()
+        if what == "all":
+            if out:
+                raise ValueError("'^' cannot be combined with 'all'")
+            terms.append(_Term(out=False, nodes=False, everything=True))
+            continue
+        low, high = _number(first), _number(last or first)
+        if high < low:
+            raise ValueError(f"the range {what!r} runs backwards")
+        terms.append(_Term(bool(out), bool(nodes), everything=False, first=low, last=high))
+    return tuple(terms)
+
+
+def _number(digits: str) -> int:
+    if len(digits) > 9 or int(digits) > _LARGEST:
+        raise ValueError(f"CPU {digits[:12]} is out of range; the largest is {_LARGEST}")
+    return int(digits)
+
+
+def _members(cpus: Iterable[Any]) -> tuple[int, ...]:
+    members = sorted(set(cpus))
+    for cpu in members:
+        if not isinstance(cpu, int) or isinstance(cpu, bool) or not 0 <= cpu <= _LARGEST:
+            raise ValueError(f"{cpu!r} is not the number of a CPU; it can be 0 to {_LARGEST}")
+    return tuple(members)
+
+
+def _evaluate(
+    terms: Iterable[_Term], everything: Iterable[int], nodes: Mapping[int, tuple[int, ...]]
+) -> tuple[int, ...]:
+    members: set[int] = set()
+    for term in terms:
+        if term.everything:
+            members.update(everything)
+            continue
+        named: set[int] = set()
+        for number in range(term.first, term.last + 1):
+            if not term.nodes:
+                named.add(number)
+            elif number in nodes:
+                named.update(nodes[number])
+            else:
+                raise ValueError(f"this host has no NUMA node {number}")
+        members = members - named if term.out else members | named
+    return tuple(sorted(members))
+
+
+def _ranges(members: Iterable[int]) -> str:
+    runs: list[list[int]] = []
+    for cpu in members:
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

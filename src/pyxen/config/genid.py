@@ -1,0 +1,18 @@
+"""The generation id of a virtual machine (xl.cfg ``ms_vm_genid``)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+from pyxen.config.checks import unique_id
+
+__all__ = ["GenerationId", "generation_id"]
+
+GenerationId = uuid.UUID | Literal["generate"]
+"""128 bits, kept as a uuid in the order of its bytes; or ``"generate"``: new ones at each creation."""
+
+
+def generation_id(value: Any) -> GenerationId:
+    """Pass a uuid, or ``"generate"``."""
+    return "generate" if value == "generate" else unique_id(value)

@@ -1,0 +1,26 @@
+"""Virtual NUMA nodes (xl.cfg ``vnuma``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyxen.config.base import Coerced, Part, setting
+from pyxen.config.checks import UINT32_MAX, integer, many, mebibytes
+from pyxen.config.cpuset import CpuSet, cpu_set
+
+__all__ = ["VNode"]
+
+
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class VNode(Part):
+    """A NUMA node that the guest sees, as one item of xl.cfg's ``vnuma``."""
+
+    vcpus: Coerced[CpuSet, CpuSet | str | Iterable[int]] = setting(CpuSet(""), cpu_set)
+    """The vCPUs in it."""
+    size: float = setting(0, mebibytes)
+    """Its memory, in MiB."""
+    distances: Coerced[tuple[int, ...], Iterable[int]] = setting((), many(integer(0, UINT32_MAX)), key="vdistances")
+    """Distances from it to every node, itself included, 10 being its own. xl takes missing ones for 0."""
+    pnode: int | None = setting(None, integer(0, UINT32_MAX))
+    """The host's node that its memory is taken from. Default: node 0; saying it also switches NUMA placement off."""
