@@ -9,6 +9,7 @@
 #define XEN_CPUID_HYPERCALLS     0x40000002
 #define SCHED_OP                 29
 #define SCHEDOP_SHUTDOWN         2
+#define HYPERCALL_PAGE           0x8000    /* plain memory, far from this image and from what Xen puts near the top */
 
         .section .note, "a", @note
         .balign 4
@@ -49,13 +50,14 @@ shutdown:
         mov     $XEN_CPUID_HYPERCALLS, %eax
         cpuid
         mov     %ebx, %ecx                 /* the MSR that fills the hypercall page */
-        mov     $hypercall_page, %eax
+        mov     $HYPERCALL_PAGE, %eax
         xor     %edx, %edx
         wrmsr
         push    %ebp                       /* struct sched_shutdown */
         mov     $SCHEDOP_SHUTDOWN, %ebx
         mov     %esp, %ecx
-        call    hypercall_page + 32 * SCHED_OP
+        mov     $HYPERCALL_PAGE + 32 * SCHED_OP, %eax
+        call    *%eax
         jmp     idle
 
 actions:
@@ -72,8 +74,6 @@ actions:
         .byte   0xff
 
         .bss
-        .balign 4096
-hypercall_page:
-        .skip   4096
+        .balign 16
         .skip   256
 stack_end:
