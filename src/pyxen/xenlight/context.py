@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pyxen.errors import ConnectFailed, HostClosed
 from pyxen.operation import Operation
@@ -14,6 +14,7 @@ from pyxen.xenlight.failures import code_name
 from pyxen.xenlight.lock import LIBXL
 from pyxen.xenlight.log import LogSink
 from pyxen.xenlight.pump import Happening, Pump, Script, Wait
+from pyxen.xenlight.reader import Reader
 
 __all__ = ["Context"]
 
@@ -25,11 +26,15 @@ _LIBXL_VERSION = 0  # the API's own, never changed
 class Context:
     """A ``libxl_ctx`` with all that it needs around it.
 
+    Args:
+        reader: For scripts that want to look at something; it stays the caller's.
+
     Raises:
         ConnectFailed: libxl refuses; its own words are in the message.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
         self._opening: Operation[None] | None = Operation("connect")
         self._sink = LogSink(self._running)
         self._sink.current = self._opening
@@ -132,7 +137,7 @@ class Context:
         self._closed = True
         lib.libxl_postfork_child_noexec(self.pointer)
 
-    def _running(self) -> list[Operation[object]]:
+    def _running(self) -> list[Operation[Any]]:
         return self._pump.running()
 
     def _free(self) -> None:

@@ -100,10 +100,8 @@ def _goes_on_poweroff(context: Context, domid: int) -> Script[bool]:
 
 def _remove(context: Context, domid: int) -> Script[None]:
     """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
-    if domid != _NO_DOMID and lib.libxl_domain_info(context.pointer, ffi.NULL, domid) == 0:
-        yield from context.complete(
-            lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False
-        )
+    if domid != _NO_DOMID and context.reader.uuid(domid) is not None:
+        yield from context.complete(lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False)
 
 
 def _check_memory(context: Context, operation: Operation[int], config: CData) -> None:

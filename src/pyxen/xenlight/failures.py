@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 from pyxen.errors import (
     DeviceExists,
     DomainNotFound,
@@ -22,7 +24,9 @@ from pyxen.errors import (
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import ffi, lib, release
 
-__all__ = ["code_name", "failure", "raise_failure", "stopped"]
+__all__ = ["code_name", "describe", "failure", "raise_failure", "stopped"]
+
+E = TypeVar("E", bound=OperationFailed)
 
 _CODES: dict[int, str] = ffi.typeof("libxl_error").elements
 
@@ -56,7 +60,7 @@ def code_name(code: int) -> str:
     return _CODES.get(code, f"code {code}")
 
 
-def failure(operation: Operation[object], code: int) -> Error:
+def failure(operation: Operation[Any], code: int) -> Error:
     """Return the exception for a code that an operation ended with."""
     if operation.stopped is not None:
         return stopped(operation, code)
@@ -68,13 +72,13 @@ def failure(operation: Operation[object], code: int) -> Error:
     return describe(cls, f"{message} ({name})", operation, code)
 
 
-def raise_failure(operation: Operation[object], code: int) -> None:
+def raise_failure(operation: Operation[Any], code: int) -> None:
     """Raise the exception for a code, unless it is 0."""
     if code != 0:
         raise failure(operation, code)
 
 
-def stopped(operation: Operation[object], code: int = lib.ERROR_ABORTED) -> OperationFailed:
+def stopped(operation: Operation[Any], code: int = lib.ERROR_ABORTED) -> OperationFailed:
     """Return the exception for an operation that was stopped."""
     if operation.stopped == "timeout":
         return describe(OperationTimeout, "the deadline passed; what was begun is undone", operation, code)
@@ -82,9 +86,7 @@ def stopped(operation: Operation[object], code: int = lib.ERROR_ABORTED) -> Oper
     return describe(OperationCancelled, f"{reason}; what was begun is undone", operation, code)
 
 
-def describe(
-    cls: type[OperationFailed], message: str, operation: Operation[object], code: int | None = None
-) -> OperationFailed:
+def describe(cls: type[E], message: str, operation: Operation[Any], code: int | None = None) -> E:
     """Return an exception that carries all that is known of an operation."""
     return cls(
         message,

@@ -15,7 +15,7 @@ from types import ModuleType
 import pyxen.xenlight
 from pyxen.errors import BindingNotBuilt, LibraryMissing, NotOnXen, NotPrivileged
 
-__all__ = ["built_releases", "check_host", "load", "running_release"]
+__all__ = ["built_releases", "check_host", "load", "running_release", "running_version"]
 
 SYSFS = Path("/sys/hypervisor")
 PRIVCMD = Path("/dev/xen/privcmd")
@@ -24,16 +24,21 @@ CAPABILITIES = Path("/proc/xen/capabilities")
 _MODULE = re.compile(r"_xenlight_(\d+)_(\d+)$")
 
 
-def running_release(sysfs: Path = SYSFS) -> str | None:
-    """Return the release of the running Xen, e.g. ``4.20``; None where the kernel does not say, as off Xen."""
+def running_version(sysfs: Path = SYSFS) -> str:
+    """Return the version of the running Xen, e.g. ``4.20.0``; empty where the kernel does not say, as off Xen."""
     try:
         if (sysfs / "type").read_text().strip() != "xen":
-            return None
-        major = (sysfs / "version" / "major").read_text().strip()
-        minor = (sysfs / "version" / "minor").read_text().strip()
+            return ""
+        major, minor, extra = ((sysfs / "version" / part).read_text().strip() for part in ("major", "minor", "extra"))
     except OSError:
-        return None
-    return f"{major}.{minor}"
+        return ""
+    return f"{major}.{minor}{extra}"
+
+
+def running_release(sysfs: Path = SYSFS) -> str | None:
+    """Return the release of the running Xen, e.g. ``4.20``; None where the kernel does not say, as off Xen."""
+    match = re.match(r"\d+\.\d+", running_version(sysfs))
+    return match[0] if match else None
 
 
 def built_releases() -> list[str]:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
@@ -46,11 +47,11 @@ class LogSink:
         running: Returns the operations that a line may belong to when nobody's call is under way.
     """
 
-    def __init__(self, running: Callable[[], Iterable[Operation[object]]] = tuple) -> None:
+    def __init__(self, running: Callable[[], Iterable[Operation[Any]]] = tuple) -> None:
         self._running = running
         self._handle = ffi.new_handle(self)
         self._pending: list[tuple[int, str]] = []
-        self.current: Operation[object] | None = None
+        self.current: Operation[Any] | None = None
         """The operation whose call is under way, under the lock around libxl."""
         self.logger: CData = lib.pyxen_logger_new(self._handle, lib.XTL_WARN)
         if self.logger == ffi.NULL:
@@ -87,7 +88,7 @@ class LogSink:
         for level, line in pending:
             LOGGER.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
 
-    def _owners(self, line: str) -> Iterable[Operation[object]]:
+    def _owners(self, line: str) -> Iterable[Operation[Any]]:
         if self.current is not None:
             return (self.current,)
         running = list(self._running())

@@ -7,6 +7,7 @@ the calls, one thread for both loses nothing, and nothing of the caller's ever r
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import struct
@@ -49,11 +50,9 @@ class Happening:
     domid: int
     code: int = 0
     """Of an operation that is complete."""
-    shutdown_reason: int = 0
-    """Of a domain that shut down."""
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """Raised inside a script that waits for something that cannot be aborted."""
 
 
@@ -138,6 +137,18 @@ class Pump:
     # What follows runs on the pump's own thread
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            # Nobody may be left waiting for a thread that is no more.
+            self.disaster = f"{type(error).__name__}: {error}"
+            with self._gate:
+                self._closing = True
+            for operation in self.running():
+                self._end(self._tasks[operation], error=error)
+            raise
+
+    def _loop(self) -> None:
         while self._posted or self._tasks or not self._closing:
             if self._posted:
                 self._posted.popleft()()
@@ -269,18 +280,15 @@ class Pump:
         self._now.tv_usec = nanoseconds // 1000
 
     def _drain_wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
-        except BlockingIOError:
-            pass
 
     def _events(self) -> list[tuple[int, Happening]]:
         found = []
         while lib.libxl_event_check(self._context, self._event, lib.LIBXL_EVENTMASK_ALL, ffi.NULL, ffi.NULL) == 0:
             event = self._event[0]
             code = event.u.operation_complete.rc if event.type == lib.LIBXL_EVENT_TYPE_OPERATION_COMPLETE else 0
-            reason = event.u.domain_shutdown.shutdown_reason if event.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN else 0
-            found.append((event.for_user, Happening(event.type, event.domid, code, reason)))
+            found.append((event.for_user, Happening(event.type, event.domid, code)))
             lib.libxl_event_free(self._context, event)
         return found
 

@@ -6,11 +6,13 @@ process-wide lock, which a child of libxl's may have inherited locked (see `pyxe
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
+from typing import Any
 from uuid import UUID
 
-from pyxen.errors import ConnectFailed, HostClosed
+from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.log import LogSink
@@ -18,6 +20,9 @@ from pyxen.xenlight.names import Names
 from pyxen.xenlight.xenstore import Connection
 
 __all__ = ["Reader"]
+
+_Row = tuple[Any, ...]
+"""The members of an xc_domaininfo_t, at the places that `_AT` tells."""
 
 _PAGE_KIB = 4
 _AT_ONCE = 1024  # domains asked for by one hypercall
@@ -74,7 +79,7 @@ class Reader:
         self._xc: CData = lib.xc_interface_open(self._sink.logger, self._sink.logger, lib.XC_OPENFLAG_NON_REENTRANT)
         if self._xc == ffi.NULL:
             self._sink.free()
-            raise ConnectFailed(f"libxenctrl does not open: {ffi.errno}")
+            raise ConnectFailed(f"libxenctrl does not open: {os.strerror(ffi.errno)}")
         try:
             self._xenstore = Connection()
         except BaseException:
@@ -125,7 +130,7 @@ class Reader:
         with self._lock:
             self._check_open()
             if lib.xc_physinfo(self._xc, info) != 0:
-                raise OSError(ffi.errno, "Xen does not tell its figures (physinfo)")
+                raise _refused("info", "Xen does not tell its figures")
         return HostInfo(
             xen_version=xen_version,
             nr_cpus=info.nr_cpus,
@@ -137,7 +142,7 @@ class Reader:
             free_memory_kib=(info.free_pages - info.outstanding_pages) * _PAGE_KIB,
         )
 
-    def _rows(self) -> list[tuple[int | bytes, ...]]:
+    def _rows(self) -> list[_Row]:
         rows = self._ask(0, _AT_ONCE)
         while rows and len(rows) % _AT_ONCE == 0:
             more = self._ask(rows[-1][_AT["domain"]] + 1, _AT_ONCE)
@@ -146,11 +151,11 @@ class Reader:
             rows += more
         return rows
 
-    def _ask(self, first: int, most: int) -> list[tuple[int | bytes, ...]]:
+    def _ask(self, first: int, most: int) -> list[_Row]:
         self._check_open()
         count = lib.xc_domain_getinfolist(self._xc, first, most, self._buffer)
         if count < 0:
-            raise OSError(ffi.errno, "Xen does not list its domains (getdomaininfolist)")
+            raise _refused("list", "Xen does not list its domains")
         size = count * ffi.sizeof("xc_domaininfo_t")
         return list(_DOMAININFO.iter_unpack(ffi.buffer(self._buffer, size)[:]))
 
@@ -159,7 +164,11 @@ class Reader:
             raise HostClosed("the host is closed: open it anew")
 
 
-def _domain_info(row: tuple[int | bytes, ...], uuid: UUID, name: str | None) -> DomainInfo:
+def _refused(verb: str, message: str) -> OperationFailed:
+    return OperationFailed(f"{message}: {os.strerror(ffi.errno)}", operation=verb, code=-ffi.errno)
+
+
+def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
     flags = row[_AT["flags"]]
     reason = _shutdown_reason(flags)
     state = next((state for flag, state in _STATES if flags & flag), DomainState.RUNNING)
@@ -185,5 +194,8 @@ def _domain_info(row: tuple[int | bytes, ...], uuid: UUID, name: str | None) -> 
 def _shutdown_reason(flags: int) -> ShutdownReason | int | None:
     if not flags & lib.XEN_DOMINF_shutdown:
         return None
-    reason = (flags >> lib.XEN_DOMINF_shutdownshift) & lib.XEN_DOMINF_shutdownmask
-    return ShutdownReason(reason) if reason in ShutdownReason else reason
+    reason: int = (flags >> lib.XEN_DOMINF_shutdownshift) & lib.XEN_DOMINF_shutdownmask
+    try:
+        return ShutdownReason(reason)
+    except ValueError:
+        return reason

@@ -1,0 +1,155 @@
+"""The way through libxenlight: this machine is the host, and nothing stands between.
+
+Importing this module loads the compiled binding, so `pyxen.connect` does it only when this way is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from pyxen import libxljson
+from pyxen.backends.base import DomainRef
+from pyxen.config import DomainConfig
+from pyxen.errors import DomainExists, DomainNotFound, InvalidState
+from pyxen.info import DomainInfo, DomainState, HostInfo
+from pyxen.operation import Operation
+from pyxen.xenlight import domains, loader, marshal
+from pyxen.xenlight.context import Context
+from pyxen.xenlight.pump import Script
+from pyxen.xenlight.reader import Reader
+
+__all__ = ["XenlightBackend"]
+
+T = TypeVar("T")
+
+_CANNOT_ANSWER = {
+    DomainState.PAUSED: "is paused and cannot answer: unpause it first",
+    DomainState.SHUTDOWN: "has shut down already: destroy it",
+    DomainState.CRASHED: "has crashed: destroy it",
+    DomainState.DYING: "is being destroyed already",
+}
+"""Why a guest in this state does not react to being asked to shut down or to reboot."""
+
+
+class XenlightBackend:
+    """The host that this process runs on, through libxl.
+
+    Raises:
+        NotPrivileged: This user may not talk to xenstore.
+        ConnectFailed: libxl or xenstore do not open.
+    """
+
+    uri = "xenlight:///"
+
+    def __init__(self) -> None:
+        self._reader = Reader()
+        try:
+            self._context = Context(self._reader)
+        except BaseException:
+            self._reader.close()
+            raise
+
+    def close(self) -> None:
+        """Stop what runs and let go of the host; may be called again."""
+        self._context.close()
+        self._reader.close()
+
+    def info(self) -> HostInfo:
+        """Return the figures of the host."""
+        return self._reader.host(loader.running_version())
+
+    def list(self) -> list[DomainInfo]:
+        """Return all domains, dom0 too, by domid."""
+        return self._reader.domains()
+
+    def domain_info(self, domain: DomainRef) -> DomainInfo:
+        """Return one domain."""
+        info = self._reader.domain(domain.domid)
+        if info is None or info.uuid != domain.uuid:
+            raise _gone("info", domain)
+        return info
+
+    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+        """Create a domain; a create that fails or is stopped leaves nothing."""
+        config.validate()
+        if config.uuid is None:
+            config = dataclasses.replace(config, uuid=uuid.uuid4())
+        operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
+        text = libxljson.dumps(config)
+        marshal.check_keys(libxljson.to_dict(config))
+        self._check_uuid(config)
+        new = domains.NewDomain(name=config.name, json=text, files=_files(config))
+        return self._context.run(operation, self._create(operation, new, config.uuid, paused=paused))
+
+    def _create(
+        self, operation: Operation[DomainRef], new: domains.NewDomain, identity: uuid.UUID, *, paused: bool
+    ) -> Script[DomainRef]:
+        domid = yield from domains.create(self._context, operation, new, paused=paused)
+        return DomainRef(domid, identity)
+
+    def _check_uuid(self, config: DomainConfig) -> None:
+        """Refuse a uuid that is in use, which libxl would not: both domains would share their entries in xenstore."""
+        other = next((info for info in self._reader.domains() if info.uuid == config.uuid), None)
+        if other is not None:
+            message = f"domain {other.domid} ({other.name}) has the uuid {config.uuid} already: leave the uuid out"
+            raise DomainExists(message, operation="create", domain=config.name, domid=other.domid)
+
+    def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """End a domain at once."""
+        return self._run("destroy", domain, domains.destroy, timeout)
+
+    def pause(self, domain: DomainRef) -> Operation[None]:
+        """Stop a domain's vCPUs."""
+        return self._run("pause", domain, domains.pause)
+
+    def unpause(self, domain: DomainRef) -> Operation[None]:
+        """Let a domain's vCPUs run."""
+        return self._run("unpause", domain, domains.unpause)
+
+    def shutdown(self, domain: DomainRef, *, wait: bool, timeout: float | None) -> Operation[None]:
+        """Ask the guest to power off."""
+        self._check_answers("shutdown", domain)
+        operation: Operation[None] = Operation("shutdown", domain.domid, timeout=timeout)
+        return self._context.run(operation, domains.shutdown(self._context, operation, domain.domid, wait=wait))
+
+    def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Ask the guest to reboot."""
+        self._check_answers("reboot", domain)
+        return self._run("reboot", domain, domains.reboot, timeout)
+
+    def _run(
+        self,
+        verb: str,
+        domain: DomainRef,
+        script: Callable[[Context, Operation[None], int], Script[None]],
+        timeout: float | None = None,
+    ) -> Operation[None]:
+        if self._reader.uuid(domain.domid) != domain.uuid:
+            raise _gone(verb, domain)
+        operation: Operation[None] = Operation(verb, domain.domid, timeout=timeout)
+        operation.domid = domain.domid
+        return self._context.run(operation, script(self._context, operation, domain.domid))
+
+    def _check_answers(self, verb: str, domain: DomainRef) -> None:
+        """Check that the guest can react to being asked for something."""
+        info = self._reader.domain(domain.domid)
+        if info is None or info.uuid != domain.uuid:
+            raise _gone(verb, domain)
+        if info.state in _CANNOT_ANSWER:
+            message = f"{info.name} {_CANNOT_ANSWER[info.state]}"
+            raise InvalidState(message, operation=verb, domain=domain.domid, domid=domain.domid)
+
+
+def _gone(verb: str, domain: DomainRef) -> DomainNotFound:
+    message = f"there is no domain {domain.domid} with the uuid {domain.uuid}: it is gone"
+    return DomainNotFound(message, operation=verb, domain=domain.domid, domid=domain.domid)
+
+
+def _files(config: DomainConfig) -> list[str]:
+    """Return the host's files that a configuration names, as far as they must exist."""
+    paths = [config.kernel, config.ramdisk]
+    paths += [disk.target for disk in config.disks if disk.script is None and disk.backend is None]
+    return [path for path in paths if path is not None and path.startswith("/")]

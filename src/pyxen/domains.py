@@ -1,0 +1,74 @@
+"""The domains of a host as a collection: look one up by name, domid or uuid."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from uuid import UUID
+
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.domain import Domain
+from pyxen.errors import DomainNotFound
+from pyxen.info import DomainInfo
+
+__all__ = ["DomainKey", "Domains"]
+
+DomainKey = str | int | UUID
+"""A name, a domid, or a uuid (as `uuid.UUID`, or as text in its usual form)."""
+
+
+class Domains(Collection[Domain]):
+    """The domains that a host has now. Each lookup asks the host; nothing is kept."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __getitem__(self, key: DomainKey) -> Domain:
+        """Return a domain by name, domid or uuid.
+
+        A name wins over a uuid in text; text is never taken for a domid.
+
+        Raises:
+            DomainNotFound: There is none.
+        """
+        found = self._find(key)
+        if found is None:
+            what = {int: "domid", UUID: "uuid"}.get(type(key), "name or uuid")
+            raise DomainNotFound(f"no domain has the {what} {key!s}", domain=key if isinstance(key, int) else str(key))
+        return found
+
+    def get(self, key: DomainKey) -> Domain | None:
+        """Return a domain by name, domid or uuid; None if there is none."""
+        return self._find(key)
+
+    def __contains__(self, key: object) -> bool:
+        if isinstance(key, Domain):
+            return any(domain == key for domain in self)
+        return isinstance(key, str | int | UUID) and self._find(key) is not None
+
+    def __iter__(self) -> Iterator[Domain]:
+        return iter([self._handle(info) for info in self._backend.list()])
+
+    def __len__(self) -> int:
+        return len(self._backend.list())
+
+    def _find(self, key: DomainKey) -> Domain | None:
+        infos = self._backend.list()
+        if isinstance(key, int):
+            return next((self._handle(info) for info in infos if info.domid == key), None)
+        if isinstance(key, str):
+            named = next((self._handle(info) for info in infos if info.name == key), None)
+            if named is not None:
+                return named
+        return next((self._handle(info) for info in infos if info.uuid == _uuid(key)), None)
+
+    def _handle(self, info: DomainInfo) -> Domain:
+        return Domain(self._backend, DomainRef(info.domid, info.uuid))
+
+
+def _uuid(key: str | UUID) -> UUID | None:
+    if isinstance(key, UUID):
+        return key
+    try:
+        return UUID(key)
+    except ValueError:
+        return None
