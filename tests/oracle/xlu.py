@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.oracle.server import CRASHED, Server
+from tests.oracle.server import CRASHED, Answer, Server
 from tests.oracle.setup import oracle
 
 
@@ -43,6 +43,10 @@ class XluOracle:
         """
         return self._ask("cfg", text)
 
+    def takes(self, text: str | bytes) -> bool:
+        """Return whether libxlutil takes a configuration, whatever it makes of it."""
+        return self._answer("cfg", text).status == 0
+
     def disk(self, spec: str | bytes) -> dict[str, Any] | Refused:
         """Return the libxl_device_disk of a spec, or the refusal."""
         return self._ask("disk", spec)
@@ -63,9 +67,12 @@ class XluOracle:
         self.close()
 
     def _ask(self, verb: str, text: str | bytes) -> dict[str, Any] | Refused:
-        request = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-        answer = self._servers[verb].ask(request)
+        answer = self._answer(verb, text)
         if answer.status:
             return Refused(answer.status, answer.messages)
         found: dict[str, Any] = json.loads(answer.output)
         return found
+
+    def _answer(self, verb: str, text: str | bytes) -> Answer:
+        request = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        return self._servers[verb].ask(request)

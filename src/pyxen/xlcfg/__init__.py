@@ -1,0 +1,10 @@
+"""xl configurations, the text of xl.cfg(5): read, written, edited in place, and looked through for mistakes.
+
+The grammar is libxlutil's to the last quirk and the meaning is xl's; nothing is executed, and no Xen is needed.
+"""
+
+from __future__ import annotations
+
+from pyxen.xlcfg.document import Document, parse
+
+__all__ = ["Document", "parse"]

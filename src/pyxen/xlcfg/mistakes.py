@@ -1,0 +1,95 @@
+"""Why a text is no xl configuration: the reason that its author looks for, at its line and column."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pyxen.errors import ParseError
+
+__all__ = ["explain", "explain_setting", "position", "skip"]
+
+_PYTHON_SIGNS: Final = frozenset("():")
+_PYTHON = re.compile(
+    r"^[ \t]*(?:import|from|def|if|for|class|print|while|try)\b|\bos\.|%\s*\(|\bTrue\b|\bFalse\b", re.MULTILINE
+)
+_PYTHON_HINT = "; this looks like Python, which only xend's configurations (until Xen 4.4) were: write plain values"
+
+_SKIP = re.compile(r"(?:[ \t\n;]++|\#[^\n]*+\n)*+")
+_SKIP_IN_LIST = re.compile(r"(?:[ \t\n]++|\#[^\n]*+\n)*+")
+_KEY = re.compile(r"[a-z][._0-9a-z]*+[ \t]*+")
+_OPERATOR = re.compile(r"\+?=[ \t]*+")
+_VALUE = re.compile(r"""[0-9][0-9a-fx]*+|'(?:[^'\\\n\0]|\\[^\n\0])*+'|"(?:[^"\\\n\0]|\\[^\n\0])*+\"""")
+
+
+def skip(text: str, offset: int, *, in_list: bool) -> int:
+    """Return the place behind the blanks, line ends and comments at `offset` (and semicolons outside lists)."""
+    match = (_SKIP_IN_LIST if in_list else _SKIP).match(text, offset)
+    return match.end() if match else offset
+
+
+def explain_setting(text: str, offset: int) -> ParseError:
+    """Return the error for the setting behind `offset`, which is none."""
+    offset = skip(text, offset, in_list=False)
+    for part, expected in (
+        (_KEY, "a key"),
+        (_OPERATOR, "'=' or '+='"),
+        (_VALUE, "a value (a number, a string in quotes, or a list in brackets)"),
+    ):
+        match = part.match(text, offset)
+        if match is None:
+            return explain(text, offset, expected)
+        offset = match.end()
+    return explain(text, offset, "the end of the line or ';'")
+
+
+def explain(text: str, offset: int, expected: str) -> ParseError:
+    """Return the error for what stands at `offset`, where `expected` should.
+
+    Args:
+        text: The whole configuration.
+        offset: Where reading stopped.
+        expected: What could have followed, in words.
+    """
+    while offset < len(text) and text[offset] in " \t":
+        offset += 1
+    line, column = position(text, offset)
+    reason = _reason(text, offset, expected)
+    likely_python = text[offset : offset + 1] in _PYTHON_SIGNS or _PYTHON.search(text) is not None
+    return ParseError(reason + (_PYTHON_HINT if likely_python else ""), line=line, column=column)
+
+
+def position(text: str, offset: int) -> tuple[int, int]:
+    """Return the line and the column of a place in a text, both from 1."""
+    before = text.rfind("\n", 0, offset)
+    return text.count("\n", 0, offset) + 1, offset - before
+
+
+def _reason(text: str, offset: int, expected: str) -> str:
+    if offset >= len(text):
+        return f"the text ends here; {expected} is missing"
+    char = text[offset]
+    rest = text[offset : offset + 40].split("\n", maxsplit=1)[0]
+    word = re.match(r"[\w.+-]*", rest)
+    shown = word[0] if word and word[0] else char
+    if char == "#":
+        return "a comment on the last line needs a line end after it"
+    if char == "\r":
+        return "a carriage return: the lines end as Windows ends them (CRLF); convert the file with dos2unix"
+    if char == "\0" or ("\0" in rest and char in "'\""):
+        return "a NUL character"
+    if char in "'\"" and text.startswith(char, offset - 1) and offset > 0:
+        return "text after a string; triple quotes and strings side by side are Python's"
+    if char in "'\"" and char not in rest[1:]:
+        return f"the string that begins here has no closing {char} on this line"
+    if shown in ("True", "False", "None", "true", "false", "yes", "no", "on", "off"):
+        return f"{shown} is no value; write 1 or 0"
+    if char == "\n":
+        return f"the line ends here; {expected} is missing"
+    if re.match(r"[-+.][0-9]", rest):
+        return f"{shown} is no value that stands without quotes: numbers are digits, or 0x and lower case digits"
+    if re.match(r"[A-Z_]", rest) and expected.startswith("a key"):
+        return f"{shown} is no key; keys are in lower case and begin with a letter"
+    if char == "\n":
+        return f"the line ends here; {expected} is missing"
+    return f"{shown!r} is unexpected; {expected} should be here"

@@ -1,0 +1,108 @@
+"""The settings of a configuration, asked for as xl asks libxlutil: by key and kind, the last one written counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from pyxen.errors import ParseError
+from pyxen.xlcfg.grammar import Assignment, Value, assignments
+from pyxen.xlcfg.mistakes import position
+
+__all__ = ["Settings", "read_settings"]
+
+LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+_LONG: Final = re.compile(r"[ \t\n\v\f\r]*([-+]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
+
+
+class Settings:
+    """What a configuration sets. A question for another kind than was written gets None, as in libxlutil."""
+
+    __slots__ = ("_chains", "_values", "text")
+
+    def __init__(self, text: str, written: Iterable[Assignment]) -> None:
+        self.text = text
+        chains: dict[str, list[Assignment]] = {}
+        for assignment in written:
+            if assignment.adds and assignment.key in chains:
+                chain = chains[assignment.key]
+                if isinstance(chain[0].value, str) != isinstance(assignment.value, str):
+                    raise self._cannot_add(assignment)
+                chain.append(assignment)
+            else:
+                chains[assignment.key] = [assignment]
+        self._chains = chains
+        self._values = {key: chain[0].value if len(chain) == 1 else _sum(chain) for key, chain in chains.items()}
+
+    def _cannot_add(self, assignment: Assignment) -> ParseError:
+        line, column = position(self.text, assignment.value_start)
+        kind = "a single value" if isinstance(assignment.value, str) else "a list"
+        message = f"+= cannot add {kind} to {assignment.key}, which is of the other kind"
+        return ParseError(message, line=line, column=column)
+
+    def keys(self) -> list[str]:
+        """Return every key that is set, in the order of their first settings."""
+        return list(self._values)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def value(self, key: str) -> Value | None:
+        """Return the value of a key, whatever its kind; None where it is not set."""
+        return self._values.get(key)
+
+    def string(self, key: str) -> str | None:
+        """Return a single value; None where it is not set, or a list."""
+        value = self._values.get(key)
+        return value if isinstance(value, str) else None
+
+    def items(self, key: str) -> list[Value] | None:
+        """Return a list; None where it is not set, or a single value."""
+        value = self._values.get(key)
+        return value if isinstance(value, list) else None
+
+    def integer(self, key: str) -> int | None:
+        """Return a number, as C's strtol reads one with base 0; None where there is none.
+
+        Nor is there one where it was written with ``+=``: libxlutil warns and ignores such.
+        """
+        value = self._values.get(key)
+        if not isinstance(value, str) or self.added(key):
+            return None
+        return to_long(value)
+
+    def added(self, key: str) -> bool:
+        """Return whether the last setting of a key was written with ``+=``."""
+        return key in self._chains and self._chains[key][-1].adds
+
+    def chain(self, key: str) -> list[Assignment]:
+        """Return the settings that make up the value of a key: one, and those that add to it."""
+        return self._chains.get(key, [])
+
+
+def _sum(chain: list[Assignment]) -> Value:
+    if isinstance(chain[0].value, str):
+        return "".join(part.value for part in chain if isinstance(part.value, str))
+    return [item for part in chain if isinstance(part.value, list) for item in part.value]
+
+
+def to_long(word: str) -> int | None:
+    """Return the number that a whole word is to strtol with base 0 (``0x`` hexadecimal, ``0`` octal), or None."""
+    match = _LONG.fullmatch(word)
+    if match is None:
+        return None
+    sign, hexadecimal, octal, decimal = match.groups()
+    number = int(hexadecimal, 16) if hexadecimal else int(octal, 8) if octal else int(decimal)
+    if sign == "-":
+        number = -number
+    return number if LONG_MIN <= number <= LONG_MAX else None
+
+
+def read_settings(text: str) -> Settings:
+    """Read a configuration.
+
+    Raises:
+        ParseError: libxlutil refuses the text.
+    """
+    return Settings(text, assignments(text))

@@ -1,0 +1,60 @@
+"""How values are written in an xl configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from pyxen.errors import ConfigError
+
+__all__ = ["Settable", "check_key", "format_value", "quote"]
+
+Settable: TypeAlias = "str | int | Sequence[Settable]"
+"""What a key can be set to: a string, a number, True or False (1 and 0), or a list of such."""
+
+MAX_LINE: Final = 100
+"""Longest line of a list whose items stand side by side."""
+
+_KEY: Final = re.compile(r"[a-z][._0-9a-z]*")
+_SPECIAL: Final = re.compile(r'[\\"\n\r\a\b\f\v]')
+_ESCAPES: Final = {
+    "\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\a": r"\a", "\b": r"\b", "\f": r"\f", "\v": r"\v",
+}  # fmt: skip
+
+
+def quote(text: str) -> str:
+    """Return a string in quotes, with escapes where they are needed.
+
+    Raises:
+        ConfigError: It holds a NUL character, which no xl configuration can.
+    """
+    if "\0" in text:
+        raise ConfigError(f"{text!r} holds a NUL character, which an xl configuration cannot")
+    return '"' + _SPECIAL.sub(lambda match: _ESCAPES[match[0]], text) + '"'
+
+
+def format_value(value: Settable) -> str:
+    """Return a value as it is written behind the ``=``.
+
+    Raises:
+        ConfigError: It is of another kind, or holds a NUL character.
+    """
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, int):
+        # A sign is legal in quotes only; xl reads numbers out of strings all the same.
+        return str(int(value)) if value >= 0 else quote(str(value))
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(format_value(item) for item in value)}]"
+    raise ConfigError(f"{value!r} is no value of an xl configuration: strings, whole numbers and lists of them are")
+
+
+def check_key(key: str) -> None:
+    """Check that a key can be written.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not _KEY.fullmatch(key):
+        raise ConfigError(f"{key!r} is no key of an xl configuration: lower case letters, digits, dots and underscores")
