@@ -10,13 +10,13 @@ import struct
 import sys
 import termios
 import tty
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lab import buildroot, image, releases, snapshots, tools
+from lab import buildroot, releases, snapshots
 from lab.errors import CommandTimeout, LabError
 from lab.machine import Lab
+from lab.prepare import prepare
 from lab.progress import say
 
 if TYPE_CHECKING:
@@ -48,19 +48,10 @@ def _leave(number: int, _frame: object) -> NoReturn:
 
 def _build(arguments: argparse.Namespace) -> int:
     release = releases.find(arguments.xen)
-    tools.require(tools.BUILD_TOOLS, tools.RUN_TOOLS)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        compiled = pool.submit(_compile, release)
-        built = pool.submit(image.build, release).result()
-        compiled.result()
+    built = prepare(release).image
     snapshots.ensure(release, built)
     say(f"Xen {release.xen} is ready: {built.folder}")
     return 0
-
-
-def _compile(release: releases.Release) -> None:
-    buildroot.ensure(release)
-    buildroot.extension(release)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -141,11 +132,15 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python3 -m lab", description="A real Xen host inside QEMU, by software emulation.")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m lab", description="A real Xen host inside QEMU, by software emulation."
+    )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     common = argparse.ArgumentParser(add_help=False)
     known = [release.xen for release in releases.RELEASES]
-    common.add_argument("--xen", choices=known, default=releases.DEFAULT, help=f"Xen release (default {releases.DEFAULT})")
+    common.add_argument(
+        "--xen", choices=known, default=releases.DEFAULT, help=f"Xen release (default {releases.DEFAULT})"
+    )
     start = argparse.ArgumentParser(add_help=False, parents=[common])
     start.add_argument("--cold", action="store_true", help="boot from nothing instead of restoring the snapshot")
 

@@ -147,9 +147,9 @@ class Agent:
                     del self._buffer[: 5 + length]
                     return kind, data
             wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-            watched = [self._channel] if also is None else [self._channel, also]
-            ready = select.select(watched, [], [], wait)[0]
-            if self._channel not in ready:
+            channel = self._channel.fileno()
+            watched = [channel] if also is None else [channel, also]
+            if channel not in select.select(watched, [], [], wait)[0]:
                 return None
             data = self._channel.recv(_CHUNK)
             if not data:

@@ -40,7 +40,14 @@ def sources(suite: str) -> list[str]:
         return [f"deb {signed}{mirror} {suite} main"]
     own = _own_codename()
     listing = tools.call(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages", "Origin: Debian"],
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+            "Created-By: Packages",
+            "Origin: Debian",
+        ],
         what="reading apt's configuration",
     )
     lines = []

@@ -1,7 +1,9 @@
-"""The working copy of pyxen as dom0 sees it: this repository in /root/pyxen, with the extension for its Xen and Python."""
+"""This repository as dom0 sees it: in /root/pyxen, with the extension for its Xen and Python."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from lab.cache import REPOSITORY
@@ -11,18 +13,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IN_DOM0 = "/root/pyxen"
-_LEFT_OUT = {".git", ".venv", "build", "dist", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "_build"}
+_LEFT_OUT = {".git", ".venv", "build", "dist", "__pycache__", "_build"}
+_LEFT_OUT |= {".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis"}
 
 
-def add_to(archive: tarfile.TarFile, extension: Path | None) -> None:
-    """Add the repository, without what was built in it, and the extension to an archive."""
+def add_to(archive: tarfile.TarFile, extension: Path | None, bytecode: Path) -> None:
+    """Add the repository to an archive, without what was built in it.
 
-    def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        name = member.name.rpartition("/")[2]
-        # A compiled extension in the checkout is for the host's own Xen and Python.
-        return None if name in _LEFT_OUT or name.endswith((".so", ".egg-info")) else member
-
-    archive.add(REPOSITORY, IN_DOM0, filter=wanted)
+    Args:
+        archive: Where to add it.
+        extension: The folder with the compiled extension, if there is one.
+        bytecode: The folder with the compiled Python files, laid out as the repository.
+    """
+    _add(archive, str(REPOSITORY), IN_DOM0)
+    archive.add(bytecode, IN_DOM0)
     if extension is not None:
         for module in sorted(extension.glob("*.so")):
             archive.add(module, f"{IN_DOM0}/src/pyxen/xenlight/{module.name}")
+
+
+def _add(archive: tarfile.TarFile, folder: str, name: str) -> None:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        # A compiled extension in the checkout is for this machine's own Xen and Python.
+        if entry.name in _LEFT_OUT or entry.name.endswith((".so", ".egg-info")):
+            continue
+        # The checkout is being worked on: a file may go at any time.
+        with contextlib.suppress(FileNotFoundError):
+            archive.add(entry.path, f"{name}/{entry.name}", recursive=False)
+            if entry.is_dir(follow_symlinks=False):
+                _add(archive, entry.path, f"{name}/{entry.name}")

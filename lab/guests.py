@@ -2,10 +2,13 @@
 
 In dom0 they lie in ``/usr/share/pyxen-guests``:
 
-- ``tiny-pvh``, ``tiny-pv``: kernels of a few hundred bytes (``memory`` of 4 MiB suffices). Their command line says what they do:
-  ``poweroff``, ``reboot``, ``suspend``, ``crash`` or ``watchdog``; with anything else they idle and ignore ``xl shutdown``.
-- ``tiny-hvm.img``: a disk whose boot sector prints a line and halts.
-- ``vmlinux``, ``initramfs``: Linux for PV and PVH guests. Prints ``pyxen-guest ready``, obeys ``xl shutdown`` and ``xl reboot``.
+- ``tiny-pvh``, ``tiny-pv``: kernels of a few hundred bytes; ``memory=4`` suffices (a PVH guest of less than 32 MiB
+  needs ``shadow_memory=1`` too, on Xen 4.20). The command line says what they do: ``poweroff``, ``reboot``,
+  ``suspend``, ``crash`` or ``watchdog``; with anything else they idle, and ignore ``xl shutdown``.
+- ``tiny-hvm.img``: a disk whose boot sector prints ``pyxen-guest ready`` (screen and serial port) and halts.
+- ``vmlinux``, ``initramfs``: Linux for PV and PVH guests of 128 MiB or more. Prints ``pyxen-guest ready``, has a shell
+  on its console, obeys ``xl shutdown`` and ``xl reboot``. ``pyxen.ip=ADDRESS/BITS`` on its command line configures
+  eth0 (the bridge xenbr0 is 192.168.77.1/24); ``pyxen.stress=SECONDS`` checksums under load and prints the outcome.
 """
 
 from __future__ import annotations

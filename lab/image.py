@@ -19,11 +19,23 @@ if TYPE_CHECKING:
 
 _DISK_SIZE = "3G"
 _BOOT_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
-_MODULES = (
-    "virtio_pci virtio_blk virtio_console ext4 crc32c_generic overlay loop nbd isofs vfat tun bridge stp llc veth 8021q "
-    "dm-mod dm-snapshot dm-thin-pool xen-evtchn xenfs xen-privcmd xen-gntdev xen-gntalloc xen-blkback xen-netback "
-    "xen-blkfront xen-netfront"
-).split()
+_MODULES = [
+    *(
+        "virtio_pci",
+        "virtio_blk",
+        "virtio_console",
+        "ext4",
+        "crc32c_generic",
+        "overlay",
+        "loop",
+        "nbd",
+        "isofs",
+        "vfat",
+    ),
+    *("tun", "bridge", "stp", "llc", "veth", "8021q", "dm-mod", "dm-snapshot", "dm-thin-pool"),
+    *("xen-evtchn", "xenfs", "xen-privcmd", "xen-gntdev", "xen-gntalloc", "xen-blkback", "xen-netback"),
+    *("xen-blkfront", "xen-netfront"),
+]
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ def build(release: Release) -> Image:
     found = find(release)
     if found:
         return found
-    tools.require(tools.BUILD_TOOLS, tools.RUN_TOOLS)
+    tools.require(tools.BUILD_TOOLS)
     key = _key(release)
     return Image(cache.made(cache.root() / release.xen / "image", key, lambda work: _make(release, work)), key)
 
@@ -71,16 +83,24 @@ def _make(release: Release, work: Path) -> None:
     say(f"Xen {release.xen}: unpacking Debian {release.suite} for dom0 (about 40 s)")
     apt.unpack(release.suite, release.packages, tree, work / "mmdebstrap.log")
     say(f"Xen {release.xen}: finishing dom0's file system")
-    tools.call(tools.as_root(["sh", str(HERE / "dom0" / "finish.sh"), str(tree), str(HERE / "dom0"), *_MODULES]), what="finishing dom0")
+    tools.call(
+        tools.as_root(["sh", str(HERE / "dom0" / "finish.sh"), str(tree), str(HERE / "dom0"), *_MODULES]),
+        what="finishing dom0",
+    )
     _write_kernels(release, tree, work)
     shipped = work / "guests"
     _write_guests(tree, work / "vmlinux", shipped)
-    tools.call(tools.as_root(["cp", "--no-preserve=ownership", "-r", f"{shipped}/.", f"{tree}{guests.IN_DOM0}"]), what="adding the guests")
+    tools.call(
+        tools.as_root(["cp", "--no-preserve=ownership", "-r", f"{shipped}/.", f"{tree}{guests.IN_DOM0}"]),
+        what="adding the guests",
+    )
     tools.call(tools.as_root(["rm", "-rf", str(tree / "boot")]), what="removing /boot")
     say(f"Xen {release.xen}: writing the disk")
     disk = work / "disk.img"
     features = ["-O", "^has_journal,^metadata_csum", "-E", "lazy_itable_init=0,nodiscard", "-m", "0", "-L", "dom0"]
-    tools.call(tools.as_root(["mke2fs", "-q", "-t", "ext4", *features, "-d", str(tree), str(disk), _DISK_SIZE]), what="mke2fs")
+    tools.call(
+        tools.as_root(["mke2fs", "-q", "-t", "ext4", *features, "-d", str(tree), str(disk), _DISK_SIZE]), what="mke2fs"
+    )
     tools.call(tools.as_root(["chown", f"{os.geteuid()}:{os.getegid()}", str(disk)]), what="chown")
     tools.call(tools.as_root(["rm", "-rf", "--one-file-system", str(tree)]), what="removing the tree")
     shutil.rmtree(shipped)

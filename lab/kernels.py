@@ -72,10 +72,10 @@ def module_files(tree: Path, names: list[str]) -> list[tuple[str, bytes]]:
     by_name = {path.rpartition("/")[2].removesuffix(".ko").replace("-", "_"): path for path in needs}
     ordered: list[str] = []
     for name in names:
-        path = by_name.get(name.replace("-", "_"))
-        if path is not None:
+        wanted = by_name.get(name.replace("-", "_"))
+        if wanted is not None:
             # modules.dep lists what a module needs with the deepest need last
-            ordered += [item for item in [*reversed(needs[path]), path] if item not in ordered]
+            ordered += [path for path in [*reversed(needs[wanted]), wanted] if path not in ordered]
     return [
         (f"{number:02}-{path.rpartition('/')[2]}", (folder / path).read_bytes()) for number, path in enumerate(ordered)
     ]

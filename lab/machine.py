@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import buildroot, checkout, image, qemu, releases, snapshots, tools, transfer
+from lab import checkout, qemu, releases, snapshots, transfer
 from lab.agent import Gone
 from lab.errors import BootFailed, CommandFailed, CommandTimeout, LabError
+from lab.prepare import prepare
 from lab.progress import say
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
+
+    from lab.image import Image
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ class Lab:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -78,13 +83,11 @@ class Lab:
             BuildFailed: The image or the extension could not be built.
             BootFailed: dom0 did not come up in time; the message has the tail of its console.
         """
-        tools.require(tools.RUN_TOOLS)
-        built = image.build(self.release)
-        extension = buildroot.extension(self.release) if self._install else None
-        self._machine = snapshots.boot(built) if self._cold else self._restored(built)
+        parts = prepare(self.release)
+        self._machine = snapshots.boot(parts.image) if self._cold else self._restored(parts.image)
         try:
             if self._install:
-                self._unpack(lambda archive: checkout.add_to(archive, extension))
+                self._unpack(lambda archive: checkout.add_to(archive, parts.extension, parts.bytecode))
         except BaseException:
             self.close()
             raise
@@ -202,7 +205,7 @@ class Lab:
         usual = checkout.IN_DOM0 if self._install else "/root"
         return {"argv": list(argv), "cwd": cwd or usual, "env": dict(env or {}), "tty": None, "stdin": False}
 
-    def _restored(self, built: image.Image) -> qemu.Qemu:
+    def _restored(self, built: Image) -> qemu.Qemu:
         with contextlib.suppress(BootFailed):
             return snapshots.restore(built, snapshots.ensure(self.release, built))
         say("the snapshot could not be restored: making a new one")

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 # Without xsave=0 user processes of PV guests crash under load (AVX state is lost); the other settings save time.
 XEN_OPTIONS = (
-    "dom0_mem=1280M,max:1280M dom0_max_vcpus=2 console=com1 com1=115200,8n1 noreboot ucode=no spec-ctrl=no eager-fpu=on "
-    "xsave=0 sched=credit2 bootscrub=0 loglvl=info guest_loglvl=info"
+    "dom0_mem=1280M,max:1280M dom0_max_vcpus=2 console=com1 com1=115200,8n1 ucode=no spec-ctrl=no "
+    "eager-fpu=on xsave=0 sched=credit2 bootscrub=0 loglvl=info guest_loglvl=info"
 )
-LINUX_OPTIONS = "console=hvc0 quiet mitigations=off audit=0 random.trust_cpu=1 tsc=reliable net.ifnames=0 panic=5"
+LINUX_OPTIONS = "console=hvc0 quiet mitigations=off audit=0 random.trust_cpu=1 tsc=reliable net.ifnames=0 panic=1"
 # smap: dom0 would crash at its first return to user mode; rdtscp: Linux PVH guests would die of it.
 _CPU = "max,-smap,-smep,-la57,-pku,-rdtscp"
 _MEMORY = "3G"
@@ -54,8 +54,10 @@ def version() -> str:
 
 
 def machine_key() -> str:
-    """What a snapshot depends on besides the image: QEMU, the virtual machine, and this computer (Xen calibrates its clock)."""
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("model name"))
+    """What a snapshot depends on besides the image: QEMU, the machine, and this computer (Xen calibrates its clock)."""
+    cpu = next(
+        line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("model name")
+    )
     identity = Path("/etc/machine-id")
     return cache.key_of([version(), *_MACHINE, cpu, identity.read_text(encoding="ascii") if identity.exists() else ""])
 
@@ -87,7 +89,14 @@ class Qemu:
         self._monitor, monitor = socket.socketpair()
         argv = [
             # The kernel kills QEMU when we end, however we end.
-            *("setpriv", "--pdeathsig", "KILL", "--", tools.which("qemu-system-x86_64") or "qemu-system-x86_64", *_MACHINE),
+            *(
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "--",
+                tools.which("qemu-system-x86_64") or "qemu-system-x86_64",
+                *_MACHINE,
+            ),
             *("-chardev", f"socket,id=agent,fd={agent.fileno()}"),
             *("-chardev", f"socket,id=monitor,fd={monitor.fileno()}", "-mon", "chardev=monitor,mode=control"),
         ]

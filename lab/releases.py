@@ -6,16 +6,26 @@ from dataclasses import dataclass
 
 from lab.errors import LabError
 
-_BASE = (
-    "base-files base-passwd dash bash coreutils util-linux bsdutils mount hostname grep sed findutils diffutils gawk tar gzip "
-    "procps iproute2 iputils-ping kmod libc-bin ncurses-base busybox-static e2fsprogs fdisk"
+_DOM0 = (
+    # a system that can run shell scripts
+    *("base-files", "base-passwd", "dash", "bash", "coreutils", "util-linux", "bsdutils", "mount", "hostname", "grep"),
+    *("sed", "findutils", "diffutils", "gawk", "tar", "gzip", "procps", "kmod", "libc-bin", "ncurses-base"),
+    *("iproute2", "iputils-ping", "busybox-static"),
+    # Xen, its device model for HVM guests, what boots guests from their own disks
+    *("linux-image-amd64", "xen-utils-common", "xenstore-utils", "qemu-system-xen", "seabios", "ipxe-qemu"),
+    *("grub-xen-bin", "grub-xen-host"),
+    # guests' disks
+    *("lvm2", "dmsetup", "qemu-utils", "e2fsprogs", "fdisk"),
+    # pyxen and its tests
+    *("python3", "python3-cffi-backend", "python3-lxml", "python3-typer", "python3-rich"),
+    *("python3-pytest", "python3-hypothesis"),
+    # the same host through libvirt
+    *("libvirt-daemon", "libvirt-daemon-driver-xen", "libvirt-clients", "python3-libvirt"),
 )
-_XEN = "xen-utils-common xenstore-utils linux-image-amd64 grub-xen-bin grub-xen-host"
-_PYTHON = "python3 python3-cffi-backend python3-pytest python3-hypothesis python3-lxml"
-_STORAGE = "lvm2 dmsetup qemu-utils"
-_LIBVIRT = "libvirt-daemon libvirt-daemon-driver-xen libvirt-clients python3-libvirt"
-_DEVICE_MODEL = "qemu-system-xen seabios ipxe-qemu"
-_BUILD = "base-files dash coreutils gcc libc6-dev pkgconf libxen-dev libyajl-dev uuid-dev python3-dev python3-cffi python3-setuptools python3-wheel"
+_BUILD = (
+    *("base-files", "dash", "coreutils", "gcc", "libc6-dev", "pkgconf", "libxen-dev", "libyajl-dev", "uuid-dev"),
+    *("python3-dev", "python3-cffi", "python3-setuptools", "python3-wheel"),
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +45,12 @@ class Release:
     @property
     def packages(self) -> list[str]:
         """The packages of dom0's file system."""
-        names = f"{_BASE} {_XEN} {_PYTHON} {_STORAGE} {_LIBVIRT} {_DEVICE_MODEL}".split()
-        return [*names, f"xen-hypervisor-{self.xen}-amd64", f"xen-utils-{self.xen}"]
+        return [*_DOM0, f"xen-hypervisor-{self.xen}-amd64", f"xen-utils-{self.xen}"]
 
     @property
     def build_packages(self) -> list[str]:
         """The packages of the build root, in which the extension is compiled."""
-        return _BUILD.split()
+        return [*_BUILD]
 
 
 RELEASES = (Release("4.20", "trixie", "3.13"), Release("4.17", "bookworm", "3.11"))

@@ -43,9 +43,10 @@ def require(*tables: dict[str, str]) -> None:
     missing = [program for program in wanted if which(program) is None]
     if missing:
         packages = " ".join(sorted({wanted[program] for program in missing}))
+        sudo = "" if os.geteuid() == 0 else "sudo "
         raise MissingTools(
             f"the lab needs {', '.join(missing)}, not installed on this machine.\n"
-            f"Install what is missing: {'' if os.geteuid() == 0 else 'sudo '}apt-get install --no-install-recommends {packages}"
+            f"Install what is missing: {sudo}apt-get install --no-install-recommends {packages}"
         )
 
 
@@ -59,7 +60,9 @@ def as_root(argv: list[str]) -> list[str]:
     if os.geteuid() == 0:
         return [program, *argv[1:]]
     if which("sudo") is None:
-        raise LabError("building the lab unpacks Debian and enters it with chroot, which needs root: run it as root, or install sudo")
+        raise LabError(
+            "building the lab unpacks Debian and enters it with chroot, which takes root: be root, or install sudo"
+        )
     return ["sudo", "--", program, *argv[1:]]
 
 
@@ -74,7 +77,9 @@ def call(argv: list[str], *, what: str, cwd: str | None = None) -> str:
     Raises:
         BuildFailed: It failed; the message has the end of what it printed.
     """
-    done = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
         raise BuildFailed(f"{what} failed: `{' '.join(argv[:6])} ...` exited with status {done.returncode}\n{tail}")

@@ -1,0 +1,46 @@
+"""Everything a machine is started from; what is missing is built, two things at a time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab import buildroot, image, tools
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab.releases import Release
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a machine is started from.
+
+    Attributes:
+        image: dom0's disk and kernels.
+        extension: The folder with pyxen's compiled extension, if the repository has one.
+        bytecode: The folder with pyxen's compiled Python files.
+    """
+
+    image: image.Image
+    extension: Path | None
+    bytecode: Path
+
+
+def prepare(release: Release) -> Parts:
+    """All parts for a release, from the cache or newly built.
+
+    Raises:
+        LabError: A tool is missing, we cannot become root, or a step of the build failed.
+    """
+    tools.require(tools.RUN_TOOLS)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        built = pool.submit(image.build, release)
+        extension, bytecode = pool.submit(_compile, release).result()
+        return Parts(built.result(), extension, bytecode)
+
+
+def _compile(release: Release) -> tuple[Path | None, Path]:
+    return buildroot.extension(release), buildroot.bytecode(release)
