@@ -26,7 +26,6 @@ __all__ = [
     "many",
     "mebibytes",
     "member",
-    "optional",
     "pairs",
     "part",
     "text",
@@ -49,6 +48,11 @@ def text(value: Any) -> str:
         raise Refused(f"takes a string, not {_kind(value)}")
     if "\0" in value:
         raise Refused("cannot hold a NUL character")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Refused("holds half of a surrogate pair, which UTF-8 cannot say") from None
     return value if type(value) is str else str(value)
 
 
@@ -110,15 +114,6 @@ def member(kind: type[Enum]) -> Check:
             near = get_close_matches(str(value).lower(), names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise Refused(f"{_shown(value)} is not one of {', '.join(names)}{hint}") from None
-
-    return check
-
-
-def optional(inner: Check) -> Check:
-    """Make a check that also passes None, for fields whose default is something else."""
-
-    def check(value: Any) -> Any:
-        return None if value is None else inner(value)
 
     return check
 

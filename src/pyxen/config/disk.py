@@ -15,7 +15,6 @@ from pyxen.config.checks import (
     hide_keys,
     integer,
     member,
-    optional,
     part,
     text,
     yes_or_no,
@@ -54,7 +53,7 @@ class Disk(Part):
     _: KW_ONLY
     vdev: str | None = setting(None, text)
     """Name of the disk in the guest: ``xvda``, ``hda``, ``sda``, ``d0p0``. xl demands it."""
-    format: Coerced[DiskFormat | None, DiskFormat | str | None] = setting(DiskFormat.RAW, optional(member(DiskFormat)))
+    format: Coerced[DiskFormat, DiskFormat | str] = setting(DiskFormat.RAW, member(DiskFormat))
     """Layout of the target. Default ``raw``; a CD-ROM drive without target is ``empty``, as in xl."""
     readonly: bool | None = setting(None, flag, key="access")
     """Whether the guest may only read (xl.cfg ``access=ro``). None: a CD-ROM is read-only, a disk is not."""

@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from pyxen.config.base import Coerced, Part, required, setting
+from pyxen.config.canonical import canonical, resolve_cpus
 from pyxen.config.checks import (
     INT_MAX,
     UINT16_MAX,
@@ -52,10 +53,12 @@ from pyxen.config.platform import Arm, IomemRange, IoportRange, PvShim
 from pyxen.config.scheduler import Scheduler
 from pyxen.config.smbios import Smbios
 from pyxen.config.usb import UsbCtrl, UsbDev
+from pyxen.config.validate import Problem, problems
 from pyxen.config.vfb import Vfb, Vkb
 from pyxen.config.vif import Vif
 from pyxen.config.viridian import Viridian, as_viridian
 from pyxen.config.vnuma import VNode
+from pyxen.errors import ValidationError
 
 __all__ = ["DomainConfig"]
 
@@ -64,6 +67,8 @@ PV: Final = ("pv",)
 PVH: Final = ("pvh",)
 HARDWARE: Final = ("hvm", "pvh")
 NO_FIRMWARE: Final = ("pv", "pvh")
+
+_MOST_VCPUS: Final = 8192
 
 _Path = str | os.PathLike[str] | None
 _Affinity = CpuSet | tuple[CpuSet, ...] | None
@@ -158,9 +163,9 @@ class DomainConfig(Part):
     """Memory kept beyond ``maxmem``, for what Xen adds. Default: none."""
 
     # -- CPUs ---------------------------------------------------------------------------------------------------------
-    vcpus: int = setting(1, integer(1, INT_MAX))
-    """Number of vCPUs to start with. Default 1."""
-    maxvcpus: int | None = setting(None, integer(1, INT_MAX))
+    vcpus: int = setting(1, integer(1, _MOST_VCPUS))
+    """Number of vCPUs to start with, 1 to 8192 (Xen has fewer for HVM and PVH). Default 1."""
+    maxvcpus: int | None = setting(None, integer(1, _MOST_VCPUS))
     """Most vCPUs that it can be given later. Default: those of ``vnuma``, or ``vcpus``."""
     cpus: Coerced[_Affinity, _GivenAffinity] = setting(None, affinity)
     """CPUs it may run on: one set for all vCPUs (``"0-3,^1"``), or a list with one for each. Default: all CPUs."""
@@ -389,3 +394,58 @@ class DomainConfig(Part):
     """Interrupts of the host given to the guest."""
     iomem: Coerced[tuple[IomemRange, ...], Iterable[IomemRange]] = setting((), many(part(IomemRange)))
     """Device memory of the host given to the guest."""
+
+    @property
+    def effective_maxvcpus(self) -> int:
+        """``maxvcpus`` as libxl gets it: what is said, or the vCPUs of ``vnuma``, or ``vcpus``."""
+        return self.maxvcpus or sum(len(node.vcpus) for node in self.vnuma) or self.vcpus
+
+    @property
+    def effective_maxmem(self) -> float | None:
+        """``maxmem`` as libxl gets it, in MiB: what is said, or the sum of ``vnuma``, or ``memory``."""
+        if self.maxmem is not None:
+            return self.maxmem
+        return sum(node.size or 0 for node in self.vnuma) if self.vnuma else self.memory
+
+    @property
+    def effective_numa_placement(self) -> bool | None:
+        """``numa_placement`` as libxl gets it: what is said, or False where xl switches it off, or None."""
+        if self.numa_placement is not None:
+            return self.numa_placement
+        placed = any(node.pnode is not None for node in self.vnuma)
+        return False if placed or isinstance(self.cpus, tuple) or self.cpus_soft is not None else None
+
+    def canonical(self) -> DomainConfig:
+        """Return the configuration that means the same to libxl, said in the fewest words.
+
+        Two configurations that are one to libxl have equal canonical forms: a ``maxvcpus`` that is ``vcpus`` anyway, or
+        the number of a vif that is its place in the list, are left out. `pyxen.libxljson.loads` gives this form.
+        """
+        return canonical(self)
+
+    def resolve_cpus(self, cpus: Iterable[int], nodes: Mapping[int, Iterable[int]] | None = None) -> DomainConfig:
+        """Return the configuration with ``all`` and ``nodes:N`` of its CPU sets put as they are on one host.
+
+        Args:
+            cpus: The host's CPUs.
+            nodes: The CPUs of each NUMA node of the host, by its number.
+
+        Raises:
+            ValidationError: A set names a node that is not there.
+        """
+        return resolve_cpus(self, tuple(cpus), nodes or {})
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what cannot work together in this configuration, as `validate` would raise it."""
+        return problems(self)
+
+    def validate(self) -> None:
+        """Check what no single field can tell: settings that exclude each other, or need another guest type.
+
+        Raises:
+            ValidationError: With all `problems` in it, each with the path of its field.
+        """
+        found = self.problems()
+        if found:
+            lines = tuple(map(str, found))
+            raise ValidationError("\n".join(lines), path=found[0].path, problems=lines)

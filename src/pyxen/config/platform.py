@@ -53,7 +53,7 @@ class IoportRange(Part):
     first: int = setting(0, integer(0, UINT32_MAX))
     """The first port."""
     number: int = setting(1, integer(0, UINT32_MAX))
-    """How many ports."""
+    """How many ports. Default 1."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -63,6 +63,6 @@ class IomemRange(Part):
     start: int = setting(0, integer(0, UINT64_MAX))
     """The first page of the host."""
     number: int = setting(1, integer(0, UINT64_MAX))
-    """How many pages."""
+    """How many pages. Default 1."""
     gfn: int | None = setting(None, integer(0, UINT64_MAX - 1))
     """Where the guest sees them, as a page number. Default: at ``start``."""

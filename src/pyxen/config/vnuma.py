@@ -18,8 +18,8 @@ class VNode(Part):
 
     vcpus: Coerced[CpuSet, CpuSet | str | Iterable[int]] = setting(CpuSet(""), cpu_set)
     """The vCPUs in it."""
-    size: float = setting(0, mebibytes)
-    """Its memory, in MiB."""
+    size: float | None = setting(None, mebibytes)
+    """Its memory, in MiB; libxl demands it."""
     distances: Coerced[tuple[int, ...], Iterable[int]] = setting((), many(integer(0, UINT32_MAX)), key="vdistances")
     """Distances from it to every node, itself included, 10 being its own. xl takes missing ones for 0."""
     pnode: int | None = setting(None, integer(0, UINT32_MAX))

@@ -1,0 +1,238 @@
+"""libxl's own JSON of domains: what ``xl -N create`` and ``xl list -l`` print, and libxl keeps of a running domain.
+
+`dumps` gives what ``libxl_domain_config_from_json`` takes, `loads` reads what ``libxl_domain_config_to_json`` gives.
+What libxl leaves out because it is the default is left out here too; structs that are empty then
+(``"sched_params": {}``), which libxl writes and does not need, are left out as well. Nothing here depends on a release
+of Xen.
+
+`to_dict` and `from_dict` are the same with plain objects instead of text; `device_to_dict` is for one device.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final, TypeVar
+
+from pyxen.config import (
+    P9,
+    Channel,
+    Disk,
+    DomainConfig,
+    Part,
+    Pci,
+    Pvcalls,
+    RdmRegion,
+    UsbCtrl,
+    UsbDev,
+    Vdispl,
+    Vfb,
+    Vif,
+    Virtio,
+    Vkb,
+    Vsnd,
+    Vtpm,
+)
+from pyxen.errors import ConfigError, ParseError
+from pyxen.libxljson import devices
+from pyxen.libxljson.domain import decode, encode
+from pyxen.libxljson.kinds import Place
+from pyxen.libxljson.table import Table
+from pyxen.libxljson.text import parse, write
+from pyxen.losses import Loss, OnLoss, report
+
+__all__ = [
+    "device_from_dict",
+    "device_to_dict",
+    "dump",
+    "dumps",
+    "from_dict",
+    "load",
+    "loads",
+    "loads_list",
+    "losses",
+    "to_dict",
+]
+
+_Device = TypeVar("_Device", bound=Part)
+
+_DEVICES: Final[dict[type[Part], Table]] = {
+    Channel: devices.CHANNEL,
+    Disk: devices.DISK,
+    P9: devices.P9,
+    Pci: devices.PCI,
+    Pvcalls: devices.PVCALLS,
+    RdmRegion: devices.RDM_REGION,
+    UsbCtrl: devices.USBCTRL,
+    UsbDev: devices.USBDEV,
+    Vdispl: devices.VDISPL,
+    Vfb: devices.VFB,
+    Vif: devices.VIF,
+    Virtio: devices.VIRTIO,
+    Vkb: devices.VKB,
+    Vsnd: devices.VSND,
+    Vtpm: devices.VTPM,
+}
+
+
+def to_dict(config: DomainConfig, *, on_loss: OnLoss = "raise") -> dict[str, Any]:
+    """Return the libxl_domain_config of a configuration, as plain objects.
+
+    Args:
+        config: The configuration.
+        on_loss: What to do about settings that libxl cannot be told, e.g. those of another guest type: ``"raise"``,
+            ``"warn"`` or ``"ignore"``.
+
+    Returns:
+        What `json.dumps` takes.
+
+    Raises:
+        LossyConversion: libxl cannot be told all of it, and ``on_loss`` is ``"raise"``.
+    """
+    place = Place()
+    document = encode(config, place)
+    report(place.losses, on_loss)
+    return document
+
+
+def from_dict(document: Any, *, on_loss: OnLoss = "raise") -> DomainConfig:
+    """Return the configuration that a libxl_domain_config says, from plain objects.
+
+    Args:
+        document: The struct; or an item of ``xl list -l``, with the struct under ``config``.
+        on_loss: What to do about what pyxen does not know: ``"raise"``, ``"warn"`` or ``"ignore"``.
+
+    Returns:
+        The configuration, in its canonical form.
+
+    Raises:
+        LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
+        ConfigError: It says something that cannot be; ``path`` says where.
+    """
+    place = Place()
+    config = decode(_unwrapped(document)[1], place)
+    report(place.losses, on_loss)
+    return config
+
+
+def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
+    """Return a configuration as libxl's JSON, as ``xl -N create`` prints it; arguments and errors as `to_dict`."""
+    return write(to_dict(config, on_loss=on_loss))
+
+
+def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = None) -> DomainConfig:
+    """Read libxl's JSON of one domain.
+
+    Args:
+        text: What ``libxl_domain_config_to_json`` or ``xl -N create`` gave, or ``xl list -l`` of one domain.
+        on_loss: As `from_dict`.
+        source: Name of the file, for errors.
+
+    Returns:
+        The configuration, in its canonical form.
+
+    Raises:
+        ParseError: It is not JSON, or not one domain.
+        LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
+        ConfigError: It says something that cannot be.
+    """
+    document = parse(text, source)
+    if isinstance(document, list):
+        if len(document) != 1:
+            raise ParseError(f"a list of {len(document)} domains: loads_list reads it", source=source)
+        document = document[0]
+    return from_dict(document, on_loss=on_loss)
+
+
+def loads_list(
+    text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = None
+) -> list[tuple[int | None, DomainConfig]]:
+    """Read what ``xl list -l`` printed.
+
+    Args:
+        text: A list of domains, or one domain.
+        on_loss: As `from_dict`.
+        source: Name of the file, for errors.
+
+    Returns:
+        Domid (None where it is not said) and configuration of each.
+
+    Raises:
+        ParseError: It is not JSON.
+        LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
+        ConfigError: It says something that cannot be.
+    """
+    document = parse(text, source)
+    items = document if isinstance(document, list) else [document]
+    return [(_unwrapped(item)[0], from_dict(item, on_loss=on_loss)) for item in items]
+
+
+def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:
+    """Write a configuration to a file; arguments and errors as `dumps`, and `OSError`."""
+    text = dumps(config, on_loss=on_loss)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainConfig:
+    """Read a configuration from a file; arguments and errors as `loads`, and `OSError`."""
+    with open(path, "rb") as file:
+        return loads(file.read(), on_loss=on_loss, source=os.fspath(path))
+
+
+def losses(config: DomainConfig) -> tuple[Loss, ...]:
+    """Return what `dumps` would lose of a configuration."""
+    place = Place()
+    encode(config, place)
+    return tuple(place.losses)
+
+
+def device_to_dict(device: Part, *, on_loss: OnLoss = "raise") -> dict[str, Any]:
+    """Return one device as libxl's struct of it (``libxl_device_disk`` …), as plain objects.
+
+    Args:
+        device: A `Disk`, `Vif`, `Pci` …
+        on_loss: As `to_dict`.
+
+    Raises:
+        LossyConversion: libxl cannot be told all of it, and ``on_loss`` is ``"raise"``.
+        TypeError: libxl has no struct for it.
+    """
+    place = Place()
+    struct = _table(type(device)).encode(device, place)
+    report(place.losses, on_loss)
+    return struct
+
+
+def device_from_dict(kind: type[_Device], struct: Any, *, on_loss: OnLoss = "raise") -> _Device:
+    """Return the device that libxl's struct of it says.
+
+    Args:
+        kind: `Disk`, `Vif`, `Pci` …
+        struct: The struct, as plain objects.
+        on_loss: As `from_dict`.
+
+    Raises:
+        LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
+        ConfigError: It says something that cannot be.
+        TypeError: libxl has no struct for it.
+    """
+    place = Place()
+    device = kind.from_dict(_table(kind).decode(struct, place))
+    report(place.losses, on_loss)
+    return device
+
+
+def _table(kind: type[Part]) -> Table:
+    if kind not in _DEVICES:
+        raise TypeError(f"libxl has no struct for a {kind.__name__}")
+    return _DEVICES[kind]
+
+
+def _unwrapped(document: Any) -> tuple[int | None, Any]:
+    """Take an item of ``xl list -l`` apart."""
+    if isinstance(document, dict) and "config" in document and "c_info" not in document:
+        domid = document.get("domid")
+        if domid is not None and (not isinstance(domid, int) or isinstance(domid, bool)):
+            raise ConfigError("domid: takes a whole number", path="domid")
+        return domid, document["config"]
+    return None, document

@@ -1,0 +1,307 @@
+"""How single values of the model are said in libxl's JSON, and read back.
+
+libxl leaves out what has its default, and so does `encode`: it returns `OMIT` then. `decode` also takes a default that
+was written out, as other programs than libxl do.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pyxen.config.cpuset import CpuSet
+from pyxen.config.enums import LibxlEnum
+from pyxen.errors import ConfigError
+from pyxen.losses import Loss
+from pyxen.units import kib_to_mib, mib_to_kib
+
+__all__ = [
+    "BITMAP",
+    "BOOL",
+    "DEFBOOL",
+    "INTBOOL",
+    "MEMORY",
+    "OMIT",
+    "PAIRS",
+    "TEXT",
+    "TEXTS",
+    "UUID",
+    "Choice",
+    "Choices",
+    "Kind",
+    "Number",
+    "Numbers",
+    "Place",
+    "shown",
+]
+
+OMIT: Final[Any] = object()
+"""What `Kind.encode` returns for a value that libxl's JSON leaves out."""
+
+_MEMKB_DEFAULT: Final = 2**64 - 1
+_SHOWN: Final = 60
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a codec is: the path of the value at hand, and the losses found so far."""
+
+    path: str = ""
+    losses: list[Loss] = field(default_factory=list)
+
+    def at(self, name: str) -> Place:
+        """Return the place of a member."""
+        return Place(f"{self.path}.{name}" if self.path else name, self.losses)
+
+    def item(self, index: int) -> Place:
+        """Return the place of an item of a list."""
+        return Place(f"{self.path}[{index}]", self.losses)
+
+    def lose(self, value: object, reason: str) -> None:
+        """Note that the value here is lost."""
+        self.losses.append(Loss(self.path, shown(value), reason))
+
+    def wrong(self, reason: str) -> ConfigError:
+        """Return the error to raise about the value here."""
+        return ConfigError(f"{self.path}: {reason}" if self.path else reason, path=self.path or None)
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: short, and never deep."""
+    if isinstance(value, dict):
+        return "{…}" if value else "{}"
+    if isinstance(value, list):
+        return "[…]" if value else "[]"
+    text = str(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+class Kind(ABC):
+    """A way to say a value."""
+
+    @abstractmethod
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        """Return the value for JSON, or `OMIT`."""
+
+    @abstractmethod
+    def decode(self, value: Any, place: Place, /) -> Any:
+        """Return the value for the model; raise a `ConfigError` if it is of the wrong type."""
+
+
+class _Text(Kind):
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        return OMIT if value is None else value
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        if value is None or isinstance(value, str):
+            return value
+        raise place.wrong(f"takes a string, not {shown(value)}")
+
+
+class _Texts(Kind):
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        return list(value) if value else OMIT
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise place.wrong(f"takes a list of strings, not {shown(value)}")
+
+
+class _Pairs(Kind):
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        return dict(value) if value else OMIT
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        if not isinstance(value, dict):
+            raise place.wrong(f"takes an object, not {shown(value)}")
+        kept = {}
+        for name, text in value.items():
+            if text is None:
+                place.at(name).lose("null", "a name without a value")
+            else:
+                kept[name] = TEXT.decode(text, place.at(name))
+        return kept
+
+
+class _Defbool(Kind):
+    _WORDS: Final = {"<default>": None, "True": True, "False": False}
+
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        return OMIT if value is None else str(value)
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        if isinstance(value, str) and value in self._WORDS:
+            return self._WORDS[value]
+        raise place.wrong(f'takes "True", "False" or "<default>", not {shown(value)}')
+
+
+class _Bool(Kind):
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        return True if value else OMIT
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        if isinstance(value, bool):
+            return value
+        raise place.wrong(f"takes true or false, not {shown(value)}")
+
+
+class _IntBool(Kind):
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        return 1 if value else OMIT
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        return bool(_whole(value, place))
+
+
+class _Uuid(Kind):
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        return OMIT if value is None or not value.int else str(value)
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        try:
+            found = uuids.UUID(value)
+        except (ValueError, TypeError, AttributeError):
+            raise place.wrong(f"takes a uuid, not {shown(value)}") from None
+        return found if found.int else None
+
+
+class _Memory(Kind):
+    """MiB in the model, KiB in JSON."""
+
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        return OMIT if value is None else mib_to_kib(value)
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        kib = _whole(value, place)
+        return None if kib in (_MEMKB_DEFAULT, -1) else kib_to_mib(kib)
+
+
+class _Bitmap(Kind):
+    """A `CpuSet`; libxl writes the numbers of the bits."""
+
+    def encode(self, value: Any, place: Place, /) -> Any:
+        if value is None:
+            return OMIT
+        if value.is_symbolic:
+            place.lose(value, "means something on one host only: DomainConfig.resolve_cpus says what")
+            return OMIT
+        return list(value.cpus)
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        if not isinstance(value, list):
+            raise place.wrong(f"takes a list of numbers, not {shown(value)}")
+        try:
+            return CpuSet(_whole(item, place.item(index)) for index, item in enumerate(value))
+        except ValueError as error:
+            raise place.wrong(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Kind):
+    """A number.
+
+    Attributes:
+        absent: What libxl has where nothing is said, and so leaves out.
+        default: What the model has then.
+        signed_bits: Width of a number that the model has signed and libxl unsigned; 0 for all others.
+    """
+
+    absent: int = 0
+    default: int | None = 0
+    signed_bits: int = 0
+
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        """See `Kind.encode`."""
+        if value in (self.default, self.absent):
+            return OMIT
+        return value % 2**self.signed_bits if self.signed_bits else value
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        """See `Kind.decode`."""
+        number = _whole(value, place)
+        if number == self.absent:
+            return self.default
+        if self.signed_bits and number >= 2 ** (self.signed_bits - 1):
+            number -= 2**self.signed_bits
+        return number
+
+
+class Numbers(Kind):
+    """A list of numbers, which libxl leaves out when it is empty."""
+
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        """See `Kind.encode`."""
+        return list(value) if value else OMIT
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        """See `Kind.decode`."""
+        if not isinstance(value, list):
+            raise place.wrong(f"takes a list of numbers, not {shown(value)}")
+        return tuple(_whole(item, place.item(index)) for index, item in enumerate(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    """A member of an enumeration.
+
+    Attributes:
+        members: The enumeration.
+        absent: libxl's name for what it leaves out: a member, or a name that the model says by None.
+    """
+
+    members: type[LibxlEnum]
+    absent: str = "unknown"
+
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        """See `Kind.encode`."""
+        return OMIT if value is None or value == self.absent else value.value
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        """See `Kind.decode`."""
+        if not isinstance(value, str):
+            raise place.wrong(f"takes a string, not {shown(value)}")
+        try:
+            return self.members(value)
+        except ValueError:
+            if value.lower() == self.absent:
+                return None
+            names = ", ".join(self.members)
+            raise place.wrong(f"{shown(value)!r} is not one of {names}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Choices(Kind):
+    """A list of members of an enumeration."""
+
+    members: type[LibxlEnum]
+
+    def encode(self, value: Any, _place: Place, /) -> Any:
+        """See `Kind.encode`."""
+        return [item.value for item in value] if value else OMIT
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        """See `Kind.decode`."""
+        if not isinstance(value, list):
+            raise place.wrong(f"takes a list, not {shown(value)}")
+        choice = Choice(self.members)
+        return tuple(choice.decode(item, place.item(index)) for index, item in enumerate(value))
+
+
+def _whole(value: Any, place: Place) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise place.wrong(f"takes a whole number, not {shown(value)}")
+
+
+TEXT: Final = _Text()
+TEXTS: Final = _Texts()
+PAIRS: Final = _Pairs()
+DEFBOOL: Final = _Defbool()
+BOOL: Final = _Bool()
+INTBOOL: Final = _IntBool()
+UUID: Final = _Uuid()
+MEMORY: Final = _Memory()
+BITMAP: Final = _Bitmap()
