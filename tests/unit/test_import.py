@@ -1,0 +1,81 @@
+"""What a bare ``import pyxen`` costs, and what it offers."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pyxen
+
+EXPENSIVE = (
+    "_cffi_backend",
+    "cffi",
+    "lxml",
+    "libvirt",
+    "asyncio",
+    "pyxen.xenlight.binding",
+    "pyxen.xenlight._xenlight",
+)
+
+
+def loaded_by(code: str) -> list[str]:
+    """Run code in a fresh interpreter and return the modules that it has loaded."""
+    program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    modules: list[str] = json.loads(done.stdout)
+    return modules
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pyxen",
+        "import pyxen; dir(pyxen)",
+        "import pyxen; pyxen.DomainConfig, pyxen.DomainNotFound",
+        "import pyxen; pyxen.Host, pyxen.Domain, pyxen.connect, pyxen.Operation",
+        "import pyxen.xenlight.loader",
+        "import pyxen.xlcfg",
+        "import pyxen.libxljson",
+    ],
+)
+def test_nothing_expensive_is_loaded(code: str) -> None:
+    loaded = loaded_by(code)
+    assert "pyxen" in loaded
+    assert [name for name in loaded if name.startswith(EXPENSIVE)] == []
+
+
+def test_a_bare_import_loads_one_module() -> None:
+    assert [name for name in loaded_by("import pyxen") if name.startswith("pyxen")] == ["pyxen"]
+
+
+@pytest.mark.parametrize("name", dir(pyxen))
+def test_every_name_resolves(name: str) -> None:
+    assert getattr(pyxen, name) is not None
+
+
+@pytest.mark.parametrize("name", ["nothing", "_config", "__path_hooks__", "Nothing"])
+def test_other_names_do_not(name: str) -> None:
+    with pytest.raises(AttributeError, match=name):
+        getattr(pyxen, name)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(pyxen.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    froms = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen: set[str] = set()
+    for node in froms:
+        module = importlib.import_module(node.module or "")
+        seen |= {name for alias in node.names for name in (module.__all__ if alias.name == "*" else [alias.name])}
+    assert sorted(seen | {*pyxen._MODULES, "__version__"}) == dir(pyxen)
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert Path(pyxen.__file__).with_name("py.typed").exists()

@@ -1,0 +1,161 @@
+"""Imports run downwards only, and C is touched in one place only: read from the sources, nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "pyxen"
+
+LAYERS = (
+    {"cli", "testing"},
+    {"__init__"},  # the door, through which users come in; the library itself never goes out by it
+    {"connection", "host", "domain", "domains", "events", "aio"},
+    {"backends"},
+    {"xenlight"},
+    {"convert"},
+    {"xlcfg", "libvirtxml", "libxljson"},
+    {"losses", "config"},
+    {"errors", "info", "operation", "units"},
+)
+"""The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
+
+NEIGHBOURS = {"connection", "host", "domain", "domains", "events", "aio", "cli", "testing", "losses", "config"}
+"""Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:
+    """Yield the full name of all that a module imports; for ``from a import b`` that is ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parts, base] if base else parts)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def modules_imported(module: str, *, at_start: bool = False) -> set[str]:
+    """Return the modules of pyxen that one imports: all of them, or only those loaded with it."""
+    path = SOURCES[module]
+    tree = ast.parse(path.read_text())
+    if at_start:
+        tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    found = set()
+    for name in imports(tree, module, is_package=path.name == "__init__.py"):
+        if name.split(".")[0] == "pyxen":
+            found.add(name if name in SOURCES else name.rpartition(".")[0])
+    return found - {module}
+
+
+def part(module: str) -> str:
+    """Return what a module is in `LAYERS`: its first name below pyxen."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def layer(name: str) -> int:
+    """Return the row of a part, counted from the bottom."""
+    return next((height for height, row in enumerate(reversed(LAYERS)) if name in row), -1)
+
+
+def upwards(module: str, imported: set[str]) -> list[str]:
+    """Return those imports that do not lead downwards."""
+    own = part(module)
+    wrong = []
+    for name in sorted(imported):
+        other = part(name)
+        beside = own in NEIGHBOURS and layer(other) == layer(own)
+        if other != own and not beside and layer(other) >= layer(own):
+            wrong.append(name)
+    return wrong
+
+
+def test_every_module_has_its_layer() -> None:
+    assert len(SOURCES) > 30
+    assert {part(module) for module in SOURCES if layer(part(module)) < 0} == set()
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_run_downwards(module: str) -> None:
+    assert upwards(module, modules_imported(module)) == []
+
+
+def test_no_module_needs_itself() -> None:
+    graph = {module: modules_imported(module, at_start=True) for module in SOURCES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"imports in a circle: {' -> '.join(reversed(error.args[1]))}")
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if part(module) != "xenlight"])
+def test_c_is_touched_in_xenlight_only(module: str) -> None:
+    path = SOURCES[module]
+    tree = ast.parse(path.read_text())
+    imported = list(imports(tree, module, is_package=path.name == "__init__.py"))
+    compiled = ("cffi", "_cffi_backend", "ctypes", "pyxen.xenlight.binding", "pyxen.xenlight._xenlight")
+    assert [name for name in imported if name.startswith(compiled)] == []
+    used = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    used += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    assert {"ffi", "lib"}.isdisjoint(used)
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if part(module) in {"errors", "info", "config"}])
+def test_the_model_needs_the_standard_library_only(module: str) -> None:
+    path = SOURCES[module]
+    imported = imports(ast.parse(path.read_text()), module, is_package=path.name == "__init__.py")
+    tops = {name.split(".")[0] for name in imported}
+    assert tops.isdisjoint({"cffi", "lxml", "libvirt", "typer", "rich", "asyncio", "socket", "subprocess"})
+
+
+# The rules themselves: what they must find.
+
+
+@pytest.mark.parametrize(
+    ("module", "is_package", "text", "found"),
+    [
+        ("pyxen.host", False, "import os.path, pyxen.errors", ["os.path", "pyxen.errors"]),
+        ("pyxen.host", False, "from pyxen import libxljson", ["pyxen.libxljson"]),
+        ("pyxen.host", False, "def f():\n    from pyxen.xenlight import loader", ["pyxen.xenlight.loader"]),
+        ("pyxen.xenlight.pump", False, "from . import lock", ["pyxen.xenlight.lock"]),
+        ("pyxen.xenlight.pump", False, "from ..errors import Error", ["pyxen.errors.Error"]),
+        ("pyxen.config", True, "from .disk import Disk", ["pyxen.config.disk.Disk"]),
+        ("pyxen.host", False, "if TYPE_CHECKING:\n    import lxml", ["lxml"]),
+    ],
+)
+def test_imports_are_found(module: str, is_package: bool, text: str, found: list[str]) -> None:
+    assert list(imports(ast.parse(text), module, is_package=is_package)) == found
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "wrong"),
+    [
+        ("pyxen.errors", "pyxen.units", True),
+        ("pyxen.config.disk", "pyxen.xlcfg.grammar", True),
+        ("pyxen.xlcfg.grammar", "pyxen.libxljson", True),
+        ("pyxen.xenlight.pump", "pyxen.backends.xenlight", True),
+        ("pyxen.host", "pyxen", True),
+        ("pyxen.operation", "pyxen.nowhere", False),  # caught by test_every_module_has_its_layer
+        ("pyxen.host", "pyxen.domains", False),
+        ("pyxen.backends.xenlight", "pyxen.backends.base", False),
+        ("pyxen.cli", "pyxen", False),
+        ("pyxen.convert", "pyxen.libvirtxml", False),
+    ],
+)
+def test_directions(module: str, imported: str, wrong: bool) -> None:
+    assert (upwards(module, {imported}) != []) is wrong
