@@ -86,12 +86,16 @@ class Error(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Classes below take more than a message, and OSError has a __reduce__ of its own: carry the attributes instead.
-        return _rebuild, (type(self), self.message, dict(self.__dict__))
+        attributes = dict(self.__dict__)
+        if isinstance(self, OSError):
+            attributes["filename"] = self.filename  # not in __dict__: OSError keeps it in C
+        return _rebuild, (type(self), self.message, attributes)
 
 
 def _rebuild(cls: type[Error], message: str, attributes: dict[str, Any]) -> Error:
     error = cls(message)
-    error.__dict__.update(attributes)
+    for name, value in attributes.items():
+        setattr(error, name, value)
     return error
 
 
