@@ -165,14 +165,15 @@ class Qemu:
         self.command("quit")
         self.process.wait(timeout=30)
 
-    def log_tail(self, lines: int = 30) -> str:
+    def log_tail(self, lines: int = 40) -> str:
         """The last lines of the console and of QEMU's own messages."""
         parts = []
         for name in ("console.log", "qemu.log"):
             path = self.folder / name
             if path.exists():
                 text = path.read_text(encoding="utf-8", errors="replace")
-                parts.append("\n".join(f"  {name}: {line}" for line in text.splitlines()[-lines:]))
+                written = [line for line in text.splitlines() if line.strip()]
+                parts.append("\n".join(f"  {name}: {line}" for line in written[-lines:]))
         return "\n".join(parts)
 
     def end(self) -> None:

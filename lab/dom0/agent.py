@@ -162,6 +162,7 @@ class Command:
             poll.register(fd, select.POLLIN)
         ready: dict[int, int] = {}
         while ended not in ready:
+            self.obey()  # frames may have come along with the request, before any wait for more
             if self.input.fd is not None:
                 poll.register(self.input.fd, self.input.events)
             ready = dict(poll.poll())
@@ -177,7 +178,6 @@ class Command:
                 self.input.fd = None
             if ready.get(self.channel.fd, 0) & select.POLLIN:
                 self.channel.fill()
-                self.obey()
         os.close(ended)
         status = self.process.wait()
         for fd in self.streams:

@@ -1,0 +1,74 @@
+"""The guests that the lab carries: each kind runs and ends as it is told, on every release."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab.guests import GUESTS, LINUX, TINY, await_line, create
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+# The last letter of xl list's state, once a domain has shut down.
+REASONS = {"poweroff": "-", "reboot": "r", "suspend": "s", "crash": "c", "watchdog": "w"}
+
+
+def state(dom0: Lab, name: str) -> str:
+    """The six letters of `xl list`: running, blocked, paused, shut down, the reason of that, dying."""
+    return dom0.run(["xl", "list", name], check=True).stdout.splitlines()[1].split()[4]
+
+
+@pytest.mark.parametrize("kind", list(TINY))
+def test_a_tiny_guest_idles_and_ignores_a_shutdown(any_dom0: Lab, kind: str) -> None:
+    create(any_dom0, "idle", TINY[kind])
+    try:
+        any_dom0.run(["xl", "shutdown", "idle"])
+        time.sleep(1)
+        assert state(any_dom0, "idle") == "-b----"
+    finally:
+        any_dom0.run(["xl", "destroy", "idle"], check=True)
+
+
+@pytest.mark.parametrize("reason", list(REASONS))
+@pytest.mark.parametrize("kind", list(TINY))
+def test_a_tiny_guest_ends_as_its_command_line_says(any_dom0: Lab, kind: str, reason: str) -> None:
+    create(any_dom0, reason, [*TINY[kind], f'extra="{reason}"'])
+    try:
+        deadline = time.monotonic() + 10
+        while state(any_dom0, reason)[3] != "s":
+            assert time.monotonic() < deadline, "it did not shut down"
+        assert state(any_dom0, reason)[4] == REASONS[reason]
+    finally:
+        any_dom0.run(["xl", "destroy", reason], check=True)
+
+
+def test_an_hvm_guest_boots_from_its_disk(any_dom0: Lab) -> None:
+    disk = f'disk=["{GUESTS}/tiny-hvm.img,raw,xvda,w"]'
+    create(any_dom0, "hvm", ['type="hvm"', "memory=32", "vnc=0", 'serial="file:/tmp/serial.log"', disk])
+    try:
+        await_line(any_dom0, "/tmp/serial.log", "pyxen-guest ready", 60)
+    finally:
+        any_dom0.run(["xl", "destroy", "hvm"], check=True)
+
+
+@pytest.mark.parametrize("kind", ["pv", "pvh"])
+def test_linux_uses_its_devices_and_obeys(any_dom0: Lab, kind: str) -> None:
+    any_dom0.run(["truncate", "-s", "16M", "/srv/disk.img"], check=True)
+    devices = [
+        'disk=["/srv/disk.img,raw,xvda,w"]',
+        'vif=["bridge=xenbr0"]',
+        'extra="console=hvc0 quiet pyxen.ip=192.168.77.2/24"',
+    ]
+    create(any_dom0, f"linux-{kind}", [f'type="{kind}"', *LINUX, *devices])
+    try:
+        await_line(any_dom0, f"/var/log/xen/guest-linux-{kind}.log", "pyxen-guest ready", 90)
+        any_dom0.run(["ping", "-c", "1", "-w", "20", "192.168.77.2"], check=True)
+        assert "\n51712 " in any_dom0.run(["xl", "block-list", f"linux-{kind}"], check=True).stdout
+        started = time.monotonic()
+        any_dom0.run(["xl", "shutdown", "-w", f"linux-{kind}"], check=True, timeout=60)
+        assert time.monotonic() - started < 60
+    finally:
+        any_dom0.run(["xl", "destroy", f"linux-{kind}"])
