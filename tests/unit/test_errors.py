@@ -51,7 +51,7 @@ def examples() -> list[errors.Error]:
     for cls in CLASSES:
         if issubclass(cls, errors.OperationFailed):
             found.append(cls("no", operation="create", domain="web1", domid=7, code=-3, log=("one", "two")))
-        if issubclass(cls, errors.ConfigError) and cls not in {errors.LossyConversion}:
+        if issubclass(cls, errors.ConfigError) and cls is not errors.LossyConversion:
             found.append(cls("no", path="disks[1].vdev"))
     return [
         *found,
