@@ -58,6 +58,8 @@ from pyxen.config.rate import Rate
 from pyxen.config.scheduler import Scheduler
 from pyxen.config.smbios import Smbios
 from pyxen.config.usb import UsbCtrl, UsbDev
+from pyxen.config.validate import Problem
+from pyxen.config.vdev import vdev_number
 from pyxen.config.vfb import Vfb, Vkb
 from pyxen.config.vif import COLO_KEYS, Mac, Vif
 from pyxen.config.viridian import Viridian
@@ -102,6 +104,7 @@ __all__ = [
     "Passthrough",
     "Pci",
     "PciAddress",
+    "Problem",
     "PvShim",
     "Pvcalls",
     "Rate",
@@ -146,4 +149,5 @@ __all__ = [
     "Vtpm",
     "VuartType",
     "settings_of",
+    "vdev_number",
 ]

@@ -8,7 +8,7 @@ it must pass, the Xen release it came with, the guest types it means something t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import IntEnum
@@ -133,13 +133,13 @@ class Part:
 
     def __repr__(self) -> str:
         shown = []
-        for name, value in self._said():
+        for name, value in self.said():
             mask = settings_of(type(self))[name].secret
             shown.append(f"{name}={_masked(value, mask) if mask else _plain_repr(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def _said(self) -> Iterable[tuple[str, Any]]:
-        """Yield the fields that differ from their defaults."""
+    def said(self) -> Iterator[tuple[str, Any]]:
+        """Yield name and value of the fields that differ from their defaults."""
         for name, default, _ in _checks(type(self)):
             value = getattr(self, name)
             if value is not default and value != default:
@@ -162,7 +162,7 @@ class Part:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data for JSON, YAML and the like."""
-        return {name: _plain(value) for name, value in self._said()}
+        return {name: _plain(value) for name, value in self.said()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

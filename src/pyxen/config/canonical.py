@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["canonical", "resolve_cpus"]
 
-_NUMBERED: Final = ("vifs", "vfbs", "p9s", "pvcalls", "vtpms", "vdispls", "vsnds", "virtios", "usbctrls")
-"""Devices that libxl numbers and xl numbers by their place. (Channels are numbered by libxl, from 1.)"""
+_NUMBERED: Final = ("vifs", "vfbs", "pvcalls", "vtpms", "vdispls", "vsnds", "virtios", "usbctrls")
+"""Devices that xl numbers by their place; the numbers of p9s and channels it leaves to libxl."""
 
 _Affinity = CpuSet | tuple[CpuSet, ...] | None
 
@@ -34,6 +34,8 @@ def canonical(config: DomainConfig) -> DomainConfig:
         "disks": tuple(map(_disk, config.disks)),
         "pcis": tuple(map(_pci, config.pcis)),
         "usbdevs": tuple(map(_usbdev, config.usbdevs)),
+        "cpumap": config.cpumap or None,
+        "nodemap": config.nodemap or None,
         "uuid": config.uuid if config.uuid and config.uuid.int else None,
     }
     if config.init_seclabel is not None and config.seclabel is None:
@@ -113,7 +115,7 @@ def _vnode(node: VNode, *, off: bool) -> VNode:
     distances = node.distances
     while distances and not distances[-1]:
         distances = distances[:-1]
-    return node.replace(distances=distances, pnode=node.pnode or 0 if off else node.pnode)
+    return node.replace(distances=distances, pnode=node.pnode or (0 if off else None))
 
 
 def resolve_cpus(config: DomainConfig, cpus: tuple[int, ...], nodes: Mapping[int, Iterable[int]]) -> DomainConfig:

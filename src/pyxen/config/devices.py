@@ -60,7 +60,7 @@ class P9(Part):
     auto_delete: bool = setting(False, yes_or_no, key="auto-delete", since="4.19")
     """Whether old files are deleted to make room. ``xen_9pfsd`` only; Xen 4.19."""
     devid: int | None = setting(None, integer(0, INT_MAX), key="")
-    """Number of the device in the guest. Default: its place in the list, as in xl."""
+    """Number of the device in the guest. Default: libxl counts."""
     backend: str | None = setting(None, text)
     """Name of the domain that serves it. Default: dom0, or ``backend_domid``."""
     backend_domid: int = setting(0, integer(0, 0x7FFF), key="")

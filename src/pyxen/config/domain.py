@@ -25,7 +25,7 @@ from pyxen.config.checks import (
     text,
     unique_id,
 )
-from pyxen.config.cpuid import CpuidPolicy
+from pyxen.config.cpuid import CpuidPolicy, as_cpuid
 from pyxen.config.cpuset import CpuSet, affinity, cpu_set
 from pyxen.config.devicemodel import DeviceModel, Stubdomain
 from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
@@ -184,8 +184,8 @@ class DomainConfig(Part):
     """Weight, cap and the like (xl.cfg ``cpu_weight``, ``cap`` …)."""
     llc_colors: Coerced[tuple[int, ...], Iterable[int]] = setting((), many(integer(0, UINT32_MAX)), since="4.20")
     """Colours of the last level cache that its memory may use; Arm, Xen 4.20. Default: all."""
-    cpuid: CpuidPolicy = setting(CpuidPolicy(), part(CpuidPolicy))
-    """Changes to what the guest learns of the CPU; x86."""
+    cpuid: Coerced[CpuidPolicy, CpuidPolicy | str | Iterable[str]] = setting(CpuidPolicy(), as_cpuid)
+    """Changes to what the guest learns of the CPU, also in xl's notations, e.g. ``"host,tm=0"``; x86."""
     tsc_mode: Coerced[TscMode, TscMode | str] = setting(TscMode.DEFAULT, member(TscMode))
     """How it sees the time stamp counter; x86."""
     timer_mode: Coerced[TimerMode | None, TimerMode | str | None] = setting(None, member(TimerMode), guests=HARDWARE)

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import UINT64_MAX, integer, member, text, value_of, yes_or_no
 from pyxen.config.enums import RdmReservePolicy, RdmReserveStrategy
+from pyxen.errors import ValidationError
 
 __all__ = ["Pci", "PciAddress", "Rdm", "RdmRegion"]
 
@@ -70,6 +71,12 @@ class Pci(Part):
         None, member(RdmReservePolicy)
     )
     """What a conflict with the device's reserved memory means. Default: as `Rdm.policy`; HVM guests."""
+
+    def __post_init__(self) -> None:
+        super(Pci, self).__post_init__()
+        if self.address is None and self.name is None:
+            reason = "address: a PCI device needs its address, or its name"
+            raise ValidationError(reason, path="address", problems=(reason,))
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)

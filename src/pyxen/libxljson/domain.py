@@ -27,7 +27,9 @@ def encode(config: DomainConfig, place: Place) -> dict[str, Any]:
     build |= _labels(config, create)
     for node in build.get("vnuma_nodes", ()):
         # xl always says as many distances as there are nodes; libxl counts on it.
-        said = node.get("distances", [])
+        said = list(node.get("distances", []))
+        while said and not said[-1]:
+            said.pop()
         node["distances"] = said + [0] * (len(config.vnuma) - len(said))
     build[f"type.{config.type}"] = BY_TYPE[config.type].encode(config, place)
     _lose_other_types(config, place)
@@ -47,7 +49,7 @@ def _cpus(config: DomainConfig, place: Place) -> dict[str, Any]:
             continue
         one_each = affinity[:vcpus] if isinstance(affinity, tuple) else (affinity,) * vcpus
         losses = len(place.losses)
-        bitmaps = [BITMAP.encode(cpus, place.at(name)) for cpus in one_each]
+        bitmaps = [BITMAP.encode(cpus, place.at(name)) if cpus else [] for cpus in one_each]
         if len(place.losses) == losses:
             said[key] = bitmaps
         else:

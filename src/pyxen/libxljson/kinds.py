@@ -22,6 +22,7 @@ __all__ = [
     "BOOL",
     "DEFBOOL",
     "INTBOOL",
+    "MAC",
     "MEMORY",
     "OMIT",
     "PAIRS",
@@ -98,6 +99,17 @@ class _Text(Kind):
         if value is None or isinstance(value, str):
             return value
         raise place.wrong(f"takes a string, not {shown(value)}")
+
+
+class _Mac(_Text):
+    """An address; that of nobody is libxl's default."""
+
+    def encode(self, value: Any, place: Place, /) -> Any:
+        return super().encode(value if value and value.strip("0:") else None, place)
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        found = super().decode(value, place)
+        return found if found and found.strip("0:") else None
 
 
 class _Texts(Kind):
@@ -183,7 +195,7 @@ class _Bitmap(Kind):
     """A `CpuSet`; libxl writes the numbers of the bits."""
 
     def encode(self, value: Any, place: Place, /) -> Any:
-        if value is None:
+        if not value:
             return OMIT
         if value.is_symbolic:
             place.lose(value, "means something on one host only: DomainConfig.resolve_cpus says what")
@@ -215,7 +227,7 @@ class Number(Kind):
 
     def encode(self, value: Any, _place: Place, /) -> Any:
         """See `Kind.encode`."""
-        if value in (self.default, self.absent):
+        if value is None or value == self.absent:
             return OMIT
         return value % 2**self.signed_bits if self.signed_bits else value
 
@@ -303,5 +315,6 @@ DEFBOOL: Final = _Defbool()
 BOOL: Final = _Bool()
 INTBOOL: Final = _IntBool()
 UUID: Final = _Uuid()
+MAC: Final = _Mac()
 MEMORY: Final = _Memory()
 BITMAP: Final = _Bitmap()

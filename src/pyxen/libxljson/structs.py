@@ -227,7 +227,7 @@ CONFIG: Final = Table(
     Row("vfbs", "vfbs", Numbered(devices.VFB)),
     Row("virtios", "virtios", Numbered(devices.VIRTIO)),
     Row("vtpms", "vtpms", Numbered(devices.VTPM)),
-    Row("p9s", "p9s", Numbered(devices.P9)),
+    Row("p9s", "p9s", Items(devices.P9)),
     Row("pvcallsifs", "pvcalls", Numbered(devices.PVCALLS)),
     Row("vdispls", "vdispls", Numbered(devices.VDISPL)),
     Row("vsnds", "vsnds", Numbered(devices.VSND)),
