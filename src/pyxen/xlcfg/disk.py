@@ -1,0 +1,243 @@
+"""The grammar of ``disk``: ``"/dev/vg0/web1,raw,xvda,rw"``, or ``"format=raw, vdev=xvda, target=/dev/vg0/web1"``.
+
+Positions and names may be mixed; the old prefixes (``phy:``, ``tap:aio:`` …) are read too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pyxen.config import Disk, DiskBackend, DiskColo, DiskFormat, DiskSpecification
+from pyxen.xlcfg.specs import SpecError, atoi
+
+__all__ = ["read_disk", "write_disk"]
+
+_NAMED = re.compile(
+    r"(format|access|backend|backendtype|specification|vdev|script|colo-host|colo-port|colo-export|active-disk"
+    r"|hidden-disk)=([^,]*),?"
+)
+_FLAG = re.compile(
+    r"(cdrom|devtype=cdrom|devtype=disk|direct-io-safe|discard|no-discard|colo|no-colo|trusted|untrusted"
+    r"|grant_usage=1|grant_usage=0)(?:,|$)"
+)
+_PREFIX = re.compile(r"(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):")
+_UNKNOWN_PREFIX = re.compile(r"([a-z][a-z0-9]*):(?![a-z0-9])")
+_POSITIONAL = re.compile(r"([^=,]*),|([^=,]+)$")
+
+_FORMATS: Final = {"": DiskFormat.RAW} | {kind.value: kind for kind in DiskFormat if kind != "unknown"}
+_ACCESS: Final = {"r": True, "ro": True, "rw": False, "w": False, "": False}
+_FLAGS: Final[dict[str, tuple[str, Any]]] = {
+    "cdrom": ("cdrom", True),
+    "devtype=cdrom": ("cdrom", True),
+    "devtype=disk": ("cdrom", False),
+    "direct-io-safe": ("direct_io_safe", True),
+    "discard": ("discard", True),
+    "no-discard": ("discard", False),
+    "colo": ("colo.enable", True),
+    "no-colo": ("colo.enable", False),
+    "trusted": ("trusted", True),
+    "untrusted": ("trusted", False),
+    "grant_usage=1": ("grant_usage", True),
+    "grant_usage=0": ("grant_usage", False),
+}
+_STRINGS: Final = {
+    "backend": "backend",
+    "vdev": "vdev",
+    "script": "script",
+    "colo-host": "colo.host",
+    "colo-export": "colo.export",
+    "active-disk": "colo.active_disk",
+    "hidden-disk": "colo.hidden_disk",
+}
+
+
+class _Reader:
+    """One spec while it is read: what was said so far."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Any] = {}
+        self.readonly = False
+        self._old_prefix = False
+        self._access_by_position = False
+
+    def string(self, name: str, value: str) -> None:
+        """Take a string; it may be said again only where nothing was said first."""
+        if self.said.get(name):
+            raise SpecError(f"{name.rpartition('.')[2]} is said twice")
+        self.said[name] = value
+
+    def member(self, name: str, value: Any) -> None:
+        """Take a member of an enumeration; it may be said again, but not otherwise."""
+        if self.said.get(name, value) is not value:
+            raise SpecError(f"{name} is said twice, once as {self.said[name]} and once as {value}")
+        self.said[name] = value
+
+    def format(self, value: str) -> None:
+        """Take a format."""
+        if value not in _FORMATS:
+            raise SpecError(f"{value!r} is no format; it can be raw, qcow, qcow2, vhd, qed or empty")
+        self.member("format", _FORMATS[value])
+
+    def access(self, value: str) -> None:
+        """Take a mode of access."""
+        if value not in _ACCESS:
+            raise SpecError(f"{value!r} is no access; it can be ro, r, rw or w")
+        self.readonly = _ACCESS[value]
+
+    def named(self, name: str, value: str) -> None:
+        """Take ``name=value``."""
+        if name in _STRINGS:
+            self.string(_STRINGS[name], value)
+        elif name == "format":
+            self.format(value)
+        elif name == "access":
+            self.access(value)
+        elif name == "colo-port":
+            self.said["colo.port"] = atoi(value)
+            if not self.said["colo.port"]:
+                raise SpecError(f"{value!r} is no port")
+        else:
+            kind = DiskBackend if name == "backendtype" else DiskSpecification
+            found = next((one for one in kind if one.value == value and value != "unknown"), None)
+            if found is None:
+                raise SpecError(f"{value!r} is no {name}")
+            self.member(name, found)
+
+    def prefix(self, word: str) -> None:
+        """Take an old prefix."""
+        self._old_prefix = True
+        if word in ("raw", "qcow", "qcow2", "vhd"):
+            self.format(word)
+        elif word in ("iscsi", "nbd", "enbd", "drbd"):
+            self.string("script", f"block-{word}")
+
+    def positional(self, word: str) -> None:
+        """Take a word without a name: the first of target, format, vdev and access that was not said."""
+        if "target" not in self.said:
+            self.said["target"] = word
+        elif not self._old_prefix and "format" not in self.said:
+            if not self.said["target"] and self._vdev_and_devtype(word):
+                self.said["format"] = DiskFormat.EMPTY
+            else:
+                self.format(word)
+        elif "vdev" not in self.said:
+            if not self._vdev_and_devtype(word):
+                self.said["vdev"] = word
+        elif not self._access_by_position:
+            self._access_by_position = True
+            self.access(word)
+        else:
+            raise SpecError(f"{word!r} is too much: target, format, vdev and access are all said")
+
+    def _vdev_and_devtype(self, word: str) -> bool:
+        vdev, colon, devtype = word.rpartition(":")
+        if not colon:
+            return False
+        self.string("vdev", vdev)
+        if devtype not in ("cdrom", "disk"):
+            raise SpecError(f"{devtype!r} is no device type; it can be cdrom or disk")
+        self.said["cdrom"] = devtype == "cdrom"
+        return True
+
+    def finish(self) -> Disk:
+        """Return the disk."""
+        said = self.said
+        cdrom = said.get("cdrom", False)
+        if "vdev" not in said:
+            raise SpecError("the disk's name in the guest is missing; say vdev=xvda or the like")
+        if "target" not in said and not cdrom:
+            raise SpecError("the disk's target is missing; only a CD-ROM drive can do without")
+        colo = {name[5:]: said.pop(name) for name in list(said) if name.startswith("colo.")}
+        if colo:
+            said["colo"] = DiskColo(**colo)
+        if self.readonly and not cdrom:
+            said["readonly"] = True
+        return Disk(**said)
+
+
+def read_disk(spec: str) -> Disk:
+    """Read one item of ``disk``.
+
+    Raises:
+        SpecError: xl would refuse it.
+        ValidationError: A value is impossible.
+    """
+    reader = _Reader()
+    at = 0
+    while at < len(spec):
+        blank = re.compile(r"[ \t\n]+").match(spec, at)
+        if blank:
+            at = blank.end()
+        elif spec.startswith("target=", at):
+            line = spec[at + len("target=") :].partition("\n")[0]
+            at += len("target=") + len(line)
+            reader.string("target", line.removesuffix(","))
+        elif match := _FLAG.match(spec, at):
+            name, value = _FLAGS[match[1]]
+            reader.said[name] = value
+            at = match.end()
+        elif match := _NAMED.match(spec, at):
+            reader.named(match[1], match[2])
+            at = match.end()
+        elif match := _PREFIX.match(spec, at):
+            reader.prefix(match[1])
+            at = match.end()
+        elif match := _UNKNOWN_PREFIX.match(spec, at):
+            raise SpecError(f"{match[0]} is an unknown prefix; a target with a colon is said by target= at the end")
+        elif match := _POSITIONAL.match(spec, at):
+            word = match[1] if match[2] is None else match[2]
+            reader.positional(word)
+            at = match.end()
+        else:
+            raise SpecError(f"{spec[at:]!r} is not understood")
+    return reader.finish()
+
+
+def write_disk(disk: Disk) -> str:
+    """Write one item of ``disk``, with names, as far as the grammar has words for it."""
+    return ",".join(_words(disk))
+
+
+def _words(disk: Disk) -> Iterator[str]:
+    if not (disk.cdrom and disk.format is DiskFormat.EMPTY):
+        yield f"format={disk.format}"
+    for name, value in (("vdev", disk.vdev), ("backend", disk.backend), ("script", disk.script)):
+        if value is not None and not set(value) & set(",\n"):
+            yield f"{name}={value}"
+    if disk.cdrom:
+        yield "devtype=cdrom"
+    elif disk.readonly is not None:
+        yield f"access={'ro' if disk.readonly else 'rw'}"
+    if disk.backendtype is not None:
+        yield f"backendtype={disk.backendtype}"
+    if disk.specification is not None:
+        yield f"specification={disk.specification}"
+    if disk.direct_io_safe:
+        yield "direct-io-safe"
+    if disk.discard is not None:
+        yield "discard" if disk.discard else "no-discard"
+    if disk.trusted is not None:
+        yield "trusted" if disk.trusted else "untrusted"
+    if disk.grant_usage is not None:
+        yield f"grant_usage={int(disk.grant_usage)}"
+    yield from _colo_words(disk.colo)
+    if disk.target is not None and "\n" not in disk.target:
+        # Behind target= everything is the target, but for one comma at the end.
+        yield f"target={disk.target}{',' if disk.target.endswith(',') else ''}"
+
+
+def _colo_words(colo: DiskColo) -> Iterator[str]:
+    if colo.enable is not None:
+        yield "colo" if colo.enable else "no-colo"
+    if colo.port:
+        yield f"colo-port={colo.port}"
+    for name, value in (
+        ("colo-host", colo.host),
+        ("colo-export", colo.export),
+        ("active-disk", colo.active_disk),
+        ("hidden-disk", colo.hidden_disk),
+    ):
+        if value is not None and not set(value) & set(",\n"):
+            yield f"{name}={value}"

@@ -1,0 +1,72 @@
+"""The grammars of ``usbctrl`` (``"type=devicemodel,version=2"``) and ``usbdev`` (``"hostbus=1,hostaddr=3"``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyxen.config import UsbCtrl, UsbCtrlType, UsbDev
+from pyxen.xlcfg.specs import SpecError, atoi, joined, member, tokens, unsigned
+
+__all__ = ["read_usbctrl", "read_usbdev", "write_usbctrl", "write_usbdev"]
+
+
+def read_usbctrl(spec: str) -> UsbCtrl:
+    """Read one item of ``usbctrl``.
+
+    Raises:
+        SpecError: xl would refuse it.
+        ValidationError: A value is impossible.
+    """
+    said: dict[str, Any] = {}
+    for token in tokens(spec):
+        name, sign, value = token.partition("=")
+        if sign and name == "type":
+            said["type"] = member(UsbCtrlType, value, "type of USB controller")
+        elif sign and name in ("version", "ports"):
+            said[name] = atoi(value) or None
+        else:
+            raise SpecError(f"{token!r} is no setting of a USB controller; type, version and ports are")
+    return UsbCtrl(**said)
+
+
+def write_usbctrl(usbctrl: UsbCtrl) -> str:
+    """Write one item of ``usbctrl``, as far as the grammar has words for it."""
+    return joined([("type", usbctrl.type), ("version", usbctrl.version), ("ports", usbctrl.ports)])
+
+
+def read_usbdev(spec: str) -> UsbDev:
+    """Read one item of ``usbdev``.
+
+    Raises:
+        SpecError: xl would refuse it.
+        ValidationError: A value is impossible.
+    """
+    said: dict[str, Any] = {}
+    for token in tokens(spec):
+        name, sign, value = token.partition("=")
+        if sign and name == "type":
+            if value.lower() != "hostdev":
+                raise SpecError(f"{value!r} is no type of USB device; hostdev is")
+            said = {"hostbus": 0, "hostaddr": 0} | said
+        elif sign and name in ("hostbus", "hostaddr"):
+            said = {"hostbus": 0, "hostaddr": 0} | said
+            said[name] = (unsigned(value, 0) or (0, ""))[0]
+        elif sign and name in ("controller", "port"):
+            said[name] = atoi(value)
+        else:
+            raise SpecError(f"{token!r} is no setting of a USB device; hostbus, hostaddr, controller and port are")
+    return UsbDev(**said)
+
+
+def write_usbdev(usbdev: UsbDev) -> str:
+    """Write one item of ``usbdev``, as far as the grammar has words for it."""
+    known = usbdev.hostbus is not None or usbdev.hostaddr is not None
+    return joined(
+        [
+            ("type", "hostdev" if known else None),
+            ("hostbus", usbdev.hostbus),
+            ("hostaddr", usbdev.hostaddr),
+            ("controller", usbdev.controller),
+            ("port", usbdev.port or None),
+        ]
+    )

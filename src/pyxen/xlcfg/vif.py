@@ -1,0 +1,81 @@
+"""The grammar of ``vif``: ``"mac=00:16:3e:12:34:56, bridge=xenbr0, rate=10MB/s"``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pyxen.config import COLO_KEYS, NicType, Rate, Vif
+from pyxen.xlcfg.specs import Note, SpecError, joined, number, tokens
+
+__all__ = ["read_vif", "write_vif"]
+
+_STRINGS: Final = {
+    name: name for name in ("bridge", "gatewaydev", "ip", "script", "backend", "vifname", "model", "forwarddev", "vlan")
+} | {"netdev": "gatewaydev"}
+_TYPES: Final = {"vif": NicType.VIF, "ioemu": NicType.VIF_IOEMU}
+_FLAGS: Final = {"trusted": True, "untrusted": False}
+_COLO: Final = {f"colo_{name}": name for name in COLO_KEYS}
+_MAC = re.compile(r"(?:([0-9a-fA-F]{1,2})[^0-9a-fA-F]){5}([0-9a-fA-F]{1,2})")
+
+
+def read_vif(spec: str, note: Note) -> Vif:
+    """Read one item of ``vif``; words that xl does not know are noted, as xl goes on without them.
+
+    Raises:
+        SpecError: A value is wrong.
+        ValidationError: A value is impossible.
+    """
+    said: dict[str, Any] = {}
+    colo: dict[str, str] = {}
+    for token in tokens(spec):
+        name, sign, value = token.partition("=")
+        if sign and name in _STRINGS:
+            said[_STRINGS[name]] = value
+        elif sign and name in _COLO:
+            colo[_COLO[name]] = value
+        elif token in _FLAGS:
+            said["trusted"] = _FLAGS[token]
+        elif sign and name in ("mac", "type", "rate", "devid", "mtu"):
+            said[name] = _value(name, value)
+        elif sign and name == "accel":
+            note(token, "xl has no accelerated interfaces")
+        else:
+            note(token, "xl does not know it, says so and goes on")
+    if colo:
+        said["colo"] = colo
+    return Vif(**said)
+
+
+def _value(name: str, value: str) -> Any:
+    if name == "mac":
+        if not _MAC.fullmatch(value):
+            raise SpecError(f"{value!r} is no MAC address; write it like 00:16:3e:12:34:56")
+        return ":".join(re.findall("[0-9a-fA-F]+", value))
+    if name == "type":
+        if value not in _TYPES:
+            raise SpecError(f"{value!r} is no type; it can be vif or ioemu")
+        return _TYPES[value]
+    if name == "rate":
+        try:
+            return Rate.parse(value)
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+    return number(value)
+
+
+def write_vif(vif: Vif) -> str:
+    """Write one item of ``vif``, as far as the grammar has words for it."""
+    return joined(_words(vif)) + {None: "", True: ",trusted", False: ",untrusted"}[vif.trusted]
+
+
+def _words(vif: Vif) -> Iterator[tuple[str, Any]]:
+    yield "mac", vif.mac
+    yield "bridge", vif.bridge
+    yield "type", None if vif.type is None else "ioemu" if vif.type is NicType.VIF_IOEMU else "vif"
+    for name in ("model", "vifname", "script", "ip", "gatewaydev", "backend", "devid", "mtu", "vlan", "forwarddev"):
+        yield name, getattr(vif, name)
+    yield "rate", vif.rate and vif.rate.text
+    for name, value in vif.colo:
+        yield f"colo_{name}", value
