@@ -55,6 +55,7 @@ from pyxen.config.media import Connector, Vdispl, Vsnd, VsndParams, VsndPcm, Vsn
 from pyxen.config.pci import Pci, PciAddress, Rdm, RdmRegion
 from pyxen.config.platform import Arm, IomemRange, IoportRange, PvShim
 from pyxen.config.rate import Rate
+from pyxen.config.releases import newer_than
 from pyxen.config.scheduler import Scheduler
 from pyxen.config.smbios import Smbios
 from pyxen.config.usb import UsbCtrl, UsbDev
@@ -148,6 +149,7 @@ __all__ = [
     "VsndStreamType",
     "Vtpm",
     "VuartType",
+    "newer_than",
     "settings_of",
     "vdev_number",
 ]

@@ -162,9 +162,8 @@ class _ChannelTable(Table):
         socket = part.connection is ChannelConnection.SOCKET
         if part.path is not None and not socket:
             place.at("path").lose(part.path, "only a channel with connection='socket' has a path")
-        if part.connection:
-            struct[f"connection.{part.connection}"] = {"path": part.path} if socket and part.path is not None else {}
-        return struct
+        union = {"path": part.path} if socket and part.path is not None else {}
+        return struct | {f"connection.{part.connection or 'unknown'}": union}
 
     def decode(
         self, struct: Any, place: Place, skip: tuple[str, ...] = (), into: dict[str, Any] | None = None
