@@ -1,0 +1,208 @@
+"""An operation: its end always comes, whoever waits, cancels, watches or interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import signal
+import threading
+import time
+
+import pytest
+
+from pyxen.errors import OperationCancelled, OperationFailed
+from pyxen.operation import Operation
+
+
+class Worker:
+    """Carries an operation out as the pump does: on a thread, which undoes what was begun before the operation ends."""
+
+    def __init__(self, operation: Operation[str], *, undo: float = 0.0) -> None:
+        self.operation = operation
+        self.undo = undo
+        self.stops: list[str | None] = []
+        self.asked = threading.Event()
+        self.finish = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        operation.carried_by(self._stop, self.thread)
+        self.thread.start()
+
+    def _stop(self, operation: Operation[str]) -> None:
+        self.stops.append(operation.stopped)
+        self.asked.set()
+        self.finish.set()
+
+    def _run(self) -> None:
+        assert self.finish.wait(30)
+        if self.asked.is_set():
+            time.sleep(self.undo)
+            self.operation.set_exception(OperationCancelled(f"{self.operation.stopped}", operation="create"))
+        else:
+            self.operation.set_result("done")
+
+
+def ctrl_c() -> None:
+    ident = threading.main_thread().ident
+    assert ident is not None
+    signal.pthread_kill(ident, signal.SIGINT)
+
+
+def test_the_result_comes() -> None:
+    operation = Operation[str]("create", "web1")
+    worker = Worker(operation)
+    assert not operation.done()
+    worker.finish.set()
+    assert operation.wait() == "done"
+    assert operation.result() == "done"
+    assert operation.stopped is None
+
+
+def test_the_failure_comes() -> None:
+    operation = Operation[str]("create")
+    operation.set_exception(OperationFailed("no", operation="create"))
+    with pytest.raises(OperationFailed, match="create: no"):
+        operation.wait()
+
+
+def test_cancel_returns_at_once_and_the_end_comes_when_all_is_undone() -> None:
+    operation = Operation[str]("create", "web1")
+    worker = Worker(operation, undo=0.2)
+    start = time.monotonic()
+    assert operation.cancel()
+    assert time.monotonic() - start < 0.1
+    assert not operation.done()
+    with pytest.raises(OperationCancelled):
+        operation.wait()
+    assert time.monotonic() - start >= 0.2
+    assert worker.stops == ["cancelled"]
+
+
+def test_only_the_first_reason_counts() -> None:
+    operation = Operation[str]("create")
+    worker = Worker(operation, undo=0.1)
+    assert operation.stop("timeout")
+    assert operation.cancel()
+    assert operation.stop("closed")
+    assert operation.stopped == "timeout"
+    assert isinstance(operation.exception(5), OperationCancelled)
+    assert worker.stops == ["timeout"]
+
+
+def test_what_is_over_cannot_be_cancelled() -> None:
+    operation = Operation[str]("create")
+    operation.set_result("done")
+    assert not operation.cancel()
+    assert operation.stopped is None
+    assert operation.wait() == "done"
+
+
+def test_cancelled_before_anybody_carries_it() -> None:
+    operation = Operation[str]("create")
+    assert operation.cancel()
+    assert operation.stopped == "cancelled"
+    assert not operation.done()
+
+
+def test_it_is_a_future() -> None:
+    operations = [Operation[str]("create", name) for name in ("a", "b")]
+    called: list[str | int | None] = []
+    for operation in operations:
+        operation.add_done_callback(lambda op: called.append(op.domain if isinstance(op, Operation) else None))
+        Worker(operation).finish.set()
+    done, waiting = concurrent.futures.wait(operations, timeout=5)
+    assert done == set(operations)
+    assert waiting == set()
+    for operation in operations:
+        operation.result(5)
+    assert sorted(str(name) for name in called) == ["a", "b"]
+
+
+def test_asyncio_can_await_it() -> None:
+    operation = Operation[str]("create")
+    worker = Worker(operation)
+
+    async def wait() -> str:
+        asyncio.get_running_loop().call_later(0.02, worker.finish.set)
+        return await asyncio.wrap_future(operation)
+
+    assert asyncio.run(wait()) == "done"
+
+
+def test_waiting_for_oneself_is_refused() -> None:
+    operation = Operation[str]("pause", 7)
+    seen: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            operation.wait()
+        except RuntimeError as error:
+            seen.append(error)
+        finally:
+            operation.set_result("done")
+
+    thread = threading.Thread(target=run)
+    operation.carried_by(lambda _: None, thread)
+    thread.start()
+    assert operation.wait() == "done"
+    assert "pause: cannot wait here" in str(seen[0])
+
+
+def test_ctrl_c_cancels_waits_for_the_end_and_then_interrupts() -> None:
+    operation = Operation[str]("create", "web1")
+    worker = Worker(operation, undo=0.2)
+    threading.Timer(0.1, ctrl_c).start()
+    with pytest.raises(KeyboardInterrupt):
+        operation.wait()
+    assert operation.done()
+    assert worker.stops == ["cancelled"]
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    operation = Operation[str]("create", "web1")
+    worker = Worker(operation, undo=1.0)
+    start = time.monotonic()
+    threading.Timer(0.1, ctrl_c).start()
+    threading.Timer(0.3, ctrl_c).start()
+    with pytest.raises(KeyboardInterrupt):
+        operation.wait()
+    assert time.monotonic() - start < 0.9
+    assert not operation.done()
+    assert worker.stops == ["cancelled"]
+    assert isinstance(operation.exception(5), OperationCancelled)
+
+
+def test_ctrl_c_after_the_end_changes_nothing() -> None:
+    operation = Operation[str]("create")
+    operation.set_result("done")
+    assert operation.wait() == "done"
+    assert not operation.stop("cancelled")
+
+
+def test_the_deadline_is_a_moment() -> None:
+    assert Operation[str]("create").deadline is None
+    before = time.monotonic()
+    deadline = Operation[str]("create", timeout=5).deadline
+    assert deadline is not None
+    assert before + 5 <= deadline <= time.monotonic() + 5
+    already = Operation[str]("create", timeout=0).deadline
+    assert already is not None
+    assert already <= time.monotonic()
+
+
+def test_progress_is_what_was_last_told() -> None:
+    operation = Operation[str]("save", 7)
+    assert operation.progress is None
+    operation.report("Sending memory", 40)
+    operation.report("Sending memory", 90)
+    assert operation.progress == ("Sending memory", 90)
+
+
+def test_repr_tells_its_state() -> None:
+    operation = Operation[str]("create", "web1")
+    assert repr(operation) == "<Operation create web1: running>"
+    operation.cancel()
+    assert repr(operation) == "<Operation create web1: cancelled>"
+    operation.set_result("done")
+    assert repr(operation) == "<Operation create web1: done>"
+    assert repr(Operation[str]("connect")) == "<Operation connect: running>"
+    assert repr(Operation[str]("pause", 0)) == "<Operation pause 0: running>"
