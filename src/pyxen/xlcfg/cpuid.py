@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pyxen.config import CpuidLeaf, CpuidPolicy, MsrPolicy
-from pyxen.xlcfg.cpuid_names import FEATURES, Bits
+from pyxen.config.cpuidflags import Feature, features
 from pyxen.xlcfg.specs import Note, SpecError, unsigned, words
 
 __all__ = ["read_cpuid", "read_xend_cpuid", "write_cpuid"]
@@ -22,7 +22,7 @@ _MSR_WIDTH: Final = 64
 _BASE_FAMILIES: Final = 16
 _REGISTER = re.compile(r"e([abcd])x[^=]*=")
 _FAMILY, _MODEL, _EXTENDED_MODEL, _EXTENDED_FAMILY = 8, 4, 16, 20
-_SIGNATURE: Final = Bits(1, None, "eax", 0, 8)
+_SIGNATURE: Final = Feature("", "eax", 1, None, 0, 8)
 
 
 class _Policy:
@@ -36,13 +36,13 @@ class _Policy:
         """Return the registers of a leaf, which may be new."""
         return self._leaves.setdefault((leaf, subleaf), {})
 
-    def put(self, where: Bits, characters: str) -> None:
+    def put(self, where: Feature, characters: str) -> None:
         """Put characters, the highest bit first."""
         if where.register == "msr":
             target = self._msrs.setdefault(where.leaf, ["x"] * _MSR_WIDTH)
         else:
             target = self.leaf(where.leaf, where.subleaf).setdefault(where.register, ["x"] * _WIDTH)
-        end = len(target) - where.first
+        end = len(target) - where.bit
         target[end - len(characters) : end] = characters
 
     def finish(self) -> CpuidPolicy:
@@ -69,14 +69,14 @@ def read_cpuid(text: str, note: Note) -> CpuidPolicy:
             note(flag, "xl ignores it, as it has no '='")
         elif name in ("family", "model"):
             _put_signature(policy, name, flag, value, note)
-        elif name not in FEATURES:
+        elif name not in features():
             note(flag, "xl ignores it, as it knows no such feature")
         else:
-            _put_feature(policy, FEATURES[name], flag, value, note)
+            _put_feature(policy, features()[name], flag, value, note)
     return policy.finish()
 
 
-def _put_feature(policy: _Policy, where: Bits, flag: str, value: str, note: Note) -> None:
+def _put_feature(policy: _Policy, where: Feature, flag: str, value: str, note: Note) -> None:
     if where.register == "msr":
         if value not in ("0", "1", *_LETTERS):
             note(flag, "xl ignores it, as its value is not one of 0, 1, x, k and s")
@@ -99,17 +99,17 @@ def _put_signature(policy: _Policy, name: str, flag: str, value: str, note: Note
         note(flag, "xl ignores it, as its value is not a number, nor x, k or s")
         return
     if name == "model":
-        policy.put(_SIGNATURE._replace(first=_EXTENDED_MODEL), characters[:4])
-        policy.put(_SIGNATURE._replace(first=_MODEL), characters[4:])
+        policy.put(_SIGNATURE._replace(bit=_EXTENDED_MODEL), characters[:4])
+        policy.put(_SIGNATURE._replace(bit=_MODEL), characters[4:])
         return
     family = (unsigned(value, 0) or (0, ""))[0]
     if family < _BASE_FAMILIES:
-        policy.put(_SIGNATURE._replace(first=_FAMILY), characters[4:])
-        policy.put(_SIGNATURE._replace(first=_EXTENDED_FAMILY), "0" * 8)
+        policy.put(_SIGNATURE._replace(bit=_FAMILY), characters[4:])
+        policy.put(_SIGNATURE._replace(bit=_EXTENDED_FAMILY), "0" * 8)
     else:
         extended = characters[0] + format((family - 15) % 128, "07b")
-        policy.put(_SIGNATURE._replace(first=_FAMILY), "1111")
-        policy.put(_SIGNATURE._replace(first=_EXTENDED_FAMILY), extended)
+        policy.put(_SIGNATURE._replace(bit=_FAMILY), "1111")
+        policy.put(_SIGNATURE._replace(bit=_EXTENDED_FAMILY), extended)
 
 
 def _characters(value: str, width: int) -> str | None:
@@ -161,13 +161,8 @@ def _read_xend_item(policy: _Policy, item: str) -> None:
         rest = rest.lstrip(" \n")
 
 
-def write_cpuid(policy: CpuidPolicy) -> list[str] | None:
-    """Write ``cpuid``, in the form that can say every leaf; None where there is nothing to say. (It can say no MSR.)"""
-    if not policy.leaves:
+def write_cpuid(policy: CpuidPolicy) -> str | list[str] | None:
+    """Write ``cpuid``, by names where all bits have some; None where there is nothing to say."""
+    if policy == CpuidPolicy():
         return None
-    items = []
-    for leaf in policy.leaves:
-        place = f"{leaf.leaf:#x}" if leaf.subleaf is None else f"{leaf.leaf:#x},{leaf.subleaf:#x}"
-        registers = ",".join(f"{name}={bits}" for name in _REGISTERS if (bits := getattr(leaf, name)) is not None)
-        items.append(f"{place}:{registers}")
-    return items
+    return policy.text or list(policy.xend or policy.replace(msrs=()).xend or ())

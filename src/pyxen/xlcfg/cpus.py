@@ -10,7 +10,7 @@ from pyxen.config import CpuSet, VNode
 from pyxen.units import kib_to_mib
 from pyxen.xlcfg.specs import Note, SpecError, number, pair, words
 
-__all__ = ["read_colors", "read_cpus", "read_vnode", "write_colors", "write_vnode"]
+__all__ = ["read_colors", "read_cpus", "read_hard_cpus", "read_vnode", "write_colors", "write_vnode"]
 
 _MOST_COLORS: Final = 65_536
 _SPACED_NUMBER = re.compile(r"[ \t\n\v\f\r]+\+?(?=[0-9])|\+(?=[0-9])")
@@ -27,6 +27,16 @@ def read_cpus(text: str) -> CpuSet:
         cpus = CpuSet(_SPACED_NUMBER.sub("", text))
     except ValueError as error:
         raise SpecError(str(error)) from None
+    return cpus
+
+
+def read_hard_cpus(text: str) -> CpuSet:
+    """Read a set of CPUs that vCPUs are confined to, so not an empty one.
+
+    Raises:
+        SpecError: xl would refuse it.
+    """
+    cpus = read_cpus(text)
     if not cpus:
         raise SpecError("the set of CPUs is empty")
     return cpus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from pyxen.config import DomainType, Sdl, Vfb, Vnc
@@ -12,7 +13,7 @@ from pyxen.xlcfg.media import read_vdispl, read_vsnd
 from pyxen.xlcfg.source import Source
 from pyxen.xlcfg.specs import Note, SpecError
 
-__all__ = ["KEYS_READ", "read"]
+__all__ = ["KEYS_READ", "SCREEN_KEYS", "read"]
 
 _PCI_KEYS: Final = {f"pci_{name}": name for name in pci.FLAGS}
 
@@ -47,6 +48,9 @@ _SCREEN: Final = {
     "xauthority": ("sdl", "xauthority", "string"),
 }
 
+SCREEN_KEYS: Final = (*_SCREEN, "keymap")
+"""The keys of a screen: an HVM guest's own, a PV guest's framebuffer."""
+
 
 def read(source: Source, guest: DomainType) -> dict[str, Any]:
     """Return the devices of a configuration, by the fields of `DomainConfig`.
@@ -57,8 +61,7 @@ def read(source: Source, guest: DomainType) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for key, (field, reader) in _READERS.items():
         if key in source.settings:
-            note = source.noting(key)
-            said[field] = source.each(key, source.items(key), lambda item, reader=reader, note=note: reader(item, note))
+            said[field] = source.each(key, source.items(key), partial(_read_item, reader, source.noting(key)))
     if "vsnd" in source.settings:
         said["vsnds"] = source.each("vsnd", source.values("vsnd"), _read_vsnd)
     _read_rdm(source, guest, said)
@@ -66,6 +69,10 @@ def read(source: Source, guest: DomainType) -> dict[str, Any]:
     if guest is DomainType.PV:
         _read_screen(source, said)
     return said
+
+
+def _read_item(reader: Callable[[str, Note], object], note: Note, item: str) -> object:
+    return reader(item, note)
 
 
 def _read_vsnd(item: object) -> object:
@@ -107,7 +114,7 @@ def _read_pci(source: Source, guest: DomainType, said: dict[str, Any]) -> None:
 
 def _read_screen(source: Source, said: dict[str, Any]) -> None:
     """Make a framebuffer of a PV guest's ``vnc`` and its like, as xl does where ``vfb`` says none."""
-    written = [key for key in (*_SCREEN, "keymap") if key in source.settings]
+    written = [key for key in SCREEN_KEYS if key in source.settings]
     if not written:
         return
     if said.get("vfbs") or not source.settings.integer("vnc"):

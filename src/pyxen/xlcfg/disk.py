@@ -203,9 +203,7 @@ def write_disk(disk: Disk) -> str:
 def _words(disk: Disk) -> Iterator[str]:
     if not (disk.cdrom and disk.format is DiskFormat.EMPTY):
         yield f"format={disk.format}"
-    for name, value in (("vdev", disk.vdev), ("backend", disk.backend), ("script", disk.script)):
-        if value is not None and not set(value) & set(",\n"):
-            yield f"{name}={value}"
+    yield from _strings({"vdev": disk.vdev, "backend": disk.backend, "script": disk.script})
     if disk.cdrom:
         yield "devtype=cdrom"
     elif disk.readonly is not None:
@@ -216,12 +214,9 @@ def _words(disk: Disk) -> Iterator[str]:
         yield f"specification={disk.specification}"
     if disk.direct_io_safe:
         yield "direct-io-safe"
-    if disk.discard is not None:
-        yield "discard" if disk.discard else "no-discard"
-    if disk.trusted is not None:
-        yield "trusted" if disk.trusted else "untrusted"
-    if disk.grant_usage is not None:
-        yield f"grant_usage={int(disk.grant_usage)}"
+    for word, (field, value) in _FLAGS.items():
+        if field in ("discard", "trusted", "grant_usage") and getattr(disk, field) is value:
+            yield word
     yield from _colo_words(disk.colo)
     if disk.target is not None and "\n" not in disk.target:
         # Behind target= everything is the target, but for one comma at the end.
@@ -233,11 +228,17 @@ def _colo_words(colo: DiskColo) -> Iterator[str]:
         yield "colo" if colo.enable else "no-colo"
     if colo.port:
         yield f"colo-port={colo.port}"
-    for name, value in (
-        ("colo-host", colo.host),
-        ("colo-export", colo.export),
-        ("active-disk", colo.active_disk),
-        ("hidden-disk", colo.hidden_disk),
-    ):
+    yield from _strings(
+        {
+            "colo-host": colo.host,
+            "colo-export": colo.export,
+            "active-disk": colo.active_disk,
+            "hidden-disk": colo.hidden_disk,
+        }
+    )
+
+
+def _strings(named: dict[str, str | None]) -> Iterator[str]:
+    for name, value in named.items():
         if value is not None and not set(value) & set(",\n"):
             yield f"{name}={value}"

@@ -134,5 +134,5 @@ def member(kind: type[E], text: str, what: str) -> E:
 
 
 def joined(items: Iterable[tuple[str, Any]]) -> str:
-    """Write ``key=value,key=value``, leaving out what is None or what a comma or a line end makes impossible to write."""
+    """Write ``key=value,key=value``, leaving out what is None, or holds a comma or a line end."""
     return ",".join(f"{key}={value}" for key, value in items if value is not None and not set(str(value)) & set(",\n"))
