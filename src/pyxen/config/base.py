@@ -209,6 +209,10 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_repr(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(_plain_repr, value)) + ("," if len(value) == 1 else "") + ")"
+    if isinstance(value, frozenset):
+        return "{" + ", ".join(repr(item) for item in _plain(value)) + "}"
     return repr(str(value)) if isinstance(value, str) else repr(value)
 
 

@@ -136,9 +136,8 @@ def _parse(text: str) -> tuple[_Term, ...]:
             continue
         found = _TERM.fullmatch(piece)
         if not found:
-            raise ValueError(
-                f"{piece!r} is not a CPU range: write 'N', 'N-M', '^N', 'all' or 'nodes:N', joined by commas"
-            )
+            forms = "write 'N', 'N-M', '^N', 'all' or 'nodes:N', joined by commas"
+            raise ValueError(f"{piece[:40]!r} is not a range of CPUs: {forms}")
         out, nodes, what, first, last = found.groups()
         if what == "all":
             if out:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ _NAMES: Final = {member.name.lower(): member for member in ViridianEnlightenment
 
 def _groups(value: Any) -> frozenset[int]:
     if value == "all":
-        return frozenset(range(VIRIDIAN_WIDTH))
+        value = range(VIRIDIAN_WIDTH)
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise Refused(f"takes names of enlightenments, or 'all', not {value!r}")
     return frozenset(map(_group, value))
@@ -48,6 +48,11 @@ class Viridian(Part):
     """Groups offered besides, as `ViridianEnlightenment`, their names, or ``"all"``."""
     disable: Coerced[frozenset[int], Iterable[str | int]] = setting(frozenset(), _groups)
     """Groups not offered."""
+
+    def said(self) -> Iterator[tuple[str, Any]]:
+        """Yield name and value of the fields that differ from their defaults; a set of all groups as ``"all"``."""
+        for name, value in super(Viridian, self).said():
+            yield name, "all" if isinstance(value, frozenset) and len(value) == VIRIDIAN_WIDTH else value
 
 
 def as_viridian(value: Any) -> Viridian:
