@@ -1,0 +1,134 @@
+"""``<os>`` and ``<bootloader>``: the type of guest, and what it boots."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyxen.config import BiosType, DomainConfig, DomainType
+from pyxen.libvirtxml.found import Found
+from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.words import ABSOLUTE_PATH, fitting
+
+__all__ = ["read", "write"]
+
+_TYPES: Final = {
+    "hvm": DomainType.HVM,
+    "xen": DomainType.PV,
+    "linux": DomainType.PV,
+    "xenpvh": DomainType.PVH,
+}
+_TYPE_NAMES: Final = {
+    DomainType.HVM: ("hvm", "xenfv"),
+    DomainType.PV: ("linux", "xenpv"),
+    DomainType.PVH: ("xenpvh", "xenpvh"),
+}
+"""libvirt's words for types of guest, and its machine for each. For other drivers than Xen's, PV is ``xen``."""
+
+_BOOT: Final = {"fd": "a", "hd": "c", "cdrom": "d", "network": "n"}
+_BOOT_NAMES: Final = {letter: name for name, letter in _BOOT.items()}
+_FILES: Final = {"kernel": "kernel", "initrd": "ramdisk"}
+_ACPI_TYPES: Final = ("slic", "rawset")
+
+PYGRUB: Final = "pygrub"
+"""What libvirt boots a PV guest by that names neither a kernel nor a boot loader; xl refuses such a guest."""
+
+XL_BOOT_ORDER: Final = "cda"
+"""What libxl takes for a boot order that is not said; libvirt takes ``c``, so it has to be said in XML."""
+
+
+def read(domain: Node, found: Found) -> None:
+    """Read the type of guest, and what it boots."""
+    os = domain.child("os")
+    guest = os.child("type") if os is not None else None
+    bootloader = domain.child("bootloader")
+    if guest is None and bootloader is None:
+        raise (os or domain).wrong("it has no <type> of guest")
+    if guest is not None:
+        name = (guest.word() or "").strip()
+        if name not in _TYPES:
+            raise guest.wrong(f"{name!r} is no type of guest that Xen has; those are {', '.join(_TYPES)}")
+        found.put("type", _TYPES[name], guest)
+        guest.drop()  # the architecture and the machine that libvirt has for it
+    if bootloader is not None:
+        found.put("bootloader", bootloader.word(), bootloader)
+        if (arguments := domain.child("bootloader_args")) is not None:
+            found.put("bootloader_args", (arguments.word() or "").split(), arguments)
+    if os is not None:
+        for tag, field in _FILES.items():
+            if (node := os.child(tag)) is not None:
+                found.put(field, node.word(), node)
+        if (cmdline := os.child("cmdline")) is not None:
+            found.put("cmdline", cmdline.word(), cmdline)
+        if found.is_hvm:
+            _read_firmware(os, found)
+    fields = found.fields
+    if fields.get("type", DomainType.PV) is DomainType.PV and not fields.get("kernel") and not fields.get("bootloader"):
+        fields["bootloader"] = PYGRUB
+
+
+def _read_firmware(os: Node, found: Found) -> None:
+    firmware, loader = os.get("firmware"), os.child("loader")
+    if firmware == "efi":
+        found.put("bios", BiosType.OVMF, os)
+    if loader is not None:
+        is_flash = loader.get("type") == "pflash"
+        loader.get("readonly")
+        if loader.attributes.get("secure") == "no":
+            loader.get("secure")
+        if loader.attributes.get("format") == "raw":
+            loader.get("format")
+        path = loader.word()  # of a ROM it is hvmloader's, which libxl finds by itself
+        if is_flash or firmware == "efi":
+            found.put("bios", BiosType.OVMF, loader)
+            found.put("bios_path_override", path, loader)
+    devices = [boot.get("dev") or "hd" for boot in os.all("boot")]
+    for device in devices:
+        if device not in _BOOT:
+            raise os.wrong(f"{device!r} is nothing to boot from; {', '.join(_BOOT)} are")
+    found.put("boot", "".join(_BOOT[device] for device in devices) or "c", os)
+    table = acpi.child("table") if (acpi := os.child("acpi")) is not None else None
+    if table is not None and table.attributes.get("type") in _ACPI_TYPES:
+        table.get("type")
+        found.put("acpi_firmware", table.word(), table)
+
+
+def write(config: DomainConfig, domain: Node, *, is_xen: bool) -> None:
+    """Write the type of guest, and what it boots."""
+    guest = config.type
+    if guest is not DomainType.HVM and config.bootloader and _is_bootloader(config.bootloader):
+        domain.add("bootloader", config.bootloader)
+        if config.bootloader_args:
+            domain.add("bootloader_args", " ".join(config.bootloader_args))
+    os = domain.add("os")
+    name, machine = _TYPE_NAMES[guest]
+    os.add("type", name if is_xen or name != "linux" else "xen", machine=machine if is_xen else None)
+    if guest is DomainType.HVM and config.bios is BiosType.OVMF:
+        _write_firmware(config, os)
+    for tag, field in _FILES.items():
+        if path := fitting(getattr(config, field), ABSOLUTE_PATH):
+            os.add(tag, path)
+    if config.cmdline:
+        os.add("cmdline", config.cmdline)
+    if guest is DomainType.HVM:
+        _write_boot_order(config, os)
+
+
+def _is_bootloader(path: str) -> bool:
+    # A bare name is found in Xen's folder; libvirt's schema takes pygrub alone.
+    return path == PYGRUB or ABSOLUTE_PATH.fullmatch(path) is not None
+
+
+def _write_boot_order(config: DomainConfig, os: Node) -> None:
+    for letter in XL_BOOT_ORDER if config.boot is None else config.boot:
+        if letter in _BOOT_NAMES:
+            os.add("boot", dev=_BOOT_NAMES[letter])
+    if table := fitting(config.acpi_firmware, ABSOLUTE_PATH):
+        # Every release of libvirt knows "slic"; "rawset", which says it better, came with 11.2.
+        os.add("acpi").add("table", table, type="slic")
+
+
+def _write_firmware(config: DomainConfig, os: Node) -> None:
+    if path := fitting(config.bios_path_override, ABSOLUTE_PATH):
+        os.add("loader", path, readonly="yes", type="pflash")
+    else:
+        os.set(firmware="efi")

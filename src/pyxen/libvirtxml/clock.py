@@ -1,0 +1,70 @@
+"""``<clock>`` and the timers in it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyxen.config import DomainConfig, TscMode
+from pyxen.libvirtxml.found import Found
+from pyxen.libvirtxml.node import Node
+
+__all__ = ["read", "write"]
+
+_TSC: Final = {
+    "native": TscMode.NATIVE,
+    "paravirt": TscMode.NATIVE_PARAVIRT,
+    "emulate": TscMode.ALWAYS_EMULATE,
+    "auto": TscMode.DEFAULT,
+    "smpsafe": TscMode.DEFAULT,
+}
+_TSC_NAMES: Final = {TscMode.NATIVE: "native", TscMode.NATIVE_PARAVIRT: "paravirt", TscMode.ALWAYS_EMULATE: "emulate"}
+_INT_MAX: Final = 2**31 - 1
+
+
+def read(domain: Node, found: Found) -> None:
+    """Read the clock's offset, and the timers that Xen has."""
+    clock = domain.child("clock")
+    if clock is None:
+        return
+    offset = clock.attributes.get("offset")
+    if offset in ("utc", "localtime", "variable"):
+        clock.get("offset")
+        if clock.attributes.get("adjustment") == "reset":
+            clock.get("adjustment")  # what PV guests have by nature: theirs is never kept
+        basis = clock.get("basis") if offset == "variable" else offset
+        if basis == "localtime":
+            found.put("localtime", True, clock)
+        found.put("rtc_timeoffset", clock.number("adjustment", -_INT_MAX - 1, _INT_MAX), clock)
+    for timer in clock.children:
+        if timer.tag == "timer":
+            _read_timer(timer, found)
+
+
+def _read_timer(timer: Node, found: Found) -> None:
+    name = timer.attributes.get("name")
+    present = timer.attributes.get("present")
+    if name == "hpet":
+        timer.taken = True
+        timer.get("name")
+        found.put("hpet", timer.switch("present", default=True), timer)
+    elif name == "tsc" and present != "no":
+        timer.taken = True
+        timer.get("name")
+        timer.get("present")
+        if (mode := timer.get("mode")) is not None:
+            if mode not in _TSC:
+                raise timer.wrong(f"{mode!r} is no mode; {', '.join(_TSC)} are")
+            found.put("tsc_mode", _TSC[mode], timer)
+
+
+def write(config: DomainConfig, domain: Node) -> None:
+    """Write the clock's offset, and the timers that Xen has."""
+    basis = "localtime" if config.localtime else "utc"
+    if config.rtc_timeoffset:
+        clock = domain.add("clock", offset="variable", adjustment=config.rtc_timeoffset, basis=basis)
+    else:
+        clock = domain.add("clock", offset=basis)
+    if config.tsc_mode in _TSC_NAMES:
+        clock.add("timer", name="tsc", present="yes", mode=_TSC_NAMES[config.tsc_mode])
+    if config.hpet is not None:
+        clock.add("timer", name="hpet", present="yes" if config.hpet else "no")

@@ -1,0 +1,151 @@
+"""``<cpu>``: what the guest learns of the CPU, whether it can nest, and its NUMA nodes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyxen.config import CpuidLeaf, CpuidPolicy, DomainConfig, DomainType, VNode
+from pyxen.libvirtxml.cpuflags import FLAGS, NAMES, Bit
+from pyxen.libvirtxml.found import Found
+from pyxen.libvirtxml.memory import kibibytes
+from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.vcpus import cpu_set, sayable
+from pyxen.units import kib_to_mib, mib_to_kib
+
+__all__ = ["LOCAL", "REMOTE", "normal_policy", "read", "write"]
+
+_POLICIES: Final = {"force": "1", "require": "1", "disable": "0", "forbid": "0", "optional": "x"}
+_POLICY_NAMES: Final = {"1": "require", "0": "disable"}
+_NESTING: Final = ("vmx", "svm")
+_WIDTH: Final = 32
+_UNTOUCHED: Final = "x" * _WIDTH
+_REGISTERS: Final = ("eax", "ebx", "ecx", "edx")
+
+LOCAL, REMOTE = 10, 20
+"""The distances of NUMA nodes that are not said."""
+_NEAREST, _FARTHEST = 10, 255
+_MOST_NODES: Final = 1024
+
+
+def read(domain: Node, found: Found) -> None:
+    """Read features, nesting and NUMA nodes."""
+    cpu = domain.child("cpu")
+    if cpu is None:
+        return
+    if cpu.attributes.get("mode") == "host-passthrough":
+        cpu.get("mode")
+        if found.fields.get("type", DomainType.PV) is not DomainType.PV:
+            _read_features(cpu, found)
+    if (numa := cpu.child("numa")) is not None:
+        found.put("vnuma", _read_nodes(numa, found), numa)
+
+
+def _read_features(cpu: Node, found: Found) -> None:
+    nested = True
+    policy: dict[tuple[int, int | None], dict[str, list[str]]] = {}
+    for feature in list(cpu.all("feature")):
+        name, said = feature.attributes.get("name"), feature.attributes.get("policy", "require")
+        if said not in _POLICIES:
+            raise feature.wrong(f"{said!r} is no policy; {', '.join(_POLICIES)} are")
+        if name in _NESTING:
+            nested = _POLICIES[said] != "0"
+        elif name not in FLAGS:
+            feature.taken = False
+            continue
+        else:
+            bit = FLAGS[name]
+            registers = policy.setdefault((bit.leaf, bit.subleaf), {})
+            registers.setdefault(bit.register, list(_UNTOUCHED))[_WIDTH - 1 - bit.bit] = _POLICIES[said]
+        feature.drop()
+    found.put("nestedhvm", nested, cpu)
+    leaves = [
+        CpuidLeaf(leaf, subleaf, **{name: "".join(bits) for name, bits in registers.items()})
+        for (leaf, subleaf), registers in policy.items()
+    ]
+    if leaves:
+        found.put("cpuid", normal_policy(CpuidPolicy(leaves)), cpu)
+
+
+def normal_policy(policy: CpuidPolicy) -> CpuidPolicy:
+    """Return a policy without what changes nothing, its leaves in order."""
+    leaves = [
+        leaf.replace(**{name: None for name in _REGISTERS if getattr(leaf, name) == _UNTOUCHED})
+        for leaf in sorted(policy.leaves, key=lambda leaf: (leaf.leaf, leaf.subleaf or 0))
+    ]
+    return CpuidPolicy([leaf for leaf in leaves if any(getattr(leaf, name) for name in _REGISTERS)], policy.msrs)
+
+
+def _read_nodes(numa: Node, found: Found) -> list[VNode]:
+    cells = sorted(
+        ((cell.number("id", 0, _MOST_NODES), place, cell) for place, cell in enumerate(numa.all("cell"))),
+        key=lambda item: item[1] if item[0] is None else item[0],
+    )
+    count = len(cells)
+    said: dict[tuple[int, int], int] = {}
+    for number, (_, _, cell) in enumerate(cells):
+        distances = cell.child("distances")
+        for sibling in distances.all("sibling") if distances is not None else ():
+            other = sibling.number("id", 0, _MOST_NODES)
+            value = sibling.number("value", _NEAREST, _FARTHEST)
+            if other is None or other >= count or value is None:
+                raise sibling.wrong("it needs the id of a cell, and a value")
+            said[number, other] = value
+    nodes = []
+    for number, (_, _, cell) in enumerate(cells):
+        cpus, memory = cell.get("cpus"), cell.get("memory")
+        distances_here = [
+            said.get((number, other)) or said.get((other, number)) or (LOCAL if other == number else REMOTE)
+            for other in range(count)
+        ]
+        nodes.append(
+            found.make(
+                VNode,
+                cell,
+                vcpus=None if cpus is None else cpu_set(cpus, cell),
+                size=None if memory is None else kib_to_mib(kibibytes(cell, memory)),
+                distances=distances_here,
+                pnode=number,
+            )
+        )
+    return nodes
+
+
+def write(config: DomainConfig, domain: Node) -> None:
+    """Write features, nesting and NUMA nodes."""
+    cpu = Node("cpu")
+    if config.type is not DomainType.PV:
+        flags = [(bit, value) for leaf in config.cpuid.leaves for bit, value in _flags(leaf)]
+        if flags or config.nestedhvm is not None:
+            cpu.set(mode="host-passthrough")
+        if cpu.attributes and not config.nestedhvm:
+            for name in _NESTING:
+                cpu.add("feature", policy="disable", name=name)
+        for bit, value in flags:
+            cpu.add("feature", policy=_POLICY_NAMES[value], name=NAMES[bit])
+    if config.vnuma:
+        _write_nodes(config, cpu)
+    if cpu.attributes or cpu.children:
+        domain.children.append(cpu)
+
+
+def _flags(leaf: CpuidLeaf) -> list[tuple[Bit, str]]:
+    found = []
+    for register in _REGISTERS:
+        for place, character in enumerate(getattr(leaf, register) or ""):
+            bit = Bit(leaf.leaf, leaf.subleaf, register, _WIDTH - 1 - place)
+            if character in _POLICY_NAMES and bit in NAMES and NAMES[bit] not in _NESTING:
+                found.append((bit, character))
+    return found
+
+
+def _write_nodes(config: DomainConfig, cpu: Node) -> None:
+    numa = cpu.add("numa")
+    count = len(config.vnuma)
+    for number, node in enumerate(config.vnuma):
+        cpus = str(node.vcpus) if sayable(node.vcpus) else None
+        cell = numa.add("cell", id=number, cpus=cpus, memory=mib_to_kib(node.size or 0), unit="KiB")
+        distances = cell.add("distances")
+        for other in range(count):
+            default = LOCAL if other == number else REMOTE
+            value = node.distances[other] if other < len(node.distances) else default
+            distances.add("sibling", id=other, value=min(max(value, _NEAREST), _FARTHEST))

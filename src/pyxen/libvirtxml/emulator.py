@@ -1,0 +1,35 @@
+"""``<emulator>`` and ``<xen:commandline>``: the device model, and further arguments for it."""
+
+from __future__ import annotations
+
+from pyxen.config import DeviceModel, DomainConfig
+from pyxen.libvirtxml.found import Found
+from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.text import XEN_NAMESPACE
+from pyxen.libvirtxml.words import ABSOLUTE_PATH, fitting
+
+__all__ = ["read", "write"]
+
+_COMMANDLINE = f"{{{XEN_NAMESPACE}}}commandline"
+_ARG = f"{{{XEN_NAMESPACE}}}arg"
+
+
+def read(domain: Node, devices: Node, found: Found) -> None:
+    """Read the device model and its arguments."""
+    emulator, commandline = devices.child("emulator"), domain.child(_COMMANDLINE)
+    path = emulator.word() if emulator is not None else None
+    arguments = [arg.get("value") or "" for arg in commandline.all(_ARG)] if commandline is not None else None
+    if path or arguments:
+        node = emulator or commandline or devices
+        found.put("device_model", found.make(DeviceModel, node, path=path, args=arguments), node)
+
+
+def write(config: DomainConfig, domain: Node, devices: Node, *, is_xen: bool) -> None:
+    """Write the device model and its arguments; another driver than Xen's has no place for those."""
+    if path := fitting(config.device_model.path, ABSOLUTE_PATH):
+        devices.add("emulator", path)
+    if config.device_model.args and is_xen:
+        domain.attributes["xmlns:xen"] = XEN_NAMESPACE
+        commandline = domain.add(_COMMANDLINE)
+        for argument in config.device_model.args:
+            commandline.add(_ARG, value=argument)

@@ -1,0 +1,93 @@
+"""``<hostdev>``: PCI and USB devices of the host."""
+
+from __future__ import annotations
+
+from pyxen.config import DomainConfig, Pci, UsbDev
+from pyxen.libvirtxml.found import Found
+from pyxen.libvirtxml.node import Node
+
+__all__ = ["pci_sayable", "read", "read_pci", "usb_sayable", "write"]
+
+
+def read(devices: Node, found: Found) -> None:
+    """Read the devices; what kinds of them Xen has not is left, and so reported."""
+    for node in devices.children:
+        if node.tag != "hostdev" or node.attributes.get("mode", "subsystem") != "subsystem":
+            continue
+        kind = node.attributes.get("type")
+        source = next((child for child in node.children if child.tag == "source"), None)
+        if source is None or not any(child.tag == "address" for child in source.children):
+            continue
+        if kind in ("pci", "usb"):
+            node.taken = True
+            node.get("type")
+            node.get("mode")
+            if kind == "pci":
+                found.append("pcis", read_pci(node, found))
+            else:
+                found.append("usbdevs", _read_usb(node, found))
+
+
+def read_pci(node: Node, found: Found) -> Pci:
+    """Read a PCI device, from a ``<hostdev>`` or an ``<interface>`` that is one."""
+    source = node.child("source")
+    address = source.child("address") if source is not None else None
+    if source is None or address is None:
+        raise node.wrong("it has no <source> with an <address>")
+    address.get("type")
+    domain, bus = address.number("domain", 0, 0xFFFF) or 0, address.number("bus", 0, 0xFF) or 0
+    slot, function = address.number("slot", 0, 0x1F) or 0, address.number("function", 0, 7) or 0
+    managed = node.switch("managed", default=False)
+    filtering = source.switch("writeFiltering", default=True)
+    driver = node.child("driver")
+    if driver is not None and driver.attributes.get("name", "xen") == "xen":
+        driver.get("name")
+    return found.make(
+        Pci,
+        node,
+        address=f"{domain:04x}:{bus:02x}:{slot:02x}.{function}",
+        seize=managed,
+        permissive=not filtering,
+    )
+
+
+def _read_usb(node: Node, found: Found) -> UsbDev:
+    node.switch("managed")
+    source = node.child("source")
+    address = source.child("address") if source is not None else None
+    bus = address.number("bus", 0, 255) if address is not None else None
+    device = address.number("device", 0, 255) if address is not None else None
+    return found.make(UsbDev, node, hostbus=bus, hostaddr=device)
+
+
+def pci_sayable(pci: Pci) -> bool:
+    """Whether libvirt can have a PCI device: it goes by addresses of single functions."""
+    return pci.address is not None and pci.address.function is not None
+
+
+def usb_sayable(usbdev: UsbDev) -> bool:
+    """Whether libvirt can have a USB device: it goes by addresses."""
+    return bool(usbdev.hostbus) and bool(usbdev.hostaddr)
+
+
+def write(config: DomainConfig, devices: Node) -> None:
+    """Write the devices."""
+    for pci in config.pcis:
+        address = pci.address
+        if address is None or address.function is None:
+            continue
+        node = devices.add("hostdev", mode="subsystem", type="pci", managed="yes" if pci.seize else "no")
+        source = node.add("source")
+        if pci.permissive:
+            source.set(writeFiltering="no")
+        source.add(
+            "address",
+            domain=f"0x{address.domain:04x}",
+            bus=f"0x{address.bus:02x}",
+            slot=f"0x{address.device:02x}",
+            function=f"0x{address.function:x}",
+        )
+    for usbdev in config.usbdevs:
+        if usb_sayable(usbdev):
+            node = devices.add("hostdev", mode="subsystem", type="usb", managed="no")
+            node.add("source").add("address", bus=usbdev.hostbus, device=usbdev.hostaddr)

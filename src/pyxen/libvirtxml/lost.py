@@ -1,0 +1,151 @@
+"""What XML did not say: the difference between a configuration and what its XML reads as.
+
+So nothing can be lost in silence: whatever no writer wrote, or wrote so that it means something else, is found here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from pyxen.config import Disk, DiskBackend, DomainConfig, Part, settings_of
+from pyxen.libvirtxml.characters import channel_sayable
+from pyxen.libvirtxml.disks import sayable as disk_sayable
+from pyxen.libvirtxml.graphics import vfb_sayable
+from pyxen.libvirtxml.hostdevs import pci_sayable, usb_sayable
+from pyxen.libvirtxml.meaning import MEANINGS
+from pyxen.libvirtxml.usb import ctrl_sayable
+from pyxen.losses import Loss
+
+__all__ = ["differences"]
+
+_SAYABLE: Final[dict[str, Callable[[Any], bool]]] = {
+    "disks": disk_sayable,
+    "vfbs": vfb_sayable,
+    "pcis": pci_sayable,
+    "usbdevs": usb_sayable,
+    "usbctrls": ctrl_sayable,
+    "channels": channel_sayable,
+}
+"""Lists of which some items have no XML at all; it has the others in their order."""
+
+_REASONS: Final = {
+    "boot": "libvirt boots from floppy (a), disk (c), CD-ROM (d) and network (n)",
+    "bootloader_args": "libvirt has them as words between blanks",
+    "cpuid": "libvirt switches features that it has names for on or off, one by one",
+    "cpus": "libvirt has numbers of CPUs only: DomainConfig.resolve_cpus gives those of one host",
+    "disks": "libvirt knows disks by names such as xvda, hda and sda",
+    "disks.discard": "libvirt's schema has no place for it on this disk",
+    "disks.readonly": "libvirt takes every CD-ROM drive for read-only",
+    "disks.script": "libvirt runs no hotplug scripts for disks: attach the target first, and name the block device",
+    "kernel": "libvirt wants an absolute path",
+    "nographic": "libvirt has neither screen nor card, or both",
+    "on_watchdog": "libvirt's Xen driver always has destroy",
+    "on_soft_reset": "libvirt's Xen driver always has soft_reset",
+    "pcis": "libvirt passes single functions through, by their addresses",
+    "ramdisk": "libvirt wants an absolute path",
+    "scheduler.kind": "libvirt takes that of the domain's CPU pool",
+    "sdl": "libvirt's Xen driver has display and xauthority only",
+    "spice.disable_ticketing": "libvirt asks for a password if and only if there is one",
+    "spice.vdagent": "libvirt has it with a shared clipboard or the client's pointer, and else not",
+    "usbctrls": "libvirt's Xen driver knows controllers of type qusb, of version 1 and 2",
+    "usbdevs": "libvirt goes by bus and address",
+    "vga": "libvirt has neither screen nor card, or both",
+    "vifs.mac": "libvirt takes no multicast address",
+    "vifs.model": "an interface has one model in libvirt, and in a PV or PVH guest none",
+    "vifs.mtu": "libvirt's Xen driver ignores it",
+    "vifs.rate": "libvirt counts in units of 1024 bytes a second, and in intervals of 50 ms",
+    "vifs.type": "a PV or PVH guest has no emulated cards",
+    "vnc.display": "libvirt has a fixed display, or looks for a free one from the first on",
+    "vnc.listen": "libvirt wants an IP address or a host name, without a display",
+    "vnuma.pnode": "libvirt gives cell N of the guest the host's node N",
+    "vnuma.distances": "libvirt wants one for every node, from 10 to 255",
+}
+_DEFAULT: Final = "libvirt's Xen driver has nothing that says this"
+_INDEX = re.compile(r"\[[0-9]+\]")
+
+
+def differences(config: DomainConfig, said: DomainConfig, *, is_xen: bool) -> tuple[Loss, ...]:
+    """Return what is lost of a configuration.
+
+    Args:
+        config: The configuration.
+        said: What its XML reads as.
+        is_xen: Whether that is XML for Xen; for other drivers QEMU serves every disk.
+    """
+    if not is_xen:
+        config = config.replace(disks=[_served_by_qemu(disk) for disk in config.disks])
+    return tuple(loss for name in settings_of(DomainConfig) for loss in _field(name, config, said))
+
+
+def _served_by_qemu(disk: Disk) -> Disk:
+    return disk if disk.backendtype else disk.replace(backendtype=DiskBackend.QDISK)
+
+
+def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss]:
+    ours, theirs = getattr(config, name), getattr(said, name)
+    if ours is theirs or ours == theirs:
+        return
+    if (meaning := MEANINGS.get(name)) is not None:
+        ours, theirs = meaning(config), meaning(said)
+    guests = settings_of(DomainConfig)[name].guests
+    elsewhere = f"means nothing to a {config.type} guest" if guests and config.type not in guests else ""
+    keys = settings_of(DomainConfig)
+    if (sayable := _SAYABLE.get(name)) is not None:
+        yield from _listed(name, ours, theirs, sayable)
+    else:
+        yield from _compare(name, ours, theirs, elsewhere, keys[name].secret)
+
+
+def _listed(
+    name: str, ours: tuple[Any, ...], theirs: tuple[Any, ...], sayable: Callable[[Any], bool]
+) -> Iterator[Loss]:
+    rest = iter(theirs)
+    for index, item in enumerate(ours):
+        path = f"{name}[{index}]"
+        there = next(rest, None) if sayable(item) else None
+        if there is None:
+            yield _loss(path, item)
+        else:
+            yield from _compare(path, item, there)
+
+
+def _compare(
+    path: str, ours: Any, theirs: Any, reason: str = "", secret: Callable[[str], str] | None = None
+) -> Iterator[Loss]:
+    if ours == theirs:
+        return
+    if isinstance(ours, Part) and type(ours) is type(theirs):
+        for field in dataclasses.fields(ours):  # type: ignore[arg-type]
+            mask = settings_of(type(ours))[field.name].secret
+            yield from _compare(
+                f"{path}.{field.name}", getattr(ours, field.name), getattr(theirs, field.name), reason, mask
+            )
+    elif isinstance(ours, tuple) and isinstance(theirs, tuple) and len(ours) >= len(theirs) and _parts(ours):
+        for index, item in enumerate(ours):
+            there = theirs[index] if index < len(theirs) else None
+            yield from _compare(f"{path}[{index}]", item, there, reason, secret)
+    else:
+        yield _loss(path, ours, reason, secret)
+
+
+def _parts(items: tuple[Any, ...]) -> bool:
+    return any(isinstance(item, Part) for item in items)
+
+
+def _loss(path: str, value: Any, reason: str = "", secret: Callable[[str], str] | None = None) -> Loss:
+    if secret is not None and value is not None:
+        value = tuple(map(secret, value)) if isinstance(value, tuple) else secret(str(value))
+    return Loss(path, str(value), reason or _reason(path))
+
+
+def _reason(path: str) -> str:
+    kind = _INDEX.sub("", path)
+    while kind:
+        if kind in _REASONS:
+            # What is said of a whole device is not the reason for one of its settings.
+            return _REASONS[kind] if kind == _INDEX.sub("", path) or "[" not in path else _DEFAULT
+        kind = kind.rpartition(".")[0]
+    return _DEFAULT

@@ -1,0 +1,62 @@
+"""``<memory>`` (the most it can be given) and ``<currentMemory>`` (what it starts with)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyxen.config import DomainConfig
+from pyxen.libvirtxml.found import Found
+from pyxen.libvirtxml.node import Node
+from pyxen.units import kib_to_mib, mib_to_kib
+
+__all__ = ["kibibytes", "read", "write"]
+
+_UNITS: Final = {
+    "b": 1, "bytes": 1, "byte": 1,
+    **{f"{prefix}{unit}": base**power
+       for power, prefix in enumerate("kmgtpe", 1)
+       for unit, base in (("b", 1000), ("ib", 1024), ("", 1024))},
+}  # fmt: skip
+_LIMIT: Final = 2**63
+_MIB: Final = 1024
+
+
+def kibibytes(node: Node, text: str) -> int:
+    """Return an amount, of which `node` may have the unit, in KiB; rounded up, as libvirt does.
+
+    Raises:
+        ParseError: It is no amount.
+    """
+    unit = node.get("unit") or "KiB"
+    factor = _UNITS.get(unit.lower())
+    if factor is None:
+        raise node.wrong(f"{unit!r} is no unit of memory; libvirt knows b, KB, KiB, MB, MiB, GB, GiB and so on")
+    amount: int = -(-node.as_number(text, 0, _LIMIT) * factor // _MIB)
+    return amount
+
+
+def read(domain: Node, found: Found) -> None:
+    """Read both amounts."""
+    total, current = domain.child("memory"), domain.child("currentMemory")
+    if total is not None:
+        found.put("maxmem", kib_to_mib(kibibytes(total, total.word() or "")), total)
+    if current is not None:
+        found.put("memory", kib_to_mib(kibibytes(current, current.word() or "")), current)
+    elif total is not None:
+        found.put("memory", found.fields["maxmem"], total)
+    if found.fields.get("maxmem") == found.fields.get("memory") and not found.fields.get("vnuma"):
+        found.fields.pop("maxmem", None)
+
+
+def write(config: DomainConfig, domain: Node) -> None:
+    """Write both amounts."""
+    maxmem = config.effective_maxmem
+    if maxmem is None:
+        maxmem = DEFAULT_MEMORY
+    memory = maxmem if config.memory is None else config.memory
+    domain.add("memory", mib_to_kib(maxmem), unit="KiB")
+    domain.add("currentMemory", mib_to_kib(memory), unit="KiB")
+
+
+DEFAULT_MEMORY: Final = 32
+"""What libxl gives a domain that says nothing, in MiB; libvirt wants it said."""

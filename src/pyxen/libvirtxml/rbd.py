@@ -1,0 +1,71 @@
+r"""Ceph's block devices: libvirt has elements for what QEMU, and so xl, has in one string.
+
+``rbd:POOL/IMAGE:auth_supported=none[:mon_host=HOST\:PORT\;HOST …][:conf=FILE]``; a backslash stands before a colon or a
+semicolon that belongs to a value, which an xl configuration doubles, as its own strings use it too.
+"""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from typing import Final
+
+from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.words import ABSOLUTE_PATH, DNS_NAME, is_address
+
+__all__ = ["read", "write"]
+
+_AUTHENTICATION: Final = "auth_supported=none"
+_OPTIONS = re.compile(r"(?:[^:\\]|\\.)+", re.DOTALL)
+_HOST = re.compile(r"(?:\[([^]]+)\]|([^\\]+))(?:\\:([0-9]{1,5}))?")
+_LARGEST_PORT: Final = 65535
+
+
+def read(source: Node) -> str:
+    """Return the string that a ``<source protocol='rbd'>`` stands for.
+
+    Secrets are in libvirt's keeping and not in its XML: ``<auth>`` is not read, and so is reported as lost.
+    """
+    source.get("protocol")
+    pieces = [f"rbd:{source.get('name') or ''}", _AUTHENTICATION]
+    hosts = [_read_host(host) for host in source.all("host")]
+    if hosts:
+        pieces.append("mon_host=" + r"\;".join(hosts))
+    config = source.child("config")
+    if config is not None and (file := config.get("file")):
+        pieces.append("conf=" + file.replace(":", r"\:"))
+    return ":".join(pieces)
+
+
+def _read_host(host: Node) -> str:
+    name, port = host.get("name") or "", host.number("port", 0, _LARGEST_PORT)
+    if ":" in name:
+        name = "[" + name.replace(":", r"\:") + "]"
+    return rf"{name}\:{port}" if port else name
+
+
+def write(target: str, disk: Node) -> bool:
+    """Write the ``<source>`` of a target; return False, and write none, where `read` would not read the same."""
+    source = Node("source")
+    image, *options = _OPTIONS.findall(target.removeprefix("rbd:")) or [""]
+    source.set(protocol="rbd", name=image)
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "mon_host":
+            for host in value.split(r"\;"):
+                _write_host(host, source)
+        elif name == "conf" and ABSOLUTE_PATH.fullmatch(value):
+            source.add("config", file=value.replace(r"\:", ":"))
+    if read(deepcopy(source)) != target:
+        return False
+    disk.children.append(source)
+    return True
+
+
+def _write_host(host: str, source: Node) -> None:
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return
+    name = found[1].replace(r"\:", ":") if found[1] else found[2]
+    if DNS_NAME.fullmatch(name) or is_address(name):
+        source.add("host", name=name, port=found[3])

@@ -1,0 +1,118 @@
+"""Text to trees and back: bounded, and without anything that XML would fetch, expand or run."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from lxml import etree
+
+from pyxen.errors import ParseError
+from pyxen.libvirtxml.node import Node
+
+__all__ = ["MAX_SIZE", "XEN_NAMESPACE", "decoded", "parse", "parse_tree", "serialise", "to_node"]
+
+MAX_SIZE: Final = 4 * 1024 * 1024
+"""The largest text that is read, in bytes: no more goes through libvirt's own protocol."""
+
+XEN_NAMESPACE: Final = "http://libvirt.org/schemas/domain/xen/1.0"
+"""The namespace of ``<xen:commandline>``."""
+
+_IN_TEXT: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
+_IN_ATTRIBUTE: Final = {**_IN_TEXT, "'": "&apos;", "\n": "&#10;", "\t": "&#9;"}
+_SPECIAL_TEXT = re.compile(r"[&<>\r]")
+_SPECIAL_ATTRIBUTE = re.compile(r"[&<>'\r\n\t]")
+
+
+def parse_tree(text: str | bytes, source: str | None = None) -> etree._Element:
+    """Read a text with lxml.
+
+    Args:
+        text: The document; a string is taken as it is, whatever encoding it claims to have.
+        source: Name of the file, for errors.
+
+    Returns:
+        Its root.
+
+    Raises:
+        ParseError: It is not well-formed, too large or too deep, or has a document type.
+    """
+    encoding = None
+    if isinstance(text, str):
+        try:
+            text = text.encode()
+        except UnicodeEncodeError:
+            raise ParseError("half of a surrogate pair, which no text can hold", source=source) from None
+        encoding = "utf-8"
+    if len(text) > MAX_SIZE:
+        raise ParseError(f"the text is larger than {MAX_SIZE // 2**20} MiB", source=source)
+    parser = etree.XMLParser(
+        encoding=encoding, no_network=True, resolve_entities=False, load_dtd=False, huge_tree=False, remove_pis=False
+    )
+    try:
+        root = etree.fromstring(text, parser)
+    except etree.XMLSyntaxError as error:
+        line, column = error.position
+        reason = str(error.msg or "no XML").split(", line ", maxsplit=1)[0]
+        raise ParseError(f"not XML: {reason}", line=line or None, column=column or None, source=source) from None
+    if root.getroottree().docinfo.doctype:
+        raise ParseError("it has a document type (<!DOCTYPE>), which no domain needs", line=1, source=source)
+    return root
+
+
+def decoded(text: bytes, root: etree._Element) -> str:
+    """Return the text that a document was read from."""
+    try:
+        return text.decode(root.getroottree().docinfo.encoding or "utf-8").removeprefix("\ufeff")
+    except (LookupError, UnicodeDecodeError):  # an encoding that lxml knows and Python does not
+        return etree.tostring(root.getroottree(), encoding="unicode")
+
+
+def parse(text: str | bytes, source: str | None = None) -> Node:
+    """Read a text; arguments and errors as `parse_tree`."""
+    return to_node(parse_tree(text, source))
+
+
+def to_node(element: etree._Element) -> Node:
+    """Return an lxml element as a tree; comments and processing instructions are left out."""
+    node = Node(str(element.tag), _text(element), int(element.sourceline or 0))
+    node.attributes.update((str(name), str(value)) for name, value in element.items())
+    node.children = [to_node(child) for child in element.iterchildren(tag=etree.Element)]
+    return node
+
+
+def _text(element: etree._Element) -> str:
+    text = element.text or ""
+    if not len(element):
+        return text
+    # A comment or an entity splits the text; what stands between elements is not looked at, but must be nothing.
+    pieces = [text, *(child.tail or "" for child in element)]
+    joined = "".join(pieces)
+    return "" if joined.isspace() else joined
+
+
+def serialise(root: Node) -> str:
+    """Write a tree as libvirt does: indented by two, attributes in single quotes."""
+    lines: list[str] = []
+    _write(root, "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def _write(node: Node, indent: str, lines: list[str]) -> None:
+    tag = node.tag
+    attributes = "".join(
+        f" {name}='{_SPECIAL_ATTRIBUTE.sub(lambda found: _IN_ATTRIBUTE[found[0]], value)}'"
+        for name, value in node.attributes.items()
+    )
+    if tag[0] == "{":
+        tag = f"xen:{tag.rpartition('}')[2]}"
+    if node.children:
+        lines.append(f"{indent}<{tag}{attributes}>")
+        for child in node.children:
+            _write(child, indent + "  ", lines)
+        lines.append(f"{indent}</{tag}>")
+    elif node.text:
+        text = _SPECIAL_TEXT.sub(lambda found: _IN_TEXT[found[0]], node.text)
+        lines.append(f"{indent}<{tag}{attributes}>{text}</{tag}>")
+    else:
+        lines.append(f"{indent}<{tag}{attributes}/>")

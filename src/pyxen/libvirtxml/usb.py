@@ -1,0 +1,80 @@
+"""``<input bus='usb'>``, and the controllers that say something: ``usb``, and ``xenbus`` for Xen's own limits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyxen.config import DomainConfig, DomainType, UsbCtrl, UsbCtrlType
+from pyxen.libvirtxml.found import Found
+from pyxen.libvirtxml.node import Node
+
+__all__ = ["DEFAULT_PORTS", "DEFAULT_VERSION", "ctrl_sayable", "read", "write"]
+
+_INPUTS: Final = {"mouse": "mouse", "tablet": "tablet", "keyboard": "keyboard"}
+_MODELS: Final = {"qusb1": 1, "qusb2": 2}
+_UINT32_MAX: Final = 2**32 - 1
+_MOST_PORTS: Final = 31
+_MOST_CONTROLLERS: Final = 2**16
+
+DEFAULT_VERSION, DEFAULT_PORTS = 2, 8
+"""What a controller has of which nothing is said, to libxl and libvirt alike."""
+
+
+def read(devices: Node, found: Found) -> None:
+    """Read input devices and controllers."""
+    for node in devices.children:
+        if node.tag == "input" and found.is_hvm and node.attributes.get("bus") == "usb":
+            if node.attributes.get("type") in _INPUTS:
+                node.taken = True
+                node.get("bus")
+                found.append("usbdevice", _INPUTS[node.get("type") or ""])
+        elif node.tag == "controller":
+            _read_controller(node, found)
+
+
+def _read_controller(node: Node, found: Found) -> None:
+    kind = node.attributes.get("type")
+    if kind == "xenbus":
+        node.taken = True
+        node.get("type")
+        node.get("index")
+        found.put("max_grant_frames", node.number("maxGrantFrames", 0, _UINT32_MAX) or None, node)
+        found.put("max_event_channels", node.number("maxEventChannels", 0, _UINT32_MAX) or None, node)
+    elif kind == "usb" and node.attributes.get("model", "qusb2") in _MODELS:
+        node.taken = True
+        node.get("type")
+        index = node.number("index", 0, _MOST_CONTROLLERS)
+        controller = found.make(
+            UsbCtrl,
+            node,
+            type=UsbCtrlType.QUSB,
+            version=_MODELS[node.get("model") or "qusb2"],
+            ports=node.number("ports", 1, _MOST_PORTS),
+            devid=None if index == len(found.fields.get("usbctrls", ())) else index,
+        )
+        found.append("usbctrls", controller)
+
+
+def ctrl_sayable(controller: UsbCtrl) -> bool:
+    """Whether libvirt can have a USB controller: those that QEMU serves to PV drivers only."""
+    return controller.type is UsbCtrlType.QUSB and controller.version in (None, 1, 2)
+
+
+def write(config: DomainConfig, devices: Node) -> None:
+    """Write input devices and controllers."""
+    frames, channels = config.max_grant_frames or None, config.max_event_channels
+    if frames or channels:
+        devices.add("controller", type="xenbus", index=0, maxGrantFrames=frames, maxEventChannels=channels)
+    for place, controller in enumerate(config.usbctrls):
+        if ctrl_sayable(controller):
+            devices.add(
+                "controller",
+                type="usb",
+                index=place if controller.devid is None else controller.devid,
+                model=f"qusb{controller.version or DEFAULT_VERSION}",
+                ports=controller.ports or DEFAULT_PORTS,
+            )
+    if config.type is DomainType.HVM:
+        for device in config.usbdevice:
+            if device in _INPUTS:
+                devices.add("input", type=_INPUTS[device], bus="usb")

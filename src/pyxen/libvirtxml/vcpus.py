@@ -1,0 +1,91 @@
+"""``<vcpu>``, and of ``<cputune>`` the pinning and the weight."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyxen.config import CpuSet, DomainConfig, Scheduler
+from pyxen.libvirtxml.found import Found
+from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.words import CPU_SET
+
+__all__ = ["read", "write"]
+
+_MOST: Final = 8192
+_MOST_SHARES: Final = 2**31 - 1
+_ALL: Final = CpuSet("all")
+
+
+def read(domain: Node, found: Found) -> None:
+    """Read the number of vCPUs, where they may run, and their weight."""
+    vcpu = domain.child("vcpu")
+    most = 1
+    if vcpu is not None:
+        most = vcpu.as_number(vcpu.word() or "", 1, _MOST)
+        current = vcpu.number("current", 1, most)
+        found.put("vcpus", most if current is None else current, vcpu)
+        if current is not None and current != most:
+            found.put("maxvcpus", most, vcpu)
+        if vcpu.attributes.get("placement") == "static":
+            vcpu.get("placement")
+        if (cpus := vcpu.get("cpuset")) is not None:
+            found.put("cpus", cpu_set(cpus, vcpu), vcpu)
+    cputune = domain.child("cputune")
+    if cputune is None:
+        return
+    if (shares := cputune.child("shares")) is not None:
+        weight = shares.as_number(shares.word() or "", 0, _MOST_SHARES)
+        found.put("scheduler", Scheduler(weight=weight), shares)
+    _read_pinning(cputune, most, found)
+
+
+def _read_pinning(cputune: Node, most: int, found: Found) -> None:
+    pinned: dict[int, CpuSet] = {}
+    for pin in cputune.all("vcpupin"):
+        number, cpus = pin.number("vcpu", 0, _MOST), pin.get("cpuset")
+        if number is None or cpus is None:
+            raise pin.wrong("it needs vcpu and cpuset")
+        if number < most:  # libvirt ignores the others
+            pinned[number] = cpu_set(cpus, pin)
+    if pinned:
+        rest = found.fields.get("cpus", _ALL)
+        found.put("cpus", tuple(pinned.get(number, rest) for number in range(max(pinned) + 1)), cputune)
+
+
+def cpu_set(text: str, node: Node) -> CpuSet:
+    """Read a set of CPUs.
+
+    Raises:
+        ParseError: It is none.
+    """
+    try:
+        cpus = CpuSet(text.replace(" ", ""))
+    except ValueError as error:
+        raise node.wrong(str(error)) from None
+    if cpus.is_symbolic or not cpus:
+        raise node.wrong(f"{text!r} is not a set of CPUs; write it like 0-3,^1")
+    return cpus
+
+
+def write(config: DomainConfig, domain: Node) -> None:
+    """Write the number of vCPUs, where they may run, and their weight."""
+    most = config.effective_maxvcpus
+    cpus = config.cpus if isinstance(config.cpus, CpuSet) and sayable(config.cpus) else None
+    vcpu = domain.add("vcpu", max(most, config.vcpus), placement="static", cpuset=str(cpus) if cpus else None)
+    if config.vcpus < most:
+        vcpu.set(current=config.vcpus)
+    pins = config.cpus[:most] if isinstance(config.cpus, tuple) else ()
+    weight = config.scheduler.weight
+    if weight is None and not any(map(sayable, pins)):
+        return
+    cputune = domain.add("cputune")
+    if weight is not None:
+        cputune.add("shares", weight)
+    for number, one in enumerate(pins):
+        if sayable(one):
+            cputune.add("vcpupin", vcpu=number, cpuset=str(one))
+
+
+def sayable(cpus: CpuSet) -> bool:
+    """Whether libvirt can say a set: it has at least one member, and no ``all`` or ``nodes:N``."""
+    return not cpus.is_symbolic and CPU_SET.fullmatch(cpus.text) is not None

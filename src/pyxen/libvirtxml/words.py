@@ -1,0 +1,47 @@
+"""Which words libvirt's schema takes where; a value that does not fit is left out, and reported."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+__all__ = [
+    "ABSOLUTE_PATH",
+    "BLANK_FREE",
+    "CPU_SET",
+    "DEVICE",
+    "DISK",
+    "DNS_NAME",
+    "HOST",
+    "LINE",
+    "MODEL",
+    "PLAIN",
+    "fitting",
+    "is_address",
+]
+
+ABSOLUTE_PATH: Final = re.compile(r"/[^\n\r]+")
+LINE: Final = re.compile(r"[^\n\r]+")
+PLAIN: Final = re.compile(r"[a-zA-Z0-9_+-]+")
+DEVICE: Final = re.compile(r"[a-zA-Z0-9_.\-\\:/]+")
+DISK: Final = re.compile(r"(?:ioemu:)?(?:fd|hd|sd|vd|xvd|ubd)[a-zA-Z0-9_]+")
+MODEL: Final = re.compile(r"[a-zA-Z0-9_-]+")
+DNS_NAME: Final = re.compile(r"[a-zA-Z0-9.-]+")
+HOST: Final = re.compile(r"[a-zA-Z0-9.-]+|[0-9a-fA-F:]+:[0-9a-fA-F:.]*")
+CPU_SET: Final = re.compile(r"[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*")
+BLANK_FREE: Final = re.compile(r"\S+")
+
+
+def fitting(value: str | None, words: re.Pattern[str]) -> str | None:
+    """Return a value that libvirt's schema takes, or None."""
+    return value if value is not None and words.fullmatch(value) else None
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IPv4 or IPv6 address, without zone."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
