@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lab import cache, qemu
-from lab.errors import LabError
+from lab.errors import BootFailed, LabError
 from lab.progress import say
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _started(machine: qemu.Qemu, *, restored: bool) -> qemu.Qemu:
     except LabError as error:
         tail = machine.log_tail()
         machine.end()
-        raise type(error)(f"{error}\n{tail}\n  (all of it: {machine.folder})") from error
+        raise BootFailed(f"{error}\n{tail}\n  (all of it: {machine.folder})") from error
     except BaseException:
         machine.end()
         raise
