@@ -23,6 +23,7 @@ SOCKETS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 
 _HEADER = struct.Struct("=IIII")  # type, request, transaction, length
+_LONGEST = 4096  # bytes of a message (XENSTORE_PAYLOAD_MAX)
 _WINDOW = 64  # requests under way at once; more gain nothing, and could fill both buffers
 
 Request = tuple["Verb", bytes]
@@ -47,6 +48,9 @@ class Verb(IntEnum):
 class Connection:
     """A connection to xenstore. One thread at a time; `events` collects the watch events that came meanwhile.
 
+    One that broke, or was left by Ctrl-C in the middle of an answer, is opened anew when it is next used; what was
+    watched no longer is then, and `generation` has grown.
+
     Raises:
         NotPrivileged: This user may not talk to xenstore.
         ConnectFailed: There is no xenstore.
@@ -54,13 +58,27 @@ class Connection:
 
     def __init__(self, sockets: Sequence[str] = SOCKETS, devices: Sequence[str] = DEVICES) -> None:
         override = os.environ.get("XENSTORED_PATH")
-        self._channel = _open([override] if override else sockets, devices)
+        self._places = [override] if override else sockets, devices
+        self._channel = _open(*self._places)
         self._buffer = bytearray()
+        self._broken = False
+        self.generation = 1
         self.events: deque[WatchEvent] = deque()
 
     def close(self) -> None:
         """Close the connection, and with it all watches."""
         self._channel.close()
+
+    def ensure_open(self) -> None:
+        """Open it anew if it broke.
+
+        Raises:
+            ConnectFailed: There is no xenstore any more.
+        """
+        if self._broken:
+            self._channel = _open(*self._places)
+            self._broken = False
+            self.generation += 1
 
     def read(self, path: str) -> str | None:
         """Return the value of a node; None if there is none, or it may not be read."""
@@ -80,6 +98,23 @@ class Connection:
         Raises:
             ConnectFailed: The connection broke.
         """
+        self.ensure_open()
+        try:
+            return self._exchange(requests)
+        except BaseException as error:
+            self._break()
+            if isinstance(error, OSError) and not isinstance(error, ConnectFailed):
+                raise ConnectFailed(f"the connection to xenstore broke: {error.strerror}") from error
+            raise
+
+    def _break(self) -> None:
+        # Answers may still be under way, and later nobody could tell whose they are.
+        self._broken = True
+        self._channel.close()
+        self._buffer.clear()
+        self.events.clear()
+
+    def _exchange(self, requests: Sequence[Request]) -> list[bytes | OSError]:
         answers: list[bytes | OSError] = []
         for start in range(0, len(requests), _WINDOW):
             window = requests[start : start + _WINDOW]
@@ -93,8 +128,8 @@ class Connection:
         while count:
             kind, body = self._message()
             if kind == Verb.WATCH_EVENT:
-                path, token = body.split(b"\0")[:2]
-                self.events.append((path.decode(errors="replace"), token.decode(errors="replace")))
+                path, _, token = body.decode(errors="replace").rstrip("\0").partition("\0")
+                self.events.append((path, token))
             else:
                 count -= 1
                 yield kind, body
@@ -104,6 +139,8 @@ class Connection:
         while len(buffer) < _HEADER.size:
             buffer += self._channel.receive()
         kind, _, _, length = _HEADER.unpack_from(buffer)
+        if length > _LONGEST:
+            raise ConnectFailed(f"xenstore sends a message of {length} bytes, and {_LONGEST} is the most it may have")
         end = _HEADER.size + length
         while len(buffer) < end:
             buffer += self._channel.receive()
@@ -134,7 +171,7 @@ class _Socket:
     def receive(self) -> bytes:
         data = self._socket.recv(65536)
         if not data:
-            raise ConnectFailed("xenstored closed the connection")
+            raise ConnectFailed("xenstored closed the connection: was it stopped?")
         return data
 
     def close(self) -> None:

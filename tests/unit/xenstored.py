@@ -1,0 +1,151 @@
+"""A xenstored in this process: enough of the wire protocol to answer a `Connection`, at the pace that a test sets."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyxen.xenlight.xenstore import Verb
+
+__all__ = ["HEADER", "Xenstored"]
+
+HEADER = struct.Struct("=IIII")
+
+
+@dataclass
+class _Client:
+    socket: socket.socket
+    watches: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Xenstored:
+    """Serves a tree of nodes on a unix socket until it is closed.
+
+    Attributes:
+        requests: What was asked, in order: verb and body.
+        before_answer: Called with each request before it is answered; what it changes is reported before the answer.
+        answer_raw: If it returns bytes for a request, those are sent as they are, and the connection is closed.
+        piece: How many bytes are sent at once; None: each message whole.
+        most_watches: Watches that a client may have; a further one is refused.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "socket")
+        self.requests: list[tuple[Verb, bytes]] = []
+        self.before_answer: Callable[[Verb, str], None] = lambda *_: None
+        self.answer_raw: Callable[[Verb, str], bytes | None] = lambda *_: None
+        self.piece: int | None = None
+        self.most_watches = 1000
+        self._nodes: dict[str, str] = {}
+        self._clients: list[_Client] = []
+        self._lock = threading.RLock()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving, and close all connections."""
+        with self._lock:
+            # shutdown wakes the threads that read or accept; they close what they have.
+            for end in (self._listener, *(client.socket for client in self._clients)):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            Path(self.path).unlink(missing_ok=True)
+
+    def write(self, path: str, value: str) -> None:
+        """Set a node, and report it to whoever watches it."""
+        with self._lock:
+            self._nodes[path] = value
+            self._report(path)
+
+    def remove(self, path: str) -> None:
+        """Remove a node and those below it, and report it."""
+        with self._lock:
+            for gone in [node for node in self._nodes if f"{node}/".startswith(f"{path}/")]:
+                del self._nodes[gone]
+                self._report(gone)
+
+    def count(self, verb: Verb) -> int:
+        """Return how often something was asked for."""
+        return sum(1 for asked, _ in self.requests if asked == verb)
+
+    def _report(self, path: str) -> None:
+        for client in self._clients:
+            for watched, token in client.watches:
+                if f"{path}/".startswith(f"{watched}/"):
+                    with contextlib.suppress(OSError):  # it may be gone, and its thread not know it yet
+                        self._send(client, Verb.WATCH_EVENT, f"{path}\0{token}\0".encode())
+
+    def _accept(self) -> None:
+        with self._listener, contextlib.suppress(OSError):
+            while True:
+                client = _Client(self._listener.accept()[0])
+                with self._lock:
+                    self._clients.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: _Client) -> None:
+        with client.socket, contextlib.suppress(OSError):
+            for verb, body in _messages(client.socket):
+                with self._lock:
+                    self.requests.append((verb, body))
+                    path = body.split(b"\0")[0].decode()
+                    self.before_answer(verb, path)
+                    raw = self.answer_raw(verb, path)
+                    if raw is not None:
+                        client.socket.sendall(raw)
+                        break
+                    self._answer(client, verb, body)
+        with self._lock:
+            self._clients.remove(client)
+
+    def _answer(self, client: _Client, verb: Verb, body: bytes) -> None:
+        path, *rest = body.decode().split("\0")
+        if verb == Verb.READ and path in self._nodes:
+            self._send(client, verb, self._nodes[path].encode())
+        elif verb == Verb.DIRECTORY and self._children(path):
+            self._send(client, verb, "".join(f"{name}\0" for name in self._children(path)).encode())
+        elif verb in {Verb.READ, Verb.DIRECTORY}:
+            self._send(client, Verb.ERROR, b"ENOENT\0")
+        elif verb == Verb.GET_DOMAIN_PATH:
+            self._send(client, verb, f"/local/domain/{path}\0".encode())
+        elif verb == Verb.WATCH:
+            self._watch(client, (path, rest[0]))
+        elif verb == Verb.UNWATCH and (path, rest[0]) in client.watches:
+            client.watches.remove((path, rest[0]))
+            self._send(client, verb, b"OK\0")
+        else:
+            self._send(client, Verb.ERROR, b"ENOENT\0" if verb == Verb.UNWATCH else b"ENOSYS\0")
+
+    def _watch(self, client: _Client, watch: tuple[str, str]) -> None:
+        if watch in client.watches:
+            self._send(client, Verb.ERROR, b"EEXIST\0")
+        elif len(client.watches) >= self.most_watches:
+            self._send(client, Verb.ERROR, b"E2BIG\0")
+        else:
+            client.watches.append(watch)
+            self._send(client, Verb.WATCH, b"OK\0")
+            self._send(client, Verb.WATCH_EVENT, f"{watch[0]}\0{watch[1]}\0".encode())
+
+    def _children(self, path: str) -> list[str]:
+        below = [node.removeprefix(f"{path}/") for node in self._nodes if node.startswith(f"{path}/")]
+        return sorted({name.split("/")[0] for name in below})
+
+    def _send(self, client: _Client, verb: Verb, body: bytes) -> None:
+        data = HEADER.pack(verb, 0, 0, len(body)) + body
+        step = self.piece or len(data)
+        for start in range(0, len(data), step):
+            client.socket.sendall(data[start : start + step])
+
+
+def _messages(end: socket.socket) -> Iterator[tuple[Verb, bytes]]:
+    with end.makefile("rb") as stream:
+        while header := stream.read(HEADER.size):
+            verb, _, _, length = HEADER.unpack(header)
+            yield Verb(verb), stream.read(length)
