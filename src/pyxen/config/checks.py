@@ -84,7 +84,7 @@ def integer(low: int, high: int) -> Check:
         if not isinstance(value, int) or isinstance(value, bool):
             raise Refused(f"takes a whole number, not {_shown(value)}")
         if not low <= value <= high:
-            raise Refused(f"{value} is out of range; it can be {low} to {high}")
+            raise Refused(f"{_shown(value)} is out of range; it can be {low} to {high}")
         return int(value)
 
     return check
@@ -95,7 +95,7 @@ def mebibytes(value: Any) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise Refused(f"takes a number of MiB, not {_shown(value)}")
     if not 0 <= value <= UINT64_MAX // 2048:
-        raise Refused(f"{value} MiB is out of range")
+        raise Refused(f"{_shown(value)} MiB is out of range")
     if value * 1024 != int(value * 1024):
         raise Refused(f"{value} MiB is not a whole number of KiB")
     return int(value) if value == int(value) else value
@@ -223,5 +223,7 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a huge number"
     shown = repr(value) if isinstance(value, (str, int, float)) or value is None else type(value).__name__
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -37,10 +37,11 @@ from pyxen.libxljson import devices
 from pyxen.libxljson.domain import decode, encode
 from pyxen.libxljson.kinds import Place
 from pyxen.libxljson.table import Table
-from pyxen.libxljson.text import parse, write
+from pyxen.libxljson.text import MAX_SIZE, parse, write
 from pyxen.losses import Loss, OnLoss, report
 
 __all__ = [
+    "MAX_SIZE",
     "device_from_dict",
     "device_to_dict",
     "dump",

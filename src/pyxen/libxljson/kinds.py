@@ -43,6 +43,7 @@ OMIT: Final[Any] = object()
 
 _MEMKB_DEFAULT: Final = 2**64 - 1
 _SHOWN: Final = 60
+_HUGE: Final = 128  # bits; Python refuses to write out very long numbers
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ def shown(value: object) -> str:
         return "{…}" if value else "{}"
     if isinstance(value, list):
         return "[…]" if value else "[]"
-    text = str(value)
+    text = "a huge number" if isinstance(value, int) and value.bit_length() > _HUGE else str(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
@@ -303,9 +304,11 @@ class Choices(Kind):
 
 
 def _whole(value: Any, place: Place) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise place.wrong(f"takes a whole number, not {shown(value)}")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise place.wrong(f"takes a whole number, not {shown(value)}")
+    if not -(2**63) <= value < 2**64:
+        raise place.wrong("the number is too large for libxl")
+    return value
 
 
 TEXT: Final = _Text()

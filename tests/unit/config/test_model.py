@@ -138,6 +138,8 @@ def test_secrets_are_not_in_reprs() -> None:
         ({"memory": 0.0001}, "memory", "not a whole number of KiB"),
         ({"memory": float("nan")}, "memory", "out of range"),
         ({"memory": float("inf")}, "memory", "out of range"),
+        ({"memory": 10**5000}, "memory", "a huge number MiB is out of range"),
+        ({"vcpus": 10**5000}, "vcpus", "a huge number is out of range"),
         ({"memory": "512"}, "memory", "takes a number of MiB"),
         ({"type": "pvm"}, "type", "did you mean 'pv'?"),
         ({"name": 3}, "name", "takes a string, not int"),

@@ -1,0 +1,1 @@
+"""libxl's JSON."""
