@@ -23,7 +23,7 @@ _LARGEST_TAG: Final = 4095
 _INTERVAL: Final = 50_000
 """libvirt has a rate without interval, in units of 1024 bytes a second; its driver counts in xl's default interval."""
 _USECS: Final = 1_000_000
-_MOST_SPEED: Final = 2**54
+_MOST_SPEED: Final = 2**32 - 1
 
 
 def read(devices: Node, found: Found) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, Final
 
 from pyxen.config import Disk, DiskBackend, DomainConfig, Part, settings_of
@@ -32,6 +33,7 @@ _SAYABLE: Final[dict[str, Callable[[Any], bool]]] = {
 """Lists of which some items have no XML at all; it has the others in their order."""
 
 _REASONS: Final = {
+    "acpi": "libvirt has it on for an HVM guest, and switches it off for no other",
     "boot": "libvirt boots from floppy (a), disk (c), CD-ROM (d) and network (n)",
     "bootloader_args": "libvirt has them as words between blanks",
     "cpuid": "libvirt switches features that it has names for on or off, one by one",
@@ -47,22 +49,32 @@ _REASONS: Final = {
     "pcis": "libvirt passes single functions through, by their addresses",
     "ramdisk": "libvirt wants an absolute path",
     "scheduler.kind": "libvirt takes that of the domain's CPU pool",
-    "sdl": "libvirt's Xen driver has display and xauthority only",
+    "on_crash": "libvirt has no such action",
+    "on_poweroff": "libvirt writes core dumps after crashes only",
+    "on_reboot": "libvirt writes core dumps after crashes only",
+    "sdl": "libvirt has nothing of a window that is not there, and its Xen driver no OpenGL",
+    "soundhw": "libvirt's Xen driver knows ac97, es1370, hda and sb16",
+    "spice": "libvirt has nothing of a server that is off, and its Xen driver little of one that is on",
     "spice.disable_ticketing": "libvirt asks for a password if and only if there is one",
     "spice.vdagent": "libvirt has it with a shared clipboard or the client's pointer, and else not",
     "usbctrls": "libvirt's Xen driver knows controllers of type qusb, of version 1 and 2",
     "usbdevs": "libvirt goes by bus and address",
     "vga": "libvirt has neither screen nor card, or both",
+    "vfbs": "libvirt has framebuffers of PV and PVH guests, each seen in one way",
     "vifs.mac": "libvirt takes no multicast address",
     "vifs.model": "an interface has one model in libvirt, and in a PV or PVH guest none",
     "vifs.mtu": "libvirt's Xen driver ignores it",
     "vifs.rate": "libvirt counts in units of 1024 bytes a second, and in intervals of 50 ms",
     "vifs.type": "a PV or PVH guest has no emulated cards",
+    "vnc": "libvirt has nothing of a server that is off",
     "vnc.display": "libvirt has a fixed display, or looks for a free one from the first on",
     "vnc.listen": "libvirt wants an IP address or a host name, without a display",
     "vnuma.pnode": "libvirt gives cell N of the guest the host's node N",
     "vnuma.distances": "libvirt wants one for every node, from 10 to 255",
 }
+_FIELDS: Final = tuple(settings_of(DomainConfig))
+_values: Final = attrgetter(*_FIELDS)
+
 _DEFAULT: Final = "libvirt's Xen driver has nothing that says this"
 _INDEX = re.compile(r"\[[0-9]+\]")
 
@@ -77,7 +89,9 @@ def differences(config: DomainConfig, said: DomainConfig, *, is_xen: bool) -> tu
     """
     if not is_xen:
         config = config.replace(disks=[_served_by_qemu(disk) for disk in config.disks])
-    return tuple(loss for name in settings_of(DomainConfig) for loss in _field(name, config, said))
+    pairs = zip(_FIELDS, _values(config), _values(said), strict=True)
+    changed = [name for name, ours, theirs in pairs if ours is not theirs and ours != theirs]
+    return tuple(loss for name in changed for loss in _field(name, config, said))
 
 
 def _served_by_qemu(disk: Disk) -> Disk:
@@ -85,18 +99,16 @@ def _served_by_qemu(disk: Disk) -> Disk:
 
 
 def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss]:
-    ours, theirs = getattr(config, name), getattr(said, name)
-    if ours is theirs or ours == theirs:
+    meaning = MEANINGS.get(name, attrgetter(name))
+    ours, theirs = meaning(config), meaning(said)
+    if ours == theirs:
         return
-    if (meaning := MEANINGS.get(name)) is not None:
-        ours, theirs = meaning(config), meaning(said)
-    guests = settings_of(DomainConfig)[name].guests
-    elsewhere = f"means nothing to a {config.type} guest" if guests and config.type not in guests else ""
-    keys = settings_of(DomainConfig)
+    known = settings_of(DomainConfig)[name]
+    elsewhere = f"means nothing to a {config.type} guest" if known.guests and config.type not in known.guests else ""
     if (sayable := _SAYABLE.get(name)) is not None:
         yield from _listed(name, ours, theirs, sayable)
     else:
-        yield from _compare(name, ours, theirs, elsewhere, keys[name].secret)
+        yield from _compare(name, ours, theirs, elsewhere, known.secret)
 
 
 def _listed(
@@ -142,10 +154,15 @@ def _loss(path: str, value: Any, reason: str = "", secret: Callable[[str], str] 
 
 
 def _reason(path: str) -> str:
+    """Return the reason for a path: that of the field itself, or of the nearest part around it that has one.
+
+    What is said of devices as a whole is the reason for whole devices only, not for their settings.
+    """
     kind = _INDEX.sub("", path)
-    while kind:
-        if kind in _REASONS:
-            # What is said of a whole device is not the reason for one of its settings.
-            return _REASONS[kind] if kind == _INDEX.sub("", path) or "[" not in path else _DEFAULT
+    if kind in _REASONS:
+        return _REASONS[kind]
+    while "." in kind:
         kind = kind.rpartition(".")[0]
+        if kind in _REASONS and kind not in _SAYABLE:
+            return _REASONS[kind]
     return _DEFAULT

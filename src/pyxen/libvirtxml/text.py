@@ -75,20 +75,20 @@ def parse(text: str | bytes, source: str | None = None) -> Node:
 
 def to_node(element: etree._Element) -> Node:
     """Return an lxml element as a tree; comments and processing instructions are left out."""
-    node = Node(str(element.tag), _text(element), int(element.sourceline or 0))
-    node.attributes.update((str(name), str(value)) for name, value in element.items())
-    node.children = [to_node(child) for child in element.iterchildren(tag=etree.Element)]
-    return node
-
-
-def _text(element: etree._Element) -> str:
     text = element.text or ""
-    if not len(element):
-        return text
-    # A comment or an entity splits the text; what stands between elements is not looked at, but must be nothing.
-    pieces = [text, *(child.tail or "" for child in element)]
-    joined = "".join(pieces)
-    return "" if joined.isspace() else joined
+    node = Node(str(element.tag), text, element.sourceline or 0)
+    if attributes := element.attrib:
+        node.attributes.update((str(name), str(value)) for name, value in attributes.items())
+    if len(element):
+        children = node.children
+        for child in element:
+            if isinstance(child.tag, str):
+                children.append(to_node(child))
+            tail = child.tail
+            if tail and not tail.isspace():
+                text += tail
+        node.text = "" if text.isspace() else text
+    return node
 
 
 def serialise(root: Node) -> str:

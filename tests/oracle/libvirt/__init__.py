@@ -1,0 +1,1 @@
+"""Tests against libvirt: its schema, and the documents of its own tests."""
