@@ -3,10 +3,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <xenctrl.h>
 
 #include "shim.h"
 
@@ -87,18 +89,31 @@ void pyxen_logger_free(xentoollog_logger *logger)
     xtl_logger_destroy(logger);
 }
 
+long pyxen_emulation_flags_offset(void)
+{
+#if defined(__i386__) || defined(__x86_64__)
+    return offsetof(xc_domaininfo_t, arch_config.emulation_flags);
+#else
+    return -1;
+#endif
+}
+
 pid_t pyxen_fork(void *user)
 {
+    const struct pyxen_parent *parent = user;
     struct pyxen_child child;
     int saved;
 
+    /* libxl's children fork in turn, to start a device model: those are theirs, and so are their descriptors. */
+    if (getpid() != parent->pid)
+        return fork();
     child.pid = fork();
     if (child.pid <= 0)
         return child.pid;
     saved = errno;
     /* Not a race: until it is waited for, and only the pump does that, the pid stays the child's. */
     child.pidfd = syscall(SYS_pidfd_open, child.pid, 0);
-    while (write(*(int *)user, &child, sizeof child) < 0 && errno == EINTR)
+    while (write(parent->pipe, &child, sizeof child) < 0 && errno == EINTR)
         ;
     errno = saved;
     return child.pid;

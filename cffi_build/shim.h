@@ -18,8 +18,18 @@ struct pyxen_child {
     int pidfd;
 };
 
-/* For libxl_childproc_hooks.fork_replacement; `user` points to the pipe's writing end, an int. */
+/* Where pyxen_fork reports to: the pipe's writing end, and the process that the context belongs to. */
+struct pyxen_parent {
+    int pipe;
+    int pid;
+};
+
+/* For libxl_childproc_hooks.fork_replacement; `user` is a struct pyxen_parent. */
 pid_t pyxen_fork(void *user);
+
+/* Where in an xc_domaininfo_t the emulated devices stand, of which a PVH guest has next to none and an HVM guest all;
+ * -1 on an architecture without HVM guests. */
+long pyxen_emulation_flags_offset(void);
 
 /* Called by libxl through the above; written in Python (pyxen/xenlight/log.py and context.py). */
 void pyxen_on_log(void *owner, int level, int errnoval, const char *context, const char *line);

@@ -51,6 +51,8 @@ _MODULES = ("libxljson", "xlcfg", "libvirtxml", "convert", "config", "errors", "
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
         value = getattr(importlib.import_module(f"pyxen.{_NAMES[name]}"), name)
+    elif name == "__all__":
+        value = [*_NAMES, *_names_of_whole()]
     elif name in _MODULES:
         value = importlib.import_module(f"pyxen.{name}")
     else:
@@ -68,5 +70,8 @@ def _from_whole(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    whole = [name for module in _WHOLE for name in importlib.import_module(f"pyxen.{module}").__all__]
-    return sorted({*_NAMES, *_MODULES, *whole, "__version__"})
+    return sorted({*_NAMES, *_MODULES, *_names_of_whole(), "__version__"})
+
+
+def _names_of_whole() -> list[str]:
+    return [name for module in _WHOLE for name in importlib.import_module(f"pyxen.{module}").__all__]

@@ -8,7 +8,7 @@ from uuid import UUID
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound
-from pyxen.info import DomainInfo
+from pyxen.info import DomainInfo, DomainState
 
 __all__ = ["DomainKey", "Domains"]
 
@@ -17,7 +17,7 @@ DomainKey = str | int | UUID
 
 
 class Domains(Collection[Domain]):
-    """The domains that a host has now. Each lookup asks the host; nothing is kept."""
+    """The domains that a host has now, without those that are dying. Each lookup asks the host; nothing is kept."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -46,13 +46,13 @@ class Domains(Collection[Domain]):
         return isinstance(key, str | int | UUID) and self._find(key) is not None
 
     def __iter__(self) -> Iterator[Domain]:
-        return iter([self._handle(info) for info in self._backend.list()])
+        return iter([self._handle(info) for info in self._alive()])
 
     def __len__(self) -> int:
-        return len(self._backend.list())
+        return len(self._alive())
 
     def _find(self, key: DomainKey) -> Domain | None:
-        infos = self._backend.list()
+        infos = self._alive()
         if isinstance(key, int):
             return next((self._handle(info) for info in infos if info.domid == key), None)
         if isinstance(key, str):
@@ -60,6 +60,9 @@ class Domains(Collection[Domain]):
             if named is not None:
                 return named
         return next((self._handle(info) for info in infos if info.uuid == _uuid(key)), None)
+
+    def _alive(self) -> list[DomainInfo]:
+        return [info for info in self._backend.list() if info.state is not DomainState.DYING]
 
     def _handle(self, info: DomainInfo) -> Domain:
         return Domain(self._backend, DomainRef(info.domid, info.uuid))

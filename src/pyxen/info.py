@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from uuid import UUID
 
+from pyxen.config import DomainType
+
 __all__ = ["DomainInfo", "DomainState", "HostInfo", "ShutdownReason"]
 
 
@@ -13,7 +15,7 @@ class DomainState(StrEnum):
     """State of a domain. Xen keeps several flags; this is the one that says most, in the order of this list."""
 
     DYING = "dying"
-    """Being destroyed."""
+    """Being destroyed: gone for all but `Host.list`, which shows it until Xen has its memory back."""
     CRASHED = "crashed"
     """Shut down, because it crashed."""
     SHUTDOWN = "shutdown"
@@ -51,8 +53,8 @@ class DomainInfo:
     """What it is doing."""
     shutdown_reason: ShutdownReason | int | None
     """How it shut down; None while it has not. An int for reasons of a newer Xen."""
-    hvm: bool
-    """Whether it runs with hardware assistance (HVM and PVH guests), rather than as a PV guest."""
+    type: DomainType
+    """``pv``, ``pvh`` or ``hvm``."""
     memory_kib: int
     """Memory that it has now, in KiB."""
     maxmem_kib: int

@@ -29,7 +29,6 @@ _CANNOT_ANSWER = {
     DomainState.PAUSED: "is paused and cannot answer: unpause it first",
     DomainState.SHUTDOWN: "has shut down already: destroy it",
     DomainState.CRASHED: "has crashed: destroy it",
-    DomainState.DYING: "is being destroyed already",
 }
 """Why a guest in this state does not react to being asked to shut down or to reboot."""
 
@@ -67,10 +66,7 @@ class XenlightBackend:
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         """Return one domain."""
-        info = self._reader.domain(domain.domid)
-        if info is None or info.uuid != domain.uuid:
-            raise _gone("info", domain)
-        return info
+        return self._info("info", domain)
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         """Create a domain; a create that fails or is stopped leaves nothing."""
@@ -93,7 +89,7 @@ class XenlightBackend:
     def _check_uuid(self, config: DomainConfig) -> None:
         """Refuse a uuid that is in use, which libxl would not: both domains would share their entries in xenstore."""
         other = next((info for info in self._reader.domains() if info.uuid == config.uuid), None)
-        if other is not None:
+        if other is not None and other.state is not DomainState.DYING:
             message = f"domain {other.domid} ({other.name}) has the uuid {config.uuid} already: leave the uuid out"
             raise DomainExists(message, operation="create", domain=config.name, domid=other.domid)
 
@@ -133,11 +129,15 @@ class XenlightBackend:
         operation.domid = domain.domid
         return self._context.run(operation, script(self._context, operation, domain.domid))
 
+    def _info(self, verb: str, domain: DomainRef) -> DomainInfo:
+        info = self._reader.domain(domain.domid)
+        if info is None or info.uuid != domain.uuid or info.state is DomainState.DYING:
+            raise _gone(verb, domain)
+        return info
+
     def _check_answers(self, verb: str, domain: DomainRef) -> None:
         """Check that the guest can react to being asked for something."""
-        info = self._reader.domain(domain.domid)
-        if info is None or info.uuid != domain.uuid:
-            raise _gone(verb, domain)
+        info = self._info(verb, domain)
         if info.state in _CANNOT_ANSWER:
             message = f"{info.name} {_CANNOT_ANSWER[info.state]}"
             raise InvalidState(message, operation=verb, domain=domain.domid, domid=domain.domid)

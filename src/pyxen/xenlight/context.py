@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import weakref
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class Context:
         self._closed = False
         self._handle = ffi.new_handle(self)
         self._children, self._children_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._writer = ffi.new("int *", self._children_writer)
+        self._parent = ffi.new("struct pyxen_parent *", {"pipe": self._children_writer, "pid": os.getpid()})
         self.pointer: CData = ffi.NULL
         try:
             with LIBXL:
@@ -70,7 +71,7 @@ class Context:
         self._child_hooks = ffi.new("libxl_childproc_hooks *")
         self._child_hooks.chldowner = lib.libxl_sigchld_owner_mainloop
         self._child_hooks.fork_replacement = ffi.addressof(lib, "pyxen_fork")
-        lib.libxl_childproc_setmode(self.pointer, self._child_hooks, self._writer)
+        lib.libxl_childproc_setmode(self.pointer, self._child_hooks, self._parent)
 
     def run(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Begin a script, which ends the operation.
@@ -135,6 +136,7 @@ class Context:
     def forked(self) -> None:
         """Give up in the child of a fork: only the parent may use the context."""
         self._closed = True
+        self.reader.forked()
         lib.libxl_postfork_child_noexec(self.pointer)
 
     def _running(self) -> list[Operation[Any]]:
@@ -160,6 +162,15 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _close_all() -> None:
+    for context in list(_CONTEXTS):
+        context.close()
+
+
+# Later, when the interpreter is taken apart, the pump's thread no longer runs, and nothing can be undone.
+atexit.register(_close_all)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types

@@ -146,6 +146,8 @@ class Pump:
                 self._closing = True
             for operation in self.running():
                 self._end(self._tasks[operation], error=error)
+            while self._posted:  # what was submitted ends where it should have begun
+                self._posted.popleft()()
             raise
 
     def _loop(self) -> None:

@@ -12,6 +12,7 @@ import threading
 from typing import Any
 from uuid import UUID
 
+from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 from pyxen.xenlight.binding import CData, ffi, lib
@@ -27,7 +28,7 @@ _Row = tuple[Any, ...]
 _PAGE_KIB = 4
 _AT_ONCE = 1024  # domains asked for by one hypercall
 
-_MEMBERS = (
+_NAMES = (
     "domain",
     "flags",
     "tot_pages",
@@ -40,22 +41,31 @@ _MEMBERS = (
     "cpupool",
 )
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "16s"}
+_EMULATED_RTC = 1 << 3  # XEN_X86_EMU_RTC: every HVM guest has one, no PVH guest
 
 
-def _layout() -> struct.Struct:
-    """Return xc_domaininfo_t's layout in this Xen release; eight times as fast as reading members one by one."""
+def _members() -> list[tuple[int, int, str]]:
+    """Return offset, size and name of the members that are read, in their order in this Xen release."""
     fields = dict(ffi.typeof("xc_domaininfo_t").fields)
+    members = [(fields[name].offset, ffi.sizeof(fields[name].type), name) for name in _NAMES]
+    emulation = lib.pyxen_emulation_flags_offset()
+    if emulation >= 0:
+        members.append((emulation, 4, "emulation"))
+    return sorted(members)
+
+
+def _layout(members: list[tuple[int, int, str]]) -> struct.Struct:
+    """Return the layout of xc_domaininfo_t; eight times as fast as reading its members one by one."""
     layout, at = "=", 0
-    for name in sorted(_MEMBERS, key=lambda name: fields[name].offset):
-        size = ffi.sizeof(fields[name].type)
-        layout += f"{fields[name].offset - at}x{_FORMATS[size]}"
-        at = fields[name].offset + size
+    for offset, size, _ in members:
+        layout += f"{offset - at}x{_FORMATS[size]}"
+        at = offset + size
     return struct.Struct(f"{layout}{ffi.sizeof('xc_domaininfo_t') - at}x")
 
 
-_DOMAININFO = _layout()
-_ORDER = sorted(_MEMBERS, key=lambda name: dict(ffi.typeof("xc_domaininfo_t").fields)[name].offset)
-_AT = {name: _ORDER.index(name) for name in _MEMBERS}
+_MEMBERS = _members()
+_DOMAININFO = _layout(_MEMBERS)
+_AT = {name: place for place, (_, _, name) in enumerate(_MEMBERS)}
 
 _STATES = (
     (lib.XEN_DOMINF_dying, DomainState.DYING),
@@ -87,6 +97,11 @@ class Reader:
             raise
         self._names = Names(self._xenstore)
 
+    def forked(self) -> None:
+        """Give up in the child of a fork: the connection to xenstore is the parent's."""
+        self._lock = threading.Lock()
+        self._xc = ffi.NULL
+
     def close(self) -> None:
         """Close both connections. Calling it again does nothing."""
         with self._lock:
@@ -108,10 +123,10 @@ class Reader:
         return [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
 
     def uuid(self, domid: int) -> UUID | None:
-        """Return the uuid of a domain by one hypercall; None if there is no domain of that domid."""
+        """Return the uuid of a domain by one hypercall; None if there is none of that domid, or it is dying."""
         with self._lock:
             rows = self._ask(domid, 1)
-        if not rows or rows[0][_AT["domain"]] != domid:
+        if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
             return None
         return UUID(bytes=rows[0][_AT["handle"]])
 
@@ -161,7 +176,7 @@ class Reader:
 
     def _check_open(self) -> None:
         if self._xc == ffi.NULL:
-            raise HostClosed("the host is closed: open it anew")
+            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
 
 
 def _refused(verb: str, message: str) -> OperationFailed:
@@ -180,7 +195,7 @@ def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
         uuid=uuid,
         state=state,
         shutdown_reason=reason,
-        hvm=bool(flags & lib.XEN_DOMINF_hvm_guest),
+        type=_type(row, flags),
         memory_kib=row[_AT["tot_pages"]] * _PAGE_KIB,
         maxmem_kib=row[_AT["max_pages"]] * _PAGE_KIB,
         vcpus=row[_AT["nr_online_vcpus"]],
@@ -189,6 +204,14 @@ def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
         cpupool=row[_AT["cpupool"]],
         ssidref=row[_AT["ssidref"]],
     )
+
+
+def _type(row: _Row, flags: int) -> DomainType:
+    if not flags & lib.XEN_DOMINF_hvm_guest:
+        return DomainType.PV
+    if "emulation" in _AT and row[_AT["emulation"]] & _EMULATED_RTC:
+        return DomainType.HVM
+    return DomainType.PVH
 
 
 def _shutdown_reason(flags: int) -> ShutdownReason | int | None:

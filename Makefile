@@ -1,0 +1,39 @@
+# What can be done here. Each target does its own set-up; none needs more than Debian 12 with make, as root or with sudo.
+
+PYTHON = .venv/bin/python
+XEN = 4.20
+
+.PHONY: help demo test test-fast lab-test lint bench fuzz soak shell docs clean setup
+
+help:           ## Show this list
+	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: setup     ## Create, list and destroy a PV, a PVH and an HVM guest on a real Xen host
+	@$(PYTHON) -m lab run --xen $(XEN) -- python3 examples/demo.py
+
+test: setup     ## Run all checks and tests, those on real Xen included
+	@$(PYTHON) -m tools.test
+
+test-fast: setup ## Run the checks and the tests that need no Xen
+	@$(PYTHON) -m tools.test checks unit
+
+lab-test: setup ## Run the tests on real Xen only: make lab-test XEN=4.17 ARGS="-k shutdown"
+	@$(PYTHON) -m lab run --xen $(XEN) -- python3 -m pytest -p no:cacheprovider tests/xen $(ARGS)
+
+lint: setup     ## Run the checks: ruff and mypy
+	@$(PYTHON) -m tools.test checks
+
+bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks/RESULTS.md
+	@$(PYTHON) -m benchmarks
+
+fuzz: setup     ## Look for texts that pyxen and the real xl read differently; takes long
+	@PYXEN_LONG=1 $(PYTHON) -m tools.test unit oracle
+
+shell: setup    ## Open a shell in dom0 of a real Xen host, with pyxen installed
+	@$(PYTHON) -m lab shell --xen $(XEN)
+
+setup:
+	@tools/bootstrap
+
+clean:          ## Remove what was made here; caches outside stay
+	rm -rf .venv build dist src/*.egg-info src/pyxen/xenlight/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,51 @@
+"""What several tests in dom0 need: the other toolstack's view, and patience."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pyxen import Domain, DomainConfig
+
+__all__ = ["GUESTS", "MakeConfig", "wait_for_linux", "wait_until", "xenstore_entries", "xl", "xl_domids"]
+
+GUESTS = Path("/usr/share/pyxen-guests")
+
+_CONTAINERS = {"/vm", "/libxl", "/local/domain/0/backend", "/local/domain/0/device-model"}
+_OF_THE_HOST = ("/tool", "/local/domain/0/memory")
+
+MakeConfig = Callable[..., DomainConfig]
+
+
+def xl(*arguments: str) -> str:
+    """Run xl, the other toolstack, and return what it prints."""
+    return subprocess.run(["xl", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def xl_domids() -> dict[str, int]:
+    """Return the domains that xl sees: name and domid."""
+    return {item["config"]["c_info"]["name"]: item["domid"] for item in json.loads(xl("list", "-l"))}
+
+
+def xenstore_entries() -> set[str]:
+    """Return the entries of xenstore that belong to domains other than dom0, as far as they come with a domain."""
+    listing = subprocess.run(["xenstore-ls", "-f"], check=True, capture_output=True, text=True).stdout
+    paths = {line.split(" = ", 1)[0] for line in listing.splitlines()}
+    return {path for path in paths if path not in _CONTAINERS and not path.startswith(_OF_THE_HOST)}
+
+
+def wait_for_linux(domain: Domain) -> None:
+    """Wait until the userspace of a Linux guest runs: before that it would not follow a request to shut down."""
+    log = Path(f"/var/log/xen/guest-{domain.info().name}.log")
+    wait_until(lambda: log.exists() and "pyxen-guest ready" in log.read_text(errors="replace"), seconds=180)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

@@ -1,0 +1,309 @@
+"""What goes wrong: the fitting exception with libxl's own reason, nothing left behind, and the host usable afterwards.
+
+That nothing is left behind is checked after each test by the fixture ``nothing_left``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import pyxen
+from pyxen import (
+    Disk,
+    DomainExists,
+    DomainNotFound,
+    DomainState,
+    FileMissing,
+    Host,
+    HostClosed,
+    InvalidState,
+    NotEnoughMemory,
+    OperationTimeout,
+    UnsupportedFeature,
+    ValidationError,
+    Vif,
+)
+from tests.xen.support import MakeConfig, wait_until
+
+
+@pytest.fixture(autouse=True)
+def usable_afterwards(host: Host, tiny: MakeConfig) -> object:
+    """Create and destroy a domain after each test, on the same host."""
+    yield
+    host.create(tiny(name="afterwards")).destroy()
+
+
+def test_kernel_missing(host: Host, tiny: MakeConfig) -> None:
+    with pytest.raises(FileMissing, match="/no/such/kernel") as caught:
+        host.create(tiny(kernel="/no/such/kernel"))
+    error = caught.value
+    assert isinstance(error, FileNotFoundError)
+    assert (error.operation, error.domain, error.code) == ("create", "tiny", -3)
+    assert any("No such file or directory" in line for line in error.log)
+    assert "No such file or directory" in str(error)
+
+
+def test_disk_missing(host: Host, tiny: MakeConfig) -> None:
+    with pytest.raises(FileMissing, match="/no/such/disk") as caught:
+        host.create(tiny(disks=[Disk("/no/such/disk", vdev="xvda")]))
+    assert any("/no/such/disk" in line for line in caught.value.log)
+
+
+def test_bridge_missing(host: Host, tiny: MakeConfig) -> None:
+    with pytest.raises(pyxen.OperationFailed) as caught:
+        host.create(tiny(vifs=[Vif(bridge="nosuchbr")]))
+    assert any("vif-bridge" in line for line in caught.value.log)
+
+
+def test_kernel_is_no_kernel(host: Host, tiny: MakeConfig) -> None:
+    with pytest.raises(pyxen.OperationFailed) as caught:
+        host.create(tiny(kernel="/etc/passwd"))
+    assert caught.value.log
+
+
+def test_more_memory_than_there_is(host: Host, tiny: MakeConfig) -> None:
+    free = host.info().free_memory_kib
+    with pytest.raises(NotEnoughMemory, match="MiB free") as caught:
+        host.create(tiny(memory=64 * 1024))
+    assert isinstance(caught.value, MemoryError)
+    assert host.info().free_memory_kib >= free
+
+
+@pytest.mark.parametrize("guest", ["pv", "pvh", "hvm"])
+def test_name_in_use(host: Host, tiny: MakeConfig, guest: str) -> None:
+    first = host.create(tiny(name="taken"), paused=True)
+    with pytest.raises(DomainExists, match="taken") as caught:
+        host.create(tiny(guest, name="taken"))
+    assert any("already exists" in line for line in caught.value.log)
+    assert first.info().state is DomainState.PAUSED
+    first.destroy()
+
+
+def test_uuid_in_use(host: Host, tiny: MakeConfig) -> None:
+    same = uuid.uuid4()
+    first = host.create(tiny(name="first", uuid=same), paused=True)
+    with pytest.raises(DomainExists, match=str(same)):
+        host.create(tiny(name="second", uuid=same))
+    first.destroy()
+
+
+def test_invalid_configuration(host: Host, tiny: MakeConfig) -> None:
+    with pytest.raises(ValidationError, match="maxmem"):
+        host.create(tiny(memory=64, maxmem=32))
+
+
+def test_newer_than_this_xen(host: Host, tiny: MakeConfig) -> None:
+    with pytest.raises(UnsupportedFeature, match="xenstore_feature_mask"):
+        host.create(tiny(xenstore_feature_mask=1))
+
+
+def test_unknown_domain(host: Host) -> None:
+    with pytest.raises(DomainNotFound, match="nobody"):
+        host.domains["nobody"].destroy()
+
+
+def test_second_destroy(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny())
+    domain.destroy()
+    calls: list[Callable[[], object]] = [
+        domain.destroy,
+        domain.pause,
+        domain.unpause,
+        domain.shutdown,
+        domain.reboot,
+        domain.info,
+    ]
+    for call in calls:
+        with pytest.raises(DomainNotFound, match="gone"):
+            call()
+
+
+def test_domid_that_was_reused(host: Host, tiny: MakeConfig) -> None:
+    old = host.create(tiny(name="old", domid=4242))
+    old.destroy()
+    Path("/var/run/xen/domid-history").unlink()  # libxl would keep the domid back for a minute
+    new = host.create(tiny(name="new", domid=4242))
+    assert new.domid == old.domid == 4242
+    for call in (old.destroy, old.pause, old.info):
+        with pytest.raises(DomainNotFound):
+            call()
+    assert new.info().name == "new"
+    assert host.list()[-1].name == "new"
+    new.destroy()
+
+
+def test_paused_guest_asked_to_shut_down(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny(), paused=True)
+    for call in (domain.shutdown, domain.reboot):
+        with pytest.raises(InvalidState, match="unpause it first"):
+            call()
+    domain.destroy()
+
+
+def test_guest_that_has_ended_asked_to_shut_down(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny(cmdline="poweroff"))
+    wait_until(lambda: domain.info().state is DomainState.SHUTDOWN)
+    with pytest.raises(InvalidState, match="shut down already"):
+        domain.shutdown()
+    domain.destroy()
+
+
+def test_shutdown_that_the_guest_ignores(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny(cmdline="ignore"))
+    start = time.monotonic()
+    with pytest.raises(OperationTimeout) as caught:
+        domain.shutdown(timeout=1)
+    assert time.monotonic() - start < 30
+    assert isinstance(caught.value, TimeoutError)
+    assert domain.info().state in {DomainState.RUNNING, DomainState.BLOCKED}
+    domain.destroy()
+
+
+@pytest.mark.parametrize("guest", ["pvh", "hvm"])
+def test_create_that_takes_too_long(host: Host, tiny: MakeConfig, guest: str) -> None:
+    with pytest.raises(OperationTimeout):
+        host.create(tiny(guest), timeout=0.01)
+
+
+def _interrupted(call: Callable[[], object], after: float) -> None:
+    """Press Ctrl-C some time after a call began."""
+    timer = threading.Timer(after, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    finally:
+        timer.join()
+
+
+@pytest.mark.parametrize(("guest", "after"), [("pvh", 0.03), ("pvh", 0.08), ("hvm", 0.1), ("hvm", 0.5)])
+def test_ctrl_c_in_the_middle_of_a_create(host: Host, tiny: MakeConfig, guest: str, after: float) -> None:
+    def create_until_interrupted() -> None:
+        while True:  # wherever in a create the signal comes, nothing may stay
+            host.create(tiny(guest)).destroy()
+
+    _interrupted(create_until_interrupted, after)
+
+
+def test_ctrl_c_in_a_shutdown_that_the_guest_ignores(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny(cmdline="ignore"))
+    _interrupted(domain.shutdown, 0.5)
+    assert domain.info().state in {DomainState.RUNNING, DomainState.BLOCKED}
+    domain.destroy()
+
+
+def test_closed(tiny: MakeConfig) -> None:
+    other = pyxen.connect()
+    domain = other.create(tiny())
+    other.close()
+    other.close()
+    calls: list[Callable[[], object]] = [
+        other.list,
+        other.info,
+        lambda: other.create(tiny(name="late")),
+        lambda: other.domains["tiny"],
+        domain.destroy,
+        domain.info,
+        domain.shutdown,
+    ]
+    for call in calls:
+        with pytest.raises(HostClosed):
+            call()
+    with pyxen.connect() as again:
+        again.domains["tiny"].destroy()
+
+
+def test_close_stops_what_runs(host: Host, tiny: MakeConfig) -> None:
+    other = pyxen.connect()
+    domain = other.create(tiny(cmdline="ignore"))
+    failures: list[BaseException] = []
+
+    def shut_down() -> None:
+        try:
+            domain.shutdown()
+        except pyxen.OperationCancelled as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=shut_down)
+    thread.start()
+    time.sleep(0.5)
+    other.close()
+    thread.join(30)
+    assert len(failures) == 1
+    assert "closed" in str(failures[0])
+    host.domains["tiny"].destroy()
+
+
+def test_never_closed_warns() -> None:
+    other = pyxen.connect()
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del other
+
+
+def test_after_a_fork(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny())
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # in the child: only report, and never come back to pytest
+        said = []
+        for call in (host.list, host.info, domain.destroy, domain.info):
+            try:
+                call()
+                said.append("worked")
+            except HostClosed:
+                said.append("closed")
+            except BaseException as error:  # noqa: BLE001 (it is reported)
+                said.append(repr(error))
+        try:
+            with pyxen.connect() as anew:
+                said.append(str(len(anew.list())))
+                anew.create(tiny(name="by-the-child")).destroy()
+        except BaseException as error:  # noqa: BLE001
+            said.append(repr(error))
+        os.write(write, " ".join(said).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == "closed closed closed closed 2"
+    os.waitpid(pid, 0)
+    assert domain.info().state in {DomainState.RUNNING, DomainState.BLOCKED}
+    domain.destroy()
+
+
+def test_not_root(tmp_path: Path) -> None:
+    # A copy, since root's home, where the checkout may be, is closed to others.
+    shutil.copytree(Path(pyxen.__file__).parent, tmp_path / "pyxen")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    program = """
+import pyxen
+try:
+    pyxen.connect()
+except pyxen.NotPrivileged as error:
+    print(isinstance(error, PermissionError), error)
+"""
+    nobody = 65534
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        user=nobody,
+        group=nobody,
+        extra_groups=[],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("True no permission for"), done.stderr
+    assert "run this as root" in done.stdout

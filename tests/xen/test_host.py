@@ -1,0 +1,100 @@
+"""What a host tells, against what xl tells."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+import pyxen
+from pyxen import DomainNotFound, DomainState, Host
+from tests.xen.support import MakeConfig, xl, xl_domids
+
+
+def test_info_agrees_with_xl(host: Host) -> None:
+    told = dict(line.split(":", 1) for line in xl("info").splitlines() if ":" in line)
+    told = {key.strip(): value.strip() for key, value in told.items()}
+    info = host.info()
+    assert info.xen_version == told["xen_version"]
+    assert info.nr_cpus == int(told["nr_cpus"])
+    assert info.nr_nodes == int(told["nr_nodes"])
+    assert info.cores_per_socket == int(told["cores_per_socket"])
+    assert info.threads_per_core == int(told["threads_per_core"])
+    assert info.cpu_khz // 1000 == int(float(told["cpu_mhz"]))
+    assert info.memory_kib // 1024 == int(told["total_memory"])
+    assert abs(info.free_memory_kib // 1024 - int(told["free_memory"])) <= 1
+
+
+def test_dom0(host: Host) -> None:
+    dom0 = host.list()[0]
+    assert (dom0.domid, dom0.name, dom0.uuid.int) == (0, "Domain-0", 0)
+    assert dom0.state in {DomainState.RUNNING, DomainState.BLOCKED}
+    assert dom0.shutdown_reason is None
+    assert dom0.type == "pv"
+    assert dom0.vcpus == dom0.maxvcpus == 2
+    assert dom0.cpu_time_ns > 0
+
+
+def test_list_agrees_with_xl(host: Host, tiny: MakeConfig) -> None:
+    made = [host.create(tiny(name=f"tiny{number}", vcpus=number), paused=True) for number in (1, 2)]
+    try:
+        lines = [line.split() for line in xl("list").splitlines()[1:]]
+        infos = host.list()
+        assert [(info.name, info.domid, info.vcpus) for info in infos] == [(w[0], int(w[1]), int(w[3])) for w in lines]
+        assert [info.memory_kib // 1024 for info in infos[1:]] == [int(words[2]) for words in lines[1:]]
+        assert [info.uuid for info in infos[1:]] == [domain.uuid for domain in made]
+        assert {info.name: info.domid for info in infos} == xl_domids()
+        assert all(info.state is DomainState.PAUSED and info.type == "pvh" for info in infos[1:])
+    finally:
+        for domain in made:
+            domain.destroy()
+
+
+def test_a_name_is_never_stale(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny(name="before"), paused=True)
+    try:
+        for name in ("between", "after", "before"):
+            assert host.list()[-1].name == host.list()[-1].name
+            xl("rename", str(domain.domid), name)
+            assert host.list()[-1].name == name
+            assert domain.info().name == name
+    finally:
+        domain.destroy()
+
+
+def test_lookup(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny(name="web1", uuid="6d2a6e0c-1d0e-4a3b-9a52-0c6f1c0f7a11"), paused=True)
+    try:
+        assert domain.uuid == uuid.UUID("6d2a6e0c-1d0e-4a3b-9a52-0c6f1c0f7a11")
+        for key in ("web1", domain.domid, domain.uuid, str(domain.uuid)):
+            assert host.domains[key] == domain
+            assert key in host.domains
+        assert domain in host.domains
+        assert [d.domid for d in host.domains] == [0, domain.domid]
+        assert len(host.domains) == 2
+        for key in ("nobody", 4711, uuid.uuid4(), str(domain.domid)):
+            assert host.domains.get(key) is None
+            with pytest.raises(DomainNotFound, match=str(key)) as caught:
+                host.domains[key]
+            assert isinstance(caught.value, LookupError)
+    finally:
+        domain.destroy()
+    assert domain not in host.domains
+
+
+def test_two_hosts_side_by_side(host: Host, tiny: MakeConfig) -> None:
+    with pyxen.connect() as other:
+        domain = other.create(tiny())
+        assert host.domains["tiny"].uuid == domain.uuid
+        host.domains["tiny"].destroy()
+        assert "tiny" not in other.domains
+
+
+def test_what_the_kernel_offers_when_xenstored_has_no_socket() -> None:
+    from pyxen.xenlight.xenstore import Connection
+
+    through_kernel = Connection(sockets=())
+    assert through_kernel.read("/local/domain/0/name") == "Domain-0"
+    assert "0" in through_kernel.directory("/local/domain")
+    assert through_kernel.read("/no/such/node") is None
+    through_kernel.close()

@@ -1,0 +1,133 @@
+"""Run the parts of the test suite, two at a time, and show how each ended.
+
+Parts that boot the lab share one lane, parts that do not the other, so two cores are kept busy. Output goes to a file
+for each part while it runs; what failed is shown in full, and the last lines are pytest's own summaries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no"]
+TAIL = 60
+
+
+@dataclass
+class Part:
+    """A part of the suite: commands, run one after the other until one fails."""
+
+    name: str
+    commands: list[list[str]]
+    log: Path = field(init=False)
+    status: int | None = None
+    seconds: float = 0.0
+
+    def run(self, folder: Path) -> None:
+        """Run it, with all output into a file."""
+        self.log = folder / f"{self.name}.log"
+        start = time.monotonic()
+        with self.log.open("w") as log:
+            for command in self.commands:
+                done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=False)
+                self.status = done.returncode
+                if self.status != 0:
+                    break
+        self.seconds = time.monotonic() - start
+
+    def summary(self) -> list[str]:
+        """Return pytest's own summary lines."""
+        return [line for line in self.log.read_text(errors="replace").splitlines() if _is_summary(line)]
+
+
+def _is_summary(line: str) -> bool:
+    return " in " in line and any(word in line for word in (" passed", " failed", " error")) and line[-1] in "s=)"
+
+
+def _in_dom0(release: str) -> list[str]:
+    pytest = ["python3", "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "tests/xen"]
+    return [PYTHON, "-m", "lab", "run", "--xen", release, "--timeout", "1500", "--", *pytest]
+
+
+def lanes() -> list[list[Part]]:
+    """Return the parts, in two lanes that run side by side."""
+    ruff = [PYTHON, "-m", "ruff"]
+    checks = Part(
+        "checks",
+        [[*ruff, "check", "-q"], [*ruff, "format", "-q", "--check"], [PYTHON, "-m", "mypy"]],
+    )
+    return [
+        [
+            checks,
+            Part("unit", [[*PYTEST, "tests/unit"]]),
+            Part("oracle", [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, "tests/oracle"]]),
+        ],
+        [
+            Part("xen-4.20", [_in_dom0("4.20")]),
+            Part("xen-4.17", [_in_dom0("4.17")]),
+            Part("lab", [[*PYTEST, "tests/lab"]]),
+        ],
+    ]
+
+
+def _run_lane(parts: list[Part], folder: Path, say: threading.Lock) -> None:
+    for part in parts:
+        with say:
+            print(f"[test] {part.name}: begun", flush=True)
+        part.run(folder)
+        with say:
+            how = "passed" if part.status == 0 else f"FAILED ({part.status})"
+            print(f"[test] {part.name}: {how} after {part.seconds:.0f} s", flush=True)
+            if part.status != 0:
+                lines = part.log.read_text(errors="replace").splitlines()
+                print("\n".join(lines if len(lines) < 400 else lines[:100] + ["…"] + lines[-300:]), flush=True)
+
+
+def _progress(running: list[threading.Thread], say: threading.Lock) -> None:
+    """Show once a minute that it goes on."""
+    start = time.monotonic()
+    while any(thread.is_alive() for thread in running):
+        for thread in running:
+            thread.join(60 / len(running))
+        if any(thread.is_alive() for thread in running):
+            with say:
+                print(f"[test] … {time.monotonic() - start:.0f} s", flush=True)
+
+
+def main() -> int:
+    """Run the parts named, by default all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help="checks, unit, oracle, xen-4.20, xen-4.17, lab")
+    wanted = parser.parse_args().parts
+    chosen = [[part for part in lane if not wanted or part.name in wanted] for lane in lanes()]
+    unknown = set(wanted) - {part.name for lane in chosen for part in lane}
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    folder = ROOT / "build" / "test"
+    folder.mkdir(parents=True, exist_ok=True)
+    say = threading.Lock()
+    threads = [threading.Thread(target=_run_lane, args=(lane, folder, say)) for lane in chosen if lane]
+    for thread in threads:
+        thread.start()
+    _progress(threads, say)
+    parts = [part for lane in chosen for part in lane]
+    print()
+    for part in parts:
+        print(
+            f"{part.name}: {'passed' if part.status == 0 else 'FAILED'} ({part.seconds:.0f} s; {part.log.relative_to(ROOT)})"
+        )
+    for part in parts:
+        for line in part.summary():
+            print(line)
+    return 0 if all(part.status == 0 for part in parts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
