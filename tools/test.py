@@ -87,7 +87,7 @@ def _run_lane(parts: list[Part], folder: Path, say: threading.Lock) -> None:
             print(f"[test] {part.name}: {how} after {part.seconds:.0f} s", flush=True)
             if part.status != 0:
                 lines = part.log.read_text(errors="replace").splitlines()
-                print("\n".join(lines if len(lines) < 400 else lines[:100] + ["…"] + lines[-300:]), flush=True)
+                print("\n".join(lines if len(lines) < 400 else [*lines[:100], "…", *lines[-300:]]), flush=True)
 
 
 def _progress(running: list[threading.Thread], say: threading.Lock) -> None:
@@ -120,9 +120,8 @@ def main() -> int:
     parts = [part for lane in chosen for part in lane]
     print()
     for part in parts:
-        print(
-            f"{part.name}: {'passed' if part.status == 0 else 'FAILED'} ({part.seconds:.0f} s; {part.log.relative_to(ROOT)})"
-        )
+        how = "passed" if part.status == 0 else "FAILED"
+        print(f"{part.name}: {how} ({part.seconds:.0f} s; {part.log.relative_to(ROOT)})")
     for part in parts:
         for line in part.summary():
             print(line)
