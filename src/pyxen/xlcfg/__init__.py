@@ -5,7 +5,7 @@ The grammar is libxlutil's to the last quirk and the meaning is xl's; nothing is
 
 from __future__ import annotations
 
-from pyxen.xlcfg.codec import load, loads
+from pyxen.xlcfg.codec import dump, dumps, load, loads
 from pyxen.xlcfg.document import Document, parse
 
-__all__ = ["Document", "load", "loads", "parse"]
+__all__ = ["Document", "dump", "dumps", "load", "loads", "parse"]

@@ -6,12 +6,14 @@ import os
 
 from pyxen.config import DomainConfig
 from pyxen.errors import ParseError
-from pyxen.losses import OnLoss, report
+from pyxen.losses import Loss, OnLoss, report
+from pyxen.xlcfg.differences import differences
 from pyxen.xlcfg.domain import read_domain
 from pyxen.xlcfg.settings import read_settings
 from pyxen.xlcfg.source import Source
+from pyxen.xlcfg.writing import layout, settings
 
-__all__ = ["load", "loads"]
+__all__ = ["dump", "dumps", "load", "loads"]
 
 
 def loads(text: str | bytes, *, on_loss: OnLoss = "warn") -> DomainConfig:
@@ -49,3 +51,41 @@ def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "warn") -> DomainCon
     except ParseError as error:
         error.source = os.fspath(path)
         raise
+
+
+def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
+    """Write a configuration as xl's, in modern spelling.
+
+    The text is read back, so that nothing is lost in silence: what xl would not read as it was meant is reported.
+
+    Args:
+        config: The configuration.
+        on_loss: What to do about what an xl configuration cannot say: ``"raise"``, ``"warn"`` or ``"ignore"``.
+
+    Returns:
+        The text. `loads` of it is the same configuration, apart from reported losses and what makes no difference
+        (see `DomainConfig.canonical`).
+
+    Raises:
+        LossyConversion: It cannot say all of it, or xl would refuse it, and ``on_loss`` is ``"raise"``.
+        ConfigError: A string holds a NUL character.
+    """
+    text = layout(settings(config))
+    if on_loss != "ignore":
+        report(_losses(config, text), on_loss)
+    return text
+
+
+def _losses(config: DomainConfig, text: str) -> list[Loss]:
+    try:
+        read = loads(text, on_loss="ignore")
+    except ParseError as error:
+        return [Loss(error.path or "name", config.name, f"xl would refuse the text: {error.message}")]
+    return differences(config.canonical(), read.canonical())
+
+
+def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:
+    """Write a configuration to a file; arguments and errors as `dumps`, and OSError."""
+    text = dumps(config, on_loss=on_loss)
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)

@@ -7,7 +7,7 @@ from typing import Final
 from pyxen.config import DeviceModelVersion, GfxPassthruKind, VgaInterfaceType
 from pyxen.xlcfg.draft import Draft, Reader
 
-__all__ = ["READERS", "VGA"]
+__all__ = ["MODELS", "READERS", "VGA"]
 
 
 VGA: Final = {
@@ -18,7 +18,7 @@ VGA: Final = {
 }
 """xl's names of the graphics cards."""
 
-_MODELS: Final = {
+MODELS: Final = {
     "qemu-xen": DeviceModelVersion.QEMU_XEN,
     "qemu-xen-traditional": DeviceModelVersion.QEMU_XEN_TRADITIONAL,
 }
@@ -60,9 +60,9 @@ def _one_or_more(draft: Draft, name: str) -> None:
 def _device_model_version(draft: Draft, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
-        if value not in _MODELS:
+        if value not in MODELS:
             raise draft.source.error(name, f"{value!r} is no device model; qemu-xen is")
-        draft.said["device_model.version"] = _MODELS[value]
+        draft.said["device_model.version"] = MODELS[value]
 
 
 READERS: Final[dict[str, Reader]] = {

@@ -1,0 +1,51 @@
+"""What two configurations differ in, as losses: how `dumps` finds out what a text cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pyxen.config import DomainConfig, Part, settings_of
+from pyxen.config.base import Setting
+from pyxen.losses import Loss
+
+__all__ = ["differences"]
+
+
+def differences(wanted: DomainConfig, read: DomainConfig) -> list[Loss]:
+    """Return what is lost where a configuration was written, and `read` is what xl reads of it."""
+    return list(_of_parts(wanted, read, "", wanted.type))
+
+
+def _of_parts(wanted: Part, read: Part, path: str, guest: str) -> Iterator[Loss]:
+    for name, known in settings_of(type(wanted)).items():
+        inner = f"{path}.{name}" if path else name
+        yield from _of_values(getattr(wanted, name), getattr(read, name), inner, known, guest)
+
+
+def _of_values(wanted: Any, read: Any, path: str, known: Setting, guest: str) -> Iterator[Loss]:
+    if wanted == read:
+        return
+    if isinstance(wanted, Part) and type(wanted) is type(read):
+        yield from _of_parts(wanted, read, path, guest)
+    elif isinstance(wanted, tuple) and isinstance(read, tuple) and len(wanted) == len(read):
+        for index, (one, other) in enumerate(zip(wanted, read, strict=True)):
+            yield from _of_values(one, other, f"{path}[{index}]", known, guest)
+    else:
+        yield Loss(path, _shown(wanted, known), _reason(wanted, read, known, guest))
+
+
+def _shown(value: Any, known: Setting) -> str:
+    return known.secret(str(value)) if known.secret and value is not None else str(value)
+
+
+def _reason(wanted: Any, read: Any, known: Setting, guest: str) -> str:
+    if wanted is None:
+        return f"xl makes it {_shown(read, known)} by itself"
+    if known.key == "":
+        return "xl.cfg has no word for it"
+    if known.guests and guest not in known.guests:
+        return f"{guest} guests do not have it; {' and '.join(sorted(known.guests))} guests do"
+    if isinstance(wanted, float):
+        return "xl.cfg counts in whole MiB"
+    return "xl.cfg cannot say this value"
