@@ -10,13 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any, Generic, Self, TypeVar, overload
 
 from pyxen.errors import ValidationError
 
-__all__ = ["Coerced", "Part", "Refused", "Setting", "join_path", "required", "setting", "settings_of"]
+__all__ = ["Coerced", "Part", "Refused", "Setting", "did_you_mean", "join_path", "required", "setting", "settings_of"]
 
 Held_co = TypeVar("Held_co", covariant=True)
 Given_contra = TypeVar("Given_contra", contravariant=True)
@@ -131,6 +130,15 @@ class Part:
             if kept is not value:
                 object.__setattr__(self, name, kept)
 
+    # dataclasses would make these two for every class, which costs an import of all of them a third of its time.
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in settings_of(type(self)))
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in settings_of(type(self))))
+
     def __repr__(self) -> str:
         shown = []
         for name, value in self.said():
@@ -190,9 +198,16 @@ def _check_names(part: type[Part], names: Iterable[Any]) -> None:
     known = settings_of(part)
     for name in names:
         if name not in known:
-            near = get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(str(name), known)
             raise ValidationError(f"{name}: {part.__name__} has no such field{hint}", path=str(name))
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return the end of an error message that names the nearest of the words that would be right, if one is near."""
+    from difflib import get_close_matches  # slow to load, and needed for errors only
+
+    near = get_close_matches(word, words, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _plain(value: Any) -> Any:

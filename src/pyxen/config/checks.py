@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pyxen.config.base import Part, Refused, join_path
+from pyxen.config.base import Part, Refused, did_you_mean, join_path
 from pyxen.errors import ValidationError
+
+if TYPE_CHECKING:
+    import uuid
 
 __all__ = [
     "INT_MAX",
@@ -111,8 +112,7 @@ def member(kind: type[Enum]) -> Check:
             return kind(value)
         except ValueError:
             names = [str(m.value) for m in kind]
-            near = get_close_matches(str(value).lower(), names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(str(value).lower(), names)
             raise Refused(f"{_shown(value)} is not one of {', '.join(names)}{hint}") from None
 
     return check
@@ -195,6 +195,8 @@ def value_of(kind: type[Any]) -> Check:
 
 def unique_id(value: Any) -> uuid.UUID:
     """Pass a `uuid.UUID`, or the usual text of one."""
+    import uuid  # slow to load, and not every configuration has one
+
     if isinstance(value, uuid.UUID):
         return value
     if isinstance(value, str):

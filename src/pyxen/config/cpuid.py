@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final, Self
 
-from pyxen.config.base import Coerced, Part, Refused, setting
+from pyxen.config.base import Coerced, Part, Refused, did_you_mean, setting
 from pyxen.config.checks import UINT32_MAX, integer, many, part
 from pyxen.config.cpuidflags import Feature, feature_names, features
 
@@ -29,7 +28,7 @@ def _bits(width: int) -> Any:
     return check
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class CpuidLeaf(Part):
     """What becomes of one leaf, a character for each bit.
 
@@ -50,7 +49,7 @@ class CpuidLeaf(Part):
     """The same for EDX."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MsrPolicy(Part):
     """What becomes of one model specific register; Xen has it for the feature registers."""
 
@@ -60,7 +59,7 @@ class MsrPolicy(Part):
     """64 characters, highest bit first, as in `CpuidLeaf`."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class CpuidPolicy(Part):
     """Changes to what the guest learns of the CPU; x86."""
 
@@ -93,8 +92,7 @@ class CpuidPolicy(Part):
             if not equals:
                 raise ValueError(f"{word!r} has no '='")
             if feature is None:
-                near = get_close_matches(name, features(), n=1)
-                raise ValueError(f"{name!r} is not a name of CPUID" + (f"; did you mean {near[0]!r}?" if near else ""))
+                raise ValueError(f"{name!r} is not a name of CPUID{did_you_mean(name, features())}")
             if feature.register == "msr":
                 if value not in ("0", "1", "x", "k", "s"):
                     raise ValueError(f"{word!r}: the value can be 0, 1, x, k or s")

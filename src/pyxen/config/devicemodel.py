@@ -13,7 +13,7 @@ from pyxen.config.enums import DeviceModelVersion
 __all__ = ["DeviceModel", "Stubdomain"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class DeviceModel(Part):
     """Which device model runs for a domain, and how (xl.cfg ``device_model_*``)."""
 
@@ -39,7 +39,7 @@ class DeviceModel(Part):
     """Further arguments when it serves an HVM guest."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Stubdomain(Part):
     """A small domain that runs the device model instead of dom0 (xl.cfg ``stubdomain_*``); HVM guests."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import uuid as uuids
 from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import (
@@ -21,10 +21,13 @@ from pyxen.config.checks import (
 )
 from pyxen.config.enums import ChannelConnection, P9Type, VirtioTransport
 
+if TYPE_CHECKING:
+    import uuid as uuids
+
 __all__ = ["P9", "Channel", "Pvcalls", "Virtio", "Vtpm"]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Vtpm(Part):
     """A virtual TPM served by a vTPM domain, as one item of xl.cfg's ``vtpm``."""
 
@@ -39,7 +42,7 @@ class Vtpm(Part):
     """Domid of the vTPM domain, where it has no name here."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class P9(Part):
     """A folder of the host shared by the 9pfs protocol, as one item of xl.cfg's ``p9``."""
 
@@ -67,7 +70,7 @@ class P9(Part):
     """Domid of the domain that serves it, where it has no name here."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Pvcalls(Part):
     """Sockets that another domain opens for the guest, as one item of xl.cfg's ``pvcalls``."""
 
@@ -80,7 +83,7 @@ class Pvcalls(Part):
     """Domid of the domain that opens them, where it has no name here."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Channel(Part):
     """A byte stream between guest and host, as one item of xl.cfg's ``channel``."""
 
@@ -101,7 +104,7 @@ class Channel(Part):
     """Domid of the domain that serves it, where it has no name here."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Virtio(Part):
     """A virtio device served outside QEMU, as one item of xl.cfg's ``virtio``; Arm guests, Xen 4.18."""
 

@@ -24,7 +24,7 @@ from pyxen.config.enums import DiskBackend, DiskFormat, DiskSpecification, Virti
 __all__ = ["Disk", "DiskColo"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class DiskColo(Part):
     """Replication of a disk by COLO; libxl calls these settings unstable."""
 
@@ -44,7 +44,7 @@ class DiskColo(Part):
     """Overlay that keeps what the primary overwrites."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Disk(Part):
     """A disk or CD-ROM drive, as one item of xl.cfg's ``disk``: ``Disk("/dev/vg0/web1", vdev="xvda")``."""
 

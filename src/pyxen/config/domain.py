@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import uuid as uuids
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pyxen.config.base import Coerced, Part, required, setting
 from pyxen.config.canonical import canonical, resolve_cpus
@@ -60,6 +59,9 @@ from pyxen.config.viridian import Viridian, as_viridian
 from pyxen.config.vnuma import VNode
 from pyxen.errors import ValidationError
 
+if TYPE_CHECKING:
+    import uuid as uuids
+
 __all__ = ["DomainConfig"]
 
 HVM: Final = ("hvm",)
@@ -76,7 +78,7 @@ _GivenAffinity = CpuSet | str | Iterable[CpuSet | str | int | Iterable[int]] | N
 _Names = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class DomainConfig(Part):
     """A domain, as an xl configuration file describes it; names and units are xl's, memory is in MiB.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 from pyxen.config.checks import unique_id
 
+if TYPE_CHECKING:
+    import uuid
+
 __all__ = ["GenerationId", "generation_id"]
 
-GenerationId = uuid.UUID | Literal["generate"]
+GenerationId: TypeAlias = Union["uuid.UUID", Literal["generate"]]
 """128 bits, kept as a uuid in the order of its bytes; or ``"generate"``: new ones at each creation."""
 
 

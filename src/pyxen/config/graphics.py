@@ -10,7 +10,7 @@ from pyxen.config.checks import INT_MAX, filename, flag, hide, integer, text
 __all__ = ["Sdl", "Spice", "Vnc"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Vnc(Part):
     """A VNC server of the device model (xl.cfg ``vnc``, ``vnclisten`` …), of the domain or of one `Vfb`."""
 
@@ -26,7 +26,7 @@ class Vnc(Part):
     """Whether to take the first free display from ``display`` on. Default: yes."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Sdl(Part):
     """A window on the host's own screen (xl.cfg ``sdl``), of the domain or of one `Vfb`."""
 
@@ -40,7 +40,7 @@ class Sdl(Part):
     """File with the X display's cookie. Default: that of the toolstack."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Spice(Part):
     """A SPICE server of the device model (xl.cfg ``spice``, ``spicehost`` …); HVM guests."""
 

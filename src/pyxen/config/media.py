@@ -12,7 +12,7 @@ from pyxen.config.enums import VsndPcmFormat, VsndStreamType
 __all__ = ["Connector", "Vdispl", "Vsnd", "VsndParams", "VsndPcm", "VsndStream"]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Connector(Part):
     """An output of a paravirtual display, in xl.cfg ``ID:WIDTHxHEIGHT``."""
 
@@ -24,7 +24,7 @@ class Connector(Part):
     """Height, in pixels."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Vdispl(Part):
     """A paravirtual display, as one item of xl.cfg's ``vdispl``."""
 
@@ -40,7 +40,7 @@ class Vdispl(Part):
     """Domid of the domain that serves it, where it has no name here."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class VsndParams(Part):
     """What a card, a PCM device or a stream can do; what is not said comes from the level above."""
 
@@ -60,7 +60,7 @@ class VsndParams(Part):
     """Largest buffer, in bytes; 0 is not said."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class VsndStream(Part):
     """A stream of a PCM device."""
 
@@ -73,7 +73,7 @@ class VsndStream(Part):
     """What it can do."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class VsndPcm(Part):
     """A PCM device of a sound card."""
 
@@ -86,7 +86,7 @@ class VsndPcm(Part):
     """What its streams can do."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Vsnd(Part):
     """A paravirtual sound card, as one item of xl.cfg's ``vsnd``."""
 

@@ -48,7 +48,7 @@ class PciAddress:
         return f"PciAddress({str(self)!r})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Pci(Part):
     """A PCI device passed through, as one item of xl.cfg's ``pci``: ``Pci("03:00.0", permissive=True)``."""
 
@@ -79,7 +79,7 @@ class Pci(Part):
             raise ValidationError(reason, path="address", problems=(reason,))
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Rdm(Part):
     """How the guest's memory map treats the host's reserved device memory (xl.cfg ``rdm``); HVM guests.
 
@@ -94,7 +94,7 @@ class Rdm(Part):
     """What a conflict means. Default ``relaxed`` with strategy ``host``."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class RdmRegion(Part):
     """A region of reserved device memory; libxl's own, seen in the configuration of a running domain."""
 

@@ -12,7 +12,7 @@ from pyxen.config.enums import ArmSciType, GicVersion, SveType, VuartType
 __all__ = ["Arm", "IomemRange", "IoportRange", "PvShim"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Arm(Part):
     """What only Arm guests have."""
 
@@ -30,7 +30,7 @@ class Arm(Part):
     """Access to the system control firmware. Default: none. Xen 4.21."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class PvShim(Part):
     """A PV guest inside a PVH domain, by means of Xen as a shim (xl.cfg ``pvshim*``); PVH guests."""
 
@@ -46,7 +46,7 @@ class PvShim(Part):
     """Further arguments, put behind ``cmdline``."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class IoportRange(Part):
     """I/O ports of the host given to a guest, in xl.cfg ``"FIRST-LAST"`` in hexadecimal; x86."""
 
@@ -56,7 +56,7 @@ class IoportRange(Part):
     """How many ports. Default 1."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class IomemRange(Part):
     """Pages of the host's device memory given to a guest, in xl.cfg ``"START,NUMBER[@GFN]"`` in hexadecimal."""
 

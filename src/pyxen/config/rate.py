@@ -17,7 +17,7 @@ _USECS: Final = {"": 1_000_000, "m": 1000, "u": 1}
 _DEFAULT_INTERVAL: Final = 50_000
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Rate(Part):
     """How much a guest may send: so many bytes in each interval, as netback counts it."""
 

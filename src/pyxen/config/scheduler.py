@@ -11,7 +11,7 @@ from pyxen.config.enums import SchedulerKind
 __all__ = ["Scheduler"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Scheduler(Part):
     """Scheduling parameters; which of them count depends on the scheduler of the domain's CPU pool."""
 

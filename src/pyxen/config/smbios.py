@@ -11,7 +11,7 @@ from pyxen.config.enums import SmbiosType
 __all__ = ["Smbios"]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Smbios(Part):
     """One string, as one item of xl.cfg's ``smbios``: ``Smbios("system_manufacturer", "ACME")``; HVM, Xen 4.18."""
 

@@ -11,7 +11,7 @@ from pyxen.config.enums import UsbCtrlType
 __all__ = ["UsbCtrl", "UsbDev"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class UsbCtrl(Part):
     """A USB controller, as one item of xl.cfg's ``usbctrl``."""
 
@@ -29,7 +29,7 @@ class UsbCtrl(Part):
     """Domid of the domain that serves the controller, where it has no name here."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class UsbDev(Part):
     """A USB device of the host, as one item of xl.cfg's ``usbdev``: ``UsbDev(hostbus=1, hostaddr=3)``."""
 

@@ -12,7 +12,7 @@ from pyxen.config.graphics import Sdl, Vnc
 __all__ = ["Vfb", "Vkb"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Vfb(Part):
     """A paravirtual framebuffer, as one item of xl.cfg's ``vfb``; xl adds a keyboard to each."""
 
@@ -32,7 +32,7 @@ class Vfb(Part):
     """Domid of the domain that serves the framebuffer, where it has no name here."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Vkb(Part):
     """A paravirtual keyboard, pointer or touch screen, as one item of xl.cfg's ``vkb``.
 

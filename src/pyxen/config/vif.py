@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, Self
@@ -40,7 +40,7 @@ class Mac(str):
     @classmethod
     def random(cls) -> Self:
         """Return a random address with Xen's own prefix, 00:16:3e, as libxl makes them."""
-        return cls("00:16:3e:" + ":".join(f"{octet:02x}" for octet in secrets.token_bytes(3)))
+        return cls("00:16:3e:" + ":".join(f"{octet:02x}" for octet in os.urandom(3)))
 
     @property
     def is_multicast(self) -> bool:
@@ -79,7 +79,7 @@ def _colo(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(given, key=lambda item: COLO_KEYS.index(item[0])))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Vif(Part):
     """A network interface, as one item of xl.cfg's ``vif``: ``Vif(bridge="xenbr0")``."""
 

@@ -34,7 +34,7 @@ def _group(value: Any) -> int:
     raise Refused(f"{value!r} is not one of {', '.join(_NAMES)}")
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Viridian(Part):
     """Which enlightenments an HVM guest is offered.
 

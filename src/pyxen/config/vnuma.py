@@ -12,7 +12,7 @@ from pyxen.config.cpuset import CpuSet, cpu_set
 __all__ = ["VNode"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class VNode(Part):
     """A NUMA node that the guest sees, as one item of xl.cfg's ``vnuma``."""
 
