@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from pyxen.xlcfg.codec import dump, dumps, load, loads
 from pyxen.xlcfg.document import Document, parse
+from pyxen.xlcfg.lint import Diagnostic, lint
 
-__all__ = ["Document", "dump", "dumps", "load", "loads", "parse"]
+__all__ = ["Diagnostic", "Document", "dump", "dumps", "lint", "load", "loads", "parse"]
