@@ -2,6 +2,7 @@
 
 For each Xen release below: xl, libxlutil and every library they need, as Debian built them, unpacked and run with
 their own loader and C library; the preloaded stub and the libxlutil printer, compiled against that release's headers.
+Of libvirt: its schema of domains.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.oracle.debian import Packages, SetupFailed, cache_folder, run
+from tests.oracle.libvirt import schemas
 
 RELEASES = {"4.17": "bookworm", "4.20": "trixie"}
 """The Xen releases, and the Debian release whose packages have each."""
@@ -130,6 +132,8 @@ def main() -> int:
     try:
         for release in RELEASES:
             set_up(release)
+        for release in schemas.RELEASES:
+            schemas.set_up(release)
     except SetupFailed as error:
         _say(str(error))
         return 1

@@ -95,6 +95,31 @@ CONTRADICTIONS: Final = (
         "goes by their numbers",
     ),
     Contradiction(
+        "soft-reset",
+        "its driver tells libxl to destroy a domain that asks for a soft reset, and restarts it itself",
+        "leaves it at soft_reset, xl's default",
+    ),
+    Contradiction(
+        "numa-placement",
+        "its driver leaves libxl to look for a place for a guest whose NUMA nodes have theirs",
+        "switches that off then, as xl does",
+    ),
+    Contradiction(
+        "shadow-memory",
+        "its driver works shadow memory out itself",
+        "leaves it to libxl, which does the same",
+    ),
+    Contradiction(
+        "disk-backend",
+        "its converter has QEMU serve each disk for which an xl configuration names nobody",
+        "leaves it to libxl, which has the kernel serve a block device, faster",
+    ),
+    Contradiction(
+        "no-screen",
+        "its driver takes the graphics card away from an HVM guest without <graphics> and <video>",
+        "reads such a document so; an xl configuration without a viewer keeps its card, so <video> is written for it",
+    ),
+    Contradiction(
         "crash",
         "its converter takes on_crash for 'restart' where an xl configuration does not say it",
         "takes it for 'destroy', as xl and libvirt's XML do",

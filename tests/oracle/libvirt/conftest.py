@@ -9,5 +9,5 @@ from tests.oracle.libvirt.schemas import RELEASES, Schema
 
 @pytest.fixture(scope="session", params=list(RELEASES))
 def schema(request: pytest.FixtureRequest) -> Schema:
-    """libvirt's schema of domains, of each release in turn."""
+    """Libvirt's schema of domains, of each release in turn."""
     return Schema(request.param)

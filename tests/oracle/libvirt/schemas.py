@@ -6,8 +6,6 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from lxml import etree
-
 from tests.oracle.debian import Packages, SetupFailed, cache_folder
 
 RELEASES = {"9.0": ("bookworm", "libvirt0"), "11.3": ("trixie", "libvirt-common")}
@@ -53,11 +51,14 @@ class Schema:
     def __init__(self, release: str) -> None:
         if not is_set_up(release):
             raise SetupFailed(f"the schema of libvirt {release} is not set up: run `{COMMAND}`")
+        from lxml import etree  # the set-up needs the standard library only
+
+        self._etree = etree
         path = _folder(release) / "tree" / "usr" / "share" / "libvirt" / "schemas" / "domain.rng"
         self.release = release
         self._schema = etree.RelaxNG(etree.parse(path))
 
     def complaints(self, xml: str) -> list[str]:
         """Return what the schema has against a document; nothing if it is valid."""
-        self._schema.validate(etree.fromstring(xml))
+        self._schema.validate(self._etree.fromstring(xml))
         return [f"line {entry.line}: {entry.message}" for entry in self._schema.error_log]
