@@ -45,7 +45,7 @@ def sayable(config: DomainConfig) -> DomainConfig:
     return config.replace(**changes)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(domain_configs())
 def test_what_comes_back_is_what_went_in(config: DomainConfig) -> None:
     wanted = sayable(config)
@@ -61,7 +61,7 @@ def test_what_comes_back_is_what_went_in(config: DomainConfig) -> None:
         assert told_why or any(re.fullmatch(known, path) for known in UNSAYABLE), loss
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(domain_configs())
 def test_what_was_read_is_written_without_loss(config: DomainConfig) -> None:
     try:
