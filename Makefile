@@ -29,6 +29,10 @@ bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks
 fuzz: setup     ## Look for texts that pyxen and the real xl read differently; takes long
 	@PYXEN_LONG=1 $(PYTHON) -m tools.test unit oracle
 
+docs: setup     ## Build the documentation into docs/_build
+	@$(PYTHON) -m pip install -q --group docs
+	@$(PYTHON) -m sphinx -q -W --keep-going -b html docs docs/_build
+
 shell: setup    ## Open a shell in dom0 of a real Xen host, with pyxen installed
 	@$(PYTHON) -m lab shell --xen $(XEN)
 
