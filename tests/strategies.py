@@ -168,11 +168,11 @@ _SETTINGS: dict[type[Part], dict[str, SearchStrategy[Any]]] = {
     },
     model.Smbios: {"type": members(model.SmbiosType), "value": texts()},
     model.CpuidLeaf: {
-        "leaf": uint32,
+        "leaf": st.integers(0, UINT32_MAX - 1),
         "subleaf": st.integers(0, 31),
         **{register: st.text("01xks", min_size=32, max_size=32) for register in ("eax", "ebx", "ecx", "edx")},
     },
-    model.MsrPolicy: {"index": uint32, "policy": st.text("01xks", min_size=64, max_size=64)},
+    model.MsrPolicy: {"index": st.integers(0, UINT32_MAX - 1), "policy": st.text("01xks", min_size=64, max_size=64)},
     model.DeviceModel: {
         "version": members(model.DeviceModelVersion),
         "path": paths(),

@@ -13,6 +13,7 @@ from pyxen.config.cpuidflags import Feature, feature_names, features
 
 __all__ = ["CpuidLeaf", "CpuidPolicy", "MsrPolicy", "as_cpuid"]
 
+_LAST: Final = UINT32_MAX - 1  # libxl ends its lists with the number after it
 _REGISTERS: Final = ("eax", "ebx", "ecx", "edx")
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,21}|[1-9][0-9]{0,18}")
 _XEND_LEAF: Final = re.compile(r"([0-9a-fA-FxX]+)(?:,([0-9a-fA-FxX]+))?:(.*)", re.DOTALL)
@@ -35,9 +36,9 @@ class CpuidLeaf(Part):
     ``1`` and ``0`` set it, ``x`` is libxl's default, ``k`` the host's value, ``s`` the same and kept over a migration.
     """
 
-    leaf: int = setting(0, integer(0, UINT32_MAX))
+    leaf: int = setting(0, integer(0, _LAST))
     """The leaf: what the guest puts into EAX."""
-    subleaf: int | None = setting(None, integer(0, UINT32_MAX))
+    subleaf: int | None = setting(None, integer(0, _LAST))
     """The subleaf: what it puts into ECX. None: any."""
     eax: str | None = setting(None, _bits(32))
     """32 characters for EAX, highest bit first. None: libxl's default."""
@@ -53,7 +54,7 @@ class CpuidLeaf(Part):
 class MsrPolicy(Part):
     """What becomes of one model specific register; Xen has it for the feature registers."""
 
-    index: int = setting(0, integer(0, UINT32_MAX))
+    index: int = setting(0, integer(0, _LAST))
     """Number of the register."""
     policy: str = setting("x" * 64, _bits(64))
     """64 characters, highest bit first, as in `CpuidLeaf`."""
