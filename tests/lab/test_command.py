@@ -64,7 +64,7 @@ def test_shell_is_a_terminal_of_dom0() -> None:
         os.execv(sys.executable, [*COMMAND, "shell"])  # noqa: S606  # only fork and exec give the child a terminal
     try:
         read_until(terminal, b"# ")
-        os.write(terminal, b"stty size; tty; sleep 100\r")
+        os.write(terminal, b"stty size; sh -c 'tty; sleep 100'\r")
         shown = read_until(terminal, b"/dev/pts/0")
         assert b"24 80" in shown
         os.write(terminal, b"\x03echo $((6 * 7))yes\r")  # Ctrl-C is for the command, not for the lab
@@ -80,7 +80,10 @@ def read_until(terminal: int, text: bytes) -> bytes:
     deadline = time.monotonic() + 60
     while text not in shown:
         assert select.select([terminal], [], [], deadline - time.monotonic())[0], f"no {text!r} in {shown!r}"
-        shown += os.read(terminal, 4096)
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:
+            pytest.fail(f"the lab ended: {shown.decode()}")
     return shown
 
 
