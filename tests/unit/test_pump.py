@@ -172,6 +172,7 @@ def test_the_lock_is_held_in_calls_and_never_while_waiting(pump: PacedPump) -> N
     settle(pump)
     assert not LIBXL.locked()
     operation.cancel()
+    settle(pump)
     pump.provide(1)
     assert isinstance(operation.exception(5), OperationCancelled)
     assert held == [True, True, True]
@@ -229,9 +230,28 @@ def test_cancelled_in_the_middle_of_a_call(pump: PacedPump) -> None:
     operation.cancel()
     assert time.monotonic() - start < 0.5
     go_on.set()
+    settle(pump)
+    assert aborted
     pump.provide(1)
     assert isinstance(operation.exception(5), OperationCancelled)
-    assert aborted[:1] == [1]
+
+
+def test_what_ends_well_in_spite_of_the_abort_is_aborted_at_its_next_wait(pump: PacedPump) -> None:
+    aborted: list[int] = []
+
+    def script(operation: Operation[int]) -> Script[int]:
+        yield Wait(1, lambda: 0)
+        return (yield from waits(2, aborted)(operation))
+
+    operation = run(pump, script)
+    settle(pump)
+    operation.cancel()
+    settle(pump)
+    pump.provide(1)
+    settle(pump)
+    assert aborted == [2]
+    pump.provide(2)
+    assert isinstance(operation.exception(5), OperationCancelled)
 
 
 def test_cancelled_before_its_turn_it_never_begins(pump: PacedPump) -> None:
