@@ -19,12 +19,12 @@ LAYERS = (
     {"xenlight"},
     {"convert"},
     {"xlcfg", "libvirtxml", "libxljson"},
-    {"losses", "config"},
-    {"errors", "info", "operation", "units"},
+    {"config", "info", "losses"},
+    {"errors", "operation", "units"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
-NEIGHBOURS = {"connection", "host", "domain", "domains", "events", "aio", "cli", "testing", "losses", "config"}
+NEIGHBOURS = {"connection", "host", "domain", "domains", "events", "aio", "cli", "testing", "config", "info", "losses"}
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
 
 
