@@ -6,7 +6,8 @@ carried over to the elements of the document that say it. So nothing else in it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 from lxml import etree
@@ -95,18 +96,19 @@ def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) ->
     """Carry over the children of one tag."""
     old = [node for node in before.children if node.tag == tag]
     new = [node for node in after.children if node.tag == tag]
-    said = _said(parent, tag, old)
     if len(old) == len(new) and all(map(_same, old, new)):
         return False
+    said = _said(parent, tag, old)
     pairs = _pairs(tag, old, new)
-    for index in range(len(old)):
-        if index not in pairs.values() and index in said:
-            remove(said[index])
+    kept = set(pairs.values())
+    for index, element in said.items():
+        if index not in kept:
+            remove(element)
     placed: list[etree._Element] = []
     for index, node in enumerate(new):
         previous = pairs.get(index)
-        element = said.get(previous) if previous is not None else None
-        if element is not None and previous is not None:
+        if previous is not None and previous in said:
+            element = said[previous]
             carry_over(element, old[previous], node)
         else:
             element = add_after(parent, placed[-1] if placed else _anchor(parent, after, node), node)
@@ -117,20 +119,23 @@ def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) ->
 
 def _said(parent: etree._Element, tag: str, old: list[Node]) -> dict[int, etree._Element]:
     """Return the elements of the document that say the old nodes, by their index."""
-    found: dict[int, etree._Element] = {}
-    free = list(parent.iterchildren(tag))
+    elements = list(parent.iterchildren(tag))
     key = _KEYS.get(tag)
-    for index, node in enumerate(old):
-        fitting = [one for one in free if key is None or key(to_node(one)) == key(node)]
-        if not fitting and tag in _STAND_INS:
-            fitting = [one for one in parent.iterchildren(_STAND_INS[tag]) if _likeness(to_node(one), node) > 1]
-        elif not fitting and tag in _MAY_CHANGE:
-            fitting = free
-        if fitting:
-            best = fitting[0] if len(fitting) == 1 else max(fitting, key=lambda one: _likeness(to_node(one), node))
-            found[index] = best
-            if best in free:
-                free.remove(best)
+    if key is None:
+        found = dict(enumerate(elements[: len(old)]))
+    else:
+        matches = _matches([key(node) for node in old], [key(to_node(element)) for element in elements])
+        found = {index: elements[place] for index, place in matches.items()}
+        if tag in _MAY_CHANGE:
+            taken = set(matches.values())
+            rest = (element for place, element in enumerate(elements) if place not in taken)
+            found |= dict(zip((index for index in range(len(old)) if index not in matches), rest, strict=False))
+    if len(found) < len(old) and tag in _STAND_INS:
+        others = list(parent.iterchildren(_STAND_INS[tag]))
+        keys = [key(to_node(element)) for element in others] if key else list(range(len(others)))
+        wanted = [key(node) for node in old] if key else list(range(len(old)))
+        for index, place in _matches(wanted, keys).items():
+            found.setdefault(index, others[place])
     return found
 
 
@@ -139,29 +144,20 @@ def _pairs(tag: str, old: list[Node], new: list[Node]) -> dict[int, int]:
     key = _KEYS.get(tag)
     if key is None:
         return {index: index for index in range(min(len(old), len(new)))}
-    free = dict(enumerate(old))
-    pairs: dict[int, int] = {}
-    for index, node in enumerate(new):
-        match = next((place for place, one in free.items() if key(one) == key(node)), None)
-        if match is not None:
-            pairs[index] = match
-            del free[match]
+    pairs = _matches([key(node) for node in new], [key(node) for node in old])
     if tag in _MAY_CHANGE:
-        for index in range(len(new)):
-            if index not in pairs and free:
-                place = next(iter(free))
-                pairs[index] = place
-                del free[place]
+        taken = set(pairs.values())
+        rest = (place for place in range(len(old)) if place not in taken)
+        pairs |= dict(zip((index for index in range(len(new)) if index not in pairs), rest, strict=False))
     return pairs
 
 
-def _likeness(one: Node, other: Node) -> int:
-    """Count what two elements have in common."""
-    count = sum(one.attributes.get(name) == value for name, value in other.attributes.items())
-    count += bool(other.text) and one.text == other.text
-    for child in other.children:
-        count += max((_likeness(mine, child) for mine in one.children if mine.tag == child.tag), default=0)
-    return count
+def _matches(wanted: Sequence[Hashable], offered: Sequence[Hashable]) -> dict[int, int]:
+    """Return where each wanted key is offered: indexes of `offered`, by that of `wanted`; each is given out once."""
+    places: dict[Hashable, deque[int]] = {}
+    for place, key in enumerate(offered):
+        places.setdefault(key, deque()).append(place)
+    return {index: places[key].popleft() for index, key in enumerate(wanted) if places.get(key)}
 
 
 def _same(one: Node, other: Node) -> bool:
@@ -189,17 +185,17 @@ def _anchor(parent: etree._Element, after: Node, node: Node) -> etree._Element |
 
 
 def _put_in_order(elements: list[etree._Element]) -> None:
-    if len(elements) < 2:
-        return
-    parent = elements[0].getparent()
+    parent = elements[0].getparent() if elements else None
     if parent is None:
         return
-    places = sorted(parent.index(element) for element in elements)
-    if [parent.index(element) for element in elements] == places:
+    children = list(parent)
+    place_of = {child: place for place, child in enumerate(children)}
+    places = [place_of[element] for element in elements]
+    if places == sorted(places):
         return
-    tails = [parent[place].tail for place in places]
-    for element in elements:
-        parent.remove(element)
-    for place, element, tail in zip(places, elements, tails, strict=True):
-        element.tail = tail
-        parent.insert(place, element)
+    tails = [child.tail for child in children]
+    for place, element in zip(sorted(places), elements, strict=True):
+        children[place] = element
+    parent[:] = children
+    for child, tail in zip(children, tails, strict=True):
+        child.tail = tail  # the blanks stay where they are
