@@ -19,17 +19,18 @@ STRINGS = ('"a"', '"some text"', '""', "12", "'quoted'", r'"a\"b\\c"', "[ 'x' ]"
 LISTS = ('[ "a", "b" ]', "[]", '[ "a" ]', '[ "a", [ "b" ], "c" ]', "[ 1 ]")
 
 
-def _lines(name: str) -> tuple[str, ...]:
+def lines(name: str) -> tuple[str, ...]:
+    """Return the lines of a file of the corpus, without comments."""
     text = (Path(__file__).parent / "corpus" / name).read_text()
     return tuple(line for line in text.split("\n")[:-1] if not line.startswith("#"))
 
 
-DISKS = _lines("disks.txt")
-NEWER_DISKS = _lines("disks-4.19.txt")
-VIFS = _lines("vifs.txt")
+DISKS = lines("disks.txt")
+NEWER_DISKS = lines("disks-4.19.txt")
+VIFS = lines("vifs.txt")
 
 SPECIAL: dict[str, tuple[str, ...]] = {}
-for _line in _lines("values.txt"):
+for _line in lines("values.txt"):
     _key, _, _value = _line.partition(" = ")
     SPECIAL[_key] = (*SPECIAL.get(_key, ()), _value)
 SPECIAL["disk"] += tuple(f"[ {spec!r} ]" for spec in DISKS)

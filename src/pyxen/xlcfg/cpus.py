@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from pyxen.config import CpuSet, VNode
 from pyxen.units import kib_to_mib
+from pyxen.xlcfg.cnumbers import decimal
 from pyxen.xlcfg.specs import Note, SpecError, number, pair, words
 
 __all__ = ["read_colors", "read_cpus", "read_hard_cpus", "read_vnode", "write_colors", "write_vnode"]
 
 _MOST_COLORS: Final = 65_536
+_LARGEST_COLOR: Final = 2**32 - 2
 _SPACED_NUMBER = re.compile(r"[ \t\n\v\f\r]+\+?(?=[0-9])|\+(?=[0-9])")
 _COLORS = re.compile(r"[ \t\n\v\f\r]*\+?([0-9]+)(?:-[ \t\n\v\f\r]*\+?([0-9]+))?")
 
@@ -108,11 +110,11 @@ def read_colors(items: Iterable[str]) -> list[int]:
         found = _COLORS.match(item)
         if not found:
             raise SpecError(f"{item!r} is no colour, nor a range of colours")
-        first = int(found[1])
-        last = int(found[2] or first)
+        first = decimal(found[1])
+        last = decimal(found[2]) if found[2] else first
         if last < first:
             raise SpecError(f"the range {item!r} runs backwards")
-        if last - first + len(colors) >= _MOST_COLORS:
+        if last - first + len(colors) >= _MOST_COLORS or last > _LARGEST_COLOR:
             raise SpecError(f"{item!r} names more colours than any cache has")
         colors.extend(range(first, last + 1))
     return colors

@@ -14,6 +14,7 @@ from pyxen.xlcfg.specs import SpecError, atoi
 
 __all__ = ["read_disk", "write_disk"]
 
+_BLANKS = re.compile(r"[ \t\n]+")
 _NAMED = re.compile(
     r"(format|access|backend|backendtype|specification|vdev|script|colo-host|colo-port|colo-export|active-disk"
     r"|hidden-disk)=([^,]*),?"
@@ -167,7 +168,7 @@ def read_disk(spec: str) -> Disk:
     reader = _Reader()
     at = 0
     while at < len(spec):
-        blank = re.compile(r"[ \t\n]+").match(spec, at)
+        blank = _BLANKS.match(spec, at)
         if blank:
             at = blank.end()
         elif spec.startswith("target=", at):
@@ -190,6 +191,9 @@ def read_disk(spec: str) -> Disk:
             word = match[1] if match[2] is None else match[2]
             reader.positional(word)
             at = match.end()
+        elif spec[at:] == "=":
+            # xl's scanner forgets a character that it does not know when the spec ends right behind it.
+            break
         else:
             raise SpecError(f"{spec[at:]!r} is not understood")
     return reader.finish()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from pyxen.config import Connector, Vdispl, Vsnd, VsndParams, VsndPcm, VsndPcmFormat, VsndStream, VsndStreamType
+from pyxen.xlcfg.cnumbers import decimal
 from pyxen.xlcfg.specs import SpecError, joined, member, tokens, unsigned
 
 __all__ = ["read_vdispl", "read_vsnd", "write_vdispl", "write_vsnd"]
@@ -43,7 +44,7 @@ def _connector(word: str) -> Connector:
     found = _RESOLUTION.match(resolution)
     if not found or not unique_id:
         raise SpecError(f"{word!r} is no connector; write ID:WIDTHxHEIGHT")
-    return Connector(unique_id, int(found[1]), int(found[2]))
+    return Connector(unique_id, decimal(found[1]), decimal(found[2]))
 
 
 def write_vdispl(vdispl: Vdispl) -> str:

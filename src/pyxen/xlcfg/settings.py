@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import Final
 
 from pyxen.errors import ParseError
+from pyxen.xlcfg.cnumbers import to_long
 from pyxen.xlcfg.grammar import Assignment, Value, assignments
 from pyxen.xlcfg.mistakes import position
 
 __all__ = ["Settings", "read_settings"]
-
-LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
-_LONG: Final = re.compile(r"[ \t\n\v\f\r]*([-+]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
 
 
 class Settings:
@@ -85,18 +81,6 @@ def _sum(chain: list[Assignment]) -> Value:
     if isinstance(chain[0].value, str):
         return "".join(part.value for part in chain if isinstance(part.value, str))
     return [item for part in chain if isinstance(part.value, list) for item in part.value]
-
-
-def to_long(word: str) -> int | None:
-    """Return the number that a whole word is to strtol with base 0 (``0x`` hexadecimal, ``0`` octal), or None."""
-    match = _LONG.fullmatch(word)
-    if match is None:
-        return None
-    sign, hexadecimal, octal, decimal = match.groups()
-    number = int(hexadecimal, 16) if hexadecimal else int(octal, 8) if octal else int(decimal)
-    if sign == "-":
-        number = -number
-    return number if LONG_MIN <= number <= LONG_MAX else None
 
 
 def read_settings(text: str) -> Settings:

@@ -11,7 +11,7 @@ from pyxen.xlcfg.keys import KEYS, release
 
 __all__ = ["Trap", "traps"]
 
-_OCTAL: Final = re.compile(r"0[0-7]+")
+_OCTAL: Final = re.compile(r"0[0-7]{1,20}")
 _SWALLOWED: Final = re.compile(r"(?<!\\)(?:\\\\)*\\[0-7]")
 _RATE: Final = re.compile(r"(?:^|,)\s*rate=(0[0-9]+|[0-9]+)[GMK]?[Bb]/s(@[0-9]+$|@[0-9]+(?=,))?")
 _OLD_DISK: Final = re.compile(r"(?:^|,)\s*(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):")
@@ -90,7 +90,7 @@ def _single(assignment: Assignment, value: str, kind: str) -> Iterator[Trap]:
     if meant is not None and value not in choices:
         yield Trap(offset, "abbreviated", f"xl takes {value!r} for {meant!r}", f"write {meant!r}")
     names = _NUMBERED.get(key, ())
-    if value.isascii() and value.isdigit() and int(value) < len(names):
+    if names and value in map(str, range(len(names))):
         name = names[int(value)]
         yield Trap(offset, "outdated-value", f"numbers are outdated in {key}", f"write {key} = {name!r}", "note")
     if key == "bootloader_args":

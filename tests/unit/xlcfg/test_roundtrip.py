@@ -38,7 +38,9 @@ def sayable(config: DomainConfig) -> DomainConfig:
     changes["channels"] = [one for one in config.channels if one.connection == "pty"]
     changes["vtpms"] = [one.replace(backend=one.backend or "vtpmmgr") for one in config.vtpms]
     changes["vkbs"] = [one.replace(backend_type=one.backend_type or "qemu") for one in config.vkbs]
-    changes["vdispls"] = [one for one in config.vdispls if any(output.unique_id for output in one.connectors)]
+    changes["vdispls"] = [
+        one for one in config.vdispls if one.connectors and all(output.unique_id for output in one.connectors)
+    ]
     changes["smbios"] = [one for one in config.smbios if one.value]
     if sum(len(node.vcpus) for node in config.vnuma) < config.vcpus:
         changes["vnuma"] = ()

@@ -1,0 +1,112 @@
+"""Any text gives a result or a ConfigError: never another exception, a hang or a recursion error."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pyxen import xlcfg
+from pyxen.errors import ConfigError
+from pyxen.xlcfg.keys import KEYS
+from tests.oracle import configs
+
+WORDS = st.sampled_from(
+    [
+        *KEYS,
+        "=",
+        "+=",
+        "[",
+        "]",
+        ",",
+        ";",
+        "\n",
+        '"',
+        "'",
+        "#",
+        "1",
+        "0x1f",
+        " ",
+        "\\",
+        "=[",
+        "='",
+        "'\n",
+        "\x00",
+        "\udc80",
+        "é",
+    ]
+)
+
+
+def swallow(text: str | bytes) -> None:
+    """Put a text through everything."""
+    for call in (lambda: xlcfg.loads(text, on_loss="ignore"), lambda: xlcfg.lint(text)):
+        with suppress(ConfigError):
+            call()
+    if isinstance(text, str):
+        with suppress(ConfigError):
+            assert str(xlcfg.parse(text)) == text
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes(data: bytes) -> None:
+    swallow(data)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(WORDS, max_size=30).map("".join))
+def test_any_words(text: str) -> None:
+    swallow(text)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(sorted(KEYS)), st.sampled_from(["hvm", "pv", "pvh"]), st.text(max_size=40))
+def test_any_value_of_any_key(key: str, guest: str, value: str) -> None:
+    document = xlcfg.parse(f'name="x"\ntype="{guest}"\nkernel="/k"\n')
+    value = value.replace("\0", "")
+    for one in (value, [value], [[value]]):
+        document[key] = one
+        swallow(str(document))
+
+
+def test_broken_values_of_every_key() -> None:
+    source = random.Random(1)  # noqa: S311 - the same in every run
+    for key in KEYS:
+        for value in configs.values(key):
+            at = source.randrange(len(value) + 1)
+            for broken in (
+                value[:at],
+                value[:at] + value[at + 1 :],
+                value[:at] + source.choice("=,:[]'\"-0 9") + value[at:],
+            ):
+                swallow(f'name="x"\ntype="hvm"\n{key} = {broken}\n')
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "9" * 10_000,
+        "[" * 10_000,
+        "'" + "9" * 10_000 + "'",
+        "['" + "9" * 10_000 + "']",
+        "['" + "f" * 10_000 + "']",
+        "[ " + "[], " * 1500 + "]",
+    ],
+    ids=["digits", "brackets", "digits in quotes", "digits in a list", "hexadecimal", "lists"],
+)
+def test_huge_values_of_every_key(value: str) -> None:
+    for key in KEYS:
+        swallow(f'name="x"\ntype="hvm"\n{key} = {value}\n')
+
+
+def test_large_lists_take_seconds() -> None:
+    items = ",\n".join(f"'/dev/vg/disk{n},raw,xvd{n},rw'" for n in range(20_000))
+    start = time.perf_counter()
+    config = xlcfg.loads(f"name='x'\ntype='hvm'\ndisk=[{items}]\nfoo=1\n", on_loss="ignore")
+    assert len(config.disks) == 20_000
+    assert time.perf_counter() - start < 20
