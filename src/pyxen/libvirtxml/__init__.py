@@ -8,6 +8,7 @@ What libvirt adds by itself is in `ADDED`, and is no loss.
 from __future__ import annotations
 
 import os
+from typing import Final
 
 from pyxen.config import DomainConfig
 from pyxen.errors import ParseError
@@ -19,6 +20,7 @@ from pyxen.libvirtxml.lost import differences
 from pyxen.libvirtxml.meaning import normal
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.patching import carry_over
+from pyxen.libvirtxml.source import Source
 from pyxen.libvirtxml.text import MAX_SIZE, decoded, parse, parse_tree, serialise, to_node
 from pyxen.losses import Loss, OnLoss, report
 
@@ -130,10 +132,16 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise")
     """
     root = parse_tree(text)
     domain_type = root.get("type") or document.XEN
-    before = document.write(document.read(to_node(root)).config(), domain_type)
+    source = Source(text if isinstance(text, str) else decoded(text, root), root)
     after = document.write(config, domain_type)
-    original = text if isinstance(text, str) else decoded(text, root)
-    patched = write_out(root, original) if carry_over(root, before, after) else original
-    said = document.read(parse(patched)).config()
+    for _ in range(_PASSES):
+        before = document.write(document.read(to_node(root)).config(), domain_type)
+        if not carry_over(root, before, after):
+            break
+    said = document.read(to_node(root)).config()
     report(differences(config, said, is_xen=document.has_xen_words(domain_type)), on_loss)
-    return patched
+    return write_out(root, source)
+
+
+_PASSES: Final = 3
+"""One is enough, but where an element that goes changes what the lack of another means."""

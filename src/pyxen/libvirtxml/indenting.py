@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from lxml import etree
 
 from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.source import Pieces, Source
 from pyxen.libvirtxml.text import XEN_NAMESPACE
 
 __all__ = ["add_after", "remove", "write_out"]
 
 _STEP: Final = "  "
-_DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>\s*")
-_ENCODING = re.compile(r"\s+encoding\s*=\s*(?:'[^']*'|\"[^\"]*\")")
 
 
 def add_after(parent: etree._Element, before: etree._Element | None, node: Node) -> etree._Element:
     """Put a new element behind another of its parent's children, or first; indented as those around it are."""
     inner = _inner_indent(parent)
     element = _build(node, inner)
+    while before is not None and _is_remark(following := before.getnext()) and "\n" not in (before.tail or ""):
+        before = following  # on the same line, so about what stands before it
     place = 0 if before is None else parent.index(before) + 1
     if len(parent) == 0:
         parent.text = inner
@@ -31,6 +31,10 @@ def add_after(parent: etree._Element, before: etree._Element | None, node: Node)
         element.tail, before.tail = before.tail, inner
     parent.insert(place, element)
     return element
+
+
+def _is_remark(node: etree._Element | None) -> bool:
+    return isinstance(node, etree._Comment)
 
 
 def remove(element: etree._Element) -> None:
@@ -75,44 +79,49 @@ def _build(node: Node, indent: str | None) -> etree._Element:
     return element
 
 
-def write_out(root: etree._Element, original: str) -> str:
-    """Write a document out, with the quotes that it had before, and its declaration."""
-    quote = '"' if original.count('="') > original.count("='") else "'"
-    pieces: list[str] = []
-    declaration = _DECLARATION.match(original)
-    if declaration:
-        pieces.append(_ENCODING.sub("", declaration[0]))
-    elif original[:1].isspace():
-        pieces.append(original[: len(original) - len(original.lstrip())])
-    for sibling in reversed(list(root.itersiblings(preceding=True))):
-        pieces += [etree.tostring(sibling, encoding="unicode", with_tail=False), "\n"]
-    _write(root, {}, quote, pieces)
-    for sibling in root.itersiblings():
-        pieces += ["\n", etree.tostring(sibling, encoding="unicode", with_tail=False)]
-    pieces.append(original[len(original.rstrip()) :])
+def write_out(root: etree._Element, source: Source) -> str:
+    """Write a document out: what did not change as it was in its source, the rest in its manner."""
+    pieces = [source.head]
+    for node in (*reversed(list(root.itersiblings(preceding=True))), root, *root.itersiblings()):
+        _write(node, {}, source, pieces)
     return "".join(pieces)
 
 
-def _write(element: etree._Element, outer: dict[str | None, str], quote: str, pieces: list[str]) -> None:
-    if not isinstance(element.tag, str):
-        pieces.append(etree.tostring(element, encoding="unicode", with_tail=False))
-        return
-    names = {**outer, **element.nsmap}
-    tag = _prefixed(element.tag, names)
-    pieces.append(f"<{tag}")
-    for prefix, space in element.nsmap.items():
-        if outer.get(prefix) != space:
-            pieces.append(f" xmlns{f':{prefix}' if prefix else ''}={quote}{_escaped(space, quote)}{quote}")
-    for name, value in element.items():
-        pieces.append(f" {_prefixed(str(name), names)}={quote}{_escaped(str(value), quote)}{quote}")
-    if not len(element) and not element.text:
-        pieces.append("/>")
-        return
-    pieces += [">", _escaped(element.text or "")]
-    for child in element:
-        _write(child, names, quote, pieces)
-        pieces.append(_escaped(child.tail or ""))
-    pieces.append(f"</{tag}>")
+def _write(node: etree._Element, outer: dict[str | None, str], source: Source, pieces: list[str]) -> None:
+    was = source.pieces.get(node)
+    if not isinstance(node.tag, str):
+        pieces.append(was.start if was else etree.tostring(node, encoding="unicode", with_tail=False))
+    else:
+        names = {**outer, **node.nsmap}
+        is_empty = not len(node) and not node.text and not (was and was.end)
+        pieces.append(_start(node, was, outer, source.quote, is_empty=is_empty))
+        if not is_empty:
+            pieces.append(was.text if was and was.read_text == node.text else _escaped(node.text or ""))
+            for child in node:
+                _write(child, names, source, pieces)
+            pieces.append((was and was.end) or f"</{_prefixed(node.tag, names)}>")
+    pieces.append(was.tail if was and was.read_tail == node.tail else _escaped(node.tail or ""))
+
+
+def _start(
+    node: etree._Element, was: Pieces | None, outer: dict[str | None, str], quote: str, *, is_empty: bool
+) -> str:
+    """Return the first tag of an element."""
+    attributes = {str(name): str(value) for name, value in node.items()}
+    if was is not None:
+        quote = next((character for character in was.start if character in "'\""), quote)
+        if was.attributes == attributes:
+            bare = was.start.removesuffix(">").removesuffix("/")
+            return was.start if is_empty == was.start.endswith("/>") else bare.rstrip() + ("/>" if is_empty else ">")
+    names = {**outer, **node.nsmap}
+    said = [
+        (f"xmlns:{prefix}" if prefix else "xmlns", space)
+        for prefix, space in node.nsmap.items()
+        if outer.get(prefix) != space
+    ]
+    said += [(_prefixed(name, names), value) for name, value in attributes.items()]
+    words = "".join(f" {name}={quote}{_escaped(value, quote)}{quote}" for name, value in said)
+    return f"<{_prefixed(str(node.tag), names)}{words}{'/>' if is_empty else '>'}"
 
 
 def _prefixed(name: str, names: dict[str | None, str]) -> str:

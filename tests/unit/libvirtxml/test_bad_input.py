@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyxen import libvirtxml
@@ -116,18 +116,21 @@ def test_deep_nesting(depth: int) -> None:
             libvirtxml.loads(text)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     with pytest.raises(ConfigError):
         libvirtxml.loads(data)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text(text: str) -> None:
     with pytest.raises(ConfigError):
         libvirtxml.loads(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.sampled_from(["utf-8", "utf-16", "ascii", "ebcdic-cp-us", "nonsense", "utf-7"]))
 def test_any_encoding(name: str, encoding: str) -> None:
     text = f"<?xml version='1.0' encoding='{encoding}'?>" + hvm().replace("web1", name)
@@ -175,6 +178,7 @@ SCRAPS = st.sampled_from(
 PLACES = st.sampled_from(["features", "cpu", "clock", "cputune", "vcpu", "seclabel", "bootloader", "os", "memory"])
 
 
+@settings(deadline=None)
 @given(st.lists(SCRAPS, max_size=4), st.lists(st.tuples(PLACES, SCRAPS), max_size=3), st.sampled_from([hvm, pv]))
 def test_elements_in_any_place(devices: list[str], others: list[tuple[str, str]], domain: Callable[..., str]) -> None:
     inside = "".join(f"<{tag} mode='host-passthrough' offset='variable'>{scrap}</{tag}>" for tag, scrap in others)

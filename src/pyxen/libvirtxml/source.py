@@ -1,0 +1,109 @@
+"""The text that a document was read from, piece by piece, so that what did not change is written out as it was."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from lxml import etree
+
+__all__ = ["Pieces", "Source"]
+
+_TOKEN = re.compile(
+    r"<!--.*?-->|<\?.*?\?>|<!\[CDATA\[.*?]]>|</[^>]*>|<[^>\"']*(?:\"[^\"]*\"[^>\"']*|'[^']*'[^>\"']*)*>", re.DOTALL
+)
+_DECLARATION = re.compile(r"<\?xml\s")
+_ENCODING = re.compile(r"\s+encoding\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
+_ASIS: Final = ("utf-8", "utf8", "us-ascii", "ascii")
+
+
+@dataclass(slots=True)
+class Pieces:
+    """The text of one element, comment or instruction, and what lxml made of it.
+
+    Attributes:
+        start: Its first tag, or all of it where it has but one.
+        text: What stands behind that, up to the first thing in it.
+        end: Its last tag; "" where it has but one.
+        tail: What stands behind it, up to the next thing.
+        attributes: lxml's reading of its attributes.
+        read_text: lxml's reading of `text`.
+        read_tail: lxml's reading of `tail`.
+    """
+
+    start: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    read_text: str | None = None
+    read_tail: str | None = None
+    text: str = ""
+    end: str = ""
+    tail: str = ""
+
+
+class Source:
+    """A document's text.
+
+    Attributes:
+        head: What stands before the first element, comment or instruction.
+        quote: The kind of quotes that most of its attributes have.
+        pieces: The text of each node; empty where text and nodes do not fit together.
+    """
+
+    def __init__(self, text: str, root: etree._Element) -> None:
+        self.head = ""
+        self.quote = '"' if text.count('="') > text.count("='") else "'"
+        self.pieces: dict[etree._Element, Pieces] = {}
+        self.nodes = [*reversed(list(root.itersiblings(preceding=True))), *root.iter(), *root.itersiblings()]
+        if not self._cut(text):
+            self.pieces.clear()
+
+    def _cut(self, text: str) -> bool:
+        """Cut the text up; return whether each node has got its piece."""
+        coming = iter(self.nodes)
+        open_elements: list[Pieces] = []
+        last: Pieces | None = None
+        is_inside = False
+        at = 0
+
+        def put(more: str) -> None:
+            if last is None:
+                self.head += more
+            elif is_inside:
+                last.text += more
+            else:
+                last.tail += more
+
+        for token in _TOKEN.finditer(text):
+            put(text[at : token.start()])
+            at, raw = token.end(), token[0]
+            if raw.startswith("<![") or (not at - len(raw) and _DECLARATION.match(raw)):
+                put(raw if raw.startswith("<![") else _declaration(raw))
+                continue
+            if raw.startswith("</"):
+                if not open_elements:
+                    return False
+                last, is_inside = open_elements.pop(), False
+                last.end = raw
+                continue
+            node = next(coming, None)
+            if node is None:
+                return False
+            last = self.pieces[node] = Pieces(raw, dict(_attributes(node)), node.text, node.tail)
+            is_inside = raw[1] not in "!?" and not raw.endswith("/>")
+            if is_inside:
+                open_elements.append(last)
+        put(text[at:])
+        return next(coming, None) is None and not open_elements
+
+
+def _attributes(node: etree._Element) -> list[tuple[str, str]]:
+    return [(str(name), str(value)) for name, value in node.items()] if isinstance(node.tag, str) else []
+
+
+def _declaration(raw: str) -> str:
+    """Return an XML declaration that is right about a string: without an encoding that it no longer has."""
+    found = _ENCODING.search(raw)
+    if found is None or (found[1] or found[2]).lower() in _ASIS:
+        return raw
+    return raw.replace(found[0], "")

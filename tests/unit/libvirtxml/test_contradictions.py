@@ -1,0 +1,165 @@
+"""Every case in which libvirt contradicts xl, or itself, by its name: xl is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pyxen import libvirtxml
+from pyxen.config import ActionOnShutdown, CpuSet, Disk, DomainConfig, Rate, VgaInterfaceType, Vif, Vnc, VNode
+from pyxen.libvirtxml import CONTRADICTIONS
+from tests.unit.libvirtxml.documents import read, read_hvm, read_pv
+
+
+def boot_order() -> None:
+    assert read_hvm().boot == "c"
+    said = libvirtxml.dumps(DomainConfig("web1", type="hvm", memory=512))
+    assert read(said).boot == "cda"
+
+
+def format_without_driver() -> None:
+    disk = "<disk><driver type='qcow2'/><source file='/a'/><target dev='hda'/></disk>"
+    assert read_hvm(devices=disk).disks[0].format == "qcow2"
+    config = DomainConfig("web1", type="hvm", memory=512, disks=[Disk("/a", vdev="hda", format="qcow2")])
+    assert "<driver name='qemu' type='qcow2'/>" in libvirtxml.dumps(config)
+
+
+def rate_units() -> None:
+    nic = "<interface type='ethernet'><bandwidth><outbound average='1000'/></bandwidth></interface>"
+    assert read_pv(devices=nic).vifs[0].rate == Rate(1000 * 1024 // 20)
+    config = DomainConfig("web1", memory=512, kernel="/boot/vmlinuz", vifs=[Vif(rate="1024KB/s")])
+    assert "<outbound average='1000'/>" in libvirtxml.dumps(config)
+
+
+def vlan_in_bridge() -> None:
+    config = DomainConfig("web1", memory=512, kernel="/boot/vmlinuz", vifs=[Vif("eth0.100"), Vif("ovs0.7")])
+    assert "vlan" not in libvirtxml.dumps(config)
+    vif = config.vifs[1].replace(script="vif-openvswitch")
+    said = libvirtxml.dumps(config.replace(vifs=[vif]))
+    assert "<source bridge='ovs0'/>" in said
+    assert "<tag id='7'/>" in said
+    assert read(said).vifs == (vif.replace(),)
+
+
+def hpet_off() -> None:
+    assert read_hvm("<clock offset='utc'><timer name='hpet' present='no'/></clock>").hpet is False
+
+
+def bootloader_arguments() -> None:
+    text = "<bootloader>/usr/bin/pygrub</bootloader><bootloader_args>-q\t--entry 2</bootloader_args>"
+    assert read_pv(text).bootloader_args == ("-q", "--entry", "2")
+
+
+def pinning_by_cpuset() -> None:
+    assert read_pv("<vcpu cpuset='0-3,^1'>2</vcpu>").cpus == CpuSet("0,2-3")
+
+
+def managed_devices() -> None:
+    for managed, seize in (("yes", True), ("no", False)):
+        device = f"<hostdev type='pci' managed='{managed}'><source><address bus='3'/></source></hostdev>"
+        assert read_pv(devices=device).pcis[0].seize is seize
+
+
+def free_display() -> None:
+    assert read_hvm(devices="<graphics type='vnc' autoport='yes'/>").vnc.unused is True
+
+
+def removable_disks() -> None:
+    assert read_hvm(devices="<disk><source file='/a'/><target dev='hda'/></disk>").disks[0].removable is None
+
+
+def framebuffers_of_hvm() -> None:
+    graphics = "<graphics type='vnc' port='5901'/>"
+    assert read_hvm(devices=graphics).vfbs == ()
+    assert read_pv(devices=graphics).vfbs[0].vnc == Vnc(enable=True, display=1, unused=False)
+
+
+def spice_agent() -> None:
+    for inside, agent in (
+        ("", False),
+        ("<mouse mode='client'/>", True),
+        ("<mouse mode='server'/>", False),
+        ("<clipboard copypaste='yes'/>", True),
+    ):
+        assert read_hvm(devices=f"<graphics type='spice'>{inside}</graphics>").spice.vdagent is agent
+
+
+def memory_in_mib() -> None:
+    said = libvirtxml.dumps(DomainConfig("web1", memory=512.5, kernel="/boot/vmlinuz"))
+    assert "<memory unit='KiB'>524800</memory>" in said
+    assert read(said).memory == 512.5
+
+
+def serial_ports() -> None:
+    ports = (
+        "<serial type='file'><source path='/second'/><target port='1'/></serial>"
+        "<serial type='pty'><target port='0'/></serial>"
+    )
+    assert read_hvm(devices=ports).serial == ("pty", "file:/second")
+
+
+def soft_reset() -> None:
+    assert read_hvm().on_soft_reset is ActionOnShutdown.SOFT_RESET
+
+
+def numa_placement() -> None:
+    config = read_hvm("<cpu><numa><cell id='0' cpus='0' memory='524288'/></numa></cpu>")
+    assert config.effective_numa_placement is False
+    assert config.vnuma == (VNode(vcpus="0", size=512, distances=(10,), pnode=0),)
+
+
+def shadow_memory() -> None:
+    assert read_hvm().shadow_memory is None
+
+
+def disk_backend() -> None:
+    config = DomainConfig("web1", memory=512, kernel="/boot/vmlinuz", disks=[Disk("/dev/vg0/web1", vdev="xvda")])
+    assert "<driver" not in libvirtxml.dumps(config)
+    assert read(libvirtxml.dumps(config)).disks[0].backendtype is None
+
+
+def no_screen() -> None:
+    assert read_hvm().nographic is True
+    assert read_hvm().vga is VgaInterfaceType.NONE
+    said = read(libvirtxml.dumps(DomainConfig("web1", type="hvm", memory=512, vnc=Vnc(enable=False))))
+    assert not said.nographic
+    assert said.vga is VgaInterfaceType.CIRRUS
+
+
+def crash() -> None:
+    assert read_hvm().on_crash is ActionOnShutdown.DESTROY
+
+
+CASES: dict[str, Callable[[], None]] = {
+    "boot-order": boot_order,
+    "format-without-driver": format_without_driver,
+    "rate-units": rate_units,
+    "vlan-in-bridge": vlan_in_bridge,
+    "hpet-off": hpet_off,
+    "bootloader-arguments": bootloader_arguments,
+    "pinning-by-cpuset": pinning_by_cpuset,
+    "managed-devices": managed_devices,
+    "free-display": free_display,
+    "removable-disks": removable_disks,
+    "framebuffers-of-hvm": framebuffers_of_hvm,
+    "spice-agent": spice_agent,
+    "memory-in-mib": memory_in_mib,
+    "serial-ports": serial_ports,
+    "soft-reset": soft_reset,
+    "numa-placement": numa_placement,
+    "shadow-memory": shadow_memory,
+    "disk-backend": disk_backend,
+    "no-screen": no_screen,
+    "crash": crash,
+}
+
+
+@pytest.mark.parametrize("case", [case.name for case in CONTRADICTIONS])
+def test_xl_is_right(case: str) -> None:
+    CASES[case]()
+
+
+def test_every_case_is_listed() -> None:
+    assert list(CASES) == [case.name for case in CONTRADICTIONS]
+    assert all(case.libvirt and case.pyxen for case in CONTRADICTIONS)

@@ -1,0 +1,128 @@
+"""Nothing is lost in silence, in either direction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyxen import libvirtxml
+from pyxen.config import DeviceModel, Disk, DomainConfig, Pci, Vif, Vnc
+from pyxen.errors import LossyConversion
+from pyxen.libvirtxml import ADDED
+from pyxen.losses import LossWarning
+from tests.unit.libvirtxml.documents import hvm
+
+PHRASE = "hush"
+BASE: dict[str, Any] = {"type": "hvm", "memory": 512}
+
+UNSAYABLE: dict[str, tuple[dict[str, Any], str]] = {
+    "a field of no kin": ({"pool": "fast"}, "pool"),
+    "a device that libvirt has not": ({"vtpms": [{"backend": "vtpm"}]}, "vtpms[0]"),
+    "a setting of a device": ({"disks": [Disk("/a", vdev="hda", trusted=False)]}, "disks[0].trusted"),
+    "a device without a name": ({"disks": [Disk("/a", vdev="d0"), Disk("/b", vdev="hdb")]}, "disks[0]"),
+    "a device by a name": ({"pcis": [Pci(name="gpu"), Pci("03:00.0")]}, "pcis[0]"),
+    "a path that is not absolute": ({"kernel": "vmlinuz"}, "kernel"),
+    "a set of CPUs of one host": ({"cpus": "nodes:0"}, "cpus"),
+    "a character that XML cannot say": ({"cmdline": "a\x01b"}, "cmdline"),
+    "a rate in another interval": ({"vifs": [Vif("b", rate="1MB/s@20ms")]}, "vifs[0].rate.bytes_per_interval"),
+    "a first display": ({"vnc": Vnc(display=5)}, "vnc.display"),
+    "another guest's setting": ({"type": "pv", "kernel": "/k", "pae": False}, "pae"),
+}
+
+
+@pytest.mark.parametrize(("fields", "path"), UNSAYABLE.values(), ids=UNSAYABLE)
+def test_what_xml_cannot_say(fields: dict[str, Any], path: str) -> None:
+    config = DomainConfig("web1", **{**BASE, **fields})
+    losses = libvirtxml.losses(config)
+    assert losses[0].path == path
+    assert losses[0].reason
+    with pytest.raises(LossyConversion, match="not everything") as caught:
+        libvirtxml.dumps(config)
+    assert caught.value.losses == losses
+    with pytest.warns(LossWarning):
+        text = libvirtxml.dumps(config, on_loss="warn")
+    assert libvirtxml.dumps(config, on_loss="ignore") == text
+
+
+def test_devices_behind_a_lost_one_are_not() -> None:
+    config = DomainConfig("web1", **BASE, disks=[Disk("/a", vdev="d0"), Disk("/b", vdev="hdb")])
+    said = libvirtxml.loads(libvirtxml.dumps(config, on_loss="ignore"))
+    assert [disk.target for disk in said.disks] == ["/b"]
+    assert [loss.path for loss in libvirtxml.losses(config)] == ["disks[0]"]
+
+
+def test_secrets_are_not_shown() -> None:
+    config = DomainConfig(
+        "web1",
+        **BASE,
+        vnc=Vnc(enable=False, passwd=PHRASE),
+        device_model=DeviceModel(args_hvm=[f"x:password={PHRASE}"]),
+    )
+    shown = "\n".join(map(str, libvirtxml.losses(config)))
+    assert "vnc.passwd" in shown
+    assert "args_hvm" in shown
+    assert PHRASE not in shown
+
+
+UNKNOWN = {
+    "an element": ("<memoryBacking><locked/></memoryBacking>", "", "memoryBacking[1]"),
+    "an attribute": ("<vcpu placement='auto'>2</vcpu>", "", "vcpu[1]/@placement"),
+    "a device": ("", "<tpm model='tpm-tis'/>", "devices[1]/tpm[1]"),
+    "the second of a kind": ("", "<sound model='ac97'/><sound model='sb16'/>", "devices[1]/sound[2]"),
+    "a network of libvirt's": ("", "<interface type='network'><source network='x'/></interface>", None),
+    "a floppy disk": ("", "<disk device='floppy'><target dev='fda'/></disk>", "devices[1]/disk[1]"),
+    "a device by its maker": (
+        "",
+        "<hostdev type='usb'><source><vendor id='0x1'/><product id='0x2'/></source></hostdev>",
+        "devices[1]/hostdev[1]",
+    ),
+    "a CPU model": ("<cpu mode='custom'><model>core2duo</model></cpu>", "", "cpu[1]/@mode"),
+    "a secret of libvirt's": (
+        "",
+        (
+            "<disk type='network'><source protocol='rbd' name='a/b'><auth username='u'><secret/></auth></source>"
+            "<target dev='hda'/></disk>"
+        ),
+        "devices[1]/disk[1]/source[1]/auth[1]",
+    ),
+    "words where none belong": ("<features>acpi</features>", "", "features[1]"),
+    "an element of another's": (
+        "<q:commandline xmlns:q='urn:q'><q:arg value='x'/></q:commandline>",
+        "",
+        "commandline[1]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("inside", "devices", "path"), UNKNOWN.values(), ids=UNKNOWN)
+def test_what_the_model_cannot_hold(inside: str, devices: str, path: str | None) -> None:
+    with pytest.raises(LossyConversion) as caught:
+        libvirtxml.loads(hvm(inside, devices))
+    paths = [loss.path for loss in caught.value.losses]
+    assert paths[0] == (path or paths[0])
+    assert libvirtxml.loads(hvm(inside, devices), on_loss="ignore").name == "web1"
+
+
+def test_what_libvirt_adds_is_no_loss() -> None:
+    text = hvm(
+        "<title>a</title><description>b</description><metadata><x xmlns='urn:x'/></metadata>",
+        "<controller type='ide' index='0'/><memballoon model='xen'/><input type='mouse' bus='ps2'/>"
+        "<disk><source file='/a'/><backingStore/><target dev='hda' bus='ide'/><alias name='x'/>"
+        "<address type='drive' controller='0' bus='0' target='0' unit='0'/></disk>",
+    )
+    assert libvirtxml.loads(text).disks == (Disk("/a", vdev="hda"),)
+    with pytest.raises(LossyConversion, match="memballoon"):
+        libvirtxml.loads(hvm(devices="<memballoon model='none'/>"))
+
+
+def test_the_list_of_what_libvirt_adds_is_in_order() -> None:
+    assert all(added.path and added.reason for added in ADDED)
+    assert len({(added.path, added.values) for added in ADDED}) == len(ADDED)
+
+
+def test_files(tmp_path: Path) -> None:
+    config = DomainConfig("w\N{LATIN SMALL LETTER E WITH ACUTE}b", **BASE)
+    libvirtxml.dump(config, tmp_path / "web1.xml")
+    assert libvirtxml.normal(libvirtxml.load(tmp_path / "web1.xml")) == libvirtxml.normal(config)
