@@ -103,6 +103,8 @@ def read_domain(source: Source) -> DomainConfig:
         ParseError: xl would refuse it, or a value is impossible.
     """
     draft = Draft(source, bootkeys.read_type(source))
+    if source.settings.string("name") is None:
+        raise source.error("name", "a domain needs a name")
     for name in source.settings.keys():  # noqa: SIM118 - Settings is no mapping
         known = KEYS.get(name)
         if known is None:
@@ -155,8 +157,6 @@ def _plain(draft: Draft, known: Key) -> None:
 
 
 def _finish(draft: Draft) -> DomainConfig:
-    if "name" not in draft.said:
-        raise draft.source.error("name", "a domain needs a name")
     fields: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {}
     for path, value in draft.said.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
 from pyxen.losses import Loss
 from pyxen.xlcfg.grammar import Value, item_offsets
@@ -50,14 +51,14 @@ class Source:
         """Return the error for a key, or one item of its list."""
         line, column = self.place(key, item)
         path = key if item is None else f"{key}[{item}]"
-        return ParseError(f"{path}: {message}", line=line, column=column, path=path)
+        return ParseError(hide_keys(f"{path}: {message}"), line=line, column=column, path=path)
 
     def note(self, key: str, reason: str, value: str | None = None) -> None:
         """Note that xl passes over a key, or over `value` in it."""
         line, column = self.place(key)
         if value is None:
             value = "***" if key in _SECRETS else _shown(self.settings.value(key))
-        self.losses.append(Loss(f"{key} (line {line}, column {column})", value, reason))
+        self.losses.append(Loss(f"{key} (line {line}, column {column})", hide_keys(value), reason))
 
     def noting(self, key: str) -> Note:
         """Return a function that notes what is passed over in a key's value."""
