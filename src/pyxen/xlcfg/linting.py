@@ -14,7 +14,7 @@ from pyxen.xlcfg.bootkeys import read_type
 from pyxen.xlcfg.domain import read_domain
 from pyxen.xlcfg.grammar import Assignment, assignments
 from pyxen.xlcfg.keys import KEYS, OLDEST, Key, release
-from pyxen.xlcfg.mistakes import position
+from pyxen.xlcfg.mistakes import Places
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.source import Source
 from pyxen.xlcfg.traps import traps
@@ -22,6 +22,9 @@ from pyxen.xlcfg.traps import traps
 __all__ = ["Diagnostic", "lint"]
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
+
+_MOST_GUESSES: Final = 100
+"""Unknown keys that a known one is looked for."""
 
 _FOREIGN: Final = {
     "bootargs": "bootloader_args",
@@ -95,22 +98,27 @@ def lint(text: str | bytes, xen: str = "4.20") -> list[Diagnostic]:
         settings = Settings(text, written)
     except ParseError as error:
         return [Diagnostic(error.line or 1, error.column or 1, "syntax", error.message, severity="error")]
-    found = [*_keys(text, written, target), *_repeated(text, written), *_meaning(settings)]
+    places = Places(text)
+    guest = _guest(settings)
+    found = [*_keys(written, places, target, guest), *_repeated(written, places), *_meaning(settings)]
     found += [
-        Diagnostic(*position(text, trap.offset), trap.code, trap.message, trap.hint, trap.severity)
+        Diagnostic(*places(trap.offset), trap.code, trap.message, trap.hint, trap.severity)
         for trap in traps(text, written, target)
     ]
     return sorted(set(found), key=lambda one: (one.line, one.column, one.code))
 
 
-def _keys(text: str, written: list[Assignment], target: tuple[int, int]) -> Iterator[Diagnostic]:
+def _keys(
+    written: list[Assignment], places: Places, target: tuple[int, int], guest: DomainType | None
+) -> Iterator[Diagnostic]:
     """Report keys that xl does not know, does not know yet, or knows better by another name."""
-    guest = _guest(text, written)
+    guesses = 0
     for assignment in written:
-        line, column = position(text, assignment.start)
+        line, column = places(assignment.start)
         known = KEYS.get(assignment.key)
         if known is None:
-            yield _unknown(assignment.key, line, column)
+            guesses += 1
+            yield _unknown(assignment.key, line, column, guess=guesses <= _MOST_GUESSES)
             continue
         if known.since and release(known.since) > target:
             version = ".".join(map(str, target))
@@ -124,18 +132,18 @@ def _keys(text: str, written: list[Assignment], target: tuple[int, int]) -> Iter
             yield Diagnostic(line, column, "other-guest", message, f"{wanted} guests have it")
 
 
-def _guest(text: str, written: list[Assignment]) -> DomainType | None:
+def _guest(settings: Settings) -> DomainType | None:
     try:
-        return read_type(Source(Settings(text, written)))
+        return read_type(Source(settings))
     except ParseError:
         return None
 
 
-def _unknown(key: str, line: int, column: int) -> Diagnostic:
+def _unknown(key: str, line: int, column: int, *, guess: bool) -> Diagnostic:
     if key in _FOREIGN:
         hint = f"xl's word for it is {_FOREIGN[key]}" if _FOREIGN[key] else "xl has nothing of the kind"
     else:
-        near = get_close_matches(key, KEYS, n=1, cutoff=0.75)
+        near = get_close_matches(key, KEYS, n=1, cutoff=0.75) if guess else []
         hint = f"did you mean {near[0]}?" if near else ""
     return Diagnostic(line, column, "unknown-key", f"xl knows no key {key}, and passes over it in silence", hint)
 
@@ -154,14 +162,14 @@ def _outdated(known: Key, assignment: Assignment, line: int, column: int) -> Dia
     return Diagnostic(line, column, "outdated-key", message, hint, "note")
 
 
-def _repeated(text: str, written: list[Assignment]) -> Iterator[Diagnostic]:
+def _repeated(written: list[Assignment], places: Places) -> Iterator[Diagnostic]:
     """Report settings that a later one of the same key undoes."""
     last: dict[str, Assignment] = {}
     for assignment in written:
         earlier = last.get(assignment.key)
         if earlier is not None and not assignment.adds:
-            line, column = position(text, earlier.start)
-            later, _ = position(text, assignment.start)
+            line, column = places(earlier.start)
+            later, _ = places(assignment.start)
             message = f"{assignment.key} is set again in line {later}; only the last setting counts"
             yield Diagnostic(line, column, "repeated-key", message, f"leave it out, or write {assignment.key} += there")
         last[assignment.key] = assignment

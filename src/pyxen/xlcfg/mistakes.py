@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import Final
 
 from pyxen.errors import ParseError
 
-__all__ = ["explain", "explain_setting", "position", "skip"]
+__all__ = ["Places", "explain", "explain_setting", "position", "skip"]
 
 _PYTHON_SIGNS: Final = frozenset("():")
 _PYTHON = re.compile(
@@ -57,6 +58,21 @@ def explain(text: str, offset: int, expected: str) -> ParseError:
     reason = _reason(text, offset, expected)
     likely_python = text[offset : offset + 1] in _PYTHON_SIGNS or _PYTHON.search(text) is not None
     return ParseError(reason + (_PYTHON_HINT if likely_python else ""), line=line, column=column)
+
+
+class Places:
+    """The lines and columns of a text, for many questions about one text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts: list[int] | None = None
+
+    def __call__(self, offset: int) -> tuple[int, int]:
+        """Return the line and the column of a place, both from 1."""
+        if self._starts is None:
+            self._starts = [0, *(match.end() for match in re.finditer("\n", self._text))]
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
 
 
 def position(text: str, offset: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
 from pyxen.losses import Loss
 from pyxen.xlcfg.grammar import Value, item_offsets
-from pyxen.xlcfg.mistakes import position
+from pyxen.xlcfg.mistakes import Places
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.specs import Note, SpecError
 
@@ -30,6 +30,7 @@ class Source:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._position = Places(settings.text)
         self.losses: list[Loss] = []
 
     def place(self, key: str, item: int | None = None) -> tuple[int, int]:
@@ -37,15 +38,15 @@ class Source:
         text = self.settings.text
         chain = self.settings.chain(key)
         if not chain:
-            return position(text, len(text))
+            return self._position(len(text))
         if item is None:
-            return position(text, chain[-1].value_start)
+            return self._position(chain[-1].value_start)
         for assignment in chain:
             offsets = item_offsets(text, assignment)
             if item < len(offsets):
-                return position(text, offsets[item])
+                return self._position(offsets[item])
             item -= len(offsets)
-        return position(text, chain[-1].value_start)
+        return self._position(chain[-1].value_start)
 
     def error(self, key: str, message: str, item: int | None = None) -> ParseError:
         """Return the error for a key, or one item of its list."""

@@ -104,6 +104,15 @@ def test_huge_values_of_every_key(value: str) -> None:
         swallow(f'name="x"\ntype="hvm"\n{key} = {value}\n')
 
 
+@pytest.mark.parametrize("line", ["k{}=1\n", "acpi='{}'\n", "memory={}\n", "vif=['{}=1']\n"])
+def test_many_findings_take_seconds(line: str) -> None:
+    text = "".join(line.format(n) for n in range(50_000)) + "name='x'\nkernel='/k'\n"
+    start = time.perf_counter()
+    xlcfg.loads(text, on_loss="ignore")
+    xlcfg.lint(text)
+    assert time.perf_counter() - start < 30
+
+
 def test_large_lists_take_seconds() -> None:
     items = ",\n".join(f"'/dev/vg/disk{n},raw,xvd{n},rw'" for n in range(20_000))
     start = time.perf_counter()
