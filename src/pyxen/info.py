@@ -60,7 +60,7 @@ class DomainInfo:
     maxmem_kib: int
     """Memory that Xen allows it, in KiB; a very large number for dom0 without a limit."""
     vcpus: int
-    """vCPUs that are online."""
+    """vCPUs that the guest has brought online."""
     maxvcpus: int
     """vCPUs that it was made with."""
     cpu_time_ns: int
