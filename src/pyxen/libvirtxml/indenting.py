@@ -34,7 +34,7 @@ def add_after(parent: etree._Element, before: etree._Element | None, node: Node)
 
 
 def _is_remark(node: etree._Element | None) -> bool:
-    return isinstance(node, etree._Comment)
+    return node is not None and not isinstance(node.tag, str)
 
 
 def remove(element: etree._Element) -> None:

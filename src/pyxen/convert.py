@@ -1,0 +1,140 @@
+"""One spelling of a configuration into another: xl's, libvirt's XML, libxl's JSON; and into Python code."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from enum import IntEnum
+from typing import Any, Final, Literal, TypeAlias
+
+from pyxen.config import DomainConfig, Part, Rate, Viridian
+from pyxen.errors import ConfigError, LossyConversion
+from pyxen.losses import Loss
+
+__all__ = ["Spelling", "convert", "guess", "to_python"]
+
+Spelling: TypeAlias = Literal["xl", "libvirt-xml", "json", "python"]
+"""What a configuration can be written as; ``python`` is written only."""
+
+_CODECS: Final = {"xl": "pyxen.xlcfg", "libvirt-xml": "pyxen.libvirtxml", "json": "pyxen.libxljson"}
+_WIDTH: Final = 100
+_EVERY_GROUP: Final = Viridian(enable="all").enable
+_INDENT: Final = "    "
+_BYTE_ORDER_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+def convert(text: str | bytes, to: Spelling, from_: Spelling | None = None) -> tuple[str, tuple[Loss, ...]]:
+    """Convert a configuration.
+
+    Args:
+        text: The configuration.
+        to: What to write: ``"xl"``, ``"libvirt-xml"``, ``"json"`` or ``"python"``.
+        from_: What it is: ``"xl"``, ``"libvirt-xml"`` or ``"json"``. Default: what it looks like.
+
+    Returns:
+        The text, and what was lost on the way.
+
+    Raises:
+        ParseError: It is not what it was said to be.
+        ConfigError: There is no such spelling, or the configuration cannot be.
+    """
+    config, lost = _read(text, from_ or guess(text))
+    if to == "python":
+        return to_python(config), lost
+    written, more = _write(config, to)
+    return written, (*lost, *more)
+
+
+def guess(text: str | bytes) -> Spelling:
+    """Return what a text looks like, by its first character: XML begins with ``<``, JSON with a brace or bracket."""
+    if isinstance(text, bytes) and text.startswith(_BYTE_ORDER_MARKS):
+        return "libvirt-xml"
+    head = text[:4096].decode("utf-8", "replace") if isinstance(text, bytes) else text[:4096]
+    first = head.removeprefix("\ufeff").lstrip()[:1]
+    return "libvirt-xml" if first == "<" else "json" if first in ("{", "[") else "xl"
+
+
+def _codec(spelling: str) -> Any:
+    if spelling not in _CODECS:
+        raise ConfigError(f"{spelling!r} is no spelling of a configuration; {', '.join(_CODECS)} are")
+    return importlib.import_module(_CODECS[spelling])
+
+
+def _read(text: str | bytes, spelling: str) -> tuple[DomainConfig, tuple[Loss, ...]]:
+    if spelling == "python":
+        raise ConfigError("Python code is written only: run it to get its configuration")
+    codec = _codec(spelling)
+    try:
+        return codec.loads(text, on_loss="raise"), ()
+    except LossyConversion as error:
+        return codec.loads(text, on_loss="ignore"), error.losses
+
+
+def _write(config: DomainConfig, spelling: str) -> tuple[str, tuple[Loss, ...]]:
+    codec = _codec(spelling)
+    try:
+        written, lost = codec.dumps(config, on_loss="raise"), ()
+    except LossyConversion as error:
+        written, lost = codec.dumps(config, on_loss="ignore"), error.losses
+    return str(written).rstrip("\n") + "\n", lost
+
+
+def to_python(config: DomainConfig) -> str:
+    """Return Python code that makes a configuration, under the name ``config``; passwords are in it."""
+    names: set[str] = set()
+    code = _code(config, "", len("config = "), names)
+    imports = f"from pyxen import {', '.join(sorted(names))}"
+    if len(imports) > _WIDTH:
+        listed = "".join(f"{_INDENT}{name},\n" for name in sorted(names))
+        imports = f"from pyxen import (\n{listed})"
+    return f"{imports}\n\nconfig = {code}\n"
+
+
+def _code(value: Any, indent: str, before: int, names: set[str]) -> str:
+    """Return the code of a value: on one line where it fits behind `before` characters, else an item a line."""
+    if value == _EVERY_GROUP:
+        return '"all"'
+    if isinstance(value, Rate) and value.text:
+        return _literal(value.text)
+    if isinstance(value, Part):
+        names.add(type(value).__name__)
+        opening, closing = f"{type(value).__name__}(", ")"
+        items = [*_arguments(value)]
+    elif isinstance(value, (tuple, frozenset)):
+        opening, closing = "[", "]"
+        items = [("", item) for item in _items(value)]
+    else:
+        return _literal(value)
+    for inner in (None, indent + _INDENT):
+        if inner is None:
+            written = [name + _code(item, indent, 0, names) for name, item in items]
+            line = f"{opening}{', '.join(written)}{closing}"
+            if "\n" not in line and len(indent) + before + len(line) < _WIDTH:
+                return line
+        else:
+            written = [f"{inner}{name}{_code(item, inner, len(name) + 1, names)},\n" for name, item in items]
+    return f"{opening}\n{''.join(written)}{indent}{closing}"
+
+
+def _arguments(part: Part) -> list[tuple[str, Any]]:
+    """Return the arguments that make a part: those that are not defaults, the first without its name."""
+    found = []
+    for place, field in enumerate(dataclasses.fields(part)):  # type: ignore[arg-type]
+        value = getattr(part, field.name)
+        if value != field.default:
+            found.append(("" if not place and not field.kw_only else f"{field.name}=", value))
+    return found
+
+
+def _items(value: tuple[Any, ...] | frozenset[Any]) -> list[Any]:
+    return sorted(value) if isinstance(value, frozenset) else list(value)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, IntEnum):
+        return json.dumps(value.name.lower())
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    text = str(value)
+    return json.dumps(text) if text.isascii() and text.isprintable() else repr(text)

@@ -1,0 +1,77 @@
+"""``pyxen convert``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pyxen.cli.app import app
+
+XL = 'name = "web1"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 512\npool = "fast"\n'
+
+
+@pytest.fixture
+def web1(tmp_path: Path) -> Path:
+    path = tmp_path / "web1.cfg"
+    path.write_text(XL)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("to", "beginning"),
+    [
+        ("libvirt-xml", "<domain type='xen'>"),
+        ("xl", "name = "),
+        ("json", "{"),
+        ("python", "from pyxen import DomainConfig"),
+    ],
+)
+def test_the_spellings(web1: Path, to: str, beginning: str) -> None:
+    result = CliRunner().invoke(app, ["convert", str(web1), "--to", to])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(beginning)
+    assert result.stdout.endswith("\n")
+    assert ("pool = fast" in result.stderr) == (to == "libvirt-xml")
+
+
+def test_standard_input_and_an_output_file(tmp_path: Path) -> None:
+    output = tmp_path / "web1.json"
+    arguments = ["convert", "-", "--from", "xl", "--to", "json", "--output", str(output)]
+    result = CliRunner().invoke(app, arguments, input=XL)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert json.loads(output.read_text())["c_info"]["name"] == "web1"
+
+
+def test_strict(web1: Path) -> None:
+    result = CliRunner().invoke(app, ["convert", str(web1), "--to", "libvirt-xml", "--strict"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "lost: pool = fast" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["<domain>", "{", "name = \n", "name = 'x'\nmemory = 'lots'\nmaxmem = [1]\nvcpus = 'x"]
+)
+def test_what_cannot_be_read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken"
+    path.write_text(text)
+    result = CliRunner().invoke(app, ["convert", str(path), "--to", "python"])
+    assert result.exit_code == 2
+    assert f"error: {path}" in result.stderr
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    for arguments in (["convert", str(tmp_path / "nothing"), "--to", "xl"], ["convert", str(tmp_path), "--to", "xl"]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2
+        assert str(tmp_path) in result.stderr
+
+
+def test_an_unknown_spelling(web1: Path) -> None:
+    result = CliRunner().invoke(app, ["convert", str(web1), "--to", "yaml"])
+    assert result.exit_code == 2
+    assert "libvirt-xml" in result.stderr
