@@ -98,14 +98,20 @@ def _reason(text: str, offset: int, expected: str) -> str:
         return "text after a string; triple quotes and strings side by side are Python's"
     if char in "'\"" and char not in rest[1:]:
         return f"the string that begins here has no closing {char} on this line"
+    if char == "\n":
+        return f"the line ends here; {expected} is missing"
+    return _reason_of_word(text, offset, shown) or f"{shown!r} is unexpected; {expected} should be here"
+
+
+def _reason_of_word(text: str, offset: int, shown: str) -> str | None:
     if shown in ("True", "False", "None", "true", "false", "yes", "no", "on", "off"):
         return f"{shown} is no value; write 1 or 0"
-    if char == "\n":
-        return f"the line ends here; {expected} is missing"
-    if re.match(r"[-+.][0-9]", rest):
+    if re.match(r"[-+.][0-9]", shown):
         return f"{shown} is no value that stands without quotes: numbers are digits, or 0x and lower case digits"
-    if re.match(r"[A-Z_]", rest) and expected.startswith("a key"):
+    if re.match(r"[A-F]", shown) and re.search(r"0x[0-9a-f]*\Z", text[max(0, offset - 20) : offset]):
+        return "hexadecimal digits are in lower case here, as in 0xff"
+    if re.match(r"[A-Z_]", shown) and not text[:offset].rpartition("\n")[2].strip(" \t;"):
         return f"{shown} is no key; keys are in lower case and begin with a letter"
-    if char == "\n":
-        return f"the line ends here; {expected} is missing"
-    return f"{shown!r} is unexpected; {expected} should be here"
+    if shown == "\ufeff":
+        return "a byte order mark; save the file as UTF-8 without one"
+    return None
