@@ -151,7 +151,10 @@ class Agent:
             watched = [channel] if also is None else [channel, also]
             if channel not in select.select(watched, [], [], wait)[0]:
                 return None
-            data = self._channel.recv(_CHUNK)
+            try:
+                data = self._channel.recv(_CHUNK)
+            except ConnectionResetError:  # it ended with something of ours unread
+                data = b""
             if not data:
                 raise Gone("QEMU has ended")
             self._buffer += data

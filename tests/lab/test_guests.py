@@ -56,7 +56,7 @@ def test_an_hvm_guest_boots_from_its_disk(any_dom0: Lab) -> None:
     disk = f'disk=["{GUESTS}/tiny-hvm.img,raw,xvda,w"]'
     create(any_dom0, "hvm", ['type="hvm"', "memory=32", "vnc=0", 'serial="file:/tmp/serial.log"', disk])
     try:
-        await_line(any_dom0, "/tmp/serial.log", "pyxen-guest ready", 60)
+        await_line(any_dom0, "/tmp/serial.log", "pyxen-guest ready", 120)
     finally:
         any_dom0.run(["xl", "destroy", "hvm"], check=True)
 
