@@ -10,7 +10,7 @@ from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.words import LINE, fitting
 
-__all__ = ["NO_SERIAL", "channel_sayable", "read", "serial_sayable", "write"]
+__all__ = ["NO_SERIAL", "channel_sayable", "read", "write"]
 
 NO_SERIAL: Final = "none"
 """A port of xl's list that is not there."""
@@ -130,11 +130,6 @@ def _read_channel(node: Node, found: Found) -> None:
 def channel_sayable(channel: Channel) -> bool:
     """Whether libvirt can have a channel: it wants to know how it is connected."""
     return channel.connection is not None
-
-
-def serial_sayable(text: str) -> bool:
-    """Whether libvirt has a character device like this."""
-    return text == NO_SERIAL or _add_serial(text, Node("devices")) is not None
 
 
 def write(config: DomainConfig, devices: Node) -> None:

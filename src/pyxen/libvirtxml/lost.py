@@ -17,6 +17,7 @@ from pyxen.libvirtxml.disks import sayable as disk_sayable
 from pyxen.libvirtxml.graphics import vfb_sayable
 from pyxen.libvirtxml.hostdevs import pci_sayable, usb_sayable
 from pyxen.libvirtxml.meaning import MEANINGS
+from pyxen.libvirtxml.reasons import DEFAULT_REASON, REASONS
 from pyxen.libvirtxml.usb import ctrl_sayable
 from pyxen.losses import Loss
 
@@ -32,50 +33,9 @@ _SAYABLE: Final[dict[str, Callable[[Any], bool]]] = {
 }
 """Lists of which some items have no XML at all; it has the others in their order."""
 
-_REASONS: Final = {
-    "acpi": "libvirt has it on for an HVM guest, and switches it off for no other",
-    "boot": "libvirt boots from floppy (a), disk (c), CD-ROM (d) and network (n)",
-    "bootloader_args": "libvirt has them as words between blanks",
-    "cpuid": "libvirt switches features that it has names for on or off, one by one",
-    "cpus": "libvirt has numbers of CPUs only: DomainConfig.resolve_cpus gives those of one host",
-    "disks": "libvirt knows disks by names such as xvda, hda and sda",
-    "disks.discard": "libvirt's schema has no place for it on this disk",
-    "disks.readonly": "libvirt takes every CD-ROM drive for read-only",
-    "disks.script": "libvirt runs no hotplug scripts for disks: attach the target first, and name the block device",
-    "kernel": "libvirt wants an absolute path",
-    "nographic": "libvirt has neither screen nor card, or both",
-    "on_watchdog": "libvirt deals with watchdogs itself",
-    "on_soft_reset": "libvirt deals with soft resets itself",
-    "pcis": "libvirt passes single functions through, by their addresses",
-    "ramdisk": "libvirt wants an absolute path",
-    "scheduler.kind": "libvirt takes that of the domain's CPU pool",
-    "on_crash": "libvirt has no such action",
-    "on_poweroff": "libvirt writes core dumps after crashes only",
-    "on_reboot": "libvirt writes core dumps after crashes only",
-    "sdl": "libvirt has nothing of a window that is not there, and its Xen driver no OpenGL",
-    "soundhw": "libvirt's Xen driver knows ac97, es1370, hda and sb16",
-    "spice": "libvirt has nothing of a server that is off, and its Xen driver little of one that is on",
-    "spice.disable_ticketing": "libvirt asks for a password if and only if there is one",
-    "spice.vdagent": "libvirt has it with a shared clipboard or the client's pointer, and else not",
-    "usbctrls": "libvirt's Xen driver knows controllers of type qusb, of version 1 and 2",
-    "usbdevs": "libvirt goes by bus and address",
-    "vga": "libvirt has neither screen nor card, or both",
-    "vfbs": "libvirt has framebuffers of PV and PVH guests, each seen in one way",
-    "vifs.mac": "libvirt takes no multicast address",
-    "vifs.model": "an interface has one model in libvirt, and in a PV or PVH guest none",
-    "vifs.mtu": "libvirt's Xen driver ignores it",
-    "vifs.rate": "libvirt counts in units of 1024 bytes a second, and in intervals of 50 ms",
-    "vifs.type": "a PV or PVH guest has no emulated cards",
-    "vnc": "libvirt has nothing of a server that is off",
-    "vnc.display": "libvirt has a fixed display, or looks for a free one from the first on",
-    "vnc.listen": "libvirt wants an IP address or a host name, without a display",
-    "vnuma.pnode": "libvirt gives cell N of the guest the host's node N",
-    "vnuma.distances": "libvirt wants one for every node, from 10 to 255",
-}
 _FIELDS: Final = tuple(settings_of(DomainConfig))
 _values: Final = attrgetter(*_FIELDS)
 
-_DEFAULT: Final = "libvirt's Xen driver has nothing that says this"
 _INDEX = re.compile(r"\[[0-9]+\]")
 
 
@@ -159,10 +119,10 @@ def _reason(path: str) -> str:
     What is said of devices as a whole is the reason for whole devices only, not for their settings.
     """
     kind = _INDEX.sub("", path)
-    if kind in _REASONS:
-        return _REASONS[kind]
+    if kind in REASONS:
+        return REASONS[kind]
     while "." in kind:
         kind = kind.rpartition(".")[0]
-        if kind in _REASONS and kind not in _SAYABLE:
-            return _REASONS[kind]
-    return _DEFAULT
+        if kind in REASONS and kind not in _SAYABLE:
+            return REASONS[kind]
+    return DEFAULT_REASON

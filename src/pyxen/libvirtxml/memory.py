@@ -9,7 +9,10 @@ from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
 from pyxen.units import kib_to_mib, mib_to_kib
 
-__all__ = ["kibibytes", "read", "write"]
+__all__ = ["DEFAULT_MEMORY", "kibibytes", "read", "write"]
+
+DEFAULT_MEMORY: Final = 32
+"""What libxl gives a domain that says nothing, in MiB; libvirt wants it said."""
 
 _UNITS: Final = {
     "b": 1, "bytes": 1, "byte": 1,
@@ -56,7 +59,3 @@ def write(config: DomainConfig, domain: Node) -> None:
     memory = maxmem if config.memory is None else config.memory
     domain.add("memory", mib_to_kib(maxmem), unit="KiB")
     domain.add("currentMemory", mib_to_kib(memory), unit="KiB")
-
-
-DEFAULT_MEMORY: Final = 32
-"""What libxl gives a domain that says nothing, in MiB; libvirt wants it said."""

@@ -8,7 +8,6 @@ from typing import Final
 
 __all__ = [
     "ABSOLUTE_PATH",
-    "BLANK_FREE",
     "CPU_SET",
     "DEVICE",
     "DISK",
@@ -16,21 +15,18 @@ __all__ = [
     "HOST",
     "LINE",
     "MODEL",
-    "PLAIN",
     "fitting",
     "is_address",
 ]
 
 ABSOLUTE_PATH: Final = re.compile(r"/[^\n\r]+")
 LINE: Final = re.compile(r"[^\n\r]+")
-PLAIN: Final = re.compile(r"[a-zA-Z0-9_+-]+")
 DEVICE: Final = re.compile(r"[a-zA-Z0-9_.\-\\:/]+")
 DISK: Final = re.compile(r"(?:ioemu:)?(?:fd|hd|sd|vd|xvd|ubd)[a-zA-Z0-9_]+")
 MODEL: Final = re.compile(r"[a-zA-Z0-9_-]+")
 DNS_NAME: Final = re.compile(r"[a-zA-Z0-9.-]+")
 HOST: Final = re.compile(r"[a-zA-Z0-9.-]+|[0-9a-fA-F:]+:[0-9a-fA-F:.]*")
 CPU_SET: Final = re.compile(r"[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*")
-BLANK_FREE: Final = re.compile(r"\S+")
 
 
 def fitting(value: str | None, words: re.Pattern[str]) -> str | None:

@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 
 from pyxen import libvirtxml
-from pyxen.config import DeviceModel, Disk, DomainConfig, Pci, Vif, Vnc
+from pyxen.config import DeviceModel, Disk, DomainConfig, Pci, Rate, Vfb, Vif, Vnc, VNode, settings_of
 from pyxen.errors import LossyConversion
 from pyxen.libvirtxml import ADDED
+from pyxen.libvirtxml.reasons import REASONS
 from pyxen.losses import LossWarning
 from tests.unit.libvirtxml.documents import hvm
 
 PHRASE = "hush"
 BASE: dict[str, Any] = {"type": "hvm", "memory": 512}
+
+KINDS: dict[str, Any] = {"disks": Disk(), "vifs": Vif(), "vfbs": Vfb(), "vnuma": VNode(), "rate": Rate()}
+"""An item of each list, and a part of each kind that need not be there."""
 
 UNSAYABLE: dict[str, tuple[dict[str, Any], str]] = {
     "a field of no kin": ({"pool": "fast"}, "pool"),
@@ -126,3 +130,13 @@ def test_files(tmp_path: Path) -> None:
     config = DomainConfig("w\N{LATIN SMALL LETTER E WITH ACUTE}b", **BASE)
     libvirtxml.dump(config, tmp_path / "web1.xml")
     assert libvirtxml.normal(libvirtxml.load(tmp_path / "web1.xml")) == libvirtxml.normal(config)
+
+
+def test_reasons_are_of_fields_that_there_are() -> None:
+    for path in REASONS:
+        kind: Any = DomainConfig("web1", **BASE)
+        for name in path.split("."):
+            kind = kind[0] if isinstance(kind, tuple) else kind
+            assert name in settings_of(type(kind)), path
+            kind = getattr(kind, name) or KINDS.get(name)
+    assert list(REASONS) == sorted(REASONS)
