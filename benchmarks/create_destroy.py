@@ -1,0 +1,63 @@
+"""In dom0: create and destroy a minimal PVH guest, paused, without devices, against C and against ``xl``.
+
+Prints a line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pyxen
+from benchmarks.measure import PROGRAMS, Companion, clocked, take_turns
+from pyxen import DomainConfig, libxljson
+
+ROUNDS = 40
+
+CONFIG = DomainConfig("bench", type="pvh", kernel="/usr/share/pyxen-guests/tiny-pvh", memory=8, shadow_memory=1)
+
+XL_CONFIG = """\
+name = "bench"
+type = "pvh"
+kernel = "/usr/share/pyxen-guests/tiny-pvh"
+memory = 8
+shadow_memory = 1
+"""
+
+
+def main() -> int:
+    """Run the benchmark."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, as_json = Path(folder, "bench.cfg"), Path(folder, "bench.json")
+        config.write_text(XL_CONFIG)
+        as_json.write_text(libxljson.dumps(CONFIG))
+        with pyxen.connect() as host, Companion(str(PROGRAMS / "create_destroy"), str(as_json)) as companion:
+
+            def c() -> tuple[float, ...]:
+                return tuple(number / 1e9 for number in companion.numbers())
+
+            def ours() -> tuple[float, ...]:
+                made: list[pyxen.Domain] = []
+                create = clocked(lambda: made.append(host.create(CONFIG, paused=True)))
+                return create + clocked(made[0].destroy)
+
+            def xl() -> tuple[float, ...]:
+                create = clocked(lambda: run("xl", "create", "-q", "-p", str(config)))
+                return create + clocked(lambda: run("xl", "destroy", "bench"))
+
+            times = take_turns({"pyxen": ours, "c": c, "xl": xl}, ROUNDS)
+            assert [info.domid for info in host.list()] == [0]
+    print(json.dumps(times))
+    return 0
+
+
+def run(*command: str) -> None:
+    """Run a program that must succeed."""
+    subprocess.run(command, check=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

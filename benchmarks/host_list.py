@@ -1,0 +1,82 @@
+"""In dom0: `Host.list()` with names, against a C program that does so, and against ``xl list``.
+
+Prints a line of JSON for each number of domains.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pyxen
+from benchmarks.measure import PROGRAMS, Companion, clocked, take_turns
+
+ROUNDS = {1: 60, 50: 30, 300: 8}
+"""Domains on the host, dom0 among them, and how often each contender lists them."""
+
+
+def main() -> int:
+    """Run the benchmark."""
+    try:
+        there = 1
+        for domains, rounds in ROUNDS.items():
+            subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
+            subprocess.run([PROGRAMS / "empty_domains", "make", str(domains - 1)], check=True)
+            there = domains
+            print(json.dumps({"domains": there, "times": measure(domains, rounds)}), flush=True)
+    finally:
+        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
+    return 0
+
+
+def measure(domains: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds that each contender took in each round."""
+    with pyxen.connect() as host, Companion(str(PROGRAMS / "list")) as companion:
+
+        def c() -> tuple[float]:
+            nanoseconds, names = companion.numbers()
+            assert names == domains
+            return (nanoseconds / 1e9,)
+
+        def xl() -> tuple[float]:
+            lines: list[str] = []
+            took = clocked(lambda: lines.extend(run_xl().splitlines()))
+            assert len(lines) == domains + 1
+            return took
+
+        check(host, domains)
+        times = take_turns(
+            {"first": first_list, "second": second_list, "later": lambda: clocked(host.list), "c": c, "xl": xl}, rounds
+        )
+        check(host, domains)
+    return {name: [took for (took,) in values] for name, values in times.items()}
+
+
+def first_list() -> tuple[float]:
+    """Time the first list over a connection, which has to read every name."""
+    with pyxen.connect() as host:
+        return clocked(host.list)
+
+
+def second_list() -> tuple[float]:
+    """Time the second list over a connection, which begins to watch the names."""
+    with pyxen.connect() as host:
+        host.list()
+        return clocked(host.list)
+
+
+def run_xl() -> str:
+    """Run ``xl list``."""
+    return subprocess.run(["xl", "list"], check=True, capture_output=True, text=True).stdout
+
+
+def check(host: pyxen.Host, domains: int) -> None:
+    """Check that the list is the one that xl prints, so that nothing is fast by leaving something out."""
+    ours = [(info.domid, info.name) for info in host.list()]
+    assert ours == [(int(words[1]), words[0]) for words in map(str.split, run_xl().splitlines()[1:])]
+    assert len(ours) == domains
+
+
+if __name__ == "__main__":
+    sys.exit(main())

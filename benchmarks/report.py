@@ -1,0 +1,119 @@
+"""The tables of RESULTS.md."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import interval
+from lab import Lab
+
+__all__ = ["HEAD", "machine", "tables"]
+
+LIST_AT_LEAST = 10.0
+"""How many times faster than the process ``xl list`` a list must be, at 50 domains."""
+CREATE_AT_MOST = 1.10
+"""How many times as long as the same calls from C a create and a destroy may take together."""
+
+HEAD = """\
+# Benchmarks
+
+Written by `make bench`. Milliseconds are those of an emulated machine, and mean little; the ratios are the result.
+In each round every contender has one turn. Times are medians; a ratio is the median of the rounds' ratios, with the
+bounds between which it lies with 95 % confidence.
+"""
+
+
+def machine(dom0: Lab) -> str:
+    """Describe what was measured on, and when."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    qemu = subprocess.run(["qemu-system-x86_64", "--version"], check=True, capture_output=True, text=True).stdout
+    xen = dom0.run(["xl", "info", "xen_version"], check=True).stdout.strip()
+    python = dom0.run(["python3", "-c", "import platform; print(platform.python_version())"], check=True).stdout.strip()
+    processor = model[1] if model else platform.machine()
+    return (
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}: Xen {xen}, Python {python} in dom0 (Debian "
+        f"{dom0.release.suite}), by software emulation ({qemu.split('(')[0].strip()}) on {os.cpu_count()} CPUs, "
+        f"{processor}. Load of the machine when done: {os.getloadavg()[1]:.1f}."
+    )
+
+
+def tables(lists: list[dict[str, Any]], creates: dict[str, list[list[float]]]) -> tuple[str, bool]:
+    """Return both tables, and whether what is required holds."""
+    fifty = next(item["times"] for item in lists if item["domains"] == 50)
+    faster = ratio(fifty["xl"], fifty["later"])
+    total = {name: [sum(parts) for parts in rounds] for name, rounds in creates.items()}
+    longer = ratio(total["pyxen"], total["c"])
+    list_holds, create_holds = faster[0] >= LIST_AT_LEAST, longer[0] <= CREATE_AT_MOST
+    required = [
+        (list_holds, f"at 50 domains at least {LIST_AT_LEAST:.0f} times as fast as `xl list`: {show(faster)}"),
+        (create_holds, f"create and destroy at most {CREATE_AT_MOST:.2f} times as long as from C: {show(longer)}"),
+    ]
+    lines = [
+        "## `Host.list()`, with names",
+        "",
+        "Against a C program (`libxl_list_domain`, `libxl_domid_to_name`) and against the process `xl list`.",
+        "The first list over a connection reads all names, the second begins to watch them, later ones ask only",
+        "whether one changed.",
+        "",
+        *_list_table(lists),
+        "",
+        "## Create and destroy: a minimal PVH guest, paused, without devices",
+        "",
+        "Against a C program that makes the same calls, and against `xl create -p` and `xl destroy`.",
+        "",
+        *_create_table(creates, total),
+        "",
+        "## Required",
+        "",
+        *(f"- {'holds' if holds else 'MISSED'}: {what}" for holds, what in required),
+    ]
+    return "\n".join(lines) + "\n", list_holds and create_holds
+
+
+def _list_table(lists: list[dict[str, Any]]) -> list[str]:
+    rows = ["| domains | first | second | later | C | `xl list` | C / later | C / first | xl / later | xl / first |"]
+    rows.append("|--:" * 10 + "|")
+    for item in lists:
+        times = item["times"]
+        cells = [milliseconds(times[name]) for name in ("first", "second", "later", "c", "xl")]
+        cells += [show(ratio(times[a], times[b])) for a in ("c", "xl") for b in ("later", "first")]
+        rows.append(f"| {item['domains']} | {' | '.join(cells)} |")
+    return rows
+
+
+def _create_table(creates: dict[str, list[list[float]]], total: dict[str, list[float]]) -> list[str]:
+    parts = {"create": 0, "destroy": 1}
+    rows = ["| | pyxen | C | xl | pyxen / C | xl / pyxen |", "|---" + "|--:" * 5 + "|"]
+    for label in (*parts, "both"):
+        times = {
+            name: total[name] if label == "both" else [round_[parts[label]] for round_ in rounds]
+            for name, rounds in creates.items()
+        }
+        cells = [milliseconds(times[name]) for name in ("pyxen", "c", "xl")]
+        cells += [show(ratio(times["pyxen"], times["c"])), show(ratio(times["xl"], times["pyxen"]))]
+        rows.append(f"| {label} | {' | '.join(cells)} |")
+    return [*rows, "", f"{len(total['pyxen'])} rounds."]
+
+
+def ratio(these: Sequence[float], those: Sequence[float]) -> tuple[float, float, float]:
+    """Return how many times as long these took as those in the same rounds: median and bounds."""
+    return interval([a / b for a, b in zip(these, those, strict=True)])
+
+
+def show(value: tuple[float, float, float]) -> str:
+    """Write a ratio with its bounds."""
+    digits = 2 if value[0] < 10 else 0
+    return f"{value[0]:.{digits}f} ({value[1]:.{digits}f} to {value[2]:.{digits}f})"
+
+
+def milliseconds(seconds: Sequence[float]) -> str:
+    """Write the median of some times."""
+    value = 1000 * interval(list(seconds))[0]
+    return f"{value:.{2 if value < 10 else 0}f} ms"
