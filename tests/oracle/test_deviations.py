@@ -7,6 +7,7 @@ import pytest
 from pyxen import libxljson, xlcfg
 from pyxen.errors import ConfigError
 from pyxen.xlcfg.deviations import DEVIATIONS, Deviation
+from pyxen.xlcfg.keys import release
 from tests.oracle.compare import NODES
 from tests.oracle.xl import HOST_CPUS, Refused, XlOracle
 
@@ -28,6 +29,9 @@ def test_deviation(xl: XlOracle, deviation: Deviation) -> None:
     given = {line.partition(" ")[0] for line in deviation.example.splitlines()}
     text = "".join(f"{key} = {value}\n" for key, value in head.items() if key not in given) + deviation.example + "\n"
     theirs, mine = xl.create(text), ours(text)
+    if release(xl.release) < release(deviation.since):
+        assert isinstance(theirs, Refused)
+        return
     if deviation.outcome == "refused":
         assert isinstance(theirs, dict)
         assert isinstance(mine, ConfigError)
