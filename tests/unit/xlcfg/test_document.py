@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from pyxen.errors import ConfigError, ParseError
 from pyxen.xlcfg.document import Document, parse
+from pyxen.xlcfg.grammar import Value
+from tests.oracle.texts import Texts
 
 TEXT = """\
 # A web server
@@ -132,3 +136,27 @@ def test_a_wrong_text_is_refused_with_its_place() -> None:
     with pytest.raises(ParseError) as caught:
         parse("name = 'x'\nmemory = 512 MB\n")
     assert (caught.value.line, caught.value.column) == (2, 14)
+
+
+def test_random_edits_of_random_texts() -> None:
+    texts, source = Texts(seed=5), random.Random(3)  # noqa: S311 - the same in every run
+    edited = 0
+    for _ in range(1500):
+        text = texts.config()
+        try:
+            document = parse(text)
+        except ParseError:
+            continue
+        wanted = dict(document)
+        for _ in range(3):
+            key = source.choice([*wanted, "new_key"])
+            value = wanted.get(key)
+            if value is not None and source.random() < 0.3:
+                del document[key], wanted[key]
+                continue
+            changed: Value = [*value, "n", ["m"]] if isinstance(value, list) else source.choice(["v\n'\"", "5", ""])
+            document[key] = wanted[key] = changed
+            assert dict(document) == wanted, text
+            assert dict(parse(str(document))) == wanted, text
+            edited += 1
+    assert edited > 500
