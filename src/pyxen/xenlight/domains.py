@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory
 from pyxen.operation import Operation
@@ -30,7 +31,7 @@ class NewDomain:
     """Paths on the host that it names; when the create fails, those that are missing are the likely reason."""
 
 
-def create(context: Context, operation: Operation[int], new: NewDomain, *, paused: bool) -> Script[int]:
+def create(context: Context, operation: Operation[Any], new: NewDomain, *, paused: bool) -> Script[int]:
     """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
     config = domain_config(context.pointer, new.json)
     _check_memory(context, operation, config)
@@ -104,7 +105,7 @@ def _remove(context: Context, domid: int) -> Script[None]:
         yield from context.complete(lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False)
 
 
-def _check_memory(context: Context, operation: Operation[int], config: CData) -> None:
+def _check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
     """Refuse a domain for which there is no memory before Xen hands out the little that is left."""
     needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, _NO_DOMID, needed))
@@ -119,7 +120,7 @@ def _check_memory(context: Context, operation: Operation[int], config: CData) ->
         )
 
 
-def _why_not_created(context: Context, operation: Operation[int], new: NewDomain, code: int) -> Error:
+def _why_not_created(context: Context, operation: Operation[Any], new: NewDomain, code: int) -> Error:
     """Return the exception for a create that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
