@@ -107,15 +107,15 @@ def test_huge_values_of_every_key(value: str) -> None:
 @pytest.mark.parametrize("line", ["k{}=1\n", "acpi='{}'\n", "memory={}\n", "vif=['{}=1']\n"])
 def test_many_findings_take_seconds(line: str) -> None:
     text = "".join(line.format(n) for n in range(50_000)) + "name='x'\nkernel='/k'\n"
-    start = time.perf_counter()
+    start = time.process_time()
     xlcfg.loads(text, on_loss="ignore")
     xlcfg.lint(text)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_large_lists_take_seconds() -> None:
     items = ",\n".join(f"'/dev/vg/disk{n},raw,xvd{n},rw'" for n in range(20_000))
-    start = time.perf_counter()
+    start = time.process_time()
     config = xlcfg.loads(f"name='x'\ntype='hvm'\ndisk=[{items}]\nfoo=1\n", on_loss="ignore")
     assert len(config.disks) == 20_000
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

@@ -92,14 +92,14 @@ LARGE = 10_000_000
     ids=lambda text: text[:8] if text[:1] != "\n" else "newlines",
 )
 def test_large_texts_take_seconds(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         assignments_of = read_settings(text)
     except ParseError as error:
         assert error.line is not None  # noqa: PT017 - either outcome is fine; the time is what is tested
     else:
         assert assignments_of.keys() in ([], ["a"])
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_nest_of_ten_thousand_is_refused() -> None:
