@@ -22,7 +22,7 @@ _TYPE_NAMES: Final = {
     DomainType.PV: ("linux", "xenpv"),
     DomainType.PVH: ("xenpvh", "xenpvh"),
 }
-"""libvirt's words for types of guest, and its machine for each. For other drivers than Xen's, PV is ``xen``."""
+"""libvirt's words for types of guest, and its machine for each. ``linux`` is Xen's driver's own word for ``xen``."""
 
 _BOOT: Final = {"fd": "a", "hd": "c", "cdrom": "d", "network": "n"}
 _BOOT_NAMES: Final = {letter: name for name, letter in _BOOT.items()}

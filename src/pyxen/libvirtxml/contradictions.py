@@ -90,6 +90,11 @@ CONTRADICTIONS: Final = (
         "keeps KiB",
     ),
     Contradiction(
+        "video-memory",
+        "rounds the memory of a graphics card up to a power of two",
+        "keeps KiB",
+    ),
+    Contradiction(
         "serial-ports",
         "its driver puts serial ports in the order of their elements, its converter in that of their numbers",
         "goes by their numbers",

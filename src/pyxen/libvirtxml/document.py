@@ -32,11 +32,11 @@ XEN: Final = "xen"
 """The type of domain that Xen's driver runs."""
 
 _WITH_XEN_WORDS: Final = (XEN, "test")
-"""Types of domain for which the words of Xen's driver are right: its own, and that of the test driver."""
+"""Types of domain that have what Xen's driver has for disks: its own, and that of the test driver."""
 
 
 def has_xen_words(domain_type: str) -> bool:
-    """Whether a type of domain has machines, disk drivers and buses called as Xen's driver calls them."""
+    """Whether a type of domain has disk drivers and buses called as Xen's driver calls them."""
     return domain_type in _WITH_XEN_WORDS
 
 
@@ -78,7 +78,7 @@ def write(config: DomainConfig, domain_type: str) -> Node:
     general.write(config, domain)
     memory.write(config, domain)
     vcpus.write(config, domain)
-    boot.write(config, domain, is_xen=is_xen)
+    boot.write(config, domain, is_xen=domain_type == XEN)
     features.write(config, domain)
     cpu.write(config, domain)
     clock.write(config, domain)

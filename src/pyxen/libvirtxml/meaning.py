@@ -78,7 +78,8 @@ def _cpus(config: DomainConfig) -> Any:
     one_each = list(cpus[: config.effective_maxvcpus])
     while one_each and one_each[-1] == CpuSet("all"):
         one_each.pop()
-    return tuple(one_each) or None
+    # A list of nothing but "all" still keeps libxl from looking for NUMA nodes, which XML has no other way to say.
+    return tuple(one_each) or cpus[:1]
 
 
 def _vnuma(config: DomainConfig) -> tuple[VNode, ...]:

@@ -12,7 +12,7 @@ __all__ = ["DEFAULT_PORTS", "DEFAULT_VERSION", "ctrl_sayable", "read", "write"]
 
 _INPUTS: Final = {"mouse": "mouse", "tablet": "tablet", "keyboard": "keyboard"}
 _MODELS: Final = {"qusb1": 1, "qusb2": 2}
-_UINT32_MAX: Final = 2**32 - 1
+_INT_MAX: Final = 2**31 - 1
 _MOST_PORTS: Final = 31
 _MOST_CONTROLLERS: Final = 2**16
 
@@ -38,8 +38,8 @@ def _read_controller(node: Node, found: Found) -> None:
         node.taken = True
         node.get("type")
         node.get("index")
-        found.put("max_grant_frames", node.number("maxGrantFrames", 0, _UINT32_MAX) or None, node)
-        found.put("max_event_channels", node.number("maxEventChannels", 0, _UINT32_MAX) or None, node)
+        found.put("max_grant_frames", node.number("maxGrantFrames", 0, _INT_MAX) or None, node)
+        found.put("max_event_channels", node.number("maxEventChannels", 0, _INT_MAX) or None, node)
     elif kind == "usb" and node.attributes.get("model", "qusb2") in _MODELS:
         node.taken = True
         node.get("type")
@@ -60,9 +60,13 @@ def ctrl_sayable(controller: UsbCtrl) -> bool:
     return controller.type is UsbCtrlType.QUSB and controller.version in (None, 1, 2)
 
 
+def _limit(number: int | None) -> int | None:
+    return number if number and number <= _INT_MAX else None
+
+
 def write(config: DomainConfig, devices: Node) -> None:
     """Write input devices and controllers."""
-    frames, channels = config.max_grant_frames or None, config.max_event_channels
+    frames, channels = _limit(config.max_grant_frames), _limit(config.max_event_channels)
     if frames or channels:
         devices.add("controller", type="xenbus", index=0, maxGrantFrames=frames, maxEventChannels=channels)
     for place, controller in enumerate(config.usbctrls):

@@ -12,7 +12,8 @@ from pyxen.libvirtxml.words import CPU_SET
 __all__ = ["read", "write"]
 
 _MOST: Final = 8192
-_MOST_SHARES: Final = 2**31 - 1
+_FEWEST_SHARES, _MOST_SHARES = 2, 262144
+_INT_MAX: Final = 2**31 - 1
 _ALL: Final = CpuSet("all")
 
 
@@ -34,7 +35,7 @@ def read(domain: Node, found: Found) -> None:
     if cputune is None:
         return
     if (shares := cputune.child("shares")) is not None:
-        weight = shares.as_number(shares.word() or "", 0, _MOST_SHARES)
+        weight = shares.as_number(shares.word() or "", 0, _INT_MAX)
         found.put("scheduler", Scheduler(weight=weight), shares)
     _read_pinning(cputune, most, found)
 
@@ -76,6 +77,8 @@ def write(config: DomainConfig, domain: Node) -> None:
         vcpu.set(current=config.vcpus)
     pins = config.cpus[:most] if isinstance(config.cpus, tuple) else ()
     weight = config.scheduler.weight
+    if weight is not None and not _FEWEST_SHARES <= weight <= _MOST_SHARES:
+        weight = None
     if weight is None and not any(map(sayable, pins)):
         return
     cputune = domain.add("cputune")

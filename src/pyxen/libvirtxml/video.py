@@ -81,6 +81,6 @@ def write(config: DomainConfig, devices: Node) -> None:
         vram = DEFAULT_VIDEORAM[card] if config.videoram is None else config.videoram
         vram_kib = mib_to_kib(vram)
         model = devices.add("video").add("model", type=_CARD_NAMES[card])
-        if vram_kib <= _MOST_KIB:
+        if 0 < vram_kib <= _MOST_KIB:
             model.set(vram=vram_kib)
         model.set(heads=1, primary="yes")

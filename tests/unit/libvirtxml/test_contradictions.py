@@ -91,6 +91,11 @@ def memory_in_mib() -> None:
     assert read(said).memory == 512.5
 
 
+def video_memory() -> None:
+    config = DomainConfig("web1", type="hvm", memory=512, vga="std", videoram=20)
+    assert read(libvirtxml.dumps(config)).videoram == 20
+
+
 def serial_ports() -> None:
     ports = (
         "<serial type='file'><source path='/second'/><target port='1'/></serial>"
@@ -145,6 +150,7 @@ CASES: dict[str, Callable[[], None]] = {
     "framebuffers-of-hvm": framebuffers_of_hvm,
     "spice-agent": spice_agent,
     "memory-in-mib": memory_in_mib,
+    "video-memory": video_memory,
     "serial-ports": serial_ports,
     "soft-reset": soft_reset,
     "numa-placement": numa_placement,
