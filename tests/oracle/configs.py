@@ -71,6 +71,9 @@ def configs(draw: st.DrawFn, xen: str) -> str:
     """A configuration of some keys with values that are mostly right, for a release of xl."""
     guest = draw(st.sampled_from(("hvm", "hvm", "pv", "pvh")))
     names = draw(st.lists(st.sampled_from(keys(xen)), max_size=10, unique=True))
+    if {"cpus", "cpus_soft"} & set(names):
+        # Without a number of vCPUs xl forgets them: one of the deviations.
+        names = [name for name in names if name != "vcpus"]
     lines = []
     for name in names:
         choices = values(name)
