@@ -102,12 +102,6 @@ def test_everything_of_the_configuration_arrives(
     domain.destroy()
 
 
-def test_memory_of_a_domain_that_is_dying_is_waited_for(host: Host, tiny: MakeConfig) -> None:
-    most = host.info().free_memory_kib // 1024 - 100
-    for _ in range(3):
-        host.create(tiny("pv", memory=most), paused=True).destroy()
-
-
 def test_many_at_once(host: Host, tiny: MakeConfig) -> None:
     def live(number: int) -> None:
         host.create(tiny(name=f"many{number}")).destroy()

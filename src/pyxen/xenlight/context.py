@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -106,10 +105,6 @@ class Context:
     def _abort(self, how: CData) -> int:
         code: int = lib.libxl_ao_abort(self.pointer, how)
         return code
-
-    def sleep(self, seconds: float) -> Script[None]:
-        """Let other operations go on for a while: a part of a script."""
-        yield Wait(self._pump.token(), until=time.monotonic() + seconds)
 
     def until_shutdown(self, domid: int, meanwhile: Script[None]) -> Script[Happening]:
         """Watch a domain while something is done to it, then wait until it has shut down or is gone."""

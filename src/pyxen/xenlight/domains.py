@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +19,6 @@ __all__ = ["NewDomain", "create", "destroy", "pause", "reboot", "shutdown", "unp
 
 _NO_DOMID = 0xFFFFFFFF  # INVALID_DOMID; a macro of libxl's, with a cast that cffi cannot read
 
-_PATIENCE = 10.0  # seconds; as long as xl waits in one round for memory to be freed
-
 
 @dataclass(frozen=True, slots=True)
 class NewDomain:
@@ -37,7 +34,7 @@ class NewDomain:
 def create(context: Context, operation: Operation[Any], new: NewDomain, *, paused: bool) -> Script[int]:
     """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
     config = domain_config(context.pointer, new.json)
-    yield from _check_memory(context, operation, config)
+    _check_memory(context, operation, config)
     domid = ffi.new("uint32_t *", _NO_DOMID)
     code = yield from context.complete(
         lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
@@ -108,28 +105,19 @@ def _remove(context: Context, domid: int) -> Script[None]:
         yield from context.complete(lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False)
 
 
-def _check_memory(context: Context, operation: Operation[Any], config: CData) -> Script[None]:
-    """Refuse a domain for which there is no memory before Xen hands out the little that is left.
-
-    Domains that are being destroyed give theirs back a moment later: while there are some, that is waited for.
-    """
-    patience = time.monotonic() + _PATIENCE
-    while True:
-        needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-        raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, _NO_DOMID, needed))
-        raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
-        if needed[0] <= free[0]:
-            return
-        if time.monotonic() > patience or not context.reader.is_anyone_dying():
-            break
-        yield from context.sleep(0.1)
-    raise describe(
-        NotEnoughMemory,
-        f"needs {needed[0] // 1024} MiB, and the host has {free[0] // 1024} MiB free: ask for less, or free some "
-        "(destroy a domain, or lower dom0's memory)",
-        operation,
-        lib.ERROR_NOMEM,
-    )
+def _check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
+    """Refuse a domain for which there is no memory before Xen hands out the little that is left."""
+    needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, _NO_DOMID, needed))
+    raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
+    if needed[0] > free[0]:
+        raise describe(
+            NotEnoughMemory,
+            f"needs {needed[0] // 1024} MiB, and the host has {free[0] // 1024} MiB free: ask for less, or free some "
+            "(destroy a domain, or lower dom0's memory)",
+            operation,
+            lib.ERROR_NOMEM,
+        )
 
 
 def _why_not_created(context: Context, operation: Operation[Any], new: NewDomain, code: int) -> Error:

@@ -40,16 +40,14 @@ class Wait:
     token: int
     abort: Callable[[], int] | None = None
     """Makes libxl end the wait early. Without it, a script that is stopped gets `Stopped` raised where it waits."""
-    until: float = math.inf
-    """The moment, by `time.monotonic`, at which the script goes on in any case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An event of libxl's, as far as scripts need it; without a type, that the time of a `Wait` is over."""
+    """An event of libxl's, as far as scripts need it."""
 
-    type: int = 0
-    domid: int = 0
+    type: int
+    domid: int
     code: int = 0
     """Of an operation that is complete."""
 
@@ -231,8 +229,6 @@ class Pump:
 
     def _expire(self) -> None:
         now = time.monotonic()
-        for token in [token for token, task in self._waiting.items() if task.wait and task.wait.until <= now]:
-            self._deliver(token, Happening())
         for operation in self.running():
             if operation.deadline is not None and operation.deadline <= now and operation.stopped is None:
                 operation.stop("timeout")
@@ -273,10 +269,9 @@ class Pump:
 
     def _milliseconds(self, timeout: int) -> int:
         limits = [] if timeout < 0 else [timeout / 1000]
-        moments = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]
-        moments += [task.wait.until for task in self._waiting.values() if task.wait and task.wait.until < math.inf]
-        if moments:
-            limits.append(max(0.0, min(moments) - time.monotonic()))
+        deadlines = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]
+        if deadlines:
+            limits.append(max(0.0, min(deadlines) - time.monotonic()))
         if any(fd < 0 for fd in self._children.values()):
             limits.append(_POLL_WITHOUT_PIDFD)
         return math.ceil(min(limits) * 1000) if limits else -1

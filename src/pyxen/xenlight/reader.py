@@ -130,11 +130,6 @@ class Reader:
             return None
         return UUID(bytes=rows[0][_AT["handle"]])
 
-    def is_anyone_dying(self) -> bool:
-        """Tell whether there are domains that are being destroyed, and still have memory."""
-        with self._lock:
-            return any(row[_AT["flags"]] & lib.XEN_DOMINF_dying for row in self._rows())
-
     def domain(self, domid: int) -> DomainInfo | None:
         """Return one domain; None if there is no domain of that domid."""
         with self._lock:
