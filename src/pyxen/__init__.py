@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pyxen.config import *  # noqa: F403
     from pyxen.connection import connect as connect
+    from pyxen.conversion import convert as convert
     from pyxen.domain import Domain as Domain
     from pyxen.domains import Domains as Domains
     from pyxen.errors import *  # noqa: F403
@@ -38,13 +39,14 @@ _NAMES = {
     "Operation": "operation",
     "ShutdownReason": "info",
     "connect": "connection",
+    "convert": "conversion",
 }
 """Names of this package, and the module that each comes from."""
 
 _WHOLE = ("errors", "config")
 """Modules all of whose public names are names of this package too."""
 
-_MODULES = ("libxljson", "xlcfg", "libvirtxml", "convert", "config", "errors", "units")
+_MODULES = ("libxljson", "xlcfg", "libvirtxml", "conversion", "config", "errors", "units")
 """Modules that are there after a bare ``import pyxen``."""
 
 

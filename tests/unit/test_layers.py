@@ -17,7 +17,7 @@ LAYERS = (
     {"connection", "host", "domain", "domains", "events", "aio"},
     {"backends"},
     {"xenlight"},
-    {"convert"},
+    {"conversion"},
     {"xlcfg", "libvirtxml", "libxljson"},
     {"config", "info", "losses"},
     {"errors", "operation", "units"},
@@ -154,7 +154,7 @@ def test_imports_are_found(module: str, is_package: bool, text: str, found: list
         ("pyxen.host", "pyxen.domains", False),
         ("pyxen.backends.xenlight", "pyxen.backends.base", False),
         ("pyxen.cli", "pyxen", False),
-        ("pyxen.convert", "pyxen.libvirtxml", False),
+        ("pyxen.conversion", "pyxen.libvirtxml", False),
     ],
 )
 def test_directions(module: str, imported: str, wrong: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pyxen import convert as conversion
+from pyxen import conversion
 from pyxen.cli.files import complain, read
 from pyxen.errors import ConfigError
 

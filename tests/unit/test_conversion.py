@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import pyxen
 from pyxen import libvirtxml, libxljson, xlcfg
 from pyxen.config import DomainConfig, Vif, Viridian, Vnc
-from pyxen.convert import Spelling, convert, guess, to_python
+from pyxen.conversion import Spelling, convert, guess, to_python
 from pyxen.errors import ConfigError
 from tests.strategies import domain_configs
 
@@ -106,4 +106,4 @@ def test_a_password_is_in_the_code() -> None:
 
 
 def test_the_module_is_there_after_importing_pyxen() -> None:
-    assert pyxen.convert.convert is convert
+    assert pyxen.convert is convert
