@@ -1,8 +1,10 @@
 """Run the parts of the test suite, two at a time, and show how each ended.
 
 Parts that boot the lab share one lane, parts that do not the other, so two cores are kept busy. The second lane is
-nice: an emulated machine whose CPUs are taken away in the middle of what they do gets slower out of proportion. Output goes to a file
-for each part while it runs; what failed is shown in full, and the last lines are pytest's own summaries.
+nice: an emulated machine whose CPUs are taken away in the middle of what they do gets slower out of proportion.
+
+Output goes to a file for each part while it runs; what failed is shown in full, and the last lines are pytest's own
+summaries.
 """
 
 from __future__ import annotations
