@@ -24,7 +24,7 @@ def test_lists_from_four_threads_while_200_domains_come_and_go(host: Host, tiny:
             start = time.monotonic()
             host.list()
             lists.append((start, time.monotonic()))
-            time.sleep(0.02)  # four threads without a pause would only measure Python's own lock
+            time.sleep(0.05)  # four threads without a pause would only measure Python's own lock
 
     def live(number: int) -> None:
         start = time.monotonic()

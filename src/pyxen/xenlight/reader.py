@@ -26,7 +26,8 @@ _Row = tuple[Any, ...]
 """The members of an xc_domaininfo_t, at the places that `_AT` tells."""
 
 _PAGE_KIB = 4
-_AT_ONCE = 1024  # domains asked for by one hypercall
+_MOST_AT_ONCE = 1024
+_ROOM = 16  # for domains that have come since the last time, so that one hypercall still does
 
 _NAMES = (
     "domain",
@@ -85,7 +86,9 @@ class Reader:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sink = LogSink()
-        self._buffer = ffi.new("xc_domaininfo_t[]", _AT_ONCE)
+        self._buffer = ffi.new("xc_domaininfo_t[]", _MOST_AT_ONCE)
+        # libxenctrl copies all that is asked for, there or not; so ask for little more than was there last time.
+        self._at_once = _ROOM
         self._xc: CData = lib.xc_interface_open(self._sink.logger, self._sink.logger, lib.XC_OPENFLAG_NON_REENTRANT)
         if self._xc == ffi.NULL:
             self._sink.free()
@@ -158,13 +161,13 @@ class Reader:
         )
 
     def _rows(self) -> list[_Row]:
-        rows = self._ask(0, _AT_ONCE)
-        while rows and len(rows) % _AT_ONCE == 0:
-            more = self._ask(rows[-1][_AT["domain"]] + 1, _AT_ONCE)
-            if not more:
-                break
+        rows: list[_Row] = []
+        while True:
+            more = self._ask(rows[-1][_AT["domain"]] + 1 if rows else 0, self._at_once)
             rows += more
-        return rows
+            if len(more) < self._at_once:
+                self._at_once = min(len(rows) + _ROOM, _MOST_AT_ONCE)
+                return rows
 
     def _ask(self, first: int, most: int) -> list[_Row]:
         self._check_open()
