@@ -5,6 +5,7 @@ Importing this module loads the compiled binding, so `pyxen.connect` does it onl
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from typing import TypeVar
@@ -70,13 +71,14 @@ class XenlightBackend:
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         """Create a domain; a create that fails or is stopped leaves nothing."""
         config.validate()
+        if config.uuid is not None:  # one made up here is nobody's yet
+            self._check_uuid(config)
         identity = config.uuid or uuid.uuid4()
-        config = config.replace(uuid=identity)
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
-        text = libxljson.dumps(config)
-        marshal.check_keys(libxljson.to_dict(config))
-        self._check_uuid(config)
-        new = domains.NewDomain(name=config.name, json=text, files=_files(config))
+        document = libxljson.to_dict(config)
+        document["c_info"]["uuid"] = str(identity)
+        marshal.check_keys(document)
+        new = domains.NewDomain(name=config.name, json=json.dumps(document), files=_files(config))
         return self._context.run(operation, self._create(operation, new, identity, paused=paused))
 
     def _create(

@@ -6,6 +6,7 @@ the keys are checked first, against the structures of the Xen release that the b
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import Any
@@ -48,6 +49,7 @@ def _check(value: Any, ctype: Any, path: str) -> None:
             _check(item, member, where)
 
 
+@functools.lru_cache(maxsize=4096)  # cffi makes the list of a structure's members anew each time
 def _member(ctype: Any, key: str) -> Any | None:
     """Return the type of a member by its key in JSON; None if the structure has none."""
     fields = dict(ctype.fields)
