@@ -1,0 +1,52 @@
+"""The real xl on the real host is asked what configurations mean, one for each key and guest type.
+
+tests/oracle asks the same xl far more, off any host; what depends on the number of CPUs is asked only there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyxen import Host
+from tests.oracle import compare, configs
+from tests.oracle.xl import Refused
+
+OF_THE_CPUS = {"cpus", "cpus_soft", "vnuma"}
+
+
+class XlHere:
+    """xl in dom0, with the face of `tests.oracle.xl.XlOracle`."""
+
+    def __init__(self, release: str, folder: Path) -> None:
+        self.release = release
+        self._file = folder / "guest.cfg"
+
+    def create(self, text: str) -> dict[str, Any] | Refused:
+        """Return what ``xl -N create`` prints."""
+        self._file.write_text(text)
+        done = subprocess.run(["xl", "-N", "create", str(self._file)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return Refused(done.returncode, done.stderr)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+
+@pytest.mark.parametrize("guest", ["pv", "pvh", "hvm"])
+def test_every_key_means_what_it_means_to_xl(host: Host, tmp_path: Path, guest: str) -> None:
+    version = re.match(r"\d+\.\d+", host.info().xen_version)
+    assert version is not None
+    xl = XlHere(version[0], tmp_path)
+    texts = [
+        f"{configs.base(guest, without=key)}{key} = {configs.values(key)[0]}\n"
+        for key in configs.keys(xl.release)
+        if key not in OF_THE_CPUS
+    ]
+    assert len(texts) > 140
+    differences = [compare.difference(xl, text) for text in texts]
+    assert [found for found in differences if found is not None] == []
