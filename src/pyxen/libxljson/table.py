@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from itertools import compress, count
+from operator import is_not
 from typing import Any
 
+from pyxen.config.base import fields_of, getter
 from pyxen.libxljson.kinds import OMIT, Kind, Place, shown
 
 __all__ = ["Items", "Nested", "Numbered", "Row", "Table", "assign", "lookup"]
@@ -37,17 +40,41 @@ class Table:
         self.rows = rows
         self._by_key = {row.key: row for row in rows}
         self._with_missing = [row for row in rows if row.missing is not None]
+        self._written = tuple(row for row in rows if not row.old)
+        self._silent: dict[type[Any], tuple[Any, ...]] = {}
+        # A row for the part itself looks up something that every object has, and is replaced.
+        self._values = getter([row.field or "__class__" for row in self._written])
 
     def encode(self, part: Any, place: Place) -> dict[str, Any]:
         """Return the struct that says `part`, without what libxl leaves out."""
         struct = {}
-        for row in self.rows:
-            if row.old:
-                continue
-            value = row.kind.encode(lookup(part, row.field), place.at(row.field))
-            if value is not OMIT:
-                struct[row.key] = value
+        for row, value in self.said(part):
+            encoded = row.kind.encode(value, place.at(row.field))
+            if encoded is not OMIT:
+                struct[row.key] = encoded
         return struct
+
+    def said(self, part: Any) -> Iterator[tuple[Row, Any]]:
+        """Yield the rows that may have something to say of `part`, each with its value.
+
+        Most of a domain's many fields have their defaults, of which libxl is told nothing: they are passed over
+        without a look at their rows.
+        """
+        silent = self._silent.get(type(part)) or self._find_silent(part)
+        for index in compress(count(), map(is_not, self._values(part), silent)):
+            row = self._written[index]
+            yield row, lookup(part, row.field)
+
+    def _find_silent(self, part: Any) -> tuple[Any, ...]:
+        """Return for each row the default of which libxl is told nothing, or something that no part has."""
+        silent = []
+        for row in self._written:
+            default = _default(type(part), row.field) if row.field else OMIT
+            place = Place()
+            told = default is OMIT or row.kind.encode(default, place) is not OMIT or place.losses
+            silent.append(OMIT if told else default)
+        self._silent[type(part)] = tuple(silent)
+        return self._silent[type(part)]
 
     def decode(
         self, struct: Any, place: Place, skip: tuple[str, ...] = (), into: dict[str, Any] | None = None
@@ -128,6 +155,16 @@ class Numbered(Items):
             for index, struct in enumerate(structs):
                 struct.setdefault("devid", index)
         return structs
+
+
+def _default(kind: type[Any], field: str) -> Any:
+    """Return the default of a field of a kind of part; `OMIT` where there is none."""
+    name, _, inner = field.partition(".")
+    fields = fields_of(kind)
+    default = fields.defaults[fields.names.index(name)]
+    if default is MISSING:
+        return OMIT
+    return _default(type(default), inner) if inner else default
 
 
 def lookup(part: Any, field: str) -> Any:
