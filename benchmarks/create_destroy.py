@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pyxen
 from benchmarks.measure import PROGRAMS, Companion, clocked, take_turns
-from pyxen import DomainConfig, DomainState, libxljson
+from benchmarks.python.create_destroy import CONFIG
+from pyxen import DomainState, libxljson
 
-ROUNDS = 60
-
-CONFIG = DomainConfig("bench", type="pvh", kernel="/usr/share/pyxen-guests/tiny-pvh", memory=8, shadow_memory=1)
+ROUNDS = 12
+IN_A_ROW = 10
 
 XL_CONFIG = """\
 name = "bench"
@@ -34,23 +34,19 @@ def main() -> int:
         config, as_json = Path(folder, "bench.cfg"), Path(folder, "bench.json")
         config.write_text(XL_CONFIG)
         as_json.write_text(libxljson.dumps(CONFIG))
-        with pyxen.connect() as host, Companion(str(PROGRAMS / "create_destroy"), str(as_json)) as companion:
-
-            def c() -> tuple[float, ...]:
-                return tuple(number / 1e9 for number in companion.numbers())
-
-            def ours() -> tuple[float, ...]:
-                made: list[pyxen.Domain] = []
-                create = clocked(lambda: made.append(host.create(CONFIG, paused=True)))
-                return create + clocked(made[0].destroy)
+        with (
+            Companion(sys.executable, "-m", "benchmarks.python.create_destroy") as ours,
+            Companion(str(PROGRAMS / "create_destroy"), str(as_json)) as c,
+        ):
 
             def xl() -> tuple[float, ...]:
                 create = clocked(lambda: run("xl", "create", "-q", "-p", str(config)))
                 return create + clocked(lambda: run("xl", "destroy", "bench"))
 
-            times = take_turns({"pyxen": ours, "c": c, "xl": xl}, ROUNDS)
-            left = [info.name for info in host.list() if info.state is not DomainState.DYING]
-            assert left == ["Domain-0"]
+            times = take_turns({"pyxen": ours.seconds, "c": c.seconds, "xl": xl}, ROUNDS, in_a_row=IN_A_ROW)
+    with pyxen.connect() as host:
+        left = [info.name for info in host.list() if info.state is not DomainState.DYING]
+        assert left == ["Domain-0"]
     print(json.dumps(times))
     return 0
 

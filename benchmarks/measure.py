@@ -26,7 +26,7 @@ def clocked(work: Callable[[], object]) -> tuple[float]:
 
 
 class Companion:
-    """A C program that does a round for each line it is sent, and times that itself.
+    """A program that does a round for each line it is sent, and times that itself.
 
     It lives through all rounds, as a program that uses libxl does.
     """
@@ -56,16 +56,29 @@ class Companion:
             raise RuntimeError(f"{self._process.args!r} ended in the middle of a benchmark")
         return [int(number) for number in line.split()]
 
+    def seconds(self) -> tuple[float, ...]:
+        """Let it do a round, and return the times that it prints in nanoseconds."""
+        return tuple(number / 1e9 for number in self.numbers())
 
-def take_turns(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[tuple[float, ...]]]:
-    """Let each contender do its work once a round, in another order each time; the first round does not count."""
+
+def take_turns(
+    contenders: Mapping[str, Contender], rounds: int, *, in_a_row: int = 1
+) -> dict[str, list[tuple[float, ...]]]:
+    """Let each contender do its work in each round, in another order each time; the first round does not count.
+
+    Args:
+        contenders: Those who take turns.
+        rounds: How often.
+        in_a_row: How often each does its work in a round; more than once is what a program meets that does nothing
+            else. Then once more comes first and does not count, and the time of the round is the median.
+    """
     times: dict[str, list[tuple[float, ...]]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds + 1):
         for name in names:
-            took = contenders[name]()
+            took = [contenders[name]() for _ in range(in_a_row + (in_a_row > 1))][-in_a_row:]
             if number > 0:
-                times[name].append(took)
+                times[name].append(tuple(map(statistics.median, zip(*took, strict=True))))
         names = names[1:] + names[:1]
     return times
 

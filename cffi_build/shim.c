@@ -1,4 +1,4 @@
-/* What cffi cannot express: a callback with a va_list, and code that runs in a child between fork and exec. */
+/* What cffi cannot express: a callback with a va_list, and an offset in a structure that not all machines have. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -6,15 +6,10 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <xenctrl.h>
 
 #include "shim.h"
-
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
 
 /* Longer lines are cut: libxl's longest are paths and JSON fragments. */
 #define LINE_LENGTH 4096
@@ -96,25 +91,4 @@ long pyxen_emulation_flags_offset(void)
 #else
     return -1;
 #endif
-}
-
-pid_t pyxen_fork(void *user)
-{
-    const struct pyxen_parent *parent = user;
-    struct pyxen_child child;
-    int saved;
-
-    /* libxl's children fork in turn, to start a device model: those are theirs, and so are their descriptors. */
-    if (getpid() != parent->pid)
-        return fork();
-    child.pid = fork();
-    if (child.pid <= 0)
-        return child.pid;
-    saved = errno;
-    /* Not a race: until it is waited for, and only the pump does that, the pid stays the child's. */
-    child.pidfd = syscall(SYS_pidfd_open, child.pid, 0);
-    while (write(parent->pipe, &child, sizeof child) < 0 && errno == EINTR)
-        ;
-    errno = saved;
-    return child.pid;
 }

@@ -12,21 +12,6 @@ xentoollog_logger *pyxen_logger_new(void *owner, int min_level);
 void pyxen_logger_set_level(xentoollog_logger *logger, int min_level);
 void pyxen_logger_free(xentoollog_logger *logger);
 
-/* What pyxen_fork writes into the pipe for each child: pidfd is -1 where the kernel has none. */
-struct pyxen_child {
-    int pid;
-    int pidfd;
-};
-
-/* Where pyxen_fork reports to: the pipe's writing end, and the process that the context belongs to. */
-struct pyxen_parent {
-    int pipe;
-    int pid;
-};
-
-/* For libxl_childproc_hooks.fork_replacement; `user` is a struct pyxen_parent. */
-pid_t pyxen_fork(void *user);
-
 /* Where in an xc_domaininfo_t the emulated devices stand, of which a PVH guest has next to none and an HVM guest all;
  * -1 on an architecture without HVM guests. */
 long pyxen_emulation_flags_offset(void);

@@ -48,7 +48,7 @@ def ours(text: str) -> DomainConfig | ConfigError:
     resolved = config.resolve_cpus(range(HOST_CPUS), NODES).replace(ms_vm_genid=None)
     # The two ends of the comparison meet in libxl's JSON, which says less than the model: numbers of the host, say.
     same = libxljson.from_dict(libxljson.to_dict(resolved, on_loss="ignore"), on_loss="ignore")
-    return _without_rdm(same).replace(ms_vm_genid=config.ms_vm_genid)
+    return without_no_spis(_without_rdm(same)).replace(ms_vm_genid=config.ms_vm_genid)
 
 
 def _without_rdm(config: DomainConfig) -> DomainConfig:
@@ -56,6 +56,11 @@ def _without_rdm(config: DomainConfig) -> DomainConfig:
     if config.type is DomainType.HVM:
         return config
     return config.replace(pcis=[pci.replace(rdm_policy=None) for pci in config.pcis])
+
+
+def without_no_spis(config: DomainConfig) -> DomainConfig:
+    """Take out an Arm guest's 0 shared interrupts: until 4.21, and the oracles are older, that is libxl's default."""
+    return config if config.arm.nr_spis else config.replace(arm=config.arm.replace(nr_spis=None))
 
 
 def _without_xl_conf(answer: dict[str, Any]) -> None:

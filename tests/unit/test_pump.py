@@ -6,6 +6,7 @@ Events come from the test in place of libxl's event loop, which `tests/xen` has;
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import select
 import threading
@@ -29,7 +30,7 @@ class PacedPump(Pump):
     def __init__(self, sink: LogSink) -> None:
         self.provided: queue.SimpleQueue[tuple[int, Happening]] = queue.SimpleQueue()
         self.breaks_with: Exception | None = None
-        super().__init__(ffi.NULL, sink, -1)
+        super().__init__(ffi.NULL, sink, ffi.NULL, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
 
     def provide(self, token: int, code: int = 0) -> None:
         """Let an event come."""
@@ -38,9 +39,9 @@ class PacedPump(Pump):
 
     def _poll(self) -> list[tuple[int, Happening]]:
         if self.provided.empty():
-            timeout = self._milliseconds(-1)
-            select.select([self._wake], [], [], None if timeout < 0 else timeout / 1000)
-            self._drain_wake()
+            timeout = self._milliseconds()
+            if select.select([self._wake], [], [], None if timeout < 0 else timeout / 1000)[0]:
+                os.eventfd_read(self._wake)
         if self.breaks_with is not None:
             raise self.breaks_with
         found = []
@@ -61,6 +62,7 @@ def pump(sink: LogSink) -> Iterator[PacedPump]:
     pump = PacedPump(sink)
     yield pump
     pump.close()
+    os.close(pump._wake)
 
 
 def run(pump: Pump, script: Callable[[Operation[int]], Script[int]], timeout: float | None = None) -> Operation[int]:

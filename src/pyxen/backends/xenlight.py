@@ -5,12 +5,10 @@ Importing this module loads the compiled binding, so `pyxen.connect` does it onl
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
-from pyxen import libxljson
 from pyxen.backends.base import DomainRef
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, InvalidState
@@ -70,21 +68,17 @@ class XenlightBackend:
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         """Create a domain; a create that fails or is stopped leaves nothing."""
-        config.validate()
+        prepared = marshal.prepare(config)
         if config.uuid is not None:  # one made up here is nobody's yet
             self._check_uuid(config)
         identity = config.uuid or uuid.uuid4()
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
-        document = libxljson.to_dict(config)
-        document["c_info"]["uuid"] = str(identity)
-        marshal.check_keys(document)
-        new = domains.NewDomain(name=config.name, json=json.dumps(document), files=_files(config))
-        return self._context.run(operation, self._create(operation, new, identity, paused=paused))
+        return self._context.run(operation, self._create(operation, prepared, identity, paused=paused))
 
     def _create(
-        self, operation: Operation[DomainRef], new: domains.NewDomain, identity: uuid.UUID, *, paused: bool
+        self, operation: Operation[DomainRef], new: marshal.Prepared, identity: uuid.UUID, *, paused: bool
     ) -> Script[DomainRef]:
-        domid = yield from domains.create(self._context, operation, new, paused=paused)
+        domid = yield from domains.create(self._context, operation, new, identity, paused=paused)
         return DomainRef(domid, identity)
 
     def _check_uuid(self, config: DomainConfig) -> None:
@@ -110,7 +104,8 @@ class XenlightBackend:
         """Ask the guest to power off."""
         self._check_answers("shutdown", domain)
         operation: Operation[None] = Operation("shutdown", domain.domid, timeout=timeout)
-        return self._context.run(operation, domains.shutdown(self._context, operation, domain.domid, wait=wait))
+        script = domains.shutdown(self._context, operation, domain.domid, domain.uuid, wait=wait)
+        return self._context.run(operation, script)
 
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Ask the guest to reboot."""
@@ -124,7 +119,7 @@ class XenlightBackend:
         script: Callable[[Context, Operation[None], int], Script[None]],
         timeout: float | None = None,
     ) -> Operation[None]:
-        if self._reader.uuid(domain.domid) != domain.uuid:
+        if not self._reader.alive(domain.domid, domain.uuid):
             raise _gone(verb, domain)
         operation: Operation[None] = Operation(verb, domain.domid, timeout=timeout)
         operation.domid = domain.domid
@@ -147,10 +142,3 @@ class XenlightBackend:
 def _gone(verb: str, domain: DomainRef) -> DomainNotFound:
     message = f"there is no domain {domain.domid} with the uuid {domain.uuid}: it is gone"
     return DomainNotFound(message, operation=verb, domain=domain.domid, domid=domain.domid)
-
-
-def _files(config: DomainConfig) -> list[str]:
-    """Return the host's files that a configuration names, as far as they must exist."""
-    paths = [config.kernel, config.ramdisk]
-    paths += [disk.target for disk in config.disks if disk.script is None and disk.backend is None]
-    return [path for path in paths if path is not None and path.startswith("/")]

@@ -23,7 +23,7 @@ class Arm(Part):
     sve: Coerced[SveType, SveType | str] = setting(SveType.DISABLED, member(SveType), since="4.18")
     """Vector length of SVE. Default: no SVE. Xen 4.18."""
     nr_spis: int | None = setting(None, integer(0, 960), since="4.19")
-    """Number of shared interrupts, 0 to 960. Default: as many as the devices need. Xen 4.19."""
+    """Number of shared interrupts, 0 to 960. Default: as many as the devices need, as 0 is before 4.21. Xen 4.19."""
     sci: Coerced[ArmSciType, ArmSciType | str] = setting(
         ArmSciType.NONE, member(ArmSciType), key="arm_sci", since="4.21"
     )

@@ -39,7 +39,9 @@ class Problem:
 
 def problems(config: DomainConfig) -> tuple[Problem, ...]:
     """Return every problem of a configuration, in the order of its fields as far as possible."""
-    return tuple(problem for rule in _RULES for problem in rule(config))
+    said = {name for name, _ in config.said()}
+    rules = (rule for fields, rule in _RULES if not fields or not said.isdisjoint(fields))
+    return tuple(problem for rule in rules for problem in rule(config))
 
 
 def _name(config: DomainConfig) -> Iterator[Problem]:
@@ -161,7 +163,7 @@ def _device_numbers(config: DomainConfig) -> Iterator[Problem]:
 
 
 def _backends(config: DomainConfig) -> Iterator[Problem]:
-    for name in (*_NUMBERED, "disks", "vkbs", "p9s", "channels"):
+    for name in _DEVICES:
         for index, device in enumerate(getattr(config, name)):
             if device.backend is not None and device.backend_domid:
                 yield Problem(
@@ -229,19 +231,22 @@ def _smbios(config: DomainConfig) -> Iterator[Problem]:
             yield Problem(f"smbios[{index}].type", f"{string.type} is said already")
 
 
-_RULES: Final[tuple[Callable[[Any], Iterable[Problem]], ...]] = (
-    _name,
-    _guest_type,
-    _boot,
-    _memory,
-    _vcpus,
-    _vnuma,
-    _disks,
-    _vifs,
-    _device_numbers,
-    _backends,
-    _passthrough,
-    _screens,
-    _small_devices,
-    _smbios,
+_DEVICES: Final = (*_NUMBERED, "disks", "vkbs", "p9s", "channels")
+
+_RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Any], Iterable[Problem]]], ...]] = (
+    ((), _name),
+    ((), _guest_type),
+    ((), _boot),
+    ((), _memory),
+    ((), _vcpus),
+    (("vnuma",), _vnuma),
+    (("disks",), _disks),
+    (("vifs",), _vifs),
+    (_NUMBERED, _device_numbers),
+    (_DEVICES, _backends),
+    (("pcis", "dtdevs", "usbdevs", "ioports"), _passthrough),
+    (("vnc", "vfbs", "spice"), _screens),
+    (("channels", "vkbs", "vdispls"), _small_devices),
+    (("smbios",), _smbios),
 )
+"""Each rule with the fields of which one must be said for it to find anything; () for a rule that always may."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config.domain import DomainConfig
@@ -10,7 +9,7 @@ from pyxen.config.enums import DomainType
 from pyxen.libxljson import devices
 from pyxen.libxljson.kinds import BITMAP, DEFBOOL, MEMORY, OMIT, TEXT, Number, Place, shown
 from pyxen.libxljson.structs import BUILD_INFO, BY_TYPE, CONFIG, CREATE_INFO
-from pyxen.libxljson.table import Items, Nested, Row, Table, assign
+from pyxen.libxljson.table import Items, assign
 
 __all__ = ["decode", "encode"]
 
@@ -75,18 +74,9 @@ def _lose_other_types(config: DomainConfig, place: Place) -> None:
     for kind, table in BY_TYPE.items():
         if kind is not config.type:
             reason = f"{kind} guests have it, {config.type} guests have not"
-            for row, value in _said(table, config):
+            for row, value in table.said(config):
                 if row.kind.encode(value, Place()) is not OMIT:
                     place.at(row.field).lose(value, reason)
-
-
-def _said(table: Table, config: DomainConfig) -> Iterator[tuple[Row, Any]]:
-    """Yield what a table says, and the tables nested in it that are no part of their own in the model."""
-    for row, value in table.said(config):
-        if isinstance(row.kind, Nested) and not row.field:
-            yield from _said(row.kind.table, config)
-        else:
-            yield row, value
 
 
 def decode(document: Any, place: Place) -> DomainConfig:

@@ -29,7 +29,7 @@ from pyxen.config.enums import (
 from pyxen.libxljson import devices
 from pyxen.libxljson.kinds import BITMAP, DEFBOOL, MEMORY, PAIRS, TEXT, TEXTS, UUID, Choice, Number, Numbers
 from pyxen.libxljson.special import BITS, FLAGS, GENERATION_ID, MANY, ONE, PATHS, QUOTA
-from pyxen.libxljson.table import Items, Nested, Numbered, Row, Table
+from pyxen.libxljson.table import Boxed, Items, Nested, Numbered, Row, Table
 
 __all__ = ["BUILD_INFO", "BY_TYPE", "CONFIG", "CREATE_INFO"]
 
@@ -55,22 +55,22 @@ CREATE_INFO: Final = Table(
 )
 
 _SCHEDULER: Final = Table(
-    Row("sched", "scheduler.kind", Choice(SchedulerKind)),
-    Row("weight", "scheduler.weight", _UNSAID),
-    Row("cap", "scheduler.cap", _UNSAID),
-    Row("period", "scheduler.period", _UNSAID),
-    Row("budget", "scheduler.budget", _UNSAID),
-    Row("extratime", "scheduler.extratime", _UNSAID),
-    Row("slice", "scheduler.slice", _UNSAID),
-    Row("latency", "scheduler.latency", _UNSAID),
+    Row("sched", "kind", Choice(SchedulerKind)),
+    Row("weight", "weight", _UNSAID),
+    Row("cap", "cap", _UNSAID),
+    Row("period", "period", _UNSAID),
+    Row("budget", "budget", _UNSAID),
+    Row("extratime", "extratime", _UNSAID),
+    Row("slice", "slice", _UNSAID),
+    Row("latency", "latency", _UNSAID),
 )
 
 _ARM: Final = Table(
-    Row("gic_version", "arm.gic_version", Choice(GicVersion, absent="default")),
-    Row("vuart", "arm.vuart", Choice(VuartType)),
-    Row("sve_vl", "arm.sve", Choice(SveType, absent="disabled")),
-    Row("nr_spis", "arm.nr_spis", _UNSAID32),
-    Row("arm_sci", "", Nested(Table(Row("type", "arm.sci", Choice(ArmSciType, absent="none"))))),
+    Row("gic_version", "gic_version", Choice(GicVersion, absent="default")),
+    Row("vuart", "vuart", Choice(VuartType)),
+    Row("sve_vl", "sve", Choice(SveType, absent="disabled")),
+    Row("nr_spis", "nr_spis", _UNSAID32),
+    Row("arm_sci", "sci", Boxed("type", Choice(ArmSciType, absent="none"))),
 )
 
 BUILD_INFO: Final = Table(
@@ -104,7 +104,7 @@ BUILD_INFO: Final = Table(
     Row("extra", "device_model.args", TEXTS),
     Row("extra_pv", "device_model.args_pv", TEXTS),
     Row("extra_hvm", "device_model.args_hvm", TEXTS),
-    Row("sched_params", "", Nested(_SCHEDULER)),
+    Row("sched_params", "scheduler", Nested(_SCHEDULER)),
     Row("ioports", "ioports", Items(devices.IOPORTS)),
     Row("irqs", "irqs", Numbers()),
     Row("iomem", "iomem", Items(devices.IOMEM)),
@@ -125,8 +125,8 @@ BUILD_INFO: Final = Table(
     Row("apic", "apic", DEFBOOL),
     Row("dm_restrict", "device_model.restrict", DEFBOOL),
     Row("tee", "tee", Choice(TeeType, absent="none")),
-    Row("arch_arm", "", Nested(_ARM)),
-    Row("arch_x86", "", Nested(Table(Row("msr_relaxed", "msr_relaxed", DEFBOOL)))),
+    Row("arch_arm", "arm", Nested(_ARM)),
+    Row("arch_x86", "msr_relaxed", Boxed("msr_relaxed", DEFBOOL)),
     Row("altp2m", "altp2m", Choice(Altp2mMode, absent="disabled")),
     Row("altp2m_count", "altp2m_count", _UNSAID32),
     Row("vmtrace_buf_kb", "vmtrace_buf_kb", Number()),
@@ -162,7 +162,7 @@ _HVM: Final = Table(
     Row("acpi_firmware", "acpi_firmware", TEXT),
     Row("hdtype", "hdtype", Choice(HdType, absent="ide")),
     Row("nographic", "nographic", DEFBOOL),
-    Row("vga", "", Nested(Table(Row("kind", "vga", Choice(VgaInterfaceType))))),
+    Row("vga", "vga", Boxed("kind", Choice(VgaInterfaceType))),
     Row("vnc", "vnc", Nested(devices.VNC)),
     Row("keymap", "keymap", TEXT),
     Row("sdl", "sdl", Nested(devices.SDL)),
@@ -184,11 +184,11 @@ _HVM: Final = Table(
     Row("ms_vm_genid", "ms_vm_genid", GENERATION_ID),
     Row(
         "rdm",
-        "",
+        "rdm",
         Nested(
             Table(
-                Row("strategy", "rdm.strategy", Choice(RdmReserveStrategy, absent="ignore")),
-                Row("policy", "rdm.policy", Choice(RdmReservePolicy, absent="invalid")),
+                Row("strategy", "strategy", Choice(RdmReserveStrategy, absent="ignore")),
+                Row("policy", "policy", Choice(RdmReservePolicy, absent="invalid")),
             )
         ),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass
 from itertools import compress, count
 from operator import is_not
@@ -11,7 +11,7 @@ from typing import Any
 from pyxen.config.base import fields_of, getter
 from pyxen.libxljson.kinds import OMIT, Kind, Place, shown
 
-__all__ = ["Items", "Nested", "Numbered", "Row", "Table", "assign", "lookup"]
+__all__ = ["Boxed", "Items", "Nested", "Numbered", "Row", "Table", "assign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ class Table:
         self._with_missing = [row for row in rows if row.missing is not None]
         self._written = tuple(row for row in rows if not row.old)
         self._silent: dict[type[Any], tuple[Any, ...]] = {}
-        # A row for the part itself looks up something that every object has, and is replaced.
-        self._values = getter([row.field or "__class__" for row in self._written])
+        self._values = getter([row.field for row in self._written])
 
     def encode(self, part: Any, place: Place) -> dict[str, Any]:
         """Return the struct that says `part`, without what libxl leaves out."""
@@ -61,15 +60,15 @@ class Table:
         without a look at their rows.
         """
         silent = self._silent.get(type(part)) or self._find_silent(part)
-        for index in compress(count(), map(is_not, self._values(part), silent)):
-            row = self._written[index]
-            yield row, lookup(part, row.field)
+        values = self._values(part)
+        for index in compress(count(), map(is_not, values, silent)):
+            yield self._written[index], values[index]
 
     def _find_silent(self, part: Any) -> tuple[Any, ...]:
         """Return for each row the default of which libxl is told nothing, or something that no part has."""
         silent = []
         for row in self._written:
-            default = _default(type(part), row.field) if row.field else OMIT
+            default = _default(type(part), row.field)
             place = Place()
             told = default is OMIT or row.kind.encode(default, place) is not OMIT or place.losses
             silent.append(OMIT if told else default)
@@ -129,6 +128,23 @@ class Nested(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class Boxed(Kind):
+    """A single value for which libxl has a struct with nothing else in it."""
+
+    key: str
+    kind: Kind
+
+    def encode(self, value: Any, place: Place, /) -> Any:
+        """See `Kind.encode`."""
+        encoded = self.kind.encode(value, place)
+        return OMIT if encoded is OMIT else {self.key: encoded}
+
+    def decode(self, value: Any, place: Place, /) -> Any:
+        """See `Kind.decode`."""
+        return Table(Row(self.key, self.key, self.kind)).decode(value, place).get(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class Items(Kind):
     """A list of structs, which libxl leaves out when it is empty."""
 
@@ -167,25 +183,14 @@ def _default(kind: type[Any], field: str) -> Any:
     return _default(type(default), inner) if inner else default
 
 
-def lookup(part: Any, field: str) -> Any:
-    """Return a field of a part, or with dots a field of a part of it; "" is the part itself."""
-    value = part
-    for name in field.split(".") if field else ():
-        value = getattr(value, name)
-    return value
-
-
 def assign(fields: dict[str, Any], field: str, value: Any, *, only_if_absent: bool = False) -> None:
-    """Put a value where `lookup` finds it; a mapping for the field "" is spread out, and None is not put at all."""
+    """Put a value where the dots of `field` lead to; None is not put at all."""
     if value is None:
         return
     *path, name = field.split(".")
     for step in path:
         fields = fields.setdefault(step, {})
-    if not name and isinstance(value, Mapping):
-        for key, inner in value.items():
-            assign(fields, key, inner, only_if_absent=only_if_absent)
-    elif isinstance(value, dict) and isinstance(fields.get(name), dict):
+    if isinstance(value, dict) and isinstance(fields.get(name), dict):
         fields[name].update(value)
     elif not (only_if_absent and name in fields):
         fields[name] = value

@@ -12,7 +12,6 @@ from pyxen.errors import ConnectFailed, HostClosed
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.failures import code_name
-from pyxen.xenlight.lock import LIBXL
 from pyxen.xenlight.log import LogSink
 from pyxen.xenlight.pump import Happening, Pump, Script, Wait
 from pyxen.xenlight.reader import Reader
@@ -20,8 +19,6 @@ from pyxen.xenlight.reader import Reader
 __all__ = ["Context"]
 
 T = TypeVar("T")
-
-_LIBXL_VERSION = 0  # the API's own, never changed
 
 
 class Context:
@@ -37,27 +34,26 @@ class Context:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self._opening: Operation[None] | None = Operation("connect")
-        self._sink = LogSink(self._running)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._sink = LogSink(self._running, lambda: os.eventfd_write(self._wake, 1))
         self._sink.current = self._opening
         self._closed = False
         self._handle = ffi.new_handle(self)
-        self._children, self._children_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._parent = ffi.new("struct pyxen_parent *", {"pipe": self._children_writer, "pid": os.getpid()})
+        self._loop: CData = lib.pyxen_loop_new(self._wake)
         self.pointer: CData = ffi.NULL
         try:
-            with LIBXL:
-                self._allocate()
-                self._set_hooks()
+            self._allocate()
+            self._set_hooks()
         except BaseException:
             self._free()
             raise
         self._sink.current = self._opening = None
-        self._pump: Pump = Pump(self.pointer, self._sink, self._children)
+        self._pump: Pump = Pump(self.pointer, self._sink, self._loop, self._wake)
         _CONTEXTS.add(self)
 
     def _allocate(self) -> None:
         pointer = ffi.new("libxl_ctx **")
-        code = lib.libxl_ctx_alloc(pointer, _LIBXL_VERSION, 0, self._sink.logger)
+        code = lib.pyxen_ctx_alloc(pointer, self._sink.logger)
         if code != 0:
             lines = "".join(f"\n  libxl: {line}" for line in self._opening.log) if self._opening else ""
             raise ConnectFailed(f"libxl does not open ({code_name(code)}){lines}")
@@ -71,7 +67,7 @@ class Context:
         self._child_hooks = ffi.new("libxl_childproc_hooks *")
         self._child_hooks.chldowner = lib.libxl_sigchld_owner_mainloop
         self._child_hooks.fork_replacement = ffi.addressof(lib, "pyxen_fork")
-        lib.libxl_childproc_setmode(self.pointer, self._child_hooks, self._parent)
+        lib.libxl_childproc_setmode(self.pointer, self._child_hooks, self._loop)
 
     def run(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Begin a script, which ends the operation.
@@ -143,13 +139,12 @@ class Context:
         return self._pump.running()
 
     def _free(self) -> None:
-        with LIBXL:
-            if self.pointer != ffi.NULL:
-                lib.libxl_ctx_free(self.pointer)
-                self.pointer = ffi.NULL
+        if self.pointer != ffi.NULL:
+            lib.pyxen_ctx_free(self.pointer)
+            self.pointer = ffi.NULL
+        lib.pyxen_loop_free(self._loop)
         self._sink.free()
-        os.close(self._children)
-        os.close(self._children_writer)
+        os.close(self._wake)
 
 
 _CONTEXTS: weakref.WeakSet[Context] = weakref.WeakSet()

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.failures import describe, failure, raise_failure
-from pyxen.xenlight.marshal import domain_config
+from pyxen.xenlight.marshal import Prepared, domain_config
 from pyxen.xenlight.pump import Script
 
-__all__ = ["NewDomain", "create", "destroy", "pause", "reboot", "shutdown", "unpause"]
+__all__ = ["create", "destroy", "pause", "reboot", "shutdown", "unpause"]
 
 _NO_DOMID = 0xFFFFFFFF  # INVALID_DOMID; a macro of libxl's, with a cast that cffi cannot read
 
 
-@dataclass(frozen=True, slots=True)
-class NewDomain:
-    """What a create needs to know."""
-
-    name: str
-    json: str
-    """The configuration, as ``libxl_domain_config_from_json`` takes it."""
-    files: Sequence[str]
-    """Paths on the host that it names; when the create fails, those that are missing are the likely reason."""
-
-
-def create(context: Context, operation: Operation[Any], new: NewDomain, *, paused: bool) -> Script[int]:
+def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
     """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
-    config = domain_config(context.pointer, new.json)
+    config = domain_config(context.pointer, new.json, identity)
     _check_memory(context, operation, config)
     domid = ffi.new("uint32_t *", _NO_DOMID)
     code = yield from context.complete(
@@ -45,7 +33,7 @@ def create(context: Context, operation: Operation[Any], new: NewDomain, *, pause
     if code == 0 and operation.stopped is None:
         return int(domid[0])
     reason = _why_not_created(context, operation, new, code)
-    yield from _remove(context, domid[0])
+    yield from _remove(context, domid[0], identity)
     raise reason
 
 
@@ -73,14 +61,14 @@ def reboot(context: Context, operation: Operation[None], domid: int) -> Script[N
     raise_failure(operation, code)
 
 
-def shutdown(context: Context, operation: Operation[None], domid: int, *, wait: bool) -> Script[None]:
+def shutdown(context: Context, operation: Operation[None], domid: int, uuid: UUID, *, wait: bool) -> Script[None]:
     """Ask the guest to power off, as ``xl shutdown``, or ``xl shutdown -w``."""
     if not wait:
         yield from _ask_shutdown(context, operation, domid)
         return
     end = yield from context.until_shutdown(domid, _ask_shutdown(context, operation, domid))
     if end.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, domid)):
-        yield from _remove(context, domid)
+        yield from _remove(context, domid, uuid)
 
 
 def _ask_shutdown(context: Context, operation: Operation[None], domid: int) -> Script[None]:
@@ -99,9 +87,9 @@ def _goes_on_poweroff(context: Context, domid: int) -> Script[bool]:
     return bool(code == 0 and config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
 
 
-def _remove(context: Context, domid: int) -> Script[None]:
+def _remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
     """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
-    if domid != _NO_DOMID and context.reader.uuid(domid) is not None:
+    if domid != _NO_DOMID and context.reader.alive(domid, uuid):
         yield from context.complete(lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False)
 
 
@@ -120,11 +108,14 @@ def _check_memory(context: Context, operation: Operation[Any], config: CData) ->
         )
 
 
-def _why_not_created(context: Context, operation: Operation[Any], new: NewDomain, code: int) -> Error:
+def _why_not_created(context: Context, operation: Operation[Any], new: Prepared, code: int) -> Error:
     """Return the exception for a create that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
-        if lib.libxl_name_to_domid(context.pointer, new.name.encode(), other) == 0 and other[0] != operation.domid:
+        if (
+            lib.libxl_name_to_domid(context.pointer, new.config.name.encode(), other) == 0
+            and other[0] != operation.domid
+        ):
             message = f"domain {other[0]} has this name already: choose another, or destroy or rename that one"
             return describe(DomainExists, message, operation, code)
         missing = [path for path in new.files if not os.path.exists(path)]

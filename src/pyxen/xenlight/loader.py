@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import pkgutil
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pyxen.xenlight
@@ -17,25 +15,32 @@ from pyxen.errors import BindingNotBuilt, LibraryMissing, NotOnXen, NotPrivilege
 
 __all__ = ["built_releases", "check_host", "load", "running_release", "running_version"]
 
-SYSFS = Path("/sys/hypervisor")
-PRIVCMD = Path("/dev/xen/privcmd")
-CAPABILITIES = Path("/proc/xen/capabilities")
+SYSFS = "/sys/hypervisor"
+PRIVCMD = "/dev/xen/privcmd"
+CAPABILITIES = "/proc/xen/capabilities"
 
-_MODULE = re.compile(r"_xenlight_(\d+)_(\d+)$")
+_Path = str | os.PathLike[str]
+
+_MODULE = re.compile(r"_xenlight_(\d+)_(\d+)\.")
 
 
-def running_version(sysfs: Path = SYSFS) -> str:
+def running_version(sysfs: _Path = SYSFS) -> str:
     """Return the version of the running Xen, e.g. ``4.20.0``; empty where the kernel does not say, as off Xen."""
     try:
-        if (sysfs / "type").read_text().strip() != "xen":
+        if _read(sysfs, "type") != "xen":
             return ""
-        major, minor, extra = ((sysfs / "version" / part).read_text().strip() for part in ("major", "minor", "extra"))
+        major, minor, extra = (_read(sysfs, "version", part) for part in ("major", "minor", "extra"))
     except OSError:
         return ""
     return f"{major}.{minor}{extra}"
 
 
-def running_release(sysfs: Path = SYSFS) -> str | None:
+def _read(*path: _Path) -> str:
+    with open(os.path.join(*path), encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def running_release(sysfs: _Path = SYSFS) -> str | None:
     """Return the release of the running Xen, e.g. ``4.20``; None where the kernel does not say, as off Xen."""
     match = re.match(r"\d+\.\d+", running_version(sysfs))
     return match[0] if match else None
@@ -43,18 +48,15 @@ def running_release(sysfs: Path = SYSFS) -> str | None:
 
 def built_releases() -> list[str]:
     """Return the Xen releases that the extension was compiled for, oldest first."""
-    found = []
-    for module in pkgutil.iter_modules(pyxen.xenlight.__path__):
-        match = _MODULE.match(module.name)
-        if match:
-            found.append((int(match[1]), int(match[2])))
+    files = [file for folder in pyxen.xenlight.__path__ for file in os.listdir(folder)]
+    found = {(int(match[1]), int(match[2])) for match in map(_MODULE.match, files) if match}
     return [f"{major}.{minor}" for major, minor in sorted(found)]
 
 
 def check_host(
-    sysfs: Path = SYSFS,
-    privcmd: Path = PRIVCMD,
-    capabilities: Path = CAPABILITIES,
+    sysfs: _Path = SYSFS,
+    privcmd: _Path = PRIVCMD,
+    capabilities: _Path = CAPABILITIES,
 ) -> None:
     """Check that this machine is a control domain of Xen and that this process may control it.
 
@@ -62,17 +64,17 @@ def check_host(
         NotOnXen: It is not on Xen, or a domain without control.
         NotPrivileged: It is, but this user may not open Xen's devices.
     """
-    if not sysfs.is_dir() and not privcmd.exists():
+    if not os.path.isdir(sysfs) and not os.path.exists(privcmd):
         raise NotOnXen(
             "this machine does not run on Xen (no /sys/hypervisor, no /dev/xen/privcmd): boot Xen, use libvirt "
             "(xen+ssh://HOST/) or try memory:///"
         )
-    if not privcmd.exists():
+    if not os.path.exists(privcmd):
         raise NotOnXen("this domain has no /dev/xen/privcmd: load the kernel module xen-privcmd, or run this in dom0")
     if not os.access(privcmd, os.R_OK | os.W_OK):
         raise NotPrivileged("no permission for /dev/xen/privcmd: run this as root")
     try:
-        rights = capabilities.read_text()
+        rights = _read(capabilities)
     except OSError:
         return  # xenfs need not be mounted; libxl will say what it misses
     if "control_d" not in rights:

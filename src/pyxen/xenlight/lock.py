@@ -9,13 +9,28 @@ threads of this process may be in libxl at the same time, whatever context they 
 from __future__ import annotations
 
 import os
-import threading
+
+from pyxen.xenlight.binding import lib
 
 __all__ = ["LIBXL"]
 
-LIBXL = threading.Lock()
+
+class _Lock:
+    """C's lock, for ``with``; for the pump's thread, where no signal handler can come between its lines."""
+
+    def __enter__(self) -> None:
+        lib.pyxen_lock()
+
+    def __exit__(self, *_: object) -> None:
+        lib.pyxen_unlock()
+
+    def locked(self) -> bool:
+        return bool(lib.pyxen_locked())
+
+
+LIBXL = _Lock()
 """Held during every call of libxl, by any context; never while waiting for something."""
 
 
 # A child of os.fork gets libxl's state as it is at that moment: let no other thread be inside it.
-os.register_at_fork(before=LIBXL.acquire, after_in_parent=LIBXL.release, after_in_child=LIBXL.release)
+os.register_at_fork(before=lib.pyxen_lock, after_in_parent=lib.pyxen_unlock, after_in_child=lib.pyxen_unlock)

@@ -45,10 +45,14 @@ class LogSink:
 
     Args:
         running: Returns the operations that a line may belong to when nobody's call is under way.
+        wake: Called, on the thread inside libxl, when there is something to `flush`.
     """
 
-    def __init__(self, running: Callable[[], Iterable[Operation[Any]]] = tuple) -> None:
+    def __init__(
+        self, running: Callable[[], Iterable[Operation[Any]]] = tuple, wake: Callable[[], None] = lambda: None
+    ) -> None:
         self._running = running
+        self._wake = wake
         self._handle = ffi.new_handle(self)
         self._pending: list[tuple[int, str]] = []
         self.current: Operation[Any] | None = None
@@ -64,13 +68,18 @@ class LogSink:
 
     def adjust(self) -> None:
         """Let libxl format only what is read: warnings for errors, and what `logging` is set to."""
-        wanted = LOGGER.getEffectiveLevel()
-        level = next((xtl for xtl, std in _LEVELS.items() if std >= wanted), lib.XTL_CRITICAL)
-        lib.pyxen_logger_set_level(self.logger, min(level, lib.XTL_WARN))
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            level = lib.XTL_DEBUG
+        elif LOGGER.isEnabledFor(logging.INFO):
+            level = lib.XTL_PROGRESS
+        else:
+            level = lib.XTL_WARN
+        lib.pyxen_logger_set_level(self.logger, level)
 
     def note(self, level: int, line: str) -> None:
         """Take a line from libxl."""
         self._pending.append((level, line))
+        self._wake()
         if level < lib.XTL_WARN:
             return
         for operation in self._owners(line):
@@ -84,6 +93,8 @@ class LogSink:
 
     def flush(self) -> None:
         """Hand the lines to `logging`; must be called without the lock, since handlers may do anything."""
+        if not self._pending:
+            return
         pending, self._pending = self._pending, []
         for level, line in pending:
             LOGGER.log(_LEVELS.get(level, logging.DEBUG), "%s", line)

@@ -1,4 +1,4 @@
-"""JSON into libxl's structures.
+"""Configurations into libxl's structures, by way of JSON.
 
 ``libxl_domain_config_from_json`` is the simple and complete way in, but it passes over keys that it does not know. So
 the keys are checked first, against the structures of the Xen release that the binding was compiled for.
@@ -9,14 +9,63 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+from pyxen import libxljson
+from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError, UnsupportedFeature
 from pyxen.xenlight.binding import CData, ffi, lib, release
 
-__all__ = ["check_keys", "domain_config"]
+__all__ = ["Prepared", "check_keys", "domain_config", "prepare"]
 
 _UNION_KEY = re.compile(r"(\w+)\.(\w+)$")  # "type.hvm": the member of the union that the key "type" chooses
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration that has been checked, and is ready for libxl."""
+
+    config: DomainConfig
+    json: str
+    """As ``libxl_domain_config_from_json`` takes it."""
+    files: Sequence[str]
+    """Paths on the host that it names; when a create fails, those that are missing are the likely reason."""
+
+
+_RECENT: dict[int, Prepared] = {}
+_MOST_RECENT = 16
+
+
+def prepare(config: DomainConfig) -> Prepared:
+    """Check a configuration and write it as JSON; one that was prepared lately is ready, since it cannot change.
+
+    Raises:
+        ValidationError: Settings do not go together.
+        LossyConversion: libxl cannot be told all of it.
+        UnsupportedFeature: This Xen release does not know a setting.
+    """
+    recent = _RECENT.get(id(config))
+    if recent is not None and recent.config is config:
+        return recent
+    config.validate()
+    document = libxljson.to_dict(config)
+    check_keys(document)
+    prepared = Prepared(config, json.dumps(document), _files(config))
+    if config.ms_vm_genid != "generate":  # a new one for each domain
+        while len(_RECENT) >= _MOST_RECENT:
+            _RECENT.pop(next(iter(_RECENT)), None)
+        _RECENT[id(config)] = prepared
+    return prepared
+
+
+def _files(config: DomainConfig) -> list[str]:
+    """Return the host's files that a configuration names, as far as they must exist."""
+    paths = [config.kernel, config.ramdisk]
+    paths += [disk.target for disk in config.disks if disk.script is None and disk.backend is None]
+    return [path for path in paths if path is not None and path.startswith("/")]
 
 
 def check_keys(value: Any, ctype: str = "libxl_domain_config") -> None:
@@ -61,8 +110,8 @@ def _member(ctype: Any, key: str) -> Any | None:
     return next((union[chosen[2]].type for union in members if chosen[2] in union), None)
 
 
-def domain_config(context: CData, text: str) -> CData:
-    """Return a ``libxl_domain_config *`` from JSON; it disposes of itself. A call of libxl: needs its lock.
+def domain_config(context: CData, text: str, identity: UUID) -> CData:
+    """Return a ``libxl_domain_config *`` from JSON and uuid; it disposes of itself. Calls libxl: needs its lock.
 
     Raises:
         ConfigError: libxl does not take it; why stands in libxl's log.
@@ -72,6 +121,7 @@ def domain_config(context: CData, text: str) -> CData:
     config = ffi.gc(config, lib.libxl_domain_config_dispose)
     if lib.libxl_domain_config_from_json(context, config, text.encode()) != 0:
         raise ConfigError(f"libxl of Xen {release} does not take this configuration: {_shortened(text)}")
+    ffi.memmove(ffi.addressof(config.c_info, "uuid"), identity.bytes, 16)
     return config
 
 

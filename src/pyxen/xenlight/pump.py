@@ -1,4 +1,4 @@
-"""The thread that carries out operations: it makes libxl's calls, waits for their ends, and reaps libxl's children.
+"""The thread that carries out operations: it makes libxl's calls, and waits for their ends.
 
 An operation is a *script*, a generator that calls libxl, and yields a `Wait` for what ends later. It runs on the pump's
 thread, under the lock around libxl, and must never wait in any other way. Since most of libxl's work happens inside
@@ -7,16 +7,14 @@ the calls, one thread for both loses nothing, and nothing of the caller's ever r
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pyxen.errors import HostClosed
 from pyxen.operation import Operation
@@ -29,8 +27,7 @@ __all__ = ["Happening", "Pump", "Script", "Stopped", "Wait"]
 
 T = TypeVar("T")
 
-_CHILD = struct.Struct("ii")  # struct pyxen_child
-_POLL_WITHOUT_PIDFD = 0.05  # seconds; kernels before 5.3
+_MOST_EVENTS = 64  # taken at a time; what is more is taken the next time
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +39,7 @@ class Wait:
     """Makes libxl end the wait early. Without it, a script that is stopped gets `Stopped` raised where it waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(NamedTuple):
     """An event of libxl's, as far as scripts need it."""
 
     type: int
@@ -72,27 +68,23 @@ class Pump:
     Args:
         context: The ``libxl_ctx``.
         sink: Where libxl's log goes.
-        children: Reading end of the pipe into which `pyxen_fork` writes; must not block.
+        loop: The ``struct pyxen_loop`` that waits for libxl.
+        wake: The loop's eventfd.
     """
 
-    def __init__(self, context: CData, sink: LogSink, children: int) -> None:
+    def __init__(self, context: CData, sink: LogSink, loop: CData, wake: int) -> None:
         self._context = context
         self._sink = sink
-        self._children_pipe = children
-        self._children: dict[int, int] = {}  # pid: pidfd
+        self._c_loop = loop
+        self._wake = wake
         self._posted: deque[Callable[[], None]] = deque()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._tasks: dict[Operation[Any], _Task] = {}
         self._waiting: dict[int, _Task] = {}
         self._early: dict[int, Happening] = {}
         self._token = 0
         self._closing = False
         self._gate = threading.Lock()
-        self._fds = ffi.new("struct pollfd[]", 16)
-        self._nfds = ffi.new("int *")
-        self._timeout = ffi.new("int *")
-        self._now = ffi.new("struct timeval *")
-        self._event = ffi.new("libxl_event **")
+        self._events = ffi.new("struct pyxen_event[]", _MOST_EVENTS)
         self.disaster: str | None = None
         self._thread = threading.Thread(target=self._run, name="pyxen-libxl", daemon=True)
         self._thread.start()
@@ -123,7 +115,6 @@ class Pump:
         """Stop what runs, wait until that is undone, and end the thread."""
         self._post(self._stop_all)
         self._thread.join()
-        os.close(self._wake)
 
     # What other threads ask for
 
@@ -170,30 +161,40 @@ class Pump:
             message = f"{operation.verb}: libxl broke down, open the host anew: {self.disaster}"
             self._end(task, error=HostClosed(message))
         else:
-            self._advance(task, lambda: next(script))
+            self._sink.adjust()
+            self._advance(task, None)
 
-    def _advance(self, task: _Task, step: Callable[[], Wait]) -> None:
-        """Let a script go on to its next wait, or its end."""
-        try:
-            with LIBXL:
-                self._sink.adjust()
-                self._sink.current = task.operation
-                try:
-                    task.wait = step()
-                finally:
-                    self._sink.current = None
-        except StopIteration as end:
-            self._end(task, result=end.value)
-        except Stopped:
-            self._end(task, error=stopped(task.operation))
-        except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
-            self._end(task, error=error)
+    def _advance(self, task: _Task, happening: Happening | Stopped | None) -> None:
+        """Let a script go on to its next wait, or its end; None begins it."""
+        result: object = None
+        error: BaseException | None = None
+        with LIBXL:
+            self._sink.current = task.operation
+            try:
+                if isinstance(happening, Stopped):
+                    task.wait = task.script.throw(happening)
+                else:
+                    # A generator that has not begun takes None only.
+                    task.wait = task.script.send(happening)  # type: ignore[arg-type]
+            except StopIteration as end:
+                task.wait, result = None, end.value
+            except Stopped:
+                task.wait, error = None, stopped(task.operation)
+            except BaseException as anything:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+                task.wait, error = None, anything
+            finally:
+                self._sink.current = None
+        if task.wait is None:
+            self._end(task, result, error)
         else:
-            self._waiting[task.wait.token] = task
-            if early := self._early.pop(task.wait.token, None):
-                self._deliver(task.wait.token, early)
-            elif task.operation.stopped is not None:
-                self._stop(task.operation)  # asked for while the script was in a call
+            self._await(task, task.wait)
+
+    def _await(self, task: _Task, wait: Wait) -> None:
+        self._waiting[wait.token] = task
+        if early := self._early.pop(wait.token, None):
+            self._deliver(wait.token, early)
+        elif task.operation.stopped is not None:
+            self._stop(task.operation)  # asked for while the script was in a call
 
     def _end(self, task: _Task, result: object = None, error: BaseException | None = None) -> None:
         del self._tasks[task.operation]
@@ -208,7 +209,7 @@ class Pump:
         if task is None:
             self._early[token] = happening
         else:
-            self._advance(task, lambda: task.script.send(happening))
+            self._advance(task, happening)
 
     def _stop(self, operation: Operation[Any]) -> None:
         task = self._tasks.get(operation)
@@ -216,7 +217,7 @@ class Pump:
             return
         if task.wait.abort is None:
             del self._waiting[task.wait.token]
-            self._advance(task, lambda: task.script.throw(Stopped()))
+            self._advance(task, Stopped())
         else:
             with LIBXL:
                 task.wait.abort()
@@ -233,87 +234,15 @@ class Pump:
             if operation.deadline is not None and operation.deadline <= now and operation.stopped is None:
                 operation.stop("timeout")
 
-    # libxl's event loop
-
     def _poll(self) -> list[tuple[int, Happening]]:
         """Wait until something happens, and return it."""
-        own = [self._wake, self._children_pipe, *(fd for fd in self._children.values() if fd >= 0)]
-        with LIBXL:
-            # libxl does not wake its poller for an operation that ended inside the call which began it.
-            if events := self._events():
-                return events
-            self._before_poll(len(own))
+        found = lib.pyxen_loop_wait(self._c_loop, self._context, self._milliseconds(), self._events, _MOST_EVENTS)
         self._sink.flush()
-        nfds = self._nfds[0]
-        for index, fd in enumerate(own, nfds):
-            self._fds[index].fd = fd
-            self._fds[index].events = lib.POLLIN
-            self._fds[index].revents = 0
-        lib.poll(self._fds, nfds + len(own), self._milliseconds(self._timeout[0]))
-        self._drain_wake()
-        self._set_now()
-        with LIBXL:
-            lib.libxl_osevent_afterpoll(self._context, nfds, self._fds, self._now[0])
-            self._reap()
-            return self._events()
+        if found < 0:
+            raise OSError(-found, f"libxl's event loop: {os.strerror(-found)}")
+        return [(event.token, Happening(event.type, event.domid, event.code)) for event in self._events[0:found]]
 
-    def _before_poll(self, own: int) -> None:
-        self._set_now()
-        while True:
-            self._nfds[0] = len(self._fds) - own
-            self._timeout[0] = -1
-            code = lib.libxl_osevent_beforepoll(self._context, self._nfds, self._fds, self._timeout, self._now[0])
-            if code != lib.ERROR_BUFFERFULL:
-                return
-            self._fds = ffi.new("struct pollfd[]", 2 * (self._nfds[0] + own))
-
-    def _milliseconds(self, timeout: int) -> int:
-        limits = [] if timeout < 0 else [timeout / 1000]
+    def _milliseconds(self) -> int:
+        """Return the time until the next deadline; -1 where there is none."""
         deadlines = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]
-        if deadlines:
-            limits.append(max(0.0, min(deadlines) - time.monotonic()))
-        if any(fd < 0 for fd in self._children.values()):
-            limits.append(_POLL_WITHOUT_PIDFD)
-        return math.ceil(min(limits) * 1000) if limits else -1
-
-    def _set_now(self) -> None:
-        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-        self._now.tv_sec = seconds
-        self._now.tv_usec = nanoseconds // 1000
-
-    def _drain_wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
-
-    def _events(self) -> list[tuple[int, Happening]]:
-        found = []
-        while lib.libxl_event_check(self._context, self._event, lib.LIBXL_EVENTMASK_ALL, ffi.NULL, ffi.NULL) == 0:
-            event = self._event[0]
-            code = event.u.operation_complete.rc if event.type == lib.LIBXL_EVENT_TYPE_OPERATION_COMPLETE else 0
-            found.append((event.for_user, Happening(event.type, event.domid, code)))
-            lib.libxl_event_free(self._context, event)
-        return found
-
-    def _reap(self) -> None:
-        """Tell libxl of its children that ended; a SIGCHLD handler is never needed, so the caller's keep working."""
-        self._new_children()
-        for pid, pidfd in list(self._children.items()):
-            try:
-                ended, status = os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                # The caller waits for any child (waitpid(-1)) and took this one. libxl's children report by their
-                # effects; whoever needs the status checks those.
-                ended, status = pid, 0
-            if ended == 0:
-                continue
-            del self._children[pid]
-            if pidfd >= 0:
-                os.close(pidfd)
-            lib.libxl_childproc_reaped(self._context, pid, status)
-
-    def _new_children(self) -> None:
-        try:
-            data = os.read(self._children_pipe, 1024 * _CHILD.size)
-        except BlockingIOError:
-            return
-        self._children.update(_CHILD.iter_unpack(data))
+        return math.ceil(max(0.0, min(deadlines) - time.monotonic()) * 1000) if deadlines else -1

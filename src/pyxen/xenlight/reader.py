@@ -86,9 +86,9 @@ class Reader:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sink = LogSink()
-        self._buffer = ffi.new("xc_domaininfo_t[]", _MOST_AT_ONCE)
         # libxenctrl copies all that is asked for, there or not; so ask for little more than was there last time.
         self._at_once = _ROOM
+        self._buffer = ffi.new("xc_domaininfo_t[]", self._at_once)
         self._xc: CData = lib.xc_interface_open(self._sink.logger, self._sink.logger, lib.XC_OPENFLAG_NON_REENTRANT)
         if self._xc == ffi.NULL:
             self._sink.free()
@@ -125,13 +125,13 @@ class Reader:
             names = self._names.of(keys)
         return [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
 
-    def uuid(self, domid: int) -> UUID | None:
-        """Return the uuid of a domain by one hypercall; None if there is none of that domid, or it is dying."""
+    def alive(self, domid: int, uuid: UUID) -> bool:
+        """Tell by one hypercall whether the domain of that domid has this uuid, and is not dying."""
         with self._lock:
             rows = self._ask(domid, 1)
         if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
-            return None
-        return UUID(bytes=rows[0][_AT["handle"]])
+            return False
+        return bool(rows[0][_AT["handle"]] == uuid.bytes)
 
     def domain(self, domid: int) -> DomainInfo | None:
         """Return one domain; None if there is no domain of that domid."""
@@ -166,8 +166,13 @@ class Reader:
             more = self._ask(rows[-1][_AT["domain"]] + 1 if rows else 0, self._at_once)
             rows += more
             if len(more) < self._at_once:
-                self._at_once = min(len(rows) + _ROOM, _MOST_AT_ONCE)
+                self._make_room(len(rows))
                 return rows
+
+    def _make_room(self, domains: int) -> None:
+        self._at_once = min(domains + _ROOM, _MOST_AT_ONCE)
+        if self._at_once > len(self._buffer):
+            self._buffer = ffi.new("xc_domaininfo_t[]", self._at_once)
 
     def _ask(self, first: int, most: int) -> list[_Row]:
         self._check_open()

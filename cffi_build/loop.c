@@ -1,0 +1,262 @@
+/* Waiting for libxl. It is in C since it goes around several times for each operation, right after libxl has forked:
+ * Python would touch, and make the kernel copy, a hundred pages each time. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <malloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <libxl_event.h>
+
+#include "loop.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+#define WITHOUT_PIDFD 50 /* ms between looks at children; kernels before 5.3 */
+
+struct child {
+    pid_t pid;
+    int pidfd; /* -1 where the kernel has none */
+};
+
+struct pyxen_loop {
+    pid_t pid; /* the process that the context belongs to */
+    int wake;
+    struct child *children; /* under the lock */
+    int nchildren, room;
+    struct pollfd *fds;
+    int nfds;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void pyxen_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void pyxen_unlock(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+int pyxen_locked(void)
+{
+    if (pthread_mutex_trylock(&lock))
+        return 1;
+    pthread_mutex_unlock(&lock);
+    return 0;
+}
+
+int pyxen_ctx_alloc(libxl_ctx **ctx, xentoollog_logger *logger)
+{
+    int code;
+
+    /* libxl forks for each destroy, and pays for every page that we have: give back what loading modules has left. */
+    malloc_trim(0);
+    pyxen_lock();
+    code = libxl_ctx_alloc(ctx, LIBXL_VERSION, 0, logger);
+    pyxen_unlock();
+    return code;
+}
+
+void pyxen_ctx_free(libxl_ctx *ctx)
+{
+    pyxen_lock();
+    libxl_ctx_free(ctx);
+    pyxen_unlock();
+}
+
+struct pyxen_loop *pyxen_loop_new(int wake)
+{
+    struct pyxen_loop *loop = calloc(1, sizeof *loop);
+
+    if (!loop)
+        return NULL;
+    loop->pid = getpid();
+    loop->wake = wake;
+    return loop;
+}
+
+void pyxen_loop_free(struct pyxen_loop *loop)
+{
+    for (int i = 0; i < loop->nchildren; i++)
+        if (loop->children[i].pidfd >= 0)
+            close(loop->children[i].pidfd);
+    free(loop->children);
+    free(loop->fds);
+    free(loop);
+}
+
+pid_t pyxen_fork(void *user)
+{
+    struct pyxen_loop *loop = user;
+    struct child child;
+    int saved;
+
+    /* libxl's children fork in turn, to start a device model: those are theirs. */
+    if (getpid() != loop->pid)
+        return fork();
+    if (loop->nchildren == loop->room) {
+        int room = loop->room ? 2 * loop->room : 4;
+        struct child *grown = realloc(loop->children, room * sizeof *grown);
+
+        if (!grown)
+            return -1;
+        loop->children = grown;
+        loop->room = room;
+    }
+    child.pid = fork();
+    if (child.pid <= 0)
+        return child.pid;
+    saved = errno;
+    /* Not a race: until it is waited for, and only this loop does that, the pid stays the child's. */
+    child.pidfd = syscall(SYS_pidfd_open, child.pid, 0);
+    loop->children[loop->nchildren++] = child;
+    errno = saved;
+    return child.pid;
+}
+
+/* Tell libxl of its children that ended; a SIGCHLD handler is never needed, so the caller's keep working. */
+static void reap(struct pyxen_loop *loop, libxl_ctx *ctx)
+{
+    int i = 0;
+
+    while (i < loop->nchildren) {
+        struct child child = loop->children[i];
+        int status = 0;
+        pid_t ended = waitpid(child.pid, &status, WNOHANG);
+
+        if (ended == 0 || (ended < 0 && errno == EINTR)) {
+            i++;
+            continue;
+        }
+        /* ended < 0: the caller waits for any child (waitpid(-1)) and took this one. libxl's children report by their
+         * effects; whoever needs the status checks those. */
+        if (ended < 0)
+            status = 0;
+        if (child.pidfd >= 0)
+            close(child.pidfd);
+        loop->children[i] = loop->children[--loop->nchildren];
+        libxl_childproc_reaped(ctx, child.pid, status);
+    }
+}
+
+static int take_events(libxl_ctx *ctx, struct pyxen_event *events, int most)
+{
+    int found = 0;
+    libxl_event *event;
+
+    while (found < most && !libxl_event_check(ctx, &event, LIBXL_EVENTMASK_ALL, NULL, NULL)) {
+        events[found].token = event->for_user;
+        events[found].type = event->type;
+        events[found].domid = event->domid;
+        events[found].code = event->type == LIBXL_EVENT_TYPE_OPERATION_COMPLETE ? event->u.operation_complete.rc : 0;
+        libxl_event_free(ctx, event);
+        found++;
+    }
+    return found;
+}
+
+static int64_t milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * (int64_t)1000 + now.tv_nsec / 1000000;
+}
+
+static int sooner(int one, int other)
+{
+    return one < 0 || (other >= 0 && other < one) ? other : one;
+}
+
+/* Fill loop->fds with libxl's descriptors, `wake` and the children's. Returns the number of libxl's, or -errno. */
+static int prepare(struct pyxen_loop *loop, libxl_ctx *ctx, int *timeout, int *total)
+{
+    int libxls, own;
+
+    for (;;) {
+        struct timeval now;
+        int wanted = -1, code;
+
+        own = 1;
+        for (int i = 0; i < loop->nchildren; i++)
+            own += loop->children[i].pidfd >= 0;
+        libxls = loop->nfds > own ? loop->nfds - own : 0;
+        gettimeofday(&now, NULL);
+        code = libxl_osevent_beforepoll(ctx, &libxls, loop->fds, &wanted, now);
+        if (!code && loop->nfds >= own + libxls) {
+            *timeout = sooner(*timeout, wanted);
+            break;
+        }
+        if (code && code != ERROR_BUFFERFULL)
+            return -EIO;
+        struct pollfd *grown = realloc(loop->fds, (own + libxls + 8) * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        loop->fds = grown;
+        loop->nfds = own + libxls + 8;
+    }
+    *total = libxls;
+    loop->fds[(*total)++] = (struct pollfd){ .fd = loop->wake, .events = POLLIN };
+    for (int i = 0; i < loop->nchildren; i++) {
+        if (loop->children[i].pidfd >= 0)
+            loop->fds[(*total)++] = (struct pollfd){ .fd = loop->children[i].pidfd, .events = POLLIN };
+        else
+            *timeout = sooner(*timeout, WITHOUT_PIDFD);
+    }
+    return libxls;
+}
+
+int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct pyxen_event *events, int most)
+{
+    int64_t end = timeout < 0 ? 0 : milliseconds() + timeout;
+
+    for (;;) {
+        int left = -1, found, libxls, total, woken;
+        uint64_t drained;
+        struct timeval now;
+
+        if (timeout >= 0) {
+            int64_t until = end - milliseconds();
+            left = until > 0 ? until : 0;
+        }
+        int limit = left;
+
+        pyxen_lock();
+        /* libxl does not wake its poller for an operation that ended inside the call which began it. */
+        found = take_events(ctx, events, most);
+        libxls = found ? 0 : prepare(loop, ctx, &limit, &total);
+        pyxen_unlock();
+        if (found || libxls < 0)
+            return found ? found : libxls;
+
+        if (poll(loop->fds, total, limit) < 0) {
+            if (errno != EINTR)
+                return -errno;
+            for (int i = 0; i < total; i++)
+                loop->fds[i].revents = 0;
+        }
+        woken = loop->fds[libxls].revents != 0;
+        if (woken && read(loop->wake, &drained, sizeof drained) < 0 && errno != EAGAIN)
+            return -errno;
+
+        gettimeofday(&now, NULL);
+        pyxen_lock();
+        libxl_osevent_afterpoll(ctx, libxls, loop->fds, now);
+        reap(loop, ctx);
+        found = take_events(ctx, events, most);
+        pyxen_unlock();
+        if (found || woken || left == 0)
+            return found;
+    }
+}

@@ -1,0 +1,39 @@
+/* The inner loop of the pump (pyxen/xenlight/pump.py), and the lock around libxl. */
+
+#ifndef PYXEN_LOOP_H
+#define PYXEN_LOOP_H
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <libxl.h>
+
+/* Held during every call of libxl; pyxen/xenlight/lock.py says why. */
+void pyxen_lock(void);
+void pyxen_unlock(void);
+int pyxen_locked(void);
+
+/* libxl_ctx_alloc and libxl_ctx_free, under the lock: a caller's thread may be interrupted between any two lines of
+ * Python, but not in here. */
+int pyxen_ctx_alloc(libxl_ctx **ctx, xentoollog_logger *logger);
+void pyxen_ctx_free(libxl_ctx *ctx);
+
+/* What a context waits for: its own descriptors and times, its children, and `wake`, an eventfd for other threads. */
+struct pyxen_loop;
+struct pyxen_loop *pyxen_loop_new(int wake);
+void pyxen_loop_free(struct pyxen_loop *loop);
+
+struct pyxen_event {
+    uint64_t token; /* for_user */
+    int type;
+    uint32_t domid;
+    int code; /* of an operation that is complete */
+};
+
+/* Wait until libxl has events, `wake` is written to, or the time is over (in ms; -1 is never). Returns how many events
+ * there are, 0 for the other two, or -errno. */
+int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct pyxen_event *events, int most);
+
+/* For libxl_childproc_hooks.fork_replacement; `user` is a struct pyxen_loop. */
+pid_t pyxen_fork(void *user);
+
+#endif
