@@ -40,8 +40,9 @@ def show(domains: list[DomainInfo]) -> None:
     """Print domains as a table."""
     print(f"\n{'Name':<12}{'Domid':>6}{'Type':>6}{'Memory':>10}{'vCPUs':>7}  {'State':<10}UUID")
     for info in domains:
+        name = info.name or "-"  # one that is just being destroyed has lost it already
         memory = f"{info.memory_kib // 1024} MiB"
-        print(f"{info.name:<12}{info.domid:>6}{info.type:>6}{memory:>10}{info.vcpus:>7}  {info.state:<10}{info.uuid}")
+        print(f"{name:<12}{info.domid:>6}{info.type:>6}{memory:>10}{info.vcpus:>7}  {info.state:<10}{info.uuid}")
     print(flush=True)
 
 

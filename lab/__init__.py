@@ -16,7 +16,7 @@ From Python::
 Needs nothing but the standard library and the programs that `lab.tools` names. It is no part of the wheel.
 """
 
-from lab.errors import BootFailed, BuildFailed, CommandFailed, CommandTimeout, LabError, MissingTools
+from lab.errors import BootFailed, BuildFailed, CommandFailed, CommandTimeout, LabError, MachineHangs, MissingTools
 from lab.machine import Lab, Result
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "CommandTimeout",
     "Lab",
     "LabError",
+    "MachineHangs",
     "MissingTools",
     "Result",
 ]

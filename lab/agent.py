@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _KILL_GRACE = 15.0
+_SILENCE = 60.0
+"""Seconds without a frame after which the agent is asked for one, and after as many more is given up."""
 _CHUNK = 65536
 
 
 class Gone(LabError):
-    """The connection to the agent ended: QEMU has ended."""
+    """The agent does not answer any more: QEMU has ended, or the emulated machine hangs."""
+
+
+class Hangs(Gone):
+    """The emulated machine hangs."""
 
 
 class Agent:
@@ -88,24 +94,34 @@ class Agent:
         Raises:
             CommandTimeout: It was killed after `timeout` seconds.
             Gone: QEMU ended meanwhile.
+            Hangs: The emulated machine gives no sign of life.
         """
         self._send(b"R", request)
         deadline = None if timeout is None else time.monotonic() + timeout
+        heard = time.monotonic()
+        asked = False
         while True:
             if size := resized():
                 self._send(b"W", size)
             stdin = self._forward(stdin)
             now = time.monotonic()
             # With a terminal to watch, wake up often enough to follow its size.
-            until = now + 0.5 if request["tty"] else deadline
-            frame = self._frame(until, also=stdin)
+            until = now + 0.5 if request["tty"] else heard + (2 if asked else 1) * _SILENCE
+            frame = self._frame(until if deadline is None else min(until, deadline), also=stdin)
             if frame is not None:
+                heard, asked = time.monotonic(), False
                 if frame[0] == b"X":
                     return int(json.loads(frame[1]))
-                output(*frame)
+                if frame[0] != b"P":
+                    output(*frame)
             elif deadline is not None and time.monotonic() >= deadline:
                 self._kill(output)
                 raise CommandTimeout(f"`{' '.join(request['argv'])}` did not end within {timeout:g} s and was killed")
+            elif asked and time.monotonic() >= heard + 2 * _SILENCE:
+                raise Hangs(f"the emulated machine hangs: no sign of life for {2 * _SILENCE:.0f} s")
+            elif not asked and time.monotonic() >= heard + _SILENCE:
+                self._send(b"P", {"token": "", "time": time.time()})
+                asked = True
 
     def close(self) -> None:
         """Close our end of the port."""
@@ -118,7 +134,7 @@ class Agent:
             if frame[0] == b"X":
                 return
             output(*frame)
-        raise Gone("dom0 does not answer any more")
+        raise Hangs("the emulated machine hangs: it does not even kill a process")
 
     def _forward(self, stdin: int | None) -> int | None:
         """Pass on what can be read from a descriptor; None at its end."""

@@ -19,6 +19,10 @@ class BootFailed(LabError):
     """The machine did not come up; the message ends with the tail of its console."""
 
 
+class MachineHangs(BootFailed):
+    """The emulated machine gives no sign of life any more: start another one."""
+
+
 class CommandFailed(LabError):
     """A command that was run with ``check=True`` exited with another status than 0."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import checkout, qemu, releases, snapshots, transfer
-from lab.agent import Gone
-from lab.errors import BootFailed, CommandFailed, CommandTimeout, LabError
+from lab.agent import Gone, Hangs
+from lab.errors import BootFailed, CommandFailed, CommandTimeout, LabError, MachineHangs
 from lab.prepare import prepare
 from lab.progress import say
 
@@ -127,6 +127,7 @@ class Lab:
             CommandTimeout: It did not end in time; what it had written is in the exception.
             CommandFailed: ``check`` was set and its status is not 0; the message has the end of its output.
             BootFailed: The machine died meanwhile; the message has the tail of its console.
+            MachineHangs: It lives, but gave no sign of that for two minutes.
         """
         collected = {b"O": bytearray(), b"E": bytearray()}
         live = {b"O": on_stdout, b"E": on_stderr}
@@ -147,7 +148,8 @@ class Lab:
             texts = [collected[kind].decode(errors="replace") for kind in (b"O", b"E")]
             raise CommandTimeout(str(error), stdout=texts[0], stderr=texts[1]) from None
         except Gone as error:
-            raise BootFailed(f"dom0 died while it ran `{' '.join(argv)}`: {error}\n{machine.log_tail()}") from error
+            what = MachineHangs if isinstance(error, Hangs) else BootFailed
+            raise what(f"dom0 died while it ran `{' '.join(argv)}`: {error}\n{machine.log_tail()}") from error
         stdout, stderr = (collected[kind].decode(errors="replace") for kind in (b"O", b"E"))
         if check and status != 0:
             tail = "\n".join((stdout + stderr).splitlines()[-20:])

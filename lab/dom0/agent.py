@@ -210,6 +210,8 @@ class Command:
                     os.killpg(self.process.pid, json.loads(data))
             elif kind == b"W" and self.tty is not None:
                 resize(self.tty, json.loads(data))
+            elif kind == b"P":
+                self.channel.send(b"P", data)
 
     def close(self) -> None:
         """Close our ends of its streams."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab import MachineHangs
 from tests.lab.guests import GUESTS, LINUX, TINY, await_line, create
 
 if TYPE_CHECKING:
@@ -52,13 +53,22 @@ def test_a_tiny_guest_ends_as_its_command_line_says(any_dom0: Lab, kind: str, re
         any_dom0.run(["xl", "destroy", reason], check=True)
 
 
-def test_an_hvm_guest_boots_from_its_disk(any_dom0: Lab) -> None:
+def boot_hvm_guest(dom0: Lab) -> None:
     disk = f'disk=["{GUESTS}/tiny-hvm.img,raw,xvda,w"]'
-    create(any_dom0, "hvm", ['type="hvm"', "memory=32", "vnc=0", 'serial="file:/tmp/serial.log"', disk])
+    create(dom0, "hvm", ['type="hvm"', "memory=32", "vnc=0", 'serial="file:/tmp/serial.log"', disk])
     try:
-        await_line(any_dom0, "/tmp/serial.log", "pyxen-guest ready", 120)
+        await_line(dom0, "/tmp/serial.log", "pyxen-guest ready", 120)
     finally:
-        any_dom0.run(["xl", "destroy", "hvm"], check=True)
+        dom0.run(["xl", "destroy", "hvm"], check=True)
+
+
+def test_an_hvm_guest_boots_from_its_disk(any_dom0: Lab) -> None:
+    try:
+        boot_hvm_guest(any_dom0)
+    except MachineHangs:  # now and then QEMU loses an emulated CPU over an HVM guest: lab/README.md has more
+        any_dom0.close()
+        any_dom0.start()
+        boot_hvm_guest(any_dom0)
 
 
 @pytest.mark.parametrize("kind", ["pv", "pvh"])

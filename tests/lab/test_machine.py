@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import BootFailed, CommandFailed, CommandTimeout, Lab, LabError
+from lab import BootFailed, CommandFailed, CommandTimeout, Lab, LabError, MachineHangs, agent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,6 +170,18 @@ def test_a_machine_that_dies_says_so() -> None:
         os.kill(lab.pid, 9)
         with pytest.raises(BootFailed, match="dom0 died"):
             lab.run(["true"])
+
+
+def test_a_machine_that_hangs_is_told_from_a_command_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "_SILENCE", 2.0)
+    with Lab() as lab:
+        assert lab.run(["sleep", "7"]).status == 0
+        os.kill(lab.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(MachineHangs, match="no sign of life"):
+                lab.run(["true"])
+        finally:
+            os.kill(lab.pid, signal.SIGCONT)
 
 
 def test_a_lab_that_is_not_running() -> None:
