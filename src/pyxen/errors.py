@@ -14,7 +14,6 @@
     │   ├── NotOnXen                        this machine does not run on Xen, or not as dom0
     │   └── NotPrivileged (PermissionError) it does, but this user may not talk to it
     ├── HostClosed (ValueError)             the host was closed, or belongs to the parent process
-    ├── EventsLost                          a slow reader of events missed some
     └── OperationFailed                     libxl, Xen or libvirt refused
         ├── DomainNotFound (LookupError)
         ├── DomainExists
@@ -45,7 +44,6 @@ __all__ = [
     "DomainExists",
     "DomainNotFound",
     "Error",
-    "EventsLost",
     "FileMissing",
     "GuestTimeout",
     "HostClosed",
@@ -199,18 +197,6 @@ class NotPrivileged(ConnectFailed, PermissionError):
 
 class HostClosed(Error, ValueError):
     """The host was closed, or was opened by the parent process of a fork."""
-
-
-class EventsLost(Error):
-    """A slow reader of events missed some.
-
-    Attributes:
-        count: How many.
-    """
-
-    def __init__(self, message: str, *, count: int = 0) -> None:
-        super().__init__(message)
-        self.count = count
 
 
 class OperationFailed(Error):

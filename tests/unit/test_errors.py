@@ -59,7 +59,6 @@ def examples() -> list[errors.Error]:
         errors.ValidationError("no", path="memory", problems=("memory: too much", "vcpus: none")),
         errors.LossyConversion("no", losses=("anything",)),
         errors.UnsupportedFeature("no", feature="x", backend="xenlight (Xen 4.17)"),
-        errors.EventsLost("no", count=12),
     ]
 
 

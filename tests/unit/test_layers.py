@@ -14,17 +14,17 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "pyxen"
 LAYERS = (
     {"cli", "testing"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
-    {"connection", "host", "domain", "domains", "events", "aio"},
+    {"connection", "host", "domain", "domains", "eventreader", "aio"},
     {"backends"},
     {"xenlight"},
     {"conversion"},
     {"xlcfg", "libvirtxml", "libxljson"},
-    {"config", "info", "losses"},
+    {"config", "events", "info", "losses"},
     {"errors", "operation", "units"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
-NEIGHBOURS = {"connection", "host", "domain", "domains", "events", "aio", "cli", "testing", "config", "info", "losses"}
+NEIGHBOURS = LAYERS[0] | LAYERS[2] | LAYERS[-2]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
 
 

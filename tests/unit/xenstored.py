@@ -32,6 +32,7 @@ class Xenstored:
         answer_raw: If it returns bytes for a request, those are sent as they are, and the connection is closed.
         piece: How many bytes are sent at once; None: each message whole.
         most_watches: Watches that a client may have; a further one is refused.
+        introduced: Domids of the domains that it was told of.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,6 +42,7 @@ class Xenstored:
         self.answer_raw: Callable[[Verb, str], bytes | None] = lambda *_: None
         self.piece: int | None = None
         self.most_watches = 1000
+        self.introduced: set[int] = set()
         self._nodes: dict[str, str] = {}
         self._clients: list[_Client] = []
         self._lock = threading.RLock()
@@ -70,6 +72,20 @@ class Xenstored:
             for gone in [node for node in self._nodes if f"{node}/".startswith(f"{path}/")]:
                 del self._nodes[gone]
                 self._report(gone)
+
+    def read(self, path: str) -> str | None:
+        """Return what a node holds."""
+        return self._nodes.get(path)
+
+    def fire(self, path: str) -> None:
+        """Report something that is no node, as ``@introduceDomain``."""
+        with self._lock:
+            self._report(path)
+
+    def clients(self) -> int:
+        """Return how many are connected."""
+        with self._lock:
+            return len(self._clients)
 
     def count(self, verb: Verb) -> int:
         """Return how often something was asked for."""
@@ -115,6 +131,8 @@ class Xenstored:
             self._send(client, Verb.ERROR, b"ENOENT\0")
         elif verb == Verb.GET_DOMAIN_PATH:
             self._send(client, verb, f"/local/domain/{path}\0".encode())
+        elif verb == Verb.IS_DOMAIN_INTRODUCED:
+            self._send(client, verb, b"T\0" if int(path) in self.introduced else b"F\0")
         elif verb == Verb.WATCH:
             self._watch(client, (path, rest[0]))
         elif verb == Verb.UNWATCH and (path, rest[0]) in client.watches:

@@ -125,6 +125,12 @@ class Reader:
             names = self._names.of(keys)
         return [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
 
+    def glance(self) -> list[DomainInfo]:
+        """Return all domains, by domid, without their names: one hypercall, and nothing of xenstore."""
+        with self._lock:
+            rows = self._rows()
+        return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None) for row in rows]
+
     def alive(self, domid: int, uuid: UUID) -> bool:
         """Tell by one hypercall whether the domain of that domid has this uuid, and is not dying."""
         with self._lock:

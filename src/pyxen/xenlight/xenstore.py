@@ -13,6 +13,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 from pyxen.errors import ConnectFailed, NotPrivileged
@@ -43,6 +44,7 @@ class Verb(IntEnum):
     GET_DOMAIN_PATH = 10
     WATCH_EVENT = 15
     ERROR = 16
+    IS_DOMAIN_INTRODUCED = 17
 
 
 class Connection:
@@ -67,7 +69,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection, and with it all watches."""
-        self._channel.close()
+        if not self._broken:
+            self._channel.close()
 
     def ensure_open(self) -> None:
         """Open it anew if it broke.
@@ -99,8 +102,29 @@ class Connection:
             ConnectFailed: The connection broke.
         """
         self.ensure_open()
-        try:
+        with self._broken_by_errors():
             return self._exchange(requests)
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when events come, for `select`."""
+        return self._channel.fileno()
+
+    def receive(self) -> None:
+        """Take in the events that have come, without asking for anything; waits if there are none.
+
+        Raises:
+            ConnectFailed: The connection broke.
+        """
+        with self._broken_by_errors():
+            self._buffer += self._channel.receive()
+            while (message := self._next()) is not None:
+                if not self._is_event(*message):
+                    raise ConnectFailed("xenstored answers what was not asked")
+
+    @contextmanager
+    def _broken_by_errors(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:
             self._break()
             if isinstance(error, OSError) and not isinstance(error, ConnectFailed):
@@ -126,24 +150,29 @@ class Connection:
     def _answers(self, count: int) -> Iterator[tuple[int, bytes]]:
         # xenstored answers the requests of a connection in their order.
         while count:
-            kind, body = self._message()
-            if kind == Verb.WATCH_EVENT:
-                path, _, token = body.decode(errors="replace").rstrip("\0").partition("\0")
-                self.events.append((path, token))
-            else:
+            while (message := self._next()) is None:
+                self._buffer += self._channel.receive()
+            if not self._is_event(*message):
                 count -= 1
-                yield kind, body
+                yield message
 
-    def _message(self) -> tuple[int, bytes]:
+    def _is_event(self, kind: int, body: bytes) -> bool:
+        if kind == Verb.WATCH_EVENT:
+            path, _, token = body.decode(errors="replace").rstrip("\0").partition("\0")
+            self.events.append((path, token))
+        return kind == Verb.WATCH_EVENT
+
+    def _next(self) -> tuple[int, bytes] | None:
+        """Take the next message out of the buffer; None while it is not there as a whole."""
         buffer = self._buffer
-        while len(buffer) < _HEADER.size:
-            buffer += self._channel.receive()
+        if len(buffer) < _HEADER.size:
+            return None
         kind, _, _, length = _HEADER.unpack_from(buffer)
         if length > _LONGEST:
             raise ConnectFailed(f"xenstore sends a message of {length} bytes, and {_LONGEST} is the most it may have")
         end = _HEADER.size + length
-        while len(buffer) < end:
-            buffer += self._channel.receive()
+        if len(buffer) < end:
+            return None
         body = bytes(buffer[_HEADER.size : end])
         del buffer[:end]
         return kind, body
@@ -174,6 +203,9 @@ class _Socket:
             raise ConnectFailed("xenstored closed the connection: was it stopped?")
         return data
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
     def close(self) -> None:
         self._socket.close()
 
@@ -190,6 +222,9 @@ class _Device:
 
     def receive(self) -> bytes:
         return os.read(self._fd, 65536)
+
+    def fileno(self) -> int:
+        return self._fd
 
     def close(self) -> None:
         os.close(self._fd)
