@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pyxen.domain import Domain as Domain
     from pyxen.domains import Domains as Domains
     from pyxen.errors import *  # noqa: F403
+    from pyxen.eventreader import EventReader as EventReader
+    from pyxen.events import *  # noqa: F403
     from pyxen.host import Host as Host
     from pyxen.info import DomainInfo as DomainInfo
     from pyxen.info import DomainState as DomainState
@@ -32,6 +34,7 @@ _NAMES = {
     "DomainInfo": "info",
     "DomainState": "info",
     "Domains": "domains",
+    "EventReader": "eventreader",
     "Host": "host",
     "HostInfo": "info",
     "Loss": "losses",
@@ -43,10 +46,10 @@ _NAMES = {
 }
 """Names of this package, and the module that each comes from."""
 
-_WHOLE = ("errors", "config")
+_WHOLE = ("errors", "config", "events")
 """Modules all of whose public names are names of this package too."""
 
-_MODULES = ("libxljson", "xlcfg", "libvirtxml", "conversion", "config", "errors", "units")
+_MODULES = ("libxljson", "xlcfg", "libvirtxml", "conversion", "config", "errors", "events", "units")
 """Modules that are there after a bare ``import pyxen``."""
 
 

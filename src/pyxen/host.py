@@ -9,7 +9,9 @@ from typing import Self
 from pyxen.backends.base import Backend
 from pyxen.config import DomainConfig
 from pyxen.domain import Domain
-from pyxen.domains import Domains
+from pyxen.domains import DomainKey, Domains
+from pyxen.eventreader import EventReader, event_filter
+from pyxen.events import Event
 from pyxen.info import DomainInfo, HostInfo
 
 __all__ = ["Host"]
@@ -65,6 +67,34 @@ class Host:
     def list(self) -> list[DomainInfo]:
         """Return all domains as they are now, dom0 too, by domid, as ``xl list``."""
         return self._backend.list()
+
+    def events(
+        self, *kinds: type[Event], domain: Domain | DomainKey | None = None, maxlen: int = 10_000
+    ) -> EventReader:
+        """Return what happens on the host from now on, for every domain, whoever made it.
+
+        All that happens after this returns is read, in the order in which it happened to a domain, until the reader or
+        the host is closed::
+
+            with host.events(DomainShutdown, DomainDestroyed) as events:
+                for event in events:
+                    ...
+
+        Xen tells nobody when a domain is paused or unpaused: there are no events for it.
+
+        Args:
+            kinds: What to read, e.g. ``DomainCreated``, or ``DeviceEvent`` for all of that kind; all events if none is
+                given. `EventsLost` is always read.
+            domain: Read events of this domain only: of a handle's own domain; or of whichever domain has that domid,
+                uuid or name when it happens.
+            maxlen: How many events may wait to be read. Of those that find no room, an `EventsLost` tells, in their
+                place.
+
+        Raises:
+            ConnectFailed: xenstore cannot be reached.
+            InvalidArgument: `maxlen` is below 1, or a kind is none.
+        """
+        return EventReader(self._backend, event_filter(kinds, domain), maxlen)
 
     def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Domain:
         """Create a domain and start it, as ``xl create``.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from pyxen.config import DomainConfig
+from pyxen.events import Event
 from pyxen.info import DomainInfo, HostInfo
 from pyxen.operation import Operation
 
@@ -42,6 +44,13 @@ class Backend(Protocol):
 
     def list(self) -> list[DomainInfo]:
         """Return all domains, dom0 too, by domid."""
+
+    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called with each event from now on, and another once when the host is closed.
+
+        Both are called on a thread of the backend's, and what they raise goes to `threading.excepthook`. Returns a
+        function that ends it, from any thread, without waiting.
+        """
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         """Return one domain."""

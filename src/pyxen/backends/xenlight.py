@@ -12,12 +12,14 @@ from typing import TypeVar
 from pyxen.backends.base import DomainRef
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, InvalidState
+from pyxen.events import Event
 from pyxen.info import DomainInfo, DomainState, HostInfo
 from pyxen.operation import Operation
 from pyxen.xenlight import domains, loader, marshal
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
+from pyxen.xenlight.watcher import Watcher
 
 __all__ = ["XenlightBackend"]
 
@@ -48,9 +50,11 @@ class XenlightBackend:
         except BaseException:
             self._reader.close()
             raise
+        self._watcher = Watcher(self._reader.glance)
 
     def close(self) -> None:
         """Stop what runs and let go of the host; may be called again."""
+        self._watcher.close()
         self._context.close()
         self._reader.close()
 
@@ -61,6 +65,10 @@ class XenlightBackend:
     def list(self) -> list[DomainInfo]:
         """Return all domains, dom0 too, by domid."""
         return self._reader.domains()
+
+    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called with each event from now on, and another once when the host is closed."""
+        return self._watcher.subscribe(on_event, on_end)
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         """Return one domain."""

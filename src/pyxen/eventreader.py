@@ -1,0 +1,155 @@
+"""Events for whoever wants to read them one after the other, at their own pace."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from pyxen.backends.base import Backend
+from pyxen.domain import Domain
+from pyxen.domains import DomainKey
+from pyxen.errors import HostClosed, InvalidArgument
+from pyxen.events import DomainRenamed, Event, EventsLost
+
+__all__ = ["EventQueue", "EventReader", "event_filter"]
+
+
+class EventReader(Iterator[Event]):
+    """The events of a host, as `Host.events` gives it; users do not make one. Any number of threads may read.
+
+    ``for event in reader`` waits for each, and ends when the host or the reader is closed. What had come before the
+    host was closed is still read. Letting go of a reader closes it too.
+    """
+
+    def __init__(self, backend: Backend, wanted: Callable[[Event], bool], maxlen: int) -> None:
+        self._queue = EventQueue(wanted, maxlen)
+        self._unsubscribe = backend.subscribe(self._queue.put, self._queue.end)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_unsubscribe"):
+            self.close()
+
+    def __next__(self) -> Event:
+        event = self._queue.take(None)
+        if event is None:
+            raise StopIteration
+        return event
+
+    def get(self, timeout: float | None = None) -> Event | None:
+        """Return the next event; None if none has come in time.
+
+        Args:
+            timeout: Seconds to wait; 0 for what has come already. None waits for ever.
+
+        Raises:
+            HostClosed: The host or this reader was closed, and nothing is left to read.
+        """
+        event = self._queue.take(timeout)
+        if event is None and self._queue.ended:
+            raise HostClosed("events: the host, or this reader of its events, was closed")
+        return event
+
+    def close(self) -> None:
+        """Stop reading, from any thread: whoever waits for an event waits no longer. Calling it again does nothing."""
+        self._unsubscribe()
+        self._queue.drop()
+
+
+class EventQueue:
+    """What has come and was not read yet; when it is full, it counts what it has no room for. Both faces use it."""
+
+    def __init__(self, wanted: Callable[[Event], bool], maxlen: int) -> None:
+        if maxlen < 1:
+            raise InvalidArgument(f"maxlen is {maxlen}: a reader needs room for 1 event at least", operation="events")
+        self._wanted = wanted
+        self._maxlen = maxlen
+        self._events: deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._pid = os.getpid()
+        self.ended = False
+
+    def put(self, event: Event) -> None:
+        """Take an event, if it is wanted."""
+        if not isinstance(event, EventsLost) and not self._wanted(event):
+            return
+        with self._changed:
+            if len(self._events) < self._maxlen:
+                self._events.append(event)
+            else:
+                self._lose(event)
+            self._changed.notify()
+
+    def _lose(self, event: Event) -> None:
+        """Note, where the event would have stood, that it is not there."""
+        count = event.count if isinstance(event, EventsLost) else 1
+        last = self._events[-1] if self._events else None
+        if isinstance(last, EventsLost):
+            self._events.pop()
+            count = None if count is None or last.count is None else count + last.count
+        self._events.append(EventsLost(time=datetime.now(UTC), count=count))
+
+    def end(self) -> None:
+        """Take note that nothing more will come."""
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+
+    def drop(self) -> None:
+        """End, and forget what nobody has read."""
+        if os.getpid() == self._pid:  # in the child of a fork, the lock may be someone's who is not there
+            with self._changed:
+                self._events.clear()
+                self.end()
+
+    def take(self, timeout: float | None) -> Event | None:
+        """Return the next event; None if none came in time, or none will come."""
+        if os.getpid() != self._pid:
+            raise HostClosed("events: the host was opened before a fork: open it anew")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not self._events and not self.ended:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._changed.wait(left)
+            return self._events.popleft() if self._events else None
+
+
+def event_filter(kinds: tuple[type[Event], ...], domain: Domain | DomainKey | None) -> Callable[[Event], bool]:
+    """Return what tells whether an event is wanted; see `Host.events`."""
+    for kind in kinds:
+        if not _is_kind(kind):
+            message = f"{kind!r} is no kind of event: give classes, as pyxen.DomainCreated"
+            raise InvalidArgument(message, operation="events")
+    wanted = kinds or (Event,)
+    return lambda event: isinstance(event, wanted) and (domain is None or _is_about(event, domain))
+
+
+def _is_kind(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Event)
+
+
+def _is_about(event: Event, domain: Domain | DomainKey) -> bool:
+    if isinstance(domain, Domain):
+        return (event.domid, event.uuid) == (domain.domid, domain.uuid)
+    if isinstance(domain, int):
+        return event.domid == domain
+    if isinstance(domain, UUID):
+        return event.uuid == domain
+    renamed_from = event.old if isinstance(event, DomainRenamed) else None
+    return domain in {event.name, renamed_from, str(event.uuid)}
