@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pyxen.backends.base import Backend
 from pyxen.errors import UnsupportedFeature
 from pyxen.host import Host
 
-__all__ = ["connect"]
+__all__ = ["connect", "open_backend"]
 
 
 def connect(uri: str = "xenlight:///") -> Host:
@@ -22,6 +23,11 @@ def connect(uri: str = "xenlight:///") -> Host:
         ConnectFailed: libxl or xenstore do not open.
         UnsupportedFeature: The URI is of a kind that pyxen does not know.
     """
+    return Host(open_backend(uri))
+
+
+def open_backend(uri: str) -> Backend:
+    """Open the way to a host, for both faces; see `connect`."""
     if uri not in {"xenlight:///", "xenlight:"}:
         raise UnsupportedFeature(f"{uri}: pyxen knows xenlight:/// (this machine, through libxl)", feature=uri)
     from pyxen.xenlight import loader
@@ -29,4 +35,4 @@ def connect(uri: str = "xenlight:///") -> Host:
     loader.check_host()
     from pyxen.backends.xenlight import XenlightBackend
 
-    return Host(XenlightBackend())
+    return XenlightBackend()
