@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import signal
 import socket
 import tempfile
@@ -131,6 +132,27 @@ def test_events_between_answers_are_kept_apart(server: Xenstored, connection: Co
     assert isinstance(answers[1], OSError)
     assert answers[2] == b"2"
     assert ("/a", "one") in connection.events
+
+
+def test_an_event_that_comes_with_the_last_answer_is_not_left_lying(server: Xenstored, connection: Connection) -> None:
+    event = HEADER.pack(Verb.WATCH_EVENT, 0, 0, 9) + b"/a\0token\0"
+    server.answer_raw = lambda verb, _: HEADER.pack(verb, 0, 0, 1) + b"x" + event
+    assert connection.read("/a") == "x"
+    assert list(connection.events) == [("/a", "token")]
+
+
+def test_events_are_taken_in_without_a_question(server: Xenstored, connection: Connection) -> None:
+    connection.batch([(Verb.WATCH, b"/a\0token\0")])
+    if not connection.events:  # a watch sends one at its beginning
+        connection.receive()
+    connection.events.clear()
+    server.write("/a", "1")
+    assert select.select([connection], [], [], 5)[0] == [connection]
+    connection.receive()
+    assert list(connection.events) == [("/a", "token")]
+    server.close()
+    with pytest.raises(ConnectFailed, match="closed the connection"):
+        connection.receive()
 
 
 @pytest.mark.parametrize(("name", "number"), [(b"EACCES", errno.EACCES), (b"EWHATEVER", errno.EINVAL)])

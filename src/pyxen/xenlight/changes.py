@@ -89,9 +89,10 @@ class Changes:
     def _begin(self) -> Iterator[Event]:
         """Watch everything, then compare what was known with what is there."""
         domids = list(self._known)
-        nodes.watch(self._xenstore, [COMING, GOING, DEVICES, *nodes.of_domains(domids)])
-        self._catch_up()
-        self._xenstore.events.clear()  # those that each watch sends at its beginning
+        begun = nodes.watch(self._xenstore, [COMING, GOING, DEVICES, *nodes.of_domains(domids)])
+        while not begun <= {token for _, token in self._xenstore.events}:
+            self._xenstore.receive()
+        self._xenstore.events.clear()  # those that each watch sends at its beginning, which the kernel may hold back
         yield from self._follow(Hints(look=True, settings=set(domids), records=set(domids)))
         # Of these domains, some may have come when the watch was there already.
         self._comings = 0

@@ -53,15 +53,22 @@ def of_domains(domids: Iterable[int]) -> list[str]:
     return [f"/local/domain/{domid}/{node}" for domid in domids for node in _WATCHED]
 
 
-def watch(xenstore: Connection, paths: Iterable[str]) -> None:
-    """Watch some nodes and all below them; those watched already stay so. Each sends an event at its beginning.
+def watch(xenstore: Connection, paths: Sequence[str]) -> set[str]:
+    """Watch some nodes and all below them, and return those that were not watched before.
+
+    Each of these sends an event at its beginning, with its path for a token.
 
     Raises:
         ConnectFailed: xenstored refuses.
     """
-    for answer in xenstore.batch([(Verb.WATCH, f"{path}\0{path}\0".encode()) for path in paths]):
-        if isinstance(answer, OSError) and answer.errno != errno.EEXIST:
+    new = set()
+    answers = xenstore.batch([(Verb.WATCH, f"{path}\0{path}\0".encode()) for path in paths])
+    for path, answer in zip(paths, answers, strict=True):
+        if not isinstance(answer, OSError):
+            new.add(path)
+        elif answer.errno != errno.EEXIST:
             raise ConnectFailed(f"xenstored does not let itself be watched: {answer.strerror}")
+    return new
 
 
 def unwatch(xenstore: Connection, paths: Iterable[str]) -> None:

@@ -117,9 +117,7 @@ class Connection:
         """
         with self._broken_by_errors():
             self._buffer += self._channel.receive()
-            while (message := self._next()) is not None:
-                if not self._is_event(*message):
-                    raise ConnectFailed("xenstored answers what was not asked")
+            self._take_events()
 
     @contextmanager
     def _broken_by_errors(self) -> Iterator[None]:
@@ -145,7 +143,13 @@ class Connection:
             self._channel.send([_HEADER.pack(verb, 0, 0, len(body)) + body for verb, body in window])
             for kind, body in self._answers(len(window)):
                 answers.append(_refusal(body) if kind == Verb.ERROR else body)
+        self._take_events()  # what came with the last answer: nobody would be told that it is there
         return answers
+
+    def _take_events(self) -> None:
+        while (message := self._next()) is not None:
+            if not self._is_event(*message):
+                raise ConnectFailed("xenstored answers what was not asked")
 
     def _answers(self, count: int) -> Iterator[tuple[int, bytes]]:
         # xenstored answers the requests of a connection in their order.
