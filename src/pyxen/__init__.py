@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pyxen import aio as aio
     from pyxen.config import *  # noqa: F403
     from pyxen.connection import connect as connect
     from pyxen.conversion import convert as convert
@@ -49,7 +50,7 @@ _NAMES = {
 _WHOLE = ("errors", "config", "events")
 """Modules all of whose public names are names of this package too."""
 
-_MODULES = ("libxljson", "xlcfg", "libvirtxml", "conversion", "config", "errors", "events", "units")
+_MODULES = ("aio", "libxljson", "xlcfg", "libvirtxml", "conversion", "config", "errors", "events", "units")
 """Modules that are there after a bare ``import pyxen``."""
 
 

@@ -1,0 +1,117 @@
+"""A domain on a host, for asyncio: a handle with xl's verbs, awaited."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from pyxen import domain as blocking
+from pyxen.aio.calls import Calls
+from pyxen.aio.docstrings import documented_as
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.config import DomainConfig
+from pyxen.info import DomainInfo, DomainState, Trigger
+from pyxen.operation import Operation
+
+__all__ = ["Domain"]
+
+T = TypeVar("T")
+
+
+@documented_as(blocking.Domain)
+class Domain:
+    """A domain on a host, as `Host.create` and `Host.domains` give it: `pyxen.Domain`, awaited; users do not make one.
+
+    A handle is the domain's domid and uuid, so that it never means another domain that got the domid later: every
+    method raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk to the host.
+    """
+
+    __slots__ = ("_backend", "_blocking", "_calls", "_ref")
+
+    def __init__(self, backend: Backend, calls: Calls, ref: DomainRef) -> None:
+        self._backend = backend
+        self._calls = calls
+        self._ref = ref
+        self._blocking = blocking.Domain(backend, ref)
+
+    @property
+    def domid(self) -> int:
+        return self._ref.domid
+
+    @property
+    def uuid(self) -> UUID:
+        return self._ref.uuid
+
+    def __repr__(self) -> str:
+        return repr(self._blocking)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Domain):
+            return NotImplemented
+        return self._blocking == other._blocking
+
+    def __hash__(self) -> int:
+        return hash(self._blocking)
+
+    async def info(self) -> DomainInfo:
+        return await self._calls.ask(self._blocking.info)
+
+    async def pause(self) -> None:
+        await self._finish(lambda: self._backend.pause(self._ref))
+
+    async def unpause(self) -> None:
+        await self._finish(lambda: self._backend.unpause(self._ref))
+
+    async def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout))
+
+    async def reboot(self, *, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.reboot(self._ref, timeout=timeout))
+
+    async def destroy(self, *, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.destroy(self._ref, timeout=timeout))
+
+    async def wait(self, *states: DomainState | str, timeout: float | None = None) -> DomainInfo | None:
+        wanted = frozenset(map(DomainState, states)) or frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
+        return await self._finish(lambda: self._backend.wait(self._ref, wanted, timeout=timeout))
+
+    async def suspend(self, *, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.suspend(self._ref, timeout=timeout))
+
+    async def resume(self) -> None:
+        await self._finish(lambda: self._backend.resume(self._ref))
+
+    async def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        checkpoint: bool = False,
+        leave_paused: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        def begin() -> Operation[None]:
+            return self._backend.save(
+                self._ref, os.fspath(path), checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout
+            )
+
+        await self._finish(begin)
+
+    async def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout))
+
+    async def config(self) -> DomainConfig:
+        return await self._finish(lambda: self._backend.config(self._ref))
+
+    async def rename(self, name: str) -> None:
+        await self._finish(lambda: self._backend.rename(self._ref, name))
+
+    async def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> None:
+        await self._finish(lambda: self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu))
+
+    async def send_sysrq(self, key: str) -> None:
+        await self._finish(lambda: self._backend.send_sysrq(self._ref, key))
+
+    async def _finish(self, begin: Callable[[], Operation[T]]) -> T:
+        return await self._calls.finish(begin)

@@ -1,0 +1,222 @@
+"""A host of the tests' own, whose operations begin and end when a test says so, and what such tests need."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any, TypeVar
+
+import pyxen.aio
+from pyxen import DomainConfig, DomainInfo, DomainState, DomainType, HostClosed, HostInfo, Operation, OperationCancelled
+from pyxen.backends.base import DomainRef
+from pyxen.events import Event
+from pyxen.info import Trigger
+
+__all__ = ["CONFIG", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
+
+T = TypeVar("T")
+
+CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
+
+OnHost = Callable[[Callable[[pyxen.aio.Host], Awaitable[Any]]], Any]
+"""What the fixture ``on_host`` is: runs a coroutine function with a host, which is closed afterwards."""
+
+_PUMP = threading.Thread()  # the thread of a backend that must not wait for its own operations
+
+
+class FakeBackend:
+    """A backend with dom0, web1 (3) and web2 (4).
+
+    Attributes:
+        may_begin: While it is cleared, calls wait on their threads.
+        refusal: What every call raises instead of beginning an operation.
+        at_once: The verbs whose operations end by themselves.
+        operations: All that were begun, in their order.
+        requests: What was asked for, verb and arguments, in the same order.
+        stopped: The operations that were asked to stop, in that order.
+        threads: Names of the threads that calls came on.
+        closes: How often it was closed.
+        subscribers: Those who want to hear of events: what to call with each, and at the end.
+    """
+
+    uri = "fake:///"
+
+    def __init__(self) -> None:
+        self.may_begin = threading.Event()
+        self.may_begin.set()
+        self.refusal: Exception | None = None
+        self.at_once = {"destroy"}
+        self.operations: list[Operation[Any]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.stopped: list[Operation[Any]] = []
+        self.threads: set[str] = set()
+        self.closes = 0
+        self.subscribers: list[tuple[Callable[[Event], None], Callable[[], None]]] = []
+        self.infos = [_info(0, "Domain-0"), _info(3, "web1"), _info(4, "web2")]
+
+    @property
+    def destroyed(self) -> list[int]:
+        """The domids of domains that were asked to be destroyed."""
+        return [arguments["domain"].domid for verb, arguments in self.requests if verb == "destroy"]
+
+    def close(self) -> None:
+        self.closes += 1
+        for _, on_end in self.subscribers:
+            on_end()
+
+    def info(self) -> HostInfo:
+        self.called()
+        return HostInfo("4.20.0", 2, 1, 2, 1, 1000, 4096, 1024)
+
+    def list(self) -> list[DomainInfo]:
+        self.called()
+        return self.infos
+
+    def domain_info(self, domain: DomainRef) -> DomainInfo:
+        self.called()
+        return next(info for info in self.infos if info.domid == domain.domid)
+
+    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
+        self.called()
+        subscriber = (on_event, on_end)
+        self.subscribers.append(subscriber)
+
+        def unsubscribe() -> None:
+            if subscriber in self.subscribers:
+                self.subscribers.remove(subscriber)
+
+        return unsubscribe
+
+    def tell(self, *events: Event) -> None:
+        """Let events happen, on a thread of their own."""
+
+        def call() -> None:
+            for event in events:
+                for on_event, _ in self.subscribers:
+                    on_event(event)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+
+    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+        return self._begin("create", DomainRef(7, uuid.UUID(int=7)), config=config, paused=paused, timeout=timeout)
+
+    def restore(
+        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        result = DomainRef(8, uuid.UUID(int=8))
+        return self._begin("restore", result, path=path, config=config, paused=paused, timeout=timeout)
+
+    def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        return self._begin("destroy", domain=domain, timeout=timeout)
+
+    def pause(self, domain: DomainRef) -> Operation[None]:
+        return self._begin("pause", domain=domain)
+
+    def unpause(self, domain: DomainRef) -> Operation[None]:
+        return self._begin("unpause", domain=domain)
+
+    def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
+        return self._begin("shutdown", domain=domain, wait=wait, fallback=fallback, timeout=timeout)
+
+    def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        return self._begin("reboot", domain=domain, timeout=timeout)
+
+    def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        return self._begin("suspend", domain=domain, timeout=timeout)
+
+    def resume(self, domain: DomainRef) -> Operation[None]:
+        return self._begin("resume", domain=domain)
+
+    def save(
+        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        options = {"checkpoint": checkpoint, "leave_paused": leave_paused, "timeout": timeout}
+        return self._begin("save", domain=domain, path=path, **options)
+
+    def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
+        return self._begin("core_dump", domain=domain, path=path, timeout=timeout)
+
+    def config(self, domain: DomainRef) -> Operation[DomainConfig]:
+        return self._begin("config", CONFIG, domain=domain)
+
+    def rename(self, domain: DomainRef, name: str) -> Operation[None]:
+        return self._begin("rename", domain=domain, name=name)
+
+    def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
+        return self._begin("send_trigger", domain=domain, trigger=trigger, vcpu=vcpu)
+
+    def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
+        return self._begin("send_sysrq", domain=domain, key=key)
+
+    def wait(
+        self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
+    ) -> Operation[DomainInfo | None]:
+        return self._begin("wait", self.infos[1], domain=domain, states=states, timeout=timeout)
+
+    def called(self) -> None:
+        """Do what comes before an operation."""
+        self.threads.add(threading.current_thread().name)
+        assert self.may_begin.wait(30)
+        if self.closes:
+            raise HostClosed("the host is closed")
+        if self.refusal is not None:
+            raise self.refusal
+
+    def _begin(self, verb: str, result: Any = None, **arguments: Any) -> Operation[Any]:
+        self.requests.append((verb, arguments))
+        self.called()
+        operation: Operation[Any] = Operation(verb, timeout=arguments.get("timeout"))
+        operation.carried_by(self.stopped.append, _PUMP)
+        if verb in self.at_once:
+            operation.set_result(result)
+        self.operations.append(operation)
+        return operation
+
+
+def _info(domid: int, name: str) -> DomainInfo:
+    return DomainInfo(
+        domid=domid,
+        name=name,
+        uuid=uuid.UUID(int=domid),
+        state=DomainState.BLOCKED,
+        shutdown_reason=None,
+        type=DomainType.PVH,
+        memory_kib=65536,
+        maxmem_kib=65536,
+        vcpus=1,
+        maxvcpus=1,
+        cpu_time_ns=0,
+        cpupool=0,
+        ssidref=0,
+    )
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a loop that watches itself."""
+    with asyncio.Runner(debug=True) as runner:
+        runner.get_loop().slow_callback_duration = 60
+        return runner.run(main)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.001)
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything that is ready run."""
+    for _ in range(count):
+        await asyncio.sleep(0.001)
+
+
+def undone(operation: Operation[Any]) -> None:
+    """End an operation as one that was stopped ends."""
+    operation.set_exception(OperationCancelled(f"{operation.stopped}", operation=operation.verb))

@@ -1,0 +1,157 @@
+"""The two faces, blocking and for asyncio, match: names, signatures, docstrings, and what they ask of a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyxen.aio
+from pyxen import DomainState
+from pyxen.aio.calls import Calls
+from tests.unit.aio.fakehost import CONFIG, FakeBackend
+
+FACES = [
+    (pyxen.Host, pyxen.aio.Host),
+    (pyxen.Domain, pyxen.aio.Domain),
+    (pyxen.Domains, pyxen.aio.Domains),
+    (pyxen.EventReader, pyxen.aio.EventReader),
+]
+
+NOT_AWAITED = {pyxen.aio.Host.events}
+"""Methods of the asyncio face that have nothing to wait for."""
+
+
+def public(cls: type) -> set[str]:
+    return {name for name in vars(cls) if not name.startswith("_") or name == "__getitem__"}
+
+
+METHODS = [
+    pytest.param(getattr(blocking, name), getattr(awaited, name), id=f"{blocking.__name__}.{name}")
+    for blocking, awaited in FACES
+    for name in sorted(public(blocking))
+    if inspect.isfunction(getattr(blocking, name))
+]
+
+PROPERTIES = [
+    pytest.param(getattr(blocking, name), getattr(awaited, name), id=f"{blocking.__name__}.{name}")
+    for blocking, awaited in FACES
+    for name in sorted(public(blocking))
+    if isinstance(getattr(blocking, name), property)
+]
+
+
+@pytest.mark.parametrize(("blocking", "awaited"), FACES)
+def test_the_names_are_the_same(blocking: type, awaited: type) -> None:
+    assert public(awaited) == public(blocking)
+
+
+@pytest.mark.parametrize(("blocking", "awaited"), METHODS)
+def test_the_methods_are_the_same(blocking: Callable[..., Any], awaited: Callable[..., Any]) -> None:
+    assert inspect.iscoroutinefunction(awaited) is (awaited not in NOT_AWAITED)
+    assert not inspect.iscoroutinefunction(blocking)
+    assert inspect.signature(awaited) == inspect.signature(blocking)
+    assert awaited.__doc__ == blocking.__doc__ is not None
+
+
+@pytest.mark.parametrize(("blocking", "awaited"), PROPERTIES)
+def test_the_properties_are_the_same(blocking: property, awaited: property) -> None:
+    assert inspect.signature(awaited.fget or print) == inspect.signature(blocking.fget or print)
+    assert awaited.__doc__ == blocking.__doc__ is not None
+
+
+def test_connect_is_the_same() -> None:
+    blocking, awaited = inspect.signature(pyxen.connect), inspect.signature(pyxen.aio.connect)
+    assert awaited.parameters == blocking.parameters
+    assert pyxen.aio.connect.__doc__ == pyxen.connect.__doc__
+
+
+# What they ask of a backend
+
+CALLS: dict[str, Callable[[Any, Any], Any]] = {
+    "Host.create": lambda host, _: host.create(CONFIG, paused=True, timeout=5),
+    "Host.restore": lambda host, _: host.restore(Path("/srv/web1.save"), CONFIG, paused=True, timeout=5),
+    "Domain.pause": lambda _, domain: domain.pause(),
+    "Domain.unpause": lambda _, domain: domain.unpause(),
+    "Domain.shutdown": lambda _, domain: domain.shutdown(wait=False, fallback=True, timeout=5),
+    "Domain.reboot": lambda _, domain: domain.reboot(timeout=5),
+    "Domain.destroy": lambda _, domain: domain.destroy(timeout=5),
+    "Domain.wait": lambda _, domain: domain.wait("paused", DomainState.CRASHED, timeout=5),
+    "Domain.suspend": lambda _, domain: domain.suspend(timeout=5),
+    "Domain.resume": lambda _, domain: domain.resume(),
+    "Domain.save": lambda _, domain: domain.save(Path("/srv/a"), checkpoint=True, leave_paused=True, timeout=5),
+    "Domain.core_dump": lambda _, domain: domain.core_dump(Path("/srv/web1.core"), timeout=5),
+    "Domain.config": lambda _, domain: domain.config(),
+    "Domain.rename": lambda _, domain: domain.rename("web2"),
+    "Domain.send_trigger": lambda _, domain: domain.send_trigger("nmi", vcpu=1),
+    "Domain.send_sysrq": lambda _, domain: domain.send_sysrq("s"),
+}
+"""A call of each method that begins an operation, given a host and its domain web1, with no argument as by default."""
+
+DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
+    "Host.create": lambda host, _: host.create(CONFIG),
+    "Host.restore": lambda host, _: host.restore("/srv/web1.save"),
+    "Domain.shutdown": lambda _, domain: domain.shutdown(),
+    "Domain.reboot": lambda _, domain: domain.reboot(),
+    "Domain.destroy": lambda _, domain: domain.destroy(),
+    "Domain.wait": lambda _, domain: domain.wait(),
+    "Domain.suspend": lambda _, domain: domain.suspend(),
+    "Domain.save": lambda _, domain: domain.save("/srv/web1.save"),
+    "Domain.core_dump": lambda _, domain: domain.core_dump("/srv/web1.core"),
+    "Domain.send_trigger": lambda _, domain: domain.send_trigger("power"),
+}
+"""The same, with as few arguments as can be."""
+
+OTHERS = {"Host.close", "Host.info", "Host.list", "Domain.info", "Domains.get", "Domains.__getitem__"}
+"""Methods that the asyncio face leaves to the blocking one, on a thread."""
+
+OF_EVENTS = {"Host.events", "EventReader.get", "EventReader.close"}
+"""Methods that begin no operation."""
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    backend = FakeBackend()
+    backend.at_once = {name.partition(".")[2] for name in CALLS}
+    return backend
+
+
+def ask_blocking(backend: FakeBackend, call: Callable[[Any, Any], Any]) -> Any:
+    with pyxen.Host(backend) as host:
+        return call(host, host.domains["web1"])
+
+
+def ask_awaited(backend: FakeBackend, call: Callable[[Any, Any], Any]) -> Any:
+    async def main() -> Any:
+        async with pyxen.aio.Host(backend, Calls()) as host:
+            return await call(host, await host.domains["web1"])
+
+    return asyncio.run(main())
+
+
+def plain(value: object) -> object:
+    """Return what two results have in common if they are the same domain, each of its face."""
+    if isinstance(value, pyxen.Domain | pyxen.aio.Domain):
+        return value.domid, value.uuid
+    return value
+
+
+def test_every_method_is_called() -> None:
+    assert {param.id for param in METHODS} == CALLS.keys() | OTHERS | OF_EVENTS
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("calls", [CALLS, DEFAULTS], ids=["all arguments", "defaults"])
+def test_both_ask_the_same(backend: FakeBackend, name: str, calls: dict[str, Callable[[Any, Any], Any]]) -> None:
+    call = calls.get(name, CALLS[name])
+    of_blocking = ask_blocking(backend, call)
+    backend.closes = 0
+    of_awaited = ask_awaited(backend, call)
+    first, second = backend.requests
+    assert first == second
+    assert first[0] == name.partition(".")[2]
+    assert plain(of_awaited) == plain(of_blocking)
