@@ -35,7 +35,7 @@ class FakeBackend:
         refusal: What every call raises instead of beginning an operation.
         at_once: The verbs whose operations end by themselves.
         operations: All that were begun, in their order.
-        requests: What was asked for, verb and arguments, in the same order.
+        requests: Verb and arguments of each, in the same order.
         stopped: The operations that were asked to stop, in that order.
         threads: Names of the threads that calls came on.
         closes: How often it was closed.
@@ -51,6 +51,7 @@ class FakeBackend:
         self.at_once = {"destroy"}
         self.operations: list[Operation[Any]] = []
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self._lock = threading.Lock()
         self.stopped: list[Operation[Any]] = []
         self.threads: set[str] = set()
         self.closes = 0
@@ -168,13 +169,14 @@ class FakeBackend:
             raise self.refusal
 
     def _begin(self, verb: str, result: Any = None, **arguments: Any) -> Operation[Any]:
-        self.requests.append((verb, arguments))
         self.called()
         operation: Operation[Any] = Operation(verb, timeout=arguments.get("timeout"))
         operation.carried_by(self.stopped.append, _PUMP)
         if verb in self.at_once:
             operation.set_result(result)
-        self.operations.append(operation)
+        with self._lock:  # the two lists are in the same order
+            self.operations.append(operation)
+            self.requests.append((verb, arguments))
         return operation
 
 
@@ -205,7 +207,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait until something is so."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         await asyncio.sleep(0.001)

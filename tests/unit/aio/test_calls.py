@@ -131,7 +131,7 @@ def test_failures_are_raised(backend: FakeBackend, on_host: OnHost) -> None:
 def test_many_at_once(backend: FakeBackend, on_host: OnHost) -> None:
     async def main(host: pyxen.aio.Host) -> None:
         tasks = [asyncio.create_task(host.create(CONFIG.replace(name=str(number)))) for number in range(300)]
-        await until(lambda: len(backend.operations) == 300)
+        await until(lambda: len(backend.requests) == 300)
         for operation, (_, arguments) in zip(backend.operations, backend.requests, strict=True):
             operation.set_result(DomainRef(int(arguments["config"].name), uuid.UUID(int=1)))
         assert [domain.domid for domain in await asyncio.gather(*tasks)] == list(range(300))

@@ -25,7 +25,7 @@ from tests.unit.aio.fakehost import CONFIG, FakeBackend, OnHost, run, turns, und
 
 def wait_for(condition: Callable[[], object]) -> None:
     """Wait, on a thread beside the loop, until something is so."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.001)
