@@ -37,7 +37,7 @@ class Event:
     uuid: UUID | None
     """Its uuid; with the domid it names the domain for good, since Xen reuses domids. None only in `EventsLost`."""
     name: str | None
-    """Its name at that time, as far as known: a name given or read last. None for a domain without one."""
+    """Its name at that time. None for a domain without one, or one that was destroyed before its name could be read."""
     time: datetime
     """When pyxen took note of it, in UTC: some milliseconds after it happened."""
 

@@ -1,0 +1,312 @@
+"""What happens on a real host is told, whoever did it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyxen import (
+    DeviceAdded,
+    DeviceEvent,
+    DeviceRemoved,
+    Disk,
+    DiskEjected,
+    DomainCreated,
+    DomainDestroyed,
+    DomainEvent,
+    DomainRenamed,
+    DomainShutdown,
+    Event,
+    EventReader,
+    EventsLost,
+    Host,
+    HostClosed,
+    MemoryTargetChanged,
+    ShutdownReason,
+    connect,
+)
+from pyxen.xenlight.watcher import Watcher
+from pyxen.xenlight.xenstore import Connection
+from tests.xen.support import GUESTS, MakeConfig, wait_for_linux, wait_until, xl
+
+SECONDS = 60
+
+
+@pytest.fixture
+def events(host: Host) -> Iterator[EventReader]:
+    """Everything that happens during a test."""
+    with host.events() as events:
+        yield events
+
+
+@pytest.fixture
+def xl_config(tmp_path: Path) -> Callable[[str], str]:
+    """Write a configuration for xl, of a tiny PVH guest."""
+
+    def write(name: str) -> str:
+        path = tmp_path / f"{name}.cfg"
+        path.write_text(f'name = "{name}"\ntype = "pvh"\nkernel = "{GUESTS}/tiny-pvh"\nmemory = 8\nshadow_memory = 1\n')
+        return str(path)
+
+    return write
+
+
+def until(events: EventReader, kind: type[Event]) -> list[Event]:
+    """Return what comes up to an event of a kind."""
+    found: list[Event] = []
+    while not (found and isinstance(found[-1], kind)):
+        event = events.get(SECONDS)
+        assert event is not None, f"no {kind.__name__}; what came: {found}"
+        found.append(event)
+    return found
+
+
+def names(found: list[Event]) -> list[str]:
+    return [type(event).__name__ for event in found]
+
+
+def test_xl_beside_it(host: Host, events: EventReader, xl_config: Callable[[str], str]) -> None:
+    xl("create", "-p", xl_config("web1"))
+    created = until(events, DomainCreated)[-1]
+    assert created.name == "web1"
+    assert (created.domid, created.uuid) == (host.domains["web1"].domid, host.domains["web1"].uuid)
+    told = events.get(2)
+    assert isinstance(told, DeviceAdded)
+    assert (told.kind, told.devid, told.backend) == ("console", 0, 0)
+    xl("unpause", "web1")
+    xl("pause", "web1")  # of which Xen tells nobody
+    xl("rename", "web1", "web2")
+    renamed = until(events, DomainRenamed)
+    assert names(renamed) == ["DomainRenamed"]
+    assert (renamed[0].name, renamed[0].domid, renamed[0].uuid) == ("web2", created.domid, created.uuid)
+    xl("mem-set", "web2", "7")
+    target = until(events, MemoryTargetChanged)[-1]
+    assert isinstance(target, MemoryTargetChanged)
+    assert (target.name, target.target_kib) == ("web2", 7 * 1024)
+    xl("destroy", "web2")
+    gone = until(events, DomainDestroyed)
+    assert names(gone) == ["DeviceRemoved", "DomainDestroyed"]
+    assert (gone[-1].name, gone[-1].domid, gone[-1].uuid) == ("web2", created.domid, created.uuid)
+    assert events.get(0.2) is None
+
+
+@pytest.mark.parametrize("guest", ["pv", "pvh"])
+@pytest.mark.parametrize("reason", [ShutdownReason.POWEROFF, ShutdownReason.REBOOT, ShutdownReason.CRASH])
+def test_how_a_guest_ends(host: Host, tiny: MakeConfig, guest: str, reason: ShutdownReason) -> None:
+    with host.events(DomainCreated, DomainShutdown, DomainDestroyed) as events:
+        domain = host.create(tiny(guest, cmdline=reason.name.lower()))
+        found = until(events, DomainShutdown)
+        domain.destroy()
+        found += until(events, DomainDestroyed)
+    assert names(found) == ["DomainCreated", "DomainShutdown", "DomainDestroyed"]
+    assert isinstance(found[1], DomainShutdown)
+    assert found[1].reason is reason
+    assert {(event.domid, event.uuid, event.name) for event in found} == {(domain.domid, domain.uuid, "tiny")}
+
+
+def test_xl_acts_on_the_end_of_a_guest(events: EventReader, xl_config: Callable[[str], str]) -> None:
+    path = Path(xl_config("brief"))
+    path.write_text(path.read_text() + 'cmdline = "poweroff"\n')
+    xl("create", str(path))  # its own monitor destroys the domain at once
+    found = until(events, DomainDestroyed)
+    assert names(found) == ["DomainCreated", "DeviceAdded", "DomainShutdown", "DeviceRemoved", "DomainDestroyed"]
+
+
+def test_a_domain_with_devices(host: Host, tiny: MakeConfig, events: EventReader, tmp_path: Path) -> None:
+    image = tmp_path / "data.img"
+    image.write_bytes(bytes(1 << 20))
+    domain = host.create(tiny(disks=[Disk(str(image), vdev="xvda")]), paused=True)
+    domain.destroy()
+    found = until(events, DomainDestroyed)
+    devices = [event for event in found if isinstance(event, DeviceEvent)]
+    assert names(found)[0] == "DomainCreated"
+    for device in (("vbd", 51712, 0), ("console", 0, 0)):
+        of_it = [event for event in devices if (event.kind, event.devid, event.backend) == device]
+        assert names(list(of_it)) == ["DeviceAdded", "DeviceRemoved"]
+
+
+def test_devices_attached_and_detached_by_xl(host: Host, linux: MakeConfig, tmp_path: Path) -> None:
+    image = tmp_path / "data.img"
+    image.write_bytes(bytes(1 << 20))
+    domain = host.create(linux())
+    wait_for_linux(domain)
+    with host.events(domain=domain) as events:
+        xl("block-attach", str(domain.domid), f"format=raw,vdev=xvdb,access=rw,target={image}")
+        xl("network-attach", str(domain.domid), "bridge=xenbr0")
+        xl("network-detach", str(domain.domid), "0")
+        xl("block-detach", str(domain.domid), "xvdb")
+        found = [events.get(SECONDS) for _ in range(4)]
+        assert events.get(0.2) is None
+    domain.destroy()
+    assert [
+        (type(event), event.kind, event.devid, event.backend) for event in found if isinstance(event, DeviceEvent)
+    ] == [
+        (DeviceAdded, "vbd", 51728, 0),
+        (DeviceAdded, "vif", 0, 0),
+        (DeviceRemoved, "vif", 0, 0),
+        (DeviceRemoved, "vbd", 51728, 0),
+    ]
+
+
+def test_disks_ejected(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.iso").write_bytes(bytes(1 << 20))
+    config = tiny("hvm")
+    drive = Disk(f"{tmp_path}/a.iso", vdev="hdc", cdrom=True, readonly=True)
+    domain = host.create(config.replace(disks=[*config.disks, drive]), paused=True)
+    with host.events(DiskEjected, domain=domain) as events:
+        xl("cd-insert", str(domain.domid), "hdc", f"{tmp_path}/b.iso")  # takes the other out
+        xl("cd-eject", str(domain.domid), "hdc")
+        xl("cd-insert", str(domain.domid), "hdc", f"{tmp_path}/a.iso")
+        # As a guest's driver does it.
+        eject = f"/local/domain/{domain.domid}/device/vbd/5632/eject"
+        subprocess.run(["xenstore-write", eject, "eject"], check=True)
+        found = [events.get(SECONDS) for _ in range(3)]
+        assert events.get(0.2) is None
+    domain.destroy()
+    assert [event.vdev for event in found if isinstance(event, DiskEjected)] == ["hdc"] * 3
+    assert {event.devid for event in found if isinstance(event, DiskEjected)} == {5632}
+
+
+def test_a_guest_that_is_asked_to_shut_down(host: Host, linux: MakeConfig, events: EventReader) -> None:
+    domain = host.create(linux())
+    wait_for_linux(domain)
+    domain.shutdown(timeout=120)
+    found = until(events, DomainDestroyed)
+    shutdown = next(event for event in found if isinstance(event, DomainShutdown))
+    assert shutdown.reason is ShutdownReason.POWEROFF
+
+
+def test_fifty_at_once(host: Host, tiny: MakeConfig) -> None:
+    with host.events(DomainCreated, DomainDestroyed) as events, ThreadPoolExecutor(50) as pool:
+        domains = list(pool.map(lambda number: host.create(tiny(name=f"d{number}", memory=2), paused=True), range(50)))
+        list(pool.map(lambda domain: domain.destroy(), domains))
+        found = [events.get(SECONDS) for _ in range(100)]
+        assert events.get(0.5) is None
+    per_domain: dict[Any, list[str]] = {}
+    for event in found:
+        assert event is not None
+        per_domain.setdefault((event.domid, event.uuid, event.name), []).append(type(event).__name__)
+    assert per_domain == {
+        (domain.domid, domain.uuid, f"d{number}"): ["DomainCreated", "DomainDestroyed"]
+        for number, domain in enumerate(domains)
+    }
+
+
+def test_fifty_one_after_the_other(host: Host, tiny: MakeConfig) -> None:
+    domains = []
+    with host.events(DomainCreated, DomainDestroyed) as events:
+        for number in range(50):
+            domains.append(host.create(tiny(name=f"d{number}", memory=2), paused=True))
+            domains[-1].destroy()
+        found = [events.get(SECONDS) for _ in range(100)]
+        assert events.get(0.5) is None
+    assert [(type(event), event.domid, event.uuid) for event in found if event] == [
+        (kind, domain.domid, domain.uuid) for domain in domains for kind in (DomainCreated, DomainDestroyed)
+    ]
+
+
+def test_a_slow_reader(host: Host, tiny: MakeConfig) -> None:
+    kinds = (DomainCreated, DomainDestroyed)
+    with host.events(*kinds, maxlen=5) as slow, host.events(*kinds) as quick:
+        for number in range(6):
+            host.create(tiny(name=f"d{number}"), paused=True).destroy()
+        everything = [quick.get(SECONDS) for _ in range(12)]
+        found = [slow.get(0) for _ in range(6)]
+        assert slow.get(0) is None
+    assert found[:5] == everything[:5]
+    assert isinstance(found[5], EventsLost)
+    assert found[5].count == 7
+
+
+STOPPED = """
+import sys, pyxen
+with pyxen.connect() as host, host.events(pyxen.DomainCreated, pyxen.DomainDestroyed) as events:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    while (event := events.get(5)) is not None:
+        print(type(event).__name__, event.name or event.count, flush=True)
+"""
+
+
+def test_what_nobody_could_see_is_lost_and_not_forgotten(xl_config: Callable[[str], str]) -> None:
+    program = [sys.executable, "-c", STOPPED]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGSTOP)
+        for name in ("brief", "stays"):
+            xl("create", "-p", xl_config(name))
+        xl("destroy", "brief")
+        process.send_signal(signal.SIGCONT)
+        told, _ = process.communicate("go on\n", timeout=SECONDS)
+    xl("destroy", "stays")
+    assert process.returncode == 0
+    assert told.splitlines() == ["EventsLost 2", "DomainCreated stays"]
+
+
+def test_the_connection_breaks(host: Host, tiny: MakeConfig, xl_config: Callable[[str], str]) -> None:
+    connections: list[Connection] = []
+
+    def open_another() -> Connection:
+        connections.append(Connection())
+        return connections[-1]
+
+    domain = host.create(tiny(name="before"), paused=True)
+    watcher = Watcher(host._backend._reader.glance, open_another)  # type: ignore[attr-defined]
+    found: list[Event] = []
+    watcher.subscribe(found.append, lambda: None)
+    connections[0]._channel._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+    xl("rename", str(domain.domid), "after")
+    xl("create", "-p", xl_config("between"))
+    wait_until(lambda: "DomainCreated" in names(found) and "DomainRenamed" in names(found))
+    domain.destroy()
+    xl("destroy", "between")
+    wait_until(lambda: names(found).count("DomainDestroyed") == 2)
+    watcher.close()
+    assert names(found)[0] == "EventsLost"
+    assert [event.name for event in found if isinstance(event, DomainDestroyed)] == ["after", "between"]
+
+
+def test_nothing_is_left(tiny: MakeConfig) -> None:
+    with connect() as host:
+        threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            with host.events() as first, host.events() as second:
+                assert first.get(0) is second.get(0) is None
+            wait_until(lambda: threading.active_count() == threads)
+            assert len(os.listdir("/proc/self/fd")) == files
+        for event in host_with_domain(host, tiny):
+            assert isinstance(event, DomainEvent)
+            break
+        wait_until(lambda: threading.active_count() == threads)
+        host.domains["tiny"].destroy()
+        reader = host.events()
+        waiting = threading.Thread(target=lambda: list(reader))
+        waiting.start()
+        time.sleep(0.1)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    with pytest.raises(HostClosed):
+        reader.get()
+    with pytest.raises(HostClosed):
+        host.events()
+    assert threading.active_count() <= threads - 1  # the pump has ended too
+
+
+def host_with_domain(host: Host, tiny: MakeConfig) -> EventReader:
+    events = host.events()
+    host.create(tiny(), paused=True)
+    return events
