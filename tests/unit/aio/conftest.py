@@ -14,7 +14,7 @@ import pyxen.aio
 from pyxen import connection
 from pyxen.aio.connection import Connecting
 from pyxen.backends.base import Backend
-from tests.unit.aio.fakehost import FakeBackend, run
+from tests.unit.aio.fakehost import FakeBackend, run, undone
 
 T = TypeVar("T")
 
@@ -39,13 +39,20 @@ def connecting(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 
 @pytest.fixture
-def on_host(connecting: Callable[[], Connecting]) -> Callable[[Callable[[pyxen.aio.Host], Awaitable[T]]], T]:
+def on_host(
+    backend: FakeBackend, connecting: Callable[[], Connecting]
+) -> Callable[[Callable[[pyxen.aio.Host], Awaitable[T]]], T]:
     """Run a coroutine function with a host, which is closed afterwards."""
 
     def run_on_host(main: Callable[[pyxen.aio.Host], Awaitable[T]]) -> T:
         async def with_host() -> T:
             async with connecting() as host:
-                return await main(host)
+                try:
+                    return await main(host)
+                finally:  # closing would wait for what a failed test has left running
+                    for operation in backend.operations:
+                        if not operation.done():
+                            undone(operation)
 
         return run(with_host())
 
