@@ -280,6 +280,21 @@ def test_the_connection_breaks(host: Host, tiny: MakeConfig, xl_config: Callable
     assert [event.name for event in found if isinstance(event, DomainDestroyed)] == ["after", "between"]
 
 
+def test_through_the_kernel_where_xenstored_has_no_socket(host: Host, tiny: MakeConfig) -> None:
+    watcher = Watcher(host._backend._reader.glance, lambda: Connection(sockets=()))  # type: ignore[attr-defined]
+    found: list[Event] = []
+    watcher.subscribe(found.append, lambda: None)
+    domain = host.create(tiny())
+    wait_until(lambda: "DeviceAdded" in names(found))
+    xl("rename", str(domain.domid), "other")
+    wait_until(lambda: "DomainRenamed" in names(found))
+    domain.destroy()
+    wait_until(lambda: "DomainDestroyed" in names(found))
+    watcher.close()
+    expected = ["DomainCreated", "DeviceAdded", "DomainRenamed", "DeviceRemoved", "DomainDestroyed"]
+    assert names(found) == expected
+
+
 def test_nothing_is_left(tiny: MakeConfig) -> None:
     with connect() as host:
         threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))

@@ -25,7 +25,6 @@ DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 
 _HEADER = struct.Struct("=IIII")  # type, request, transaction, length
 _LONGEST = 4096  # bytes of a message (XENSTORE_PAYLOAD_MAX)
-_WINDOW = 64  # requests under way at once; more gain nothing, and could fill both buffers
 
 Request = tuple["Verb", bytes]
 """A verb, and what goes with it, the final NUL included."""
@@ -138,8 +137,9 @@ class Connection:
 
     def _exchange(self, requests: Sequence[Request]) -> list[bytes | OSError]:
         answers: list[bytes | OSError] = []
-        for start in range(0, len(requests), _WINDOW):
-            window = requests[start : start + _WINDOW]
+        at_once = self._channel.at_once
+        for start in range(0, len(requests), at_once):
+            window = requests[start : start + at_once]
             self._channel.send([_HEADER.pack(verb, 0, 0, len(body)) + body for verb, body in window])
             for kind, body in self._answers(len(window)):
                 answers.append(_refusal(body) if kind == Verb.ERROR else body)
@@ -190,6 +190,8 @@ def _refusal(body: bytes) -> OSError:
 class _Socket:
     """The road to a xenstored of this domain."""
 
+    at_once = 64  # requests under way; more gain nothing, and could fill both buffers
+
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -216,6 +218,8 @@ class _Socket:
 
 class _Device:
     """The road through the kernel, to a xenstored wherever it is. It takes one message a write."""
+
+    at_once = 1  # the kernel has one buffer for requests: another would overwrite the one that is under way
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
