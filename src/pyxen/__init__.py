@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyxen.info import DomainState as DomainState
     from pyxen.info import HostInfo as HostInfo
     from pyxen.info import ShutdownReason as ShutdownReason
+    from pyxen.info import Trigger as Trigger
     from pyxen.losses import Loss as Loss
     from pyxen.losses import LossWarning as LossWarning
     from pyxen.operation import Operation as Operation
@@ -42,6 +43,7 @@ _NAMES = {
     "LossWarning": "losses",
     "Operation": "operation",
     "ShutdownReason": "info",
+    "Trigger": "info",
     "connect": "connection",
     "convert": "conversion",
 }

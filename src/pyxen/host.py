@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from types import TracebackType
 from typing import Self
@@ -116,3 +117,33 @@ class Host:
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
         return Domain(self._backend, self._backend.create(config, paused=paused, timeout=timeout).wait())
+
+    def restore(
+        self,
+        path: str | os.PathLike[str],
+        config: DomainConfig | None = None,
+        *,
+        paused: bool = False,
+        timeout: float | None = None,
+    ) -> Domain:
+        """Create a domain from a file that `Domain.save` or ``xl save`` wrote, as ``xl restore``.
+
+        A restore that fails leaves nothing behind. The file stays; a guest restored twice from one file, with the same
+        disks, ruins them.
+
+        Args:
+            path: The file, on the host.
+            config: Takes the place of the configuration in the file, e.g. with disks that were moved.
+            paused: Leave it paused, as ``xl restore -p``.
+            timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
+
+        Raises:
+            FileMissing: There is no such file.
+            ParseError: It is not a saved domain, or damaged.
+            DomainExists: A domain has the name or the uuid already.
+            NotEnoughMemory: The host has not enough free memory.
+            OperationTimeout: It took longer than the timeout.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        operation = self._backend.restore(os.fspath(path), config, paused=paused, timeout=timeout)
+        return Domain(self._backend, operation.wait())

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pyxen.config import DomainType
 
-__all__ = ["DomainInfo", "DomainState", "HostInfo", "ShutdownReason"]
+__all__ = ["DomainInfo", "DomainState", "HostInfo", "ShutdownReason", "Trigger"]
 
 
 class DomainState(StrEnum):
@@ -37,6 +37,23 @@ class ShutdownReason(IntEnum):
     CRASH = 3
     WATCHDOG = 4
     SOFT_RESET = 5
+
+
+class Trigger(StrEnum):
+    """What `Domain.send_trigger` can do to a domain, as ``xl trigger``; some are for HVM guests only."""
+
+    POWER = "power"
+    """Press the ACPI power button."""
+    SLEEP = "sleep"
+    """Press the ACPI sleep button."""
+    NMI = "nmi"
+    """Send a vCPU a non-maskable interrupt."""
+    INIT = "init"
+    """Send a vCPU an INIT."""
+    RESET = "reset"
+    """Press the reset button."""
+    S3RESUME = "s3resume"
+    """Wake it up from ACPI's suspend to memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from pyxen.xenlight.binding import ffi, lib
 from pyxen.xenlight.failures import stopped
 from pyxen.xenlight.lock import LIBXL
 from pyxen.xenlight.log import LogSink
-from pyxen.xenlight.pump import Happening, Pump, Script, Stopped, Wait
+from pyxen.xenlight.pump import TIME_IS_UP, Happening, Pump, Script, Stopped, Wait
 
 
 class PacedPump(Pump):
@@ -141,6 +141,27 @@ def test_an_event_that_nobody_will_wait_for_is_forgotten(pump: PacedPump) -> Non
     assert not operation.done()
     pump.provide(2, 3)
     assert operation.result(5) == 3
+
+
+def test_a_script_can_wait_for_a_moment(pump: PacedPump) -> None:
+    def script(_: Operation[int]) -> Script[int]:
+        begun = time.monotonic()
+        late = yield Wait(1, until=begun + 0.05)
+        assert time.monotonic() >= begun + 0.05
+        early = yield Wait(2, until=time.monotonic() + 60)
+        return 100 * (late is TIME_IS_UP) + early.code
+
+    operation = run(pump, script)
+    pump.provide(2, 7)
+    assert operation.result(5) == 107
+
+
+def test_a_script_can_bring_an_event_to_itself(pump: PacedPump) -> None:
+    def script(_: Operation[int]) -> Script[int]:
+        pump.bring(3, Happening(0, 7, 5))
+        return (yield Wait(3)).code
+
+    assert run(pump, script).result(5) == 5
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])

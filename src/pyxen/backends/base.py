@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from pyxen.config import DomainConfig
 from pyxen.events import Event
-from pyxen.info import DomainInfo, HostInfo
+from pyxen.info import DomainInfo, DomainState, HostInfo, Trigger
 from pyxen.operation import Operation
 
 __all__ = ["Backend", "DomainRef"]
@@ -67,8 +67,44 @@ class Backend(Protocol):
     def unpause(self, domain: DomainRef) -> Operation[None]:
         """Let a domain's vCPUs run."""
 
-    def shutdown(self, domain: DomainRef, *, wait: bool, timeout: float | None) -> Operation[None]:
+    def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         """Ask the guest to power off."""
 
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Ask the guest to reboot."""
+
+    def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Let the guest suspend itself and stay in memory."""
+
+    def resume(self, domain: DomainRef) -> Operation[None]:
+        """Let a suspended guest go on."""
+
+    def save(
+        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        """Save a domain to a file on the host; a failure leaves it running, and no file."""
+
+    def restore(
+        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        """Create a domain from a file on the host; a failure leaves nothing."""
+
+    def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
+        """Write a domain's memory to a file on the host."""
+
+    def config(self, domain: DomainRef) -> Operation[DomainConfig]:
+        """Return the configuration of a domain as it is now."""
+
+    def rename(self, domain: DomainRef, name: str) -> Operation[None]:
+        """Give a domain another name."""
+
+    def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
+        """Press a button, or interrupt a vCPU."""
+
+    def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
+        """Press a key of Linux's magic SysRq."""
+
+    def wait(
+        self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
+    ) -> Operation[DomainInfo | None]:
+        """Wait until a domain is in one of these states, or gone (None)."""

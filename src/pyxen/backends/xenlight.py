@@ -6,16 +6,16 @@ Importing this module loads the compiled binding, so `pyxen.connect` does it onl
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from pyxen.backends.base import DomainRef
 from pyxen.config import DomainConfig
-from pyxen.errors import DomainExists, DomainNotFound, InvalidState
+from pyxen.errors import DomainNotFound, InvalidState
 from pyxen.events import Event
-from pyxen.info import DomainInfo, DomainState, HostInfo
+from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
-from pyxen.xenlight import domains, loader, marshal
+from pyxen.xenlight import control, domains, loader, marshal, saving
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
@@ -77,24 +77,26 @@ class XenlightBackend:
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         """Create a domain; a create that fails or is stopped leaves nothing."""
         prepared = marshal.prepare(config)
-        if config.uuid is not None:  # one made up here is nobody's yet
-            self._check_uuid(config)
         identity = config.uuid or uuid.uuid4()
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
-        return self._context.run(operation, self._create(operation, prepared, identity, paused=paused))
 
-    def _create(
-        self, operation: Operation[DomainRef], new: marshal.Prepared, identity: uuid.UUID, *, paused: bool
-    ) -> Script[DomainRef]:
-        domid = yield from domains.create(self._context, operation, new, identity, paused=paused)
-        return DomainRef(domid, identity)
+        def script() -> Script[DomainRef]:
+            domid = yield from domains.create(self._context, operation, prepared, identity, paused=paused)
+            return DomainRef(domid, identity)
 
-    def _check_uuid(self, config: DomainConfig) -> None:
-        """Refuse a uuid that is in use, which libxl would not: both domains would share their entries in xenstore."""
-        other = next((info for info in self._reader.domains() if info.uuid == config.uuid), None)
-        if other is not None and other.state is not DomainState.DYING:
-            message = f"domain {other.domid} ({other.name}) has the uuid {config.uuid} already: leave the uuid out"
-            raise DomainExists(message, operation="create", domain=config.name, domid=other.domid)
+        return self._context.run(operation, script())
+
+    def restore(
+        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        """Create a domain from a file; a failure leaves nothing."""
+        operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
+
+        def script() -> Script[DomainRef]:
+            found = yield from saving.restore(self._context, operation, path, config, paused=paused)
+            return DomainRef(*found)
+
+        return self._context.run(operation, script())
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """End a domain at once."""
@@ -108,28 +110,99 @@ class XenlightBackend:
         """Let a domain's vCPUs run."""
         return self._run("unpause", domain, domains.unpause)
 
-    def shutdown(self, domain: DomainRef, *, wait: bool, timeout: float | None) -> Operation[None]:
+    def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         """Ask the guest to power off."""
         self._check_answers("shutdown", domain)
-        operation: Operation[None] = Operation("shutdown", domain.domid, timeout=timeout)
-        script = domains.shutdown(self._context, operation, domain.domid, domain.uuid, wait=wait)
-        return self._context.run(operation, script)
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return domains.shutdown(context, operation, domid, domain.uuid, wait=wait, fallback=fallback)
+
+        return self._run("shutdown", domain, script, timeout)
 
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Ask the guest to reboot."""
         self._check_answers("reboot", domain)
         return self._run("reboot", domain, domains.reboot, timeout)
 
+    def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Let the guest suspend itself and stay in memory."""
+        self._check_answers("suspend", domain)
+        return self._run("suspend", domain, saving.suspend, timeout)
+
+    def resume(self, domain: DomainRef) -> Operation[None]:
+        """Let a suspended guest go on."""
+        info = self._info("resume", domain)
+        if info.shutdown_reason is not ShutdownReason.SUSPEND:
+            message = f"{info.name} is {info.state}, not suspended"
+            raise InvalidState(message, operation="resume", domain=domain.domid, domid=domain.domid)
+        return self._run("resume", domain, saving.resume)
+
+    def save(
+        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        """Save a domain to a file."""
+        self._check_answers("save", domain)
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return saving.save(context, operation, domid, path, checkpoint=checkpoint, leave_paused=leave_paused)
+
+        return self._run("save", domain, script, timeout)
+
+    def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
+        """Write a domain's memory to a file."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return saving.core_dump(context, operation, domid, path)
+
+        return self._run("core_dump", domain, script, timeout)
+
+    def config(self, domain: DomainRef) -> Operation[DomainConfig]:
+        """Return the configuration of a domain as it is now."""
+        return self._run("config", domain, control.config)
+
+    def rename(self, domain: DomainRef, name: str) -> Operation[None]:
+        """Give a domain another name."""
+        DomainConfig(name, kernel="/").validate()
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return control.rename(context, operation, domid, name)
+
+        return self._run("rename", domain, script)
+
+    def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
+        """Press a button, or interrupt a vCPU."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return control.send_trigger(context, operation, domid, trigger, vcpu)
+
+        return self._run("send_trigger", domain, script)
+
+    def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
+        """Press a key of Linux's magic SysRq."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return control.send_sysrq(context, operation, domid, key)
+
+        return self._run("send_sysrq", domain, script)
+
+    def wait(
+        self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
+    ) -> Operation[DomainInfo | None]:
+        """Wait until a domain is in one of these states, or gone."""
+        operation: Operation[DomainInfo | None] = Operation("wait", domain.domid, timeout=timeout)
+        operation.domid = domain.domid
+        return self._context.run(operation, control.wait(self._context, domain.domid, domain.uuid, states))
+
     def _run(
         self,
         verb: str,
         domain: DomainRef,
-        script: Callable[[Context, Operation[None], int], Script[None]],
+        script: Callable[[Context, Operation[T], int], Script[T]],
         timeout: float | None = None,
-    ) -> Operation[None]:
+    ) -> Operation[T]:
         if not self._reader.alive(domain.domid, domain.uuid):
             raise _gone(verb, domain)
-        operation: Operation[None] = Operation(verb, domain.domid, timeout=timeout)
+        operation: Operation[T] = Operation(verb, domain.domid, timeout=timeout)
         operation.domid = domain.domid
         return self._context.run(operation, script(self._context, operation, domain.domid))
 

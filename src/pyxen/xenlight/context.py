@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from pyxen.errors import ConnectFailed, HostClosed
@@ -102,18 +103,22 @@ class Context:
         code: int = lib.libxl_ao_abort(self.pointer, how)
         return code
 
-    def until_shutdown(self, domid: int, meanwhile: Script[None]) -> Script[Happening]:
-        """Watch a domain while something is done to it, then wait until it has shut down or is gone."""
+    @contextlib.contextmanager
+    def watching(self, domid: int) -> Iterator[int]:
+        """Let libxl tell a part of a script when a domain shuts down, and when it dies.
+
+        Yields:
+            The token of both events. A domain that is gone already has died.
+        """
         token = self._pump.token()
         watch = ffi.new("libxl_evgen_domain_death **")
-        code = lib.libxl_evenable_domain_death(self.pointer, domid, token, watch)
-        if code != 0:
-            return Happening(lib.LIBXL_EVENT_TYPE_DOMAIN_DEATH, domid)
+        if lib.libxl_evenable_domain_death(self.pointer, domid, token, watch) != 0:
+            self._pump.bring(token, Happening(lib.LIBXL_EVENT_TYPE_DOMAIN_DEATH, domid))
         try:
-            yield from meanwhile
-            return (yield Wait(token))
+            yield token
         finally:
-            lib.libxl_evdisable_domain_death(self.pointer, watch[0])
+            if watch[0] != ffi.NULL:
+                lib.libxl_evdisable_domain_death(self.pointer, watch[0])
             self._pump.forget(token)
 
     def break_down(self, reason: str) -> None:

@@ -3,38 +3,69 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory
+from pyxen.info import DomainState
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.failures import describe, failure, raise_failure
 from pyxen.xenlight.marshal import Prepared, domain_config
-from pyxen.xenlight.pump import Script
+from pyxen.xenlight.pump import Script, Wait
 
-__all__ = ["create", "destroy", "pause", "reboot", "shutdown", "unpause"]
+__all__ = ["check_uuid", "create", "destroy", "finish_create", "pause", "reboot", "shutdown", "unpause"]
 
 _NO_DOMID = 0xFFFFFFFF  # INVALID_DOMID; a macro of libxl's, with a cast that cffi cannot read
 
 
 def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
     """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
+    if new.config.uuid is not None:  # one made up here is nobody's yet
+        check_uuid(context, operation, identity)
     config = domain_config(context.pointer, new.json, identity)
+
+    def start(domid: CData, how: CData) -> int:
+        code: int = lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
+        return code
+
+    return (yield from finish_create(context, operation, config, identity, start, paused=paused, files=new.files))
+
+
+def finish_create(
+    context: Context,
+    operation: Operation[Any],
+    config: CData,
+    identity: UUID,
+    start: Callable[[CData, CData], int],
+    *,
+    paused: bool,
+    files: Sequence[str],
+) -> Script[int]:
+    """Carry out a create or a restore, begun by `start` with pointers to domid and how; see `create`."""
     _check_memory(context, operation, config)
     domid = ffi.new("uint32_t *", _NO_DOMID)
-    code = yield from context.complete(
-        lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
-    )
+    code = yield from context.complete(lambda how: start(domid, how))
     operation.domid = None if domid[0] == _NO_DOMID else domid[0]
     if code == 0 and operation.stopped is None and not paused:
         code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid[0], how))
     if code == 0 and operation.stopped is None:
         return int(domid[0])
-    reason = _why_not_created(context, operation, new, code)
+    reason = _why_not_created(context, operation, config, files, code)
     yield from _remove(context, domid[0], identity)
     raise reason
+
+
+def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> None:
+    """Refuse a uuid that is in use, which libxl would not: both domains would share their entries in xenstore."""
+    other = next((info for info in context.reader.domains() if info.uuid == identity), None)
+    if other is not None and other.state is not DomainState.DYING:
+        message = f"domain {other.domid} ({other.name}) has the uuid {identity} already: leave the uuid out"
+        error = describe(DomainExists, message, operation)
+        error.domid = other.domid
+        raise error
 
 
 def destroy(context: Context, operation: Operation[None], domid: int) -> Script[None]:
@@ -61,18 +92,25 @@ def reboot(context: Context, operation: Operation[None], domid: int) -> Script[N
     raise_failure(operation, code)
 
 
-def shutdown(context: Context, operation: Operation[None], domid: int, uuid: UUID, *, wait: bool) -> Script[None]:
-    """Ask the guest to power off, as ``xl shutdown``, or ``xl shutdown -w``."""
-    if not wait:
-        yield from _ask_shutdown(context, operation, domid)
-        return
-    end = yield from context.until_shutdown(domid, _ask_shutdown(context, operation, domid))
+def shutdown(
+    context: Context, operation: Operation[None], domid: int, uuid: UUID, *, wait: bool, fallback: bool
+) -> Script[None]:
+    """Ask the guest to power off, as ``xl shutdown``, or with `wait` and `fallback` ``xl shutdown -w -F``."""
+    with context.watching(domid) as token:
+        yield from _ask_shutdown(context, operation, domid, fallback=fallback)
+        if not wait:
+            return
+        end = yield Wait(token)
     if end.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, domid)):
         yield from _remove(context, domid, uuid)
 
 
-def _ask_shutdown(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, fallback: bool) -> Script[None]:
     code = yield from context.complete(lambda how: lib.libxl_domain_shutdown(context.pointer, domid, how))
+    if code == lib.ERROR_NOPARAVIRT and fallback and operation.stopped is None:
+        code = yield from context.complete(
+            lambda how: lib.libxl_send_trigger(context.pointer, domid, lib.LIBXL_TRIGGER_POWER, 0, how)
+        )
     raise_failure(operation, code)
 
 
@@ -108,17 +146,16 @@ def _check_memory(context: Context, operation: Operation[Any], config: CData) ->
         )
 
 
-def _why_not_created(context: Context, operation: Operation[Any], new: Prepared, code: int) -> Error:
+def _why_not_created(
+    context: Context, operation: Operation[Any], config: CData, files: Sequence[str], code: int
+) -> Error:
     """Return the exception for a create that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
-        if (
-            lib.libxl_name_to_domid(context.pointer, new.config.name.encode(), other) == 0
-            and other[0] != operation.domid
-        ):
+        if lib.libxl_name_to_domid(context.pointer, config.c_info.name, other) == 0 and other[0] != operation.domid:
             message = f"domain {other[0]} has this name already: choose another, or destroy or rename that one"
             return describe(DomainExists, message, operation, code)
-        missing = [path for path in new.files if not os.path.exists(path)]
+        missing = [path for path in files if not os.path.exists(path)]
         if missing:
             message = f"no such file on the host: {', '.join(missing)}"
             error = describe(FileMissing, message, operation, code)

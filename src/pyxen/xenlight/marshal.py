@@ -19,7 +19,7 @@ from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError, UnsupportedFeature
 from pyxen.xenlight.binding import CData, ffi, lib, release
 
-__all__ = ["Prepared", "check_keys", "domain_config", "prepare"]
+__all__ = ["Prepared", "check_keys", "domain_config", "prepare", "to_json"]
 
 _UNION_KEY = re.compile(r"(\w+)\.(\w+)$")  # "type.hvm": the member of the union that the key "type" chooses
 
@@ -110,8 +110,13 @@ def _member(ctype: Any, key: str) -> Any | None:
     return next((union[chosen[2]].type for union in members if chosen[2] in union), None)
 
 
-def domain_config(context: CData, text: str, identity: UUID) -> CData:
-    """Return a ``libxl_domain_config *`` from JSON and uuid; it disposes of itself. Calls libxl: needs its lock.
+def domain_config(context: CData, text: str, identity: UUID | None = None) -> CData:
+    """Return a ``libxl_domain_config *`` from JSON; it disposes of itself. Calls libxl: needs its lock.
+
+    Args:
+        context: The ``libxl_ctx``.
+        text: The JSON.
+        identity: The domain's uuid, where it is not in the JSON.
 
     Raises:
         ConfigError: libxl does not take it; why stands in libxl's log.
@@ -121,8 +126,15 @@ def domain_config(context: CData, text: str, identity: UUID) -> CData:
     config = ffi.gc(config, lib.libxl_domain_config_dispose)
     if lib.libxl_domain_config_from_json(context, config, text.encode()) != 0:
         raise ConfigError(f"libxl of Xen {release} does not take this configuration: {_shortened(text)}")
-    ffi.memmove(ffi.addressof(config.c_info, "uuid"), identity.bytes, 16)
+    if identity is not None:
+        ffi.memmove(ffi.addressof(config.c_info, "uuid"), identity.bytes, 16)
     return config
+
+
+def to_json(context: CData, config: CData) -> str:
+    """Return a ``libxl_domain_config`` as libxl's JSON. Calls libxl: needs its lock."""
+    text = ffi.gc(lib.libxl_domain_config_to_json(context, config), lib.free)
+    return ffi.string(text).decode()  # type: ignore[no-any-return]  # cffi has no types
 
 
 def _shortened(text: str) -> str:

@@ -23,7 +23,7 @@ from pyxen.xenlight.failures import stopped
 from pyxen.xenlight.lock import LIBXL
 from pyxen.xenlight.log import LogSink
 
-__all__ = ["Happening", "Pump", "Script", "Stopped", "Wait"]
+__all__ = ["TIME_IS_UP", "Happening", "Pump", "Script", "Stopped", "Wait"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,8 @@ class Wait:
     token: int
     abort: Callable[[], int] | None = None
     """Makes libxl end the wait early. Without it, a script that is stopped gets `Stopped` raised where it waits."""
+    until: float | None = None
+    """The moment, by `time.monotonic`, at which the script goes on with `TIME_IS_UP` if no event has come."""
 
 
 class Happening(NamedTuple):
@@ -46,6 +48,9 @@ class Happening(NamedTuple):
     domid: int
     code: int = 0
     """Of an operation that is complete."""
+
+
+TIME_IS_UP = Happening(0, 0)
 
 
 class Stopped(Exception):
@@ -106,6 +111,10 @@ class Pump:
         """Return a number that no other wait has, for ``for_event`` and ``for_user``."""
         self._token += 1
         return self._token
+
+    def bring(self, token: int, happening: Happening) -> None:
+        """Let a script find an event when it comes to wait for it; for scripts."""
+        self._early[token] = happening
 
     def forget(self, token: int) -> None:
         """Drop what has come for a token that nobody will wait for any more."""
@@ -233,6 +242,9 @@ class Pump:
         for operation in self.running():
             if operation.deadline is not None and operation.deadline <= now and operation.stopped is None:
                 operation.stop("timeout")
+        for token, task in list(self._waiting.items()):
+            if task.wait is not None and task.wait.until is not None and task.wait.until <= now:
+                self._deliver(token, TIME_IS_UP)
 
     def _poll(self) -> list[tuple[int, Happening]]:
         """Wait until something happens, and return it."""
@@ -244,5 +256,6 @@ class Pump:
 
     def _milliseconds(self) -> int:
         """Return the time until the next deadline; -1 where there is none."""
-        deadlines = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]
-        return math.ceil(max(0.0, min(deadlines) - time.monotonic()) * 1000) if deadlines else -1
+        moments = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]
+        moments += [wait.until for task in self._waiting.values() if (wait := task.wait) and wait.until is not None]
+        return math.ceil(max(0.0, min(moments) - time.monotonic()) * 1000) if moments else -1

@@ -1,0 +1,99 @@
+"""What is asked of a domain that lives on: its configuration, another name, a key press, a state to wait for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any, Final
+from uuid import UUID
+
+from pyxen import libxljson
+from pyxen.config import DomainConfig
+from pyxen.config.base import fields_of
+from pyxen.errors import DomainExists, InvalidArgument, NotFound
+from pyxen.info import DomainInfo, DomainState, Trigger
+from pyxen.operation import Operation
+from pyxen.xenlight.binding import CData, ffi, lib
+from pyxen.xenlight.context import Context
+from pyxen.xenlight.failures import describe, raise_failure
+from pyxen.xenlight.marshal import to_json
+from pyxen.xenlight.pump import Script, Wait
+
+__all__ = ["config", "rename", "retrieved", "send_sysrq", "send_trigger", "wait"]
+
+_ENDS: Final = frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
+_FIRST_LOOK, _MOST_APART = 0.01, 0.2  # seconds
+
+
+def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script[CData]:
+    """Return the ``libxl_domain_config *`` of a domain as it is now: what it was made from, and what changed since."""
+    found = ffi.new("libxl_domain_config *")
+    lib.libxl_domain_config_init(found)
+    found = ffi.gc(found, lib.libxl_domain_config_dispose)
+    code = yield from context.complete(
+        lambda how: lib.libxl_retrieve_domain_configuration(context.pointer, domid, found, how)
+    )
+    if code == lib.ERROR_JSON_CONFIG_EMPTY:
+        message = "libxl keeps no configuration of this domain: another toolstack made it"
+        raise describe(NotFound, message, operation, code)
+    raise_failure(operation, code)
+    return found
+
+
+def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:
+    """Return the configuration of a domain as it is now."""
+    found = yield from retrieved(context, operation, domid)
+    return _for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
+
+
+def _for_its_type(found: DomainConfig) -> DomainConfig:
+    """Take out what libxl notes of every domain and only other guest types have: it could not be created again."""
+    fields = fields_of(DomainConfig)
+    defaults = dict(zip(fields.names, fields.defaults, strict=True))
+    foreign = {name for name, _ in found.said() if found.type not in (fields.settings[name].guests or {found.type})}
+    return found.replace(**{name: defaults[name] for name in foreign})
+
+
+def rename(context: Context, operation: Operation[None], domid: int, name: str) -> Script[None]:
+    """Give a domain another name, as ``xl rename``."""
+    yield from ()
+    other = ffi.new("uint32_t *")
+    if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != domid:
+        raise describe(DomainExists, f"domain {other[0]} has the name {name!r} already: choose another", operation)
+    raise_failure(operation, lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, name.encode()))
+
+
+def send_trigger(context: Context, operation: Operation[None], domid: int, trigger: Trigger, vcpu: int) -> Script[None]:
+    """Press a button, or interrupt a vCPU, as ``xl trigger``."""
+    number = getattr(lib, f"LIBXL_TRIGGER_{trigger.name}")
+    code = yield from context.complete(lambda how: lib.libxl_send_trigger(context.pointer, domid, number, vcpu, how))
+    raise_failure(operation, code)
+
+
+def send_sysrq(context: Context, operation: Operation[None], domid: int, key: str) -> Script[None]:
+    """Press a key of Linux's magic SysRq, as ``xl sysrq``."""
+    yield from ()
+    if len(key) != 1 or not key.isascii() or not key.isprintable():
+        raise describe(InvalidArgument, f"{key!r} is no key: it takes one letter, as 's' for sync", operation)
+    raise_failure(operation, lib.libxl_send_sysrq(context.pointer, domid, key.encode()))
+
+
+def wait(context: Context, domid: int, uuid: UUID, states: Collection[DomainState]) -> Script[DomainInfo | None]:
+    """Wait until a domain is in one of these states, and return it then; None when it is gone.
+
+    libxl tells when a domain shuts down or dies. Of all else Xen tells nobody, so that is looked for, less and less
+    often.
+    """
+    apart = _FIRST_LOOK
+    with context.watching(domid) as token:
+        while True:
+            info = context.reader.domain(domid)
+            if info is None or info.uuid != uuid or info.state is DomainState.DYING:
+                return None
+            if info.state in states:
+                return info
+            if _ENDS.issuperset(states) and info.state not in _ENDS:
+                yield Wait(token)
+            else:
+                yield Wait(token, until=time.monotonic() + apart)
+                apart = min(2 * apart, _MOST_APART)

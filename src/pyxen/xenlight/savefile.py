@@ -1,0 +1,92 @@
+"""The head of a file that ``xl save`` writes: magic, flags, and the domain's configuration. libxl's stream follows.
+
+All numbers are in the byte order of the machine that wrote it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from pyxen.errors import ParseError
+
+__all__ = ["Head", "read", "write"]
+
+_MAGIC: Final = b"Xen saved domain, xl format\n \0 \r"
+_BYTEORDER: Final = 0x01020304
+_JSON: Final = 1 << 0
+_STREAM_V2: Final = 1 << 1
+_HEAD: Final = struct.Struct("=32sIIII")
+_LENGTH: Final = struct.Struct("=I")
+_MOST: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands before libxl's stream.
+
+    Attributes:
+        config: The domain's configuration; empty where the file has none.
+        is_json: Whether that is libxl's JSON; otherwise it is an xl configuration file, as before Xen 4.5.
+        stream_version: Version of libxl's stream: 2, or 1 before Xen 4.6.
+    """
+
+    config: str
+    is_json: bool = True
+    stream_version: int = 2
+
+
+def write(fd: int, config: str) -> None:
+    """Write the head of a file with a configuration in libxl's JSON.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    data = config.encode() + b"\0"
+    optional = _LENGTH.pack(len(data)) + data
+    rest = memoryview(_HEAD.pack(_MAGIC, _BYTEORDER, _JSON | _STREAM_V2, 0, len(optional)) + optional)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def read(fd: int, source: str | None = None) -> Head:
+    """Read the head of a file; what follows is libxl's.
+
+    Args:
+        fd: Where to read; nothing beyond the head is taken.
+        source: Name of the file, for errors.
+
+    Raises:
+        ParseError: It is no saved domain, is cut short, or of a kind that is not known.
+        OSError: It cannot be read.
+    """
+    magic, byteorder, mandatory, optional, length = _HEAD.unpack(_exactly(fd, _HEAD.size, source))
+    if magic != _MAGIC:
+        raise ParseError("not a domain that xl or pyxen saved: the file begins otherwise", source=source)
+    if byteorder != _BYTEORDER:
+        raise ParseError("saved on a machine with another byte order: restore it on one of that kind", source=source)
+    if mandatory & ~(_JSON | _STREAM_V2) or optional or length > _MOST:
+        flags = f"{mandatory:#x}/{optional:#x}"
+        raise ParseError(f"saved by a newer xl (flags {flags}, {length} bytes): restore it with that", source=source)
+    data = _exactly(fd, length, source)
+    size = _LENGTH.unpack_from(data)[0] if length >= _LENGTH.size else 0
+    if size > max(length - _LENGTH.size, 0):
+        raise ParseError("damaged: its configuration is cut short", source=source)
+    config = data[_LENGTH.size : _LENGTH.size + size].rstrip(b"\0")
+    try:
+        text = config.decode()
+    except UnicodeDecodeError:
+        raise ParseError("damaged: its configuration is not UTF-8", source=source) from None
+    return Head(text, bool(mandatory & _JSON), 2 if mandatory & _STREAM_V2 else 1)
+
+
+def _exactly(fd: int, size: int, source: str | None) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = os.read(fd, size - len(data))
+        if not more:
+            raise ParseError("not a saved domain, or cut short: it ends in its head", source=source)
+        data += more
+    return data

@@ -1,0 +1,156 @@
+"""Domains that stop and go on: suspend and resume, save and restore, and a look at the memory of a dead one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+from pyxen import xlcfg
+from pyxen.config import DomainConfig
+from pyxen.errors import FileMissing, InvalidArgument
+from pyxen.info import DomainState, ShutdownReason
+from pyxen.operation import Operation
+from pyxen.xenlight import savefile
+from pyxen.xenlight.binding import CData, ffi, lib
+from pyxen.xenlight.context import Context
+from pyxen.xenlight.control import retrieved
+from pyxen.xenlight.domains import check_uuid, finish_create
+from pyxen.xenlight.failures import describe, raise_failure
+from pyxen.xenlight.marshal import domain_config, prepare, to_json
+from pyxen.xenlight.pump import Script
+
+__all__ = ["core_dump", "restore", "resume", "save", "suspend"]
+
+
+def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Let the guest suspend itself and stay in memory, as ``xl suspend``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how))
+    if code != 0 or operation.stopped is not None:
+        yield from _go_on(context, domid)
+        raise_failure(operation, code or lib.ERROR_ABORTED)
+
+
+def resume(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Let a suspended guest go on, as ``xl resume``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how))
+    raise_failure(operation, code)
+
+
+def save(
+    context: Context, operation: Operation[None], domid: int, path: str, *, checkpoint: bool, leave_paused: bool
+) -> Script[None]:
+    """Save a domain to a file, as ``xl save``; whatever goes wrong, it goes on and no file is left.
+
+    What is at `path` already is only replaced when everything is written.
+    """
+    config = yield from retrieved(context, operation, domid)
+    config.c_info.domid = 0  # the next free one when it is restored
+    with _writing(operation, path):
+        fd, partial = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path) or ".")
+    try:
+        with _writing(operation, path):
+            savefile.write(fd, to_json(context.pointer, config))
+        code = yield from context.complete(lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how))
+        if code == 0 and operation.stopped is not None:
+            code = lib.ERROR_ABORTED
+        raise_failure(operation, code)
+        with _writing(operation, path):
+            os.replace(partial, path)
+    except Exception:
+        os.unlink(partial)
+        yield from _go_on(context, domid)
+        raise
+    finally:
+        os.close(fd)
+    if leave_paused:
+        yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False)
+    if leave_paused or checkpoint:
+        yield from _go_on(context, domid)
+        return
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False
+    )
+    raise_failure(operation, code)
+
+
+def restore(
+    context: Context, operation: Operation[Any], path: str, override: DomainConfig | None, *, paused: bool
+) -> Script[tuple[int, UUID]]:
+    """Create a domain from a file, as ``xl restore``, and return its domid and uuid; a failure leaves nothing."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        error = describe(FileMissing, f"no such file on the host: {path}", operation)
+        error.filename = path
+        raise error from None
+    try:
+        head = savefile.read(fd, path)
+        config = _saved_config(context, operation, head, override)
+        identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
+        check_uuid(context, operation, identity)
+        params = ffi.new("libxl_domain_restore_params *")
+        lib.libxl_domain_restore_params_init(params)
+        params.stream_version = head.stream_version
+        domid = yield from finish_create(
+            context, operation, config, identity, _starter(context, config, fd, params), paused=paused, files=()
+        )
+    finally:
+        os.close(fd)
+    return domid, identity
+
+
+def _starter(context: Context, config: CData, fd: int, params: CData) -> Callable[[CData, CData], int]:
+    def start(domid: CData, how: CData) -> int:
+        code: int = lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL)
+        return code
+
+    return start
+
+
+def _saved_config(
+    context: Context, operation: Operation[Any], head: savefile.Head, override: DomainConfig | None
+) -> CData:
+    if override is not None:
+        text = prepare(override).json
+    elif not head.config:
+        message = "the file has no configuration: give one, as the domain had it"
+        raise describe(InvalidArgument, message, operation)
+    else:
+        text = head.config if head.is_json else prepare(xlcfg.loads(head.config)).json
+    config = domain_config(context.pointer, text)
+    operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
+    return config
+
+
+def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
+    """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves no file."""
+    existed = os.path.exists(path)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_core_dump(context.pointer, domid, os.fsencode(path), how)
+    )
+    if code != 0 and not existed:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    raise_failure(operation, code)
+
+
+def _go_on(context: Context, domid: int) -> Script[None]:
+    """Resume a domain if it has suspended; part of a clean-up, which nothing stops."""
+    info = context.reader.domain(domid)
+    if info is not None and (info.state, info.shutdown_reason) == (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
+        yield from context.complete(
+            lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False
+        )
+
+
+@contextlib.contextmanager
+def _writing(operation: Operation[Any], path: str) -> Iterator[None]:
+    """Say it as an exception of ours when a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise describe(InvalidArgument, f"cannot write {path}: {error.strerror}", operation) from error

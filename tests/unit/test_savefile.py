@@ -1,0 +1,115 @@
+"""The head of a saved domain's file: what xl wrote is read, what is damaged is refused, whatever it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyxen.errors import ParseError
+from pyxen.xenlight import savefile
+
+MAGIC = b"Xen saved domain, xl format\n \0 \r"
+JSON = '{\n    "c_info": {\n        "name": "web1"\n    }\n}\n'
+
+
+def head(
+    config: bytes = JSON.encode() + b"\0",
+    *,
+    magic: bytes = MAGIC,
+    byteorder: int = 0x01020304,
+    mandatory: int = 3,
+    optional: int = 0,
+) -> bytes:
+    """Return a head as xl writes it."""
+    data = struct.pack("=I", len(config)) + config
+    return magic + struct.pack("=IIII", byteorder, mandatory, optional, len(data)) + data
+
+
+def read(data: bytes, source: str | None = None) -> tuple[savefile.Head, bytes]:
+    """Read a head from a file of these bytes, and what is left behind it."""
+    fd = os.memfd_create("saved")
+    try:
+        os.write(fd, data)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return savefile.read(fd, source), os.read(fd, 1 << 20)
+    finally:
+        os.close(fd)
+
+
+def test_what_xl_writes_is_read_up_to_libxls_stream() -> None:
+    assert read(head() + b"stream") == (savefile.Head(JSON), b"stream")
+
+
+def test_older_files() -> None:
+    assert read(head(b"name = 'a'\n", mandatory=2))[0] == savefile.Head("name = 'a'\n", is_json=False)
+    assert read(head(mandatory=1))[0].stream_version == 1
+
+
+def test_a_file_without_a_configuration() -> None:
+    data = MAGIC + struct.pack("=IIII", 0x01020304, 2, 0, 0) + b"stream"
+    assert read(data) == (savefile.Head("", is_json=False), b"stream")
+
+
+def test_what_is_behind_the_configuration_is_passed_over() -> None:
+    data = struct.pack("=I", 2) + b"{}" + b"a newer xl's"
+    assert read(MAGIC + struct.pack("=IIII", 0x01020304, 3, 0, len(data)) + data + b"stream") == (
+        savefile.Head("{}"),
+        b"stream",
+    )
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_what_is_written_is_what_xl_writes_and_is_read_back(config: str) -> None:
+    fd = os.memfd_create("saved")
+    try:
+        savefile.write(fd, config)
+        os.lseek(fd, 0, os.SEEK_SET)
+        assert os.read(fd, 1 << 20) == head(config.encode() + b"\0")
+        os.lseek(fd, 0, os.SEEK_SET)
+        assert savefile.read(fd) == savefile.Head(config)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "ends in its head"),
+        (b"\x7fELF" + bytes(100), "not a domain"),
+        (head()[:60], "ends in its head"),
+        (head(byteorder=0x04030201), "byte order"),
+        (head(mandatory=7), "newer xl"),
+        (head(optional=1), "newer xl"),
+        (MAGIC + struct.pack("=IIII", 0x01020304, 3, 0, 2**31), "newer xl"),
+        (MAGIC + struct.pack("=IIIII", 0x01020304, 3, 0, 4, 5), "cut short"),
+        (head(b"\xff\xfe\0"), "UTF-8"),
+    ],
+)
+def test_damage(data: bytes, why: str) -> None:
+    with pytest.raises(ParseError, match=why) as caught:
+        read(data, "web1.save")
+    assert caught.value.source == "web1.save"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_head_or_a_parse_error(data: bytes) -> None:
+    for whole in (data, MAGIC + data, head()[:48] + data):
+        with contextlib.suppress(ParseError):
+            read(whole)
+
+
+def test_the_file_is_not_read_beyond_its_head(tmp_path: Path) -> None:
+    path = tmp_path / "saved"
+    path.write_bytes(head() + bytes(100))
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        savefile.read(fd)
+        assert os.lseek(fd, 0, os.SEEK_CUR) == len(head())
+    finally:
+        os.close(fd)

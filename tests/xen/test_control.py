@@ -1,0 +1,145 @@
+"""What is asked of a domain that lives on: its configuration, another name, a key press, a state to wait for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pyxen import DomainState, Host, ShutdownReason
+from pyxen.errors import (
+    DomainExists,
+    DomainNotFound,
+    InvalidArgument,
+    NoGuestDriver,
+    OperationTimeout,
+    ValidationError,
+)
+from tests.xen.support import MakeConfig, wait_for_linux, xl, xl_domids
+
+
+def test_the_configuration_of_a_running_domain(host: Host, tiny: MakeConfig) -> None:
+    config = tiny("pvh", name="web1", vcpus=1, maxvcpus=2, on_crash="preserve")
+    domain = host.create(config)
+    found = domain.config()
+    assert found.uuid == domain.uuid
+    for field in ("name", "type", "kernel", "memory", "vcpus", "maxvcpus", "on_crash"):
+        assert getattr(found, field) == getattr(config, field)
+    domain.destroy()
+    with pytest.raises(DomainNotFound):
+        domain.config()
+
+
+def test_what_xl_made_and_attached_is_in_the_configuration(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
+    kernel = tiny("pvh").kernel
+    (tmp_path / "cfg").write_text(
+        f"name = 'theirs'\ntype = 'pvh'\nkernel = '{kernel}'\nmemory = 8\nshadow_memory = 1\n"
+    )
+    xl("create", str(tmp_path / "cfg"))
+    domain = host.domains["theirs"]
+    assert domain.config().vifs == ()
+    xl("network-attach", "theirs", "bridge=xenbr0,mac=00:16:3e:00:00:07")
+    (vif,) = domain.config().vifs
+    assert (vif.mac, vif.bridge) == ("00:16:3e:00:00:07", "xenbr0")
+    domain.destroy()
+
+
+def test_the_configuration_makes_another_domain(host: Host, tiny: MakeConfig) -> None:
+    for kind in ("pv", "pvh", "hvm"):
+        first = host.create(tiny(kind, name="first"))
+        config = first.config().replace(name="second", uuid=None, domid=None)
+        first.destroy()
+        host.create(config).destroy()
+
+
+def test_dom0_has_a_configuration_too(host: Host) -> None:
+    assert host.domains[0].config().name == "Domain-0"
+
+
+def test_rename(host: Host, tiny: MakeConfig) -> None:
+    domain, other = host.create(tiny("pvh", name="one")), host.create(tiny("pvh", name="other"))
+    domain.rename("two")
+    assert domain.info().name == "two"
+    assert domain.config().name == "two"
+    assert xl_domids()["two"] == domain.domid
+    assert host.domains["two"] == domain
+    with pytest.raises(DomainExists):
+        domain.rename("other")
+    for bad in ("", "a/b", "12"):
+        with pytest.raises(ValidationError):
+            domain.rename(bad)
+    domain.rename("two")  # its own name is no conflict
+    domain.destroy()
+    other.destroy()
+
+
+def test_wait_for_a_guest_that_ends(host: Host, tiny: MakeConfig) -> None:
+    for cmdline, reason in (("poweroff", ShutdownReason.POWEROFF), ("crash", ShutdownReason.CRASH)):
+        domain = host.create(tiny("pvh", cmdline=cmdline, on_poweroff="preserve", on_crash="preserve"), paused=True)
+        with pytest.raises(OperationTimeout):
+            domain.wait(timeout=0.2)
+        domain.unpause()
+        info = domain.wait(timeout=60)
+        assert info is not None
+        assert info.shutdown_reason == reason
+        assert domain.wait(timeout=60) is not None  # it has already
+        domain.destroy()
+
+
+def test_wait_for_a_domain_that_goes(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("pvh"))
+    threading.Timer(0.5, domain.destroy).start()
+    assert domain.wait(timeout=60) is None
+    assert domain.wait(timeout=60) is None  # gone already
+
+
+def test_wait_for_what_xen_does_not_tell(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("pvh"), paused=True)
+    threading.Timer(0.5, domain.unpause).start()
+    begun = time.monotonic()
+    info = domain.wait("running", "blocked", timeout=60)
+    assert info is not None
+    assert time.monotonic() - begun > 0.4
+    threading.Timer(0.5, domain.pause).start()
+    info = domain.wait(DomainState.PAUSED, timeout=60)
+    assert info is not None
+    domain.destroy()
+
+
+def test_a_state_that_is_none(host: Host) -> None:
+    with pytest.raises(ValueError, match="asleep"):
+        host.domains[0].wait("asleep")
+
+
+def test_triggers(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("hvm"))
+    domain.send_trigger("nmi")
+    domain.send_trigger("power")
+    with pytest.raises(ValueError, match="kick"):
+        domain.send_trigger("kick")
+    domain.destroy()
+
+
+def test_the_power_button_of_a_guest_without_a_driver(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("hvm"))
+    with pytest.raises(NoGuestDriver):
+        domain.shutdown(timeout=5)
+    with pytest.raises(OperationTimeout):  # it has no ACPI driver either, but libxl presses the button
+        domain.shutdown(fallback=True, timeout=5)
+    domain.shutdown(wait=False, fallback=True)
+    domain.destroy()
+
+
+def test_sysrq(host: Host, linux: MakeConfig) -> None:
+    domain = host.create(linux(on_reboot="preserve"))
+    wait_for_linux(domain)
+    for bad in ("", "ab", "ä", "\n"):
+        with pytest.raises(InvalidArgument):
+            domain.send_sysrq(bad)
+    domain.send_sysrq("b")
+    info = domain.wait(timeout=120)
+    assert info is not None
+    assert info.shutdown_reason is ShutdownReason.REBOOT
+    domain.destroy()
