@@ -40,7 +40,7 @@ def test_what_xl_made_and_attached_is_in_the_configuration(host: Host, tiny: Mak
     xl("create", str(tmp_path / "cfg"))
     domain = host.domains["theirs"]
     assert domain.config().vifs == ()
-    xl("network-attach", "theirs", "bridge=xenbr0,mac=00:16:3e:00:00:07")
+    xl("network-attach", "theirs", "bridge=xenbr0", "mac=00:16:3e:00:00:07")
     (vif,) = domain.config().vifs
     assert (vif.mac, vif.bridge) == ("00:16:3e:00:00:07", "xenbr0")
     domain.destroy()

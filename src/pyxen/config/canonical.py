@@ -36,6 +36,7 @@ def canonical(config: DomainConfig) -> DomainConfig:
         "usbdevs": tuple(map(_usbdev, config.usbdevs)),
         "cpumap": config.cpumap or None,
         "nodemap": config.nodemap or None,
+        "mmio_hole": config.mmio_hole or None,
         "uuid": config.uuid if config.uuid and config.uuid.int else None,
     }
     if config.init_seclabel is not None and config.seclabel is None:
