@@ -27,7 +27,7 @@ bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks
 	@$(PYTHON) -m benchmarks
 
 fuzz: setup     ## Look for texts that pyxen and the real xl read differently; takes long
-	@PYXEN_CONFIGS=20000 PYXEN_TEXTS=200000 $(PYTHON) -m tools.test unit oracle
+	@PYTEST_TIMEOUT=0 PYXEN_CONFIGS=20000 PYXEN_TEXTS=200000 $(PYTHON) -m tools.test unit oracle
 
 docs: setup     ## Build the documentation into docs/_build
 	@$(PYTHON) -m pip install -q --group docs

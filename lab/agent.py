@@ -133,7 +133,8 @@ class Agent:
         while frame := self._frame(deadline):
             if frame[0] == b"X":
                 return
-            output(*frame)
+            if frame[0] != b"P":
+                output(*frame)
         raise Hangs("the emulated machine hangs: it does not even kill a process")
 
     def _forward(self, stdin: int | None) -> int | None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import DomainConfig
-from pyxen.info import DomainInfo, DomainState, Trigger
+from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 
 __all__ = ["Domain"]
 
@@ -108,7 +108,7 @@ class Domain:
         Raises:
             OperationTimeout: It did not come to that in time.
         """
-        wanted = frozenset(map(DomainState, states)) or frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
+        wanted = frozenset(map(DomainState, states)) or ENDS
         return self._backend.wait(self._ref, wanted, timeout=timeout).wait()
 
     def suspend(self, *, timeout: float | None = None) -> None:
@@ -163,9 +163,16 @@ class Domain:
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.
 
+        The file appears at once and whole, as with `save`. libxl does all of it in one call, which nothing can stop,
+        and in which the other operations on this host wait.
+
         Args:
-            path: The file, on the host.
-            timeout: Seconds after which to give up. None waits as long as it takes.
+            path: The file, on the host. Only its owner can read it.
+            timeout: Seconds after which not to begin any more.
+
+        Raises:
+            InvalidArgument: The file cannot be written.
+            OperationFailed: libxl cannot dump it, e.g. a PV guest that has not told Xen where its memory is.
         """
         self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout).wait()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Final
 from uuid import UUID
 
 from pyxen.config import DomainType
 
-__all__ = ["DomainInfo", "DomainState", "HostInfo", "ShutdownReason", "Trigger"]
+__all__ = ["ENDS", "DomainInfo", "DomainState", "HostInfo", "ShutdownReason", "Trigger"]
 
 
 class DomainState(StrEnum):
@@ -26,6 +27,10 @@ class DomainState(StrEnum):
     """On a CPU, or ready for one."""
     BLOCKED = "blocked"
     """Idle: every vCPU waits for something."""
+
+
+ENDS: Final = frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
+"""The states of a domain that has stopped by itself."""
 
 
 class ShutdownReason(IntEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,8 +16,6 @@ GUESTS = Path("/usr/share/pyxen-guests")
 
 _CONTAINERS = {"/vm", "/libxl", "/local/domain/0/backend", "/local/domain/0/device-model"}
 _OF_THE_HOST = ("/tool", "/local/domain/0/memory")
-
-_LATE_TTY = re.compile(r"/local/domain/\d+(/console(/tty)?)?$")
 
 MakeConfig = Callable[..., DomainConfig]
 
@@ -37,8 +34,6 @@ def xenstore_entries() -> set[str]:
     """Return the entries of xenstore that belong to domains other than dom0, as far as they come with a domain."""
     listing = subprocess.run(["xenstore-ls", "-f"], check=True, capture_output=True, text=True).stdout
     paths = {line.split(" = ", 1)[0] for line in listing.splitlines()}
-    # xenconsoled writes a domain's tty without a look whether libxl has just removed the domain; xl leaves it too.
-    paths -= {path for path in paths if _LATE_TTY.match(path) and f"{path.split('/console')[0]}/name" not in paths}
     return {path for path in paths if path not in _CONTAINERS and not path.startswith(_OF_THE_HOST)}
 
 

@@ -12,7 +12,7 @@ from pyxen.aio.calls import Calls
 from pyxen.aio.docstrings import documented_as
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import DomainConfig
-from pyxen.info import DomainInfo, DomainState, Trigger
+from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 from pyxen.operation import Operation
 
 __all__ = ["Domain"]
@@ -74,7 +74,7 @@ class Domain:
         await self._finish(lambda: self._backend.destroy(self._ref, timeout=timeout))
 
     async def wait(self, *states: DomainState | str, timeout: float | None = None) -> DomainInfo | None:
-        wanted = frozenset(map(DomainState, states)) or frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
+        wanted = frozenset(map(DomainState, states)) or ENDS
         return await self._finish(lambda: self._backend.wait(self._ref, wanted, timeout=timeout))
 
     async def suspend(self, *, timeout: float | None = None) -> None:

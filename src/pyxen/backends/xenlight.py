@@ -162,7 +162,7 @@ class XenlightBackend:
 
     def rename(self, domain: DomainRef, name: str) -> Operation[None]:
         """Give a domain another name."""
-        DomainConfig(name, kernel="/").validate()
+        DomainConfig(name, kernel="/").validate()  # what a name may be is a rule of the model
 
         def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
             return control.rename(context, operation, domid, name)

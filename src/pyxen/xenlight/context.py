@@ -41,6 +41,10 @@ class Context:
         self._closed = False
         self._handle = ffi.new_handle(self)
         self._loop: CData = lib.pyxen_loop_new(self._wake)
+        if self._loop == ffi.NULL:
+            self._sink.free()
+            os.close(self._wake)
+            raise MemoryError
         self.pointer: CData = ffi.NULL
         try:
             self._allocate()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from pyxen import libxljson
 from pyxen.config import DomainConfig
 from pyxen.config.base import fields_of
 from pyxen.errors import DomainExists, InvalidArgument, NotFound
-from pyxen.info import DomainInfo, DomainState, Trigger
+from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
@@ -21,7 +21,6 @@ from pyxen.xenlight.pump import Script, Wait
 
 __all__ = ["config", "rename", "retrieved", "send_sysrq", "send_trigger", "wait"]
 
-_ENDS: Final = frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
 _FIRST_LOOK, _MOST_APART = 0.01, 0.2  # seconds
 
 
@@ -92,7 +91,7 @@ def wait(context: Context, domid: int, uuid: UUID, states: Collection[DomainStat
                 return None
             if info.state in states:
                 return info
-            if _ENDS.issuperset(states) and info.state not in _ENDS:
+            if ENDS.issuperset(states) and info.state not in ENDS:
                 yield Wait(token)
             else:
                 yield Wait(token, until=time.monotonic() + apart)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory
+from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, OperationFailed
 from pyxen.info import DomainState
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
+from pyxen.xenlight.control import retrieved
 from pyxen.xenlight.failures import describe, failure, raise_failure
 from pyxen.xenlight.marshal import Prepared, domain_config
 from pyxen.xenlight.pump import Script, Wait
@@ -101,7 +102,7 @@ def shutdown(
         if not wait:
             return
         end = yield Wait(token)
-    if end.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, domid)):
+    if end.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, operation, domid)):
         yield from _remove(context, domid, uuid)
 
 
@@ -114,21 +115,22 @@ def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, f
     raise_failure(operation, code)
 
 
-def _goes_on_poweroff(context: Context, domid: int) -> Script[bool]:
+def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) -> Script[bool]:
     """Tell whether the domain's configuration says on_poweroff=destroy; no for one that libxl did not make."""
-    config = ffi.new("libxl_domain_config *")
-    lib.libxl_domain_config_init(config)
-    config = ffi.gc(config, lib.libxl_domain_config_dispose)
-    code = yield from context.complete(
-        lambda how: lib.libxl_retrieve_domain_configuration(context.pointer, domid, config, how)
-    )
-    return bool(code == 0 and config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
+    try:
+        config = yield from retrieved(context, operation, domid)
+    except OperationFailed:
+        return False
+    return bool(config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
 
 
 def _remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
     """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
-    if domid != _NO_DOMID and context.reader.alive(domid, uuid):
+    if domid == _NO_DOMID:
+        return
+    if context.reader.alive(domid, uuid):
         yield from context.complete(lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False)
+    context.reader.clear_away(domid)
 
 
 def _check_memory(context: Context, operation: Operation[Any], config: CData) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from importlib.machinery import all_suffixes
 from types import ModuleType
 
 import pyxen.xenlight
@@ -21,7 +22,7 @@ CAPABILITIES = "/proc/xen/capabilities"
 
 _Path = str | os.PathLike[str]
 
-_MODULE = re.compile(r"_xenlight_(\d+)_(\d+)\.")
+_MODULE = re.compile(rf"_xenlight_(\d+)_(\d+)({'|'.join(map(re.escape, all_suffixes()))})$")
 
 
 def running_version(sysfs: _Path = SYSFS) -> str:

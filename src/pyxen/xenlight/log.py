@@ -123,6 +123,6 @@ def pyxen_on_log(owner: CData, level: int, errnoval: int, context: CData, line: 
     ffi.from_handle(owner).note(level, text if source in {"", "libxl"} else f"{source}: {text}")
 
 
-@ffi.def_extern()  # type: ignore[untyped-decorator]
+@ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
 def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001
     ffi.from_handle(owner).note_progress(_text(what), percent)

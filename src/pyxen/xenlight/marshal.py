@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ class Prepared:
 
 
 _RECENT: dict[int, Prepared] = {}
+_RECENT_LOCK = threading.Lock()
 _MOST_RECENT = 16
 
 
@@ -55,9 +57,10 @@ def prepare(config: DomainConfig) -> Prepared:
     check_keys(document)
     prepared = Prepared(config, json.dumps(document), _files(config))
     if config.ms_vm_genid != "generate":  # a new one for each domain
-        while len(_RECENT) >= _MOST_RECENT:
-            _RECENT.pop(next(iter(_RECENT)), None)
-        _RECENT[id(config)] = prepared
+        with _RECENT_LOCK:
+            while len(_RECENT) >= _MOST_RECENT:
+                del _RECENT[next(iter(_RECENT))]
+            _RECENT[id(config)] = prepared
     return prepared
 
 

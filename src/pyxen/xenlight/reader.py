@@ -148,6 +148,16 @@ class Reader:
             name = self._xenstore.read(f"/local/domain/{domid}/name")
         return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name)
 
+    def clear_away(self, domid: int) -> None:
+        """Remove what xenstore still has of a domain that is gone.
+
+        libxl has removed it, but xenconsoled notes the tty of a new domain without a look whether it is still there.
+        """
+        with self._lock:
+            rows = self._ask(domid, 1)
+            if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
+                self._xenstore.remove(f"/local/domain/{domid}")
+
     def host(self, xen_version: str) -> HostInfo:
         """Return the figures of the host."""
         info = ffi.new("xc_physinfo_t *")

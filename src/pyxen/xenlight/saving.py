@@ -49,23 +49,17 @@ def save(
     """
     config = yield from retrieved(context, operation, domid)
     config.c_info.domid = 0  # the next free one when it is restored
-    with _writing(operation, path):
-        fd, partial = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path) or ".")
     try:
-        with _writing(operation, path):
-            savefile.write(fd, to_json(context.pointer, config))
-        code = yield from context.complete(lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how))
-        if code == 0 and operation.stopped is not None:
-            code = lib.ERROR_ABORTED
-        raise_failure(operation, code)
-        with _writing(operation, path):
-            os.replace(partial, path)
+        with _appearing_whole(operation, path) as (fd, _):
+            with _writing(operation, path):
+                savefile.write(fd, to_json(context.pointer, config))
+            code = yield from context.complete(lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how))
+            if code == 0 and operation.stopped is not None:
+                code = lib.ERROR_ABORTED
+            raise_failure(operation, code)
     except Exception:
-        os.unlink(partial)
         yield from _go_on(context, domid)
         raise
-    finally:
-        os.close(fd)
     if leave_paused:
         yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False)
     if leave_paused or checkpoint:
@@ -127,15 +121,12 @@ def _saved_config(
 
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
-    """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves no file."""
-    existed = os.path.exists(path)
-    code = yield from context.complete(
-        lambda how: lib.libxl_domain_core_dump(context.pointer, domid, os.fsencode(path), how)
-    )
-    if code != 0 and not existed:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    raise_failure(operation, code)
+    """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves none, and one that was there stays."""
+    with _appearing_whole(operation, path) as (_, partial):
+        code = yield from context.complete(
+            lambda how: lib.libxl_domain_core_dump(context.pointer, domid, os.fsencode(partial), how)
+        )
+        raise_failure(operation, code)
 
 
 def _go_on(context: Context, domid: int) -> Script[None]:
@@ -145,6 +136,26 @@ def _go_on(context: Context, domid: int) -> Script[None]:
         yield from context.complete(
             lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False
         )
+
+
+@contextlib.contextmanager
+def _appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
+    """Give the descriptor and the path of a new file, which comes to be at `path` if all goes well, and else goes."""
+    place = os.path.realpath(path)
+    if os.path.exists(place) and not os.path.isfile(place):
+        raise describe(InvalidArgument, f"cannot write {path}: it exists, and is not a regular file", operation)
+    with _writing(operation, path):
+        fd, partial = tempfile.mkstemp(prefix=f".{os.path.basename(place)}.", dir=os.path.dirname(place))
+    try:
+        yield fd, partial
+        with _writing(operation, path):
+            os.replace(partial, place)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -225,6 +225,6 @@ def _call(function: Callable[..., None], *arguments: Any) -> None:
     """Call someone's function, whose mistakes are none of ours, but must not be lost."""
     try:
         function(*arguments)
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001 (goes where Python shows what no thread catches)
         thread = threading.current_thread()
         threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))

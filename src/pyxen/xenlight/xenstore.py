@@ -41,6 +41,7 @@ class Verb(IntEnum):
     WATCH = 4
     UNWATCH = 5
     GET_DOMAIN_PATH = 10
+    RM = 13
     WATCH_EVENT = 15
     ERROR = 16
     IS_DOMAIN_INTRODUCED = 17
@@ -93,6 +94,10 @@ class Connection:
         if isinstance(answer, OSError):
             return []
         return [name.decode(errors="replace") for name in answer.split(b"\0") if name]
+
+    def remove(self, path: str) -> None:
+        """Remove a node and all below it; nothing happens if there is none, or it may not be removed."""
+        self.batch([(Verb.RM, path.encode() + b"\0")])
 
     def batch(self, requests: Sequence[Request]) -> list[bytes | OSError]:
         """Send requests and return their answers in the same order; a refusal is an `OSError` in its place.
