@@ -32,6 +32,8 @@ struct pyxen_loop {
     int wake;
     struct child *children; /* under the lock */
     int nchildren, room;
+    struct pollfd *watched; /* descriptors of others, and what they wait for; at the end of `fds` when polled */
+    int nwatched;
     struct pollfd *fds;
     int nfds;
 };
@@ -92,8 +94,32 @@ void pyxen_loop_free(struct pyxen_loop *loop)
         if (loop->children[i].pidfd >= 0)
             close(loop->children[i].pidfd);
     free(loop->children);
+    free(loop->watched);
     free(loop->fds);
     free(loop);
+}
+
+int pyxen_loop_watch(struct pyxen_loop *loop, int fd, int events)
+{
+    int i = 0;
+    struct pollfd *grown;
+
+    while (i < loop->nwatched && loop->watched[i].fd != fd)
+        i++;
+    if (!events) {
+        if (i < loop->nwatched)
+            loop->watched[i] = loop->watched[--loop->nwatched];
+        return 0;
+    }
+    if (i == loop->nwatched) {
+        grown = realloc(loop->watched, (i + 1) * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        loop->watched = grown;
+        loop->nwatched++;
+    }
+    loop->watched[i] = (struct pollfd){ .fd = fd, .events = events };
+    return 0;
 }
 
 pid_t pyxen_fork(void *user)
@@ -166,6 +192,15 @@ static int take_events(libxl_ctx *ctx, struct pyxen_event *events, int most)
     return found;
 }
 
+/* Add an event for each descriptor of `fds`, the watched ones, that is ready. */
+static int take_ready(const struct pollfd *fds, int nfds, struct pyxen_event *events, int found, int most)
+{
+    for (int i = 0; i < nfds && found < most; i++)
+        if (fds[i].revents)
+            events[found++] = (struct pyxen_event){ .token = fds[i].fd, .type = PYXEN_READY };
+    return found;
+}
+
 static int64_t milliseconds(void)
 {
     struct timespec now;
@@ -179,7 +214,8 @@ static int sooner(int one, int other)
     return one < 0 || (other >= 0 && other < one) ? other : one;
 }
 
-/* Fill loop->fds with libxl's descriptors, `wake` and the children's. Returns the number of libxl's, or -errno. */
+/* Fill loop->fds with libxl's descriptors, `wake`, the children's and those that are watched. Returns the number of
+ * libxl's, or -errno. */
 static int prepare(struct pyxen_loop *loop, libxl_ctx *ctx, int *timeout, int *total)
 {
     int libxls, own;
@@ -188,7 +224,7 @@ static int prepare(struct pyxen_loop *loop, libxl_ctx *ctx, int *timeout, int *t
         struct timeval now;
         int wanted = -1, code;
 
-        own = 1;
+        own = 1 + loop->nwatched;
         for (int i = 0; i < loop->nchildren; i++)
             own += loop->children[i].pidfd >= 0;
         libxls = loop->nfds > own ? loop->nfds - own : 0;
@@ -214,6 +250,8 @@ static int prepare(struct pyxen_loop *loop, libxl_ctx *ctx, int *timeout, int *t
         else
             *timeout = sooner(*timeout, WITHOUT_PIDFD);
     }
+    for (int i = 0; i < loop->nwatched; i++)
+        loop->fds[(*total)++] = loop->watched[i];
     return libxls;
 }
 
@@ -256,6 +294,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
         reap(loop, ctx);
         found = take_events(ctx, events, most);
         pyxen_unlock();
+        found = take_ready(loop->fds + total - loop->nwatched, loop->nwatched, events, found, most);
         if (found || woken || left == 0)
             return found;
     }

@@ -22,14 +22,20 @@ struct pyxen_loop;
 struct pyxen_loop *pyxen_loop_new(int wake);
 void pyxen_loop_free(struct pyxen_loop *loop);
 
+/* Watch another descriptor too; `events` as for poll, 0 to stop. Only between waits, on the thread that waits.
+ * Returns 0 or -errno. */
+int pyxen_loop_watch(struct pyxen_loop *loop, int fd, int events);
+
+#define PYXEN_READY 0 /* type of the event that says that a descriptor is ready, which is the token then */
+
 struct pyxen_event {
     uint64_t token; /* for_user */
-    int type;
+    int type;       /* libxl's, or PYXEN_READY */
     uint32_t domid;
     int code; /* of an operation that is complete */
 };
 
-/* Wait until libxl has events, `wake` is written to, or the time is over (in ms; -1 is never). Returns how many events
+/* Wait until libxl has events, a watched descriptor is ready, `wake` is written to, or the time is over (in ms; -1 is never). Returns how many events
  * there are, 0 for the other two, or -errno. */
 int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct pyxen_event *events, int most);
 

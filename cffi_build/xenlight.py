@@ -61,8 +61,9 @@ def ffibuilder() -> cffi.FFI:
     includes = [*SYSTEM_INCLUDES, *headers.LIBXL_HEADERS, "xenctrl.h"]
     builder.set_source(
         module_name(headers.xen_release()),
-        "".join(f"#include <{name}>\n" for name in includes) + '#include "shim.h"\n#include "loop.h"\n',
-        sources=[str(HERE / "shim.c"), str(HERE / "loop.c")],
+        "".join(f"#include <{name}>\n" for name in includes)
+        + '#include "shim.h"\n#include "loop.h"\n#include "worker.h"\n',
+        sources=[str(HERE / name) for name in ("shim.c", "loop.c", "worker.c")],
         include_dirs=[str(HERE)],
         define_macros=[("LIBXL_API_VERSION", headers.LIBXL_API_VERSION)],
         libraries=LIBRARIES,

@@ -30,7 +30,8 @@ class PacedPump(Pump):
     def __init__(self, sink: LogSink) -> None:
         self.provided: queue.SimpleQueue[tuple[int, Happening]] = queue.SimpleQueue()
         self.breaks_with: Exception | None = None
-        super().__init__(ffi.NULL, sink, ffi.NULL, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        super().__init__(ffi.NULL, sink, ffi.NULL, wake, lambda _: ())
 
     def provide(self, token: int, code: int = 0) -> None:
         """Let an event come."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from pyxen import Domain, DomainConfig
 
-__all__ = ["GUESTS", "MakeConfig", "wait_for_linux", "wait_until", "xenstore_entries", "xl", "xl_domids"]
+__all__ = ["GUESTS", "MakeConfig", "children", "wait_for_linux", "wait_until", "xenstore_entries", "xl", "xl_domids"]
 
 GUESTS = Path("/usr/share/pyxen-guests")
 
@@ -35,6 +36,12 @@ def xenstore_entries() -> set[str]:
     listing = subprocess.run(["xenstore-ls", "-f"], check=True, capture_output=True, text=True).stdout
     paths = {line.split(" = ", 1)[0] for line in listing.splitlines()}
     return {path for path in paths if path not in _CONTAINERS and not path.startswith(_OF_THE_HOST)}
+
+
+def children(parent: int | None = None) -> list[int]:
+    """Return the children of a process, by default of this one, those that ended and nobody has waited for too."""
+    threads = Path(f"/proc/{parent or os.getpid()}/task").glob("*/children")
+    return sorted(int(child) for thread in threads for child in thread.read_text().split())
 
 
 def wait_for_linux(domain: Domain) -> None:

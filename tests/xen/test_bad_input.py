@@ -132,6 +132,7 @@ def test_second_destroy(host: Host, tiny: MakeConfig) -> None:
 def test_domid_that_was_reused(host: Host, tiny: MakeConfig) -> None:
     old = host.create(tiny(name="old", domid=4242))
     old.destroy()
+    wait_until(lambda: all(info.domid != old.domid for info in host.list()))  # until Xen has its memory back
     Path("/var/run/xen/domid-history").unlink()  # libxl would keep the domid back for a minute
     new = host.create(tiny(name="new", domid=4242))
     assert new.domid == old.domid == 4242

@@ -35,17 +35,19 @@ class Connecting(Awaitable[Host], AbstractAsyncContextManager[Host]):
             await self._host.close()
 
 
-def connect(uri: str = "xenlight:///") -> Connecting:
-    return Connecting(_open(uri))
+def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Connecting:
+    return Connecting(_open(uri, workers))
 
 
 connect.__doc__ = connection.connect.__doc__
 
 
-async def _open(uri: str) -> Host:
+async def _open(uri: str, workers: int) -> Host:
     calls = Calls()
     try:
-        backend = await calls.acquire(lambda: connection.open_backend(uri), give_back=lambda backend: backend.close())
+        backend = await calls.acquire(
+            lambda: connection.open_backend(uri, workers), give_back=lambda backend: backend.close()
+        )
     except BaseException:
         calls.release()
         raise

@@ -43,10 +43,10 @@ class XenlightBackend:
 
     uri = "xenlight:///"
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self._reader = Reader()
         try:
-            self._context = Context(self._reader)
+            self._context = Context(self._reader, workers)
         except BaseException:
             self._reader.close()
             raise

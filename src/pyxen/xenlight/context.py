@@ -14,8 +14,9 @@ from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.failures import code_name
 from pyxen.xenlight.log import LogSink
-from pyxen.xenlight.pump import Happening, Pump, Script, Wait
+from pyxen.xenlight.pump import Arrival, Happening, Pump, Script, Wait
 from pyxen.xenlight.reader import Reader
+from pyxen.xenlight.workers import LOST, NO_DOMID, Workers
 
 __all__ = ["Context"]
 
@@ -27,12 +28,13 @@ class Context:
 
     Args:
         reader: For scripts that want to look at something; it stays the caller's.
+        workers: Processes that make long calls; 0: all is done in this one.
 
     Raises:
         ConnectFailed: libxl refuses; its own words are in the message.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, workers: int) -> None:
         self.reader = reader
         self._opening: Operation[None] | None = Operation("connect")
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -53,7 +55,8 @@ class Context:
             self._free()
             raise
         self._sink.current = self._opening = None
-        self._pump: Pump = Pump(self.pointer, self._sink, self._loop, self._wake)
+        self._workers = Workers(workers, self._loop, self._note)
+        self._pump: Pump = Pump(self.pointer, self._sink, self._loop, self._wake, self._take)
         _CONTEXTS.add(self)
 
     def _allocate(self) -> None:
@@ -103,6 +106,39 @@ class Context:
         happening: Happening = yield Wait(token, lambda: self._abort(how) if abortable else 0)
         return happening.code
 
+    def elsewhere(
+        self, kind: int, *, domid: int = NO_DOMID, payload: bytes = b"", abortable: bool = True
+    ) -> Script[Happening | None]:
+        """Let a worker make a call, and wait for its end: a part of a script.
+
+        Args:
+            kind: Which, as in worker.h.
+            domid: The domain it is for.
+            payload: What goes with it.
+            abortable: As of `complete`.
+
+        Returns:
+            The end; None where no worker is ready, and nothing has been done.
+        """
+        worker = self._workers.free()
+        if worker is None:
+            return None
+        token = self._pump.token()
+        worker.set_level(self._sink.level)
+        worker.call(kind, token, domid, payload)
+        return (yield Wait(token, lambda: worker.abort(token) if abortable else 0))
+
+    def _take(self, fd: int) -> Iterator[Arrival]:
+        for frame in self._workers.take(fd):
+            complete: int = lib.LIBXL_EVENT_TYPE_OPERATION_COMPLETE
+            yield frame.token, Happening(complete, frame.domid, frame.number, lost=frame.kind == LOST)
+
+    def _note(self, token: int, level: int, line: str) -> None:
+        """Take a line from a worker."""
+        self._sink.current = self._pump.waiting(token)
+        self._sink.note(level, line)
+        self._sink.current = None
+
     def _abort(self, how: CData) -> int:
         code: int = lib.libxl_ao_abort(self.pointer, how)
         return code
@@ -136,12 +172,14 @@ class Context:
         self._closed = True
         _CONTEXTS.discard(self)
         self._pump.close()
+        self._workers.close()
         self._free()
 
     def forked(self) -> None:
         """Give up in the child of a fork: only the parent may use the context."""
         self._closed = True
         self.reader.forked()
+        self._workers.forked()
         lib.libxl_postfork_child_noexec(self.pointer)
 
     def _running(self) -> list[Operation[Any]]:

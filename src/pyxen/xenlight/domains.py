@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, OperationFailed
@@ -16,46 +16,76 @@ from pyxen.xenlight.control import retrieved
 from pyxen.xenlight.failures import describe, failure, raise_failure
 from pyxen.xenlight.marshal import Prepared, domain_config
 from pyxen.xenlight.pump import Script, Wait
+from pyxen.xenlight.workers import NO_DOMID
 
-__all__ = ["check_uuid", "create", "destroy", "finish_create", "pause", "reboot", "shutdown", "unpause"]
+__all__ = [
+    "Made",
+    "check_memory",
+    "check_uuid",
+    "create",
+    "destroy",
+    "end",
+    "finish_create",
+    "pause",
+    "reboot",
+    "shutdown",
+    "unpause",
+]
 
-_NO_DOMID = 0xFFFFFFFF  # INVALID_DOMID; a macro of libxl's, with a cast that cffi cannot read
+
+class Made(NamedTuple):
+    """What libxl has made."""
+
+    code: int
+    domid: int
+    """`NO_DOMID` where there is none, or whoever made it did not live to tell."""
 
 
 def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
     """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
     if new.config.uuid is not None:  # one made up here is nobody's yet
         check_uuid(context, operation, identity)
-    config = domain_config(context.pointer, new.json, identity)
+    made = yield from _make_elsewhere(context, new.json, identity)
+    if made is None:
+        made = yield from _make_here(context, operation, new.json, identity)
+    return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
 
-    def start(domid: CData, how: CData) -> int:
-        code: int = lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
-        return code
 
-    return (yield from finish_create(context, operation, config, identity, start, paused=paused, files=new.files))
+def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made | None]:
+    """Let a worker do what `_make_here` does; None if there is none, or it did not begin."""
+    end = yield from context.elsewhere(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
+    return None if end is None or end.code == lib.PYXEN_NOT_BEGUN else Made(end.code, end.domid)
+
+
+def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
+    config = domain_config(context.pointer, json, identity)
+    check_memory(context, operation, config)
+    domid = ffi.new("uint32_t *", NO_DOMID)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
+    )
+    return Made(code, domid[0])
 
 
 def finish_create(
     context: Context,
     operation: Operation[Any],
-    config: CData,
+    made: Made,
     identity: UUID,
-    start: Callable[[CData, CData], int],
+    name: str,
+    files: Sequence[str] = (),
     *,
     paused: bool,
-    files: Sequence[str],
 ) -> Script[int]:
-    """Carry out a create or a restore, begun by `start` with pointers to domid and how; see `create`."""
-    _check_memory(context, operation, config)
-    domid = ffi.new("uint32_t *", _NO_DOMID)
-    code = yield from context.complete(lambda how: start(domid, how))
-    operation.domid = None if domid[0] == _NO_DOMID else domid[0]
+    """Finish a create or a restore, after libxl's part of it; see `create`."""
+    code, domid = made
+    operation.domid = None if domid == NO_DOMID else domid
     if code == 0 and operation.stopped is None and not paused:
-        code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid[0], how))
+        code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
     if code == 0 and operation.stopped is None:
-        return int(domid[0])
-    reason = _why_not_created(context, operation, config, files, code)
-    yield from _remove(context, domid[0], identity)
+        return domid
+    reason = _why_not_created(context, operation, name, files, code)
+    yield from _remove(context, domid, identity)
     raise reason
 
 
@@ -71,8 +101,18 @@ def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> N
 
 def destroy(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Destroy a domain, as ``xl destroy``."""
-    code = yield from context.complete(lambda how: lib.libxl_domain_destroy(context.pointer, domid, how))
-    raise_failure(operation, code)
+    raise_failure(operation, (yield from end(context, domid)))
+
+
+def end(context: Context, domid: int, *, abortable: bool = True) -> Script[int]:
+    """Destroy a domain and return libxl's code."""
+    happening = yield from context.elsewhere(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
+    if happening is not None and not happening.lost:
+        return happening.code
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=abortable
+    )
+    return 0 if code == lib.ERROR_DOMAIN_NOTFOUND and happening is not None else code  # the worker came so far
 
 
 def pause(context: Context, operation: Operation[None], domid: int) -> Script[None]:
@@ -126,17 +166,19 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
 
 def _remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
     """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
-    if domid == _NO_DOMID:
+    if domid == NO_DOMID:
+        domid = next((info.domid for info in context.reader.glance() if info.uuid == uuid), NO_DOMID)
+    if domid == NO_DOMID:
         return
     if context.reader.alive(domid, uuid):
-        yield from context.complete(lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False)
+        yield from end(context, domid, abortable=False)
     context.reader.clear_away(domid)
 
 
-def _check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
+def check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
     """Refuse a domain for which there is no memory before Xen hands out the little that is left."""
     needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, _NO_DOMID, needed))
+    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
     raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
     if needed[0] > free[0]:
         raise describe(
@@ -148,13 +190,11 @@ def _check_memory(context: Context, operation: Operation[Any], config: CData) ->
         )
 
 
-def _why_not_created(
-    context: Context, operation: Operation[Any], config: CData, files: Sequence[str], code: int
-) -> Error:
+def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
     """Return the exception for a create that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
-        if lib.libxl_name_to_domid(context.pointer, config.c_info.name, other) == 0 and other[0] != operation.domid:
+        if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != operation.domid:
             message = f"domain {other[0]} has this name already: choose another, or destroy or rename that one"
             return describe(DomainExists, message, operation, code)
         missing = [path for path in files if not os.path.exists(path)]

@@ -57,7 +57,9 @@ class LogSink:
         self._pending: list[tuple[int, str]] = []
         self.current: Operation[Any] | None = None
         """The operation whose call is under way, under the lock around libxl."""
-        self.logger: CData = lib.pyxen_logger_new(self._handle, lib.XTL_WARN)
+        self.level: int = lib.XTL_WARN
+        """The least level of lines that are formatted."""
+        self.logger: CData = lib.pyxen_logger_new(self._handle, self.level)
         if self.logger == ffi.NULL:
             raise MemoryError("no memory for libxl's logger")
 
@@ -69,12 +71,12 @@ class LogSink:
     def adjust(self) -> None:
         """Let libxl format only what is read: warnings for errors, and what `logging` is set to."""
         if LOGGER.isEnabledFor(logging.DEBUG):
-            level = lib.XTL_DEBUG
+            self.level = lib.XTL_DEBUG
         elif LOGGER.isEnabledFor(logging.INFO):
-            level = lib.XTL_PROGRESS
+            self.level = lib.XTL_PROGRESS
         else:
-            level = lib.XTL_WARN
-        lib.pyxen_logger_set_level(self.logger, level)
+            self.level = lib.XTL_WARN
+        lib.pyxen_logger_set_level(self.logger, self.level)
 
     def note(self, level: int, line: str) -> None:
         """Take a line from libxl."""

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ from pyxen.xenlight.failures import stopped
 from pyxen.xenlight.lock import LIBXL
 from pyxen.xenlight.log import LogSink
 
-__all__ = ["TIME_IS_UP", "Happening", "Pump", "Script", "Stopped", "Wait"]
+__all__ = ["TIME_IS_UP", "Arrival", "Happening", "Pump", "Script", "Stopped", "Wait"]
 
 T = TypeVar("T")
 
@@ -48,9 +48,15 @@ class Happening(NamedTuple):
     domid: int
     code: int = 0
     """Of an operation that is complete."""
+    lost: bool = False
+    """Nobody knows how it ended: the worker that was to do it did not live to tell."""
 
 
 TIME_IS_UP = Happening(0, 0)
+
+
+Arrival = tuple[int, Happening]
+"""An event with its token."""
 
 
 class Stopped(Exception):
@@ -75,13 +81,17 @@ class Pump:
         sink: Where libxl's log goes.
         loop: The ``struct pyxen_loop`` that waits for libxl.
         wake: The loop's eventfd.
+        on_ready: Called when a watched descriptor is ready; returns the events that are there, with their tokens.
     """
 
-    def __init__(self, context: CData, sink: LogSink, loop: CData, wake: int) -> None:
+    def __init__(
+        self, context: CData, sink: LogSink, loop: CData, wake: int, on_ready: Callable[[int], Iterable[Arrival]]
+    ) -> None:
         self._context = context
         self._sink = sink
         self._c_loop = loop
         self._wake = wake
+        self._on_ready = on_ready
         self._posted: deque[Callable[[], None]] = deque()
         self._tasks: dict[Operation[Any], _Task] = {}
         self._waiting: dict[int, _Task] = {}
@@ -106,6 +116,11 @@ class Pump:
     def running(self) -> list[Operation[Any]]:
         """Return the operations that have begun and not ended."""
         return list(self._tasks)
+
+    def waiting(self, token: int) -> Operation[Any] | None:
+        """Return the operation that waits for an event with this token."""
+        task = self._waiting.get(token)
+        return None if task is None else task.operation
 
     def token(self) -> int:
         """Return a number that no other wait has, for ``for_event`` and ``for_user``."""
@@ -238,6 +253,8 @@ class Pump:
             operation.stop("closed")
 
     def _expire(self) -> None:
+        if not self._tasks:
+            return
         now = time.monotonic()
         for operation in self.running():
             if operation.deadline is not None and operation.deadline <= now and operation.stopped is None:
@@ -246,16 +263,24 @@ class Pump:
             if task.wait is not None and task.wait.until is not None and task.wait.until <= now:
                 self._deliver(token, TIME_IS_UP)
 
-    def _poll(self) -> list[tuple[int, Happening]]:
-        """Wait until something happens, and return it."""
+    def _poll(self) -> list[Arrival]:
+        """Wait until something happens, and tell what."""
         found = lib.pyxen_loop_wait(self._c_loop, self._context, self._milliseconds(), self._events, _MOST_EVENTS)
         self._sink.flush()
         if found < 0:
             raise OSError(-found, f"libxl's event loop: {os.strerror(-found)}")
-        return [(event.token, Happening(event.type, event.domid, event.code)) for event in self._events[0:found]]
+        arrivals: list[Arrival] = []
+        for event in self._events[0:found]:
+            if event.type == lib.PYXEN_READY:
+                arrivals += self._on_ready(event.token)
+            else:
+                arrivals.append((event.token, Happening(event.type, event.domid, event.code)))
+        return arrivals
 
     def _milliseconds(self) -> int:
         """Return the time until the next deadline; -1 where there is none."""
+        if not self._tasks:
+            return -1
         moments = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]
         moments += [wait.until for task in self._waiting.values() if (wait := task.wait) and wait.until is not None]
         return math.ceil(max(0.0, min(moments) - time.monotonic()) * 1000) if moments else -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +18,11 @@ from pyxen.xenlight import savefile
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.control import retrieved
-from pyxen.xenlight.domains import check_uuid, finish_create
+from pyxen.xenlight.domains import Made, check_memory, check_uuid, end, finish_create
 from pyxen.xenlight.failures import describe, raise_failure
 from pyxen.xenlight.marshal import domain_config, prepare, to_json
 from pyxen.xenlight.pump import Script
+from pyxen.xenlight.workers import NO_DOMID
 
 __all__ = ["core_dump", "restore", "resume", "save", "suspend"]
 
@@ -65,10 +66,7 @@ def save(
     if leave_paused or checkpoint:
         yield from _go_on(context, domid)
         return
-    code = yield from context.complete(
-        lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=False
-    )
-    raise_failure(operation, code)
+    raise_failure(operation, (yield from end(context, domid, abortable=False)))
 
 
 def restore(
@@ -84,25 +82,26 @@ def restore(
     try:
         head = savefile.read(fd, path)
         config = _saved_config(context, operation, head, override)
+        name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
-        params = ffi.new("libxl_domain_restore_params *")
-        lib.libxl_domain_restore_params_init(params)
-        params.stream_version = head.stream_version
-        domid = yield from finish_create(
-            context, operation, config, identity, _starter(context, config, fd, params), paused=paused, files=()
-        )
+        check_memory(context, operation, config)
+        made = yield from _make(context, config, fd, head.stream_version)
+        domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
         os.close(fd)
     return domid, identity
 
 
-def _starter(context: Context, config: CData, fd: int, params: CData) -> Callable[[CData, CData], int]:
-    def start(domid: CData, how: CData) -> int:
-        code: int = lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL)
-        return code
-
-    return start
+def _make(context: Context, config: CData, fd: int, stream_version: int) -> Script[Made]:
+    params = ffi.new("libxl_domain_restore_params *")
+    lib.libxl_domain_restore_params_init(params)
+    params.stream_version = stream_version
+    domid = ffi.new("uint32_t *", NO_DOMID)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL)
+    )
+    return Made(code, domid[0])
 
 
 def _saved_config(
@@ -115,17 +114,20 @@ def _saved_config(
         raise describe(InvalidArgument, message, operation)
     else:
         text = head.config if head.is_json else prepare(xlcfg.loads(head.config)).json
-    config = domain_config(context.pointer, text)
-    operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
-    return config
+    return domain_config(context.pointer, text)
 
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
     """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves none, and one that was there stays."""
     with _appearing_whole(operation, path) as (_, partial):
-        code = yield from context.complete(
-            lambda how: lib.libxl_domain_core_dump(context.pointer, domid, os.fsencode(partial), how)
-        )
+        there = os.fsencode(partial)
+        happening = yield from context.elsewhere(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
+        if happening is not None:
+            code = happening.code
+        else:
+            code = yield from context.complete(
+                lambda how: lib.libxl_domain_core_dump(context.pointer, domid, there, how)
+            )
         raise_failure(operation, code)
 
 

@@ -1,0 +1,258 @@
+/* The worker of worker.h. Nothing here may enter Python. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <libxl.h>
+#include <libxl_event.h>
+#include <libxl_utils.h>
+
+#include "loop.h"
+#include "worker.h"
+
+#define LINE_LENGTH 4096
+#define MOST_EVENTS 16
+#define UUID_LENGTH 16
+#define NO_DOMID 0xffffffff /* INVALID_DOMID is a macro of libxl's own */
+
+struct job {
+    struct job *next;
+    uint64_t token;
+    uint32_t kind;
+    uint32_t domid;
+    libxl_domain_config config;
+    libxl_asyncop_how how;
+};
+
+struct worker {
+    xentoollog_logger vtable; /* first, so that a worker is an xentoollog_logger */
+    pid_t pid;
+    int fd;
+    int min_level;
+    int alone; /* the other end is gone */
+    uint64_t current; /* the job whose call is under way */
+    libxl_ctx *ctx;
+    struct pyxen_loop *loop;
+    struct job *jobs;
+    char *input;
+    size_t held, room;
+};
+
+static void transmit(struct worker *worker, struct pyxen_frame frame, const char *text)
+{
+    struct iovec parts[] = { { &frame, sizeof frame }, { (char *)text, frame.length } };
+    struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+
+    while (!worker->alone && (parts[0].iov_len || parts[1].iov_len)) {
+        ssize_t sent = sendmsg(worker->fd, &message, MSG_NOSIGNAL);
+
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0) {
+            worker->alone = 1;
+            return;
+        }
+        for (int i = 0; i < 2; i++) {
+            size_t part = (size_t)sent < parts[i].iov_len ? (size_t)sent : parts[i].iov_len;
+
+            parts[i].iov_base = (char *)parts[i].iov_base + part;
+            parts[i].iov_len -= part;
+            sent -= part;
+        }
+    }
+}
+
+static void vmessage(xentoollog_logger *base, xentoollog_level level, int errnoval, const char *context,
+                     const char *format, va_list arguments)
+{
+    struct worker *worker = (struct worker *)base;
+    int saved = errno, foreign = context && *context && strcmp(context, "libxl");
+    char line[LINE_LENGTH];
+    size_t length = 0;
+
+    /* A child of libxl's would write into the middle of a frame. */
+    if ((int)level < worker->min_level || getpid() != worker->pid)
+        return;
+    if (foreign)
+        length = snprintf(line, sizeof line / 2, "%s: ", context);
+    if (length >= sizeof line / 2)
+        length = sizeof line / 2 - 1;
+    vsnprintf(line + length, sizeof line - length, format, arguments);
+    length = strlen(line);
+    if (errnoval > 0)
+        snprintf(line + length, sizeof line - length, ": %s", strerror(errnoval));
+    transmit(worker, (struct pyxen_frame){ PYXEN_LOG, strlen(line), worker->current, 0, level }, line);
+    errno = saved;
+}
+
+static void progress(xentoollog_logger *base, const char *context, const char *what, int percent, unsigned long done,
+                     unsigned long total)
+{
+    (void)base, (void)context, (void)what, (void)percent, (void)done, (void)total;
+}
+
+static void destroy(xentoollog_logger *base)
+{
+    (void)base; /* it is in a variable of pyxen_worker's */
+}
+
+static void end(struct worker *worker, struct job *job, int code)
+{
+    struct job **at = &worker->jobs;
+
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    transmit(worker, (struct pyxen_frame){ PYXEN_DONE, 0, job->token, job->domid, code }, NULL);
+    libxl_domain_config_dispose(&job->config);
+    free(job);
+}
+
+static int begin_create(struct worker *worker, struct job *job, const char *uuid, const char *json)
+{
+    uint64_t needed = 0, available = 0;
+
+    if (libxl_domain_config_from_json(worker->ctx, &job->config, json) ||
+        libxl_domain_need_memory(worker->ctx, &job->config, job->domid, &needed) ||
+        libxl_get_free_memory(worker->ctx, &available) || needed > available)
+        return PYXEN_NOT_BEGUN;
+    memcpy(libxl_uuid_bytearray(&job->config.c_info.uuid), uuid, UUID_LENGTH);
+    return libxl_domain_create_new(worker->ctx, &job->config, &job->domid, &job->how, NULL);
+}
+
+static void begin(struct worker *worker, const struct pyxen_frame *frame, const char *payload)
+{
+    struct job *job = calloc(1, sizeof *job);
+    int code = ERROR_INVAL;
+
+    if (!job) {
+        transmit(worker, (struct pyxen_frame){ PYXEN_DONE, 0, frame->token, frame->domid, ERROR_NOMEM }, NULL);
+        return;
+    }
+    job->token = frame->token;
+    job->kind = frame->kind;
+    job->domid = frame->domid;
+    job->how.u.for_event = job->token;
+    libxl_domain_config_init(&job->config);
+    job->next = worker->jobs;
+    worker->jobs = job;
+
+    worker->current = job->token;
+    if (frame->kind == PYXEN_CREATE)
+        code = begin_create(worker, job, payload, payload + UUID_LENGTH);
+    else if (frame->kind == PYXEN_DESTROY)
+        code = libxl_domain_destroy(worker->ctx, job->domid, &job->how);
+    else if (frame->kind == PYXEN_CORE_DUMP)
+        code = libxl_domain_core_dump(worker->ctx, job->domid, payload, &job->how);
+    worker->current = 0;
+    if (code)
+        end(worker, job, code);
+}
+
+static void on_frame(struct worker *worker, const struct pyxen_frame *frame, const char *payload)
+{
+    if (frame->kind == PYXEN_LOG_LEVEL) {
+        worker->min_level = frame->number;
+    } else if (frame->kind == PYXEN_ABORT) {
+        for (struct job *job = worker->jobs; job; job = job->next)
+            if (job->token == frame->token)
+                libxl_ao_abort(worker->ctx, &job->how);
+    } else {
+        begin(worker, frame, payload);
+    }
+}
+
+/* Take in what has come, and act on each frame that is there as a whole. */
+static void receive(struct worker *worker)
+{
+    size_t at = 0;
+    ssize_t got;
+
+    if (worker->room - worker->held < 65536) {
+        char *grown = realloc(worker->input, worker->held + 131072);
+
+        if (!grown)
+            _exit(1);
+        worker->input = grown;
+        worker->room = worker->held + 131072;
+    }
+    got = recv(worker->fd, worker->input + worker->held, worker->room - worker->held, MSG_DONTWAIT);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (got <= 0) {
+        worker->alone = 1;
+        return;
+    }
+    worker->held += got;
+    while (worker->held - at >= sizeof(struct pyxen_frame)) {
+        struct pyxen_frame frame;
+
+        memcpy(&frame, worker->input + at, sizeof frame);
+        if (worker->held - at - sizeof frame < frame.length)
+            break;
+        on_frame(worker, &frame, worker->input + at + sizeof frame);
+        at += sizeof frame + frame.length;
+    }
+    memmove(worker->input, worker->input + at, worker->held - at);
+    worker->held -= at;
+}
+
+static void on_event(struct worker *worker, const struct pyxen_event *event)
+{
+    struct job *job = worker->jobs;
+
+    if (event->type == PYXEN_READY) {
+        receive(worker);
+        return;
+    }
+    while (job && job->token != event->token)
+        job = job->next;
+    if (!job || event->type != LIBXL_EVENT_TYPE_OPERATION_COMPLETE)
+        return;
+    if (worker->alone && job->kind == PYXEN_CREATE && job->domid != NO_DOMID) {
+        /* Nobody will ever know that it is there. libxl destroys what it aborts, but that is aborted too. */
+        job->kind = PYXEN_DESTROY;
+        if (!libxl_domain_destroy(worker->ctx, job->domid, &job->how))
+            return;
+    }
+    end(worker, job, event->code);
+}
+
+int pyxen_worker(int fd)
+{
+    static libxl_childproc_hooks hooks = { .chldowner = libxl_sigchld_owner_mainloop, .fork_replacement = pyxen_fork };
+    struct worker worker = { .vtable = { vmessage, progress, destroy }, .fd = fd, .min_level = XTL_WARN };
+    struct pyxen_event events[MOST_EVENTS];
+    int undone = 0;
+
+    worker.pid = getpid();
+    worker.loop = pyxen_loop_new(-1);
+    if (!worker.loop || pyxen_ctx_alloc(&worker.ctx, &worker.vtable) || pyxen_loop_watch(worker.loop, fd, POLLIN))
+        return 1;
+    libxl_childproc_setmode(worker.ctx, &hooks, worker.loop);
+    transmit(&worker, (struct pyxen_frame){ .kind = PYXEN_HELLO }, NULL);
+    while (!worker.alone || worker.jobs) {
+        int found = pyxen_loop_wait(worker.loop, worker.ctx, -1, events, MOST_EVENTS);
+
+        if (found < 0)
+            return 1;
+        for (int i = 0; i < found; i++)
+            on_event(&worker, &events[i]);
+        if (worker.alone && !undone) {
+            undone = 1;
+            pyxen_loop_watch(worker.loop, fd, 0);
+            for (struct job *job = worker.jobs; job; job = job->next)
+                if (job->kind != PYXEN_DESTROY)
+                    libxl_ao_abort(worker.ctx, &job->how);
+        }
+    }
+    libxl_ctx_free(worker.ctx);
+    return 0;
+}

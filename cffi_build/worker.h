@@ -1,0 +1,35 @@
+/* A process that makes libxl's long calls for another, so that they overlap with those of others, and so that libxl forks
+ * a small process instead of a large one; pyxen/xenlight/workers.py is the other end.
+ *
+ * Both sides send frames over a stream socket: a header, and `length` bytes. */
+
+#ifndef PYXEN_WORKER_H
+#define PYXEN_WORKER_H
+
+#include <stdint.h>
+
+struct pyxen_frame {
+    uint32_t kind;
+    uint32_t length;
+    uint64_t token; /* of the job that it is about */
+    uint32_t domid;
+    int32_t number;
+};
+
+/* Kinds of frames to the worker */
+#define PYXEN_CREATE 1    /* INVALID_DOMID; the uuid as 16 bytes, and the configuration as JSON with its NUL */
+#define PYXEN_DESTROY 2   /* domid */
+#define PYXEN_CORE_DUMP 3 /* domid, and the path with its NUL */
+#define PYXEN_ABORT 4     /* the job of that token, if it still runs */
+#define PYXEN_LOG_LEVEL 5 /* number: the least level of lines that are sent */
+
+/* Kinds of frames from it */
+#define PYXEN_HELLO 16 /* it is ready */
+#define PYXEN_DONE 17  /* a job has ended: number is libxl's code, domid the domain */
+#define PYXEN_NOT_BEGUN 1 /* in place of libxl's code: it cannot be created, do it yourself to see why */
+#define PYXEN_LOG 18   /* a line: number is its level, token 0 unless the call of a job is under way */
+
+/* Serve the other end of a socket until that is closed; then creates are undone. Returns an exit status. */
+int pyxen_worker(int fd);
+
+#endif
