@@ -19,7 +19,7 @@ from benchmarks.measure import clocked, take_turns
 from benchmarks.python.create_destroy import CONFIG
 from pyxen import Domain, DomainConfig, Host
 
-ROUNDS = 7
+ROUNDS = 5
 GUESTS = 16
 WORKERS = 2  # the lab has two CPUs
 XL_AT_ONCE = 4  # more processes at once than there is work for only get into each other's way

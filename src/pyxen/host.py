@@ -97,6 +97,17 @@ class Host:
         """
         return EventReader(self._backend, event_filter(kinds, domain), maxlen)
 
+    def orphans(self) -> tuple[Domain, ...]:
+        """Return what processes using pyxen were making when they were killed: destroy it, or look at it.
+
+        A process that is killed alone leaves nothing, since its worker undoes what it had begun. One that is killed
+        with its workers, as by systemd or when the machine is out of memory, or that has none, may leave a domain that
+        is half-made and nobody's. Domains that were made to the end, and those that xl was making, are not among them.
+
+        What is being made is noted in ``/run/pyxen``.
+        """
+        return tuple(Domain(self._backend, ref) for ref in self._backend.orphans())
+
     def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Domain:
         """Create a domain and start it, as ``xl create``.
 

@@ -115,9 +115,13 @@ def test_the_loop_goes_on_during_creates(tiny: MakeConfig) -> None:
             creates, took = await beside_creates(host)
         return creates, await beside_busy_thread(took)
 
-    creates, busy = asyncio.run(main())
-    print(f"{creates * 1000:.1f} ms beside {GAP_DOMAINS} creates, {busy * 1000:.1f} ms beside a busy thread")
-    assert creates <= A_FEW_TIMES * busy
+    # A loop that is blocked by creates is so each time; that the machine was busy with something else happens once.
+    for _ in range(3):
+        creates, busy = asyncio.run(main())
+        print(f"{creates * 1000:.1f} ms beside {GAP_DOMAINS} creates, {busy * 1000:.1f} ms beside a busy thread")
+        if creates <= A_FEW_TIMES * busy:
+            return
+    pytest.fail("creates block the loop")
 
 
 def test_a_third_cancelled_at_random_moments(tiny: MakeConfig) -> None:

@@ -168,3 +168,22 @@ with pyxen.connect() as host:
     process.stdout.close()
     wait_until(lambda: not is_worker(worker))
     wait_until(lambda: "orphan" not in xl_domids())
+
+
+def test_killed_with_its_workers(host: Host) -> None:
+    program = """
+import pyxen
+from pyxen import Disk, DomainConfig
+with pyxen.connect(workers=0) as host:
+    disk = Disk("/usr/share/pyxen-guests/tiny-hvm.img", vdev="hda", readonly=False)
+    host.create(DomainConfig("orphan", type="hvm", memory=32, disks=[disk], boot="c"))
+"""
+    process = subprocess.Popen([sys.executable, "-c", program])
+    wait_until(lambda: any(info.name == "orphan" for info in host.list()))
+    assert host.orphans() == ()  # its process lives
+    process.kill()
+    process.wait()
+    (orphan,) = host.orphans()
+    assert orphan.info().name == "orphan"
+    orphan.destroy()
+    assert host.orphans() == ()

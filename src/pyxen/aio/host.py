@@ -74,6 +74,9 @@ class Host:
             wanted = event_filter(kinds, domain)
         return EventReader(self._backend, self._calls, wanted, maxlen)
 
+    async def orphans(self) -> tuple[Domain, ...]:
+        return tuple(self._domain(ref) for ref in await self._calls.ask(self._backend.orphans))
+
     async def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Domain:
         def begin() -> Operation[DomainRef]:
             return self._backend.create(config, paused=paused, timeout=timeout)

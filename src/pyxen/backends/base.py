@@ -45,6 +45,9 @@ class Backend(Protocol):
     def list(self) -> list[DomainInfo]:
         """Return all domains, dom0 too, by domid."""
 
+    def orphans(self) -> tuple[DomainRef, ...]:
+        """Return the domains that processes were making which are gone; empty where nobody can know."""
+
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         """Have a function called with each event from now on, and another once when the host is closed.
 

@@ -15,7 +15,7 @@ from pyxen.errors import DomainNotFound, InvalidState
 from pyxen.events import Event
 from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
-from pyxen.xenlight import control, domains, loader, marshal, saving
+from pyxen.xenlight import control, domains, journal, loader, marshal, saving
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
@@ -65,6 +65,12 @@ class XenlightBackend:
     def list(self) -> list[DomainInfo]:
         """Return all domains, dom0 too, by domid."""
         return self._reader.domains()
+
+    def orphans(self) -> tuple[DomainRef, ...]:
+        """Return the domains that processes were making which are gone."""
+        infos = [info for info in self._reader.glance() if info.state is not DomainState.DYING]
+        left = journal.abandoned({info.uuid for info in infos})
+        return tuple(DomainRef(info.domid, info.uuid) for info in infos if info.uuid in left)
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         """Have a function called with each event from now on, and another once when the host is closed."""

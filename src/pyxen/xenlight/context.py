@@ -13,6 +13,7 @@ from pyxen.errors import ConnectFailed, HostClosed
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.failures import code_name
+from pyxen.xenlight.journal import Journal
 from pyxen.xenlight.log import LogSink
 from pyxen.xenlight.pump import Arrival, Happening, Pump, Script, Wait
 from pyxen.xenlight.reader import Reader
@@ -36,6 +37,7 @@ class Context:
 
     def __init__(self, reader: Reader, workers: int) -> None:
         self.reader = reader
+        self.journal = Journal()
         self._opening: Operation[None] | None = Operation("connect")
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._sink = LogSink(self._running, lambda: os.eventfd_write(self._wake, 1))
@@ -173,6 +175,7 @@ class Context:
         _CONTEXTS.discard(self)
         self._pump.close()
         self._workers.close()
+        self.journal.close()
         self._free()
 
     def forked(self) -> None:
@@ -180,6 +183,7 @@ class Context:
         self._closed = True
         self.reader.forked()
         self._workers.forked()
+        self.journal.forked()
         lib.libxl_postfork_child_noexec(self.pointer)
 
     def _running(self) -> list[Operation[Any]]:

@@ -45,10 +45,11 @@ def create(context: Context, operation: Operation[Any], new: Prepared, identity:
     """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
     if new.config.uuid is not None:  # one made up here is nobody's yet
         check_uuid(context, operation, identity)
-    made = yield from _make_elsewhere(context, new.json, identity)
-    if made is None:
-        made = yield from _make_here(context, operation, new.json, identity)
-    return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
+    with context.journal.noting(identity):
+        made = yield from _make_elsewhere(context, new.json, identity)
+        if made is None:
+            made = yield from _make_here(context, operation, new.json, identity)
+        return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
 
 
 def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made | None]:

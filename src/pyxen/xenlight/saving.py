@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -86,8 +85,9 @@ def restore(
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
         check_memory(context, operation, config)
-        made = yield from _make(context, config, fd, head.stream_version)
-        domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
+        with context.journal.noting(identity):
+            made = yield from _make(context, config, fd, head.stream_version)
+            domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
         os.close(fd)
     return domid, identity
@@ -143,6 +143,8 @@ def _go_on(context: Context, domid: int) -> Script[None]:
 @contextlib.contextmanager
 def _appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
     """Give the descriptor and the path of a new file, which comes to be at `path` if all goes well, and else goes."""
+    import tempfile  # with compressors and random numbers: a tenth of all that `connect` would load
+
     place = os.path.realpath(path)
     if os.path.exists(place) and not os.path.isfile(place):
         raise describe(InvalidArgument, f"cannot write {path}: it exists, and is not a regular file", operation)

@@ -76,6 +76,10 @@ class FakeBackend:
         self.called()
         return self.infos
 
+    def orphans(self) -> tuple[DomainRef, ...]:
+        self.called()
+        return tuple(DomainRef(info.domid, info.uuid) for info in self.infos[1:])
+
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         self.called()
         return next(info for info in self.infos if info.domid == domain.domid)

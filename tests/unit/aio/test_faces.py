@@ -106,7 +106,7 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
 }
 """The same, with as few arguments as can be."""
 
-OTHERS = {"Host.close", "Host.info", "Host.list", "Domain.info", "Domains.get", "Domains.__getitem__"}
+OTHERS = {"Host.close", "Host.info", "Host.list", "Host.orphans", "Domain.info", "Domains.get", "Domains.__getitem__"}
 """Methods that the asyncio face leaves to the blocking one, on a thread."""
 
 OF_EVENTS = {"Host.events", "EventReader.get", "EventReader.close"}
