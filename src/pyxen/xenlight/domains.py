@@ -54,8 +54,8 @@ def create(context: Context, operation: Operation[Any], new: Prepared, identity:
 
 def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made | None]:
     """Let a worker do what `_make_here` does; None if there is none, or it did not begin."""
-    end = yield from context.elsewhere(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
-    return None if end is None or end.code == lib.PYXEN_NOT_BEGUN else Made(end.code, end.domid)
+    made = yield from context.elsewhere(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
+    return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid)
 
 
 def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
@@ -80,6 +80,8 @@ def finish_create(
 ) -> Script[int]:
     """Finish a create or a restore, after libxl's part of it; see `create`."""
     code, domid = made
+    if code != 0 and domid == NO_DOMID:
+        domid = _find(context, identity)
     operation.domid = None if domid == NO_DOMID else domid
     if code == 0 and operation.stopped is None and not paused:
         code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
@@ -165,10 +167,14 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
     return bool(config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
 
 
+def _find(context: Context, uuid: UUID) -> int:
+    """Return the domid of a domain that whoever made it could not tell; `NO_DOMID` if there is none."""
+    alive = (info for info in context.reader.glance() if info.state is not DomainState.DYING)
+    return next((info.domid for info in alive if info.uuid == uuid), NO_DOMID)
+
+
 def _remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
     """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
-    if domid == NO_DOMID:
-        domid = next((info.domid for info in context.reader.glance() if info.uuid == uuid), NO_DOMID)
     if domid == NO_DOMID:
         return
     if context.reader.alive(domid, uuid):

@@ -171,7 +171,7 @@ class Workers:
         while len(self._workers) < self._wanted:
             try:
                 worker = Worker(self._loop)
-            except OSError as error:
+            except (OSError, NotImplementedError) as error:
                 self._wanted = 0
                 self._log(0, lib.XTL_WARN, f"no worker process: {error}")
             else:
