@@ -121,6 +121,19 @@ def test_calls_are_lost_with_their_worker(pool: Workers, theirs: list[socket.soc
     assert the_one(pool) is not worker  # another takes its place
 
 
+@pytest.mark.parametrize("lives", [True, False])
+def test_waiting_for_one(lives: bool, pool: Workers, theirs: list[socket.socket]) -> None:
+    worker = the_one(pool)
+    assert pool.starting()
+    with pool.change(5), pool.change(6):
+        theirs[0].sendall(frame(lib.PYXEN_HELLO)) if lives else theirs[0].close()
+        assert select.select([worker], [], [], 60)[0]
+        changed = pool.take(worker.fileno())
+    assert changed == [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in (5, 6)]
+    assert not pool.starting()
+    assert pool.free() is (worker if lives else None)
+
+
 def test_what_does_not_fit_is_sent_later(pool: Workers, theirs: list[socket.socket]) -> None:
     worker = the_one(pool)
     large = bytes(1 << 22)

@@ -120,11 +120,14 @@ class Context:
             abortable: As of `complete`.
 
         Returns:
-            The end; None where no worker is ready, and nothing has been done.
+            The end; None where there is no worker, and nothing has been done.
         """
-        worker = self._workers.free()
-        if worker is None:
-            return None
+        while (worker := self._workers.free()) is None:
+            if not self._workers.starting():
+                return None
+            token = self._pump.token()
+            with self._workers.change(token):
+                yield Wait(token, None if abortable else lambda: 0)
         token = self._pump.token()
         worker.set_level(self._sink.level)
         worker.call(kind, token, domid, payload)

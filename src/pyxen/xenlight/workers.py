@@ -152,7 +152,7 @@ class Worker:
 
 
 class Workers:
-    """The workers of a context. They are begun when there is first something to do, and used as soon as they are ready.
+    """The workers of a context. They are begun when there is first something to do.
 
     Args:
         wanted: How many; none where this interpreter cannot be begun a second time, as in a program that embeds it.
@@ -165,9 +165,13 @@ class Workers:
         self._loop = loop
         self._log = log
         self._workers: dict[int, Worker] = {}
+        self._waiting: set[int] = set()
 
     def free(self) -> Worker | None:
-        """Return the worker with the least to do; None where there is none that is ready."""
+        """Return the worker with the least to do; None where there is none that is ready.
+
+        Relative paths go by the current directory: a worker that was begun in another is of no use.
+        """
         while len(self._workers) < self._wanted:
             try:
                 worker = Worker(self._loop)
@@ -176,11 +180,24 @@ class Workers:
                 self._log(0, lib.XTL_WARN, f"no worker process: {error}")
             else:
                 self._workers[worker.fileno()] = worker
-        usable = [worker for worker in self._workers.values() if worker.ready and _here(worker.folder)]
-        return min(usable, key=lambda worker: len(worker.running), default=None)
+        ready = [worker for worker in self._workers.values() if worker.ready and _here(worker.folder)]
+        return min(ready, key=lambda worker: len(worker.running), default=None)
+
+    def starting(self) -> bool:
+        """Tell whether one will be of use soon."""
+        return any(not worker.ready and _here(worker.folder) for worker in self._workers.values())
+
+    @contextlib.contextmanager
+    def change(self, token: int) -> Iterator[None]:
+        """Have an event with this token when a worker has become ready, or has gone."""
+        self._waiting.add(token)
+        try:
+            yield
+        finally:
+            self._waiting.discard(token)
 
     def take(self, fd: int) -> list[Frame]:
-        """Return the ends of calls that a worker tells, when its descriptor is ready."""
+        """Return the ends of calls that a worker tells, and what `change` waits for, when its descriptor is ready."""
         worker = self._workers.get(fd)
         done: list[Frame] = []
         if worker is None:
@@ -191,9 +208,14 @@ class Workers:
                     self._log(frame.token, frame.number, frame.text)
                 elif frame.kind == lib.PYXEN_DONE:
                     done.append(frame)
+                else:
+                    done += self._changed()
         except EOFError:
-            done += self._lose(fd, worker)
+            done += [*self._lose(fd, worker), *self._changed()]
         return done
+
+    def _changed(self) -> list[Frame]:
+        return [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in self._waiting]
 
     def _lose(self, fd: int, worker: Worker) -> Iterator[Frame]:
         del self._workers[fd]
