@@ -107,7 +107,7 @@ def test_a_domid_that_is_reused(xen: XenHost, events: EventReader) -> None:
     xen.create(7, "old")
     told(events, 2)
     old = xen.uuid(7)
-    with xen.server._lock:  # both before anyone can look
+    with xen.server.at_once():
         xen.destroy(7)
         xen.create(7, "new")
     found = [events.get(2) for _ in range(2)]
@@ -118,7 +118,7 @@ def test_a_domid_that_is_reused(xen: XenHost, events: EventReader) -> None:
 
 
 def test_what_came_and_went_unseen_is_said_to_be_lost(xen: XenHost, events: EventReader) -> None:
-    with xen.server._lock:
+    with xen.server.at_once():
         for domid in (7, 8):
             xen.create(domid, "unseen")
             xen.destroy(domid)
@@ -177,6 +177,19 @@ def test_devices(xen: XenHost, events: EventReader) -> None:
     assert told(events, 1) == ["DeviceRemoved 7 web1 vbd51728@3"]
     xen.server.remove("/libxl/7")
     assert sorted(told(events, 2)) == ["DeviceRemoved 7 web1 console0@0", "DeviceRemoved 7 web1 vusb1@None"]
+
+
+def test_a_device_that_goes_while_it_is_looked_at(xen: XenHost, events: EventReader) -> None:
+    def go(verb: Verb, path: str) -> None:
+        if verb == Verb.READ and path == "/libxl/7/device/vif/0/backend":
+            xen.detach(7, "vif", 0)
+
+    xen.create(7, "web1")
+    xen.attach(7, "vif", 0)
+    told(events, 3)
+    xen.server.before_answer = go
+    xen.server.write("/libxl/7/device/vif/0/type", "vif")
+    assert told(events, 1) == ["DeviceRemoved 7 web1 vif0@0"]
 
 
 @pytest.mark.parametrize("first", ["aio:/a.iso", "/a.iso"])
