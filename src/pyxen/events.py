@@ -67,7 +67,10 @@ class DomainDestroyed(DomainEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainShutdown(DomainEvent):
-    """A guest has powered off, rebooted, crashed, or is suspended. The domain stays until someone destroys it."""
+    """A guest has powered off, rebooted, crashed, or is suspended. The domain stays until someone destroys it.
+
+    Where that is within milliseconds, `DomainDestroyed` may be all that comes.
+    """
 
     reason: ShutdownReason | int
     """How. An int for reasons of a newer Xen."""
@@ -131,7 +134,8 @@ class DiskEjected(DeviceEvent):
 class EventsLost(Event):
     """Here events are missing: those who read were too slow, or pyxen could not see what happened.
 
-    Look at `Host.list` for how things stand now. Nothing is ever missing without this event in its place.
+    Look at `Host.list` for how things stand now. Nothing is missing without this event in its place, except what was
+    undone again, or overtaken by the domain's end, within a few milliseconds.
     """
 
     domid: None = None

@@ -24,11 +24,6 @@ from pyxen.xenlight.xenstore import Connection, Request, Verb
 from tests.unit.xenstored import HEADER, Xenstored
 
 
-@pytest.fixture(autouse=True)
-def no_override(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XENSTORED_PATH", raising=False)
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Xenstored]:
     server = Xenstored(tmp_path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-from pyxen.config import DomainType
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.xenlight.xenstore import Connection
+from tests.unit.infos import domain_info
 from tests.unit.xenstored import Xenstored
 
 __all__ = ["XenHost"]
@@ -57,21 +58,7 @@ class XenHost:
 
     def make(self, domid: int, name: str | None) -> None:
         """Do what is done before a domain is introduced."""
-        self.domains[domid] = DomainInfo(
-            domid=domid,
-            name=None,
-            uuid=next(self._uuids),
-            state=DomainState.PAUSED,
-            shutdown_reason=None,
-            type=DomainType.PVH,
-            memory_kib=8192,
-            maxmem_kib=8192,
-            vcpus=1,
-            maxvcpus=1,
-            cpu_time_ns=0,
-            cpupool=0,
-            ssidref=0,
-        )
+        self.domains[domid] = domain_info(domid, None, next(self._uuids), DomainState.PAUSED)
         if name is not None:
             self.server.write(f"/local/domain/{domid}/name", name)
         self.server.write(f"/local/domain/{domid}/memory/target", "8192")
@@ -102,9 +89,7 @@ class XenHost:
 
     def change(self, domid: int, *, state: DomainState, reason: ShutdownReason | None) -> None:
         """Change what Xen says of a domain, of which it tells nobody."""
-        old = self.domains[domid]
-        fields = {name: getattr(old, name) for name in DomainInfo.__slots__}
-        self.domains[domid] = DomainInfo(**{**fields, "state": state, "shutdown_reason": reason})
+        self.domains[domid] = replace(self.domains[domid], state=state, shutdown_reason=reason)
 
     def rename(self, domid: int, name: str) -> None:
         """Rename a domain."""

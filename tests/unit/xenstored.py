@@ -21,6 +21,8 @@ HEADER = struct.Struct("=IIII")
 class _Client:
     socket: socket.socket
     watches: list[tuple[str, str]] = field(default_factory=list)
+    held: list[bytes] | None = None
+    """While a list: the messages that are to be sent together."""
 
 
 class Xenstored:
@@ -81,6 +83,18 @@ class Xenstored:
         """Report something that is no node, as ``@introduceDomain``."""
         with self._lock:
             self._report(path)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Report all that changes meanwhile in one go, at the end: nobody can look before all of it has happened."""
+        with self._lock:
+            for client in self._clients:
+                client.held = []
+            yield
+            for client in self._clients:
+                reports, client.held = client.held, None
+                with contextlib.suppress(OSError):
+                    client.socket.sendall(b"".join(reports or []))
 
     def clients(self) -> int:
         """Return how many are connected."""
@@ -157,6 +171,9 @@ class Xenstored:
 
     def _send(self, client: _Client, verb: Verb, body: bytes) -> None:
         data = HEADER.pack(verb, 0, 0, len(body)) + body
+        if client.held is not None:
+            client.held.append(data)
+            return
         step = self.piece or len(data)
         for start in range(0, len(data), step):
             client.socket.sendall(data[start : start + step])

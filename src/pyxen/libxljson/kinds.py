@@ -21,6 +21,7 @@ __all__ = [
     "BITMAP",
     "BOOL",
     "DEFBOOL",
+    "HOLE",
     "INTBOOL",
     "MAC",
     "MEMORY",
@@ -192,6 +193,13 @@ class _Memory(Kind):
         return None if kib in (_MEMKB_DEFAULT, -1) else kib_to_mib(kib)
 
 
+class _Hole(_Memory):
+    """As memory, but of 0 libxl says that nothing was asked for."""
+
+    def encode(self, value: Any, place: Place, /) -> Any:
+        return super().encode(value, place) if value else OMIT
+
+
 class _Bitmap(Kind):
     """A `CpuSet`; libxl writes the numbers of the bits."""
 
@@ -320,4 +328,5 @@ INTBOOL: Final = _IntBool()
 UUID: Final = _Uuid()
 MAC: Final = _Mac()
 MEMORY: Final = _Memory()
+HOLE: Final = _Hole()
 BITMAP: Final = _Bitmap()

@@ -27,7 +27,7 @@ from pyxen.config.enums import (
     VuartType,
 )
 from pyxen.libxljson import devices
-from pyxen.libxljson.kinds import BITMAP, DEFBOOL, MEMORY, PAIRS, TEXT, TEXTS, UUID, Choice, Number, Numbers
+from pyxen.libxljson.kinds import BITMAP, DEFBOOL, HOLE, MEMORY, PAIRS, TEXT, TEXTS, UUID, Choice, Number, Numbers
 from pyxen.libxljson.special import BITS, FLAGS, GENERATION_ID, MANY, ONE, PATHS, QUOTA
 from pyxen.libxljson.table import Boxed, Items, Nested, Numbered, Row, Table
 
@@ -152,7 +152,7 @@ _HVM: Final = Table(
     Row("timeoffset", "timeoffset", TEXT),
     Row("hpet", "hpet", DEFBOOL),
     Row("vpt_align", "vpt_align", DEFBOOL),
-    Row("mmio_hole_memkb", "mmio_hole", MEMORY),
+    Row("mmio_hole_memkb", "mmio_hole", HOLE),
     Row("timer_mode", "timer_mode", Choice(TimerMode), old=True),
     Row("nested_hvm", "nestedhvm", DEFBOOL, old=True),
     Row("altp2m", "altp2mhvm", DEFBOOL),

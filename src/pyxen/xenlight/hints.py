@@ -41,7 +41,7 @@ class Hints:
             if path.startswith("@"):
                 hints.look = True
                 hints.comings += path == COMING or path.startswith(f"{COMING}/")
-            else:
+            elif path.startswith("/"):
                 hints._note(path.split("/")[1:])
         return hints
 

@@ -115,7 +115,8 @@ def devices(xenstore: Connection, keys: Sequence[DeviceKey]) -> list[Device | No
     values = _read(xenstore, [f"{record}/{node}" for record in records for node in nodes])
     found: list[Device | None] = []
     for names, backend, vdev, medium in zip(there, values[::3], values[1::3], values[2::3], strict=True):
-        found.append(Device(_provider(backend), vdev or "", _medium(medium)) if names else None)
+        gone = not names or (backend is None and "backend" in names)  # or removed since its names were read
+        found.append(None if gone else Device(_provider(backend), vdev or "", _medium(medium)))
     return found
 
 

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 import pyxen.aio
-from pyxen import DomainConfig, DomainInfo, DomainState, DomainType, HostClosed, HostInfo, Operation, OperationCancelled
+from pyxen import DomainConfig, DomainInfo, DomainState, HostClosed, HostInfo, Operation, OperationCancelled
 from pyxen.backends.base import DomainRef
 from pyxen.events import Event
 from pyxen.info import Trigger
+from tests.unit.infos import domain_info
 
 __all__ = ["CONFIG", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
 
@@ -185,21 +186,7 @@ class FakeBackend:
 
 
 def _info(domid: int, name: str) -> DomainInfo:
-    return DomainInfo(
-        domid=domid,
-        name=name,
-        uuid=uuid.UUID(int=domid),
-        state=DomainState.BLOCKED,
-        shutdown_reason=None,
-        type=DomainType.PVH,
-        memory_kib=65536,
-        maxmem_kib=65536,
-        vcpus=1,
-        maxvcpus=1,
-        cpu_time_ns=0,
-        cpupool=0,
-        ssidref=0,
-    )
+    return domain_info(domid, name, uuid.UUID(int=domid), DomainState.BLOCKED)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

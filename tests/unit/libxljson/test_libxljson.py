@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pyxen import libxljson
@@ -48,6 +48,7 @@ def read(**b_info: Any) -> DomainConfig:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=LARGE)
 @given(strategies.domain_configs(resolved=True))
+@example(DomainConfig("web1", type="hvm", mmio_hole=0))
 def test_what_is_written_is_read_back(config: DomainConfig) -> None:
     text = libxljson.dumps(config)
     assert libxljson.loads(text) == config.canonical()

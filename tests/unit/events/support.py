@@ -1,0 +1,87 @@
+"""What several tests of events need: readers, and events in few words."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+from pyxen import (
+    DeviceEvent,
+    DiskEjected,
+    DomainCreated,
+    DomainRenamed,
+    DomainShutdown,
+    Event,
+    EventReader,
+    EventsLost,
+    MemoryTargetChanged,
+    ShutdownReason,
+)
+from pyxen.backends.base import Backend
+from pyxen.eventreader import event_filter
+from pyxen.xenlight.watcher import Watcher
+
+__all__ = ["NOW", "Silent", "created", "read", "short", "told", "wait_until", "watchers_threads"]
+
+
+NOW = datetime.now(UTC)
+
+
+def read(watcher: Watcher, *kinds: type[Event], domain: Any = None, maxlen: int = 10_000) -> EventReader:
+    return EventReader(cast("Backend", watcher), event_filter(kinds, domain), maxlen)
+
+
+def told(events: EventReader, count: int) -> list[str]:
+    """Return the next events, in short, and check that no more come."""
+    found = [events.get(2) for _ in range(count)]
+    assert events.get(0.05) is None
+    return [short(event) for event in found]
+
+
+def short(event: Event | None) -> str:
+    match event:
+        case DomainShutdown():
+            detail = cast("ShutdownReason", event.reason).name
+        case DomainRenamed():
+            detail = f"{event.old}->{event.new}"
+        case MemoryTargetChanged():
+            detail = str(event.target_kib)
+        case DiskEjected():
+            detail = event.vdev
+        case DeviceEvent():
+            detail = f"{event.kind}{event.devid}@{event.backend}"
+        case EventsLost():
+            return f"EventsLost {event.count}"
+        case _:
+            detail = ""
+    assert event is not None, "nothing came"
+    return f"{type(event).__name__} {event.domid} {event.name} {detail}".rstrip()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def watchers_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "pyxen-events"]
+
+
+class Silent:
+    """A backend on which only happens what the test says."""
+
+    on_event: Callable[[Event], None]
+
+    def subscribe(self, on_event: Callable[[Event], None], _on_end: Callable[[], None]) -> Callable[[], None]:
+        self.on_event = on_event
+        return lambda: None
+
+
+def created(domid: int, name: str = "d") -> DomainCreated:
+    return DomainCreated(domid=domid, uuid=UUID(int=domid), name=name, time=NOW)

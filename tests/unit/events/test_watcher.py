@@ -1,0 +1,133 @@
+"""The thread behind all readers: its beginning and end, and what callbacks may do to it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from pyxen import Event, EventReader, HostClosed
+from pyxen.xenlight.watcher import Watcher
+from tests.unit.events.support import read, short, told, wait_until, watchers_threads
+from tests.unit.xenhost import XenHost
+
+
+def test_one_thread_and_one_connection_for_all(xen: XenHost, watcher: Watcher) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        readers = [read(watcher) for _ in range(5)]
+        assert len(watchers_threads()) == 1
+        assert xen.server.clients() == 1
+        xen.rename(0, f"dom{time.monotonic()}")
+        assert len({told(reader, 1)[0] for reader in readers}) == 1
+        for reader in readers:
+            reader.close()
+        wait_until(lambda: xen.server.clients() == 0 and not watchers_threads())
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_whoever_lets_go_of_a_reader_has_closed_it(xen: XenHost, watcher: Watcher) -> None:
+    for _ in read_after_rename(xen, watcher):
+        break
+    gc.collect()
+    wait_until(lambda: xen.server.clients() == 0 and not watchers_threads())
+
+
+def read_after_rename(xen: XenHost, watcher: Watcher) -> EventReader:
+    reader = read(watcher)
+    xen.rename(0, "dom0")
+    return reader
+
+
+def test_threads_come_and_go(xen: XenHost, watcher: Watcher) -> None:
+    failures: list[BaseException] = []
+
+    def live() -> None:
+        try:
+            for _ in range(20):
+                with read(watcher) as events:
+                    assert events.get(0) is None
+        except BaseException as error:  # noqa: BLE001 (of a thread, for the test)
+            failures.append(error)
+
+    threads = [threading.Thread(target=live) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    wait_until(lambda: xen.server.clients() == 0 and not watchers_threads())
+
+
+def test_an_exception_in_a_callback_reaches_the_user_and_stops_nothing(
+    xen: XenHost, watcher: Watcher, events: EventReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", reported.append)
+
+    def fail(_: Event) -> None:
+        raise ZeroDivisionError
+
+    leave = watcher.subscribe(fail, lambda: None)
+    for name in ("dom0", "dom-0"):
+        xen.rename(0, name)
+        assert len(told(events, 1)) == 1
+    assert [report.exc_type for report in reported] == [ZeroDivisionError] * 2
+    leave()
+    xen.rename(0, "dom0")
+    assert len(told(events, 1)) == 1
+    assert len(reported) == 2
+
+
+def test_a_callback_may_subscribe_and_close(xen: XenHost, watcher: Watcher) -> None:
+    inner: list[EventReader] = []
+    ended = threading.Event()
+
+    def react(_: Event) -> None:
+        if inner:
+            watcher.close()
+        else:
+            inner.append(read(watcher))
+
+    watcher.subscribe(react, ended.set)
+    xen.rename(0, "a")
+    wait_until(lambda: bool(inner))
+    xen.rename(0, "b")
+    assert ended.wait(10)
+    assert [short(event) for event in inner[0]] == ["DomainRenamed 0 b a->b"]
+
+
+def test_the_end(xen: XenHost, watcher: Watcher, events: EventReader) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    xen.rename(0, "dom0")
+    wait_until(lambda: bool(events._queue._events))
+    watcher.close()
+    watcher.close()
+    assert [short(event) for event in events] == ["DomainRenamed 0 dom0 Domain-0->dom0"]
+    for timeout in (None, 0, 1):
+        with pytest.raises(HostClosed):
+            events.get(timeout)
+    with pytest.raises(HostClosed):
+        read(watcher)
+    assert watchers_threads() == []
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) == before - 3)  # both ends of the connection, and the eventfd
+
+
+def test_the_child_of_a_fork_has_no_events(watcher: Watcher, events: EventReader) -> None:
+    pid = os.fork()
+    if pid == 0:
+        refused = 0
+        for attempt in (lambda: events.get(0), lambda: read(watcher)):
+            try:
+                attempt()
+            except HostClosed:
+                refused += 1
+        events.close()
+        watcher.close()
+        os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+    assert events.get(0) is None

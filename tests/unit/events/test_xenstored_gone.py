@@ -1,0 +1,59 @@
+"""Events when xenstored goes, comes back, or does not let itself be watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pyxen import ConnectFailed, EventReader
+from pyxen.xenlight.watcher import Watcher
+from pyxen.xenlight.xenstore import Connection
+from tests.unit.events.support import read, told, wait_until, watchers_threads
+from tests.unit.xenhost import XenHost
+
+
+def test_after_xenstored_was_restarted(xen: XenHost, events: EventReader, caplog: pytest.LogCaptureFixture) -> None:
+    for domid in (5, 6, 7):
+        xen.create(domid, f"d{domid}")
+    told(events, 6)
+    xen.server.close()
+    wait_until(lambda: "events are interrupted" in caplog.text)
+    old = xen.server
+    xen.server = type(old)(xen.folder)
+    xen.server._nodes, xen.server.introduced = old._nodes, old.introduced
+    del xen.domains[5]
+    xen.server.remove("/local/domain/5")
+    xen.server.remove("/libxl/5")
+    wait_until(lambda: xen.server.clients() == 1)
+    assert told(events, 3) == ["EventsLost None", "DeviceRemoved 5 d5 console0@0", "DomainDestroyed 5 d5"]
+    xen.rename(6, "six")
+    xen.create(8, "d8")
+    xen.destroy(7)
+    assert told(events, 5)[0] == "DomainRenamed 6 six d6->six"
+
+
+def test_nobody_joins_while_xenstored_is_gone(xen: XenHost, watcher: Watcher, events: EventReader) -> None:
+    xen.server.close()
+    for _ in range(2):
+        with pytest.raises(ConnectFailed):
+            read(watcher)
+    xen.restart_xenstored()
+    with read(watcher) as late:
+        assert told(events, 1) == ["EventsLost None"]
+        xen.rename(0, "dom0")
+        assert told(events, 1) == told(late, 1) == ["DomainRenamed 0 dom0 Domain-0->dom0"]
+
+
+def test_no_xenstored_at_all(tmp_path: Path) -> None:
+    watcher = Watcher(list, lambda: Connection(sockets=[str(tmp_path / "none")], devices=()))
+    with pytest.raises(ConnectFailed):
+        read(watcher)
+    wait_until(lambda: not watchers_threads())
+    watcher.close()
+
+
+def test_xenstored_refuses_watches(xen: XenHost, watcher: Watcher) -> None:
+    xen.server.most_watches = 2
+    with pytest.raises(ConnectFailed, match="does not let itself be watched: E2BIG"):
+        read(watcher)
