@@ -29,6 +29,10 @@ bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks
 fuzz: setup     ## Look for texts that pyxen and the real xl read differently; takes long
 	@PYTEST_TIMEOUT=0 PYXEN_CONFIGS=20000 PYXEN_TEXTS=200000 $(PYTHON) -m tools.test unit oracle
 
+soak: setup     ## Create and destroy a thousand domains, and see that nothing grows
+	@$(PYTHON) -m lab run --xen $(XEN) -- env PYXEN_CYCLES=1000 \
+		python3 -m pytest -p no:cacheprovider -s --timeout 3600 tests/xen/test_cycles.py
+
 docs: setup     ## Build the documentation into docs/_build
 	@$(PYTHON) -m pip install -q --group docs
 	@$(PYTHON) -m sphinx -q -W --keep-going -b html docs docs/_build

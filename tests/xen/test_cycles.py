@@ -1,0 +1,37 @@
+"""Domains that come and go for long: neither this process nor its worker grows. ``make soak`` does it for longer."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pyxen
+from tests.xen.support import MakeConfig, children
+
+CYCLES = int(os.environ.get("PYXEN_CYCLES", "60"))
+WARM_UP = 40  # until caches are full, and the allocators have what they need
+MOST_KIB = 200
+
+
+def memory_kib(pid: int) -> int:
+    """Return how much memory a process has of its own, in KiB."""
+    match = re.search(r"^Anonymous: +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    assert match is not None
+    return int(match[1])
+
+
+def test_nothing_grows(tiny: MakeConfig) -> None:
+    before = children()
+    with pyxen.connect() as host:
+        for number in range(WARM_UP + CYCLES):
+            if number == WARM_UP:
+                pids = [os.getpid(), *(pid for pid in children() if pid not in before)]
+                memory = [memory_kib(pid) for pid in pids]
+                files = [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids]
+            host.create(tiny(), paused=number % 2 == 0).destroy()
+        growth = [memory_kib(pid) - had for pid, had in zip(pids, memory, strict=True)]
+        print(f"{CYCLES} cycles: {growth} KiB more, here and in the worker")
+        assert len(pids) == 2
+        assert max(growth) <= MOST_KIB
+        assert [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids] == files
