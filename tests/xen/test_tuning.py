@@ -40,9 +40,9 @@ def test_memory(host: Host, tiny: MakeConfig, guest: str) -> None:
     assert build_info(domain)["target_memkb"] == 6656
     target = f"/local/domain/{domain.domid}/memory/target"
     assert subprocess.check_output(["xenstore-read", target], text=True).strip() == "6656"
-    with pytest.raises(InvalidArgument, match="20 MiB is more than the domain's maxmem of 16 MiB.*set_maxmem"):
+    with pytest.raises(InvalidArgument, match=r"20 MiB is more than the domain's maxmem of 16 MiB.*set_maxmem"):
         domain.set_memory(20)
-    with pytest.raises(InvalidArgument, match="4 MiB is less than the domain has, 6.5 MiB.*set_memory"):
+    with pytest.raises(InvalidArgument, match=r"4 MiB is less than the domain has, 6\.5 MiB.*set_memory"):
         domain.set_maxmem(4)
     domain.set_maxmem(24)
     assert build_info(domain)["max_memkb"] == 24 * 1024

@@ -32,6 +32,7 @@ D = TypeVar("D", bound=Part)
 
 _BRIDGES = "/sys/class/net"
 _BRIDGE_SCRIPT = "vif-bridge"
+_NO_DEVICE_MODEL = "device model required but not running"  # its code, ERROR_FAIL, says nothing
 
 
 class _Present(Generic[D]):
@@ -164,6 +165,13 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
         return describe(NotFound, message, operation, code)
+    if operation.stopped is None and any(_NO_DEVICE_MODEL in line for line in operation.log):
+        what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
+        message = (
+            f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
+            f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
+        )
+        return UnsupportedFeature(message, feature=what, backend=f"xenlight (Xen {release})")
     return failure(operation, code)
 
 
