@@ -269,7 +269,7 @@ class Domain:
         """Put a disc into a CD-ROM drive, in place of what is there, as ``xl cd-insert``; HVM guests.
 
         Args:
-            vdev: The drive, e.g. ``hdc``. It came with the domain, maybe empty.
+            vdev: The drive, e.g. ``hdc``. It came with the domain.
             target: An ISO image, or a block device, on the host.
             timeout: Seconds after which to give up; the drive may be left empty. None waits for libxl's own limits.
 

@@ -16,13 +16,14 @@ from pyxen.errors import (
     InvalidArgument,
     NotFound,
     OperationFailed,
+    QmpError,
     UnsupportedFeature,
 )
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib, release
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.devicekinds import Kind, check, from_text, is_named, kind_of, name_of, same, share_a_name
-from pyxen.xenlight.failures import describe, failure, stopped
+from pyxen.xenlight.failures import describe, failure, raise_failure, stopped
 from pyxen.xenlight.marshal import check_keys, files_of, structure, to_json
 from pyxen.xenlight.pump import Script
 
@@ -122,8 +123,12 @@ def change_disc(
     if code != 0 and operation.stopped is not None:
         message = f"stopped on the way: {vdev} may have the old disc, the new one, or none"
         raise describe(type(stopped(operation)), message, operation, code)
-    if code != 0:
-        raise failure(operation, code)
+    if code == lib.ERROR_PROTOCOL_ERROR_QMP:
+        info = context.reader.domain(domid)
+        name = domid if info is None else info.name
+        message = f"QEMU broke off, and may be gone: why stands on the host, in /var/log/xen/qemu-dm-{name}.log"
+        raise describe(QmpError, message, operation, code)
+    raise_failure(operation, code)
 
 
 def _read(context: Context, kind: Kind, part: type[D], struct: CData) -> D:
