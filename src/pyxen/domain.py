@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.config import DomainConfig
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 
 __all__ = ["Domain"]
+
+D = TypeVar("D", bound=Part)
+
+AnyCpus = CpuSet | str | Iterable[int]
+"""A set of CPUs, or what `CpuSet` makes one from."""
 
 
 class Domain:
@@ -211,3 +218,156 @@ class Domain:
             InvalidArgument: It is not one letter.
         """
         self._backend.send_sysrq(self._ref, key).wait()
+
+    def attach(self, device: D, *, timeout: float | None = None) -> D:
+        """Give the running domain a device, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and their like.
+
+        libxl makes the device and does not wait until the guest uses it. An HVM guest sees it with its PV drivers only:
+        emulated devices come with their domain.
+
+        Args:
+            device: A `Disk`, `Vif`, `Pci`, `UsbCtrl`, `UsbDev`, `Vtpm`, `Vkb`, `Vdispl` or `Vsnd`.
+            timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
+
+        Returns:
+            The device as libxl made it, e.g. with the MAC address that it chose: `detach` takes it.
+
+        Raises:
+            DeviceExists: The domain has a device of that vdev, MAC, address or devid.
+            FileMissing: The file of a disk is not on the host.
+            NotFound: The bridge of a vif is not on the host, or a PCI device is not assignable.
+            UnsupportedFeature: Such a device comes and goes with its domain.
+            ValidationError: Its settings do not go together.
+            OperationTimeout: It took longer than the timeout.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        return self._backend.attach(self._ref, device, timeout=timeout).wait()
+
+    def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
+        """Take a device from the running domain, as ``xl block-detach``, ``network-detach`` and their like.
+
+        The guest is asked to let go of it, and has ten seconds. After that a disk stays, with an error; other devices
+        libxl then takes away all the same.
+
+        Args:
+            device: The vdev of a disk, the MAC address of a vif, the address of a PCI device; or a device, of which
+                only what names it counts: ``Vif(devid=0)``, ``Vtpm(uuid=...)``, or what `attach` returned.
+            force: Take it away at once, as ``xl block-detach --force``: like pulling the cable. What the guest has
+                not written is lost.
+            timeout: Seconds after which to give up; the guest may still let go later.
+
+        Raises:
+            NotFound: The domain has no such device; the message says which it has.
+            InvalidArgument: That names no device.
+            GuestTimeout: The guest did not let go of it: it has no driver, or uses the device. It may do so later.
+            UnsupportedFeature: Such a device comes and goes with its domain.
+            OperationTimeout: The guest had not let go of it in time.
+        """
+        self._backend.detach(self._ref, device, force=force, timeout=timeout).wait()
+
+    def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
+        """Put a disc into a CD-ROM drive, in place of what is there, as ``xl cd-insert``; HVM guests.
+
+        Args:
+            vdev: The drive, e.g. ``hdc``. It came with the domain.
+            target: An ISO image, or a block device, on the host.
+            timeout: Seconds after which to give up; the drive may be left empty. None waits for libxl's own limits.
+
+        Raises:
+            NotFound: The domain has no such drive; the message says which it has.
+            FileMissing: The image is not on the host.
+            UnsupportedFeature: It is no HVM guest.
+            OperationTimeout: It took longer than the timeout.
+        """
+        self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout).wait()
+
+    def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
+        """Take the disc out of a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
+
+        Args:
+            vdev: The drive, e.g. ``hdc``.
+            timeout: Seconds after which to give up. None waits for libxl's own limits.
+
+        Raises:
+            NotFound: The domain has no such drive; the message says which it has.
+            UnsupportedFeature: It is no HVM guest.
+            OperationTimeout: It took longer than the timeout.
+        """
+        self._backend.eject_cdrom(self._ref, vdev, timeout=timeout).wait()
+
+    def set_memory(self, memory: float) -> None:
+        """Tell the guest how much memory to have, and let it have no more, as ``xl mem-set``.
+
+        It returns when the guest is told. How fast it follows, and whether at all, is up to its balloon driver, of
+        which nobody outside can know: `info` says how much it has.
+
+        Args:
+            memory: MiB, as `DomainConfig.memory`; up to ``maxmem``.
+
+        Raises:
+            InvalidArgument: It is more than ``maxmem``, or nothing at all.
+            NotEnoughMemory: The host has not enough free memory.
+            ValidationError: It is no amount of memory.
+        """
+        self._backend.set_memory(self._ref, memory).wait()
+
+    def set_maxmem(self, maxmem: float) -> None:
+        """Set how much memory the domain can be given by `set_memory`, as ``xl mem-max``.
+
+        Args:
+            maxmem: MiB, as `DomainConfig.maxmem`. A guest may not be able to use more than it began with.
+
+        Raises:
+            InvalidArgument: It is less than the guest was told to have.
+            ValidationError: It is no amount of memory.
+        """
+        self._backend.set_maxmem(self._ref, maxmem).wait()
+
+    def set_vcpus(self, vcpus: int) -> None:
+        """Tell the guest how many vCPUs to use, as ``xl vcpu-set``.
+
+        It returns when the guest is told; `info` says how many it uses. Other than xl, more than the host has CPUs are
+        no error.
+
+        Args:
+            vcpus: 1 to ``maxvcpus``.
+
+        Raises:
+            InvalidArgument: It is out of range.
+        """
+        self._backend.set_vcpus(self._ref, vcpus).wait()
+
+    def pin_vcpu(
+        self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
+    ) -> None:
+        """Say on which CPUs a vCPU may run, and on which of them it had better, as ``xl vcpu-pin``.
+
+        Args:
+            vcpu: Its number, or ``"all"``.
+            cpus: Where it may run: a `CpuSet`, or what makes one: ``"0-3,^1"``, ``"nodes:0"``, ``"all"``, ``[2, 3]``.
+                None leaves it as it is.
+            cpus_soft: Where it had better run. None leaves it as it is.
+
+        Raises:
+            InvalidArgument: There is no such vCPU or CPU, or nothing is said.
+            ValueError: It is no set of CPUs.
+        """
+        number = None if vcpu == "all" else vcpu
+        self._backend.pin_vcpu(self._ref, number, as_cpus(cpus), as_cpus(cpus_soft)).wait()
+
+    def set_scheduler(self, scheduler: Scheduler) -> None:
+        """Set the domain's share of the CPUs, as ``xl sched-credit2 -w`` and its like; `config` has it afterwards.
+
+        Args:
+            scheduler: ``Scheduler(weight=512, cap=50)``; what is not said stays as it is.
+
+        Raises:
+            InvalidArgument: A value is out of range.
+            UnsupportedFeature: The scheduler of the domain's CPU pool has no such parameter.
+        """
+        self._backend.set_scheduler(self._ref, scheduler).wait()
+
+
+def as_cpus(cpus: AnyCpus | None) -> CpuSet | None:
+    """Return a set of CPUs, however it was said."""
+    return cpus if cpus is None or isinstance(cpus, CpuSet) else CpuSet(cpus)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from pyxen import domain as blocking
 from pyxen.aio.calls import Calls
 from pyxen.aio.docstrings import documented_as
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.config import DomainConfig
+from pyxen.config import DomainConfig, Part, Scheduler
+from pyxen.domain import AnyCpus, as_cpus
 from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 from pyxen.operation import Operation
 
 __all__ = ["Domain"]
 
 T = TypeVar("T")
+D = TypeVar("D", bound=Part)
 
 
 @documented_as(blocking.Domain)
@@ -112,6 +114,39 @@ class Domain:
 
     async def send_sysrq(self, key: str) -> None:
         await self._finish(lambda: self._backend.send_sysrq(self._ref, key))
+
+    async def attach(self, device: D, *, timeout: float | None = None) -> D:
+        def begin() -> Operation[D]:
+            return self._backend.attach(self._ref, device, timeout=timeout)
+
+        return await self._calls.finish(begin, undo=lambda attached: self._blocking.detach(attached, force=True))
+
+    async def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.detach(self._ref, device, force=force, timeout=timeout))
+
+    async def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout))
+
+    async def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.eject_cdrom(self._ref, vdev, timeout=timeout))
+
+    async def set_memory(self, memory: float) -> None:
+        await self._finish(lambda: self._backend.set_memory(self._ref, memory))
+
+    async def set_maxmem(self, maxmem: float) -> None:
+        await self._finish(lambda: self._backend.set_maxmem(self._ref, maxmem))
+
+    async def set_vcpus(self, vcpus: int) -> None:
+        await self._finish(lambda: self._backend.set_vcpus(self._ref, vcpus))
+
+    async def pin_vcpu(
+        self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
+    ) -> None:
+        number, hard, soft = None if vcpu == "all" else vcpu, as_cpus(cpus), as_cpus(cpus_soft)
+        await self._finish(lambda: self._backend.pin_vcpu(self._ref, number, hard, soft))
+
+    async def set_scheduler(self, scheduler: Scheduler) -> None:
+        await self._finish(lambda: self._backend.set_scheduler(self._ref, scheduler))
 
     async def _finish(self, begin: Callable[[], Operation[T]]) -> T:
         return await self._calls.finish(begin)

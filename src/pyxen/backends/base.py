@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
-from pyxen.config import DomainConfig
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.events import Event
 from pyxen.info import DomainInfo, DomainState, HostInfo, Trigger
 from pyxen.operation import Operation
 
 __all__ = ["Backend", "DomainRef"]
+
+D = TypeVar("D", bound=Part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,35 @@ class Backend(Protocol):
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
         """Press a key of Linux's magic SysRq."""
+
+    def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
+        """Attach a device, and return it as it is then; a failure leaves nothing."""
+
+    def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
+        """Detach a device, given by itself or by its name."""
+
+    def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
+        """Put a disc into a CD-ROM drive, in place of what is there."""
+
+    def eject_cdrom(self, domain: DomainRef, vdev: str, *, timeout: float | None) -> Operation[None]:
+        """Take the disc out of a CD-ROM drive."""
+
+    def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
+        """Tell a guest how much memory to have, in MiB."""
+
+    def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
+        """Set how much memory a domain can be given, in MiB."""
+
+    def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
+        """Tell a guest how many vCPUs to use."""
+
+    def pin_vcpu(
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
+    ) -> Operation[None]:
+        """Say on which CPUs a vCPU, or with None all of them, may run, and had better run; None stays as it is."""
+
+    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
+        """Set what the hypervisor's scheduler knows of a domain; what is not said stays."""
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None

@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from pyxen.backends.base import DomainRef
-from pyxen.config import DomainConfig
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, InvalidState
 from pyxen.events import Event
 from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
-from pyxen.xenlight import control, domains, journal, loader, marshal, saving
+from pyxen.units import mib_to_kib
+from pyxen.xenlight import control, devices, domains, journal, loader, marshal, saving, tuning
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
@@ -24,6 +25,7 @@ from pyxen.xenlight.watcher import Watcher
 __all__ = ["XenlightBackend"]
 
 T = TypeVar("T")
+D = TypeVar("D", bound=Part)
 
 _CANNOT_ANSWER = {
     DomainState.PAUSED: "is paused and cannot answer: unpause it first",
@@ -190,6 +192,85 @@ class XenlightBackend:
             return control.send_sysrq(context, operation, domid, key)
 
         return self._run("send_sysrq", domain, script)
+
+    def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
+        """Attach a device, and return it as it is then; a failure leaves nothing."""
+        guest = self._info("attach", domain).type
+
+        def script(context: Context, operation: Operation[D], domid: int) -> Script[D]:
+            return devices.attach(context, operation, domid, guest, device)
+
+        return self._run("attach", domain, script, timeout)
+
+    def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
+        """Detach a device, given by itself or by its name."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return devices.detach(context, operation, domid, device, force=force)
+
+        return self._run("detach", domain, script, timeout)
+
+    def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
+        """Put a disc into a CD-ROM drive, in place of what is there."""
+        return self._change_disc("insert_cdrom", domain, vdev, target, timeout)
+
+    def eject_cdrom(self, domain: DomainRef, vdev: str, *, timeout: float | None) -> Operation[None]:
+        """Take the disc out of a CD-ROM drive."""
+        return self._change_disc("eject_cdrom", domain, vdev, None, timeout)
+
+    def _change_disc(
+        self, verb: str, domain: DomainRef, vdev: str, target: str | None, timeout: float | None
+    ) -> Operation[None]:
+        guest = self._info(verb, domain).type
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return devices.change_disc(context, operation, domid, guest, vdev, target)
+
+        return self._run(verb, domain, script, timeout)
+
+    def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
+        """Tell a guest how much memory to have, in MiB."""
+        DomainConfig("domain", memory=memory)  # what an amount of memory may be is a rule of the model
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return tuning.set_memory(context, operation, domid, mib_to_kib(memory))
+
+        return self._run("set_memory", domain, script)
+
+    def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
+        """Set how much memory a domain can be given, in MiB."""
+        DomainConfig("domain", maxmem=maxmem)
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return tuning.set_maxmem(context, operation, domid, mib_to_kib(maxmem))
+
+        return self._run("set_maxmem", domain, script)
+
+    def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
+        """Tell a guest how many vCPUs to use."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return tuning.set_vcpus(context, operation, domid, vcpus)
+
+        return self._run("set_vcpus", domain, script)
+
+    def pin_vcpu(
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
+    ) -> Operation[None]:
+        """Say on which CPUs a vCPU, or with None all of them, may run, and had better run; None stays as it is."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return tuning.pin_vcpu(context, operation, domid, vcpu, cpus, cpus_soft)
+
+        return self._run("pin_vcpu", domain, script)
+
+    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
+        """Set what the hypervisor's scheduler knows of a domain; what is not said stays."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return tuning.set_scheduler(context, operation, domid, scheduler)
+
+        return self._run("set_scheduler", domain, script)
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None

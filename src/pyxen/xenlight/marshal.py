@@ -16,11 +16,11 @@ from typing import Any
 from uuid import UUID
 
 from pyxen import libxljson
-from pyxen.config import DomainConfig
+from pyxen.config import Disk, DomainConfig
 from pyxen.errors import ConfigError, UnsupportedFeature
 from pyxen.xenlight.binding import CData, ffi, lib, release
 
-__all__ = ["Prepared", "check_keys", "domain_config", "prepare", "to_json"]
+__all__ = ["Prepared", "check_keys", "domain_config", "files_of", "prepare", "structure", "to_json"]
 
 _UNION_KEY = re.compile(r"(\w+)\.(\w+)$")  # "type.hvm": the member of the union that the key "type" chooses
 
@@ -66,9 +66,13 @@ def prepare(config: DomainConfig) -> Prepared:
 
 def _files(config: DomainConfig) -> list[str]:
     """Return the host's files that a configuration names, as far as they must exist."""
-    paths = [config.kernel, config.ramdisk]
-    paths += [disk.target for disk in config.disks if disk.script is None and disk.backend is None]
-    return [path for path in paths if path is not None and path.startswith("/")]
+    return [path for path in (config.kernel, config.ramdisk, *files_of(*config.disks)) if path and path[0] == "/"]
+
+
+def files_of(*disks: Disk) -> list[str]:
+    """Return the host's files that disks are in; a script, or a driver domain, finds the target in its own way."""
+    targets = [disk.target for disk in disks if not (disk.script or disk.backend or disk.backend_domid)]
+    return [target for target in targets if target and target.startswith("/")]
 
 
 def check_keys(value: Any, ctype: str = "libxl_domain_config") -> None:
@@ -124,19 +128,35 @@ def domain_config(context: CData, text: str, identity: UUID | None = None) -> CD
     Raises:
         ConfigError: libxl does not take it; why stands in libxl's log.
     """
-    config = ffi.new("libxl_domain_config *")
-    lib.libxl_domain_config_init(config)
-    config = ffi.gc(config, lib.libxl_domain_config_dispose)
-    if lib.libxl_domain_config_from_json(context, config, text.encode()) != 0:
-        raise ConfigError(f"libxl of Xen {release} does not take this configuration: {_shortened(text)}")
+    config = structure(context, "libxl_domain_config", text)
     if identity is not None:
         ffi.memmove(ffi.addressof(config.c_info, "uuid"), identity.bytes, 16)
     return config
 
 
-def to_json(context: CData, config: CData) -> str:
-    """Return a ``libxl_domain_config`` as libxl's JSON. Calls libxl: needs its lock."""
-    text = ffi.gc(lib.libxl_domain_config_to_json(context, config), lib.free)
+def structure(context: CData, ctype: str, text: str) -> CData:
+    """Return a pointer to one of libxl's structures from JSON; it disposes of itself. Calls libxl: needs its lock.
+
+    Args:
+        context: The ``libxl_ctx``.
+        ctype: Its name, as ``libxl_device_disk``.
+        text: The JSON.
+
+    Raises:
+        ConfigError: libxl does not take it; why stands in libxl's log.
+    """
+    value = ffi.new(f"{ctype} *")
+    getattr(lib, f"{ctype}_init")(value)
+    value = ffi.gc(value, getattr(lib, f"{ctype}_dispose"))
+    if getattr(lib, f"{ctype}_from_json")(context, value, text.encode()) != 0:
+        what = "configuration" if ctype == "libxl_domain_config" else ctype.removeprefix("libxl_")
+        raise ConfigError(f"libxl of Xen {release} does not take this {what}: {_shortened(text)}")
+    return value
+
+
+def to_json(context: CData, value: CData, ctype: str = "libxl_domain_config") -> str:
+    """Return one of libxl's structures as libxl's JSON. Calls libxl: needs its lock."""
+    text = ffi.gc(getattr(lib, f"{ctype}_to_json")(context, value), lib.free)
     return ffi.string(text).decode()  # type: ignore[no-any-return]  # cffi has no types
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pyxen.aio
 from pyxen import DomainConfig, DomainInfo, DomainState, HostClosed, HostInfo, Operation, OperationCancelled
 from pyxen.backends.base import DomainRef
+from pyxen.config import CpuSet, Part, Scheduler
 from pyxen.events import Event
 from pyxen.info import Trigger
 from tests.unit.infos import domain_info
@@ -19,6 +20,7 @@ from tests.unit.infos import domain_info
 __all__ = ["CONFIG", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
 
 T = TypeVar("T")
+D = TypeVar("D", bound=Part)
 
 CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
 
@@ -158,6 +160,35 @@ class FakeBackend:
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
         return self._begin("send_sysrq", domain=domain, key=key)
+
+    def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
+        return self._begin("attach", device, domain=domain, device=device, timeout=timeout)
+
+    def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
+        return self._begin("detach", domain=domain, device=device, force=force, timeout=timeout)
+
+    def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
+        return self._begin("insert_cdrom", domain=domain, vdev=vdev, target=target, timeout=timeout)
+
+    def eject_cdrom(self, domain: DomainRef, vdev: str, *, timeout: float | None) -> Operation[None]:
+        return self._begin("eject_cdrom", domain=domain, vdev=vdev, timeout=timeout)
+
+    def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
+        return self._begin("set_memory", domain=domain, memory=memory)
+
+    def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
+        return self._begin("set_maxmem", domain=domain, maxmem=maxmem)
+
+    def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
+        return self._begin("set_vcpus", domain=domain, vcpus=vcpus)
+
+    def pin_vcpu(
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
+    ) -> Operation[None]:
+        return self._begin("pin_vcpu", domain=domain, vcpu=vcpu, cpus=cpus, cpus_soft=cpus_soft)
+
+    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
+        return self._begin("set_scheduler", domain=domain, scheduler=scheduler)
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None

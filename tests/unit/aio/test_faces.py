@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pyxen.aio
-from pyxen import DomainState
+from pyxen import CpuSet, Disk, DomainState, Scheduler
 from pyxen.aio.calls import Calls
 from tests.unit.aio.fakehost import CONFIG, FakeBackend
 
@@ -72,6 +72,8 @@ def test_connect_is_the_same() -> None:
 
 # What they ask of a backend
 
+DISK = Disk("/dev/vg0/data", vdev="xvdb")
+
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Host.create": lambda host, _: host.create(CONFIG, paused=True, timeout=5),
     "Host.restore": lambda host, _: host.restore(Path("/srv/web1.save"), CONFIG, paused=True, timeout=5),
@@ -89,6 +91,15 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.rename": lambda _, domain: domain.rename("web2"),
     "Domain.send_trigger": lambda _, domain: domain.send_trigger("nmi", vcpu=1),
     "Domain.send_sysrq": lambda _, domain: domain.send_sysrq("s"),
+    "Domain.attach": lambda _, domain: domain.attach(DISK, timeout=5),
+    "Domain.detach": lambda _, domain: domain.detach("xvdb", force=True, timeout=5),
+    "Domain.insert_cdrom": lambda _, domain: domain.insert_cdrom("hdc", Path("/srv/a.iso"), timeout=5),
+    "Domain.eject_cdrom": lambda _, domain: domain.eject_cdrom("hdc", timeout=5),
+    "Domain.set_memory": lambda _, domain: domain.set_memory(256.5),
+    "Domain.set_maxmem": lambda _, domain: domain.set_maxmem(512),
+    "Domain.set_vcpus": lambda _, domain: domain.set_vcpus(2),
+    "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu("all", "0-3", cpus_soft=[1]),
+    "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512)),
 }
 """A call of each method that begins an operation, given a host and its domain web1, with no argument as by default."""
 
@@ -103,6 +114,11 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.save": lambda _, domain: domain.save("/srv/web1.save"),
     "Domain.core_dump": lambda _, domain: domain.core_dump("/srv/web1.core"),
     "Domain.send_trigger": lambda _, domain: domain.send_trigger("power"),
+    "Domain.attach": lambda _, domain: domain.attach(DISK),
+    "Domain.detach": lambda _, domain: domain.detach(DISK),
+    "Domain.insert_cdrom": lambda _, domain: domain.insert_cdrom("hdc", "/srv/a.iso"),
+    "Domain.eject_cdrom": lambda _, domain: domain.eject_cdrom("hdc"),
+    "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu(0, CpuSet("nodes:0")),
 }
 """The same, with as few arguments as can be."""
 

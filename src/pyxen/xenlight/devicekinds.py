@@ -1,0 +1,173 @@
+"""The kinds of devices that can come to a running domain and go from it, and what names one of them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyxen.config import (
+    Disk,
+    DiskSpecification,
+    DomainConfig,
+    DomainType,
+    Part,
+    Pci,
+    PciAddress,
+    UsbCtrl,
+    UsbDev,
+    Vdispl,
+    Vif,
+    Vkb,
+    Vsnd,
+    Vtpm,
+)
+from pyxen.config.vdev import vdev_number
+from pyxen.config.vif import Mac
+from pyxen.errors import UnsupportedFeature
+from pyxen.xenlight.binding import release
+
+__all__ = ["Kind", "check", "from_text", "is_named", "kind_of", "name_of", "same", "share_a_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of device, here, in libxl and in a configuration."""
+
+    noun: str
+    """What messages call it."""
+    libxl: str
+    """What libxl calls it: there are ``libxl_device_disk_add``, ``libxl_device_disk_list`` …"""
+    field: str
+    """Field of `DomainConfig` that has those of a domain."""
+    names: tuple[tuple[str, ...], ...]
+    """Its fields by which one is told from the others of the domain; each of these will do."""
+
+    @property
+    def ctype(self) -> str:
+        """Name of libxl's structure."""
+        return f"libxl_device_{self.libxl}"
+
+
+_KINDS: Final[dict[type[Part], Kind]] = {
+    Disk: Kind("disk", "disk", "disks", (("vdev",),)),
+    Vif: Kind("vif", "nic", "vifs", (("mac",), ("devid",))),
+    Pci: Kind("PCI device", "pci", "pcis", (("address",),)),
+    UsbCtrl: Kind("USB controller", "usbctrl", "usbctrls", (("devid",),)),
+    UsbDev: Kind("USB device", "usbdev", "usbdevs", (("hostbus", "hostaddr"), ("controller", "port"))),
+    Vtpm: Kind("vTPM", "vtpm", "vtpms", (("uuid",), ("devid",))),
+    Vkb: Kind("keyboard", "vkb", "vkbs", (("devid",),)),
+    Vdispl: Kind("display", "vdispl", "vdispls", (("devid",),)),
+    Vsnd: Kind("sound card", "vsnd", "vsnds", (("devid",),)),
+}
+
+
+def kind_of(device: Part) -> Kind:
+    """Return the kind of a device.
+
+    Raises:
+        UnsupportedFeature: Such devices come and go with their domain.
+    """
+    if type(device) not in _KINDS:
+        what = type(device).__name__
+        message = f"a {what} comes and goes with its domain: put it into the configuration, and create the domain anew"
+        raise _unsupported(message, what)
+    return _KINDS[type(device)]
+
+
+def check(device: Part, guest: DomainType) -> Kind:
+    """Check that a device can come to a running domain, and return its kind.
+
+    Raises:
+        UnsupportedFeature: It cannot.
+        ValidationError: Its settings do not go together.
+    """
+    kind = kind_of(device)
+    domain = DomainConfig("domain", type=guest, kernel="/")
+    domain.replace(**{kind.field: (device,)}).validate()  # the rules are the model's
+    if isinstance(device, Disk) and device.specification is DiskSpecification.VIRTIO:
+        message = "a virtio disk comes and goes with its domain: create the domain anew, or use specification='xen'"
+        raise _unsupported(message, "specification")
+    if isinstance(device, Pci) and guest is DomainType.PVH and platform.machine() == "x86_64":
+        raise _unsupported("a PVH guest cannot be given PCI devices: make it a PV or HVM guest", "Pci")
+    return kind
+
+
+def from_text(text: str) -> Part:
+    """Return the device that a text names: a disk by its vdev, a vif by its MAC address, a PCI device by its address.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if vdev_number(text) is not None:
+        return Disk(vdev=text)
+    try:
+        return Vif(mac=Mac(text))
+    except ValueError:
+        pass
+    try:
+        return Pci(PciAddress(text))
+    except ValueError:
+        message = f"{text!r} names no device: say a vdev, a MAC or PCI address, or give the device, e.g. Vif(devid=0)"
+        raise ValueError(message) from None
+
+
+def is_named(device: Part) -> bool:
+    """Tell whether enough is said of a device to know it from the others."""
+    return any(True for _ in _names(device))
+
+
+def same(device: Part, other: Part) -> bool:
+    """Tell whether all names that a device has are those of another one."""
+    return is_named(device) and all(_equal(names, _values(other, fields)) for fields, names in _names(device))
+
+
+def share_a_name(device: Part, other: Part) -> bool:
+    """Tell whether any name that a device has is that of another one."""
+    return any(_equal(names, _values(other, fields)) for fields, names in _names(device))
+
+
+def name_of(device: Part) -> str:
+    """Return what tells a device from the others of its kind, for messages; empty where nothing is said."""
+    for fields, values in _names(device):
+        if fields in (("vdev",), ("mac",), ("address",), ("uuid",)):
+            return str(getattr(device, fields[0]))
+        return " ".join(f"{field}={value}" for field, value in zip(fields, values, strict=True))
+    return ""
+
+
+def _names(device: Part) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
+    for fields in kind_of(device).names:
+        values = _values(device, fields)
+        if None not in values:
+            yield fields, values
+
+
+def _values(device: Part, fields: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(_value(field, getattr(device, field)) for field in fields)
+
+
+def _value(field: str, value: Any) -> Any:
+    if field == "vdev" and value is not None:
+        return vdev_number(value)  # d0p0 is xvda
+    return None if field == "port" and value == 0 else value  # any port
+
+
+def _equal(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    return all(
+        _equal_addresses(a, b) if isinstance(a, PciAddress) else a == b for a, b in zip(some, others, strict=True)
+    )
+
+
+def _equal_addresses(one: PciAddress, other: Any) -> bool:
+    """Compare addresses; one with all functions is that of each of them."""
+    if not isinstance(other, PciAddress):
+        return False
+    functions = {one.function, other.function}
+    same_device = (one.domain, one.bus, one.device) == (other.domain, other.bus, other.device)
+    return same_device and (len(functions) == 1 or None in functions)
+
+
+def _unsupported(message: str, feature: str) -> UnsupportedFeature:
+    return UnsupportedFeature(message, feature=feature, backend=f"xenlight (Xen {release})")
