@@ -14,7 +14,7 @@ __all__ = ["main"]
 def main(uri: str, domid: str, uuid: str, path: str) -> int:
     """Write the dump, and return the exit status; what goes wrong is told on standard error."""
     try:
-        with connect(uri) as host:
+        with connect(uri, workers=0) as host:
             domain = host.domains.get(int(domid))
             if domain is None or domain.uuid != UUID(uuid):
                 sys.stderr.write(f"domain {domid} is gone\n")

@@ -55,7 +55,7 @@ class Dumper:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                process.terminate()
+                process.kill()  # nothing less ends it in the middle of a call of libxl's
 
     def _run(self, arguments: list[str], domain: Domain) -> None:
         command = [sys.executable, "-P", "-m", "pyxen.supervisor.dump", *arguments]

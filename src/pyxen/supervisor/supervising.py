@@ -216,7 +216,7 @@ class _Work:
         if isinstance(event, DomainDestroyed):
             self._gone(key)
         elif isinstance(event, DomainCreated):
-            self._domains.setdefault(key, _Domain(started=time.monotonic()))
+            self._domains.setdefault(key, _Domain()).started = time.monotonic()
         elif isinstance(event, DomainShutdown):
             self._ended(key, event.reason)
 
@@ -364,10 +364,8 @@ class _Work:
             try:
                 what()
             except Exception as error:  # noqa: BLE001
-                if isinstance(error, HostClosed):
-                    LOGGER.warning("domain %d: nothing is done, the host was closed", key[0])
-                else:
-                    LOGGER.exception("domain %d: left as it is", key[0])
+                # Of errors of pyxen's own, the message says all.
+                LOGGER.error("domain %d: left as it is: %s", key[0], error, exc_info=not isinstance(error, Error))
                 self._later(lambda: self._settle(key, _Phase.LEFT))
 
         if not self._ending:
