@@ -31,6 +31,7 @@ from pyxen import (
     InvalidState,
     Outcome,
     Supervisor,
+    libvirtxml,
 )
 from pyxen.supervisor import watcher_of
 from pyxen.supervisor.policy import is_preserved
@@ -420,6 +421,38 @@ def test_what_xl_made_and_does_not_watch(host: Host, told: Told, xl_config: XlCo
         outcome = told.next()
     assert (outcome.domid, str(outcome.action), outcome.error) == (domain.domid, "destroy", None)
     assert "orphan" not in xl_domids()
+
+
+@pytest.fixture
+def libvirtd() -> Iterator[int]:
+    """Libvirt's daemon, by its process."""
+    process = subprocess.Popen(["libvirtd"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with process:
+        wait_until(
+            lambda: subprocess.run(["virsh", "-c", "xen:///system", "list"], capture_output=True).returncode == 0
+        )
+        yield process.pid
+        process.kill()
+
+
+def test_libvirts_domains_are_left_to_it(
+    host: Host, tiny: MakeConfig, told: Told, caplog: pytest.LogCaptureFixture, tmp_path: Path, libvirtd: int
+) -> None:
+    caplog.set_level(logging.INFO, "pyxen.supervisor")
+    xml = tmp_path / "theirs.xml"
+    config = tiny(name="theirs", cmdline="crash", on_crash="preserve")
+    xml.write_text(libvirtxml.dumps(config, on_loss="ignore"))
+    subprocess.run(["virsh", "-c", "xen:///system", "create", "--paused", str(xml)], check=True)
+    domain = host.domains["theirs"]
+    with Supervisor(host, on_outcome=told.put):
+        domain.unpause()
+        wait_until(lambda: "theirs" in caplog.text)
+    assert caplog.text.count("it is supervised by libvirt") == 1
+    assert told.empty()
+    os.kill(libvirtd, signal.SIGKILL)
+    with Supervisor(host, on_outcome=told.put):  # now nobody else is there
+        assert told.next().preserved == domain
+    domain.destroy()
 
 
 def test_many_at_once(host: Host, tiny: MakeConfig, told: Told) -> None:

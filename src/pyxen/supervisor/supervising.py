@@ -176,10 +176,13 @@ class _Work:
 
     def _step(self) -> bool:
         """Take what comes next; False at the end."""
-        try:
-            item = self._inbox.get(timeout=max(0.0, self._due[0][0] - time.monotonic()) if self._due else None)
-        except Empty:
+        left = self._due[0][0] - time.monotonic() if self._due else None
+        if left is not None and left <= 0:
             heapq.heappop(self._due)[2]()
+            return True
+        try:
+            item = self._inbox.get(timeout=left)
+        except Empty:
             return True
         if item is None:
             return False
