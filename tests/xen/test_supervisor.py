@@ -426,13 +426,18 @@ def test_what_xl_made_and_does_not_watch(host: Host, told: Told, xl_config: XlCo
 @pytest.fixture
 def libvirtd() -> Iterator[int]:
     """Libvirt's daemon, by its process."""
-    process = subprocess.Popen(["libvirtd"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with process:
-        wait_until(
-            lambda: subprocess.run(["virsh", "-c", "xen:///system", "list"], capture_output=True).returncode == 0
-        )
-        yield process.pid
-        process.kill()
+    for folder in ("/run/libvirt", "/var/log/libvirt/libxl"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    answers = ["virsh", "-c", "xen:///system", "version"]
+    with quietly("virtlogd") as logd, quietly("libvirtd") as daemon:
+        wait_until(lambda: subprocess.run(answers, check=False, capture_output=True).returncode == 0)
+        yield daemon.pid
+        for process in (daemon, logd):
+            process.kill()
+
+
+def quietly(program: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def test_libvirts_domains_are_left_to_it(
