@@ -41,7 +41,7 @@ class _Phase(Enum):
     WAITS = auto()
     """Ended, and kept until its restart is due."""
     LEFT = auto()
-    """Ended, and nothing is to be done about it."""
+    """Ended, and nothing more is to be done about it."""
 
 
 @dataclass(slots=True)
@@ -235,7 +235,7 @@ class _Work:
 
     def _gone(self, key: _Key) -> None:
         domain = self._domains.pop(key, None)
-        if domain is not None and domain.phase is not _Phase.IN_HAND:  # not by us: whoever did it may start it anew
+        if domain is not None and domain.phase in {_Phase.RUNS, _Phase.WAITS}:  # not by us: its row of lives is over
             self._short_lives.pop(key[1], None)
 
     def _ended(self, key: _Key, reason: ShutdownReason | int) -> None:
@@ -254,13 +254,13 @@ class _Work:
         if isinstance(found, Case):
             self._later(lambda: then(key, found))
         else:
-            self._later(lambda: self._settle(key, _Phase.RUNS if found is None else _Phase.LEFT))
+            self._later(lambda: self._settle(key, _Phase.RUNS) if found is None else self._leave_be(key))
 
     def _judge(self, key: _Key, case: Case) -> None:
         """Carry a case out, now or, if it is a restart too soon, later."""
         domain = self._domains.get(key)
         if domain is None:  # gone meanwhile
-            self._short_lives.pop(key[1], None)
+            self._leave_be(key)
             return
         LOGGER.info("%s: has ended, reason %s: %s", case, _named(case.reason), case.action)
         delay = 0.0
@@ -298,14 +298,14 @@ class _Work:
             outcome = fulfil(case, self._host, self._dumper)
         except DomainNotFound:
             LOGGER.info("%s: someone else has destroyed it", case)
-            self._later(lambda: self._done(key, case.outcome()))
+            self._later(lambda: self._leave_be(key))
             return
         except OperationCancelled:
             LOGGER.info("%s: left for the next supervisor, this one was stopped", case)
             return
         except Error as error:
             LOGGER.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
-            self._later(lambda: self._settle(key, _Phase.LEFT))
+            self._later(lambda: self._leave_be(key))
             self._tell(replace(case.outcome(), preserved=case.domain, error=error))
             return
         self._finish(key, case, outcome, tries=1)
@@ -341,10 +341,17 @@ class _Work:
         """Take note of how it went."""
         new = outcome.restarted
         if new is None:
-            self._short_lives.pop(key[1], None)
-        elif (domain := self._domains.get((new.domid, new.uuid))) is not None and domain.phase is _Phase.RUNS:
-            domain.started = time.monotonic()  # its creation, which may take long, is no part of its life
-        self._settle(key, _Phase.LEFT if outcome.preserved is not None else _Phase.RUNS)
+            self._leave_be(key)
+            return
+        started = self._domains.get((new.domid, new.uuid))
+        if started is not None and started.phase is _Phase.RUNS:
+            started.started = time.monotonic()  # its creation, which may take long, is no part of its life
+        self._settle(key, _Phase.LEFT)
+
+    def _leave_be(self, key: _Key) -> None:
+        """Do nothing more about a domain that has ended."""
+        self._short_lives.pop(key[1], None)
+        self._settle(key, _Phase.LEFT)
 
     def _settle(self, key: _Key, phase: _Phase) -> None:
         domain = self._domains.get(key)
@@ -369,7 +376,7 @@ class _Work:
             except Exception as error:  # noqa: BLE001
                 # Of errors of pyxen's own, the message says all.
                 LOGGER.error("domain %d: left as it is: %s", key[0], error, exc_info=not isinstance(error, Error))
-                self._later(lambda: self._settle(key, _Phase.LEFT))
+                self._later(lambda: self._leave_be(key))
 
         if not self._ending:
             (self._dumpers if dumps else self._actors).submit(act)

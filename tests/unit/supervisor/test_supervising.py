@@ -30,6 +30,7 @@ from pyxen import (
     ShutdownReason,
     Supervisor,
 )
+from pyxen.backends.base import DomainRef
 from tests.unit.aio.fakehost import FakeBackend
 
 BRAKE = Brake(first_delay=0, max_delay=0)
@@ -206,3 +207,32 @@ def test_a_host_that_is_closed(host: Host, backend: FakeBackend, told: Told) -> 
         host.close()
     assert told.empty()
     assert backend.operations == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_short_lives_are_counted_however_late_events_come(
+    host: Host, backend: FakeBackend, told: Told, caplog: pytest.LogCaptureFixture, *, late: bool
+) -> None:
+    caplog.set_level("INFO", "pyxen.supervisor")
+    brake = Brake(min_uptime=1000, first_delay=0.001)
+    info = replace(backend.infos.pop(1), domid=7, uuid=uuid.UUID(int=7))  # as the domains that the host creates
+    with supervise(host, told, brake=brake):
+        wait_until(lambda: "supervising" in caplog.text)
+        backend.infos.append(info)
+        backend.tell(DomainCreated(**about(info)))
+        for count in range(1, 5):
+            backend.tell(end(backend, info.domid, ShutdownReason.REBOOT))
+            create = begun(backend, "create", count)[-1]
+            gone = DomainDestroyed(**about(info))
+            backend.infos.remove(next(each for each in backend.infos if each.domid == info.domid))
+            info = replace(info, domid=info.domid + 1)
+            backend.infos.append(info)
+            if not late:
+                backend.tell(gone)
+            backend.tell(DomainCreated(**about(info)))
+            create.set_result(DomainRef(info.domid, info.uuid))
+            assert told.next().restarted is not None
+            if late:
+                backend.tell(gone)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.partition(" in a row")[0][-7:] for text in warnings] == [f"{count} times" for count in range(1, 5)]
