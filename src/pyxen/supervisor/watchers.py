@@ -21,6 +21,8 @@ _STARTERS: Final = ("create", "restore", "migrate-receive")  # xl takes their be
 _NEWS: Final = re.compile(rb"\(domid (\d+)\) to die \[pid (\d+)\]|Rebooting now")
 
 _PATIENCE, _APART = 10.0, 0.1  # seconds
+_LOOKS: Final = 2
+_BEGINS: Final = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +46,41 @@ class Watchers:
         10 seconds at most.
         """
         deadline = time.monotonic() + _PATIENCE
-        while True:
-            processes = list(self._processes())
-            watched = {domid: pid for pid, name in processes if name == _XL for domid in self._domids(pid)}
-            if info.domid in watched:
-                return f"xl (process {watched[info.domid]})"
-            if not any(name == _XL and self._begins(pid) for pid, name in processes):
-                break
-            if time.monotonic() > deadline:
-                break
-            time.sleep(_APART)
-        runs = any(name in _LIBVIRT for _, name in processes)
+        # An xl that begins to watch hands over to a child, which one look at all processes can miss: so look twice.
+        nobody = 0
+        while nobody < _LOOKS and time.monotonic() < deadline:
+            found = self._look(info.domid)
+            if found not in {None, _BEGINS}:
+                return found
+            if found is None:
+                nobody += 1
+            else:
+                nobody = 0
+                time.sleep(_APART)
+        runs = any(name in _LIBVIRT for _, name in self._processes())
         return "libvirt" if runs and self._is_libvirts(info) else None
+
+    def _look(self, domid: int) -> str | None:
+        """Return which xl process watches a domain; `_BEGINS` if one is about to watch some domain."""
+        xls = [pid for pid, name in self._processes() if name == _XL]
+        watching = next((pid for pid in xls if domid in self._domids(pid)), None)
+        if watching is not None:
+            return f"xl (process {watching})"
+        return _BEGINS if any(self._begins(pid) for pid in xls) else None
 
     def _processes(self) -> Iterator[tuple[int, str]]:
         for entry in os.listdir(self.proc):
-            if entry.isdigit():
+            if entry.isdigit() and self._read(f"{entry}/cmdline"):  # a process that has ended has none
                 yield int(entry), self._read(f"{entry}/comm").decode(errors="replace").rstrip("\n")
 
-    def _domids(self, pid: int) -> list[int]:
-        """Return the domid that an xl process watches, if it watches any."""
-        found = list(_NEWS.finditer(self._log(pid)))
-        mine = [match for match in found if match[2] in {None, str(pid).encode()}]
-        return [int(mine[-1][1])] if mine and mine[-1][1] is not None else []
+    def _news(self, pid: int) -> list[int | None]:
+        """Return the domids that an xl process has come to watch, and None where it was about to restart a domain."""
+        found = [match.groups() for match in _NEWS.finditer(self._log(pid))]
+        return [None if domid is None else int(domid) for domid, by in found if by in {None, str(pid).encode()}]
+
+    def _domids(self, pid: int) -> set[int | None]:
+        """Return the domids of domains that an xl process watches, or has watched: it has preserved or ended those."""
+        return set(self._news(pid)) - {None}
 
     def _begins(self, pid: int) -> bool:
         """Tell whether an xl process may come to watch a domain, and has not yet said which."""
@@ -75,7 +89,9 @@ class Watchers:
         if verb is None or not any(starter.startswith(verb) for starter in _STARTERS):
             return False
         options = "".join(word for word in arguments if word.startswith("-") and not word.startswith("--"))
-        return "F" not in options and not self._domids(pid)  # one in the foreground has no log
+        if "F" in options:  # one in the foreground has no log
+            return False
+        return (self._news(pid) or [None])[-1] is None
 
     def _log(self, pid: int) -> bytes:
         try:

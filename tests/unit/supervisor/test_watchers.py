@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -53,7 +54,8 @@ class Processes:
             (process / "fd" / "1").symlink_to(self.logs / name)
 
     def end(self, pid: int) -> None:
-        (self.folder / "proc" / str(pid) / "comm").unlink()
+        """End a process; its parent has not yet asked how."""
+        (self.folder / "proc" / str(pid) / "cmdline").write_text("")
 
 
 @pytest.fixture
@@ -67,16 +69,35 @@ def test_an_xl_that_waits_for_the_domain(processes: Processes) -> None:
     assert processes.watchers.of(INFO) == "xl (process 40)"
 
 
-@pytest.mark.parametrize(
-    "log",
-    [
-        pytest.param(WAITING.format(domid=5, pid=40), id="for another domain"),
-        pytest.param(WAITING.format(domid=7, pid=40) + REBOOTING + WAITING.format(domid=8, pid=40), id="for the next"),
-    ],
-)
-def test_an_xl_that_waits_for_another(processes: Processes, log: str) -> None:
-    processes.start(40, "xl", "create", "a.cfg", log=log)
+def test_an_xl_that_waits_for_another(processes: Processes) -> None:
+    processes.start(40, "xl", "create", "a.cfg", log=WAITING.format(domid=5, pid=40))
     assert processes.watchers.of(INFO) is None
+
+
+def test_an_xl_that_has_preserved_the_domain(processes: Processes) -> None:
+    log = WAITING.format(domid=7, pid=40) + REBOOTING + WAITING.format(domid=8, pid=40)
+    processes.start(40, "xl", "create", "a.cfg", log=log)
+    assert processes.watchers.of(INFO) == "xl (process 40)"
+
+
+def test_an_xl_that_restarts_the_domain(processes: Processes) -> None:
+    processes.start(40, "xl", "create", "a.cfg", log=WAITING.format(domid=7, pid=40) + REBOOTING)
+    assert processes.watchers.of(INFO) == "xl (process 40)"
+
+
+def test_an_xl_that_hands_over_to_its_child(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes.start(40, "xl", "create", "a.cfg")
+    listdir = os.listdir
+
+    def hand_over(path: str) -> list[str]:
+        found = listdir(path)
+        if "41" not in found:
+            processes.end(40)
+            processes.start(41, "xl", "create", "a.cfg", log=WAITING.format(domid=7, pid=41))
+        return found
+
+    monkeypatch.setattr(os, "listdir", hand_over)
+    assert processes.watchers.of(INFO) == "xl (process 41)"
 
 
 def test_xls_that_wait_for_nothing(processes: Processes) -> None:
@@ -116,3 +137,6 @@ def test_libvirt(processes: Processes, daemon: str | None, uuid: UUID | None) ->
         (processes.libvirt / "web1.xml").write_text(f"<domstatus><domain id='7'><uuid>{uuid}</uuid></domain>")
     expected = "libvirt" if daemon is not None and uuid == INFO.uuid else None
     assert processes.watchers.of(INFO) == expected
+    if daemon is not None:
+        processes.end(50)
+        assert processes.watchers.of(INFO) is None
