@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     from pyxen.losses import Loss as Loss
     from pyxen.losses import LossWarning as LossWarning
     from pyxen.operation import Operation as Operation
+    from pyxen.supervisor import Brake as Brake
+    from pyxen.supervisor import Outcome as Outcome
+    from pyxen.supervisor import Supervisor as Supervisor
 
 _NAMES = {
+    "Brake": "supervisor",
     "Domain": "domain",
     "DomainInfo": "info",
     "DomainState": "info",
@@ -42,7 +46,9 @@ _NAMES = {
     "Loss": "losses",
     "LossWarning": "losses",
     "Operation": "operation",
+    "Outcome": "supervisor",
     "ShutdownReason": "info",
+    "Supervisor": "supervisor",
     "Trigger": "info",
     "connect": "connection",
     "convert": "conversion",

@@ -202,6 +202,25 @@ class Domain:
         """
         self._backend.rename(self._ref, name).wait()
 
+    def preserve(self, suffix: str) -> Domain:
+        """Set aside a domain that has ended, for inspection, so that another can be created in its place.
+
+        It keeps its domid, its memory and its devices, and gets another name and a new uuid; another domain can then
+        have the old ones. This is how ``on_crash="restart_rename"`` keeps a domain. This handle is of no use after it.
+
+        Args:
+            suffix: What comes after its name; xl's are like ``-20250131T0730Z``.
+
+        Returns:
+            The domain under its new uuid.
+
+        Raises:
+            InvalidState: It has not shut down or crashed.
+            DomainExists: Another domain has the name that it would get.
+            ValidationError: No domain can have that name.
+        """
+        return Domain(self._backend, self._backend.preserve(self._ref, suffix).wait())
+
     def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> None:
         """Press a button, or interrupt a vCPU, as ``xl trigger``; for HVM guests, the NMI for PVH and PV ones too.
 

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "pyxen"
 LAYERS = (
     {"cli", "testing"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
+    {"supervisor"},
     {"connection", "host", "domain", "domains", "eventreader", "aio"},
     {"backends"},
     {"xenlight"},
@@ -24,7 +25,7 @@ LAYERS = (
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
-NEIGHBOURS = LAYERS[0] | LAYERS[2] | LAYERS[-2]
+NEIGHBOURS = LAYERS[0] | LAYERS[3] | LAYERS[-2]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
 
 

@@ -91,6 +91,10 @@ class XenHost:
         """Change what Xen says of a domain, of which it tells nobody."""
         self.domains[domid] = replace(self.domains[domid], state=state, shutdown_reason=reason)
 
+    def set_uuid(self, domid: int, uuid: UUID) -> None:
+        """Give a domain another uuid, of which Xen tells nobody."""
+        self.domains[domid] = replace(self.domains[domid], uuid=uuid)
+
     def rename(self, domid: int, name: str) -> None:
         """Rename a domain."""
         self.server.write(f"/local/domain/{domid}/name", name)

@@ -109,6 +109,10 @@ class Domain:
     async def rename(self, name: str) -> None:
         await self._finish(lambda: self._backend.rename(self._ref, name))
 
+    async def preserve(self, suffix: str) -> Domain:
+        ref = await self._finish(lambda: self._backend.preserve(self._ref, suffix))
+        return Domain(self._backend, self._calls, ref)
+
     async def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> None:
         await self._finish(lambda: self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu))
 

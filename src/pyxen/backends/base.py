@@ -103,6 +103,9 @@ class Backend(Protocol):
     def rename(self, domain: DomainRef, name: str) -> Operation[None]:
         """Give a domain another name."""
 
+    def preserve(self, domain: DomainRef, suffix: str) -> Operation[DomainRef]:
+        """Set aside a domain that has ended, under a name with that suffix and a new uuid."""
+
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         """Press a button, or interrupt a vCPU."""
 

@@ -13,10 +13,10 @@ from pyxen.backends.base import DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, InvalidState
 from pyxen.events import Event
-from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
+from pyxen.info import ENDS, DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
-from pyxen.xenlight import control, devices, domains, journal, loader, marshal, saving, tuning
+from pyxen.xenlight import control, devices, domains, journal, loader, marshal, preserving, saving, tuning
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
@@ -176,6 +176,20 @@ class XenlightBackend:
             return control.rename(context, operation, domid, name)
 
         return self._run("rename", domain, script)
+
+    def preserve(self, domain: DomainRef, suffix: str) -> Operation[DomainRef]:
+        """Set aside a domain that has ended, under a name with that suffix and a new uuid."""
+        info = self._info("preserve", domain)
+        if info.state not in ENDS or info.shutdown_reason is ShutdownReason.SUSPEND:
+            message = f"{info.name} has not ended: it is {info.state}"
+            raise InvalidState(message, operation="preserve", domain=domain.domid, domid=domain.domid)
+        DomainConfig(f"{info.name}{suffix}", kernel="/").validate()
+
+        def script(context: Context, operation: Operation[DomainRef], domid: int) -> Script[DomainRef]:
+            uuid = yield from preserving.preserve(context, operation, domid, domain.uuid, suffix)
+            return DomainRef(domid, uuid)
+
+        return self._run("preserve", domain, script)
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         """Press a button, or interrupt a vCPU."""

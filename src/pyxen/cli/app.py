@@ -9,6 +9,7 @@ import typer
 import pyxen
 from pyxen.cli.convert import convert
 from pyxen.cli.lint import lint
+from pyxen.cli.supervise import supervise
 
 __all__ = ["app"]
 
@@ -40,3 +41,4 @@ def _options(
 
 app.command()(convert)
 app.command()(lint)
+app.command()(supervise)

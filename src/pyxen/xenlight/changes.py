@@ -125,6 +125,7 @@ class Changes:
         yield from self._shutdowns(infos)
         yield from self._go(gone)
         self._comings += hints.comings
+        self._comings += sum(_preserved(domain, infos) for domain in gone)  # which come anew without an introduction
         yield from self._come(infos)
 
     # Domains
@@ -221,6 +222,15 @@ class Changes:
 def _replaced(domain: _Known, infos: Iterable[DomainInfo]) -> bool:
     """Tell whether another domain has the domid now, and what xenstore says is about that one."""
     return any(info.domid == domain.domid and info.uuid != domain.uuid for info in infos)
+
+
+def _preserved(domain: _Known, infos: Iterable[DomainInfo]) -> bool:
+    """Tell whether a domain that has ended is only gone because it has another uuid now."""
+    ended = (domain.domid, domain.reason)
+    return domain.reason is not None and any(
+        (info.domid, info.shutdown_reason) == ended and info.uuid != domain.uuid and info.state is not DomainState.DYING
+        for info in infos
+    )
 
 
 def _ejected(domain: _Known, devid: int, disk: Device) -> DiskEjected:

@@ -32,11 +32,20 @@ def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script
     code = yield from context.complete(
         lambda how: lib.libxl_retrieve_domain_configuration(context.pointer, domid, found, how)
     )
-    if code == lib.ERROR_JSON_CONFIG_EMPTY:
+    if code == lib.ERROR_JSON_CONFIG_EMPTY or (code != 0 and not _is_kept(context, domid)):
         message = "libxl keeps no configuration of this domain: another toolstack made it"
         raise describe(NotFound, message, operation, code)
     raise_failure(operation, code)
     return found
+
+
+def _is_kept(context: Context, domid: int) -> bool:
+    """Tell whether libxl keeps a configuration; where it does not, it says no more than that it failed."""
+    data, length = ffi.new("uint8_t **"), ffi.new("int *")
+    if lib.libxl_userdata_retrieve(context.pointer, domid, b"libxl-json", data, length) != 0:
+        return True  # who knows
+    lib.free(data[0])
+    return bool(length[0])
 
 
 def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:

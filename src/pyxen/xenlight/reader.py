@@ -158,6 +158,18 @@ class Reader:
             if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
                 self._xenstore.remove(f"/local/domain/{domid}")
 
+    def set_uuid(self, domid: int, uuid: UUID) -> None:
+        """Tell Xen that a domain has another uuid."""
+        with self._lock:
+            self._check_open()
+            if lib.xc_domain_sethandle(self._xc, domid, ffi.new("uint8_t[16]", uuid.bytes)) != 0:
+                raise _refused("preserve", f"Xen does not give domain {domid} another uuid")
+
+    def forget_uuid(self, uuid: UUID) -> None:
+        """Remove what xenstore has under a uuid that no domain has any more."""
+        with self._lock:
+            self._xenstore.remove(f"/vm/{uuid}")
+
     def host(self, xen_version: str) -> HostInfo:
         """Return the figures of the host."""
         info = ffi.new("xc_physinfo_t *")

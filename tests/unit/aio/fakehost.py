@@ -155,6 +155,9 @@ class FakeBackend:
     def rename(self, domain: DomainRef, name: str) -> Operation[None]:
         return self._begin("rename", domain=domain, name=name)
 
+    def preserve(self, domain: DomainRef, suffix: str) -> Operation[DomainRef]:
+        return self._begin("preserve", DomainRef(domain.domid, uuid.UUID(int=9)), domain=domain, suffix=suffix)
+
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         return self._begin("send_trigger", domain=domain, trigger=trigger, vcpu=vcpu)
 

@@ -89,6 +89,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.core_dump": lambda _, domain: domain.core_dump(Path("/srv/web1.core"), timeout=5),
     "Domain.config": lambda _, domain: domain.config(),
     "Domain.rename": lambda _, domain: domain.rename("web2"),
+    "Domain.preserve": lambda _, domain: domain.preserve("-20250131T0730Z"),
     "Domain.send_trigger": lambda _, domain: domain.send_trigger("nmi", vcpu=1),
     "Domain.send_sysrq": lambda _, domain: domain.send_sysrq("s"),
     "Domain.attach": lambda _, domain: domain.attach(DISK, timeout=5),

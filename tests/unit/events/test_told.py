@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyxen import DomainCreated, DomainDestroyed, EventReader, EventsLost, ShutdownReason
+from pyxen import DomainCreated, DomainDestroyed, DomainShutdown, EventReader, EventsLost, ShutdownReason
 from pyxen.info import DomainState
 from pyxen.xenlight.hints import Hints
 from pyxen.xenlight.watcher import Watcher
@@ -164,6 +165,26 @@ def test_a_soft_reset_is_no_second_domain(xen: XenHost, events: EventReader) -> 
     assert told(events, 0) == []
     xen.create(8, "web2")
     assert told(events, 2)[0] == "DomainCreated 8 web2"
+
+
+def test_a_preserved_domain_is_another_one(xen: XenHost, events: EventReader) -> None:
+    xen.create(7, "web1")
+    xen.shut_down(7, ShutdownReason.CRASH)
+    assert told(events, 3)[-1] == "DomainShutdown 7 web1 CRASH"
+    old, new = xen.uuid(7), UUID(int=99)
+    xen.set_uuid(7, new)
+    xen.rename(7, "kept")
+    xen.create(8, "web1")
+    found = list(iter(lambda: events.get(0.5), None))
+    kinds = (DomainCreated, DomainShutdown, DomainDestroyed)
+    assert [(type(event), event.uuid) for event in found if isinstance(event, kinds) and event.domid == 7] == [
+        (DomainDestroyed, old),
+        (DomainCreated, new),
+        (DomainShutdown, new),
+    ]
+    assert not any(isinstance(event, EventsLost) for event in found)
+    xen.server.fire("@introduceDomain")  # of one that came and went before anyone looked
+    assert told(events, 1) == ["EventsLost 2"]
 
 
 def test_devices(xen: XenHost, events: EventReader) -> None:

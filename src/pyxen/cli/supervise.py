@@ -1,0 +1,66 @@
+"""``pyxen supervise``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from pyxen.cli.files import complain
+from pyxen.connection import connect
+from pyxen.errors import Error
+from pyxen.supervisor import Brake, Supervisor
+
+__all__ = ["supervise"]
+
+_FAILED = 2
+
+
+def supervise(
+    min_uptime: Annotated[
+        float, typer.Option(metavar="SECONDS", help="A domain that ran for less is restarted later and later.")
+    ] = 10.0,
+    first_delay: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How much later at first; twice that the next time, and so on.")
+    ] = 2.0,
+    max_delay: Annotated[float, typer.Option(metavar="SECONDS", help="How much later at most.")] = 300.0,
+    dump_dir: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where core dumps go, each with the domain's name.")
+    ] = "/var/lib/xen/dump",
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell what goes wrong only.")] = False,
+) -> None:
+    """Act when a domain of this host ends, as its on_poweroff, on_reboot, on_crash, on_watchdog say.
+
+    One process does it for all domains, also for those that have ended already. Left alone are domains that an xl
+    process or libvirt watches: make them with xl create -e. What happens is told on standard error.
+
+    It goes on until Ctrl-C or SIGTERM; what it has begun it brings to its end first, at a second one it does not. The
+    exit status is 0 then, and 2 if the host cannot be reached.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("pyxen.supervisor").setLevel(logging.WARNING if quiet else logging.INFO)
+    try:
+        brake = Brake(min_uptime=min_uptime, first_delay=first_delay, max_delay=max_delay)
+        with connect() as host:
+            supervisor = Supervisor(host, brake=brake, dump_dir=dump_dir)
+            _stop_on_signals(supervisor)
+            supervisor.run()
+    except Error as error:
+        complain(str(error))
+        raise typer.Exit(_FAILED) from None
+
+
+def _stop_on_signals(supervisor: Supervisor) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        supervisor.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, stop)

@@ -1,0 +1,123 @@
+"""Who else acts when a domain ends: xl has a process for each domain that it starts, libvirt its daemon."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pyxen.info import DomainInfo
+
+__all__ = ["Watchers", "watcher_of"]
+
+_XL: Final = "xl"
+_LIBVIRT: Final = frozenset({"libvirtd", "virtxend"})
+_STARTERS: Final = ("create", "restore", "migrate-receive")  # xl takes their beginnings, too
+
+# What xl writes into the log that its process has for standard output, when it begins to watch, and when it restarts.
+_NEWS: Final = re.compile(rb"\(domid (\d+)\) to die \[pid (\d+)\]|Rebooting now")
+
+_PATIENCE, _APART = 10.0, 0.1  # seconds
+_LOOKS: Final = 2
+_BEGINS: Final = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Finds the processes of other toolstacks that act when a domain ends.
+
+    Which domain an xl process watches stands in its log only, which it keeps open.
+
+    Attributes:
+        proc: Where the processes are.
+        libvirt: Where libvirt keeps a file for each domain that it runs.
+    """
+
+    proc: str = "/proc"
+    libvirt: str = "/run/libvirt/libxl"
+
+    def of(self, info: DomainInfo) -> str | None:
+        """Return who watches a domain, for people to read; None if nobody does.
+
+        An xl that is just creating a domain, any domain, does not tell yet which one it will watch: it is waited for,
+        10 seconds at most.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        # An xl that begins to watch hands over to a child, which one look at all processes can miss: so look twice.
+        nobody = 0
+        while nobody < _LOOKS and time.monotonic() < deadline:
+            found = self._look(info.domid)
+            if found not in {None, _BEGINS}:
+                return found
+            if found is None:
+                nobody += 1
+            else:
+                nobody = 0
+                time.sleep(_APART)
+        runs = any(name in _LIBVIRT for _, name in self._processes())
+        return "libvirt" if runs and self._is_libvirts(info) else None
+
+    def _look(self, domid: int) -> str | None:
+        """Return which xl process watches a domain; `_BEGINS` if one is about to watch some domain."""
+        xls = [pid for pid, name in self._processes() if name == _XL]
+        watching = next((pid for pid in xls if domid in self._domids(pid)), None)
+        if watching is not None:
+            return f"xl (process {watching})"
+        return _BEGINS if any(self._begins(pid) for pid in xls) else None
+
+    def _processes(self) -> Iterator[tuple[int, str]]:
+        for entry in os.listdir(self.proc):
+            if entry.isdigit() and self._read(f"{entry}/cmdline"):  # a process that has ended has none
+                yield int(entry), self._read(f"{entry}/comm").decode(errors="replace").rstrip("\n")
+
+    def _news(self, pid: int) -> list[int | None]:
+        """Return the domids that an xl process has come to watch, and None where it was about to restart a domain."""
+        found = [match.groups() for match in _NEWS.finditer(self._log(pid))]
+        return [None if domid is None else int(domid) for domid, by in found if by in {None, str(pid).encode()}]
+
+    def _domids(self, pid: int) -> set[int | None]:
+        """Return the domids of domains that an xl process watches, or has watched: it has preserved or ended those."""
+        return set(self._news(pid)) - {None}
+
+    def _begins(self, pid: int) -> bool:
+        """Tell whether an xl process may come to watch a domain, and has not yet said which."""
+        arguments = self._read(f"{pid}/cmdline").decode(errors="replace").split("\0")[1:]
+        verb = next((argument for argument in arguments if argument and not argument.startswith("-")), None)
+        if verb is None or not any(starter.startswith(verb) for starter in _STARTERS):
+            return False
+        options = "".join(word for word in arguments if word.startswith("-") and not word.startswith("--"))
+        if "F" in options:  # one in the foreground has no log
+            return False
+        return (self._news(pid) or [None])[-1] is None
+
+    def _log(self, pid: int) -> bytes:
+        try:
+            target = os.readlink(f"{self.proc}/{pid}/fd/1")
+        except OSError:
+            return b""
+        return self._read(f"{pid}/fd/1") if os.path.basename(target).startswith("xl-") else b""
+
+    def _is_libvirts(self, info: DomainInfo) -> bool:
+        try:
+            with open(f"{self.libvirt}/{info.name}.xml", encoding="utf-8", errors="replace") as file:
+                return f"<uuid>{info.uuid}</uuid>" in file.read()
+        except OSError:
+            return False
+
+    def _read(self, path: str) -> bytes:
+        try:
+            with open(f"{self.proc}/{path}", "rb") as file:
+                return file.read()
+        except OSError:  # the process is gone
+            return b""
+
+
+def watcher_of(info: DomainInfo) -> str | None:
+    """Return who acts already when this domain ends: an xl process, or libvirt; None if nobody does.
+
+    ``xl create -F``, xl in the foreground, cannot be told apart and counts as nobody.
+    """
+    return Watchers().of(info)

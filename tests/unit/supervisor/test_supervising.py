@@ -1,0 +1,238 @@
+"""How a supervisor's work goes on side by side, on a host whose operations end when a test says so."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from pyxen import (
+    Brake,
+    DomainCreated,
+    DomainDestroyed,
+    DomainInfo,
+    DomainNotFound,
+    DomainShutdown,
+    DomainState,
+    Event,
+    EventsLost,
+    Host,
+    Operation,
+    OperationFailed,
+    Outcome,
+    ShutdownReason,
+    Supervisor,
+)
+from pyxen.backends.base import DomainRef
+from tests.unit.aio.fakehost import FakeBackend
+
+BRAKE = Brake(first_delay=0, max_delay=0)
+
+
+class Told(SimpleQueue[Outcome]):
+    def next(self) -> Outcome:
+        return self.get(timeout=30)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    backend = FakeBackend()
+    backend.at_once = {"destroy", "config"}
+    return backend
+
+
+@pytest.fixture
+def host(backend: FakeBackend) -> Iterator[Host]:
+    with Host(backend) as host:
+        yield host
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.002)
+
+
+def supervise(host: Host, told: Told, **settings: Any) -> Supervisor:
+    return Supervisor(host, on_outcome=told.put, **{"leave": lambda _: None, "brake": BRAKE, **settings})
+
+
+def about(info: DomainInfo) -> dict[str, Any]:
+    return {"domid": info.domid, "uuid": info.uuid, "name": info.name, "time": datetime.now(UTC)}
+
+
+def end(backend: FakeBackend, domid: int, reason: ShutdownReason) -> Event:
+    """Let a domain shut down, and return the event of it."""
+    index = next(index for index, info in enumerate(backend.infos) if info.domid == domid)
+    info = replace(backend.infos[index], state=DomainState.SHUTDOWN, shutdown_reason=reason)
+    backend.infos[index] = info
+    return DomainShutdown(**about(info), reason=reason)
+
+
+def begun(backend: FakeBackend, verb: str, count: int = 1) -> list[Operation[Any]]:
+    """Wait until so many operations of a kind have begun, and return them."""
+
+    def found() -> list[Operation[Any]]:
+        return [operation for operation in backend.operations if operation.verb == verb]
+
+    wait_until(lambda: len(found()) >= count)
+    return found()
+
+
+def test_nobody_waits_for_another(host: Host, backend: FakeBackend, told: Told) -> None:
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        create = begun(backend, "create")[0]
+        backend.tell(end(backend, 4, ShutdownReason.POWEROFF))
+        assert told.next().domid == 4
+        assert told.empty()
+        create.set_exception(OperationFailed("no"))
+        again = begun(backend, "create", 2)[1]
+        again.set_exception(OperationFailed("no"))
+        for count in (3, 4, 5):
+            begun(backend, "create", count)[-1].set_exception(OperationFailed(f"no {count}"))
+        outcome = told.next()
+    assert (outcome.domid, str(outcome.error), outcome.config is not None) == (3, "no 5", True)
+
+
+def test_what_has_begun_is_brought_to_its_end(host: Host, backend: FakeBackend, told: Told) -> None:
+    supervisor = supervise(host, told)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    wait_until(lambda: backend.subscribers)
+    backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+    create = begun(backend, "create")[0]
+    supervisor.stop()
+    wait_until(lambda: not backend.subscribers)
+    assert thread.is_alive()
+    create.set_exception(OperationFailed("no"))
+    thread.join()
+    outcome = told.next()  # it is not tried again, and its configuration is not lost
+    assert (str(outcome.error), outcome.config is not None) == ("no", True)
+    assert told.empty()
+
+
+def test_a_restart_that_is_not_due_is_left_for_the_next(
+    host: Host, backend: FakeBackend, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pyxen.supervisor")
+    web1 = backend.infos[1]
+    backend.infos.remove(web1)
+    slow = Brake(min_uptime=1000, first_delay=1000, max_delay=1000)
+    with supervise(host, told, brake=slow):
+        wait_until(lambda: "supervising 1 domains" in caplog.text)
+        backend.infos.append(web1)
+        backend.tell(DomainCreated(**about(web1)))
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        backend.tell(end(backend, 4, ShutdownReason.POWEROFF))
+        assert told.next().domid == 4
+        wait_until(lambda: "restarted in 1000 s only" in caplog.text)
+    assert told.empty()
+    assert 3 not in backend.destroyed
+    with supervise(host, told, brake=slow):
+        begun(backend, "create")[0].set_exception(DomainNotFound("no"))
+        wait_until(lambda: 3 in backend.destroyed)
+
+
+def test_who_destroys_it_first_has_the_say(host: Host, backend: FakeBackend, told: Told) -> None:
+    backend.at_once = {"config"}
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        begun(backend, "destroy")[0].set_exception(DomainNotFound("it is gone"))
+        backend.tell(DomainDestroyed(**about(backend.infos[1])))
+        backend.tell(end(backend, 4, ShutdownReason.POWEROFF))
+        begun(backend, "destroy", 2)[1].set_result(None)
+        assert told.next().domid == 4
+    assert told.empty()
+    assert not any(operation.verb == "create" for operation in backend.operations)
+
+
+def test_a_domain_that_cannot_be_destroyed(host: Host, backend: FakeBackend, told: Told) -> None:
+    backend.at_once = {"config"}
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        begun(backend, "destroy")[0].set_exception(OperationFailed("no"))
+        outcome = told.next()
+    assert outcome.preserved is not None
+    assert (outcome.preserved.domid, str(outcome.error)) == (3, "no")
+
+
+def test_events_that_are_lost(host: Host, backend: FakeBackend, told: Told) -> None:
+    with supervise(host, told):
+        end(backend, 3, ShutdownReason.POWEROFF)
+        backend.tell(EventsLost(time=datetime.now(UTC), count=None))
+        assert told.next().domid == 3
+        gone = backend.infos.pop(1)
+        backend.tell(EventsLost(time=datetime.now(UTC), count=None))
+        backend.infos.append(replace(gone, uuid=uuid.UUID(int=33)))
+        backend.tell(EventsLost(time=datetime.now(UTC), count=None))
+        assert told.next().uuid == uuid.UUID(int=33)
+
+
+def test_what_is_to_be_left(host: Host, backend: FakeBackend, told: Told, caplog: pytest.LogCaptureFixture) -> None:
+    def leave(info: DomainInfo) -> str | None:
+        if info.domid == 3:
+            return "me"
+        if info.domid == 4:
+            raise ZeroDivisionError
+        return None
+
+    backend.infos.append(replace(backend.infos[1], domid=5, uuid=uuid.UUID(int=5), name="web3"))
+    with caplog.at_level("INFO", "pyxen.supervisor"), supervise(host, told, leave=leave):
+        for domid in (3, 4, 5):
+            backend.tell(end(backend, domid, ShutdownReason.POWEROFF))
+        assert told.next().domid == 5
+        wait_until(lambda: "it is supervised by me" in caplog.text)
+        wait_until(lambda: "ZeroDivisionError" in caplog.text)
+    assert told.empty()
+    assert backend.destroyed == [5]
+
+
+def test_a_host_that_is_closed(host: Host, backend: FakeBackend, told: Told) -> None:
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.SUSPEND))
+        host.close()
+    assert told.empty()
+    assert backend.operations == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_short_lives_are_counted_however_late_events_come(
+    host: Host, backend: FakeBackend, told: Told, caplog: pytest.LogCaptureFixture, *, late: bool
+) -> None:
+    caplog.set_level("INFO", "pyxen.supervisor")
+    brake = Brake(min_uptime=1000, first_delay=0.001)
+    info = replace(backend.infos.pop(1), domid=7, uuid=uuid.UUID(int=7))  # as the domains that the host creates
+    with supervise(host, told, brake=brake):
+        wait_until(lambda: "supervising" in caplog.text)
+        backend.infos.append(info)
+        backend.tell(DomainCreated(**about(info)))
+        for count in range(1, 5):
+            backend.tell(end(backend, info.domid, ShutdownReason.REBOOT))
+            create = begun(backend, "create", count)[-1]
+            gone = DomainDestroyed(**about(info))
+            backend.infos.remove(next(each for each in backend.infos if each.domid == info.domid))
+            info = replace(info, domid=info.domid + 1)
+            backend.infos.append(info)
+            if not late:
+                backend.tell(gone)
+            backend.tell(DomainCreated(**about(info)))
+            create.set_result(DomainRef(info.domid, info.uuid))
+            assert told.next().restarted is not None
+            if late:
+                backend.tell(gone)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.partition(" in a row")[0][-7:] for text in warnings] == [f"{count} times" for count in range(1, 5)]

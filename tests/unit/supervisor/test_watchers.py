@@ -1,0 +1,142 @@
+"""Who else acts on a domain, told from processes and files as xl and libvirt have them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from pyxen import DomainInfo, DomainState, DomainType
+from pyxen.supervisor.watchers import Watchers
+
+INFO = DomainInfo(
+    domid=7,
+    name="web1",
+    uuid=UUID(int=7),
+    state=DomainState.SHUTDOWN,
+    shutdown_reason=None,
+    type=DomainType.PVH,
+    memory_kib=8192,
+    maxmem_kib=8192,
+    vcpus=1,
+    maxvcpus=1,
+    cpu_time_ns=0,
+    cpupool=0,
+    ssidref=0,
+)
+WAITING = "Waiting for domain web1 (domid {domid}) to die [pid {pid}]\n"
+REBOOTING = "Domain 5 has shut down, reason code 1 0x1\nDone. Rebooting now\n"
+
+
+class Processes:
+    """What /proc shows of the processes that a test makes up."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.libvirt = folder / "libvirt"
+        self.watchers = Watchers(str(folder / "proc"), str(self.libvirt))
+        for path in (folder / "proc", self.logs, self.libvirt):
+            path.mkdir()
+        (folder / "proc" / "meminfo").write_text("")
+
+    def start(self, pid: int, *command: str, log: str | None = None, name: str = "xl-web1.log") -> None:
+        process = self.folder / "proc" / str(pid)
+        (process / "fd").mkdir(parents=True)
+        (process / "comm").write_text(command[0].rpartition("/")[2][:15] + "\n")
+        (process / "cmdline").write_text("\0".join(command) + "\0")
+        if log is not None:
+            (self.logs / name).write_text(log)
+            (process / "fd" / "1").symlink_to(self.logs / name)
+
+    def end(self, pid: int) -> None:
+        """End a process; its parent has not yet asked how."""
+        (self.folder / "proc" / str(pid) / "cmdline").write_text("")
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Processes:
+    return Processes(tmp_path)
+
+
+def test_an_xl_that_waits_for_the_domain(processes: Processes) -> None:
+    processes.start(1, "/sbin/init")
+    processes.start(40, "/usr/lib/xen-4.20/bin/xl", "create", "a.cfg", log=WAITING.format(domid=7, pid=40))
+    assert processes.watchers.of(INFO) == "xl (process 40)"
+
+
+def test_an_xl_that_waits_for_another(processes: Processes) -> None:
+    processes.start(40, "xl", "create", "a.cfg", log=WAITING.format(domid=5, pid=40))
+    assert processes.watchers.of(INFO) is None
+
+
+def test_an_xl_that_has_preserved_the_domain(processes: Processes) -> None:
+    log = WAITING.format(domid=7, pid=40) + REBOOTING + WAITING.format(domid=8, pid=40)
+    processes.start(40, "xl", "create", "a.cfg", log=log)
+    assert processes.watchers.of(INFO) == "xl (process 40)"
+
+
+def test_an_xl_that_restarts_the_domain(processes: Processes) -> None:
+    processes.start(40, "xl", "create", "a.cfg", log=WAITING.format(domid=7, pid=40) + REBOOTING)
+    assert processes.watchers.of(INFO) == "xl (process 40)"
+
+
+def test_an_xl_that_hands_over_to_its_child(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes.start(40, "xl", "create", "a.cfg")
+    listdir = os.listdir
+
+    def hand_over(path: str) -> list[str]:
+        found = listdir(path)
+        if "41" not in found:
+            processes.end(40)
+            processes.start(41, "xl", "create", "a.cfg", log=WAITING.format(domid=7, pid=41))
+        return found
+
+    monkeypatch.setattr(os, "listdir", hand_over)
+    assert processes.watchers.of(INFO) == "xl (process 41)"
+
+
+def test_xls_that_wait_for_nothing(processes: Processes) -> None:
+    processes.start(40, "xl", "top")
+    processes.start(41, "xl", "create", "-F", "a.cfg")
+    processes.start(42, "xl", "console", "web1")
+    processes.start(43, "vim", "create", log=WAITING.format(domid=7, pid=43))
+    assert processes.watchers.of(INFO) is None
+
+
+@pytest.mark.parametrize("before", [None, WAITING.format(domid=5, pid=40) + REBOOTING, WAITING.format(domid=7, pid=39)])
+def test_an_xl_that_creates_is_waited_for(processes: Processes, before: str | None) -> None:
+    processes.start(40, "xl", "-v", "cre", "a.cfg", log=before or "")
+    found: list[str | None] = []
+    thread = threading.Thread(target=lambda: found.append(processes.watchers.of(INFO)))
+    thread.start()
+    time.sleep(0.3)
+    assert found == []
+    with (processes.logs / "xl-web1.log").open("a") as log:
+        log.write(WAITING.format(domid=7, pid=40))
+    thread.join()
+    assert found == ["xl (process 40)"]
+
+
+def test_an_xl_that_creates_and_goes(processes: Processes) -> None:
+    processes.start(40, "xl", "create", "-e", "a.cfg")
+    threading.Timer(0.3, processes.end, [40]).start()
+    assert processes.watchers.of(INFO) is None
+
+
+@pytest.mark.parametrize("daemon", ["libvirtd", "virtxend", None])
+@pytest.mark.parametrize("uuid", [INFO.uuid, UUID(int=8), None])
+def test_libvirt(processes: Processes, daemon: str | None, uuid: UUID | None) -> None:
+    if daemon is not None:
+        processes.start(50, f"/usr/sbin/{daemon}")
+    if uuid is not None:
+        (processes.libvirt / "web1.xml").write_text(f"<domstatus><domain id='7'><uuid>{uuid}</uuid></domain>")
+    expected = "libvirt" if daemon is not None and uuid == INFO.uuid else None
+    assert processes.watchers.of(INFO) == expected
+    if daemon is not None:
+        processes.end(50)
+        assert processes.watchers.of(INFO) is None
