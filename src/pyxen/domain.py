@@ -171,7 +171,7 @@ class Domain:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.
 
         The file appears at once and whole, as with `save`. libxl does all of it in one call, which nothing can stop,
-        and in which the other operations on this host wait.
+        and in which the worker that makes it does nothing else: with one worker, creates and destroys wait.
 
         Args:
             path: The file, on the host. Only its owner can read it.
