@@ -66,7 +66,7 @@ def _is_summary(line: str) -> bool:
 
 def _in_dom0(release: str) -> list[str]:
     pytest = ["python3", "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "tests/xen"]
-    return [PYTHON, "-m", "lab", "run", "--xen", release, "--timeout", "1500", "--", *pytest]
+    return [PYTHON, "-m", "lab", "run", "--xen", release, "--timeout", "2000", "--", *pytest]
 
 
 def lanes() -> list[list[Part]]:
