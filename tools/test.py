@@ -85,7 +85,7 @@ def lanes() -> list[list[Part]]:
         ],
         [
             Part("xen-4.20", [_in_dom0("4.20")]),
-            # What the keys mean to xl 4.17 is asked off the host, in tests/oracle; here, one xl tells whether that holds.
+            # What the keys mean to xl 4.17 is asked off the host, in tests/oracle; that this holds, 4.20 tells here.
             Part("xen-4.17", [_in_dom0("4.17", "--ignore", "tests/xen/test_xl.py")]),
             Part("lab", [[*PYTEST, "tests/lab"]]),
         ],
