@@ -20,7 +20,7 @@ LAYERS = (
     {"xenlight"},
     {"conversion"},
     {"xlcfg", "libvirtxml", "libxljson"},
-    {"config", "events", "info", "losses"},
+    {"config", "events", "features", "info", "losses"},
     {"errors", "operation", "units"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""

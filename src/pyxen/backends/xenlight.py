@@ -9,15 +9,17 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
-from pyxen.backends.base import DomainRef
+from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, InvalidState
 from pyxen.events import Event
+from pyxen.features import Feature
 from pyxen.info import ENDS, DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
 from pyxen.xenlight import control, devices, domains, journal, loader, marshal, preserving, saving, tuning
 from pyxen.xenlight.context import Context
+from pyxen.xenlight.failures import BACKEND
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
 from pyxen.xenlight.watcher import Watcher
@@ -35,7 +37,13 @@ _CANNOT_ANSWER = {
 """Why a guest in this state does not react to being asked to shut down or to reboot."""
 
 
-class XenlightBackend:
+_LACKS = {Feature.DEFINE, Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.STATS, Feature.CONSOLE} | {
+    Feature.SOFT_RESET,
+    Feature.USERDATA,
+}
+
+
+class XenlightBackend(Backend):
     """The host that this process runs on, through libxl.
 
     Raises:
@@ -44,6 +52,8 @@ class XenlightBackend:
     """
 
     uri = "xenlight:///"
+    name = BACKEND
+    features = frozenset(Feature) - _LACKS
 
     def __init__(self, workers: int = 1) -> None:
         self._reader = Reader()

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import pyxen.aio
 from pyxen import DomainConfig, DomainInfo, DomainState, HostClosed, HostInfo, Operation, OperationCancelled
-from pyxen.backends.base import DomainRef
+from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, Part, Scheduler
 from pyxen.events import Event
+from pyxen.features import Feature
 from pyxen.info import Trigger
 from tests.unit.infos import domain_info
 
@@ -30,7 +31,7 @@ OnHost = Callable[[Callable[[pyxen.aio.Host], Awaitable[Any]]], Any]
 _PUMP = threading.Thread()  # the thread of a backend that must not wait for its own operations
 
 
-class FakeBackend:
+class FakeBackend(Backend):
     """A backend with dom0, web1 (3) and web2 (4).
 
     Attributes:
@@ -46,6 +47,8 @@ class FakeBackend:
     """
 
     uri = "fake:///"
+    name = "fake"
+    features = frozenset(Feature)
 
     def __init__(self) -> None:
         self.may_begin = threading.Event()
