@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from pyxen.aio.calls import Calls
 from pyxen.aio.docstrings import documented_as
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import DomainConfig, Part, Scheduler
-from pyxen.domain import AnyCpus, as_cpus
+from pyxen.domain import AnyCpus, as_cpus, migration_command
 from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 from pyxen.operation import Operation
 
@@ -99,6 +99,15 @@ class Domain:
             )
 
         await self._finish(begin)
+
+    async def migrate(
+        self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None
+    ) -> None:
+        command = migration_command(destination, paused=paused)
+        await self._finish(lambda: self._backend.migrate(self._ref, command, timeout=timeout))
+
+    async def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
+        await self._finish(lambda: self._backend.migrate_over(self._ref, read_fd, write_fd, timeout=timeout))
 
     async def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         await self._finish(lambda: self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout))

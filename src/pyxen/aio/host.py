@@ -96,6 +96,14 @@ class Host:
 
         return self._domain(await self._calls.finish(begin, undo=self._destroy))
 
+    async def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+    ) -> Domain:
+        def begin() -> Operation[DomainRef]:
+            return self._backend.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout)
+
+        return self._domain(await self._calls.finish(begin))  # not undone: the source has none of it any more
+
     def _domain(self, ref: DomainRef) -> Domain:
         return Domain(self._backend, self._calls, ref)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -93,6 +93,17 @@ class Backend(Protocol):
         self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
         """Create a domain from a file on the host; a failure leaves nothing."""
+
+    def migrate(self, domain: DomainRef, command: Sequence[str], *, timeout: float | None) -> Operation[None]:
+        """Move a domain to where a command leads; a failure leaves it running here, and nothing there."""
+
+    def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
+        """Move a domain to where two descriptors lead, which are duplicated; see `migrate`."""
+
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        """Take in a domain that comes over two descriptors, which are duplicated; a failure leaves nothing."""
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         """Write a domain's memory to a file on the host."""

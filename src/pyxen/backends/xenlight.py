@@ -6,8 +6,8 @@ Importing this module loads the compiled binding, so `pyxen.connect` does it onl
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection
-from typing import TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from pyxen.backends.base import DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
@@ -16,8 +16,10 @@ from pyxen.events import Event
 from pyxen.info import ENDS, DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
-from pyxen.xenlight import control, devices, domains, journal, loader, marshal, preserving, saving, tuning
+from pyxen.xenlight import control, devices, domains, journal, loader, marshal, migration, preserving, saving, tuning
+from pyxen.xenlight.channel import Channel
 from pyxen.xenlight.context import Context
+from pyxen.xenlight.courses import Course, Courses
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
 from pyxen.xenlight.watcher import Watcher
@@ -52,11 +54,13 @@ class XenlightBackend:
         except BaseException:
             self._reader.close()
             raise
+        self._courses = Courses(self._context)
         self._watcher = Watcher(self._reader.glance)
 
     def close(self) -> None:
         """Stop what runs and let go of the host; may be called again."""
         self._watcher.close()
+        self._courses.close()
         self._context.close()
         self._reader.close()
 
@@ -155,6 +159,37 @@ class XenlightBackend:
             return saving.save(context, operation, domid, path, checkpoint=checkpoint, leave_paused=leave_paused)
 
         return self._run("save", domain, script, timeout)
+
+    def migrate(self, domain: DomainRef, command: Sequence[str], *, timeout: float | None) -> Operation[None]:
+        """Move a domain to where a command leads; a failure leaves it running here, and nothing there."""
+        self._check_answers("migrate", domain)
+        work = migration.migrate(self._context, self._info("migrate", domain), command)
+        return self._courses.run(_operation("migrate", domain, timeout), work)
+
+    def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
+        """Move a domain to where two descriptors lead, which are duplicated; see `migrate`."""
+        self._check_answers("migrate", domain)
+        info = self._info("migrate", domain)
+        operation = _operation("migrate", domain, timeout)
+        channel = Channel(operation, read_fd, write_fd, peer="the destination")
+        return self._converse(operation, channel, migration.migrate_over(self._context, info, channel))
+
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        """Take in a domain that comes over two descriptors, which are duplicated; a failure leaves nothing."""
+        operation: Operation[DomainRef] = Operation("receive_migration", timeout=timeout)
+        channel = Channel(operation, read_fd, write_fd, peer="the source")
+        receive = migration.receive(self._context, channel, paused=paused)
+        return self._converse(operation, channel, lambda course: DomainRef(*receive(course)))
+
+    def _converse(self, operation: Operation[T], channel: Channel, work: Callable[[Course], T]) -> Operation[T]:
+        """Begin a course that closes a channel."""
+        try:
+            return self._courses.run(operation, work)
+        except BaseException:
+            channel.close()
+            raise
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         """Write a domain's memory to a file."""
@@ -303,8 +338,7 @@ class XenlightBackend:
     ) -> Operation[T]:
         if not self._reader.alive(domain.domid, domain.uuid):
             raise _gone(verb, domain)
-        operation: Operation[T] = Operation(verb, domain.domid, timeout=timeout)
-        operation.domid = domain.domid
+        operation: Operation[T] = _operation(verb, domain, timeout)
         return self._context.run(operation, script(self._context, operation, domain.domid))
 
     def _info(self, verb: str, domain: DomainRef) -> DomainInfo:
@@ -319,6 +353,12 @@ class XenlightBackend:
         if info.state in _CANNOT_ANSWER:
             message = f"{info.name} {_CANNOT_ANSWER[info.state]}"
             raise InvalidState(message, operation=verb, domain=domain.domid, domid=domain.domid)
+
+
+def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[Any]:
+    operation: Operation[Any] = Operation(verb, domain.domid, timeout=timeout)
+    operation.domid = domain.domid
+    return operation
 
 
 def _gone(verb: str, domain: DomainRef) -> DomainNotFound:

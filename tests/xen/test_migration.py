@@ -1,0 +1,157 @@
+"""Domains that migrate, from this host to itself as xl can too, with pyxen or xl at either end."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyxen import Domain, DomainState, Host
+from pyxen.errors import Error, MigrationFailed, OperationTimeout, UnsupportedFeature
+from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
+
+XL_RECEIVES = ["xl", "migrate-receive", "-e"]
+PYXEN_RECEIVES = [sys.executable, "-c", "from pyxen.cli import main; main()", "migrate-receive"]
+
+
+@pytest.fixture
+def guest(host: Host, linux: MakeConfig) -> Domain:
+    """A Linux guest, up and running."""
+    domain = host.create(linux())
+    wait_for_linux(domain)
+    return domain
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A connection."""
+    here, there = socket.socketpair()
+    with here, there:
+        yield here, there
+
+
+def runs(domain: Domain) -> bool:
+    """Tell whether a guest's vCPU does anything: its idle loop wakes up many times a second."""
+    before = domain.info().cpu_time_ns
+    time.sleep(0.5)
+    return domain.info().cpu_time_ns > before
+
+
+def unharmed(host: Host, guest: Domain, name: str | None) -> bool:
+    """Tell whether a domain runs under its own name, and nothing else has come of it."""
+    wait_until(lambda: [info.domid for info in host.list() if info.uuid == guest.uuid] == [guest.domid])
+    return runs(guest) and guest.info().name == name
+
+
+class Receiving(threading.Thread):
+    """A host that receives a domain at one end of a connection."""
+
+    def __init__(self, host: Host, end: socket.socket, **options: bool) -> None:
+        super().__init__()
+        self.domain: Domain | None = None
+        self.error: Error | None = None
+        self._host = host
+        self._end = end
+        self._options = options
+        self.start()
+
+    def run(self) -> None:
+        fd = self._end.fileno()
+        try:
+            self.domain = self._host.receive_migration(fd, fd, **self._options)
+        except Error as error:
+            self.error = error
+        finally:
+            self._end.close()
+
+
+def test_over_a_connection(host: Host, guest: Domain, ends: tuple[socket.socket, socket.socket]) -> None:
+    name, uuid = guest.info().name, guest.uuid
+    here, there = ends
+    receiving = Receiving(host, there, paused=True)
+    guest.migrate_over(here.fileno(), here.fileno(), timeout=200)
+    receiving.join()
+    moved = receiving.domain
+    assert moved is not None
+    assert (moved.info().name, moved.uuid, moved.info().state) == (name, uuid, DomainState.PAUSED)
+    assert [info.domid for info in host.list() if info.uuid == uuid] == [moved.domid]
+    moved.unpause()
+    assert runs(moved)
+    moved.shutdown(timeout=60)
+
+
+def test_there_and_back_with_xl(host: Host, guest: Domain) -> None:
+    name, uuid = guest.info().name, guest.uuid
+    assert name is not None
+    guest.migrate(XL_RECEIVES, timeout=200)
+    moved = host.domains[name]
+    assert moved.uuid == uuid
+    assert moved != guest
+    assert runs(moved)
+    xl("migrate", "-s", "", name, shlex.join(PYXEN_RECEIVES))
+    again = host.domains[name]
+    assert again not in {guest, moved}
+    assert runs(again)
+    assert [other for other in xl_domids() if other.startswith(name)] == [name]
+    again.shutdown(timeout=60)
+
+
+def test_a_destination_that_is_lost(host: Host, guest: Domain, ends: tuple[socket.socket, socket.socket]) -> None:
+    name = guest.info().name
+    with pytest.raises(MigrationFailed, match=r"is gone; the domain goes on here; false ended with status 1"):
+        guest.migrate(["false"])
+    with pytest.raises(MigrationFailed, match="instead of the banner"):
+        guest.migrate(["echo", "Welcome"])
+    here, there = ends
+    receiver = subprocess.Popen(
+        ["head", "-c", "20000000"], stdin=there.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    there.sendall(b"xl migration receiver ready, send binary domain data.\n")
+    there.close()
+    with pytest.raises(MigrationFailed, match="the destination is gone"):
+        guest.migrate_over(here.fileno(), here.fileno())
+    receiver.wait()
+    assert unharmed(host, guest, name)
+    guest.destroy()
+
+
+def test_deadlines(host: Host, guest: Domain, ends: tuple[socket.socket, socket.socket]) -> None:
+    name = guest.info().name
+    here, there = ends
+    there.sendall(b"xl migration receiver ready, send binary domain data.\n")
+    with pytest.raises(OperationTimeout):
+        guest.migrate_over(here.fileno(), here.fileno(), timeout=3)  # nobody reads
+    assert unharmed(host, guest, name)
+    with pytest.raises(OperationTimeout):
+        guest.migrate(PYXEN_RECEIVES, timeout=2)
+    assert unharmed(host, guest, name)
+    guest.destroy()
+
+
+def test_a_source_that_is_lost(host: Host, guest: Domain, tmp_path: Path) -> None:
+    name = guest.info().name
+    for receiver in (XL_RECEIVES, PYXEN_RECEIVES):
+        command = f"head -c 20000000 | {shlex.join(receiver)}"
+        with pytest.raises(MigrationFailed):
+            guest.migrate(["sh", "-c", command], timeout=200)
+        assert unharmed(host, guest, name)
+    guest.destroy()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pv_guest(host: Host, linux: MakeConfig) -> None:
+    guest = host.create(linux("pv"))
+    wait_for_linux(guest)
+    name = guest.info().name
+    with pytest.raises(UnsupportedFeature, match="shadow paging") as caught:
+        guest.migrate(PYXEN_RECEIVES, timeout=200)
+    print(caught.value.__cause__, caught.value.__context__)
+    assert unharmed(host, guest, name)
+    guest.destroy()
