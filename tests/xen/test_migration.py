@@ -68,6 +68,7 @@ class Receiving(threading.Thread):
             self.domain = self._host.receive_migration(fd, fd, **self._options)
         except Error as error:
             self.error = error
+            print(f"The receiver: {error}")
         finally:
             self._end.close()
 

@@ -68,7 +68,7 @@ class Course:
         finally:
             with self._gate:
                 self._step = None
-            if step.stopped is not None:  # at its deadline, which is the operation's
+            if step.stopped == "timeout":  # its deadline is the operation's
                 self.operation.stop(step.stopped)
 
     def do(self, script: Callable[[Operation[Any]], Script[T]], *, undoing: bool = False) -> T:

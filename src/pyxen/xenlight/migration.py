@@ -110,15 +110,16 @@ class _Leaving:
             try:
                 channel.relay(read_end)
             except BaseException:
-                os.close(read_end)  # so that libxl cannot write any more
-                read_end = -1
+                # Not by closing the pipe: SIGPIPE would kill libxl's helper before it has tidied up.
+                step.cancel()
+                while os.read(read_end, _PIPE_SIZE):
+                    pass
                 with contextlib.suppress(Exception):  # which is what follows from that
                     self._course.result(step)
                 raise
             self._course.result(step)
         finally:
-            if read_end != -1:
-                os.close(read_end)
+            os.close(read_end)
 
     def set_aside(self) -> None:
         self._course.do(lambda operation: rename(self._context, operation, self._domid, self._name + _AWAY))
