@@ -66,9 +66,10 @@ class Channel:
             raise describe(InvalidArgument, message, operation) from None
 
     def close(self) -> None:
-        """Close the duplicates."""
-        os.close(self.read_fd)
-        os.close(self._write_fd)
+        """Close the duplicates. Calling it again does nothing."""
+        for fd in {self.read_fd, self._write_fd} - {-1}:
+            os.close(fd)
+        self.read_fd = self._write_fd = -1
 
     def read(self, size: int) -> bytes:
         """Return as many bytes, and take no more.

@@ -215,13 +215,13 @@ class _Coming:
         document["c_info"]["name"] = self._name + _INCOMING
         config = domain_config(context.pointer, json.dumps(document))
         self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
-        before = self._twins()
-        self._check_free(operation, before)
+        self._check_free(operation)
+        before = {info.domid for info in self._twins()}
         check_memory(context, operation, config)
         if not before:  # with a twin the uuid says nothing about who is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))
         made = yield from make(context, config, fd, head.stream_version)
-        left = [info.domid for info in self._twins() if info.domid not in {twin.domid for twin in before}]
+        left = [info.domid for info in self._twins() if info.domid not in before]
         self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
         self._course.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid
         reason: Error | None
@@ -238,13 +238,14 @@ class _Coming:
         alive = (info for info in self._context.reader.domains() if info.state is not DomainState.DYING)
         return [info for info in alive if info.uuid == self._uuid and info.domid != self._domid]
 
-    def _check_free(self, operation: Operation[Any], twins: list[DomainInfo]) -> None:
+    def _check_free(self, operation: Operation[Any]) -> None:
         """Refuse a name, and a uuid, that a domain has which cannot be the one that comes."""
         for info in self._context.reader.domains():
-            if info in twins and info.name == self._name:
+            same_name, same_uuid = info.name == self._name, info.uuid == self._uuid
+            if info.state is DomainState.DYING or (same_name and same_uuid):
                 continue  # it may be the source: that is known when it has suspended
-            if info in twins or info.name in {self._name, self._name + _INCOMING}:
-                which = f"the uuid {self._uuid}" if info in twins else f"the name {info.name}"
+            if same_name or same_uuid or info.name == self._name + _INCOMING:
+                which = f"the uuid {self._uuid}" if same_uuid else f"the name {info.name}"
                 message = f"domain {info.domid} ({info.name}) has {which} already: rename or destroy it"
                 raise describe(DomainExists, message, operation)
 
