@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from typing import Annotated
 
 import typer
@@ -14,20 +13,19 @@ from pyxen.errors import Error
 
 __all__ = ["migrate_receive"]
 
+STDIN, STDOUT = 0, 1
 _FAILED = 1
 
 
 def migrate_receive(
     *,
     paused: Annotated[bool, typer.Option("-p", help="Leave the domain paused.")] = False,
-    _monitor: Annotated[
-        bool, typer.Option("-e", "-F", help="Taken as xl takes them; there is never a process that stays.")
-    ] = False,
+    _as_xl: Annotated[bool, typer.Option("-e", "-F", "-d", help="Do nothing; xl may pass them.")] = False,
 ) -> None:
     """Take in a domain that xl or pyxen migrates here, in the place of xl migrate-receive.
 
     It comes on standard input, and answers go to standard output: xl migrate -s "" DOMAIN "ssh HOST pyxen
-    migrate-receive" runs it. Nobody acts when the domain ends later; pyxen supervise does.
+    migrate-receive" runs it. No process stays; pyxen supervise acts when the domain ends later.
 
     The exit status is 0 if the domain is here, and 1 if nothing of it is.
     """
@@ -35,7 +33,7 @@ def migrate_receive(
         signal.signal(number, signal.default_int_handler)  # so that what was begun is undone
     try:
         with connect(workers=0) as host:
-            host.receive_migration(sys.stdin.fileno(), sys.stdout.fileno(), paused=paused)
+            host.receive_migration(STDIN, STDOUT, paused=paused)
     except Error as error:
         complain(str(error))
         raise typer.Exit(_FAILED) from None

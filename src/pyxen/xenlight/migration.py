@@ -17,6 +17,7 @@ from pyxen.errors import (
     MigrationFailed,
     MigrationInDoubt,
     OperationFailed,
+    ParseError,
     UnsupportedFeature,
 )
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
@@ -41,6 +42,8 @@ _LIVE = 2  # LIBXL_SUSPEND_LIVE; a macro of libxl's
 _AWAY = "--migratedaway"
 _INCOMING = "--incoming"
 _PIPE_SIZE = 1 << 20
+_NO_LOG_DIRTY = "Failed to enable logdirty"
+"""What libxl's log has if Xen cannot tell which pages a guest writes to."""
 
 
 def migrate(context: Context, domain: DomainInfo, command: Sequence[str]) -> Callable[[Course], None]:
@@ -167,9 +170,6 @@ class _Leaving:
             raise describe(OperationFailed, message, operation, code)
 
 
-_NO_LOG_DIRTY = "logdirty"
-
-
 def receive(context: Context, channel: Channel, *, paused: bool) -> Callable[[Course], tuple[int, UUID]]:
     """Return what takes a domain in from the other end of a channel, which it closes; it gives the domid and uuid."""
 
@@ -209,7 +209,7 @@ class _Coming:
 
     def _restore(self, operation: Operation[Any], head: savefile.Head, fd: int) -> Script[None]:
         context = self._context
-        document = json.loads(saved_json(operation, head))
+        document = _document(operation, head)
         self._name = document["c_info"]["name"]
         self._course.operation.domain = operation.domain = self._name
         document["c_info"]["name"] = self._name + _INCOMING
@@ -271,3 +271,15 @@ class _Coming:
     def _remove(self, operation: Operation[Any]) -> Script[None]:  # noqa: ARG002 (as every script of a course)
         yield from remove(self._context, self._domid, self._uuid)
         self._noting.close()
+
+
+def _document(operation: Operation[Any], head: savefile.Head) -> dict[str, Any]:
+    """Return the configuration of a domain that comes, as parsed JSON that has a name."""
+    try:
+        document = json.loads(saved_json(operation, head))
+    except json.JSONDecodeError as error:
+        raise ParseError(f"the source sent a configuration that is no JSON: {error}") from None
+    info = document.get("c_info") if isinstance(document, dict) else None
+    if not isinstance(info, dict) or not isinstance(info.get("name"), str):
+        raise ParseError("the source sent a configuration without a name")
+    return document  # type: ignore[no-any-return]
