@@ -226,6 +226,11 @@ def test_a_destination_lost_before_it_may_start(
     assert source.done == done
 
 
+def test_what_is_said_instead_is_told(talk: Callable[..., End]) -> None:
+    with pytest.raises(Lost, match="said b'sh: xl: not found' instead of the banner"):
+        handshake.send(talk(receiver(b"sh: xl: not found")).channel, Source())
+
+
 def test_a_destination_lost_amid_the_stream(talk: Callable[..., End]) -> None:
     def peer(connection: socket.socket) -> None:
         connection.sendall(BANNER)

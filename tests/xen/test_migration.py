@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -131,12 +130,12 @@ def test_deadlines(host: Host, guest: Domain, ends: tuple[socket.socket, socket.
         guest.migrate_over(here.fileno(), here.fileno(), timeout=3)  # nobody reads
     assert unharmed(host, guest, name)
     with pytest.raises(OperationTimeout):
-        guest.migrate(PYXEN_RECEIVES, timeout=2)
+        guest.migrate(PYXEN_RECEIVES, timeout=4)
     assert unharmed(host, guest, name)
     guest.destroy()
 
 
-def test_a_source_that_is_lost(host: Host, guest: Domain, tmp_path: Path) -> None:
+def test_a_source_that_is_lost(host: Host, guest: Domain) -> None:
     name = guest.info().name
     for receiver in (XL_RECEIVES, PYXEN_RECEIVES):
         command = f"head -c 20000000 | {shlex.join(receiver)}"
@@ -144,15 +143,13 @@ def test_a_source_that_is_lost(host: Host, guest: Domain, tmp_path: Path) -> Non
             guest.migrate(["sh", "-c", command], timeout=200)
         assert unharmed(host, guest, name)
     guest.destroy()
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_pv_guest(host: Host, linux: MakeConfig) -> None:
     guest = host.create(linux("pv"))
     wait_for_linux(guest)
     name = guest.info().name
-    with pytest.raises(UnsupportedFeature, match="shadow paging") as caught:
+    with pytest.raises(UnsupportedFeature, match="shadow paging"):
         guest.migrate(PYXEN_RECEIVES, timeout=200)
-    print(caught.value.__cause__, caught.value.__context__)
     assert unharmed(host, guest, name)
     guest.destroy()

@@ -16,6 +16,7 @@ __all__ = ["Channel", "Lost"]
 _CHUNK = 4096  # as much can be written at once to a pipe, or a socket, that is ready
 _STREAM_CHUNK = 1 << 20
 _GRACE = 10.0  # seconds
+_MOST_SHOWN = 100  # bytes of what makes no sense
 
 
 class Lost(Exception):
@@ -105,7 +106,17 @@ class Channel:
         while said != message:
             said += self.read(1)
             if not message.startswith(said):
-                raise Lost(f"{self._peer} said {said!r} … instead of {what}: is there an xl or pyxen migrate-receive?")
+                said += self._at_hand()
+                raise Lost(f"{self._peer} said {said!r} instead of {what}: is xl or pyxen migrate-receive there?")
+
+    def _at_hand(self) -> bytes:
+        """Return what can be read without waiting, or the beginning of it."""
+        poller = select.poll()
+        poller.register(self.read_fd, select.POLLIN)
+        try:
+            return os.read(self.read_fd, _MOST_SHOWN) if poller.poll(0) else b""
+        except OSError:
+            return b""
 
     def write(self, data: bytes) -> None:
         """Write all of it.
