@@ -12,12 +12,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from pyxen import Domain, DomainState, Host
-from pyxen.errors import Error, MigrationFailed, OperationTimeout, UnsupportedFeature
+from pyxen import Domain, DomainState, Host, ShutdownReason
+from pyxen.errors import Error, MigrationFailed, MigrationInDoubt, OperationTimeout, UnsupportedFeature
 from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
 
 XL_RECEIVES = ["xl", "migrate-receive", "-e"]
 PYXEN_RECEIVES = [sys.executable, "-c", "from pyxen.cli import main; main()", "migrate-receive"]
+BANNER = b"xl migration receiver ready, send binary domain data.\n"
+RECEIVED = b"domain received, ready to unpause\0"
+GO = b"domain is yours, you are cleared to unpause\0"
+REPORT = b"my copy unpause results are as follows\0"
 
 
 @pytest.fixture
@@ -113,7 +117,7 @@ def test_a_destination_that_is_lost(host: Host, guest: Domain, ends: tuple[socke
     receiver = subprocess.Popen(
         ["head", "-c", "20000000"], stdin=there.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    there.sendall(b"xl migration receiver ready, send binary domain data.\n")
+    there.sendall(BANNER)
     there.close()
     with pytest.raises(MigrationFailed, match="the destination is gone"):
         guest.migrate_over(here.fileno(), here.fileno())
@@ -122,10 +126,46 @@ def test_a_destination_that_is_lost(host: Host, guest: Domain, ends: tuple[socke
     guest.destroy()
 
 
+def answering(*answers: bytes) -> tuple[socket.socket, threading.Thread]:
+    """Return a connection to a destination that says these things, and closes when it has leave to start the domain."""
+    here, there = socket.socketpair()
+    there.sendall(b"".join(answers))  # before they are due: the source hears each in its time
+
+    def listen() -> None:
+        last = b""
+        while not last.endswith(GO) and (data := there.recv(1 << 20)):
+            last = (last + data)[-len(GO) :]
+        there.close()
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    return here, thread
+
+
+def test_a_destination_that_cannot_start_it_and_one_that_does_not_say(host: Host, guest: Domain) -> None:
+    name = guest.info().name
+    assert name is not None
+    here, thread = answering(BANNER, RECEIVED, REPORT + b"\3" + GO)
+    with here, pytest.raises(MigrationFailed, match="could not start it"):
+        guest.migrate_over(here.fileno(), here.fileno(), timeout=200)
+    thread.join()
+    assert unharmed(host, guest, name)
+    here, thread = answering(BANNER, RECEIVED)
+    with here, pytest.raises(MigrationInDoubt, match=f"{name}--migratedaway"):
+        guest.migrate_over(here.fileno(), here.fileno(), timeout=200)
+    thread.join()
+    info = guest.info()
+    assert (info.name, info.shutdown_reason) == (f"{name}--migratedaway", ShutdownReason.SUSPEND)
+    guest.rename(name)  # as the error says for when nothing of it is at the destination
+    guest.resume()
+    assert unharmed(host, guest, name)
+    guest.destroy()
+
+
 def test_deadlines(host: Host, guest: Domain, ends: tuple[socket.socket, socket.socket]) -> None:
     name = guest.info().name
     here, there = ends
-    there.sendall(b"xl migration receiver ready, send binary domain data.\n")
+    there.sendall(BANNER)
     with pytest.raises(OperationTimeout):
         guest.migrate_over(here.fileno(), here.fileno(), timeout=3)  # nobody reads
     assert unharmed(host, guest, name)
