@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Annotated
 
@@ -11,9 +12,8 @@ from pyxen.cli.files import complain
 from pyxen.connection import connect
 from pyxen.errors import Error
 
-__all__ = ["migrate_receive"]
+__all__ = ["migrate_receive", "take_over"]
 
-STDIN, STDOUT = 0, 1
 _FAILED = 1
 
 
@@ -33,7 +33,20 @@ def migrate_receive(
         signal.signal(number, signal.default_int_handler)  # so that what was begun is undone
     try:
         with connect(workers=0) as host:
-            host.receive_migration(STDIN, STDOUT, paused=paused)
+            host.receive_migration(*take_over(), paused=paused)
     except Error as error:
         complain(str(error))
         raise typer.Exit(_FAILED) from None
+
+
+def take_over() -> tuple[int, int]:
+    """Return standard input and output as descriptors that no other program gets.
+
+    What hotplug scripts print must not come between the answers, and who serves a domain must not hold them open.
+    """
+    private = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return private

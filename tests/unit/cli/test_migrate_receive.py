@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -29,8 +31,7 @@ def test_as_xl_calls_it(monkeypatch: pytest.MonkeyPatch, options: list[str], pau
     backend = FakeBackend()
     backend.at_once = {"receive_migration"}
     monkeypatch.setattr("pyxen.cli.migrate_receive.connect", lambda *, workers: Host(backend))  # noqa: ARG005
-    monkeypatch.setattr("pyxen.cli.migrate_receive.STDIN", 5)
-    monkeypatch.setattr("pyxen.cli.migrate_receive.STDOUT", 6)
+    monkeypatch.setattr("pyxen.cli.migrate_receive.take_over", lambda: (5, 6))
     result = CliRunner().invoke(app, ["migrate-receive", *options])
     assert result.exit_code == 0, result.output
     [(verb, arguments)] = backend.requests
@@ -56,3 +57,17 @@ def test_what_is_not_done(option: str) -> None:
     result = CliRunner().invoke(app, ["migrate-receive", option])
     assert result.exit_code == 2
     assert result.stdout == ""
+
+
+def test_nobody_else_can_write_to_the_source() -> None:
+    program = """
+import os
+from pyxen.cli.migrate_receive import take_over
+read_fd, write_fd = take_over()
+os.system("cat; echo from a script")
+os.write(write_fd, os.read(read_fd, 99))
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, input=b"the stream", capture_output=True, check=True, timeout=60)
+    assert ended.stdout == b"the stream"
+    assert ended.stderr == b"from a script\n"
