@@ -187,15 +187,18 @@ def silent(*answers: bytes) -> Peer:
 def test_both_ends(talk: Callable[..., End]) -> None:
     destination = Destination()
     started: list[str] = []
+    ended = threading.Event()
 
     def peer(connection: socket.socket) -> None:
         end = End(connection)
         started.append(handshake.receive(end.channel, destination))
         end.close()
+        ended.set()
 
     source = Source()
     handshake.send(talk(peer).channel, source)
     assert source.done == ["head", "stream", "set_aside", "end"]
+    assert ended.wait(30)
     assert destination.done == ["restore", "start"]
     assert started == ["web1"]
 
