@@ -64,9 +64,9 @@ def _is_summary(line: str) -> bool:
     return " in " in line and any(word in line for word in (" passed", " failed", " error")) and line[-1] in "s=)"
 
 
-def _in_dom0(release: str) -> list[str]:
-    pytest = ["python3", "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "tests/xen"]
-    return [PYTHON, "-m", "lab", "run", "--xen", release, "--timeout", "1500", "--", *pytest]
+def _in_dom0(release: str, *options: str) -> list[str]:
+    pytest = ["python3", "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "tests/xen", *options]
+    return [PYTHON, "-m", "lab", "run", "--xen", release, "--timeout", "2000", "--", *pytest]
 
 
 def lanes() -> list[list[Part]]:
@@ -85,7 +85,8 @@ def lanes() -> list[list[Part]]:
         ],
         [
             Part("xen-4.20", [_in_dom0("4.20")]),
-            Part("xen-4.17", [_in_dom0("4.17")]),
+            # What the keys mean to xl 4.17 is asked off the host, in tests/oracle; that this holds, 4.20 tells here.
+            Part("xen-4.17", [_in_dom0("4.17", "--ignore", "tests/xen/test_xl.py")]),
             Part("lab", [[*PYTEST, "tests/lab"]]),
         ],
     ]

@@ -307,7 +307,7 @@ class Domain:
         Raises:
             DeviceExists: The domain has a device of that vdev, MAC, address or devid.
             FileMissing: The file of a disk is not on the host.
-            NotFound: The bridge of a vif is not on the host, or a PCI device is not assignable.
+            NotFound: The bridge of a vif, or a USB device, is not on the host; or a PCI device is not assignable.
             UnsupportedFeature: Such a device comes and goes with its domain.
             ValidationError: Its settings do not go together.
             OperationTimeout: It took longer than the timeout.

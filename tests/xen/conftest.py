@@ -20,7 +20,7 @@ def host() -> Iterator[Host]:
         yield host
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> MakeConfig:
     """Make the configuration of a guest that idles: ``tiny("pvh", name="a", cmdline="poweroff")``."""
 
@@ -34,7 +34,7 @@ def tiny() -> MakeConfig:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def linux() -> MakeConfig:
     """Make the configuration of a Linux guest, which answers when it is asked to shut down."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyxen
 from tests.xen.support import MakeConfig, children
 
-CYCLES = int(os.environ.get("PYXEN_CYCLES", "60"))
-WARM_UP = 40  # until caches are full, and the allocators have what they need
+CYCLES = int(os.environ.get("PYXEN_CYCLES", "40"))
+WARM_UP = 25  # until caches are full, and the allocators have what they need
 MOST_KIB = 200
 
 

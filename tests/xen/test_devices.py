@@ -22,8 +22,10 @@ from pyxen import (
     Pci,
     UnsupportedFeature,
     UsbCtrl,
+    UsbDev,
     ValidationError,
     Vif,
+    Vkb,
     Vsnd,
     Vtpm,
 )
@@ -276,6 +278,28 @@ def test_a_pci_device_that_is_not_assignable(host: Host, tiny: MakeConfig) -> No
     before = xenstore_entries()
     with pytest.raises(NotFound, match=r"xl pci-assignable-add 0000:00:1f\.0"):
         domain.attach(Pci("00:1f.0"))
+    assert xenstore_entries() == before
+    domain.destroy()
+
+
+def test_a_usb_device_that_is_missing(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("pv"))
+    before = xenstore_entries()
+    with pytest.raises(NotFound, match="no USB device 99 on bus 7"):
+        domain.attach(UsbDev(hostbus=7, hostaddr=99))
+    with pytest.raises(ValidationError, match="hostaddr"):
+        domain.attach(UsbDev(hostbus=7))
+    assert xenstore_entries() == before
+    domain.destroy()
+
+
+def test_a_keyboard(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("pv"))
+    before = xenstore_entries()
+    keyboard = domain.attach(Vkb(backend_type="linux"))
+    assert keyboard.devid == 0
+    assert f"/vinput/{domain.domid}/0" in xl("vkb-list", str(domain.domid))
+    domain.detach(keyboard, force=True)
     assert xenstore_entries() == before
     domain.destroy()
 

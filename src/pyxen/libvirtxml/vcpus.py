@@ -25,7 +25,8 @@ def read(domain: Node, found: Found) -> None:
         most = vcpu.as_number(vcpu.word() or "", 1, _MOST)
         current = vcpu.number("current", 1, most)
         found.put("vcpus", most if current is None else current, vcpu)
-        if current is not None and current != most:
+        in_nodes = sum(len(node.vcpus) for node in found.fields.get("vnuma", ()))
+        if current not in {None, most} or in_nodes not in {0, most}:  # libxl goes by the nodes where nothing is said
             found.put("maxvcpus", most, vcpu)
         if vcpu.attributes.get("placement") == "static":
             vcpu.get("placement")

@@ -282,6 +282,8 @@ class Choice(Kind):
 
     def decode(self, value: Any, place: Place, /) -> Any:
         """See `Kind.decode`."""
+        if value is None:  # what libxl writes for a number that it has no name for, as xl leaves in an rdm's policy
+            return None
         if not isinstance(value, str):
             raise place.wrong(f"takes a string, not {shown(value)}")
         try:

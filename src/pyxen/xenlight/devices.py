@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from typing import Any, Generic, TypeVar
 
 from pyxen import libxljson
-from pyxen.config import Disk, DomainType, Part, Pci, Vif
+from pyxen.config import Disk, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.errors import (
     DeviceExists,
     Error,
@@ -33,6 +34,7 @@ D = TypeVar("D", bound=Part)
 
 _BRIDGES = "/sys/class/net"
 _BRIDGE_SCRIPT = "vif-bridge"
+_USB_DEVICES = "/sys/bus/usb/devices"
 _NO_DEVICE_MODEL = "device model required but not running"  # its code, ERROR_FAIL, says nothing
 
 
@@ -170,6 +172,9 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
         return describe(NotFound, message, operation, code)
+    if operation.stopped is None and isinstance(device, UsbDev) and not _plugged_in(device):
+        message = f"the host has no USB device {device.hostaddr} on bus {device.hostbus}: lsusb says which it has"
+        return describe(NotFound, message, operation, code)
     if operation.stopped is None and any(_NO_DEVICE_MODEL in line for line in operation.log):
         what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
         message = (
@@ -195,6 +200,22 @@ def _assignable(context: Context, device: Pci) -> bool:
     found = any(same(device, _read(context, kind, Pci, array + index)) for index in range(count[0]))
     lib.libxl_device_pci_assignable_list_free(array, count[0])
     return found
+
+
+def _plugged_in(device: UsbDev) -> bool:
+    for folder in glob.glob(f"{_USB_DEVICES}/*/"):
+        try:
+            numbers = [_number(f"{folder}{name}") for name in ("busnum", "devnum")]
+        except OSError:
+            continue  # an interface of a device, or one that is just being pulled out
+        if numbers == [device.hostbus, device.hostaddr]:
+            return True
+    return False
+
+
+def _number(path: str) -> int:
+    with open(path, encoding="ascii") as file:
+        return int(file.read())
 
 
 def _not_there(kind: Kind, device: Part, present: list[Any]) -> str:

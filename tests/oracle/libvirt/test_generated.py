@@ -6,15 +6,20 @@ import dataclasses
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from pyxen import libvirtxml
-from pyxen.config import DomainConfig, settings_of
+from pyxen.config import CpuSet, DomainConfig, VNode, settings_of
 from pyxen.libvirtxml import normal
 from tests.oracle.libvirt.schemas import RELEASES, Schema
 from tests.strategies import domain_configs
 
 COUNT = int(os.environ.get("PYXEN_TEXTS", "20000")) // 50
+
+NODES_FOR_SOME = DomainConfig(
+    "web1", type="hvm", vcpus=2, maxvcpus=2, cpus=("all", "0"), vnuma=[VNode(vcpus=CpuSet("0"), size=256)]
+)
+"""Two vCPUs, one of them in a node: libxl would count those in nodes where nothing else is said."""
 
 
 def unlike(one: DomainConfig, other: DomainConfig) -> set[str]:
@@ -28,6 +33,7 @@ def test_xml_of_any_configuration(domain_type: str) -> None:
 
     @settings(max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck))
     @given(domain_configs())
+    @example(NODES_FOR_SOME)
     def check(config: DomainConfig) -> None:
         text = libvirtxml.dumps(config, domain_type=domain_type, on_loss="ignore")
         assert {schema.release: schema.complaints(text) for schema in schemas} == {

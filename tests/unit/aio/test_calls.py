@@ -16,6 +16,7 @@ from pyxen import (
     DomainNotFound,
     InvalidState,
     OperationFailed,
+    Vif,
 )
 from pyxen.backends.base import DomainRef
 from tests.unit.aio.fakehost import CONFIG, FakeBackend, OnHost, turns, undone, until
@@ -256,6 +257,25 @@ def test_a_domain_that_nobody_gets_is_destroyed(backend: FakeBackend, on_host: O
         backend.operations[1].set_result(None)
         with pytest.raises(asyncio.CancelledError):
             await task
+
+    on_host(main)
+
+
+def test_a_device_that_nobody_gets_is_detached(backend: FakeBackend, on_host: OnHost) -> None:
+    async def main(host: pyxen.aio.Host) -> None:
+        domain = await host.domains["web1"]
+        vif = Vif(mac="00:16:3e:01:02:03")
+        backend.at_once.add("detach")
+        task = asyncio.create_task(domain.attach(Vif()))
+        await until(lambda: backend.operations)
+        task.cancel()
+        await until(lambda: backend.stopped)
+        backend.operations[0].set_result(vif)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        verb, arguments = backend.requests[1]
+        assert (verb, arguments["domain"].domid) == ("detach", 3)
+        assert (arguments["device"], arguments["force"]) == (vif, True)
 
     on_host(main)
 
