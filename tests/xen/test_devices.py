@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,11 @@ def block_list(domain: Domain) -> list[int]:
     return [int(line.split()[0]) for line in xl("block-list", str(domain.domid)).splitlines()[1:]]
 
 
+def loops() -> str:
+    """Return the files that loop devices hold open."""
+    return subprocess.check_output(["losetup", "-a"], text=True)
+
+
 def network_list(domain: Domain) -> list[str]:
     """Return the MAC addresses of the vifs that xl lists."""
     return [line.split()[2] for line in xl("network-list", str(domain.domid)).splitlines()[1:]]
@@ -67,8 +73,10 @@ def test_a_disk(host: Host, tiny: MakeConfig, image: str, guest: str) -> None:
         assert (disk.target, disk.vdev, disk.readonly, disk.backendtype) == (image, "xvdb", True, "phy")
         assert block_list(domain) == [51728]
         assert [(disk.target, disk.vdev) for disk in domain.config().disks] == [(image, "xvdb")]
+        assert image in loops()
         domain.detach(name, force=True)
         assert block_list(domain) == []
+        assert image not in loops()
         assert domain.config().disks == ()
     domain.destroy()
 
@@ -142,6 +150,7 @@ def test_a_guest_that_does_not_let_go(host: Host, tiny: MakeConfig, image: str) 
     assert block_list(domain) == [51728]
     domain.detach("xvdb", force=True)
     assert block_list(domain) == []
+    assert image not in loops()
     domain.destroy()
 
 
