@@ -85,7 +85,7 @@ def test_over_a_connection(host: Host, guest: Domain, ends: tuple[socket.socket,
     moved = receiving.domain
     assert moved is not None
     assert (moved.info().name, moved.uuid, moved.info().state) == (name, uuid, DomainState.PAUSED)
-    assert [info.domid for info in host.list() if info.uuid == uuid] == [moved.domid]
+    wait_until(lambda: [info.domid for info in host.list() if info.uuid == uuid] == [moved.domid])
     moved.unpause()
     assert runs(moved)
     moved.shutdown(timeout=60)
