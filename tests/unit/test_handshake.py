@@ -508,6 +508,17 @@ def test_descriptors_that_are_none() -> None:
         Channel(Operation("migrate"), 0, 1 << 20, peer="the peer")
 
 
+def test_an_end_is_lost_when_it_has_closed_and_what_it_said_is_read() -> None:
+    ours, theirs = socket.socketpair()
+    end = End(ours)
+    assert end.channel.lost() is None
+    theirs.sendall(b"a")
+    theirs.close()
+    assert end.channel.lost() is None
+    assert "is gone" in str(end.channel.lost())
+    end.close()
+
+
 def test_pipes_and_descriptors_that_do_not_block() -> None:
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)

@@ -162,14 +162,12 @@ class XenlightBackend:
 
     def migrate(self, domain: DomainRef, command: Sequence[str], *, timeout: float | None) -> Operation[None]:
         """Move a domain to where a command leads; a failure leaves it running here, and nothing there."""
-        self._check_answers("migrate", domain)
-        work = migration.migrate(self._context, self._info("migrate", domain), command)
+        work = migration.migrate(self._context, self._movable(domain), command)
         return self._courses.run(_operation("migrate", domain, timeout), work)
 
     def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
         """Move a domain to where two descriptors lead, which are duplicated; see `migrate`."""
-        self._check_answers("migrate", domain)
-        info = self._info("migrate", domain)
+        info = self._movable(domain)
         operation = _operation("migrate", domain, timeout)
         channel = Channel(operation, read_fd, write_fd, peer="the destination")
         return self._converse(operation, channel, migration.migrate_over(self._context, info, channel))
@@ -347,12 +345,20 @@ class XenlightBackend:
             raise _gone(verb, domain)
         return info
 
-    def _check_answers(self, verb: str, domain: DomainRef) -> None:
-        """Check that the guest can react to being asked for something."""
+    def _movable(self, domain: DomainRef) -> DomainInfo:
+        """Return a domain, if it can migrate."""
+        info = self._check_answers("migrate", domain)
+        migration.check(self._context, info)
+        return info
+
+    def _check_answers(self, verb: str, domain: DomainRef) -> DomainInfo:
+        """Return a domain, if the guest can react to being asked for something."""
         info = self._info(verb, domain)
         if info.state in _CANNOT_ANSWER:
-            message = f"{info.name} {_CANNOT_ANSWER[info.state]}"
+            suspended = info.shutdown_reason is ShutdownReason.SUSPEND
+            message = f"{info.name} {'is suspended: resume it first' if suspended else _CANNOT_ANSWER[info.state]}"
             raise InvalidState(message, operation=verb, domain=domain.domid, domid=domain.domid)
+        return info
 
 
 def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[Any]:

@@ -109,6 +109,17 @@ class Channel:
                 said += self._at_hand()
                 raise Lost(f"{self._peer} said {said!r} instead of {what}: is xl or pyxen migrate-receive there?")
 
+    def lost(self) -> Lost | None:
+        """Return an exception if the other end has closed; what it still said is of no use then."""
+        poller = select.poll()
+        poller.register(self.read_fd, select.POLLIN)
+        try:
+            if not poller.poll(0) or os.read(self.read_fd, 1):
+                return None
+        except OSError:
+            pass
+        return Lost(f"{self._peer} is gone")
+
     def _at_hand(self) -> bytes:
         """Return what can be read without waiting, or the beginning of it."""
         poller = select.poll()

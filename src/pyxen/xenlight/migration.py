@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,14 +37,24 @@ from pyxen.xenlight.pump import Script
 from pyxen.xenlight.saving import go_on, make, saved_json
 from pyxen.xenlight.workers import NO_DOMID
 
-__all__ = ["migrate", "migrate_over", "receive"]
+__all__ = ["check", "migrate", "migrate_over", "receive"]
 
-_LIVE = 2  # LIBXL_SUSPEND_LIVE; a macro of libxl's
+_LOG = logging.getLogger("pyxen.migration")
+
 _AWAY = "--migratedaway"
 _INCOMING = "--incoming"
 _PIPE_SIZE = 1 << 20
-_NO_LOG_DIRTY = "Failed to enable logdirty"
-"""What libxl's log has if Xen cannot tell which pages a guest writes to."""
+
+
+def check(context: Context, domain: DomainInfo) -> None:
+    """Refuse a domain that cannot migrate."""
+    if domain.type is DomainType.PV and not context.reader.has_shadow_paging():
+        raise UnsupportedFeature(
+            f"migrate {domain.name}: this Xen was built without shadow paging, which it takes to migrate a PV guest "
+            "while it runs: save it here and restore it there",
+            feature="migrate",
+            backend=f"xenlight (Xen {release})",
+        )
 
 
 def migrate(context: Context, domain: DomainInfo, command: Sequence[str]) -> Callable[[Course], None]:
@@ -79,7 +90,9 @@ def migrate_over(context: Context, domain: DomainInfo, channel: Channel) -> Call
                 f"it has. It stays suspended here, as {domain.name}{_AWAY}. Look at the destination: if it runs there, "
                 "destroy it here; if nothing of it is there, rename it back and resume it here. Never let both run"
             )
-            raise describe(MigrationInDoubt, message, operation) from error
+            doubt = describe(MigrationInDoubt, message, operation)
+            _LOG.error("%s", doubt)  # who presses Ctrl-C, or cancels a task, never sees the exception
+            raise doubt from error
         finally:
             channel.close()
 
@@ -94,7 +107,6 @@ class _Leaving:
         self._course = course
         self._domid = domain.domid
         self._name = domain.name or ""
-        self._type = domain.type
 
     def head(self) -> bytes:
         return savefile.head(self._course.do(self._config))
@@ -140,19 +152,9 @@ class _Leaving:
 
     def _send(self, operation: Operation[Any], fd: int) -> Script[None]:
         code = yield from self._context.complete(
-            lambda how: lib.libxl_domain_suspend(self._context.pointer, self._domid, fd, _LIVE, how)
+            lambda how: lib.libxl_domain_suspend(self._context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how)
         )
-        if code == 0 or operation.stopped is not None:
-            raise_failure(operation, code)
-        elif self._type is DomainType.PV and any(_NO_LOG_DIRTY in line for line in operation.log):
-            raise UnsupportedFeature(
-                f"migrate {operation.domain}: this Xen was built without shadow paging, which it takes to migrate a PV "
-                "guest while it runs; it goes on here. Save it here and restore it there instead",
-                feature="migrate",
-                backend=f"xenlight (Xen {release})",
-            )
-        else:
-            raise failure(operation, code)
+        raise_failure(operation, code)
 
     def _take_back(self, operation: Operation[Any]) -> Script[None]:
         code = yield from go_on(self._context, self._domid)
@@ -176,7 +178,7 @@ def receive(context: Context, channel: Channel, *, paused: bool) -> Callable[[Co
     def work(course: Course) -> tuple[int, UUID]:
         channel.wake = course.wake
         try:
-            return handshake.receive(channel, _Coming(context, course, paused=paused))
+            return handshake.receive(channel, _Coming(context, course, channel, paused=paused))
         except Lost as error:
             message = f"{error}; nothing of the domain is left here"
             raise describe(MigrationFailed, message, course.operation) from error
@@ -189,9 +191,10 @@ def receive(context: Context, channel: Channel, *, paused: bool) -> Callable[[Co
 class _Coming:
     """The domain at the destination. All but the name is as of its config; the name is another one until it runs."""
 
-    def __init__(self, context: Context, course: Course, *, paused: bool) -> None:
+    def __init__(self, context: Context, course: Course, channel: Channel, *, paused: bool) -> None:
         self._context = context
         self._course = course
+        self._channel = channel
         self._paused = paused
         self._noting = contextlib.ExitStack()
         self._domid = NO_DOMID
@@ -224,11 +227,13 @@ class _Coming:
         left = [info.domid for info in self._twins() if info.domid not in before]
         self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
         self._course.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid
-        reason: Error | None
-        if made.code == 0 and operation.stopped is None:
+        reason: Error | Lost | None
+        if operation.stopped is not None:
+            reason = failure(operation, made.code or lib.ERROR_ABORTED)
+        elif made.code == 0:
             reason = self._still_running(operation)
         else:
-            reason = failure(operation, made.code or lib.ERROR_ABORTED)
+            reason = self._channel.lost() or failure(operation, made.code)
         if reason is not None:
             yield from self._remove(operation)
             raise reason
