@@ -215,6 +215,7 @@ class Domain:
             UnsupportedFeature: A PV guest, and a Xen that was built without shadow paging.
             MigrationFailed: The destination failed, or was lost.
             MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
+            GuestTimeout: The guest does not know how to suspend, or does not want to.
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
@@ -452,7 +453,8 @@ def migration_command(destination: str | Sequence[str], *, paused: bool) -> tupl
             problem = "a command says -p itself; leave paused out" if destination else "the command is empty"
             raise InvalidArgument(problem, operation="migrate")
         return tuple(destination)
-    if not destination or destination.startswith("-"):  # which ssh would take for an option
+    # ssh would take "-oProxyCommand=..." for an option; a space is a sign of a whole command.
+    if not destination or destination.startswith("-") or " " in destination:
         message = f"{destination!r} is no host: give one as for ssh, root@host2, or a command as a list"
         raise InvalidArgument(message, operation="migrate")
     return ("ssh", destination, "xl", "migrate-receive", *(["-p"] if paused else []))

@@ -27,6 +27,7 @@ def test_where_a_domain_migrates(destination: str | Sequence[str], paused: bool,
     [
         ("", False, "is no host"),
         ("-oProxyCommand=reboot", False, "is no host"),
+        ("ssh host2 xl migrate-receive", False, "or a command as a list"),
         ([], False, "the command is empty"),
         (["xl", "migrate-receive"], True, "says -p itself"),
     ],
