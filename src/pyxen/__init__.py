@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from pyxen.errors import *  # noqa: F403
     from pyxen.eventreader import EventReader as EventReader
     from pyxen.events import *  # noqa: F403
+    from pyxen.features import Feature as Feature
     from pyxen.host import Host as Host
+    from pyxen.info import DefinedDomain as DefinedDomain
+    from pyxen.info import DiskStats as DiskStats
     from pyxen.info import DomainInfo as DomainInfo
     from pyxen.info import DomainState as DomainState
+    from pyxen.info import DomainStats as DomainStats
     from pyxen.info import HostInfo as HostInfo
     from pyxen.info import ShutdownReason as ShutdownReason
     from pyxen.info import Trigger as Trigger
+    from pyxen.info import VifStats as VifStats
     from pyxen.losses import Loss as Loss
     from pyxen.losses import LossWarning as LossWarning
     from pyxen.operation import Operation as Operation
@@ -36,11 +41,15 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Brake": "supervisor",
+    "DefinedDomain": "info",
+    "DiskStats": "info",
     "Domain": "domain",
     "DomainInfo": "info",
     "DomainState": "info",
+    "DomainStats": "info",
     "Domains": "domains",
     "EventReader": "eventreader",
+    "Feature": "features",
     "Host": "host",
     "HostInfo": "info",
     "Loss": "losses",
@@ -50,6 +59,7 @@ _NAMES = {
     "ShutdownReason": "info",
     "Supervisor": "supervisor",
     "Trigger": "info",
+    "VifStats": "info",
     "connect": "connection",
     "convert": "conversion",
 }

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
 from pyxen.backends.base import Backend
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.host import Host
 
-__all__ = ["connect", "open_backend"]
+__all__ = ["MOST_WORKERS", "connect", "open_backend"]
 
-MOST_WORKERS = 64
+MOST_WORKERS: Final = 64
+"""The most processes that `connect` begins for a host."""
+
+GROUP: Final = "pyxen.backends"
+"""The entry points at which other packages offer ways to a host: ``scheme = "package.module:function"``.
+
+The function takes the URI and returns a `Backend`.
+"""
 
 
 def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
     """Open a host.
 
     Args:
-        uri: ``xenlight:///``, the default, is the machine that this runs on, through libxl.
-        workers: Processes beside this one that create and destroy domains, begun when there is first something to do
-            for them. libxl forks for that, which is slow in a large process. With several, creates overlap as far as
-            the machine has CPUs. With 0 all is done in this process.
+        uri: ``xenlight:///``, the default, is the machine that this runs on, through libxl. ``memory:///`` is a host in
+            this process, for tests. What libvirt connects to is a host through libvirt: ``xen:///system``,
+            ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes of theirs.
+        workers: For ``xenlight:///``: processes beside this one that create and destroy domains, begun when there is
+            first something to do for them. libxl forks for that, which is slow in a large process. With several,
+            creates overlap as far as the machine has CPUs. With 0 all is done in this process.
 
     Raises:
         InvalidArgument: There cannot be as many workers.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
         BindingNotBuilt: pyxen was built without the extension for the running Xen.
-        LibraryMissing: The extension is there, but Xen's libraries are not.
-        ConnectFailed: libxl or xenstore do not open.
+        LibraryMissing: The extension is there, but Xen's libraries are not; or libvirt's are not.
+        ConnectFailed: The host does not answer.
         UnsupportedFeature: The URI is of a kind that pyxen does not know.
     """
     return Host(open_backend(uri, workers))
@@ -36,11 +48,29 @@ def open_backend(uri: str, workers: int) -> Backend:
     """Open the way to a host, for both faces; see `connect`."""
     if not 0 <= workers <= MOST_WORKERS:
         raise InvalidArgument(f"workers={workers}: a host has 0 to {MOST_WORKERS} of them")
+    scheme = uri.partition(":")[0]
+    if scheme == "xenlight":
+        return _open_xenlight(uri, workers)
+    offered = {point.name: point for point in entry_points(group=GROUP)}
+    if scheme in offered:
+        return _open_offered(offered[scheme], uri)
+    raise UnsupportedFeature(
+        f"{uri}: pyxen knows xenlight:/// (this machine, through libxl){''.join(f', {name}:' for name in offered)}",
+        feature=uri,
+    )
+
+
+def _open_xenlight(uri: str, workers: int) -> Backend:
     if uri not in {"xenlight:///", "xenlight:"}:
-        raise UnsupportedFeature(f"{uri}: pyxen knows xenlight:/// (this machine, through libxl)", feature=uri)
+        raise UnsupportedFeature(f"{uri}: libxl reaches this machine only: xenlight:///", feature=uri)
     from pyxen.xenlight import loader
 
     loader.check_host()
     from pyxen.backends.xenlight import XenlightBackend
 
     return XenlightBackend(workers)
+
+
+def _open_offered(point: EntryPoint, uri: str) -> Backend:
+    backend: Backend = point.load()(uri)
+    return backend

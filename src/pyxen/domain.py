@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from io import FileIO
 from typing import Literal, TypeVar
 from uuid import UUID
 
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import InvalidArgument
-from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
+from pyxen.begin import AnyCpus, DomainOperations
+from pyxen.config import DomainConfig, Part, Scheduler
+from pyxen.info import DomainInfo, DomainState, DomainStats, Trigger
 
 __all__ = ["Domain"]
 
 D = TypeVar("D", bound=Part)
-
-AnyCpus = CpuSet | str | Iterable[int]
-"""A set of CPUs, or what `CpuSet` makes one from."""
 
 
 class Domain:
@@ -43,6 +41,11 @@ class Domain:
         """The domain's uuid."""
         return self._ref.uuid
 
+    @property
+    def begin(self) -> DomainOperations[Domain]:
+        """The verbs that take time, begun instead of waited for: ``web.begin.save(path)`` returns an `Operation`."""
+        return DomainOperations(self._backend, self._ref, lambda ref: Domain(self._backend, ref))
+
     def __repr__(self) -> str:
         return f"<Domain {self.domid} {self.uuid}>"
 
@@ -60,11 +63,11 @@ class Domain:
 
     def pause(self) -> None:
         """Stop its vCPUs until `unpause`, as ``xl pause``. Pausing twice needs unpausing once."""
-        self._backend.pause(self._ref).wait()
+        self.begin.pause().wait()
 
     def unpause(self) -> None:
         """Let its vCPUs run, as ``xl unpause``."""
-        self._backend.unpause(self._ref).wait()
+        self.begin.unpause().wait()
 
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:
         """Ask the guest to power off and wait until it has, as ``xl shutdown -w``.
@@ -81,7 +84,7 @@ class Domain:
             NoGuestDriver: The guest has no PV driver that could answer, as many HVM guests.
             OperationTimeout: The guest had not shut down in time.
         """
-        self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout).wait()
+        self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout).wait()
 
     def reboot(self, *, timeout: float | None = None) -> None:
         """Ask the guest to reboot, as ``xl reboot``; whoever supervises the domain then starts it anew.
@@ -94,11 +97,11 @@ class Domain:
             NoGuestDriver: The guest has no PV driver that could answer.
             OperationTimeout: The guest did not react in time.
         """
-        self._backend.reboot(self._ref, timeout=timeout).wait()
+        self.begin.reboot(timeout=timeout).wait()
 
     def destroy(self, *, timeout: float | None = None) -> None:
         """End the domain at once, as ``xl destroy``: like pulling the plug."""
-        self._backend.destroy(self._ref, timeout=timeout).wait()
+        self.begin.destroy(timeout=timeout).wait()
 
     def wait(self, *states: DomainState | str, timeout: float | None = None) -> DomainInfo | None:
         """Wait until the domain is in one of these states; by default until it has shut down or crashed.
@@ -116,8 +119,7 @@ class Domain:
         Raises:
             OperationTimeout: It did not come to that in time.
         """
-        wanted = frozenset(map(DomainState, states)) or ENDS
-        return self._backend.wait(self._ref, wanted, timeout=timeout).wait()
+        return self.begin.wait(*states, timeout=timeout).wait()
 
     def suspend(self, *, timeout: float | None = None) -> None:
         """Let the guest suspend itself and stay in memory, as ``xl suspend``; `resume` lets it go on.
@@ -129,7 +131,7 @@ class Domain:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             GuestTimeout: The guest does not know how to suspend, or does not want to.
         """
-        self._backend.suspend(self._ref, timeout=timeout).wait()
+        self.begin.suspend(timeout=timeout).wait()
 
     def resume(self) -> None:
         """Let a suspended guest go on, as ``xl resume``.
@@ -137,7 +139,7 @@ class Domain:
         Raises:
             InvalidState: It is not suspended.
         """
-        self._backend.resume(self._ref).wait()
+        self.begin.resume().wait()
 
     def save(
         self,
@@ -164,9 +166,7 @@ class Domain:
             GuestTimeout: The guest does not know how to suspend, or does not want to.
             OperationFailed: Anything else, e.g. that the disk is full.
         """
-        self._backend.save(
-            self._ref, os.fspath(path), checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout
-        ).wait()
+        self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout).wait()
 
     def migrate(self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None) -> None:
         """Move the domain to another host while it runs, as ``xl migrate``; there, xl or pyxen receives it.
@@ -195,8 +195,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        command = migration_command(destination, paused=paused)
-        self._backend.migrate(self._ref, command, timeout=timeout).wait()
+        self.begin.migrate(destination, paused=paused, timeout=timeout).wait()
 
     def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
         """Move the domain over two descriptors at whose other end xl or pyxen receives it; see `migrate`.
@@ -219,7 +218,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        self._backend.migrate_over(self._ref, read_fd, write_fd, timeout=timeout).wait()
+        self.begin.migrate_over(read_fd, write_fd, timeout=timeout).wait()
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.
@@ -235,7 +234,23 @@ class Domain:
             InvalidArgument: The file cannot be written.
             OperationFailed: libxl cannot dump it, e.g. a PV guest that has not told Xen where its memory is.
         """
-        self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout).wait()
+        self.begin.core_dump(path, timeout=timeout).wait()
+
+    def soft_reset(self, *, timeout: float | None = None) -> None:
+        """Start a guest anew in the memory that it has, when it has asked for that: a crashed Linux, to dump itself.
+
+        The guest has shut down with `ShutdownReason.SOFT_RESET`. Its devices are made anew, its memory stays. This is
+        what ``on_soft_reset="soft_reset"`` stands for.
+
+        Args:
+            timeout: Seconds after which to give up. None waits as long as libxl does.
+
+        Raises:
+            InvalidState: It has not asked for it.
+            UnsupportedFeature: It is a PV guest.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        self.begin.soft_reset(timeout=timeout).wait()
 
     def config(self) -> DomainConfig:
         """Return the configuration of the domain as it is now, devices attached since it began included.
@@ -245,7 +260,7 @@ class Domain:
         Raises:
             NotFound: libxl keeps none of it: another toolstack made it.
         """
-        return self._backend.config(self._ref).wait()
+        return self.begin.config().wait()
 
     def rename(self, name: str) -> None:
         """Give the domain another name, as ``xl rename``.
@@ -254,7 +269,7 @@ class Domain:
             DomainExists: Another domain has that name.
             ValidationError: No domain can have that name.
         """
-        self._backend.rename(self._ref, name).wait()
+        self.begin.rename(name).wait()
 
     def preserve(self, suffix: str) -> Domain:
         """Set aside a domain that has ended, for inspection, so that another can be created in its place.
@@ -273,7 +288,7 @@ class Domain:
             DomainExists: Another domain has the name that it would get.
             ValidationError: No domain can have that name.
         """
-        return Domain(self._backend, self._backend.preserve(self._ref, suffix).wait())
+        return self.begin.preserve(suffix).wait()
 
     def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> None:
         """Press a button, or interrupt a vCPU, as ``xl trigger``; for HVM guests, the NMI for PVH and PV ones too.
@@ -282,7 +297,7 @@ class Domain:
             trigger: `Trigger`, or its name: ``power``, ``sleep``, ``nmi``, ``init``, ``reset``, ``s3resume``.
             vcpu: The vCPU that ``nmi`` and ``init`` are for.
         """
-        self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu).wait()
+        self.begin.send_trigger(trigger, vcpu=vcpu).wait()
 
     def send_sysrq(self, key: str) -> None:
         """Press a key of Linux's magic SysRq, as ``xl sysrq``: ``"s"`` writes all to disk, ``"c"`` crashes.
@@ -290,7 +305,7 @@ class Domain:
         Raises:
             InvalidArgument: It is not one letter.
         """
-        self._backend.send_sysrq(self._ref, key).wait()
+        self.begin.send_sysrq(key).wait()
 
     def attach(self, device: D, *, timeout: float | None = None) -> D:
         """Give the running domain a device, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and their like.
@@ -314,7 +329,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return self._backend.attach(self._ref, device, timeout=timeout).wait()
+        return self.begin.attach(device, timeout=timeout).wait()
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
         """Take a device from the running domain, as ``xl block-detach``, ``network-detach`` and their like.
@@ -336,7 +351,7 @@ class Domain:
             UnsupportedFeature: Such a device comes and goes with its domain.
             OperationTimeout: The guest had not let go of it in time.
         """
-        self._backend.detach(self._ref, device, force=force, timeout=timeout).wait()
+        self.begin.detach(device, force=force, timeout=timeout).wait()
 
     def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Put a disc into a CD-ROM drive, in place of what is there, as ``xl cd-insert``; HVM guests.
@@ -352,7 +367,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
-        self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout).wait()
+        self.begin.insert_cdrom(vdev, target, timeout=timeout).wait()
 
     def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
         """Take the disc out of a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
@@ -366,7 +381,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
-        self._backend.eject_cdrom(self._ref, vdev, timeout=timeout).wait()
+        self.begin.eject_cdrom(vdev, timeout=timeout).wait()
 
     def set_memory(self, memory: float) -> None:
         """Tell the guest how much memory to have, and let it have no more, as ``xl mem-set``.
@@ -382,7 +397,7 @@ class Domain:
             NotEnoughMemory: The host has not enough free memory.
             ValidationError: It is no amount of memory.
         """
-        self._backend.set_memory(self._ref, memory).wait()
+        self.begin.set_memory(memory).wait()
 
     def set_maxmem(self, maxmem: float) -> None:
         """Set how much memory the domain can be given by `set_memory`, as ``xl mem-max``.
@@ -394,7 +409,7 @@ class Domain:
             InvalidArgument: It is less than the guest was told to have.
             ValidationError: It is no amount of memory.
         """
-        self._backend.set_maxmem(self._ref, maxmem).wait()
+        self.begin.set_maxmem(maxmem).wait()
 
     def set_vcpus(self, vcpus: int) -> None:
         """Tell the guest how many vCPUs to use, as ``xl vcpu-set``.
@@ -408,7 +423,7 @@ class Domain:
         Raises:
             InvalidArgument: It is out of range.
         """
-        self._backend.set_vcpus(self._ref, vcpus).wait()
+        self.begin.set_vcpus(vcpus).wait()
 
     def pin_vcpu(
         self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
@@ -425,8 +440,7 @@ class Domain:
             InvalidArgument: There is no such vCPU or CPU, or nothing is said.
             ValueError: It is no set of CPUs.
         """
-        number = None if vcpu == "all" else vcpu
-        self._backend.pin_vcpu(self._ref, number, as_cpus(cpus), as_cpus(cpus_soft)).wait()
+        self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft).wait()
 
     def set_scheduler(self, scheduler: Scheduler) -> None:
         """Set the domain's share of the CPUs, as ``xl sched-credit2 -w`` and its like; `config` has it afterwards.
@@ -438,23 +452,46 @@ class Domain:
             InvalidArgument: A value is out of range.
             UnsupportedFeature: The scheduler of the domain's CPU pool has no such parameter.
         """
-        self._backend.set_scheduler(self._ref, scheduler).wait()
+        self.begin.set_scheduler(scheduler).wait()
 
+    def userdata(self, key: str) -> bytes | None:
+        """Return a note that someone keeps with the domain, see `set_userdata`; None if there is none under that key.
 
-def as_cpus(cpus: AnyCpus | None) -> CpuSet | None:
-    """Return a set of CPUs, however it was said."""
-    return cpus if cpus is None or isinstance(cpus, CpuSet) else CpuSet(cpus)
+        libxl's own, ``libxl-json``, and xl's, ``xl``, can be read too.
 
+        Raises:
+            InvalidArgument: No note can have that key.
+        """
+        return self.begin.userdata(key).wait()
 
-def migration_command(destination: str | Sequence[str], *, paused: bool) -> tuple[str, ...]:
-    """Return the command that leads to a migration's receiver, for both faces; see `Domain.migrate`."""
-    if not isinstance(destination, str):
-        if not destination or paused:
-            problem = "a command says -p itself; leave paused out" if destination else "the command is empty"
-            raise InvalidArgument(problem, operation="migrate")
-        return tuple(destination)
-    # ssh would take "-oProxyCommand=..." for an option; a space is a sign of a whole command.
-    if not destination or destination.startswith("-") or " " in destination:
-        message = f"{destination!r} is no host: give one as for ssh, root@host2, or a command as a list"
-        raise InvalidArgument(message, operation="migrate")
-    return ("ssh", destination, "xl", "migrate-receive", *(["-p"] if paused else []))
+    def set_userdata(self, key: str, data: bytes | None) -> None:
+        """Keep a note with the domain, in place of the one under that key; it goes when the domain goes.
+
+        libxl keeps it on the host's disk, for whoever knows the key. It does not migrate, and is in no saved file.
+
+        Args:
+            key: Letters, digits, dots, dashes and underscores; begin it with the name of your program.
+            data: The note; None removes it.
+
+        Raises:
+            InvalidArgument: No note can have that key, or it is one of libxl's or xl's own.
+        """
+        self.begin.set_userdata(key, data).wait()
+
+    def stats(self) -> DomainStats:
+        """Return what the domain has used so far: CPU time, and what its disks and vifs carried, as ``xl top``.
+
+        Counters of disks and vifs are the kernel's in dom0: devices that QEMU or another domain serves have none.
+        """
+        return self._backend.stats(self._ref)
+
+    def console(self) -> FileIO:
+        """Open the guest's console, as ``xl console``: a raw file, unbuffered, for reading and writing; close it.
+
+        What two readers read at once, each has a part of. Reading returns what has come, at least a byte; where a loop
+        runs, ``loop.add_reader(console, ...)`` tells when there is something.
+
+        Raises:
+            NotFound: The domain has no console yet, or none at all.
+        """
+        return FileIO(self._backend.console(self._ref), "r+")

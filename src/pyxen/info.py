@@ -9,7 +9,18 @@ from uuid import UUID
 
 from pyxen.config import DomainType
 
-__all__ = ["ENDS", "DomainInfo", "DomainState", "HostInfo", "ShutdownReason", "Trigger"]
+__all__ = [
+    "ENDS",
+    "DefinedDomain",
+    "DiskStats",
+    "DomainInfo",
+    "DomainState",
+    "DomainStats",
+    "HostInfo",
+    "ShutdownReason",
+    "Trigger",
+    "VifStats",
+]
 
 
 class DomainState(StrEnum):
@@ -113,3 +124,73 @@ class HostInfo:
     """All memory of the host, in KiB."""
     free_memory_kib: int
     """Memory that no domain has, in KiB, without what is promised to domains (claims)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskStats:
+    """What a domain has read and written on a disk, since it has that disk."""
+
+    vdev: str
+    """The disk."""
+    read_requests: int
+    """Requests to read."""
+    read_bytes: int
+    """Bytes read."""
+    write_requests: int
+    """Requests to write."""
+    write_bytes: int
+    """Bytes written."""
+
+
+@dataclass(frozen=True, slots=True)
+class VifStats:
+    """What a domain has received and sent over a vif, seen from the guest, since it has that vif."""
+
+    devid: int
+    """Number of the vif, from 0."""
+    rx_bytes: int
+    """Bytes that the guest received."""
+    rx_packets: int
+    """Packets that it received."""
+    rx_errors: int
+    """Packets for it that were damaged."""
+    rx_dropped: int
+    """Packets for it that found no room."""
+    tx_bytes: int
+    """Bytes that the guest sent."""
+    tx_packets: int
+    """Packets that it sent."""
+    tx_errors: int
+    """Packets of it that were damaged."""
+    tx_dropped: int
+    """Packets of it that were dropped on their way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainStats:
+    """What a domain has used so far: counters that only grow, as ``xl top`` shows them."""
+
+    cpu_time_ns: int
+    """CPU time over all vCPUs, in nanoseconds."""
+    vcpu_times_ns: tuple[int, ...]
+    """CPU time of each vCPU, in nanoseconds; empty where the backend does not know."""
+    memory_kib: int
+    """Memory that it has now, in KiB."""
+    disks: tuple[DiskStats, ...]
+    """Its disks, by vdev."""
+    vifs: tuple[VifStats, ...]
+    """Its vifs, by devid."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefinedDomain:
+    """A configuration that a manager keeps, see `Host.define`."""
+
+    name: str
+    """Name of the domain."""
+    uuid: UUID
+    """Its uuid, the same each time it is started."""
+    autostart: bool
+    """Whether it is started with its host."""
+    domid: int | None
+    """Domid of the domain that runs of it; None while none does."""

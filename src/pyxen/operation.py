@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 __all__ = ["Operation", "StopReason"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 StopReason = str
 """Why an operation was stopped before its end: ``cancelled`` or ``timeout``."""
 
 
 class Operation(Future[T]):
-    """A running operation, as `concurrent.futures.Future` with a deadline, progress and a `cancel` that cleans up.
+    """A running operation, as `Host.begin` and `Domain.begin` give it: a `concurrent.futures.Future` with an undo.
 
-    Its end always comes: a cancelled or late operation is aborted in libxl, what it had begun is undone, and only then
-    does it end, with `OperationCancelled` or `OperationTimeout`.
+    `result`, `exception` and `add_done_callback` are the Future's; callbacks come on the thread that does the work.
+    Where a loop runs, it can be awaited too: a task that is cancelled meanwhile cancels the operation and waits until
+    that is done. Its end always comes: a cancelled or late operation is aborted in libxl, what it had begun is undone,
+    and only then does it end, with `OperationCancelled` or `OperationTimeout`.
 
     Attributes:
         verb: What it does, as xl's: ``create``, ``shutdown`` …
@@ -42,11 +45,28 @@ class Operation(Future[T]):
         self._progress: tuple[str, int] | None = None
         self._stop: Callable[[Operation[T]], None] | None = None
         self._runner: threading.Thread | None = None
+        self._make: Callable[[Any], T] | None = None
 
     def __repr__(self) -> str:
         state = "done" if self.done() else self.stopped or "running"
         subject = "" if self.domain is None else f" {self.domain}"
         return f"<Operation {self.verb}{subject}: {state}>"
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._outcome().__await__()
+
+    async def _outcome(self) -> T:
+        import asyncio  # which those who do not await need not load
+
+        from pyxen.awaiting import done
+
+        try:
+            await done(self)
+        except asyncio.CancelledError:
+            self.cancel()
+            await done(self)
+            raise
+        return self.result()
 
     @property
     def progress(self) -> tuple[str, int] | None:
@@ -75,6 +95,19 @@ class Operation(Future[T]):
                 self._stop(self)
         return True
 
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the end and return the result.
+
+        Args:
+            timeout: Seconds to wait; the operation goes on after that. None waits for ever.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            OperationFailed: The operation failed.
+        """
+        value = super().result(timeout)
+        return value if self._make is None else self._make(value)
+
     def wait(self) -> T:
         """Wait for the end and return the result.
 
@@ -94,7 +127,13 @@ class Operation(Future[T]):
                 self.exception()
             raise
 
-    # The two below are for whoever carries the operation out.
+    # What is below is for whoever carries the operation out, or hands it on.
+
+    def giving(self, make: Callable[[T], U]) -> Operation[U]:
+        """Have another result made of the result whenever someone takes it, and return this same operation."""
+        changed = cast("Operation[U]", self)
+        changed._make = make
+        return changed
 
     def carried_by(self, stop: Callable[[Operation[T]], None], runner: threading.Thread) -> None:
         """Say how to stop it, and which thread must never wait for it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -15,7 +15,7 @@ from pyxen.operation import Operation
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.courses import Course, Courses
 from pyxen.xenlight.failures import stopped
-from pyxen.xenlight.peer import Peer
+from pyxen.xenlight.peer import Peer, command
 from pyxen.xenlight.pump import Happening, Script, Wait
 
 ABORTED = Happening(0, 0, -1)
@@ -169,3 +169,30 @@ def test_a_command_that_is_none() -> None:
     with pytest.raises(InvalidArgument, match="cannot run /nowhere/ssh"):
         Peer(Operation("migrate"), ["/nowhere/ssh", "root@host2"])
     assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize(
+    ("destination", "paused", "expected"),
+    [
+        ("host2", False, ("ssh", "host2", "xl", "migrate-receive")),
+        ("root@host2", True, ("ssh", "root@host2", "xl", "migrate-receive", "-p")),
+        (["xl", "migrate-receive"], False, ("xl", "migrate-receive")),
+    ],
+)
+def test_where_a_domain_migrates(destination: str | Sequence[str], paused: bool, expected: tuple[str, ...]) -> None:
+    assert command(destination, paused=paused) == expected
+
+
+@pytest.mark.parametrize(
+    ("destination", "paused", "problem"),
+    [
+        ("", False, "is no host"),
+        ("-oProxyCommand=reboot", False, "is no host"),
+        ("ssh host2 xl migrate-receive", False, "or a command as a list"),
+        ([], False, "the command is empty"),
+        (["xl", "migrate-receive"], True, "says -p itself"),
+    ],
+)
+def test_where_none_can(destination: str | Sequence[str], paused: bool, problem: str) -> None:
+    with pytest.raises(InvalidArgument, match=problem):
+        command(destination, paused=paused)

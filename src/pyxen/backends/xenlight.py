@@ -9,17 +9,31 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-from pyxen.backends.base import DomainRef
+from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, InvalidState
 from pyxen.events import Event
+from pyxen.features import Feature
 from pyxen.info import ENDS, DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
-from pyxen.xenlight import control, devices, domains, journal, loader, marshal, migration, preserving, saving, tuning
+from pyxen.xenlight import (
+    control,
+    devices,
+    domains,
+    journal,
+    loader,
+    marshal,
+    migration,
+    peer,
+    preserving,
+    saving,
+    tuning,
+)
 from pyxen.xenlight.channel import Channel
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.courses import Course, Courses
+from pyxen.xenlight.failures import BACKEND
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
 from pyxen.xenlight.watcher import Watcher
@@ -37,7 +51,10 @@ _CANNOT_ANSWER = {
 """Why a guest in this state does not react to being asked to shut down or to reboot."""
 
 
-class XenlightBackend:
+_LACKS = {Feature.DEFINE, Feature.STATS, Feature.CONSOLE, Feature.SOFT_RESET, Feature.USERDATA}
+
+
+class XenlightBackend(Backend):
     """The host that this process runs on, through libxl.
 
     Raises:
@@ -46,6 +63,8 @@ class XenlightBackend:
     """
 
     uri = "xenlight:///"
+    name = BACKEND
+    features = frozenset(Feature) - _LACKS
 
     def __init__(self, workers: int = 1) -> None:
         self._reader = Reader()
@@ -160,8 +179,11 @@ class XenlightBackend:
 
         return self._run("save", domain, script, timeout)
 
-    def migrate(self, domain: DomainRef, command: Sequence[str], *, timeout: float | None) -> Operation[None]:
-        """Move a domain to where a command leads; a failure leaves it running here, and nothing there."""
+    def migrate(
+        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        """Move a domain to a host, or to where a command leads; a failure leaves it running here, and nothing there."""
+        command = peer.command(destination, paused=paused)
         work = migration.migrate(self._context, self._movable(domain), command)
         return self._courses.run(_operation("migrate", domain, timeout), work)
 

@@ -26,7 +26,7 @@ from pyxen.config import (
 from pyxen.config.vdev import vdev_number
 from pyxen.config.vif import Mac
 from pyxen.errors import UnsupportedFeature
-from pyxen.xenlight.binding import release
+from pyxen.xenlight.failures import BACKEND
 
 __all__ = ["Kind", "check", "from_text", "is_named", "kind_of", "name_of", "same", "share_a_name"]
 
@@ -170,4 +170,4 @@ def _equal_addresses(one: PciAddress, other: Any) -> bool:
 
 
 def _unsupported(message: str, feature: str) -> UnsupportedFeature:
-    return UnsupportedFeature(message, feature=feature, backend=f"xenlight (Xen {release})")
+    return UnsupportedFeature(message, feature=feature, backend=BACKEND)

@@ -21,10 +21,10 @@ from pyxen.errors import (
     UnsupportedFeature,
 )
 from pyxen.operation import Operation
-from pyxen.xenlight.binding import CData, ffi, lib, release
+from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.devicekinds import Kind, check, from_text, is_named, kind_of, name_of, same, share_a_name
-from pyxen.xenlight.failures import describe, failure, raise_failure, stopped
+from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.xenlight.marshal import check_keys, files_of, structure, to_json
 from pyxen.xenlight.pump import Script
 
@@ -110,7 +110,7 @@ def change_disc(
     """Put a disc into a CD-ROM drive in place of what is there, as ``xl cd-insert``; None leaves the drive empty."""
     if guest is not DomainType.HVM:
         message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
-        raise UnsupportedFeature(message, feature=operation.verb, backend=f"xenlight (Xen {release})")
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
     kind = kind_of(Disk())
     drives = [disk for disk in _Present(context, domid, kind, Disk).devices if disk.cdrom]
     drive = next((drive for drive in drives if same(Disk(vdev=vdev), drive)), None)
@@ -181,7 +181,7 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
             f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
             f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
         )
-        return UnsupportedFeature(message, feature=what, backend=f"xenlight (Xen {release})")
+        return UnsupportedFeature(message, feature=what, backend=BACKEND)
     return failure(operation, code)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pyxen.errors import (
     DeviceExists,
@@ -24,9 +24,12 @@ from pyxen.errors import (
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import ffi, lib, release
 
-__all__ = ["code_name", "describe", "failure", "raise_failure", "stopped"]
+__all__ = ["BACKEND", "code_name", "describe", "failure", "raise_failure", "stopped"]
 
 E = TypeVar("E", bound=OperationFailed)
+
+BACKEND: Final = f"xenlight (Xen {release})"
+"""What this way to a host is called in errors."""
 
 _CODES: dict[int, str] = ffi.typeof("libxl_error").elements
 
@@ -67,7 +70,7 @@ def failure(operation: Operation[Any], code: int) -> Error:
     name = code_name(code)
     if name in _UNSUPPORTED:
         message = f"{operation.verb}: libxl of Xen {release} does not support this ({name})"
-        return UnsupportedFeature(message, feature=operation.verb, backend=f"xenlight (Xen {release})")
+        return UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
     cls, message = _CLASSES.get(name, (OperationFailed, "failed"))
     return describe(cls, f"{message} ({name})", operation, code)
 

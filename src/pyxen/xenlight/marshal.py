@@ -19,6 +19,7 @@ from pyxen import libxljson
 from pyxen.config import Disk, DomainConfig
 from pyxen.errors import ConfigError, UnsupportedFeature
 from pyxen.xenlight.binding import CData, ffi, lib, release
+from pyxen.xenlight.failures import BACKEND
 
 __all__ = ["Prepared", "check_keys", "domain_config", "files_of", "prepare", "structure", "to_json"]
 
@@ -100,7 +101,7 @@ def _check(value: Any, ctype: Any, path: str) -> None:
                 raise UnsupportedFeature(
                     f"Xen {release} has no {where}: leave it out, or use a newer Xen",
                     feature=where,
-                    backend=f"xenlight (Xen {release})",
+                    backend=BACKEND,
                 )
             _check(item, member, where)
 

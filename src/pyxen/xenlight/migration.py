@@ -24,13 +24,13 @@ from pyxen.errors import (
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.operation import Operation
 from pyxen.xenlight import handshake, savefile
-from pyxen.xenlight.binding import ffi, lib, release
+from pyxen.xenlight.binding import ffi, lib
 from pyxen.xenlight.channel import Channel, Lost
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.control import rename, retrieved
 from pyxen.xenlight.courses import Course
 from pyxen.xenlight.domains import check_memory, end, remove
-from pyxen.xenlight.failures import describe, failure, raise_failure
+from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure
 from pyxen.xenlight.marshal import domain_config, to_json
 from pyxen.xenlight.peer import Peer
 from pyxen.xenlight.pump import Script
@@ -53,7 +53,7 @@ def check(context: Context, domain: DomainInfo) -> None:
             f"migrate {domain.name}: this Xen was built without shadow paging, which it takes to migrate a PV guest "
             "while it runs: save it here and restore it there",
             feature="migrate",
-            backend=f"xenlight (Xen {release})",
+            backend=BACKEND,
         )
 
 

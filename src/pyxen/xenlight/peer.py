@@ -13,10 +13,28 @@ from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 from pyxen.xenlight.failures import describe
 
-__all__ = ["Peer"]
+__all__ = ["Peer", "command"]
 
 _PATIENCE = 2.0  # seconds for it to end after the conversation, as xl's
 _WORDS = 600  # characters
+
+
+def command(destination: str | Sequence[str], *, paused: bool) -> tuple[str, ...]:
+    """Return the command that leads to a receiver, see `Domain.migrate`.
+
+    Raises:
+        InvalidArgument: The destination is none.
+    """
+    if not isinstance(destination, str):
+        if not destination or paused:
+            problem = "a command says -p itself; leave paused out" if destination else "the command is empty"
+            raise InvalidArgument(problem, operation="migrate")
+        return tuple(destination)
+    # ssh would take "-oProxyCommand=..." for an option; a space is a sign of a whole command.
+    if not destination or destination.startswith("-") or " " in destination:
+        message = f"{destination!r} is no host: give one as for ssh, root@host2, or a command as a list"
+        raise InvalidArgument(message, operation="migrate")
+    return ("ssh", destination, "xl", "migrate-receive", *(["-p"] if paused else []))
 
 
 class Peer:

@@ -10,10 +10,10 @@ from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationFailed, UnsupportedFeature
 from pyxen.operation import Operation
 from pyxen.units import kib_to_mib
-from pyxen.xenlight.binding import CData, ffi, lib, release
+from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.control import retrieved
-from pyxen.xenlight.failures import describe, failure, raise_failure
+from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure
 from pyxen.xenlight.pump import Script
 
 __all__ = ["pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
@@ -112,7 +112,7 @@ def set_scheduler(context: Context, operation: Operation[None], domid: int, sche
 
 
 def _not_its_scheduler(message: str) -> UnsupportedFeature:
-    return UnsupportedFeature(message, feature="scheduler", backend=f"xenlight (Xen {release})")
+    return UnsupportedFeature(message, feature="scheduler", backend=BACKEND)
 
 
 def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[int | None]:
