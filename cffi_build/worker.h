@@ -22,6 +22,7 @@ struct pyxen_frame {
 #define PYXEN_CORE_DUMP 3 /* domid, and the path with its NUL */
 #define PYXEN_ABORT 4     /* the job of that token, if it still runs */
 #define PYXEN_LOG_LEVEL 5 /* number: the least level of lines that are sent */
+#define PYXEN_SOFT_RESET 6 /* domid, and its configuration as JSON with its NUL */
 
 /* Kinds of frames from it */
 #define PYXEN_HELLO 16 /* it is ready */
