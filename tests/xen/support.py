@@ -17,7 +17,7 @@ __all__ = [
     "MakeConfig",
     "children",
     "end_guest",
-    "wait_for_idle",
+    "wait_for_firmware",
     "wait_for_linux",
     "wait_until",
     "xenstore_entries",
@@ -76,15 +76,9 @@ def wait_for_linux(domain: Domain) -> None:
     wait_until(lambda: log.exists() and "pyxen-guest ready" in log.read_text(errors="replace"), seconds=180)
 
 
-def wait_for_idle(domain: Domain) -> None:
-    """Wait until a guest does nothing any more: its firmware has come to the end of what it does."""
-
-    def idle() -> bool:
-        before = domain.info().cpu_time_ns
-        time.sleep(0.5)
-        return before > 10**8 and domain.info().cpu_time_ns - before < 10**7
-
-    wait_until(idle)
+def wait_for_firmware(domain: Domain) -> None:
+    """Wait until the firmware of an HVM guest has found nothing to boot: before, QEMU cannot be saved and loaded."""
+    wait_until(lambda: domain.info().cpu_time_ns > 1_500_000_000)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -37,7 +37,7 @@ from pyxen import (
 )
 from pyxen.supervisor import watcher_of
 from pyxen.supervisor.policy import is_preserved
-from tests.xen.support import MakeConfig, end_guest, wait_for_idle, wait_for_linux, wait_until, xl, xl_domids
+from tests.xen.support import MakeConfig, end_guest, wait_for_firmware, wait_for_linux, wait_until, xl, xl_domids
 
 SECONDS = 60
 AT_ONCE = Brake(min_uptime=0)
@@ -231,8 +231,8 @@ def test_a_dump_that_fails_does_not_keep_a_domain_from_its_restart(
 
 
 def test_a_soft_reset(host: Host, tiny: MakeConfig, told: Told) -> None:
-    domain = host.create(tiny("hvm", on_crash="destroy"))
-    wait_for_idle(domain)
+    domain = host.create(tiny("hvm", disks=[], on_crash="destroy"))
+    wait_for_firmware(domain)
     before = domain.config()
     with pytest.raises(InvalidState, match="has not shut down"):
         domain.soft_reset()
