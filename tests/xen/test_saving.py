@@ -7,11 +7,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
 
-from pyxen import Domain, DomainState, Host, ShutdownReason
+from pyxen import Domain, DomainState, Host, Operation, ShutdownReason
 from pyxen.errors import (
     DomainExists,
     FileMissing,
@@ -22,6 +23,8 @@ from pyxen.errors import (
     ParseError,
 )
 from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -44,6 +47,18 @@ def runs(domain: Domain) -> bool:
     return domain.info().cpu_time_ns > before
 
 
+def rises(operation: Operation[T]) -> T:
+    """Watch the progress of an operation: it rises, and not only at the end; return its result."""
+    seen = []
+    while not operation.done():
+        if operation.progress is not None:
+            seen.append(operation.progress[1])
+        time.sleep(0.01)
+    assert seen == sorted(seen)
+    assert any(0 < percent < 90 for percent in seen)
+    return operation.result()
+
+
 def test_suspend_and_resume(guest: Domain) -> None:
     guest.suspend(timeout=60)
     info = guest.info()
@@ -59,11 +74,11 @@ def test_suspend_and_resume(guest: Domain) -> None:
 
 def test_save_and_restore(host: Host, guest: Domain, folder: Path) -> None:
     file, name, uuid = folder / "guest.save", guest.info().name, guest.uuid
-    guest.save(file, timeout=120)
+    rises(guest.begin.save(file, timeout=120))
     assert host.domains.get(uuid) is None
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(folder.iterdir()) == [file]
-    again = host.restore(file, timeout=120)
+    again = rises(host.begin.restore(file, timeout=120))
     assert (again.info().name, again.uuid) == (name, uuid)
     assert runs(again)
     with pytest.raises(DomainExists):
