@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pyxen import xlcfg
 from pyxen.config import DomainConfig
@@ -99,7 +99,8 @@ def restore(
         raise error from None
     try:
         head = savefile.read(fd, path)
-        config = domain_config(context.pointer, saved_json(operation, head, override))
+        new = uuid4() if override is not None and override.uuid is None else None
+        config = domain_config(context.pointer, saved_json(operation, head, override), new)
         name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
