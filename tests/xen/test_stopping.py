@@ -55,9 +55,8 @@ def stop(request: pytest.FixtureRequest) -> Callable[[Begin, float], None]:
 
 @pytest.mark.parametrize(("guest", "after"), [("pv", 0.02), ("pvh", 0.02), ("hvm", 0.4)])
 def test_a_create(host: Host, tiny: MakeConfig, stop: Callable[[Begin, float], None], guest: str, after: float) -> None:
-    before = host.list()
     stop(lambda timeout: host.begin.create(tiny(guest), timeout=timeout), after)
-    assert [info.domid for info in host.list()] == [info.domid for info in before]
+    assert [domain.domid for domain in host.domains] == [0]
 
 
 def test_a_save_and_a_restore(
@@ -70,7 +69,7 @@ def test_a_save_and_a_restore(
     assert runs(guest)
     guest.destroy()
     stop(lambda timeout: host.begin.restore(booted, timeout=timeout), 0.3)
-    assert [info.domid for info in host.list()] == [0]
+    assert [domain.domid for domain in host.domains] == [0]
 
 
 def test_a_shutdown(host: Host, tiny: MakeConfig, stop: Callable[[Begin, float], None]) -> None:
