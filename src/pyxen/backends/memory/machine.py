@@ -1,0 +1,309 @@
+"""A host in memory: its memory and CPUs, its domains, and those who want to hear of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+from pyxen.backends.memory.clock import Clock, RealClock
+from pyxen.backends.memory.engine import Engine, describe
+from pyxen.backends.memory.guests import Guest
+from pyxen.backends.memory.records import device_keys
+from pyxen.backends.memory.timing import QUICK, Timing
+from pyxen.config import DomainConfig, DomainType
+from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, NotFound, OperationFailed
+from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
+from pyxen.info import HostInfo
+from pyxen.operation import Operation
+from pyxen.units import KIB_PER_MIB, mib_to_kib
+
+__all__ = ["Fault", "Kept", "Machine", "Subscriber"]
+
+DOM0_MIB: Final = 512
+RANDOM_DOMID: Final = 0xFFFFFFFE
+_MOST_DOMID: Final = 0x7FEF
+_NIL: Final = UUID(int=0)
+_VCPU_KIB: Final = 1024
+"""Memory that Xen needs for a vCPU."""
+
+
+@dataclass(slots=True)
+class Subscriber:
+    """Someone who wants to hear of events."""
+
+    on_event: Callable[[Event], None]
+    on_end: Callable[[], None]
+    listens: bool = True
+
+    def hear(self, event: Event) -> None:
+        """Tell an event."""
+        if self.listens:
+            self.on_event(event)
+
+    def end(self) -> None:
+        """Tell that no more will come."""
+        if self.listens:
+            self.listens = False
+            self.on_end()
+
+
+@dataclass(slots=True)
+class Kept:
+    """A configuration that is kept."""
+
+    config: DomainConfig
+    uuid: UUID
+    autostart: bool = False
+
+
+@dataclass(slots=True)
+class Fault:
+    """Something that shall fail."""
+
+    verb: str
+    error: Exception
+    domain: str | None
+    times: int
+
+
+class Machine:
+    """A host in memory, to which any number of backends lead.
+
+    Args:
+        uri: How it is found.
+        memory: Its memory, in MiB.
+        cpus: Its CPUs.
+        seed: What all that is random comes from: uuids, MAC addresses.
+        clock: Its time.
+        timing: How long things take.
+        xen: The release of Xen that it is said to run.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        memory: int = 4096,
+        cpus: int = 4,
+        seed: int = 0,
+        clock: Clock | None = None,
+        timing: Timing = QUICK,
+        xen: str = "4.20.0",
+    ) -> None:
+        self.uri = uri
+        self.memory_kib = memory * KIB_PER_MIB
+        self.cpus = cpus
+        self.xen = xen
+        self.random = Random(seed)  # noqa: S311 (the same each time, on purpose)
+        self.clock = clock or RealClock()
+        self.timing = timing
+        self.engine = Engine(self.clock)
+        self.domains: dict[int, Guest] = {}
+        self.kept: dict[UUID, Kept] = {}
+        self.faults: list[Fault] = []
+        self.exists: Callable[[str], bool] = lambda _: True
+        self.bridges: frozenset[str] | None = None
+        self.lost: Exception | None = None
+        self._subscribers: list[Subscriber] = []
+        self._last_domid = 0
+        self._make_dom0()
+
+    @property
+    def lock(self) -> threading.Condition:
+        """What is held by whoever looks at the host, or changes it."""
+        return self.engine.changed
+
+    def _make_dom0(self) -> None:
+        config = DomainConfig("Domain-0", uuid=_NIL, memory=DOM0_MIB, vcpus=self.cpus, type=DomainType.PV)
+        dom0 = Guest(self, 0, _NIL, config, self.timing)
+        dom0.building = dom0.paused = False
+        dom0.booted = True
+        dom0.online = self.cpus
+        dom0.settle()
+        self.domains[0] = dom0
+
+    # What guests need
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.clock.now()
+
+    def at(self, time: float, call: Callable[[], None]) -> None:
+        """Have something called at a time."""
+        self.engine.at(time, call)
+
+    def free_kib(self) -> int:
+        """Return the memory that no domain has."""
+        return self.memory_kib - sum(guest.memory_kib + _overhead_kib(guest.config) for guest in self.domains.values())
+
+    def tell_end(self, guest: Guest) -> None:
+        """Tell that a guest has stopped."""
+        if guest.reason is not None and not guest.building:
+            self.tell(DomainShutdown(**about(guest), reason=guest.reason))
+
+    # Looking
+
+    def info(self) -> HostInfo:
+        """Return the figures of the host."""
+        return HostInfo(
+            xen_version=self.xen,
+            nr_cpus=self.cpus,
+            nr_nodes=1,
+            cores_per_socket=self.cpus,
+            threads_per_core=1,
+            cpu_khz=2_000_000,
+            memory_kib=self.memory_kib,
+            free_memory_kib=self.free_kib(),
+        )
+
+    def named(self, name: str) -> Guest | None:
+        """Return the domain of a name."""
+        return next((guest for guest in self.domains.values() if guest.name == name), None)
+
+    def of_uuid(self, uuid: UUID) -> Guest | None:
+        """Return the domain of a uuid."""
+        return next((guest for guest in self.domains.values() if guest.uuid == uuid and guest.domid), None)
+
+    # What can be the matter with a new domain
+
+    def check_new(self, operation: Operation[Any], config: DomainConfig, uuid: UUID) -> None:
+        """Refuse a domain that cannot be made."""
+        other = self.of_uuid(uuid)
+        if other is not None:
+            message = f"domain {other.domid} ({other.name}) has the uuid {uuid} already: leave the uuid out"
+            raise _of(describe(DomainExists, message, operation), other.domid)
+        needed, free = mib_to_kib(config.memory or 0) + _overhead_kib(config), self.free_kib()
+        if needed > free:
+            message = (
+                f"needs {needed // 1024} MiB, and the host has {free // 1024} MiB free: ask for less, or free some "
+                "(destroy a domain, or lower dom0's memory)"
+            )
+            raise describe(NotEnoughMemory, message, operation)
+        self.check_name(operation, config.name)
+        self.check_files(operation, *(path for path in (config.kernel, config.ramdisk) if path))
+        self.check_devices(operation, config)
+
+    def check_name(self, operation: Operation[Any], name: str, owner: Guest | None = None) -> None:
+        """Refuse a name that another domain has."""
+        other = self.named(name)
+        if other is not None and other is not owner:
+            message = f"domain {other.domid} has the name {name!r} already: choose another, or destroy or rename it"
+            raise describe(DomainExists, message, operation)
+
+    def check_files(self, operation: Operation[Any], *paths: str) -> None:
+        """Refuse files that are not on the host."""
+        missing = [path for path in paths if path.startswith("/") and not self.exists(path)]
+        if missing:
+            error = describe(FileMissing, f"no such file on the host: {', '.join(missing)}", operation)
+            error.filename = missing[0]
+            raise error
+
+    def check_devices(self, operation: Operation[Any], config: DomainConfig) -> None:
+        """Refuse devices for which the host lacks something."""
+        here = [disk for disk in config.disks if not (disk.script or disk.backend or disk.backend_domid)]
+        self.check_files(operation, *(disk.target for disk in here if disk.target))
+        for vif in config.vifs:
+            local = vif.backend is None and not vif.backend_domid
+            if local and vif.bridge is not None and self.bridges is not None and vif.bridge not in self.bridges:
+                message = f"there is no bridge {vif.bridge} on the host: make it, or name another"
+                operation.log.append(f"vif-bridge: could not find bridge device {vif.bridge}")
+                raise describe(NotFound, message, operation)
+
+    def next_domid(self, operation: Operation[Any], wanted: int | None) -> int:
+        """Return the domid of a new domain; none comes again soon."""
+        if wanted == RANDOM_DOMID:
+            wanted = self.random.choice([domid for domid in range(1, _MOST_DOMID) if domid not in self.domains])
+        if wanted is not None:
+            if wanted in self.domains or wanted > _MOST_DOMID:
+                raise describe(OperationFailed, f"the domid {wanted} is taken, or none: leave it out", operation)
+            return wanted
+        while True:
+            self._last_domid = self._last_domid % _MOST_DOMID + 1
+            if self._last_domid not in self.domains:
+                return self._last_domid
+
+    # Changes
+
+    def add(self, guest: Guest) -> None:
+        """Take in a domain that is being built."""
+        self.domains[guest.domid] = guest
+
+    def introduce(self, guest: Guest) -> None:
+        """Tell of a domain that is whole."""
+        guest.building = False
+        self.tell(DomainCreated(**about(guest)))
+        for (kind, devid), backend in device_keys(guest).items():
+            self.tell(DeviceAdded(**about(guest), kind=kind, devid=devid, backend=backend))
+        if guest.reason is not None:
+            self.tell_end(guest)
+
+    def remove(self, guest: Guest) -> None:
+        """Take a domain away."""
+        if self.domains.get(guest.domid) is not guest:
+            return
+        del self.domains[guest.domid]
+        guest.drop()
+        if not guest.building:
+            for (kind, devid), backend in device_keys(guest).items():
+                self.tell(DeviceRemoved(**about(guest), kind=kind, devid=devid, backend=backend))
+            self.tell(DomainDestroyed(**about(guest)))
+
+    def change_devices(self, guest: Guest, config: DomainConfig) -> None:
+        """Give a domain another configuration, and tell which devices have come and gone."""
+        before = device_keys(guest)
+        guest.config = config
+        after = device_keys(guest)
+        for (kind, devid), backend in before.items():
+            if (kind, devid) not in after:
+                self.tell(DeviceRemoved(**about(guest), kind=kind, devid=devid, backend=backend))
+        for (kind, devid), backend in after.items():
+            if (kind, devid) not in before:
+                self.tell(DeviceAdded(**about(guest), kind=kind, devid=devid, backend=backend))
+
+    def autostarting(self) -> Iterable[Kept]:
+        """Return what is started with the host."""
+        return [kept for kept in self.kept.values() if kept.autostart]
+
+    # Telling
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell someone of all that happens from now on."""
+        self._subscribers = [*(one for one in self._subscribers if one.listens), subscriber]
+
+    def tell(self, event: Event) -> None:
+        """Tell everyone of an event."""
+        for subscriber in self._subscribers:
+            self.engine.say(partial(subscriber.hear, event))
+
+    def fault(self, verb: str, *names: object) -> Exception | None:
+        """Return what a call shall fail with; None if it shall not."""
+        for fault in self.faults:
+            if fault.verb == verb and (fault.domain is None or fault.domain in map(str, names)):
+                fault.times -= 1
+                if not fault.times:
+                    self.faults.remove(fault)
+                return fault.error
+        return None
+
+
+def about(guest: Guest) -> dict[str, Any]:
+    """Return what every event of a domain says."""
+    return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": datetime.now(UTC)}
+
+
+def _overhead_kib(config: DomainConfig) -> int:
+    """Return what Xen needs for a domain besides its memory."""
+    if config.name == "Domain-0":
+        return 0
+    return _VCPU_KIB * config.effective_maxvcpus + mib_to_kib(config.shadow_memory or 0)
+
+
+def _of(error: Error, domid: int) -> Error:
+    error.domid = domid  # type: ignore[attr-defined]
+    return error
