@@ -11,7 +11,7 @@ from pyxen import libxljson
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.memory import counting, devices, keeping, lives, saving, tuning
 from pyxen.backends.memory.consoles import Console
-from pyxen.backends.memory.engine import LOST, Script, describe
+from pyxen.backends.memory.engine import Script, describe
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine, Subscriber
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, newer_than
@@ -88,11 +88,6 @@ class MemoryBackend(Backend):
                 operation.exception()
         self._end_subscriptions()
         engine.end_use()
-
-    def go_away(self) -> None:
-        """Be what is left when the host went away: nothing more is told."""
-        self._machine.engine.stop(LOST, self)
-        self._end_subscriptions()
 
     def _end_subscriptions(self) -> None:
         with self._machine.lock:
@@ -394,6 +389,9 @@ class MemoryBackend(Backend):
             if self._machine.lost is not None:
                 raise self._machine.lost
             fault = self._machine.fault(verb, *names)
+        if isinstance(fault, OperationFailed):
+            fault.operation = fault.operation or verb
+            fault.domain = names[0] if fault.domain is None and names else fault.domain  # type: ignore[assignment]
         if fault is not None:
             raise fault
 

@@ -147,7 +147,7 @@ class Guest:
     def begin(self) -> None:
         """Begin to boot, as soon as it runs."""
         self.booted = False
-        self._plan(self.timing.boot, self._boot)
+        self._plan(self.timing.boot, self.boot)
 
     def set_paused(self, paused: bool) -> None:
         """Pause it, or let it run."""
@@ -202,7 +202,10 @@ class Guest:
 
     # What it does
 
-    def _boot(self) -> None:
+    def boot(self) -> None:
+        """Have booted."""
+        if self.booted:
+            return
         self.booted = True
         if self.console is not None:
             self.console.write(f"\r\n{self.name} login: ".encode())

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pyxen.backends.memory.clock import Clock, RealClock
-from pyxen.backends.memory.engine import Engine, describe
+from pyxen.backends.memory.engine import LOST, Engine, describe
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.records import device_keys
 from pyxen.backends.memory.timing import QUICK, Timing
@@ -280,6 +280,13 @@ class Machine:
         """Tell everyone of an event."""
         for subscriber in self._subscribers:
             self.engine.say(partial(subscriber.hear, event))
+
+    def go_away(self) -> None:
+        """Stop all that runs, and tell everyone that this is the end."""
+        self.engine.stop(LOST)
+        subscribers, self._subscribers = self._subscribers, []
+        for subscriber in subscribers:
+            self.engine.say(subscriber.end)
 
     def fault(self, verb: str, *names: object) -> Exception | None:
         """Return what a call shall fail with; None if it shall not."""
