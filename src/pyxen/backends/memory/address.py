@@ -16,6 +16,7 @@ _LEAST: Final = {"memory": DOM0_MIB, "cpus": 1, "seed": 0}
 _FILES: Final = ("any", "here")
 
 _machines: dict[str, Machine] = {}
+_options_of: dict[str, dict[str, Any]] = {}
 _lock = threading.Lock()
 
 
@@ -32,8 +33,10 @@ def machine_at(uri: str) -> Machine:
     options = _options(uri, parts.query)
     with _lock:
         if name in _machines:
-            if options:
-                raise _refused(uri, f"the host {name!r} is there already: leave out what follows its name")
+            if options and options != _options_of.get(name):
+                raise _refused(
+                    uri, f"the host {name!r} is there already, and is another one: leave out what follows it"
+                )
             return _machines[name]
         machine = Machine(f"memory:///{name}", **{key: options[key] for key in options.keys() & _LEAST.keys()})
         if options.get("files") == "here":
@@ -41,7 +44,7 @@ def machine_at(uri: str) -> Machine:
         if "bridges" in options:
             machine.bridges = frozenset(options["bridges"].split(","))
         if name:
-            _machines[name] = machine
+            _machines[name], _options_of[name] = machine, options
         return machine
 
 
@@ -55,6 +58,7 @@ def forget(name: str) -> None:
     """Let ``memory:///NAME`` mean a new host again."""
     with _lock:
         _machines.pop(name, None)
+        _options_of.pop(name, None)
 
 
 def _options(uri: str, query: str) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from uuid import UUID
 
 from pyxen import libxljson
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.backends.memory import counting, devices, keeping, lives, saving, tuning
+from pyxen.backends.memory import counting, devices, keeping, lives, notes, saving, tuning
 from pyxen.backends.memory.consoles import Console
 from pyxen.backends.memory.engine import Script, describe
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine, Subscriber
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, newer_than
+from pyxen.config import CpuSet, DomainConfig, DomainType, Part, Scheduler, newer_than
 from pyxen.config.base import fields_of
 from pyxen.errors import DomainNotFound, HostClosed, InvalidState, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
@@ -208,6 +208,9 @@ class MemoryBackend(Backend):
     def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Start a guest anew that has shut down for a soft reset."""
         info = self.domain_info(domain)
+        if info.type is DomainType.PV:
+            message = f"{info.name} is a PV guest: only HVM and PVH guests can be reset softly"
+            raise UnsupportedFeature(message, feature=Feature.SOFT_RESET.value, backend=self.name)
         if info.shutdown_reason is not ShutdownReason.SOFT_RESET:
             raise _wrong_state(
                 "soft_reset", domain, f"{info.name} has not shut down for a soft reset: it is {info.state}"
@@ -321,17 +324,11 @@ class MemoryBackend(Backend):
 
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         """Return a note that is kept with a domain."""
-        return self._at_once("userdata", domain, lambda guest: guest.notes.get(key))
+        return self._do("userdata", domain, lambda op, guest: notes.read(op, guest, key))
 
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
         """Keep a note with a domain; None removes it."""
-
-        def keep(guest: Guest) -> None:
-            guest.notes.pop(key, None)
-            if data is not None:
-                guest.notes[key] = bytes(data)
-
-        return self._at_once("set_userdata", domain, keep)
+        return self._do("set_userdata", domain, lambda op, guest: notes.write(op, guest, key, data))
 
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return what a domain has used so far."""

@@ -83,7 +83,6 @@ def state_of(guest: Guest) -> bytes:
         "online": guest.online,
         "answers": guest.answers,
         "drivers": guest.drivers,
-        "notes": {key: note.hex() for key, note in guest.notes.items()},
     }
     text = json.dumps(state).encode()
     return _TAIL.pack(len(text), zlib.crc32(text)) + text
@@ -99,7 +98,6 @@ def take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
     state = json.loads(text)
     guest.memory_kib, guest.online = state["memory"], state["online"]
     guest.answers, guest.drivers = state["answers"], state["drivers"]
-    guest.notes = {key: bytes.fromhex(note) for key, note in state["notes"].items()}
     guest.limit_kib = guest.target_kib + LIMIT_ROOM_KIB
     guest.booted = True
 
