@@ -98,6 +98,7 @@ class FakeHost(Host):
         """Let go of the host; its `uri` leads nowhere from now on. Calling it again does nothing."""
         forget(self._key)
         super().close()
+        self._machine.hang_up()
 
     def aio(self) -> Connecting:
         """Open this same host for asyncio: ``async with fake.aio() as xen``."""

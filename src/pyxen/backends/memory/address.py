@@ -73,7 +73,7 @@ def _options(uri: str, query: str) -> dict[str, Any]:
         elif key == "files":
             if value not in _FILES:
                 raise _refused(
-                    uri, f"files={value}: it takes 'any' (all files are there) or 'here' (those of this machine)"
+                    uri, f"files={value}: it takes any (every file is there) or here (those of this machine)"
                 )
             found[key] = value
         elif key == "bridges":

@@ -32,6 +32,9 @@ _NIL: Final = UUID(int=0)
 _VCPU_KIB: Final = 1024
 """Memory that Xen needs for a vCPU."""
 
+_RECENT: Final = 60.0
+"""Seconds for which a domid is kept back, as libxl does."""
+
 
 @dataclass(slots=True)
 class Subscriber:
@@ -112,6 +115,7 @@ class Machine:
         self.lost: Exception | None = None
         self._subscribers: list[Subscriber] = []
         self._last_domid = 0
+        self._left: dict[int, float] = {}
         self._make_dom0()
 
     @property
@@ -221,12 +225,19 @@ class Machine:
             wanted = self.random.choice([domid for domid in range(1, _MOST_DOMID) if domid not in self.domains])
         if wanted is not None:
             if wanted in self.domains or wanted > _MOST_DOMID:
+                operation.log.append("domain creation fail")
                 raise describe(OperationFailed, f"the domid {wanted} is taken, or none: leave it out", operation)
+            if self._is_recent(wanted):
+                operation.log.append("domain id recently used")
+                raise describe(OperationFailed, f"domain {wanted} has just gone: leave out the domid", operation)
             return wanted
         while True:
             self._last_domid = self._last_domid % _MOST_DOMID + 1
-            if self._last_domid not in self.domains:
+            if self._last_domid not in self.domains and not self._is_recent(self._last_domid):
                 return self._last_domid
+
+    def _is_recent(self, domid: int) -> bool:
+        return domid in self._left and self.now() < self._left[domid] + _RECENT
 
     # Changes
 
@@ -248,6 +259,7 @@ class Machine:
         if self.domains.get(guest.domid) is not guest:
             return
         del self.domains[guest.domid]
+        self._left[guest.domid] = self.now()
         guest.drop()
         if not guest.building:
             for (kind, devid), backend in device_keys(guest).items():
@@ -287,6 +299,13 @@ class Machine:
         subscribers, self._subscribers = self._subscribers, []
         for subscriber in subscribers:
             self.engine.say(subscriber.end)
+
+    def hang_up(self) -> None:
+        """End all consoles: whoever reads one comes to its end."""
+        with self.lock:
+            for guest in self.domains.values():
+                if guest.console is not None:
+                    guest.console.close()
 
     def fault(self, verb: str, *names: object) -> Exception | None:
         """Return what a call shall fail with; None if it shall not."""
