@@ -164,7 +164,7 @@ class FakeHost(Host):
             raise HostClosed("the host is closed, and its time stands still")
         if self._machine.engine.is_me():
             raise RuntimeError("advance: called from a callback on the host's own thread, which cannot wait for itself")
-        self._clock.advance(self._machine.lock, seconds)
+        self._clock.advance(self._machine.lock, seconds, lambda: self._open)
 
     def vanish(self, error: Exception | None = None) -> None:
         """Let the host go away, as when xenstored or libvirtd ends: nothing can be asked of it any more.

@@ -184,7 +184,7 @@ class MemoryBackend(Backend):
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         """Let a suspended guest go on."""
-        info = self.domain_info(domain)
+        info = self._glance("resume", domain)
         if info.shutdown_reason is not ShutdownReason.SUSPEND:
             raise _wrong_state("resume", domain, f"{info.name} is {info.state}, not suspended")
         return self._do("resume", domain, lambda _, guest: saving.resume(guest))
@@ -207,7 +207,7 @@ class MemoryBackend(Backend):
 
     def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Start a guest anew that has shut down for a soft reset."""
-        info = self.domain_info(domain)
+        info = self._glance("soft_reset", domain)
         if info.type is DomainType.PV:
             message = f"{info.name} is a PV guest: only HVM and PVH guests can be reset softly"
             raise UnsupportedFeature(message, feature=Feature.SOFT_RESET.value, backend=self.name)
@@ -228,7 +228,7 @@ class MemoryBackend(Backend):
 
     def preserve(self, domain: DomainRef, suffix: str) -> Operation[DomainRef]:
         """Set aside a domain that has ended, under a name with that suffix and a new uuid."""
-        info = self.domain_info(domain)
+        info = self._glance("preserve", domain)
         if info.state not in ENDS or info.shutdown_reason is ShutdownReason.SUSPEND:
             raise _wrong_state("preserve", domain, f"{info.name} has not ended: it is {info.state}")
         DomainConfig(f"{info.name}{suffix}", kernel="/").validate()
@@ -397,9 +397,18 @@ class MemoryBackend(Backend):
         return guest if guest is not None and guest.uuid == domain.uuid else None
 
     def _guest(self, verb: str, domain: DomainRef) -> Guest:
-        """Return a domain that is there; under the lock."""
+        """Return a domain that is there, unless the verb shall fail; under the lock."""
         guest = self._find(domain)
         self._check(verb, domain.domid, domain.uuid, *([guest.name] if guest is not None else []))
+        return self._there(verb, domain, guest)
+
+    def _glance(self, verb: str, domain: DomainRef) -> DomainInfo:
+        """Return what a domain looks like before a verb is begun."""
+        with self._machine.lock:
+            self._check("")
+            return self._there(verb, domain, self._find(domain)).info()
+
+    def _there(self, verb: str, domain: DomainRef, guest: Guest | None) -> Guest:
         if guest is None:
             message = f"there is no domain {domain.domid} with the uuid {domain.uuid}: it is gone"
             raise DomainNotFound(message, operation=verb, domain=domain.domid, domid=domain.domid)
@@ -407,10 +416,9 @@ class MemoryBackend(Backend):
 
     def _check_answers(self, verb: str, domain: DomainRef) -> None:
         """Check that the guest can react to being asked for something."""
-        with self._machine.lock:
-            guest = self._find(domain)
-            if guest is not None and guest.state in _CANNOT_ANSWER:
-                raise _wrong_state(verb, domain, f"{guest.name} {_CANNOT_ANSWER[guest.state]}")
+        info = self._glance(verb, domain)
+        if info.state in _CANNOT_ANSWER:
+            raise _wrong_state(verb, domain, f"{info.name} {_CANNOT_ANSWER[info.state]}")
 
     def _do(
         self,
@@ -455,8 +463,7 @@ def _ref(script: Script[Guest]) -> Script[DomainRef]:
 
 def _while_there(operation: Operation[Any], guest: Guest, script: Script[T]) -> Script[T]:
     """Do something to a domain, unless it went when it was about to begin."""
-    if guest.gone:
-        raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
+    lives.check_there(operation, guest)
     return (yield from script)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["Clock", "RealClock", "VirtualClock"]
@@ -62,14 +63,15 @@ class VirtualClock:
         else:
             changed.wait()
 
-    def advance(self, changed: threading.Condition, seconds: float) -> None:
+    def advance(self, changed: threading.Condition, seconds: float, goes_on: Callable[[], bool]) -> None:
         """Let time pass, with all that happens in it, and return then.
 
         Args:
             changed: The condition of whoever calls `idle`, on another thread.
             seconds: How long.
+            goes_on: Whether that thread is still there.
         """
         with changed:
             goal = self._goal = max(self._now, self._goal or 0.0) + seconds
             changed.notify_all()
-            changed.wait_for(lambda: self._goal is None or self._now >= goal)
+            changed.wait_for(lambda: self._goal is None or self._now >= goal or not goes_on())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from pyxen.backends.memory.checks import check_devices, check_files, check_served
 from pyxen.backends.memory.engine import Script, Wait, describe
 from pyxen.backends.memory.filling import filled_device
 from pyxen.backends.memory.guests import Guest, is_hvm
@@ -39,7 +40,8 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
             message = f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
             raise describe(DeviceExists, message, operation)
     made = filled_device(device, guest.config.type, present, machine.random)
-    machine.check_devices(operation, DomainConfig("new").replace(**{kind.field: (made,)}))
+    check_served(guest.config, made, backend)
+    check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
     machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
     return made
 
@@ -98,7 +100,7 @@ def change_disc(
         have = f"its drives are {', '.join(map(name_of, drives))}" if drives else "it has none"
         raise describe(NotFound, f"the domain has no CD-ROM drive {vdev}; {have}", operation)
     if target is not None:
-        machine.check_files(operation, target)
+        check_files(machine, operation, target)
     changed = drive.replace(target=target, format=DiskFormat.RAW if target else DiskFormat.EMPTY)
     disks = tuple(changed if disk is drive else disk for disk in guest.config.disks)
     guest.config = guest.config.replace(disks=disks)

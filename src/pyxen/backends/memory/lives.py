@@ -6,19 +6,22 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+from pyxen.backends.memory.checks import check_name, check_new
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.filling import filled, random_uuid
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import ActionOnShutdown, DomainConfig
-from pyxen.errors import GuestTimeout, InvalidArgument, NoGuestDriver, OperationFailed, OperationTimeout
+from pyxen.errors import DomainNotFound, GuestTimeout, InvalidArgument, NoGuestDriver, OperationFailed, OperationTimeout
 from pyxen.events import DomainDestroyed, DomainRenamed
 from pyxen.info import DomainInfo, DomainState, ShutdownReason, Trigger
 from pyxen.operation import Operation
 
 __all__ = [
+    "check_there",
     "create",
     "destroy",
+    "new_guest",
     "preserve",
     "reboot",
     "rename",
@@ -40,21 +43,28 @@ def create(
     """Create a domain; whatever goes wrong, nothing of it stays."""
     guest = new_guest(machine, operation, config, uuid)
     try:
-        yield Wait(until=machine.now() + machine.timing.create)
+        yield Wait(until=machine.now() + machine.timing.create, ready=lambda: guest.gone)
     except Stopped:
         machine.remove(guest)
         raise
+    check_there(operation, guest)
     guest.begin()
     machine.introduce(guest)
     guest.set_paused(paused)
     return guest
 
 
+def check_there(operation: Operation[Any], guest: Guest) -> None:
+    """Refuse to go on with a domain that someone has destroyed meanwhile."""
+    if guest.gone:
+        raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
+
+
 def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None) -> Guest:
     """Return a domain that is being built."""
     identity = uuid or config.uuid or random_uuid(machine.random)
     whole = filled(config, 0x7FFF, identity, machine.cpus, machine.random)
-    machine.check_new(operation, whole, identity)
+    check_new(machine, operation, whole, identity)
     domid = machine.next_domid(operation, config.domid)
     guest = Guest(machine, domid, identity, whole.replace(domid=domid), machine.timing)
     operation.domid = domid
@@ -132,7 +142,7 @@ def wait(guest: Guest, states: Collection[DomainState]) -> Script[DomainInfo | N
 def rename(machine: Machine, operation: Operation[Any], guest: Guest, name: str) -> Script[None]:
     """Give a domain another name."""
     yield from ()
-    machine.check_name(operation, name, guest)
+    check_name(machine, operation, name, guest)
     old = guest.name
     guest.config = guest.config.replace(name=name)
     if name != old:
@@ -143,7 +153,7 @@ def preserve(machine: Machine, operation: Operation[Any], guest: Guest, suffix: 
     """Give a domain that has ended another name and another uuid, and return that uuid."""
     yield from ()
     name = guest.name + suffix
-    machine.check_name(operation, name)
+    check_name(machine, operation, name)
     machine.tell(DomainDestroyed(**about(guest)))
     guest.uuid = random_uuid(machine.random)
     guest.config = guest.config.replace(name=name, uuid=guest.uuid)

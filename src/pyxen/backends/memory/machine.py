@@ -17,13 +17,13 @@ from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.records import device_keys
 from pyxen.backends.memory.timing import QUICK, Timing
 from pyxen.config import DomainConfig, DomainType
-from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, NotFound, OperationFailed
+from pyxen.errors import OperationFailed
 from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
 from pyxen.info import HostInfo
 from pyxen.operation import Operation
 from pyxen.units import KIB_PER_MIB, mib_to_kib
 
-__all__ = ["Fault", "Kept", "Machine", "Subscriber"]
+__all__ = ["DOM0_MIB", "Fault", "Kept", "Machine", "Subscriber", "about", "overhead_kib"]
 
 DOM0_MIB: Final = 512
 RANDOM_DOMID: Final = 0xFFFFFFFE
@@ -144,7 +144,7 @@ class Machine:
 
     def free_kib(self) -> int:
         """Return the memory that no domain has."""
-        return self.memory_kib - sum(guest.memory_kib + _overhead_kib(guest.config) for guest in self.domains.values())
+        return self.memory_kib - sum(guest.memory_kib + overhead_kib(guest.config) for guest in self.domains.values())
 
     def tell_end(self, guest: Guest) -> None:
         """Tell that a guest has stopped."""
@@ -174,50 +174,7 @@ class Machine:
         """Return the domain of a uuid."""
         return next((guest for guest in self.domains.values() if guest.uuid == uuid and guest.domid), None)
 
-    # What can be the matter with a new domain
-
-    def check_new(self, operation: Operation[Any], config: DomainConfig, uuid: UUID) -> None:
-        """Refuse a domain that cannot be made."""
-        other = self.of_uuid(uuid)
-        if other is not None:
-            message = f"domain {other.domid} ({other.name}) has the uuid {uuid} already: leave the uuid out"
-            raise _of(describe(DomainExists, message, operation), other.domid)
-        needed, free = mib_to_kib(config.memory or 0) + _overhead_kib(config), self.free_kib()
-        if needed > free:
-            message = (
-                f"needs {needed // 1024} MiB, and the host has {free // 1024} MiB free: ask for less, or free some "
-                "(destroy a domain, or lower dom0's memory)"
-            )
-            raise describe(NotEnoughMemory, message, operation)
-        self.check_name(operation, config.name)
-        self.check_files(operation, *(path for path in (config.kernel, config.ramdisk) if path))
-        self.check_devices(operation, config)
-
-    def check_name(self, operation: Operation[Any], name: str, owner: Guest | None = None) -> None:
-        """Refuse a name that another domain has."""
-        other = self.named(name)
-        if other is not None and other is not owner:
-            message = f"domain {other.domid} has the name {name!r} already: choose another, or destroy or rename it"
-            raise describe(DomainExists, message, operation)
-
-    def check_files(self, operation: Operation[Any], *paths: str) -> None:
-        """Refuse files that are not on the host."""
-        missing = [path for path in paths if path.startswith("/") and not self.exists(path)]
-        if missing:
-            error = describe(FileMissing, f"no such file on the host: {', '.join(missing)}", operation)
-            error.filename = missing[0]
-            raise error
-
-    def check_devices(self, operation: Operation[Any], config: DomainConfig) -> None:
-        """Refuse devices for which the host lacks something."""
-        here = [disk for disk in config.disks if not (disk.script or disk.backend or disk.backend_domid)]
-        self.check_files(operation, *(disk.target for disk in here if disk.target))
-        for vif in config.vifs:
-            local = vif.backend is None and not vif.backend_domid
-            if local and vif.bridge is not None and self.bridges is not None and vif.bridge not in self.bridges:
-                message = f"there is no bridge {vif.bridge} on the host: make it, or name another"
-                operation.log.append(f"vif-bridge: could not find bridge device {vif.bridge}")
-                raise describe(NotFound, message, operation)
+    # Changes
 
     def next_domid(self, operation: Operation[Any], wanted: int | None) -> int:
         """Return the domid of a new domain; none comes again soon."""
@@ -238,8 +195,6 @@ class Machine:
 
     def _is_recent(self, domid: int) -> bool:
         return domid in self._left and self.now() < self._left[domid] + _RECENT
-
-    # Changes
 
     def add(self, guest: Guest) -> None:
         """Take in a domain that is being built."""
@@ -286,10 +241,11 @@ class Machine:
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Tell someone of all that happens from now on."""
-        self._subscribers = [*(one for one in self._subscribers if one.listens), subscriber]
+        self._subscribers.append(subscriber)
 
     def tell(self, event: Event) -> None:
         """Tell everyone of an event."""
+        self._subscribers = [one for one in self._subscribers if one.listens]
         for subscriber in self._subscribers:
             self.engine.say(partial(subscriber.hear, event))
 
@@ -323,13 +279,8 @@ def about(guest: Guest) -> dict[str, Any]:
     return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": datetime.now(UTC)}
 
 
-def _overhead_kib(config: DomainConfig) -> int:
+def overhead_kib(config: DomainConfig) -> int:
     """Return what Xen needs for a domain besides its memory."""
     if config.name == "Domain-0":
         return 0
     return _VCPU_KIB * config.effective_maxvcpus + mib_to_kib(config.shadow_memory or 0)
-
-
-def _of(error: Error, domid: int) -> Error:
-    error.domid = domid  # type: ignore[attr-defined]
-    return error

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pyxen import libxljson, xlcfg
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
-from pyxen.backends.memory.lives import new_guest, suspend
+from pyxen.backends.memory.lives import check_there, new_guest, suspend
 from pyxen.backends.memory.machine import Machine
 from pyxen.config import DomainConfig
 from pyxen.errors import FileMissing, InvalidArgument, OperationFailed
@@ -41,7 +41,8 @@ def save(
         with _appearing_whole(operation, path) as (fd, _):
             yield from suspend(machine, operation, guest)
             operation.report("save", 0)
-            yield Wait(until=machine.now() + machine.timing.save)
+            yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+            check_there(operation, guest)
             config = guest.config.replace(domid=None)
             with _writing(operation, path):
                 savefile.write(fd, libxljson.dumps(config, on_loss="ignore"))
@@ -66,7 +67,8 @@ def restore(
     operation.domain = config.name
     guest = new_guest(machine, operation, config, None)
     try:
-        yield Wait(until=machine.now() + machine.timing.save)
+        yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+        check_there(operation, guest)
         take_state(operation, guest, state)
     except (Stopped, OperationFailed):
         machine.remove(guest)
@@ -130,7 +132,8 @@ def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -
 def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: str) -> Script[None]:
     """Write what stands for a domain's memory to a file; a failure leaves none."""
     with _appearing_whole(operation, path) as (fd, _):
-        yield Wait(until=machine.now() + machine.timing.save)
+        yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+        check_there(operation, guest)
         with _writing(operation, path):
             os.write(fd, b"\x7fELF" + state_of(guest))
 
