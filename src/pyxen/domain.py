@@ -184,18 +184,19 @@ class Domain:
         self.begin.core_dump(path, timeout=timeout).wait()
 
     def soft_reset(self, *, timeout: float | None = None) -> None:
-        """Start a guest anew in the memory that it has, when it has asked for that: a crashed Linux, to dump itself.
+        """Start a guest anew, in the memory that it has, after it has shut down: its devices are made anew.
 
-        The guest has shut down with `ShutdownReason.SOFT_RESET`. Its devices are made anew, its memory stays. This is
-        what ``on_soft_reset="soft_reset"`` stands for.
+        A Linux that crashes asks for it, by `ShutdownReason.SOFT_RESET`, to look at its own memory. This is what
+        ``on_soft_reset="soft_reset"`` stands for. Once begun, nothing stops it: libxl would destroy the domain. A disk
+        that the guest had no PV driver for takes libxl ten seconds.
 
         Args:
-            timeout: Seconds after which to give up. None waits as long as libxl does.
+            timeout: Seconds after which not to begin any more.
 
         Raises:
-            InvalidState: It has not asked for it.
-            UnsupportedFeature: It is a PV guest.
-            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+            InvalidState: It has not shut down.
+            UnsupportedFeature: It is no HVM guest; or there is no worker process, see `pyxen.connect`.
+            OperationFailed: libxl fails, and destroys it; its own lines are in the error.
         """
         self.begin.soft_reset(timeout=timeout).wait()
 

@@ -41,7 +41,7 @@ def linux() -> MakeConfig:
     def make(type: str = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002
         name = f"linux-{uuid.uuid4().hex[:8]}"  # each has a console log of its own
         files: dict[str, Any] = {"kernel": str(GUESTS / "vmlinux"), "ramdisk": str(GUESTS / "initramfs"), "memory": 160}
-        return DomainConfig(name, type=type, cmdline="console=hvc0 quiet", **{**files, **settings})
+        return DomainConfig(name, type=type, **{**files, "cmdline": "console=hvc0 quiet", **settings})
 
     return make
 

@@ -143,3 +143,25 @@ def test_sysrq(host: Host, linux: MakeConfig) -> None:
     assert info is not None
     assert info.shutdown_reason is ShutdownReason.REBOOT
     domain.destroy()
+
+
+def test_notes(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny())
+    assert domain.userdata("tool.owner") is None
+    domain.set_userdata("tool.owner", b"\x00anna\xff")
+    assert host.domains["tiny"].userdata("tool.owner") == b"\x00anna\xff"
+    domain.set_userdata("tool.owner", b"otto")
+    assert domain.userdata("tool.owner") == b"otto"
+    domain.set_userdata("tool.owner", None)
+    assert domain.userdata("tool.owner") is None
+    assert b'"tiny"' in (domain.userdata("libxl-json") or b"")
+    for key, data, problem in (
+        ("../passwd", b"x", "no key"),
+        ("libxl-json", b"{}", "libxl's own"),
+        ("a", b"", "empty"),
+    ):
+        with pytest.raises(InvalidArgument, match=problem):
+            domain.set_userdata(key, data)
+    domain.set_userdata("tool.owner", b"anna")
+    domain.destroy()
+    assert not list(Path("/var/lib/xen").glob(f"userdata*{domain.uuid}*"))  # it went with the domain

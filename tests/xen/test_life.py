@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from pyxen import Disk, DomainNotFound, DomainState, Host, ShutdownReason, Vif
+from pyxen.errors import UnsupportedFeature
 from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
 
 
@@ -99,6 +100,15 @@ def test_everything_of_the_configuration_arrives(
     stored = xl("list", "-l", str(domain.domid))
     assert '"on_crash": "preserve"' in stored
     assert '"max_memkb": 32768' in stored
+    domain.destroy()
+
+
+@pytest.mark.parametrize("guest", ["pv", "pvh"])
+def test_soft_reset_of_a_guest_that_cannot(host: Host, tiny: MakeConfig, guest: str) -> None:
+    domain = host.create(tiny(guest, cmdline="crash"))
+    domain.wait(timeout=30)
+    with pytest.raises(UnsupportedFeature, match="HVM guests only"):
+        domain.soft_reset()
     domain.destroy()
 
 

@@ -10,14 +10,26 @@ from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import DomainNotFound, InvalidState
+from pyxen.config import CpuSet, DomainConfig, DomainType, Part, Scheduler
+from pyxen.errors import DomainNotFound, InvalidState, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
-from pyxen.info import ENDS, DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
+from pyxen.info import ENDS, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
-from pyxen.xenlight import control, devices, domains, journal, loader, marshal, preserving, saving, tuning
+from pyxen.xenlight import (
+    console,
+    control,
+    devices,
+    domains,
+    journal,
+    loader,
+    marshal,
+    preserving,
+    saving,
+    stats,
+    tuning,
+)
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.failures import BACKEND
 from pyxen.xenlight.pump import Script
@@ -37,10 +49,7 @@ _CANNOT_ANSWER = {
 """Why a guest in this state does not react to being asked to shut down or to reboot."""
 
 
-_LACKS = {Feature.DEFINE, Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.STATS, Feature.CONSOLE} | {
-    Feature.SOFT_RESET,
-    Feature.USERDATA,
-}
+_LACKS = {Feature.DEFINE, Feature.MIGRATE, Feature.MIGRATE_OVER}
 
 
 class XenlightBackend(Backend):
@@ -174,6 +183,17 @@ class XenlightBackend(Backend):
 
         return self._run("core_dump", domain, script, timeout)
 
+    def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Start a guest anew in its own memory."""
+        info = self._info("soft_reset", domain)
+        if info.type is not DomainType.HVM:
+            message = f"soft_reset: {info.name} is a {info.type} guest, and libxl resets HVM guests only: destroy it"
+            raise UnsupportedFeature(message, feature="soft_reset", backend=BACKEND)
+        if info.state not in ENDS or info.shutdown_reason is ShutdownReason.SUSPEND:
+            message = f"{info.name} has not shut down: it is {info.state}"
+            raise InvalidState(message, operation="soft_reset", domain=domain.domid, domid=domain.domid)
+        return self._run("soft_reset", domain, saving.soft_reset, timeout)
+
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now."""
         return self._run("config", domain, control.config)
@@ -296,6 +316,30 @@ class XenlightBackend(Backend):
 
         return self._run("set_scheduler", domain, script)
 
+    def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
+        """Return a note that is kept with a domain; None if there is none under that key."""
+
+        def script(context: Context, operation: Operation[bytes | None], domid: int) -> Script[bytes | None]:
+            return control.userdata(context, operation, domid, key)
+
+        return self._run("userdata", domain, script)
+
+    def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
+        """Keep a note with a domain, in place of the one under that key; None removes it."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return control.set_userdata(context, operation, domid, key, data)
+
+        return self._run("set_userdata", domain, script)
+
+    def stats(self, domain: DomainRef) -> DomainStats:
+        """Return what a domain has used so far."""
+        return stats.domain_stats(self._reader, self._info("stats", domain))
+
+    def console(self, domain: DomainRef) -> int:
+        """Return a descriptor of a guest's console, which is the caller's to close."""
+        return console.open_console(self._reader, self._info("console", domain))
+
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
     ) -> Operation[DomainInfo | None]:
@@ -327,7 +371,8 @@ class XenlightBackend(Backend):
         """Check that the guest can react to being asked for something."""
         info = self._info(verb, domain)
         if info.state in _CANNOT_ANSWER:
-            message = f"{info.name} {_CANNOT_ANSWER[info.state]}"
+            how = f" ({info.shutdown_reason!r})" if info.state is DomainState.SHUTDOWN else ""
+            message = f"{info.name} {_CANNOT_ANSWER[info.state]}{how}"
             raise InvalidState(message, operation=verb, domain=domain.domid, domid=domain.domid)
 
 

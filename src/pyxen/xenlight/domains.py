@@ -144,8 +144,10 @@ def shutdown(
         yield from _ask_shutdown(context, operation, domid, fallback=fallback)
         if not wait:
             return
-        end = yield Wait(token)
-    if end.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, operation, domid)):
+        happening = yield Wait(token)
+    if happening.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (
+        yield from _goes_on_poweroff(context, operation, domid)
+    ):
         yield from _remove(context, domid, uuid)
 
 

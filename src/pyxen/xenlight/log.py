@@ -126,5 +126,5 @@ def pyxen_on_log(owner: CData, level: int, errnoval: int, context: CData, line: 
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
-def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001
+def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001 (the signature is C's)
     ffi.from_handle(owner).note_progress(_text(what), percent)

@@ -148,6 +148,21 @@ class Reader:
             name = self._xenstore.read(f"/local/domain/{domid}/name")
         return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name)
 
+    def read(self, path: str) -> str | None:
+        """Return the value of an entry of xenstore; None if there is none."""
+        with self._lock:
+            self._check_open()
+            return self._xenstore.read(path)
+
+    def vcpu_times(self, domid: int, vcpus: int) -> tuple[int, ...]:
+        """Return the CPU time that each vCPU of a domain has used, in nanoseconds."""
+        with self._lock:
+            self._check_open()
+            times = tuple(lib.xc_domain_get_cpu_usage(self._xc, domid, vcpu) for vcpu in range(vcpus))
+        if min(times, default=0) < 0:
+            raise _refused("stats", f"Xen does not tell what the vCPUs of domain {domid} have used")
+        return times
+
     def clear_away(self, domid: int) -> None:
         """Remove what xenstore still has of a domain that is gone.
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pyxen import xlcfg
 from pyxen.config import DomainConfig
-from pyxen.errors import FileMissing, InvalidArgument
+from pyxen.errors import FileMissing, InvalidArgument, UnsupportedFeature
 from pyxen.info import DomainState, ShutdownReason
 from pyxen.operation import Operation
 from pyxen.xenlight import savefile
@@ -18,12 +18,12 @@ from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.control import retrieved
 from pyxen.xenlight.domains import Made, check_memory, check_uuid, end, finish_create
-from pyxen.xenlight.failures import describe, raise_failure
+from pyxen.xenlight.failures import BACKEND, describe, raise_failure
 from pyxen.xenlight.marshal import domain_config, prepare, to_json
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.workers import NO_DOMID
 
-__all__ = ["core_dump", "restore", "resume", "save", "suspend"]
+__all__ = ["core_dump", "restore", "resume", "save", "soft_reset", "suspend"]
 
 
 def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
@@ -37,6 +37,25 @@ def suspend(context: Context, operation: Operation[None], domid: int) -> Script[
 def resume(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Let a suspended guest go on, as ``xl resume``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how))
+    raise_failure(operation, code)
+
+
+def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Start a guest anew in its own memory, as xl does for ``on_soft_reset="soft-reset"``.
+
+    It is made by a worker only, which calls libxl in a way that Python cannot (cffi_build/worker.c tells why). Aborting
+    it would destroy the domain.
+    """
+    config = yield from retrieved(context, operation, domid)
+    json = to_json(context.pointer, config).encode() + b"\0"
+    happening = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
+    if happening is None:
+        message = "a soft reset needs a worker process: connect with workers=1 or more, from an ordinary Python"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    raise_failure(operation, happening.code)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_unpause(context.pointer, domid, how), abortable=False
+    )
     raise_failure(operation, code)
 
 
