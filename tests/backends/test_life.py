@@ -13,8 +13,10 @@ from pyxen import (
     Host,
     InvalidState,
     NotEnoughMemory,
+    OperationFailed,
     OperationTimeout,
     ShutdownReason,
+    UnsupportedFeature,
     ValidationError,
 )
 from pyxen.features import Feature
@@ -44,10 +46,23 @@ def test_pause_and_unpause(host: Host, make: Make) -> None:
     with supporting(host, Feature.PAUSE):
         domain.pause()
         assert domain.info().state is DomainState.PAUSED
-        domain.pause()
         domain.unpause()
         assert domain.info().state in ALIVE
+
+
+def test_pauses_are_counted(host: Host, make: Make) -> None:
+    if differs(host, "pausing"):
+        return
+    domain = make("web1", paused=True)
+    with supporting(host, Feature.PAUSE):
+        domain.pause()
         domain.unpause()
+        assert domain.info().state is DomainState.PAUSED
+        domain.unpause()
+        assert domain.info().state in ALIVE
+        with pytest.raises(OperationFailed):
+            domain.unpause()
+        assert domain.info().state in ALIVE
 
 
 def test_a_domain_that_is_left_paused(host: Host, make: Make) -> None:
@@ -113,6 +128,16 @@ def test_how_a_guest_ends(make: Make, guests: Guests, reason: ShutdownReason) ->
     assert info.state is (DomainState.CRASHED if reason is ShutdownReason.CRASH else DomainState.SHUTDOWN)
     with pytest.raises(InvalidState, match="destroy it"):
         domain.shutdown()
+
+
+def test_a_soft_reset_is_for_hvm_guests(host: Host, make: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.SOFT_RESET):
+        if host.supports(Feature.SOFT_RESET):
+            with pytest.raises(UnsupportedFeature, match="HVM guests only"):
+                domain.soft_reset()
+        else:
+            domain.soft_reset()
 
 
 def test_shutdown(host: Host, willing: Make) -> None:

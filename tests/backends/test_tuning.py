@@ -121,3 +121,11 @@ def test_notes(host: Host, make: Make) -> None:
         assert domain.userdata("pyxen-test") == b"a\0b"
         domain.set_userdata("pyxen-test", None)
         assert domain.userdata("pyxen-test") is None
+        assert b'"web1"' in (domain.userdata("libxl-json") or b"")
+        for key, data, problem in (
+            ("../passwd", b"x", "no key"),
+            ("libxl-json", b"{}", "libxl's own"),
+            ("a", b"", "empty"),
+        ):
+            with pytest.raises(InvalidArgument, match=problem):
+                domain.set_userdata(key, data)

@@ -15,10 +15,10 @@ from pyxen import (
     GuestTimeout,
     InvalidState,
     NoGuestDriver,
+    NotFound,
     OperationFailed,
     OperationTimeout,
     ShutdownReason,
-    UnsupportedFeature,
     Vif,
 )
 from pyxen.testing import FakeHost
@@ -122,15 +122,21 @@ def test_sysrq(fake: FakeHost) -> None:
 
 
 def test_soft_reset(fake: FakeHost) -> None:
-    domain = fake.create(config())
+    domain = fake.create(config(type="hvm"))
     fake.guest(domain).boot()
-    with pytest.raises(InvalidState, match="soft reset"):
+    with pytest.raises(InvalidState, match="has not shut down"):
         domain.soft_reset()
     fake.guest(domain).end(ShutdownReason.SOFT_RESET)
     domain.soft_reset()
     assert domain.info().state is DomainState.RUNNING
-    with pytest.raises(UnsupportedFeature):
-        fake.create(config("web2", type="pv")).soft_reset()
+    fake.advance(60)
+    assert fake.guest(domain).booted
+
+
+def test_an_hvm_guest_needs_a_serial_port_for_a_console(fake: FakeHost) -> None:
+    with pytest.raises(NotFound, match="serial="):
+        fake.create(config(type="hvm")).console()
+    fake.create(config("web2", type="hvm", serial=["pty"])).console().close()
 
 
 def test_a_guest_that_ends_later(fake: FakeHost) -> None:

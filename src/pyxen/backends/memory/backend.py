@@ -12,11 +12,11 @@ from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.memory import counting, devices, keeping, lives, notes, saving, tuning
 from pyxen.backends.memory.consoles import Console
 from pyxen.backends.memory.engine import Script, describe
-from pyxen.backends.memory.guests import Guest
+from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, Subscriber
 from pyxen.config import CpuSet, DomainConfig, DomainType, Part, Scheduler, newer_than
 from pyxen.config.base import fields_of
-from pyxen.errors import DomainNotFound, HostClosed, InvalidState, OperationFailed, UnsupportedFeature
+from pyxen.errors import DomainNotFound, HostClosed, InvalidState, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
@@ -157,11 +157,11 @@ class MemoryBackend(Backend):
 
     def pause(self, domain: DomainRef) -> Operation[None]:
         """Stop a domain's vCPUs."""
-        return self._at_once("pause", domain, lambda guest: guest.set_paused(True))
+        return self._at_once("pause", domain, Guest.pause)
 
     def unpause(self, domain: DomainRef) -> Operation[None]:
         """Let a domain's vCPUs run."""
-        return self._at_once("unpause", domain, lambda guest: guest.set_paused(False))
+        return self._do("unpause", domain, lives.unpause)
 
     def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         """Ask the guest to power off."""
@@ -208,13 +208,11 @@ class MemoryBackend(Backend):
     def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Start a guest anew that has shut down for a soft reset."""
         info = self._glance("soft_reset", domain)
-        if info.type is DomainType.PV:
-            message = f"{info.name} is a PV guest: only HVM and PVH guests can be reset softly"
+        if info.type is not DomainType.HVM:
+            message = f"soft_reset: {info.name} is a {info.type} guest, and libxl resets HVM guests only: destroy it"
             raise UnsupportedFeature(message, feature=Feature.SOFT_RESET.value, backend=self.name)
-        if info.shutdown_reason is not ShutdownReason.SOFT_RESET:
-            raise _wrong_state(
-                "soft_reset", domain, f"{info.name} has not shut down for a soft reset: it is {info.state}"
-            )
+        if info.state not in ENDS or info.shutdown_reason is ShutdownReason.SUSPEND:
+            raise _wrong_state("soft_reset", domain, f"{info.name} has not shut down: it is {info.state}")
         return self._do("soft_reset", domain, lambda op, guest: lives.soft_reset(self._machine, op, guest), timeout)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
@@ -339,6 +337,9 @@ class MemoryBackend(Backend):
         """Return a descriptor of a guest's console, which is the caller's to close."""
         with self._machine.lock:
             guest = self._guest("console", domain)
+            if is_hvm(guest) and "pty" not in guest.config.serial:
+                message = f'{guest.name} has no console: an HVM guest has one with serial=["pty"]'
+                raise NotFound(message, operation="console", domain=domain.domid, domid=domain.domid)
             if guest.console is None:
                 guest.console = Console()
             return guest.console.open()
@@ -418,7 +419,8 @@ class MemoryBackend(Backend):
         """Check that the guest can react to being asked for something."""
         info = self._glance(verb, domain)
         if info.state in _CANNOT_ANSWER:
-            raise _wrong_state(verb, domain, f"{info.name} {_CANNOT_ANSWER[info.state]}")
+            how = f" ({info.shutdown_reason!r})" if info.state is DomainState.SHUTDOWN else ""
+            raise _wrong_state(verb, domain, f"{info.name} {_CANNOT_ANSWER[info.state]}{how}")
 
     def _do(
         self,

@@ -71,7 +71,7 @@ class Guest:
         self.building = True
         self.gone = False
         self.booted = False
-        self.paused = True
+        self.pauses = 1  # as Xen makes domains
         self.reason: ShutdownReason | None = None
         self.request: str | None = None
         self.target_kib = mib_to_kib(config.memory or 0)
@@ -103,6 +103,11 @@ class Guest:
         if self.paused:
             return DomainState.PAUSED
         return DomainState.BLOCKED if self.booted else DomainState.RUNNING
+
+    @property
+    def paused(self) -> bool:
+        """Whether it was paused more often than unpaused."""
+        return self.pauses > 0
 
     @property
     def runs(self) -> bool:
@@ -150,8 +155,18 @@ class Guest:
         self._plan(self.timing.boot, self.boot)
 
     def set_paused(self, paused: bool) -> None:
-        """Pause it, or let it run."""
-        self.paused = paused
+        """Pause it, or let it run, however often it was paused."""
+        self.pauses = int(paused)
+        self.settle()
+
+    def pause(self) -> None:
+        """Pause it once more."""
+        self.pauses += 1
+        self.settle()
+
+    def unpause(self) -> None:
+        """Take back one pause; it runs when none is left."""
+        self.pauses -= 1
         self.settle()
 
     def settle(self) -> None:

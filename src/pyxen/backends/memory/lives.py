@@ -30,6 +30,7 @@ __all__ = [
     "shutdown",
     "soft_reset",
     "suspend",
+    "unpause",
     "wait",
 ]
 

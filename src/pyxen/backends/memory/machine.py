@@ -126,10 +126,10 @@ class Machine:
     def _make_dom0(self) -> None:
         config = DomainConfig("Domain-0", uuid=_NIL, memory=DOM0_MIB, vcpus=self.cpus, type=DomainType.PV)
         dom0 = Guest(self, 0, _NIL, config, self.timing)
-        dom0.building = dom0.paused = False
+        dom0.building = False
         dom0.booted = True
         dom0.online = self.cpus
-        dom0.settle()
+        dom0.set_paused(False)
         self.domains[0] = dom0
 
     # What guests need

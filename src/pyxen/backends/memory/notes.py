@@ -13,9 +13,14 @@ from pyxen.operation import Operation
 
 __all__ = ["read", "write"]
 
-_KEY: Final = re.compile(r"[A-Za-z0-9._-]+")
+_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _OWN: Final = "libxl-json"
-_RESERVED: Final = (_OWN, "xl")
+_OTHERS_KEYS: Final = {
+    _OWN: "libxl's own",
+    "domain-userdata-lock": "libxl's own",
+    "xl": "xl's own",
+    "libvirt-xml": "libvirt's own",
+}
 
 
 def read(operation: Operation[Any], guest: Guest, key: str) -> Script[bytes | None]:
@@ -31,8 +36,11 @@ def write(operation: Operation[Any], guest: Guest, key: str, data: bytes | None)
     """Keep a note, or remove it."""
     yield from ()
     _check(operation, key)
-    if key in _RESERVED:
-        raise describe(InvalidArgument, f"the note {key!r} is libxl's or xl's own: choose another key", operation)
+    if key in _OTHERS_KEYS:
+        message = f"the note {key!r} is {_OTHERS_KEYS[key]}: choose a key that begins with your program's name"
+        raise describe(InvalidArgument, message, operation)
+    if data is not None and not data:
+        raise describe(InvalidArgument, "a note cannot be empty: None removes it", operation)
     guest.notes.pop(key, None)
     if data is not None:
         guest.notes[key] = bytes(data)
@@ -40,5 +48,5 @@ def write(operation: Operation[Any], guest: Guest, key: str, data: bytes | None)
 
 def _check(operation: Operation[Any], key: str) -> None:
     if not _KEY.fullmatch(key):
-        message = f"{key!r} cannot be a key: it takes letters, digits, dots, dashes and underscores"
+        message = f"{key!r} is no key of a note: letters, digits, dots, dashes and underscores, up to 64"
         raise describe(InvalidArgument, message, operation)
