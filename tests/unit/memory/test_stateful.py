@@ -21,6 +21,7 @@ from pyxen import (
     DomainNotFound,
     DomainRenamed,
     DomainShutdown,
+    DomainState,
     InvalidState,
     MemoryTargetChanged,
     NotEnoughMemory,
@@ -71,7 +72,7 @@ class Hosts(RuleBasedStateMachine):
 
     @rule(domain=domains)
     def unpause(self, domain: Domain) -> None:
-        if domain.domid:
+        if domain.domid and domain in self.fake.domains and domain.info().state is DomainState.PAUSED:
             self.tried(domain.unpause)
 
     @rule(domain=domains, timeout=st.sampled_from([None, 1, 5, 60]))

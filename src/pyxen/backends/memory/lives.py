@@ -79,6 +79,15 @@ def destroy(machine: Machine, guest: Guest) -> Script[None]:
     machine.remove(guest)
 
 
+def unpause(operation: Operation[Any], guest: Guest) -> Script[None]:
+    """Take back one pause."""
+    yield from ()
+    if not guest.paused:
+        operation.log.append("unpausing domain: Invalid argument")
+        raise describe(OperationFailed, "the domain is not paused", operation)
+    guest.unpause()
+
+
 def shutdown(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: bool, fallback: bool) -> Script[None]:
     """Ask a guest to power off."""
     if fallback and not guest.drivers and is_hvm(guest):
