@@ -74,7 +74,7 @@ def test_an_example(fake: FakeHost, tmp_path: Path, page: str, line: int, text: 
     if "DomainConfig(" not in text:
         fake.create(WEB)
     if "for event in events" in text and "shutdown(" not in text:
-        threading.Timer(0.1, lambda: fake.guest("web1").power_off()).start()
+        threading.Thread(target=_end_when_someone_listens, args=[fake]).start()
     awaits = bool(code.co_flags & inspect.CO_COROUTINE)
     if awaits:
         asyncio.run(_awaited(code, fake, blocking=text.startswith("with ")))
@@ -86,6 +86,12 @@ def test_an_example(fake: FakeHost, tmp_path: Path, page: str, line: int, text: 
             exec(code, names)  # noqa: S102 (our own pages)
             _run_tests(names)
             assert shown.lines or "print(" not in text
+
+
+def _end_when_someone_listens(fake: FakeHost) -> None:
+    while not fake._machine._subscribers:
+        time.sleep(0.001)
+    fake.guest("web1").power_off()
 
 
 async def _awaited(code: Any, fake: FakeHost, *, blocking: bool) -> None:
