@@ -6,7 +6,7 @@ What an argument may be is settled here, for both faces, which begin their calls
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -57,6 +57,13 @@ class HostOperations(Generic[H]):
     ) -> Operation[H]:
         """Begin `Host.restore`."""
         operation = self._backend.restore(os.fspath(path), config, paused=paused, timeout=timeout)
+        return operation.giving(self._handle)
+
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+    ) -> Operation[H]:
+        """Begin `Host.receive_migration`."""
+        operation = self._backend.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout)
         return operation.giving(self._handle)
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
@@ -130,6 +137,16 @@ class DomainOperations(Generic[H]):
         return self._backend.save(
             self._ref, os.fspath(path), checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout
         )
+
+    def migrate(
+        self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None
+    ) -> Operation[None]:
+        """Begin `Domain.migrate`."""
+        return self._backend.migrate(self._ref, destination, paused=paused, timeout=timeout)
+
+    def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.migrate_over`."""
+        return self._backend.migrate_over(self._ref, read_fd, write_fd, timeout=timeout)
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.core_dump`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from io import FileIO
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -166,6 +167,58 @@ class Domain:
             OperationFailed: Anything else, e.g. that the disk is full.
         """
         self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout).wait()
+
+    def migrate(self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None) -> None:
+        """Move the domain to another host while it runs, as ``xl migrate``; there, xl or pyxen receives it.
+
+        Its memory is sent while it goes on, and then, suspended for a moment, what it changed meanwhile. Both hosts
+        need its disks and bridges under the same names. Whatever fails, or stops it, the domain goes on here under its
+        own name, and nothing is left there.
+
+        The one exception is a destination that is lost just when it had leave to start the domain: `MigrationInDoubt`.
+        Once leave was given, Ctrl-C, a cancel or the timeout leave it 10 seconds for its answer.
+
+        Args:
+            destination: A host for ssh, as ``"root@host2"``, where ``xl migrate-receive`` is run; or a command, program
+                and arguments, whose standard input and output lead to a receiver, as ``["ssh", "-p", "2222",
+                "root@host2", "pyxen", "migrate-receive"]``. It cannot ask for a password.
+            paused: Leave it paused there, as ``xl migrate -p``; for a host. A command says so itself, with ``-p``.
+            timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
+
+        Raises:
+            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
+            InvalidArgument: The command cannot be run, or the destination is none.
+            UnsupportedFeature: A PV guest, and a Xen that was built without shadow paging.
+            MigrationFailed: The destination failed, or was lost; why, as far as it says, is in the message.
+            MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
+            GuestTimeout: The guest does not know how to suspend, or does not want to.
+            OperationTimeout: It took longer than the timeout.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        self.begin.migrate(destination, paused=paused, timeout=timeout).wait()
+
+    def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
+        """Move the domain over two descriptors at whose other end xl or pyxen receives it; see `migrate`.
+
+        The descriptors may be pipes or sockets, also one socket for both. They are duplicated: close yours afterwards,
+        so that the other end hears of the end. Nothing is encrypted.
+
+        Args:
+            read_fd: Where the receiver's answers come.
+            write_fd: Where the domain goes.
+            timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
+
+        Raises:
+            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
+            InvalidArgument: A descriptor is none.
+            UnsupportedFeature: A PV guest, and a Xen that was built without shadow paging.
+            MigrationFailed: The destination failed, or was lost.
+            MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
+            GuestTimeout: The guest does not know how to suspend, or does not want to.
+            OperationTimeout: It took longer than the timeout.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        self.begin.migrate_over(read_fd, write_fd, timeout=timeout).wait()
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.

@@ -181,6 +181,34 @@ class Host:
         """
         return self.begin.restore(path, config, paused=paused, timeout=timeout).wait()
 
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+    ) -> Domain:
+        """Take in a domain that xl or pyxen migrates here, as ``xl migrate-receive``.
+
+        It is created as ``NAME--incoming``, and gets its name and runs when the source has let go of it. Whatever fails
+        before, or stops it, nothing of it is left here, and it goes on at the source.
+
+        The descriptors may be pipes or sockets, also one socket for both. They are duplicated: close yours afterwards.
+        Nothing is encrypted, and nobody is asked who sends: that is the business of whoever opened them.
+
+        Args:
+            read_fd: Where the domain comes.
+            write_fd: Where the answers to the source go.
+            paused: Leave it paused, as ``xl migrate-receive -p``.
+            timeout: Seconds after which to give up and undo it. None waits as long as the source does.
+
+        Raises:
+            InvalidArgument: A descriptor is none, or the source sends no configuration.
+            ParseError: What comes is no domain.
+            DomainExists: A domain has the name or the uuid already, and is not the source.
+            NotEnoughMemory: The host has not enough free memory.
+            MigrationFailed: The source failed, or was lost.
+            OperationTimeout: It took longer than the timeout.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        return self.begin.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout).wait()
+
     def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:
         """Keep a configuration, so that its domain can be started by name; as ``virsh define``.
 

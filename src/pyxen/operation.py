@@ -70,7 +70,11 @@ class Operation(Future[T]):
 
     @property
     def progress(self) -> tuple[str, int] | None:
-        """What it is at and how far, in percent, as libxl last told; None where libxl tells nothing."""
+        """What it is at and how far, in percent, as libxl last told; None where libxl tells nothing.
+
+        It does for a save and a migration: ``("Frames iteration 0", 45)``. What the guest writes to meanwhile is sent
+        again, in further iterations. Of several at once on a host, libxl does not say whose progress it is.
+        """
         return self._progress
 
     def cancel(self) -> bool:

@@ -15,6 +15,7 @@ from pyxen import Domain, DomainConfig, ShutdownReason
 __all__ = [
     "GUESTS",
     "MakeConfig",
+    "MakeDomain",
     "children",
     "end_guest",
     "wait_for_firmware",
@@ -31,6 +32,7 @@ _CONTAINERS = {"/vm", "/libxl", "/local/domain/0/backend", "/local/domain/0/devi
 _OF_THE_HOST = ("/tool", "/local/domain/0/memory")
 
 MakeConfig = Callable[..., DomainConfig]
+MakeDomain = Callable[..., Domain]
 
 
 def xl(*arguments: str) -> str:

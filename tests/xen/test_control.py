@@ -17,7 +17,7 @@ from pyxen.errors import (
     OperationTimeout,
     ValidationError,
 )
-from tests.xen.support import MakeConfig, wait_for_linux, xl, xl_domids
+from tests.xen.support import MakeConfig, MakeDomain, xl, xl_domids
 
 
 def test_the_configuration_of_a_running_domain(host: Host, tiny: MakeConfig) -> None:
@@ -132,9 +132,8 @@ def test_the_power_button_of_a_guest_without_a_driver(host: Host, tiny: MakeConf
     domain.destroy()
 
 
-def test_sysrq(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux(on_reboot="preserve"))
-    wait_for_linux(domain)
+def test_sysrq(running_linux: MakeDomain) -> None:
+    domain = running_linux(on_reboot="preserve")
     for bad in ("", "ab", "ä", "\n"):
         with pytest.raises(InvalidArgument):
             domain.send_sysrq(bad)

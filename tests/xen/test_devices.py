@@ -30,7 +30,7 @@ from pyxen import (
     Vsnd,
     Vtpm,
 )
-from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xenstore_entries, xl
+from tests.xen.support import MakeConfig, MakeDomain, wait_until, xenstore_entries, xl
 
 
 @pytest.fixture
@@ -125,9 +125,8 @@ def test_a_vif(host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
-def test_a_guest_that_lets_go(host: Host, linux: MakeConfig, image: str) -> None:
-    domain = host.create(linux())
-    wait_for_linux(domain)
+def test_a_guest_that_lets_go(running_linux: MakeDomain, image: str) -> None:
+    domain = running_linux()
     disk = domain.attach(Disk(image, vdev="xvdb"))
     vif = domain.attach(Vif(bridge="xenbr0"))
     assert block_list(domain) == [51728]

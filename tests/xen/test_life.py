@@ -9,7 +9,7 @@ import pytest
 
 from pyxen import Disk, DomainNotFound, DomainState, Host, ShutdownReason, Vif
 from pyxen.errors import UnsupportedFeature
-from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
+from tests.xen.support import MakeConfig, MakeDomain, wait_for_linux, wait_until, xl, xl_domids
 
 
 @pytest.mark.parametrize("guest", ["pv", "pvh", "hvm"])
@@ -47,25 +47,22 @@ def test_shutdown_of_linux(host: Host, linux: MakeConfig, guest: str) -> None:
         domain.info()
 
 
-def test_shutdown_leaves_what_shall_be_preserved(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux(on_poweroff="preserve"))
-    wait_for_linux(domain)
+def test_shutdown_leaves_what_shall_be_preserved(running_linux: MakeDomain) -> None:
+    domain = running_linux(on_poweroff="preserve")
     domain.shutdown(timeout=120)
     assert domain.info().shutdown_reason is ShutdownReason.POWEROFF
     domain.destroy()
 
 
-def test_reboot_reaches_the_guest(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux())
-    wait_for_linux(domain)
+def test_reboot_reaches_the_guest(running_linux: MakeDomain) -> None:
+    domain = running_linux()
     domain.reboot(timeout=60)
     wait_until(lambda: domain.info().shutdown_reason is ShutdownReason.REBOOT, seconds=120)
     domain.destroy()
 
 
-def test_shutdown_without_waiting(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux())
-    wait_for_linux(domain)
+def test_shutdown_without_waiting(running_linux: MakeDomain) -> None:
+    domain = running_linux()
     domain.shutdown(wait=False, timeout=60)
     wait_until(lambda: domain.info().shutdown_reason is ShutdownReason.POWEROFF, seconds=120)
     domain.destroy()

@@ -24,16 +24,6 @@ from pyxen.errors import (
 from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
 
 
-@pytest.fixture(scope="module")
-def booted(host: Host, linux: MakeConfig) -> Iterator[Path]:
-    """A Linux guest as it was saved when it was up and running: to restore it is faster than to boot it."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        domain = host.create(linux())
-        wait_for_linux(domain)
-        domain.save(Path(folder, "booted"), timeout=120)
-        yield Path(folder, "booted")
-
-
 @pytest.fixture
 def guest(host: Host, booted: Path) -> Domain:
     """A Linux guest, up and running."""

@@ -8,18 +8,19 @@ import pytest
 
 from pyxen import Disk, Host, Vif
 from pyxen.errors import NotFound
-from tests.xen.support import MakeConfig, wait_for_linux, wait_until
+from tests.xen.support import MakeConfig, MakeDomain, wait_until
 
 
-def test_counters_and_console(host: Host, linux: MakeConfig) -> None:
-    disk, vif = Disk("/dev/vdc", vdev="xvdb"), Vif(bridge="xenbr0")
-    config = linux(disks=[disk], vifs=[vif], cmdline="console=hvc0 quiet pyxen.ip=192.168.77.2/24")
-    domain = host.create(config, paused=True)
-    assert domain.stats().disks[0].read_bytes == 0
+def test_counters_and_console(running_linux: MakeDomain) -> None:
+    domain = running_linux()
+    assert (domain.stats().disks, domain.stats().vifs) == ((), ())
+    domain.attach(Disk("/dev/vdc", vdev="xvdb"))
+    domain.attach(Vif(bridge="xenbr0"))
     with domain.console() as console:
-        domain.unpause()
-        wait_for_linux(domain)
         answer = b""
+        console.write(
+            b"\nuntil [ -b /dev/xvdb ] && ip addr add 192.168.77.2/24 dev eth0; do sleep 1; done; ip link set eth0 up\n"
+        )
         console.write(b"dd if=/dev/xvdb of=/dev/null bs=64k count=16; dd if=/dev/zero of=/dev/xvdb bs=4k count=1\n")
         console.write(b"ping -c 2 192.168.77.1; echo done-$((40 + 2))\n")
         while b"done-42" not in answer:

@@ -37,7 +37,16 @@ from pyxen import (
 )
 from pyxen.supervisor import watcher_of
 from pyxen.supervisor.policy import is_preserved
-from tests.xen.support import MakeConfig, end_guest, wait_for_firmware, wait_for_linux, wait_until, xl, xl_domids
+from tests.xen.support import (
+    MakeConfig,
+    MakeDomain,
+    end_guest,
+    wait_for_firmware,
+    wait_for_linux,
+    wait_until,
+    xl,
+    xl_domids,
+)
 
 SECONDS = 60
 AT_ONCE = Brake(min_uptime=0)
@@ -350,9 +359,10 @@ def test_a_domain_without_a_configuration_is_left_alone(
     domain.destroy()
 
 
-def test_a_suspended_guest_is_nobodys_business(host: Host, linux: MakeConfig, told: Told, tiny: MakeConfig) -> None:
-    guest = host.create(linux(on_poweroff="preserve"))
-    wait_for_linux(guest)
+def test_a_suspended_guest_is_nobodys_business(
+    host: Host, running_linux: MakeDomain, told: Told, tiny: MakeConfig
+) -> None:
+    guest = running_linux(on_poweroff="preserve")
     with Supervisor(host, on_outcome=told.put), host.events(DomainShutdown, domain=guest) as events:
         guest.suspend(timeout=60)
         assert events.get(SECONDS) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from io import FileIO
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -98,6 +99,14 @@ class Domain:
         await self._calls.finish(
             lambda: self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout)
         )
+
+    async def migrate(
+        self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None
+    ) -> None:
+        await self._calls.finish(lambda: self.begin.migrate(destination, paused=paused, timeout=timeout))
+
+    async def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
+        await self._calls.finish(lambda: self.begin.migrate_over(read_fd, write_fd, timeout=timeout))
 
     async def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         await self._calls.finish(lambda: self.begin.core_dump(path, timeout=timeout))

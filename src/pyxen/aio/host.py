@@ -101,6 +101,14 @@ class Host:
     ) -> Domain:
         return await self._make(lambda: self.begin.restore(path, config, paused=paused, timeout=timeout))
 
+    async def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+    ) -> Domain:
+        def begin() -> Operation[Domain]:
+            return self.begin.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout)
+
+        return await self._calls.finish(begin)  # not undone: the source has none of it any more
+
     async def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:
         return await self._calls.ask(lambda: self._blocking.define(config, autostart=autostart))
 

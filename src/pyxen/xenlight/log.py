@@ -25,6 +25,9 @@ MOST_LINES = 200
 
 _DOMAIN = re.compile(r"\bDomain (\d+):")
 
+_SEND_MEMORY = {"migrate", "save"}
+"""The operations of whose progress libxl tells."""
+
 _LEVELS = {
     lib.XTL_DEBUG: logging.DEBUG,
     lib.XTL_VERBOSE: logging.DEBUG,
@@ -89,9 +92,10 @@ class LogSink:
                 operation.log.append(line)
 
     def note_progress(self, what: str, percent: int) -> None:
-        """Take a report of progress from libxl."""
+        """Take a report of progress from libxl, which does not say whose it is."""
         for operation in self._owners(what):
-            operation.report(what, percent)
+            if operation.verb in _SEND_MEMORY:
+                operation.report(what, percent)
 
     def flush(self) -> None:
         """Hand the lines to `logging`; must be called without the lock, since handlers may do anything."""
@@ -127,4 +131,5 @@ def pyxen_on_log(owner: CData, level: int, errnoval: int, context: CData, line: 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
 def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001 (the signature is C's)
-    ffi.from_handle(owner).note_progress(_text(what), percent)
+    if total:  # else it is a mark on the way, such as "Complete", and the percentage is 0
+        ffi.from_handle(owner).note_progress(_text(what), percent)

@@ -187,11 +187,7 @@ class Reader:
 
     def host(self, xen_version: str) -> HostInfo:
         """Return the figures of the host."""
-        info = ffi.new("xc_physinfo_t *")
-        with self._lock:
-            self._check_open()
-            if lib.xc_physinfo(self._xc, info) != 0:
-                raise _refused("info", "Xen does not tell its figures")
+        info = self._physinfo()
         return HostInfo(
             xen_version=xen_version,
             nr_cpus=info.nr_cpus,
@@ -202,6 +198,18 @@ class Reader:
             memory_kib=info.total_pages * _PAGE_KIB,
             free_memory_kib=(info.free_pages - info.outstanding_pages) * _PAGE_KIB,
         )
+
+    def has_shadow_paging(self) -> bool:
+        """Tell whether Xen was built with shadow paging."""
+        return bool(self._physinfo().capabilities & lib.XEN_SYSCTL_PHYSCAP_shadow)
+
+    def _physinfo(self) -> CData:
+        info = ffi.new("xc_physinfo_t *")
+        with self._lock:
+            self._check_open()
+            if lib.xc_physinfo(self._xc, info) != 0:
+                raise _refused("info", "Xen does not tell its figures")
+        return info
 
     def _rows(self) -> list[_Row]:
         rows: list[_Row] = []

@@ -23,14 +23,14 @@ from pyxen.xenlight.marshal import domain_config, prepare, to_json
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.workers import NO_DOMID
 
-__all__ = ["core_dump", "restore", "resume", "save", "soft_reset", "suspend"]
+__all__ = ["core_dump", "go_on", "make", "restore", "resume", "save", "saved_json", "soft_reset", "suspend"]
 
 
 def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Let the guest suspend itself and stay in memory, as ``xl suspend``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how))
     if code != 0 or operation.stopped is not None:
-        yield from _go_on(context, domid)
+        yield from go_on(context, domid)
         raise_failure(operation, code or lib.ERROR_ABORTED)
 
 
@@ -77,12 +77,12 @@ def save(
                 code = lib.ERROR_ABORTED
             raise_failure(operation, code)
     except Exception:
-        yield from _go_on(context, domid)
+        yield from go_on(context, domid)
         raise
     if leave_paused:
         yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False)
     if leave_paused or checkpoint:
-        yield from _go_on(context, domid)
+        yield from go_on(context, domid)
         return
     raise_failure(operation, (yield from end(context, domid, abortable=False)))
 
@@ -99,20 +99,21 @@ def restore(
         raise error from None
     try:
         head = savefile.read(fd, path)
-        config = _saved_config(context, operation, head, override)
+        config = domain_config(context.pointer, saved_json(operation, head, override))
         name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
         check_memory(context, operation, config)
         with context.journal.noting(identity):
-            made = yield from _make(context, config, fd, head.stream_version)
+            made = yield from make(context, config, fd, head.stream_version)
             domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
         os.close(fd)
     return domid, identity
 
 
-def _make(context: Context, config: CData, fd: int, stream_version: int) -> Script[Made]:
+def make(context: Context, config: CData, fd: int, stream_version: int) -> Script[Made]:
+    """Create a domain, paused, from libxl's stream: a part of a script."""
     params = ffi.new("libxl_domain_restore_params *")
     lib.libxl_domain_restore_params_init(params)
     params.stream_version = stream_version
@@ -123,17 +124,14 @@ def _make(context: Context, config: CData, fd: int, stream_version: int) -> Scri
     return Made(code, domid[0])
 
 
-def _saved_config(
-    context: Context, operation: Operation[Any], head: savefile.Head, override: DomainConfig | None
-) -> CData:
+def saved_json(operation: Operation[Any], head: savefile.Head, override: DomainConfig | None = None) -> str:
+    """Return the configuration that a domain is to be restored with, as libxl's JSON."""
     if override is not None:
-        text = prepare(override).json
-    elif not head.config:
+        return prepare(override).json
+    if not head.config:
         message = "the file has no configuration: give one, as the domain had it"
         raise describe(InvalidArgument, message, operation)
-    else:
-        text = head.config if head.is_json else prepare(xlcfg.loads(head.config)).json
-    return domain_config(context.pointer, text)
+    return head.config if head.is_json else prepare(xlcfg.loads(head.config)).json
 
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
@@ -150,13 +148,16 @@ def core_dump(context: Context, operation: Operation[None], domid: int, path: st
         raise_failure(operation, code)
 
 
-def _go_on(context: Context, domid: int) -> Script[None]:
-    """Resume a domain if it has suspended; part of a clean-up, which nothing stops."""
+def go_on(context: Context, domid: int) -> Script[int]:
+    """Resume a domain if it has suspended, and return libxl's code; part of a clean-up, which nothing stops."""
     info = context.reader.domain(domid)
-    if info is not None and (info.state, info.shutdown_reason) == (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
+    if info is None or (info.state, info.shutdown_reason) != (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
+        return 0
+    return (
         yield from context.complete(
             lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False
         )
+    )
 
 
 @contextlib.contextmanager

@@ -152,6 +152,20 @@ class FakeBackend(Backend):
         options = {"checkpoint": checkpoint, "leave_paused": leave_paused, "timeout": timeout}
         return self._begin("save", domain=domain, path=path, **options)
 
+    def migrate(
+        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        return self._begin("migrate", domain=domain, destination=destination, paused=paused, timeout=timeout)
+
+    def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
+        return self._begin("migrate_over", domain=domain, read_fd=read_fd, write_fd=write_fd, timeout=timeout)
+
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        options = {"read_fd": read_fd, "write_fd": write_fd, "paused": paused, "timeout": timeout}
+        return self._begin("receive_migration", DomainRef(9, UUID(int=9)), **options)
+
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         return self._begin("core_dump", domain=domain, path=path, timeout=timeout)
 
