@@ -24,6 +24,8 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.SUSPEND: lambda _host, domain, _folder: domain.suspend(),
     Feature.SAVE: lambda _host, domain, folder: domain.save(f"{folder}/save"),
     Feature.CORE_DUMP: lambda _host, domain, folder: domain.core_dump(f"{folder}/core"),
+    Feature.MIGRATE: lambda _host, domain, _folder: domain.migrate("root@host2"),
+    Feature.MIGRATE_OVER: lambda _host, domain, _folder: domain.migrate_over(0, 1),
     Feature.RENAME: lambda _host, domain, _folder: domain.rename("other"),
     Feature.PRESERVE: lambda _host, domain, _folder: domain.preserve("-old"),
     Feature.TRIGGER: lambda _host, domain, _folder: domain.send_trigger("nmi"),
@@ -43,8 +45,8 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
 }
 """A call that needs a feature."""
 
-NO_CALL = {Feature.ALL_DOMAINS, Feature.FALLBACK, Feature.CHECKPOINT, Feature.MIGRATE, Feature.MIGRATE_OVER}
-"""Those that are no verb, or only part of one, or that need a second host."""
+NO_CALL = {Feature.ALL_DOMAINS, Feature.FALLBACK, Feature.CHECKPOINT}
+"""Those that are no verb, or only part of one."""
 
 
 def test_every_feature_is_known_here() -> None:
@@ -64,6 +66,12 @@ def test_what_cannot_be_done_is_said(host: Host, make: Make, feature: Feature, t
     domain = make("web1")
     with supporting(host, feature):
         CALLS[feature](host, domain, os.fspath(tmp_path))
+
+
+def test_who_cannot_send_cannot_receive(host: Host) -> None:
+    if not host.supports(Feature.MIGRATE_OVER):
+        with supporting(host, Feature.MIGRATE_OVER):
+            host.receive_migration(0, 1)
 
 
 def test_keeping_needs_a_manager(host: Host, config: Make) -> None:
