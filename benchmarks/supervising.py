@@ -33,7 +33,9 @@ def main() -> int:
 def ours(host: Host) -> float:
     """Return how much a supervisor's process has more for each domain."""
     domains = [host.create(CONFIG.replace(name=f"bench{number}"), paused=True) for number in range(OURS)]
-    command = "import pyxen, sys\nwith pyxen.connect() as host, pyxen.Supervisor(host):\n print(); sys.stdin.read()"
+    command = (
+        "import pyxen, sys\nwith pyxen.connect() as host, pyxen.Supervisor(host):\n print(flush=True); sys.stdin.read()"
+    )
     with_all = supervisor_memory(command)
     for domain in domains:
         domain.destroy()

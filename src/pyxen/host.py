@@ -167,7 +167,8 @@ class Host:
 
         Args:
             path: The file, on the host.
-            config: Takes the place of the configuration in the file, e.g. with disks that were moved.
+            config: Takes the place of the configuration in the file, e.g. with disks that were moved. Without a uuid in
+                it the domain gets a new one.
             paused: Leave it paused, as ``xl restore -p``.
             timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
 

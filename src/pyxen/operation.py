@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
@@ -45,6 +46,7 @@ class Operation(Future[T]):
         self._progress: tuple[str, int] | None = None
         self._stop: Callable[[Operation[T]], None] | None = None
         self._runner: threading.Thread | None = None
+        self._measure: Callable[[], float] | None = None
         self._make: Callable[[Any], T] | None = None
 
     def __repr__(self) -> str:
@@ -70,11 +72,15 @@ class Operation(Future[T]):
 
     @property
     def progress(self) -> tuple[str, int] | None:
-        """What it is at and how far, in percent, as libxl last told; None where libxl tells nothing.
+        """What it is at and how far, in percent: ``("memory", 45)``; None where nothing tells.
 
-        It does for a save and a migration: ``("Frames iteration 0", 45)``. What the guest writes to meanwhile is sent
-        again, in further iterations. Of several at once on a host, libxl does not say whose progress it is.
+        For a save, a restore and a core dump it is measured by the file. For a migration it is what libxl tells, such
+        as ``("Frames iteration 0", 45)``: what the guest writes to meanwhile is sent again, in further iterations. Of
+        several migrations at once libxl does not say whose progress it is: then there is none.
         """
+        if self._measure is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has come to an end just now
+                self._progress = ("memory", min(100, int(100 * self._measure())))
         return self._progress
 
     def cancel(self) -> bool:
@@ -139,6 +145,19 @@ class Operation(Future[T]):
         """Say how to stop it, and which thread must never wait for it."""
         self._stop = stop
         self._runner = runner
+
+    @contextlib.contextmanager
+    def measured(self, measure: Callable[[], float]) -> Iterator[None]:
+        """Have `progress` measured while something goes on.
+
+        Args:
+            measure: Returns how much of the memory is through, from 0 to 1; called on any thread.
+        """
+        self._measure = measure
+        try:
+            yield
+        finally:
+            self._measure = None
 
     def report(self, what: str, percent: int) -> None:
         """Note how far it is."""

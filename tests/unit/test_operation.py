@@ -265,3 +265,23 @@ def test_a_result_that_is_late_leaves_the_operation_alone() -> None:
     assert worker.stops == []
     worker.finish.set()
     assert operation.result() == "done"
+
+
+def test_progress_is_measured_while_it_lasts() -> None:
+    operation = Operation[str]("save")
+    moments = iter([0.0, 0.456, 1.2])
+    with operation.measured(lambda: next(moments)):
+        assert [operation.progress for _ in range(3)] == [("memory", 0), ("memory", 45), ("memory", 100)]
+    assert operation.progress == ("memory", 100)
+
+
+def test_what_cannot_be_measured_any_more_stays() -> None:
+    operation = Operation[str]("save")
+
+    def measure() -> float:
+        raise FileNotFoundError
+
+    with operation.measured(lambda: 0.5):
+        assert operation.progress == ("memory", 50)
+    with operation.measured(measure):
+        assert operation.progress == ("memory", 50)

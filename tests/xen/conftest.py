@@ -64,6 +64,22 @@ def running_linux(host: Host, booted: Path, linux: MakeConfig) -> Callable[..., 
     return lambda **settings: host.restore(booted, linux(**settings), timeout=120)
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder on a disk: guests are too large for a dom0's memory."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def slow_script(tmp_path: Path) -> str:
+    """A hotplug script that takes too long to make a device, and not to take it away."""
+    path = tmp_path / "vif-slow"
+    path.write_text('#!/bin/sh\n[ "$1" = online ] && sleep 60\nexit 0\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(host: Host) -> Iterator[None]:
     """Check that a test leaves no domain and no entry in xenstore; end what one that failed left."""

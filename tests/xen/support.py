@@ -18,6 +18,7 @@ __all__ = [
     "MakeDomain",
     "children",
     "end_guest",
+    "runs",
     "wait_for_firmware",
     "wait_for_linux",
     "wait_until",
@@ -76,6 +77,13 @@ def wait_for_linux(domain: Domain) -> None:
     """Wait until the userspace of a Linux guest runs: before that it would not follow a request to shut down."""
     log = Path(f"/var/log/xen/guest-{domain.info().name}.log")
     wait_until(lambda: log.exists() and "pyxen-guest ready" in log.read_text(errors="replace"), seconds=180)
+
+
+def runs(domain: Domain) -> bool:
+    """Tell whether a guest's vCPU does anything: the idle loop of a Linux wakes up many times a second."""
+    before = domain.info().cpu_time_ns
+    time.sleep(0.5)
+    return domain.info().cpu_time_ns > before
 
 
 def wait_for_firmware(domain: Domain) -> None:

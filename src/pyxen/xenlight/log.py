@@ -25,9 +25,6 @@ MOST_LINES = 200
 
 _DOMAIN = re.compile(r"\bDomain (\d+):")
 
-_SEND_MEMORY = {"migrate", "save"}
-"""The operations of whose progress libxl tells."""
-
 _LEVELS = {
     lib.XTL_DEBUG: logging.DEBUG,
     lib.XTL_VERBOSE: logging.DEBUG,
@@ -93,9 +90,9 @@ class LogSink:
 
     def note_progress(self, what: str, percent: int) -> None:
         """Take a report of progress from libxl, which does not say whose it is."""
-        for operation in self._owners(what):
-            if operation.verb in _SEND_MEMORY:
-                operation.report(what, percent)
+        migrations = [operation for operation in self._running() if operation.verb == "migrate"]
+        if len(migrations) == 1:
+            migrations[0].report(what, percent)
 
     def flush(self) -> None:
         """Hand the lines to `logging`; must be called without the lock, since handlers may do anything."""

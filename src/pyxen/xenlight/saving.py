@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pyxen import xlcfg
 from pyxen.config import DomainConfig
@@ -69,7 +69,7 @@ def save(
     config = yield from retrieved(context, operation, domid)
     config.c_info.domid = 0  # the next free one when it is restored
     try:
-        with _appearing_whole(operation, path) as (fd, _):
+        with _appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
             with _writing(operation, path):
                 savefile.write(fd, to_json(context.pointer, config))
             code = yield from context.complete(lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how))
@@ -99,12 +99,13 @@ def restore(
         raise error from None
     try:
         head = savefile.read(fd, path)
-        config = domain_config(context.pointer, saved_json(operation, head, override))
+        new = uuid4() if override is not None and override.uuid is None else None
+        config = domain_config(context.pointer, saved_json(operation, head, override), new)
         name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
         check_memory(context, operation, config)
-        with context.journal.noting(identity):
+        with context.journal.noting(identity), operation.measured(_passed(fd)):
             made = yield from make(context, config, fd, head.stream_version)
             domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
@@ -136,7 +137,7 @@ def saved_json(operation: Operation[Any], head: savefile.Head, override: DomainC
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
     """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves none, and one that was there stays."""
-    with _appearing_whole(operation, path) as (_, partial):
+    with _appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
         there = os.fsencode(partial)
         happening = yield from context.elsewhere(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
         if happening is not None:
@@ -158,6 +159,19 @@ def go_on(context: Context, domid: int) -> Script[int]:
             lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False
         )
     )
+
+
+def _grown(context: Context, domid: int, path: str) -> Callable[[], float]:
+    """Return what tells how much of a domain's memory is in a file."""
+    info = context.reader.domain(domid)
+    expected = 1024 * max(1, info.memory_kib if info is not None else 1)
+    return lambda: os.stat(path).st_size / expected
+
+
+def _passed(fd: int) -> Callable[[], float]:
+    """Return what tells how far a file has been read, by whoever shares the descriptor."""
+    size = max(1, os.fstat(fd).st_size)
+    return lambda: os.lseek(fd, 0, os.SEEK_CUR) / size
 
 
 @contextlib.contextmanager
