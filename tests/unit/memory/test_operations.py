@@ -134,7 +134,7 @@ def test_progress(tmp_path: Path, machine: Machine) -> None:
     with Host(MemoryBackend(machine)) as host:
         domain = host.create(config())
         saving = domain.begin.save(tmp_path / "file")
-        wait_until(lambda: saving.progress == ("save", 0))
+        wait_until(lambda: saving.progress == ("memory", 0))
         saving.cancel()
         with pytest.raises(OperationCancelled):
             saving.result(SECONDS)

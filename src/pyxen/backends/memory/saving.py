@@ -7,7 +7,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pyxen import libxljson, xlcfg
@@ -40,14 +40,13 @@ def save(
     try:
         with _appearing_whole(operation, path) as (fd, _):
             yield from suspend(machine, operation, guest)
-            operation.report("save", 0)
-            yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+            with operation.measured(_passing(machine)):
+                yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
             check_there(operation, guest)
             config = guest.config.replace(domid=None)
             with _writing(operation, path):
                 savefile.write(fd, libxljson.dumps(config, on_loss="ignore"))
                 os.write(fd, _MAGIC + state_of(guest))
-            operation.report("save", 100)
     except BaseException:
         _go_on(guest)
         raise
@@ -67,7 +66,8 @@ def restore(
     operation.domain = config.name
     guest = new_guest(machine, operation, config, None)
     try:
-        yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+        with operation.measured(_passing(machine)):
+            yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
         check_there(operation, guest)
         take_state(operation, guest, state)
     except (Stopped, OperationFailed):
@@ -132,10 +132,17 @@ def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -
 def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: str) -> Script[None]:
     """Write what stands for a domain's memory to a file; a failure leaves none."""
     with _appearing_whole(operation, path) as (fd, _):
-        yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+        with operation.measured(_passing(machine)):
+            yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
         check_there(operation, guest)
         with _writing(operation, path):
             os.write(fd, b"\x7fELF" + state_of(guest))
+
+
+def _passing(machine: Machine) -> Callable[[], float]:
+    """Return what tells how much of the time of a save has passed."""
+    begun = machine.now()
+    return lambda: (machine.now() - begun) / (machine.timing.save or 1)
 
 
 def _go_on(guest: Guest) -> None:
