@@ -65,6 +65,9 @@ class FakeHost(Host):
 
     Attributes:
         missing: Files that are not on the host; all others are.
+
+    Raises:
+        InvalidArgument: No host can be like that.
     """
 
     def __init__(
@@ -90,9 +93,8 @@ class FakeHost(Host):
         self.missing: set[str] = set()
         missing = self.missing
         self._machine.exists = lambda path: path not in missing
-        self._memory_backend = MemoryBackend(self._machine)
         register(self._key, self._machine)
-        super().__init__(self._memory_backend)
+        super().__init__(MemoryBackend(self._machine))
 
     def close(self) -> None:
         """Let go of the host; its `uri` leads nowhere from now on. Calling it again does nothing."""

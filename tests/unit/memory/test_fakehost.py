@@ -102,6 +102,12 @@ def test_an_old_xen() -> None:
             old.create(config(vifs=[Vif(vlan="10")]))
 
 
+@pytest.mark.parametrize(("memory", "cpus"), [(511, 1), (4096, 0)])
+def test_a_host_that_cannot_be(memory: int, cpus: int) -> None:
+    with pytest.raises(InvalidArgument, match="512 MiB for its dom0"):
+        FakeHost(memory=memory, cpus=cpus)
+
+
 def test_a_host_that_goes_away(fake: FakeHost) -> None:
     domain = fake.create(config())
     events = fake.events()

@@ -17,7 +17,7 @@ from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.records import device_keys
 from pyxen.backends.memory.timing import QUICK, Timing
 from pyxen.config import DomainConfig, DomainType
-from pyxen.errors import OperationFailed
+from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
 from pyxen.info import HostInfo
 from pyxen.operation import Operation
@@ -86,6 +86,9 @@ class Machine:
         clock: Its time.
         timing: How long things take.
         xen: The release of Xen that it is said to run.
+
+    Raises:
+        InvalidArgument: No host can be like that.
     """
 
     def __init__(
@@ -99,6 +102,9 @@ class Machine:
         timing: Timing = QUICK,
         xen: str = "4.20.0",
     ) -> None:
+        if memory < DOM0_MIB or cpus < 1:
+            message = f"memory={memory}, cpus={cpus}: a host has {DOM0_MIB} MiB for its dom0, and one CPU at least"
+            raise InvalidArgument(message, operation="connect")
         self.uri = uri
         self.memory_kib = memory * KIB_PER_MIB
         self.cpus = cpus
