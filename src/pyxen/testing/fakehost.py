@@ -33,7 +33,10 @@ _VERBS: Final = {name for name in vars(Backend) if not name.startswith("_")} - {
     "close",
     "domain_info",
     "features",
+    "migrate",
+    "migrate_over",
     "name",
+    "receive_migration",
     "subscribe",
     "uri",
 } | {"events"}
