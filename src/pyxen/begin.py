@@ -217,6 +217,10 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.set_scheduler`."""
         return self._backend.set_scheduler(self._ref, scheduler)
 
+    def monitor_command(self, command: str, *, timeout: float | None = None) -> Operation[str]:
+        """Begin `Domain.monitor_command`."""
+        return self._backend.monitor_command(self._ref, command, timeout=timeout)
+
     def userdata(self, key: str) -> Operation[bytes | None]:
         """Begin `Domain.userdata`."""
         return self._backend.userdata(self._ref, key)

@@ -455,6 +455,21 @@ class Domain:
         """
         self.begin.set_scheduler(scheduler).wait()
 
+    def monitor_command(self, command: str, *, timeout: float | None = None) -> str:
+        """Give the domain's QEMU a command of its human monitor, as ``xl qemu-monitor-command``; return its answer.
+
+        Args:
+            command: As ``info block``. What it changes, libxl does not know.
+            timeout: Seconds after which to give up.
+
+        Raises:
+            UnsupportedFeature: The domain has no QEMU.
+            InvalidArgument: The command is empty.
+            QmpError: QEMU refuses.
+            OperationTimeout: It took longer than the timeout.
+        """
+        return self.begin.monitor_command(command, timeout=timeout).wait()
+
     def userdata(self, key: str) -> bytes | None:
         """Return a note that someone keeps with the domain, see `set_userdata`; None if there is none under that key.
 

@@ -82,7 +82,7 @@ def at_rest(guest: Domain) -> Domain:
     """Wait until a Linux guest is up, and has nothing to do.
 
     In an emulated machine (QEMU 7.2's), a guest whose writes Xen logs may die of a triple fault when it is interrupted
-    in its userspace, with xl too.
+    in its userspace.
     """
     wait_for_linux(guest)
 

@@ -7,7 +7,7 @@ import select
 import pytest
 
 from pyxen import Disk, Host, Vif
-from pyxen.errors import NotFound
+from pyxen.errors import InvalidArgument, NotFound, UnsupportedFeature
 from tests.xen.support import MakeConfig, MakeDomain, wait_until
 
 
@@ -43,9 +43,20 @@ def test_counters_and_console(running_linux: MakeDomain) -> None:
     domain.destroy()
 
 
+def test_a_domain_without_a_qemu(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny())
+    with pytest.raises(UnsupportedFeature, match="no QEMU"):
+        domain.monitor_command("info block")
+    domain.destroy()
+
+
 def test_a_domain_without_a_console(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny("hvm"))
     with pytest.raises(NotFound, match="serial"):
         domain.console()
     assert domain.stats().vifs == ()
+    assert "tiny-hvm.img" in domain.monitor_command("info block")
+    assert "unknown command" in domain.monitor_command("dance")
+    with pytest.raises(InvalidArgument, match="empty"):
+        domain.monitor_command(" ")
     domain.destroy()

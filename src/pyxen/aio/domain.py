@@ -161,6 +161,9 @@ class Domain:
     async def set_scheduler(self, scheduler: Scheduler) -> None:
         await self._calls.finish(lambda: self.begin.set_scheduler(scheduler))
 
+    async def monitor_command(self, command: str, *, timeout: float | None = None) -> str:
+        return await self._calls.finish(lambda: self.begin.monitor_command(command, timeout=timeout))
+
     async def userdata(self, key: str) -> bytes | None:
         return await self._calls.finish(lambda: self.begin.userdata(key))
 

@@ -213,6 +213,10 @@ class Backend(Protocol):
         """Keep a note with a domain, in place of the one under that key; None removes it."""
         raise lacking(Feature.USERDATA, self.name)
 
+    def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
+        """Give a domain's device model a command of its own, and return what it says."""
+        raise lacking(Feature.MONITOR, self.name)
+
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return what a domain has used so far."""
         raise lacking(Feature.STATS, self.name)

@@ -354,6 +354,14 @@ class XenlightBackend(Backend):
 
         return self._run("set_scheduler", domain, script)
 
+    def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
+        """Give a domain's device model a command of its own, and return what it says."""
+
+        def script(context: Context, operation: Operation[str], domid: int) -> Script[str]:
+            return control.monitor_command(context, operation, domid, command)
+
+        return self._run("monitor_command", domain, script, timeout)
+
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         """Return a note that is kept with a domain; None if there is none under that key."""
 

@@ -11,16 +11,26 @@ from uuid import UUID
 from pyxen import libxljson
 from pyxen.config import DomainConfig
 from pyxen.config.base import fields_of
-from pyxen.errors import DomainExists, InvalidArgument, NotFound
+from pyxen.errors import DomainExists, InvalidArgument, NotFound, UnsupportedFeature
 from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
-from pyxen.xenlight.failures import describe, raise_failure
+from pyxen.xenlight.failures import BACKEND, describe, raise_failure
 from pyxen.xenlight.marshal import to_json
 from pyxen.xenlight.pump import Script, Wait
 
-__all__ = ["config", "rename", "retrieved", "send_sysrq", "send_trigger", "set_userdata", "userdata", "wait"]
+__all__ = [
+    "config",
+    "monitor_command",
+    "rename",
+    "retrieved",
+    "send_sysrq",
+    "send_trigger",
+    "set_userdata",
+    "userdata",
+    "wait",
+]
 
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
@@ -94,6 +104,23 @@ def send_sysrq(context: Context, operation: Operation[None], domid: int, key: st
     if len(key) != 1 or not key.isascii() or not key.isprintable():
         raise describe(InvalidArgument, f"{key!r} is no key: it takes one letter, as 's' for sync", operation)
     raise_failure(operation, lib.libxl_send_sysrq(context.pointer, domid, key.encode()))
+
+
+def monitor_command(context: Context, operation: Operation[str], domid: int, command: str) -> Script[str]:
+    """Give a domain's QEMU a command of its human monitor, and return its answer."""
+    if not command.strip():
+        raise describe(InvalidArgument, "the command is empty: say one, as 'info block'", operation)
+    if context.reader.read(f"/local/domain/0/device-model/{domid}/state") is None:
+        message = f"{operation.verb}: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    output = ffi.new("char **")
+    text = ffi.new("char[]", command.encode())
+    code = yield from context.complete(
+        lambda how: lib.libxl_qemu_monitor_command(context.pointer, domid, text, output, how)
+    )
+    raise_failure(operation, code)
+    answer = ffi.gc(output[0], lib.free)
+    return "" if answer == ffi.NULL else ffi.string(answer).decode(errors="replace").replace("\r\n", "\n")
 
 
 def userdata(context: Context, operation: Operation[bytes | None], domid: int, key: str) -> Script[bytes | None]:

@@ -216,6 +216,9 @@ class FakeBackend(Backend):
     def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
         return self._begin("set_scheduler", domain=domain, scheduler=scheduler)
 
+    def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
+        return self._begin("monitor_command", "none", domain=domain, command=command, timeout=timeout)
+
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         return self._begin("userdata", b"note", domain=domain, key=key)
 

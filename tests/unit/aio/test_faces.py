@@ -107,6 +107,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.set_vcpus": lambda _, domain: domain.set_vcpus(2),
     "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu("all", "0-3", cpus_soft=[1]),
     "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512)),
+    "Domain.monitor_command": lambda _, domain: domain.monitor_command("info block", timeout=5),
     "Domain.userdata": lambda _, domain: domain.userdata("tool"),
     "Domain.set_userdata": lambda _, domain: domain.set_userdata("tool", b"note"),
 }
