@@ -30,6 +30,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.PRESERVE: lambda _host, domain, _folder: domain.preserve("-old"),
     Feature.TRIGGER: lambda _host, domain, _folder: domain.send_trigger("nmi"),
     Feature.SYSRQ: lambda _host, domain, _folder: domain.send_sysrq("s"),
+    Feature.MONITOR: lambda _host, domain, _folder: domain.monitor_command("info status"),
     Feature.ATTACH: lambda _host, domain, _folder: domain.attach(Disk("/dev/null", vdev="xvdz")),
     Feature.CDROM: lambda _host, domain, _folder: domain.eject_cdrom("hdc"),
     Feature.MEMORY: lambda _host, domain, _folder: domain.set_memory(8),

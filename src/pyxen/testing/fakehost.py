@@ -35,6 +35,7 @@ _VERBS: Final = {name for name in vars(Backend) if not name.startswith("_")} - {
     "features",
     "migrate",
     "migrate_over",
+    "monitor_command",
     "name",
     "receive_migration",
     "subscribe",

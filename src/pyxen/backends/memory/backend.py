@@ -28,7 +28,7 @@ __all__ = ["MemoryBackend"]
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
-_LACKS = {Feature.MIGRATE, Feature.MIGRATE_OVER}
+_LACKS = {Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.MONITOR}
 
 _CANNOT_ANSWER = {
     DomainState.PAUSED: "is paused and cannot answer: unpause it first",
