@@ -62,7 +62,7 @@ class Domain:
         return self._backend.domain_info(self._ref)
 
     def pause(self) -> None:
-        """Stop its vCPUs until `unpause`, as ``xl pause``. Pausing twice needs unpausing once."""
+        """Stop its vCPUs until `unpause`, as ``xl pause``. Xen counts: one that was paused twice is unpaused twice."""
         self.begin.pause().wait()
 
     def unpause(self) -> None:

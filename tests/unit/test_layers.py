@@ -19,7 +19,7 @@ LAYERS = (
     {"backends"},
     {"xenlight"},
     {"conversion"},
-    {"xlcfg", "libvirtxml", "libxljson"},
+    {"xlcfg", "libvirtxml", "libxljson", "devicekinds"},
     {"config", "events", "features", "info", "losses"},
     {"errors", "operation", "units"},
     {"awaiting"},
