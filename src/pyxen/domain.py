@@ -256,7 +256,8 @@ class Domain:
     def config(self) -> DomainConfig:
         """Return the configuration of the domain as it is now, devices attached since it began included.
 
-        As ``xl list -l``: what libxl keeps of it, for domains made by pyxen, xl or libvirt.
+        As ``xl list -l``: what libxl keeps of it, for domains made by pyxen, xl or libvirt. Another domain can be made
+        of it: it has everything but the domid.
 
         Raises:
             NotFound: libxl keeps none of it: another toolstack made it.

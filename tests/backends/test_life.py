@@ -221,7 +221,7 @@ def test_the_configuration(make: Make, config: Make) -> None:
 
 def test_the_configuration_makes_another_domain(host: Host, make: Make) -> None:
     first = make("web1")
-    found = first.config().replace(name="web2", uuid=None, domid=None)
+    found = first.config().replace(name="web2", uuid=None)
     first.destroy()
     second = host.create(found)
     assert second.info().name == "web2"

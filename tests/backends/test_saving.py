@@ -57,7 +57,7 @@ def test_save_and_restore(host: Host, willing: Make, folder: Path) -> None:
         assert again.info().state is DomainState.PAUSED
         with pytest.raises(DomainExists):
             host.restore(file)
-        other = again.config().replace(name="elsewhere", uuid=uuid4(), domid=None)
+        other = again.config().replace(name="elsewhere", uuid=uuid4())
         again.destroy()
         moved = host.restore(file, other, timeout=120)
         assert (moved.info().name, moved.uuid) == ("elsewhere", other.uuid)

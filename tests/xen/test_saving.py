@@ -107,7 +107,7 @@ def test_xl_restores_what_we_saved_and_we_what_xl_saved(host: Host, guest: Domai
 
 
 def test_another_configuration_for_the_restore(host: Host, guest: Domain, folder: Path) -> None:
-    config = guest.config().replace(name="elsewhere", uuid=UUID(int=7), domid=None)
+    config = guest.config().replace(name="elsewhere", uuid=UUID(int=7))
     guest.save(folder / "file", timeout=120)
     again = host.restore(folder / "file", config, timeout=120)
     assert (again.info().name, again.uuid) == ("elsewhere", UUID(int=7))

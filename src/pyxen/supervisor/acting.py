@@ -178,7 +178,7 @@ def _set_aside(case: Case) -> Domain:
 def create_anew(case: Case, outcome: Outcome, host: Host) -> Outcome:
     """Create a domain that was destroyed or set aside."""
     try:
-        restarted = host.create(case.config.replace(domid=None))
+        restarted = host.create(case.config)
     except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets it)
         return replace(outcome, error=error, config=case.config)
     return replace(outcome, restarted=restarted)

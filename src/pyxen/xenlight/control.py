@@ -71,7 +71,8 @@ def _is_kept(context: Context, domid: int) -> bool:
 def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:
     """Return the configuration of a domain as it is now."""
     found = yield from retrieved(context, operation, domid)
-    return _for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
+    read = _for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
+    return read.replace(domid=None)  # which asks for a number; Xen does not give one out again so soon
 
 
 def _for_its_type(found: DomainConfig) -> DomainConfig:

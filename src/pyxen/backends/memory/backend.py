@@ -475,7 +475,7 @@ def _shown(guest: Guest) -> DomainConfig:
     fields = fields_of(DomainConfig)
     defaults = dict(zip(fields.names, fields.defaults, strict=True))
     foreign = {name for name, _ in config.said() if config.type not in (fields.settings[name].guests or {config.type})}
-    return config.replace(**{name: defaults[name] for name in foreign})
+    return config.replace(domid=None, **{name: defaults[name] for name in foreign})
 
 
 def _check_release(config: DomainConfig, xen: str) -> None:
