@@ -51,15 +51,8 @@ def main() -> int:
             "xenlight": lambda: clocked(lambda: create(here, "new").destroy()),
             "libvirt": lambda: clocked(lambda: create(there, "new").destroy()),
             "bare": lambda: clocked(lambda: bare.createXML((folder / "new.xml").read_text(), 1).destroy()),
-            "virsh": lambda: clocked(
-                lambda: (
-                    run("virsh", "-c", LIBVIRT, "-q", "create", "--paused", str(folder / "new.xml")),
-                    run("virsh", "-c", LIBVIRT, "-q", "destroy", "new"),
-                )
-            ),
-            "xl": lambda: clocked(
-                lambda: (run("xl", "create", "-q", "-p", str(folder / "new.cfg")), run("xl", "destroy", "new"))
-            ),
+            "virsh": lambda: clocked(lambda: virsh(folder / "new.xml")),
+            "xl": lambda: clocked(lambda: xl(folder / "new.cfg")),
         }
         created = take_turns(creates, ROUNDS)
         for domain in domains:
@@ -71,6 +64,18 @@ def main() -> int:
 def create(host: Host, name: str) -> pyxen.Domain:
     """Create a domain that does nothing."""
     return host.create(CONFIG.replace(name=name), paused=True)
+
+
+def virsh(file: Path) -> None:
+    """Create a domain and destroy it."""
+    run("virsh", "-c", LIBVIRT, "-q", "create", "--paused", str(file))
+    run("virsh", "-c", LIBVIRT, "-q", "destroy", "new")
+
+
+def xl(file: Path) -> None:
+    """Create a domain and destroy it."""
+    run("xl", "create", "-q", "-p", str(file))
+    run("xl", "destroy", "new")
 
 
 def bare_list(libvirt: Any, connection: Any) -> list[tuple[Any, ...]]:
