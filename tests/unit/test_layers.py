@@ -21,8 +21,8 @@ LAYERS = (
     {"conversion"},
     {"xlcfg", "libvirtxml", "libxljson", "devicekinds"},
     {"config", "events", "features", "info", "losses"},
-    {"errors", "operation", "units"},
-    {"awaiting"},
+    {"operation"},
+    {"awaiting", "errors", "units"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
