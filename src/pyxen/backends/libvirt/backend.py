@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 import uuid as uuids
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen import libvirtxml
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.backends.libvirt import counting, devices, keeping, life, moving, tuning
+from pyxen.backends.libvirt import counting, devices, keeping, life, loop, moving, tuning
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.console import open_console
-from pyxen.backends.libvirt.failures import failure, redacted
+from pyxen.backends.libvirt.failures import failure, redacted, stopped
 from pyxen.backends.libvirt.link import Link
 from pyxen.backends.libvirt.looking import Looking, host_info
 from pyxen.backends.libvirt.waiting import Waiting
@@ -56,11 +56,11 @@ _NOT_ITS_DRIVERS: Final = {
     },
 }
 
+_WITHOUT_JOBS: Final = ("Xen", "TEST")
+
 _PARAVIRT: Final = number("VIR_DOMAIN_SHUTDOWN_PARAVIRT")
 _POWER_BUTTON: Final = number("VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN")
 _TO_MEMORY: Final = number("VIR_NODE_SUSPEND_TARGET_MEM")
-
-_MINUTE: Final = 60.0
 
 
 class LibvirtBackend(Backend):
@@ -91,6 +91,7 @@ class LibvirtBackend(Backend):
             self._link.close()
             raise
         self._looking = Looking(self._driver)
+        loop.close_at_exit(self)
 
     # The host
 
@@ -277,8 +278,12 @@ class LibvirtBackend(Backend):
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 
         def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
-            with self._restoring:  # what is new is found by what was there before
-                ref = moving.restore(connection, path, xml, self._uri, paused=paused)
+            wanted = moving.uuid_in(path, self._uri)
+            # Where the file does not tell which domain it is, it is found by what was not there before: one at a time.
+            with self._restoring if wanted is None else nullcontext():
+                if operation.stopped is not None:
+                    raise stopped(operation, "it had not begun")
+                ref = moving.restore(connection, path, xml, wanted, paused=paused)
             operation.domid = ref.domid
             return ref
 
@@ -308,7 +313,11 @@ class LibvirtBackend(Backend):
         late = "libvirt goes on with it, since its driver cannot stop it: look on which host the domain is"
         return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
 
-    def _abort(self, domain: DomainRef) -> Callable[[], None]:
+    def _abort(self, domain: DomainRef) -> Callable[[], None] | None:
+        """Return what makes libvirt stop what it does with a domain; None where its driver cannot."""
+        if self._driver in _WITHOUT_JOBS:
+            return None
+
         def abort() -> None:
             try:
                 with self._link.look() as connection:

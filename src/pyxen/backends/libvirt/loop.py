@@ -5,14 +5,28 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import weakref
+from typing import Protocol
 
 from pyxen.backends.libvirt.binding import VirError, api, silence
 
-__all__ = ["begin"]
+__all__ = ["begin", "close_at_exit"]
 
 _lock = threading.Lock()
 _begun_by: int | None = None
 _ending = threading.Event()
+_open: weakref.WeakSet[Closeable] = weakref.WeakSet()
+
+
+class Closeable(Protocol):
+    """What is closed before Python ends."""
+
+    def close(self) -> None: ...
+
+
+def close_at_exit(what: Closeable) -> None:
+    """Have something closed when Python ends, if it still is there then: later, threads of its own would be gone."""
+    _open.add(what)
 
 
 def begin() -> None:
@@ -45,6 +59,8 @@ def _run() -> None:
 def _end(thread: threading.Thread) -> None:
     """End the loop before Python ends: a callback after that would crash."""
     if os.getpid() == _begun_by:
+        for what in list(_open):
+            what.close()
         _ending.set()
         api.virEventAddTimeout(0, lambda *_: None, None)
         thread.join(2)

@@ -16,7 +16,7 @@ from pyxen.backends.libvirt.failures import unsupported
 from pyxen.backends.libvirt.life import destroy_if_there
 from pyxen.errors import OperationFailed
 
-__all__ = ["core_dump", "migrate", "restore", "save"]
+__all__ = ["core_dump", "migrate", "restore", "save", "uuid_in"]
 
 _ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
 _START_PAUSED: Final = number("VIR_DOMAIN_SAVE_PAUSED")
@@ -55,13 +55,23 @@ def _take_away(path: str, uri: str, was_there: bool) -> None:
             os.unlink(path)
 
 
-def restore(connection: Connection, path: str, xml: str | None, uri: str, *, paused: bool) -> DomainRef:
+def uuid_in(path: str, uri: str) -> UUID | None:
+    """Return the uuid of the domain in a file of libvirt's, which begins with its XML; None if it cannot be read."""
+    if urlsplit(uri).netloc or not os.path.isfile(path):  # it is elsewhere, or reading it would take from it
+        return None
+    try:
+        with open(path, "rb") as file:
+            found = _UUID.search(file.read(_LONGEST_HEAD))
+    except OSError:
+        return None
+    return None if found is None else UUID(found[1].decode())
+
+
+def restore(connection: Connection, path: str, xml: str | None, wanted: UUID | None, *, paused: bool) -> DomainRef:
     """Create a domain from a file on the host.
 
-    libvirt does not say which one it has made. The file does, where it can be read; else it is the one that was not
-    there before.
+    libvirt does not say which one it has made: it is the one of that uuid, or one that was not there before.
     """
-    wanted = _uuid_in(path) if not urlsplit(uri).netloc else None
     before = _active(connection)
     flags = _START_PAUSED if paused else 0
     suspend = False
@@ -89,16 +99,6 @@ def restore(connection: Connection, path: str, xml: str | None, uri: str, *, pau
 
 def _active(connection: Connection) -> set[DomainRef]:
     return {DomainRef(domain.ID(), UUID(domain.UUIDString())) for domain in connection.listAllDomains(_ACTIVE)}
-
-
-def _uuid_in(path: str) -> UUID | None:
-    """Return the uuid of the domain in a file of libvirt's, which begins with its XML; None if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            found = _UUID.search(file.read(_LONGEST_HEAD))
-    except OSError:
-        return None
-    return None if found is None else UUID(found[1].decode())
 
 
 def migrate(domain: VirDomain, destination: str, *, paused: bool) -> None:

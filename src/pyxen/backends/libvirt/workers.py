@@ -24,7 +24,7 @@ _LOG = logging.getLogger("pyxen.libvirt")
 
 _MOST_THREADS = 24
 _IDLE = 10.0  # seconds after which a thread with nothing to do ends
-_GRACE = 5.0  # seconds that a call which was told to stop has to come back
+_GRACE = 5.0  # seconds that a call which was told to stop, or is not wanted any more, has to come back
 
 
 class Run(Generic[T]):
