@@ -117,11 +117,13 @@ def test_a_guest_that_ends(virt: Host, tiny: MakeConfig) -> None:
     with virt.events(DomainShutdown, DomainDestroyed) as events:
         domain = virt.create(tiny(name="virt1", cmdline="poweroff"), paused=True)
         domain.unpause()
-        assert domain.wait(timeout=10) is None  # libvirt destroys it
+        ended = domain.wait(timeout=10)  # libvirt destroys it
+        assert ended is None or ended.shutdown_reason is ShutdownReason.POWEROFF
         event = events.get(10)
         assert isinstance(event, DomainShutdown)
         assert (event.domid, event.reason) == (domain.domid, ShutdownReason.POWEROFF)
         assert isinstance(events.get(10), DomainDestroyed)
+        assert domain not in virt.domains
 
 
 def test_a_guest_that_is_kept_when_it_crashes(virt: Host, tiny: MakeConfig) -> None:
@@ -153,13 +155,13 @@ def test_what_cannot_be_created(virt: Host, tiny: MakeConfig) -> None:
 def test_changes(virt: Host, host: Host, tiny: MakeConfig) -> None:
     domain = virt.create(tiny(name="virt1", vcpus=2, memory=16, maxmem=32), paused=True)
     domain.set_memory(12)
-    domain.pin_vcpu("all", "0")
-    assert xl_vcpu_affinity("virt1") == {"0"}
     domain.set_vcpus(1)
+    assert host.domains["virt1"].config().maxvcpus == 2
     with pytest.raises(pyxen.InvalidArgument):
         domain.set_vcpus(3)
-    with pytest.raises(UnsupportedFeature):
-        domain.rename("virt2")
+    for call in (lambda: domain.rename("virt2"), lambda: domain.pin_vcpu("all", "0")):
+        with pytest.raises(UnsupportedFeature):
+            call()
     disk = Disk(str(GUESTS / "tiny-hvm.img"), vdev="xvdb", readonly=True)
     assert domain.attach(disk).vdev == "xvdb"
     with pytest.raises(pyxen.DeviceExists):
@@ -168,13 +170,8 @@ def test_changes(virt: Host, host: Host, tiny: MakeConfig) -> None:
         domain.detach("xvdc")
     assert [disk.vdev for disk in host.domains["virt1"].config().disks] == ["xvdb"]
     stats = backend(virt).stats(DomainRef(domain.domid, domain.uuid))
-    assert len(stats.vcpu_times_ns) == 2
+    assert stats.memory_kib > 0
     domain.destroy()
-
-
-def xl_vcpu_affinity(name: str) -> set[str]:
-    lines = subprocess.run(["xl", "vcpu-list", name], check=True, capture_output=True, text=True).stdout.splitlines()
-    return {line.split()[-3] for line in lines[1:]}
 
 
 def test_what_is_kept(virt: Host, tiny: MakeConfig) -> None:

@@ -44,7 +44,7 @@ _NOT_LIBVIRTS: Final = {
     Feature.USERDATA,
 }
 _NOT_ITS_DRIVERS: Final = {
-    "Xen": {Feature.SYSRQ},
+    "Xen": {Feature.PIN, Feature.SYSRQ},  # libvirt-python pins with the help of a call that its driver lacks
     "TEST": {
         Feature.ATTACH,
         Feature.CDROM,
@@ -77,6 +77,7 @@ class LibvirtBackend(Backend):
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
+        self._shown = redacted(uri)
         self._workers: Workers | None = None
         self._waiting = Waiting()
         self._watching = Watching(self._waiting.wake)
@@ -98,7 +99,7 @@ class LibvirtBackend(Backend):
     @property
     def uri(self) -> str:
         """How `pyxen.connect` finds this host; a password in it is not shown."""
-        return redacted(self._uri)
+        return self._shown
 
     @property
     def name(self) -> str:
@@ -186,16 +187,18 @@ class LibvirtBackend(Backend):
         def work(connection: Connection, run: Run[None]) -> None:
             found = life.find(connection, "shutdown", domain)
             life.check_answers(self._looking.one(found), "shutdown")
+            stays = wait and life.stays_after_poweroff(found)
             found.shutdownFlags(flags) if flags else found.shutdown()
             if wait:
-                self._waiting.add(run, lambda: (self._has_ended(domain), None))
+                self._waiting.add(run, lambda: (self._has_ended(domain, stays=stays), None))
 
         return self._start(self._operation("shutdown", domain, timeout), work)
 
-    def _has_ended(self, domain: DomainRef) -> bool:
+    def _has_ended(self, domain: DomainRef, *, stays: bool) -> bool:
+        """Tell whether a domain has shut down, and libvirt has done with it what it has to do then."""
         with self._link.look() as connection:
             info = life.info_if_there(connection, self._looking, domain)
-        return info is None or info.state in ENDS
+        return info is None or (stays and info.state in ENDS)
 
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Ask the guest to reboot."""
@@ -393,6 +396,7 @@ class LibvirtBackend(Backend):
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
     ) -> Operation[None]:
         """Say on which CPUs a vCPU, or with None all of them, may run."""
+        self._need(Feature.PIN)
         if cpus_soft is not None:
             raise lacking(Feature.PIN_SOFT, self.name)
         if cpus is None:

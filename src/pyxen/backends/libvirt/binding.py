@@ -124,6 +124,7 @@ class Connection(Protocol):
     def getCapabilities(self) -> str: ...  # noqa: D102, N802
     def getInfo(self) -> list[Any]: ...  # noqa: D102, N802
     def getFreeMemory(self) -> int: ...  # noqa: D102, N802
+    def isAlive(self) -> int: ...  # noqa: D102, N802
     def setKeepAlive(self, interval: int, count: int) -> int: ...  # noqa: D102, N802
     def registerCloseCallback(  # noqa: D102, N802
         self, callback: Callable[[Connection, int, Any], None], opaque: Any

@@ -52,6 +52,14 @@ class Connected:
         if close:
             self._close()
 
+    def is_alive(self) -> bool:
+        """Tell whether the other side is there, as far as is known without asking it."""
+        try:
+            with self.use() as connection:
+                return bool(connection.isAlive())
+        except (VirError, ConnectFailed):
+            return False
+
     def close(self) -> None:
         """Close the connection as soon as nobody is in a call on it."""
         with self._lock:

@@ -11,7 +11,7 @@ from uuid import UUID
 from pyxen import libvirtxml
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.failures import is_code, unsupported
+from pyxen.backends.libvirt.failures import broke_the_link, is_code, unsupported
 from pyxen.backends.libvirt.looking import Looking
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing, InvalidState
@@ -29,6 +29,7 @@ __all__ = [
     "pause",
     "secrets_of",
     "start",
+    "stays_after_poweroff",
     "unpause",
 ]
 
@@ -77,6 +78,11 @@ def check_answers(info: DomainInfo, verb: str) -> None:
     if info.state in _CANNOT_ANSWER:
         message = f"{info.name} {_CANNOT_ANSWER[info.state]}"
         raise InvalidState(message, operation=verb, domain=info.domid, domid=info.domid)
+
+
+def stays_after_poweroff(domain: VirDomain) -> bool:
+    """Tell whether libvirt leaves a domain as it is when its guest powers off."""
+    return "<on_poweroff>preserve</on_poweroff>" in domain.XMLDesc(0)
 
 
 def as_xml(config: DomainConfig, domain_type: str) -> str:
@@ -161,6 +167,8 @@ def config_of(domain: VirDomain) -> DomainConfig:
 
 def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, error: Exception) -> Exception | None:
     """Return why a domain could not be created, where libvirt's code does not say; None where nobody knows."""
+    if broke_the_link(error):
+        return None
     if is_code(error, "OPERATION_FAILED", "DOM_EXIST", "OPERATION_INVALID"):
         for other in _namesakes(connection, config):
             message = f"domain {other.ID()} has the name {other.name()!r} and the uuid {other.UUIDString()} already"

@@ -128,7 +128,10 @@ class Link:
             if not self._open or self._broken or generation != self._generation:
                 return
             self._broken = True
-        _LOG.warning("%s: the connection to libvirt broke", self._shown)
+            lanes = list(self._lanes)
+        for lane in lanes:
+            lane.drop()
+        _LOG.info("%s: the connection to libvirt broke", self._shown)
         threading.Thread(target=self._connect_anew, name="pyxen-libvirt-reconnect", daemon=True).start()
 
     def _connect_anew(self) -> None:
@@ -165,7 +168,7 @@ class Link:
                 main.close()
             else:
                 self._main, self._generation, self._broken = main, generation, False
-                _LOG.warning("%s: connected to libvirt anew", self._shown)
+                _LOG.info("%s: connected to libvirt anew", self._shown)
         return True
 
 
@@ -181,7 +184,7 @@ class _Lane:
     def connected(self) -> Connected:
         """Return the connection, open."""
         with self._lock:
-            if self._connected is None:
+            if self._connected is None or not self._connected.is_alive():
                 self._connected = connect(self._uri)
             return self._connected
 

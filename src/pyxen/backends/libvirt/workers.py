@@ -107,7 +107,7 @@ class Run(Generic[T]):
         try:
             self._undo(connection, result)
         except Exception as error:  # noqa: BLE001  nobody is there to raise it to
-            _LOG.warning("%r: what came of it late could not be undone: %s", self.operation, error)
+            _LOG.error("%r: what came of it late could not be undone: %s", self.operation, error)
         self.fail(stopped(self.operation, "what was begun is undone"))
 
 
