@@ -32,6 +32,7 @@ api: Any = _libvirt
 VirError: type[Exception] = api.libvirtError
 """What libvirt-python raises."""
 
+logging.getLogger("pyxen").addHandler(logging.NullHandler())  # a library prints nothing by itself
 _LOG = logging.getLogger("pyxen.libvirt")
 
 
