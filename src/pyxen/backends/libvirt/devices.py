@@ -83,7 +83,7 @@ def _names(device: Part) -> list[Name]:
 def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainType, device: D, backend: str) -> D:
     """Attach a device, and return it as it is then."""
     field = _field(device, backend)
-    whole = DomainConfig("domain", type=guest, kernel="/", **{field: (device,)})  # type: ignore[arg-type]
+    whole = DomainConfig("domain", type=guest, kernel="/kernel", **{field: (device,)})  # type: ignore[arg-type]
     whole.validate()
     element = parse_tree(libvirtxml.dumps(whole, domain_type=domain_type)).find(f"devices/{_tag(device)}")
     if element is None:

@@ -29,7 +29,7 @@ from pyxen.errors import (
 )
 from pyxen.operation import Operation
 
-__all__ = ["broke_the_link", "code_of", "failure", "is_code", "redacted", "stopped", "unsupported"]
+__all__ = ["broke_the_link", "code_of", "failure", "is_code", "is_gone", "redacted", "stopped", "unsupported"]
 
 
 def _codes(*names: str) -> frozenset[int]:
@@ -42,6 +42,7 @@ _LINK: Final = _codes("NO_CONNECT", "INVALID_CONN", "RPC", "GNUTLS_ERROR", "SYST
 _ALWAYS_THE_LINK: Final = _codes("NO_CONNECT", "INVALID_CONN")
 _FROM_RPC: Final = number("VIR_FROM_RPC")
 _SYSTEM_ERROR: Final = number("VIR_ERR_SYSTEM_ERROR")
+_GOING: Final = "libxl_domain_info failed"
 _LOCK: Final = "state change lock"
 
 _CLASSES: Final[dict[int, type[OperationFailed]]] = {
@@ -61,6 +62,7 @@ _CLASSES: Final[dict[int, type[OperationFailed]]] = {
 }
 
 _WORDS: Final[tuple[tuple[str, type[OperationFailed]], ...]] = (
+    (_GOING, DomainNotFound),
     (r"\bdomain\b.*\balready exists\b", DomainExists),
     (r"\bdomain\b.*\bis already (active|defined)\b", DomainExists),
     (r"\btarget \S+ already exists\b", DeviceExists),
@@ -90,6 +92,11 @@ def broke_the_link(error: Exception) -> bool:
     if code in _ALWAYS_THE_LINK:
         return True
     return code in _LINK and _domain_of(error) == _FROM_RPC
+
+
+def is_gone(error: Exception) -> bool:
+    """Tell whether an error means that a domain is gone, or on its way: libvirt's Xen driver asks Xen all the same."""
+    return is_code(error, "NO_DOMAIN") or (is_code(error, "INTERNAL_ERROR") and _GOING in str(error))
 
 
 def _domain_of(error: Any) -> int:

@@ -11,7 +11,7 @@ from uuid import UUID
 from pyxen import libvirtxml
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.failures import broke_the_link, is_code, unsupported
+from pyxen.backends.libvirt.failures import broke_the_link, is_code, is_gone, unsupported
 from pyxen.backends.libvirt.looking import Looking
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing, InvalidState
@@ -68,7 +68,7 @@ def info_if_there(connection: Connection, looking: Looking, domain: DomainRef) -
     except DomainNotFound:
         return None
     except VirError as error:
-        if is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):
+        if is_gone(error) or is_code(error, "OPERATION_INVALID"):
             return None
         raise
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.failures import is_code, unsupported
+from pyxen.backends.libvirt.failures import is_code, is_gone, unsupported
 from pyxen.config import DomainType
 from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 
@@ -77,7 +77,7 @@ class Looking:
         try:
             return self.one(domain)
         except VirError as error:
-            if is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):
+            if is_gone(error) or is_code(error, "OPERATION_INVALID"):
                 return None  # it went meanwhile
             raise
 
@@ -98,7 +98,7 @@ class Looking:
             try:
                 found.append(self._from_record(domain, values))
             except VirError as error:
-                if not is_code(error, "NO_DOMAIN"):
+                if not is_gone(error):
                     raise
         return found
 
@@ -159,7 +159,7 @@ def _maxvcpus(domain: VirDomain, vcpus: int) -> int:
     try:
         return domain.maxVcpus()
     except VirError as error:
-        if is_code(error, "NO_DOMAIN"):
+        if is_gone(error):
             raise
         return vcpus  # of dom0, Xen's driver does not say
 
