@@ -80,7 +80,7 @@ def lanes() -> list[list[Part]]:
     return [
         [
             checks,
-            Part("unit", [[*nice, *PYTEST, "tests/unit"]]),
+            Part("unit", [[*nice, *PYTEST, "tests/unit", "tests/libvirt"]]),
             Part("oracle", [[PYTHON, "-m", "tests.oracle.setup"], [*nice, *PYTEST, "tests/oracle"]]),
         ],
         [

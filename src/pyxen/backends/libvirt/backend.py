@@ -21,7 +21,7 @@ from pyxen.backends.libvirt.waiting import Waiting
 from pyxen.backends.libvirt.watching import Watching
 from pyxen.backends.libvirt.workers import Run, Workers
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import DomainNotFound, InvalidArgument, InvalidState
+from pyxen.errors import DomainNotFound, Error, InvalidArgument, InvalidState
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
@@ -460,13 +460,19 @@ class LibvirtBackend(Backend):
             try:
                 ref = life.start(connection, found, paused=paused)
             except VirError as error:
-                config = libvirtxml.loads(found.XMLDesc(0), on_loss="ignore")
-                raise life.explain(connection, self._uri, config, "start", error) or error from None
+                raise self._why_not_started(connection, found, error) or error from None
             operation.domid = ref.domid
             return ref
 
         late = "libvirt still starts it, since nothing can stop that, and it is destroyed as soon as it is there"
         return self._start(operation, work, undo=life.destroy_if_there, late=late)
+
+    def _why_not_started(self, connection: Connection, found: VirDomain, error: Exception) -> Exception | None:
+        try:
+            config = libvirtxml.loads(found.XMLDesc(0), on_loss="ignore")
+        except (Error, VirError):
+            return None
+        return life.explain(connection, self._uri, config, "start", error)
 
     # How it is done
 

@@ -83,7 +83,6 @@ class VirDomain(Protocol):
     def coreDump(self, path: str, flags: int) -> int: ...  # noqa: D102, N802
     def migrate3(self, connection: Connection, parameters: dict[str, Any], flags: int) -> VirDomain: ...  # noqa: D102
     def abortJob(self) -> int: ...  # noqa: D102, N802
-    def jobStats(self) -> dict[str, Any]: ...  # noqa: D102, N802
     def attachDeviceFlags(self, xml: str, flags: int) -> int: ...  # noqa: D102, N802
     def detachDeviceFlags(self, xml: str, flags: int) -> int: ...  # noqa: D102, N802
     def updateDeviceFlags(self, xml: str, flags: int) -> int: ...  # noqa: D102, N802
@@ -95,7 +94,6 @@ class VirDomain(Protocol):
     def injectNMI(self, flags: int) -> int: ...  # noqa: D102, N802
     def reset(self, flags: int) -> int: ...  # noqa: D102
     def sendKey(self, codeset: int, hold: int, keys: list[int], count: int, flags: int) -> int: ...  # noqa: D102, N802
-    def getCPUStats(self, total: bool) -> list[dict[str, int]]: ...  # noqa: D102, N802
     def vcpus(self) -> tuple[list[tuple[int, int, int, int]], Any]: ...  # noqa: D102
     def blockStats(self, disk: str) -> tuple[int, ...]: ...  # noqa: D102, N802
     def interfaceStats(self, interface: str) -> tuple[int, ...]: ...  # noqa: D102, N802

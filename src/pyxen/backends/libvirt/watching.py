@@ -26,6 +26,7 @@ from pyxen.events import Event
 
 __all__ = ["Watching"]
 
+_PATIENCE: Final = 5.0  # seconds that a subscriber has to take what has come when the host is closed
 _ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
 
 
@@ -103,7 +104,7 @@ class Watching:
             self._open = False
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(_PATIENCE)
 
     def _arm(self, connection: Connection) -> list[tuple[DomainRef, str]]:
         """Ask for events and return the domains that there are; what happens between the two is told."""

@@ -81,16 +81,24 @@ class Run(Generic[T]):
     def carry_out(self) -> None:
         """Do the work, on the calling thread."""
         self.begun = True
-        if self.operation.stopped is not None:
-            self.fail(stopped(self.operation, "it had not begun"))
-            return
         try:
+            if self._gave_up():
+                return
             with self._lease() as connection:
+                if self._gave_up():  # it may have waited for its turn
+                    return
                 result = self._work(connection, self)
                 if not self.waits:
                     self._finish(connection, result)
         except Exception as error:  # noqa: BLE001  whatever it is, the operation ends with it
             self._fail_with(error)
+
+    def _gave_up(self) -> bool:
+        """End it if it was stopped before there was anything to stop."""
+        if self.operation.stopped is None:
+            return False
+        self.fail(stopped(self.operation, "it had not begun"))
+        return True
 
     def _fail_with(self, error: Exception) -> None:
         found = self.describe(error)

@@ -84,20 +84,6 @@ def test_a_process_that_closes_nothing_ends() -> None:
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
-def test_without_libvirt_python() -> None:
-    program = """
-import sys
-sys.modules["libvirt"] = None
-import pyxen
-pyxen.DomainConfig("web1")
-try:
-    pyxen.connect("xen:///system")
-except pyxen.LibraryMissing as error:
-    print(error)
-"""
-    assert "pip install 'pyxen[libvirt]'" in run(program).stdout
-
-
 def test_a_password_in_a_configuration_is_not_shown(host: pyxen.Host) -> None:
     word = "hunter2"
     config = DomainConfig("web1", type="hvm", memory=64, vnc=Vnc(enable=True, passwd=word))
