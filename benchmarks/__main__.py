@@ -29,11 +29,13 @@ def main() -> int:
             lists = [json.loads(line) for line in run(dom0, "host_list").splitlines()]
             creates = json.loads(run(dom0, "create_destroy"))
             many = json.loads(run(dom0, "many"))
+            events = json.loads(run(dom0, "events"))
+            supervised = json.loads(run(dom0, "supervising"))
             machine = report.machine(dom0)
     except LabError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    tables, holds = report.tables(lists, creates, many)
+    tables, holds = report.tables(lists, creates, many, events, supervised)
     print(tables)
     (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machine}\n\n{tables}")
     return 0 if holds else 1

@@ -20,6 +20,8 @@ LIST_AT_LEAST = 10.0
 """How many times faster than the process ``xl list`` a list must be, at 50 domains."""
 CREATE_AT_MOST = 1.10
 """How many times as long as the same calls from C a create and a destroy may take together."""
+SUPERVISED_AT_MOST = 64 * 1024
+"""How many bytes of memory a supervised domain may cost."""
 MANY_AT_LEAST = 1.5
 """How many times as fast as ``xl`` one after the other the creates and destroys of many guests at once must be."""
 
@@ -50,7 +52,13 @@ Times = dict[str, list[list[float]]]
 """For each contender, for each round, the seconds that the parts took."""
 
 
-def tables(lists: list[dict[str, Any]], creates: Times, many: Times) -> tuple[str, bool]:
+def tables(
+    lists: list[dict[str, Any]],
+    creates: Times,
+    many: Times,
+    events: dict[str, list[float]],
+    supervised: dict[str, float],
+) -> tuple[str, bool]:
     """Return the tables, and whether what is required holds."""
     fifty = next(item["times"] for item in lists if item["domains"] == 50)
     faster = ratio(fifty["xl"], fifty["later"])
@@ -73,6 +81,10 @@ def tables(lists: list[dict[str, Any]], creates: Times, many: Times) -> tuple[st
         (
             at_once[0] >= MANY_AT_LEAST,
             f"many guests at once at least {MANY_AT_LEAST} times as fast as `xl` one after the other: {show(at_once)}",
+        ),
+        (
+            supervised["pyxen"] <= SUPERVISED_AT_MOST,
+            f"a supervised domain costs at most {SUPERVISED_AT_MOST // 1024} KiB: {kib(supervised['pyxen'])}",
         ),
     ]
     lines = [
@@ -98,6 +110,25 @@ def tables(lists: list[dict[str, Any]], creates: Times, many: Times) -> tuple[st
         "nothing else is said pyxen has its one worker process.",
         "",
         *_many_table(many, lot),
+        "",
+        "## Events",
+        "",
+        "From the start of `xl destroy`: until xenstored says that some domain is gone (`xenstore-watch`), until",
+        "pyxen's `DomainDestroyed` is read, and until `xl destroy` itself has ended.",
+        "",
+        "| xenstored | event | `xl destroy` | event / xenstored | event / `xl destroy` |",
+        "|--:|--:|--:|--:|--:|",
+        _events_row(events),
+        "",
+        f"{len(events['event'])} rounds.",
+        "",
+        "## Supervised domains",
+        "",
+        "Private memory for each: of pyxen's one supervisor, and of the process that `xl` keeps.",
+        "",
+        "| pyxen | xl | xl / pyxen |",
+        "|--:|--:|--:|",
+        _supervised_row(supervised),
         "",
         "## Required",
         "",
@@ -146,6 +177,22 @@ def _many_table(many: Times, lot: dict[str, list[float]]) -> list[str]:
             f"| {label} | {' | '.join(cells)} | {milliseconds(lot[name])} | {show(ratio(lot['xl'], lot[name]))} |"
         )
     return [*rows, "", f"{len(lot['xl'])} rounds."]
+
+
+def _events_row(events: dict[str, list[float]]) -> str:
+    cells = [milliseconds(events[name]) for name in ("xenstored", "event", "xl")]
+    cells += [show(ratio(events["event"], events[name])) for name in ("xenstored", "xl")]
+    return f"| {' | '.join(cells)} |"
+
+
+def _supervised_row(supervised: dict[str, float]) -> str:
+    times = supervised["xl"] / max(1.0, supervised["pyxen"])
+    return f"| {kib(supervised['pyxen'])} | {kib(supervised['xl'])} | {times:.0f} |"
+
+
+def kib(size: float) -> str:
+    """Write an amount of memory."""
+    return f"{size / 1024:.1f} KiB"
 
 
 def ratio(these: Sequence[float], those: Sequence[float]) -> tuple[float, float, float]:

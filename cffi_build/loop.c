@@ -260,7 +260,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
     int64_t end = timeout < 0 ? 0 : milliseconds() + timeout;
 
     for (;;) {
-        int left = -1, found, libxls, total, woken;
+        int left = -1, found, libxls, total = 0, woken;
         uint64_t drained;
         struct timeval now;
 

@@ -35,8 +35,8 @@ struct pyxen_event {
     int code; /* of an operation that is complete */
 };
 
-/* Wait until libxl has events, a watched descriptor is ready, `wake` is written to, or the time is over (in ms; -1 is never). Returns how many events
- * there are, 0 for the other two, or -errno. */
+/* Wait until libxl has events, a watched descriptor is ready, `wake` is written to, or the time is over (in ms; -1 is
+ * never). Returns how many events there are, 0 for the other two, or -errno. */
 int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct pyxen_event *events, int most);
 
 /* For libxl_childproc_hooks.fork_replacement; `user` is a struct pyxen_loop. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include <libxl.h>
 #include <libxl_event.h>
@@ -20,6 +21,7 @@
 #define LINE_LENGTH 4096
 #define MOST_EVENTS 16
 #define UUID_LENGTH 16
+#define STACK_SIZE (256 * 1024)
 #define NO_DOMID 0xffffffff /* INVALID_DOMID is a macro of libxl's own */
 
 struct job {
@@ -29,6 +31,7 @@ struct job {
     uint32_t domid;
     libxl_domain_config config;
     libxl_asyncop_how how;
+    void *stack; /* of a call that needs its own until its end */
 };
 
 struct worker {
@@ -112,6 +115,7 @@ static void end(struct worker *worker, struct job *job, int code)
     *at = job->next;
     transmit(worker, (struct pyxen_frame){ PYXEN_DONE, 0, job->token, job->domid, code }, NULL);
     libxl_domain_config_dispose(&job->config);
+    free(job->stack);
     free(job);
 }
 
@@ -125,6 +129,40 @@ static int begin_create(struct worker *worker, struct job *job, const char *uuid
         return PYXEN_NOT_BEGUN;
     memcpy(libxl_uuid_bytearray(&job->config.c_info.uuid), uuid, UUID_LENGTH);
     return libxl_domain_create_new(worker->ctx, &job->config, &job->domid, &job->how, NULL);
+}
+
+static struct {
+    ucontext_t here, there;
+    struct worker *worker;
+    struct job *job;
+    int code;
+} reset;
+
+static void call_soft_reset(void)
+{
+    struct job *job = reset.job;
+
+    reset.code = libxl_domain_soft_reset(reset.worker->ctx, &job->config, job->domid, &job->how, NULL);
+}
+
+/* At its end, libxl writes to a local variable of the function that began it, which has long returned: so that function
+ * has a stack of its own, which stays until then. */
+static int begin_soft_reset(struct worker *worker, struct job *job, const char *json)
+{
+    job->stack = malloc(STACK_SIZE);
+    if (!job->stack)
+        return ERROR_NOMEM;
+    if (libxl_domain_config_from_json(worker->ctx, &job->config, json))
+        return ERROR_INVAL;
+    reset.worker = worker;
+    reset.job = job;
+    getcontext(&reset.there);
+    reset.there.uc_stack.ss_sp = job->stack;
+    reset.there.uc_stack.ss_size = STACK_SIZE;
+    reset.there.uc_link = &reset.here;
+    makecontext(&reset.there, call_soft_reset, 0);
+    swapcontext(&reset.here, &reset.there);
+    return reset.code;
 }
 
 static void begin(struct worker *worker, const struct pyxen_frame *frame, const char *payload)
@@ -151,6 +189,8 @@ static void begin(struct worker *worker, const struct pyxen_frame *frame, const 
         code = libxl_domain_destroy(worker->ctx, job->domid, &job->how);
     else if (frame->kind == PYXEN_CORE_DUMP)
         code = libxl_domain_core_dump(worker->ctx, job->domid, payload, &job->how);
+    else if (frame->kind == PYXEN_SOFT_RESET)
+        code = begin_soft_reset(worker, job, payload);
     worker->current = 0;
     if (code)
         end(worker, job, code);
@@ -249,7 +289,7 @@ int pyxen_worker(int fd)
             undone = 1;
             pyxen_loop_watch(worker.loop, fd, 0);
             for (struct job *job = worker.jobs; job; job = job->next)
-                if (job->kind != PYXEN_DESTROY)
+                if (job->kind != PYXEN_DESTROY && job->kind != PYXEN_SOFT_RESET)
                     libxl_ao_abort(worker.ctx, &job->how);
         }
     }

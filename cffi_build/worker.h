@@ -1,5 +1,5 @@
-/* A process that makes libxl's long calls for another, so that they overlap with those of others, and so that libxl forks
- * a small process instead of a large one; pyxen/xenlight/workers.py is the other end.
+/* A process that makes libxl's long calls for another, so that they overlap with those of others, and so that libxl
+ * forks a small process instead of a large one; pyxen/xenlight/workers.py is the other end.
  *
  * Both sides send frames over a stream socket: a header, and `length` bytes. */
 
@@ -22,6 +22,7 @@ struct pyxen_frame {
 #define PYXEN_CORE_DUMP 3 /* domid, and the path with its NUL */
 #define PYXEN_ABORT 4     /* the job of that token, if it still runs */
 #define PYXEN_LOG_LEVEL 5 /* number: the least level of lines that are sent */
+#define PYXEN_SOFT_RESET 6 /* domid, and its configuration as JSON with its NUL */
 
 /* Kinds of frames from it */
 #define PYXEN_HELLO 16 /* it is ready */

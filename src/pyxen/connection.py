@@ -57,16 +57,16 @@ def open_backend(uri: str, workers: int) -> Backend:
     scheme = uri.partition(":")[0]
     if scheme == "xenlight":
         return _open_xenlight(uri, workers)
+    if scheme == "memory":
+        return _open_memory(uri)
     offered = {point.name: point for point in entry_points(group=GROUP)}
     if scheme in offered:
         return _open_offered(offered[scheme], uri)
     if scheme.partition("+")[0] in LIBVIRT:
         return _open_libvirt(uri)
-    raise UnsupportedFeature(
-        f"{uri}: pyxen knows xenlight:/// (this machine, through libxl), what libvirt does, as xen:///system"
-        f"{''.join(f', {name}:' for name in offered)}",
-        feature=uri,
-    )
+    known = "xenlight:/// (this machine, through libxl), memory:/// (a host in this process, for tests)"
+    offers = "".join(f", {name}:" for name in offered)
+    raise UnsupportedFeature(f"{uri}: pyxen knows {known}, and libvirt's URIs, as xen:///system{offers}", feature=uri)
 
 
 def _open_xenlight(uri: str, workers: int) -> Backend:
@@ -84,6 +84,13 @@ def _open_libvirt(uri: str) -> Backend:
     from pyxen.backends.libvirt.backend import LibvirtBackend
 
     return LibvirtBackend(uri)
+
+
+def _open_memory(uri: str) -> Backend:
+    from pyxen.backends.memory.address import machine_at
+    from pyxen.backends.memory.backend import MemoryBackend
+
+    return MemoryBackend(machine_at(uri))
 
 
 def _open_offered(point: EntryPoint, uri: str) -> Backend:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
+from io import FileIO
 from typing import Literal, TypeVar
 from uuid import UUID
 
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
+from pyxen.begin import AnyCpus, DomainOperations
+from pyxen.config import DomainConfig, Part, Scheduler
+from pyxen.info import DomainInfo, DomainState, DomainStats, Trigger
 
 __all__ = ["Domain"]
 
 D = TypeVar("D", bound=Part)
-
-AnyCpus = CpuSet | str | Iterable[int]
-"""A set of CPUs, or what `CpuSet` makes one from."""
 
 
 class Domain:
@@ -42,6 +41,11 @@ class Domain:
         """The domain's uuid."""
         return self._ref.uuid
 
+    @property
+    def begin(self) -> DomainOperations[Domain]:
+        """The verbs that take time, begun instead of waited for: ``web.begin.save(path)`` returns an `Operation`."""
+        return DomainOperations(self._backend, self._ref, lambda ref: Domain(self._backend, ref))
+
     def __repr__(self) -> str:
         return f"<Domain {self.domid} {self.uuid}>"
 
@@ -58,12 +62,12 @@ class Domain:
         return self._backend.domain_info(self._ref)
 
     def pause(self) -> None:
-        """Stop its vCPUs until `unpause`, as ``xl pause``. Pausing twice needs unpausing once."""
-        self._backend.pause(self._ref).wait()
+        """Stop its vCPUs until `unpause`, as ``xl pause``. Xen counts: one that was paused twice is unpaused twice."""
+        self.begin.pause().wait()
 
     def unpause(self) -> None:
         """Let its vCPUs run, as ``xl unpause``."""
-        self._backend.unpause(self._ref).wait()
+        self.begin.unpause().wait()
 
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:
         """Ask the guest to power off and wait until it has, as ``xl shutdown -w``.
@@ -80,7 +84,7 @@ class Domain:
             NoGuestDriver: The guest has no PV driver that could answer, as many HVM guests.
             OperationTimeout: The guest had not shut down in time.
         """
-        self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout).wait()
+        self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout).wait()
 
     def reboot(self, *, timeout: float | None = None) -> None:
         """Ask the guest to reboot, as ``xl reboot``; whoever supervises the domain then starts it anew.
@@ -93,11 +97,11 @@ class Domain:
             NoGuestDriver: The guest has no PV driver that could answer.
             OperationTimeout: The guest did not react in time.
         """
-        self._backend.reboot(self._ref, timeout=timeout).wait()
+        self.begin.reboot(timeout=timeout).wait()
 
     def destroy(self, *, timeout: float | None = None) -> None:
         """End the domain at once, as ``xl destroy``: like pulling the plug."""
-        self._backend.destroy(self._ref, timeout=timeout).wait()
+        self.begin.destroy(timeout=timeout).wait()
 
     def wait(self, *states: DomainState | str, timeout: float | None = None) -> DomainInfo | None:
         """Wait until the domain is in one of these states; by default until it has shut down or crashed.
@@ -115,8 +119,7 @@ class Domain:
         Raises:
             OperationTimeout: It did not come to that in time.
         """
-        wanted = frozenset(map(DomainState, states)) or ENDS
-        return self._backend.wait(self._ref, wanted, timeout=timeout).wait()
+        return self.begin.wait(*states, timeout=timeout).wait()
 
     def suspend(self, *, timeout: float | None = None) -> None:
         """Let the guest suspend itself and stay in memory, as ``xl suspend``; `resume` lets it go on.
@@ -128,7 +131,7 @@ class Domain:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             GuestTimeout: The guest does not know how to suspend, or does not want to.
         """
-        self._backend.suspend(self._ref, timeout=timeout).wait()
+        self.begin.suspend(timeout=timeout).wait()
 
     def resume(self) -> None:
         """Let a suspended guest go on, as ``xl resume``.
@@ -136,7 +139,7 @@ class Domain:
         Raises:
             InvalidState: It is not suspended.
         """
-        self._backend.resume(self._ref).wait()
+        self.begin.resume().wait()
 
     def save(
         self,
@@ -163,9 +166,59 @@ class Domain:
             GuestTimeout: The guest does not know how to suspend, or does not want to.
             OperationFailed: Anything else, e.g. that the disk is full.
         """
-        self._backend.save(
-            self._ref, os.fspath(path), checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout
-        ).wait()
+        self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout).wait()
+
+    def migrate(self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None) -> None:
+        """Move the domain to another host while it runs, as ``xl migrate``; there, xl or pyxen receives it.
+
+        Its memory is sent while it goes on, and then, suspended for a moment, what it changed meanwhile. Both hosts
+        need its disks and bridges under the same names. Whatever fails, or stops it, the domain goes on here under its
+        own name, and nothing is left there.
+
+        The one exception is a destination that is lost just when it had leave to start the domain: `MigrationInDoubt`.
+        Once leave was given, Ctrl-C, a cancel or the timeout leave it 10 seconds for its answer.
+
+        Args:
+            destination: A host for ssh, as ``"root@host2"``, where ``xl migrate-receive`` is run; or a command, program
+                and arguments, whose standard input and output lead to a receiver, as ``["ssh", "-p", "2222",
+                "root@host2", "pyxen", "migrate-receive"]``. It cannot ask for a password.
+            paused: Leave it paused there, as ``xl migrate -p``; for a host. A command says so itself, with ``-p``.
+            timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
+
+        Raises:
+            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
+            InvalidArgument: The command cannot be run, or the destination is none.
+            UnsupportedFeature: A PV guest, and a Xen that was built without shadow paging.
+            MigrationFailed: The destination failed, or was lost; why, as far as it says, is in the message.
+            MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
+            GuestTimeout: The guest does not know how to suspend, or does not want to.
+            OperationTimeout: It took longer than the timeout.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        self.begin.migrate(destination, paused=paused, timeout=timeout).wait()
+
+    def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
+        """Move the domain over two descriptors at whose other end xl or pyxen receives it; see `migrate`.
+
+        The descriptors may be pipes or sockets, also one socket for both. They are duplicated: close yours afterwards,
+        so that the other end hears of the end. Nothing is encrypted.
+
+        Args:
+            read_fd: Where the receiver's answers come.
+            write_fd: Where the domain goes.
+            timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
+
+        Raises:
+            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
+            InvalidArgument: A descriptor is none.
+            UnsupportedFeature: A PV guest, and a Xen that was built without shadow paging.
+            MigrationFailed: The destination failed, or was lost.
+            MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
+            GuestTimeout: The guest does not know how to suspend, or does not want to.
+            OperationTimeout: It took longer than the timeout.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        self.begin.migrate_over(read_fd, write_fd, timeout=timeout).wait()
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.
@@ -181,17 +234,35 @@ class Domain:
             InvalidArgument: The file cannot be written.
             OperationFailed: libxl cannot dump it, e.g. a PV guest that has not told Xen where its memory is.
         """
-        self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout).wait()
+        self.begin.core_dump(path, timeout=timeout).wait()
+
+    def soft_reset(self, *, timeout: float | None = None) -> None:
+        """Start a guest anew, in the memory that it has, after it has shut down: its devices are made anew.
+
+        A Linux that crashes asks for it, by `ShutdownReason.SOFT_RESET`, to look at its own memory. This is what
+        ``on_soft_reset="soft_reset"`` stands for. Once begun, nothing stops it: libxl would destroy the domain. A disk
+        that the guest had no PV driver for takes libxl ten seconds.
+
+        Args:
+            timeout: Seconds after which not to begin any more.
+
+        Raises:
+            InvalidState: It has not shut down.
+            UnsupportedFeature: It is no HVM guest; or there is no worker process, see `pyxen.connect`.
+            OperationFailed: libxl fails, and destroys it; its own lines are in the error.
+        """
+        self.begin.soft_reset(timeout=timeout).wait()
 
     def config(self) -> DomainConfig:
         """Return the configuration of the domain as it is now, devices attached since it began included.
 
-        As ``xl list -l``: what libxl keeps of it, for domains made by pyxen, xl or libvirt.
+        As ``xl list -l``: what libxl keeps of it, for domains made by pyxen, xl or libvirt. Another domain can be made
+        of it: it has everything but the domid.
 
         Raises:
             NotFound: libxl keeps none of it: another toolstack made it.
         """
-        return self._backend.config(self._ref).wait()
+        return self.begin.config().wait()
 
     def rename(self, name: str) -> None:
         """Give the domain another name, as ``xl rename``.
@@ -200,7 +271,7 @@ class Domain:
             DomainExists: Another domain has that name.
             ValidationError: No domain can have that name.
         """
-        self._backend.rename(self._ref, name).wait()
+        self.begin.rename(name).wait()
 
     def preserve(self, suffix: str) -> Domain:
         """Set aside a domain that has ended, for inspection, so that another can be created in its place.
@@ -219,7 +290,7 @@ class Domain:
             DomainExists: Another domain has the name that it would get.
             ValidationError: No domain can have that name.
         """
-        return Domain(self._backend, self._backend.preserve(self._ref, suffix).wait())
+        return self.begin.preserve(suffix).wait()
 
     def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> None:
         """Press a button, or interrupt a vCPU, as ``xl trigger``; for HVM guests, the NMI for PVH and PV ones too.
@@ -228,7 +299,7 @@ class Domain:
             trigger: `Trigger`, or its name: ``power``, ``sleep``, ``nmi``, ``init``, ``reset``, ``s3resume``.
             vcpu: The vCPU that ``nmi`` and ``init`` are for.
         """
-        self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu).wait()
+        self.begin.send_trigger(trigger, vcpu=vcpu).wait()
 
     def send_sysrq(self, key: str) -> None:
         """Press a key of Linux's magic SysRq, as ``xl sysrq``: ``"s"`` writes all to disk, ``"c"`` crashes.
@@ -236,7 +307,7 @@ class Domain:
         Raises:
             InvalidArgument: It is not one letter.
         """
-        self._backend.send_sysrq(self._ref, key).wait()
+        self.begin.send_sysrq(key).wait()
 
     def attach(self, device: D, *, timeout: float | None = None) -> D:
         """Give the running domain a device, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and their like.
@@ -260,7 +331,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return self._backend.attach(self._ref, device, timeout=timeout).wait()
+        return self.begin.attach(device, timeout=timeout).wait()
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
         """Take a device from the running domain, as ``xl block-detach``, ``network-detach`` and their like.
@@ -282,7 +353,7 @@ class Domain:
             UnsupportedFeature: Such a device comes and goes with its domain.
             OperationTimeout: The guest had not let go of it in time.
         """
-        self._backend.detach(self._ref, device, force=force, timeout=timeout).wait()
+        self.begin.detach(device, force=force, timeout=timeout).wait()
 
     def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Put a disc into a CD-ROM drive, in place of what is there, as ``xl cd-insert``; HVM guests.
@@ -298,7 +369,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
-        self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout).wait()
+        self.begin.insert_cdrom(vdev, target, timeout=timeout).wait()
 
     def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
         """Take the disc out of a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
@@ -312,7 +383,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
-        self._backend.eject_cdrom(self._ref, vdev, timeout=timeout).wait()
+        self.begin.eject_cdrom(vdev, timeout=timeout).wait()
 
     def set_memory(self, memory: float) -> None:
         """Tell the guest how much memory to have, and let it have no more, as ``xl mem-set``.
@@ -328,7 +399,7 @@ class Domain:
             NotEnoughMemory: The host has not enough free memory.
             ValidationError: It is no amount of memory.
         """
-        self._backend.set_memory(self._ref, memory).wait()
+        self.begin.set_memory(memory).wait()
 
     def set_maxmem(self, maxmem: float) -> None:
         """Set how much memory the domain can be given by `set_memory`, as ``xl mem-max``.
@@ -340,7 +411,7 @@ class Domain:
             InvalidArgument: It is less than the guest was told to have.
             ValidationError: It is no amount of memory.
         """
-        self._backend.set_maxmem(self._ref, maxmem).wait()
+        self.begin.set_maxmem(maxmem).wait()
 
     def set_vcpus(self, vcpus: int) -> None:
         """Tell the guest how many vCPUs to use, as ``xl vcpu-set``.
@@ -354,7 +425,7 @@ class Domain:
         Raises:
             InvalidArgument: It is out of range.
         """
-        self._backend.set_vcpus(self._ref, vcpus).wait()
+        self.begin.set_vcpus(vcpus).wait()
 
     def pin_vcpu(
         self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
@@ -371,8 +442,7 @@ class Domain:
             InvalidArgument: There is no such vCPU or CPU, or nothing is said.
             ValueError: It is no set of CPUs.
         """
-        number = None if vcpu == "all" else vcpu
-        self._backend.pin_vcpu(self._ref, number, as_cpus(cpus), as_cpus(cpus_soft)).wait()
+        self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft).wait()
 
     def set_scheduler(self, scheduler: Scheduler) -> None:
         """Set the domain's share of the CPUs, as ``xl sched-credit2 -w`` and its like; `config` has it afterwards.
@@ -384,9 +454,61 @@ class Domain:
             InvalidArgument: A value is out of range.
             UnsupportedFeature: The scheduler of the domain's CPU pool has no such parameter.
         """
-        self._backend.set_scheduler(self._ref, scheduler).wait()
+        self.begin.set_scheduler(scheduler).wait()
 
+    def monitor_command(self, command: str, *, timeout: float | None = None) -> str:
+        """Give the domain's QEMU a command of its human monitor, as ``xl qemu-monitor-command``; return its answer.
 
-def as_cpus(cpus: AnyCpus | None) -> CpuSet | None:
-    """Return a set of CPUs, however it was said."""
-    return cpus if cpus is None or isinstance(cpus, CpuSet) else CpuSet(cpus)
+        Args:
+            command: As ``info block``. What it changes, libxl does not know.
+            timeout: Seconds after which to give up.
+
+        Raises:
+            UnsupportedFeature: The domain has no QEMU.
+            InvalidArgument: The command is empty.
+            QmpError: QEMU refuses.
+            OperationTimeout: It took longer than the timeout.
+        """
+        return self.begin.monitor_command(command, timeout=timeout).wait()
+
+    def userdata(self, key: str) -> bytes | None:
+        """Return a note that someone keeps with the domain, see `set_userdata`; None if there is none under that key.
+
+        libxl's own, ``libxl-json``, and xl's, ``xl``, can be read too.
+
+        Raises:
+            InvalidArgument: No note can have that key.
+        """
+        return self.begin.userdata(key).wait()
+
+    def set_userdata(self, key: str, data: bytes | None) -> None:
+        """Keep a note with the domain, in place of the one under that key; it goes when the domain goes.
+
+        libxl keeps it on the host's disk, for whoever knows the key. It does not migrate, and is in no saved file.
+
+        Args:
+            key: Letters, digits, dots, dashes and underscores; begin it with the name of your program.
+            data: The note; None removes it.
+
+        Raises:
+            InvalidArgument: No note can have that key, or it is one of libxl's or xl's own.
+        """
+        self.begin.set_userdata(key, data).wait()
+
+    def stats(self) -> DomainStats:
+        """Return what the domain has used so far: CPU time, and what its disks and vifs carried, as ``xl top``.
+
+        Counters of disks and vifs are the kernel's in dom0: devices that QEMU or another domain serves have none.
+        """
+        return self._backend.stats(self._ref)
+
+    def console(self) -> FileIO:
+        """Open the guest's console, as ``xl console``: a raw file, unbuffered, for reading and writing; close it.
+
+        What two readers read at once, each has a part of. Reading returns what has come, at least a byte; where a loop
+        runs, ``loop.add_reader(console, ...)`` tells when there is something.
+
+        Raises:
+            NotFound: The domain has no console yet, or none at all.
+        """
+        return FileIO(self._backend.console(self._ref), "r+")

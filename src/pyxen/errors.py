@@ -28,6 +28,8 @@
         ├── GuestTimeout (TimeoutError)     the guest did not answer in time
         ├── OperationTimeout (TimeoutError) the deadline of the call passed
         ├── OperationCancelled
+        ├── MigrationFailed                 the other end of a migration failed; the domain goes on where it was
+        ├── MigrationInDoubt                … was lost when it had leave to start the domain: look at both ends
         ├── LockFailed                      another toolstack holds libxl's lock on the domain
         └── QmpError                        the device model (QEMU) refused
 """
@@ -52,6 +54,8 @@ __all__ = [
     "LibraryMissing",
     "LockFailed",
     "LossyConversion",
+    "MigrationFailed",
+    "MigrationInDoubt",
     "NoGuestDriver",
     "NotEnoughMemory",
     "NotFound",
@@ -283,6 +287,19 @@ class OperationTimeout(OperationFailed, TimeoutError):
 
 class OperationCancelled(OperationFailed):
     """The operation was cancelled; what it had begun was undone."""
+
+
+class MigrationFailed(OperationFailed):
+    """The other end of a migration failed, or was lost; the domain goes on where it was, and nothing is left of it."""
+
+
+class MigrationInDoubt(OperationFailed):
+    """The other end of a migration was lost when it had leave to start the domain, and nobody knows whether it has.
+
+    The domain stays here, suspended, as ``NAME--migratedaway``. If it runs at the other end, destroy it here. If it
+    does not, and nothing of it is left there, give it its name again and `Domain.resume` it. Never let both run: they
+    would ruin the disks that they share.
+    """
 
 
 class LockFailed(OperationFailed):

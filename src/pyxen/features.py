@@ -68,6 +68,8 @@ class Feature(StrEnum):
     """Read and write a guest's console."""
     SOFT_RESET = "soft_reset"
     """Start a guest anew in its own memory."""
+    MONITOR = "monitor_command"
+    """Ask the device model something in its own words."""
     USERDATA = "userdata"
     """Keep notes with a domain, which go when it goes."""
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from pyxen.backends.base import Backend
+from pyxen.begin import HostOperations, uuid_of_defined
 from pyxen.config import DomainConfig
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey, Domains
 from pyxen.eventreader import EventReader, event_filter
 from pyxen.events import Event
-from pyxen.info import DomainInfo, HostInfo
+from pyxen.features import Feature
+from pyxen.info import DefinedDomain, DomainInfo, HostInfo
 
 __all__ = ["Host"]
 
@@ -52,6 +56,25 @@ class Host:
     def uri(self) -> str:
         """How `pyxen.connect` finds this host."""
         return self._backend.uri
+
+    @property
+    def begin(self) -> HostOperations[Domain]:
+        """The verbs that take time, begun instead of waited for: ``host.begin.create(config)`` returns an `Operation`.
+
+        Any number may run at once.
+        """
+        return HostOperations(self._backend, lambda ref: Domain(self._backend, ref))
+
+    def supports(self, feature: Feature | str) -> bool:
+        """Tell whether this way to the host can do something that not every one can.
+
+        Args:
+            feature: A `Feature`, or its name: most are named as the method, ``"core_dump"``.
+
+        Raises:
+            ValueError: There is no such feature.
+        """
+        return Feature(feature) in self._backend.features
 
     def close(self) -> None:
         """Let go of the host: what runs is stopped and undone, domains stay. Calling it again does nothing.
@@ -127,7 +150,7 @@ class Host:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return Domain(self._backend, self._backend.create(config, paused=paused, timeout=timeout).wait())
+        return self.begin.create(config, paused=paused, timeout=timeout).wait()
 
     def restore(
         self,
@@ -144,7 +167,8 @@ class Host:
 
         Args:
             path: The file, on the host.
-            config: Takes the place of the configuration in the file, e.g. with disks that were moved.
+            config: Takes the place of the configuration in the file, e.g. with disks that were moved. Without a uuid in
+                it the domain gets a new one.
             paused: Leave it paused, as ``xl restore -p``.
             timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
 
@@ -156,5 +180,97 @@ class Host:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        operation = self._backend.restore(os.fspath(path), config, paused=paused, timeout=timeout)
-        return Domain(self._backend, operation.wait())
+        return self.begin.restore(path, config, paused=paused, timeout=timeout).wait()
+
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+    ) -> Domain:
+        """Take in a domain that xl or pyxen migrates here, as ``xl migrate-receive``.
+
+        It is created as ``NAME--incoming``, and gets its name and runs when the source has let go of it. Whatever fails
+        before, or stops it, nothing of it is left here, and it goes on at the source.
+
+        The descriptors may be pipes or sockets, also one socket for both. They are duplicated: close yours afterwards.
+        Nothing is encrypted, and nobody is asked who sends: that is the business of whoever opened them.
+
+        Args:
+            read_fd: Where the domain comes.
+            write_fd: Where the answers to the source go.
+            paused: Leave it paused, as ``xl migrate-receive -p``.
+            timeout: Seconds after which to give up and undo it. None waits as long as the source does.
+
+        Raises:
+            InvalidArgument: A descriptor is none, or the source sends no configuration.
+            ParseError: What comes is no domain.
+            DomainExists: A domain has the name or the uuid already, and is not the source.
+            NotEnoughMemory: The host has not enough free memory.
+            MigrationFailed: The source failed, or was lost.
+            OperationTimeout: It took longer than the timeout.
+            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+        """
+        return self.begin.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout).wait()
+
+    def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:
+        """Keep a configuration, so that its domain can be started by name; as ``virsh define``.
+
+        libxl keeps none: this needs libvirt, or ``memory:///``. A domain that runs already stays as it is.
+
+        Args:
+            config: What to keep, in place of what is kept under its uuid or its name.
+            autostart: Whether to start it with its host. None leaves that as it is; at first it is not.
+
+        Raises:
+            UnsupportedFeature: This way to the host keeps no configurations.
+            DomainExists: Another domain has that name or uuid.
+            ValidationError: Settings do not go together.
+        """
+        return self._backend.define(config, autostart=autostart)
+
+    def defined(self) -> Sequence[DefinedDomain]:
+        """Return the configurations that are kept, by name, whether their domains run or not; as ``virsh list --all``.
+
+        Raises:
+            UnsupportedFeature: This way to the host keeps no configurations.
+        """
+        return self._backend.defined()
+
+    def undefine(self, key: str | UUID) -> None:
+        """Forget a configuration, as ``virsh undefine``. A domain that runs of it goes on.
+
+        Args:
+            key: Name or uuid.
+
+        Raises:
+            DomainNotFound: None is kept under that name or uuid.
+            UnsupportedFeature: This way to the host keeps no configurations.
+        """
+        self._backend.undefine(uuid_of_defined(self._backend, key))
+
+    def set_autostart(self, key: str | UUID, autostart: bool) -> None:
+        """Say whether a domain is started with its host, as ``virsh autostart``.
+
+        Args:
+            key: Name or uuid of one that is kept.
+            autostart: Whether it is.
+
+        Raises:
+            DomainNotFound: None is kept under that name or uuid.
+            UnsupportedFeature: This way to the host keeps no configurations.
+        """
+        self._backend.set_autostart(uuid_of_defined(self._backend, key), autostart)
+
+    def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Domain:
+        """Create the domain of a configuration that is kept, as ``virsh start``.
+
+        Args:
+            key: Its name or uuid.
+            paused: Leave it paused.
+            timeout: Seconds after which to give up and undo it. None waits as long as the host does.
+
+        Raises:
+            DomainNotFound: None is kept under that name or uuid.
+            UnsupportedFeature: This way to the host keeps no configurations.
+            DomainExists: It runs already.
+            OperationFailed: As of `create`.
+        """
+        return self.begin.start(key, paused=paused, timeout=timeout).wait()

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 __all__ = ["Operation", "StopReason"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 StopReason = str
 """Why an operation was stopped before its end: ``cancelled`` or ``timeout``."""
 
 
 class Operation(Future[T]):
-    """A running operation, as `concurrent.futures.Future` with a deadline, progress and a `cancel` that cleans up.
+    """A running operation, as `Host.begin` and `Domain.begin` give it: a `concurrent.futures.Future` with an undo.
 
-    Its end always comes: a cancelled or late operation is aborted in libxl, what it had begun is undone, and only then
-    does it end, with `OperationCancelled` or `OperationTimeout`.
+    `result`, `exception` and `add_done_callback` are the Future's; callbacks come on the thread that does the work.
+    Where a loop runs, it can be awaited too: a task that is cancelled meanwhile cancels the operation and waits until
+    that is done. Its end always comes: a cancelled or late operation is aborted in libxl, what it had begun is undone,
+    and only then does it end, with `OperationCancelled` or `OperationTimeout`.
 
     Attributes:
         verb: What it does, as xl's: ``create``, ``shutdown`` …
@@ -42,15 +46,41 @@ class Operation(Future[T]):
         self._progress: tuple[str, int] | None = None
         self._stop: Callable[[Operation[T]], None] | None = None
         self._runner: threading.Thread | None = None
+        self._measure: Callable[[], float] | None = None
+        self._make: Callable[[Any], T] | None = None
 
     def __repr__(self) -> str:
         state = "done" if self.done() else self.stopped or "running"
         subject = "" if self.domain is None else f" {self.domain}"
         return f"<Operation {self.verb}{subject}: {state}>"
 
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._outcome().__await__()
+
+    async def _outcome(self) -> T:
+        import asyncio  # which those who do not await need not load
+
+        from pyxen.awaiting import done
+
+        try:
+            await done(self)
+        except asyncio.CancelledError:
+            self.cancel()
+            await done(self)
+            raise
+        return self.result()
+
     @property
     def progress(self) -> tuple[str, int] | None:
-        """What it is at and how far, in percent, as libxl last told; None where libxl tells nothing."""
+        """What it is at and how far, in percent: ``("memory", 45)``; None where nothing tells.
+
+        For a save, a restore and a core dump it is measured by the file. For a migration it is what libxl tells, such
+        as ``("Frames iteration 0", 45)``: what the guest writes to meanwhile is sent again, in further iterations. Of
+        several migrations at once libxl does not say whose progress it is: then there is none.
+        """
+        if self._measure is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has come to an end just now
+                self._progress = ("memory", min(100, int(100 * self._measure())))
         return self._progress
 
     def cancel(self) -> bool:
@@ -71,6 +101,19 @@ class Operation(Future[T]):
                 self._stop(self)
         return True
 
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the end and return the result.
+
+        Args:
+            timeout: Seconds to wait; the operation goes on after that. None waits for ever.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            OperationFailed: The operation failed.
+        """
+        value = super().result(timeout)
+        return value if self._make is None else self._make(value)
+
     def wait(self) -> T:
         """Wait for the end and return the result.
 
@@ -90,12 +133,31 @@ class Operation(Future[T]):
                 self.exception()
             raise
 
-    # The two below are for whoever carries the operation out.
+    # What is below is for whoever carries the operation out, or hands it on.
+
+    def giving(self, make: Callable[[T], U]) -> Operation[U]:
+        """Have another result made of the result whenever someone takes it, and return this same operation."""
+        changed = cast("Operation[U]", self)
+        changed._make = make
+        return changed
 
     def carried_by(self, stop: Callable[[Operation[T]], None], runner: threading.Thread) -> None:
         """Say how to stop it, and which thread must never wait for it."""
         self._stop = stop
         self._runner = runner
+
+    @contextlib.contextmanager
+    def measured(self, measure: Callable[[], float]) -> Iterator[None]:
+        """Have `progress` measured while something goes on.
+
+        Args:
+            measure: Returns how much of the memory is through, from 0 to 1; called on any thread.
+        """
+        self._measure = measure
+        try:
+            yield
+        finally:
+            self._measure = None
 
     def report(self, what: str, percent: int) -> None:
         """Note how far it is."""

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from pyxen import xlcfg
 from pyxen.config import DomainConfig, Rdm
 from pyxen.errors import ConfigError
+from pyxen.testing.strategies import domain_configs
 from tests.oracle import configs
 from tests.oracle.compare import difference
 from tests.oracle.xl import XlOracle
-from tests.strategies import domain_configs
 from tests.unit.xlcfg.test_roundtrip import sayable
 
 

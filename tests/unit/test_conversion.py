@@ -13,7 +13,7 @@ from pyxen import libvirtxml, libxljson, xlcfg
 from pyxen.config import DomainConfig, Vif, Viridian, Vnc
 from pyxen.conversion import Spelling, convert, guess, to_python
 from pyxen.errors import ConfigError
-from tests.strategies import domain_configs
+from pyxen.testing.strategies import domain_configs
 
 CONFIG = DomainConfig(
     "web1", type="hvm", memory=512, vcpus=2, vifs=[Vif("xenbr0", rate="10MB/s")], vnc=Vnc(enable=True, unused=True)

@@ -42,6 +42,8 @@ def loaded_by(code: str) -> list[str]:
         "import pyxen.xenlight.loader",
         "import pyxen.xlcfg",
         "import pyxen.libxljson",
+        "import pyxen; pyxen.connect('memory:///').close()",
+        "import pyxen.testing, pyxen.testing.plugin",
     ],
 )
 def test_nothing_expensive_is_loaded(code: str) -> None:
@@ -52,6 +54,16 @@ def test_nothing_expensive_is_loaded(code: str) -> None:
 
 def test_a_bare_import_loads_one_module() -> None:
     assert [name for name in loaded_by("import pyxen") if name.startswith("pyxen")] == ["pyxen"]
+
+
+def test_the_plugin_of_pytest_costs_nothing_unused() -> None:
+    loaded = [name for name in loaded_by("import pyxen.testing.plugin") if name.startswith("pyxen")]
+    assert loaded == ["pyxen", "pyxen.testing", "pyxen.testing.plugin"]
+
+
+def test_a_host_for_tests_needs_no_test_tools() -> None:
+    loaded = loaded_by("import pyxen.testing; pyxen.testing.FakeHost().close()")
+    assert [name for name in loaded if name.startswith(("pytest", "hypothesis", "_cffi"))] == []
 
 
 @pytest.mark.parametrize("name", dir(pyxen))

@@ -15,17 +15,18 @@ LAYERS = (
     {"cli", "testing"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"supervisor"},
-    {"connection", "host", "domain", "domains", "eventreader", "aio"},
+    {"begin", "connection", "host", "domain", "domains", "eventreader", "aio"},
     {"backends"},
     {"xenlight"},
     {"conversion"},
-    {"xlcfg", "libvirtxml", "libxljson"},
+    {"xlcfg", "libvirtxml", "libxljson", "devicekinds"},
     {"config", "events", "features", "info", "losses"},
     {"errors", "operation", "units"},
+    {"awaiting"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
-NEIGHBOURS = LAYERS[0] | LAYERS[3] | LAYERS[-2]
+NEIGHBOURS = LAYERS[0] | LAYERS[3] | LAYERS[-3]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
 
 

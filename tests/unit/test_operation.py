@@ -206,3 +206,82 @@ def test_repr_tells_its_state() -> None:
     assert repr(operation) == "<Operation create web1: done>"
     assert repr(Operation[str]("connect")) == "<Operation connect: running>"
     assert repr(Operation[str]("pause", 0)) == "<Operation pause 0: running>"
+
+
+def test_awaited_it_gives_its_result() -> None:
+    async def main() -> str:
+        operation = Operation[str]("create")
+        Worker(operation).finish.set()
+        return await operation
+
+    assert asyncio.run(main()) == "done"
+
+
+def test_awaited_it_raises_its_failure() -> None:
+    async def main() -> None:
+        operation = Operation[str]("create")
+        operation.set_exception(OperationFailed("no", operation="create"))
+        with pytest.raises(OperationFailed, match="create: no"):
+            await operation
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_task_cancels_it_and_waits_until_it_is_undone() -> None:
+    async def main() -> None:
+        operation = Operation[str]("create")
+        worker = Worker(operation, undo=0.2)
+
+        async def wait() -> str:
+            return await operation
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert operation.done()
+        assert worker.stops == ["cancelled"]
+        assert isinstance(operation.exception(), OperationCancelled)
+
+    asyncio.run(main())
+
+
+def test_another_result_is_made_of_it_each_time() -> None:
+    operation = Operation[str]("create")
+    longer = operation.giving(lambda text: [text, text])
+    seen = []
+    longer.add_done_callback(lambda ended: seen.append(ended.result()))
+    Worker(operation).finish.set()
+    assert longer.wait() == longer.result(1) == ["done", "done"]
+    assert seen == [["done", "done"]]
+
+
+def test_a_result_that_is_late_leaves_the_operation_alone() -> None:
+    operation = Operation[str]("create")
+    worker = Worker(operation)
+    with pytest.raises(TimeoutError):
+        operation.result(0.01)
+    assert worker.stops == []
+    worker.finish.set()
+    assert operation.result() == "done"
+
+
+def test_progress_is_measured_while_it_lasts() -> None:
+    operation = Operation[str]("save")
+    moments = iter([0.0, 0.456, 1.2])
+    with operation.measured(lambda: next(moments)):
+        assert [operation.progress for _ in range(3)] == [("memory", 0), ("memory", 45), ("memory", 100)]
+    assert operation.progress == ("memory", 100)
+
+
+def test_what_cannot_be_measured_any_more_stays() -> None:
+    operation = Operation[str]("save")
+
+    def measure() -> float:
+        raise FileNotFoundError
+
+    with operation.measured(lambda: 0.5):
+        assert operation.progress == ("memory", 50)
+    with operation.measured(measure):
+        assert operation.progress == ("memory", 50)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pyxen
-from pyxen import Disk, DomainConfig, Host
-from tests.xen.support import GUESTS, MakeConfig, wait_until, xenstore_entries
+from pyxen import Disk, Domain, DomainConfig, Host
+from tests.xen.support import GUESTS, MakeConfig, wait_for_linux, wait_until, xenstore_entries
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +43,41 @@ def linux() -> MakeConfig:
     def make(type: str = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002
         name = f"linux-{uuid.uuid4().hex[:8]}"  # each has a console log of its own
         files: dict[str, Any] = {"kernel": str(GUESTS / "vmlinux"), "ramdisk": str(GUESTS / "initramfs"), "memory": 160}
-        return DomainConfig(name, type=type, cmdline="console=hvc0 quiet", **{**files, **settings})
+        return DomainConfig(name, type=type, **{**files, "cmdline": "console=hvc0 quiet", **settings})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def booted(host: Host, linux: MakeConfig) -> Iterator[Path]:
+    """A PVH Linux guest as it was saved when it was up and running: to restore it is much faster than to boot it."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        domain = host.create(linux())
+        wait_for_linux(domain)
+        domain.save(Path(folder, "booted"), timeout=120)
+        yield Path(folder, "booted")
+
+
+@pytest.fixture(scope="session")
+def running_linux(host: Host, booted: Path, linux: MakeConfig) -> Callable[..., Domain]:
+    """Have a PVH Linux guest that is up and running: ``running_linux(on_poweroff="preserve")``."""
+    return lambda **settings: host.restore(booted, linux(**settings), timeout=120)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder on a disk: guests are too large for a dom0's memory."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def slow_script(tmp_path: Path) -> str:
+    """A hotplug script that takes too long to make a device, and not to take it away."""
+    path = tmp_path / "vif-slow"
+    path.write_text('#!/bin/sh\n[ "$1" = online ] && sleep 60\nexit 0\n')
+    path.chmod(0o755)
+    return str(path)
 
 
 @pytest.fixture(autouse=True)

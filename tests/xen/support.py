@@ -5,13 +5,27 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pyxen import Domain, DomainConfig
+from pyxen import Domain, DomainConfig, ShutdownReason
 
-__all__ = ["GUESTS", "MakeConfig", "children", "wait_for_linux", "wait_until", "xenstore_entries", "xl", "xl_domids"]
+__all__ = [
+    "GUESTS",
+    "MakeConfig",
+    "MakeDomain",
+    "children",
+    "end_guest",
+    "runs",
+    "wait_for_firmware",
+    "wait_for_linux",
+    "wait_until",
+    "xenstore_entries",
+    "xl",
+    "xl_domids",
+]
 
 GUESTS = Path("/usr/share/pyxen-guests")
 
@@ -19,6 +33,7 @@ _CONTAINERS = {"/vm", "/libxl", "/local/domain/0/backend", "/local/domain/0/devi
 _OF_THE_HOST = ("/tool", "/local/domain/0/memory")
 
 MakeConfig = Callable[..., DomainConfig]
+MakeDomain = Callable[..., Domain]
 
 
 def xl(*arguments: str) -> str:
@@ -44,10 +59,36 @@ def children(parent: int | None = None) -> list[int]:
     return sorted(int(child) for thread in threads for child in thread.read_text().split())
 
 
+def end_guest(domain: Domain, reason: ShutdownReason) -> None:
+    """Let a guest shut down for that reason, without asking it; as Xen does with one that is beyond help."""
+    subprocess.run([sys.executable, "-c", _END_GUEST, str(domain.domid), str(int(reason))], check=True)
+
+
+_END_GUEST = """
+import ctypes, sys
+xenctrl = ctypes.CDLL(__import__("glob").glob("/usr/lib/*/libxenctrl.so.4.*")[0])
+xenctrl.xc_interface_open.restype = ctypes.c_void_p
+xc = ctypes.c_void_p(xenctrl.xc_interface_open(None, None, 0))
+assert xenctrl.xc_domain_shutdown(xc, int(sys.argv[1]), int(sys.argv[2])) == 0
+"""
+
+
 def wait_for_linux(domain: Domain) -> None:
     """Wait until the userspace of a Linux guest runs: before that it would not follow a request to shut down."""
     log = Path(f"/var/log/xen/guest-{domain.info().name}.log")
     wait_until(lambda: log.exists() and "pyxen-guest ready" in log.read_text(errors="replace"), seconds=180)
+
+
+def runs(domain: Domain) -> bool:
+    """Tell whether a guest's vCPU does anything: the idle loop of a Linux wakes up many times a second."""
+    before = domain.info().cpu_time_ns
+    time.sleep(0.5)
+    return domain.info().cpu_time_ns > before
+
+
+def wait_for_firmware(domain: Domain) -> None:
+    """Wait until the firmware of an HVM guest has found nothing to boot: before, QEMU cannot be saved and loaded."""
+    wait_until(lambda: domain.info().cpu_time_ns > 1_500_000_000)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -197,13 +197,6 @@ def test_ctrl_c_in_the_middle_of_a_create(host: Host, tiny: MakeConfig, guest: s
     _interrupted(create_until_interrupted, after)
 
 
-def test_ctrl_c_in_a_shutdown_that_the_guest_ignores(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny(cmdline="ignore"))
-    _interrupted(domain.shutdown, 0.5)
-    assert domain.info().state in {DomainState.RUNNING, DomainState.BLOCKED}
-    domain.destroy()
-
-
 def test_closed(tiny: MakeConfig) -> None:
     other = pyxen.connect()
     domain = other.create(tiny())

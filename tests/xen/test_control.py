@@ -17,7 +17,7 @@ from pyxen.errors import (
     OperationTimeout,
     ValidationError,
 )
-from tests.xen.support import MakeConfig, wait_for_linux, xl, xl_domids
+from tests.xen.support import MakeConfig, MakeDomain, xl, xl_domids
 
 
 def test_the_configuration_of_a_running_domain(host: Host, tiny: MakeConfig) -> None:
@@ -49,7 +49,7 @@ def test_what_xl_made_and_attached_is_in_the_configuration(host: Host, tiny: Mak
 def test_the_configuration_makes_another_domain(host: Host, tiny: MakeConfig) -> None:
     for kind in ("pv", "pvh", "hvm"):
         first = host.create(tiny(kind, name="first"))
-        config = first.config().replace(name="second", uuid=None, domid=None)
+        config = first.config().replace(name="second", uuid=None)
         first.destroy()
         host.create(config).destroy()
 
@@ -132,9 +132,8 @@ def test_the_power_button_of_a_guest_without_a_driver(host: Host, tiny: MakeConf
     domain.destroy()
 
 
-def test_sysrq(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux(on_reboot="preserve"))
-    wait_for_linux(domain)
+def test_sysrq(running_linux: MakeDomain) -> None:
+    domain = running_linux(on_reboot="preserve")
     for bad in ("", "ab", "ä", "\n"):
         with pytest.raises(InvalidArgument):
             domain.send_sysrq(bad)
@@ -143,3 +142,25 @@ def test_sysrq(host: Host, linux: MakeConfig) -> None:
     assert info is not None
     assert info.shutdown_reason is ShutdownReason.REBOOT
     domain.destroy()
+
+
+def test_notes(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny())
+    assert domain.userdata("tool.owner") is None
+    domain.set_userdata("tool.owner", b"\x00anna\xff")
+    assert host.domains["tiny"].userdata("tool.owner") == b"\x00anna\xff"
+    domain.set_userdata("tool.owner", b"otto")
+    assert domain.userdata("tool.owner") == b"otto"
+    domain.set_userdata("tool.owner", None)
+    assert domain.userdata("tool.owner") is None
+    assert b'"tiny"' in (domain.userdata("libxl-json") or b"")
+    for key, data, problem in (
+        ("../passwd", b"x", "no key"),
+        ("libxl-json", b"{}", "libxl's own"),
+        ("a", b"", "empty"),
+    ):
+        with pytest.raises(InvalidArgument, match=problem):
+            domain.set_userdata(key, data)
+    domain.set_userdata("tool.owner", b"anna")
+    domain.destroy()
+    assert not list(Path("/var/lib/xen").glob(f"userdata*{domain.uuid}*"))  # it went with the domain

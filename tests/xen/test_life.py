@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from pyxen import Disk, DomainNotFound, DomainState, Host, ShutdownReason, Vif
-from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
+from pyxen.errors import UnsupportedFeature
+from tests.xen.support import MakeConfig, MakeDomain, wait_for_linux, wait_until, xl, xl_domids
 
 
 @pytest.mark.parametrize("guest", ["pv", "pvh", "hvm"])
@@ -46,25 +47,22 @@ def test_shutdown_of_linux(host: Host, linux: MakeConfig, guest: str) -> None:
         domain.info()
 
 
-def test_shutdown_leaves_what_shall_be_preserved(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux(on_poweroff="preserve"))
-    wait_for_linux(domain)
+def test_shutdown_leaves_what_shall_be_preserved(running_linux: MakeDomain) -> None:
+    domain = running_linux(on_poweroff="preserve")
     domain.shutdown(timeout=120)
     assert domain.info().shutdown_reason is ShutdownReason.POWEROFF
     domain.destroy()
 
 
-def test_reboot_reaches_the_guest(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux())
-    wait_for_linux(domain)
+def test_reboot_reaches_the_guest(running_linux: MakeDomain) -> None:
+    domain = running_linux()
     domain.reboot(timeout=60)
     wait_until(lambda: domain.info().shutdown_reason is ShutdownReason.REBOOT, seconds=120)
     domain.destroy()
 
 
-def test_shutdown_without_waiting(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux())
-    wait_for_linux(domain)
+def test_shutdown_without_waiting(running_linux: MakeDomain) -> None:
+    domain = running_linux()
     domain.shutdown(wait=False, timeout=60)
     wait_until(lambda: domain.info().shutdown_reason is ShutdownReason.POWEROFF, seconds=120)
     domain.destroy()
@@ -99,6 +97,15 @@ def test_everything_of_the_configuration_arrives(
     stored = xl("list", "-l", str(domain.domid))
     assert '"on_crash": "preserve"' in stored
     assert '"max_memkb": 32768' in stored
+    domain.destroy()
+
+
+@pytest.mark.parametrize("guest", ["pv", "pvh"])
+def test_soft_reset_of_a_guest_that_cannot(host: Host, tiny: MakeConfig, guest: str) -> None:
+    domain = host.create(tiny(guest, cmdline="crash"))
+    domain.wait(timeout=30)
+    with pytest.raises(UnsupportedFeature, match="HVM guests only"):
+        domain.soft_reset()
     domain.destroy()
 
 

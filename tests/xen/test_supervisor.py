@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import pyxen
 from pyxen import (
     Brake,
     Disk,
@@ -29,12 +30,23 @@ from pyxen import (
     Host,
     InvalidState,
     Outcome,
+    ShutdownReason,
     Supervisor,
+    UnsupportedFeature,
     libvirtxml,
 )
 from pyxen.supervisor import watcher_of
 from pyxen.supervisor.policy import is_preserved
-from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
+from tests.xen.support import (
+    MakeConfig,
+    MakeDomain,
+    end_guest,
+    wait_for_firmware,
+    wait_for_linux,
+    wait_until,
+    xl,
+    xl_domids,
+)
 
 SECONDS = 60
 AT_ONCE = Brake(min_uptime=0)
@@ -128,16 +140,7 @@ def test_each_type_of_guest_is_restarted(host: Host, tiny: MakeConfig, told: Tol
 
 def crash(domain: Domain) -> None:
     """Let a domain crash, as Xen does with a guest that is beyond help."""
-    subprocess.run([sys.executable, "-c", CRASH, str(domain.domid)], check=True)
-
-
-CRASH = """
-import ctypes, sys
-xenctrl = ctypes.CDLL(__import__("glob").glob("/usr/lib/*/libxenctrl.so.4.*")[0])
-xenctrl.xc_interface_open.restype = ctypes.c_void_p
-xc = ctypes.c_void_p(xenctrl.xc_interface_open(None, None, 0))
-assert xenctrl.xc_domain_shutdown(xc, int(sys.argv[1]), 3) == 0
-"""
+    end_guest(domain, ShutdownReason.CRASH)
 
 
 def test_a_crashed_domain_is_preserved(host: Host, tiny: MakeConfig, told: Told) -> None:
@@ -236,8 +239,28 @@ def test_a_dump_that_fails_does_not_keep_a_domain_from_its_restart(
     host.domains["tiny"].destroy()
 
 
-def test_a_soft_reset_preserves(host: Host, tiny: MakeConfig, told: Told) -> None:
+def test_a_soft_reset(host: Host, tiny: MakeConfig, told: Told) -> None:
+    domain = host.create(tiny("hvm", disks=[], on_crash="destroy"))
+    wait_for_firmware(domain)
+    before = domain.config()
+    with pytest.raises(InvalidState, match="has not shut down"):
+        domain.soft_reset()
+    end_guest(domain, ShutdownReason.SOFT_RESET)
+    domain.wait(timeout=SECONDS)
+    with pyxen.connect(workers=0) as alone, pytest.raises(UnsupportedFeature, match="worker"):
+        alone.domains[domain.uuid].soft_reset()
     with Supervisor(host, on_outcome=told.put):
+        outcome = told.next()
+        assert (outcome.reason, outcome.restarted, outcome.error) == (ShutdownReason.SOFT_RESET, domain, None)
+        assert alive(domain)
+        assert domain.config() == before
+        crash(domain)  # it is still looked after
+        assert told.next().reason is ShutdownReason.CRASH
+    assert domain not in host.domains
+
+
+def test_a_soft_reset_that_cannot_be_preserves(host: Host, tiny: MakeConfig, told: Told) -> None:
+    with Supervisor(host, on_outcome=told.put, brake=AT_ONCE):
         domain = host.create(tiny(cmdline="crash", on_crash="soft_reset"))
         outcome = told.next()
     assert outcome.preserved == domain
@@ -336,9 +359,10 @@ def test_a_domain_without_a_configuration_is_left_alone(
     domain.destroy()
 
 
-def test_a_suspended_guest_is_nobodys_business(host: Host, linux: MakeConfig, told: Told, tiny: MakeConfig) -> None:
-    guest = host.create(linux(on_poweroff="preserve"))
-    wait_for_linux(guest)
+def test_a_suspended_guest_is_nobodys_business(
+    host: Host, running_linux: MakeDomain, told: Told, tiny: MakeConfig
+) -> None:
+    guest = running_linux(on_poweroff="preserve")
     with Supervisor(host, on_outcome=told.put), host.events(DomainShutdown, domain=guest) as events:
         guest.suspend(timeout=60)
         assert events.get(SECONDS) is not None

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, TypeVar
 
+from pyxen.awaiting import done
 from pyxen.errors import DomainNotFound, Error, HostClosed
 from pyxen.operation import Operation
 
@@ -44,7 +45,7 @@ class Calls:
         self._check_open()
         answer = self._threads.submit(look)
         try:
-            await _done(answer)
+            await done(answer)
         except BaseException:
             answer.cancel()  # helps only if it has not begun; its answer does no harm
             raise
@@ -65,7 +66,7 @@ class Calls:
         try:
             return await call.result(lost=lambda: self._abandon(call))
         except asyncio.CancelledError:
-            await _done(self._abandon(call))
+            await done(self._abandon(call))
             raise
         except GeneratorExit:  # the loop was closed without an end of the task: nothing can be awaited here
             self._abandon(call)
@@ -142,9 +143,9 @@ class _Call(Generic[T]):
         Args:
             lost: Called, on any thread, when the end has come and the loop is closed.
         """
-        await _done(self._begun, lost)
+        await done(self._begun, lost)
         operation = self._begun.result()
-        await _done(operation, lost)
+        await done(operation, lost)
         return operation.result()
 
     def abandon(self) -> Future[None]:
@@ -202,29 +203,6 @@ class _Closing:
             self._end.set_result(None)
 
     async def end(self) -> None:
-        await _done(self._end)
+        await done(self._end)
         self._thread.join()  # it has nothing left to do
         self._end.result()
-
-
-async def _done(future: Future[Any], lost: Callable[[], object] | None = None) -> None:
-    """Wait until a future that other threads bring is done, whatever it holds; its result is the caller's to take.
-
-    `asyncio.wrap_future` would cancel the future with the task, and complain of a closed loop.
-    """
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    def tell(_: Future[Any]) -> None:
-        try:
-            loop.call_soon_threadsafe(wake)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            if lost is not None:
-                lost()
-
-    future.add_done_callback(tell)
-    await waiter

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
+from io import FileIO
 from typing import Literal, TypeVar
 from uuid import UUID
 
@@ -11,14 +12,13 @@ from pyxen import domain as blocking
 from pyxen.aio.calls import Calls
 from pyxen.aio.docstrings import documented_as
 from pyxen.backends.base import Backend, DomainRef
+from pyxen.begin import AnyCpus, DomainOperations
 from pyxen.config import DomainConfig, Part, Scheduler
-from pyxen.domain import AnyCpus, as_cpus
-from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
+from pyxen.info import DomainInfo, DomainState, DomainStats, Trigger
 from pyxen.operation import Operation
 
 __all__ = ["Domain"]
 
-T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 
@@ -46,6 +46,10 @@ class Domain:
     def uuid(self) -> UUID:
         return self._ref.uuid
 
+    @property
+    def begin(self) -> DomainOperations[Domain]:
+        return DomainOperations(self._backend, self._ref, lambda ref: Domain(self._backend, self._calls, ref))
+
     def __repr__(self) -> str:
         return repr(self._blocking)
 
@@ -61,29 +65,28 @@ class Domain:
         return await self._calls.ask(self._blocking.info)
 
     async def pause(self) -> None:
-        await self._finish(lambda: self._backend.pause(self._ref))
+        await self._calls.finish(self.begin.pause)
 
     async def unpause(self) -> None:
-        await self._finish(lambda: self._backend.unpause(self._ref))
+        await self._calls.finish(self.begin.unpause)
 
     async def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:
-        await self._finish(lambda: self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout))
+        await self._calls.finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
     async def reboot(self, *, timeout: float | None = None) -> None:
-        await self._finish(lambda: self._backend.reboot(self._ref, timeout=timeout))
+        await self._calls.finish(lambda: self.begin.reboot(timeout=timeout))
 
     async def destroy(self, *, timeout: float | None = None) -> None:
-        await self._finish(lambda: self._backend.destroy(self._ref, timeout=timeout))
+        await self._calls.finish(lambda: self.begin.destroy(timeout=timeout))
 
     async def wait(self, *states: DomainState | str, timeout: float | None = None) -> DomainInfo | None:
-        wanted = frozenset(map(DomainState, states)) or ENDS
-        return await self._finish(lambda: self._backend.wait(self._ref, wanted, timeout=timeout))
+        return await self._calls.finish(lambda: self.begin.wait(*states, timeout=timeout))
 
     async def suspend(self, *, timeout: float | None = None) -> None:
-        await self._finish(lambda: self._backend.suspend(self._ref, timeout=timeout))
+        await self._calls.finish(lambda: self.begin.suspend(timeout=timeout))
 
     async def resume(self) -> None:
-        await self._finish(lambda: self._backend.resume(self._ref))
+        await self._calls.finish(self.begin.resume)
 
     async def save(
         self,
@@ -93,64 +96,82 @@ class Domain:
         leave_paused: bool = False,
         timeout: float | None = None,
     ) -> None:
-        def begin() -> Operation[None]:
-            return self._backend.save(
-                self._ref, os.fspath(path), checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout
-            )
+        await self._calls.finish(
+            lambda: self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout)
+        )
 
-        await self._finish(begin)
+    async def migrate(
+        self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None
+    ) -> None:
+        await self._calls.finish(lambda: self.begin.migrate(destination, paused=paused, timeout=timeout))
+
+    async def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
+        await self._calls.finish(lambda: self.begin.migrate_over(read_fd, write_fd, timeout=timeout))
 
     async def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
-        await self._finish(lambda: self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout))
+        await self._calls.finish(lambda: self.begin.core_dump(path, timeout=timeout))
+
+    async def soft_reset(self, *, timeout: float | None = None) -> None:
+        await self._calls.finish(lambda: self.begin.soft_reset(timeout=timeout))
 
     async def config(self) -> DomainConfig:
-        return await self._finish(lambda: self._backend.config(self._ref))
+        return await self._calls.finish(self.begin.config)
 
     async def rename(self, name: str) -> None:
-        await self._finish(lambda: self._backend.rename(self._ref, name))
+        await self._calls.finish(lambda: self.begin.rename(name))
 
     async def preserve(self, suffix: str) -> Domain:
-        ref = await self._finish(lambda: self._backend.preserve(self._ref, suffix))
-        return Domain(self._backend, self._calls, ref)
+        return await self._calls.finish(lambda: self.begin.preserve(suffix))
 
     async def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> None:
-        await self._finish(lambda: self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu))
+        await self._calls.finish(lambda: self.begin.send_trigger(trigger, vcpu=vcpu))
 
     async def send_sysrq(self, key: str) -> None:
-        await self._finish(lambda: self._backend.send_sysrq(self._ref, key))
+        await self._calls.finish(lambda: self.begin.send_sysrq(key))
 
     async def attach(self, device: D, *, timeout: float | None = None) -> D:
         def begin() -> Operation[D]:
-            return self._backend.attach(self._ref, device, timeout=timeout)
+            return self.begin.attach(device, timeout=timeout)
 
         return await self._calls.finish(begin, undo=lambda attached: self._blocking.detach(attached, force=True))
 
     async def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
-        await self._finish(lambda: self._backend.detach(self._ref, device, force=force, timeout=timeout))
+        await self._calls.finish(lambda: self.begin.detach(device, force=force, timeout=timeout))
 
     async def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
-        await self._finish(lambda: self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout))
+        await self._calls.finish(lambda: self.begin.insert_cdrom(vdev, target, timeout=timeout))
 
     async def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
-        await self._finish(lambda: self._backend.eject_cdrom(self._ref, vdev, timeout=timeout))
+        await self._calls.finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
 
     async def set_memory(self, memory: float) -> None:
-        await self._finish(lambda: self._backend.set_memory(self._ref, memory))
+        await self._calls.finish(lambda: self.begin.set_memory(memory))
 
     async def set_maxmem(self, maxmem: float) -> None:
-        await self._finish(lambda: self._backend.set_maxmem(self._ref, maxmem))
+        await self._calls.finish(lambda: self.begin.set_maxmem(maxmem))
 
     async def set_vcpus(self, vcpus: int) -> None:
-        await self._finish(lambda: self._backend.set_vcpus(self._ref, vcpus))
+        await self._calls.finish(lambda: self.begin.set_vcpus(vcpus))
 
     async def pin_vcpu(
         self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
     ) -> None:
-        number, hard, soft = None if vcpu == "all" else vcpu, as_cpus(cpus), as_cpus(cpus_soft)
-        await self._finish(lambda: self._backend.pin_vcpu(self._ref, number, hard, soft))
+        await self._calls.finish(lambda: self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft))
 
     async def set_scheduler(self, scheduler: Scheduler) -> None:
-        await self._finish(lambda: self._backend.set_scheduler(self._ref, scheduler))
+        await self._calls.finish(lambda: self.begin.set_scheduler(scheduler))
 
-    async def _finish(self, begin: Callable[[], Operation[T]]) -> T:
-        return await self._calls.finish(begin)
+    async def monitor_command(self, command: str, *, timeout: float | None = None) -> str:
+        return await self._calls.finish(lambda: self.begin.monitor_command(command, timeout=timeout))
+
+    async def userdata(self, key: str) -> bytes | None:
+        return await self._calls.finish(lambda: self.begin.userdata(key))
+
+    async def set_userdata(self, key: str, data: bytes | None) -> None:
+        await self._calls.finish(lambda: self.begin.set_userdata(key, data))
+
+    async def stats(self) -> DomainStats:
+        return await self._calls.ask(self._blocking.stats)
+
+    async def console(self) -> FileIO:
+        return await self._calls.acquire(self._blocking.console, give_back=FileIO.close)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from pyxen import host as blocking
 from pyxen.aio.calls import Calls
@@ -13,12 +15,14 @@ from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
 from pyxen.backends.base import Backend, DomainRef
+from pyxen.begin import HostOperations
 from pyxen.config import DomainConfig
 from pyxen.domain import Domain as BlockingDomain
 from pyxen.domains import DomainKey
 from pyxen.eventreader import event_filter
 from pyxen.events import Event
-from pyxen.info import DomainInfo, HostInfo
+from pyxen.features import Feature
+from pyxen.info import DefinedDomain, DomainInfo, HostInfo
 from pyxen.operation import Operation
 
 __all__ = ["Host"]
@@ -56,6 +60,13 @@ class Host:
     def uri(self) -> str:
         return self._blocking.uri
 
+    @property
+    def begin(self) -> HostOperations[Domain]:
+        return HostOperations(self._backend, self._domain)
+
+    def supports(self, feature: Feature | str) -> bool:
+        return self._blocking.supports(feature)
+
     async def close(self) -> None:
         await self._calls.close(self._blocking.close)
 
@@ -78,10 +89,7 @@ class Host:
         return tuple(self._domain(ref) for ref in await self._calls.ask(self._backend.orphans))
 
     async def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Domain:
-        def begin() -> Operation[DomainRef]:
-            return self._backend.create(config, paused=paused, timeout=timeout)
-
-        return self._domain(await self._calls.finish(begin, undo=self._destroy))
+        return await self._make(lambda: self.begin.create(config, paused=paused, timeout=timeout))
 
     async def restore(
         self,
@@ -91,13 +99,37 @@ class Host:
         paused: bool = False,
         timeout: float | None = None,
     ) -> Domain:
-        def begin() -> Operation[DomainRef]:
-            return self._backend.restore(os.fspath(path), config, paused=paused, timeout=timeout)
+        return await self._make(lambda: self.begin.restore(path, config, paused=paused, timeout=timeout))
 
-        return self._domain(await self._calls.finish(begin, undo=self._destroy))
+    async def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+    ) -> Domain:
+        def begin() -> Operation[Domain]:
+            return self.begin.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout)
+
+        return await self._calls.finish(begin)  # not undone: the source has none of it any more
+
+    async def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:
+        return await self._calls.ask(lambda: self._blocking.define(config, autostart=autostart))
+
+    async def defined(self) -> Sequence[DefinedDomain]:
+        return await self._calls.ask(self._blocking.defined)
+
+    async def undefine(self, key: str | UUID) -> None:
+        await self._calls.ask(lambda: self._blocking.undefine(key))
+
+    async def set_autostart(self, key: str | UUID, autostart: bool) -> None:
+        await self._calls.ask(lambda: self._blocking.set_autostart(key, autostart))
+
+    async def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Domain:
+        return await self._make(lambda: self.begin.start(key, paused=paused, timeout=timeout))
+
+    async def _make(self, begin: Callable[[], Operation[Domain]]) -> Domain:
+        """Await a domain that is being made; if nobody waits for it any more, it is destroyed."""
+        return await self._calls.finish(begin, undo=self._destroy)
 
     def _domain(self, ref: DomainRef) -> Domain:
         return Domain(self._backend, self._calls, ref)
 
-    def _destroy(self, ref: DomainRef) -> None:
-        self._backend.destroy(ref, timeout=None).wait()
+    def _destroy(self, domain: Domain) -> None:
+        self._backend.destroy(DomainRef(domain.domid, domain.uuid), timeout=None).wait()

@@ -123,6 +123,10 @@ class Backend(Protocol):
         """Write a domain's memory to a file on the host."""
         raise lacking(Feature.CORE_DUMP, self.name)
 
+    def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Start a guest anew that has shut down for a soft reset, in its own memory."""
+        raise lacking(Feature.SOFT_RESET, self.name)
+
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now."""
 
@@ -200,6 +204,18 @@ class Backend(Protocol):
     ) -> Operation[DomainRef]:
         """Take in a domain that comes over two descriptors, which are duplicated; a failure leaves nothing."""
         raise lacking(Feature.MIGRATE_OVER, self.name)
+
+    def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
+        """Return a note that is kept with a domain; None if there is none under that key."""
+        raise lacking(Feature.USERDATA, self.name)
+
+    def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
+        """Keep a note with a domain, in place of the one under that key; None removes it."""
+        raise lacking(Feature.USERDATA, self.name)
+
+    def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
+        """Give a domain's device model a command of its own, and return what it says."""
+        raise lacking(Feature.MONITOR, self.name)
 
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return what a domain has used so far."""

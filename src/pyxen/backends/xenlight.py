@@ -6,19 +6,35 @@ Importing this module loads the compiled binding, so `pyxen.connect` does it onl
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection
-from typing import TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import DomainNotFound, InvalidState
+from pyxen.config import CpuSet, DomainConfig, DomainType, Part, Scheduler
+from pyxen.errors import DomainNotFound, InvalidState, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
-from pyxen.info import ENDS, DomainInfo, DomainState, HostInfo, ShutdownReason, Trigger
+from pyxen.info import ENDS, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
-from pyxen.xenlight import control, devices, domains, journal, loader, marshal, preserving, saving, tuning
+from pyxen.xenlight import (
+    console,
+    control,
+    devices,
+    domains,
+    journal,
+    loader,
+    marshal,
+    migration,
+    peer,
+    preserving,
+    saving,
+    stats,
+    tuning,
+)
+from pyxen.xenlight.channel import Channel
 from pyxen.xenlight.context import Context
+from pyxen.xenlight.courses import Course, Courses
 from pyxen.xenlight.failures import BACKEND
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
@@ -37,10 +53,7 @@ _CANNOT_ANSWER = {
 """Why a guest in this state does not react to being asked to shut down or to reboot."""
 
 
-_LACKS = {Feature.DEFINE, Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.STATS, Feature.CONSOLE} | {
-    Feature.SOFT_RESET,
-    Feature.USERDATA,
-}
+_LACKS = {Feature.DEFINE}
 
 
 class XenlightBackend(Backend):
@@ -62,11 +75,13 @@ class XenlightBackend(Backend):
         except BaseException:
             self._reader.close()
             raise
+        self._courses = Courses(self._context)
         self._watcher = Watcher(self._reader.glance)
 
     def close(self) -> None:
         """Stop what runs and let go of the host; may be called again."""
         self._watcher.close()
+        self._courses.close()
         self._context.close()
         self._reader.close()
 
@@ -166,6 +181,38 @@ class XenlightBackend(Backend):
 
         return self._run("save", domain, script, timeout)
 
+    def migrate(
+        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        """Move a domain to a host, or to where a command leads; a failure leaves it running here, and nothing there."""
+        command = peer.command(destination, paused=paused)
+        work = migration.migrate(self._context, self._movable(domain), command)
+        return self._courses.run(_operation("migrate", domain, timeout), work)
+
+    def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
+        """Move a domain to where two descriptors lead, which are duplicated; see `migrate`."""
+        info = self._movable(domain)
+        operation = _operation("migrate", domain, timeout)
+        channel = Channel(operation, read_fd, write_fd, peer="the destination")
+        return self._converse(operation, channel, migration.migrate_over(self._context, info, channel))
+
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        """Take in a domain that comes over two descriptors, which are duplicated; a failure leaves nothing."""
+        operation: Operation[DomainRef] = Operation("receive_migration", timeout=timeout)
+        channel = Channel(operation, read_fd, write_fd, peer="the source")
+        receive = migration.receive(self._context, channel, paused=paused)
+        return self._converse(operation, channel, lambda course: DomainRef(*receive(course)))
+
+    def _converse(self, operation: Operation[T], channel: Channel, work: Callable[[Course], T]) -> Operation[T]:
+        """Begin a course that closes a channel."""
+        try:
+            return self._courses.run(operation, work)
+        except BaseException:
+            channel.close()
+            raise
+
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         """Write a domain's memory to a file."""
 
@@ -173,6 +220,17 @@ class XenlightBackend(Backend):
             return saving.core_dump(context, operation, domid, path)
 
         return self._run("core_dump", domain, script, timeout)
+
+    def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Start a guest anew in its own memory."""
+        info = self._info("soft_reset", domain)
+        if info.type is not DomainType.HVM:
+            message = f"soft_reset: {info.name} is a {info.type} guest, and libxl resets HVM guests only: destroy it"
+            raise UnsupportedFeature(message, feature="soft_reset", backend=BACKEND)
+        if info.state not in ENDS or info.shutdown_reason is ShutdownReason.SUSPEND:
+            message = f"{info.name} has not shut down: it is {info.state}"
+            raise InvalidState(message, operation="soft_reset", domain=domain.domid, domid=domain.domid)
+        return self._run("soft_reset", domain, saving.soft_reset, timeout)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now."""
@@ -296,6 +354,38 @@ class XenlightBackend(Backend):
 
         return self._run("set_scheduler", domain, script)
 
+    def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
+        """Give a domain's device model a command of its own, and return what it says."""
+
+        def script(context: Context, operation: Operation[str], domid: int) -> Script[str]:
+            return control.monitor_command(context, operation, domid, command)
+
+        return self._run("monitor_command", domain, script, timeout)
+
+    def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
+        """Return a note that is kept with a domain; None if there is none under that key."""
+
+        def script(context: Context, operation: Operation[bytes | None], domid: int) -> Script[bytes | None]:
+            return control.userdata(context, operation, domid, key)
+
+        return self._run("userdata", domain, script)
+
+    def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
+        """Keep a note with a domain, in place of the one under that key; None removes it."""
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return control.set_userdata(context, operation, domid, key, data)
+
+        return self._run("set_userdata", domain, script)
+
+    def stats(self, domain: DomainRef) -> DomainStats:
+        """Return what a domain has used so far."""
+        return stats.domain_stats(self._reader, self._info("stats", domain))
+
+    def console(self, domain: DomainRef) -> int:
+        """Return a descriptor of a guest's console, which is the caller's to close."""
+        return console.open_console(self._reader, self._info("console", domain))
+
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
     ) -> Operation[DomainInfo | None]:
@@ -313,8 +403,7 @@ class XenlightBackend(Backend):
     ) -> Operation[T]:
         if not self._reader.alive(domain.domid, domain.uuid):
             raise _gone(verb, domain)
-        operation: Operation[T] = Operation(verb, domain.domid, timeout=timeout)
-        operation.domid = domain.domid
+        operation: Operation[T] = _operation(verb, domain, timeout)
         return self._context.run(operation, script(self._context, operation, domain.domid))
 
     def _info(self, verb: str, domain: DomainRef) -> DomainInfo:
@@ -323,12 +412,30 @@ class XenlightBackend(Backend):
             raise _gone(verb, domain)
         return info
 
-    def _check_answers(self, verb: str, domain: DomainRef) -> None:
-        """Check that the guest can react to being asked for something."""
+    def _movable(self, domain: DomainRef) -> DomainInfo:
+        """Return a domain, if it can migrate."""
+        info = self._check_answers("migrate", domain)
+        migration.check(self._context, info)
+        return info
+
+    def _check_answers(self, verb: str, domain: DomainRef) -> DomainInfo:
+        """Return a domain, if the guest can react to being asked for something."""
         info = self._info(verb, domain)
         if info.state in _CANNOT_ANSWER:
-            message = f"{info.name} {_CANNOT_ANSWER[info.state]}"
+            problem = _CANNOT_ANSWER[info.state]
+            if info.shutdown_reason is ShutdownReason.SUSPEND:
+                problem = "is suspended: resume it first"
+            elif info.state is DomainState.SHUTDOWN:
+                problem += f" ({info.shutdown_reason!r})"
+            message = f"{info.name} {problem}"
             raise InvalidState(message, operation=verb, domain=domain.domid, domid=domain.domid)
+        return info
+
+
+def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[Any]:
+    operation: Operation[Any] = Operation(verb, domain.domid, timeout=timeout)
+    operation.domid = domain.domid
+    return operation
 
 
 def _gone(verb: str, domain: DomainRef) -> DomainNotFound:

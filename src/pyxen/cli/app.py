@@ -9,6 +9,7 @@ import typer
 import pyxen
 from pyxen.cli.convert import convert
 from pyxen.cli.lint import lint
+from pyxen.cli.migrate_receive import migrate_receive
 from pyxen.cli.supervise import supervise
 
 __all__ = ["app"]
@@ -42,3 +43,4 @@ def _options(
 app.command()(convert)
 app.command()(lint)
 app.command()(supervise)
+app.command()(migrate_receive)

@@ -128,9 +128,7 @@ def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
     outcome = case.outcome()
     action = case.action
     if action is ActionOnShutdown.SOFT_RESET:
-        LOGGER.error("%s: asks for a soft reset, which pyxen cannot do: preserved as it is", case)
-        error = UnsupportedFeature("a soft reset is not supported: set on_soft_reset", feature="on_soft_reset")
-        return replace(outcome, preserved=case.domain, error=error)
+        return _soft_reset(case, outcome)
     if action is ActionOnShutdown.PRESERVE:
         return replace(outcome, preserved=case.domain)
     if action in DUMPS:
@@ -140,6 +138,15 @@ def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
     else:
         case.domain.destroy()
     return create_anew(case, outcome, host) if action in RESTARTS else outcome
+
+
+def _soft_reset(case: Case, outcome: Outcome) -> Outcome:
+    try:
+        case.domain.soft_reset()
+    except UnsupportedFeature as error:
+        LOGGER.error("%s: no soft reset, preserved as it is: %s", case, error)  # noqa: TRY400 (the message says all)
+        return replace(outcome, preserved=case.domain, error=error)
+    return replace(outcome, restarted=case.domain)
 
 
 def _dump(case: Case, outcome: Outcome, dumper: Dumper) -> Outcome:
@@ -171,7 +178,7 @@ def _set_aside(case: Case) -> Domain:
 def create_anew(case: Case, outcome: Outcome, host: Host) -> Outcome:
     """Create a domain that was destroyed or set aside."""
     try:
-        restarted = host.create(case.config.replace(domid=None))
+        restarted = host.create(case.config)
     except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets it)
         return replace(outcome, error=error, config=case.config)
     return replace(outcome, restarted=restarted)

@@ -14,7 +14,12 @@ from pyxen.info import ShutdownReason
 __all__ = ["DUMPS", "RESTARTS", "Brake", "action_for", "is_preserved", "preserved_suffix"]
 
 RESTARTS: Final = frozenset(
-    {ActionOnShutdown.RESTART, ActionOnShutdown.RESTART_RENAME, ActionOnShutdown.COREDUMP_RESTART}
+    {
+        ActionOnShutdown.RESTART,
+        ActionOnShutdown.RESTART_RENAME,
+        ActionOnShutdown.COREDUMP_RESTART,
+        ActionOnShutdown.SOFT_RESET,
+    }
 )
 """The actions after which the domain runs again."""
 

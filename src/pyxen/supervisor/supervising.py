@@ -53,6 +53,8 @@ class _Domain:
     """By `time.monotonic`; None if it was there before the supervisor."""
     uptime: float | None = None
     """Seconds from its start to its end, where both were seen."""
+    missed: ShutdownReason | int | None = None
+    """An end that was told while an earlier one was in hand."""
 
 
 class Supervisor:
@@ -240,6 +242,8 @@ class _Work:
 
     def _ended(self, key: _Key, reason: ShutdownReason | int) -> None:
         domain = self._domains.setdefault(key, _Domain())
+        if domain.phase is _Phase.IN_HAND:
+            domain.missed = reason  # it may run again by now, and have ended again
         if domain.phase is not _Phase.RUNS or reason == ShutdownReason.SUSPEND:
             return
         domain.phase = _Phase.IN_HAND
@@ -343,10 +347,11 @@ class _Work:
         if new is None:
             self._leave_be(key)
             return
+        same = key == (new.domid, new.uuid)  # after a soft reset
         started = self._domains.get((new.domid, new.uuid))
-        if started is not None and started.phase is _Phase.RUNS:
+        if started is not None and (same or started.phase is _Phase.RUNS):
             started.started = time.monotonic()  # its creation, which may take long, is no part of its life
-        self._settle(key, _Phase.LEFT)
+        self._settle(key, _Phase.RUNS if same else _Phase.LEFT)
 
     def _leave_be(self, key: _Key) -> None:
         """Do nothing more about a domain that has ended."""
@@ -355,8 +360,12 @@ class _Work:
 
     def _settle(self, key: _Key, phase: _Phase) -> None:
         domain = self._domains.get(key)
-        if domain is not None:
-            domain.phase = phase
+        if domain is None:
+            return
+        domain.phase = phase
+        missed, domain.missed = domain.missed, None
+        if phase is _Phase.RUNS and missed is not None:
+            self._ended(key, missed)
 
     # How the threads work together
 
@@ -373,7 +382,7 @@ class _Work:
         def act() -> None:
             try:
                 what()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 (it is logged, and stops nothing else)
                 # Of errors of pyxen's own, the message says all.
                 LOGGER.error("domain %d: left as it is: %s", key[0], error, exc_info=not isinstance(error, Error))
                 self._later(lambda: self._leave_be(key))
@@ -387,7 +396,7 @@ class _Work:
             return
         try:
             self._on_outcome(outcome)
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 (it is the callback's, and stops nothing)
             LOGGER.exception("%s: on_outcome failed", outcome.name)
 
 

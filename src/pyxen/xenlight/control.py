@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection
 from typing import Any
@@ -10,16 +11,35 @@ from uuid import UUID
 from pyxen import libxljson
 from pyxen.config import DomainConfig
 from pyxen.config.base import fields_of
-from pyxen.errors import DomainExists, InvalidArgument, NotFound
+from pyxen.errors import DomainExists, InvalidArgument, NotFound, UnsupportedFeature
 from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
-from pyxen.xenlight.failures import describe, raise_failure
+from pyxen.xenlight.failures import BACKEND, describe, raise_failure
 from pyxen.xenlight.marshal import to_json
 from pyxen.xenlight.pump import Script, Wait
 
-__all__ = ["config", "rename", "retrieved", "send_sysrq", "send_trigger", "wait"]
+__all__ = [
+    "config",
+    "monitor_command",
+    "rename",
+    "retrieved",
+    "send_sysrq",
+    "send_trigger",
+    "set_userdata",
+    "userdata",
+    "wait",
+]
+
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
+_OTHERS_KEYS = {
+    "libxl-json": "libxl's own",
+    "domain-userdata-lock": "libxl's own",
+    "xl": "xl's own",
+    "libvirt-xml": "libvirt's own",
+}
 
 _FIRST_LOOK, _MOST_APART = 0.01, 0.2  # seconds
 
@@ -51,7 +71,8 @@ def _is_kept(context: Context, domid: int) -> bool:
 def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:
     """Return the configuration of a domain as it is now."""
     found = yield from retrieved(context, operation, domid)
-    return _for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
+    read = _for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
+    return read.replace(domid=None)  # which asks for a number; Xen does not give one out again so soon
 
 
 def _for_its_type(found: DomainConfig) -> DomainConfig:
@@ -84,6 +105,58 @@ def send_sysrq(context: Context, operation: Operation[None], domid: int, key: st
     if len(key) != 1 or not key.isascii() or not key.isprintable():
         raise describe(InvalidArgument, f"{key!r} is no key: it takes one letter, as 's' for sync", operation)
     raise_failure(operation, lib.libxl_send_sysrq(context.pointer, domid, key.encode()))
+
+
+def monitor_command(context: Context, operation: Operation[str], domid: int, command: str) -> Script[str]:
+    """Give a domain's QEMU a command of its human monitor, and return its answer."""
+    if not command.strip():
+        raise describe(InvalidArgument, "the command is empty: say one, as 'info block'", operation)
+    if context.reader.read(f"/local/domain/0/device-model/{domid}/state") is None:
+        message = f"{operation.verb}: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    output = ffi.new("char **")
+    text = ffi.new("char[]", command.encode())
+    code = yield from context.complete(
+        lambda how: lib.libxl_qemu_monitor_command(context.pointer, domid, text, output, how)
+    )
+    raise_failure(operation, code)
+    answer = ffi.gc(output[0], lib.free)
+    return "" if answer == ffi.NULL else ffi.string(answer).decode(errors="replace").replace("\r\n", "\n")
+
+
+def userdata(context: Context, operation: Operation[bytes | None], domid: int, key: str) -> Script[bytes | None]:
+    """Return a note that is kept with a domain; None if there is none under that key."""
+    yield from ()
+    _check_key(operation, key)
+    data, length = ffi.new("uint8_t **"), ffi.new("int *")
+    raise_failure(operation, lib.libxl_userdata_retrieve(context.pointer, domid, key.encode(), data, length))
+    if data[0] == ffi.NULL:
+        return None
+    return bytes(ffi.buffer(ffi.gc(data[0], lib.free), length[0]))
+
+
+def set_userdata(
+    context: Context, operation: Operation[None], domid: int, key: str, data: bytes | None
+) -> Script[None]:
+    """Keep a note with a domain, in place of the one under that key; None removes it."""
+    yield from ()
+    _check_key(operation, key)
+    if key in _OTHERS_KEYS:
+        message = f"the note {key!r} is {_OTHERS_KEYS[key]}: choose a key that begins with your program's name"
+        raise describe(InvalidArgument, message, operation)
+    if data is None:
+        raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key.encode()))
+    elif not data:  # which libxl would take for its removal
+        raise describe(InvalidArgument, "a note cannot be empty: None removes it", operation)
+    else:
+        raise_failure(operation, lib.libxl_userdata_store(context.pointer, domid, key.encode(), data, len(data)))
+
+
+def _check_key(operation: Operation[Any], key: str) -> None:
+    """Refuse what cannot be part of a file's name, which is what libxl makes of it."""
+    if not _KEY.fullmatch(key):
+        message = f"{key!r} is no key of a note: letters, digits, dots, dashes and underscores, up to 64"
+        raise describe(InvalidArgument, message, operation)
 
 
 def wait(context: Context, domid: int, uuid: UUID, states: Collection[DomainState]) -> Script[DomainInfo | None]:

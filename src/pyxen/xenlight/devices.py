@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pyxen import libxljson
 from pyxen.config import Disk, DomainType, Part, Pci, UsbDev, Vif
+from pyxen.devicekinds import Kind, check, from_text, is_named, kind_of, name_of, same, share_a_name
 from pyxen.errors import (
     DeviceExists,
     Error,
@@ -23,7 +24,6 @@ from pyxen.errors import (
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
-from pyxen.xenlight.devicekinds import Kind, check, from_text, is_named, kind_of, name_of, same, share_a_name
 from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.xenlight.marshal import check_keys, files_of, structure, to_json
 from pyxen.xenlight.pump import Script
@@ -59,7 +59,7 @@ class _Present(Generic[D]):
 
 def attach(context: Context, operation: Operation[D], domid: int, guest: DomainType, device: D) -> Script[D]:
     """Attach a device, as ``xl block-attach`` and its like, and return it as it is then; a failure leaves nothing."""
-    kind = check(device, guest)
+    kind = check(device, guest, BACKEND)
     document = libxljson.device_to_dict(device)
     check_keys(document, kind.ctype)
     if isinstance(device, Disk):
@@ -90,7 +90,7 @@ def detach(
             device = from_text(device)
         except ValueError as error:
             raise describe(InvalidArgument, str(error), operation) from None
-    kind = kind_of(device)
+    kind = kind_of(device, BACKEND)
     if not is_named(device):
         ways = " or ".join(" and ".join(fields) for fields in kind.names)
         raise describe(InvalidArgument, f"which {kind.noun}? Say its {ways}", operation)

@@ -28,6 +28,7 @@ __all__ = [
     "finish_create",
     "pause",
     "reboot",
+    "remove",
     "shutdown",
     "unpause",
 ]
@@ -88,7 +89,7 @@ def finish_create(
     if code == 0 and operation.stopped is None:
         return domid
     reason = _why_not_created(context, operation, name, files, code)
-    yield from _remove(context, domid, identity)
+    yield from remove(context, domid, identity)
     raise reason
 
 
@@ -144,9 +145,11 @@ def shutdown(
         yield from _ask_shutdown(context, operation, domid, fallback=fallback)
         if not wait:
             return
-        end = yield Wait(token)
-    if end.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, operation, domid)):
-        yield from _remove(context, domid, uuid)
+        happening = yield Wait(token)
+    if happening.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (
+        yield from _goes_on_poweroff(context, operation, domid)
+    ):
+        yield from remove(context, domid, uuid)
 
 
 def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, fallback: bool) -> Script[None]:
@@ -173,7 +176,7 @@ def _find(context: Context, uuid: UUID) -> int:
     return next((info.domid for info in alive if info.uuid == uuid), NO_DOMID)
 
 
-def _remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
+def remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
     """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
     if domid == NO_DOMID:
         return

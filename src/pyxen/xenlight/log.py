@@ -89,9 +89,10 @@ class LogSink:
                 operation.log.append(line)
 
     def note_progress(self, what: str, percent: int) -> None:
-        """Take a report of progress from libxl."""
-        for operation in self._owners(what):
-            operation.report(what, percent)
+        """Take a report of progress from libxl, which does not say whose it is."""
+        migrations = [operation for operation in self._running() if operation.verb == "migrate"]
+        if len(migrations) == 1:
+            migrations[0].report(what, percent)
 
     def flush(self) -> None:
         """Hand the lines to `logging`; must be called without the lock, since handlers may do anything."""
@@ -126,5 +127,6 @@ def pyxen_on_log(owner: CData, level: int, errnoval: int, context: CData, line: 
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
-def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001
-    ffi.from_handle(owner).note_progress(_text(what), percent)
+def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001 (the signature is C's)
+    if total:  # else it is a mark on the way, such as "Complete", and the percentage is 0
+        ffi.from_handle(owner).note_progress(_text(what), percent)

@@ -148,6 +148,21 @@ class Reader:
             name = self._xenstore.read(f"/local/domain/{domid}/name")
         return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name)
 
+    def read(self, path: str) -> str | None:
+        """Return the value of an entry of xenstore; None if there is none."""
+        with self._lock:
+            self._check_open()
+            return self._xenstore.read(path)
+
+    def vcpu_times(self, domid: int, vcpus: int) -> tuple[int, ...]:
+        """Return the CPU time that each vCPU of a domain has used, in nanoseconds."""
+        with self._lock:
+            self._check_open()
+            times = tuple(lib.xc_domain_get_cpu_usage(self._xc, domid, vcpu) for vcpu in range(vcpus))
+        if min(times, default=0) < 0:
+            raise _refused("stats", f"Xen does not tell what the vCPUs of domain {domid} have used")
+        return times
+
     def clear_away(self, domid: int) -> None:
         """Remove what xenstore still has of a domain that is gone.
 
@@ -172,11 +187,7 @@ class Reader:
 
     def host(self, xen_version: str) -> HostInfo:
         """Return the figures of the host."""
-        info = ffi.new("xc_physinfo_t *")
-        with self._lock:
-            self._check_open()
-            if lib.xc_physinfo(self._xc, info) != 0:
-                raise _refused("info", "Xen does not tell its figures")
+        info = self._physinfo()
         return HostInfo(
             xen_version=xen_version,
             nr_cpus=info.nr_cpus,
@@ -187,6 +198,18 @@ class Reader:
             memory_kib=info.total_pages * _PAGE_KIB,
             free_memory_kib=(info.free_pages - info.outstanding_pages) * _PAGE_KIB,
         )
+
+    def has_shadow_paging(self) -> bool:
+        """Tell whether Xen was built with shadow paging."""
+        return bool(self._physinfo().capabilities & lib.XEN_SYSCTL_PHYSCAP_shadow)
+
+    def _physinfo(self) -> CData:
+        info = ffi.new("xc_physinfo_t *")
+        with self._lock:
+            self._check_open()
+            if lib.xc_physinfo(self._xc, info) != 0:
+                raise _refused("info", "Xen does not tell its figures")
+        return info
 
     def _rows(self) -> list[_Row]:
         rows: list[_Row] = []

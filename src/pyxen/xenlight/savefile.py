@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from pyxen.errors import ParseError
 
-__all__ = ["Head", "read", "write"]
+__all__ = ["Head", "head", "parse", "read", "write"]
 
 _MAGIC: Final = b"Xen saved domain, xl format\n \0 \r"
 _BYTEORDER: Final = 0x01020304
@@ -38,15 +39,20 @@ class Head:
     stream_version: int = 2
 
 
+def head(config: str) -> bytes:
+    """Return the head of a file with a configuration in libxl's JSON."""
+    data = config.encode() + b"\0"
+    optional = _LENGTH.pack(len(data)) + data
+    return _HEAD.pack(_MAGIC, _BYTEORDER, _JSON | _STREAM_V2, 0, len(optional)) + optional
+
+
 def write(fd: int, config: str) -> None:
     """Write the head of a file with a configuration in libxl's JSON.
 
     Raises:
         OSError: It cannot be written.
     """
-    data = config.encode() + b"\0"
-    optional = _LENGTH.pack(len(data)) + data
-    rest = memoryview(_HEAD.pack(_MAGIC, _BYTEORDER, _JSON | _STREAM_V2, 0, len(optional)) + optional)
+    rest = memoryview(head(config))
     while rest:
         rest = rest[os.write(fd, rest) :]
 
@@ -62,7 +68,20 @@ def read(fd: int, source: str | None = None) -> Head:
         ParseError: It is no saved domain, is cut short, or of a kind that is not known.
         OSError: It cannot be read.
     """
-    magic, byteorder, mandatory, optional, length = _HEAD.unpack(_exactly(fd, _HEAD.size, source))
+    return parse(lambda size: _exactly(fd, size, source), source)
+
+
+def parse(take: Callable[[int], bytes], source: str | None = None) -> Head:
+    """Read a head by a function that returns as many bytes as it is asked for.
+
+    Args:
+        take: The function; it is asked for nothing beyond the head.
+        source: Where it reads, for errors.
+
+    Raises:
+        ParseError: It is no saved domain, or of a kind that is not known.
+    """
+    magic, byteorder, mandatory, optional, length = _HEAD.unpack(take(_HEAD.size))
     if magic != _MAGIC:
         raise ParseError("not a domain that xl or pyxen saved: the file begins otherwise", source=source)
     if byteorder != _BYTEORDER:
@@ -70,7 +89,7 @@ def read(fd: int, source: str | None = None) -> Head:
     if mandatory & ~(_JSON | _STREAM_V2) or optional or length > _MOST:
         flags = f"{mandatory:#x}/{optional:#x}"
         raise ParseError(f"saved by a newer xl (flags {flags}, {length} bytes): restore it with that", source=source)
-    data = _exactly(fd, length, source)
+    data = take(length)
     size = _LENGTH.unpack_from(data)[0] if length >= _LENGTH.size else 0
     if size > max(length - _LENGTH.size, 0):
         raise ParseError("damaged: its configuration is cut short", source=source)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pyxen import xlcfg
 from pyxen.config import DomainConfig
-from pyxen.errors import FileMissing, InvalidArgument
+from pyxen.errors import FileMissing, InvalidArgument, UnsupportedFeature
 from pyxen.info import DomainState, ShutdownReason
 from pyxen.operation import Operation
 from pyxen.xenlight import savefile
@@ -18,25 +18,44 @@ from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.control import retrieved
 from pyxen.xenlight.domains import Made, check_memory, check_uuid, end, finish_create
-from pyxen.xenlight.failures import describe, raise_failure
+from pyxen.xenlight.failures import BACKEND, describe, raise_failure
 from pyxen.xenlight.marshal import domain_config, prepare, to_json
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.workers import NO_DOMID
 
-__all__ = ["core_dump", "restore", "resume", "save", "suspend"]
+__all__ = ["core_dump", "go_on", "make", "restore", "resume", "save", "saved_json", "soft_reset", "suspend"]
 
 
 def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Let the guest suspend itself and stay in memory, as ``xl suspend``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how))
     if code != 0 or operation.stopped is not None:
-        yield from _go_on(context, domid)
+        yield from go_on(context, domid)
         raise_failure(operation, code or lib.ERROR_ABORTED)
 
 
 def resume(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Let a suspended guest go on, as ``xl resume``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how))
+    raise_failure(operation, code)
+
+
+def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Start a guest anew in its own memory, as xl does for ``on_soft_reset="soft-reset"``.
+
+    It is made by a worker only, which calls libxl in a way that Python cannot (cffi_build/worker.c tells why). Aborting
+    it would destroy the domain.
+    """
+    config = yield from retrieved(context, operation, domid)
+    json = to_json(context.pointer, config).encode() + b"\0"
+    happening = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
+    if happening is None:
+        message = "a soft reset needs a worker process: connect with workers=1 or more, from an ordinary Python"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    raise_failure(operation, happening.code)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_unpause(context.pointer, domid, how), abortable=False
+    )
     raise_failure(operation, code)
 
 
@@ -50,7 +69,7 @@ def save(
     config = yield from retrieved(context, operation, domid)
     config.c_info.domid = 0  # the next free one when it is restored
     try:
-        with _appearing_whole(operation, path) as (fd, _):
+        with _appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
             with _writing(operation, path):
                 savefile.write(fd, to_json(context.pointer, config))
             code = yield from context.complete(lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how))
@@ -58,12 +77,12 @@ def save(
                 code = lib.ERROR_ABORTED
             raise_failure(operation, code)
     except Exception:
-        yield from _go_on(context, domid)
+        yield from go_on(context, domid)
         raise
     if leave_paused:
         yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False)
     if leave_paused or checkpoint:
-        yield from _go_on(context, domid)
+        yield from go_on(context, domid)
         return
     raise_failure(operation, (yield from end(context, domid, abortable=False)))
 
@@ -80,20 +99,22 @@ def restore(
         raise error from None
     try:
         head = savefile.read(fd, path)
-        config = _saved_config(context, operation, head, override)
+        new = uuid4() if override is not None and override.uuid is None else None
+        config = domain_config(context.pointer, saved_json(operation, head, override), new)
         name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
         check_memory(context, operation, config)
-        with context.journal.noting(identity):
-            made = yield from _make(context, config, fd, head.stream_version)
+        with context.journal.noting(identity), operation.measured(_passed(fd)):
+            made = yield from make(context, config, fd, head.stream_version)
             domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
         os.close(fd)
     return domid, identity
 
 
-def _make(context: Context, config: CData, fd: int, stream_version: int) -> Script[Made]:
+def make(context: Context, config: CData, fd: int, stream_version: int) -> Script[Made]:
+    """Create a domain, paused, from libxl's stream: a part of a script."""
     params = ffi.new("libxl_domain_restore_params *")
     lib.libxl_domain_restore_params_init(params)
     params.stream_version = stream_version
@@ -104,22 +125,19 @@ def _make(context: Context, config: CData, fd: int, stream_version: int) -> Scri
     return Made(code, domid[0])
 
 
-def _saved_config(
-    context: Context, operation: Operation[Any], head: savefile.Head, override: DomainConfig | None
-) -> CData:
+def saved_json(operation: Operation[Any], head: savefile.Head, override: DomainConfig | None = None) -> str:
+    """Return the configuration that a domain is to be restored with, as libxl's JSON."""
     if override is not None:
-        text = prepare(override).json
-    elif not head.config:
+        return prepare(override).json
+    if not head.config:
         message = "the file has no configuration: give one, as the domain had it"
         raise describe(InvalidArgument, message, operation)
-    else:
-        text = head.config if head.is_json else prepare(xlcfg.loads(head.config)).json
-    return domain_config(context.pointer, text)
+    return head.config if head.is_json else prepare(xlcfg.loads(head.config)).json
 
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
     """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves none, and one that was there stays."""
-    with _appearing_whole(operation, path) as (_, partial):
+    with _appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
         there = os.fsencode(partial)
         happening = yield from context.elsewhere(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
         if happening is not None:
@@ -131,13 +149,29 @@ def core_dump(context: Context, operation: Operation[None], domid: int, path: st
         raise_failure(operation, code)
 
 
-def _go_on(context: Context, domid: int) -> Script[None]:
-    """Resume a domain if it has suspended; part of a clean-up, which nothing stops."""
+def go_on(context: Context, domid: int) -> Script[int]:
+    """Resume a domain if it has suspended, and return libxl's code; part of a clean-up, which nothing stops."""
     info = context.reader.domain(domid)
-    if info is not None and (info.state, info.shutdown_reason) == (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
+    if info is None or (info.state, info.shutdown_reason) != (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
+        return 0
+    return (
         yield from context.complete(
             lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False
         )
+    )
+
+
+def _grown(context: Context, domid: int, path: str) -> Callable[[], float]:
+    """Return what tells how much of a domain's memory is in a file."""
+    info = context.reader.domain(domid)
+    expected = 1024 * max(1, info.memory_kib if info is not None else 1)
+    return lambda: os.stat(path).st_size / expected
+
+
+def _passed(fd: int) -> Callable[[], float]:
+    """Return what tells how far a file has been read, by whoever shares the descriptor."""
+    size = max(1, os.fstat(fd).st_size)
+    return lambda: os.lseek(fd, 0, os.SEEK_CUR) / size
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from pyxen import libvirtxml
 from pyxen.config import CpuSet, DomainConfig, VNode, settings_of
 from pyxen.libvirtxml import normal
+from pyxen.testing.strategies import domain_configs
 from tests.oracle.libvirt.schemas import RELEASES, Schema
-from tests.strategies import domain_configs
 
 COUNT = int(os.environ.get("PYXEN_TEXTS", "20000")) // 50
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pyxen import libvirtxml
 from pyxen.config import DomainConfig, DomainType, VgaInterfaceType
 from pyxen.libvirtxml import normal
+from pyxen.testing.strategies import domain_configs
 from tests.oracle.libvirt.schemas import RELEASES, Refused, Virsh
 from tests.oracle.libvirt.test_conformance import assert_same
-from tests.strategies import domain_configs
 
 COUNT = int(os.environ.get("PYXEN_TEXTS", "20000")) // 200
 ITS_NAME = "test"

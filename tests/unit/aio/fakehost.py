@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 import pyxen.aio
 from pyxen import DomainConfig, DomainInfo, DomainState, HostClosed, HostInfo, Operation, OperationCancelled
@@ -15,10 +16,10 @@ from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, Part, Scheduler
 from pyxen.events import Event
 from pyxen.features import Feature
-from pyxen.info import Trigger
+from pyxen.info import DefinedDomain, DomainStats, Trigger
 from tests.unit.infos import domain_info
 
-__all__ = ["CONFIG", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
+__all__ = ["CONFIG", "DEFINED", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
@@ -27,6 +28,8 @@ CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
 
 OnHost = Callable[[Callable[[pyxen.aio.Host], Awaitable[Any]]], Any]
 """What the fixture ``on_host`` is: runs a coroutine function with a host, which is closed afterwards."""
+
+DEFINED = DefinedDomain("web9", UUID(int=9), autostart=False, domid=None)
 
 _PUMP = threading.Thread()  # the thread of a backend that must not wait for its own operations
 
@@ -114,12 +117,12 @@ class FakeBackend(Backend):
         thread.join()
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        return self._begin("create", DomainRef(7, uuid.UUID(int=7)), config=config, paused=paused, timeout=timeout)
+        return self._begin("create", DomainRef(7, UUID(int=7)), config=config, paused=paused, timeout=timeout)
 
     def restore(
         self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
-        result = DomainRef(8, uuid.UUID(int=8))
+        result = DomainRef(8, UUID(int=8))
         return self._begin("restore", result, path=path, config=config, paused=paused, timeout=timeout)
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
@@ -149,8 +152,25 @@ class FakeBackend(Backend):
         options = {"checkpoint": checkpoint, "leave_paused": leave_paused, "timeout": timeout}
         return self._begin("save", domain=domain, path=path, **options)
 
+    def migrate(
+        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        return self._begin("migrate", domain=domain, destination=destination, paused=paused, timeout=timeout)
+
+    def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
+        return self._begin("migrate_over", domain=domain, read_fd=read_fd, write_fd=write_fd, timeout=timeout)
+
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        options = {"read_fd": read_fd, "write_fd": write_fd, "paused": paused, "timeout": timeout}
+        return self._begin("receive_migration", DomainRef(9, UUID(int=9)), **options)
+
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         return self._begin("core_dump", domain=domain, path=path, timeout=timeout)
+
+    def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        return self._begin("soft_reset", domain=domain, timeout=timeout)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         return self._begin("config", CONFIG, domain=domain)
@@ -159,7 +179,7 @@ class FakeBackend(Backend):
         return self._begin("rename", domain=domain, name=name)
 
     def preserve(self, domain: DomainRef, suffix: str) -> Operation[DomainRef]:
-        return self._begin("preserve", DomainRef(domain.domid, uuid.UUID(int=9)), domain=domain, suffix=suffix)
+        return self._begin("preserve", DomainRef(domain.domid, UUID(int=9)), domain=domain, suffix=suffix)
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         return self._begin("send_trigger", domain=domain, trigger=trigger, vcpu=vcpu)
@@ -196,6 +216,40 @@ class FakeBackend(Backend):
     def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
         return self._begin("set_scheduler", domain=domain, scheduler=scheduler)
 
+    def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
+        return self._begin("monitor_command", "none", domain=domain, command=command, timeout=timeout)
+
+    def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
+        return self._begin("userdata", b"note", domain=domain, key=key)
+
+    def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
+        return self._begin("set_userdata", domain=domain, key=key, data=data)
+
+    def stats(self, domain: DomainRef) -> DomainStats:
+        self._ask("stats", domain=domain)
+        return DomainStats(1, (1,), 1024, (), ())
+
+    def console(self, domain: DomainRef) -> int:
+        self._ask("console", domain=domain)
+        return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
+        self._ask("define", config=config, autostart=autostart)
+        return DEFINED
+
+    def defined(self) -> Sequence[DefinedDomain]:
+        self.called()
+        return [DEFINED]
+
+    def undefine(self, uuid: UUID) -> None:
+        self._ask("undefine", uuid=uuid)
+
+    def set_autostart(self, uuid: UUID, autostart: bool) -> None:
+        self._ask("set_autostart", uuid=uuid, autostart=autostart)
+
+    def start(self, uuid: UUID, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+        return self._begin("start", DomainRef(9, uuid), uuid=uuid, paused=paused, timeout=timeout)
+
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
     ) -> Operation[DomainInfo | None]:
@@ -210,6 +264,11 @@ class FakeBackend(Backend):
         if self.refusal is not None:
             raise self.refusal
 
+    def _ask(self, verb: str, **arguments: Any) -> None:
+        self.called()
+        with self._lock:
+            self.requests.append((verb, arguments))
+
     def _begin(self, verb: str, result: Any = None, **arguments: Any) -> Operation[Any]:
         self.called()
         operation: Operation[Any] = Operation(verb, timeout=arguments.get("timeout"))
@@ -223,7 +282,7 @@ class FakeBackend(Backend):
 
 
 def _info(domid: int, name: str) -> DomainInfo:
-    return domain_info(domid, name, uuid.UUID(int=domid), DomainState.BLOCKED)
+    return domain_info(domid, name, UUID(int=domid), DomainState.BLOCKED)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -355,4 +355,4 @@ def test_what_cannot_be_undone_is_logged(
     on_host(main)
     records = [record for record in caplog.records if record.name == "pyxen.aio"]
     assert [record.levelno for record in records] == [logging.ERROR]
-    assert "7 stays" in records[0].getMessage()
+    assert "Domain 7" in records[0].getMessage()

@@ -13,7 +13,8 @@ import pytest
 import pyxen.aio
 from pyxen import CpuSet, Disk, DomainState, Scheduler
 from pyxen.aio.calls import Calls
-from tests.unit.aio.fakehost import CONFIG, FakeBackend
+from pyxen.begin import DomainOperations, HostOperations
+from tests.unit.aio.fakehost import CONFIG, DEFINED, FakeBackend
 
 FACES = [
     (pyxen.Host, pyxen.aio.Host),
@@ -22,7 +23,7 @@ FACES = [
     (pyxen.EventReader, pyxen.aio.EventReader),
 ]
 
-NOT_AWAITED = {pyxen.aio.Host.events}
+NOT_AWAITED = {pyxen.aio.Host.events, pyxen.aio.Host.supports}
 """Methods of the asyncio face that have nothing to wait for."""
 
 
@@ -77,6 +78,8 @@ DISK = Disk("/dev/vg0/data", vdev="xvdb")
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Host.create": lambda host, _: host.create(CONFIG, paused=True, timeout=5),
     "Host.restore": lambda host, _: host.restore(Path("/srv/web1.save"), CONFIG, paused=True, timeout=5),
+    "Host.receive_migration": lambda host, _: host.receive_migration(0, 1, paused=True, timeout=5),
+    "Host.start": lambda host, _: host.start("web9", paused=True, timeout=5),
     "Domain.pause": lambda _, domain: domain.pause(),
     "Domain.unpause": lambda _, domain: domain.unpause(),
     "Domain.shutdown": lambda _, domain: domain.shutdown(wait=False, fallback=True, timeout=5),
@@ -86,7 +89,10 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.suspend": lambda _, domain: domain.suspend(timeout=5),
     "Domain.resume": lambda _, domain: domain.resume(),
     "Domain.save": lambda _, domain: domain.save(Path("/srv/a"), checkpoint=True, leave_paused=True, timeout=5),
+    "Domain.migrate": lambda _, domain: domain.migrate("root@host2", paused=True, timeout=5),
+    "Domain.migrate_over": lambda _, domain: domain.migrate_over(0, 1, timeout=5),
     "Domain.core_dump": lambda _, domain: domain.core_dump(Path("/srv/web1.core"), timeout=5),
+    "Domain.soft_reset": lambda _, domain: domain.soft_reset(timeout=5),
     "Domain.config": lambda _, domain: domain.config(),
     "Domain.rename": lambda _, domain: domain.rename("web2"),
     "Domain.preserve": lambda _, domain: domain.preserve("-20250131T0730Z"),
@@ -101,19 +107,27 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.set_vcpus": lambda _, domain: domain.set_vcpus(2),
     "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu("all", "0-3", cpus_soft=[1]),
     "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512)),
+    "Domain.monitor_command": lambda _, domain: domain.monitor_command("info block", timeout=5),
+    "Domain.userdata": lambda _, domain: domain.userdata("tool"),
+    "Domain.set_userdata": lambda _, domain: domain.set_userdata("tool", b"note"),
 }
 """A call of each method that begins an operation, given a host and its domain web1, with no argument as by default."""
 
 DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
     "Host.create": lambda host, _: host.create(CONFIG),
     "Host.restore": lambda host, _: host.restore("/srv/web1.save"),
+    "Host.receive_migration": lambda host, _: host.receive_migration(0, 1),
+    "Host.start": lambda host, _: host.start(DEFINED.uuid),
     "Domain.shutdown": lambda _, domain: domain.shutdown(),
     "Domain.reboot": lambda _, domain: domain.reboot(),
     "Domain.destroy": lambda _, domain: domain.destroy(),
     "Domain.wait": lambda _, domain: domain.wait(),
     "Domain.suspend": lambda _, domain: domain.suspend(),
     "Domain.save": lambda _, domain: domain.save("/srv/web1.save"),
+    "Domain.migrate": lambda _, domain: domain.migrate(["xl", "migrate-receive"]),
+    "Domain.migrate_over": lambda _, domain: domain.migrate_over(0, 1),
     "Domain.core_dump": lambda _, domain: domain.core_dump("/srv/web1.core"),
+    "Domain.soft_reset": lambda _, domain: domain.soft_reset(),
     "Domain.send_trigger": lambda _, domain: domain.send_trigger("power"),
     "Domain.attach": lambda _, domain: domain.attach(DISK),
     "Domain.detach": lambda _, domain: domain.detach(DISK),
@@ -123,8 +137,19 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
 }
 """The same, with as few arguments as can be."""
 
-OTHERS = {"Host.close", "Host.info", "Host.list", "Host.orphans", "Domain.info", "Domains.get", "Domains.__getitem__"}
-"""Methods that the asyncio face leaves to the blocking one, on a thread."""
+ASKED: dict[str, Callable[[Any, Any], Any]] = {
+    "Host.define": lambda host, _: host.define(CONFIG, autostart=True),
+    "Host.undefine": lambda host, _: host.undefine("web9"),
+    "Host.set_autostart": lambda host, _: host.set_autostart(DEFINED.uuid, autostart=True),
+    "Domain.stats": lambda _, domain: domain.stats(),
+}
+"""A call of each method that asks a backend something, and begins no operation."""
+
+OTHERS = {
+    *("Host.close", "Host.info", "Host.list", "Host.orphans", "Host.defined", "Host.supports"),
+    *("Domain.info", "Domain.console", "Domains.get", "Domains.__getitem__"),
+}
+"""Methods that the asyncio face leaves to the blocking one."""
 
 OF_EVENTS = {"Host.events", "EventReader.get", "EventReader.close"}
 """Methods that begin no operation."""
@@ -158,13 +183,13 @@ def plain(value: object) -> object:
 
 
 def test_every_method_is_called() -> None:
-    assert {param.id for param in METHODS} == CALLS.keys() | OTHERS | OF_EVENTS
+    assert {param.id for param in METHODS} == CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS
 
 
-@pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("calls", [CALLS, DEFAULTS], ids=["all arguments", "defaults"])
+@pytest.mark.parametrize("name", [*CALLS, *ASKED])
+@pytest.mark.parametrize("calls", [CALLS | ASKED, DEFAULTS], ids=["all arguments", "defaults"])
 def test_both_ask_the_same(backend: FakeBackend, name: str, calls: dict[str, Callable[[Any, Any], Any]]) -> None:
-    call = calls.get(name, CALLS[name])
+    call = calls.get(name) or (CALLS | ASKED)[name]
     of_blocking = ask_blocking(backend, call)
     backend.closes = 0
     of_awaited = ask_awaited(backend, call)
@@ -172,3 +197,41 @@ def test_both_ask_the_same(backend: FakeBackend, name: str, calls: dict[str, Cal
     assert first == second
     assert first[0] == name.partition(".")[2]
     assert plain(of_awaited) == plain(of_blocking)
+
+
+def begun(backend: FakeBackend, host: Any, domain: Any, name: str) -> list[Any]:
+    """Begin a verb on a face's ``begin``, and return the operations that came of it."""
+    before = len(backend.operations)
+    target = domain if name.startswith("Domain.") else host
+    CALLS[name](target.begin, target.begin)
+    return backend.operations[before:]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_begun_is_not_waited_for(backend: FakeBackend, name: str) -> None:
+    backend.at_once = set()
+    with pyxen.Host(backend) as host:
+        (operation,) = begun(backend, host, host.domains["web1"], name)
+        assert not operation.done()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_begin_has_the_same_parameters(name: str) -> None:
+    face, _, verb = name.partition(".")
+    operations = {"Host": HostOperations, "Domain": DomainOperations}[face]
+    of_face = inspect.signature(getattr(getattr(pyxen, face), verb))
+    assert inspect.signature(getattr(operations, verb)).parameters == of_face.parameters
+
+
+def test_what_was_begun_gives_the_handle_of_its_face(backend: FakeBackend) -> None:
+    with pyxen.Host(backend) as host:
+        assert isinstance(host.begin.create(CONFIG).result(), pyxen.Domain)
+
+    async def main() -> None:
+        backend.closes = 0
+        async with pyxen.aio.Host(backend, Calls()) as host:
+            creating = host.begin.create(CONFIG)
+            assert isinstance(await creating, pyxen.aio.Domain)
+            assert isinstance((await host.domains["web1"]).begin.preserve("-old").result(), pyxen.aio.Domain)
+
+    asyncio.run(main())

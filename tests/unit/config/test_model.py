@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 import pyxen.config as model
 from pyxen.config import DomainConfig, Part, settings_of
 from pyxen.errors import ConfigError, ValidationError
-from tests import strategies
+from pyxen.testing import strategies
 
 PACKAGE = Path(model.__file__).parent
 PARTS = sorted(

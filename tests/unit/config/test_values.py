@@ -21,8 +21,8 @@ from pyxen.config import (
 )
 from pyxen.config.enums import ActionOnShutdown, DeviceModelVersion, NicType, VgaInterfaceType
 from pyxen.errors import ValidationError
+from pyxen.testing import strategies
 from pyxen.units import kib_to_mib, mib_to_kib
-from tests import strategies
 
 
 class TestCpuSet:

@@ -31,7 +31,7 @@ from pyxen.config import (
 )
 from pyxen.errors import ConfigError, LossyConversion, ParseError
 from pyxen.losses import LossWarning
-from tests import strategies
+from pyxen.testing import strategies
 
 LARGE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 MINIMAL: dict[str, Any] = {"c_info": {"type": "pvh", "name": "a"}, "b_info": {"type.pvh": {}}}

@@ -10,24 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from pyxen import DomainInfo, DomainState, DomainType
+from pyxen import DomainState
 from pyxen.supervisor.watchers import Watchers
+from tests.unit.infos import domain_info
 
-INFO = DomainInfo(
-    domid=7,
-    name="web1",
-    uuid=UUID(int=7),
-    state=DomainState.SHUTDOWN,
-    shutdown_reason=None,
-    type=DomainType.PVH,
-    memory_kib=8192,
-    maxmem_kib=8192,
-    vcpus=1,
-    maxvcpus=1,
-    cpu_time_ns=0,
-    cpupool=0,
-    ssidref=0,
-)
+INFO = domain_info(7, "web1", UUID(int=7), DomainState.SHUTDOWN)
 WAITING = "Waiting for domain web1 (domid {domid}) to die [pid {pid}]\n"
 REBOOTING = "Domain 5 has shut down, reason code 1 0x1\nDone. Rebooting now\n"
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from pyxen import xlcfg
 from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError
+from pyxen.testing.strategies import domain_configs
 from pyxen.xlcfg.differences import differences
-from tests.strategies import domain_configs
 
 # What may be lost although xl.cfg has a word for it.
 UNSAYABLE = {

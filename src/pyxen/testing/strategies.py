@@ -1,7 +1,8 @@
 """Hypothesis strategies for the model: any part of it, any configuration that its guest type can have.
 
 What they make is right field by field (it could not be made otherwise) and says nothing to one type of guest that only
-another has. It need not `validate`: the fields are drawn one by one.
+another has. It need not `validate`: the fields are drawn one by one. What `creatable_configs` makes does, and a
+`FakeHost` can create it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ from hypothesis.strategies import SearchStrategy
 from pyxen import config as model
 from pyxen.config import CpuSet, DomainConfig, Part, settings_of
 
-__all__ = ["cpu_sets", "devices", "domain_configs", "fields_of", "macs", "names", "part", "pci_addresses", "texts"]
+__all__ = [
+    "cpu_sets",
+    "creatable_configs",
+    "devices",
+    "domain_configs",
+    "fields_of",
+    "macs",
+    "names",
+    "part",
+    "pci_addresses",
+    "texts",
+]
 
 _P = TypeVar("_P", bound=Part)
 
@@ -500,3 +512,39 @@ def domain_configs(*, resolved: bool = False) -> SearchStrategy[DomainConfig]:
         return part(DomainConfig, fitting | {"type": st.just(guest)}).map(lambda config: config.replace(type=guest))
 
     return members(model.DomainType).flatmap(of)
+
+
+def creatable_configs(*, most_memory: int = 64) -> SearchStrategy[DomainConfig]:
+    """Small configurations that go together and name nothing special of a host: it can create them.
+
+    Args:
+        most_memory: The most memory of one, in MiB.
+    """
+    vdevs = st.lists(st.sampled_from(["xvda", "xvdb", "xvdc"]), unique=True, max_size=2)
+    disks = vdevs.flatmap(lambda chosen: st.tuples(*(st.builds(_disk, paths(), st.just(vdev)) for vdev in chosen)))
+    vifs = st.lists(macs(), unique=True, max_size=2).map(lambda chosen: tuple(model.Vif(mac=mac) for mac in chosen))
+    return st.builds(
+        lambda name, guest, memory, room, vcpus, more, disks, vifs: DomainConfig(
+            f"vm-{name}",
+            type=guest,
+            kernel=None if guest is model.DomainType.HVM else "/boot/vmlinuz",
+            memory=memory,
+            maxmem=memory + room,
+            vcpus=vcpus,
+            maxvcpus=vcpus + more,
+            disks=disks,
+            vifs=vifs,
+        ),
+        names(),
+        members(model.DomainType),
+        st.integers(4, most_memory),
+        st.integers(0, 8),
+        st.integers(1, 3),
+        st.integers(0, 2),
+        disks,
+        vifs,
+    )
+
+
+def _disk(target: str, vdev: str) -> model.Disk:
+    return model.Disk(target, vdev=vdev)

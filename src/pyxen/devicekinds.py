@@ -26,7 +26,6 @@ from pyxen.config import (
 from pyxen.config.vdev import vdev_number
 from pyxen.config.vif import Mac
 from pyxen.errors import UnsupportedFeature
-from pyxen.xenlight.failures import BACKEND
 
 __all__ = ["Kind", "check", "from_text", "is_named", "kind_of", "name_of", "same", "share_a_name"]
 
@@ -63,8 +62,12 @@ _KINDS: Final[dict[type[Part], Kind]] = {
 }
 
 
-def kind_of(device: Part) -> Kind:
+def kind_of(device: Part, backend: str | None = None) -> Kind:
     """Return the kind of a device.
+
+    Args:
+        device: The device.
+        backend: What the error calls the way to the host.
 
     Raises:
         UnsupportedFeature: Such devices come and go with their domain.
@@ -72,25 +75,31 @@ def kind_of(device: Part) -> Kind:
     if type(device) not in _KINDS:
         what = type(device).__name__
         message = f"a {what} comes and goes with its domain: put it into the configuration, and create the domain anew"
-        raise _unsupported(message, what)
+        raise UnsupportedFeature(message, feature=what, backend=backend)
     return _KINDS[type(device)]
 
 
-def check(device: Part, guest: DomainType) -> Kind:
+def check(device: Part, guest: DomainType, backend: str) -> Kind:
     """Check that a device can come to a running domain, and return its kind.
+
+    Args:
+        device: The device.
+        guest: The type of the domain.
+        backend: What errors call the way to the host.
 
     Raises:
         UnsupportedFeature: It cannot.
         ValidationError: Its settings do not go together.
     """
-    kind = kind_of(device)
+    kind = kind_of(device, backend)
     domain = DomainConfig("domain", type=guest, kernel="/")
     domain.replace(**{kind.field: (device,)}).validate()  # the rules are the model's
     if isinstance(device, Disk) and device.specification is DiskSpecification.VIRTIO:
         message = "a virtio disk comes and goes with its domain: create the domain anew, or use specification='xen'"
-        raise _unsupported(message, "specification")
+        raise UnsupportedFeature(message, feature="specification", backend=backend)
     if isinstance(device, Pci) and guest is DomainType.PVH and platform.machine() == "x86_64":
-        raise _unsupported("a PVH guest cannot be given PCI devices: make it a PV or HVM guest", "Pci")
+        message = "a PVH guest cannot be given PCI devices: make it a PV or HVM guest"
+        raise UnsupportedFeature(message, feature="Pci", backend=backend)
     return kind
 
 
@@ -167,7 +176,3 @@ def _equal_addresses(one: PciAddress, other: Any) -> bool:
     functions = {one.function, other.function}
     same_device = (one.domain, one.bus, one.device) == (other.domain, other.bus, other.device)
     return same_device and (len(functions) == 1 or None in functions)
-
-
-def _unsupported(message: str, feature: str) -> UnsupportedFeature:
-    return UnsupportedFeature(message, feature=feature, backend=BACKEND)

@@ -1,0 +1,87 @@
+"""``memory:///`` and what may follow: which host in memory a URI means."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from pyxen.backends.memory.machine import DOM0_MIB, Machine
+from pyxen.errors import InvalidArgument
+
+__all__ = ["forget", "machine_at", "register"]
+
+_LEAST: Final = {"memory": DOM0_MIB, "cpus": 1, "seed": 0}
+_FILES: Final = ("any", "here")
+
+_machines: dict[str, Machine] = {}
+_options_of: dict[str, dict[str, Any]] = {}
+_lock = threading.Lock()
+
+
+def machine_at(uri: str) -> Machine:
+    """Return the host that a URI means: a new one, or that of the name if there is one in this process.
+
+    Raises:
+        InvalidArgument: The URI makes no sense.
+    """
+    parts = urlsplit(uri)
+    name = parts.path.strip("/")
+    if parts.scheme != "memory" or parts.netloc or parts.fragment or "/" in name:
+        raise _refused(uri, "say memory:///, or memory:///NAME for one that stays")
+    options = _options(uri, parts.query)
+    with _lock:
+        if name in _machines:
+            if options and options != _options_of.get(name):
+                raise _refused(
+                    uri, f"the host {name!r} is there already, and is another one: leave out what follows it"
+                )
+            return _machines[name]
+        machine = Machine(f"memory:///{name}", **{key: options[key] for key in options.keys() & _LEAST.keys()})
+        if options.get("files") == "here":
+            machine.exists = os.path.exists
+        if "bridges" in options:
+            machine.bridges = frozenset(options["bridges"].split(","))
+        if name:
+            _machines[name], _options_of[name] = machine, options
+        return machine
+
+
+def register(name: str, machine: Machine) -> None:
+    """Let ``memory:///NAME`` mean a host."""
+    with _lock:
+        _machines[name] = machine
+
+
+def forget(name: str) -> None:
+    """Let ``memory:///NAME`` mean a new host again."""
+    with _lock:
+        _machines.pop(name, None)
+        _options_of.pop(name, None)
+
+
+def _options(uri: str, query: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key in found:
+            raise _refused(uri, f"{key} is said twice")
+        if key in _LEAST:
+            if not (value.isascii() and value.isdecimal()) or int(value) < _LEAST[key]:
+                raise _refused(uri, f"{key}={value}: it takes a number from {_LEAST[key]}")
+            found[key] = int(value)
+        elif key == "files":
+            if value not in _FILES:
+                raise _refused(
+                    uri, f"files={value}: it takes any (every file is there) or here (those of this machine)"
+                )
+            found[key] = value
+        elif key == "bridges":
+            found[key] = value
+        else:
+            raise _refused(uri, f"{key} is not known; there are {', '.join([*_LEAST, 'files', 'bridges'])}")
+    return found
+
+
+def _refused(uri: str, reason: str) -> InvalidArgument:
+    return InvalidArgument(f"{uri}: {reason}", operation="connect")

@@ -1,0 +1,122 @@
+"""Devices that come to a domain in memory and go from it: the scripts for that."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pyxen.backends.memory.checks import check_devices, check_files, check_served
+from pyxen.backends.memory.engine import Script, Wait, describe
+from pyxen.backends.memory.filling import filled_device
+from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.machine import Machine, about
+from pyxen.config import Disk, DiskFormat, DomainConfig, Part
+from pyxen.config.vdev import vdev_number
+from pyxen.devicekinds import Kind, check, from_text, is_named, kind_of, name_of, same, share_a_name
+from pyxen.errors import (
+    DeviceExists,
+    DomainNotFound,
+    GuestTimeout,
+    InvalidArgument,
+    NotFound,
+    OperationCancelled,
+    OperationTimeout,
+    UnsupportedFeature,
+)
+from pyxen.events import DiskEjected
+from pyxen.operation import Operation
+
+__all__ = ["attach", "change_disc", "detach"]
+
+D = TypeVar("D", bound=Part)
+
+
+def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> Script[D]:
+    """Attach a device, and return it as it is then; a failure leaves nothing."""
+    yield from ()
+    kind = check(device, guest.config.type, backend)
+    present = _present(guest, kind)
+    for other in present:
+        if share_a_name(device, other):
+            message = f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
+            raise describe(DeviceExists, message, operation)
+    made = filled_device(device, guest.config.type, present, machine.random)
+    check_served(guest.config, made, backend)
+    check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
+    machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
+    return made
+
+
+def detach(
+    machine: Machine, operation: Operation[Any], guest: Guest, device: Part | str, backend: str, *, force: bool
+) -> Script[None]:
+    """Detach a device, when the guest has let go of it, or at once."""
+    if isinstance(device, str):
+        try:
+            device = from_text(device)
+        except ValueError as error:
+            raise describe(InvalidArgument, str(error), operation) from None
+    kind = kind_of(device, backend)
+    if not is_named(device):
+        ways = " or ".join(" and ".join(fields) for fields in kind.names)
+        raise describe(InvalidArgument, f"which {kind.noun}? Say its {ways}", operation)
+    found = next((other for other in _present(guest, kind) if same(device, other)), None)
+    if found is None:
+        raise describe(NotFound, _not_there(kind, device, _present(guest, kind)), operation)
+    if not force:
+        yield from _let_go(machine, operation, guest, kind, found)
+    left = tuple(other for other in _present(guest, kind) if other is not found)
+    machine.change_devices(guest, guest.config.replace(**{kind.field: left}))
+
+
+def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
+    """Wait until the guest has let go of a device; one that is no disk is then taken away in any case."""
+    let_go: list[bool] = []
+    guest.soon(lambda: let_go.append(True))
+    what = f"{kind.noun} {name_of(device)}"
+    late = machine.now() + machine.timing.mercy
+    yield Wait(until=late, ready=lambda: bool(let_go) or guest.gone or operation.stopped is not None, abortable=False)
+    if guest.gone:
+        raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
+    if not let_go and operation.stopped is not None:
+        cls = OperationTimeout if operation.stopped == "timeout" else OperationCancelled
+        message = f"stopped before the guest let go of the {what}, which it still may: detach it again"
+        raise describe(cls, f"{message}, or take it away with force=True", operation)
+    if not let_go and isinstance(device, Disk):
+        message = f"the guest does not let go of the {what}: it has no driver for it, or uses it. Detach it again"
+        raise describe(GuestTimeout, f"{message}, or take it away with force=True", operation)
+
+
+def change_disc(
+    machine: Machine, operation: Operation[Any], guest: Guest, vdev: str, target: str | None, backend: str
+) -> Script[None]:
+    """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
+    yield from ()
+    if not is_hvm(guest):
+        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=backend)
+    drives = [disk for disk in guest.config.disks if disk.cdrom]
+    drive = next((drive for drive in drives if same(Disk(vdev=vdev), drive)), None)
+    if drive is None:
+        have = f"its drives are {', '.join(map(name_of, drives))}" if drives else "it has none"
+        raise describe(NotFound, f"the domain has no CD-ROM drive {vdev}; {have}", operation)
+    if target is not None:
+        check_files(machine, operation, target)
+    changed = drive.replace(target=target, format=DiskFormat.RAW if target else DiskFormat.EMPTY)
+    disks = tuple(changed if disk is drive else disk for disk in guest.config.disks)
+    guest.config = guest.config.replace(disks=disks)
+    if drive.target and drive.target != target:
+        number = vdev_number(drive.vdev or "") or 0
+        backend_domid = drive.backend_domid
+        machine.tell(
+            DiskEjected(**about(guest), kind="vbd", devid=number, backend=backend_domid, vdev=drive.vdev or vdev)
+        )
+
+
+def _present(guest: Guest, kind: Kind) -> tuple[Any, ...]:
+    devices: tuple[Any, ...] = getattr(guest.config, kind.field)
+    return devices
+
+
+def _not_there(kind: Kind, device: Part, present: tuple[Any, ...]) -> str:
+    have = f"it has {', '.join(map(name_of, present))}" if present else "it has none"
+    return f"the domain has no {kind.noun} {name_of(device)}; {have}"

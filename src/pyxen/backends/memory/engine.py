@@ -1,0 +1,229 @@
+"""What runs on a host in memory: operations, and what guests do by themselves, on one thread, in the order of time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from pyxen.backends.memory.clock import Clock
+from pyxen.errors import ConnectFailed, Error, OperationCancelled, OperationFailed, OperationTimeout
+from pyxen.operation import Operation
+
+__all__ = ["LOST", "Engine", "Script", "Stopped", "Wait", "describe", "stopped"]
+
+T = TypeVar("T")
+E = TypeVar("E", bound=OperationFailed)
+
+LOGGER = logging.getLogger("pyxen.memory")
+
+LOST = "lost"
+"""Why operations are stopped when their host goes away."""
+
+
+class Stopped(Exception):
+    """Raised in a script that waits when its operation is stopped: it undoes what it has begun, and lets this pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a script waits for: whichever comes first."""
+
+    until: float | None = None
+    """A time of the clock."""
+    ready: Callable[[], bool] | None = None
+    """Something that is so."""
+    abortable: bool = True
+    """Whether it ends when the operation is stopped; not in a clean-up."""
+
+
+Script = Generator[Wait, None, T]
+"""What an operation does, step by step, each under the engine's lock; it yields what it waits for."""
+
+
+class _Task:
+    """An operation and its script."""
+
+    def __init__(self, operation: Operation[Any], script: Script[Any], owner: object, deadline: float | None) -> None:
+        self.operation = operation
+        self.script = script
+        self.owner = owner
+        self.deadline = deadline
+        self.wait = Wait(until=float("-inf"))
+        self.thrown = False
+
+    def stops(self) -> bool:
+        """Tell whether it is to be told that it was stopped."""
+        return self.operation.stopped is not None and self.wait.abortable and not self.thrown
+
+    def goes_on(self, now: float) -> bool:
+        """Tell whether what it waits for is there."""
+        wait = self.wait
+        return (wait.until is not None and now >= wait.until) or (wait.ready is not None and wait.ready())
+
+
+class Engine:
+    """Runs scripts and calls on a thread of its own, which is there while anyone uses the host.
+
+    Attributes:
+        changed: Held by whoever touches the state of the host.
+        clock: The time.
+        thread: The thread; None while nobody uses the host.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.changed = threading.Condition(threading.RLock())
+        self.clock = clock
+        self.thread: threading.Thread | None = None
+        self._users = 0
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = itertools.count()
+        self._tasks: list[_Task] = []
+        self._outbox: deque[Callable[[], object]] = deque()
+
+    def begin_use(self) -> None:
+        """Begin the thread, if there is none."""
+        with self.changed:
+            self._users += 1
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._run, name="pyxen-memory", daemon=True)
+                self.thread.start()
+
+    def end_use(self) -> None:
+        """End the thread, if nobody else uses it, and wait until all is told that was to be told."""
+        told = threading.Event()
+        with self.changed:
+            thread = self.thread
+            self.say(told.set)
+            self._users -= 1
+            last = self._users == 0
+            if last:
+                self.thread = None
+            self.changed.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            told.wait()
+            if last:
+                thread.join()
+
+    def is_me(self) -> bool:
+        """Tell whether this is called on the thread, which must not wait for itself."""
+        return threading.current_thread() is self.thread
+
+    def at(self, time: float, call: Callable[[], None]) -> None:
+        """Have something called at a time."""
+        with self.changed:
+            heapq.heappush(self._timers, (time, next(self._count), call))
+            self.changed.notify_all()
+
+    def say(self, call: Callable[[], object]) -> None:
+        """Have something called on the thread when the lock is free, after all that was said before it."""
+        with self.changed:
+            self._outbox.append(call)
+            self.changed.notify_all()
+
+    def run(
+        self, operation: Operation[T], script: Script[T], owner: object, timeout: float | None = None
+    ) -> Operation[T]:
+        """Begin an operation."""
+        with self.changed:
+            if self.thread is not None:
+                operation.carried_by(self._rouse, self.thread)
+            deadline = None if timeout is None else self.clock.now() + timeout
+            self._tasks.append(_Task(operation, script, owner, deadline))
+            self.changed.notify_all()
+        return operation
+
+    def stop(self, reason: str, owner: object = None) -> list[Operation[Any]]:
+        """Stop what runs, of one owner or of all, and return it."""
+        with self.changed:
+            found = [task.operation for task in self._tasks if owner is None or task.owner is owner]
+            for operation in found:
+                operation.stop(reason)
+        return found
+
+    def _rouse(self, _: Operation[Any]) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    # What follows runs on the thread
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self.changed:
+                if not self._advance() and not self._outbox:
+                    if self.thread is not me:
+                        return
+                    self.clock.idle(self.changed, self._due(), busy=bool(self._tasks))
+                said, self._outbox = self._outbox, deque()
+            for call in said:
+                _call(call)
+
+    def _due(self) -> float | None:
+        times = [self._timers[0][0]] if self._timers else []
+        times += [task.wait.until for task in self._tasks if task.wait.until is not None]
+        times += [task.deadline for task in self._tasks if task.deadline is not None and task.operation.stopped is None]
+        return min(times, default=None)
+
+    def _advance(self) -> bool:
+        """Do one thing that is due; False if nothing is."""
+        now = self.clock.now()
+        task = next((task for task in self._tasks if task.stops() or task.goes_on(now)), None)
+        if task is not None:
+            self._step(task)
+            return True
+        if self._timers and self._timers[0][0] <= now:
+            _call(heapq.heappop(self._timers)[2])
+            return True
+        late = [task for task in self._tasks if task.deadline is not None and now >= task.deadline]
+        return any(task.operation.stopped is None and task.operation.stop("timeout") for task in late)
+
+    def _step(self, task: _Task) -> None:
+        operation = task.operation
+        try:
+            if task.stops():
+                task.thrown = True
+                task.wait = task.script.throw(Stopped())
+            else:
+                task.wait = next(task.script)
+        except StopIteration as end:
+            self._end(task, partial(operation.set_result, end.value))
+        except Stopped:
+            self._end(task, partial(operation.set_exception, stopped(operation)))
+        except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+            self._end(task, partial(operation.set_exception, error))
+
+    def _end(self, task: _Task, tell: Callable[[], object]) -> None:
+        self._tasks.remove(task)
+        self._outbox.append(tell)
+
+
+def describe(cls: type[E], message: str, operation: Operation[Any]) -> E:
+    """Return an exception that carries all that is known of an operation."""
+    log = tuple(operation.log)
+    return cls(message, operation=operation.verb, domain=operation.domain, domid=operation.domid, log=log)
+
+
+def stopped(operation: Operation[Any]) -> Error:
+    """Return the exception for an operation that was stopped."""
+    if operation.stopped == LOST:
+        return ConnectFailed(f"{operation.verb}: the host went away")
+    if operation.stopped == "timeout":
+        return describe(OperationTimeout, "the deadline passed; what was begun is undone", operation)
+    reason = "the host was closed" if operation.stopped == "closed" else "cancelled"
+    return describe(OperationCancelled, f"{reason}; what was begun is undone", operation)
+
+
+def _call(function: Callable[[], object]) -> None:
+    """Call someone's function, whose mistakes are none of ours, but must not be lost."""
+    try:
+        function()
+    except BaseException as error:  # noqa: BLE001 (goes where Python shows what no thread catches)
+        thread = threading.current_thread()
+        threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))

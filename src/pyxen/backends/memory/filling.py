@@ -1,0 +1,94 @@
+"""What libxl fills into a configuration and into devices, as far as `Domain.config` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from pyxen.config import (
+    Disk,
+    DiskBackend,
+    DiskFormat,
+    DomainConfig,
+    DomainType,
+    Mac,
+    Part,
+    UsbCtrl,
+    UsbCtrlType,
+    UsbDev,
+    Vif,
+    Vtpm,
+)
+
+__all__ = ["BRIDGE", "filled", "filled_device", "random_uuid"]
+
+D = TypeVar("D", bound=Part)
+
+BRIDGE: Final = "xenbr0"
+"""The bridge of a vif that names none."""
+
+_LEAST_MIB: Final = 32
+_NUMBERED: Final = ("vifs", "vfbs", "vkbs", "pvcalls", "vtpms", "vdispls", "vsnds", "virtios", "usbctrls", "p9s")
+_BRIDGE_SCRIPT: Final = "vif-bridge"
+
+
+def random_uuid(random: Random) -> UUID:
+    """Return a new uuid."""
+    return UUID(int=random.getrandbits(128), version=4)
+
+
+def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Random) -> DomainConfig:
+    """Return a configuration with all that libxl decides when it makes a domain of it."""
+    memory = config.memory or config.effective_maxmem or _LEAST_MIB
+    changes: dict[str, Any] = {
+        "domid": domid,
+        "uuid": uuid,
+        "memory": memory,
+        "maxmem": config.effective_maxmem or memory,
+        "maxvcpus": config.effective_maxvcpus,
+        "disks": tuple(filled_device(disk, config.type, config.disks, random) for disk in config.disks),
+    }
+    if config.ms_vm_genid == "generate":
+        changes["ms_vm_genid"] = random_uuid(random)
+    for name in _NUMBERED:
+        devices: list[Any] = []
+        for index, device in enumerate(getattr(config, name)):
+            number = index if device.devid is None else device.devid
+            devices.append(filled_device(device.replace(devid=number), config.type, devices, random))
+        changes[name] = tuple(devices)
+    return config.replace(**changes).resolve_cpus(range(cpus), {0: range(cpus)})
+
+
+def filled_device(device: D, guest: DomainType, present: Sequence[Any], random: Random) -> D:
+    """Return a device as libxl makes it, beside those of its kind that are there."""
+    changes: dict[str, Any] = {}
+    if getattr(device, "devid", 0) is None:
+        changes["devid"] = 1 + max((other.devid or 0 for other in present), default=-1)
+    match device:
+        case Disk():
+            if device.cdrom and not device.target:
+                changes["format"] = DiskFormat.EMPTY
+            if device.backendtype is None:
+                raw = changes.get("format", device.format) in {DiskFormat.RAW, DiskFormat.EMPTY}
+                emulated = device.cdrom and guest is DomainType.HVM
+                changes["backendtype"] = DiskBackend.PHY if raw and not emulated else DiskBackend.QDISK
+        case Vif():
+            bridged = device.script is None or device.script.rpartition("/")[2] == _BRIDGE_SCRIPT
+            if device.mac is None:
+                changes["mac"] = Mac("00:16:3e:" + ":".join(f"{random.getrandbits(8):02x}" for _ in range(3)))
+            if device.bridge is None and bridged and device.backend is None and not device.backend_domid:
+                changes["bridge"] = BRIDGE
+        case UsbCtrl():
+            if device.type is UsbCtrlType.AUTO:
+                changes["type"] = UsbCtrlType.DEVICEMODEL if guest is DomainType.HVM else UsbCtrlType.QUSB
+            changes |= {"version": device.version or 2, "ports": device.ports or 8}
+        case Vtpm() if device.uuid is None:
+            changes["uuid"] = random_uuid(random)
+        case UsbDev() if device.controller is None:
+            changes["controller"] = 0
+            changes["port"] = device.port or 1 + max((other.port for other in present), default=0)
+        case _:
+            pass
+    return device.replace(**changes)

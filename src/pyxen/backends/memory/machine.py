@@ -1,0 +1,292 @@
+"""A host in memory: its memory and CPUs, its domains, and those who want to hear of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+from pyxen.backends.memory.clock import Clock, RealClock
+from pyxen.backends.memory.engine import LOST, Engine, describe
+from pyxen.backends.memory.guests import Guest
+from pyxen.backends.memory.records import device_keys
+from pyxen.backends.memory.timing import QUICK, Timing
+from pyxen.config import DomainConfig, DomainType
+from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
+from pyxen.info import HostInfo
+from pyxen.operation import Operation
+from pyxen.units import KIB_PER_MIB, mib_to_kib
+
+__all__ = ["DOM0_MIB", "Fault", "Kept", "Machine", "Subscriber", "about", "overhead_kib"]
+
+DOM0_MIB: Final = 512
+RANDOM_DOMID: Final = 0xFFFFFFFE
+_MOST_DOMID: Final = 0x7FEF
+_NIL: Final = UUID(int=0)
+_VCPU_KIB: Final = 1024
+"""Memory that Xen needs for a vCPU."""
+
+_RECENT: Final = 60.0
+"""Seconds for which a domid is kept back, as libxl does."""
+
+
+@dataclass(slots=True)
+class Subscriber:
+    """Someone who wants to hear of events."""
+
+    on_event: Callable[[Event], None]
+    on_end: Callable[[], None]
+    listens: bool = True
+
+    def hear(self, event: Event) -> None:
+        """Tell an event."""
+        if self.listens:
+            self.on_event(event)
+
+    def end(self) -> None:
+        """Tell that no more will come."""
+        if self.listens:
+            self.listens = False
+            self.on_end()
+
+
+@dataclass(slots=True)
+class Kept:
+    """A configuration that is kept."""
+
+    config: DomainConfig
+    uuid: UUID
+    autostart: bool = False
+
+
+@dataclass(slots=True)
+class Fault:
+    """Something that shall fail."""
+
+    verb: str
+    error: Exception
+    domain: str | None
+    times: int
+
+
+class Machine:
+    """A host in memory, to which any number of backends lead.
+
+    Args:
+        uri: How it is found.
+        memory: Its memory, in MiB.
+        cpus: Its CPUs.
+        seed: What all that is random comes from: uuids, MAC addresses.
+        clock: Its time.
+        timing: How long things take.
+        xen: The release of Xen that it is said to run.
+
+    Raises:
+        InvalidArgument: No host can be like that.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        memory: int = 4096,
+        cpus: int = 4,
+        seed: int = 0,
+        clock: Clock | None = None,
+        timing: Timing = QUICK,
+        xen: str = "4.20.0",
+    ) -> None:
+        if memory < DOM0_MIB or cpus < 1:
+            message = f"memory={memory}, cpus={cpus}: a host has {DOM0_MIB} MiB for its dom0, and one CPU at least"
+            raise InvalidArgument(message, operation="connect")
+        self.uri = uri
+        self.memory_kib = memory * KIB_PER_MIB
+        self.cpus = cpus
+        self.xen = xen
+        self.random = Random(seed)  # noqa: S311 (the same each time, on purpose)
+        self.clock = clock or RealClock()
+        self.timing = timing
+        self.engine = Engine(self.clock)
+        self.domains: dict[int, Guest] = {}
+        self.kept: dict[UUID, Kept] = {}
+        self.faults: list[Fault] = []
+        self.exists: Callable[[str], bool] = lambda _: True
+        self.bridges: frozenset[str] | None = None
+        self.lost: Exception | None = None
+        self._subscribers: list[Subscriber] = []
+        self._last_domid = 0
+        self._left: dict[int, float] = {}
+        self._make_dom0()
+
+    @property
+    def lock(self) -> threading.Condition:
+        """What is held by whoever looks at the host, or changes it."""
+        return self.engine.changed
+
+    def _make_dom0(self) -> None:
+        config = DomainConfig("Domain-0", uuid=_NIL, memory=DOM0_MIB, vcpus=self.cpus, type=DomainType.PV)
+        dom0 = Guest(self, 0, _NIL, config, self.timing)
+        dom0.building = False
+        dom0.booted = True
+        dom0.online = self.cpus
+        dom0.set_paused(False)
+        self.domains[0] = dom0
+
+    # What guests need
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.clock.now()
+
+    def at(self, time: float, call: Callable[[], None]) -> None:
+        """Have something called at a time."""
+        self.engine.at(time, call)
+
+    def free_kib(self) -> int:
+        """Return the memory that no domain has."""
+        return self.memory_kib - sum(guest.memory_kib + overhead_kib(guest.config) for guest in self.domains.values())
+
+    def tell_end(self, guest: Guest) -> None:
+        """Tell that a guest has stopped."""
+        if guest.reason is not None and not guest.building:
+            self.tell(DomainShutdown(**about(guest), reason=guest.reason))
+
+    # Looking
+
+    def info(self) -> HostInfo:
+        """Return the figures of the host."""
+        return HostInfo(
+            xen_version=self.xen,
+            nr_cpus=self.cpus,
+            nr_nodes=1,
+            cores_per_socket=self.cpus,
+            threads_per_core=1,
+            cpu_khz=2_000_000,
+            memory_kib=self.memory_kib,
+            free_memory_kib=self.free_kib(),
+        )
+
+    def named(self, name: str) -> Guest | None:
+        """Return the domain of a name."""
+        return next((guest for guest in self.domains.values() if guest.name == name), None)
+
+    def of_uuid(self, uuid: UUID) -> Guest | None:
+        """Return the domain of a uuid."""
+        return next((guest for guest in self.domains.values() if guest.uuid == uuid and guest.domid), None)
+
+    # Changes
+
+    def next_domid(self, operation: Operation[Any], wanted: int | None) -> int:
+        """Return the domid of a new domain; none comes again soon."""
+        if wanted == RANDOM_DOMID:
+            wanted = self.random.choice([domid for domid in range(1, _MOST_DOMID) if domid not in self.domains])
+        if wanted is not None:
+            if wanted in self.domains or wanted > _MOST_DOMID:
+                operation.log.append("domain creation fail")
+                raise describe(OperationFailed, f"the domid {wanted} is taken, or none: leave it out", operation)
+            if self._is_recent(wanted):
+                operation.log.append("domain id recently used")
+                raise describe(OperationFailed, f"domain {wanted} has just gone: leave out the domid", operation)
+            return wanted
+        while True:
+            self._last_domid = self._last_domid % _MOST_DOMID + 1
+            if self._last_domid not in self.domains and not self._is_recent(self._last_domid):
+                return self._last_domid
+
+    def _is_recent(self, domid: int) -> bool:
+        return domid in self._left and self.now() < self._left[domid] + _RECENT
+
+    def add(self, guest: Guest) -> None:
+        """Take in a domain that is being built."""
+        self.domains[guest.domid] = guest
+
+    def introduce(self, guest: Guest) -> None:
+        """Tell of a domain that is whole."""
+        guest.building = False
+        self.tell(DomainCreated(**about(guest)))
+        for (kind, devid), backend in device_keys(guest).items():
+            self.tell(DeviceAdded(**about(guest), kind=kind, devid=devid, backend=backend))
+        if guest.reason is not None:
+            self.tell_end(guest)
+
+    def remove(self, guest: Guest) -> None:
+        """Take a domain away."""
+        if self.domains.get(guest.domid) is not guest:
+            return
+        del self.domains[guest.domid]
+        self._left[guest.domid] = self.now()
+        guest.drop()
+        if not guest.building:
+            for (kind, devid), backend in device_keys(guest).items():
+                self.tell(DeviceRemoved(**about(guest), kind=kind, devid=devid, backend=backend))
+            self.tell(DomainDestroyed(**about(guest)))
+
+    def change_devices(self, guest: Guest, config: DomainConfig) -> None:
+        """Give a domain another configuration, and tell which devices have come and gone."""
+        before = device_keys(guest)
+        guest.config = config
+        after = device_keys(guest)
+        for (kind, devid), backend in before.items():
+            if (kind, devid) not in after:
+                self.tell(DeviceRemoved(**about(guest), kind=kind, devid=devid, backend=backend))
+        for (kind, devid), backend in after.items():
+            if (kind, devid) not in before:
+                self.tell(DeviceAdded(**about(guest), kind=kind, devid=devid, backend=backend))
+
+    def autostarting(self) -> Iterable[Kept]:
+        """Return what is started with the host."""
+        return [kept for kept in self.kept.values() if kept.autostart]
+
+    # Telling
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell someone of all that happens from now on."""
+        self._subscribers.append(subscriber)
+
+    def tell(self, event: Event) -> None:
+        """Tell everyone of an event."""
+        self._subscribers = [one for one in self._subscribers if one.listens]
+        for subscriber in self._subscribers:
+            self.engine.say(partial(subscriber.hear, event))
+
+    def go_away(self) -> None:
+        """Stop all that runs, and tell everyone that this is the end."""
+        self.engine.stop(LOST)
+        subscribers, self._subscribers = self._subscribers, []
+        for subscriber in subscribers:
+            self.engine.say(subscriber.end)
+
+    def hang_up(self) -> None:
+        """End all consoles: whoever reads one comes to its end."""
+        with self.lock:
+            for guest in self.domains.values():
+                if guest.console is not None:
+                    guest.console.close()
+
+    def fault(self, verb: str, *names: object) -> Exception | None:
+        """Return what a call shall fail with; None if it shall not."""
+        for fault in self.faults:
+            if fault.verb == verb and (fault.domain is None or fault.domain in map(str, names)):
+                fault.times -= 1
+                if not fault.times:
+                    self.faults.remove(fault)
+                return fault.error
+        return None
+
+
+def about(guest: Guest) -> dict[str, Any]:
+    """Return what every event of a domain says."""
+    return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": datetime.now(UTC)}
+
+
+def overhead_kib(config: DomainConfig) -> int:
+    """Return what Xen needs for a domain besides its memory."""
+    if config.name == "Domain-0":
+        return 0
+    return _VCPU_KIB * config.effective_maxvcpus + mib_to_kib(config.shadow_memory or 0)

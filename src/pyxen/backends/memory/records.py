@@ -1,0 +1,66 @@
+"""What xenstore has of the devices of a domain: what events of devices are about."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.config import Disk, DomainConfig, Part
+from pyxen.config.vdev import vdev_number
+
+__all__ = ["DeviceKey", "device_keys", "key_of"]
+
+DeviceKey = tuple[str, int]
+"""Kind and number of a device, as in an event."""
+
+_KINDS: Final[dict[str, str]] = {
+    "vifs": "vif",
+    "vfbs": "vfb",
+    "vkbs": "vkbd",
+    "usbctrls": "vusb",
+    "vtpms": "vtpm",
+    "vdispls": "vdispl",
+    "vsnds": "vsnd",
+    "p9s": "9pfs",
+    "pvcalls": "pvcalls",
+    "virtios": "virtio",
+}
+"""Fields of `DomainConfig`, and what libxl calls these devices in xenstore."""
+
+_CONSOLE: Final[DeviceKey] = ("console", 0)
+
+
+def key_of(field: str, device: Part) -> DeviceKey | None:
+    """Return the kind and number of a device; None for one that xenstore has no entry of its own for."""
+    if isinstance(device, Disk):
+        return "vbd", vdev_number(device.vdev or "") or 0
+    if field == "pcis":
+        return "pci", 0
+    if field in _KINDS:
+        number: int | None = getattr(device, "devid", None)
+        return _KINDS[field], number or 0
+    return None
+
+
+def device_keys(guest: Guest) -> dict[DeviceKey, int]:
+    """Return the devices of a domain in the order of xenstore, each with the domid of who provides it."""
+    config = guest.config
+    found: dict[DeviceKey, int] = {_CONSOLE: 0}
+    if is_hvm(guest) and config.vkb_device is not False:
+        found["vkbd", 0] = 0
+    for number, vfb in enumerate(config.vfbs):
+        if vfb.keyboard:
+            found["vkbd", number] = 0
+    for number, channel in enumerate(config.channels, 1):
+        found["console", channel.devid or number] = channel.backend_domid
+    for field in ("disks", "pcis", *_KINDS):
+        for device in _devices(config, field):
+            key = key_of(field, device)
+            if key is not None:
+                found.setdefault(key, getattr(device, "backend_domid", 0))
+    return dict(sorted(found.items()))
+
+
+def _devices(config: DomainConfig, field: str) -> tuple[Any, ...]:
+    devices: tuple[Any, ...] = getattr(config, field)
+    return devices

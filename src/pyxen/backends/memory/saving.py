@@ -1,0 +1,181 @@
+"""Domains in memory that stop and go on in files: xl's head, in which the configuration is, and a few numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from pyxen import libxljson, xlcfg
+from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
+from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
+from pyxen.backends.memory.lives import check_there, new_guest, suspend
+from pyxen.backends.memory.machine import Machine
+from pyxen.config import DomainConfig
+from pyxen.errors import FileMissing, InvalidArgument, OperationFailed
+from pyxen.info import ShutdownReason
+from pyxen.operation import Operation
+from pyxen.xenlight import savefile
+
+__all__ = ["core_dump", "restore", "resume", "save", "state_of", "take_state"]
+
+_MAGIC: Final = b"a domain of memory:///\n"
+_TAIL: Final = struct.Struct("=II")
+
+
+def resume(guest: Guest) -> Script[None]:
+    """Let a suspended guest go on."""
+    yield from ()
+    guest.go_on()
+
+
+def save(
+    machine: Machine, operation: Operation[Any], guest: Guest, path: str, *, checkpoint: bool, leave_paused: bool
+) -> Script[None]:
+    """Save a domain to a file; whatever goes wrong, it goes on and no file is left."""
+    try:
+        with _appearing_whole(operation, path) as (fd, _):
+            yield from suspend(machine, operation, guest)
+            with operation.measured(_passing(machine)):
+                yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+            check_there(operation, guest)
+            config = guest.config.replace(domid=None)
+            with _writing(operation, path):
+                savefile.write(fd, libxljson.dumps(config, on_loss="ignore"))
+                os.write(fd, _MAGIC + state_of(guest))
+    except BaseException:
+        _go_on(guest)
+        raise
+    if leave_paused:
+        guest.set_paused(True)
+    if leave_paused or checkpoint:
+        _go_on(guest)
+    else:
+        machine.remove(guest)
+
+
+def restore(
+    machine: Machine, operation: Operation[Any], path: str, override: DomainConfig | None, *, paused: bool
+) -> Script[Guest]:
+    """Create a domain from a file; a failure leaves nothing."""
+    config, state = _read(operation, path, override)
+    operation.domain = config.name
+    guest = new_guest(machine, operation, config, None)
+    try:
+        with operation.measured(_passing(machine)):
+            yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+        check_there(operation, guest)
+        take_state(operation, guest, state)
+    except (Stopped, OperationFailed):
+        machine.remove(guest)
+        raise
+    machine.introduce(guest)
+    guest.set_paused(paused)
+    return guest
+
+
+def state_of(guest: Guest) -> bytes:
+    """Return what is saved of a guest besides its configuration."""
+    state = {
+        "memory": guest.memory_kib,
+        "online": guest.online,
+        "answers": guest.answers,
+        "drivers": guest.drivers,
+    }
+    text = json.dumps(state).encode()
+    return _TAIL.pack(len(text), zlib.crc32(text)) + text
+
+
+def take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
+    """Give a new domain what was saved of a guest."""
+    size, checksum = _TAIL.unpack(data[: _TAIL.size].ljust(_TAIL.size, b"\0"))
+    text = data[_TAIL.size :]
+    if len(text) != size or zlib.crc32(text) != checksum or not text:
+        operation.log.append(f"the state of the guest has {len(text)} of {size} bytes, or is damaged")
+        raise describe(OperationFailed, "damaged: the state of the guest is cut short", operation)
+    state = json.loads(text)
+    guest.memory_kib, guest.online = state["memory"], state["online"]
+    guest.answers, guest.drivers = state["answers"], state["drivers"]
+    guest.limit_kib = guest.target_kib + LIMIT_ROOM_KIB
+    guest.booted = True
+
+
+def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -> tuple[DomainConfig, bytes]:
+    """Return the configuration and the state that a file holds."""
+    try:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 (it is closed below)
+    except FileNotFoundError:
+        error = describe(FileMissing, f"no such file on the host: {path}", operation)
+        error.filename = path
+        raise error from None
+    except OSError as problem:
+        raise describe(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
+    with file:
+        head = savefile.read(file.fileno(), path)
+        rest = file.read()
+    if override is None and not head.config:
+        message = "the file has no configuration: give one, as the domain had it"
+        raise describe(InvalidArgument, message, operation)
+    if override is None:
+        override = libxljson.loads(head.config, on_loss="ignore") if head.is_json else xlcfg.loads(head.config)
+    if not rest.startswith(_MAGIC):
+        message = "this is a guest of real Xen, or damaged: a host in memory restores what it has saved itself"
+        operation.log.append("the file has no state that a host in memory knows")
+        raise describe(OperationFailed, message, operation)
+    return override, rest[len(_MAGIC) :]
+
+
+def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: str) -> Script[None]:
+    """Write what stands for a domain's memory to a file; a failure leaves none."""
+    with _appearing_whole(operation, path) as (fd, _):
+        with operation.measured(_passing(machine)):
+            yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+        check_there(operation, guest)
+        with _writing(operation, path):
+            os.write(fd, b"\x7fELF" + state_of(guest))
+
+
+def _passing(machine: Machine) -> Callable[[], float]:
+    """Return what tells how much of the time of a save has passed."""
+    begun = machine.now()
+    return lambda: (machine.now() - begun) / (machine.timing.save or 1)
+
+
+def _go_on(guest: Guest) -> None:
+    if not guest.gone and guest.reason is ShutdownReason.SUSPEND:
+        guest.go_on()
+
+
+@contextlib.contextmanager
+def _appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
+    """Give the descriptor and the path of a new file, which comes to be at `path` if all goes well, and else goes."""
+    import tempfile
+
+    place = os.path.realpath(path)
+    if os.path.exists(place) and not os.path.isfile(place):
+        raise describe(InvalidArgument, f"cannot write {path}: it exists, and is not a regular file", operation)
+    with _writing(operation, path):
+        fd, partial = tempfile.mkstemp(prefix=f".{os.path.basename(place)}.", dir=os.path.dirname(place))
+    try:
+        yield fd, partial
+        with _writing(operation, path):
+            os.replace(partial, place)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _writing(operation: Operation[Any], path: str) -> Iterator[None]:
+    """Say it as an exception of ours when a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise describe(InvalidArgument, f"cannot write {path}: {error.strerror}", operation) from error

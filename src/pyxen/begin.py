@@ -1,0 +1,245 @@
+"""The verbs that take time, begun instead of waited for: each returns its `Operation`.
+
+What an argument may be is settled here, for both faces, which begin their calls here and wait or await.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Literal, TypeVar
+from uuid import UUID
+
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.errors import DomainNotFound
+from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
+from pyxen.operation import Operation
+
+__all__ = ["AnyCpus", "DomainOperations", "HostOperations", "uuid_of_defined"]
+
+H = TypeVar("H")
+D = TypeVar("D", bound=Part)
+
+AnyCpus = CpuSet | str | Iterable[int]
+"""A set of CPUs, or what `CpuSet` makes one from."""
+
+
+class HostOperations(Generic[H]):
+    """The verbs of a host that take time, as ``host.begin``: each returns an `Operation` at once.
+
+    ::
+
+        creating = host.begin.create(config, timeout=60)
+        print(creating.progress)
+        web = creating.result()
+
+    What can be said to be wrong before anything is begun is raised at once; all else is in the operation's result.
+    """
+
+    __slots__ = ("_backend", "_handle")
+
+    def __init__(self, backend: Backend, handle: Callable[[DomainRef], H]) -> None:
+        self._backend = backend
+        self._handle = handle
+
+    def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
+        """Begin `Host.create`."""
+        return self._backend.create(config, paused=paused, timeout=timeout).giving(self._handle)
+
+    def restore(
+        self,
+        path: str | os.PathLike[str],
+        config: DomainConfig | None = None,
+        *,
+        paused: bool = False,
+        timeout: float | None = None,
+    ) -> Operation[H]:
+        """Begin `Host.restore`."""
+        operation = self._backend.restore(os.fspath(path), config, paused=paused, timeout=timeout)
+        return operation.giving(self._handle)
+
+    def receive_migration(
+        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+    ) -> Operation[H]:
+        """Begin `Host.receive_migration`."""
+        operation = self._backend.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout)
+        return operation.giving(self._handle)
+
+    def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
+        """Begin `Host.start`; the name is looked up at once."""
+        uuid = uuid_of_defined(self._backend, key)
+        return self._backend.start(uuid, paused=paused, timeout=timeout).giving(self._handle)
+
+
+class DomainOperations(Generic[H]):
+    """The verbs of a domain that take time, as ``domain.begin``: each returns an `Operation` at once.
+
+    ::
+
+        saving = web.begin.save("/srv/web1.save")
+        while not saving.done():
+            print(saving.progress)
+            time.sleep(1)
+
+    What can be said to be wrong before anything is begun is raised at once; all else is in the operation's result.
+    """
+
+    __slots__ = ("_backend", "_handle", "_ref")
+
+    def __init__(self, backend: Backend, ref: DomainRef, handle: Callable[[DomainRef], H]) -> None:
+        self._backend = backend
+        self._ref = ref
+        self._handle = handle
+
+    def pause(self) -> Operation[None]:
+        """Begin `Domain.pause`."""
+        return self._backend.pause(self._ref)
+
+    def unpause(self) -> Operation[None]:
+        """Begin `Domain.unpause`."""
+        return self._backend.unpause(self._ref)
+
+    def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.shutdown`."""
+        return self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout)
+
+    def reboot(self, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.reboot`."""
+        return self._backend.reboot(self._ref, timeout=timeout)
+
+    def destroy(self, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.destroy`."""
+        return self._backend.destroy(self._ref, timeout=timeout)
+
+    def wait(self, *states: DomainState | str, timeout: float | None = None) -> Operation[DomainInfo | None]:
+        """Begin `Domain.wait`."""
+        wanted = frozenset(map(DomainState, states)) or ENDS
+        return self._backend.wait(self._ref, wanted, timeout=timeout)
+
+    def suspend(self, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.suspend`."""
+        return self._backend.suspend(self._ref, timeout=timeout)
+
+    def resume(self) -> Operation[None]:
+        """Begin `Domain.resume`."""
+        return self._backend.resume(self._ref)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        checkpoint: bool = False,
+        leave_paused: bool = False,
+        timeout: float | None = None,
+    ) -> Operation[None]:
+        """Begin `Domain.save`."""
+        return self._backend.save(
+            self._ref, os.fspath(path), checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout
+        )
+
+    def migrate(
+        self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None
+    ) -> Operation[None]:
+        """Begin `Domain.migrate`."""
+        return self._backend.migrate(self._ref, destination, paused=paused, timeout=timeout)
+
+    def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.migrate_over`."""
+        return self._backend.migrate_over(self._ref, read_fd, write_fd, timeout=timeout)
+
+    def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.core_dump`."""
+        return self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout)
+
+    def soft_reset(self, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.soft_reset`."""
+        return self._backend.soft_reset(self._ref, timeout=timeout)
+
+    def config(self) -> Operation[DomainConfig]:
+        """Begin `Domain.config`."""
+        return self._backend.config(self._ref)
+
+    def rename(self, name: str) -> Operation[None]:
+        """Begin `Domain.rename`."""
+        return self._backend.rename(self._ref, name)
+
+    def preserve(self, suffix: str) -> Operation[H]:
+        """Begin `Domain.preserve`."""
+        return self._backend.preserve(self._ref, suffix).giving(self._handle)
+
+    def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> Operation[None]:
+        """Begin `Domain.send_trigger`."""
+        return self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu)
+
+    def send_sysrq(self, key: str) -> Operation[None]:
+        """Begin `Domain.send_sysrq`."""
+        return self._backend.send_sysrq(self._ref, key)
+
+    def attach(self, device: D, *, timeout: float | None = None) -> Operation[D]:
+        """Begin `Domain.attach`."""
+        return self._backend.attach(self._ref, device, timeout=timeout)
+
+    def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.detach`."""
+        return self._backend.detach(self._ref, device, force=force, timeout=timeout)
+
+    def insert_cdrom(
+        self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None
+    ) -> Operation[None]:
+        """Begin `Domain.insert_cdrom`."""
+        return self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout)
+
+    def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Domain.eject_cdrom`."""
+        return self._backend.eject_cdrom(self._ref, vdev, timeout=timeout)
+
+    def set_memory(self, memory: float) -> Operation[None]:
+        """Begin `Domain.set_memory`."""
+        return self._backend.set_memory(self._ref, memory)
+
+    def set_maxmem(self, maxmem: float) -> Operation[None]:
+        """Begin `Domain.set_maxmem`."""
+        return self._backend.set_maxmem(self._ref, maxmem)
+
+    def set_vcpus(self, vcpus: int) -> Operation[None]:
+        """Begin `Domain.set_vcpus`."""
+        return self._backend.set_vcpus(self._ref, vcpus)
+
+    def pin_vcpu(
+        self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
+    ) -> Operation[None]:
+        """Begin `Domain.pin_vcpu`."""
+        number = None if vcpu == "all" else vcpu
+        return self._backend.pin_vcpu(self._ref, number, _cpus(cpus), _cpus(cpus_soft))
+
+    def set_scheduler(self, scheduler: Scheduler) -> Operation[None]:
+        """Begin `Domain.set_scheduler`."""
+        return self._backend.set_scheduler(self._ref, scheduler)
+
+    def monitor_command(self, command: str, *, timeout: float | None = None) -> Operation[str]:
+        """Begin `Domain.monitor_command`."""
+        return self._backend.monitor_command(self._ref, command, timeout=timeout)
+
+    def userdata(self, key: str) -> Operation[bytes | None]:
+        """Begin `Domain.userdata`."""
+        return self._backend.userdata(self._ref, key)
+
+    def set_userdata(self, key: str, data: bytes | None) -> Operation[None]:
+        """Begin `Domain.set_userdata`."""
+        return self._backend.set_userdata(self._ref, key, data)
+
+
+def _cpus(cpus: AnyCpus | None) -> CpuSet | None:
+    """Return a set of CPUs, however it was said."""
+    return cpus if cpus is None or isinstance(cpus, CpuSet) else CpuSet(cpus)
+
+
+def uuid_of_defined(backend: Backend, key: str | UUID) -> UUID:
+    """Return the uuid of a configuration that is kept, given by name or uuid; see `Host.define`."""
+    kept = backend.defined()
+    found = [one.uuid for one in kept if key in {one.name, one.uuid, str(one.uuid)}]
+    if not found:
+        names = ", ".join(one.name for one in kept) or "none"
+        raise DomainNotFound(f"no domain is defined under this name or uuid; there are: {names}", domain=str(key))
+    return found[0]

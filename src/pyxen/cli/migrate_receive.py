@@ -1,0 +1,52 @@
+"""``pyxen migrate-receive``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Annotated
+
+import typer
+
+from pyxen.cli.files import complain
+from pyxen.connection import connect
+from pyxen.errors import Error
+
+__all__ = ["migrate_receive", "take_over"]
+
+_FAILED = 1
+
+
+def migrate_receive(
+    *,
+    paused: Annotated[bool, typer.Option("-p", help="Leave the domain paused.")] = False,
+    _as_xl: Annotated[bool, typer.Option("-e", "-F", "-d", help="Do nothing; xl may pass them.")] = False,
+) -> None:
+    """Take in a domain that xl or pyxen migrates here, in the place of xl migrate-receive.
+
+    It comes on standard input, and answers go to standard output: xl migrate -s "" DOMAIN "ssh HOST pyxen
+    migrate-receive" runs it. No process stays; pyxen supervise acts when the domain ends later.
+
+    The exit status is 0 if the domain is here, and 1 if nothing of it is.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # so that what was begun is undone
+    try:
+        with connect(workers=0) as host:
+            host.receive_migration(*take_over(), paused=paused)
+    except Error as error:
+        complain(str(error))
+        raise typer.Exit(_FAILED) from None
+
+
+def take_over() -> tuple[int, int]:
+    """Return standard input and output as descriptors that no other program gets.
+
+    What hotplug scripts print must not come between the answers, and who serves a domain must not hold them open.
+    """
+    private = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return private

@@ -1,0 +1,123 @@
+"""The guest in a domain of a `FakeHost`: what a test can make it do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from pyxen.backends.memory.consoles import Console
+from pyxen.backends.memory.engine import Script
+from pyxen.backends.memory.guests import Guest
+from pyxen.backends.memory.machine import Machine
+from pyxen.config import CpuSet
+from pyxen.errors import DomainNotFound
+from pyxen.info import ShutdownReason
+from pyxen.operation import Operation
+
+__all__ = ["FakeGuest", "on_thread"]
+
+T = TypeVar("T")
+
+
+class FakeGuest:
+    """The guest in a domain, as `FakeHost.guest` gives it. What it is made to do has happened when a method returns."""
+
+    def __init__(self, machine: Machine, guest: Guest) -> None:
+        self._machine = machine
+        self._guest = guest
+
+    def __repr__(self) -> str:
+        return f"<FakeGuest {self._guest.domid} {self._guest.name}>"
+
+    @property
+    def answers(self) -> bool:
+        """Whether it does what it is asked for: to shut down, reboot, suspend, let go of a device. At first it does.
+
+        One that does not is like a guest that hangs: set it to False to see what comes of that.
+        """
+        return self._guest.answers
+
+    @answers.setter
+    def answers(self, answers: bool) -> None:
+        with self._machine.lock:
+            self._guest.answers = answers
+
+    @property
+    def drivers(self) -> bool:
+        """Whether it has PV drivers; an HVM guest without cannot be asked for anything (`NoGuestDriver`)."""
+        return self._guest.drivers
+
+    @drivers.setter
+    def drivers(self, drivers: bool) -> None:
+        with self._machine.lock:
+            self._guest.drivers = drivers
+
+    @property
+    def booted(self) -> bool:
+        """Whether it has booted; before that it answers nobody."""
+        return self._guest.booted
+
+    @property
+    def pins(self) -> dict[int, tuple[CpuSet | None, CpuSet | None]]:
+        """The CPUs on which each vCPU may run and had better run, as far as `Domain.pin_vcpu` has said."""
+        with self._machine.lock:
+            return dict(self._guest.pins)
+
+    @property
+    def typed(self) -> bytes:
+        """All that was written to its console."""
+        console = self._guest.console
+        return b"" if console is None else bytes(console.typed)
+
+    def boot(self) -> None:
+        """Have booted."""
+        self._do(self._guest.boot)
+
+    def power_off(self) -> None:
+        """Power off by itself."""
+        self.end(ShutdownReason.POWEROFF)
+
+    def reboot(self) -> None:
+        """Reboot by itself."""
+        self.end(ShutdownReason.REBOOT)
+
+    def crash(self) -> None:
+        """Crash."""
+        self.end(ShutdownReason.CRASH)
+
+    def end(self, reason: ShutdownReason, *, after: float = 0) -> None:
+        """Stop by itself, for any reason.
+
+        Args:
+            reason: How it stops.
+            after: Seconds of the host's time; with more than 0 this returns at once, and it stops then.
+        """
+        if after > 0:
+            self._machine.at(self._machine.now() + after, lambda: self._guest.end(reason))
+        else:
+            self._do(lambda: self._guest.end(reason))
+
+    def say(self, data: bytes) -> None:
+        """Write to its console."""
+
+        def write() -> None:
+            if self._guest.console is None:
+                self._guest.console = Console()
+            self._guest.console.write(data)
+
+        self._do(write)
+
+    def _do(self, call: Callable[[], None]) -> None:
+        if self._guest.gone:
+            raise DomainNotFound("its domain is gone", operation="guest", domain=self._guest.name)
+        on_thread(self._machine, call)
+
+
+def on_thread(machine: Machine, call: Callable[[], T]) -> T:
+    """Do something to a host where all is done to it; all events of it are told when this returns."""
+
+    def script() -> Script[T]:
+        yield from ()
+        return call()
+
+    return machine.engine.run(Operation("test"), script(), machine).wait()

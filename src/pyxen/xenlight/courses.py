@@ -1,0 +1,179 @@
+"""Operations that wait for others than libxl: each on a thread of its own, which lets the pump carry out its scripts.
+
+The pump's thread must never wait for a peer, so such an operation takes its course in steps: scripts for what libxl has
+to do, and I/O in between.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pyxen.errors import HostClosed
+from pyxen.operation import Operation
+from pyxen.xenlight.context import Context
+from pyxen.xenlight.failures import stopped
+from pyxen.xenlight.pump import Script
+
+__all__ = ["Course", "Courses"]
+
+T = TypeVar("T")
+
+
+class Course:
+    """What an operation does on its thread.
+
+    Args:
+        context: Where its scripts are carried out.
+        operation: The operation, which ends with the course.
+    """
+
+    def __init__(self, context: Context, operation: Operation[Any]) -> None:
+        self.operation = operation
+        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Readable when the operation has been stopped."""
+        self._context = context
+        self._gate = threading.Lock()
+        self._step: Operation[Any] | None = None
+        self._over = False
+
+    def begin(self, script: Callable[[Operation[Any]], Script[T]], *, undoing: bool = False) -> Operation[T]:
+        """Begin a script; `result` of what is returned gives its end.
+
+        Args:
+            script: Makes it, given the operation that it works for.
+            undoing: It undoes something, so it is begun and ends even if the operation is stopped.
+
+        Raises:
+            OperationFailed: The operation has been stopped.
+        """
+        step = _Step[T](self.operation)
+        with self._gate:
+            if not undoing:
+                if self.operation.stopped is not None:
+                    raise stopped(self.operation)
+                step.deadline = self.operation.deadline
+                self._step = step
+        return self._context.run(step, script(step))
+
+    def result(self, step: Operation[T]) -> T:
+        """Wait for the end of a script, and return its result."""
+        try:
+            return step.result()
+        finally:
+            with self._gate:
+                self._step = None
+            if step.stopped == "timeout":  # its deadline is the operation's
+                self.operation.stop(step.stopped)
+
+    def do(self, script: Callable[[Operation[Any]], Script[T]], *, undoing: bool = False) -> T:
+        """Carry out a script; see `begin`."""
+        return self.result(self.begin(script, undoing=undoing))
+
+    def stop(self, operation: Operation[Any]) -> None:
+        """Wake the thread, and stop the script that it waits for; called when the operation is stopped."""
+        with self._gate:
+            if self._over:
+                return
+            os.eventfd_write(self.wake, 1)
+            step = self._step
+        if step is not None and operation.stopped is not None:
+            step.stop(operation.stopped)
+
+    def end(self) -> None:
+        """Free what the course has; it is over."""
+        with self._gate:
+            self._over = True
+            os.close(self.wake)
+
+
+class _Step(Operation[T]):
+    """A script's operation: to the world, it is the one that it is a step of."""
+
+    def __init__(self, whole: Operation[Any]) -> None:
+        super().__init__(whole.verb, whole.domain)
+        self.domid = whole.domid
+        self.log = whole.log
+        self._whole = whole
+
+    def report(self, what: str, percent: int) -> None:
+        """Note how far it is."""
+        self._whole.report(what, percent)
+
+
+class Courses:
+    """The courses on one context. They need it to undo what they have begun, so they are closed before it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._gate = threading.Lock()
+        self._running: dict[Operation[Any], threading.Thread] = {}
+        self._closed = False
+        self._process = os.getpid()
+        _ALL.add(self)
+
+    def run(self, operation: Operation[T], work: Callable[[Course], T]) -> Operation[T]:
+        """Begin an operation that a function carries out, on a thread of its own.
+
+        Raises:
+            HostClosed: The host was closed, or belongs to the parent of this process.
+        """
+        course = Course(self._context, operation)
+        thread = threading.Thread(target=self._run, args=[course, work], name=f"pyxen-{operation.verb}", daemon=True)
+        operation.carried_by(course.stop, thread)
+        with self._gate:
+            if self._closed or self._process != os.getpid():
+                course.end()
+                message = f"{operation.verb}: the host is closed, or was opened before a fork: open it anew"
+                raise HostClosed(message)
+            self._running[operation] = thread
+            thread.start()
+        return operation
+
+    def close(self) -> None:
+        """Stop what runs, and wait until that is undone. Calling it again does nothing."""
+        if self._process != os.getpid():
+            return
+        with self._gate:
+            self._closed = True
+            running = dict(self._running)
+        for operation in running:
+            operation.stop("closed")
+        for thread in running.values():
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _run(self, course: Course, work: Callable[[Course], T]) -> None:
+        operation = course.operation
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            result = work(course)
+        except BaseException as anything:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+            error = anything
+        course.end()
+        try:
+            if error is None:
+                operation.set_result(result)
+            else:
+                operation.set_exception(error)
+        finally:
+            with self._gate, contextlib.suppress(KeyError):
+                del self._running[operation]
+
+
+_ALL: weakref.WeakSet[Courses] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for courses in list(_ALL):
+        courses.close()
+
+
+# Contexts close themselves at the end of the process, too; what is registered later is called earlier.
+atexit.register(_close_all)

@@ -1,0 +1,290 @@
+"""Domains that move to another host, and that come from one: what libxl does at both ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from pyxen.config import DomainType
+from pyxen.errors import (
+    DomainExists,
+    Error,
+    MigrationFailed,
+    MigrationInDoubt,
+    OperationFailed,
+    ParseError,
+    UnsupportedFeature,
+)
+from pyxen.info import DomainInfo, DomainState, ShutdownReason
+from pyxen.operation import Operation
+from pyxen.xenlight import handshake, savefile
+from pyxen.xenlight.binding import ffi, lib
+from pyxen.xenlight.channel import Channel, Lost
+from pyxen.xenlight.context import Context
+from pyxen.xenlight.control import rename, retrieved
+from pyxen.xenlight.courses import Course
+from pyxen.xenlight.domains import check_memory, end, remove
+from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure
+from pyxen.xenlight.marshal import domain_config, to_json
+from pyxen.xenlight.peer import Peer
+from pyxen.xenlight.pump import Script
+from pyxen.xenlight.saving import go_on, make, saved_json
+from pyxen.xenlight.workers import NO_DOMID
+
+__all__ = ["check", "migrate", "migrate_over", "receive"]
+
+_LOG = logging.getLogger("pyxen.migration")
+
+_AWAY = "--migratedaway"
+_INCOMING = "--incoming"
+_PIPE_SIZE = 1 << 20
+
+
+def check(context: Context, domain: DomainInfo) -> None:
+    """Refuse a domain that cannot migrate."""
+    if domain.type is DomainType.PV and not context.reader.has_shadow_paging():
+        raise UnsupportedFeature(
+            f"migrate {domain.name}: this Xen was built without shadow paging, which it takes to migrate a PV guest "
+            "while it runs: save it here and restore it there",
+            feature="migrate",
+            backend=BACKEND,
+        )
+
+
+def migrate(context: Context, domain: DomainInfo, command: Sequence[str]) -> Callable[[Course], None]:
+    """Return what moves a domain through a command that leads to a receiver."""
+
+    def work(course: Course) -> None:
+        with Peer(course.operation, command) as peer:
+            try:
+                channel = Channel(course.operation, peer.read_fd, peer.write_fd, peer="the destination")
+                migrate_over(context, domain, channel)(course)
+            except (MigrationFailed, MigrationInDoubt) as error:
+                peer.hang_up()
+                error.message += peer.last_words()
+                raise
+
+    return work
+
+
+def migrate_over(context: Context, domain: DomainInfo, channel: Channel) -> Callable[[Course], None]:
+    """Return what moves a domain to a receiver at the other end of a channel, which it closes."""
+
+    def work(course: Course) -> None:
+        operation = course.operation
+        channel.wake = course.wake
+        try:
+            handshake.send(channel, _Leaving(context, course, domain))
+        except (Lost, handshake.Refused) as error:
+            message = f"{error}; the domain goes on here"
+            raise describe(MigrationFailed, message, operation) from error
+        except handshake.InDoubt as error:
+            message = (
+                f"the destination had leave to start the domain when it was lost ({error}), and nobody knows whether "
+                f"it has. It stays suspended here, as {domain.name}{_AWAY}. Look at the destination: if it runs there, "
+                "destroy it here; if nothing of it is there, rename it back and resume it here. Never let both run"
+            )
+            doubt = describe(MigrationInDoubt, message, operation)
+            _LOG.error("%s", doubt)  # who presses Ctrl-C, or cancels a task, never sees the exception
+            raise doubt from error
+        finally:
+            channel.close()
+
+    return work
+
+
+class _Leaving:
+    """The domain at the source."""
+
+    def __init__(self, context: Context, course: Course, domain: DomainInfo) -> None:
+        self._context = context
+        self._course = course
+        self._domid = domain.domid
+        self._name = domain.name or ""
+
+    def head(self) -> bytes:
+        return savefile.head(self._course.do(self._config))
+
+    def stream(self, channel: Channel) -> None:
+        read_end, write_end = os.pipe()  # if the channel stalls it is our thread that waits, and never libxl
+        with contextlib.suppress(OSError):  # where there are too many large pipes, a small one does
+            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        try:
+            try:
+                step = self._course.begin(lambda operation: self._send(operation, write_end))
+            except BaseException:
+                os.close(write_end)
+                raise
+            step.add_done_callback(lambda _: os.close(write_end))
+            try:
+                channel.relay(read_end)
+            except BaseException:
+                # Not by closing the pipe: SIGPIPE would kill libxl's helper before it has tidied up.
+                step.cancel()
+                while os.read(read_end, _PIPE_SIZE):
+                    pass
+                with contextlib.suppress(Exception):  # which is what follows from that
+                    self._course.result(step)
+                raise
+            self._course.result(step)
+        finally:
+            os.close(read_end)
+
+    def set_aside(self) -> None:
+        self._course.do(lambda operation: rename(self._context, operation, self._domid, self._name + _AWAY))
+
+    def take_back(self) -> None:
+        self._course.do(self._take_back, undoing=True)
+
+    def end(self) -> None:
+        self._course.do(self._end, undoing=True)
+
+    def _config(self, operation: Operation[Any]) -> Script[str]:
+        config = yield from retrieved(self._context, operation, self._domid)
+        config.c_info.domid = 0  # the next free one at the destination
+        return to_json(self._context.pointer, config)
+
+    def _send(self, operation: Operation[Any], fd: int) -> Script[None]:
+        code = yield from self._context.complete(
+            lambda how: lib.libxl_domain_suspend(self._context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how)
+        )
+        raise_failure(operation, code)
+
+    def _take_back(self, operation: Operation[Any]) -> Script[None]:
+        code = yield from go_on(self._context, self._domid)
+        info = self._context.reader.domain(self._domid)
+        if info is not None and info.name == self._name + _AWAY:
+            yield from rename(self._context, operation, self._domid, self._name)
+        if code != 0:
+            message = "the migration failed, and the guest could not be resumed: it is suspended; try to resume it"
+            raise describe(OperationFailed, message, operation, code)
+
+    def _end(self, operation: Operation[Any]) -> Script[None]:
+        code = yield from end(self._context, self._domid, abortable=False)
+        if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
+            message = f"the domain runs at the destination, but {self._name}{_AWAY} is left here: destroy it"
+            raise describe(OperationFailed, message, operation, code)
+
+
+def receive(context: Context, channel: Channel, *, paused: bool) -> Callable[[Course], tuple[int, UUID]]:
+    """Return what takes a domain in from the other end of a channel, which it closes; it gives the domid and uuid."""
+
+    def work(course: Course) -> tuple[int, UUID]:
+        channel.wake = course.wake
+        try:
+            return handshake.receive(channel, _Coming(context, course, channel, paused=paused))
+        except Lost as error:
+            message = f"{error}; nothing of the domain is left here"
+            raise describe(MigrationFailed, message, course.operation) from error
+        finally:
+            channel.close()
+
+    return work
+
+
+class _Coming:
+    """The domain at the destination. All but the name is as of its config; the name is another one until it runs."""
+
+    def __init__(self, context: Context, course: Course, channel: Channel, *, paused: bool) -> None:
+        self._context = context
+        self._course = course
+        self._channel = channel
+        self._paused = paused
+        self._noting = contextlib.ExitStack()
+        self._domid = NO_DOMID
+        self._name = ""
+        self._uuid = UUID(int=0)
+
+    def restore(self, head: savefile.Head, fd: int) -> None:
+        self._course.do(lambda operation: self._restore(operation, head, fd))
+
+    def start(self) -> tuple[int, UUID]:
+        return self._course.do(self._start, undoing=True)
+
+    def remove(self) -> None:
+        self._course.do(self._remove, undoing=True)
+
+    def _restore(self, operation: Operation[Any], head: savefile.Head, fd: int) -> Script[None]:
+        context = self._context
+        document = _document(operation, head)
+        self._name = document["c_info"]["name"]
+        self._course.operation.domain = operation.domain = self._name
+        document["c_info"]["name"] = self._name + _INCOMING
+        config = domain_config(context.pointer, json.dumps(document))
+        self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
+        self._check_free(operation)
+        before = {info.domid for info in self._twins()}
+        check_memory(context, operation, config)
+        if not before:  # with a twin the uuid says nothing about who is half-made
+            self._noting.enter_context(context.journal.noting(self._uuid))
+        made = yield from make(context, config, fd, head.stream_version)
+        left = [info.domid for info in self._twins() if info.domid not in before]
+        self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
+        self._course.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid
+        reason: Error | Lost | None
+        if operation.stopped is not None:
+            reason = failure(operation, made.code or lib.ERROR_ABORTED)
+        elif made.code == 0:
+            reason = self._still_running(operation)
+        else:
+            reason = self._channel.lost() or failure(operation, made.code)
+        if reason is not None:
+            yield from self._remove(operation)
+            raise reason
+
+    def _twins(self) -> list[DomainInfo]:
+        """Return the other domains with this uuid: the source, where it is on the same host."""
+        alive = (info for info in self._context.reader.domains() if info.state is not DomainState.DYING)
+        return [info for info in alive if info.uuid == self._uuid and info.domid != self._domid]
+
+    def _check_free(self, operation: Operation[Any]) -> None:
+        """Refuse a name, and a uuid, that a domain has which cannot be the one that comes."""
+        for info in self._context.reader.domains():
+            same_name, same_uuid = info.name == self._name, info.uuid == self._uuid
+            if info.state is DomainState.DYING or (same_name and same_uuid):
+                continue  # it may be the source: that is known when it has suspended
+            if same_name or same_uuid or info.name == self._name + _INCOMING:
+                which = f"the uuid {self._uuid}" if same_uuid else f"the name {info.name}"
+                message = f"domain {info.domid} ({info.name}) has {which} already: rename or destroy it"
+                raise describe(DomainExists, message, operation)
+
+    def _still_running(self, operation: Operation[Any]) -> OperationFailed | None:
+        """Return an exception if a twin goes on when all has come: then it is not the source."""
+        for info in self._twins():
+            if info.shutdown_reason is not ShutdownReason.SUSPEND:
+                message = f"domain {info.domid} ({info.name}) has the uuid {self._uuid} already, and is not the source"
+                return describe(DomainExists, message, operation)
+        return None
+
+    def _start(self, operation: Operation[Any]) -> Script[tuple[int, UUID]]:
+        context = self._context
+        yield from rename(context, operation, self._domid, self._name)
+        if not self._paused:
+            code = yield from context.complete(
+                lambda how: lib.libxl_domain_unpause(context.pointer, self._domid, how), abortable=False
+            )
+            raise_failure(operation, code)
+        self._noting.close()
+        return self._domid, self._uuid
+
+    def _remove(self, operation: Operation[Any]) -> Script[None]:  # noqa: ARG002 (as every script of a course)
+        yield from remove(self._context, self._domid, self._uuid)
+        self._noting.close()
+
+
+def _document(operation: Operation[Any], head: savefile.Head) -> dict[str, Any]:
+    """Return the configuration of a domain that comes, as parsed JSON that has a name."""
+    try:
+        document = json.loads(saved_json(operation, head))
+    except json.JSONDecodeError as error:
+        raise ParseError(f"the source sent a configuration that is no JSON: {error}") from None
+    info = document.get("c_info") if isinstance(document, dict) else None
+    if not isinstance(info, dict) or not isinstance(info.get("name"), str):
+        raise ParseError("the source sent a configuration without a name")
+    return document  # type: ignore[no-any-return]

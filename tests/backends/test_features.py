@@ -1,0 +1,88 @@
+"""What a way to a host cannot do it says, and the table in the documentation is right."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import pyxen
+from pyxen import CpuSet, Disk, Domain, Feature, Host, Scheduler
+from tests.backends.differences import backend_of
+from tests.backends.support import Make, supporting
+from tools.backends import features, table
+
+CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
+    Feature.EVENTS: lambda host, _domain, _folder: host.events().close(),
+    Feature.ORPHANS: lambda host, _domain, _folder: host.orphans(),
+    Feature.DEFINE: lambda host, _domain, _folder: host.defined(),
+    Feature.PAUSE: lambda _host, domain, _folder: domain.pause(),
+    Feature.REBOOT: lambda _host, domain, _folder: domain.reboot(),
+    Feature.SUSPEND: lambda _host, domain, _folder: domain.suspend(),
+    Feature.SAVE: lambda _host, domain, folder: domain.save(f"{folder}/save"),
+    Feature.CORE_DUMP: lambda _host, domain, folder: domain.core_dump(f"{folder}/core"),
+    Feature.MIGRATE: lambda _host, domain, _folder: domain.migrate("root@host2"),
+    Feature.MIGRATE_OVER: lambda _host, domain, _folder: domain.migrate_over(0, 1),
+    Feature.RENAME: lambda _host, domain, _folder: domain.rename("other"),
+    Feature.PRESERVE: lambda _host, domain, _folder: domain.preserve("-old"),
+    Feature.TRIGGER: lambda _host, domain, _folder: domain.send_trigger("nmi"),
+    Feature.SYSRQ: lambda _host, domain, _folder: domain.send_sysrq("s"),
+    Feature.MONITOR: lambda _host, domain, _folder: domain.monitor_command("info status"),
+    Feature.ATTACH: lambda _host, domain, _folder: domain.attach(Disk("/dev/null", vdev="xvdz")),
+    Feature.CDROM: lambda _host, domain, _folder: domain.eject_cdrom("hdc"),
+    Feature.MEMORY: lambda _host, domain, _folder: domain.set_memory(8),
+    Feature.MAXMEM: lambda _host, domain, _folder: domain.set_maxmem(8),
+    Feature.VCPUS: lambda _host, domain, _folder: domain.set_vcpus(1),
+    Feature.PIN: lambda _host, domain, _folder: domain.pin_vcpu(0, CpuSet("0")),
+    Feature.PIN_SOFT: lambda _host, domain, _folder: domain.pin_vcpu(0, cpus_soft="0"),
+    Feature.SCHEDULER: lambda _host, domain, _folder: domain.set_scheduler(Scheduler(weight=256)),
+    Feature.STATS: lambda _host, domain, _folder: domain.stats(),
+    Feature.CONSOLE: lambda _host, domain, _folder: domain.console().close(),
+    Feature.SOFT_RESET: lambda _host, domain, _folder: domain.soft_reset(),
+    Feature.USERDATA: lambda _host, domain, _folder: domain.userdata("key"),
+}
+"""A call that needs a feature."""
+
+NO_CALL = {Feature.ALL_DOMAINS, Feature.FALLBACK, Feature.CHECKPOINT}
+"""Those that are no verb, or only part of one."""
+
+
+def test_every_feature_is_known_here() -> None:
+    assert CALLS.keys() | NO_CALL == set(Feature)
+    assert set(features()) == {feature.value for feature in Feature}
+
+
+def test_the_table_is_right(host: Host) -> None:
+    lacks = {feature.value for feature in Feature if not host.supports(feature)}
+    assert set(table()["backend"][backend_of(host)]["lacks"]) == lacks
+
+
+@pytest.mark.parametrize("feature", CALLS)
+def test_what_cannot_be_done_is_said(host: Host, make: Make, feature: Feature, tmp_path: Path) -> None:
+    if host.supports(feature):
+        return  # then its own tests tell
+    domain = make("web1")
+    with supporting(host, feature):
+        CALLS[feature](host, domain, os.fspath(tmp_path))
+
+
+def test_who_cannot_send_cannot_receive(host: Host) -> None:
+    if not host.supports(Feature.MIGRATE_OVER):
+        with supporting(host, Feature.MIGRATE_OVER):
+            host.receive_migration(0, 1)
+
+
+def test_keeping_needs_a_manager(host: Host, config: Make) -> None:
+    if host.supports(Feature.DEFINE):
+        return
+    for call in (
+        lambda: host.define(config("web1")),
+        lambda: host.undefine(uuid.uuid4()),
+        lambda: host.start("web1"),
+        lambda: host.set_autostart("web1", True),
+    ):
+        with pytest.raises(pyxen.UnsupportedFeature, match="define"):
+            call()

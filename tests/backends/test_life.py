@@ -1,0 +1,228 @@
+"""Domains are made, run and end."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from pyxen import (
+    DomainExists,
+    DomainState,
+    FileMissing,
+    Host,
+    InvalidState,
+    NotEnoughMemory,
+    OperationFailed,
+    OperationTimeout,
+    ShutdownReason,
+    UnsupportedFeature,
+    ValidationError,
+)
+from pyxen.features import Feature
+from tests.backends.differences import differs
+from tests.backends.hosts import Guests
+from tests.backends.support import SECONDS, Make, supporting
+
+ALIVE = {DomainState.RUNNING, DomainState.BLOCKED}
+
+
+def test_create_and_destroy(host: Host, make: Make) -> None:
+    domain = make("web1")
+    assert domain.info().state in ALIVE
+    domain.destroy()
+    assert domain not in host.domains
+    assert host.domains.get("web1") is None
+
+
+def test_domids_are_not_reused_soon(make: Make) -> None:
+    first = make("web1")
+    first.destroy()
+    assert make("web1").domid != first.domid
+
+
+def test_pause_and_unpause(host: Host, make: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.PAUSE):
+        domain.pause()
+        assert domain.info().state is DomainState.PAUSED
+        domain.unpause()
+        assert domain.info().state in ALIVE
+
+
+def test_pauses_are_counted(host: Host, make: Make) -> None:
+    if differs(host, "pausing"):
+        return
+    domain = make("web1", paused=True)
+    with supporting(host, Feature.PAUSE):
+        domain.pause()
+        domain.unpause()
+        assert domain.info().state is DomainState.PAUSED
+        domain.unpause()
+        assert domain.info().state in ALIVE
+        with pytest.raises(OperationFailed):
+            domain.unpause()
+        assert domain.info().state in ALIVE
+
+
+def test_a_domain_that_is_left_paused(host: Host, make: Make) -> None:
+    domain = make("web1", paused=True)
+    assert domain.info().state is DomainState.PAUSED
+    with pytest.raises(InvalidState, match="unpause it first") as caught:
+        domain.shutdown()
+    assert (caught.value.operation, caught.value.domid) == ("shutdown", domain.domid)
+    with supporting(host, Feature.PAUSE):
+        domain.unpause()
+        assert domain.info().state in ALIVE
+
+
+def test_a_name_that_is_taken(host: Host, make: Make, config: Make) -> None:
+    first = make("web1", paused=True)
+    with pytest.raises(DomainExists, match="web1") as caught:
+        host.create(config("web1"))
+    assert caught.value.operation == "create"
+    assert [info.uuid for info in host.list() if info.name == "web1"] == [first.uuid]
+
+
+def test_a_uuid_that_is_taken(host: Host, make: Make, config: Make) -> None:
+    uuid = uuid4()
+    make("web1", uuid=uuid, paused=True)
+    with pytest.raises(DomainExists, match=str(uuid)):
+        host.create(config("web2", uuid=uuid))
+    assert host.domains.get("web2") is None
+
+
+def test_a_configuration_that_cannot_be(host: Host, config: Make) -> None:
+    with pytest.raises(ValidationError, match="maxmem"):
+        host.create(config("web1", memory=64, maxmem=32))
+    assert host.domains.get("web1") is None
+
+
+def test_a_kernel_that_is_missing(host: Host, config: Make) -> None:
+    if differs(host, "files"):
+        return
+    with pytest.raises(FileMissing, match="/no/such/kernel") as caught:
+        host.create(config("web1", kernel="/no/such/kernel"))
+    assert caught.value.filename == "/no/such/kernel"
+    assert (caught.value.operation, caught.value.domain) == ("create", "web1")
+    assert host.domains.get("web1") is None
+
+
+def test_more_memory_than_there_is(host: Host, config: Make) -> None:
+    if differs(host, "memory"):
+        return
+    with pytest.raises(NotEnoughMemory):
+        host.create(config("web1", memory=1 << 20))
+    assert host.domains.get("web1") is None
+
+
+@pytest.mark.parametrize("reason", [ShutdownReason.POWEROFF, ShutdownReason.REBOOT, ShutdownReason.CRASH])
+def test_how_a_guest_ends(make: Make, guests: Guests, reason: ShutdownReason) -> None:
+    settings = {"on_poweroff": "preserve", "on_reboot": "preserve", "on_crash": "preserve"}
+    domain = make("web1", cmdline=reason.name.lower(), **settings)
+    if not guests.ends:
+        return
+    info = domain.wait(timeout=SECONDS)
+    assert info is not None
+    assert info.shutdown_reason is reason
+    assert info.state is (DomainState.CRASHED if reason is ShutdownReason.CRASH else DomainState.SHUTDOWN)
+    with pytest.raises(InvalidState, match="destroy it"):
+        domain.shutdown()
+
+
+def test_a_soft_reset_is_for_hvm_guests(host: Host, make: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.SOFT_RESET):
+        if host.supports(Feature.SOFT_RESET):
+            with pytest.raises(UnsupportedFeature, match="HVM guests only"):
+                domain.soft_reset()
+        else:
+            domain.soft_reset()
+
+
+def test_shutdown(host: Host, willing: Make) -> None:
+    domain = willing()
+    domain.shutdown(timeout=120)
+    assert domain not in host.domains
+
+
+def test_reboot(host: Host, willing: Make) -> None:
+    domain = willing(on_reboot="preserve")
+    with supporting(host, Feature.REBOOT):
+        domain.reboot(timeout=SECONDS)
+        if differs(host, "reboot"):
+            return
+        info = domain.wait(timeout=120)
+        assert info is not None
+        assert info.shutdown_reason is ShutdownReason.REBOOT
+
+
+def test_a_guest_that_does_not_listen(host: Host, make: Make) -> None:
+    if differs(host, "deaf"):
+        return
+    domain = make("web1", cmdline="ignore")
+    with pytest.raises(OperationTimeout) as caught:
+        domain.shutdown(timeout=0.3)
+    assert isinstance(caught.value, TimeoutError)
+    assert domain.info().state in ALIVE
+
+
+def test_wait_for_a_state(make: Make) -> None:
+    domain = make("web1", paused=True)
+    info = domain.wait("paused", timeout=SECONDS)
+    assert info is not None
+    assert info.state is DomainState.PAUSED
+    with pytest.raises(OperationTimeout):
+        domain.wait(timeout=0.1)
+    with pytest.raises(ValueError, match="asleep"):
+        domain.wait("asleep")
+    waiting = domain.begin.wait()
+    domain.destroy()
+    assert waiting.result(SECONDS) is None
+
+
+def test_rename(host: Host, make: Make) -> None:
+    domain = make("web1")
+    make("web2", paused=True)
+    with supporting(host, Feature.RENAME):
+        domain.rename("web3")
+        assert domain.info().name == "web3"
+        assert domain.config().name == "web3"
+        assert host.domains["web3"] == domain
+        with pytest.raises(DomainExists):
+            domain.rename("web2")
+        for bad in ("", "a/b", "12"):
+            with pytest.raises(ValidationError):
+                domain.rename(bad)
+        domain.rename("web3")
+
+
+def test_preserve(host: Host, make: Make) -> None:
+    domain = make("web1", cmdline="crash", on_crash="preserve")
+    with supporting(host, Feature.PRESERVE):
+        with pytest.raises(InvalidState, match="has not ended"):
+            make("web2").preserve("-old")
+        domain.wait(timeout=SECONDS)
+        old = domain.preserve("-old")
+        assert old.info().name == "web1-old"
+        assert old.uuid != domain.uuid
+        assert domain not in host.domains
+        make("web1", uuid=domain.uuid, paused=True)
+
+
+def test_the_configuration(make: Make, config: Make) -> None:
+    given = config("web1", vcpus=1, maxvcpus=2, maxmem=16, on_crash="preserve")
+    domain = make("web1", vcpus=1, maxvcpus=2, maxmem=16, on_crash="preserve", paused=True)
+    found = domain.config()
+    assert found.uuid == domain.uuid
+    for field in ("name", "type", "kernel", "memory", "maxmem", "vcpus", "maxvcpus", "on_crash"):
+        assert getattr(found, field) == getattr(given, field)
+
+
+def test_the_configuration_makes_another_domain(host: Host, make: Make) -> None:
+    first = make("web1")
+    found = first.config().replace(name="web2", uuid=None)
+    first.destroy()
+    second = host.create(found)
+    assert second.info().name == "web2"
+    assert second.uuid != first.uuid

@@ -1,0 +1,131 @@
+"""Memory, vCPUs, CPUs and shares of running domains; what they have used."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pyxen import Disk, Host, InvalidArgument, NotEnoughMemory, Scheduler, UnsupportedFeature, ValidationError
+from pyxen.features import Feature
+from tests.backends.differences import differs
+from tests.backends.support import Make, supporting, wait_until
+
+
+def test_memory(host: Host, make: Make) -> None:
+    domain = make("web1", memory=8, maxmem=16)
+    with supporting(host, Feature.MEMORY):
+        domain.set_memory(6.5)
+        assert domain.config().memory == 6.5
+        with pytest.raises(InvalidArgument):
+            domain.set_memory(20)
+        with pytest.raises(InvalidArgument, match="without memory"):
+            domain.set_memory(0)
+        with pytest.raises(ValidationError, match="memory"):
+            domain.set_memory(-1)
+        assert domain.config().memory == 6.5
+
+
+def test_maxmem(host: Host, make: Make) -> None:
+    domain = make("web1", memory=8, maxmem=16)
+    with supporting(host, Feature.MAXMEM):
+        domain.set_maxmem(24)
+        assert domain.config().maxmem == 24
+        with pytest.raises(InvalidArgument):
+            domain.set_maxmem(4)
+        with pytest.raises(ValidationError, match="maxmem"):
+            domain.set_maxmem(0.0001)
+        if not differs(host, "memory"):
+            domain.set_maxmem(1 << 20)
+            with pytest.raises(NotEnoughMemory):
+                domain.set_memory(1 << 20)
+
+
+def test_a_guest_that_follows(host: Host, willing: Make) -> None:
+    domain = willing(memory=160)
+    with supporting(host, Feature.MEMORY):
+        domain.set_memory(128)
+        wait_until(lambda: domain.info().memory_kib <= 130 * 1024)
+
+
+def test_vcpus(host: Host, make: Make) -> None:
+    domain = make("web1", vcpus=1, maxvcpus=3)
+    with supporting(host, Feature.VCPUS):
+        domain.set_vcpus(3)
+        assert domain.config().vcpus == 3
+        for number in (0, -1, 4):
+            with pytest.raises(InvalidArgument):
+                domain.set_vcpus(number)
+        assert domain.config().vcpus == 3
+
+
+def test_pinning(host: Host, make: Make) -> None:
+    domain = make("web1", vcpus=2)
+    with supporting(host, Feature.PIN):
+        domain.pin_vcpu(1, "0")
+        domain.pin_vcpu("all", [0])
+        for vcpu, cpus in ((2, "0"), (0, "0,7777"), (0, [])):
+            with pytest.raises(InvalidArgument):
+                domain.pin_vcpu(vcpu, cpus)
+        with pytest.raises(InvalidArgument, match="say cpus"):
+            domain.pin_vcpu(0)
+        with pytest.raises(ValueError, match="fast"):
+            domain.pin_vcpu(0, "fast")
+
+
+def test_soft_pinning(host: Host, make: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.PIN, Feature.PIN_SOFT):
+        domain.pin_vcpu("all", cpus_soft="0")
+
+
+def test_shares(host: Host, make: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.SCHEDULER):
+        domain.set_scheduler(Scheduler(weight=512))
+        domain.set_scheduler(Scheduler(cap=50))
+        scheduler = domain.config().scheduler
+        assert (scheduler.weight, scheduler.cap) == (512, 50)
+        with pytest.raises(InvalidArgument):
+            domain.set_scheduler(Scheduler(weight=65536))
+        with pytest.raises(UnsupportedFeature, match="budget"):
+            domain.set_scheduler(Scheduler(budget=1000))
+
+
+def test_what_it_has_used(host: Host, make: Make, tmp_path_factory: pytest.TempPathFactory) -> None:
+    image = tmp_path_factory.mktemp("disks") / "data.img"
+    image.write_bytes(bytes(1 << 20))
+    domain = make("web1", vcpus=2, disks=[Disk(str(image), vdev="xvda")])
+    with supporting(host, Feature.STATS):
+        first = domain.stats()
+        wait_until(lambda: domain.stats().cpu_time_ns > 0)
+        second = domain.stats()
+        assert second.cpu_time_ns >= first.cpu_time_ns
+        assert second.memory_kib > 0
+        assert [disk.vdev for disk in second.disks] == ["xvda"]
+
+
+def test_the_console(host: Host, make: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.CONSOLE), domain.console() as console:
+        assert os.get_blocking(console.fileno()) in {True, False}
+        assert console.readable()
+        assert console.writable()
+
+
+def test_notes(host: Host, make: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.USERDATA):
+        assert domain.userdata("pyxen-test") is None
+        domain.set_userdata("pyxen-test", b"a\0b")
+        assert domain.userdata("pyxen-test") == b"a\0b"
+        domain.set_userdata("pyxen-test", None)
+        assert domain.userdata("pyxen-test") is None
+        assert b'"web1"' in (domain.userdata("libxl-json") or b"")
+        for key, data, problem in (
+            ("../passwd", b"x", "no key"),
+            ("libxl-json", b"{}", "libxl's own"),
+            ("a", b"", "empty"),
+        ):
+            with pytest.raises(InvalidArgument, match=problem):
+                domain.set_userdata(key, data)

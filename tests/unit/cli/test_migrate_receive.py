@@ -1,0 +1,73 @@
+"""``pyxen migrate-receive``; `tests/xen` has it on a real host."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from typer.testing import CliRunner
+
+from pyxen import Host, NotOnXen
+from pyxen.cli.app import app
+from tests.unit.aio.fakehost import FakeBackend
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Give the signals their handlers back, which the command changes for its process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("options", "paused"), [([], False), (["-e"], False), (["-e", "-p"], True), (["-F"], False), (["-d", "-p"], True)]
+)
+def test_as_xl_calls_it(monkeypatch: pytest.MonkeyPatch, options: list[str], paused: bool) -> None:
+    backend = FakeBackend()
+    backend.at_once = {"receive_migration"}
+    monkeypatch.setattr("pyxen.cli.migrate_receive.connect", lambda *, workers: Host(backend))  # noqa: ARG005
+    monkeypatch.setattr("pyxen.cli.migrate_receive.take_over", lambda: (5, 6))
+    result = CliRunner().invoke(app, ["migrate-receive", *options])
+    assert result.exit_code == 0, result.output
+    [(verb, arguments)] = backend.requests
+    assert verb == "receive_migration"
+    assert arguments == {"read_fd": 5, "write_fd": 6, "paused": paused, "timeout": None}
+    assert result.stdout == ""
+    assert backend.closes > 0
+
+
+def test_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_host(*, workers: int) -> Host:  # noqa: ARG001
+        raise NotOnXen("this machine does not run on Xen")
+
+    monkeypatch.setattr("pyxen.cli.migrate_receive.connect", no_host)
+    result = CliRunner().invoke(app, ["migrate-receive"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "does not run on Xen" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["-r", "--colo"])
+def test_what_is_not_done(option: str) -> None:
+    result = CliRunner().invoke(app, ["migrate-receive", option])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_nobody_else_can_write_to_the_source() -> None:
+    program = """
+import os
+from pyxen.cli.migrate_receive import take_over
+read_fd, write_fd = take_over()
+os.system("cat; echo from a script")
+os.write(write_fd, os.read(read_fd, 99))
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, input=b"the stream", capture_output=True, check=True, timeout=60)
+    assert ended.stdout == b"the stream"
+    assert ended.stderr == b"from a script\n"

@@ -1,0 +1,1 @@
+"""The host in memory, and what `pyxen.testing` makes of it."""

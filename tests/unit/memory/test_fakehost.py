@@ -1,0 +1,315 @@
+"""What a test can do to its host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+import pyxen
+from pyxen import (
+    ConnectFailed,
+    CpuSet,
+    Disk,
+    DiskEjected,
+    DomainCreated,
+    DomainDestroyed,
+    DomainShutdown,
+    Event,
+    FileMissing,
+    HostClosed,
+    InvalidArgument,
+    NotEnoughMemory,
+    NotFound,
+    OperationCancelled,
+    OperationFailed,
+    OperationTimeout,
+    ShutdownReason,
+    UnsupportedFeature,
+    Vif,
+)
+from pyxen.testing import FakeHost
+from tests.unit.memory.configs import config
+
+
+def test_a_verb_that_fails_once(fake: FakeHost) -> None:
+    fake.fail("create", NotEnoughMemory("no room"))
+    with pytest.raises(NotEnoughMemory, match="create web1: no room") as caught:
+        fake.create(config())
+    assert (caught.value.operation, caught.value.domain) == ("create", "web1")
+    assert len(fake.domains) == 1
+    fake.create(config())
+
+
+def test_a_verb_that_fails_for_one_domain(fake: FakeHost) -> None:
+    first, second = fake.create(config("web1")), fake.create(config("web2"))
+    fake.fail("pause", OperationFailed("stuck"), domain="web2", times=2)
+    first.pause()
+    for _ in range(2):
+        with pytest.raises(OperationFailed, match="stuck"):
+            second.pause()
+    second.pause()
+
+
+def test_a_verb_that_always_fails(fake: FakeHost) -> None:
+    fake.fail("list", ConnectFailed("no answer"), times=None)
+    for _ in range(3):
+        with pytest.raises(ConnectFailed):
+            fake.list()
+    with pytest.raises(InvalidArgument, match="no verb"):
+        fake.fail("teleport", OperationFailed("no"))
+
+
+@pytest.mark.parametrize("verb", ["info", "events", "define", "defined", "stats", "console", "attach", "wait", "start"])
+def test_every_verb_can_fail(fake: FakeHost, verb: str) -> None:
+    domain = fake.create(config())
+    fake.define(config())
+    calls: dict[str, Callable[[], object]] = {
+        "info": domain.info,
+        "events": fake.events,
+        "define": lambda: fake.define(config("web3")),
+        "defined": fake.defined,
+        "stats": domain.stats,
+        "console": domain.console,
+        "attach": lambda: domain.attach(Vif()),
+        "wait": domain.wait,
+        "start": lambda: fake.start("web1"),
+    }
+    fake.fail(verb, OperationFailed("as the test says"))
+    with pytest.raises(OperationFailed, match="as the test says"):
+        calls[verb]()
+
+
+def test_files_and_bridges(fake: FakeHost) -> None:
+    fake.missing.add("/boot/vmlinuz")
+    with pytest.raises(FileMissing) as caught:
+        fake.create(config())
+    assert caught.value.filename == "/boot/vmlinuz"
+    with pyxen.connect("memory:///?bridges=xenbr0,xenbr1") as other:
+        other.create(config(vifs=[Vif(bridge="xenbr1")]))
+        with pytest.raises(NotFound, match="no bridge br7"):
+            other.create(config("web2", vifs=[Vif(bridge="br7")]))
+
+
+def test_an_old_xen() -> None:
+    with FakeHost(xen="4.17.0") as old:
+        assert old.info().xen_version == "4.17.0"
+        with pytest.raises(UnsupportedFeature, match=r"Xen 4\.17 has no vifs\[0\]\.vlan"):
+            old.create(config(vifs=[Vif(vlan="10")]))
+
+
+@pytest.mark.parametrize(("memory", "cpus"), [(511, 1), (4096, 0)])
+def test_a_host_that_cannot_be(memory: int, cpus: int) -> None:
+    with pytest.raises(InvalidArgument, match="512 MiB for its dom0"):
+        FakeHost(memory=memory, cpus=cpus)
+
+
+def test_a_host_that_goes_away(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    events = fake.events()
+    waiting = domain.begin.wait()
+    fake.vanish()
+    with pytest.raises(ConnectFailed):
+        waiting.result(30)
+    for call in (fake.list, fake.info, domain.info, domain.destroy, fake.events, lambda: fake.create(config("web2"))):
+        with pytest.raises(ConnectFailed):
+            call()
+    assert list(events) == []
+    with pytest.raises(HostClosed):
+        events.get()
+    with pytest.raises(ConnectFailed):
+        pyxen.connect(fake.uri)
+
+
+def test_a_host_that_restarts(fake: FakeHost) -> None:
+    fake.define(config("web1"), autostart=True)
+    fake.define(config("web2"))
+    first = fake.start("web1")
+    fake.create(config("web3"))
+    fake.restart()
+    assert [info.name for info in fake.list()] == ["Domain-0", "web1"]
+    assert first not in fake.domains
+    assert fake.domains["web1"].uuid == first.uuid
+
+
+def test_what_was_pinned(fake: FakeHost) -> None:
+    domain = fake.create(config(vcpus=2))
+    domain.pin_vcpu(1, "0-1", cpus_soft="all,^0")
+    assert fake.guest(domain).pins == {1: (CpuSet("0-1"), CpuSet("1-3"))}
+
+
+def test_it_is_the_same_each_time() -> None:
+    def told(seed: int) -> list[Event]:
+        with FakeHost(seed=seed) as fake, fake.events() as events:
+            domain = fake.create(config(vifs=[Vif(), Vif()]))
+            assert all(vif.mac for vif in domain.config().vifs)
+            macs.append([vif.mac for vif in domain.config().vifs])
+            domain.shutdown()
+            fake.close()
+            return list(events)
+
+    macs: list[list[str | None]] = []
+    first, second, other = ([(type(event), event.uuid) for event in told(seed)] for seed in (1, 1, 2))
+    assert first == second != other
+    assert macs[0] == macs[1] != macs[2]
+
+
+def test_the_other_faces_of_it(fake: FakeHost) -> None:
+    async def main() -> None:
+        async with fake.aio() as xen:
+            domain = await xen.create(config())
+            await domain.shutdown(timeout=60)
+            with pytest.raises(OperationTimeout):
+                await (await xen.create(config("web2", cmdline="ignore"))).shutdown(timeout=3600)
+
+    asyncio.run(main())
+    assert [info.name for info in fake.list()] == ["Domain-0", "web2"]
+    with fake.standing_in(), pyxen.connect("xenlight:///") as xen:
+        assert xen.uri == fake.uri
+        assert xen.domains["web2"].uuid == fake.domains["web2"].uuid
+    with pytest.raises(pyxen.UnsupportedFeature):
+        pyxen.connect("nothing:///")
+
+
+def test_its_uri_leads_nowhere_when_it_was_closed() -> None:
+    fake = FakeHost()
+    fake.create(config())
+    uri = fake.uri
+    fake.close()
+    fake.close()
+    with pyxen.connect(uri) as other:
+        assert len(other.domains) == 1
+    with pytest.raises(HostClosed):
+        fake.advance(1)
+
+
+def test_time_that_is_real() -> None:
+    with FakeHost(time="real") as fake:
+        with pytest.raises(InvalidArgument, match="real"):
+            fake.advance(1)
+        with fake.events(DomainShutdown) as events:
+            fake.create(config(cmdline="crash"))
+            event = events.get(30)
+        assert isinstance(event, DomainShutdown)
+        assert event.reason is ShutdownReason.CRASH
+
+
+def test_events_have_come_when_a_call_returns(fake: FakeHost) -> None:
+    with fake.events() as events:
+        domain = fake.create(config(cmdline="poweroff", type="hvm", disks=[Disk("/a.iso", vdev="hdc", cdrom=True)]))
+        domain.insert_cdrom("hdc", "/b.iso")
+        domain.eject_cdrom("hdc")
+        domain.eject_cdrom("hdc")
+        fake.guest(domain).crash()
+        domain.destroy()
+        names = []
+        while (event := events.get(0)) is not None:
+            names.append(type(event).__name__)
+    devices = ["DeviceAdded"] * 3
+    gone = ["DeviceRemoved"] * 3
+    assert names == [
+        "DomainCreated",
+        *devices,
+        "DiskEjected",
+        "DiskEjected",
+        "DomainShutdown",
+        *gone,
+        "DomainDestroyed",
+    ]
+    assert DiskEjected.__name__ in names
+
+
+def test_a_preserved_domain_is_another_one(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    fake.guest(domain).crash()
+    with fake.events() as events:
+        old = domain.preserve("-old")
+        found = [events.get(0) for _ in range(4)]
+        assert events.get(0) is None
+    gone, created, _, ended = found
+    assert isinstance(gone, DomainDestroyed)
+    assert isinstance(created, DomainCreated)
+    assert isinstance(ended, DomainShutdown)
+    assert (gone.name, gone.uuid, created.name, created.uuid) == ("web1", domain.uuid, "web1-old", old.uuid)
+
+
+def test_a_domid_is_kept_back(fake: FakeHost) -> None:
+    domain = fake.create(config(domid=7))
+    with pytest.raises(OperationFailed, match="taken"):
+        fake.create(config("web2", domid=7))
+    domain.destroy()
+    with pytest.raises(OperationFailed) as caught:
+        fake.create(config(domid=7))
+    assert caught.value.log == ("domain id recently used",)
+    fake.advance(61)
+    again = fake.create(config(domid=7))
+    assert again.domid == 7
+    assert domain not in fake.domains
+
+
+def test_dom0(fake: FakeHost) -> None:
+    dom0 = fake.domains[0]
+    assert (dom0.info().name, dom0.uuid) == ("Domain-0", UUID(int=0))
+    assert dom0.config().name == "Domain-0"
+    for call in (dom0.destroy, dom0.pause, dom0.shutdown, dom0.suspend):
+        with pytest.raises(OperationFailed, match="dom0"):
+            call()
+
+
+def test_closing_stops_what_runs(fake: FakeHost) -> None:
+    with pyxen.connect(fake.uri) as other:
+        fake.create(config(cmdline="ignore"))
+        waiting = other.domains["web1"].begin.wait()
+    with pytest.raises(OperationCancelled, match="the host was closed"):
+        waiting.result(30)
+    assert "web1" in fake.domains
+
+
+def test_a_callback_must_not_wait_for_itself(fake: FakeHost) -> None:
+    def wait(_: object) -> None:
+        try:
+            fake.create(config("web2"))
+        except RuntimeError as error:
+            raised.append(error)
+        tried.set()
+
+    raised: list[RuntimeError] = []
+    tried = threading.Event()
+    fake.begin.create(config()).add_done_callback(wait)
+    assert tried.wait(30)
+    assert len(raised) == 1
+
+
+def test_after_a_fork(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # in the child: only report, and never come back to pytest
+        said = []
+        for call in (fake.list, fake.info, domain.info, domain.destroy):
+            try:
+                call()
+                said.append("worked")
+            except HostClosed:
+                said.append("closed")
+            except BaseException as error:  # noqa: BLE001 (it is reported)
+                said.append(repr(error))
+        os.write(write, " ".join(said).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == "closed closed closed closed"
+    os.waitpid(pid, 0)
+    domain.destroy()
+
+
+def test_no_thread_is_left() -> None:
+    before = threading.active_count()
+    for _ in range(3):
+        with FakeHost() as fake:
+            fake.create(config())
+    assert threading.active_count() == before

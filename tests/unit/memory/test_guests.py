@@ -1,0 +1,243 @@
+"""What guests do in their time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from pyxen import (
+    Disk,
+    DomainState,
+    DomainStats,
+    GuestTimeout,
+    InvalidState,
+    NoGuestDriver,
+    NotFound,
+    OperationFailed,
+    OperationTimeout,
+    ShutdownReason,
+    Vif,
+)
+from pyxen.testing import FakeHost
+from tests.unit.memory.configs import config
+
+
+def test_booting_takes_time_that_nobody_waits_for(fake: FakeHost) -> None:
+    domain = fake.create(config(vcpus=2))
+    assert domain.info().state is DomainState.RUNNING
+    assert domain.info().vcpus == 1
+    fake.advance(7.9)
+    assert not fake.guest(domain).booted
+    fake.advance(0.2)
+    assert fake.guest(domain).booted
+    assert domain.info().state is DomainState.BLOCKED
+    assert domain.info().vcpus == 2
+
+
+def test_a_paused_guest_stands_still(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    fake.advance(4)
+    domain.pause()
+    before = domain.info().cpu_time_ns
+    fake.advance(100)
+    assert not fake.guest(domain).booted
+    assert domain.info().cpu_time_ns == before
+    domain.unpause()
+    fake.advance(3.9)
+    assert not fake.guest(domain).booted
+    fake.advance(0.2)
+    assert fake.guest(domain).booted
+
+
+def test_a_request_waits_for_the_end_of_booting(fake: FakeHost) -> None:
+    domain = fake.create(config(on_poweroff="preserve"))
+    domain.shutdown()
+    assert fake.guest(domain).booted
+    assert domain.info().shutdown_reason is ShutdownReason.POWEROFF
+
+
+def test_a_guest_that_hangs(fake: FakeHost) -> None:
+    domain = fake.create(config(disks=[Disk("/dev/a", vdev="xvda")], vifs=[Vif(mac="00:16:3e:00:00:01")]))
+    fake.guest(domain).answers = False
+    for call in (domain.shutdown, domain.reboot):
+        with pytest.raises(OperationTimeout):
+            call()
+    with pytest.raises(GuestTimeout):
+        domain.suspend()
+    with pytest.raises(GuestTimeout, match="does not let go of the disk xvda"):
+        domain.detach("xvda")
+    domain.detach("00:16:3e:00:00:01")  # libxl takes it away in the end
+    assert [disk.vdev for disk in domain.config().disks] == ["xvda"]
+    assert domain.config().vifs == ()
+    assert domain.info().shutdown_reason is None
+
+
+def test_a_detach_that_is_stopped(fake: FakeHost) -> None:
+    domain = fake.create(config(disks=[Disk("/dev/a", vdev="xvda")]))
+    fake.guest(domain).answers = False
+    with pytest.raises(OperationTimeout, match="which it still may"):
+        domain.detach("xvda", timeout=1)
+    assert len(domain.config().disks) == 1
+
+
+def test_a_late_answer(fake: FakeHost) -> None:
+    domain = fake.create(config(on_poweroff="preserve"))
+    with pytest.raises(OperationTimeout):
+        domain.shutdown(timeout=1)  # it still boots
+    fake.advance(60)
+    assert domain.info().shutdown_reason is ShutdownReason.POWEROFF
+
+
+def test_an_hvm_guest_without_drivers(fake: FakeHost) -> None:
+    domain = fake.create(config(type="hvm"))
+    fake.guest(domain).drivers = False
+    fake.guest(domain).boot()
+    with pytest.raises(NoGuestDriver):
+        domain.shutdown()
+    domain.shutdown(fallback=True)
+    assert domain not in fake.domains
+
+
+def test_triggers(fake: FakeHost) -> None:
+    domain = fake.create(config(type="hvm"))
+    domain.send_trigger("nmi")
+    domain.send_trigger("reset")
+    assert domain.info().shutdown_reason is ShutdownReason.REBOOT
+    with pytest.raises(OperationFailed):
+        fake.create(config("web2")).send_trigger("power")
+
+
+def test_sysrq(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    fake.guest(domain).boot()
+    domain.send_sysrq("s")
+    fake.advance(1)
+    assert domain.info().shutdown_reason is None
+    domain.send_sysrq("c")
+    fake.advance(1)
+    assert domain.info().state is DomainState.CRASHED
+
+
+def test_soft_reset(fake: FakeHost) -> None:
+    domain = fake.create(config(type="hvm"))
+    fake.guest(domain).boot()
+    with pytest.raises(InvalidState, match="has not shut down"):
+        domain.soft_reset()
+    fake.guest(domain).end(ShutdownReason.SOFT_RESET)
+    domain.soft_reset()
+    assert domain.info().state is DomainState.RUNNING
+    fake.advance(60)
+    assert fake.guest(domain).booted
+
+
+def test_an_hvm_guest_needs_a_serial_port_for_a_console(fake: FakeHost) -> None:
+    with pytest.raises(NotFound, match="serial="):
+        fake.create(config(type="hvm")).console()
+    fake.create(config("web2", type="hvm", serial=["pty"])).console().close()
+
+
+def test_a_guest_that_ends_later(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    fake.guest(domain).end(ShutdownReason.WATCHDOG, after=30)
+    info = domain.wait(timeout=60)
+    assert info is not None
+    assert info.shutdown_reason is ShutdownReason.WATCHDOG
+    with pytest.raises(OperationTimeout):
+        fake.create(config("web2")).wait(timeout=60)
+
+
+def test_memory_follows_when_there_is_room(fake: FakeHost) -> None:
+    domain = fake.create(config(memory=64, maxmem=128))
+    fake.guest(domain).boot()
+    domain.set_memory(100)
+    assert domain.info().memory_kib == 64 * 1024
+    fake.advance(1)
+    assert domain.info().memory_kib == 100 * 1024
+    domain.set_memory(32)
+    fake.guest(domain).answers = False
+    domain.set_memory(48)
+    fake.advance(60)
+    assert domain.info().memory_kib == 100 * 1024
+
+
+def test_figures_that_grow(fake: FakeHost) -> None:
+    def total(stats: DomainStats) -> list[int]:
+        return [stats.cpu_time_ns, stats.disks[0].read_bytes, stats.vifs[0].rx_bytes]
+
+    disks = [Disk("/dev/a", vdev="xvda", readonly=True), Disk("/dev/b", vdev="xvdb")]
+    domain = fake.create(config(vcpus=2, disks=disks, vifs=[Vif()]))
+    first = total(domain.stats())
+    fake.advance(60)
+    stats = domain.stats()
+    assert all(after > before for before, after in zip(first, total(stats), strict=True))
+    assert sum(stats.vcpu_times_ns) == stats.cpu_time_ns
+    assert [(disk.vdev, disk.write_bytes > 0) for disk in stats.disks] == [("xvda", False), ("xvdb", True)]
+
+
+def test_the_console(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    fake.guest(domain).say(b"booting\r\n")
+    with domain.console() as console:
+        assert console.read(100) == b"booting\r\n"
+        fake.guest(domain).boot()
+        assert console.read(100) == b"\r\nweb1 login: "
+        console.write(b"root\r")
+        assert console.read(100) == b"root\r\n"
+        assert fake.guest(domain).typed == b"root\r"
+        threads = threading.active_count()
+        domain.destroy()
+        assert console.read(100) == b""
+    for _ in range(1000):
+        if threading.active_count() < threads:
+            break
+        threading.Event().wait(0.001)
+    assert threading.active_count() < threads
+
+
+def test_a_console_opened_twice_is_one(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    with domain.console() as first, domain.console() as second:
+        assert first.fileno() != second.fileno()
+        os.write(first.fileno(), b"x")
+        assert second.read(1) == b"x"
+
+
+def test_a_saved_guest_is_the_same(fake: FakeHost, tmp_path: Path) -> None:
+    domain = fake.create(config(vcpus=2, maxmem=128))
+    fake.guest(domain).boot()
+    domain.set_memory(80)
+    fake.advance(1)
+    domain.set_userdata("note", b"x")
+    before, settings = domain.info(), domain.config()
+    domain.save(tmp_path / "file")
+    again = fake.restore(tmp_path / "file")
+    info = again.info()
+    assert (info.memory_kib, info.vcpus, info.state) == (before.memory_kib, 2, DomainState.BLOCKED)
+    assert again.config().replace(domid=None) == settings.replace(domid=None)
+    assert again.domid != domain.domid
+    assert again.userdata("note") is None
+
+
+@pytest.mark.parametrize("keep", [-1, -30, -80])
+def test_a_file_that_is_cut_short(fake: FakeHost, tmp_path: Path, keep: int) -> None:
+    domain = fake.create(config())
+    domain.save(tmp_path / "file")
+    (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:keep])
+    with pytest.raises(OperationFailed) as caught:
+        fake.restore(tmp_path / "file")
+    assert caught.value.log
+    assert len(fake.domains) == 1
+
+
+def test_a_save_that_is_late_leaves_the_guest_running(fake: FakeHost, tmp_path: Path) -> None:
+    domain = fake.create(config())
+    fake.guest(domain).boot()
+    (tmp_path / "file").write_text("an older one")
+    with pytest.raises(OperationTimeout):
+        domain.save(tmp_path / "file", timeout=1)
+    assert (tmp_path / "file").read_text() == "an older one"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert domain.info().state is DomainState.BLOCKED

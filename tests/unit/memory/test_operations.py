@@ -1,0 +1,166 @@
+"""Operations on a host in memory that is slow: stopped, overtaken, and what is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import pyxen
+from pyxen import (
+    DomainCreated,
+    DomainDestroyed,
+    DomainNotFound,
+    DomainState,
+    Host,
+    HostClosed,
+    OperationCancelled,
+    OperationTimeout,
+    UnsupportedFeature,
+)
+from pyxen.backends.memory.backend import MemoryBackend
+from pyxen.backends.memory.machine import Machine
+from pyxen.backends.memory.timing import QUICK
+from pyxen.config import Disk, UsbCtrl
+from pyxen.testing import FakeHost
+from tests.unit.memory.configs import config
+
+SECONDS = 30
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """A host on which creates and saves take a minute."""
+    return Machine("memory:///", timing=replace(QUICK, create=60, save=60))
+
+
+@pytest.fixture
+def host(machine: Machine) -> Iterator[Host]:
+    """The way to it."""
+    with Host(MemoryBackend(machine)) as host:
+        yield host
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    for _ in range(SECONDS * 1000):
+        if condition():
+            return
+        threading.Event().wait(0.001)
+    pytest.fail("it did not happen in time")
+
+
+def test_a_create_that_is_cancelled_leaves_nothing(host: Host) -> None:
+    free = host.info().free_memory_kib
+    with host.events() as events:
+        creating = host.begin.create(config())
+        wait_until(lambda: len(host.domains) == 2)
+        assert host.domains["web1"].info().state is DomainState.PAUSED
+        assert host.info().free_memory_kib < free
+        creating.cancel()
+        with pytest.raises(OperationCancelled):
+            creating.result(SECONDS)
+        assert len(host.domains) == 1
+        assert host.info().free_memory_kib == free
+        assert events.get(0) is None  # nobody was told of it
+
+
+def test_a_create_that_is_late(host: Host) -> None:
+    with pytest.raises(OperationTimeout):
+        host.create(config(), timeout=0.01)
+    assert len(host.domains) == 1
+
+
+def test_a_create_that_is_overtaken_by_a_destroy(host: Host) -> None:
+    creating = host.begin.create(config())
+    wait_until(lambda: len(host.domains) == 2)
+    host.domains["web1"].destroy()
+    with pytest.raises(DomainNotFound, match="destroyed meanwhile"):
+        creating.result(SECONDS)
+    assert len(host.domains) == 1
+
+
+def test_a_close_in_the_middle_of_a_create(machine: Machine, host: Host) -> None:
+    with Host(MemoryBackend(machine)) as other:
+        creating = other.begin.create(config())
+        wait_until(lambda: len(host.domains) == 2)
+    with pytest.raises(OperationCancelled, match="closed"):
+        creating.result(SECONDS)
+    assert len(host.domains) == 1
+    with pytest.raises(HostClosed):
+        other.create(config())
+
+
+def test_a_task_that_is_cancelled_in_a_create(machine: Machine, host: Host) -> None:
+    async def main() -> None:
+        operation = host.begin.create(config())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await operation
+        assert operation.done()
+
+    asyncio.run(main())
+    assert list(machine.domains) == [0]
+
+
+def test_a_save_that_is_overtaken(machine: Machine, tmp_path: Path) -> None:
+    machine.timing = replace(QUICK, save=60)
+    with Host(MemoryBackend(machine)) as host:
+        domain = host.create(config())
+        saving = domain.begin.save(tmp_path / "file")
+        wait_until(lambda: domain.info().state is DomainState.SHUTDOWN)
+        domain.destroy()
+        with pytest.raises(DomainNotFound):
+            saving.result(SECONDS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_creates_that_want_the_last_memory(host: Host) -> None:
+    free = host.info().free_memory_kib // 1024
+    first = host.begin.create(config("web1", memory=free - 10))
+    wait_until(lambda: len(host.domains) == 2)
+    with pytest.raises(pyxen.NotEnoughMemory, match="MiB free"):
+        host.create(config("web2", memory=64))
+    first.cancel()
+    first.exception(SECONDS)
+
+
+def test_progress(tmp_path: Path, machine: Machine) -> None:
+    machine.timing = replace(QUICK, save=60)
+    with Host(MemoryBackend(machine)) as host:
+        domain = host.create(config())
+        saving = domain.begin.save(tmp_path / "file")
+        wait_until(lambda: saving.progress == ("memory", 0))
+        saving.cancel()
+        with pytest.raises(OperationCancelled):
+            saving.result(SECONDS)
+        assert domain.info().state is DomainState.BLOCKED
+
+
+def test_what_qemu_would_serve(fake: FakeHost) -> None:
+    without = fake.create(config("web1", type="pv"))
+    with pytest.raises(UnsupportedFeature, match=r"QEMU would serve this qdisk disk.*backendtype=phy"):
+        without.attach(Disk("/a", vdev="xvdb", backendtype="qdisk"))
+    with pytest.raises(UnsupportedFeature, match="QEMU would serve this USB controller"):
+        without.attach(UsbCtrl(type="qusb"))
+    assert without.config().disks == ()
+    has = fake.create(config("web2", type="pv", disks=[Disk("/a", vdev="xvda", format="qcow2")]))
+    has.attach(Disk("/b", vdev="xvdb", backendtype="qdisk"))
+    assert has.attach(UsbCtrl(type="qusb", ports=4)).devid == 0
+
+
+def test_a_supervisor_acts_as_on_a_real_host() -> None:
+    with FakeHost(time="real") as fake, fake.events(DomainCreated, DomainDestroyed) as events:
+        outcomes: list[pyxen.Outcome] = []
+        with pyxen.Supervisor(fake, on_outcome=outcomes.append, leave=lambda _: None):
+            domain = fake.create(config(on_reboot="restart"))
+            fake.guest(domain).reboot()
+            found = [events.get(SECONDS) for _ in range(3)]
+        assert [type(event) for event in found] == [DomainCreated, DomainDestroyed, DomainCreated]
+        assert {event.uuid for event in found if event is not None} == {domain.uuid}
+        assert fake.domains["web1"] != domain
+        assert [outcome.error for outcome in outcomes] == [None]

@@ -1,0 +1,198 @@
+"""Operations on threads of their own: scripts and waiting by turns, stopped at any moment, closed with the host."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import pytest
+
+from pyxen.errors import HostClosed, InvalidArgument, OperationCancelled, OperationFailed, OperationTimeout
+from pyxen.operation import Operation
+from pyxen.xenlight.context import Context
+from pyxen.xenlight.courses import Course, Courses
+from pyxen.xenlight.failures import stopped
+from pyxen.xenlight.peer import Peer, command
+from pyxen.xenlight.pump import Happening, Script, Wait
+
+ABORTED = Happening(0, 0, -1)
+
+
+class Pumps:
+    """In the place of a context: carries scripts out as the pump does, each on a thread; a wait ends by an abort."""
+
+    def __init__(self) -> None:
+        self.began: list[Operation[Any]] = []
+        self.waits = threading.Event()
+
+    def run(self, operation: Operation[Any], script: Script[Any]) -> Operation[Any]:
+        asked = threading.Event()
+        operation.carried_by(lambda _: asked.set(), threading.current_thread())
+        self.began.append(operation)
+
+        def carry_out() -> None:
+            try:
+                next(script)
+                self.waits.set()
+                if operation.stopped is None and not asked.wait(operation.deadline and 0.3):
+                    operation.stop("timeout")
+                script.send(ABORTED)
+            except StopIteration as end:
+                operation.set_result(end.value)
+            except OperationFailed as error:
+                operation.set_exception(error)
+
+        threading.Thread(target=carry_out).start()
+        return operation
+
+
+def short(result: str) -> Callable[[Operation[Any]], Script[str]]:
+    def script(operation: Operation[Any]) -> Script[str]:
+        yield from ()
+        operation.report(result, 50)
+        operation.log.append(result)
+        return result
+
+    return script
+
+
+def long(operation: Operation[Any]) -> Script[str]:
+    happening = yield Wait(1)
+    assert happening is ABORTED
+    raise stopped(operation)
+
+
+@pytest.fixture
+def pumps() -> Pumps:
+    return Pumps()
+
+
+@pytest.fixture
+def courses(pumps: Pumps) -> Iterator[Courses]:
+    courses = Courses(cast("Context", pumps))
+    yield courses
+    courses.close()
+
+
+def test_steps(courses: Courses) -> None:
+    operation: Operation[str] = Operation("migrate", "web1")
+    assert courses.run(operation, lambda course: course.do(short("a")) + course.do(short("b"))).result(30) == "ab"
+    assert operation.progress == ("b", 50)
+    assert operation.log == ["a", "b"]
+
+
+def test_what_is_raised(courses: Courses) -> None:
+    def work(_: Course) -> None:
+        raise InvalidArgument("no")
+
+    with pytest.raises(InvalidArgument):
+        courses.run(Operation("migrate"), work).result(30)
+
+
+def test_cancelled_in_a_step(courses: Courses, pumps: Pumps) -> None:
+    undone: list[str] = []
+
+    def work(course: Course) -> str:
+        try:
+            return course.do(long)
+        except OperationCancelled:
+            undone.append(course.do(short("undone"), undoing=True))
+            with pytest.raises(OperationCancelled):
+                course.do(short("not begun"))
+            raise
+
+    operation = courses.run(Operation[str]("migrate"), work)
+    assert pumps.waits.wait(30)
+    assert operation.cancel()
+    with pytest.raises(OperationCancelled):
+        operation.result(30)
+    assert undone == ["undone"]
+    assert not operation.cancel()
+
+
+def test_the_deadline_of_a_step_is_that_of_the_whole(courses: Courses) -> None:
+    operation: Operation[str] = Operation("migrate", timeout=0.3)
+    with pytest.raises(OperationTimeout):
+        courses.run(operation, lambda course: course.do(long)).result(30)
+    assert operation.stopped == "timeout"
+
+
+def test_what_undoes_has_no_deadline(courses: Courses, pumps: Pumps) -> None:
+    operation: Operation[str] = Operation("migrate", timeout=0)
+    courses.run(operation, lambda course: course.do(short("undone"), undoing=True)).result(30)
+    assert [step.deadline for step in pumps.began] == [None]
+
+
+def test_a_stop_wakes_who_waits(courses: Courses) -> None:
+    def work(course: Course) -> bool:
+        return bool(select.select([course.wake], [], [], 30)[0])
+
+    operation = courses.run(Operation[bool]("migrate"), work)
+    operation.cancel()
+    assert operation.result(30)
+
+
+def test_closing_stops_and_waits(courses: Courses, pumps: Pumps) -> None:
+    operation = courses.run(Operation[str]("migrate"), lambda course: course.do(long))
+    assert pumps.waits.wait(30)
+    courses.close()
+    assert operation.done()
+    with pytest.raises(OperationCancelled, match="the host was closed"):
+        operation.result()
+    with pytest.raises(HostClosed):
+        courses.run(Operation("migrate"), lambda course: course.do(short("a")))
+
+
+# The command at the other end
+
+
+def test_a_command() -> None:
+    with Peer(Operation("migrate"), ["cat"]) as peer:
+        os.write(peer.write_fd, b"hello")
+        assert os.read(peer.read_fd, 99) == b"hello"
+        peer.hang_up()
+        assert peer.last_words() == "; cat ended with status 0"
+
+
+def test_a_command_that_fails() -> None:
+    with Peer(Operation("migrate"), ["sh", "-c", "echo Permission denied >&2; exit 255"]) as peer:
+        assert os.read(peer.read_fd, 99) == b""
+        peer.hang_up()
+        assert peer.last_words() == "; sh ended with status 255\n  Permission denied"
+
+
+def test_a_command_that_is_none() -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(InvalidArgument, match="cannot run /nowhere/ssh"):
+        Peer(Operation("migrate"), ["/nowhere/ssh", "root@host2"])
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize(
+    ("destination", "paused", "expected"),
+    [
+        ("host2", False, ("ssh", "host2", "xl", "migrate-receive")),
+        ("root@host2", True, ("ssh", "root@host2", "xl", "migrate-receive", "-p")),
+        (["xl", "migrate-receive"], False, ("xl", "migrate-receive")),
+    ],
+)
+def test_where_a_domain_migrates(destination: str | Sequence[str], paused: bool, expected: tuple[str, ...]) -> None:
+    assert command(destination, paused=paused) == expected
+
+
+@pytest.mark.parametrize(
+    ("destination", "paused", "problem"),
+    [
+        ("", False, "is no host"),
+        ("-oProxyCommand=reboot", False, "is no host"),
+        ("ssh host2 xl migrate-receive", False, "or a command as a list"),
+        ([], False, "the command is empty"),
+        (["xl", "migrate-receive"], True, "says -p itself"),
+    ],
+)
+def test_where_none_can(destination: str | Sequence[str], paused: bool, problem: str) -> None:
+    with pytest.raises(InvalidArgument, match=problem):
+        command(destination, paused=paused)

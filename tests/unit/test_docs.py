@@ -1,0 +1,159 @@
+"""The examples in the documentation run, on a host in memory, and its generated pages are up to date."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import pyxen
+from pyxen import Disk, DomainConfig, Event, Vif
+from pyxen.testing import FakeHost
+from tools import backends
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "docs/guide.md", "docs/reliability.md", "docs/testing.md")
+
+CANNOT_RUN: dict[str, str] = {
+    'xen.domains["web1"].migrate("root@host2", timeout=600)': "a host in memory has no other to migrate to",
+}
+"""The first lines of examples that cannot run here, and why."""
+
+WEB = DomainConfig(
+    "web1", type="pvh", kernel="/boot/vmlinuz", memory=128, maxmem=512, vcpus=1, maxvcpus=4, vifs=[Vif(bridge="xenbr0")]
+)
+
+
+def blocks() -> Iterator[Any]:
+    """Yield the Python examples of all pages."""
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for found in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            line = text.count("\n", 0, found.start()) + 2
+            yield pytest.param(page, line, found[1], id=f"{page}:{line}")
+
+
+class Shown:
+    """What stands for ``print``: when an event is shown, it lets the host go, or the example would read for ever."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[object, ...]] = []
+        self.host: Any = None
+
+    def __call__(self, *values: object) -> None:
+        self.lines.append(values)
+        if any(isinstance(value, Event | pyxen.ShutdownReason) for value in values) or "<ShutdownReason" in str(values):
+            closing = self.host.close()
+            if inspect.isawaitable(closing):
+                self.task = asyncio.ensure_future(closing)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
+    """The host that examples connect to, wherever they say they do."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "web1.cfg").write_text(pyxen.xlcfg.dumps(WEB))
+    with FakeHost(time="real") as fake, fake.standing_in():
+        yield fake
+
+
+@pytest.mark.parametrize(("page", "line", "text"), list(blocks()))
+def test_an_example(fake: FakeHost, tmp_path: Path, page: str, line: int, text: str) -> None:
+    if text.splitlines()[0] in CANNOT_RUN:
+        return
+    text = text.replace("/srv/", f"{tmp_path}/")
+    source = "\n" * (line - 1) + text
+    code = compile(source, str(ROOT / page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    if "DomainConfig(" not in text:
+        fake.create(WEB)
+    if "for event in events" in text and "shutdown(" not in text:
+        threading.Thread(target=_end_when_someone_listens, args=[fake]).start()
+    awaits = bool(code.co_flags & inspect.CO_COROUTINE)
+    if awaits:
+        asyncio.run(_awaited(code, fake, blocking=text.startswith("with ")))
+    else:
+        with pyxen.connect() as xen:
+            shown = Shown()
+            shown.host = xen
+            names = _names(shown, xen, None if "DomainConfig(" in text else xen.domains["web1"])
+            exec(code, names)  # noqa: S102 (our own pages)
+            _run_tests(names)
+            assert shown.lines or "print(" not in text
+
+
+def _end_when_someone_listens(fake: FakeHost) -> None:
+    while not fake._machine._subscribers:
+        time.sleep(0.001)
+    fake.guest("web1").power_off()
+
+
+async def _awaited(code: Any, fake: FakeHost, *, blocking: bool) -> None:
+    shown = Shown()
+    async with pyxen.aio.connect() as xen:
+        host: Any = pyxen.connect() if blocking else xen
+        shown.host = host
+        web = fake.domains["web1"] if blocking else await xen.domains["web1"]
+        await eval(code, _names(shown, host, web))  # noqa: S307 (our own pages)
+        if blocking:
+            host.close()
+    assert shown.lines
+
+
+def _names(shown: Shown, xen: Any, web: Any) -> dict[str, Any]:
+    """Return what the pages have introduced before an example."""
+    return {
+        "__name__": "example",
+        "asyncio": asyncio,
+        "config": WEB.replace(name="web2", vifs=()),
+        "configs": [WEB.replace(name=name, vifs=()) for name in ("web3", "web4")],
+        "Disk": Disk,
+        "DomainConfig": DomainConfig,
+        "host": xen,
+        "print": shown,
+        "pyxen": pyxen,
+        "time": SimpleNamespace(sleep=lambda _: time.sleep(0.01)),
+        "Vif": Vif,
+        "web": web,
+        "xen": xen,
+    }
+
+
+def _run_tests(names: dict[str, Any]) -> None:
+    """Run the tests that an example shows, as pytest would, each with a host of its own."""
+    for name, function in names.items():
+        if name.startswith("test_"):
+            if "xen_host" in inspect.signature(function).parameters:
+                with FakeHost() as xen_host, xen_host.standing_in():
+                    function(xen_host)
+            else:
+                function()
+
+
+def test_the_pages_are_read() -> None:
+    assert len(list(blocks())) >= 12
+    first_lines = {parameters.values[2].splitlines()[0] for parameters in blocks()}
+    assert CANNOT_RUN.keys() <= first_lines
+
+
+# What is generated
+
+
+def test_the_page_of_the_backends_is_up_to_date() -> None:
+    assert backends.PAGE.read_text() == backends.page(), "run: python -m tools.backends"
+
+
+def test_the_table_of_the_backends_knows_what_xenlight_lacks() -> None:
+    tree = ast.parse((ROOT / "src" / "pyxen" / "backends" / "xenlight.py").read_text())
+    assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    lacks = assigned["_LACKS"]
+    said = {pyxen.Feature[node.attr].value for node in ast.walk(lacks) if isinstance(node, ast.Attribute)}
+    assert set(backends.table()["backend"]["xenlight"]["lacks"]) == said

@@ -1,0 +1,354 @@
+"""Domains that migrate, from this host to itself as xl can too, with pyxen or xl at either end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import pyxen.aio
+from pyxen import Domain, DomainState, Host, ShutdownReason
+from pyxen.errors import (
+    Error,
+    InvalidState,
+    MigrationFailed,
+    MigrationInDoubt,
+    OperationCancelled,
+    OperationTimeout,
+    UnsupportedFeature,
+)
+from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
+
+RECEIVE = """
+from click.exceptions import Exit
+from pyxen.cli.migrate_receive import migrate_receive
+try:
+    migrate_receive()
+except Exit as error:
+    raise SystemExit(error.exit_code)
+"""  # without typer, which is too old in Debian 12's dom0
+PYXEN_RECEIVES = [sys.executable, "-c", RECEIVE]
+BANNER = b"xl migration receiver ready, send binary domain data.\n"
+RECEIVED = b"domain received, ready to unpause\0"
+GO = b"domain is yours, you are cleared to unpause\0"
+REPORT = b"my copy unpause results are as follows\0"
+A_PART = 20_000_000  # bytes of a guest's 160 MiB
+CHUNK = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def running(host: Host, linux: MakeConfig) -> Iterator[Domain]:
+    """A Linux guest, up and running."""
+    domain = at_rest(host.create(linux()))
+    yield domain
+    domain.shutdown(timeout=60)  # it still listens
+
+
+@pytest.fixture
+def stays(running: Domain) -> Iterator[Domain]:
+    """A guest that a test leaves where it is."""
+    with nothing_open():
+        yield running
+
+
+def descriptors() -> dict[str, str]:
+    """Return what this process has open."""
+    with os.scandir("/proc/self/fd") as entries:
+        links = [(entry.name, os.readlink(entry)) for entry in entries]
+    return {number: target for number, target in links if not target.endswith("/fd")}
+
+
+@contextlib.contextmanager
+def nothing_open() -> Iterator[None]:
+    """Check that no descriptor and no thread is left."""
+    threads, before = threading.enumerate(), descriptors()
+    yield
+    wait_until(lambda: threading.enumerate() == threads)  # one may still wait for the end of a command
+    assert descriptors() == before
+
+
+def at_rest(guest: Domain) -> Domain:
+    """Wait until a Linux guest is up, and has nothing to do.
+
+    In an emulated machine (QEMU 7.2's), a guest whose writes Xen logs may die of a triple fault when it is interrupted
+    in its userspace.
+    """
+    wait_for_linux(guest)
+
+    def rests() -> bool:
+        for _ in range(10):
+            if guest.info().state is not DomainState.BLOCKED:
+                return False
+            time.sleep(0.1)
+        return True
+
+    wait_until(rests)
+    return guest
+
+
+def check_runs(guest: Domain) -> None:
+    """Check that a guest's vCPU does something: it wakes up now and then, even if it is idle."""
+    before = guest.info().cpu_time_ns
+    wait_until(lambda: guest.info().shutdown_reason is not None or guest.info().cpu_time_ns > before)
+    assert guest.info().shutdown_reason is None
+
+
+def check_alone(host: Host, guest: Domain, name: str | None) -> None:
+    """Check that a domain runs under its name, and is the only one of its uuid."""
+    wait_until(lambda: [info.domid for info in host.list() if info.uuid == guest.uuid] == [guest.domid])
+    check_runs(guest)
+    assert guest.info().name == name
+
+
+class Receiving(threading.Thread):
+    """A host that receives a domain at one end of a connection, which it closes."""
+
+    def __init__(self, host: Host, end: socket.socket, **options: bool) -> None:
+        super().__init__()
+        self.domain: Domain | None = None
+        self.error: Error | None = None
+        self._host = host
+        self._end = end
+        self._options = options
+        self.start()
+
+    def run(self) -> None:
+        fd = self._end.fileno()
+        try:
+            self.domain = self._host.receive_migration(fd, fd, **self._options)
+        except Error as error:
+            self.error = error
+        finally:
+            self._end.close()
+
+
+class Wire(threading.Thread):
+    """A connection that carries only a part of a guest, and then stalls until either end closes.
+
+    Args:
+        then: Called when it stalls, with its two ends.
+    """
+
+    def __init__(self, then: Callable[[socket.socket, socket.socket], object] = lambda *_: None) -> None:
+        super().__init__()
+        self.source, self._to_source = socket.socketpair()
+        self._to_destination, self.destination = socket.socketpair()
+        self._then = then
+        self.start()
+
+    def run(self) -> None:
+        with self._to_source as source, self._to_destination as destination:
+            left = A_PART
+            while left:
+                for end in select.select([source, destination], [], [])[0]:
+                    other = destination if end is source else source
+                    data = end.recv(min(left, CHUNK))
+                    other.sendall(data)
+                    left -= len(data) if end is source else 0
+            self._then(source, destination)
+            poller = select.poll()
+            poller.register(source, select.POLLRDHUP)
+            poller.register(destination, select.POLLRDHUP)
+            poller.poll()
+
+
+def test_over_a_connection_and_there_and_back_with_xl(
+    host: Host, linux: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = at_rest(host.create(linux()))
+    name = guest.info().name
+    assert name is not None
+    here, there = socket.socketpair()
+    receiving = Receiving(host, there, paused=True)
+    with here:
+        operation = guest.begin.migrate_over(here.fileno(), here.fileno(), timeout=200)
+        operation.result()
+    receiving.join()
+    first = receiving.domain
+    assert first is not None
+    assert first.info().state is DomainState.PAUSED
+    first.unpause()
+    check_alone(host, first, name)
+    assert operation.progress is not None
+    what, percent = operation.progress
+    assert (what[:6], percent) == ("Frames", 100)
+
+    # What ssh would do with its arguments, without the network.
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/called\nshift\nexec sh -c "$*"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with nothing_open():  # of what libxl opens when it is first needed, and keeps, it has all now
+        first.migrate("root@host2", timeout=200)
+        assert (tmp_path / "called").read_text() == "root@host2 xl migrate-receive\n"
+        second = host.domains[name]
+        assert second != first
+        check_alone(host, second, name)
+
+    xl("migrate", "-s", "", name, shlex.join(PYXEN_RECEIVES))
+    third = host.domains[name]
+    assert third not in {first, second}
+    check_alone(host, third, name)
+    assert [other for other in xl_domids() if other.startswith(name)] == [name]
+    third.shutdown(timeout=60)
+
+
+def test_a_destination_that_is_none(host: Host, stays: Domain) -> None:
+    name = stays.info().name
+    with pytest.raises(MigrationFailed, match=r"is gone; the domain goes on here; false ended with status 1"):
+        stays.migrate(["false"])
+    with pytest.raises(MigrationFailed, match="instead of the banner"):
+        stays.migrate(["echo", "Welcome"])
+    check_alone(host, stays, name)
+
+
+def answering(*answers: bytes) -> tuple[socket.socket, threading.Thread]:
+    """Return a connection to a destination that says these things, and goes when it has leave to start the domain."""
+    here, there = socket.socketpair()
+    there.sendall(b"".join(answers))  # before they are due: the source hears each in its time
+
+    def listen() -> None:
+        last = b""
+        while not last.endswith(GO) and (data := there.recv(CHUNK)):
+            last = (last + data)[-len(GO) :]
+        there.close()
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    return here, thread
+
+
+def test_a_destination_that_cannot_start_it_and_one_that_does_not_say(
+    host: Host, stays: Domain, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = stays.info().name
+    assert name is not None
+    here, thread = answering(BANNER, RECEIVED, REPORT + b"\3" + GO)
+    with here, pytest.raises(MigrationFailed, match="could not start it"):
+        stays.migrate_over(here.fileno(), here.fileno(), timeout=200)
+    thread.join()
+    check_alone(host, stays, name)
+
+    here, thread = answering(BANNER, RECEIVED)
+    with here, pytest.raises(MigrationInDoubt) as raised:
+        stays.migrate_over(here.fileno(), here.fileno(), timeout=200)
+    thread.join()
+    assert f"stays suspended here, as {name}--migratedaway" in str(raised.value)
+    assert str(raised.value) in caplog.text
+    info = stays.info()
+    assert (info.name, info.shutdown_reason) == (f"{name}--migratedaway", ShutdownReason.SUSPEND)
+    with pytest.raises(InvalidState, match="resume it first"):
+        stays.migrate(["false"])
+    stays.rename(name)  # as the error says for when nothing of it is at the destination
+    stays.resume()
+    check_alone(host, stays, name)
+
+
+def test_an_end_that_is_lost_amid_the_stream(host: Host, stays: Domain) -> None:
+    name = stays.info().name
+
+    def hang_up(source: socket.socket, destination: socket.socket) -> None:
+        source.shutdown(socket.SHUT_RDWR)
+        destination.shutdown(socket.SHUT_RDWR)
+
+    wire = Wire(hang_up)
+    receiving = Receiving(host, wire.destination)
+    with wire.source as end, pytest.raises(MigrationFailed, match="the destination is gone"):
+        stays.migrate_over(end.fileno(), end.fileno(), timeout=200)
+    receiving.join()
+    assert isinstance(receiving.error, MigrationFailed)
+    assert "the source is gone" in str(receiving.error)
+    check_alone(host, stays, name)
+
+    # And in a process of its own, whose last words come back.
+    with pytest.raises(MigrationFailed, match=r"the destination is gone.*(?s:.*)the source is gone"):
+        stays.migrate(["sh", "-c", f"head -c {A_PART} | {shlex.join(PYXEN_RECEIVES)}"], timeout=200)
+    check_alone(host, stays, name)
+
+
+def test_stopped_amid_the_stream(host: Host, stays: Domain) -> None:
+    name = stays.info().name
+
+    def cancelled() -> None:
+        stalled = threading.Event()
+        wire = Wire(lambda *_: stalled.set())
+        receiving = Receiving(host, wire.destination)
+        with wire.source as end:
+            operation = stays.begin.migrate_over(end.fileno(), end.fileno(), timeout=None)
+        assert stalled.wait(200)
+        assert operation.progress is not None
+        assert operation.cancel()
+        with pytest.raises(OperationCancelled):
+            operation.result()
+        receiving.join()
+        assert isinstance(receiving.error, MigrationFailed)
+
+    def interrupted() -> None:
+        wire = Wire(lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        receiving = Receiving(host, wire.destination)
+        with wire.source as end, pytest.raises(KeyboardInterrupt):
+            stays.migrate_over(end.fileno(), end.fileno())
+        receiving.join()
+
+    def late() -> None:
+        wire = Wire()
+        receiving = Receiving(host, wire.destination)
+        with wire.source as end, pytest.raises(OperationTimeout):
+            stays.migrate_over(end.fileno(), end.fileno(), timeout=4)
+        receiving.join()
+
+    async def task_cancelled() -> None:
+        loop, stalled = asyncio.get_running_loop(), asyncio.Event()
+        wire = Wire(lambda *_: loop.call_soon_threadsafe(stalled.set))
+        receiving = Receiving(host, wire.destination)
+        async with pyxen.aio.connect() as aio:
+            domain = await aio.domains[stays.domid]
+            with wire.source as end:
+                task = asyncio.create_task(domain.migrate_over(end.fileno(), end.fileno()))
+                await stalled.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        receiving.join()
+
+    async def receiving_task_cancelled() -> None:
+        loop, stalled = asyncio.get_running_loop(), asyncio.Event()
+        wire = Wire(lambda *_: loop.call_soon_threadsafe(stalled.set))
+        async with pyxen.aio.connect() as aio:
+            with wire.source as end, wire.destination as other:
+                operation = stays.begin.migrate_over(end.fileno(), end.fileno(), timeout=None)
+                task = asyncio.create_task(aio.receive_migration(other.fileno(), other.fileno()))
+                await stalled.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        with pytest.raises(MigrationFailed, match="the destination is gone"):
+            operation.result()
+
+    for stop in (cancelled, interrupted, late):
+        stop()
+        check_alone(host, stays, name)
+    asyncio.run(task_cancelled())
+    check_alone(host, stays, name)
+    asyncio.run(receiving_task_cancelled())
+    check_alone(host, stays, name)
+
+
+def test_a_pv_guest(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
+    guest = host.create(tiny("pv"))
+    with pytest.raises(UnsupportedFeature, match="shadow paging"):
+        guest.migrate(["touch", str(tmp_path / "called")])
+    assert not (tmp_path / "called").exists()
+    assert guest.info().shutdown_reason is None
+    guest.destroy()

@@ -1,0 +1,95 @@
+"""Operations that are stopped on the way, in each of the three ways: nothing half-made is left, and the guest is well.
+
+A migration's are in test_migration.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyxen import Host, Operation, Vif
+from pyxen.errors import OperationCancelled, OperationTimeout
+from tests.xen.support import MakeConfig, MakeDomain, runs, xenstore_entries
+
+Begin = Callable[[float | None], Operation[Any]]
+"""Begins an operation, given its deadline."""
+
+
+def by_its_deadline(begin: Begin, after: float) -> None:
+    with pytest.raises(OperationTimeout):
+        begin(after).wait()
+
+
+def by_a_cancel(begin: Begin, after: float) -> None:
+    operation = begin(None)
+    time.sleep(after)
+    assert operation.cancel()
+    with pytest.raises(OperationCancelled):
+        operation.result(60)
+
+
+def by_ctrl_c(begin: Begin, after: float) -> None:
+    operation = begin(None)
+    timer = threading.Timer(after, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        operation.wait()
+    timer.join()
+    assert operation.done()
+
+
+@pytest.fixture(params=[by_its_deadline, by_a_cancel, by_ctrl_c], ids=lambda way: way.__name__)
+def stop(request: pytest.FixtureRequest) -> Callable[[Begin, float], None]:
+    """Begin an operation, stop it some seconds later, and check how it ends."""
+    way: Callable[[Begin, float], None] = request.param
+    return way
+
+
+@pytest.mark.parametrize(("guest", "after"), [("pv", 0.02), ("pvh", 0.02), ("hvm", 0.4)])
+def test_a_create(host: Host, tiny: MakeConfig, stop: Callable[[Begin, float], None], guest: str, after: float) -> None:
+    stop(lambda timeout: host.begin.create(tiny(guest), timeout=timeout), after)
+    assert [domain.domid for domain in host.domains] == [0]
+
+
+def test_a_save_and_a_restore(
+    host: Host, running_linux: MakeDomain, booted: Path, stop: Callable[[Begin, float], None], folder: Path
+) -> None:
+    guest = running_linux()
+    (folder / "file").write_text("an older one")
+    stop(lambda timeout: guest.begin.save(folder / "file", timeout=timeout), 0.3)
+    assert [path.read_text() for path in folder.iterdir()] == ["an older one"]
+    assert runs(guest)
+    guest.destroy()
+    stop(lambda timeout: host.begin.restore(booted, timeout=timeout), 0.3)
+    assert [domain.domid for domain in host.domains] == [0]
+
+
+def test_a_shutdown(host: Host, tiny: MakeConfig, stop: Callable[[Begin, float], None]) -> None:
+    domain = host.create(tiny(cmdline="ignore"))
+    stop(lambda timeout: domain.begin.shutdown(timeout=timeout), 0.5)
+    assert runs(domain) or domain.info().state == "blocked"
+    domain.destroy()
+
+
+def test_a_suspend(host: Host, tiny: MakeConfig, stop: Callable[[Begin, float], None]) -> None:
+    domain = host.create(tiny(cmdline="ignore"))
+    stop(lambda timeout: domain.begin.suspend(timeout=timeout), 0.5)
+    assert domain.info().shutdown_reason is None
+    domain.destroy()
+
+
+def test_a_device(host: Host, tiny: MakeConfig, stop: Callable[[Begin, float], None], slow_script: str) -> None:
+    domain = host.create(tiny("pv"))
+    before = xenstore_entries()
+    stop(lambda timeout: domain.begin.attach(Vif(bridge="xenbr0", script=slow_script), timeout=timeout), 0.7)
+    assert xenstore_entries() == before
+    assert domain.config().vifs == ()
+    domain.destroy()

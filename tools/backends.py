@@ -1,0 +1,79 @@
+"""Write docs/backends.md, what the ways to a host can do and where they differ, from docs/backends.toml."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SOURCE = DOCS / "backends.toml"
+PAGE = DOCS / "backends.md"
+FEATURES = DOCS.parent / "src" / "pyxen" / "features.py"
+
+
+def table() -> dict[str, Any]:
+    """Return what the source says."""
+    return tomllib.loads(SOURCE.read_text())
+
+
+def features() -> dict[str, str]:
+    """Return the features by name, each with what it is: from the source, so that nothing need be installed."""
+    tree = ast.parse(FEATURES.read_text())
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef))
+    found = {}
+    for pair in itertools.pairwise(body):
+        match pair:
+            case ast.Assign(value=ast.Constant(value=name)), ast.Expr(value=ast.Constant(value=text)):
+                found[str(name)] = " ".join(str(text).split())
+            case _:
+                pass
+    return found
+
+
+def page() -> str:
+    """Return the page."""
+    said = table()
+    backends: dict[str, Any] = said["backend"]
+    uris = [f"`{one['uri']}`" for one in backends.values()]
+    lines = ["# Ways to a host", "", "| way | what it is |", "| --- | --- |"]
+    lines += [f"| `{one['uri']}` | {one['what']} |" for one in backends.values()]
+    lines += [
+        "",
+        "## What they can do",
+        "",
+        "All can list, create, shut down, destroy and wait for domains, and tell their configurations. The rest:",
+        "",
+        f"| `Host.supports(...)` | | {' | '.join(uris)} |",
+        f"| --- | --- |{' --- |' * len(backends)}",
+    ]
+    for name, what in features().items():
+        marks = " | ".join("—" if name in one["lacks"] else "yes" for one in backends.values())
+        lines.append(f"| `{name}` | {what.replace('``', '`')} | {marks} |")
+    lines += [
+        "",
+        "What a way cannot do raises `UnsupportedFeature`, which says who cannot and what helps.",
+        "",
+        "## Where they differ",
+        "",
+        "All else is alike, and the same tests see to it.",
+    ]
+    for one in said["difference"]:
+        lines += ["", f"### {one['what']}", "", f"Otherwise: {one['usual']}.", ""]
+        lines += [f"- `{backends[name]['uri']}`: {one[name]}." for name in backends if name in one]
+        if lines[-1] == "":
+            lines.pop()
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
