@@ -106,16 +106,18 @@ def test_save_and_restore(host: Host, web1: DomainConfig, tmp_path: Path) -> Non
     assert again.domid != domain.domid
     with pytest.raises(DomainExists):
         host.restore(file)
-    with pytest.raises(FileMissing):
+    with pytest.raises(FileMissing) as caught:
         host.restore(tmp_path / "nonesuch")
+    assert caught.value.filename == str(tmp_path / "nonesuch")
     with pytest.raises(UnsupportedFeature, match="checkpoint"):
         other.save(file, checkpoint=True)
 
 
 def test_a_save_that_fails_leaves_the_domain_and_no_file(host: Host, web1: DomainConfig, tmp_path: Path) -> None:
     domain = host.create(web1)
-    with pytest.raises(FileMissing):
+    with pytest.raises(InvalidArgument, match="nonesuch"):
         domain.save(tmp_path / "nonesuch" / "file")
+    assert list(tmp_path.iterdir()) == [tmp_path / "node.xml"]
     assert domain.info().state is DomainState.RUNNING
     domain.core_dump(tmp_path / "core")
     assert (tmp_path / "core").stat().st_size > 0
@@ -139,6 +141,7 @@ def test_changes(host: Host, web1: DomainConfig) -> None:
     [
         (lambda domain: domain.set_memory(65), InvalidArgument),
         (lambda domain: domain.set_memory(-1), ValidationError),
+        (lambda domain: domain.set_memory(0), InvalidArgument),
         (lambda domain: domain.set_vcpus(3), InvalidArgument),
         (lambda domain: domain.set_vcpus(0), InvalidArgument),
         (lambda domain: domain.pin_vcpu(0, "99"), InvalidArgument),

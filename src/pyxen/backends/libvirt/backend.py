@@ -21,7 +21,7 @@ from pyxen.backends.libvirt.waiting import Waiting
 from pyxen.backends.libvirt.watching import Watching
 from pyxen.backends.libvirt.workers import Run, Workers
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import DomainNotFound, Error, InvalidArgument, InvalidState
+from pyxen.errors import DomainNotFound, Error, FileMissing, InvalidArgument, InvalidState
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
@@ -32,17 +32,11 @@ __all__ = ["LibvirtBackend"]
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
-_NOT_LIBVIRTS: Final = {
-    Feature.ALL_DOMAINS,
-    Feature.ORPHANS,
-    Feature.CHECKPOINT,
-    Feature.MIGRATE_OVER,
-    Feature.RENAME,
-    Feature.PRESERVE,
-    Feature.PIN_SOFT,
-    Feature.SOFT_RESET,
-    Feature.USERDATA,
-}
+_LIBVIRTS: Final = frozenset(
+    {Feature.EVENTS, Feature.DEFINE, Feature.PAUSE, Feature.REBOOT, Feature.FALLBACK, Feature.SUSPEND, Feature.SAVE}
+    | {Feature.CORE_DUMP, Feature.MIGRATE, Feature.TRIGGER, Feature.SYSRQ, Feature.ATTACH, Feature.CDROM}
+    | {Feature.MEMORY, Feature.MAXMEM, Feature.VCPUS, Feature.PIN, Feature.SCHEDULER, Feature.STATS, Feature.CONSOLE}
+)
 _NOT_ITS_DRIVERS: Final = {
     "Xen": {Feature.PIN, Feature.SYSRQ},  # libvirt-python pins with the help of a call that its driver lacks
     "TEST": {
@@ -109,7 +103,7 @@ class LibvirtBackend(Backend):
     @property
     def features(self) -> frozenset[Feature]:
         """What libvirt can do, as far as its driver does."""
-        return frozenset(Feature) - _NOT_LIBVIRTS - _NOT_ITS_DRIVERS.get(self._driver, set())
+        return _LIBVIRTS - _NOT_ITS_DRIVERS.get(self._driver, set())
 
     def close(self) -> None:
         """Stop what runs and let go of the host; may be called again. What libvirt cannot stop goes on there."""
@@ -269,7 +263,7 @@ class LibvirtBackend(Backend):
         def work(connection: Connection, _: Run[None]) -> None:
             found = life.find(connection, "save", domain)
             life.check_answers(self._looking.one(found), "save")
-            moving.save(found, path, self._uri)
+            moving.save(found, domain, path, self._uri)
 
         return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
 
@@ -297,7 +291,7 @@ class LibvirtBackend(Backend):
         """Write a domain's memory to a file on the host."""
 
         def work(found: VirDomain) -> None:
-            moving.core_dump(found, path, self._uri)
+            moving.core_dump(found, domain, path, self._uri)
 
         return self._act("core_dump", domain, work, timeout, abort=self._abort(domain))
 
@@ -380,7 +374,7 @@ class LibvirtBackend(Backend):
     def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
         """Tell a guest how much memory to have, in MiB."""
         DomainConfig("domain", memory=memory)  # what an amount of memory may be is a rule of the model
-        return self._act("set_memory", domain, lambda found: tuning.set_memory(found, memory))
+        return self._act("set_memory", domain, lambda found: tuning.set_memory(found, domain, memory))
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
         """Set how much memory a domain can be given, in MiB."""
@@ -400,7 +394,9 @@ class LibvirtBackend(Backend):
         if cpus_soft is not None:
             raise lacking(Feature.PIN_SOFT, self.name)
         if cpus is None:
-            raise InvalidArgument("which CPUs?", operation="pin_vcpu", domain=domain.domid, domid=domain.domid)
+            raise InvalidArgument(
+                "say cpus: libvirt has no cpus_soft", operation="pin_vcpu", domain=domain.domid, domid=domain.domid
+            )
 
         def work(connection: Connection, _: Run[None]) -> None:
             found = life.find(connection, "pin_vcpu", domain)
@@ -514,10 +510,13 @@ class LibvirtBackend(Backend):
         self._link.check()
 
         def describe(error: Exception) -> BaseException:
-            if isinstance(error, VirError):
-                domain, domid = operation.domain, operation.domid
-                return failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
-            return error
+            if not isinstance(error, VirError):
+                return error
+            domain, domid = operation.domain, operation.domid
+            found = failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
+            if isinstance(found, FileMissing) and operation.verb == "restore":
+                found.filename = operation.domain
+            return found
 
         with self._beginning:
             if self._workers is None:

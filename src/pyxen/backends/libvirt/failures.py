@@ -29,7 +29,17 @@ from pyxen.errors import (
 )
 from pyxen.operation import Operation
 
-__all__ = ["broke_the_link", "code_of", "failure", "is_code", "is_gone", "redacted", "stopped", "unsupported"]
+__all__ = [
+    "broke_the_link",
+    "code_of",
+    "failure",
+    "is_code",
+    "is_errno",
+    "is_gone",
+    "redacted",
+    "stopped",
+    "unsupported",
+]
 
 
 def _codes(*names: str) -> frozenset[int]:
@@ -94,6 +104,11 @@ def broke_the_link(error: Exception) -> bool:
     return code in _LINK and _domain_of(error) == _FROM_RPC
 
 
+def is_errno(error: Any, *numbers: int) -> bool:
+    """Tell whether an error is the operating system's, with one of these numbers."""
+    return code_of(error) == _SYSTEM_ERROR and int(error.get_int1() or 0) in numbers
+
+
 def is_gone(error: Exception) -> bool:
     """Tell whether an error means that a domain is gone, or on its way: libvirt's Xen driver asks Xen all the same."""
     return is_code(error, "NO_DOMAIN") or (is_code(error, "INTERNAL_ERROR") and _GOING in str(error))
@@ -141,7 +156,7 @@ def failure(
 
 
 def _class_of(error: Any, code: int, words: str) -> type[OperationFailed]:
-    if code == _SYSTEM_ERROR and int(error.get_int1() or 0) == errno.ENOENT:
+    if is_errno(error, errno.ENOENT):
         return FileMissing
     if _LOCK in words:
         return LockFailed

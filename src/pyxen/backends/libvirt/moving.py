@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -12,9 +14,9 @@ from uuid import UUID
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.connecting import connect
-from pyxen.backends.libvirt.failures import unsupported
+from pyxen.backends.libvirt.failures import is_errno, unsupported
 from pyxen.backends.libvirt.life import destroy_if_there
-from pyxen.errors import OperationFailed
+from pyxen.errors import InvalidArgument, OperationFailed
 
 __all__ = ["core_dump", "migrate", "restore", "save", "uuid_in"]
 
@@ -28,31 +30,32 @@ _UUID: Final = re.compile(rb"<uuid>\s*([0-9a-fA-F-]{36})\s*</uuid>")
 _LONGEST_HEAD: Final = 1024 * 1024
 
 
-def save(domain: VirDomain, path: str, uri: str) -> None:
+def save(domain: VirDomain, ref: DomainRef, path: str, uri: str) -> None:
     """Save a domain to a file on the host, and end it; a failure leaves no file."""
-    was_there = os.path.lexists(path)
-    try:
+    with _writing("save", ref, path, uri):
         domain.save(path)
-    except VirError:
-        _take_away(path, uri, was_there)
-        raise
 
 
-def core_dump(domain: VirDomain, path: str, uri: str) -> None:
+def core_dump(domain: VirDomain, ref: DomainRef, path: str, uri: str) -> None:
     """Write a domain's memory to a file on the host; a failure leaves no file."""
+    with _writing("core_dump", ref, path, uri):
+        domain.coreDump(path, 0)
+
+
+@contextmanager
+def _writing(verb: str, domain: DomainRef, path: str, uri: str) -> Iterator[None]:
+    """Take away what a failure leaves, where the host is this machine and nothing was there before."""
     was_there = os.path.lexists(path)
     try:
-        domain.coreDump(path, 0)
-    except VirError:
-        _take_away(path, uri, was_there)
+        yield
+    except VirError as error:
+        if not urlsplit(uri).netloc and not was_there:
+            with suppress(OSError):  # there is nothing, or it is not ours to remove
+                os.unlink(path)
+        if is_errno(error, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EROFS):
+            message = f"cannot write {path} on the host: {error}"
+            raise InvalidArgument(message, operation=verb, domain=domain.domid, domid=domain.domid) from None
         raise
-
-
-def _take_away(path: str, uri: str, was_there: bool) -> None:
-    """Remove what a failure left, where the host is this machine and nothing was there before."""
-    if not urlsplit(uri).netloc and not was_there:
-        with suppress(OSError):  # there is nothing, or it is not ours to remove
-            os.unlink(path)
 
 
 def uuid_in(path: str, uri: str) -> UUID | None:

@@ -28,8 +28,11 @@ _KEYS: Final = {key: first + place for first, row in _ROWS for place, key in enu
 """Linux's codes of the keys of a keyboard."""
 
 
-def set_memory(domain: VirDomain, memory: float) -> None:
+def set_memory(domain: VirDomain, ref: DomainRef, memory: float) -> None:
     """Tell a guest how much memory to have, in MiB."""
+    if memory <= 0:
+        message = "a domain cannot be without memory"
+        raise InvalidArgument(message, operation="set_memory", domain=ref.domid, domid=ref.domid)
     domain.setMemoryFlags(mib_to_kib(memory), _LIVE)
 
 
