@@ -84,7 +84,7 @@ def lanes() -> list[list[Part]]:
     return [
         [
             checks,
-            Part("unit", [[*nice, *PYTEST, "tests/unit", "tests/backends"]]),
+            Part("unit", [[*nice, *PYTEST, "tests/unit", "tests/backends", "tests/libvirt"]]),
             Part("oracle", [[PYTHON, "-m", "tests.oracle.setup"], [*nice, *PYTEST, "tests/oracle"]]),
         ],
         [Part("xen-4.20", [_in_dom0("4.20")])],

@@ -20,6 +20,12 @@ GROUP: Final = "pyxen.backends"
 The function takes the URI and returns a `Backend`.
 """
 
+LIBVIRT: Final = frozenset(
+    {"xen", "test", "qemu", "lxc", "ch", "bhyve", "vz", "virtuozzo", "parallels", "vbox", "openvz", "hyperv"}
+    | {"esx", "gsx", "vpx", "vmwareplayer", "vmwarews", "vmwarefusion"}
+)
+"""The schemes that libvirt knows, without the transport that may follow, as in ``xen+ssh``."""
+
 
 def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
     """Open a host.
@@ -56,8 +62,11 @@ def open_backend(uri: str, workers: int) -> Backend:
     offered = {point.name: point for point in entry_points(group=GROUP)}
     if scheme in offered:
         return _open_offered(offered[scheme], uri)
+    if scheme.partition("+")[0] in LIBVIRT:
+        return _open_libvirt(uri)
     known = "xenlight:/// (this machine, through libxl), memory:/// (a host in this process, for tests)"
-    raise UnsupportedFeature(f"{uri}: pyxen knows {known}{''.join(f', {name}:' for name in offered)}", feature=uri)
+    offers = "".join(f", {name}:" for name in offered)
+    raise UnsupportedFeature(f"{uri}: pyxen knows {known}, and libvirt's URIs, as xen:///system{offers}", feature=uri)
 
 
 def _open_xenlight(uri: str, workers: int) -> Backend:
@@ -69,6 +78,12 @@ def _open_xenlight(uri: str, workers: int) -> Backend:
     from pyxen.backends.xenlight import XenlightBackend
 
     return XenlightBackend(workers)
+
+
+def _open_libvirt(uri: str) -> Backend:
+    from pyxen.backends.libvirt.backend import LibvirtBackend
+
+    return LibvirtBackend(uri)
 
 
 def _open_memory(uri: str) -> Backend:

@@ -91,3 +91,19 @@ def test_type_checkers_see_the_same_names() -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert Path(pyxen.__file__).with_name("py.typed").exists()
+
+
+@pytest.mark.parametrize("uri", ["xen:///system", "xen+ssh://root@host/system", "test:///default", "qemu:///system"])
+def test_what_is_missing_without_libvirt(uri: str) -> None:
+    program = f"""
+import sys
+sys.modules["libvirt"] = None
+import pyxen
+pyxen.libvirtxml.dumps(pyxen.DomainConfig("web1", kernel="/vmlinuz"))
+try:
+    pyxen.connect({uri!r})
+except pyxen.LibraryMissing as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert "pip install 'pyxen[libvirt]'" in done.stdout

@@ -1,0 +1,1 @@
+"""The way through libvirt; importing `backend` loads libvirt-python, this does not."""

@@ -1,0 +1,542 @@
+"""The way through libvirt: what its drivers run, on this machine or another."""
+
+from __future__ import annotations
+
+import threading
+import uuid as uuids
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from pyxen import libvirtxml
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.libvirt import counting, devices, keeping, life, loop, moving, tuning
+from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
+from pyxen.backends.libvirt.console import open_console
+from pyxen.backends.libvirt.failures import failure, redacted, stopped
+from pyxen.backends.libvirt.link import Link
+from pyxen.backends.libvirt.looking import Looking, host_info
+from pyxen.backends.libvirt.waiting import Waiting
+from pyxen.backends.libvirt.watching import Watching
+from pyxen.backends.libvirt.workers import Run, Workers
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.errors import DomainNotFound, Error, FileMissing, InvalidArgument, InvalidState
+from pyxen.events import Event
+from pyxen.features import Feature, lacking
+from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
+from pyxen.operation import Operation
+
+__all__ = ["LibvirtBackend"]
+
+T = TypeVar("T")
+D = TypeVar("D", bound=Part)
+
+_LIBVIRTS: Final = frozenset(
+    {Feature.EVENTS, Feature.DEFINE, Feature.PAUSE, Feature.REBOOT, Feature.FALLBACK, Feature.SUSPEND, Feature.SAVE}
+    | {Feature.CORE_DUMP, Feature.MIGRATE, Feature.TRIGGER, Feature.SYSRQ, Feature.ATTACH, Feature.CDROM}
+    | {Feature.MEMORY, Feature.MAXMEM, Feature.VCPUS, Feature.PIN, Feature.SCHEDULER, Feature.STATS, Feature.CONSOLE}
+)
+_NOT_ITS_DRIVERS: Final = {
+    "Xen": {Feature.PIN, Feature.SYSRQ},  # libvirt-python pins with the help of a call that its driver lacks
+    "TEST": {
+        Feature.ATTACH,
+        Feature.CDROM,
+        Feature.CONSOLE,
+        Feature.FALLBACK,
+        Feature.MAXMEM,
+        Feature.MIGRATE,
+        Feature.SUSPEND,
+    },
+}
+
+_WITHOUT_JOBS: Final = ("Xen", "TEST")
+
+_PARAVIRT: Final = number("VIR_DOMAIN_SHUTDOWN_PARAVIRT")
+_POWER_BUTTON: Final = number("VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN")
+_TO_MEMORY: Final = number("VIR_NODE_SUSPEND_TARGET_MEM")
+
+
+class LibvirtBackend(Backend):
+    """A host that libvirt manages.
+
+    libvirt knows the domains that it made itself, and dom0; those of xl or of ``xenlight:///`` it does not see. Its
+    daemon acts on ``on_poweroff`` and the like of its domains by itself.
+
+    Raises:
+        ConnectFailed: libvirt's daemon does not answer.
+        NotPrivileged: It does not let this user in.
+        UnsupportedFeature: libvirt knows no such URI.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._shown = redacted(uri)
+        self._workers: Workers | None = None
+        self._waiting = Waiting()
+        self._watching = Watching(self._waiting.wake)
+        self._restoring = threading.Lock()
+        self._beginning = threading.Lock()
+        self._link = Link(uri, self._watching.arm_anew)
+        try:
+            with self._link.look() as connection:
+                self._driver = connection.getType()
+                self._domain_type = {"Xen": "xen", "TEST": "test"}.get(self._driver, self._driver.lower())
+        except BaseException:
+            self._link.close()
+            raise
+        self._looking = Looking(self._driver)
+        loop.close_at_exit(self)
+
+    # The host
+
+    @property
+    def uri(self) -> str:
+        """How `pyxen.connect` finds this host; a password in it is not shown."""
+        return self._shown
+
+    @property
+    def name(self) -> str:
+        """What this way is called in errors, with libvirt's driver: ``libvirt (Xen)``."""
+        return f"libvirt ({self._driver})"
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What libvirt can do, as far as its driver does."""
+        return _LIBVIRTS - _NOT_ITS_DRIVERS.get(self._driver, set())
+
+    def close(self) -> None:
+        """Stop what runs and let go of the host; may be called again. What libvirt cannot stop goes on there."""
+        with self._beginning:
+            workers = self._workers
+        if workers is not None:
+            workers.close()
+        self._waiting.close()
+        self._watching.close()
+        self._link.close()
+
+    def info(self) -> HostInfo:
+        """Return the figures of the host; ``xen_version`` is what the driver says of its hypervisor."""
+        with self._look("info") as connection:
+            return host_info(connection)
+
+    def list(self) -> list[DomainInfo]:
+        """Return the domains that libvirt knows, by domid; for Xen, dom0 and those that libvirt made."""
+        with self._look("list") as connection:
+            return self._looking.all(connection)
+
+    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called with each event from now on, and another once when the host is closed.
+
+        Events are of libvirt's own domains. libvirt's Xen driver tells of domains that begin and end, and of nothing
+        else. When the daemon was away, an `EventsLost` comes as soon as it is back.
+        """
+        with self._translated("events"):
+            return self._watching.subscribe(self._link, on_event, on_end)
+
+    def domain_info(self, domain: DomainRef) -> DomainInfo:
+        """Return one domain."""
+        with self._look("info", domain) as connection:
+            return self._looking.one(life.find(connection, "info", domain))
+
+    # From beginning to end
+
+    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+        """Create a domain; a create that fails leaves nothing, and one that comes late is destroyed."""
+        config = config if config.uuid is not None else config.replace(uuid=uuids.uuid4())
+        xml = life.as_xml(config, self._domain_type)
+        operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
+
+        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+            try:
+                ref = life.create(connection, xml, paused=paused)
+            except VirError as error:
+                raise life.explain(connection, self._uri, config, "create", error) or error from None
+            operation.domid = ref.domid
+            return ref
+
+        late = "libvirt still creates it, since nothing can stop that, and it is destroyed as soon as it is there"
+        return self._start(operation, work, undo=life.destroy_if_there, late=late, secrets=life.secrets_of(config))
+
+    def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """End a domain at once."""
+        return self._act("destroy", domain, lambda found: found.destroy(), timeout)
+
+    def pause(self, domain: DomainRef) -> Operation[None]:
+        """Stop a domain's vCPUs."""
+        return self._act("pause", domain, lambda found: life.pause(found, self._looking))
+
+    def unpause(self, domain: DomainRef) -> Operation[None]:
+        """Let a domain's vCPUs run."""
+        return self._act("unpause", domain, lambda found: life.unpause(found, self._looking))
+
+    def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
+        """Ask the guest to power off."""
+        flags = 0
+        if fallback:
+            self._need(Feature.FALLBACK)
+        if self._driver == "Xen":
+            flags = _PARAVIRT | (_POWER_BUTTON if fallback else 0)
+
+        def work(connection: Connection, run: Run[None]) -> None:
+            found = life.find(connection, "shutdown", domain)
+            life.check_answers(self._looking.one(found), "shutdown")
+            stays = wait and life.stays_after_poweroff(found)
+            found.shutdownFlags(flags) if flags else found.shutdown()
+            if wait:
+                self._waiting.add(run, lambda: (self._has_ended(domain, stays=stays), None))
+
+        return self._start(self._operation("shutdown", domain, timeout), work)
+
+    def _has_ended(self, domain: DomainRef, *, stays: bool) -> bool:
+        """Tell whether a domain has shut down, and libvirt has done with it what it has to do then."""
+        with self._link.look() as connection:
+            info = life.info_if_there(connection, self._looking, domain)
+        return info is None or (stays and info.state in ENDS)
+
+    def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Ask the guest to reboot."""
+
+        def work(connection: Connection, _: Run[None]) -> None:
+            found = life.find(connection, "reboot", domain)
+            life.check_answers(self._looking.one(found), "reboot")
+            found.reboot(0)
+
+        return self._start(self._operation("reboot", domain, timeout), work)
+
+    def wait(
+        self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
+    ) -> Operation[DomainInfo | None]:
+        """Wait until a domain is in one of these states, or gone (None)."""
+
+        def look() -> tuple[bool, DomainInfo | None]:
+            with self._link.look() as connection:
+                info = life.info_if_there(connection, self._looking, domain)
+            return info is None or info.state in states, info
+
+        def work(_: Connection, run: Run[DomainInfo | None]) -> DomainInfo | None:
+            so, info = look()
+            if not so:
+                self._waiting.add(run, look)
+            return info
+
+        operation: Operation[DomainInfo | None] = self._operation("wait", domain, timeout)
+        return self._start(operation, work, lease=self._link.look)
+
+    def config(self, domain: DomainRef) -> Operation[DomainConfig]:
+        """Return the configuration of a domain as it is now; of what the model cannot hold, a `LossWarning` tells."""
+        return self._act("config", domain, life.config_of)
+
+    # Into files and to other hosts
+
+    def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Let the guest suspend itself and stay in memory."""
+        self._need(Feature.SUSPEND)
+
+        def work(connection: Connection, _: Run[None]) -> None:
+            found = life.find(connection, "suspend", domain)
+            life.check_answers(self._looking.one(found), "suspend")
+            found.pMSuspendForDuration(_TO_MEMORY, 0, 0)
+
+        return self._start(self._operation("suspend", domain, timeout), work)
+
+    def resume(self, domain: DomainRef) -> Operation[None]:
+        """Let a suspended guest go on."""
+        self._need(Feature.SUSPEND)
+
+        def work(found: VirDomain) -> None:
+            info = self._looking.one(found)
+            if info.shutdown_reason is not ShutdownReason.SUSPEND:
+                message = f"{info.name} is {info.state}, not suspended"
+                raise InvalidState(message, operation="resume", domain=domain.domid, domid=domain.domid)
+            found.pMWakeup(0)
+
+        return self._act("resume", domain, work)
+
+    def save(
+        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        """Save a domain to a file on the host, of libvirt's format, and end it."""
+        if checkpoint or leave_paused:
+            raise lacking(Feature.CHECKPOINT, self.name, "libvirt ends a domain that it saves; restore it")
+
+        def work(connection: Connection, _: Run[None]) -> None:
+            found = life.find(connection, "save", domain)
+            life.check_answers(self._looking.one(found), "save")
+            moving.save(found, domain, path, self._uri)
+
+        return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
+
+    def restore(
+        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+    ) -> Operation[DomainRef]:
+        """Create a domain from a file on the host that libvirt wrote; one that comes late is destroyed."""
+        xml = None if config is None else life.as_xml(config, self._domain_type)
+        operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
+
+        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+            wanted = moving.uuid_in(path, self._uri)
+            # Where the file does not tell which domain it is, it is found by what was not there before: one at a time.
+            with self._restoring if wanted is None else nullcontext():
+                if operation.stopped is not None:
+                    raise stopped(operation, "it had not begun")
+                ref = moving.restore(connection, path, xml, wanted, paused=paused)
+            operation.domid = ref.domid
+            return ref
+
+        late = "libvirt still restores it, since nothing can stop that, and it is destroyed as soon as it is there"
+        return self._start(operation, work, undo=life.destroy_if_there, late=late)
+
+    def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
+        """Write a domain's memory to a file on the host."""
+
+        def work(found: VirDomain) -> None:
+            moving.core_dump(found, domain, path, self._uri)
+
+        return self._act("core_dump", domain, work, timeout, abort=self._abort(domain))
+
+    def migrate(
+        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+    ) -> Operation[None]:
+        """Move a domain to another host, given as a URI of libvirt's; its daemon must reach that host's."""
+        self._need(Feature.MIGRATE)
+        if not isinstance(destination, str):
+            message = "libvirt migrates to a URI, e.g. xen+ssh://root@host/system, and runs no command"
+            raise InvalidArgument(message, operation="migrate", domain=domain.domid, domid=domain.domid)
+
+        def work(found: VirDomain) -> None:
+            moving.migrate(found, destination, paused=paused)
+
+        late = "libvirt goes on with it, since its driver cannot stop it: look on which host the domain is"
+        return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
+
+    def _abort(self, domain: DomainRef) -> Callable[[], None] | None:
+        """Return what makes libvirt stop what it does with a domain; None where its driver cannot."""
+        if self._driver in _WITHOUT_JOBS:
+            return None
+
+        def abort() -> None:
+            try:
+                with self._link.look() as connection:
+                    life.find(connection, "abort", domain).abortJob()
+            except (VirError, DomainNotFound):
+                pass  # there is no job any more, or a driver that cannot: then the operation ends without
+
+        return abort
+
+    # Changes to a running domain
+
+    def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
+        """Press a button, or interrupt the vCPUs. libvirt's Xen driver can press the power button only."""
+        return self._act("send_trigger", domain, lambda found: tuning.send_trigger(found, trigger, vcpu, self.name))
+
+    def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
+        """Press a key of Linux's magic SysRq."""
+        self._need(Feature.SYSRQ)
+        return self._act("send_sysrq", domain, lambda found: tuning.send_sysrq(found, domain, key))
+
+    def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
+        """Attach a device, and return it as it is then."""
+        self._need(Feature.ATTACH)
+
+        def work(connection: Connection, _: Run[D]) -> D:
+            found = life.find(connection, "attach", domain)
+            guest = self._looking.one(found).type
+            return devices.attach(found, domain, self._domain_type, guest, device, self.name)
+
+        def undo(connection: Connection, attached: D) -> None:
+            devices.detach(life.find(connection, "detach", domain), domain, attached, self.name)
+
+        late = "libvirt still attaches it, since nothing can stop that, and it is detached as soon as it is there"
+        return self._start(self._operation("attach", domain, timeout), work, undo=undo, late=late)
+
+    def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
+        """Detach a device, given by itself or by its name."""
+        self._need(Feature.ATTACH)
+        if force:
+            raise lacking(Feature.ATTACH, self.name, "libvirt detaches by asking the guest: leave out force")
+        return self._act("detach", domain, lambda found: devices.detach(found, domain, device, self.name), timeout)
+
+    def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
+        """Put a disc into a CD-ROM drive, in place of what is there."""
+        return self._change_disc("insert_cdrom", domain, vdev, target, timeout)
+
+    def eject_cdrom(self, domain: DomainRef, vdev: str, *, timeout: float | None) -> Operation[None]:
+        """Take the disc out of a CD-ROM drive."""
+        return self._change_disc("eject_cdrom", domain, vdev, None, timeout)
+
+    def _change_disc(
+        self, verb: str, domain: DomainRef, vdev: str, target: str | None, timeout: float | None
+    ) -> Operation[None]:
+        self._need(Feature.CDROM)
+        return self._act(verb, domain, lambda found: devices.change_disc(found, domain, verb, vdev, target), timeout)
+
+    def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
+        """Tell a guest how much memory to have, in MiB."""
+        DomainConfig("domain", memory=memory)  # what an amount of memory may be is a rule of the model
+        return self._act("set_memory", domain, lambda found: tuning.set_memory(found, domain, memory))
+
+    def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
+        """Set how much memory a domain can be given, in MiB."""
+        self._need(Feature.MAXMEM)
+        DomainConfig("domain", maxmem=maxmem)
+        return self._act("set_maxmem", domain, lambda found: tuning.set_maxmem(found, maxmem))
+
+    def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
+        """Tell a guest how many vCPUs to use."""
+        return self._act("set_vcpus", domain, lambda found: tuning.set_vcpus(found, domain, self._looking, vcpus))
+
+    def pin_vcpu(
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
+    ) -> Operation[None]:
+        """Say on which CPUs a vCPU, or with None all of them, may run."""
+        self._need(Feature.PIN)
+        if cpus_soft is not None:
+            raise lacking(Feature.PIN_SOFT, self.name)
+        if cpus is None:
+            raise InvalidArgument(
+                "say cpus: libvirt has no cpus_soft", operation="pin_vcpu", domain=domain.domid, domid=domain.domid
+            )
+
+        def work(connection: Connection, _: Run[None]) -> None:
+            found = life.find(connection, "pin_vcpu", domain)
+            tuning.pin_vcpu(connection, found, domain, self._looking, vcpu, cpus)
+
+        return self._start(self._operation("pin_vcpu", domain, None), work)
+
+    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
+        """Set what the hypervisor's scheduler knows of a domain; libvirt's Xen driver knows ``credit`` only."""
+        return self._act(
+            "set_scheduler", domain, lambda found: tuning.set_scheduler(found, domain, scheduler, self.name)
+        )
+
+    # Looking into it
+
+    def stats(self, domain: DomainRef) -> DomainStats:
+        """Return what a domain has used so far; devices of which the driver knows nothing are left out."""
+        with self._look("stats", domain) as connection:
+            return counting.stats(life.find(connection, "stats", domain), self._looking)
+
+    def console(self, domain: DomainRef) -> int:
+        """Return a descriptor of a guest's console, for reading and writing, which is the caller's to close."""
+        self._need(Feature.CONSOLE)
+        with self._look("console", domain) as connection:
+            return open_console(connection, life.find(connection, "console", domain))
+
+    # What is kept
+
+    def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
+        """Keep a configuration, in place of one with the same uuid or name; with None, `autostart` stays as it is."""
+        config.validate()
+        with self._look("define", secrets=life.secrets_of(config)) as connection:
+            return keeping.define(connection, config, self._domain_type, autostart)
+
+    def undefine(self, uuid: UUID) -> None:
+        """Forget a configuration; a domain that runs of it goes on."""
+        with self._look("undefine") as connection:
+            keeping.undefine(keeping.kept(connection, "undefine", uuid))
+
+    def defined(self) -> Sequence[DefinedDomain]:
+        """Return what is kept, by name; running or not."""
+        with self._look("defined") as connection:
+            return keeping.defined(connection)
+
+    def set_autostart(self, uuid: UUID, autostart: bool) -> None:
+        """Say whether a kept domain is started with its host: with libvirt's daemon, the first time after a boot."""
+        with self._look("set_autostart") as connection:
+            keeping.kept(connection, "set_autostart", uuid).setAutostart(autostart)
+
+    def start(self, uuid: UUID, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+        """Create a domain of what is kept under that uuid; one that comes late is destroyed."""
+        operation: Operation[DomainRef] = Operation("start", str(uuid), timeout=timeout)
+
+        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+            found = keeping.kept(connection, "start", uuid)
+            operation.domain = found.name()
+            try:
+                ref = life.start(connection, found, paused=paused)
+            except VirError as error:
+                raise self._why_not_started(connection, found, error) or error from None
+            operation.domid = ref.domid
+            return ref
+
+        late = "libvirt still starts it, since nothing can stop that, and it is destroyed as soon as it is there"
+        return self._start(operation, work, undo=life.destroy_if_there, late=late)
+
+    def _why_not_started(self, connection: Connection, found: VirDomain, error: Exception) -> Exception | None:
+        try:
+            config = libvirtxml.loads(found.XMLDesc(0), on_loss="ignore")
+        except (Error, VirError):
+            return None
+        return life.explain(connection, self._uri, config, "start", error)
+
+    # How it is done
+
+    def _need(self, feature: Feature) -> None:
+        if feature not in self.features:
+            raise lacking(feature, self.name)
+
+    @staticmethod
+    def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[Any]:
+        operation: Operation[Any] = Operation(verb, domain.domid, timeout=timeout)
+        operation.domid = domain.domid
+        return operation
+
+    def _act(
+        self,
+        verb: str,
+        domain: DomainRef,
+        work: Callable[[VirDomain], Any],
+        timeout: float | None = None,
+        **how: Any,
+    ) -> Operation[Any]:
+        """Do something with a domain that is there; what the work returns is the result, but for libvirt's zeros."""
+
+        def whole(connection: Connection, _: Run[Any]) -> Any:
+            result = work(life.find(connection, verb, domain))
+            return None if isinstance(result, int) else result
+
+        return self._start(self._operation(verb, domain, timeout), whole, **how)
+
+    def _start(
+        self,
+        operation: Operation[T],
+        work: Callable[[Connection, Run[T]], T],
+        *,
+        lease: Any = None,
+        secrets: Collection[str] = (),
+        **how: Any,
+    ) -> Operation[T]:
+        self._link.check()
+
+        def describe(error: Exception) -> BaseException:
+            if not isinstance(error, VirError):
+                return error
+            domain, domid = operation.domain, operation.domid
+            found = failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
+            if isinstance(found, FileMissing) and operation.verb == "restore":
+                found.filename = operation.domain
+            return found
+
+        with self._beginning:
+            if self._workers is None:
+                self._workers = Workers()
+        return self._workers.start(Run(operation, lease or self._link.work, work, describe, **how))
+
+    @contextmanager
+    def _look(
+        self, verb: str, domain: DomainRef | None = None, *, secrets: Collection[str] = ()
+    ) -> Iterator[Connection]:
+        with self._translated(verb, domain, secrets=secrets), self._link.look() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(
+        self, verb: str, domain: DomainRef | None = None, *, secrets: Collection[str] = ()
+    ) -> Iterator[None]:
+        """Raise pyxen's exceptions for libvirt's."""
+        domid = None if domain is None else domain.domid
+        try:
+            yield
+        except VirError as error:
+            raise failure(error, verb, self.name, domain=domid, domid=domid, secrets=secrets) from None

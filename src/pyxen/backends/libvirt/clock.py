@@ -1,0 +1,47 @@
+"""A thread that does small things at their time: deadlines."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    """Calls functions at given moments, one after the other, on one thread; they must not block."""
+
+    def __init__(self, name: str) -> None:
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = itertools.count()
+        self._changed = threading.Condition()
+        self._open = True
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def at(self, moment: float, call: Callable[[], None]) -> None:
+        """Have a function called at a moment, by `time.monotonic`."""
+        with self._changed:
+            heapq.heappush(self._due, (moment, next(self._count), call))
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Call nothing more."""
+        with self._changed:
+            self._open = False
+            self._due.clear()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._open and (not self._due or self._due[0][0] > time.monotonic()):
+                    self._changed.wait(self._due[0][0] - time.monotonic() if self._due else None)
+                if not self._open:
+                    return
+                call = heapq.heappop(self._due)[2]
+            call()
+            del call  # what it holds may go

@@ -1,0 +1,193 @@
+"""Devices that come to a running domain and go from it, as XML: what is there is found, and told apart, by its name."""
+
+from __future__ import annotations
+
+import copy
+from typing import Final, TypeVar
+
+from lxml import etree
+
+from pyxen import libvirtxml
+from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt.binding import VirDomain, number
+from pyxen.config import Disk, DomainConfig, DomainType, Part, Pci, PciAddress, UsbDev, Vif
+from pyxen.config.vdev import vdev_number
+from pyxen.config.vif import Mac
+from pyxen.errors import DeviceExists, InvalidArgument, NotFound, UnsupportedFeature
+from pyxen.libvirtxml.text import parse_tree
+
+__all__ = ["attach", "change_disc", "detach", "devices_of"]
+
+D = TypeVar("D", bound=Part)
+
+_LIVE: Final = number("VIR_DOMAIN_AFFECT_LIVE")
+_SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
+
+_FIELDS: Final[dict[type[Part], str]] = {Disk: "disks", Vif: "vifs", Pci: "pcis", UsbDev: "usbdevs"}
+_NOUNS: Final = {"disks": "disk", "vifs": "vif", "pcis": "PCI device", "usbdevs": "USB device"}
+
+Name = tuple[str, object]
+"""What tells a device from the others of a domain: the field of a configuration that it is in, and its name there."""
+
+
+def devices_of(xml: str) -> dict[Name, etree._Element]:
+    """Return the devices in the XML of a domain by their names; a vif has two, its MAC address and its number."""
+    found: dict[Name, etree._Element] = {}
+    vifs = 0
+    for element in parse_tree(xml).iterfind("devices/*"):
+        if element.tag == "disk":
+            target = element.find("target")
+            if target is not None:
+                found["disks", vdev_number(target.get("dev", "")) or target.get("dev", "")] = element
+        elif element.tag == "interface" and element.get("type") != "hostdev":
+            mac = element.find("mac")
+            if mac is not None:
+                found["vifs", mac.get("address", "").lower()] = element
+            found["vifs", vifs] = element
+            vifs += 1
+        elif element.tag in ("hostdev", "interface"):
+            name = _address_of(element)
+            if name is not None:
+                found[name] = element
+    return found
+
+
+def _address_of(element: etree._Element) -> Name | None:
+    address = element.find("source/address")
+    if address is None:
+        return None
+    if element.get("type") == "usb":
+        return "usbdevs", (_number(address, "bus"), _number(address, "device"))
+    return "pcis", tuple(_number(address, name) for name in ("domain", "bus", "slot", "function"))
+
+
+def _number(element: etree._Element, name: str) -> int:
+    return int(element.get(name, "0"), 0)
+
+
+def _names(device: Part) -> list[Name]:
+    """Return the names that a device has; one of them is enough to find it."""
+    if isinstance(device, Disk) and device.vdev is not None:
+        return [("disks", vdev_number(device.vdev) or device.vdev)]
+    if isinstance(device, Vif):
+        names: list[Name] = [("vifs", str(device.mac).lower())] if device.mac is not None else []
+        return names + ([("vifs", device.devid)] if device.devid is not None else [])
+    if isinstance(device, Pci) and device.address is not None:
+        address = device.address
+        return [("pcis", (address.domain, address.bus, address.device, address.function or 0))]
+    if isinstance(device, UsbDev) and device.hostbus is not None:
+        return [("usbdevs", (device.hostbus, device.hostaddr))]
+    return []
+
+
+def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainType, device: D, backend: str) -> D:
+    """Attach a device, and return it as it is then."""
+    field = _field(device, backend)
+    whole = DomainConfig("domain", type=guest, kernel="/kernel", **{field: (device,)})  # type: ignore[arg-type]
+    whole.validate()
+    element = parse_tree(libvirtxml.dumps(whole, domain_type=domain_type)).find(f"devices/{_tag(device)}")
+    if element is None:
+        raise UnsupportedFeature(f"libvirt cannot be told of {device!r}", feature=field, backend=backend)
+    before = devices_of(domain.XMLDesc(_SECURE))
+    for name in _names(device):
+        if name in before:
+            message = f"the domain has the {_NOUNS[field]} {_shown(device)} already: detach it first, or choose another"
+            raise DeviceExists(message, operation="attach", domain=ref.domid, domid=ref.domid)
+    domain.attachDeviceFlags(etree.tostring(element, encoding="unicode"), _LIVE)
+    return _as_attached(domain.XMLDesc(_SECURE), before, field, device)
+
+
+def _tag(device: Part) -> str:
+    return {Disk: "disk", Vif: "interface"}.get(type(device), "hostdev")
+
+
+def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, device: D) -> D:
+    """Return a new device as libvirt has it now."""
+    config = libvirtxml.loads(xml, on_loss="ignore")
+    wanted = set(_names(device))
+    for other in reversed(getattr(config, field)):
+        names = set(_names(other))
+        if isinstance(other, type(device)) and (names & wanted or (not wanted and names.isdisjoint(before))):
+            return other
+    return device
+
+
+def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) -> None:
+    """Detach a device, given by itself or by its name."""
+    part = _from_text(device, ref) if isinstance(device, str) else device
+    field = _field(part, backend)
+    names = _names(part)
+    if not names:
+        message = f"which {_NOUNS[field]}? Say its vdev, its MAC address or devid, or its address"
+        raise InvalidArgument(message, operation="detach", domain=ref.domid, domid=ref.domid)
+    domain.detachDeviceFlags(_xml(_there(domain, ref, "detach", part, field)), _LIVE)
+
+
+def change_disc(domain: VirDomain, ref: DomainRef, verb: str, vdev: str, target: str | None) -> None:
+    """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
+    element = copy.deepcopy(_there(domain, ref, verb, Disk(vdev=vdev), "disks"))
+    if element.get("device") != "cdrom":
+        message = f"{vdev} is a disk, no CD-ROM drive"
+        raise NotFound(message, operation=verb, domain=ref.domid, domid=ref.domid)
+    for child in ("source", "backingStore"):
+        for found in element.findall(child):
+            element.remove(found)
+    if target is not None:
+        is_block = target.startswith("/dev/")
+        element.set("type", "block" if is_block else "file")
+        etree.SubElement(element, "source", {"dev" if is_block else "file": target})
+    domain.updateDeviceFlags(_xml(element), _LIVE)
+
+
+def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part, field: str) -> etree._Element:
+    present = devices_of(domain.XMLDesc(_SECURE))
+    for name in _names(device):
+        if name in present:
+            return present[name]
+    have = [_said(element) for (kind, name), element in present.items() if kind == field and not isinstance(name, str)]
+    message = f"the domain has no {_NOUNS[field]} {_shown(device)}; it has {', '.join(have) or 'none'}"
+    raise NotFound(message, operation=verb, domain=ref.domid, domid=ref.domid)
+
+
+def _said(element: etree._Element) -> str:
+    """Return the name of a device, for messages."""
+    target, mac, address = element.find("target"), element.find("mac"), element.find("source/address")
+    if element.tag == "disk" and target is not None:
+        return target.get("dev", "")
+    if mac is not None:
+        return mac.get("address", "")
+    return " ".join(map(str, address.attrib.values())) if address is not None else str(element.tag)
+
+
+def _field(device: Part, backend: str) -> str:
+    if type(device) not in _FIELDS:
+        what = type(device).__name__
+        message = f"a {what} comes and goes with its domain here: libvirt attaches disks, vifs, PCI and USB devices"
+        raise UnsupportedFeature(message, feature=what, backend=backend)
+    return _FIELDS[type(device)]
+
+
+def _from_text(text: str, ref: DomainRef) -> Part:
+    if vdev_number(text) is not None:
+        return Disk(vdev=text)
+    for make in (lambda: Vif(mac=Mac(text)), lambda: Pci(PciAddress(text))):
+        try:
+            return make()
+        except ValueError:
+            continue
+    message = f"{text!r} names no device: say a vdev, a MAC or PCI address, or give the device, e.g. Vif(devid=0)"
+    raise InvalidArgument(message, operation="detach", domain=ref.domid, domid=ref.domid)
+
+
+def _shown(device: Part) -> str:
+    if isinstance(device, Disk):
+        return device.vdev or ""
+    if isinstance(device, Vif):
+        return device.mac or f"devid={device.devid}"
+    if isinstance(device, Pci):
+        return str(device.address)
+    return f"{device.hostbus}-{device.hostaddr}" if isinstance(device, UsbDev) else ""
+
+
+def _xml(element: etree._Element) -> str:
+    return etree.tostring(element, encoding="unicode", with_tail=False)

@@ -1,0 +1,196 @@
+"""The way to libvirt's daemon: kept open, opened anew when the daemon or the link comes back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pyxen.backends.libvirt.binding import Connection, VirError
+from pyxen.backends.libvirt.connecting import Connected, connect, is_in_this_process
+from pyxen.backends.libvirt.failures import broke_the_link, redacted
+from pyxen.errors import ConnectFailed, Error, HostClosed
+
+__all__ = ["Link"]
+
+_LOG = logging.getLogger("pyxen.libvirt")
+
+_FIRST_TRY, _MOST_APART = 0.1, 5.0  # seconds between attempts to connect anew
+_CALLS: Final = 4  # at a time on a connection: a daemon reads no more than 5 of a client, not even its keepalives
+_LANES: Final = 4  # connections for work, opened as they are needed
+
+
+class Link:
+    """The connections to one URI: one for looking and for events, and some for calls that take long.
+
+    While the daemon is away every call raises `ConnectFailed` at once.
+
+    Args:
+        uri: libvirt's.
+        on_back: Called when it is connected anew, with the connection, on a thread of the link's. While it is not
+            through, the link still counts as broken.
+    """
+
+    def __init__(self, uri: str, on_back: Callable[[Connection], None]) -> None:
+        self._uri = uri
+        self._shown = redacted(uri)
+        self._on_back = on_back
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._open = True
+        self._broken = False
+        self._died = -1
+        self._lanes: list[_Lane] = []
+        self._places = threading.BoundedSemaphore(_CALLS * _LANES)
+        self._main = connect(uri, self._closed_by_the_other_side(0))
+        self._generation = 0
+
+    def check(self) -> None:
+        """Check that calls can be made.
+
+        Raises:
+            HostClosed: The host was closed, or belongs to the parent process.
+            ConnectFailed: The daemon does not answer now.
+        """
+        if os.getpid() != self._pid:
+            raise HostClosed(f"{self._shown} was opened before a fork: open it anew")
+        if not self._open:
+            raise HostClosed(f"{self._shown} was closed")
+        if self._broken:
+            raise ConnectFailed(f"{self._shown}: the connection broke; pyxen connects anew as soon as libvirt answers")
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """Yield the connection for calls that are over at once."""
+        self.check()
+        main, generation = self._main, self._generation
+        with main.use() as connection:
+            try:
+                yield connection
+            except VirError as error:
+                if broke_the_link(error):
+                    self._break(generation)
+                raise
+
+    @contextmanager
+    def work(self) -> Iterator[Connection]:
+        """Yield a connection for calls that may take long; waits while there are very many."""
+        self.check()
+        if is_in_this_process(self._uri):
+            with self._main.use() as connection:
+                yield connection
+            return
+        with self._places:
+            lane = self._lane()
+            try:
+                with lane.connected().use() as connection:
+                    yield connection
+            except VirError as error:
+                if broke_the_link(error):
+                    lane.drop()
+                raise
+            finally:
+                with self._changed:
+                    lane.calls -= 1
+
+    def close(self) -> None:
+        """Let go of all connections; calls under way end on their own."""
+        with self._changed:
+            if not self._open or os.getpid() != self._pid:
+                return
+            self._open = False
+            self._changed.notify_all()
+            lanes = list(self._lanes)
+        for lane in lanes:
+            lane.drop()
+        self._main.close()
+
+    def _lane(self) -> _Lane:
+        with self._changed:
+            free = [lane for lane in self._lanes if lane.calls < _CALLS]
+            if not free:
+                free = [_Lane(self._uri)]
+                self._lanes += free
+            lane = min(free, key=lambda lane: lane.calls)
+            lane.calls += 1
+            return lane
+
+    def _closed_by_the_other_side(self, generation: int) -> Callable[[], None]:
+        return lambda: self._break(generation)
+
+    def _break(self, generation: int) -> None:
+        """Take note that the connection is of no use, and begin to open another."""
+        with self._changed:
+            self._died = generation
+            if not self._open or self._broken or generation != self._generation:
+                return
+            self._broken = True
+            lanes = list(self._lanes)
+        for lane in lanes:
+            lane.drop()
+        _LOG.info("%s: the connection to libvirt broke", self._shown)
+        threading.Thread(target=self._connect_anew, name="pyxen-libvirt-reconnect", daemon=True).start()
+
+    def _connect_anew(self) -> None:
+        self._main.close()
+        apart = _FIRST_TRY
+        while not self._try_to_connect():
+            with self._changed:
+                if self._changed.wait_for(self._is_closed, apart):
+                    return
+            apart = min(2 * apart, _MOST_APART)
+
+    def _is_closed(self) -> bool:
+        return not self._open
+
+    def _try_to_connect(self) -> bool:
+        generation = self._generation + 1
+        try:
+            main = connect(self._uri, self._closed_by_the_other_side(generation))
+        except Error as error:
+            _LOG.debug("%s: %s", self._shown, error)
+            return False
+        try:
+            with main.use() as connection:
+                self._on_back(connection)
+        except VirError as error:  # it broke at once
+            _LOG.debug("%s: %s", self._shown, error)
+            main.close()
+            return False
+        with self._changed:
+            if self._died == generation:
+                main.close()
+                return False
+            if self._is_closed():
+                main.close()
+            else:
+                self._main, self._generation, self._broken = main, generation, False
+                _LOG.info("%s: connected to libvirt anew", self._shown)
+        return True
+
+
+class _Lane:
+    """A connection for work; opened when it is needed, and anew when it broke."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._lock = threading.Lock()
+        self._connected: Connected | None = None
+        self.calls = 0
+
+    def connected(self) -> Connected:
+        """Return the connection, open."""
+        with self._lock:
+            if self._connected is None or not self._connected.is_alive():
+                self._connected = connect(self._uri)
+            return self._connected
+
+    def drop(self) -> None:
+        """Let go of the connection; the next one who needs it opens it anew."""
+        with self._lock:
+            connected, self._connected = self._connected, None
+        if connected is not None:
+            connected.close()

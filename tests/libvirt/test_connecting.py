@@ -1,0 +1,110 @@
+"""Ways to a host that do not lead there, and what of libvirt shows outside: nothing on stderr, no password."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import pyxen
+from pyxen import ConnectFailed, DomainConfig, UnsupportedFeature, Vnc
+from pyxen.backends.libvirt.failures import redacted
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "match"),
+    [
+        ("test:///nonesuch.xml", ConnectFailed, "no such file"),
+        ("xen+tcp://root:secret@127.0.0.1:1/system", ConnectFailed, "refused"),
+        ("xen+nonsense://host/system", UnsupportedFeature, "transport"),
+        ("hyperv://host/", UnsupportedFeature, "hyperv"),
+        ("nonsense:///system", UnsupportedFeature, "xen:///system"),
+    ],
+)
+def test_no_way(uri: str, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match) as caught:
+        pyxen.connect(uri)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_broken_file(tmp_path: object) -> None:
+    file = f"{tmp_path}/node.xml"
+    with open(file, "w") as out:
+        out.write("<node><domain></node>")
+    with pytest.raises(ConnectFailed):
+        pyxen.connect(f"test://{file}")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("xen+tcp://root:secret@host:16509/system", "xen+tcp://root:***@host:16509/system"),
+        ("xen+ssh://root@host/system", "xen+ssh://root@host/system"),
+        ("xen+ssh://host:22/system", "xen+ssh://host:22/system"),
+        ("no word of hunter2 here", "no word of *** here"),
+    ],
+)
+def test_passwords_are_not_shown(text: str, shown: str) -> None:
+    assert redacted(text, ("hunter2",)) == shown
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+
+FAILS = """
+try:
+    host.domains["test"].set_memory(99999999)
+except pyxen.InvalidArgument as error:
+    print(error)
+"""
+
+
+def test_nothing_is_printed() -> None:
+    done = run(f"import pyxen\nwith pyxen.connect('test:///default') as host:\n{indented(FAILS)}")
+    assert "cannot set memory" in done.stdout
+    assert done.stderr == ""
+
+
+def test_an_application_keeps_its_handler() -> None:
+    program = "import libvirt\nlibvirt.registerErrorHandler(lambda _, error: print('heard', error[2]), None)\n"
+    done = run(f"{program}import pyxen\nwith pyxen.connect('test:///default') as host:\n{indented(FAILS)}")
+    assert "heard invalid argument: cannot set memory" in done.stdout
+    assert done.stderr == ""
+
+
+def indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.strip().splitlines())
+
+
+def test_a_process_that_closes_nothing_ends() -> None:
+    program = "import pyxen, warnings\nwarnings.simplefilter('ignore')\nhost = pyxen.connect('test:///default')\n"
+    done = run(f"{program}events = host.events()\nprint(len(host.list()))")
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_password_in_a_configuration_is_not_shown(host: pyxen.Host) -> None:
+    word = "hunter2"
+    config = DomainConfig("web1", type="hvm", memory=64, vnc=Vnc(enable=True, passwd=word))
+    domain = host.create(config)
+    assert domain.config().vnc.passwd == word
+    with pytest.raises(pyxen.DomainExists) as caught:
+        host.create(config.replace(uuid=domain.uuid, name="web2"))
+    assert word not in str(caught.value)
+
+
+def test_a_child_of_a_fork_may_not_use_it() -> None:
+    program = """
+import os, pyxen
+host = pyxen.connect("test:///default")
+if os.fork() == 0:
+    try:
+        host.list()
+    except pyxen.HostClosed as error:
+        print("fork" in str(error), flush=True)
+    os._exit(0)
+os.wait()
+host.close()
+"""
+    assert run(program).stdout == "True\n"

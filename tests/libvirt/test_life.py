@@ -1,0 +1,258 @@
+"""Domains from beginning to end, through the face that users have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+import pyxen
+from pyxen import (
+    CpuSet,
+    Disk,
+    DomainConfig,
+    DomainExists,
+    DomainNotFound,
+    DomainState,
+    Feature,
+    FileMissing,
+    Host,
+    HostClosed,
+    InvalidArgument,
+    InvalidState,
+    LossyConversion,
+    Scheduler,
+    UnsupportedFeature,
+    ValidationError,
+    Vif,
+)
+from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt.backend import LibvirtBackend
+
+
+def test_create_and_destroy(host: Host, web1: DomainConfig) -> None:
+    domain = host.create(web1)
+    info = domain.info()
+    assert (info.name, info.type, info.state) == ("web1", "pvh", DomainState.RUNNING)
+    assert (info.memory_kib, info.maxmem_kib, info.vcpus, info.maxvcpus) == (65536, 65536, 2, 2)
+    assert [other.uuid for other in host.list()] == [domain.uuid]
+    domain.destroy()
+    assert host.list() == []
+    with pytest.raises(DomainNotFound, match=str(domain.uuid)):
+        domain.info()
+    with pytest.raises(DomainNotFound):
+        domain.destroy()
+
+
+def test_the_uuid_is_the_one_asked_for(host: Host, web1: DomainConfig) -> None:
+    uuid = uuid4()
+    assert host.create(web1.replace(uuid=uuid)).uuid == uuid
+
+
+def test_a_handle_never_means_a_later_domain(host: Host, web1: DomainConfig) -> None:
+    config = web1.replace(uuid=uuid4())
+    first = host.create(config)
+    first.destroy()
+    second = host.create(config)
+    assert (first.uuid, first.domid) != (second.uuid, second.domid)
+    for call in (first.info, first.pause, first.destroy, first.config, first.shutdown):
+        with pytest.raises(DomainNotFound):
+            call()
+    assert second.info().state is DomainState.RUNNING
+
+
+@pytest.mark.parametrize("type_", ["pv", "pvh", "hvm"])
+def test_types(host: Host, type_: str) -> None:
+    kernel = None if type_ == "hvm" else "/boot/vmlinuz"
+    config = DomainConfig("web1", type=type_, kernel=kernel, memory=64, disks=[Disk("/a.img", vdev="xvda")])
+    domain = host.create(config)
+    assert domain.info().type == type_
+    read = domain.config()
+    assert (read.name, read.type, read.memory, read.disks[0].vdev) == ("web1", type_, 64, "xvda")
+
+
+def test_pause(host: Host, web1: DomainConfig) -> None:
+    domain = host.create(web1, paused=True)
+    assert domain.info().state is DomainState.PAUSED
+    for _ in range(2):
+        domain.unpause()
+        assert domain.info().state is DomainState.RUNNING
+    for _ in range(2):
+        domain.pause()
+        assert domain.info().state is DomainState.PAUSED
+    for call in (domain.shutdown, domain.reboot):
+        with pytest.raises(InvalidState, match="unpause it first"):
+            call()
+
+
+def test_shutdown(host: Host, web1: DomainConfig) -> None:
+    domain = host.create(web1)
+    domain.reboot()
+    assert domain.info().state is DomainState.RUNNING
+    domain.shutdown(timeout=10)
+    assert domain not in host.domains
+    assert domain.wait(timeout=10) is None
+
+
+def test_save_and_restore(host: Host, web1: DomainConfig, tmp_path: Path) -> None:
+    file = tmp_path / "web1.save"
+    domain = host.create(web1)
+    other = host.create(web1.replace(name="web2"))
+    domain.save(file)
+    assert [each.uuid for each in host.domains] == [other.uuid]
+    again = host.restore(file, paused=True)
+    assert (again.uuid, again.info().state) == (domain.uuid, DomainState.PAUSED)
+    assert again.domid != domain.domid
+    with pytest.raises(DomainExists):
+        host.restore(file)
+    with pytest.raises(FileMissing) as caught:
+        host.restore(tmp_path / "nonesuch")
+    assert caught.value.filename == str(tmp_path / "nonesuch")
+    with pytest.raises(UnsupportedFeature, match="checkpoint"):
+        other.save(file, checkpoint=True)
+
+
+def test_a_save_that_fails_leaves_the_domain_and_no_file(host: Host, web1: DomainConfig, tmp_path: Path) -> None:
+    domain = host.create(web1)
+    with pytest.raises(InvalidArgument, match="nonesuch"):
+        domain.save(tmp_path / "nonesuch" / "file")
+    assert list(tmp_path.iterdir()) == [tmp_path / "node.xml"]
+    assert domain.info().state is DomainState.RUNNING
+    domain.core_dump(tmp_path / "core")
+    assert (tmp_path / "core").stat().st_size > 0
+
+
+def test_changes(host: Host, web1: DomainConfig) -> None:
+    domain = host.create(web1)
+    domain.set_memory(32)
+    assert domain.info().memory_kib == 32 * 1024
+    domain.set_vcpus(1)
+    assert (domain.info().vcpus, domain.info().maxvcpus) == (1, 2)
+    domain.pin_vcpu("all", "0-3")
+    assert domain.config().cpus == (CpuSet("0-3"),)
+    domain.set_scheduler(Scheduler(weight=70))
+    domain.send_trigger("nmi")
+    domain.send_sysrq("s")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda domain: domain.set_memory(65), InvalidArgument),
+        (lambda domain: domain.set_memory(-1), ValidationError),
+        (lambda domain: domain.set_memory(0), InvalidArgument),
+        (lambda domain: domain.set_vcpus(3), InvalidArgument),
+        (lambda domain: domain.set_vcpus(0), InvalidArgument),
+        (lambda domain: domain.pin_vcpu(0, "99"), InvalidArgument),
+        (lambda domain: domain.pin_vcpu(2, "0"), InvalidArgument),
+        (lambda domain: domain.pin_vcpu(0), InvalidArgument),
+        (lambda domain: domain.pin_vcpu(0, cpus_soft="0"), UnsupportedFeature),
+        (lambda domain: domain.set_scheduler(Scheduler(cap=10)), UnsupportedFeature),
+        (lambda domain: domain.send_trigger("init"), UnsupportedFeature),
+        (lambda domain: domain.send_trigger("nmi", vcpu=1), UnsupportedFeature),
+        (lambda domain: domain.send_sysrq("ss"), InvalidArgument),
+        (lambda domain: domain.send_sysrq("é"), InvalidArgument),
+        (lambda domain: domain.rename("web2"), UnsupportedFeature),
+        (lambda domain: domain.preserve("-old"), UnsupportedFeature),
+        (lambda domain: domain.attach(Vif()), UnsupportedFeature),
+        (lambda domain: domain.detach("xvda"), UnsupportedFeature),
+        (lambda domain: domain.insert_cdrom("hdc", "/a.iso"), UnsupportedFeature),
+        (lambda domain: domain.set_maxmem(128), UnsupportedFeature),
+        (lambda domain: domain.suspend(), UnsupportedFeature),
+        (lambda domain: domain.resume(), UnsupportedFeature),
+        (lambda domain: domain.shutdown(fallback=True), UnsupportedFeature),
+    ],
+)
+def test_what_cannot_be_changed(host: Host, web1: DomainConfig, call: object, error: type[Exception]) -> None:
+    domain = host.create(web1)
+    before = domain.config()
+    with pytest.raises(error):
+        call(domain)  # type: ignore[operator]
+    assert domain.config() == before
+
+
+def test_what_cannot_be_created(host: Host, web1: DomainConfig) -> None:
+    domain = host.create(web1)
+    with pytest.raises(DomainExists, match=str(domain.uuid)) as caught:
+        host.create(web1)
+    assert caught.value.operation == "create"
+    with pytest.raises(DomainExists):
+        host.create(web1.replace(name="web2", uuid=domain.uuid))
+    with pytest.raises(ValidationError):
+        host.create(web1.replace(name="web2", maxmem=32))
+    with pytest.raises(LossyConversion):
+        host.create(web1.replace(name="web2", pool="fast"))
+    assert len(host.list()) == 1
+
+
+def test_the_host(host: Host, link: LibvirtBackend, uri: str) -> None:
+    info = host.info()
+    assert (info.nr_cpus, info.nr_nodes, info.cores_per_socket, info.threads_per_core) == (16, 2, 2, 2)
+    assert (info.cpu_khz, info.memory_kib) == (1_400_000, 8_000_000 // 1024 * 1024)
+    assert host.uri == uri
+    assert link.name == "libvirt (TEST)"
+    assert Feature.ALL_DOMAINS not in link.features
+    with pytest.raises(UnsupportedFeature, match="orphans"):
+        host.orphans()
+
+
+def test_a_closed_host(uri: str, web1: DomainConfig) -> None:
+    host = pyxen.connect(uri)
+    domain = host.create(web1)
+    host.close()
+    host.close()
+    for call in (host.list, host.info, domain.info, domain.pause, host.events):
+        with pytest.raises(HostClosed):
+            call()
+
+
+def test_domains_of_another_kind() -> None:
+    with pyxen.connect("test:///default") as host:
+        domain = host.domains["test"]
+        assert domain.info().type == "hvm"
+        with pytest.warns(pyxen.LossWarning) as losses:
+            config = domain.config()
+        assert any("memballoon" in str(loss.message) for loss in losses)
+        assert config.disks[0].vdev == "vda"
+        stats = host._backend.stats(DomainRef(domain.domid, domain.uuid))
+        assert stats.disks[0].vdev == "vda"
+        assert stats.vifs[0].devid == 0
+        assert len(stats.vcpu_times_ns) == 2
+
+
+def test_what_is_kept(link: LibvirtBackend, host: Host, web1: DomainConfig) -> None:
+    kept = link.define(web1, autostart=True)
+    assert (kept.name, kept.autostart, kept.domid) == ("web1", True, None)
+    assert link.defined() == [kept]
+    assert host.list() == []
+    assert link.define(web1.replace(vcpus=1), autostart=None) == kept
+    ref = link.start(kept.uuid, paused=True, timeout=10).wait()
+    assert ref.uuid == kept.uuid
+    assert link.defined()[0].domid == ref.domid
+    info = link.domain_info(ref)
+    assert (info.state, info.maxvcpus) == (DomainState.PAUSED, 1)
+    with pytest.raises(DomainExists, match="runs already"):
+        link.start(kept.uuid, paused=False, timeout=10).wait()
+    link.set_autostart(kept.uuid, False)
+    link.undefine(kept.uuid)
+    assert link.defined() == []
+    assert link.domain_info(ref).name == "web1"
+    for call in (link.undefine, lambda uuid: link.set_autostart(uuid, True)):
+        with pytest.raises(DomainNotFound):
+            call(kept.uuid)
+    with pytest.raises(DomainNotFound):
+        link.start(UUID(int=5), paused=False, timeout=10).wait()
+
+
+def test_a_kept_domain_of_another_name(link: LibvirtBackend, web1: DomainConfig) -> None:
+    kept = link.define(web1, autostart=True)
+    renamed = link.define(web1.replace(name="web2", uuid=kept.uuid), autostart=None)
+    assert (renamed.name, renamed.uuid, renamed.autostart) == ("web2", kept.uuid, True)
+    assert link.defined() == [renamed]
+    with pytest.raises(DomainExists):
+        link.define(web1.replace(name="web2", uuid=uuid4()), autostart=None)
+    link.start(kept.uuid, paused=False, timeout=10).wait()
+    with pytest.raises(DomainExists, match="runs"):
+        link.define(web1.replace(uuid=kept.uuid), autostart=None)
+    assert link.defined()[0].name == "web2"

@@ -1,0 +1,124 @@
+"""What takes long, comes late or never: a pipe in place of a file makes libvirt wait as long as a test wants."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import pyxen
+from pyxen import DomainConfig, DomainState, Host, OperationCancelled, OperationTimeout
+from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt.backend import LibvirtBackend
+from tests.xen.support import wait_until
+
+
+@pytest.fixture
+def saved(host: Host, web1: DomainConfig, tmp_path: Path) -> bytes:
+    """What a domain is in a file of libvirt's."""
+    host.create(web1).save(tmp_path / "saved")
+    return (tmp_path / "saved").read_bytes()
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+def test_what_comes_late_is_undone(host: Host, saved: bytes, pipe: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(OperationTimeout, match="destroyed as soon as it is there") as caught:
+        host.restore(pipe, timeout=0.2)
+    assert time.monotonic() - begun < 5
+    assert caught.value.operation == "restore"
+    with host.events() as events:
+        pipe.write_bytes(saved)  # and only now libvirt can restore it
+        kinds = [type(events.get(10)).__name__ for _ in range(2)]
+    assert kinds == ["DomainCreated", "DomainDestroyed"]
+    assert host.list() == []
+
+
+def test_cancelled(link: LibvirtBackend, host: Host, saved: bytes, pipe: Path) -> None:
+    operation = link.restore(str(pipe), None, paused=False, timeout=None)
+    with pipe.open("wb") as end:  # opens when libvirt has opened its own
+        assert operation.cancel()
+        end.write(saved)
+    with pytest.raises(OperationCancelled, match="undone"):
+        operation.result(10)
+    assert host.list() == []
+
+
+def test_others_go_on_meanwhile(link: LibvirtBackend, host: Host, web1: DomainConfig, tmp_path: Path) -> None:
+    pipes = [tmp_path / f"pipe{n}" for n in range(8)]
+    stuck = []
+    for number, each in enumerate(pipes):
+        os.mkfifo(each)
+        domain = host.create(web1.replace(name=f"stuck{number}"))
+        stuck.append(link.core_dump(DomainRef(domain.domid, domain.uuid), str(each), timeout=None))
+    host.create(web1).destroy()
+    assert not any(operation.done() for operation in stuck)
+    for each in pipes:
+        each.read_bytes()
+    for operation in stuck:
+        operation.result(10)
+
+
+def test_closing_stops_all(uri: str, web1: DomainConfig) -> None:
+    host = pyxen.connect(uri)
+    domain = host.create(web1)
+    ref = DomainRef(domain.domid, domain.uuid)
+    waiting = host._backend.wait(ref, {DomainState.SHUTDOWN}, timeout=None)
+    host.close()
+    with pytest.raises(OperationCancelled, match="closed"):
+        waiting.result(10)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pyxen-libvirt-events")]
+
+
+def test_waiting(link: LibvirtBackend, host: Host, web1: DomainConfig) -> None:
+    domain = host.create(web1)
+    ref = DomainRef(domain.domid, domain.uuid)
+    running = domain.wait("running", timeout=10)
+    assert running is not None
+    paused = link.wait(ref, {DomainState.PAUSED}, timeout=10)
+    gone = link.wait(ref, {DomainState.SHUTDOWN}, timeout=10)
+    domain.pause()
+    found = paused.result(10)
+    assert found is not None
+    assert found.state is DomainState.PAUSED
+    assert not gone.done()
+    domain.destroy()
+    assert gone.result(10) is None
+    with pytest.raises(OperationTimeout):
+        host.create(web1).wait(timeout=0.1)
+
+
+def test_many_waits_hold_up_nothing(link: LibvirtBackend, host: Host, web1: DomainConfig) -> None:
+    domain = host.create(web1)
+    ref = DomainRef(domain.domid, domain.uuid)
+    waits = [link.wait(ref, {DomainState.SHUTDOWN}, timeout=30) for _ in range(100)]
+    domain.pause()
+    assert not any(wait.done() for wait in waits)
+    domain.destroy()
+    assert [wait.result(20) for wait in waits] == [None] * 100
+
+
+def test_a_callback_may_not_wait(link: LibvirtBackend, pipe: Path) -> None:
+    raised: list[type[BaseException]] = []
+    operation = link.restore(str(pipe), None, paused=False, timeout=0.1)
+
+    def wait(_: object) -> None:
+        try:
+            operation.wait()
+        except BaseException as error:  # noqa: BLE001
+            raised.append(type(error))
+
+    operation.add_done_callback(wait)
+    with pytest.raises(OperationTimeout):
+        operation.result(10)
+    wait_until(lambda: bool(raised))
+    assert raised == [RuntimeError]
+    pipe.write_bytes(b"")

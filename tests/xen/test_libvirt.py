@@ -1,0 +1,312 @@
+"""The same host through libvirt's daemon, and what becomes of pyxen when that daemon stops, hangs or dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pyxen
+from pyxen import (
+    ConnectFailed,
+    Disk,
+    DomainCreated,
+    DomainDestroyed,
+    DomainExists,
+    DomainNotFound,
+    DomainShutdown,
+    DomainState,
+    EventsLost,
+    Feature,
+    FileMissing,
+    Host,
+    InvalidState,
+    OperationCancelled,
+    OperationTimeout,
+    ShutdownReason,
+    UnsupportedFeature,
+)
+from pyxen.backends.base import Backend, DomainRef
+from tests.xen.support import GUESTS, MakeConfig, wait_until, xl_domids
+
+URI = "xen:///system"
+PID = Path("/run/libvirtd.pid")
+SOCKETS = Path("/run/libvirt")
+
+
+def daemon() -> int:
+    return int(PID.read_text())
+
+
+def begin_daemon() -> None:
+    subprocess.run(["lab-libvirtd"], check=True, capture_output=True)
+
+
+def kill_daemon() -> None:
+    """Kill the daemon, and take away what a daemon that is killed leaves lying about."""
+    pid = daemon()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    for socket in SOCKETS.glob("libvirt-*sock*"):
+        socket.unlink()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libvirtd() -> Iterator[None]:
+    begin_daemon()
+    yield
+    kill_daemon()
+
+
+@pytest.fixture
+def virt() -> Iterator[Host]:
+    with pyxen.connect(URI) as host:
+        yield host
+
+
+def backend(host: Host) -> Backend:
+    return host._backend
+
+
+def names(host: Host) -> set[str | None]:
+    return {info.name for info in host.list()}
+
+
+def test_a_life(virt: Host, host: Host, tiny: MakeConfig) -> None:
+    with virt.events() as events:
+        domain = virt.create(tiny(name="virt1", vcpus=2), paused=True)
+        info = domain.info()
+        assert (info.name, info.type, info.state, info.maxvcpus) == ("virt1", "pvh", DomainState.PAUSED, 2)
+        assert info.memory_kib >= 8 * 1024
+        assert [info.domid for info in virt.list()] == [0, domain.domid]
+        assert xl_domids()["virt1"] == domain.domid
+        assert host.domains["virt1"].uuid == domain.uuid
+        domain.unpause()
+        assert domain.wait("running", "blocked", timeout=10) is not None
+        domain.pause()
+        assert host.domains["virt1"].info().state is DomainState.PAUSED
+        with pytest.raises(InvalidState, match="paused"):
+            domain.shutdown()
+        assert domain.config().vcpus == 2
+        domain.destroy()
+        created, destroyed = events.get(10), events.get(10)
+        assert isinstance(created, DomainCreated)
+        assert isinstance(destroyed, DomainDestroyed)
+        assert {(event.domid, event.uuid) for event in (created, destroyed)} == {(domain.domid, domain.uuid)}
+    with pytest.raises(DomainNotFound):
+        domain.info()
+    assert names(virt) == {"Domain-0"}
+
+
+def test_the_host(virt: Host, host: Host) -> None:
+    ours, theirs = host.info(), virt.info()
+    assert (theirs.nr_cpus, theirs.cores_per_socket) == (ours.nr_cpus, ours.cores_per_socket)
+    assert theirs.xen_version.split(".")[:2] == ours.xen_version.split(".")[:2]
+    assert abs(theirs.memory_kib - ours.memory_kib) < 4096
+    assert Feature.ALL_DOMAINS not in backend(virt).features
+    assert virt.list()[0].type == "pv"
+
+
+def test_a_guest_that_ends(virt: Host, tiny: MakeConfig) -> None:
+    with virt.events(DomainShutdown, DomainDestroyed) as events:
+        domain = virt.create(tiny(name="virt1", cmdline="poweroff"), paused=True)
+        domain.unpause()
+        ended = domain.wait(timeout=10)  # libvirt destroys it
+        assert ended is None or ended.shutdown_reason is ShutdownReason.POWEROFF
+        event = events.get(10)
+        assert isinstance(event, DomainShutdown)
+        assert (event.domid, event.reason) == (domain.domid, ShutdownReason.POWEROFF)
+        assert isinstance(events.get(10), DomainDestroyed)
+        assert domain not in virt.domains
+
+
+def test_a_guest_that_is_kept_when_it_crashes(virt: Host, tiny: MakeConfig) -> None:
+    with virt.events(DomainShutdown, DomainDestroyed) as events:
+        domain = virt.create(tiny(name="virt1", cmdline="crash", on_crash="preserve"))
+        event = events.get(10)
+        assert isinstance(event, DomainShutdown)
+        assert event.reason is ShutdownReason.CRASH
+        assert domain.wait(timeout=10) == domain.info()
+        assert domain.info().state is DomainState.CRASHED
+        assert events.get(0) is None
+        domain.destroy()
+        assert isinstance(events.get(10), DomainDestroyed)
+
+
+def test_what_cannot_be_created(virt: Host, tiny: MakeConfig) -> None:
+    with pytest.raises(FileMissing) as caught:
+        virt.create(tiny(name="virt1", kernel="/nonesuch/kernel"))
+    assert caught.value.filename == "/nonesuch/kernel"
+    domain = virt.create(tiny(name="virt1"))
+    with pytest.raises(DomainExists, match="virt1"):
+        virt.create(tiny(name="virt1"))
+    domain.destroy()
+    with pytest.raises(pyxen.OperationFailed, match="libvirt"):
+        virt.create(tiny(name="virt1", memory=1_000_000))
+    assert names(virt) == {"Domain-0"}
+
+
+def test_changes(virt: Host, host: Host, tiny: MakeConfig) -> None:
+    domain = virt.create(tiny(name="virt1", vcpus=2, memory=16, maxmem=32), paused=True)
+    domain.set_memory(12)
+    domain.set_vcpus(1)
+    assert host.domains["virt1"].config().maxvcpus == 2
+    with pytest.raises(pyxen.InvalidArgument):
+        domain.set_vcpus(3)
+    with pytest.raises(UnsupportedFeature, match="rename"):
+        domain.rename("virt2")
+    with pytest.raises(UnsupportedFeature, match="pin_vcpu"):
+        domain.pin_vcpu("all", "0")
+    disk = Disk(str(GUESTS / "tiny-hvm.img"), vdev="xvdb", readonly=True)
+    assert domain.attach(disk).vdev == "xvdb"
+    with pytest.raises(pyxen.DeviceExists):
+        domain.attach(disk)
+    with pytest.raises(pyxen.NotFound, match="xvdb"):
+        domain.detach("xvdc")
+    assert [disk.vdev for disk in host.domains["virt1"].config().disks] == ["xvdb"]
+    stats = backend(virt).stats(DomainRef(domain.domid, domain.uuid))
+    assert stats.memory_kib > 0
+    domain.destroy()
+
+
+def test_what_is_kept(virt: Host, tiny: MakeConfig) -> None:
+    link = backend(virt)
+    kept = link.define(tiny(name="virt1"), autostart=True)
+    assert link.defined() == [kept]
+    assert kept.domid is None
+    first = link.start(kept.uuid, paused=True, timeout=60).wait()
+    assert link.defined()[0].domid == first.domid
+    with pytest.raises(DomainExists):
+        link.start(kept.uuid, paused=True, timeout=60).wait()
+    link.destroy(first, timeout=60).wait()
+    link.undefine(kept.uuid)
+    assert link.defined() == []
+
+
+def test_linux(virt: Host, linux: MakeConfig) -> None:
+    domain = virt.create(linux(), paused=True)
+    link, ref = backend(virt), DomainRef(domain.domid, domain.uuid)
+    console = link.console(ref)
+    try:
+        domain.unpause()
+        seen = b""
+        while b"pyxen-guest ready" not in seen:
+            data = os.read(console, 4096)
+            assert data, seen
+            seen += data
+    finally:
+        os.close(console)
+    file = Path("/var/tmp/virt.save")
+    domain.save(file)
+    assert names(virt) == {"Domain-0"}
+    again = virt.restore(file)
+    file.unlink()
+    assert again.uuid == domain.uuid
+    again.shutdown(timeout=60)
+    assert names(virt) == {"Domain-0"}
+
+
+def test_each_toolstack_has_its_domains(virt: Host, host: Host, tiny: MakeConfig) -> None:
+    ours = host.create(tiny(name="ours"))
+    assert names(virt) == {"Domain-0"}
+    with pytest.raises(DomainNotFound):
+        backend(virt).domain_info(DomainRef(ours.domid, ours.uuid))
+    theirs = virt.create(tiny(name="theirs"))
+    with virt.events(DomainDestroyed) as events:
+        assert {"ours", "theirs"} <= names(host)
+        host.domains["theirs"].destroy()
+        event = events.get(20)
+        assert event is not None
+        assert event.uuid == theirs.uuid
+        wait_until(lambda: names(virt) == {"Domain-0"}, 20)
+    ours.destroy()
+
+
+def test_a_daemon_that_hangs(virt: Host, host: Host, tiny: MakeConfig) -> None:
+    virt.create(tiny(name="before")).destroy()  # opens the connection for work
+    os.kill(daemon(), signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        with pytest.raises(OperationTimeout, match="destroyed as soon as"):
+            virt.create(tiny(name="late"), timeout=0.5)
+        assert time.monotonic() - begun < 3
+    finally:
+        os.kill(daemon(), signal.SIGCONT)
+    wait_until(lambda: names(virt) == {"Domain-0"}, 20)
+    wait_until(lambda: names(host) <= {"Domain-0"}, 20)
+
+
+def test_a_daemon_that_is_killed_in_a_call(virt: Host, tiny: MakeConfig) -> None:
+    virt.create(tiny(name="before")).destroy()
+    os.kill(daemon(), signal.SIGSTOP)  # so that the call is under way
+    operation = backend(virt).create(tiny(name="never"), paused=False, timeout=30)
+    threading.Timer(0.3, kill_daemon).start()
+    with pytest.raises(ConnectFailed):
+        operation.wait()
+    begun = time.monotonic()
+    wait_until(lambda: broken(virt), 5)
+    with pytest.raises(ConnectFailed, match="connects anew"):
+        virt.create(tiny(name="never"))
+    assert time.monotonic() - begun < 5
+    begin_daemon()
+    wait_until(lambda: not broken(virt), 30)
+    assert names(virt) == {"Domain-0"}
+
+
+def broken(host: Host) -> bool:
+    try:
+        host.list()
+    except ConnectFailed:
+        return True
+    return False
+
+
+def test_events_go_on_after_a_new_daemon_has_come(virt: Host, tiny: MakeConfig) -> None:
+    stays = virt.create(tiny(name="stays"))
+    with virt.events() as events:
+        kill_daemon()
+        with pytest.raises(ConnectFailed, match=r"libvirtd.*run"):
+            pyxen.connect(URI)
+        assert events.get(0.5) is None
+        begin_daemon()
+        lost = events.get(30)
+        assert isinstance(lost, EventsLost)
+        assert lost.count is None
+        assert stays.info().name == "stays"
+        domain = virt.create(tiny(name="virt1"))
+        created = events.get(10)
+        assert isinstance(created, DomainCreated)
+        assert created.uuid == domain.uuid
+        domain.destroy()
+        assert isinstance(events.get(10), DomainDestroyed)
+    stays.destroy()
+
+
+def test_many_at_once(virt: Host, tiny: MakeConfig) -> None:
+    operations = [backend(virt).create(tiny(name=f"virt{n}"), paused=True, timeout=60) for n in range(12)]
+    refs = [operation.wait() for operation in operations]
+    assert len(virt.list()) == 13
+    ends = [backend(virt).destroy(ref, timeout=60) for ref in refs]
+    for end in ends:
+        end.wait()
+    assert names(virt) == {"Domain-0"}
+
+
+def test_closing_stops_what_runs(tiny: MakeConfig) -> None:
+    with pyxen.connect(URI) as virt:
+        domain = virt.create(tiny(name="virt1"), paused=True)
+        waiting = backend(virt).wait(DomainRef(domain.domid, domain.uuid), {DomainState.SHUTDOWN}, timeout=None)
+        domain.destroy()
+        assert waiting.wait() is None
+        domain = virt.create(tiny(name="virt1"), paused=True)
+        waiting = backend(virt).wait(DomainRef(domain.domid, domain.uuid), {DomainState.SHUTDOWN}, timeout=None)
+    with pytest.raises(OperationCancelled, match="closed"):
+        waiting.wait()
+    with pyxen.connect(URI) as virt:
+        virt.domains["virt1"].destroy()
