@@ -84,7 +84,13 @@ def lanes() -> list[list[Part]]:
     return [
         [
             checks,
-            Part("unit", [[*nice, *PYTEST, "tests/unit", "tests/backends", "tests/libvirt"]]),
+            Part(
+                "unit",
+                [
+                    [*nice, *PYTEST, "tests/unit", "tests/backends", "tests/libvirt"],
+                    [*nice, "env", "PYXEN_TEST_URI=test:///default", *PYTEST, "tests/backends"],
+                ],
+            ),
             Part("oracle", [[PYTHON, "-m", "tests.oracle.setup"], [*nice, *PYTEST, "tests/oracle"]]),
         ],
         [Part("xen-4.20", [_in_dom0("4.20")])],

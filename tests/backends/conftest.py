@@ -25,6 +25,10 @@ def uri(request: pytest.FixtureRequest) -> str:
 def host(uri: str) -> Iterator[Host]:
     """The host."""
     with pyxen.connect(uri) as host:
+        if uri.startswith("test:"):  # libvirt's has a domain of its own
+            for kept in host.defined():
+                host.domains[kept.uuid].destroy()
+                host.undefine(kept.uuid)
         yield host
 
 

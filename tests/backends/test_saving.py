@@ -20,6 +20,7 @@ from pyxen import (
     ParseError,
     ShutdownReason,
 )
+from tests.backends.differences import differs
 from tests.backends.support import Make, supporting
 
 
@@ -57,6 +58,8 @@ def test_save_and_restore(host: Host, willing: Make, folder: Path) -> None:
         assert again.info().state is DomainState.PAUSED
         with pytest.raises(DomainExists):
             host.restore(file)
+        if differs(host, "moved"):
+            return
         other = again.config().replace(name="elsewhere", uuid=uuid4())
         again.destroy()
         moved = host.restore(file, other, timeout=120)
@@ -103,6 +106,6 @@ def test_core_dump(host: Host, willing: Make, folder: Path) -> None:
     domain = willing(type="pv")
     with supporting(host, Feature.CORE_DUMP):
         domain.core_dump(folder / "core")
-        assert (folder / "core").read_bytes()[:4] == b"\x7fELF"
+        assert differs(host, "dumps") or (folder / "core").read_bytes()[:4] == b"\x7fELF"
         with pytest.raises(InvalidArgument):
             domain.core_dump(folder / "nowhere" / "core")

@@ -79,6 +79,19 @@ def test_readers_come_and_go(host: Host, web1: DomainConfig) -> None:
         second.get(10)
 
 
+def test_nothing_of_before(host: Host, web1: DomainConfig) -> None:
+    with host.events():
+        for _ in range(20):  # libvirt tells some of it only after the second one has begun
+            domain = host.create(web1)
+            host.create(web1.replace(name="web2"))
+            host.domains["web2"].destroy()
+            with host.events(domain=domain) as events:
+                domain.destroy()
+                event = events.get(10)
+                assert isinstance(event, DomainDestroyed)
+                assert event.domid == domain.domid
+
+
 def test_what_a_subscriber_raises_ends_nothing(
     link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

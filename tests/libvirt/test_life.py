@@ -22,6 +22,7 @@ from pyxen import (
     InvalidArgument,
     InvalidState,
     LossyConversion,
+    ParseError,
     Scheduler,
     UnsupportedFeature,
     ValidationError,
@@ -109,6 +110,9 @@ def test_save_and_restore(host: Host, web1: DomainConfig, tmp_path: Path) -> Non
     with pytest.raises(FileMissing) as caught:
         host.restore(tmp_path / "nonesuch")
     assert caught.value.filename == str(tmp_path / "nonesuch")
+    (tmp_path / "garbage").write_bytes(bytes(1000))
+    with pytest.raises(ParseError, match="garbage"):
+        host.restore(tmp_path / "garbage")
     with pytest.raises(UnsupportedFeature, match="checkpoint"):
         other.save(file, checkpoint=True)
 

@@ -21,7 +21,7 @@ from pyxen.backends.libvirt.waiting import Waiting
 from pyxen.backends.libvirt.watching import Watching
 from pyxen.backends.libvirt.workers import Run, Workers
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import DomainNotFound, Error, FileMissing, InvalidArgument, InvalidState
+from pyxen.errors import DomainNotFound, Error, InvalidArgument, InvalidState
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
@@ -280,7 +280,10 @@ class LibvirtBackend(Backend):
             with self._restoring if wanted is None else nullcontext():
                 if operation.stopped is not None:
                     raise stopped(operation, "it had not begun")
-                ref = moving.restore(connection, path, xml, wanted, paused=paused)
+                try:
+                    ref = moving.restore(connection, path, xml, wanted, paused=paused)
+                except VirError as error:
+                    raise moving.why_not_restored(path, error) or error from None
             operation.domid = ref.domid
             return ref
 
@@ -513,10 +516,7 @@ class LibvirtBackend(Backend):
             if not isinstance(error, VirError):
                 return error
             domain, domid = operation.domain, operation.domid
-            found = failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
-            if isinstance(found, FileMissing) and operation.verb == "restore":
-                found.filename = operation.domain
-            return found
+            return failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
 
         with self._beginning:
             if self._workers is None:

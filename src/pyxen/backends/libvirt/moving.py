@@ -16,9 +16,9 @@ from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, numb
 from pyxen.backends.libvirt.connecting import connect
 from pyxen.backends.libvirt.failures import is_errno, unsupported
 from pyxen.backends.libvirt.life import destroy_if_there
-from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.errors import FileMissing, InvalidArgument, OperationFailed, ParseError
 
-__all__ = ["core_dump", "migrate", "restore", "save", "uuid_in"]
+__all__ = ["core_dump", "migrate", "restore", "save", "uuid_in", "why_not_restored"]
 
 _ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
 _START_PAUSED: Final = number("VIR_DOMAIN_SAVE_PAUSED")
@@ -98,6 +98,17 @@ def restore(connection: Connection, path: str, xml: str | None, wanted: UUID | N
             destroy_if_there(connection, ref)
             raise
     return ref
+
+
+def why_not_restored(path: str, error: Exception) -> Exception | None:
+    """Return what is the matter with a file, where it is the file; else None."""
+    if is_errno(error, errno.ENOENT):
+        missing = FileMissing(f"no such file on the host: {path} (libvirt: {error})", operation="restore", domain=path)
+        missing.filename = path
+        return missing
+    if re.search(r"magic|header|image version|corrupt", str(error)):
+        return ParseError(f"it is no domain that libvirt saved: {error}", source=path)
+    return None
 
 
 def _active(connection: Connection) -> set[DomainRef]:

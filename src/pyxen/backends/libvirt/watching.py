@@ -5,13 +5,11 @@ On the loop's thread nothing may wait, and libvirt may not be asked.
 
 from __future__ import annotations
 
-import itertools
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -22,7 +20,7 @@ from pyxen.backends.libvirt.changes import KINDS, Changes, Told
 from pyxen.backends.libvirt.life import find
 from pyxen.backends.libvirt.link import Link
 from pyxen.errors import Error, HostClosed
-from pyxen.events import Event
+from pyxen.events import DomainCreated, DomainDestroyed, Event
 
 __all__ = ["Watching"]
 
@@ -30,15 +28,52 @@ _PATIENCE: Final = 5.0  # seconds that a subscriber has to take what has come wh
 _ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+_There = list[tuple[DomainRef, str]]
+"""Domains, and their names."""
+
+
 class _Subscriber:
-    on_event: Callable[[Event], None]
-    on_end: Callable[[], None]
-    since: int
+    """Someone who wants events of what happens from a moment on; libvirt tells some of what happened before it, later.
 
+    What comes before `begin` is held until then. Of a domain that was there at that moment, it is no news that it was
+    created; of one that was gone, nothing is.
+    """
 
-_Item = tuple[int, Told | list[tuple[DomainRef, str]]]
-"""Something that was told, or what there is after a gap; with its number."""
+    def __init__(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> None:
+        self.on_end = on_end
+        self._on_event = on_event
+        self._lock = threading.Lock()
+        self._there: set[DomainRef] | None = None
+        self._held: list[Event] = []
+
+    def begin(self, there: _There) -> None:
+        """Tell from here on, with these domains there."""
+        with self._lock:
+            self._there = {ref for ref, _ in there}
+            held, self._held = self._held, []
+            for event in held:
+                self._tell(event, self._there)
+
+    def tell(self, event: Event, there: _There | None) -> None:
+        """Tell of an event, and after a gap of what is there now."""
+        with self._lock:
+            if self._there is None:
+                self._held.append(event)
+                return
+            if there is not None:
+                self._there = {ref for ref, _ in there}
+            self._tell(event, self._there)
+
+    def _tell(self, event: Event, there: set[DomainRef]) -> None:
+        if event.domid is not None and event.uuid is not None:
+            ref = DomainRef(event.domid, event.uuid)
+            if (ref in there) == isinstance(event, DomainCreated):
+                return
+            if isinstance(event, DomainCreated):
+                there.add(ref)
+            elif isinstance(event, DomainDestroyed):
+                there.discard(ref)
+        _call(self._on_event, event)
 
 
 class Watching:
@@ -51,9 +86,7 @@ class Watching:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._link: Link | None = None
-        self._count = itertools.count(1)
-        self._last = 0
-        self._items: deque[_Item] = deque()
+        self._items: deque[Told | _There] = deque()
         self._changed = threading.Condition()
         self._arming = threading.Lock()
         self._subscribers: list[_Subscriber] = []
@@ -72,14 +105,20 @@ class Watching:
             if self._armed is None:
                 with link.look() as connection:
                     self._changes.begin(self._arm(connection))
+        subscriber = _Subscriber(on_event, on_end)
         with self._changed:
             if not self._open:
                 link.check()
-            subscriber = _Subscriber(on_event, on_end, self._last)
             self._subscribers.append(subscriber)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pyxen-libvirt-events", daemon=True)
                 self._thread.start()
+        try:
+            with link.look() as connection:
+                subscriber.begin(_there(connection))
+        except BaseException:
+            self._unsubscribe(subscriber)
+            raise
         return lambda: self._unsubscribe(subscriber)
 
     def arm_anew(self, connection: Connection) -> None:
@@ -106,7 +145,7 @@ class Watching:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_PATIENCE)
 
-    def _arm(self, connection: Connection) -> list[tuple[DomainRef, str]]:
+    def _arm(self, connection: Connection) -> _There:
         """Ask for events and return the domains that there are; what happens between the two is told."""
         for kind, event in KINDS.items():
             try:
@@ -115,11 +154,7 @@ class Watching:
                 if kind == "lifecycle":
                     raise
         self._armed = connection
-        return [
-            (DomainRef(domain.ID(), UUID(domain.UUIDString())), domain.name())
-            for domain in connection.listAllDomains(_ACTIVE)
-            if domain.ID() >= 0
-        ]
+        return _there(connection)
 
     def _told(self, _: Connection, domain: VirDomain, *values: Any) -> None:
         """Take note of what libvirt tells; on the loop's thread."""
@@ -127,10 +162,9 @@ class Watching:
         self._put(Told(kind, UUID(domain.UUIDString()), domain.ID(), domain.name(), tuple(told), datetime.now(UTC)))
         self._wake()
 
-    def _put(self, what: Told | list[tuple[DomainRef, str]]) -> None:
+    def _put(self, what: Told | _There) -> None:
         with self._changed:
-            self._last = next(self._count)
-            self._items.append((self._last, what))
+            self._items.append(what)
             self._changed.notify()
 
     def _unsubscribe(self, subscriber: _Subscriber) -> None:
@@ -144,10 +178,9 @@ class Watching:
                 self._changed.wait_for(lambda: self._items or not self._open)
                 if not self._items:
                     break
-                count, what = self._items.popleft()
-            events = self._changes.events(what) if isinstance(what, Told) else self._changes.lost(what)
+                what = self._items.popleft()
             try:
-                self._deliver(count, events)
+                self._deliver(what)
             except Exception:  # noqa: BLE001  one event that nobody understands must not end all others
                 _report()
         with self._changed:
@@ -155,12 +188,13 @@ class Watching:
         for subscriber in subscribers:
             _call(subscriber.on_end)
 
-    def _deliver(self, count: int, events: Iterable[Event]) -> None:
+    def _deliver(self, what: Told | _There) -> None:
+        events = self._changes.events(what) if isinstance(what, Told) else self._changes.lost(what)
         for event in events:
             with self._changed:
-                subscribers = [each for each in self._subscribers if each.since < count]
+                subscribers = list(self._subscribers)
             for subscriber in subscribers:
-                _call(subscriber.on_event, event)
+                subscriber.tell(event, None if isinstance(what, Told) else what)
 
     def _linked(self) -> Link:
         if self._link is None:
@@ -181,6 +215,14 @@ class Watching:
                 return connection.lookupByUUIDString(str(uuid)).XMLDesc(0)
         except (Error, VirError):
             return None
+
+
+def _there(connection: Connection) -> _There:
+    return [
+        (DomainRef(domain.ID(), UUID(domain.UUIDString())), domain.name())
+        for domain in connection.listAllDomains(_ACTIVE)
+        if domain.ID() >= 0
+    ]
 
 
 def _call(call: Callable[..., None], *arguments: Event) -> None:
