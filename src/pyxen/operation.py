@@ -9,12 +9,13 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
-from pyxen.errors import DomainNotFound
+from pyxen.errors import DomainNotFound, OperationFailed
 
-__all__ = ["Operation", "StopReason", "finish"]
+__all__ = ["Operation", "StopReason", "describe", "finish"]
 
 T = TypeVar("T")
 U = TypeVar("U")
+E = TypeVar("E", bound=OperationFailed)
 
 
 class _Begun(threading.local):
@@ -201,3 +202,15 @@ def finish(begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None
         raise
     finally:
         _BEGUN.operations = None
+
+
+def describe(cls: type[E], message: str, operation: Operation[Any], code: int | None = None) -> E:
+    """Return an exception that carries all that is known of an operation."""
+    return cls(
+        message,
+        operation=operation.verb,
+        domain=operation.domain,
+        domid=operation.domid,
+        code=code,
+        log=tuple(operation.log),
+    )

@@ -20,7 +20,7 @@ LAYERS = (
     {"xenlight"},
     {"conversion"},
     {"xlcfg", "libvirtxml", "libxljson", "devicekinds"},
-    {"config", "events", "features", "info", "losses"},
+    {"config", "events", "features", "info", "losses", "newfile"},
     {"operation"},
     {"awaiting", "errors", "units"},
 )
