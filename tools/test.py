@@ -1,7 +1,8 @@
-"""Run the parts of the test suite, three at a time, and show how each ended.
+"""Run the parts of the test suite, two at a time, and show how each ended.
 
-A lab waits as much as it works, so two of them and a lane without any keep two cores busy. That third lane is nice: an
-emulated machine whose CPUs are taken away in the middle of what they do gets slower out of proportion.
+Parts that boot the lab share one lane, parts that do not the other, so two cores are kept busy. The second lane is
+nice: an emulated machine whose CPUs are taken away in the middle of what they do gets slower out of proportion. Two labs
+at a time are slower than one after the other.
 
 Output goes to a file for each part while it runs; what failed is shown in full, and the last lines are pytest's own
 summaries.
@@ -74,7 +75,7 @@ def _in_dom0(release: str, *options: str) -> list[str]:
 
 
 def lanes() -> list[list[Part]]:
-    """Return the parts, in three lanes that run side by side."""
+    """Return the parts, in two lanes that run side by side."""
     nice = ["nice", "-n", "15"]
     ruff = [*nice, PYTHON, "-m", "ruff"]
     checks = Part(
@@ -93,8 +94,8 @@ def lanes() -> list[list[Part]]:
             ),
             Part("oracle", [[PYTHON, "-m", "tests.oracle.setup"], [*nice, *PYTEST, "tests/oracle"]]),
         ],
-        [Part("xen-4.20", [_in_dom0("4.20")])],
         [
+            Part("xen-4.20", [_in_dom0("4.20")]),
             Part("xen-4.17", [_in_dom0("4.17", *(f"--ignore=tests/xen/test_{name}.py" for name in NOT_TWICE))]),
             Part("lab", [[*PYTEST, "tests/lab"]]),
         ],
