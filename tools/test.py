@@ -1,8 +1,8 @@
 """Run the parts of the test suite, two at a time, and show how each ended.
 
 Parts that boot the lab share one lane, parts that do not the other, so two cores are kept busy. The second lane is
-nice: an emulated machine whose CPUs are taken away in the middle of what they do gets slower out of proportion. Two labs
-at a time are slower than one after the other.
+nice: an emulated machine whose CPUs are taken away in the middle of what they do gets slower out of proportion. So are
+two labs at a time slower than one after the other.
 
 Output goes to a file for each part while it runs; what failed is shown in full, and the last lines are pytest's own
 summaries.
