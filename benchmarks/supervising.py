@@ -59,9 +59,8 @@ def xls(host: Host) -> float:
             file = Path(folder, f"{number}.cfg")
             file.write_text(XL_CONFIG.replace('"bench"', f'"xl{number}"'))
             run("xl", "create", "-q", "-p", str(file))
-    keepers = [
-        int(pid) for pid in subprocess.run(["pidof", "xl"], check=True, capture_output=True, text=True).stdout.split()
-    ]
+    comms = Path("/proc").glob("[0-9]*/comm")
+    keepers = [int(comm.parent.name) for comm in comms if comm.read_text() == "xl\n"]
     total = sum(private_bytes(pid) for pid in keepers)
     for domain in host.domains:
         if domain.domid:

@@ -12,6 +12,7 @@ from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import AnyCpus, DomainOperations
 from pyxen.config import DomainConfig, Part, Scheduler
 from pyxen.info import DomainInfo, DomainState, DomainStats, Trigger
+from pyxen.operation import finish
 
 __all__ = ["Domain"]
 
@@ -63,11 +64,11 @@ class Domain:
 
     def pause(self) -> None:
         """Stop its vCPUs until `unpause`, as ``xl pause``. Xen counts: one that was paused twice is unpaused twice."""
-        self.begin.pause().wait()
+        finish(self.begin.pause)
 
     def unpause(self) -> None:
         """Let its vCPUs run, as ``xl unpause``."""
-        self.begin.unpause().wait()
+        finish(self.begin.unpause)
 
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:
         """Ask the guest to power off and wait until it has, as ``xl shutdown -w``.
@@ -84,7 +85,7 @@ class Domain:
             NoGuestDriver: The guest has no PV driver that could answer, as many HVM guests.
             OperationTimeout: The guest had not shut down in time.
         """
-        self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout).wait()
+        finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
     def reboot(self, *, timeout: float | None = None) -> None:
         """Ask the guest to reboot, as ``xl reboot``; whoever supervises the domain then starts it anew.
@@ -97,11 +98,11 @@ class Domain:
             NoGuestDriver: The guest has no PV driver that could answer.
             OperationTimeout: The guest did not react in time.
         """
-        self.begin.reboot(timeout=timeout).wait()
+        finish(lambda: self.begin.reboot(timeout=timeout))
 
     def destroy(self, *, timeout: float | None = None) -> None:
         """End the domain at once, as ``xl destroy``: like pulling the plug."""
-        self.begin.destroy(timeout=timeout).wait()
+        finish(lambda: self.begin.destroy(timeout=timeout))
 
     def wait(self, *states: DomainState | str, timeout: float | None = None) -> DomainInfo | None:
         """Wait until the domain is in one of these states; by default until it has shut down or crashed.
@@ -119,7 +120,7 @@ class Domain:
         Raises:
             OperationTimeout: It did not come to that in time.
         """
-        return self.begin.wait(*states, timeout=timeout).wait()
+        return finish(lambda: self.begin.wait(*states, timeout=timeout))
 
     def suspend(self, *, timeout: float | None = None) -> None:
         """Let the guest suspend itself and stay in memory, as ``xl suspend``; `resume` lets it go on.
@@ -131,7 +132,7 @@ class Domain:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             GuestTimeout: The guest does not know how to suspend, or does not want to.
         """
-        self.begin.suspend(timeout=timeout).wait()
+        finish(lambda: self.begin.suspend(timeout=timeout))
 
     def resume(self) -> None:
         """Let a suspended guest go on, as ``xl resume``.
@@ -139,7 +140,7 @@ class Domain:
         Raises:
             InvalidState: It is not suspended.
         """
-        self.begin.resume().wait()
+        finish(self.begin.resume)
 
     def save(
         self,
@@ -166,7 +167,7 @@ class Domain:
             GuestTimeout: The guest does not know how to suspend, or does not want to.
             OperationFailed: Anything else, e.g. that the disk is full.
         """
-        self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout).wait()
+        finish(lambda: self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout))
 
     def migrate(self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None) -> None:
         """Move the domain to another host while it runs, as ``xl migrate``; there, xl or pyxen receives it.
@@ -195,7 +196,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        self.begin.migrate(destination, paused=paused, timeout=timeout).wait()
+        finish(lambda: self.begin.migrate(destination, paused=paused, timeout=timeout))
 
     def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
         """Move the domain over two descriptors at whose other end xl or pyxen receives it; see `migrate`.
@@ -218,7 +219,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        self.begin.migrate_over(read_fd, write_fd, timeout=timeout).wait()
+        finish(lambda: self.begin.migrate_over(read_fd, write_fd, timeout=timeout))
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.
@@ -234,7 +235,7 @@ class Domain:
             InvalidArgument: The file cannot be written.
             OperationFailed: libxl cannot dump it, e.g. a PV guest that has not told Xen where its memory is.
         """
-        self.begin.core_dump(path, timeout=timeout).wait()
+        finish(lambda: self.begin.core_dump(path, timeout=timeout))
 
     def soft_reset(self, *, timeout: float | None = None) -> None:
         """Start a guest anew, in the memory that it has, after it has shut down: its devices are made anew.
@@ -251,7 +252,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest; or there is no worker process, see `pyxen.connect`.
             OperationFailed: libxl fails, and destroys it; its own lines are in the error.
         """
-        self.begin.soft_reset(timeout=timeout).wait()
+        finish(lambda: self.begin.soft_reset(timeout=timeout))
 
     def config(self) -> DomainConfig:
         """Return the configuration of the domain as it is now, devices attached since it began included.
@@ -262,7 +263,7 @@ class Domain:
         Raises:
             NotFound: libxl keeps none of it: another toolstack made it.
         """
-        return self.begin.config().wait()
+        return finish(self.begin.config)
 
     def rename(self, name: str) -> None:
         """Give the domain another name, as ``xl rename``.
@@ -271,7 +272,7 @@ class Domain:
             DomainExists: Another domain has that name.
             ValidationError: No domain can have that name.
         """
-        self.begin.rename(name).wait()
+        finish(lambda: self.begin.rename(name))
 
     def preserve(self, suffix: str) -> Domain:
         """Set aside a domain that has ended, for inspection, so that another can be created in its place.
@@ -290,7 +291,7 @@ class Domain:
             DomainExists: Another domain has the name that it would get.
             ValidationError: No domain can have that name.
         """
-        return self.begin.preserve(suffix).wait()
+        return finish(lambda: self.begin.preserve(suffix))
 
     def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> None:
         """Press a button, or interrupt a vCPU, as ``xl trigger``; for HVM guests, the NMI for PVH and PV ones too.
@@ -299,7 +300,7 @@ class Domain:
             trigger: `Trigger`, or its name: ``power``, ``sleep``, ``nmi``, ``init``, ``reset``, ``s3resume``.
             vcpu: The vCPU that ``nmi`` and ``init`` are for.
         """
-        self.begin.send_trigger(trigger, vcpu=vcpu).wait()
+        finish(lambda: self.begin.send_trigger(trigger, vcpu=vcpu))
 
     def send_sysrq(self, key: str) -> None:
         """Press a key of Linux's magic SysRq, as ``xl sysrq``: ``"s"`` writes all to disk, ``"c"`` crashes.
@@ -307,7 +308,7 @@ class Domain:
         Raises:
             InvalidArgument: It is not one letter.
         """
-        self.begin.send_sysrq(key).wait()
+        finish(lambda: self.begin.send_sysrq(key))
 
     def attach(self, device: D, *, timeout: float | None = None) -> D:
         """Give the running domain a device, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and their like.
@@ -331,7 +332,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return self.begin.attach(device, timeout=timeout).wait()
+        return finish(lambda: self.begin.attach(device, timeout=timeout), lambda made: self.detach(made, force=True))
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
         """Take a device from the running domain, as ``xl block-detach``, ``network-detach`` and their like.
@@ -353,7 +354,7 @@ class Domain:
             UnsupportedFeature: Such a device comes and goes with its domain.
             OperationTimeout: The guest had not let go of it in time.
         """
-        self.begin.detach(device, force=force, timeout=timeout).wait()
+        finish(lambda: self.begin.detach(device, force=force, timeout=timeout))
 
     def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Put a disc into a CD-ROM drive, in place of what is there, as ``xl cd-insert``; HVM guests.
@@ -369,7 +370,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
-        self.begin.insert_cdrom(vdev, target, timeout=timeout).wait()
+        finish(lambda: self.begin.insert_cdrom(vdev, target, timeout=timeout))
 
     def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
         """Take the disc out of a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
@@ -383,7 +384,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
-        self.begin.eject_cdrom(vdev, timeout=timeout).wait()
+        finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
 
     def set_memory(self, memory: float) -> None:
         """Tell the guest how much memory to have, and let it have no more, as ``xl mem-set``.
@@ -399,7 +400,7 @@ class Domain:
             NotEnoughMemory: The host has not enough free memory.
             ValidationError: It is no amount of memory.
         """
-        self.begin.set_memory(memory).wait()
+        finish(lambda: self.begin.set_memory(memory))
 
     def set_maxmem(self, maxmem: float) -> None:
         """Set how much memory the domain can be given by `set_memory`, as ``xl mem-max``.
@@ -411,7 +412,7 @@ class Domain:
             InvalidArgument: It is less than the guest was told to have.
             ValidationError: It is no amount of memory.
         """
-        self.begin.set_maxmem(maxmem).wait()
+        finish(lambda: self.begin.set_maxmem(maxmem))
 
     def set_vcpus(self, vcpus: int) -> None:
         """Tell the guest how many vCPUs to use, as ``xl vcpu-set``.
@@ -425,7 +426,7 @@ class Domain:
         Raises:
             InvalidArgument: It is out of range.
         """
-        self.begin.set_vcpus(vcpus).wait()
+        finish(lambda: self.begin.set_vcpus(vcpus))
 
     def pin_vcpu(
         self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
@@ -442,7 +443,7 @@ class Domain:
             InvalidArgument: There is no such vCPU or CPU, or nothing is said.
             ValueError: It is no set of CPUs.
         """
-        self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft).wait()
+        finish(lambda: self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft))
 
     def set_scheduler(self, scheduler: Scheduler) -> None:
         """Set the domain's share of the CPUs, as ``xl sched-credit2 -w`` and its like; `config` has it afterwards.
@@ -454,7 +455,7 @@ class Domain:
             InvalidArgument: A value is out of range.
             UnsupportedFeature: The scheduler of the domain's CPU pool has no such parameter.
         """
-        self.begin.set_scheduler(scheduler).wait()
+        finish(lambda: self.begin.set_scheduler(scheduler))
 
     def monitor_command(self, command: str, *, timeout: float | None = None) -> str:
         """Give the domain's QEMU a command of its human monitor, as ``xl qemu-monitor-command``; return its answer.
@@ -469,7 +470,7 @@ class Domain:
             QmpError: QEMU refuses.
             OperationTimeout: It took longer than the timeout.
         """
-        return self.begin.monitor_command(command, timeout=timeout).wait()
+        return finish(lambda: self.begin.monitor_command(command, timeout=timeout))
 
     def userdata(self, key: str) -> bytes | None:
         """Return a note that someone keeps with the domain, see `set_userdata`; None if there is none under that key.
@@ -479,7 +480,7 @@ class Domain:
         Raises:
             InvalidArgument: No note can have that key.
         """
-        return self.begin.userdata(key).wait()
+        return finish(lambda: self.begin.userdata(key))
 
     def set_userdata(self, key: str, data: bytes | None) -> None:
         """Keep a note with the domain, in place of the one under that key; it goes when the domain goes.
@@ -493,7 +494,7 @@ class Domain:
         Raises:
             InvalidArgument: No note can have that key, or it is one of libxl's or xl's own.
         """
-        self.begin.set_userdata(key, data).wait()
+        finish(lambda: self.begin.set_userdata(key, data))
 
     def stats(self) -> DomainStats:
         """Return what the domain has used so far: CPU time, and what its disks and vifs carried, as ``xl top``.

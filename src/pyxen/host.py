@@ -18,6 +18,7 @@ from pyxen.eventreader import EventReader, event_filter
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, DomainInfo, HostInfo
+from pyxen.operation import finish
 
 __all__ = ["Host"]
 
@@ -150,7 +151,7 @@ class Host:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return self.begin.create(config, paused=paused, timeout=timeout).wait()
+        return finish(lambda: self.begin.create(config, paused=paused, timeout=timeout), Domain.destroy)
 
     def restore(
         self,
@@ -180,7 +181,7 @@ class Host:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return self.begin.restore(path, config, paused=paused, timeout=timeout).wait()
+        return finish(lambda: self.begin.restore(path, config, paused=paused, timeout=timeout), Domain.destroy)
 
     def receive_migration(
         self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
@@ -208,7 +209,7 @@ class Host:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return self.begin.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout).wait()
+        return finish(lambda: self.begin.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout))
 
     def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:
         """Keep a configuration, so that its domain can be started by name; as ``virsh define``.
@@ -273,4 +274,4 @@ class Host:
             DomainExists: It runs already.
             OperationFailed: As of `create`.
         """
-        return self.begin.start(key, paused=paused, timeout=timeout).wait()
+        return finish(lambda: self.begin.start(key, paused=paused, timeout=timeout), Domain.destroy)

@@ -9,10 +9,21 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
-__all__ = ["Operation", "StopReason"]
+from pyxen.errors import DomainNotFound, OperationFailed
+
+__all__ = ["Operation", "StopReason", "describe", "finish"]
 
 T = TypeVar("T")
 U = TypeVar("U")
+E = TypeVar("E", bound=OperationFailed)
+
+
+class _Begun(threading.local):
+    operations: list[Operation[Any]] | None = None
+
+
+_BEGUN = _Begun()
+"""What `finish` has begun on this thread."""
 
 StopReason = str
 """Why an operation was stopped before its end: ``cancelled`` or ``timeout``."""
@@ -145,6 +156,8 @@ class Operation(Future[T]):
         """Say how to stop it, and which thread must never wait for it."""
         self._stop = stop
         self._runner = runner
+        if _BEGUN.operations is not None:
+            _BEGUN.operations.append(self)
 
     @contextlib.contextmanager
     def measured(self, measure: Callable[[], float]) -> Iterator[None]:
@@ -162,3 +175,42 @@ class Operation(Future[T]):
     def report(self, what: str, percent: int) -> None:
         """Note how far it is."""
         self._progress = (what, percent)
+
+
+def finish(begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None = None) -> T:
+    """Begin an operation, wait for its end and return its result.
+
+    Ctrl-C undoes it, at whatever moment it comes: before anyone has the operation in hand, too, and when it has just
+    ended well and nobody will see the result. Then `KeyboardInterrupt` is raised; a second Ctrl-C does not wait.
+
+    Args:
+        begin: Begins it.
+        undo: Undoes its success, where nobody gets the result.
+    """
+    begun: list[Operation[Any]] = []
+    _BEGUN.operations = begun
+    try:
+        operation = begin()
+        _BEGUN.operations = None
+        return operation.wait()
+    except KeyboardInterrupt:
+        for operation in begun:
+            operation.cancel()
+            if operation.exception() is None and undo is not None:
+                with contextlib.suppress(DomainNotFound):  # it is gone by itself
+                    undo(operation.result())
+        raise
+    finally:
+        _BEGUN.operations = None
+
+
+def describe(cls: type[E], message: str, operation: Operation[Any], code: int | None = None) -> E:
+    """Return an exception that carries all that is known of an operation."""
+    return cls(
+        message,
+        operation=operation.verb,
+        domain=operation.domain,
+        domid=operation.domid,
+        code=code,
+        log=tuple(operation.log),
+    )

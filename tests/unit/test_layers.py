@@ -20,9 +20,9 @@ LAYERS = (
     {"xenlight"},
     {"conversion"},
     {"xlcfg", "libvirtxml", "libxljson", "devicekinds"},
-    {"config", "events", "features", "info", "losses"},
-    {"errors", "operation", "units"},
-    {"awaiting"},
+    {"config", "events", "features", "info", "losses", "newfile"},
+    {"operation"},
+    {"awaiting", "errors", "units"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 

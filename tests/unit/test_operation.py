@@ -11,7 +11,7 @@ import time
 import pytest
 
 from pyxen.errors import OperationCancelled, OperationFailed
-from pyxen.operation import Operation
+from pyxen.operation import Operation, finish
 
 
 class Worker:
@@ -285,3 +285,55 @@ def test_what_cannot_be_measured_any_more_stays() -> None:
         assert operation.progress == ("memory", 50)
     with operation.measured(measure):
         assert operation.progress == ("memory", 50)
+
+
+def interrupted_at(moment: str) -> tuple[Operation[str], Worker, list[str]]:
+    """Let Ctrl-C come at a moment of `finish`; return what was begun, who carried it out, and what was undone."""
+    begun: list[tuple[Operation[str], Worker]] = []
+    undone: list[str] = []
+
+    def begin() -> Operation[str]:
+        operation = Operation[str]("create")
+        worker = Worker(operation)
+        begun.append((operation, worker))
+        if moment == "before anyone has it":
+            raise KeyboardInterrupt
+        if moment == "while it runs":
+            threading.Timer(0.1, ctrl_c).start()
+        else:
+            worker.finish.set()
+            operation.exception()
+            operation.giving(_interrupted)
+        return operation
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(begin, undone.append)
+    return *begun[0], undone
+
+
+_LOOKED: list[str] = []
+
+
+def _interrupted(result: str) -> str:
+    """Be interrupted when the result is taken for the first time."""
+    _LOOKED.append(result)
+    if len(_LOOKED) == 1:
+        raise KeyboardInterrupt
+    return result
+
+
+@pytest.mark.parametrize("moment", ["before anyone has it", "while it runs"])
+def test_ctrl_c_undoes_what_was_begun(moment: str) -> None:
+    operation, worker, undone = interrupted_at(moment)
+    assert worker.stops == ["cancelled"]
+    assert isinstance(operation.exception(), OperationCancelled)
+    assert undone == []
+
+
+def test_ctrl_c_undoes_what_has_just_succeeded() -> None:
+    _LOOKED.clear()
+    operation, worker, undone = interrupted_at("when it has ended well")
+    assert worker.stops == []
+    assert operation.exception() is None
+    assert undone == ["done"]
+    assert finish(lambda: operation) == "done"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyxen
 from tests.xen.support import MakeConfig, children
 
-CYCLES = int(os.environ.get("PYXEN_CYCLES", "40"))
+CYCLES = int(os.environ.get("PYXEN_CYCLES", "25"))
 WARM_UP = 25  # until caches are full, and the allocators have what they need
 MOST_KIB = 200
 

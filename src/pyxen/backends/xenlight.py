@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
+from pyxen.backends.answering import check_answers
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, DomainType, Part, Scheduler
 from pyxen.errors import DomainNotFound, InvalidState, UnsupportedFeature
@@ -44,14 +45,6 @@ __all__ = ["XenlightBackend"]
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
-
-_CANNOT_ANSWER = {
-    DomainState.PAUSED: "is paused and cannot answer: unpause it first",
-    DomainState.SHUTDOWN: "has shut down already: destroy it",
-    DomainState.CRASHED: "has crashed: destroy it",
-}
-"""Why a guest in this state does not react to being asked to shut down or to reboot."""
-
 
 _LACKS = {Feature.DEFINE}
 
@@ -421,14 +414,7 @@ class XenlightBackend(Backend):
     def _check_answers(self, verb: str, domain: DomainRef) -> DomainInfo:
         """Return a domain, if the guest can react to being asked for something."""
         info = self._info(verb, domain)
-        if info.state in _CANNOT_ANSWER:
-            problem = _CANNOT_ANSWER[info.state]
-            if info.shutdown_reason is ShutdownReason.SUSPEND:
-                problem = "is suspended: resume it first"
-            elif info.state is DomainState.SHUTDOWN:
-                problem += f" ({info.shutdown_reason!r})"
-            message = f"{info.name} {problem}"
-            raise InvalidState(message, operation=verb, domain=domain.domid, domid=domain.domid)
+        check_answers(info, verb)
         return info
 
 

@@ -126,13 +126,19 @@ class Courses:
         course = Course(self._context, operation)
         thread = threading.Thread(target=self._run, args=[course, work], name=f"pyxen-{operation.verb}", daemon=True)
         operation.carried_by(course.stop, thread)
-        with self._gate:
-            if self._closed or self._process != os.getpid():
+        try:
+            with self._gate:
+                if self._closed or self._process != os.getpid():
+                    message = f"{operation.verb}: the host is closed, or was opened before a fork: open it anew"
+                    raise HostClosed(message)
+                self._running[operation] = thread
+                thread.start()
+        except BaseException as error:
+            if thread.ident is None:  # Ctrl-C, or there can be no more threads
+                self._running.pop(operation, None)
                 course.end()
-                message = f"{operation.verb}: the host is closed, or was opened before a fork: open it anew"
-                raise HostClosed(message)
-            self._running[operation] = thread
-            thread.start()
+                operation.set_exception(error)
+            raise
         return operation
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pyxen.errors import (
     DeviceExists,
@@ -21,12 +21,10 @@ from pyxen.errors import (
     QmpError,
     UnsupportedFeature,
 )
-from pyxen.operation import Operation
+from pyxen.operation import Operation, describe
 from pyxen.xenlight.binding import ffi, lib, release
 
 __all__ = ["BACKEND", "code_name", "describe", "failure", "raise_failure", "stopped"]
-
-E = TypeVar("E", bound=OperationFailed)
 
 BACKEND: Final = f"xenlight (Xen {release})"
 """What this way to a host is called in errors."""
@@ -87,15 +85,3 @@ def stopped(operation: Operation[Any], code: int = lib.ERROR_ABORTED) -> Operati
         return describe(OperationTimeout, "the deadline passed; what was begun is undone", operation, code)
     reason = "the host was closed" if operation.stopped == "closed" else "cancelled"
     return describe(OperationCancelled, f"{reason}; what was begun is undone", operation, code)
-
-
-def describe(cls: type[E], message: str, operation: Operation[Any], code: int | None = None) -> E:
-    """Return an exception that carries all that is known of an operation."""
-    return cls(
-        message,
-        operation=operation.verb,
-        domain=operation.domain,
-        domid=operation.domid,
-        code=code,
-        log=tuple(operation.log),
-    )

@@ -237,6 +237,8 @@ class Pump:
 
     def _stop(self, operation: Operation[Any]) -> None:
         task = self._tasks.get(operation)
+        if task is None and not operation.done():
+            operation.set_exception(stopped(operation))  # Ctrl-C came before it was submitted
         if task is None or task.wait is None or task.wait.token not in self._waiting:
             return
         if task.wait.abort is None:

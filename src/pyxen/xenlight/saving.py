@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +11,7 @@ from pyxen import xlcfg
 from pyxen.config import DomainConfig
 from pyxen.errors import FileMissing, InvalidArgument, UnsupportedFeature
 from pyxen.info import DomainState, ShutdownReason
+from pyxen.newfile import appearing_whole, writing
 from pyxen.operation import Operation
 from pyxen.xenlight import savefile
 from pyxen.xenlight.binding import CData, ffi, lib
@@ -69,8 +69,8 @@ def save(
     config = yield from retrieved(context, operation, domid)
     config.c_info.domid = 0  # the next free one when it is restored
     try:
-        with _appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
-            with _writing(operation, path):
+        with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
+            with writing(operation, path):
                 savefile.write(fd, to_json(context.pointer, config))
             code = yield from context.complete(lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how))
             if code == 0 and operation.stopped is not None:
@@ -137,7 +137,7 @@ def saved_json(operation: Operation[Any], head: savefile.Head, override: DomainC
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
     """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves none, and one that was there stays."""
-    with _appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
+    with appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
         there = os.fsencode(partial)
         happening = yield from context.elsewhere(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
         if happening is not None:
@@ -172,34 +172,3 @@ def _passed(fd: int) -> Callable[[], float]:
     """Return what tells how far a file has been read, by whoever shares the descriptor."""
     size = max(1, os.fstat(fd).st_size)
     return lambda: os.lseek(fd, 0, os.SEEK_CUR) / size
-
-
-@contextlib.contextmanager
-def _appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
-    """Give the descriptor and the path of a new file, which comes to be at `path` if all goes well, and else goes."""
-    import tempfile  # with compressors and random numbers: a tenth of all that `connect` would load
-
-    place = os.path.realpath(path)
-    if os.path.exists(place) and not os.path.isfile(place):
-        raise describe(InvalidArgument, f"cannot write {path}: it exists, and is not a regular file", operation)
-    with _writing(operation, path):
-        fd, partial = tempfile.mkstemp(prefix=f".{os.path.basename(place)}.", dir=os.path.dirname(place))
-    try:
-        yield fd, partial
-        with _writing(operation, path):
-            os.replace(partial, place)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def _writing(operation: Operation[Any], path: str) -> Iterator[None]:
-    """Say it as an exception of ours when a file cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise describe(InvalidArgument, f"cannot write {path}: {error.strerror}", operation) from error

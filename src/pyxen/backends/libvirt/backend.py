@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen import libvirtxml
+from pyxen.backends.answering import check_answers
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.libvirt import counting, devices, keeping, life, loop, moving, tuning
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
@@ -180,7 +181,7 @@ class LibvirtBackend(Backend):
 
         def work(connection: Connection, run: Run[None]) -> None:
             found = life.find(connection, "shutdown", domain)
-            life.check_answers(self._looking.one(found), "shutdown")
+            check_answers(self._looking.one(found), "shutdown")
             stays = wait and life.stays_after_poweroff(found)
             found.shutdownFlags(flags) if flags else found.shutdown()
             if wait:
@@ -199,7 +200,7 @@ class LibvirtBackend(Backend):
 
         def work(connection: Connection, _: Run[None]) -> None:
             found = life.find(connection, "reboot", domain)
-            life.check_answers(self._looking.one(found), "reboot")
+            check_answers(self._looking.one(found), "reboot")
             found.reboot(0)
 
         return self._start(self._operation("reboot", domain, timeout), work)
@@ -235,7 +236,7 @@ class LibvirtBackend(Backend):
 
         def work(connection: Connection, _: Run[None]) -> None:
             found = life.find(connection, "suspend", domain)
-            life.check_answers(self._looking.one(found), "suspend")
+            check_answers(self._looking.one(found), "suspend")
             found.pMSuspendForDuration(_TO_MEMORY, 0, 0)
 
         return self._start(self._operation("suspend", domain, timeout), work)
@@ -262,7 +263,7 @@ class LibvirtBackend(Backend):
 
         def work(connection: Connection, _: Run[None]) -> None:
             found = life.find(connection, "save", domain)
-            life.check_answers(self._looking.one(found), "save")
+            check_answers(self._looking.one(found), "save")
             moving.save(found, domain, path, self._uri)
 
         return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))

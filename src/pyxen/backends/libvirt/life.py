@@ -14,12 +14,11 @@ from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, numb
 from pyxen.backends.libvirt.failures import broke_the_link, is_code, is_gone, unsupported
 from pyxen.backends.libvirt.looking import Looking
 from pyxen.config import DomainConfig
-from pyxen.errors import DomainExists, DomainNotFound, FileMissing, InvalidState
+from pyxen.errors import DomainExists, DomainNotFound, FileMissing
 from pyxen.info import DomainInfo, DomainState
 
 __all__ = [
     "as_xml",
-    "check_answers",
     "config_of",
     "create",
     "destroy_if_there",
@@ -35,12 +34,6 @@ __all__ = [
 
 _PAUSED: Final = number("VIR_DOMAIN_START_PAUSED")
 _SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
-
-_CANNOT_ANSWER: Final = {
-    DomainState.PAUSED: "is paused and cannot answer: unpause it first",
-    DomainState.SHUTDOWN: "has shut down already: destroy it",
-    DomainState.CRASHED: "has crashed: destroy it",
-}
 
 
 def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
@@ -71,13 +64,6 @@ def info_if_there(connection: Connection, looking: Looking, domain: DomainRef) -
         if is_gone(error) or is_code(error, "OPERATION_INVALID"):
             return None
         raise
-
-
-def check_answers(info: DomainInfo, verb: str) -> None:
-    """Check that the guest can react to being asked for something."""
-    if info.state in _CANNOT_ANSWER:
-        message = f"{info.name} {_CANNOT_ANSWER[info.state]}"
-        raise InvalidState(message, operation=verb, domain=info.domid, domid=info.domid)
 
 
 def stays_after_poweroff(domain: VirDomain) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from pyxen import libxljson
+from pyxen.backends.answering import check_answers
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.memory import counting, devices, keeping, lives, notes, saving, tuning
 from pyxen.backends.memory.consoles import Console
@@ -29,13 +30,6 @@ T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 _LACKS = {Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.MONITOR}
-
-_CANNOT_ANSWER = {
-    DomainState.PAUSED: "is paused and cannot answer: unpause it first",
-    DomainState.SHUTDOWN: "has shut down already: destroy it",
-    DomainState.CRASHED: "has crashed: destroy it",
-}
-"""Why a guest in this state does not react to being asked to shut down or to reboot."""
 
 _NOT_TO_DOM0 = {"destroy", "pause", "unpause", "shutdown", "reboot", "suspend", "save", "core_dump", "preserve"}
 """What cannot be done to the domain that all this comes from."""
@@ -417,10 +411,7 @@ class MemoryBackend(Backend):
 
     def _check_answers(self, verb: str, domain: DomainRef) -> None:
         """Check that the guest can react to being asked for something."""
-        info = self._glance(verb, domain)
-        if info.state in _CANNOT_ANSWER:
-            how = f" ({info.shutdown_reason!r})" if info.state is DomainState.SHUTDOWN else ""
-            raise _wrong_state(verb, domain, f"{info.name} {_CANNOT_ANSWER[info.state]}{how}")
+        check_answers(self._glance(verb, domain), verb)
 
     def _do(
         self,

@@ -13,13 +13,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pyxen.backends.memory.clock import Clock
-from pyxen.errors import ConnectFailed, Error, OperationCancelled, OperationFailed, OperationTimeout
-from pyxen.operation import Operation
+from pyxen.errors import ConnectFailed, Error, OperationCancelled, OperationTimeout
+from pyxen.operation import Operation, describe
 
 __all__ = ["LOST", "Engine", "Script", "Stopped", "Wait", "describe", "stopped"]
 
 T = TypeVar("T")
-E = TypeVar("E", bound=OperationFailed)
 
 LOGGER = logging.getLogger("pyxen.memory")
 
@@ -202,12 +201,6 @@ class Engine:
     def _end(self, task: _Task, tell: Callable[[], object]) -> None:
         self._tasks.remove(task)
         self._outbox.append(tell)
-
-
-def describe(cls: type[E], message: str, operation: Operation[Any]) -> E:
-    """Return an exception that carries all that is known of an operation."""
-    log = tuple(operation.log)
-    return cls(message, operation=operation.verb, domain=operation.domain, domid=operation.domid, log=log)
 
 
 def stopped(operation: Operation[Any]) -> Error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from pyxen import libxljson, xlcfg
@@ -18,6 +17,7 @@ from pyxen.backends.memory.machine import Machine
 from pyxen.config import DomainConfig
 from pyxen.errors import FileMissing, InvalidArgument, OperationFailed
 from pyxen.info import ShutdownReason
+from pyxen.newfile import appearing_whole, writing
 from pyxen.operation import Operation
 from pyxen.xenlight import savefile
 
@@ -38,13 +38,13 @@ def save(
 ) -> Script[None]:
     """Save a domain to a file; whatever goes wrong, it goes on and no file is left."""
     try:
-        with _appearing_whole(operation, path) as (fd, _):
+        with appearing_whole(operation, path) as (fd, _):
             yield from suspend(machine, operation, guest)
             with operation.measured(_passing(machine)):
                 yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
             check_there(operation, guest)
             config = guest.config.replace(domid=None)
-            with _writing(operation, path):
+            with writing(operation, path):
                 savefile.write(fd, libxljson.dumps(config, on_loss="ignore"))
                 os.write(fd, _MAGIC + state_of(guest))
     except BaseException:
@@ -131,11 +131,11 @@ def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -
 
 def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: str) -> Script[None]:
     """Write what stands for a domain's memory to a file; a failure leaves none."""
-    with _appearing_whole(operation, path) as (fd, _):
+    with appearing_whole(operation, path) as (fd, _):
         with operation.measured(_passing(machine)):
             yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
         check_there(operation, guest)
-        with _writing(operation, path):
+        with writing(operation, path):
             os.write(fd, b"\x7fELF" + state_of(guest))
 
 
@@ -148,34 +148,3 @@ def _passing(machine: Machine) -> Callable[[], float]:
 def _go_on(guest: Guest) -> None:
     if not guest.gone and guest.reason is ShutdownReason.SUSPEND:
         guest.go_on()
-
-
-@contextlib.contextmanager
-def _appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
-    """Give the descriptor and the path of a new file, which comes to be at `path` if all goes well, and else goes."""
-    import tempfile
-
-    place = os.path.realpath(path)
-    if os.path.exists(place) and not os.path.isfile(place):
-        raise describe(InvalidArgument, f"cannot write {path}: it exists, and is not a regular file", operation)
-    with _writing(operation, path):
-        fd, partial = tempfile.mkstemp(prefix=f".{os.path.basename(place)}.", dir=os.path.dirname(place))
-    try:
-        yield fd, partial
-        with _writing(operation, path):
-            os.replace(partial, place)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def _writing(operation: Operation[Any], path: str) -> Iterator[None]:
-    """Say it as an exception of ours when a file cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise describe(InvalidArgument, f"cannot write {path}: {error.strerror}", operation) from error
