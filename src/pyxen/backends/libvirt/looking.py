@@ -61,7 +61,7 @@ class Looking:
         if found is None:
             found = [info for domain in connection.listAllDomains(_ACTIVE) if (info := self._alive(domain)) is not None]
         keys = {(info.uuid, info.domid) for info in found}
-        for key in [key for key in self._kept if key not in keys]:
+        for key in [key for key in list(self._kept) if key not in keys]:
             self._kept.pop(key, None)
         return sorted(found, key=lambda info: info.domid)
 
