@@ -188,11 +188,11 @@ def test_a_guest_that_is_asked_to_shut_down(host: Host, linux: MakeConfig, event
     assert shutdown.reason is ShutdownReason.POWEROFF
 
 
-def test_fifty_at_once(host: Host, tiny: MakeConfig) -> None:
-    with host.events(DomainCreated, DomainDestroyed) as events, ThreadPoolExecutor(50) as pool:
-        domains = list(pool.map(lambda number: host.create(tiny(name=f"d{number}", memory=2), paused=True), range(50)))
+def test_twenty_at_once(host: Host, tiny: MakeConfig) -> None:
+    with host.events(DomainCreated, DomainDestroyed) as events, ThreadPoolExecutor(20) as pool:
+        domains = list(pool.map(lambda number: host.create(tiny(name=f"d{number}", memory=2), paused=True), range(20)))
         list(pool.map(lambda domain: domain.destroy(), domains))
-        found = [events.get(SECONDS) for _ in range(100)]
+        found = [events.get(SECONDS) for _ in range(40)]
         assert events.get(0.5) is None
     per_domain: dict[Any, list[str]] = {}
     for event in found:
@@ -204,13 +204,13 @@ def test_fifty_at_once(host: Host, tiny: MakeConfig) -> None:
     }
 
 
-def test_fifty_one_after_the_other(host: Host, tiny: MakeConfig) -> None:
+def test_twenty_one_after_the_other(host: Host, tiny: MakeConfig) -> None:
     domains = []
     with host.events(DomainCreated, DomainDestroyed) as events:
-        for number in range(50):
+        for number in range(20):
             domains.append(host.create(tiny(name=f"d{number}", memory=2), paused=True))
             domains[-1].destroy()
-        found = [events.get(SECONDS) for _ in range(100)]
+        found = [events.get(SECONDS) for _ in range(40)]
         assert events.get(0.5) is None
     assert [(type(event), event.domid, event.uuid) for event in found if event] == [
         (kind, domain.domid, domain.uuid) for domain in domains for kind in (DomainCreated, DomainDestroyed)
