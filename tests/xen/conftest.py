@@ -12,7 +12,7 @@ import pytest
 
 import pyxen
 from pyxen import Disk, Domain, DomainConfig, Host
-from tests.xen.support import GUESTS, MakeConfig, wait_for_linux, wait_until, xenstore_entries
+from tests.xen.support import GUESTS, MakeConfig, at_rest, wait_until, xenstore_entries
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +52,7 @@ def linux() -> MakeConfig:
 def booted(host: Host, linux: MakeConfig) -> Iterator[Path]:
     """A PVH Linux guest as it was saved when it was up and running: to restore it is much faster than to boot it."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        domain = host.create(linux())
-        wait_for_linux(domain)
+        domain = at_rest(host.create(linux()))
         domain.save(Path(folder, "booted"), timeout=120)
         yield Path(folder, "booted")
 

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pyxen import Domain, DomainConfig, ShutdownReason
+from pyxen import Domain, DomainConfig, DomainState, ShutdownReason
 
 __all__ = [
     "GUESTS",
     "MakeConfig",
     "MakeDomain",
+    "at_rest",
     "children",
     "end_guest",
     "runs",
@@ -89,6 +90,25 @@ def runs(domain: Domain) -> bool:
 def wait_for_firmware(domain: Domain) -> None:
     """Wait until the firmware of an HVM guest has found nothing to boot: before, QEMU cannot be saved and loaded."""
     wait_until(lambda: domain.info().cpu_time_ns > 1_500_000_000)
+
+
+def at_rest(guest: Domain) -> Domain:
+    """Wait until a Linux guest is up, and has nothing to do.
+
+    In an emulated machine (QEMU 7.2's), a guest whose writes Xen logs may die of a triple fault when it is interrupted
+    in its userspace.
+    """
+    wait_for_linux(guest)
+
+    def rests() -> bool:
+        for _ in range(10):
+            if guest.info().state is not DomainState.BLOCKED:
+                return False
+            time.sleep(0.1)
+        return True
+
+    wait_until(rests)
+    return guest
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

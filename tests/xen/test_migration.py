@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from pyxen.errors import (
     OperationTimeout,
     UnsupportedFeature,
 )
-from tests.xen.support import MakeConfig, wait_for_linux, wait_until, xl, xl_domids
+from tests.xen.support import MakeConfig, at_rest, wait_until, xl, xl_domids
 
 RECEIVE = """
 from click.exceptions import Exit
@@ -76,25 +75,6 @@ def nothing_open() -> Iterator[None]:
     yield
     wait_until(lambda: threading.enumerate() == threads)  # one may still wait for the end of a command
     assert descriptors() == before
-
-
-def at_rest(guest: Domain) -> Domain:
-    """Wait until a Linux guest is up, and has nothing to do.
-
-    In an emulated machine (QEMU 7.2's), a guest whose writes Xen logs may die of a triple fault when it is interrupted
-    in its userspace.
-    """
-    wait_for_linux(guest)
-
-    def rests() -> bool:
-        for _ in range(10):
-            if guest.info().state is not DomainState.BLOCKED:
-                return False
-            time.sleep(0.1)
-        return True
-
-    wait_until(rests)
-    return guest
 
 
 def check_runs(guest: Domain) -> None:
