@@ -25,7 +25,7 @@ PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no"]
 LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
 
-NOT_TWICE = ("xl", "supervisor", "aio", "many", "cycles", "examples", "locks", "libvirt")
+NOT_TWICE = ("xl", "supervisor", "aio", "many", "cycles", "examples", "locks", "libvirt", "events", "bad_input")
 """Tests in dom0 of what is the same for each release: what keys mean to xl, which tests/oracle asks of both; what is
 made, in Python, of calls that other tests make on both."""
 
