@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pyxen.config import (
+    P9,
     Disk,
     DiskSpecification,
     DomainConfig,
@@ -15,9 +16,11 @@ from pyxen.config import (
     Part,
     Pci,
     PciAddress,
+    Pvcalls,
     UsbCtrl,
     UsbDev,
     Vdispl,
+    Vfb,
     Vif,
     Vkb,
     Vsnd,
@@ -42,6 +45,10 @@ class Kind:
     """Field of `DomainConfig` that has those of a domain."""
     names: tuple[tuple[str, ...], ...]
     """Its fields by which one is told from the others of the domain; each of these will do."""
+    node: str = ""
+    """Its name in xenstore, where libxl has no function that lists those of a domain."""
+    add: str = ""
+    """The function of libxl's that attaches one, where it is named after something else."""
 
     @property
     def ctype(self) -> str:
@@ -59,6 +66,9 @@ _KINDS: Final[dict[type[Part], Kind]] = {
     Vkb: Kind("keyboard", "vkb", "vkbs", (("devid",),)),
     Vdispl: Kind("display", "vdispl", "vdispls", (("devid",),)),
     Vsnd: Kind("sound card", "vsnd", "vsnds", (("devid",),)),
+    Vfb: Kind("frame buffer", "vfb", "vfbs", (("devid",),), node="vfb"),
+    P9: Kind("shared folder", "p9", "p9s", (("devid",),), node="9pfs", add="libxl_device_9pfs_add"),
+    Pvcalls: Kind("pvcalls", "pvcallsif", "pvcalls", (("devid",),), node="pvcalls"),
 }
 
 

@@ -317,7 +317,8 @@ class Domain:
         emulated devices come with their domain.
 
         Args:
-            device: A `Disk`, `Vif`, `Pci`, `UsbCtrl`, `UsbDev`, `Vtpm`, `Vkb`, `Vdispl` or `Vsnd`.
+            device: A `Disk`, `Vif`, `Pci`, `UsbCtrl`, `UsbDev`, `Vtpm`, `Vkb`, `Vdispl`, `Vsnd`, `Vfb`, or from Xen
+                4.20 on a `P9`.
             timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
 
         Returns:

@@ -10,6 +10,7 @@ import pytest
 
 import pyxen
 from pyxen import (
+    P9,
     Channel,
     DeviceExists,
     Disk,
@@ -21,10 +22,12 @@ from pyxen import (
     NotFound,
     OperationTimeout,
     Pci,
+    Pvcalls,
     UnsupportedFeature,
     UsbCtrl,
     UsbDev,
     ValidationError,
+    Vfb,
     Vif,
     Vkb,
     Vsnd,
@@ -266,6 +269,36 @@ def test_what_cannot_be_attached(host: Host, tiny: MakeConfig, image: str) -> No
     with pytest.raises(ValidationError, match="vdev"):
         domain.attach(Disk(image))
     assert xenstore_entries() == before
+    domain.destroy()
+
+
+@pytest.mark.parametrize("device", [Vfb(), P9(tag="share", path="/srv", security_model="none")], ids=["vfb", "9pfs"])
+def test_a_device_that_libxl_does_not_list(host: Host, tiny: MakeConfig, device: Vfb | P9) -> None:
+    domain = host.create(tiny("pv"))
+    before = xenstore_entries()
+    if isinstance(device, P9) and host.info().xen_version.startswith("4.17"):
+        with pytest.raises(UnsupportedFeature, match="attaches no P9"):
+            domain.attach(device)
+    else:
+        made = domain.attach(device)
+        assert made.devid == 0
+        assert xenstore_entries() > before
+        with pytest.raises(DeviceExists):
+            domain.attach(made)
+        domain.detach(type(device)(devid=0), force=True)
+        assert xenstore_entries() == before
+        with pytest.raises(NotFound):
+            domain.detach(made)
+    domain.destroy()
+
+
+def test_pvcalls_only_go(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("pv", pvcalls=[Pvcalls()]))
+    with pytest.raises(UnsupportedFeature, match="attaches no Pvcalls"):
+        domain.attach(Pvcalls())
+    domain.detach(Pvcalls(devid=0), force=True)
+    with pytest.raises(NotFound):
+        domain.detach(Pvcalls(devid=0))
     domain.destroy()
 
 

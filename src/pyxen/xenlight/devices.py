@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from pyxen import libxljson
@@ -22,7 +23,7 @@ from pyxen.errors import (
     UnsupportedFeature,
 )
 from pyxen.operation import Operation
-from pyxen.xenlight.binding import CData, ffi, lib
+from pyxen.xenlight.binding import CData, ffi, lib, release
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.xenlight.marshal import check_keys, files_of, structure, to_json
@@ -42,19 +43,40 @@ class _Present(Generic[D]):
     """The devices of one kind that a domain has now; libxl's structures live as long as this object."""
 
     def __init__(self, context: Context, domid: int, kind: Kind, part: type[D]) -> None:
+        self._structs = list(_noted(context, domid, kind) if kind.node else self._listed(context, domid, kind))
+        self.devices = [_read(context, kind, part, struct) for struct in self._structs]
+
+    def _listed(self, context: Context, domid: int, kind: Kind) -> Iterator[CData]:
         count = ffi.new("int *")
         array = getattr(lib, f"{kind.ctype}_list")(context.pointer, domid, count)
         if array != ffi.NULL:
             array = ffi.gc(array, lambda array: getattr(lib, f"{kind.ctype}_list_free")(array, count[0]))
         self._array: CData = array
-        self.devices = [_read(context, kind, part, array + index) for index in range(count[0])]
+        for index in range(count[0]):
+            yield array + index
 
     def find(self, device: D) -> CData | None:
         """Return libxl's structure of a device; None if the domain does not have it."""
         for index, other in enumerate(self.devices):
             if same(device, other):
-                return self._array + index
+                return self._structs[index]
         return None
+
+
+def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
+    """Yield the devices of a kind that libxl does not list, as far as it takes to detach them."""
+    folder = f"/libxl/{domid}/device/{kind.node}"
+    for devid in context.reader.directory(folder):
+        backend = context.reader.read(f"{folder}/{devid}/backend")  # /local/domain/0/backend/vfb/5/0
+        if backend is None:
+            continue  # it went just now
+        struct = ffi.new(f"{kind.ctype} *")
+        getattr(lib, f"{kind.ctype}_init")(struct)
+        _, _, _, backend_domid, _, served, *_ = backend.split("/")
+        struct.devid, struct.backend_domid = int(devid), int(backend_domid)
+        if hasattr(struct, "type"):  # of a 9pfs from Xen 4.19 on: libxl looks for its backend by that
+            struct.type = lib.LIBXL_P9_TYPE_QEMU if served == "9pfs" else lib.LIBXL_P9_TYPE_XEN_9PFSD
+        yield ffi.gc(struct, getattr(lib, f"{kind.ctype}_dispose"))
 
 
 def attach(context: Context, operation: Operation[D], domid: int, guest: DomainType, device: D) -> Script[D]:
@@ -70,7 +92,13 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
             message = f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
             raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
     struct = structure(context.pointer, kind.ctype, json.dumps(document))
-    add = getattr(lib, f"{kind.ctype}_add")
+    add = getattr(lib, kind.add or f"{kind.ctype}_add", None)
+    if add is None:
+        what = type(device).__name__
+        message = (
+            f"libxl of Xen {release} attaches no {what}: put it into the configuration, and create the domain anew"
+        )
+        raise UnsupportedFeature(message, feature=what, backend=BACKEND)
     code = yield from context.complete(lambda how: add(context.pointer, domid, struct, how))
     made = _read(context, kind, type(device), struct)
     if code == 0 and operation.stopped is None:

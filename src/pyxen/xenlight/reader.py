@@ -154,6 +154,12 @@ class Reader:
             self._check_open()
             return self._xenstore.read(path)
 
+    def directory(self, path: str) -> list[str]:
+        """Return the names of what is below an entry of xenstore; none if there is no such entry."""
+        with self._lock:
+            self._check_open()
+            return self._xenstore.directory(path)
+
     def vcpu_times(self, domid: int, vcpus: int) -> tuple[int, ...]:
         """Return the CPU time that each vCPU of a domain has used, in nanoseconds."""
         with self._lock:
