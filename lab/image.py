@@ -20,18 +20,8 @@ if TYPE_CHECKING:
 _DISK_SIZE = "3G"
 _BOOT_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
 _MODULES = [
-    *(
-        "virtio_pci",
-        "virtio_blk",
-        "virtio_console",
-        "ext4",
-        "crc32c_generic",
-        "overlay",
-        "loop",
-        "nbd",
-        "isofs",
-        "vfat",
-    ),
+    *("virtio_pci", "virtio_blk", "virtio_console", "virtio_net"),
+    *("ext4", "crc32c_generic", "overlay", "loop", "nbd", "isofs", "vfat"),
     *("tun", "bridge", "stp", "llc", "veth", "8021q", "dm-mod", "dm-snapshot", "dm-thin-pool"),
     *("xen-evtchn", "xenfs", "xen-privcmd", "xen-gntdev", "xen-gntalloc", "xen-blkback", "xen-netback"),
     *("xen-blkfront", "xen-netfront"),

@@ -177,6 +177,13 @@ class Lab:
 
         return self._running().agent.execute(request, show, stdin=0, resized=resized)
 
+    def forward(self, port: int) -> int:
+        """Open a TCP port of this machine that leads to one of dom0's, for as long as the lab runs, and return it.
+
+        ``lab-libvirtd`` listens on 16509, ``lab-sshd`` on 22; the key for root is ``/root/.ssh/id_ed25519`` in dom0.
+        """
+        return self._running().forward(port)
+
     def put(self, source: str | os.PathLike[str], destination: str) -> None:
         """Copy a file or a folder of this machine into dom0.
 

@@ -43,6 +43,8 @@ _MACHINE = [
     *("-drive", "file=scratch.img,format=raw,if=none,id=scratch,cache=unsafe,discard=unmap"),
     *("-device", "virtio-blk-pci,drive=scratch"),
     *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=pyxen.lab"),
+    # A network that leads nowhere; `forward` opens ways in.
+    *("-netdev", "user,id=outside,restrict=on", "-device", "virtio-net-pci,netdev=outside,romfile="),
     *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
 ]
 
@@ -164,6 +166,20 @@ class Qemu:
             time.sleep(0.05)
         self.command("quit")
         self.process.wait(timeout=30)
+
+    def forward(self, port: int) -> int:
+        """Open a TCP port of this machine's loopback that leads to one of dom0's, and return it.
+
+        Raises:
+            BootFailed: QEMU could not listen.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            ours: int = free.getsockname()[1]
+        words = f"hostfwd_add outside tcp:127.0.0.1:{ours}-:{port}"
+        problem = self.command("human-monitor-command", **{"command-line": words})
+        if problem:
+            raise BootFailed(f"QEMU did not open a port that leads to {port}: {problem.strip()}")
+        return ours
 
     def log_tail(self, lines: int = 40) -> str:
         """The last lines of the console and of QEMU's own messages."""

@@ -21,6 +21,8 @@ _DOM0 = (
     *("python3-pytest", "python3-pytest-timeout", "python3-hypothesis"),
     # the same host through libvirt
     *("libvirt-daemon", "libvirt-daemon-driver-xen", "libvirt-clients", "python3-libvirt"),
+    # another host, as one comes to it and goes from it
+    *("openssh-server", "openssh-client"),
 )
 _BUILD = (
     *("base-files", "dash", "coreutils", "gcc", "libc6-dev", "pkgconf", "libxen-dev", "libyajl-dev", "uuid-dev"),

@@ -37,10 +37,24 @@ CONF
 find "$tree/usr/lib/x86_64-linux-gnu/libvirt" -name 'libvirt_driver_*.so' ! -name 'libvirt_driver_libxl.so' -delete
 sed -i "/name='sep'/d" "$tree/usr/share/libvirt/cpu_map/x86_qemu64.xml"
 
+# Also for other machines, which is to say ours: see Lab.forward.
+printf '%s\n' 'listen_tls = 0' 'listen_tcp = 1' 'auth_tcp = "none"' >> "$tree/etc/libvirt/libvirtd.conf"
+
+# --- ssh, for root with the key that is in the image: from dom0 to itself, and from outside
+echo 'sshd:x:101:65534::/run/sshd:/usr/sbin/nologin' >> "$tree/etc/passwd"
+mkdir -p -m 700 "$tree/root/.ssh"
+mkdir -p "$tree/etc/ssh"
+printf '%s\n' 'PermitRootLogin prohibit-password' 'PasswordAuthentication no' 'UsePAM no' 'UseDNS no' 'MaxStartups 100' \
+    'HostKey /etc/ssh/ssh_host_ed25519_key' > "$tree/etc/ssh/sshd_config"
+in_tree ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+in_tree ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+cp "$tree/root/.ssh/id_ed25519.pub" "$tree/root/.ssh/authorized_keys"
+printf 'dom0,localhost %s\n' "$(cat "$tree/etc/ssh/ssh_host_ed25519_key.pub")" > "$tree/root/.ssh/known_hosts"
+
 # --- our own programs
 install -m 755 "$files/init" "$tree/usr/sbin/lab-init"
 install -m 755 "$files/agent.py" "$tree/usr/sbin/lab-agent"
-install -m 755 "$files/lab-libvirtd" "$tree/usr/local/sbin/lab-libvirtd"
+install -m 755 "$files/lab-libvirtd" "$files/lab-sshd" "$tree/usr/local/sbin"
 echo /root/pyxen/src > "$tree/usr/lib/python3/dist-packages/pyxen-checkout.pth"
 
 # --- kernel modules: the wanted ones and what they need, uncompressed

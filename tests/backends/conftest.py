@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,15 +9,42 @@ import pytest
 
 import pyxen
 from pyxen import Domain, DomainConfig, Host
-from tests.backends.hosts import URIS, Guests, config_of, guests_of
+from tests.backends.files import Files
+from tests.backends.hosts import URIS, Guests, Place, config_of, guests_of, place_of
 from tests.backends.support import Make, wait_until
 
 
 @pytest.fixture(scope="session", params=URIS)
-def uri(request: pytest.FixtureRequest) -> str:
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Where the host is."""
+    with place_of(request.param) as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
+def uri(place: Place) -> str:
     """How to find the host."""
-    found: str = request.param
-    return found
+    return place.uri
+
+
+@pytest.fixture(scope="session")
+def files(place: Place) -> Files:
+    """The host's files."""
+    return place.files
+
+
+@pytest.fixture
+def folder(files: Files) -> Iterator[str]:
+    """A folder on the host."""
+    path = files.new_folder()
+    yield path
+    files.remove(path)
+
+
+@pytest.fixture
+def image(files: Files, folder: str) -> str:
+    """A file on the host that can be a disk."""
+    return files.zeros(f"{folder}/data.img", 1 << 20)
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +59,11 @@ def host(uri: str) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="session")
-def guests(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Guests:
+def guests(place: Place) -> Iterator[Guests]:
     """What it can run."""
-    return guests_of(uri, tmp_path_factory.mktemp("guests"))
+    folder = place.files.new_folder()
+    yield guests_of(place, folder)
+    place.files.remove(folder)
 
 
 @pytest.fixture
@@ -60,15 +88,8 @@ def make(host: Host, config: Make) -> Make:
 
 @pytest.fixture
 def willing(host: Host, guests: Guests) -> Make:
-    """Create a guest that does what it is asked for, and has booted; on a real host that takes its time."""
-
-    def create(**settings: Any) -> Domain:
-        name = f"linux-{uuid.uuid4().hex[:8]}"  # each has a console log of its own
-        domain = host.create(config_of(guests.willing, name, **settings), timeout=60)
-        guests.wait(domain)
-        return domain
-
-    return create
+    """Create a guest that does what it is asked for, and has booted; with settings of its own it takes its time."""
+    return lambda **settings: guests.create_willing(host, settings)
 
 
 @pytest.fixture(autouse=True)

@@ -21,4 +21,5 @@ def differs(host: Host, what: str) -> bool:
     """Tell whether a way is excused from what the others do."""
     entries: list[dict[str, Any]] = table()["difference"]
     entry = next(entry for entry in entries if entry["id"] == what)
-    return backend_of(host) in entry["excused"]
+    is_afar = "+" in host.uri.partition(":")[0]
+    return backend_of(host) in entry["excused"] + (entry.get("excused_afar", []) if is_afar else [])

@@ -2,59 +2,138 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from pyxen import Domain, DomainConfig
+from pyxen import Domain, DomainConfig, Host
+from tests.backends.files import Files, FilesHere, FilesInLab
+from tests.backends.support import SECONDS, wait_until
 
-__all__ = ["URIS", "Guests", "guests_of"]
+if TYPE_CHECKING:
+    from lab import Lab
+
+__all__ = ["URIS", "Guests", "Place", "config_of", "guests_of", "place_of"]
 
 DEFAULT: Final = "memory:///contract?files=here&bridges=xenbr0"
 URIS: Final = os.environ.get("PYXEN_TEST_URI", DEFAULT).split()
-"""Where to connect to, separated by blanks. For a real host: ``PYXEN_TEST_URI=xenlight:/// pytest tests/backends``."""
+"""Where to connect to, separated by blanks. For a real host: ``PYXEN_TEST_URI=xenlight:/// pytest tests/backends``.
 
-LAB: Final = Path("/usr/share/pyxen-guests")
+A host named ``lab`` is a lab's dom0, seen from outside: ``xen+tcp://lab/system``, ``xen+ssh://root@lab/system``.
+"""
+
+XEN: Final = os.environ.get("PYXEN_TEST_XEN")
+"""The release of Xen in that lab; default: the lab's own."""
+
+GUESTS: Final = "/usr/share/pyxen-guests"
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a host is.
+
+    Attributes:
+        uri: How to connect to it.
+        files: Its files.
+    """
+
+    uri: str
+    files: Files
+
+
+@contextlib.contextmanager
+def place_of(uri: str) -> Iterator[Place]:
+    """Find the place that a URI names; a lab runs as long as it is needed."""
+    if urlsplit(uri).hostname != "lab":
+        yield Place(uri, FilesHere())
+        return
+    from lab import Lab, releases
+
+    with Lab(XEN or releases.DEFAULT) as dom0, TemporaryDirectory() as folder:
+        dom0.run(["lab-libvirtd"], check=True, timeout=60)
+        yield Place(_way_in(uri, dom0, Path(folder)), FilesInLab(dom0))
+
+
+def _way_in(uri: str, dom0: Lab, folder: Path) -> str:
+    if "+tcp:" in uri:
+        return uri.replace("lab", f"127.0.0.1:{dom0.forward(16509)}")
+    dom0.run(["lab-sshd"], check=True, timeout=60)
+    key = folder / "key"
+    dom0.get("/root/.ssh/id_ed25519", key)
+    key.chmod(0o600)
+    return uri.replace("lab", f"127.0.0.1:{dom0.forward(22)}") + f"?keyfile={key}&no_verify=1"
+
+
 class Guests:
     """What a host can run.
 
     Attributes:
         tiny: Settings of a guest that idles, and follows ``poweroff``, ``reboot`` and ``crash`` on its command line.
         willing: Settings of a guest that does what it is asked for.
-        wait: Waits until a willing guest has booted.
         ends: Whether the command line of a tiny guest decides how it ends.
     """
 
-    tiny: dict[str, Any]
-    willing: dict[str, Any]
-    wait: Callable[[Domain], None]
-    ends: bool = True
+    def __init__(self, tiny: dict[str, Any], willing: dict[str, Any], *, ends: bool = True) -> None:
+        self.tiny = tiny
+        self.willing = willing
+        self.ends = ends
+
+    def create_willing(self, host: Host, settings: dict[str, Any]) -> Domain:
+        """Create a willing guest, ready to do what it is asked for."""
+        return host.create(config_of(self.willing, "linux1", **settings), timeout=SECONDS)
 
 
-def guests_of(uri: str, folder: Path) -> Guests:
-    """Return what the host of a URI can run; ``folder`` is for files that must be there."""
-    if uri.startswith(("memory:", "test:")):
-        kernel = folder / "vmlinuz"
-        kernel.write_bytes(b"kernel")
-        settings = {"type": "pvh", "kernel": str(kernel), "memory": 8}
-        return Guests(settings, settings, lambda _: None, ends=uri.startswith("memory:"))
-    linux = {"type": "pvh", "kernel": str(LAB / "vmlinux"), "ramdisk": str(LAB / "initramfs"), "memory": 160}
-    tiny = {"type": "pvh", "kernel": str(LAB / "tiny-pvh"), "memory": 8}
-    return Guests(tiny, {**linux, "cmdline": "console=hvc0 quiet"}, _wait_for_linux)
+class RealGuests(Guests):
+    """Those of a real host, which have to boot: one is saved when it has, for to restore it is much faster."""
+
+    def __init__(self, folder: str) -> None:
+        linux = {"type": "pvh", "kernel": f"{GUESTS}/vmlinux", "ramdisk": f"{GUESTS}/initramfs", "memory": 160}
+        tiny = {"type": "pvh", "kernel": f"{GUESTS}/tiny-pvh", "memory": 8}
+        super().__init__(tiny, {**linux, "cmdline": "console=hvc0 quiet"})
+        self._saved = f"{folder}/booted"
+        self._is_saved = False
+
+    def create_willing(self, host: Host, settings: dict[str, Any]) -> Domain:
+        if settings:
+            return self._boot(host, settings)
+        if not self._is_saved:
+            self._boot(host, settings).save(self._saved, timeout=SECONDS)
+            self._is_saved = True
+        return host.restore(self._saved, timeout=SECONDS)
+
+    def _boot(self, host: Host, settings: dict[str, Any]) -> Domain:
+        domain = host.create(config_of(self.willing, "linux1", **settings), paused=True, timeout=SECONDS)
+        with domain.console() as console:
+            domain.unpause()
+            seen = b""
+            while b"pyxen-guest ready" not in seen:
+                data = os.read(console.fileno(), 4096)
+                assert data, seen
+                seen += data
+        wait_until(lambda: _rests(domain))
+        return domain
 
 
-def _wait_for_linux(domain: Domain) -> None:
-    log = Path(f"/var/log/xen/guest-{domain.info().name}.log")
-    end = time.monotonic() + 180
-    while not (log.exists() and "pyxen-guest ready" in log.read_text(errors="replace")):
-        assert time.monotonic() < end, "the guest does not boot"
-        time.sleep(0.1)
+def _rests(domain: Domain) -> bool:
+    """Tell whether a guest has nothing to do: in QEMU's emulation, one that has may die of being saved."""
+    before = domain.info().cpu_time_ns
+    time.sleep(1)
+    return domain.info().cpu_time_ns - before < 0.1 * 1e9
+
+
+def guests_of(place: Place, folder: str) -> Guests:
+    """Return what the host of a place can run; ``folder`` is one of the host's, for the files of guests."""
+    if not place.uri.startswith(("memory:", "test:")):
+        return RealGuests(folder)
+    kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
+    settings = {"type": "pvh", "kernel": kernel, "memory": 8}
+    return Guests(settings, settings, ends=place.uri.startswith("memory:"))
 
 
 def config_of(settings: dict[str, Any], name: str, **more: Any) -> DomainConfig:

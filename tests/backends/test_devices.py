@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pyxen import (
@@ -22,14 +20,6 @@ from pyxen import (
 from pyxen.features import Feature
 from tests.backends.differences import differs
 from tests.backends.support import Make, supporting
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> str:
-    """A file that can be a disk."""
-    path = tmp_path / "data.img"
-    path.write_bytes(bytes(1 << 20))
-    return str(path)
 
 
 def test_those_that_it_is_made_with(make: Make, image: str) -> None:

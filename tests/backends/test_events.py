@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -44,13 +43,11 @@ def test_the_life_of_a_domain(host: Host, make: Make, guests: Guests) -> None:
             assert found[1].reason is ShutdownReason.POWEROFF
 
 
-def test_devices_come_after_their_domain_and_go_before_it(host: Host, make: Make, tmp_path: Path) -> None:
+def test_devices_come_after_their_domain_and_go_before_it(host: Host, make: Make, image: str) -> None:
     if differs(host, "devices"):
         return
-    image = tmp_path / "data.img"
-    image.write_bytes(bytes(1 << 20))
     with supporting(host, Feature.EVENTS, Feature.ATTACH), host.events() as events:
-        domain = make("web1", disks=[Disk(str(image), vdev="xvda")], paused=True)
+        domain = make("web1", disks=[Disk(image, vdev="xvda")], paused=True)
         domain.destroy()
         found = until(events, DomainDestroyed)
         disk = [event for event in found if isinstance(event, DeviceEvent) and event.kind == "vbd"]
@@ -61,14 +58,12 @@ def test_devices_come_after_their_domain_and_go_before_it(host: Host, make: Make
         ]
 
 
-def test_devices_that_are_attached(host: Host, make: Make, tmp_path: Path) -> None:
+def test_devices_that_are_attached(host: Host, make: Make, image: str) -> None:
     if differs(host, "devices"):
         return
-    image = tmp_path / "data.img"
-    image.write_bytes(bytes(1 << 20))
     domain = make("web1")
     with supporting(host, Feature.EVENTS, Feature.ATTACH), host.events(DeviceEvent, domain=domain) as events:
-        domain.attach(Disk(str(image), vdev="xvdb"))
+        domain.attach(Disk(image, vdev="xvdb"))
         added = events.get(SECONDS)
         domain.detach("xvdb", force=True)
         removed = events.get(SECONDS)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
@@ -21,14 +18,8 @@ from pyxen import (
     ShutdownReason,
 )
 from tests.backends.differences import differs
+from tests.backends.files import Files
 from tests.backends.support import Make, supporting
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder on a disk: guests are too large for a dom0's memory."""
-    with TemporaryDirectory(dir="/var/tmp") as path:
-        yield Path(path)
 
 
 def test_suspend_and_resume(host: Host, willing: Make) -> None:
@@ -45,14 +36,14 @@ def test_suspend_and_resume(host: Host, willing: Make) -> None:
             domain.resume()
 
 
-def test_save_and_restore(host: Host, willing: Make, folder: Path) -> None:
+def test_save_and_restore(host: Host, willing: Make, files: Files, folder: str) -> None:
     domain = willing()
-    name, uuid, file = domain.info().name, domain.uuid, folder / "file"
+    name, uuid, file = domain.info().name, domain.uuid, f"{folder}/file"
     with supporting(host, Feature.SAVE):
         domain.save(file, timeout=120)
         assert host.domains.get(uuid) is None
-        assert file.stat().st_mode & 0o777 == 0o600
-        assert list(folder.iterdir()) == [file]
+        assert files.mode(file) == 0o600
+        assert files.names(folder) == ["file"]
         again = host.restore(file, paused=True, timeout=120)
         assert (again.info().name, again.uuid) == (name, uuid)
         assert again.info().state is DomainState.PAUSED
@@ -66,46 +57,46 @@ def test_save_and_restore(host: Host, willing: Make, folder: Path) -> None:
         assert (moved.info().name, moved.uuid) == ("elsewhere", other.uuid)
 
 
-def test_checkpoints(host: Host, willing: Make, folder: Path) -> None:
+def test_checkpoints(host: Host, willing: Make, folder: str) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE, Feature.CHECKPOINT):
-        domain.save(folder / "one", checkpoint=True, timeout=120)
+        domain.save(f"{folder}/one", checkpoint=True, timeout=120)
         assert domain.info().state in {DomainState.RUNNING, DomainState.BLOCKED}
-        domain.save(folder / "two", leave_paused=True, timeout=120)
+        domain.save(f"{folder}/two", leave_paused=True, timeout=120)
         assert domain.info().state is DomainState.PAUSED
 
 
-def test_a_save_that_cannot_be_written(host: Host, willing: Make, folder: Path) -> None:
+def test_a_save_that_cannot_be_written(host: Host, willing: Make, files: Files, folder: str) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE):
         with pytest.raises(InvalidArgument):
-            domain.save(folder / "nowhere" / "file", timeout=120)
-        assert list(folder.iterdir()) == []
+            domain.save(f"{folder}/nowhere/file", timeout=120)
+        assert files.names(folder) == []
         assert domain.info().state in {DomainState.RUNNING, DomainState.BLOCKED}
 
 
-def test_what_is_no_saved_domain(host: Host, folder: Path) -> None:
+def test_what_is_no_saved_domain(host: Host, files: Files, folder: str) -> None:
     with supporting(host, Feature.SAVE):
         with pytest.raises(FileMissing) as missing:
-            host.restore(folder / "file")
-        assert missing.value.filename == str(folder / "file")
-        (folder / "file").write_bytes(bytes(1000))
+            host.restore(f"{folder}/file")
+        assert missing.value.filename == f"{folder}/file"
+        files.zeros(f"{folder}/file", 1000)
         with pytest.raises(ParseError):
-            host.restore(folder / "file")
+            host.restore(f"{folder}/file")
 
 
-def test_a_paused_guest_cannot_be_saved(host: Host, make: Make, folder: Path) -> None:
+def test_a_paused_guest_cannot_be_saved(host: Host, make: Make, files: Files, folder: str) -> None:
     domain = make("web1", paused=True)
     with supporting(host, Feature.SAVE):
         with pytest.raises(InvalidState, match="unpause it first"):
-            domain.save(folder / "file")
-        assert list(folder.iterdir()) == []
+            domain.save(f"{folder}/file")
+        assert files.names(folder) == []
 
 
-def test_core_dump(host: Host, willing: Make, folder: Path) -> None:
+def test_core_dump(host: Host, willing: Make, files: Files, folder: str) -> None:
     domain = willing(type="pv")
     with supporting(host, Feature.CORE_DUMP):
-        domain.core_dump(folder / "core")
-        assert differs(host, "dumps") or (folder / "core").read_bytes()[:4] == b"\x7fELF"
+        domain.core_dump(f"{folder}/core")
+        assert differs(host, "dumps") or files.head(f"{folder}/core", 4) == b"\x7fELF"
         with pytest.raises(InvalidArgument):
-            domain.core_dump(folder / "nowhere" / "core")
+            domain.core_dump(f"{folder}/nowhere/core")

@@ -94,10 +94,8 @@ def test_shares(host: Host, make: Make) -> None:
             domain.set_scheduler(Scheduler(budget=1000))
 
 
-def test_what_it_has_used(host: Host, make: Make, tmp_path_factory: pytest.TempPathFactory) -> None:
-    image = tmp_path_factory.mktemp("disks") / "data.img"
-    image.write_bytes(bytes(1 << 20))
-    domain = make("web1", vcpus=2, disks=[Disk(str(image), vdev="xvda")])
+def test_what_it_has_used(host: Host, make: Make, image: str) -> None:
+    domain = make("web1", vcpus=2, disks=[Disk(image, vdev="xvda")])
     with supporting(host, Feature.STATS):
         first = domain.stats()
         wait_until(lambda: domain.stats().cpu_time_ns > 0)

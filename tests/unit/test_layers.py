@@ -19,7 +19,7 @@ LAYERS = (
     {"backends"},
     {"xenlight"},
     {"conversion"},
-    {"xlcfg", "libvirtxml", "libxljson", "devicekinds"},
+    {"xlcfg", "libvirtxml", "libxljson", "devicekinds", "hostfiles"},
     {"config", "events", "features", "info", "losses", "newfile"},
     {"operation"},
     {"awaiting", "errors", "units"},

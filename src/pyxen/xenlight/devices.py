@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
@@ -22,19 +21,18 @@ from pyxen.errors import (
     QmpError,
     UnsupportedFeature,
 )
+from pyxen.hostfiles import files_of, lacks_bridge, missing_file
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import CData, ffi, lib, release
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure, stopped
-from pyxen.xenlight.marshal import check_keys, files_of, structure, to_json
+from pyxen.xenlight.marshal import check_keys, structure, to_json
 from pyxen.xenlight.pump import Script
 
 __all__ = ["attach", "change_disc", "detach"]
 
 D = TypeVar("D", bound=Part)
 
-_BRIDGES = "/sys/class/net"
-_BRIDGE_SCRIPT = "vif-bridge"
 _USB_DEVICES = "/sys/bus/usb/devices"
 _NO_DEVICE_MODEL = "device model required but not running"  # its code, ERROR_FAIL, says nothing
 
@@ -185,16 +183,16 @@ def _take_back(context: Context, domid: int, kind: Kind, device: Part) -> Script
 
 def _check_files(operation: Operation[Any], disk: Disk) -> None:
     """Refuse a disk whose file is missing: what libxl does then depends on the backend, and QEMU does not tell it."""
-    for path in files_of(disk):
-        if not os.path.exists(path):
-            error = describe(FileMissing, f"no such file on the host: {path}", operation)
-            error.filename = path
-            raise error
+    path = missing_file(files_of(disk))
+    if path is not None:
+        error = describe(FileMissing, f"no such file on the host: {path}", operation)
+        error.filename = path
+        raise error
 
 
 def _why_not_attached(context: Context, operation: Operation[Any], device: Part, code: int) -> Error:
     """Return the exception for an attach that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
-    if operation.stopped is None and isinstance(device, Vif) and _lacks_bridge(device):
+    if operation.stopped is None and lacks_bridge(device) and isinstance(device, Vif):
         message = f"there is no bridge {device.bridge} on the host: make it, or name another"
         return describe(NotFound, message, operation, code)
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
@@ -211,12 +209,6 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
         )
         return UnsupportedFeature(message, feature=what, backend=BACKEND)
     return failure(operation, code)
-
-
-def _lacks_bridge(vif: Vif) -> bool:
-    bridged = vif.script is None or os.path.basename(vif.script) == _BRIDGE_SCRIPT
-    local = vif.backend is None and not vif.backend_domid
-    return bridged and local and vif.bridge is not None and not os.path.exists(f"{_BRIDGES}/{vif.bridge}")
 
 
 def _assignable(context: Context, device: Pci) -> bool:

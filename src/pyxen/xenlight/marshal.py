@@ -16,12 +16,13 @@ from typing import Any
 from uuid import UUID
 
 from pyxen import libxljson
-from pyxen.config import Disk, DomainConfig
+from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError, UnsupportedFeature
+from pyxen.hostfiles import files_of_config
 from pyxen.xenlight.binding import CData, ffi, lib, release
 from pyxen.xenlight.failures import BACKEND
 
-__all__ = ["Prepared", "check_keys", "domain_config", "files_of", "prepare", "structure", "to_json"]
+__all__ = ["Prepared", "check_keys", "domain_config", "prepare", "structure", "to_json"]
 
 _UNION_KEY = re.compile(r"(\w+)\.(\w+)$")  # "type.hvm": the member of the union that the key "type" chooses
 
@@ -56,24 +57,13 @@ def prepare(config: DomainConfig) -> Prepared:
     config.validate()
     document = libxljson.to_dict(config)
     check_keys(document)
-    prepared = Prepared(config, json.dumps(document), _files(config))
+    prepared = Prepared(config, json.dumps(document), files_of_config(config))
     if config.ms_vm_genid != "generate":  # a new one for each domain
         with _RECENT_LOCK:
             while len(_RECENT) >= _MOST_RECENT:
                 del _RECENT[next(iter(_RECENT))]
             _RECENT[id(config)] = prepared
     return prepared
-
-
-def _files(config: DomainConfig) -> list[str]:
-    """Return the host's files that a configuration names, as far as they must exist."""
-    return [path for path in (config.kernel, config.ramdisk, *files_of(*config.disks)) if path and path[0] == "/"]
-
-
-def files_of(*disks: Disk) -> list[str]:
-    """Return the host's files that disks are in; a script, or a driver domain, finds the target in its own way."""
-    targets = [disk.target for disk in disks if not (disk.script or disk.backend or disk.backend_domid)]
-    return [target for target in targets if target and target.startswith("/")]
 
 
 def check_keys(value: Any, ctype: str = "libxl_domain_config") -> None:

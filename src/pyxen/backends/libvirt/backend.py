@@ -346,7 +346,10 @@ class LibvirtBackend(Backend):
         def work(connection: Connection, _: Run[D]) -> D:
             found = life.find(connection, "attach", domain)
             guest = self._looking.one(found).type
-            return devices.attach(found, domain, self._domain_type, guest, device, self.name)
+            try:
+                return devices.attach(found, domain, self._domain_type, guest, device, self.name)
+            except VirError as error:
+                raise devices.why_not_attached(self._uri, domain, device) or error from None
 
         def undo(connection: Connection, attached: D) -> None:
             devices.detach(life.find(connection, "detach", domain), domain, attached, self.name)
@@ -357,7 +360,7 @@ class LibvirtBackend(Backend):
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         """Detach a device, given by itself or by its name."""
         self._need(Feature.ATTACH)
-        if force:
+        if force and self._driver != "Xen":  # that one asks the guest for ten seconds, and then needs no answer
             raise lacking(Feature.ATTACH, self.name, "libvirt detaches by asking the guest: leave out force")
         return self._act("detach", domain, lambda found: devices.detach(found, domain, device, self.name), timeout)
 
@@ -373,7 +376,11 @@ class LibvirtBackend(Backend):
         self, verb: str, domain: DomainRef, vdev: str, target: str | None, timeout: float | None
     ) -> Operation[None]:
         self._need(Feature.CDROM)
-        return self._act(verb, domain, lambda found: devices.change_disc(found, domain, verb, vdev, target), timeout)
+
+        def work(found: VirDomain) -> None:
+            devices.change_disc(found, self._looking.one(found), verb, vdev, target, self.name)
+
+        return self._act(verb, domain, work, timeout)
 
     def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
         """Tell a guest how much memory to have, in MiB."""

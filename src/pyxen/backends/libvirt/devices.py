@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import copy
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 from lxml import etree
 
 from pyxen import libvirtxml
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import VirDomain, number
-from pyxen.config import Disk, DomainConfig, DomainType, Part, Pci, PciAddress, UsbDev, Vif
+from pyxen.config import Disk, DomainConfig, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.config.vdev import vdev_number
-from pyxen.config.vif import Mac
-from pyxen.errors import DeviceExists, InvalidArgument, NotFound, UnsupportedFeature
+from pyxen.devicekinds import Kind, from_text, kind_of, name_of
+from pyxen.errors import DeviceExists, FileMissing, InvalidArgument, NotFound, UnsupportedFeature
+from pyxen.hostfiles import files_of, lacks_bridge, missing_file
+from pyxen.info import DomainInfo
 from pyxen.libvirtxml.text import parse_tree
 
-__all__ = ["attach", "change_disc", "detach", "devices_of"]
+__all__ = ["attach", "change_disc", "detach", "devices_of", "why_not_attached"]
 
 D = TypeVar("D", bound=Part)
 
 _LIVE: Final = number("VIR_DOMAIN_AFFECT_LIVE")
 _SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
 
-_FIELDS: Final[dict[type[Part], str]] = {Disk: "disks", Vif: "vifs", Pci: "pcis", UsbDev: "usbdevs"}
-_NOUNS: Final = {"disks": "disk", "vifs": "vif", "pcis": "PCI device", "usbdevs": "USB device"}
+_KNOWN: Final = (Disk, Vif, Pci, UsbDev)
 
 Name = tuple[str, object]
 """What tells a device from the others of a domain: the field of a configuration that it is in, and its name there."""
@@ -82,19 +84,35 @@ def _names(device: Part) -> list[Name]:
 
 def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainType, device: D, backend: str) -> D:
     """Attach a device, and return it as it is then."""
-    field = _field(device, backend)
-    whole = DomainConfig("domain", type=guest, kernel="/kernel", **{field: (device,)})  # type: ignore[arg-type]
+    kind = _kind(device, backend)
+    whole = DomainConfig("domain", type=guest, kernel="/kernel").replace(**{kind.field: (device,)})
     whole.validate()
     element = parse_tree(libvirtxml.dumps(whole, domain_type=domain_type)).find(f"devices/{_tag(device)}")
     if element is None:
-        raise UnsupportedFeature(f"libvirt cannot be told of {device!r}", feature=field, backend=backend)
+        raise UnsupportedFeature(f"libvirt cannot be told of {device!r}", feature=kind.field, backend=backend)
     before = devices_of(domain.XMLDesc(_SECURE))
     for name in _names(device):
         if name in before:
-            message = f"the domain has the {_NOUNS[field]} {_shown(device)} already: detach it first, or choose another"
+            message = f"the domain has the {kind.noun} {name_of(device)} already: detach it first, or choose another"
             raise DeviceExists(message, operation="attach", domain=ref.domid, domid=ref.domid)
     domain.attachDeviceFlags(etree.tostring(element, encoding="unicode"), _LIVE)
-    return _as_attached(domain.XMLDesc(_SECURE), before, field, device)
+    return _as_attached(domain.XMLDesc(_SECURE), before, kind.field, device)
+
+
+def why_not_attached(uri: str, ref: DomainRef, device: Part) -> Exception | None:
+    """Return what is missing on the host for a device, where the host is this machine; None where nobody knows."""
+    if urlsplit(uri).netloc:
+        return None
+    path = missing_file(files_of(device))
+    if path is not None:
+        message = f"no such file on the host: {path}"
+        missing = FileMissing(message, operation="attach", domain=ref.domid, domid=ref.domid)
+        missing.filename = path
+        return missing
+    if isinstance(device, Vif) and lacks_bridge(device):
+        message = f"there is no bridge {device.bridge} on the host: make it, or name another"
+        return NotFound(message, operation="attach", domain=ref.domid, domid=ref.domid)
+    return None
 
 
 def _tag(device: Part) -> str:
@@ -114,18 +132,25 @@ def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, devic
 
 def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) -> None:
     """Detach a device, given by itself or by its name."""
-    part = _from_text(device, ref) if isinstance(device, str) else device
-    field = _field(part, backend)
-    names = _names(part)
-    if not names:
-        message = f"which {_NOUNS[field]}? Say its vdev, its MAC address or devid, or its address"
+    try:
+        part = from_text(device) if isinstance(device, str) else device
+    except ValueError as error:
+        raise InvalidArgument(str(error), operation="detach", domain=ref.domid, domid=ref.domid) from None
+    kind = _kind(part, backend)
+    if not _names(part):
+        ways = " or ".join(" and ".join(fields) for fields in kind.names)
+        message = f"which {kind.noun}? Say its {ways}"
         raise InvalidArgument(message, operation="detach", domain=ref.domid, domid=ref.domid)
-    domain.detachDeviceFlags(_xml(_there(domain, ref, "detach", part, field)), _LIVE)
+    domain.detachDeviceFlags(_xml(_there(domain, ref, "detach", part)), _LIVE)
 
 
-def change_disc(domain: VirDomain, ref: DomainRef, verb: str, vdev: str, target: str | None) -> None:
+def change_disc(domain: VirDomain, info: DomainInfo, verb: str, vdev: str, target: str | None, backend: str) -> None:
     """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
-    element = copy.deepcopy(_there(domain, ref, verb, Disk(vdev=vdev), "disks"))
+    if info.type is not DomainType.HVM:
+        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
+        raise UnsupportedFeature(message, feature=verb, backend=backend)
+    ref = DomainRef(info.domid, info.uuid)
+    element = copy.deepcopy(_there(domain, ref, verb, Disk(vdev=vdev)))
     if element.get("device") != "cdrom":
         message = f"{vdev} is a disk, no CD-ROM drive"
         raise NotFound(message, operation=verb, domain=ref.domid, domid=ref.domid)
@@ -139,13 +164,18 @@ def change_disc(domain: VirDomain, ref: DomainRef, verb: str, vdev: str, target:
     domain.updateDeviceFlags(_xml(element), _LIVE)
 
 
-def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part, field: str) -> etree._Element:
+def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part) -> etree._Element:
     present = devices_of(domain.XMLDesc(_SECURE))
     for name in _names(device):
         if name in present:
             return present[name]
-    have = [_said(element) for (kind, name), element in present.items() if kind == field and not isinstance(name, str)]
-    message = f"the domain has no {_NOUNS[field]} {_shown(device)}; it has {', '.join(have) or 'none'}"
+    kind = kind_of(device)
+    have = [
+        _said(element)
+        for (field, name), element in present.items()
+        if field == kind.field and not isinstance(name, str)
+    ]
+    message = f"the domain has no {kind.noun} {name_of(device)}; it has {', '.join(have) or 'none'}"
     raise NotFound(message, operation=verb, domain=ref.domid, domid=ref.domid)
 
 
@@ -159,34 +189,12 @@ def _said(element: etree._Element) -> str:
     return " ".join(map(str, address.attrib.values())) if address is not None else str(element.tag)
 
 
-def _field(device: Part, backend: str) -> str:
-    if type(device) not in _FIELDS:
+def _kind(device: Part, backend: str) -> Kind:
+    if not isinstance(device, _KNOWN):
         what = type(device).__name__
         message = f"a {what} comes and goes with its domain here: libvirt attaches disks, vifs, PCI and USB devices"
         raise UnsupportedFeature(message, feature=what, backend=backend)
-    return _FIELDS[type(device)]
-
-
-def _from_text(text: str, ref: DomainRef) -> Part:
-    if vdev_number(text) is not None:
-        return Disk(vdev=text)
-    for make in (lambda: Vif(mac=Mac(text)), lambda: Pci(PciAddress(text))):
-        try:
-            return make()
-        except ValueError:
-            continue
-    message = f"{text!r} names no device: say a vdev, a MAC or PCI address, or give the device, e.g. Vif(devid=0)"
-    raise InvalidArgument(message, operation="detach", domain=ref.domid, domid=ref.domid)
-
-
-def _shown(device: Part) -> str:
-    if isinstance(device, Disk):
-        return device.vdev or ""
-    if isinstance(device, Vif):
-        return device.mac or f"devid={device.devid}"
-    if isinstance(device, Pci):
-        return str(device.address)
-    return f"{device.hostbus}-{device.hostaddr}" if isinstance(device, UsbDev) else ""
+    return kind_of(device, backend)
 
 
 def _xml(element: etree._Element) -> str:

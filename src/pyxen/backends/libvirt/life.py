@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from pyxen.backends.libvirt.failures import broke_the_link, is_code, is_gone, un
 from pyxen.backends.libvirt.looking import Looking
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing
+from pyxen.hostfiles import files_of_config, missing_file
 from pyxen.info import DomainInfo, DomainState
 
 __all__ = [
@@ -160,7 +160,7 @@ def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, e
             message = f"domain {other.ID()} has the name {other.name()!r} and the uuid {other.UUIDString()} already"
             return DomainExists(f"{message} (libvirt: {error})", operation=verb, domain=config.name)
     if is_code(error, "OPERATION_FAILED", "INTERNAL_ERROR", "SYSTEM_ERROR") and not urlsplit(uri).netloc:
-        missing = next((path for path in _files_of(config) if not os.path.exists(path)), None)
+        missing = missing_file(files_of_config(config))
         if missing is not None:
             found = FileMissing(f"no such file on the host: {missing} (libvirt: {error})", operation=verb)
             found.domain, found.filename = config.name, missing
@@ -178,8 +178,3 @@ def _namesakes(connection: Connection, config: DomainConfig) -> Collection[VirDo
         if domain.ID() >= 0:
             found.append(domain)
     return found
-
-
-def _files_of(config: DomainConfig) -> list[str]:
-    paths = [config.kernel, config.ramdisk, *(disk.target for disk in config.disks)]
-    return [path for path in paths if path is not None and path.startswith("/")]

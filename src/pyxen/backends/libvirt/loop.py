@@ -34,7 +34,7 @@ def begin() -> None:
 
     libvirt knows one loop. Where the application has registered its own, libvirt keeps to that, and this one idles.
     """
-    global _begun_by  # noqa: PLW0603  libvirt's loop is the process's
+    global _begun_by  # noqa: PLW0603 (libvirt's loop is the process's)
     with _lock:
         if _begun_by == os.getpid():
             return

@@ -45,14 +45,16 @@ def core_dump(domain: VirDomain, ref: DomainRef, path: str, uri: str) -> None:
 @contextmanager
 def _writing(verb: str, domain: DomainRef, path: str, uri: str) -> Iterator[None]:
     """Take away what a failure leaves, where the host is this machine and nothing was there before."""
+    is_here = not urlsplit(uri).netloc
     was_there = os.path.lexists(path)
     try:
         yield
     except VirError as error:
-        if not urlsplit(uri).netloc and not was_there:
+        if is_here and not was_there:
             with suppress(OSError):  # there is nothing, or it is not ours to remove
                 os.unlink(path)
-        if is_errno(error, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EROFS):
+        cannot = is_errno(error, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EROFS)
+        if cannot or (is_here and not os.path.isdir(os.path.dirname(path))):  # of a core dump, libxl does not say
             message = f"cannot write {path} on the host: {error}"
             raise InvalidArgument(message, operation=verb, domain=domain.domid, domid=domain.domid) from None
         raise

@@ -81,7 +81,7 @@ class Waiting:
             return
         try:
             so, result = wait.look()
-        except Exception as error:  # noqa: BLE001  whatever it is, the operation ends with it
+        except Exception as error:  # noqa: BLE001 (whatever it is, the operation ends with it)
             wait.run.fail(wait.run.describe(error))
             return
         if so:

@@ -181,7 +181,7 @@ class Watching:
                 what = self._items.popleft()
             try:
                 self._deliver(what)
-            except Exception:  # noqa: BLE001  one event that nobody understands must not end all others
+            except Exception:  # noqa: BLE001 (one event that nobody understands must not end all others)
                 _report()
         with self._changed:
             subscribers, self._subscribers = self._subscribers, []
@@ -228,7 +228,7 @@ def _there(connection: Connection) -> _There:
 def _call(call: Callable[..., None], *arguments: Event) -> None:
     try:
         call(*arguments)
-    except Exception:  # noqa: BLE001  what a caller's function raises is the caller's
+    except Exception:  # noqa: BLE001 (what a caller's function raises is the caller's)
         _report()
 
 

@@ -90,7 +90,7 @@ class Run(Generic[T]):
                 result = self._work(connection, self)
                 if not self.waits:
                     self._finish(connection, result)
-        except Exception as error:  # noqa: BLE001  whatever it is, the operation ends with it
+        except Exception as error:  # noqa: BLE001 (whatever it is, the operation ends with it)
             self._fail_with(error)
 
     def _gave_up(self) -> bool:
@@ -114,7 +114,7 @@ class Run(Generic[T]):
             return
         try:
             self._undo(connection, result)
-        except Exception as error:  # noqa: BLE001  nobody is there to raise it to
+        except Exception as error:  # noqa: BLE001 (nobody is there to raise it to)
             _LOG.error("%r: what came of it late could not be undone: %s", self.operation, error)
         self.fail(stopped(self.operation, "what was begun is undone"))
 

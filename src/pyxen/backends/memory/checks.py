@@ -11,6 +11,7 @@ from pyxen.backends.memory.machine import Machine, overhead_kib
 from pyxen.config import Disk, DiskBackend, DomainConfig, DomainType, P9Type, Part, UsbCtrl, UsbCtrlType, VkbBackend
 from pyxen.devicekinds import kind_of
 from pyxen.errors import DomainExists, FileMissing, NotEnoughMemory, NotFound, UnsupportedFeature
+from pyxen.hostfiles import files_of
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
 
@@ -58,8 +59,7 @@ def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> Non
 
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
     """Refuse devices for which the host lacks something."""
-    here = [disk for disk in config.disks if not (disk.script or disk.backend or disk.backend_domid)]
-    check_files(machine, operation, *(disk.target for disk in here if disk.target))
+    check_files(machine, operation, *files_of(*config.disks))
     for vif in config.vifs:
         local = vif.backend is None and not vif.backend_domid
         if local and vif.bridge is not None and machine.bridges is not None and vif.bridge not in machine.bridges:

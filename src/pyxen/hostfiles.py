@@ -1,0 +1,39 @@
+"""What a configuration wants to find on the host: files and bridges, which toolstacks do not say are missing."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from pyxen.config import Disk, DomainConfig, Part, Vif
+
+__all__ = ["files_of", "files_of_config", "lacks_bridge", "missing_file"]
+
+_BRIDGES: Final = "/sys/class/net"
+_BRIDGE_SCRIPT: Final = "vif-bridge"
+
+
+def files_of_config(config: DomainConfig) -> list[str]:
+    """Return the host's files that a configuration names, as far as they must exist."""
+    return [path for path in (config.kernel, config.ramdisk, *files_of(*config.disks)) if path and path[0] == "/"]
+
+
+def files_of(*devices: Part) -> list[str]:
+    """Return the host's files that disks are in; a script, or a driver domain, finds the target in its own way."""
+    disks = [device for device in devices if isinstance(device, Disk)]
+    targets = [disk.target for disk in disks if not (disk.script or disk.backend or disk.backend_domid)]
+    return [target for target in targets if target and target.startswith("/")]
+
+
+def missing_file(paths: list[str]) -> str | None:
+    """Return the first of these files that this machine does not have; None if it has all of them."""
+    return next((path for path in paths if not os.path.exists(path)), None)
+
+
+def lacks_bridge(device: Part) -> bool:
+    """Tell whether a device is a vif for a bridge that this machine does not have."""
+    if not isinstance(device, Vif) or device.bridge is None:
+        return False
+    bridged = device.script is None or os.path.basename(device.script) == _BRIDGE_SCRIPT
+    local = device.backend is None and not device.backend_domid
+    return bridged and local and not os.path.exists(f"{_BRIDGES}/{device.bridge}")
