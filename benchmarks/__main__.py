@@ -31,11 +31,12 @@ def main() -> int:
             many = json.loads(run(dom0, "many"))
             events = json.loads(run(dom0, "events"))
             supervised = json.loads(run(dom0, "supervising"))
+            ways = json.loads(run(dom0, "ways"))
             machine = report.machine(dom0)
     except LabError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    tables, holds = report.tables(lists, creates, many, events, supervised)
+    tables, holds = report.tables(lists, creates, many, events, supervised, ways)
     print(tables)
     (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machine}\n\n{tables}")
     return 0 if holds else 1

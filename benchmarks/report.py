@@ -24,6 +24,8 @@ SUPERVISED_AT_MOST = 64 * 1024
 """How many bytes of memory a supervised domain may cost."""
 MANY_AT_LEAST = 1.5
 """How many times as fast as ``xl`` one after the other the creates and destroys of many guests at once must be."""
+LIBVIRT_AT_MOST = 1.3
+"""How many times as long as bare libvirt-python pyxen's libvirt backend may take."""
 
 HEAD = """\
 # Benchmarks
@@ -58,15 +60,17 @@ def tables(
     many: Times,
     events: dict[str, list[float]],
     supervised: dict[str, float],
+    ways: dict[str, Times],
 ) -> tuple[str, bool]:
     """Return the tables, and whether what is required holds."""
     fifty = next(item["times"] for item in lists if item["domains"] == 50)
     faster = ratio(fifty["xl"], fifty["later"])
-    total = {name: [sum(parts) for parts in rounds] for name, rounds in creates.items()}
+    total = {name: sums(rounds) for name, rounds in creates.items()}
     longer = ratio(total["pyxen"], total["c"])
-    lot = {name: [sum(parts) for parts in rounds] for name, rounds in many.items()}
+    lot = {name: sums(rounds) for name, rounds in many.items()}
     in_turn, at_once = ratio(lot["xl"], lot["one"]), ratio(lot["xl"], lot["workers"])
     parallel = ratio(lot["xl_at_once"], lot["workers"])
+    beyond = {what: ratio(sums(times["libvirt"]), sums(times["bare"])) for what, times in ways.items()}
     required = [
         (
             faster[0] >= LIST_AT_LEAST,
@@ -85,6 +89,10 @@ def tables(
         (
             supervised["pyxen"] <= SUPERVISED_AT_MOST,
             f"a supervised domain costs at most {SUPERVISED_AT_MOST // 1024} KiB: {kib(supervised['pyxen'])}",
+        ),
+        *(
+            (times[0] <= LIBVIRT_AT_MOST, f"{what}: at most {LIBVIRT_AT_MOST} of bare libvirt-python: {show(times)}")
+            for what, times in beyond.items()
         ),
     ]
     lines = [
@@ -129,6 +137,13 @@ def tables(
         "| pyxen | xl | xl / pyxen |",
         "|--:|--:|--:|",
         _supervised_row(supervised),
+        "",
+        "## Ways to a host",
+        "",
+        "A hundred domains listed, and one more created and destroyed. All are libvirt's, which lists no others. Bare",
+        "libvirt-python asks for what `Host.list()` tells.",
+        "",
+        *_ways_table(ways),
         "",
         "## Required",
         "",
@@ -188,6 +203,32 @@ def _events_row(events: dict[str, list[float]]) -> str:
 def _supervised_row(supervised: dict[str, float]) -> str:
     times = supervised["xl"] / max(1.0, supervised["pyxen"])
     return f"| {kib(supervised['pyxen'])} | {kib(supervised['xl'])} | {times:.0f} |"
+
+
+def _ways_table(ways: dict[str, Times]) -> list[str]:
+    labels = {
+        "xenlight": "pyxen, `xenlight:///`",
+        "libvirt": "pyxen, `xen:///system`",
+        "bare": "libvirt-python",
+        "virsh": "`virsh`",
+        "xl": "`xl`",
+    }
+    head = "".join(f" {what} | `xl` / this |" for what in ways)
+    rows = [f"| |{head}", "|---" + "|--:" * 2 * len(ways) + "|"]
+    for name, label in labels.items():
+        seconds = {what: sums(times[name]) for what, times in ways.items()}
+        cells = [
+            cell
+            for what, times in ways.items()
+            for cell in (milliseconds(seconds[what]), show(ratio(sums(times["xl"]), seconds[what])))
+        ]
+        rows.append(f"| {label} | {' | '.join(cells)} |")
+    return [*rows, "", f"{len(next(iter(ways.values()))['xl'])} rounds."]
+
+
+def sums(rounds: list[list[float]]) -> list[float]:
+    """Return how long each round took, in all its parts."""
+    return [sum(parts) for parts in rounds]
 
 
 def kib(size: float) -> str:

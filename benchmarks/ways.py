@@ -57,7 +57,7 @@ def main() -> int:
         created = take_turns(creates, ROUNDS)
         for domain in domains:
             domain.destroy()
-    print(json.dumps({"list": listed, "create": created}))
+    print(json.dumps({"list": listed, "create and destroy": created}))
     return 0
 
 
