@@ -11,7 +11,7 @@ import pyxen
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files
 from tests.backends.hosts import URIS, Guests, Place, config_of, guests_of, place_of
-from tests.backends.support import Make, wait_until
+from tests.backends.support import Make, Willing, wait_until
 
 
 @pytest.fixture(scope="session", params=URIS)
@@ -87,9 +87,9 @@ def make(host: Host, config: Make) -> Make:
 
 
 @pytest.fixture
-def willing(host: Host, guests: Guests) -> Make:
-    """Create a guest that does what it is asked for, and has booted; with settings of its own it takes its time."""
-    return lambda **settings: guests.create_willing(host, settings)
+def willing(host: Host, guests: Guests) -> Willing:
+    """Create a guest that does what it is asked for, and has booted."""
+    return lambda: guests.create_willing(host)
 
 
 @pytest.fixture(autouse=True)

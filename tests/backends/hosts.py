@@ -75,18 +75,20 @@ class Guests:
 
     Attributes:
         tiny: Settings of a guest that idles, and follows ``poweroff``, ``reboot`` and ``crash`` on its command line.
-        willing: Settings of a guest that does what it is asked for.
+        willing: Settings of a guest that does what it is asked for, and stays when it was asked to reboot.
+        pv: What to change in the settings of a tiny guest for a PV guest.
         ends: Whether the command line of a tiny guest decides how it ends.
     """
 
-    def __init__(self, tiny: dict[str, Any], willing: dict[str, Any], *, ends: bool = True) -> None:
+    def __init__(self, tiny: dict[str, Any], willing: dict[str, Any], pv: dict[str, Any], *, ends: bool = True) -> None:
         self.tiny = tiny
         self.willing = willing
+        self.pv = pv
         self.ends = ends
 
-    def create_willing(self, host: Host, settings: dict[str, Any]) -> Domain:
+    def create_willing(self, host: Host) -> Domain:
         """Create a willing guest, ready to do what it is asked for."""
-        return host.create(config_of(self.willing, "linux1", **settings), timeout=SECONDS)
+        return host.create(config_of(self.willing, "linux1"), timeout=SECONDS)
 
 
 class RealGuests(Guests):
@@ -95,20 +97,19 @@ class RealGuests(Guests):
     def __init__(self, folder: str) -> None:
         linux = {"type": "pvh", "kernel": f"{GUESTS}/vmlinux", "ramdisk": f"{GUESTS}/initramfs", "memory": 160}
         tiny = {"type": "pvh", "kernel": f"{GUESTS}/tiny-pvh", "memory": 8}
-        super().__init__(tiny, {**linux, "cmdline": "console=hvc0 quiet"})
+        willing = {**linux, "cmdline": "console=hvc0 quiet", "on_reboot": "preserve"}
+        super().__init__(tiny, willing, {"type": "pv", "kernel": f"{GUESTS}/tiny-pv"})
         self._saved = f"{folder}/booted"
         self._is_saved = False
 
-    def create_willing(self, host: Host, settings: dict[str, Any]) -> Domain:
-        if settings:
-            return self._boot(host, settings)
+    def create_willing(self, host: Host) -> Domain:
         if not self._is_saved:
-            self._boot(host, settings).save(self._saved, timeout=SECONDS)
+            self._boot(host).save(self._saved, timeout=SECONDS)
             self._is_saved = True
         return host.restore(self._saved, timeout=SECONDS)
 
-    def _boot(self, host: Host, settings: dict[str, Any]) -> Domain:
-        domain = host.create(config_of(self.willing, "linux1", **settings), paused=True, timeout=SECONDS)
+    def _boot(self, host: Host) -> Domain:
+        domain = host.create(config_of(self.willing, "linux1"), paused=True, timeout=SECONDS)
         with domain.console() as console:
             domain.unpause()
             seen = b""
@@ -133,7 +134,12 @@ def guests_of(place: Place, folder: str) -> Guests:
         return RealGuests(folder)
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
     settings = {"type": "pvh", "kernel": kernel, "memory": 8}
-    return Guests(settings, settings, ends=place.uri.startswith("memory:"))
+    return Guests(
+        settings,
+        {**settings, "memory": 160, "on_reboot": "preserve"},
+        {"type": "pv"},
+        ends=place.uri.startswith("memory:"),
+    )
 
 
 def config_of(settings: dict[str, Any], name: str, **more: Any) -> DomainConfig:

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from pyxen import Event, EventReader, Feature, Host, UnsupportedFeature
+from pyxen import Domain, Event, EventReader, Feature, Host, UnsupportedFeature
 
-__all__ = ["SECONDS", "Make", "supporting", "until", "wait_until"]
+__all__ = ["SECONDS", "Make", "Willing", "supporting", "until", "wait_until"]
 
 SECONDS = 60
 
 Make = Callable[..., Any]
-"""What the fixtures ``make`` and ``willing`` are."""
+"""What the fixtures ``config`` and ``make`` are."""
+
+Willing = Callable[[], Domain]
+"""What the fixture ``willing`` is."""
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from pyxen import (
 )
 from pyxen.features import Feature
 from tests.backends.differences import differs
-from tests.backends.support import Make, supporting
+from tests.backends.support import Make, Willing, supporting
 
 
 def test_those_that_it_is_made_with(make: Make, image: str) -> None:
@@ -36,8 +36,8 @@ def test_a_vif_gets_an_address(make: Make) -> None:
     assert not vif.mac.is_multicast
 
 
-def test_a_disk_comes_and_goes(host: Host, make: Make, image: str) -> None:
-    domain = make("web1")
+def test_a_disk_comes_and_goes(host: Host, willing: Willing, image: str) -> None:
+    domain = willing()
     with supporting(host, Feature.ATTACH):
         for name in ("xvdb", "d1p0"):  # the same, and the second time it comes as new
             disk = domain.attach(Disk(image, vdev="xvdb", readonly=True))
@@ -47,8 +47,8 @@ def test_a_disk_comes_and_goes(host: Host, make: Make, image: str) -> None:
             assert domain.config().disks == ()
 
 
-def test_vifs_come_and_go(host: Host, make: Make) -> None:
-    domain = make("web1")
+def test_vifs_come_and_go(host: Host, willing: Willing) -> None:
+    domain = willing()
     with supporting(host, Feature.ATTACH):
         first = domain.attach(Vif(bridge="xenbr0"))
         second = domain.attach(Vif(bridge="xenbr0", mac="00:16:3e:01:02:03"))
@@ -60,7 +60,7 @@ def test_vifs_come_and_go(host: Host, make: Make) -> None:
         assert domain.config().vifs == ()
 
 
-def test_a_guest_that_lets_go(host: Host, willing: Make, image: str) -> None:
+def test_a_guest_that_lets_go(host: Host, willing: Willing, image: str) -> None:
     domain = willing()
     with supporting(host, Feature.ATTACH):
         disk, vif = domain.attach(Disk(image, vdev="xvdb")), domain.attach(Vif(bridge="xenbr0"))

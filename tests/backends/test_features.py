@@ -44,6 +44,9 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
 }
 """A call that needs a feature."""
 
+ALSO = {Feature.PIN_SOFT: Feature.PIN}
+"""What such a call needs besides."""
+
 NO_CALL = {Feature.ALL_DOMAINS, Feature.FALLBACK, Feature.CHECKPOINT}
 """Those that are no verb, or only part of one."""
 
@@ -63,7 +66,7 @@ def test_what_cannot_be_done_is_said(host: Host, make: Make, feature: Feature, f
     if host.supports(feature):
         return  # then its own tests tell
     domain = make("web1")
-    with supporting(host, feature):
+    with supporting(host, feature, ALSO.get(feature, feature)):
         CALLS[feature](host, domain, folder)
 
 

@@ -22,7 +22,7 @@ from pyxen import (
 from pyxen.features import Feature
 from tests.backends.differences import differs
 from tests.backends.hosts import Guests
-from tests.backends.support import SECONDS, Make, supporting
+from tests.backends.support import SECONDS, Make, Willing, supporting
 
 ALIVE = {DomainState.RUNNING, DomainState.BLOCKED}
 
@@ -143,14 +143,14 @@ def test_a_soft_reset_is_for_hvm_guests(host: Host, make: Make) -> None:
             domain.soft_reset()
 
 
-def test_shutdown(host: Host, willing: Make) -> None:
+def test_shutdown(host: Host, willing: Willing) -> None:
     domain = willing()
     domain.shutdown(timeout=120)
     assert domain not in host.domains
 
 
-def test_reboot(host: Host, willing: Make) -> None:
-    domain = willing(on_reboot="preserve")
+def test_reboot(host: Host, willing: Willing) -> None:
+    domain = willing()
     with supporting(host, Feature.REBOOT):
         domain.reboot(timeout=SECONDS)
         if differs(host, "reboot"):

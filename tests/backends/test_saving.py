@@ -19,10 +19,11 @@ from pyxen import (
 )
 from tests.backends.differences import differs
 from tests.backends.files import Files
-from tests.backends.support import Make, supporting
+from tests.backends.hosts import Guests
+from tests.backends.support import Make, Willing, supporting
 
 
-def test_suspend_and_resume(host: Host, willing: Make) -> None:
+def test_suspend_and_resume(host: Host, willing: Willing) -> None:
     domain = willing()
     with supporting(host, Feature.SUSPEND):
         domain.suspend(timeout=60)
@@ -36,7 +37,7 @@ def test_suspend_and_resume(host: Host, willing: Make) -> None:
             domain.resume()
 
 
-def test_save_and_restore(host: Host, willing: Make, files: Files, folder: str) -> None:
+def test_save_and_restore(host: Host, willing: Willing, files: Files, folder: str) -> None:
     domain = willing()
     name, uuid, file = domain.info().name, domain.uuid, f"{folder}/file"
     with supporting(host, Feature.SAVE):
@@ -57,7 +58,7 @@ def test_save_and_restore(host: Host, willing: Make, files: Files, folder: str) 
         assert (moved.info().name, moved.uuid) == ("elsewhere", other.uuid)
 
 
-def test_checkpoints(host: Host, willing: Make, folder: str) -> None:
+def test_checkpoints(host: Host, willing: Willing, folder: str) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE, Feature.CHECKPOINT):
         domain.save(f"{folder}/one", checkpoint=True, timeout=120)
@@ -66,7 +67,7 @@ def test_checkpoints(host: Host, willing: Make, folder: str) -> None:
         assert domain.info().state is DomainState.PAUSED
 
 
-def test_a_save_that_cannot_be_written(host: Host, willing: Make, files: Files, folder: str) -> None:
+def test_a_save_that_cannot_be_written(host: Host, willing: Willing, files: Files, folder: str) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE):
         with pytest.raises(InvalidArgument):
@@ -93,8 +94,8 @@ def test_a_paused_guest_cannot_be_saved(host: Host, make: Make, files: Files, fo
         assert files.names(folder) == []
 
 
-def test_core_dump(host: Host, willing: Make, files: Files, folder: str) -> None:
-    domain = willing(type="pv")
+def test_core_dump(host: Host, make: Make, guests: Guests, files: Files, folder: str) -> None:
+    domain = make("web1", **guests.pv)  # of others libxl writes what is not there too
     with supporting(host, Feature.CORE_DUMP):
         domain.core_dump(f"{folder}/core")
         assert differs(host, "dumps") or files.head(f"{folder}/core", 4) == b"\x7fELF"
