@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,8 +89,8 @@ def make(host: Host, config: Make) -> Make:
 
 @pytest.fixture
 def willing(host: Host, guests: Guests) -> Willing:
-    """Create a guest that does what it is asked for, and has booted."""
-    return lambda: guests.create_willing(host)
+    """Create a guest that does what it is asked for, and has booted; one with settings of its own takes its time."""
+    return functools.partial(guests.create_willing, host)
 
 
 @pytest.fixture(autouse=True)

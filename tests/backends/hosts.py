@@ -76,19 +76,17 @@ class Guests:
     Attributes:
         tiny: Settings of a guest that idles, and follows ``poweroff``, ``reboot`` and ``crash`` on its command line.
         willing: Settings of a guest that does what it is asked for, and stays when it was asked to reboot.
-        pv: What to change in the settings of a tiny guest for a PV guest.
         ends: Whether the command line of a tiny guest decides how it ends.
     """
 
-    def __init__(self, tiny: dict[str, Any], willing: dict[str, Any], pv: dict[str, Any], *, ends: bool = True) -> None:
+    def __init__(self, tiny: dict[str, Any], willing: dict[str, Any], *, ends: bool = True) -> None:
         self.tiny = tiny
         self.willing = willing
-        self.pv = pv
         self.ends = ends
 
-    def create_willing(self, host: Host) -> Domain:
+    def create_willing(self, host: Host, **settings: Any) -> Domain:
         """Create a willing guest, ready to do what it is asked for."""
-        return host.create(config_of(self.willing, "linux1"), timeout=SECONDS)
+        return host.create(config_of(self.willing, "linux1", **settings), timeout=SECONDS)
 
 
 class RealGuests(Guests):
@@ -98,18 +96,20 @@ class RealGuests(Guests):
         linux = {"type": "pvh", "kernel": f"{GUESTS}/vmlinux", "ramdisk": f"{GUESTS}/initramfs", "memory": 160}
         tiny = {"type": "pvh", "kernel": f"{GUESTS}/tiny-pvh", "memory": 8}
         willing = {**linux, "cmdline": "console=hvc0 quiet", "on_reboot": "preserve"}
-        super().__init__(tiny, willing, {"type": "pv", "kernel": f"{GUESTS}/tiny-pv"})
+        super().__init__(tiny, willing)
         self._saved = f"{folder}/booted"
         self._is_saved = False
 
-    def create_willing(self, host: Host) -> Domain:
+    def create_willing(self, host: Host, **settings: Any) -> Domain:
+        if settings:
+            return self._boot(host, settings)
         if not self._is_saved:
-            self._boot(host).save(self._saved, timeout=SECONDS)
+            self._boot(host, {}).save(self._saved, timeout=SECONDS)
             self._is_saved = True
         return host.restore(self._saved, timeout=SECONDS)
 
-    def _boot(self, host: Host) -> Domain:
-        domain = host.create(config_of(self.willing, "linux1"), paused=True, timeout=SECONDS)
+    def _boot(self, host: Host, settings: dict[str, Any]) -> Domain:
+        domain = host.create(config_of(self.willing, "linux1", **settings), paused=True, timeout=SECONDS)
         with domain.console() as console:
             domain.unpause()
             seen = b""
@@ -133,13 +133,9 @@ def guests_of(place: Place, folder: str) -> Guests:
     if not place.uri.startswith(("memory:", "test:")):
         return RealGuests(folder)
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
-    settings = {"type": "pvh", "kernel": kernel, "memory": 8}
-    return Guests(
-        settings,
-        {**settings, "memory": 160, "on_reboot": "preserve"},
-        {"type": "pv"},
-        ends=place.uri.startswith("memory:"),
-    )
+    tiny = {"type": "pvh", "kernel": kernel, "memory": 8}
+    willing = {**tiny, "memory": 160, "on_reboot": "preserve"}
+    return Guests(tiny, willing, ends=place.uri.startswith("memory:"))
 
 
 def config_of(settings: dict[str, Any], name: str, **more: Any) -> DomainConfig:

@@ -18,7 +18,7 @@ SECONDS = 60
 Make = Callable[..., Any]
 """What the fixtures ``config`` and ``make`` are."""
 
-Willing = Callable[[], Domain]
+Willing = Callable[..., Domain]
 """What the fixture ``willing`` is."""
 
 

@@ -156,7 +156,10 @@ def test_changes(virt: Host, host: Host, tiny: MakeConfig) -> None:
     domain = virt.create(tiny(name="virt1", vcpus=2, memory=16, maxmem=32), paused=True)
     domain.set_memory(12)
     domain.set_vcpus(1)
-    assert host.domains["virt1"].config().maxvcpus == 2
+    domain.set_maxmem(24)
+    seen = host.domains["virt1"]
+    assert (seen.config().maxvcpus, seen.config().maxmem) == (2, 24)
+    assert domain.config().maxmem == 32
     with pytest.raises(pyxen.InvalidArgument):
         domain.set_vcpus(3)
     with pytest.raises(UnsupportedFeature, match="rename"):
