@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 import pyxen
 from pyxen import ConnectFailed, DomainConfig, UnsupportedFeature, Vnc
+from pyxen.backends.libvirt import connecting
 from pyxen.backends.libvirt.failures import redacted
 
 
@@ -34,6 +36,14 @@ def test_a_broken_file(tmp_path: object) -> None:
         out.write("<node><domain></node>")
     with pytest.raises(ConnectFailed):
         pyxen.connect(f"test://{file}")
+
+
+def test_a_daemon_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "_LONGEST", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"xen+tcp://127.0.0.1:{silent.getsockname()[1]}/system"
+        with pytest.raises(ConnectFailed, match="not answered for"):
+            pyxen.connect(uri)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from pyxen import (
     FileMissing,
     Host,
     InvalidState,
+    NotPrivileged,
     OperationCancelled,
     OperationTimeout,
     ShutdownReason,
@@ -229,6 +230,14 @@ def test_each_toolstack_has_its_domains(virt: Host, host: Host, tiny: MakeConfig
         assert event.uuid == theirs.uuid
         wait_until(lambda: names(virt) == {"Domain-0"}, 20)
     ours.destroy()
+
+
+def test_another_host_that_does_not_let_us_in() -> None:
+    subprocess.run(["lab-sshd"], check=True, capture_output=True)
+    with pyxen.connect("xen+ssh://root@localhost/system") as virt:
+        assert names(virt) == {"Domain-0"}
+    with pytest.raises(NotPrivileged, match="nobody@localhost"):
+        pyxen.connect("xen+ssh://nobody@localhost/system?no_tty=1")
 
 
 def test_a_daemon_that_hangs(virt: Host, host: Host, tiny: MakeConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from pyxen.errors import ConnectFailed, NotPrivileged, UnsupportedFeature
 
 __all__ = ["Connected", "connect", "is_in_this_process"]
 
+_LONGEST = 30.0  # seconds that the other side has to let us in
 _KEEPALIVE = (5, 3)  # seconds between questions, and how many may go unanswered: a dead link is known after 20 s
 
 
@@ -90,7 +92,7 @@ def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
     _check_file(uri)
     loop.begin()
     try:
-        connection = open_connection(uri)
+        connection = _opened(uri)
     except VirError as error:
         raise _why_not(uri, error) from None
     if on_close is not None:
@@ -99,6 +101,30 @@ def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
     with suppress(VirError):  # the same
         connection.setKeepAlive(*_KEEPALIVE)
     return Connected(connection)
+
+
+def _opened(uri: str) -> Connection:
+    """Open a connection, on another thread: who is there and says nothing would hold ours for ever."""
+    opening: Future[Connection] = Future()
+
+    def work() -> None:
+        try:
+            opening.set_result(open_connection(uri))
+        except Exception as error:  # noqa: BLE001 (it is raised to who waits)
+            opening.set_exception(error)
+
+    threading.Thread(target=work, name="pyxen-libvirt-connecting", daemon=True).start()
+    try:
+        return opening.result(_LONGEST)
+    except TimeoutError:
+        opening.add_done_callback(_close_late)
+        message = f"{redacted(uri)}: there is someone who has not answered for {_LONGEST:.0f} s; is the daemon stopped?"
+        raise ConnectFailed(message) from None
+
+
+def _close_late(opening: Future[Connection]) -> None:
+    with suppress(VirError):
+        opening.result().close()
 
 
 def _check_file(uri: str) -> None:
