@@ -9,6 +9,7 @@ import select
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -143,9 +144,14 @@ class Wire(threading.Thread):
             poller.poll()
 
 
-def test_over_a_connection_and_there_and_back_with_xl(
-    host: Host, linux: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def other() -> str:
+    """This host as another one that ssh leads to."""
+    subprocess.run(["lab-sshd"], check=True, capture_output=True)
+    return "root@dom0"
+
+
+def test_over_a_connection_and_there_and_back_with_xl(host: Host, linux: MakeConfig, other: str) -> None:
     guest = at_rest(host.create(linux()))
     name = guest.info().name
     assert name is not None
@@ -164,14 +170,8 @@ def test_over_a_connection_and_there_and_back_with_xl(
     what, percent = operation.progress
     assert (what[:6], percent) == ("Frames", 100)
 
-    # What ssh would do with its arguments, without the network.
-    ssh = tmp_path / "ssh"
-    ssh.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/called\nshift\nexec sh -c "$*"\n')
-    ssh.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with nothing_open():  # of what libxl opens when it is first needed, and keeps, it has all now
-        first.migrate("root@host2", timeout=200)
-        assert (tmp_path / "called").read_text() == "root@host2 xl migrate-receive\n"
+        first.migrate(other, timeout=200)
         second = host.domains[name]
         assert second != first
         check_alone(host, second, name)
@@ -184,10 +184,12 @@ def test_over_a_connection_and_there_and_back_with_xl(
     third.shutdown(timeout=60)
 
 
-def test_a_destination_that_is_none(host: Host, stays: Domain) -> None:
+def test_a_destination_that_is_none(host: Host, stays: Domain, other: str) -> None:
     name = stays.info().name
     with pytest.raises(MigrationFailed, match=r"is gone; the domain goes on here; false ended with status 1"):
         stays.migrate(["false"])
+    with pytest.raises(MigrationFailed, match="goes on here; .*Permission denied"):
+        stays.migrate(other.replace("root", "nobody"))
     with pytest.raises(MigrationFailed, match="instead of the banner"):
         stays.migrate(["echo", "Welcome"])
     check_alone(host, stays, name)
