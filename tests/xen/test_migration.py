@@ -145,13 +145,13 @@ class Wire(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def other() -> str:
+def elsewhere() -> str:
     """This host as another one that ssh leads to."""
     subprocess.run(["lab-sshd"], check=True, capture_output=True)
     return "root@dom0"
 
 
-def test_over_a_connection_and_there_and_back_with_xl(host: Host, linux: MakeConfig, other: str) -> None:
+def test_over_a_connection_and_there_and_back_with_xl(host: Host, linux: MakeConfig, elsewhere: str) -> None:
     guest = at_rest(host.create(linux()))
     name = guest.info().name
     assert name is not None
@@ -171,7 +171,7 @@ def test_over_a_connection_and_there_and_back_with_xl(host: Host, linux: MakeCon
     assert (what[:6], percent) == ("Frames", 100)
 
     with nothing_open():  # of what libxl opens when it is first needed, and keeps, it has all now
-        first.migrate(other, timeout=200)
+        first.migrate(elsewhere, timeout=200)
         second = host.domains[name]
         assert second != first
         check_alone(host, second, name)
@@ -184,12 +184,12 @@ def test_over_a_connection_and_there_and_back_with_xl(host: Host, linux: MakeCon
     third.shutdown(timeout=60)
 
 
-def test_a_destination_that_is_none(host: Host, stays: Domain, other: str) -> None:
+def test_a_destination_that_is_none(host: Host, stays: Domain, elsewhere: str) -> None:
     name = stays.info().name
     with pytest.raises(MigrationFailed, match=r"is gone; the domain goes on here; false ended with status 1"):
         stays.migrate(["false"])
-    with pytest.raises(MigrationFailed, match="goes on here; .*Permission denied"):
-        stays.migrate(other.replace("root", "nobody"))
+    with pytest.raises(MigrationFailed, match=r"(?s)goes on here; .*Permission denied"):
+        stays.migrate(elsewhere.replace("root", "nobody"))
     with pytest.raises(MigrationFailed, match="instead of the banner"):
         stays.migrate(["echo", "Welcome"])
     check_alone(host, stays, name)
