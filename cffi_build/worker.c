@@ -2,6 +2,7 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -272,6 +273,8 @@ int pyxen_worker(int fd)
     struct pyxen_event events[MOST_EVENTS];
     int undone = 0;
 
+    /* What libxl begins, as a device model, must not hold it open: the other end has to see when we are gone. */
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
     worker.pid = getpid();
     worker.loop = pyxen_loop_new(-1);
     if (!worker.loop || pyxen_ctx_alloc(&worker.ctx, &worker.vtable) || pyxen_loop_watch(worker.loop, fd, POLLIN))
