@@ -151,6 +151,11 @@ pid_t pyxen_fork(void *user)
     return child.pid;
 }
 
+int pyxen_loop_children(const struct pyxen_loop *loop)
+{
+    return loop->nchildren;
+}
+
 /* Tell libxl of its children that ended; a SIGCHLD handler is never needed, so the caller's keep working. */
 static void reap(struct pyxen_loop *loop, libxl_ctx *ctx)
 {

@@ -39,6 +39,9 @@ struct pyxen_event {
  * never). Returns how many events there are, 0 for the other two, or -errno. */
 int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct pyxen_event *events, int most);
 
+/* Returns how many children of libxl's run. */
+int pyxen_loop_children(const struct pyxen_loop *loop);
+
 /* For libxl_childproc_hooks.fork_replacement; `user` is a struct pyxen_loop. */
 pid_t pyxen_fork(void *user);
 

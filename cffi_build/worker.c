@@ -2,7 +2,9 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -22,6 +24,9 @@
 #define MOST_EVENTS 16
 #define UUID_LENGTH 16
 #define STACK_SIZE (256 * 1024)
+#define SLICE 50         /* ms between looks at scripts that are to end */
+#define MERCY 5000       /* ms that they have to end by themselves */
+#define LAST_MERCY 1000  /* ms that they have when they were told to */
 #define NO_DOMID 0xffffffff /* INVALID_DOMID is a macro of libxl's own */
 
 struct job {
@@ -40,6 +45,8 @@ struct worker {
     int fd;
     int min_level;
     int alone; /* the other end is gone */
+    struct job *devd; /* which ends with the process */
+    int leaving; /* it was aborted */
     uint64_t current; /* the job whose call is under way */
     libxl_ctx *ctx;
     struct pyxen_loop *loop;
@@ -136,33 +143,60 @@ static struct {
     struct worker *worker;
     struct job *job;
     int code;
-} reset;
+} apart;
+
+/* To these two libxl gives a local variable of the function that begins the work, which has long returned when that is
+ * used: so the function has a stack of its own, which stays until the end. */
+static int call_apart(struct worker *worker, struct job *job, void (*call)(void))
+{
+    job->stack = calloc(1, STACK_SIZE);
+    if (!job->stack)
+        return ERROR_NOMEM;
+    apart.worker = worker;
+    apart.job = job;
+    getcontext(&apart.there);
+    apart.there.uc_stack.ss_sp = job->stack;
+    apart.there.uc_stack.ss_size = STACK_SIZE;
+    apart.there.uc_link = &apart.here;
+    makecontext(&apart.there, call, 0);
+    swapcontext(&apart.here, &apart.there);
+    return apart.code;
+}
 
 static void call_soft_reset(void)
 {
-    struct job *job = reset.job;
+    struct job *job = apart.job;
 
-    reset.code = libxl_domain_soft_reset(reset.worker->ctx, &job->config, job->domid, &job->how, NULL);
+    apart.code = libxl_domain_soft_reset(apart.worker->ctx, &job->config, job->domid, &job->how, NULL);
 }
 
-/* At its end, libxl writes to a local variable of the function that began it, which has long returned: so that function
- * has a stack of its own, which stays until then. */
 static int begin_soft_reset(struct worker *worker, struct job *job, const char *json)
 {
-    job->stack = malloc(STACK_SIZE);
-    if (!job->stack)
-        return ERROR_NOMEM;
     if (libxl_domain_config_from_json(worker->ctx, &job->config, json))
         return ERROR_INVAL;
-    reset.worker = worker;
-    reset.job = job;
-    getcontext(&reset.there);
-    reset.there.uc_stack.ss_sp = job->stack;
-    reset.there.uc_stack.ss_size = STACK_SIZE;
-    reset.there.uc_link = &reset.here;
-    makecontext(&reset.there, call_soft_reset, 0);
-    swapcontext(&reset.here, &reset.there);
-    return reset.code;
+    return call_apart(worker, job, call_soft_reset);
+}
+
+static void call_devd(void)
+{
+    apart.code = libxl_device_events_handler(apart.worker->ctx, &apart.job->how);
+}
+
+static void ignore(int number)
+{
+    (void)number;
+}
+
+static int begin_devd(struct worker *worker, struct job *job)
+{
+    int code;
+
+    /* systemd tells every process of a service; the other end decides. Scripts do not inherit a handler. */
+    signal(SIGTERM, ignore);
+    code = call_apart(worker, job, call_devd);
+    if (!code)
+        worker->devd = job;
+    return code;
 }
 
 static void begin(struct worker *worker, const struct pyxen_frame *frame, const char *payload)
@@ -191,6 +225,8 @@ static void begin(struct worker *worker, const struct pyxen_frame *frame, const 
         code = libxl_domain_core_dump(worker->ctx, job->domid, payload, &job->how);
     else if (frame->kind == PYXEN_SOFT_RESET)
         code = begin_soft_reset(worker, job, payload);
+    else if (frame->kind == PYXEN_DEVD)
+        code = begin_devd(worker, job);
     worker->current = 0;
     if (code)
         end(worker, job, code);
@@ -202,7 +238,9 @@ static void on_frame(struct worker *worker, const struct pyxen_frame *frame, con
         worker->min_level = frame->number;
     } else if (frame->kind == PYXEN_ABORT) {
         for (struct job *job = worker->jobs; job; job = job->next)
-            if (job->token == frame->token)
+            if (job->token == frame->token && job == worker->devd)
+                worker->leaving = 1; /* libxl has no way to end it */
+            else if (job->token == frame->token)
                 libxl_ao_abort(worker->ctx, &job->how);
     } else {
         begin(worker, frame, payload);
@@ -265,6 +303,24 @@ static void on_event(struct worker *worker, const struct pyxen_event *event)
     end(worker, job, event->code);
 }
 
+/* End what libxl never ends. Scripts that run come to their end, as long as that takes no time: a device whose script is
+ * killed is of no use. What they left running in the background stays, as after xl devd. */
+static void leave(struct worker *worker)
+{
+    struct pyxen_event events[MOST_EVENTS];
+
+    pyxen_loop_watch(worker->loop, worker->fd, 0);
+    for (int waited = 0; pyxen_loop_children(worker->loop); waited += SLICE) {
+        if (waited == MERCY)
+            kill(0, SIGTERM);
+        if (waited >= MERCY + LAST_MERCY)
+            kill(0, SIGKILL); /* us too */
+        if (pyxen_loop_wait(worker->loop, worker->ctx, SLICE, events, MOST_EVENTS) < 0)
+            usleep(SLICE * 1000);
+    }
+    end(worker, worker->devd, ERROR_ABORTED);
+}
+
 int pyxen_worker(int fd)
 {
     static libxl_childproc_hooks hooks = { .chldowner = libxl_sigchld_owner_mainloop, .fork_replacement = pyxen_fork };
@@ -272,6 +328,8 @@ int pyxen_worker(int fd)
     struct pyxen_event events[MOST_EVENTS];
     int undone = 0;
 
+    /* What libxl begins, as a device model, must not hold it open: the other end has to see when we are gone. */
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
     worker.pid = getpid();
     worker.loop = pyxen_loop_new(-1);
     if (!worker.loop || pyxen_ctx_alloc(&worker.ctx, &worker.vtable) || pyxen_loop_watch(worker.loop, fd, POLLIN))
@@ -285,6 +343,10 @@ int pyxen_worker(int fd)
             return 1;
         for (int i = 0; i < found; i++)
             on_event(&worker, &events[i]);
+        if (worker.devd && (worker.alone || worker.leaving)) {
+            leave(&worker);
+            return 0; /* with a context that cannot be freed any more */
+        }
         if (worker.alone && !undone) {
             undone = 1;
             pyxen_loop_watch(worker.loop, fd, 0);

@@ -23,6 +23,7 @@ struct pyxen_frame {
 #define PYXEN_ABORT 4     /* the job of that token, if it still runs */
 #define PYXEN_LOG_LEVEL 5 /* number: the least level of lines that are sent */
 #define PYXEN_SOFT_RESET 6 /* domid, and its configuration as JSON with its NUL */
+#define PYXEN_DEVD 7 /* serve the devices of this domain, until aborted; the process ends with it */
 
 /* Kinds of frames from it */
 #define PYXEN_HELLO 16 /* it is ready */
@@ -30,7 +31,8 @@ struct pyxen_frame {
 #define PYXEN_NOT_BEGUN 1 /* in place of libxl's code: it cannot be created, do it yourself to see why */
 #define PYXEN_LOG 18   /* a line: number is its level, token 0 unless the call of a job is under way */
 
-/* Serve the other end of a socket until that is closed; then creates are undone. Returns an exit status. */
+/* Serve the other end of a socket until that is closed; then creates are undone, and scripts that serve devices come to
+ * their end. Returns an exit status. */
 int pyxen_worker(int fd);
 
 #endif

@@ -51,7 +51,7 @@ def page() -> str:
         f"| --- | --- |{' --- |' * len(backends)}",
     ]
     for name, what in features().items():
-        marks = " | ".join("—" if name in one["lacks"] else "yes" for one in backends.values())
+        marks = " | ".join(_mark(one, name) for one in backends.values())
         lines.append(f"| `{name}` | {what.replace('``', '`')} | {marks} |")
     lines += [
         "",
@@ -67,6 +67,14 @@ def page() -> str:
         if lines[-1] == "":
             lines.pop()
     return "\n".join(lines) + "\n"
+
+
+def _mark(backend: dict[str, Any], feature: str) -> str:
+    """Return what the table says of a feature."""
+    if feature in backend["lacks"]:
+        return "—"
+    release = backend.get("since", {}).get(feature)
+    return f"Xen {release}" if release else "yes"
 
 
 def main() -> int:

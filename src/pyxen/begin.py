@@ -71,6 +71,10 @@ class HostOperations(Generic[H]):
         uuid = uuid_of_defined(self._backend, key)
         return self._backend.start(uuid, paused=paused, timeout=timeout).giving(self._handle)
 
+    def devd(self, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Host.devd`; `Operation.cancel` ends it."""
+        return self._backend.devd(timeout=timeout)
+
 
 class DomainOperations(Generic[H]):
     """The verbs of a domain that take time, as ``domain.begin``: each returns an `Operation` at once.
@@ -228,6 +232,12 @@ class DomainOperations(Generic[H]):
     def set_userdata(self, key: str, data: bytes | None) -> Operation[None]:
         """Begin `Domain.set_userdata`."""
         return self._backend.set_userdata(self._ref, key, data)
+
+    def add_console(
+        self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0
+    ) -> Operation[None]:
+        """Begin `Domain.add_console`."""
+        return self._backend.add_console(self._ref, port=port, gfn=gfn, backend_domid=backend_domid)
 
 
 def _cpus(cpus: AnyCpus | None) -> CpuSet | None:

@@ -32,7 +32,8 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
 
     Args:
         uri: ``xenlight:///``, the default, is the machine that this runs on, through libxl. ``memory:///`` is a host in
-            this process, for tests. What libvirt connects to is a host through libvirt: ``xen:///system``,
+            this process, for tests. ``xenlight:///driver`` is a driver domain, from inside: it need not be a control
+            domain, and all it can do is `Host.devd`. What libvirt connects to is a host through libvirt: ``xen:///system``,
             ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes of theirs.
         workers: For ``xenlight:///``: processes beside this one that create and destroy domains, begun when there is
             first something to do for them. libxl forks for that, which is slow in a large process. With several,
@@ -70,11 +71,16 @@ def open_backend(uri: str, workers: int) -> Backend:
 
 
 def _open_xenlight(uri: str, workers: int) -> Backend:
-    if uri not in {"xenlight:///", "xenlight:"}:
+    driver = uri == "xenlight:///driver"
+    if not driver and uri not in {"xenlight:///", "xenlight:"}:
         raise UnsupportedFeature(f"{uri}: libxl reaches this machine only: xenlight:///", feature=uri)
     from pyxen.xenlight import loader
 
-    loader.check_host()
+    loader.check_host(control=not driver)
+    if driver:
+        from pyxen.backends.driver import DriverBackend
+
+        return DriverBackend()
     from pyxen.backends.xenlight import XenlightBackend
 
     return XenlightBackend(workers)

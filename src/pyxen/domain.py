@@ -514,3 +514,23 @@ class Domain:
             NotFound: The domain has no console yet, or none at all.
         """
         return FileIO(self._backend.console(self._ref), "r+")
+
+    def add_console(self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0) -> None:
+        """Let xenconsoled know of the guest's console, so that `console` and ``xl console`` open it.
+
+        This is for a domain that Xen itself made when the host started (dom0less), once init-dom0less has made it known
+        to xenstore. Domains that libxl makes have a console. Which terminal it is xenconsoled says a moment later.
+
+        Args:
+            port: The guest's end of the event channel. By default what Xen keeps for the guest, which for PV guests it
+                does not.
+            gfn: Frame number of the page with the console's ring. By default what Xen keeps.
+            backend_domid: The domain whose xenconsoled serves the console.
+
+        Raises:
+            DeviceExists: The domain has a console already.
+            DomainNotFound: There is no domain `backend_domid`.
+            InvalidArgument: Xen keeps no numbers for this guest, or those given can be none.
+            UnsupportedFeature: libxl of Xen 4.17 cannot do this.
+        """
+        finish(lambda: self.begin.add_console(port=port, gfn=gfn, backend_domid=backend_domid))

@@ -72,6 +72,10 @@ class Feature(StrEnum):
     """Ask the device model something in its own words."""
     USERDATA = "userdata"
     """Keep notes with a domain, which go when it goes."""
+    DEVD = "devd"
+    """Run the hotplug scripts of a driver domain."""
+    ADD_CONSOLE = "add_console"
+    """Give a console to a domain that Xen made at its start."""
 
 
 def lacking(feature: Feature, backend: str, remedy: str = "") -> UnsupportedFeature:

@@ -275,3 +275,25 @@ class Host:
             OperationFailed: As of `create`.
         """
         return finish(lambda: self.begin.start(key, paused=paused, timeout=timeout), Domain.destroy)
+
+    def devd(self, *, timeout: float | None = None) -> None:
+        """Run the hotplug scripts of the devices that the own domain serves, until stopped; as ``xl devd``.
+
+        This is for a driver domain, a guest that serves disks or vifs of other guests: libxl in dom0 does not run the
+        scripts of those. In a guest, open the host as ``xenlight:///driver``. In dom0 libxl runs the scripts of its own
+        devices itself, and this would run them a second time.
+
+        libxl never ends it, so it has a process of its own. It ends by Ctrl-C, by `timeout`, or when what
+        ``host.begin.devd()`` returned is cancelled, and with this process, however that ends; scripts that run then
+        have five seconds to come to their end. Devices stay as they are.
+
+        Args:
+            timeout: Seconds after which to end. None goes on for ever.
+
+        Raises:
+            NotFound: xenstore does not say which domain this is.
+            UnsupportedFeature: This way to the host has no process in a domain that could serve.
+            OperationTimeout: The time is over.
+            OperationFailed: libxl cannot; its own lines are in the error.
+        """
+        finish(lambda: self.begin.devd(timeout=timeout))

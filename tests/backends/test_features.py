@@ -41,6 +41,8 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.CONSOLE: lambda _host, domain, _folder: domain.console().close(),
     Feature.SOFT_RESET: lambda _host, domain, _folder: domain.soft_reset(),
     Feature.USERDATA: lambda _host, domain, _folder: domain.userdata("key"),
+    Feature.DEVD: lambda host, _domain, _folder: host.devd(),
+    Feature.ADD_CONSOLE: lambda _host, domain, _folder: domain.add_console(),
 }
 """A call that needs a feature."""
 
@@ -56,9 +58,16 @@ def test_every_feature_is_known_here() -> None:
     assert set(features()) == {feature.value for feature in Feature}
 
 
+def release(version: str) -> tuple[int, ...]:
+    """Return major and minor number of a version of Xen."""
+    return tuple(map(int, version.split(".")[:2]))
+
+
 def test_the_table_is_right(host: Host) -> None:
     lacks = {feature.value for feature in Feature if not host.supports(feature)}
-    assert set(table()["backend"][backend_of(host)]["lacks"]) == lacks
+    said = table()["backend"][backend_of(host)]
+    later = {name for name, since in said.get("since", {}).items() if release(host.info().xen_version) < release(since)}
+    assert {*said["lacks"], *later} == lacks
 
 
 @pytest.mark.parametrize("feature", CALLS)

@@ -52,8 +52,8 @@ class Machine:
         self.capabilities.write_text(text)
         return self
 
-    def check(self) -> None:
-        check_host(self.sysfs, self.privcmd, self.capabilities)
+    def check(self, *, control: bool = True) -> None:
+        check_host(self.sysfs, self.privcmd, self.capabilities, control=control)
 
 
 @pytest.fixture
@@ -72,6 +72,11 @@ def test_not_on_xen(machine: Machine) -> None:
 def test_on_xen_without_privcmd(machine: Machine) -> None:
     with pytest.raises(NotOnXen, match="load the kernel module xen-privcmd, or run this in dom0"):
         machine.on_xen().check()
+
+
+def test_a_guest_may_be_a_driver_domain(machine: Machine) -> None:
+    machine.on_xen().with_privcmd().with_rights("\n")
+    machine.check(control=False)
 
 
 def test_a_guest(machine: Machine) -> None:
@@ -205,8 +210,11 @@ def test_a_library_is_missing(modules: Path) -> None:
 
 
 def test_connect_says_it_and_not_import(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "check_host", machine.check)
+    monkeypatch.setattr(loader, "check_host", lambda *, control: machine.check(control=control))
     with pytest.raises(NotOnXen, match="does not run on Xen"):
+        pyxen.connect()
+    machine.on_xen().with_privcmd().with_rights("\n")
+    with pytest.raises(NotOnXen, match="not its control domain"):
         pyxen.connect()
 
 

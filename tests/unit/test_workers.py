@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -194,3 +195,65 @@ def test_none_where_it_cannot_be_begun(
     assert "No such file" in lines[0][2]
     assert pool.free() is None
     assert len(lines) == 1
+
+
+def test_one_that_nobody_else_gets(pool: Workers, theirs: list[socket.socket]) -> None:
+    worker = pool.apart()
+    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    pool.take(worker.fileno())
+    assert pool.free() is not worker
+    assert not pool._workers.keys() & {worker.fileno()}
+    worker.call(lib.PYXEN_DEVD, 7, NO_DOMID, b"")
+    worker.abort(7)
+    expected = frame(lib.PYXEN_DEVD, 7, NO_DOMID) + frame(lib.PYXEN_ABORT, 7)
+    assert theirs[0].recv(1000) == expected
+    theirs[0].sendall(frame(lib.PYXEN_DONE, 7, NO_DOMID, lib.ERROR_ABORTED))
+    assert pool.take(worker.fileno()) == [Frame(lib.PYXEN_DONE, 7, NO_DOMID, lib.ERROR_ABORTED)]
+    pool.dismiss(worker)
+    assert worker.fileno() == -1
+    with pytest.raises(ChildProcessError):
+        os.waitpid(worker.pid, 0)
+    pool.dismiss(worker)
+
+
+def test_one_of_its_own_that_is_lost(pool: Workers, theirs: list[socket.socket], lines: Lines) -> None:
+    worker = pool.apart()
+    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    worker.call(lib.PYXEN_DEVD, 7, NO_DOMID, b"")
+    theirs[0].close()
+    assert until_gone(pool, worker) == [Frame(LOST, 7, NO_DOMID, lib.ERROR_FAIL)]
+    assert [token for token, _, _ in lines] == [7]
+    pool.dismiss(worker)
+
+
+@pytest.mark.parametrize(("end", "lives"), [("kill -KILL $$", False), ("exit 0", True)])
+def test_what_one_has_begun_ends_if_it_was_killed(
+    end: str, lives: bool, pool: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noted = tmp_path / "pid"
+
+    def spawn(_theirs: socket.socket) -> int:
+        program = f"sleep 600 & echo $! > {noted}; {end}"
+        return os.posix_spawn("/bin/sh", ["sh", "-c", program], os.environ, setsid=True)
+
+    monkeypatch.setattr(workers, "_spawn", spawn)
+    worker = pool.apart()
+    pool.dismiss(worker)
+    pid = int(noted.read_text())
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        assert not lives
+        return
+    try:
+        assert bool(select.select([fd], [], [], 0 if lives else 60)[0]) is not lives
+    finally:
+        if lives:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        os.close(fd)
+
+
+def test_none_of_its_own_where_there_is_no_interpreter(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
+    with pytest.raises(OSError, match="/usr/sbin/uwsgi is no Python interpreter"):
+        pool.apart()

@@ -146,6 +146,15 @@ def test_all_are_killed_in_the_middle_of_destroys(two: tuple[Host, list[int]], t
         operation.result(timeout=60)
 
 
+def test_the_end_of_one_is_seen_though_its_device_model_lives(two: tuple[Host, list[int]], tiny: MakeConfig) -> None:
+    host, pids = two
+    domain = host.create(tiny("hvm"))
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not set(pids) & set(children()))
+    domain.destroy()
+
+
 def test_we_are_killed_in_the_middle_of_a_create() -> None:
     program = """
 import sys, pyxen

@@ -175,3 +175,6 @@ class Domain:
 
     async def console(self) -> FileIO:
         return await self._calls.acquire(self._blocking.console, give_back=FileIO.close)
+
+    async def add_console(self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0) -> None:
+        await self._calls.finish(lambda: self.begin.add_console(port=port, gfn=gfn, backend_domid=backend_domid))

@@ -124,6 +124,9 @@ class Host:
     async def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Domain:
         return await self._make(lambda: self.begin.start(key, paused=paused, timeout=timeout))
 
+    async def devd(self, *, timeout: float | None = None) -> None:
+        await self._calls.finish(lambda: self.begin.devd(timeout=timeout))
+
     async def _make(self, begin: Callable[[], Operation[Domain]]) -> Domain:
         """Await a domain that is being made; if nobody waits for it any more, it is destroyed."""
         return await self._calls.finish(begin, undo=self._destroy)

@@ -199,6 +199,10 @@ class Backend(Protocol):
         """Move a domain to where two descriptors lead, which are duplicated; see `migrate`."""
         raise lacking(Feature.MIGRATE_OVER, self.name)
 
+    def devd(self, *, timeout: float | None) -> Operation[None]:
+        """Run the hotplug scripts of the devices that the own domain serves, until stopped."""
+        raise lacking(Feature.DEVD, self.name)
+
     def receive_migration(
         self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
@@ -212,6 +216,12 @@ class Backend(Protocol):
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
         """Keep a note with a domain, in place of the one under that key; None removes it."""
         raise lacking(Feature.USERDATA, self.name)
+
+    def add_console(
+        self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int
+    ) -> Operation[None]:
+        """Let xenconsoled know of a domain's console."""
+        raise lacking(Feature.ADD_CONSOLE, self.name)
 
     def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
         """Give a domain's device model a command of its own, and return what it says."""

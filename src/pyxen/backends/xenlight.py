@@ -14,7 +14,7 @@ from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, DomainType, Part, Scheduler
 from pyxen.errors import DomainNotFound, InvalidState, UnsupportedFeature
 from pyxen.events import Event
-from pyxen.features import Feature
+from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
@@ -36,6 +36,7 @@ from pyxen.xenlight import (
 from pyxen.xenlight.channel import Channel
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.courses import Course, Courses
+from pyxen.xenlight.devd import devd
 from pyxen.xenlight.failures import BACKEND
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
@@ -48,6 +49,9 @@ D = TypeVar("D", bound=Part)
 
 _LACKS = {Feature.DEFINE}
 
+_COMES_LATER = set() if console.CAN_ADD else {Feature.ADD_CONSOLE}
+"""What libxl of this release cannot do, and that of later ones can."""
+
 
 class XenlightBackend(Backend):
     """The host that this process runs on, through libxl.
@@ -59,7 +63,7 @@ class XenlightBackend(Backend):
 
     uri = "xenlight:///"
     name = BACKEND
-    features = frozenset(Feature) - _LACKS
+    features = frozenset(Feature) - _LACKS - _COMES_LATER
 
     def __init__(self, workers: int = 1) -> None:
         self._reader = Reader()
@@ -205,6 +209,11 @@ class XenlightBackend(Backend):
         except BaseException:
             channel.close()
             raise
+
+    def devd(self, *, timeout: float | None) -> Operation[None]:
+        """Run the hotplug scripts of the devices that the own domain serves, until stopped."""
+        operation: Operation[None] = Operation("devd", timeout=timeout)
+        return self._context.run(operation, devd(self._context, operation))
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         """Write a domain's memory to a file."""
@@ -374,6 +383,18 @@ class XenlightBackend(Backend):
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return what a domain has used so far."""
         return stats.domain_stats(self._reader, self._info("stats", domain))
+
+    def add_console(
+        self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int
+    ) -> Operation[None]:
+        """Let xenconsoled know of a domain's console."""
+        if not console.CAN_ADD:
+            raise lacking(Feature.ADD_CONSOLE, BACKEND, "Xen 4.18 and newer can")
+
+        def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+            return console.add_console(context, operation, domid, port, gfn, backend_domid)
+
+        return self._run("add_console", domain, script)
 
     def console(self, domain: DomainRef) -> int:
         """Return a descriptor of a guest's console, which is the caller's to close."""

@@ -8,6 +8,7 @@ import typer
 
 import pyxen
 from pyxen.cli.convert import convert
+from pyxen.cli.devd import devd
 from pyxen.cli.lint import lint
 from pyxen.cli.migrate_receive import migrate_receive
 from pyxen.cli.supervise import supervise
@@ -44,3 +45,4 @@ app.command()(convert)
 app.command()(lint)
 app.command()(supervise)
 app.command()(migrate_receive)
+app.command()(devd)

@@ -6,11 +6,21 @@ import os
 import tty
 
 from pyxen.config import DomainType
-from pyxen.errors import NotFound
+from pyxen.errors import DeviceExists, DomainNotFound, InvalidArgument, NotFound
 from pyxen.info import DomainInfo
+from pyxen.operation import Operation
+from pyxen.xenlight.binding import lib
+from pyxen.xenlight.context import Context
+from pyxen.xenlight.failures import describe, raise_failure
+from pyxen.xenlight.pump import Script
 from pyxen.xenlight.reader import Reader
 
-__all__ = ["open_console"]
+__all__ = ["CAN_ADD", "add_console", "open_console"]
+
+CAN_ADD: bool = hasattr(lib, "libxl_console_add_xenstore")
+"""Whether libxl can add a console: from Xen 4.18 on."""
+
+_MOST_PORT, _MOST_GFN = (1 << 32) - 1, (1 << 52) - 1
 
 
 def open_console(reader: Reader, info: DomainInfo) -> int:
@@ -29,3 +39,28 @@ def open_console(reader: Reader, info: DomainInfo) -> int:
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid) from error
     tty.setraw(fd)
     return fd
+
+
+def add_console(
+    context: Context, operation: Operation[None], domid: int, port: int | None, gfn: int | None, backend_domid: int
+) -> Script[None]:
+    """Write to xenstore what xenconsoled needs to know of a guest's console."""
+    # libxl would take away what is there, and xenconsoled would not tell the terminal a second time.
+    if context.reader.read(f"/local/domain/{domid}/console/ring-ref") is not None:
+        raise describe(DeviceExists, "it has a console already", operation)
+    if context.reader.domain(backend_domid) is None:
+        message = f"there is no domain {backend_domid} that could serve the console: name one by backend_domid"
+        raise describe(DomainNotFound, message, operation)
+    if port is None or gfn is None:
+        known = context.reader.console_ring(domid)
+        if known is None:
+            message = "Xen does not know where its console is, as of no PV guest: say port and gfn"
+            raise describe(InvalidArgument, message, operation)
+        port, gfn = known[0] if port is None else port, known[1] if gfn is None else gfn
+    for name, value, most in (("port", port, _MOST_PORT), ("gfn", gfn, _MOST_GFN)):
+        if not 1 <= value <= most:
+            raise describe(InvalidArgument, f"{name}={value}: it is a number from 1 to {most}", operation)
+    code = yield from context.complete(
+        lambda how: lib.libxl_console_add_xenstore(context.pointer, domid, backend_domid, port, gfn, how)
+    )
+    raise_failure(operation, code)

@@ -133,6 +133,24 @@ class Context:
         worker.call(kind, token, domid, payload)
         return (yield Wait(token, lambda: worker.abort(token) if abortable else 0))
 
+    def apart(self, kind: int) -> Script[Happening]:
+        """Let a worker that is begun for it make a call, which ends with that process: a part of a script.
+
+        Args:
+            kind: Which, as in worker.h.
+
+        Raises:
+            OSError: There can be no such process.
+        """
+        worker = self._workers.apart()
+        try:
+            token = self._pump.token()
+            worker.set_level(self._sink.level)
+            worker.call(kind, token, NO_DOMID, b"")
+            return (yield Wait(token, lambda: worker.abort(token)))
+        finally:
+            self._workers.dismiss(worker)
+
     def _take(self, fd: int) -> Iterator[Arrival]:
         for frame in self._workers.take(fd):
             complete: int = lib.LIBXL_EVENT_TYPE_OPERATION_COMPLETE

@@ -169,6 +169,18 @@ class Reader:
             raise _refused("stats", f"Xen does not tell what the vCPUs of domain {domid} have used")
         return times
 
+    def console_ring(self, domid: int) -> tuple[int, int] | None:
+        """Return event channel and frame of a guest's console, as Xen keeps them; None where it has none, as for PV."""
+        found = ffi.new("uint64_t[2]")
+        wanted = (lib.HVM_PARAM_CONSOLE_EVTCHN, lib.HVM_PARAM_CONSOLE_PFN)
+        with self._lock:
+            self._check_open()
+            refused = any(
+                lib.xc_hvm_param_get(self._xc, domid, param, found + place) != 0 for place, param in enumerate(wanted)
+            )
+        port, gfn = found
+        return None if refused or not port or not gfn else (port, gfn)
+
     def clear_away(self, domid: int) -> None:
         """Remove what xenstore still has of a domain that is gone.
 

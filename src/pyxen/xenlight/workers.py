@@ -11,6 +11,7 @@ All of this is for the pump's thread, except `close`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -109,13 +110,19 @@ class Worker:
                 self.running.discard(frame.token)
             yield frame
 
-    def close(self) -> None:
-        """Let it end, and wait for that."""
+    def close(self, *, with_children: bool = False) -> None:
+        """Let it end, and wait for that.
+
+        Args:
+            with_children: Kill its children if it was killed itself.
+        """
         self._watch(0)
         self._socket.close()
         with contextlib.suppress(ChildProcessError):  # the caller waits for any child, and took this one
             if not _ended(self.pid):
                 os.kill(self.pid, signal.SIGKILL)
+            if with_children:
+                _kill_group_of_killed(self.pid)
             os.waitpid(self.pid, 0)
 
     def forked(self) -> None:
@@ -165,6 +172,7 @@ class Workers:
         self._loop = loop
         self._log = log
         self._workers: dict[int, Worker] = {}
+        self._apart: dict[int, Worker] = {}
         self._waiting: set[int] = set()
 
     def free(self) -> Worker | None:
@@ -187,6 +195,26 @@ class Workers:
         """Tell whether one will be of use soon."""
         return any(not worker.ready and _here(worker.folder) for worker in self._workers.values())
 
+    def apart(self) -> Worker:
+        """Return a worker that nobody else gets, and that `dismiss` must be told of; it need not be ready.
+
+        Raises:
+            OSError: It cannot be begun.
+        """
+        if not _can_spawn():
+            raise OSError(errno.ENOEXEC, f"{sys.executable or 'this program'} is no Python interpreter")
+        try:
+            worker = Worker(self._loop)
+        except NotImplementedError as error:
+            raise OSError(errno.ENOSYS, str(error)) from error
+        self._apart[worker.fileno()] = worker
+        return worker
+
+    def dismiss(self, worker: Worker) -> None:
+        """End a worker of `apart`, and wait for that; nothing happens if it is gone."""
+        if self._apart.pop(worker.fileno(), None) is not None:
+            worker.close(with_children=True)
+
     @contextlib.contextmanager
     def change(self, token: int) -> Iterator[None]:
         """Have an event with this token when a worker has become ready, or has gone."""
@@ -198,7 +226,7 @@ class Workers:
 
     def take(self, fd: int) -> list[Frame]:
         """Return the ends of calls that a worker tells, and what `change` waits for, when its descriptor is ready."""
-        worker = self._workers.get(fd)
+        worker = self._workers.get(fd) or self._apart.get(fd)
         done: list[Frame] = []
         if worker is None:
             return done
@@ -218,10 +246,12 @@ class Workers:
         return [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in self._waiting]
 
     def _lose(self, fd: int, worker: Worker) -> Iterator[Frame]:
-        del self._workers[fd]
         if not worker.ready:
             self._wanted = 0  # another would not fare better
-        worker.close()
+        if self._workers.pop(fd, None) is None:
+            self.dismiss(worker)
+        else:
+            worker.close()
         if not worker.running:
             self._log(0, lib.XTL_WARN, f"the worker process {worker.pid} has ended")
         for token in sorted(worker.running):
@@ -233,12 +263,15 @@ class Workers:
         self._wanted = 0
         while self._workers:
             self._workers.popitem()[1].close()
+        for worker in list(self._apart.values()):
+            self.dismiss(worker)
 
     def forked(self) -> None:
         """Give them up in the child of a fork: they are the parent's, and must see its end."""
-        for worker in self._workers.values():
+        for worker in (*self._workers.values(), *self._apart.values()):
             worker.forked()
         self._workers.clear()
+        self._apart.clear()
         self._wanted = 0
 
 
@@ -289,3 +322,11 @@ def _ended(pid: int) -> bool:
         return bool(select.select([fd], [], [], _PATIENCE)[0])
     finally:
         os.close(fd)
+
+
+def _kill_group_of_killed(pid: int) -> None:
+    """Kill what a child has begun that was killed, and that nobody has waited for: so the number is still its own."""
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    if ended is not None and ended.si_code != os.CLD_EXITED:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)

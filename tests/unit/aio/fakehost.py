@@ -216,6 +216,14 @@ class FakeBackend(Backend):
     def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
         return self._begin("set_scheduler", domain=domain, scheduler=scheduler)
 
+    def add_console(
+        self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int
+    ) -> Operation[None]:
+        return self._begin("add_console", domain=domain, port=port, gfn=gfn, backend_domid=backend_domid)
+
+    def devd(self, *, timeout: float | None) -> Operation[None]:
+        return self._begin("devd", timeout=timeout)
+
     def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
         return self._begin("monitor_command", "none", domain=domain, command=command, timeout=timeout)
 

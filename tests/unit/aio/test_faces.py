@@ -80,6 +80,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Host.restore": lambda host, _: host.restore(Path("/srv/web1.save"), CONFIG, paused=True, timeout=5),
     "Host.receive_migration": lambda host, _: host.receive_migration(0, 1, paused=True, timeout=5),
     "Host.start": lambda host, _: host.start("web9", paused=True, timeout=5),
+    "Host.devd": lambda host, _: host.devd(timeout=5),
     "Domain.pause": lambda _, domain: domain.pause(),
     "Domain.unpause": lambda _, domain: domain.unpause(),
     "Domain.shutdown": lambda _, domain: domain.shutdown(wait=False, fallback=True, timeout=5),
@@ -109,6 +110,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512)),
     "Domain.monitor_command": lambda _, domain: domain.monitor_command("info block", timeout=5),
     "Domain.userdata": lambda _, domain: domain.userdata("tool"),
+    "Domain.add_console": lambda _, domain: domain.add_console(port=3, gfn=0xFEFFC, backend_domid=2),
     "Domain.set_userdata": lambda _, domain: domain.set_userdata("tool", b"note"),
 }
 """A call of each method that begins an operation, given a host and its domain web1, with no argument as by default."""
@@ -118,6 +120,8 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
     "Host.restore": lambda host, _: host.restore("/srv/web1.save"),
     "Host.receive_migration": lambda host, _: host.receive_migration(0, 1),
     "Host.start": lambda host, _: host.start(DEFINED.uuid),
+    "Host.devd": lambda host, _: host.devd(),
+    "Domain.add_console": lambda _, domain: domain.add_console(),
     "Domain.shutdown": lambda _, domain: domain.shutdown(),
     "Domain.reboot": lambda _, domain: domain.reboot(),
     "Domain.destroy": lambda _, domain: domain.destroy(),
