@@ -391,7 +391,7 @@ class LibvirtBackend(Backend):
         """Set how much memory a domain can be given, in MiB."""
         self._need(Feature.MAXMEM)
         DomainConfig("domain", maxmem=maxmem)
-        return self._act("set_maxmem", domain, lambda found: tuning.set_maxmem(found, maxmem))
+        return self._act("set_maxmem", domain, lambda found: tuning.set_maxmem(found, domain, maxmem))
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         """Tell a guest how many vCPUs to use."""

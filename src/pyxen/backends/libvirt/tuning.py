@@ -13,6 +13,7 @@ from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.features import Feature, lacking
 from pyxen.info import Trigger
+from pyxen.libvirtxml.text import parse_tree
 from pyxen.units import mib_to_kib
 
 __all__ = ["pin_vcpu", "send_sysrq", "send_trigger", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
@@ -36,9 +37,14 @@ def set_memory(domain: VirDomain, ref: DomainRef, memory: float) -> None:
     domain.setMemoryFlags(mib_to_kib(memory), _LIVE)
 
 
-def set_maxmem(domain: VirDomain, maxmem: float) -> None:
+def set_maxmem(domain: VirDomain, ref: DomainRef, maxmem: float) -> None:
     """Set how much memory a domain can be given, in MiB."""
-    domain.setMemoryFlags(mib_to_kib(maxmem), _LIVE | _MAXIMUM)
+    kib = mib_to_kib(maxmem)
+    has = int(parse_tree(domain.XMLDesc(0)).findtext("currentMemory", "0"))  # libvirt writes it in KiB
+    if kib < has:
+        message = f"{maxmem:g} MiB is less than the domain has, {has / 1024:g} MiB: lower that first, with set_memory"
+        raise InvalidArgument(message, operation="set_maxmem", domain=ref.domid, domid=ref.domid)
+    domain.setMemoryFlags(kib, _LIVE | _MAXIMUM)
 
 
 def set_vcpus(domain: VirDomain, ref: DomainRef, looking: Looking, vcpus: int) -> None:
