@@ -6,7 +6,7 @@ from pyxen.errors import NotFound, OperationFailed
 from pyxen.operation import Operation
 from pyxen.xenlight.binding import lib
 from pyxen.xenlight.context import Context
-from pyxen.xenlight.failures import describe, failure
+from pyxen.xenlight.failures import describe, failure, stopped
 from pyxen.xenlight.pump import Script
 
 __all__ = ["devd"]
@@ -26,4 +26,6 @@ def devd(context: Context, operation: Operation[None]) -> Script[None]:
         raise describe(
             OperationFailed, f"it needs a process of its own, and there is none: {error}", operation
         ) from error
+    if operation.stopped is not None:
+        raise stopped(operation, happening.code, "scripts are not run any more, and devices stay as they are")
     raise failure(operation, happening.code)

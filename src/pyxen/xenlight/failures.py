@@ -79,9 +79,11 @@ def raise_failure(operation: Operation[Any], code: int) -> None:
         raise failure(operation, code)
 
 
-def stopped(operation: Operation[Any], code: int = lib.ERROR_ABORTED) -> OperationFailed:
-    """Return the exception for an operation that was stopped."""
+def stopped(
+    operation: Operation[Any], code: int = lib.ERROR_ABORTED, now: str = "what was begun is undone"
+) -> OperationFailed:
+    """Return the exception for an operation that was stopped, saying how things are now."""
     if operation.stopped == "timeout":
-        return describe(OperationTimeout, "the deadline passed; what was begun is undone", operation, code)
+        return describe(OperationTimeout, f"the deadline passed; {now}", operation, code)
     reason = "the host was closed" if operation.stopped == "closed" else "cancelled"
-    return describe(OperationCancelled, f"{reason}; what was begun is undone", operation, code)
+    return describe(OperationCancelled, f"{reason}; {now}", operation, code)
