@@ -16,7 +16,7 @@ import cffi
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # setuptools runs this file by path
 
-import headers  # noqa: E402
+import headers  # noqa: E402 (its folder is known only now)
 
 LIBRARIES = ["xenlight", "xlutil", "xenctrl", "xenstore", "xentoollog"]
 

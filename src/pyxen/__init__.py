@@ -13,14 +13,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pyxen import aio as aio
-    from pyxen.config import *  # noqa: F403
+    from pyxen.config import *  # noqa: F403 (its names are the package's)
     from pyxen.connection import connect as connect
     from pyxen.conversion import convert as convert
     from pyxen.domain import Domain as Domain
     from pyxen.domains import Domains as Domains
-    from pyxen.errors import *  # noqa: F403
+    from pyxen.errors import *  # noqa: F403 (its names are the package's)
     from pyxen.eventreader import EventReader as EventReader
-    from pyxen.events import *  # noqa: F403
+    from pyxen.events import *  # noqa: F403 (its names are the package's)
     from pyxen.features import Feature as Feature
     from pyxen.host import Host as Host
     from pyxen.info import DefinedDomain as DefinedDomain

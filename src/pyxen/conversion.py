@@ -120,7 +120,7 @@ def _code(value: Any, indent: str, before: int, names: set[str]) -> str:
 def _arguments(part: Part) -> list[tuple[str, Any]]:
     """Return the arguments that make a part: those that are not defaults, the first without its name."""
     found = []
-    for place, field in enumerate(dataclasses.fields(part)):  # type: ignore[arg-type]
+    for place, field in enumerate(dataclasses.fields(part)):
         value = getattr(part, field.name)
         if value != field.default:
             found.append(("" if not place and not field.kw_only else f"{field.name}=", value))

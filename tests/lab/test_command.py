@@ -61,7 +61,7 @@ def test_shell_is_a_terminal_of_dom0() -> None:
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(TOP)
-        os.execv(sys.executable, [*COMMAND, "shell"])  # noqa: S606  # only fork and exec give the child a terminal
+        os.execv(sys.executable, [*COMMAND, "shell"])  # noqa: S606 (only fork and exec give the child a terminal)
     try:
         read_until(terminal, b"# ")
         os.write(terminal, b"stty size; sh -c 'tty; sleep 100'\r")

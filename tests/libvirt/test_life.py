@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -11,6 +12,7 @@ import pyxen
 from pyxen import (
     CpuSet,
     Disk,
+    Domain,
     DomainConfig,
     DomainExists,
     DomainNotFound,
@@ -168,11 +170,13 @@ def test_changes(host: Host, web1: DomainConfig) -> None:
         (lambda domain: domain.shutdown(fallback=True), UnsupportedFeature),
     ],
 )
-def test_what_cannot_be_changed(host: Host, web1: DomainConfig, call: object, error: type[Exception]) -> None:
+def test_what_cannot_be_changed(
+    host: Host, web1: DomainConfig, call: Callable[[Domain], object], error: type[Exception]
+) -> None:
     domain = host.create(web1)
     before = domain.config()
     with pytest.raises(error):
-        call(domain)  # type: ignore[operator]
+        call(domain)
     assert domain.config() == before
 
 

@@ -113,7 +113,7 @@ def test_a_callback_may_not_wait(link: LibvirtBackend, pipe: Path) -> None:
     def wait(_: object) -> None:
         try:
             operation.wait()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 (it is reported)
             raised.append(type(error))
 
     operation.add_done_callback(wait)

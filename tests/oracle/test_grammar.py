@@ -29,7 +29,7 @@ def ours(text: str) -> dict[str, dict[str, object]] | ParseError:
     except ParseError as error:
         return error
     found: dict[str, dict[str, object]] = {}
-    for key in settings.keys():  # noqa: SIM118 - Settings is no mapping
+    for key in settings:
         text_value = settings.string(key)
         if text_value is None:
             found[key] = {"list": as_bytes(settings.items(key))}

@@ -28,7 +28,7 @@ class Texts:
     """A source of random xl configurations, the same for the same seed."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - the same texts in every run
+        self._random = random.Random(seed)  # noqa: S311 (the same texts in every run)
 
     def config(self) -> str:
         """Return a configuration; about half of them are ones that libxlutil takes."""

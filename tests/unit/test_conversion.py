@@ -28,7 +28,7 @@ TEXTS: dict[Spelling, str] = {
 def run(code: str) -> DomainConfig:
     """Run code that makes a configuration."""
     names: dict[str, Any] = {}
-    exec(code, names)  # noqa: S102 - what it is for
+    exec(code, names)  # noqa: S102 (what it is for)
     config = names["config"]
     assert isinstance(config, DomainConfig)
     return config

@@ -63,7 +63,7 @@ def examples() -> list[errors.Error]:
 
 
 def pickled(error: errors.Error, protocol: int = pickle.DEFAULT_PROTOCOL) -> errors.Error:
-    again: errors.Error = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301  # our own bytes
+    again: errors.Error = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 (our own bytes)
     return again
 
 

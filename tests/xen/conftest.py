@@ -26,7 +26,7 @@ def host() -> Iterator[Host]:
 def tiny() -> MakeConfig:
     """Make the configuration of a guest that idles: ``tiny("pvh", name="a", cmdline="poweroff")``."""
 
-    def make(type: str = "pvh", *, name: str = "tiny", **settings: Any) -> DomainConfig:  # noqa: A002
+    def make(type: str = "pvh", *, name: str = "tiny", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
         files: dict[str, Any] = {"kernel": str(GUESTS / f"tiny-{type}"), "memory": 8}
         if type == "hvm":
             disk = Disk(str(GUESTS / "tiny-hvm.img"), vdev="hda", readonly=False)
@@ -40,7 +40,7 @@ def tiny() -> MakeConfig:
 def linux() -> MakeConfig:
     """Make the configuration of a Linux guest, which answers when it is asked to shut down."""
 
-    def make(type: str = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002
+    def make(type: str = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
         name = f"linux-{uuid.uuid4().hex[:8]}"  # each has a console log of its own
         files: dict[str, Any] = {"kernel": str(GUESTS / "vmlinux"), "ramdisk": str(GUESTS / "initramfs"), "memory": 160}
         return DomainConfig(name, type=type, **{**files, "cmdline": "console=hvc0 quiet", **settings})

@@ -263,7 +263,7 @@ def test_after_a_fork(host: Host, tiny: MakeConfig) -> None:
             with pyxen.connect() as anew:
                 said.append(str(len(anew.list())))
                 anew.create(tiny(name="by-the-child")).destroy()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 (it is reported)
             said.append(repr(error))
         os.write(write, " ".join(said).encode())
         os._exit(0)

@@ -36,6 +36,7 @@ from pyxen import (
     ShutdownReason,
     connect,
 )
+from pyxen.xenlight.reader import Reader
 from pyxen.xenlight.watcher import Watcher
 from pyxen.xenlight.xenstore import Connection
 from tests.xen.support import GUESTS, MakeConfig, wait_for_linux, wait_until, xl
@@ -265,10 +266,11 @@ def test_the_connection_breaks(host: Host, tiny: MakeConfig, xl_config: Callable
         return connections[-1]
 
     domain = host.create(tiny(name="before"), paused=True)
-    watcher = Watcher(host._backend._reader.glance, open_another)  # type: ignore[attr-defined]
+    reader = Reader()
+    watcher = Watcher(reader.glance, open_another)
     found: list[Event] = []
     watcher.subscribe(found.append, lambda: None)
-    connections[0]._channel._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+    connections[0]._channel._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # dom0's is a socket
     xl("rename", str(domain.domid), "after")
     xl("create", "-p", xl_config("between"))
     wait_until(lambda: "DomainCreated" in names(found) and "DomainRenamed" in names(found))
@@ -276,12 +278,14 @@ def test_the_connection_breaks(host: Host, tiny: MakeConfig, xl_config: Callable
     xl("destroy", "between")
     wait_until(lambda: names(found).count("DomainDestroyed") == 2)
     watcher.close()
+    reader.close()
     assert names(found)[0] == "EventsLost"
     assert [event.name for event in found if isinstance(event, DomainDestroyed)] == ["after", "between"]
 
 
 def test_through_the_kernel_where_xenstored_has_no_socket(host: Host, tiny: MakeConfig) -> None:
-    watcher = Watcher(host._backend._reader.glance, lambda: Connection(sockets=()))  # type: ignore[attr-defined]
+    reader = Reader()
+    watcher = Watcher(reader.glance, lambda: Connection(sockets=()))
     found: list[Event] = []
     watcher.subscribe(found.append, lambda: None)
     domain = host.create(tiny())
@@ -291,6 +295,7 @@ def test_through_the_kernel_where_xenstored_has_no_socket(host: Host, tiny: Make
     domain.destroy()
     wait_until(lambda: "DomainDestroyed" in names(found))
     watcher.close()
+    reader.close()
     expected = ["DomainCreated", "DeviceAdded", "DomainRenamed", "DeviceRemoved", "DomainDestroyed"]
     assert names(found) == expected
 

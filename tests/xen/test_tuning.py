@@ -58,9 +58,9 @@ def test_amounts_that_cannot_be(host: Host, tiny: MakeConfig) -> None:
         domain.set_memory(0)
     for amount in (-1, 0.0001, "8"):
         with pytest.raises(ValidationError, match="memory"):
-            domain.set_memory(amount)  # type: ignore[arg-type]
+            domain.set_memory(amount)  # type: ignore[arg-type]  # wrong on purpose
         with pytest.raises(ValidationError, match="maxmem"):
-            domain.set_maxmem(amount)  # type: ignore[arg-type]
+            domain.set_maxmem(amount)  # type: ignore[arg-type]  # wrong on purpose
     domain.set_maxmem(1 << 20)
     with pytest.raises(NotEnoughMemory, match="and the host has"):
         domain.set_memory(1 << 20)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import compress, count
 from operator import attrgetter, is_not
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from pyxen.errors import ValidationError
 
@@ -161,6 +161,7 @@ class Part:
     """A piece of a configuration: immutable, compared and hashed by value, and never wrong about a single field."""
 
     __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def __post_init__(self) -> None:
         fields = fields_of(type(self))
@@ -215,7 +216,7 @@ class Part:
             ValidationError: There is no such field, or a value is impossible.
         """
         _check_names(type(self), changes)
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data for JSON, YAML and the like."""

@@ -5,7 +5,6 @@ So nothing can be lost in silence: whatever no writer wrote, or wrote so that it
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from operator import attrgetter
@@ -90,11 +89,8 @@ def _compare(
     if ours == theirs:
         return
     if isinstance(ours, Part) and type(ours) is type(theirs):
-        for field in dataclasses.fields(ours):  # type: ignore[arg-type]
-            mask = settings_of(type(ours))[field.name].secret
-            yield from _compare(
-                f"{path}.{field.name}", getattr(ours, field.name), getattr(theirs, field.name), reason, mask
-            )
+        for name, known in settings_of(type(ours)).items():
+            yield from _compare(f"{path}.{name}", getattr(ours, name), getattr(theirs, name), reason, known.secret)
     elif isinstance(ours, tuple) and isinstance(theirs, tuple) and len(ours) >= len(theirs) and _parts(ours):
         for index, item in enumerate(ours):
             there = theirs[index] if index < len(theirs) else None

@@ -115,7 +115,7 @@ class FakeHost(Host):
         """Let `pyxen.connect` and `pyxen.aio.connect` lead here, whatever URI they get, in the whole process."""
         before = connection.open_backend
 
-        def open_this(uri: str, workers: int) -> Backend:  # noqa: ARG001
+        def open_this(uri: str, workers: int) -> Backend:  # noqa: ARG001 (as open_backend)
             return MemoryBackend(self._machine)
 
         connection.open_backend = open_this

@@ -376,9 +376,9 @@ def pcis() -> SearchStrategy[model.Pci]:
 def devices(kind: type[_P]) -> SearchStrategy[_P]:
     """Parts of one kind, such as `Disk`, `Vif`, `Scheduler`."""
     if kind is model.Channel:
-        return channels()  # type: ignore[return-value]
+        return channels()  # type: ignore[return-value]  # the kind is a Channel
     if kind is model.Pci:
-        return pcis()  # type: ignore[return-value]
+        return pcis()  # type: ignore[return-value]  # the kind is a Pci
     return part(kind, _SETTINGS[kind])
 
 

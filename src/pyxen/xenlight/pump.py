@@ -198,8 +198,7 @@ class Pump:
                 if isinstance(happening, Stopped):
                     task.wait = task.script.throw(happening)
                 else:
-                    # A generator that has not begun takes None only.
-                    task.wait = task.script.send(happening)  # type: ignore[arg-type]
+                    task.wait = task.script.send(happening)  # type: ignore[arg-type]  # one not begun takes None only
             except StopIteration as end:
                 task.wait, result = None, end.value
             except Stopped:

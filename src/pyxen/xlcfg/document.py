@@ -70,10 +70,10 @@ class Document(MutableMapping[str, Value]):
         return _copy(value)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._settings.keys())
+        return iter(self._settings)
 
     def __len__(self) -> int:
-        return len(self._settings.keys())
+        return len(self._settings)
 
     def __setitem__(self, key: str, value: Settable) -> None:
         """Set a key.

@@ -105,7 +105,7 @@ def read_domain(source: Source) -> DomainConfig:
     draft = Draft(source, bootkeys.read_type(source))
     if source.settings.string("name") is None:
         raise source.error("name", "a domain needs a name")
-    for name in source.settings.keys():  # noqa: SIM118 - Settings is no mapping
+    for name in source.settings:
         known = KEYS.get(name)
         if known is None:
             source.note(name, "xl knows no such key, and passes over it in silence")

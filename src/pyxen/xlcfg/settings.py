@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pyxen.errors import ParseError
 from pyxen.xlcfg.cnumbers import to_long
@@ -37,9 +37,12 @@ class Settings:
         message = f"+= cannot add {kind} to {assignment.key}, which is of the other kind"
         return ParseError(message, line=line, column=column)
 
-    def keys(self) -> list[str]:
-        """Return every key that is set, in the order of their first settings."""
-        return list(self._values)
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys that are set, in the order of their first settings."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def __contains__(self, key: str) -> bool:
         return key in self._values

@@ -28,7 +28,7 @@ def backend() -> FakeBackend:
 def connecting(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Connecting]:
     """Return `pyxen.aio.connect`, which finds the fake host."""
 
-    def open_backend(uri: str, workers: int) -> Backend:  # noqa: ARG001
+    def open_backend(uri: str, workers: int) -> Backend:  # noqa: ARG001 (as the real one)
         assert uri == "xenlight:///"
         backend.called()
         return backend

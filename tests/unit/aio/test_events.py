@@ -194,6 +194,6 @@ def test_a_closed_host_has_no_events(on_host: OnHost) -> None:
         with pytest.raises(InvalidArgument, match="maxlen is 0"):
             host.events(maxlen=0)
         with pytest.raises(InvalidArgument, match="no kind of event"):
-            host.events(int)  # type: ignore[arg-type]
+            host.events(int)  # type: ignore[arg-type]  # wrong on purpose
 
     on_host(main)

@@ -30,7 +30,7 @@ def signals() -> Iterator[None]:
 def test_as_xl_calls_it(monkeypatch: pytest.MonkeyPatch, options: list[str], paused: bool) -> None:
     backend = FakeBackend()
     backend.at_once = {"receive_migration"}
-    monkeypatch.setattr("pyxen.cli.migrate_receive.connect", lambda *, workers: Host(backend))  # noqa: ARG005
+    monkeypatch.setattr("pyxen.cli.migrate_receive.connect", lambda **_: Host(backend))
     monkeypatch.setattr("pyxen.cli.migrate_receive.take_over", lambda: (5, 6))
     result = CliRunner().invoke(app, ["migrate-receive", *options])
     assert result.exit_code == 0, result.output
@@ -42,7 +42,7 @@ def test_as_xl_calls_it(monkeypatch: pytest.MonkeyPatch, options: list[str], pau
 
 
 def test_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_host(*, workers: int) -> Host:  # noqa: ARG001
+    def no_host(**_: int) -> Host:
         raise NotOnXen("this machine does not run on Xen")
 
     monkeypatch.setattr("pyxen.cli.migrate_receive.connect", no_host)

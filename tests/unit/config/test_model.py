@@ -33,7 +33,7 @@ RELEASES = {None, "4.18", "4.19", "4.20", "4.21", "4.22"}
 class TestEveryPart:
     def test_is_a_frozen_dataclass_with_slots(self, kind: type[Any]) -> None:
         assert dataclasses.is_dataclass(kind)
-        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+        assert vars(kind)["__dataclass_params__"].frozen
         assert "__slots__" in vars(kind)
 
     def test_every_field_is_declared_with_what_is_known_about_it(self, kind: type[Any]) -> None:
@@ -79,7 +79,7 @@ def test_configurations_convert_compare_hash_and_pickle(config: DomainConfig) ->
     assert again == config
     assert hash(again) == hash(config)
     assert again.to_dict() == data
-    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - its own pickle
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 (its own pickle)
     assert copy.deepcopy(config) == config
     assert config.replace() == config
     assert config.canonical().canonical() == config.canonical()
@@ -108,7 +108,7 @@ def test_repr_shows_what_was_said_and_evaluates_to_the_same() -> None:
     assert text == (
         "DomainConfig(name='a', type='hvm', vcpus=2, cpus=CpuSet('0,2-3'), vifs=(Vif(mac='00:16:3e:00:00:01'),))"
     )
-    assert eval(text, vars(model).copy()) == config  # noqa: S307 - its own text
+    assert eval(text, vars(model).copy()) == config  # noqa: S307 (its own text)
 
 
 def test_secrets_are_not_in_reprs() -> None:
@@ -186,17 +186,17 @@ def test_unknown_and_missing_fields_are_named() -> None:
     with pytest.raises(ConfigError, match="name: DomainConfig needs it"):
         DomainConfig.from_dict({})
     with pytest.raises(ConfigError, match="read from a mapping, not from list"):
-        DomainConfig.from_dict([])  # type: ignore[arg-type]
+        DomainConfig.from_dict([])  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="name"):
-        DomainConfig()  # type: ignore[call-arg]
+        DomainConfig()  # type: ignore[call-arg]  # wrong on purpose
 
 
 def test_fields_cannot_be_assigned() -> None:
     config = DomainConfig("a")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.vcpus = 2  # type: ignore[misc]
+        config.vcpus = 2  # type: ignore[misc]  # wrong on purpose
     with pytest.raises((AttributeError, TypeError)):
-        config.nosuch = 2  # type: ignore[attr-defined]
+        config.nosuch = 2  # type: ignore[attr-defined]  # wrong on purpose
 
 
 def test_newer_than_names_what_a_release_has_not() -> None:

@@ -76,7 +76,7 @@ class TestCpuSet:
     def test_what_is_no_number_is_no_cpu(self) -> None:
         for wrong in (["a"], [-1], [True], [1.5]):
             with pytest.raises((ValueError, TypeError)):
-                CpuSet(wrong)  # type: ignore[arg-type]
+                CpuSet(wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
 class TestMac:

@@ -154,5 +154,5 @@ def test_events_are_values() -> None:
     assert event == created(1)
     assert len({event, created(1), created(2)}) == 2
     with pytest.raises(AttributeError):
-        event.name = "x"  # type: ignore[misc]
+        event.name = "x"  # type: ignore[misc]  # wrong on purpose
     assert pyxen.DomainCreated is DomainCreated

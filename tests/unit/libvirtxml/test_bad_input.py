@@ -193,4 +193,4 @@ def test_elements_in_any_place(devices: list[str], others: list[tuple[str, str]]
 
 def test_a_choice_of_on_loss_that_is_none() -> None:
     with pytest.raises(ValueError, match="on_loss"):
-        libvirtxml.loads(hvm(), on_loss="shrug")  # type: ignore[arg-type]
+        libvirtxml.loads(hvm(), on_loss="shrug")  # type: ignore[arg-type]  # wrong on purpose

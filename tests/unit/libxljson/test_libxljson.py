@@ -124,7 +124,7 @@ def test_what_xl_list_prints_is_read() -> None:
 
 class TestLosses:
     def test_what_another_type_of_guest_has_is_lost(self) -> None:
-        config = DomainConfig("a", type="pv", kernel="/k", hpet=True, spice=Spice(passwd="s3cret"))  # noqa: S106
+        config = DomainConfig("a", type="pv", kernel="/k", hpet=True, spice=Spice(passwd="s3cret"))  # noqa: S106 (nobody's)
         losses = libxljson.losses(config)
         assert [loss.path for loss in losses] == ["hpet", "spice"]
         assert "hvm guests have it, pv guests have not" in losses[0].reason
@@ -138,7 +138,7 @@ class TestLosses:
             warnings.simplefilter("error")
             assert "hpet" not in libxljson.dumps(config, on_loss="ignore")
         with pytest.raises(ValueError, match="'maybe'"):
-            libxljson.dumps(config, on_loss="maybe")  # type: ignore[arg-type]
+            libxljson.dumps(config, on_loss="maybe")  # type: ignore[arg-type]  # wrong on purpose
 
     def test_a_set_that_needs_a_host_is_lost_until_it_is_resolved(self) -> None:
         config = DomainConfig("a", type="pvh", kernel="/k", vcpus=3, cpus="all")

@@ -55,6 +55,14 @@ def test_a_verb_that_fails_for_one_domain(fake: FakeHost) -> None:
     second.pause()
 
 
+def test_a_failure_names_a_domain_that_does_not_run_by_its_uuid(fake: FakeHost) -> None:
+    uuid = fake.define(config()).uuid
+    fake.fail("start", OperationFailed("stuck"))
+    with pytest.raises(OperationFailed) as caught:
+        fake.start("web1")
+    assert caught.value.domain == str(uuid)
+
+
 def test_a_verb_that_always_fails(fake: FakeHost) -> None:
     fake.fail("list", ConnectFailed("no answer"), times=None)
     for _ in range(3):

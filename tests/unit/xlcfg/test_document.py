@@ -64,7 +64,7 @@ def test_setting_changes_one_place(key: str, value: str | int | list[str], befor
 def test_items_are_added_in_the_style_of_the_list() -> None:
     document = parse(TEXT)
     document["disk"] += ["/x,raw,xvdc,rw"]  # type: ignore[operator]  # a value may be a string as well
-    document["vif"] += ["bridge=xenbr1", "bridge=xenbr2"]  # type: ignore[operator]
+    document["vif"] += ["bridge=xenbr1", "bridge=xenbr2"]  # type: ignore[operator]  # as above
     assert 'xvdb,rw\',\n    "/x,raw,xvdc,rw"\n]' in str(document)
     assert '[ \'bridge=xenbr0\', "bridge=xenbr1", "bridge=xenbr2" ]' in str(document)
     assert parse(str(document)) == document
@@ -74,7 +74,7 @@ def test_items_are_added_in_the_style_of_the_list() -> None:
 def test_items_are_added_to_any_list(text: str) -> None:
     document = parse(text)
     before = document["a"]
-    document["a"] += ["new", ["in", "it"]]  # type: ignore[operator]
+    document["a"] += ["new", ["in", "it"]]  # type: ignore[operator]  # a value may be a string as well
     assert document["a"] == [*before, "new", ["in", "it"]]
 
 
@@ -128,7 +128,7 @@ def test_what_cannot_be_written_is_refused() -> None:
     with pytest.raises(ConfigError, match="NUL"):
         document["name"] = "a\0b"
     with pytest.raises(ConfigError, match="no value"):
-        document["memory"] = 1.5  # type: ignore[assignment]
+        document["memory"] = 1.5  # type: ignore[assignment]  # wrong on purpose
     assert str(document) == TEXT
 
 
@@ -139,7 +139,7 @@ def test_a_wrong_text_is_refused_with_its_place() -> None:
 
 
 def test_random_edits_of_random_texts() -> None:
-    texts, source = Texts(seed=5), random.Random(3)  # noqa: S311 - the same in every run
+    texts, source = Texts(seed=5), random.Random(3)  # noqa: S311 (the same in every run)
     edited = 0
     for _ in range(1500):
         text = texts.config()

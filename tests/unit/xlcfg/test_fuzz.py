@@ -75,7 +75,7 @@ def test_any_value_of_any_key(key: str, guest: str, value: str) -> None:
 
 
 def test_broken_values_of_every_key() -> None:
-    source = random.Random(1)  # noqa: S311 - the same in every run
+    source = random.Random(1)  # noqa: S311 (the same in every run)
     for key in KEYS:
         for value in configs.values(key):
             at = source.randrange(len(value) + 1)

@@ -84,7 +84,7 @@ def test_old_spellings() -> None:
     assert config.kernel is None
     assert config.cmdline == "root=/dev/xvda1 ro quiet"
     assert loads(PV + "vnc = 1\nvnclisten = '0.0.0.0'\nkeymap = 'de'\n").vfbs == (
-        Vfb(vnc=Vnc(enable=True, listen="0.0.0.0"), keymap="de"),  # noqa: S104
+        Vfb(vnc=Vnc(enable=True, listen="0.0.0.0"), keymap="de"),  # noqa: S104 (nothing listens)
     )
 
 

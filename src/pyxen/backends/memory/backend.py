@@ -207,7 +207,7 @@ class MemoryBackend(Backend):
             raise UnsupportedFeature(message, feature=Feature.SOFT_RESET.value, backend=self.name)
         if info.state not in ENDS or info.shutdown_reason is ShutdownReason.SUSPEND:
             raise _wrong_state("soft_reset", domain, f"{info.name} has not shut down: it is {info.state}")
-        return self._do("soft_reset", domain, lambda op, guest: lives.soft_reset(self._machine, op, guest), timeout)
+        return self._do("soft_reset", domain, lambda _, guest: lives.soft_reset(guest), timeout)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now."""
@@ -373,7 +373,7 @@ class MemoryBackend(Backend):
 
     # How it is done
 
-    def _check(self, verb: str, *names: object) -> None:
+    def _check(self, verb: str, *names: str | int | UUID) -> None:
         """Refuse what comes too late, and what shall fail."""
         if self._closed or os.getpid() != self._pid:
             raise HostClosed("the host is closed, or was opened before a fork: open it anew")
@@ -383,7 +383,8 @@ class MemoryBackend(Backend):
             fault = self._machine.fault(verb, *names)
         if isinstance(fault, OperationFailed):
             fault.operation = fault.operation or verb
-            fault.domain = names[0] if fault.domain is None and names else fault.domain  # type: ignore[assignment]
+            if fault.domain is None and names:
+                fault.domain = names[0] if isinstance(names[0], int) else str(names[0])
         if fault is not None:
             raise fault
 

@@ -136,7 +136,7 @@ def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script
         raise describe(GuestTimeout, message, operation)
 
 
-def soft_reset(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[None]:  # noqa: ARG001
+def soft_reset(guest: Guest) -> Script[None]:
     """Start a guest anew in its own memory."""
     yield from ()
     guest.begin()
