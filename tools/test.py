@@ -26,8 +26,8 @@ LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
 
 TWICE = ("host", "saving", "migration", "stopping", "devices", "workers", "devd", "console")
-"""Tests in dom0 that need both releases, since libxl is used in ways in which these differ; what else differs the contract
-finds, and what keys mean to xl tests/oracle asks of both."""
+"""Tests in dom0 that need both releases, since they use libxl where these differ; for the rest the contract is enough,
+and tests/oracle asks xl of both what keys mean."""
 
 
 @dataclass
