@@ -115,6 +115,7 @@ def lanes() -> list[list[Part]]:
                     _in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system")),
                     _in_dom0("4.17", *_contract_in_dom0("xenlight:///")),
                     _contract("xen+tcp://lab/system", "PYXEN_TEST_XEN=4.17"),
+                    [*PYTEST, "tests/outside"],
                 ],
             ),
             Part("lab", [[*PYTEST, "tests/lab"]]),

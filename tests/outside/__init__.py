@@ -1,0 +1,1 @@
+"""Tests that see hosts from outside: several labs at a time."""
