@@ -28,6 +28,7 @@ from pyxen import (
     Host,
     InvalidState,
     NotPrivileged,
+    Scheduler,
     OperationCancelled,
     OperationTimeout,
     ShutdownReason,
@@ -158,7 +159,9 @@ def test_changes(virt: Host, host: Host, tiny: MakeConfig) -> None:
     domain.set_memory(12)
     domain.set_vcpus(1)
     domain.set_maxmem(24)
+    domain.set_scheduler(Scheduler(weight=512, cap=50))
     seen = host.domains["virt1"]
+    assert (seen.config().scheduler.weight, seen.config().scheduler.cap) == (512, 50)
     assert (seen.config().maxvcpus, seen.config().maxmem) == (2, 24)
     assert domain.config().maxmem == 32
     with pytest.raises(pyxen.InvalidArgument):

@@ -23,6 +23,7 @@ _MAXIMUM: Final = number("VIR_DOMAIN_MEM_MAXIMUM")
 _POWER_BUTTON: Final = number("VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN")
 _LINUX_KEYS: Final = number("VIR_KEYCODE_SET_LINUX")
 
+_MOST_WEIGHT: Final = 65535
 _ALT, _SYSRQ = 56, 99
 _ROWS: Final = ((2, "1234567890"), (16, "qwertyuiop"), (30, "asdfghjkl"), (44, "zxcvbnm"))
 _KEYS: Final = {key: first + place for first, row in _ROWS for place, key in enumerate(row)}
@@ -110,8 +111,8 @@ def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backe
             f"{unknown}: the scheduler of this host, as libvirt sees it, has {', '.join(have) or 'nothing to set'}"
         )
         raise UnsupportedFeature(message, feature=unknown, backend=backend)
-    if wanted.get("weight", 1) < 1:
-        message = f"weight={wanted['weight']}: it is 1 or more"
+    if not 1 <= wanted.get("weight", 1) <= _MOST_WEIGHT:
+        message = f"weight={wanted['weight']}: it is from 1 to {_MOST_WEIGHT}"
         raise InvalidArgument(message, operation="set_scheduler", domain=ref.domid, domid=ref.domid)
     if wanted:
         domain.setSchedulerParameters(wanted)
