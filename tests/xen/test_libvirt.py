@@ -28,9 +28,9 @@ from pyxen import (
     Host,
     InvalidState,
     NotPrivileged,
-    Scheduler,
     OperationCancelled,
     OperationTimeout,
+    Scheduler,
     ShutdownReason,
     UnsupportedFeature,
 )
