@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +30,18 @@ from pyxen.config.vdev import vdev_number
 from pyxen.config.vif import Mac
 from pyxen.errors import UnsupportedFeature
 
-__all__ = ["Kind", "check", "from_text", "is_named", "kind_of", "name_of", "same", "share_a_name"]
+__all__ = [
+    "Kind",
+    "already_there",
+    "check",
+    "drive",
+    "from_text",
+    "kind_of",
+    "meant",
+    "name_of",
+    "not_there",
+    "same",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +143,53 @@ def from_text(text: str) -> Part:
         raise ValueError(message) from None
 
 
-def is_named(device: Part) -> bool:
-    """Tell whether enough is said of a device to know it from the others."""
-    return any(True for _ in _names(device))
+def meant(device: Part | str, backend: str) -> tuple[Kind, Part]:
+    """Return which device is meant, by itself or by its name, and its kind.
+
+    Raises:
+        UnsupportedFeature: Such devices come and go with their domain.
+        ValueError: Too little is said to know it from the others.
+    """
+    if isinstance(device, str):
+        device = from_text(device)
+    kind = kind_of(device, backend)
+    if not _is_named(device):
+        ways = " or ".join(" and ".join(fields) for fields in kind.names)
+        raise ValueError(f"which {kind.noun}? Say its {ways}")
+    return kind, device
 
 
 def same(device: Part, other: Part) -> bool:
     """Tell whether all names that a device has are those of another one."""
-    return is_named(device) and all(_equal(names, _values(other, fields)) for fields, names in _names(device))
+    return _is_named(device) and all(_equal(names, _values(other, fields)) for fields, names in _names(device))
 
 
-def share_a_name(device: Part, other: Part) -> bool:
-    """Tell whether any name that a device has is that of another one."""
-    return any(_equal(names, _values(other, fields)) for fields, names in _names(device))
+def already_there(kind: Kind, device: Part, present: Iterable[Part]) -> str | None:
+    """Return why a device cannot come where others have its name; None where none has any of its names."""
+    for other in present:
+        if any(_equal(names, _values(other, fields)) for fields, names in _names(device)):
+            return f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
+    return None
+
+
+def not_there(kind: Kind, device: Part, present: Sequence[Part]) -> str:
+    """Return what to say of a device that a domain does not have."""
+    have = f"it has {', '.join(map(name_of, present))}" if present else "it has none"
+    return f"the domain has no {kind.noun} {name_of(device)}; {have}"
+
+
+def drive(vdev: str, disks: Iterable[Disk]) -> Disk:
+    """Return the CD-ROM drive of that vdev.
+
+    Raises:
+        LookupError: None of the disks is it.
+    """
+    drives = [disk for disk in disks if disk.cdrom]
+    for one in drives:
+        if same(Disk(vdev=vdev), one):
+            return one
+    have = f"its drives are {', '.join(map(name_of, drives))}" if drives else "it has none"
+    raise LookupError(f"the domain has no CD-ROM drive {vdev}; {have}")
 
 
 def name_of(device: Part) -> str:
@@ -154,6 +199,11 @@ def name_of(device: Part) -> str:
             return str(getattr(device, fields[0]))
         return " ".join(f"{field}={value}" for field, value in zip(fields, values, strict=True))
     return ""
+
+
+def _is_named(device: Part) -> bool:
+    """Tell whether enough is said of a device to know it from the others."""
+    return any(True for _ in _names(device))
 
 
 def _names(device: Part) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:

@@ -11,7 +11,7 @@ import pytest
 
 from pyxen import Domain, Event, EventReader, Feature, Host, UnsupportedFeature
 
-__all__ = ["SECONDS", "Make", "Willing", "supporting", "until", "wait_until"]
+__all__ = ["SECONDS", "Make", "Willing", "goes_on", "supporting", "until", "wait_until"]
 
 SECONDS = 60
 
@@ -44,6 +44,12 @@ def until(events: EventReader, kind: type[Event]) -> list[Event]:
         assert event is not None, f"no {kind.__name__}; what came: {found}"
         found.append(event)
     return found
+
+
+def goes_on(domain: Domain) -> None:
+    """Wait until a guest does something: one that has booted does, if only with its clock."""
+    before = domain.info().cpu_time_ns
+    wait_until(lambda: domain.info().cpu_time_ns > before)
 
 
 def wait_until(condition: Callable[[], object]) -> None:

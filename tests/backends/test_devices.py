@@ -104,6 +104,7 @@ def test_what_cannot_be_attached(host: Host, make: Make, image: str) -> None:
             with pytest.raises(FileMissing, match="/no/such/disk") as caught:
                 domain.attach(Disk("/no/such/disk", vdev="xvdb"))
             assert caught.value.filename == "/no/such/disk"
+            assert (caught.value.operation, caught.value.domid) == ("attach", domain.domid)
             with pytest.raises(NotFound, match="no bridge nosuchbr0"):
                 domain.attach(Vif(bridge="nosuchbr0"))
         assert domain.config().disks == domain.config().vifs == ()

@@ -100,6 +100,7 @@ def test_a_slow_reader(host: Host, make: Make) -> None:
         assert found[:2] == everything[:2]
         assert isinstance(found[2], EventsLost)
         assert found[2].count == 2
+        assert slow.get(0) is None
         with pytest.raises(InvalidArgument, match="maxlen"):
             host.events(maxlen=0)
 

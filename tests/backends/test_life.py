@@ -71,6 +71,8 @@ def test_a_domain_that_is_left_paused(host: Host, make: Make) -> None:
     with pytest.raises(InvalidState, match="unpause it first") as caught:
         domain.shutdown()
     assert (caught.value.operation, caught.value.domid) == ("shutdown", domain.domid)
+    with supporting(host, Feature.REBOOT), pytest.raises(InvalidState, match="unpause it first"):
+        domain.reboot()
     with supporting(host, Feature.PAUSE):
         domain.unpause()
         assert domain.info().state in ALIVE
@@ -111,8 +113,10 @@ def test_a_kernel_that_is_missing(host: Host, config: Make) -> None:
 def test_more_memory_than_there_is(host: Host, config: Make) -> None:
     if differs(host, "memory"):
         return
-    with pytest.raises(NotEnoughMemory):
+    free = host.info().free_memory_kib
+    with pytest.raises(NotEnoughMemory, match="MiB free"):
         host.create(config("web1", memory=1 << 20))
+    assert host.info().free_memory_kib >= free
     assert host.domains.get("web1") is None
 
 
@@ -124,6 +128,7 @@ def test_how_a_guest_ends(host: Host, make: Make, guests: Guests, reason: Shutdo
         return
     info = domain.wait(timeout=SECONDS)
     assert info is not None
+    assert domain.wait(timeout=SECONDS) is not None  # it has ended already
     if reason is ShutdownReason.REBOOT and differs(host, "reboot"):
         assert info.shutdown_reason is ShutdownReason.POWEROFF
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
@@ -52,6 +53,7 @@ def test_lookup(host: Host, make: Make) -> None:
         assert key in host.domains
     assert domain in host.domains
     assert domain in list(host.domains)
+    assert len(host.domains) == len(list(host.domains))
     others: list[str | int | UUID] = ["nobody", 30000, uuid4(), str(domain.domid)]
     for other in others:
         assert host.domains.get(other) is None
@@ -72,7 +74,8 @@ def test_a_handle_of_a_domain_that_is_gone(host: Host, make: Make) -> None:
     domain.destroy()
     again = make("web1", uuid=domain.uuid)
     assert again != domain
-    for call in (domain.info, domain.destroy, domain.shutdown, domain.config):
+    calls = (domain.destroy, domain.pause, domain.unpause, domain.shutdown, domain.reboot, domain.info, domain.config)
+    for call in calls:
         with pytest.raises(DomainNotFound, match="gone") as caught:
             call()
         assert caught.value.domid == domain.domid
@@ -80,16 +83,25 @@ def test_a_handle_of_a_domain_that_is_gone(host: Host, make: Make) -> None:
     assert again in host.domains
 
 
-def test_a_host_that_was_closed(uri: str, make: Make) -> None:
-    make("web1", paused=True)
+def test_a_host_that_was_closed(uri: str, host: Host, config: Make) -> None:
     other = pyxen.connect(uri)
-    domain = other.domains["web1"]
+    domain = other.create(config("web1"), paused=True)
     other.close()
     other.close()
     assert "closed" in repr(other)
-    for call in (other.list, other.info, domain.info, domain.destroy, lambda: other.domains["web1"]):
+    calls: list[Callable[[], object]] = [
+        other.list,
+        other.info,
+        lambda: other.create(config("web2")),
+        lambda: other.domains["web1"],
+        domain.info,
+        domain.destroy,
+        domain.shutdown,
+    ]
+    for call in calls:
         with pytest.raises(HostClosed):
             call()
+    assert host.domains["web1"].uuid == domain.uuid
 
 
 def test_what_is_said_of_a_domain(make: Make) -> None:

@@ -20,7 +20,7 @@ from pyxen import (
 )
 from tests.backends.differences import differs
 from tests.backends.files import Files
-from tests.backends.support import Make, Willing, supporting
+from tests.backends.support import Make, Willing, goes_on, supporting
 
 
 def test_suspend_and_resume(host: Host, willing: Willing) -> None:
@@ -33,6 +33,7 @@ def test_suspend_and_resume(host: Host, willing: Willing) -> None:
             domain.suspend()
         domain.resume()
         assert domain.info().shutdown_reason is None
+        goes_on(domain)
         with pytest.raises(InvalidState, match="not suspended"):
             domain.resume()
 
@@ -56,6 +57,7 @@ def test_save_and_restore(host: Host, willing: Willing, files: Files, folder: st
         again.destroy()
         moved = host.restore(file, other, timeout=120)
         assert (moved.info().name, moved.uuid) == ("elsewhere", other.uuid)
+        goes_on(moved)
 
 
 def test_checkpoints(host: Host, willing: Willing, folder: str) -> None:
@@ -63,8 +65,11 @@ def test_checkpoints(host: Host, willing: Willing, folder: str) -> None:
     with supporting(host, Feature.SAVE, Feature.CHECKPOINT):
         domain.save(f"{folder}/one", checkpoint=True, timeout=120)
         assert domain.info().state in {DomainState.RUNNING, DomainState.BLOCKED}
+        goes_on(domain)
         domain.save(f"{folder}/two", leave_paused=True, timeout=120)
         assert domain.info().state is DomainState.PAUSED
+        domain.unpause()
+        goes_on(domain)
 
 
 def test_a_save_that_cannot_be_written(host: Host, willing: Willing, files: Files, folder: str) -> None:

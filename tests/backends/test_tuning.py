@@ -21,8 +21,9 @@ def test_memory(host: Host, make: Make) -> None:
             domain.set_memory(20)
         with pytest.raises(InvalidArgument, match="without memory"):
             domain.set_memory(0)
-        with pytest.raises(ValidationError, match="memory"):
-            domain.set_memory(-1)
+        for amount in (-1, 0.0001, "8"):
+            with pytest.raises(ValidationError, match="memory"):
+                domain.set_memory(amount)
         assert domain.config().memory == 6.5
 
 
@@ -33,12 +34,14 @@ def test_maxmem(host: Host, make: Make) -> None:
         assert differs(host, "maxmem") or domain.config().maxmem == 24
         with pytest.raises(InvalidArgument):
             domain.set_maxmem(4)
-        with pytest.raises(ValidationError, match="maxmem"):
-            domain.set_maxmem(0.0001)
+        for amount in (-1, 0.0001, "8"):
+            with pytest.raises(ValidationError, match="maxmem"):
+                domain.set_maxmem(amount)
         if not differs(host, "memory"):
             domain.set_maxmem(1 << 20)
-            with pytest.raises(NotEnoughMemory):
+            with pytest.raises(NotEnoughMemory, match="and the host has"):
                 domain.set_memory(1 << 20)
+            assert domain.config().memory == 8
 
 
 def test_a_guest_that_follows(host: Host, willing: Willing) -> None:
@@ -46,6 +49,8 @@ def test_a_guest_that_follows(host: Host, willing: Willing) -> None:
     with supporting(host, Feature.MEMORY):
         domain.set_memory(128)
         wait_until(lambda: domain.info().memory_kib <= 130 * 1024)
+        domain.set_memory(160)
+        wait_until(lambda: domain.info().memory_kib >= 155 * 1024)
 
 
 def test_vcpus(host: Host, make: Make) -> None:
@@ -116,8 +121,10 @@ def test_notes(host: Host, make: Make) -> None:
     domain = make("web1")
     with supporting(host, Feature.USERDATA):
         assert domain.userdata("pyxen-test") is None
-        domain.set_userdata("pyxen-test", b"a\0b")
-        assert domain.userdata("pyxen-test") == b"a\0b"
+        domain.set_userdata("pyxen-test", b"\0anna\xff")
+        assert host.domains["web1"].userdata("pyxen-test") == b"\0anna\xff"
+        domain.set_userdata("pyxen-test", b"otto")
+        assert domain.userdata("pyxen-test") == b"otto"
         domain.set_userdata("pyxen-test", None)
         assert domain.userdata("pyxen-test") is None
         assert b'"web1"' in (domain.userdata("libxl-json") or b"")

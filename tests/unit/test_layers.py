@@ -19,7 +19,7 @@ LAYERS = (
     {"backends"},
     {"xenlight"},
     {"conversion"},
-    {"xlcfg", "libvirtxml", "libxljson", "devicekinds", "hostfiles"},
+    {"xlcfg", "libvirtxml", "libxljson", "devicekinds", "hostcpus", "hostfiles"},
     {"config", "events", "features", "info", "losses", "newfile"},
     {"operation"},
     {"awaiting", "errors", "units"},

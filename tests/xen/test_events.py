@@ -29,7 +29,6 @@ from pyxen import (
     DomainShutdown,
     Event,
     EventReader,
-    EventsLost,
     Host,
     HostClosed,
     MemoryTargetChanged,
@@ -39,9 +38,8 @@ from pyxen import (
 from pyxen.xenlight.reader import Reader
 from pyxen.xenlight.watcher import Watcher
 from pyxen.xenlight.xenstore import Connection
-from tests.xen.support import GUESTS, MakeConfig, wait_for_linux, wait_until, xl
-
-SECONDS = 60
+from tests.backends.support import SECONDS, until
+from tests.xen.support import GUESTS, MakeConfig, MakeDomain, wait_for_linux, wait_until, xl
 
 
 @pytest.fixture
@@ -61,16 +59,6 @@ def xl_config(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
-
-
-def until(events: EventReader, kind: type[Event]) -> list[Event]:
-    """Return what comes up to an event of a kind."""
-    found: list[Event] = []
-    while not (found and isinstance(found[-1], kind)):
-        event = events.get(SECONDS)
-        assert event is not None, f"no {kind.__name__}; what came: {found}"
-        found.append(event)
-    return found
 
 
 def names(found: list[Event]) -> list[str]:
@@ -102,11 +90,10 @@ def test_xl_beside_it(host: Host, events: EventReader, xl_config: Callable[[str]
     assert events.get(0.2) is None
 
 
-@pytest.mark.parametrize("guest", ["pv", "pvh"])
 @pytest.mark.parametrize("reason", [ShutdownReason.POWEROFF, ShutdownReason.REBOOT, ShutdownReason.CRASH])
-def test_how_a_guest_ends(host: Host, tiny: MakeConfig, guest: str, reason: ShutdownReason) -> None:
+def test_how_a_guest_ends(host: Host, tiny: MakeConfig, reason: ShutdownReason) -> None:
     with host.events(DomainCreated, DomainShutdown, DomainDestroyed) as events:
-        domain = host.create(tiny(guest, cmdline=reason.name.lower()))
+        domain = host.create(tiny("pv", cmdline=reason.name.lower()))
         found = until(events, DomainShutdown)
         domain.destroy()
         found += until(events, DomainDestroyed)
@@ -122,19 +109,6 @@ def test_xl_acts_on_the_end_of_a_guest(events: EventReader, xl_config: Callable[
     xl("create", str(path))  # its own monitor destroys the domain at once
     found = until(events, DomainDestroyed)
     assert names(found) == ["DomainCreated", "DeviceAdded", "DomainShutdown", "DeviceRemoved", "DomainDestroyed"]
-
-
-def test_a_domain_with_devices(host: Host, tiny: MakeConfig, events: EventReader, tmp_path: Path) -> None:
-    image = tmp_path / "data.img"
-    image.write_bytes(bytes(1 << 20))
-    domain = host.create(tiny(disks=[Disk(str(image), vdev="xvda")]), paused=True)
-    domain.destroy()
-    found = until(events, DomainDestroyed)
-    devices = [event for event in found if isinstance(event, DeviceEvent)]
-    assert names(found)[0] == "DomainCreated"
-    for device in (("vbd", 51712, 0), ("console", 0, 0)):
-        of_it = [event for event in devices if (event.kind, event.devid, event.backend) == device]
-        assert names(list(of_it)) == ["DeviceAdded", "DeviceRemoved"]
 
 
 def test_devices_attached_and_detached_by_xl(host: Host, linux: MakeConfig, tmp_path: Path) -> None:
@@ -180,10 +154,8 @@ def test_disks_ejected(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
     assert {event.devid for event in found if isinstance(event, DiskEjected)} == {5632}
 
 
-def test_a_guest_that_is_asked_to_shut_down(host: Host, linux: MakeConfig, events: EventReader) -> None:
-    domain = host.create(linux())
-    wait_for_linux(domain)
-    domain.shutdown(timeout=120)
+def test_a_guest_that_is_asked_to_shut_down(running_linux: MakeDomain, events: EventReader) -> None:
+    running_linux().shutdown(timeout=120)
     found = until(events, DomainDestroyed)
     shutdown = next(event for event in found if isinstance(event, DomainShutdown))
     assert shutdown.reason is ShutdownReason.POWEROFF
@@ -216,19 +188,6 @@ def test_twenty_one_after_the_other(host: Host, tiny: MakeConfig) -> None:
     assert [(type(event), event.domid, event.uuid) for event in found if event] == [
         (kind, domain.domid, domain.uuid) for domain in domains for kind in (DomainCreated, DomainDestroyed)
     ]
-
-
-def test_a_slow_reader(host: Host, tiny: MakeConfig) -> None:
-    kinds = (DomainCreated, DomainDestroyed)
-    with host.events(*kinds, maxlen=5) as slow, host.events(*kinds) as quick:
-        for number in range(6):
-            host.create(tiny(name=f"d{number}"), paused=True).destroy()
-        everything = [quick.get(SECONDS) for _ in range(12)]
-        found = [slow.get(0) for _ in range(6)]
-        assert slow.get(0) is None
-    assert found[:5] == everything[:5]
-    assert isinstance(found[5], EventsLost)
-    assert found[5].count == 7
 
 
 STOPPED = """

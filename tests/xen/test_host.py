@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-
-import pytest
-
-import pyxen
-from pyxen import DomainNotFound, DomainState, Host
+from pyxen import DomainState, Host
 from tests.xen.support import MakeConfig, xl, xl_domids
 
 
@@ -60,34 +55,6 @@ def test_a_name_is_never_stale(host: Host, tiny: MakeConfig) -> None:
             assert domain.info().name == name
     finally:
         domain.destroy()
-
-
-def test_lookup(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny(name="web1", uuid="6d2a6e0c-1d0e-4a3b-9a52-0c6f1c0f7a11"), paused=True)
-    try:
-        assert domain.uuid == uuid.UUID("6d2a6e0c-1d0e-4a3b-9a52-0c6f1c0f7a11")
-        for key in ("web1", domain.domid, domain.uuid, str(domain.uuid)):
-            assert host.domains[key] == domain
-            assert key in host.domains
-        assert domain in host.domains
-        assert [d.domid for d in host.domains] == [0, domain.domid]
-        assert len(host.domains) == 2
-        for key in ("nobody", 4711, uuid.uuid4(), str(domain.domid)):
-            assert host.domains.get(key) is None
-            with pytest.raises(DomainNotFound, match=str(key)) as caught:
-                host.domains[key]
-            assert isinstance(caught.value, LookupError)
-    finally:
-        domain.destroy()
-    assert domain not in host.domains
-
-
-def test_two_hosts_side_by_side(host: Host, tiny: MakeConfig) -> None:
-    with pyxen.connect() as other:
-        domain = other.create(tiny())
-        assert host.domains["tiny"].uuid == domain.uuid
-        host.domains["tiny"].destroy()
-        assert "tiny" not in other.domains
 
 
 def test_what_the_kernel_offers_when_xenstored_has_no_socket() -> None:

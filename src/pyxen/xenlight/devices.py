@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pyxen import libxljson
 from pyxen.config import Disk, DomainType, Part, Pci, UsbDev, Vif
-from pyxen.devicekinds import Kind, check, from_text, is_named, kind_of, name_of, same, share_a_name
+from pyxen.devicekinds import Kind, already_there, check, drive, kind_of, meant, name_of, not_there, same
 from pyxen.errors import (
     DeviceExists,
     Error,
@@ -85,10 +85,8 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     if isinstance(device, Disk):
         _check_files(operation, device)
     present = _Present(context, domid, kind, type(device))
-    for other in present.devices:
-        if share_a_name(device, other):
-            message = f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
-            raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
+    if message := already_there(kind, device, present.devices):
+        raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
     struct = structure(context.pointer, kind.ctype, json.dumps(document))
     add = getattr(lib, kind.add or f"{kind.ctype}_add", None)
     if add is None:
@@ -111,23 +109,18 @@ def detach(
     context: Context, operation: Operation[None], domid: int, device: Part | str, *, force: bool
 ) -> Script[None]:
     """Detach a device, as ``xl block-detach`` and its like."""
-    if isinstance(device, str):
-        try:
-            device = from_text(device)
-        except ValueError as error:
-            raise describe(InvalidArgument, str(error), operation) from None
-    kind = kind_of(device, BACKEND)
-    if not is_named(device):
-        ways = " or ".join(" and ".join(fields) for fields in kind.names)
-        raise describe(InvalidArgument, f"which {kind.noun}? Say its {ways}", operation)
-    present = _Present(context, domid, kind, type(device))
-    struct = present.find(device)
+    try:
+        kind, wanted = meant(device, BACKEND)
+    except ValueError as error:
+        raise describe(InvalidArgument, str(error), operation) from None
+    present = _Present(context, domid, kind, type(wanted))
+    struct = present.find(wanted)
     if struct is None:
-        raise describe(NotFound, _not_there(kind, device, present.devices), operation, lib.ERROR_NOTFOUND)
+        raise describe(NotFound, not_there(kind, wanted, present.devices), operation, lib.ERROR_NOTFOUND)
     remove = _removal(kind, force=force)
     code = yield from context.complete(lambda how: remove(context.pointer, domid, struct, how))
-    if code != 0 and _Present(context, domid, kind, type(device)).find(device) is not None:
-        raise _why_not_detached(operation, kind, device, code, force=force)
+    if code != 0 and _Present(context, domid, kind, type(wanted)).find(wanted) is not None:
+        raise _why_not_detached(operation, kind, wanted, code, force=force)
 
 
 def change_disc(
@@ -138,13 +131,11 @@ def change_disc(
         message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
         raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
     kind = kind_of(Disk())
-    drives = [disk for disk in _Present(context, domid, kind, Disk).devices if disk.cdrom]
-    drive = next((drive for drive in drives if same(Disk(vdev=vdev), drive)), None)
-    if drive is None:
-        have = f"its drives are {', '.join(map(name_of, drives))}" if drives else "it has none"
-        message = f"the domain has no CD-ROM drive {vdev}; {have}"
-        raise describe(NotFound, message, operation, lib.ERROR_NOTFOUND)
-    disc = Disk(target, vdev=drive.vdev, cdrom=True)
+    try:
+        before = drive(vdev, _Present(context, domid, kind, Disk).devices)
+    except LookupError as error:
+        raise describe(NotFound, str(error), operation, lib.ERROR_NOTFOUND) from None
+    disc = Disk(target, vdev=before.vdev, cdrom=True)
     _check_files(operation, disc)
     struct = structure(context.pointer, kind.ctype, json.dumps(libxljson.device_to_dict(disc)))
     code = yield from context.complete(lambda how: lib.libxl_cdrom_insert(context.pointer, domid, struct, how))
@@ -236,11 +227,6 @@ def _plugged_in(device: UsbDev) -> bool:
 def _number(path: str) -> int:
     with open(path, encoding="ascii") as file:
         return int(file.read())
-
-
-def _not_there(kind: Kind, device: Part, present: list[Any]) -> str:
-    have = f"it has {', '.join(map(name_of, present))}" if present else "it has none"
-    return f"the domain has no {kind.noun} {name_of(device)}; {have}"
 
 
 def _why_not_detached(

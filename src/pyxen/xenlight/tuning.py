@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationFailed, UnsupportedFeature
+from pyxen.hostcpus import on_host
 from pyxen.operation import Operation
 from pyxen.units import kib_to_mib
 from pyxen.xenlight.binding import CData, ffi, lib
@@ -126,15 +127,10 @@ def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[i
 def _cpumap(context: Context, operation: Operation[Any], cpus: CpuSet) -> CData:
     """Return a set of the host's CPUs as libxl's bitmap."""
     nodes = _nodes(context, operation)
-    online = sorted(cpu for members in nodes.values() for cpu in members)
     try:
-        resolved = cpus.resolve(online, nodes)
+        resolved = on_host(cpus, nodes)
     except ValueError as error:
         raise describe(InvalidArgument, str(error), operation) from None
-    absent = [cpu for cpu in resolved if cpu not in online]
-    if absent or not resolved.cpus:
-        what = f"the host has no CPU {', '.join(map(str, absent))}" if absent else "a vCPU needs one CPU at least"
-        raise describe(InvalidArgument, f"{what}; there are {CpuSet(online)}", operation)
     return _bitmap(context, operation, resolved)
 
 

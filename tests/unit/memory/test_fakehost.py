@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable
 from uuid import UUID
@@ -33,6 +32,7 @@ from pyxen import (
     Vif,
 )
 from pyxen.testing import FakeHost
+from tests.forks import told_by_a_child
 from tests.unit.memory.configs import config
 
 
@@ -294,24 +294,7 @@ def test_a_callback_must_not_wait_for_itself(fake: FakeHost) -> None:
 
 def test_after_a_fork(fake: FakeHost) -> None:
     domain = fake.create(config())
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:  # in the child: only report, and never come back to pytest
-        said = []
-        for call in (fake.list, fake.info, domain.info, domain.destroy):
-            try:
-                call()
-                said.append("worked")
-            except HostClosed:
-                said.append("closed")
-            except BaseException as error:  # noqa: BLE001 (it is reported)
-                said.append(repr(error))
-        os.write(write, " ".join(said).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        assert pipe.read() == "closed closed closed closed"
-    os.waitpid(pid, 0)
+    assert told_by_a_child([fake.list, fake.info, domain.info, domain.destroy]) == ["HostClosed"] * 4
     domain.destroy()
 
 

@@ -11,7 +11,7 @@ from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import Disk, DiskFormat, DomainConfig, Part
 from pyxen.config.vdev import vdev_number
-from pyxen.devicekinds import Kind, check, from_text, is_named, kind_of, name_of, same, share_a_name
+from pyxen.devicekinds import Kind, already_there, check, drive, meant, name_of, not_there, same
 from pyxen.errors import (
     DeviceExists,
     DomainNotFound,
@@ -35,10 +35,8 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     yield from ()
     kind = check(device, guest.config.type, backend)
     present = _present(guest, kind)
-    for other in present:
-        if share_a_name(device, other):
-            message = f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
-            raise describe(DeviceExists, message, operation)
+    if message := already_there(kind, device, present):
+        raise describe(DeviceExists, message, operation)
     made = filled_device(device, guest.config.type, present, machine.random)
     check_served(guest.config, made, backend)
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
@@ -50,18 +48,13 @@ def detach(
     machine: Machine, operation: Operation[Any], guest: Guest, device: Part | str, backend: str, *, force: bool
 ) -> Script[None]:
     """Detach a device, when the guest has let go of it, or at once."""
-    if isinstance(device, str):
-        try:
-            device = from_text(device)
-        except ValueError as error:
-            raise describe(InvalidArgument, str(error), operation) from None
-    kind = kind_of(device, backend)
-    if not is_named(device):
-        ways = " or ".join(" and ".join(fields) for fields in kind.names)
-        raise describe(InvalidArgument, f"which {kind.noun}? Say its {ways}", operation)
-    found = next((other for other in _present(guest, kind) if same(device, other)), None)
+    try:
+        kind, wanted = meant(device, backend)
+    except ValueError as error:
+        raise describe(InvalidArgument, str(error), operation) from None
+    found = next((other for other in _present(guest, kind) if same(wanted, other)), None)
     if found is None:
-        raise describe(NotFound, _not_there(kind, device, _present(guest, kind)), operation)
+        raise describe(NotFound, not_there(kind, wanted, _present(guest, kind)), operation)
     if not force:
         yield from _let_go(machine, operation, guest, kind, found)
     left = tuple(other for other in _present(guest, kind) if other is not found)
@@ -94,29 +87,21 @@ def change_disc(
     if not is_hvm(guest):
         message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
         raise UnsupportedFeature(message, feature=operation.verb, backend=backend)
-    drives = [disk for disk in guest.config.disks if disk.cdrom]
-    drive = next((drive for drive in drives if same(Disk(vdev=vdev), drive)), None)
-    if drive is None:
-        have = f"its drives are {', '.join(map(name_of, drives))}" if drives else "it has none"
-        raise describe(NotFound, f"the domain has no CD-ROM drive {vdev}; {have}", operation)
+    try:
+        before = drive(vdev, guest.config.disks)
+    except LookupError as error:
+        raise describe(NotFound, str(error), operation) from None
     if target is not None:
         check_files(machine, operation, target)
-    changed = drive.replace(target=target, format=DiskFormat.RAW if target else DiskFormat.EMPTY)
-    disks = tuple(changed if disk is drive else disk for disk in guest.config.disks)
+    changed = before.replace(target=target, format=DiskFormat.RAW if target else DiskFormat.EMPTY)
+    disks = tuple(changed if disk is before else disk for disk in guest.config.disks)
     guest.config = guest.config.replace(disks=disks)
-    if drive.target and drive.target != target:
-        number = vdev_number(drive.vdev or "") or 0
-        backend_domid = drive.backend_domid
-        machine.tell(
-            DiskEjected(**about(guest), kind="vbd", devid=number, backend=backend_domid, vdev=drive.vdev or vdev)
-        )
+    if before.target and before.target != target:
+        number = vdev_number(before.vdev or "") or 0
+        served_by = before.backend_domid
+        machine.tell(DiskEjected(**about(guest), kind="vbd", devid=number, backend=served_by, vdev=before.vdev or vdev))
 
 
 def _present(guest: Guest, kind: Kind) -> tuple[Any, ...]:
     devices: tuple[Any, ...] = getattr(guest.config, kind.field)
     return devices
-
-
-def _not_there(kind: Kind, device: Part, present: tuple[Any, ...]) -> str:
-    have = f"it has {', '.join(map(name_of, present))}" if present else "it has none"
-    return f"the domain has no {kind.noun} {name_of(device)}; {have}"

@@ -10,6 +10,7 @@ from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, NotEnoughMemory, UnsupportedFeature
 from pyxen.events import MemoryTargetChanged
+from pyxen.hostcpus import on_host
 from pyxen.operation import Operation
 from pyxen.units import kib_to_mib, mib_to_kib
 
@@ -85,16 +86,10 @@ def pin_vcpu(
 
 def _here(machine: Machine, operation: Operation[Any], cpus: CpuSet) -> CpuSet:
     """Return a set of the host's CPUs as it is here."""
-    online = range(machine.cpus)
     try:
-        resolved = cpus.resolve(online, {0: online})
+        return on_host(cpus, {0: range(machine.cpus)})
     except ValueError as error:
         raise describe(InvalidArgument, str(error), operation) from None
-    absent = [cpu for cpu in resolved if cpu not in online]
-    if absent or not resolved.cpus:
-        what = f"the host has no CPU {', '.join(map(str, absent))}" if absent else "a vCPU needs one CPU at least"
-        raise describe(InvalidArgument, f"{what}; there are {CpuSet(online)}", operation)
-    return resolved
 
 
 def set_scheduler(operation: Operation[Any], guest: Guest, scheduler: Scheduler, backend: str) -> Script[None]:

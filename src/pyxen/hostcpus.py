@@ -1,0 +1,28 @@
+"""Sets of CPUs as they are on a host, which has these CPUs and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pyxen.config import CpuSet
+
+__all__ = ["on_host"]
+
+
+def on_host(cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> CpuSet:
+    """Return which CPUs of a host a set means, one at least.
+
+    Args:
+        cpus: The set.
+        nodes: The CPUs of each NUMA node, as far as they are online.
+
+    Raises:
+        ValueError: The host does not have one of them, or the set is empty.
+    """
+    online = sorted(cpu for members in nodes.values() for cpu in members)
+    resolved = cpus.resolve(online, nodes)
+    absent = [cpu for cpu in resolved if cpu not in online]
+    if absent or not resolved.cpus:
+        what = f"the host has no CPU {', '.join(map(str, absent))}" if absent else "a vCPU needs one CPU at least"
+        raise ValueError(f"{what}; there are {CpuSet(online)}")
+    return resolved
