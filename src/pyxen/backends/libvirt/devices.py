@@ -13,7 +13,7 @@ from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.config import Disk, DomainConfig, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.config.vdev import vdev_number
-from pyxen.devicekinds import Kind, from_text, kind_of, name_of
+from pyxen.devicekinds import Kind, kind_of, meant, name_of
 from pyxen.errors import DeviceExists, FileMissing, InvalidArgument, NotFound, UnsupportedFeature
 from pyxen.hostfiles import files_of, lacks_bridge, missing_file
 from pyxen.info import DomainInfo
@@ -133,14 +133,10 @@ def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, devic
 def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) -> None:
     """Detach a device, given by itself or by its name."""
     try:
-        part = from_text(device) if isinstance(device, str) else device
+        _, part = meant(device, backend)
     except ValueError as error:
         raise InvalidArgument(str(error), operation="detach", domain=ref.domid, domid=ref.domid) from None
-    kind = _kind(part, backend)
-    if not _names(part):
-        ways = " or ".join(" and ".join(fields) for fields in kind.names)
-        message = f"which {kind.noun}? Say its {ways}"
-        raise InvalidArgument(message, operation="detach", domain=ref.domid, domid=ref.domid)
+    _kind(part, backend)
     domain.detachDeviceFlags(_xml(_there(domain, ref, "detach", part)), _LIVE)
 
 
