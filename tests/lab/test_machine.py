@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -46,6 +47,12 @@ def test_the_bridge_is_up(any_dom0: Lab) -> None:
 def test_libvirt_drives_the_same_host(any_dom0: Lab) -> None:
     any_dom0.run(["lab-libvirtd"], check=True, timeout=60)
     assert "Domain-0" in any_dom0.run(["virsh", "--connect", "xen:///system", "list"], check=True).stdout
+
+
+def test_a_port_of_ours_leads_into_dom0(any_dom0: Lab) -> None:
+    any_dom0.run(["lab-sshd"], check=True, timeout=60)
+    with socket.create_connection(("127.0.0.1", any_dom0.forward(22)), timeout=30) as link:
+        assert link.recv(4) == b"SSH-"
 
 
 def test_status_and_both_streams_come_back(dom0: Lab) -> None:
