@@ -1,4 +1,4 @@
-# What can be done here. Each target does its own set-up; none needs more than Debian 12 with make, as root or with sudo.
+# What can be done here. Each target does its own set-up: it needs Debian 12 with make, as root or with sudo.
 
 PYTHON = .venv/bin/python
 XEN = 4.20

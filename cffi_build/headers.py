@@ -33,7 +33,6 @@ LIBXL_HEADERS = (
 
 _LINE_MARKER = re.compile(r'^# \d+ "([^"]*)".*$')
 _ATTRIBUTE = re.compile(r"__attribute__\s*\(\(")
-_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 class HeadersNotFound(Exception):

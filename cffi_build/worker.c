@@ -303,8 +303,8 @@ static void on_event(struct worker *worker, const struct pyxen_event *event)
     end(worker, job, event->code);
 }
 
-/* End what libxl never ends. Scripts that run come to their end, as long as that takes no time: a device whose script is
- * killed is of no use. What they left running in the background stays, as after xl devd. */
+/* End what libxl never ends. Scripts that run come to their end, as long as that takes no time: a device whose script
+ * is killed is of no use. What they left running in the background stays, as after xl devd. */
 static void leave(struct worker *worker)
 {
     struct pyxen_event events[MOST_EVENTS];

@@ -15,7 +15,7 @@ cp "$tree/usr/share/libc-bin/nsswitch.conf" "$tree/etc/nsswitch.conf"
 ln -sf gawk "$tree/usr/bin/awk"                      # vif-bridge exits with 127 without it
 ln -sf which.debianutils "$tree/usr/bin/which"
 ln -sf /proc/self/mounts "$tree/etc/mtab"
-rm -rf "$tree/var/run" "$tree/var/lock"              # the package ships a directory; libvirtd would be unreachable there
+rm -rf "$tree/var/run" "$tree/var/lock"  # the package ships a directory; libvirtd would be unreachable there
 ln -s /run "$tree/var/run"
 ln -s /run/lock "$tree/var/lock"
 mkdir -p "$tree/proc" "$tree/sys" "$tree/run" "$tree/tmp" "$tree/root" "$tree/mnt" "$tree/srv" "$tree/usr/local/sbin" \
@@ -44,8 +44,8 @@ printf '%s\n' 'listen_tls = 0' 'listen_tcp = 1' 'auth_tcp = "none"' >> "$tree/et
 echo 'sshd:x:101:65534::/run/sshd:/usr/sbin/nologin' >> "$tree/etc/passwd"
 mkdir -p -m 700 "$tree/root/.ssh"
 mkdir -p "$tree/etc/ssh"
-printf '%s\n' 'PermitRootLogin prohibit-password' 'PasswordAuthentication no' 'UsePAM no' 'UseDNS no' 'MaxStartups 100' \
-    'HostKey /etc/ssh/ssh_host_ed25519_key' > "$tree/etc/ssh/sshd_config"
+printf '%s\n' 'PermitRootLogin prohibit-password' 'PasswordAuthentication no' 'UsePAM no' 'UseDNS no' \
+    'MaxStartups 100' 'HostKey /etc/ssh/ssh_host_ed25519_key' > "$tree/etc/ssh/sshd_config"
 in_tree ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
 in_tree ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
 cp "$tree/root/.ssh/id_ed25519.pub" "$tree/root/.ssh/authorized_keys"

@@ -1,6 +1,6 @@
-/* The smallest useful PV guest: 64-bit, hypercalls by `syscall`, no event handlers, no devices. It does what its command
- * line says: poweroff, reboot, suspend, crash or watchdog ask Xen to shut it down for that reason; anything else idles
- * for ever and never answers a request to shut down.
+/* The smallest useful PV guest: 64-bit, hypercalls by `syscall`, no event handlers, no devices. It does what its
+ * command line says: poweroff, reboot, suspend, crash or watchdog ask Xen to shut it down for that reason; anything
+ * else idles for ever and never answers a request to shut down.
  *
  * Entered with %rsi = address of struct start_info. */
 

@@ -33,8 +33,10 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
     Args:
         uri: ``xenlight:///``, the default, is the machine that this runs on, through libxl. ``memory:///`` is a host in
             this process, for tests. ``xenlight:///driver`` is a driver domain, from inside: it need not be a control
-            domain, and all it can do is `Host.devd`. What libvirt connects to is a host through libvirt: ``xen:///system``,
-            ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes of theirs.
+            domain, and all it can do is `Host.devd`. What libvirt connects to is a host through libvirt:
+            ``xen:///system``, ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes of
+            theirs, at the entry points ``pyxen.backends``: functions that take the URI and return a
+            `pyxen.backends.base.Backend`.
         workers: For ``xenlight:///``: processes beside this one that create and destroy domains, begun when there is
             first something to do for them. libxl forks for that, which is slow in a large process. With several,
             creates overlap as far as the machine has CPUs. With 0 all is done in this process.

@@ -35,7 +35,6 @@ __all__ = [
     "already_there",
     "check",
     "drive",
-    "from_text",
     "kind_of",
     "meant",
     "name_of",
@@ -124,7 +123,7 @@ def check(device: Part, guest: DomainType, backend: str) -> Kind:
     return kind
 
 
-def from_text(text: str) -> Part:
+def _from_text(text: str) -> Part:
     """Return the device that a text names: a disk by its vdev, a vif by its MAC address, a PCI device by its address.
 
     Raises:
@@ -151,7 +150,7 @@ def meant(device: Part | str, backend: str) -> tuple[Kind, Part]:
         ValueError: Too little is said to know it from the others.
     """
     if isinstance(device, str):
-        device = from_text(device)
+        device = _from_text(device)
     kind = kind_of(device, backend)
     if not _is_named(device):
         ways = " or ".join(" and ".join(fields) for fields in kind.names)

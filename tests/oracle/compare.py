@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from pyxen import libxljson, xlcfg
 from pyxen.config import DomainConfig, DomainType
 from pyxen.errors import ConfigError
-from tests.oracle.xl import HOST_CPUS, HOST_NODES, Refused
+from tests.oracle.server import Refused
+from tests.oracle.xl import HOST_CPUS, HOST_NODES
 
 
 class Xl(Protocol):

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.oracle.debian import run
-from tests.oracle.server import Server
+from tests.oracle.server import Refused, Server
 from tests.oracle.setup import Oracle, oracle
-from tests.oracle.xl import Refused
 
 _SOURCE = Path(__file__).with_name("libxl_json.c")
 

@@ -31,6 +31,24 @@ class Answer:
     messages: str
 
 
+@dataclass(frozen=True)
+class Refused:
+    """What xl or libxlutil does not take.
+
+    Attributes:
+        status: The exit status; 128 and the signal's number where a signal ended it.
+        messages: What it said.
+    """
+
+    status: int
+    messages: str
+
+    @property
+    def crashed(self) -> bool:
+        """Whether it fell over. Both have bugs, and a text that crashes them counts as refused."""
+        return self.status >= CRASHED
+
+
 class Server:
     """One program with fixed arguments, answering requests (the protocol is in stub.c)."""
 

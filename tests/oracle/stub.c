@@ -31,7 +31,7 @@ static char config_name[] = "CONFIG";
 static char *request;
 static uint32_t request_length;
 
-/* What xl asks of libxenlight about files: CONFIG is the request; xl's own configuration, /etc/xen/xl.conf, is empty. */
+/* What xl asks of libxenlight about files: CONFIG is the request; xl's own settings, /etc/xen/xl.conf, are empty. */
 
 int libxl_read_file_contents(void *ctx, const char *path, void **data, int *length)
 {

@@ -9,7 +9,8 @@ from pyxen.errors import ConfigError
 from pyxen.xlcfg.deviations import DEVIATIONS, Deviation
 from pyxen.xlcfg.keys import release
 from tests.oracle.compare import NODES
-from tests.oracle.xl import HOST_CPUS, Refused, XlOracle
+from tests.oracle.server import Refused
+from tests.oracle.xl import HOST_CPUS, XlOracle
 
 
 def ours(text: str) -> dict[str, object] | ConfigError:

@@ -13,7 +13,8 @@ from pyxen.xlcfg.disk import read_disk
 from pyxen.xlcfg.specs import SpecError
 from pyxen.xlcfg.vif import read_vif
 from tests.oracle import configs
-from tests.oracle.xl import Refused, XlOracle
+from tests.oracle.server import Refused
+from tests.oracle.xl import XlOracle
 from tests.oracle.xlu import XluOracle
 
 COUNT = int(os.environ.get("PYXEN_TEXTS", "20000")) // 2

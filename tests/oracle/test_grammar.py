@@ -9,8 +9,9 @@ import pytest
 
 from pyxen.errors import ParseError
 from pyxen.xlcfg.settings import read_settings
+from tests.oracle.server import Refused
 from tests.oracle.texts import Texts
-from tests.oracle.xlu import Refused, XluOracle
+from tests.oracle.xlu import XluOracle
 
 COUNT = int(os.environ.get("PYXEN_TEXTS", "20000"))
 

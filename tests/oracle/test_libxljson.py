@@ -13,8 +13,9 @@ from pyxen.config import DomainConfig, Part, newer_than
 from pyxen.testing.strategies import domain_configs
 from tests.oracle.compare import without_no_spis
 from tests.oracle.libxl_json import LibxlJsonOracle
+from tests.oracle.server import Refused
 from tests.oracle.setup import RELEASES
-from tests.oracle.xl import Refused, XlOracle
+from tests.oracle.xl import XlOracle
 
 LARGE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 SLOW = settings(max_examples=400, deadline=None, suppress_health_check=LARGE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from tests.oracle.xl import HOST_CPUS, HOST_NODES, Refused, XlOracle
-from tests.oracle.xlu import Refused as XluRefused
+from tests.oracle.server import Refused
+from tests.oracle.xl import HOST_CPUS, HOST_NODES, XlOracle
 from tests.oracle.xlu import XluOracle
 
 MINIMAL = 'name="x"\nkernel="/k"\nmemory=512\nvcpus=2\n'
@@ -57,13 +57,13 @@ def test_libxlutil_lists_every_setting(xlu: XluOracle) -> None:
 
 def test_libxlutil_refuses_and_says_where(xlu: XluOracle) -> None:
     answer = xlu.parse("a=1\nb=-1\n")
-    assert isinstance(answer, XluRefused)
+    assert isinstance(answer, Refused)
     assert "text:2: config parsing error" in answer.messages
 
 
 def test_a_crash_of_the_oracle_is_an_answer(xlu: XluOracle) -> None:
     answer = xlu.parse(b'a="\x00"\n')
-    assert isinstance(answer, XluRefused)
+    assert isinstance(answer, Refused)
     assert answer.crashed
 
 

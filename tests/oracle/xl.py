@@ -10,34 +10,15 @@ r"""The real xl of a Xen release, asked off-host what it makes of configurations
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.oracle.server import CRASHED, Answer, Server
+from tests.oracle.server import Answer, Refused, Server
 from tests.oracle.setup import oracle
 
 HOST_CPUS = 64
 """CPUs of the host that xl believes in, 16 in each of `HOST_NODES` NUMA nodes."""
 
 HOST_NODES = 4
-
-
-@dataclass(frozen=True)
-class Refused:
-    """xl's refusal.
-
-    Attributes:
-        status: Its exit status.
-        messages: What it said.
-    """
-
-    status: int
-    messages: str
-
-    @property
-    def crashed(self) -> bool:
-        """Whether a signal ended it: xl has bugs, and a text that crashes it counts as refused."""
-        return self.status >= CRASHED
 
 
 class XlOracle:

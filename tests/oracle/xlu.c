@@ -1,7 +1,7 @@
 /*
- * Prints what libxlutil makes of a text, as JSON: `xlu cfg|disk|rate CONFIG`, CONFIG being the server's request (see stub.c).
+ * Prints what libxlutil makes of a text, as JSON: `xlu cfg|disk|rate CONFIG`, CONFIG being the request (see stub.c).
  *
- * A configuration becomes {"key": {"string": s, "number": n} or {"list": [...]}}; bytes are written as the characters of
+ * A configuration becomes {"key": {"string": s, "number": n} or {"list": [...]}}; bytes are written as characters of
  * the same number, so that any text has a JSON form. The keys are found by asking for every word of the text: libxlutil
  * has no call that lists them.
  */
@@ -104,7 +104,8 @@ static int print_disk(const char *spec)
     libxl_device_disk disk;
     libxl_ctx *ctx;
 
-    if (libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_ERROR, 0)))
+    xentoollog_logger *logger = (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_ERROR, 0);
+    if (libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, logger))
         return 2;
     libxl_device_disk_init(&disk);
     if (xlu_disk_parse(cfg, 1, &spec, &disk))

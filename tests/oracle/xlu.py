@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.oracle.server import CRASHED, Answer, Server
+from tests.oracle.server import Answer, Refused, Server
 from tests.oracle.setup import oracle
-
-
-@dataclass(frozen=True)
-class Refused:
-    """libxlutil's refusal.
-
-    Attributes:
-        status: The exit status; 128 and the signal's number where it crashed.
-        messages: What it said.
-    """
-
-    status: int
-    messages: str
-
-    @property
-    def crashed(self) -> bool:
-        """Whether libxlutil itself fell over (it asserts what a NUL byte in a string breaks)."""
-        return self.status >= CRASHED
 
 
 class XluOracle:

@@ -15,7 +15,7 @@ import pytest
 
 from pyxen import Host
 from tests.oracle import compare, configs
-from tests.oracle.xl import Refused
+from tests.oracle.server import Refused
 
 OF_THE_CPUS = {"cpus", "cpus_soft", "vnuma"}
 

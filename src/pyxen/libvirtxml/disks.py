@@ -10,7 +10,7 @@ from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.words import ABSOLUTE_PATH, DEVICE, DISK, LINE, fitting
 
-__all__ = ["NEEDS_QEMU", "read", "sayable", "write"]
+__all__ = ["read", "sayable", "write"]
 
 _DRIVERS: Final = {
     "qemu": DiskBackend.QDISK,
@@ -29,7 +29,7 @@ _FORMATS: Final = {
     "vhd": DiskFormat.VHD,
     "vpc": DiskFormat.VHD,  # QEMU's name for it
 }
-NEEDS_QEMU: Final = (DiskFormat.QCOW, DiskFormat.QCOW2, DiskFormat.QED)
+_NEEDS_QEMU: Final = (DiskFormat.QCOW, DiskFormat.QCOW2, DiskFormat.QED)
 """Formats that QEMU alone can serve. libvirt takes a disk without driver for raw, so they need ``name='qemu'``."""
 
 _DISCARD: Final = {"unmap": True, "ignore": False}
@@ -80,7 +80,7 @@ def _read_driver(driver: Node | None, disk: Node) -> tuple[DiskBackend | None, D
     if driver.attributes.get("cache") == "default":
         driver.get("cache")
     backend = _DRIVERS[name] if name is not None else None
-    if backend is DiskBackend.TAP and _FORMATS[form] in NEEDS_QEMU:
+    if backend is DiskBackend.TAP and _FORMATS[form] in _NEEDS_QEMU:
         backend = DiskBackend.QDISK
     discard = driver.attributes.get("discard")
     if discard in _DISCARD:

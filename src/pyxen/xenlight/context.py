@@ -241,6 +241,6 @@ atexit.register(_close_all)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
-def pyxen_on_disaster(user: CData, event_type: int, message: CData, errnoval: int) -> None:  # noqa: ARG001 (the signature is C's)
+def pyxen_on_disaster(user: CData, event_type: int, message: CData, errnoval: int) -> None:  # noqa: ARG001 (C's own)
     text = "" if message == ffi.NULL else ffi.string(message).decode(errors="replace")
     ffi.from_handle(user).break_down(text if errnoval <= 0 else f"{text}: {os.strerror(errnoval)}")

@@ -127,6 +127,6 @@ def pyxen_on_log(owner: CData, level: int, errnoval: int, context: CData, line: 
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
-def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001 (the signature is C's)
+def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001 (C's)
     if total:  # else it is a mark on the way, such as "Complete", and the percentage is 0
         ffi.from_handle(owner).note_progress(_text(what), percent)

@@ -10,10 +10,10 @@ from pyxen.config import ActionOnShutdown, BiosType, DomainType
 from pyxen.xlcfg.draft import Draft, Reader
 from pyxen.xlcfg.source import Source
 
-__all__ = ["ACTIONS", "FIRMWARE_FOLDER", "READERS", "read_boot", "read_type"]
+__all__ = ["ACTIONS", "READERS", "read_boot", "read_type"]
 
 
-FIRMWARE_FOLDER: Final = "/usr/lib/xen/boot"
+_FIRMWARE_FOLDER: Final = "/usr/lib/xen/boot"
 """Where Xen's firmware is by default; xl has the folder it was built with, Debian's ``/usr/lib/xen-4.NN/boot``."""
 
 ACTIONS: Final = {
@@ -96,7 +96,7 @@ def _firmware(draft: Draft) -> None:
             raise draft.source.error("firmware", "kernel and firmware exclude each other")
         if not ("pvgrub32".startswith(firmware) or "pvgrub64".startswith(firmware)):
             raise draft.source.error("firmware", f"{firmware!r} is no firmware of this type of guest; pvgrub64 is")
-        draft.said["kernel"] = f"{FIRMWARE_FOLDER}/{firmware}.bin"
+        draft.said["kernel"] = f"{_FIRMWARE_FOLDER}/{firmware}.bin"
     if "kernel" not in draft.said and "bootloader" not in draft.said:
         raise draft.source.error("kernel", f"a {draft.guest.upper()} guest needs a kernel, or a bootloader")
 

@@ -31,7 +31,6 @@ class Key:
             values), or two of these with ``|`` between.
         field: Where its value is in `pyxen.config.DomainConfig`, as a path; "" where it has no place of its own.
         guests: The guest types it means something to; empty for all.
-        arch: The architecture it means something to; None for all.
         since: The Xen release it came with; None if that is 4.17 or older.
         instead: What took its place, "" where nothing did; None for a key that is not outdated.
     """
@@ -40,7 +39,6 @@ class Key:
     kind: str
     field: str = "="
     guests: tuple[str, ...] = ()
-    arch: str | None = None
     since: str | None = None
     instead: str | None = None
 
@@ -72,7 +70,7 @@ _TABLE: Final = (
     Key("altp2m_count", "integer", guests=HVM, since="4.21"),
     Key("altp2mhvm", "boolean", guests=HVM, instead="altp2m"),
     Key("apic", "boolean", guests=HVM),
-    Key("arm_sci", "string", field="arm.sci", arch="Arm", since="4.21"),
+    Key("arm_sci", "string", field="arm.sci", since="4.21"),
     Key("bios", "string", guests=HVM),
     Key("bios_path_override", "string", guests=HVM),
     Key("boot", "string", guests=HVM),
@@ -109,7 +107,7 @@ _TABLE: Final = (
     Key("firmware", "string", field=""),
     Key("firmware_override", "string", guests=HVM),
     Key("gfx_passthru", "integer|string", guests=HVM),
-    Key("gic_version", "string", field="arm.gic_version", arch="Arm"),
+    Key("gic_version", "string", field="arm.gic_version"),
     Key("hap", "boolean", guests=NOT_PV),
     Key("hdtype", "string", guests=HVM),
     Key("hpet", "boolean", guests=HVM),
@@ -121,7 +119,7 @@ _TABLE: Final = (
     Key("kernel", "string"),
     Key("keymap", "string", guests=NOT_PVH),
     Key("latency", "integer", field="scheduler.latency", instead=""),
-    Key("llc_colors", "list", arch="Arm", since="4.20"),
+    Key("llc_colors", "list", since="4.20"),
     Key("localtime", "boolean"),
     Key("max_event_channels", "integer"),
     Key("max_grant_frames", "integer"),
@@ -129,16 +127,16 @@ _TABLE: Final = (
     Key("max_maptrack_frames", "integer"),
     Key("maxmem", "integer"),
     Key("maxvcpus", "integer"),
-    Key("mca_caps", "list", guests=HVM, arch="x86"),
+    Key("mca_caps", "list", guests=HVM),
     Key("memory", "integer"),
     Key("mmio_hole", "integer", guests=HVM),
     Key("ms_vm_genid", "string", guests=HVM),
-    Key("msr_relaxed", "boolean", arch="x86"),
+    Key("msr_relaxed", "boolean"),
     Key("name", "string"),
     Key("nestedhvm", "boolean", guests=NOT_PV),
     Key("nographic", "boolean", guests=HVM),
     Key("nomigrate", "boolean"),
-    Key("nr_spis", "integer", field="arm.nr_spis", arch="Arm", since="4.19"),
+    Key("nr_spis", "integer", field="arm.nr_spis", since="4.19"),
     Key("nx", "boolean", guests=HVM, instead="cpuid"),
     Key("on_crash", "string"),
     Key("on_poweroff", "string"),
@@ -192,10 +190,10 @@ _TABLE: Final = (
     Key("stubdomain_kernel", "string", field="stubdomain.kernel", guests=HVM),
     Key("stubdomain_memory", "integer", field="stubdomain.memory", guests=HVM),
     Key("stubdomain_ramdisk", "string", field="stubdomain.ramdisk", guests=HVM),
-    Key("sve", "string", field="arm.sve", arch="Arm", since="4.18"),
+    Key("sve", "string", field="arm.sve", since="4.18"),
     Key("tee", "string"),
     Key("timer_mode", "integer|string", guests=NOT_PV),
-    Key("trap_unmapped_accesses", "boolean", arch="Arm", since="4.21"),
+    Key("trap_unmapped_accesses", "boolean", since="4.21"),
     Key("tsc_mode", "integer|string"),
     Key("type", "string"),
     Key("usb", "boolean", guests=HVM),
@@ -228,7 +226,7 @@ _TABLE: Final = (
     Key("vpt_align", "boolean", guests=HVM),
     Key("vsnd", "list", field="vsnds"),
     Key("vtpm", "list", field="vtpms"),
-    Key("vuart", "string", field="arm.vuart", arch="Arm"),
+    Key("vuart", "string", field="arm.vuart"),
     Key("xauthority", "string", field="sdl.xauthority", guests=NOT_PVH),
     Key("xen_platform_pci", "boolean", guests=HVM),
     Key("xen_platform_pci_bar_uc", "boolean", guests=HVM, since="4.21"),

@@ -44,7 +44,6 @@ LIST_TOKEN: Final = re.compile(rf"{_SKIP_IN_LIST}(?:({_PLAIN})|({_NUMBER})|({_ES
 _ESCAPES: Final = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'",
 }  # fmt: skip
-_ESCAPE = re.compile(r"\\([^\n])")
 _SWALLOWED_DIGITS = re.compile(r"[ \t\v\f\r]*[-+]?[0-9]+")
 _SWALLOWED_LEAST, _SWALLOWED_MOST = 2, 3
 

@@ -13,9 +13,6 @@ __all__ = ["Settable", "check_key", "format_value", "quote"]
 Settable: TypeAlias = "str | int | Sequence[Settable]"
 """What a key can be set to: a string, a number, True or False (1 and 0), or a list of such."""
 
-MAX_LINE: Final = 100
-"""Longest line of a list whose items stand side by side."""
-
 _KEY: Final = re.compile(r"[a-z][._0-9a-z]*")
 _SPECIAL: Final = re.compile(r'[\\"\n\r\a\b\f\v]')
 _ESCAPES: Final = {

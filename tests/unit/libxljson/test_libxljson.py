@@ -124,7 +124,8 @@ def test_what_xl_list_prints_is_read() -> None:
 
 class TestLosses:
     def test_what_another_type_of_guest_has_is_lost(self) -> None:
-        config = DomainConfig("a", type="pv", kernel="/k", hpet=True, spice=Spice(passwd="s3cret"))  # noqa: S106 (nobody's)
+        spice = Spice(passwd="s3cret")  # noqa: S106 (nobody's)
+        config = DomainConfig("a", type="pv", kernel="/k", hpet=True, spice=spice)
         losses = libxljson.losses(config)
         assert [loss.path for loss in losses] == ["hpet", "spice"]
         assert "hvm guests have it, pv guests have not" in losses[0].reason

@@ -33,7 +33,13 @@ class RealClock:
         """Return the time, as `time.monotonic`."""
         return time.monotonic()
 
-    def idle(self, changed: threading.Condition, due: float | None, *, busy: bool) -> None:  # noqa: ARG002 (it is a Clock)
+    def idle(
+        self,
+        changed: threading.Condition,
+        due: float | None,
+        *,
+        busy: bool,  # noqa: ARG002 (it is a Clock)
+    ) -> None:
         """Wait."""
         changed.wait(None if due is None else max(0.0, due - self.now()))
 

@@ -22,11 +22,11 @@ from pyxen.config import (
     Vtpm,
 )
 
-__all__ = ["BRIDGE", "filled", "filled_device", "random_uuid"]
+__all__ = ["filled", "filled_device", "random_uuid"]
 
 D = TypeVar("D", bound=Part)
 
-BRIDGE: Final = "xenbr0"
+_BRIDGE: Final = "xenbr0"
 """The bridge of a vif that names none."""
 
 _LEAST_MIB: Final = 32
@@ -79,7 +79,7 @@ def filled_device(device: D, guest: DomainType, present: Sequence[Any], random: 
             if device.mac is None:
                 changes["mac"] = Mac("00:16:3e:" + ":".join(f"{random.getrandbits(8):02x}" for _ in range(3)))
             if device.bridge is None and bridged and device.backend is None and not device.backend_domid:
-                changes["bridge"] = BRIDGE
+                changes["bridge"] = _BRIDGE
         case UsbCtrl():
             if device.type is UsbCtrlType.AUTO:
                 changes["type"] = UsbCtrlType.DEVICEMODEL if guest is DomainType.HVM else UsbCtrlType.QUSB

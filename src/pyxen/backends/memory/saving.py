@@ -21,7 +21,7 @@ from pyxen.newfile import appearing_whole, writing
 from pyxen.operation import Operation
 from pyxen.xenlight import savefile
 
-__all__ = ["core_dump", "restore", "resume", "save", "state_of", "take_state"]
+__all__ = ["core_dump", "restore", "resume", "save"]
 
 _MAGIC: Final = b"a domain of memory:///\n"
 _TAIL: Final = struct.Struct("=II")
@@ -46,7 +46,7 @@ def save(
             config = guest.config.replace(domid=None)
             with writing(operation, path):
                 savefile.write(fd, libxljson.dumps(config, on_loss="ignore"))
-                os.write(fd, _MAGIC + state_of(guest))
+                os.write(fd, _MAGIC + _state_of(guest))
     except BaseException:
         _go_on(guest)
         raise
@@ -69,7 +69,7 @@ def restore(
         with operation.measured(_passing(machine)):
             yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
         check_there(operation, guest)
-        take_state(operation, guest, state)
+        _take_state(operation, guest, state)
     except (Stopped, OperationFailed):
         machine.remove(guest)
         raise
@@ -78,7 +78,7 @@ def restore(
     return guest
 
 
-def state_of(guest: Guest) -> bytes:
+def _state_of(guest: Guest) -> bytes:
     """Return what is saved of a guest besides its configuration."""
     state = {
         "memory": guest.memory_kib,
@@ -90,7 +90,7 @@ def state_of(guest: Guest) -> bytes:
     return _TAIL.pack(len(text), zlib.crc32(text)) + text
 
 
-def take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
+def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
     """Give a new domain what was saved of a guest."""
     size, checksum = _TAIL.unpack(data[: _TAIL.size].ljust(_TAIL.size, b"\0"))
     text = data[_TAIL.size :]
@@ -136,7 +136,7 @@ def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: s
             yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
         check_there(operation, guest)
         with writing(operation, path):
-            os.write(fd, b"\x7fELF" + state_of(guest))
+            os.write(fd, b"\x7fELF" + _state_of(guest))
 
 
 def _passing(machine: Machine) -> Callable[[], float]:
