@@ -281,10 +281,11 @@ class _Coming:
 def _document(operation: Operation[Any], head: savefile.Head) -> dict[str, Any]:
     """Return the configuration of a domain that comes, as parsed JSON that has a name."""
     try:
-        document = json.loads(saved_json(operation, head))
+        document: Any = json.loads(saved_json(operation, head))
     except json.JSONDecodeError as error:
         raise ParseError(f"the source sent a configuration that is no JSON: {error}") from None
-    info = document.get("c_info") if isinstance(document, dict) else None
-    if not isinstance(info, dict) or not isinstance(info.get("name"), str):
-        raise ParseError("the source sent a configuration without a name")
-    return document  # type: ignore[no-any-return]
+    match document:
+        case {"c_info": {"name": str()}}:
+            return dict(document)
+        case _:
+            raise ParseError("the source sent a configuration without a name")

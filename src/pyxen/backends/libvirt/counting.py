@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -25,11 +26,11 @@ def stats(domain: VirDomain, looking: Looking) -> DomainStats:
     for (field, name), element in devices_of(domain.XMLDesc(0)).items():
         target = _target(element)
         if field == "disks" and target:
-            counts = _asked(lambda target=target: domain.blockStats(target))  # type: ignore[misc]
+            counts = _asked(functools.partial(domain.blockStats, target))
             if counts is not None:
                 disks.append(DiskStats(target, *(max(count, 0) for count in counts[:4])))
         elif field == "vifs" and isinstance(name, int) and target:
-            counts = _asked(lambda target=target: domain.interfaceStats(target))  # type: ignore[misc]
+            counts = _asked(functools.partial(domain.interfaceStats, target))
             if counts is not None:
                 vifs.append(VifStats(name, *(max(count, 0) for count in counts[:8])))
     times = _asked(domain.vcpus)

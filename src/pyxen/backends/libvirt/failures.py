@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any, Final
 
-from pyxen.backends.libvirt.binding import VirError, number
+from pyxen.backends.libvirt.binding import number
 from pyxen.errors import (
     ConnectFailed,
     DeviceExists,
@@ -87,8 +87,8 @@ _VAGUE: Final = _codes("OPERATION_FAILED", "INTERNAL_ERROR", "OPERATION_INVALID"
 
 def code_of(error: Exception) -> int:
     """Return libvirt's code of an error; 0 where there is none."""
-    code = error.get_error_code() if isinstance(error, VirError) else None  # type: ignore[attr-defined]
-    return int(code or 0)
+    ask = getattr(error, "get_error_code", None)  # only libvirt's have it
+    return int(ask() or 0) if ask is not None else 0
 
 
 def is_code(error: Exception, *names: str) -> bool:
