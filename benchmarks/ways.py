@@ -80,20 +80,13 @@ def xl(file: Path) -> None:
 
 
 def bare_list(libvirt: Any, connection: Any) -> list[tuple[Any, ...]]:
-    """List the domains with what `Host.list` tells of them, as one would without pyxen."""
-    wanted = (
-        libvirt.VIR_DOMAIN_STATS_STATE
-        | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
-        | libvirt.VIR_DOMAIN_STATS_BALLOON
-        | libvirt.VIR_DOMAIN_STATS_VCPU
-    )
+    """List the domains with what `Host.list` tells of them and may change, as one would without pyxen.
+
+    libvirt's Xen driver has no bulk statistics.
+    """
     return [
-        (
-            *(domain.ID(), domain.name(), domain.UUIDString(), values["state.state"], values.get("state.reason")),
-            *(values["balloon.current"], values["balloon.maximum"], values["cpu.time"]),
-            *(values["vcpu.current"], values["vcpu.maximum"]),
-        )
-        for domain, values in connection.getAllDomainStats(wanted, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE)
+        (domain.ID(), domain.name(), domain.UUIDString(), *domain.info())
+        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
     ]
 
 
