@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from uuid import UUID
 
@@ -43,11 +45,15 @@ _STATS: Final = (
 _NEEDED: Final = ("state.state", "cpu.time", "balloon.current", "balloon.maximum", "vcpu.current", "vcpu.maximum")
 
 
+_MANY: Final = 8  # domains
+_AT_ONCE: Final = 4  # a daemon reads up to five requests of a connection; one is left for who else asks
+
+
 class Looking:
     """Reads domains, with few round trips: what stays the same as long as a domain lives is asked once.
 
     A driver that has bulk statistics is asked for all domains at once. Xen's has none: it is asked for the domains, and
-    then for each of them.
+    then for each of them; of many, several at a time.
     """
 
     def __init__(self, driver: str) -> None:
@@ -59,7 +65,7 @@ class Looking:
         """Return all domains that are active, by domid."""
         found = self._all_at_once(connection) if self._bulk else None
         if found is None:
-            found = [info for domain in connection.listAllDomains(_ACTIVE) if (info := self._alive(domain)) is not None]
+            found = [info for info in self._each(connection.listAllDomains(_ACTIVE)) if info is not None]
         keys = {(info.uuid, info.domid) for info in found}
         for key in [key for key in list(self._kept) if key not in keys]:
             self._kept.pop(key, None)
@@ -70,6 +76,12 @@ class Looking:
         state, maxmem, memory, vcpus, cpu_time = domain.info()
         reason = domain.state()[1] if state == _SHUTOFF else 0
         return self._info(domain, state, reason, maxmem, memory, vcpus, cpu_time, None)
+
+    def _each(self, domains: Sequence[VirDomain]) -> Iterable[DomainInfo | None]:
+        if len(domains) < _MANY:
+            return map(self._alive, domains)
+        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-looking") as threads:
+            return list(threads.map(self._alive, domains))
 
     def _alive(self, domain: VirDomain) -> DomainInfo | None:
         if domain.ID() < 0:
