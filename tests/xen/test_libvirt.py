@@ -182,43 +182,6 @@ def test_changes(virt: Host, host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
-def test_what_is_kept(virt: Host, tiny: MakeConfig) -> None:
-    link = backend(virt)
-    kept = link.define(tiny(name="virt1"), autostart=True)
-    assert link.defined() == [kept]
-    assert kept.domid is None
-    first = link.start(kept.uuid, paused=True, timeout=60).wait()
-    assert link.defined()[0].domid == first.domid
-    with pytest.raises(DomainExists):
-        link.start(kept.uuid, paused=True, timeout=60).wait()
-    link.destroy(first, timeout=60).wait()
-    link.undefine(kept.uuid)
-    assert link.defined() == []
-
-
-def test_linux(virt: Host, linux: MakeConfig) -> None:
-    domain = virt.create(linux(), paused=True)
-    link, ref = backend(virt), DomainRef(domain.domid, domain.uuid)
-    console = link.console(ref)
-    try:
-        domain.unpause()
-        seen = b""
-        while b"pyxen-guest ready" not in seen:
-            data = os.read(console, 4096)
-            assert data, seen
-            seen += data
-    finally:
-        os.close(console)
-    file = Path("/var/tmp/virt.save")
-    domain.save(file)
-    assert names(virt) == {"Domain-0"}
-    again = virt.restore(file)
-    file.unlink()
-    assert again.uuid == domain.uuid
-    again.shutdown(timeout=60)
-    assert names(virt) == {"Domain-0"}
-
-
 def test_each_toolstack_has_its_domains(virt: Host, host: Host, tiny: MakeConfig) -> None:
     ours = host.create(tiny(name="ours"))
     assert names(virt) == {"Domain-0"}
@@ -301,16 +264,6 @@ def test_events_go_on_after_a_new_daemon_has_come(virt: Host, tiny: MakeConfig) 
         domain.destroy()
         assert isinstance(events.get(10), DomainDestroyed)
     stays.destroy()
-
-
-def test_many_at_once(virt: Host, tiny: MakeConfig) -> None:
-    operations = [backend(virt).create(tiny(name=f"virt{n}"), paused=True, timeout=60) for n in range(12)]
-    refs = [operation.wait() for operation in operations]
-    assert len(virt.list()) == 13
-    ends = [backend(virt).destroy(ref, timeout=60) for ref in refs]
-    for end in ends:
-        end.wait()
-    assert names(virt) == {"Domain-0"}
 
 
 def test_closing_stops_what_runs(tiny: MakeConfig) -> None:
