@@ -25,7 +25,7 @@ PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no"]
 LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
 
-TWICE = ("host", "saving", "migration", "stopping", "workers", "devd", "console")
+TWICE = ("host", "migration", "stopping", "workers", "devd", "console")
 """Tests in dom0 that need both releases, since they use libxl where these differ; for the rest the contract is enough,
 and tests/oracle asks xl of both what keys mean."""
 
