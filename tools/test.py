@@ -30,7 +30,7 @@ TWICE = ("host", "migration", "stopping", "workers", "devd", "console")
 and tests/oracle asks xl of both what keys mean."""
 
 AFAR = ("life", "looking", "events", "operations", "defined", "features")
-"""What of the contract is asked of libvirt from outside too: what may depend on the way there."""
+"""What of the contract is asked of 4.17's libvirt, from outside: what may depend on the way there."""
 
 
 @dataclass
@@ -85,9 +85,8 @@ def _contract_in_dom0(*uris: str) -> list[str]:
     return ["sh", "-c", f"lab-libvirtd && PYXEN_TEST_URI='{' '.join(uris)}' {pytest}"]
 
 
-def _contract(uri: str, *parts: str) -> list[str]:
-    paths = [f"tests/backends/test_{part}.py" for part in parts] or ["tests/backends"]
-    return ["env", f"PYXEN_TEST_URI={uri}", *PYTEST, *paths]
+def _contract(uri: str, *paths: str, xen: str = "4.20") -> list[str]:
+    return ["env", f"PYXEN_TEST_URI={uri}", f"PYXEN_TEST_XEN={xen}", *PYTEST, *(paths or ["tests/backends"])]
 
 
 def lanes() -> list[list[Part]]:
@@ -117,8 +116,8 @@ def lanes() -> list[list[Part]]:
                 "contract",
                 [
                     _in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system")),
-                    _in_dom0("4.17", *_contract_in_dom0("xenlight:///", "xen:///system")),
-                    _contract("xen+tcp://lab/system", *AFAR),
+                    _in_dom0("4.17", *_contract_in_dom0("xenlight:///")),
+                    _contract("xen+tcp://lab/system", *(f"tests/backends/test_{name}.py" for name in AFAR), xen="4.17"),
                     [*PYTEST, "tests/outside"],
                 ],
             ),
