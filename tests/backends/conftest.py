@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files
 from tests.backends.hosts import URIS, Guests, Place, config_of, guests_of, place_of
 from tests.backends.support import Make, Willing, wait_until
+from tests.spoilt import pytest_runtest_makereport, pytest_runtest_protocol  # noqa: F401 (hooks)
 
 
 @pytest.fixture(scope="session", params=URIS)
@@ -20,6 +21,12 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """Where the host is."""
     with place_of(request.param) as place:
         yield place
+
+
+@pytest.fixture(scope="session", autouse=True)
+def xen_log(place: Place) -> Callable[[], str]:
+    """Read Xen's log; that of a host without Xen is empty."""
+    return place.xen_log
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from tests.backends.support import SECONDS, wait_until
 if TYPE_CHECKING:
     from lab import Lab
 
-__all__ = ["URIS", "Guests", "Place", "config_of", "guests_of", "place_of"]
+__all__ = ["URIS", "Guests", "Place", "boot", "config_of", "guests_of", "place_of"]
 
 DEFAULT: Final = "memory:///contract?files=here&bridges=xenbr0"
 URIS: Final = os.environ.get("PYXEN_TEST_URI", DEFAULT).split()
@@ -33,6 +34,8 @@ XEN: Final = os.environ.get("PYXEN_TEST_XEN")
 
 GUESTS: Final = "/usr/share/pyxen-guests"
 
+_WITHOUT_XEN: Final = ("memory:", "test:")
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -41,23 +44,37 @@ class Place:
     Attributes:
         uri: How to connect to it.
         files: Its files.
+        xen_log: Reads its Xen's log.
     """
 
     uri: str
     files: Files
+    xen_log: Callable[[], str]
 
 
 @contextlib.contextmanager
 def place_of(uri: str) -> Iterator[Place]:
     """Find the place that a URI names; a lab runs as long as it is needed."""
     if urlsplit(uri).hostname != "lab":
-        yield Place(uri, FilesHere())
+        yield Place(uri, FilesHere(), _no_xen if uri.startswith(_WITHOUT_XEN) else _own_xen_log)
         return
     from lab import Lab, releases
 
     with Lab(XEN or releases.DEFAULT) as dom0, TemporaryDirectory() as folder:
         dom0.run(["lab-libvirtd"], check=True, timeout=60)
-        yield Place(_way_in(uri, dom0, Path(folder)), FilesInLab(dom0))
+        yield Place(_way_in(uri, dom0, Path(folder)), FilesInLab(dom0), lambda: _xen_log_of(dom0))
+
+
+def _no_xen() -> str:
+    return ""
+
+
+def _own_xen_log() -> str:
+    return subprocess.run(["xl", "dmesg"], check=True, capture_output=True, text=True).stdout
+
+
+def _xen_log_of(dom0: Lab) -> str:
+    return dom0.run(["xl", "dmesg"], check=True, timeout=60).stdout
 
 
 def _way_in(uri: str, dom0: Lab, folder: Path) -> str:
@@ -109,16 +126,21 @@ class RealGuests(Guests):
         return host.restore(self._saved, timeout=SECONDS)
 
     def _boot(self, host: Host, settings: dict[str, Any]) -> Domain:
-        domain = host.create(config_of(self.willing, "linux1", **settings), paused=True, timeout=SECONDS)
-        with domain.console() as console:
-            domain.unpause()
-            seen = b""
-            while b"pyxen-guest ready" not in seen:
-                data = os.read(console.fileno(), 4096)
-                assert data, seen
-                seen += data
-        wait_until(lambda: _rests(domain))
-        return domain
+        return boot(host, config_of(self.willing, "linux1", **settings))
+
+
+def boot(host: Host, config: DomainConfig) -> Domain:
+    """Create a Linux guest of the lab's, and wait until it is up and has nothing to do."""
+    domain = host.create(config, paused=True, timeout=SECONDS)
+    with domain.console() as console:
+        domain.unpause()
+        seen = b""
+        while b"pyxen-guest ready" not in seen:
+            data = os.read(console.fileno(), 4096)
+            assert data, seen
+            seen += data
+    wait_until(lambda: _rests(domain))
+    return domain
 
 
 def _rests(domain: Domain) -> bool:
@@ -130,7 +152,7 @@ def _rests(domain: Domain) -> bool:
 
 def guests_of(place: Place, folder: str) -> Guests:
     """Return what the host of a place can run; ``folder`` is one of the host's, for the files of guests."""
-    if not place.uri.startswith(("memory:", "test:")):
+    if not place.uri.startswith(_WITHOUT_XEN):
         return RealGuests(folder)
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
     tiny = {"type": "pvh", "kernel": kernel, "memory": 8}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ import pytest
 
 import pyxen
 from lab import Lab
-from pyxen import ConnectFailed, Domain, DomainConfig, Host
+from pyxen import ConnectFailed, DomainConfig, Host
+from tests.backends.hosts import boot
 
 GUESTS = "/usr/share/pyxen-guests"
 LIBVIRT, SSH, DATA = 16509, 22, 49152  # ports; the last is the first that libvirt receives migrations on
@@ -61,19 +61,6 @@ def way(source: Lab, destination: Lab, folder: Path) -> Iterator[None]:
         ssh.wait()
 
 
-def booted(host: Host) -> Domain:
-    """Create a Linux guest and wait until it is up."""
-    domain = host.create(LINUX, paused=True, timeout=60)
-    with domain.console() as console:
-        domain.unpause()
-        seen = b""
-        while b"pyxen-guest ready" not in seen:
-            data = os.read(console.fileno(), 4096)
-            assert data, seen
-            seen += data
-    return domain
-
-
 def names(host: Host) -> list[str | None]:
     return [info.name for info in host.list()]
 
@@ -86,7 +73,7 @@ def test_from_one_host_to_another(tmp_path: Path) -> None:
         stack.enter_context(way(source, destination, tmp_path))
         uris = [f"xen+tcp://127.0.0.1:{dom0.forward(LIBVIRT)}/system" for dom0 in (source, destination)]
         here, there = (stack.enter_context(pyxen.connect(uri)) for uri in uris)
-        domain = booted(here)
+        domain = boot(here, LINUX)
         with pytest.raises(ConnectFailed):
             domain.migrate("xen+tcp://127.0.0.1:1/system")
         assert domain in here.domains

@@ -12,7 +12,14 @@ import pytest
 
 import pyxen
 from pyxen import Disk, Domain, DomainConfig, Host
-from tests.xen.support import GUESTS, MakeConfig, at_rest, wait_until, xenstore_entries
+from tests.spoilt import pytest_runtest_makereport, pytest_runtest_protocol  # noqa: F401 (hooks)
+from tests.xen.support import GUESTS, MakeConfig, at_rest, wait_until, xenstore_entries, xl
+
+
+@pytest.fixture(scope="session", autouse=True)
+def xen_log() -> Callable[[], str]:
+    """Read Xen's log."""
+    return lambda: xl("dmesg")
 
 
 @pytest.fixture(scope="session")

@@ -63,31 +63,13 @@ def nothing_open() -> Iterator[None]:
     assert descriptors() == before
 
 
-def on_a_guest(host: Host, make: MakeDomain, attempt: Callable[[Domain], None]) -> None:
-    """Try something with a Linux guest; once more, with another one, if the emulation has killed it.
-
-    QEMU 7.2 does that now and then to a guest whose writes Xen logs: by a triple fault, which Xen tells as a reboot.
-    """
-    try:
-        attempt(make())
-    except BaseException:
-        died = [domain for domain in host.domains if domain.info().shutdown_reason is ShutdownReason.REBOOT]
-        if not died:
-            raise
-        for domain in died:
-            domain.destroy()
-        attempt(make())
-
-
-def that_stays(attempt: Callable[[Domain], None]) -> Callable[[Domain], None]:
-    """Return what tries something, sees that nothing is left of it, and ends the guest, which is still there."""
-
-    def whole(guest: Domain) -> None:
-        with nothing_open():
-            attempt(guest)
-        guest.destroy()
-
-    return whole
+@pytest.fixture
+def stays(running_linux: MakeDomain) -> Iterator[Domain]:
+    """A Linux guest that a test leaves where it is, and nothing open beside it."""
+    guest = running_linux()
+    with nothing_open():
+        yield guest
+    guest.destroy()
 
 
 def check_runs(guest: Domain) -> None:
@@ -164,10 +146,7 @@ def elsewhere() -> str:
 
 
 def test_over_a_connection_and_there_and_back_with_xl(host: Host, running_linux: MakeDomain, elsewhere: str) -> None:
-    on_a_guest(host, running_linux, lambda guest: there_and_back(host, guest, elsewhere))
-
-
-def there_and_back(host: Host, guest: Domain, elsewhere: str) -> None:
+    guest = running_linux()
     name = guest.info().name
     assert name is not None
     here, there = socket.socketpair()
@@ -229,12 +208,8 @@ def answering(*answers: bytes) -> tuple[socket.socket, threading.Thread]:
 
 
 def test_a_destination_that_cannot_start_it_and_one_that_does_not_say(
-    host: Host, running_linux: MakeDomain, caplog: pytest.LogCaptureFixture
+    host: Host, stays: Domain, caplog: pytest.LogCaptureFixture
 ) -> None:
-    on_a_guest(host, running_linux, that_stays(lambda stays: not_started(host, stays, caplog)))
-
-
-def not_started(host: Host, stays: Domain, caplog: pytest.LogCaptureFixture) -> None:
     name = stays.info().name
     assert name is not None
     here, thread = answering(BANNER, RECEIVED, REPORT + b"\3" + GO)
@@ -258,11 +233,7 @@ def not_started(host: Host, stays: Domain, caplog: pytest.LogCaptureFixture) -> 
     check_alone(host, stays, name)
 
 
-def test_an_end_that_is_lost_amid_the_stream(host: Host, running_linux: MakeDomain) -> None:
-    on_a_guest(host, running_linux, that_stays(lambda stays: lost(host, stays)))
-
-
-def lost(host: Host, stays: Domain) -> None:
+def test_an_end_that_is_lost_amid_the_stream(host: Host, stays: Domain) -> None:
     name = stays.info().name
 
     def hang_up(source: socket.socket, destination: socket.socket) -> None:
@@ -284,11 +255,7 @@ def lost(host: Host, stays: Domain) -> None:
     check_alone(host, stays, name)
 
 
-def test_stopped_amid_the_stream(host: Host, running_linux: MakeDomain) -> None:
-    on_a_guest(host, running_linux, that_stays(lambda stays: stopped(host, stays)))
-
-
-def stopped(host: Host, stays: Domain) -> None:
+def test_stopped_amid_the_stream(host: Host, stays: Domain) -> None:
     name = stays.info().name
 
     def cancelled() -> None:
