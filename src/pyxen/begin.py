@@ -12,9 +12,10 @@ from uuid import UUID
 
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import DomainNotFound
+from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
 from pyxen.operation import Operation
+from pyxen.remus import RemusOptions
 
 __all__ = ["AnyCpus", "DomainOperations", "HostOperations", "uuid_of_defined"]
 
@@ -60,10 +61,16 @@ class HostOperations(Generic[H]):
         return operation.giving(self._handle)
 
     def receive_migration(
-        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        remus: bool = False,
+        paused: bool = False,
+        timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.receive_migration`."""
-        operation = self._backend.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout)
+        operation = self._backend.receive_migration(read_fd, write_fd, remus=remus, paused=paused, timeout=timeout)
         return operation.giving(self._handle)
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
@@ -151,6 +158,43 @@ class DomainOperations(Generic[H]):
     def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.migrate_over`."""
         return self._backend.migrate_over(self._ref, read_fd, write_fd, timeout=timeout)
+
+    def remus(
+        self,
+        destination: str | Sequence[str] | None = None,
+        *,
+        interval: float = 0.2,
+        netbuf: bool = True,
+        diskbuf: bool = True,
+        netbufscript: str | os.PathLike[str] | None = None,
+        allow_unsafe: bool = False,
+        blackhole: bool = False,
+        timeout: float | None = None,
+    ) -> Operation[None]:
+        """Begin `Domain.remus`."""
+        if (destination is None) is not blackhole:
+            problem = "a blackhole has no destination: leave it out" if blackhole else "say where: give a destination"
+            raise InvalidArgument(problem, operation="remus")
+        script = None if netbufscript is None else os.fspath(netbufscript)
+        options = RemusOptions(interval, netbuf, diskbuf, script, allow_unsafe, blackhole)
+        return self._backend.remus(self._ref, destination, options, timeout=timeout)
+
+    def remus_over(
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        interval: float = 0.2,
+        netbuf: bool = True,
+        diskbuf: bool = True,
+        netbufscript: str | os.PathLike[str] | None = None,
+        allow_unsafe: bool = False,
+        timeout: float | None = None,
+    ) -> Operation[None]:
+        """Begin `Domain.remus_over`."""
+        script = None if netbufscript is None else os.fspath(netbufscript)
+        options = RemusOptions(interval, netbuf, diskbuf, script, allow_unsafe)
+        return self._backend.remus_over(self._ref, read_fd, write_fd, options, timeout=timeout)
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.core_dump`."""

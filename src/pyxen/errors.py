@@ -30,6 +30,7 @@
         ├── OperationCancelled
         ├── MigrationFailed                 the other end of a migration failed; the domain goes on where it was
         ├── MigrationInDoubt                … was lost when it had leave to start the domain: look at both ends
+        ├── BackupLost                      the backup of a replicated domain was lost, and may run: look at both ends
         ├── LockFailed                      another toolstack holds libxl's lock on the domain
         └── QmpError                        the device model (QEMU) refused
 """
@@ -39,6 +40,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "BackupLost",
     "BindingNotBuilt",
     "ConfigError",
     "ConnectFailed",
@@ -299,6 +301,14 @@ class MigrationInDoubt(OperationFailed):
     The domain stays here, suspended, as ``NAME--migratedaway``. If it runs at the other end, destroy it here. If it
     does not, and nothing of it is left there, give it its name again and `Domain.resume` it. Never let both run: they
     would ruin the disks that they share.
+    """
+
+
+class BackupLost(OperationFailed):
+    """The backup of a domain that `Domain.remus` replicates was lost, or does not say that it has let go of it.
+
+    The domain goes on here. At the other end it may have taken over, as of the last checkpoint: look there, and destroy
+    one of both. Never let both run: they would ruin the disks that they share.
     """
 
 

@@ -38,6 +38,8 @@ class Feature(StrEnum):
     """Move a running domain to another host."""
     MIGRATE_OVER = "migrate_over"
     """Move a domain over a pair of descriptors, and receive one."""
+    REMUS = "remus"
+    """Keep a copy of a running domain on another host, which takes over when this one is lost."""
     RENAME = "rename"
     """Give a running domain another name."""
     PRESERVE = "preserve"

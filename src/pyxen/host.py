@@ -184,12 +184,23 @@ class Host:
         return finish(lambda: self.begin.restore(path, config, paused=paused, timeout=timeout), Domain.destroy)
 
     def receive_migration(
-        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        remus: bool = False,
+        paused: bool = False,
+        timeout: float | None = None,
     ) -> Domain:
         """Take in a domain that xl or pyxen migrates here, as ``xl migrate-receive``.
 
         It is created as ``NAME--incoming``, and gets its name and runs when the source has let go of it. Whatever fails
         before, or stops it, nothing of it is left here, and it goes on at the source.
+
+        With `remus` it is the backup of a domain that `Domain.remus` or ``xl remus`` replicates. It stays
+        ``NAME--incoming``, paused, until the source says no more: then it has its name, unless another domain has it,
+        and runs, as of the last checkpoint. Nobody asks whether the source is really gone. A source that is pyxen's
+        calls the backup off when it ends the replication; with xl's, also Ctrl-C makes the backup run.
 
         The descriptors may be pipes or sockets, also one socket for both. They are duplicated: close yours afterwards.
         Nothing is encrypted, and nobody is asked who sends: that is the business of whoever opened them.
@@ -197,6 +208,7 @@ class Host:
         Args:
             read_fd: Where the domain comes.
             write_fd: Where the answers to the source go.
+            remus: It comes again and again, as with ``xl migrate-receive -r``; this must be as at the source.
             paused: Leave it paused, as ``xl migrate-receive -p``.
             timeout: Seconds after which to give up and undo it. None waits as long as the source does.
 
@@ -205,11 +217,14 @@ class Host:
             ParseError: What comes is no domain.
             DomainExists: A domain has the name or the uuid already, and is not the source.
             NotEnoughMemory: The host has not enough free memory.
-            MigrationFailed: The source failed, or was lost.
+            MigrationFailed: The source failed, or was lost; with `remus`, before the first checkpoint was here, or it
+                has called the backup off.
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return finish(lambda: self.begin.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout))
+        return finish(
+            lambda: self.begin.receive_migration(read_fd, write_fd, remus=remus, paused=paused, timeout=timeout)
+        )
 
     def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:
         """Keep a configuration, so that its domain can be started by name; as ``virsh define``.

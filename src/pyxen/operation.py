@@ -87,7 +87,8 @@ class Operation(Future[T]):
 
         For a save, a restore and a core dump it is measured by the file. For a migration it is what libxl tells, such
         as ``("Frames iteration 0", 45)``: what the guest writes to meanwhile is sent again, in further iterations. Of
-        several migrations at once libxl does not say whose progress it is: then there is none.
+        several migrations at once libxl does not say whose progress it is: then there is none. For Remus it counts the
+        checkpoints that were sent: ``("checkpoint 12", 100)``.
         """
         if self._measure is not None:
             with contextlib.suppress(OSError, ValueError):  # it has come to an end just now

@@ -24,6 +24,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.CORE_DUMP: lambda _host, domain, folder: domain.core_dump(f"{folder}/core"),
     Feature.MIGRATE: lambda _host, domain, _folder: domain.migrate("root@host2"),
     Feature.MIGRATE_OVER: lambda _host, domain, _folder: domain.migrate_over(0, 1),
+    Feature.REMUS: lambda _host, domain, _folder: domain.remus("root@host2"),
     Feature.RENAME: lambda _host, domain, _folder: domain.rename("other"),
     Feature.PRESERVE: lambda _host, domain, _folder: domain.preserve("-old"),
     Feature.TRIGGER: lambda _host, domain, _folder: domain.send_trigger("nmi"),

@@ -184,6 +184,22 @@ def test_where_a_domain_migrates(destination: str | Sequence[str], paused: bool,
 
 
 @pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        ("root@host2", ("ssh", "root@host2", "xl", "migrate-receive", "-r")),
+        (["pyxen", "migrate-receive", "--remus"], ("pyxen", "migrate-receive", "--remus")),
+    ],
+)
+def test_where_a_domain_is_replicated(destination: str | Sequence[str], expected: tuple[str, ...]) -> None:
+    assert command(destination, verb="remus", remus=True) == expected
+
+
+def test_who_cannot_replicate_there() -> None:
+    with pytest.raises(InvalidArgument, match=r"remus.*is no host"):
+        command("", verb="remus", remus=True)
+
+
+@pytest.mark.parametrize(
     ("destination", "paused", "problem"),
     [
         ("", False, "is no host"),

@@ -500,7 +500,58 @@ def test_a_source_lost_when_the_copy_runs(talk: Callable[..., End], caplog: pyte
     assert "the source does not know" in caplog.text
 
 
+# A backup
+
+
+def test_a_backup_starts_when_the_stream_ends(talk: Callable[..., End]) -> None:
+    destination = Destination()
+    end = talk(sender(HEAD + STREAM))
+    assert handshake.receive_backup(end.channel, destination) == "web1"
+    assert destination.done == ["restore", "start"]
+
+
+@pytest.mark.parametrize(("fails_in", "done"), [("restore", []), ("start", ["restore"])])
+def test_a_backup_that_fails_is_left_as_it_is(talk: Callable[..., End], fails_in: str, done: list[str]) -> None:
+    destination = Destination(fails_in)
+    with pytest.raises(OSError, match=fails_in):
+        handshake.receive_backup(talk(sender(HEAD + STREAM)).channel, destination)
+    assert destination.done == done
+
+
 # The channel
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_end_that_is_waited_for(talk: Callable[..., End], stopped: bool) -> None:
+    def peer(connection: socket.socket) -> None:
+        assert read(connection, 3) == b"end"
+        connection.sendall(b"as you like")
+
+    end = talk(peer, grace=30)
+    if stopped:
+        end.operation.cancel()
+    end.channel.conclude()
+    end.channel.write(b"end")
+    end.channel.expect_end()
+    assert end.channel.lost() is not None
+
+
+def test_an_end_that_does_not_come(talk: Callable[..., End]) -> None:
+    end = talk(silent())
+    end.channel.conclude()
+    with pytest.raises(Lost, match="does not answer"):
+        end.channel.expect_end()
+    end.channel.close()
+
+
+def test_what_is_relayed_is_seen(talk: Callable[..., End]) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"a" * 5000)
+    os.close(write_end)
+    seen = bytearray()
+    talk(silent()).channel.relay(read_end, seen.extend)
+    os.close(read_end)
+    assert seen == b"a" * 5000
 
 
 def test_descriptors_that_are_none() -> None:

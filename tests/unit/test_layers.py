@@ -20,7 +20,7 @@ LAYERS = (
     {"xenlight"},
     {"conversion"},
     {"xlcfg", "libvirtxml", "libxljson", "devicekinds", "hostcpus", "hostfiles"},
-    {"config", "events", "features", "info", "losses", "newfile"},
+    {"config", "events", "features", "info", "losses", "newfile", "remus"},
     {"operation"},
     {"awaiting", "errors", "units"},
 )

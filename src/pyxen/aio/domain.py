@@ -108,6 +108,56 @@ class Domain:
     async def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
         await self._calls.finish(lambda: self.begin.migrate_over(read_fd, write_fd, timeout=timeout))
 
+    async def remus(
+        self,
+        destination: str | Sequence[str] | None = None,
+        *,
+        interval: float = 0.2,
+        netbuf: bool = True,
+        diskbuf: bool = True,
+        netbufscript: str | os.PathLike[str] | None = None,
+        allow_unsafe: bool = False,
+        blackhole: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        await self._calls.finish(
+            lambda: self.begin.remus(
+                destination,
+                interval=interval,
+                netbuf=netbuf,
+                diskbuf=diskbuf,
+                netbufscript=netbufscript,
+                allow_unsafe=allow_unsafe,
+                blackhole=blackhole,
+                timeout=timeout,
+            )
+        )
+
+    async def remus_over(
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        interval: float = 0.2,
+        netbuf: bool = True,
+        diskbuf: bool = True,
+        netbufscript: str | os.PathLike[str] | None = None,
+        allow_unsafe: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        await self._calls.finish(
+            lambda: self.begin.remus_over(
+                read_fd,
+                write_fd,
+                interval=interval,
+                netbuf=netbuf,
+                diskbuf=diskbuf,
+                netbufscript=netbufscript,
+                allow_unsafe=allow_unsafe,
+                timeout=timeout,
+            )
+        )
+
     async def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         await self._calls.finish(lambda: self.begin.core_dump(path, timeout=timeout))
 

@@ -102,10 +102,16 @@ class Host:
         return await self._make(lambda: self.begin.restore(path, config, paused=paused, timeout=timeout))
 
     async def receive_migration(
-        self, read_fd: int, write_fd: int, *, paused: bool = False, timeout: float | None = None
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        remus: bool = False,
+        paused: bool = False,
+        timeout: float | None = None,
     ) -> Domain:
         def begin() -> Operation[Domain]:
-            return self.begin.receive_migration(read_fd, write_fd, paused=paused, timeout=timeout)
+            return self.begin.receive_migration(read_fd, write_fd, remus=remus, paused=paused, timeout=timeout)
 
         return await self._calls.finish(begin)  # not undone: the source has none of it any more
 

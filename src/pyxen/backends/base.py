@@ -14,6 +14,7 @@ from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
 from pyxen.operation import Operation
+from pyxen.remus import RemusOptions
 
 __all__ = ["Backend", "DomainRef"]
 
@@ -204,10 +205,30 @@ class Backend(Protocol):
         raise lacking(Feature.DEVD, self.name)
 
     def receive_migration(
-        self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
+        self, read_fd: int, write_fd: int, *, remus: bool, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
-        """Take in a domain that comes over two descriptors, which are duplicated; a failure leaves nothing."""
+        """Take in a domain that comes over two descriptors, which are duplicated; a failure leaves nothing.
+
+        With `remus` it comes again and again, and is started when it comes no more.
+        """
         raise lacking(Feature.MIGRATE_OVER, self.name)
+
+    def remus(
+        self,
+        domain: DomainRef,
+        destination: str | Sequence[str] | None,
+        options: RemusOptions,
+        *,
+        timeout: float | None,
+    ) -> Operation[None]:
+        """Replicate a domain to another host, or for a blackhole to None, until that fails; it goes on here."""
+        raise lacking(Feature.REMUS, self.name)
+
+    def remus_over(
+        self, domain: DomainRef, read_fd: int, write_fd: int, options: RemusOptions, *, timeout: float | None
+    ) -> Operation[None]:
+        """Replicate a domain to where two descriptors lead, which are duplicated; see `remus`."""
+        raise lacking(Feature.REMUS, self.name)
 
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         """Return a note that is kept with a domain; None if there is none under that key."""

@@ -17,6 +17,7 @@ from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
 from pyxen.operation import Operation
+from pyxen.remus import RemusOptions
 from pyxen.units import mib_to_kib
 from pyxen.xenlight import (
     console,
@@ -29,6 +30,7 @@ from pyxen.xenlight import (
     migration,
     peer,
     preserving,
+    remus,
     saving,
     stats,
     tuning,
@@ -183,24 +185,52 @@ class XenlightBackend(Backend):
     ) -> Operation[None]:
         """Move a domain to a host, or to where a command leads; a failure leaves it running here, and nothing there."""
         command = peer.command(destination, paused=paused)
-        work = migration.migrate(self._context, self._movable(domain), command)
+        work = migration.migrate(self._context, self._movable("migrate", domain), command)
         return self._courses.run(_operation("migrate", domain, timeout), work)
 
     def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
         """Move a domain to where two descriptors lead, which are duplicated; see `migrate`."""
-        info = self._movable(domain)
+        info = self._movable("migrate", domain)
         operation = _operation("migrate", domain, timeout)
         channel = Channel(operation, read_fd, write_fd, peer="the destination")
         return self._converse(operation, channel, migration.migrate_over(self._context, info, channel))
 
     def receive_migration(
-        self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
+        self, read_fd: int, write_fd: int, *, remus: bool, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
         """Take in a domain that comes over two descriptors, which are duplicated; a failure leaves nothing."""
         operation: Operation[DomainRef] = Operation("receive_migration", timeout=timeout)
         channel = Channel(operation, read_fd, write_fd, peer="the source")
-        receive = migration.receive(self._context, channel, paused=paused)
+        receive = migration.receive(self._context, channel, remus=remus, paused=paused)
         return self._converse(operation, channel, lambda course: DomainRef(*receive(course)))
+
+    def remus(
+        self,
+        domain: DomainRef,
+        destination: str | Sequence[str] | None,
+        options: RemusOptions,
+        *,
+        timeout: float | None,
+    ) -> Operation[None]:
+        """Replicate a domain to another host, or for a blackhole to None, until that fails; it goes on here."""
+        command = None if destination is None else peer.command(destination, verb="remus", remus=True)
+        info = self._movable("remus", domain)
+        remus.check(options)
+        if command is None:
+            work = remus.blackhole(self._context, info, options)
+        else:
+            work = remus.remus(self._context, info, command, options)
+        return self._courses.run(_operation("remus", domain, timeout), work)
+
+    def remus_over(
+        self, domain: DomainRef, read_fd: int, write_fd: int, options: RemusOptions, *, timeout: float | None
+    ) -> Operation[None]:
+        """Replicate a domain to where two descriptors lead, which are duplicated; see `remus`."""
+        info = self._movable("remus", domain)
+        remus.check(options)
+        operation = _operation("remus", domain, timeout)
+        channel = Channel(operation, read_fd, write_fd, peer="the destination")
+        return self._converse(operation, channel, remus.remus_over(self._context, info, channel, options))
 
     def _converse(self, operation: Operation[T], channel: Channel, work: Callable[[Course], T]) -> Operation[T]:
         """Begin a course that closes a channel."""
@@ -426,10 +456,10 @@ class XenlightBackend(Backend):
             raise _gone(verb, domain)
         return info
 
-    def _movable(self, domain: DomainRef) -> DomainInfo:
-        """Return a domain, if it can migrate."""
-        info = self._check_answers("migrate", domain)
-        migration.check(self._context, info)
+    def _movable(self, verb: str, domain: DomainRef) -> DomainInfo:
+        """Return a domain, if its memory can be sent while it runs."""
+        info = self._check_answers(verb, domain)
+        migration.check(self._context, info, verb)
         return info
 
     def _check_answers(self, verb: str, domain: DomainRef) -> DomainInfo:

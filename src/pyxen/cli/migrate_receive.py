@@ -19,10 +19,13 @@ _FAILED = 1
 
 def migrate_receive(
     *,
+    remus: Annotated[
+        bool, typer.Option("-r", "--remus", help="Keep a backup, and run it when the source is lost.")
+    ] = False,
     paused: Annotated[bool, typer.Option("-p", help="Leave the domain paused.")] = False,
     _as_xl: Annotated[bool, typer.Option("-e", "-F", "-d", help="Do nothing; xl may pass them.")] = False,
 ) -> None:
-    """Take in a domain that xl or pyxen migrates here, in the place of xl migrate-receive.
+    """Take in a domain that xl or pyxen migrates here, or replicates, in the place of xl migrate-receive.
 
     It comes on standard input, and answers go to standard output: xl migrate -s "" DOMAIN "ssh HOST pyxen
     migrate-receive" runs it. No process stays; pyxen supervise acts when the domain ends later.
@@ -33,7 +36,7 @@ def migrate_receive(
         signal.signal(number, signal.default_int_handler)  # so that what was begun is undone
     try:
         with connect(workers=0) as host:
-            host.receive_migration(*take_over(), paused=paused)
+            host.receive_migration(*take_over(), remus=remus, paused=paused)
     except Error as error:
         complain(str(error))
         raise typer.Exit(_FAILED) from None

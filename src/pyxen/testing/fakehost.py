@@ -38,6 +38,8 @@ _VERBS: Final = {name for name in vars(Backend) if not name.startswith("_")} - {
     "monitor_command",
     "name",
     "receive_migration",
+    "remus",
+    "remus_over",
     "subscribe",
     "uri",
 } | {"events"}

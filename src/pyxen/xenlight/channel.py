@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pyxen.errors import InvalidArgument
@@ -151,8 +152,12 @@ class Channel:
         self.committed = True
         self.write(message[sent:])
 
-    def relay(self, source: int) -> None:
+    def relay(self, source: int, seen: Callable[[memoryview], None] | None = None) -> None:
         """Write all that can be read from a pipe, up to its end.
+
+        Args:
+            source: The pipe.
+            seen: Called with what has been written, each time.
 
         Raises:
             Lost: The other end closed.
@@ -165,20 +170,44 @@ class Channel:
                 data = os.read(source, _STREAM_CHUNK)
                 if not data:
                     return
-                self._write(data, _STREAM_CHUNK)
+                self._write(data, _STREAM_CHUNK, seen)
         finally:
             os.set_blocking(self._write_fd, blocking)
 
-    def _write(self, data: bytes, chunk: int) -> None:
+    def conclude(self) -> None:
+        """Let nothing but the grace bound what is still to be said, beginning now."""
+        self.committed = True
+        self._until = time.monotonic() + self._grace
+
+    def expect_end(self) -> None:
+        """Wait until the other end has closed, whatever it still says.
+
+        Raises:
+            Lost: It does not within the grace; see `conclude`.
+        """
+        while True:
+            self._wait(self.read_fd, select.POLLIN)
+            try:
+                if not os.read(self.read_fd, _STREAM_CHUNK):
+                    return
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+
+    def _write(self, data: bytes, chunk: int, seen: Callable[[memoryview], None] | None = None) -> None:
         rest = memoryview(data)
         while rest:
             self._wait(self._write_fd, select.POLLOUT)
             try:
-                rest = rest[os.write(self._write_fd, rest[:chunk]) :]
+                sent = os.write(self._write_fd, rest[:chunk])
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise Lost(f"{self._peer} is gone: {error.strerror}") from None
+            if seen is not None:
+                seen(rest[:sent])
+            rest = rest[sent:]
 
     def _wait(self, fd: int, event: int) -> None:
         """Wait until a descriptor is ready."""
@@ -203,14 +232,18 @@ class Channel:
         """
         now = time.monotonic()
         operation = self._operation
+        if self._until is not None:
+            return self._left(now)
         if operation.stopped is None and operation.deadline is not None and operation.deadline <= now:
             operation.stop("timeout")
         if operation.stopped is None:
             return operation.deadline
         if not self.committed:
             raise stopped(operation)
-        if self._until is None:
-            self._until = now + self._grace
-        if self._until <= now:
+        self._until = now + self._grace
+        return self._left(now)
+
+    def _left(self, now: float) -> float:
+        if self._until is None or self._until <= now:
             raise Lost(f"{self._peer} does not answer")
         return self._until

@@ -12,18 +12,21 @@
 
 Where the destination cannot start its copy, a report of another number comes, and, once the copy is destroyed, "go" in
 the other direction.
+
+A domain that is replicated comes in a stream without an end, and nothing is said after it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from pyxen.xenlight import savefile
 from pyxen.xenlight.channel import Channel, Lost
 
-__all__ = ["Destination", "InDoubt", "Refused", "Source", "receive", "send"]
+__all__ = ["Destination", "InDoubt", "Refused", "Source", "greet", "receive", "receive_backup", "send"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -84,8 +87,7 @@ def send(channel: Channel, source: Source) -> None:
         Refused: The other end could not start it.
         InDoubt: Nobody knows whether the other end has started it: here it stays suspended, and set aside.
     """
-    channel.expect(_BANNER, "the banner of a migration's receiver")
-    channel.write(source.head())
+    greet(channel, source.head)
     try:
         source.stream(channel)
         channel.expect(_RECEIVED, "that it has received the domain")
@@ -107,6 +109,16 @@ def send(channel: Channel, source: Source) -> None:
         source.take_back()
         raise Refused(f"the destination could not start it ({status})")
     source.end()
+
+
+def greet(channel: Channel, head: Callable[[], bytes]) -> None:
+    """Send what stands before libxl's stream, when the other end has said that it listens.
+
+    Raises:
+        Lost: The other end is gone, or is none.
+    """
+    channel.expect(_BANNER, "the banner of a migration's receiver")
+    channel.write(head())
 
 
 def receive(channel: Channel, destination: Destination[T_co]) -> T_co:
@@ -132,6 +144,20 @@ def receive(channel: Channel, destination: Destination[T_co]) -> T_co:
     except Lost as lost:
         _LOG.warning("The domain runs here, and the source does not know: %s", lost)
     return started
+
+
+def receive_backup(channel: Channel, destination: Destination[T_co]) -> T_co:
+    """Receive a domain over and over, and start it when no more comes; if none has come whole, nothing of it is left.
+
+    What then fails leaves it as it is: it may be the only one.
+
+    Raises:
+        Lost: The other end is gone, or is none.
+        ParseError: What it sends is no domain.
+    """
+    channel.write(_BANNER)
+    destination.restore(savefile.parse(channel.read, "<migration stream>"), channel.read_fd)
+    return destination.start()
 
 
 def _give_back(channel: Channel, destination: Destination[object]) -> None:

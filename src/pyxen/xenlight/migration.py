@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from pyxen.config import DomainType
 from pyxen.errors import (
+    BackupLost,
     DomainExists,
     Error,
     MigrationFailed,
@@ -23,7 +22,7 @@ from pyxen.errors import (
 )
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.operation import Operation
-from pyxen.xenlight import handshake, savefile
+from pyxen.xenlight import checkpoints, handshake, savefile
 from pyxen.xenlight.binding import ffi, lib
 from pyxen.xenlight.channel import Channel, Lost
 from pyxen.xenlight.context import Context
@@ -34,38 +33,42 @@ from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure
 from pyxen.xenlight.marshal import domain_config, to_json
 from pyxen.xenlight.peer import Peer
 from pyxen.xenlight.pump import Script
+from pyxen.xenlight.relaying import relay
 from pyxen.xenlight.saving import go_on, make, saved_json
 from pyxen.xenlight.workers import NO_DOMID
 
-__all__ = ["check", "migrate", "migrate_over", "receive"]
+__all__ = ["check", "head", "migrate", "migrate_over", "receive", "through"]
 
 _LOG = logging.getLogger("pyxen.migration")
 
 _AWAY = "--migratedaway"
 _INCOMING = "--incoming"
-_PIPE_SIZE = 1 << 20
 
 
-def check(context: Context, domain: DomainInfo) -> None:
-    """Refuse a domain that cannot migrate."""
+def check(context: Context, domain: DomainInfo, verb: str) -> None:
+    """Refuse a domain whose memory cannot be sent while it runs."""
     if domain.type is DomainType.PV and not context.reader.has_shadow_paging():
         raise UnsupportedFeature(
-            f"migrate {domain.name}: this Xen was built without shadow paging, which it takes to migrate a PV guest "
-            "while it runs: save it here and restore it there",
-            feature="migrate",
+            f"{verb} {domain.name}: this Xen was built without shadow paging, which it takes to send the memory of a "
+            "PV guest while it runs: save it here and restore it there",
+            feature=verb,
             backend=BACKEND,
         )
 
 
 def migrate(context: Context, domain: DomainInfo, command: Sequence[str]) -> Callable[[Course], None]:
     """Return what moves a domain through a command that leads to a receiver."""
+    return through(command, lambda channel: migrate_over(context, domain, channel))
+
+
+def through(command: Sequence[str], over: Callable[[Channel], Callable[[Course], None]]) -> Callable[[Course], None]:
+    """Return what does through a command what something else does over a channel."""
 
     def work(course: Course) -> None:
         with Peer(course.operation, command) as peer:
             try:
-                channel = Channel(course.operation, peer.read_fd, peer.write_fd, peer="the destination")
-                migrate_over(context, domain, channel)(course)
-            except (MigrationFailed, MigrationInDoubt) as error:
+                over(Channel(course.operation, peer.read_fd, peer.write_fd, peer="the destination"))(course)
+            except (MigrationFailed, MigrationInDoubt, BackupLost) as error:
                 peer.hang_up()
                 error.message += peer.last_words()
                 raise
@@ -109,32 +112,10 @@ class _Leaving:
         self._name = domain.name or ""
 
     def head(self) -> bytes:
-        return savefile.head(self._course.do(self._config))
+        return head(self._context, self._course, self._domid)
 
     def stream(self, channel: Channel) -> None:
-        read_end, write_end = os.pipe()  # if the channel stalls it is our thread that waits, and never libxl
-        with contextlib.suppress(OSError):  # where there are too many large pipes, a small one does
-            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        try:
-            try:
-                step = self._course.begin(lambda operation: self._send(operation, write_end))
-            except BaseException:
-                os.close(write_end)
-                raise
-            step.add_done_callback(lambda _: os.close(write_end))
-            try:
-                channel.relay(read_end)
-            except BaseException:
-                # Not by closing the pipe: SIGPIPE would kill libxl's helper before it has tidied up.
-                step.cancel()
-                while os.read(read_end, _PIPE_SIZE):
-                    pass
-                with contextlib.suppress(Exception):  # which is what follows from that
-                    self._course.result(step)
-                raise
-            self._course.result(step)
-        finally:
-            os.close(read_end)
+        relay(self._course, channel, self._send)
 
     def set_aside(self) -> None:
         self._course.do(lambda operation: rename(self._context, operation, self._domid, self._name + _AWAY))
@@ -144,11 +125,6 @@ class _Leaving:
 
     def end(self) -> None:
         self._course.do(self._end, undoing=True)
-
-    def _config(self, operation: Operation[Any]) -> Script[str]:
-        config = yield from retrieved(self._context, operation, self._domid)
-        config.c_info.domid = 0  # the next free one at the destination
-        return to_json(self._context.pointer, config)
 
     def _send(self, operation: Operation[Any], fd: int) -> Script[None]:
         code = yield from self._context.complete(
@@ -172,13 +148,25 @@ class _Leaving:
             raise describe(OperationFailed, message, operation, code)
 
 
-def receive(context: Context, channel: Channel, *, paused: bool) -> Callable[[Course], tuple[int, UUID]]:
+def head(context: Context, course: Course, domid: int) -> bytes:
+    """Return what stands before libxl's stream of a domain."""
+
+    def config(operation: Operation[Any]) -> Script[str]:
+        config = yield from retrieved(context, operation, domid)
+        config.c_info.domid = 0  # the next free one at the destination
+        return to_json(context.pointer, config)
+
+    return savefile.head(course.do(config))
+
+
+def receive(context: Context, channel: Channel, *, remus: bool, paused: bool) -> Callable[[Course], tuple[int, UUID]]:
     """Return what takes a domain in from the other end of a channel, which it closes; it gives the domid and uuid."""
 
     def work(course: Course) -> tuple[int, UUID]:
         channel.wake = course.wake
         try:
-            return handshake.receive(channel, _Coming(context, course, channel, paused=paused))
+            coming = _Coming(context, course, channel, remus=remus, paused=paused)
+            return handshake.receive_backup(channel, coming) if remus else handshake.receive(channel, coming)
         except Lost as error:
             message = f"{error}; nothing of the domain is left here"
             raise describe(MigrationFailed, message, course.operation) from error
@@ -191,10 +179,11 @@ def receive(context: Context, channel: Channel, *, paused: bool) -> Callable[[Co
 class _Coming:
     """The domain at the destination. All but the name is as of its config; the name is another one until it runs."""
 
-    def __init__(self, context: Context, course: Course, channel: Channel, *, paused: bool) -> None:
+    def __init__(self, context: Context, course: Course, channel: Channel, *, remus: bool, paused: bool) -> None:
         self._context = context
         self._course = course
         self._channel = channel
+        self._remus = remus
         self._paused = paused
         self._noting = contextlib.ExitStack()
         self._domid = NO_DOMID
@@ -223,15 +212,19 @@ class _Coming:
         check_memory(context, operation, config)
         if not before:  # with a twin the uuid says nothing about who is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))
-        made = yield from make(context, config, fd, head.stream_version)
+        made = yield from make(context, config, fd, head.stream_version, remus=self._remus)
         left = [info.domid for info in self._twins() if info.domid not in before]
         self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
         self._course.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid
         reason: Error | Lost | None
-        if operation.stopped is not None:
+        if made.code == 0 and self._remus:
+            reason = None  # the source is lost, and this may be the only copy: nothing stops it now
+        elif operation.stopped is not None:
             reason = failure(operation, made.code or lib.ERROR_ABORTED)
         elif made.code == 0:
             reason = self._still_running(operation)
+        elif any(checkpoints.MARK in line for line in operation.log):
+            reason = Lost("the source has called the backup off")
         else:
             reason = self._channel.lost() or failure(operation, made.code)
         if reason is not None:
@@ -264,7 +257,12 @@ class _Coming:
 
     def _start(self, operation: Operation[Any]) -> Script[tuple[int, UUID]]:
         context = self._context
-        yield from rename(context, operation, self._domid, self._name)
+        try:
+            yield from rename(context, operation, self._domid, self._name)
+        except OperationFailed as error:
+            if not self._remus:
+                raise
+            _LOG.warning("The backup stays %s%s: %s", self._name, _INCOMING, error)  # to run is more than to be named
         if not self._paused:
             code = yield from context.complete(
                 lambda how: lib.libxl_domain_unpause(context.pointer, self._domid, how), abortable=False

@@ -19,8 +19,10 @@ _PATIENCE = 2.0  # seconds for it to end after the conversation, as xl's
 _WORDS = 600  # characters
 
 
-def command(destination: str | Sequence[str], *, paused: bool) -> tuple[str, ...]:
-    """Return the command that leads to a receiver, see `Domain.migrate`.
+def command(
+    destination: str | Sequence[str], *, verb: str = "migrate", paused: bool = False, remus: bool = False
+) -> tuple[str, ...]:
+    """Return the command that leads to a receiver, see `Domain.migrate` and `Domain.remus`.
 
     Raises:
         InvalidArgument: The destination is none.
@@ -28,13 +30,13 @@ def command(destination: str | Sequence[str], *, paused: bool) -> tuple[str, ...
     if not isinstance(destination, str):
         if not destination or paused:
             problem = "a command says -p itself; leave paused out" if destination else "the command is empty"
-            raise InvalidArgument(problem, operation="migrate")
+            raise InvalidArgument(problem, operation=verb)
         return tuple(destination)
     # ssh would take "-oProxyCommand=..." for an option; a space is a sign of a whole command.
     if not destination or destination.startswith("-") or " " in destination:
         message = f"{destination!r} is no host: give one as for ssh, root@host2, or a command as a list"
-        raise InvalidArgument(message, operation="migrate")
-    return ("ssh", destination, "xl", "migrate-receive", *(["-p"] if paused else []))
+        raise InvalidArgument(message, operation=verb)
+    return ("ssh", destination, "xl", "migrate-receive", *(["-r"] if remus else []), *(["-p"] if paused else []))
 
 
 class Peer:

@@ -113,11 +113,13 @@ def restore(
     return domid, identity
 
 
-def make(context: Context, config: CData, fd: int, stream_version: int) -> Script[Made]:
-    """Create a domain, paused, from libxl's stream: a part of a script."""
+def make(context: Context, config: CData, fd: int, stream_version: int, *, remus: bool = False) -> Script[Made]:
+    """Create a domain, paused, from libxl's stream, with `remus` from the last checkpoint in it: a part of a script."""
     params = ffi.new("libxl_domain_restore_params *")
     lib.libxl_domain_restore_params_init(params)
     params.stream_version = stream_version
+    if remus:
+        params.checkpointed_stream = lib.LIBXL_CHECKPOINTED_STREAM_REMUS
     domid = ffi.new("uint32_t *", NO_DOMID)
     code = yield from context.complete(
         lambda how: lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL)

@@ -17,6 +17,7 @@ from pyxen.config import CpuSet, Part, Scheduler
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, DomainStats, Trigger
+from pyxen.remus import RemusOptions
 from tests.unit.infos import domain_info
 
 __all__ = ["CONFIG", "DEFINED", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
@@ -161,10 +162,26 @@ class FakeBackend(Backend):
         return self._begin("migrate_over", domain=domain, read_fd=read_fd, write_fd=write_fd, timeout=timeout)
 
     def receive_migration(
-        self, read_fd: int, write_fd: int, *, paused: bool, timeout: float | None
+        self, read_fd: int, write_fd: int, *, remus: bool, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
-        options = {"read_fd": read_fd, "write_fd": write_fd, "paused": paused, "timeout": timeout}
+        options = {"read_fd": read_fd, "write_fd": write_fd, "remus": remus, "paused": paused, "timeout": timeout}
         return self._begin("receive_migration", DomainRef(9, UUID(int=9)), **options)
+
+    def remus(
+        self,
+        domain: DomainRef,
+        destination: str | Sequence[str] | None,
+        options: RemusOptions,
+        *,
+        timeout: float | None,
+    ) -> Operation[None]:
+        return self._begin("remus", domain=domain, destination=destination, options=options, timeout=timeout)
+
+    def remus_over(
+        self, domain: DomainRef, read_fd: int, write_fd: int, options: RemusOptions, *, timeout: float | None
+    ) -> Operation[None]:
+        descriptors = {"read_fd": read_fd, "write_fd": write_fd}
+        return self._begin("remus_over", domain=domain, **descriptors, options=options, timeout=timeout)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         return self._begin("core_dump", domain=domain, path=path, timeout=timeout)

@@ -78,7 +78,7 @@ DISK = Disk("/dev/vg0/data", vdev="xvdb")
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Host.create": lambda host, _: host.create(CONFIG, paused=True, timeout=5),
     "Host.restore": lambda host, _: host.restore(Path("/srv/web1.save"), CONFIG, paused=True, timeout=5),
-    "Host.receive_migration": lambda host, _: host.receive_migration(0, 1, paused=True, timeout=5),
+    "Host.receive_migration": lambda host, _: host.receive_migration(0, 1, remus=True, paused=True, timeout=5),
     "Host.start": lambda host, _: host.start("web9", paused=True, timeout=5),
     "Host.devd": lambda host, _: host.devd(timeout=5),
     "Domain.pause": lambda _, domain: domain.pause(),
@@ -92,6 +92,12 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.save": lambda _, domain: domain.save(Path("/srv/a"), checkpoint=True, leave_paused=True, timeout=5),
     "Domain.migrate": lambda _, domain: domain.migrate("root@host2", paused=True, timeout=5),
     "Domain.migrate_over": lambda _, domain: domain.migrate_over(0, 1, timeout=5),
+    "Domain.remus": lambda _, domain: domain.remus(
+        interval=1, netbuf=False, diskbuf=False, allow_unsafe=True, blackhole=True, timeout=5
+    ),
+    "Domain.remus_over": lambda _, domain: domain.remus_over(
+        0, 1, interval=1, netbufscript=Path("/srv/setup"), diskbuf=False, allow_unsafe=True, timeout=5
+    ),
     "Domain.core_dump": lambda _, domain: domain.core_dump(Path("/srv/web1.core"), timeout=5),
     "Domain.soft_reset": lambda _, domain: domain.soft_reset(timeout=5),
     "Domain.config": lambda _, domain: domain.config(),
@@ -130,6 +136,8 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.save": lambda _, domain: domain.save("/srv/web1.save"),
     "Domain.migrate": lambda _, domain: domain.migrate(["xl", "migrate-receive"]),
     "Domain.migrate_over": lambda _, domain: domain.migrate_over(0, 1),
+    "Domain.remus": lambda _, domain: domain.remus("root@host2"),
+    "Domain.remus_over": lambda _, domain: domain.remus_over(0, 1),
     "Domain.core_dump": lambda _, domain: domain.core_dump("/srv/web1.core"),
     "Domain.soft_reset": lambda _, domain: domain.soft_reset(),
     "Domain.send_trigger": lambda _, domain: domain.send_trigger("power"),

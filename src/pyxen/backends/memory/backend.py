@@ -29,7 +29,7 @@ __all__ = ["MemoryBackend"]
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
-_LACKS = {Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE}
+_LACKS = {Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
 
 _NOT_TO_DOM0 = {"destroy", "pause", "unpause", "shutdown", "reboot", "suspend", "save", "core_dump", "preserve"}
 """What cannot be done to the domain that all this comes from."""
