@@ -121,6 +121,23 @@ def test_an_end_of_the_replication_calls_the_backup_off(host: Host, guest: Domai
     check_alone(host, guest, name)
 
 
+def test_before_the_first_checkpoint(host: Host, guest: Domain) -> None:
+    name = guest.info().name
+    with pytest.raises(MigrationFailed, match="false ended with status 1"):
+        guest.remus(["false"], **UNSAFE)
+    here, there = socket.socketpair()
+    backup = Backup(host, there)
+    with here:
+        operation = guest.begin.remus_over(here.fileno(), here.fileno(), **UNSAFE)
+        wait_until(lambda: bool(copies(host, guest)))
+        operation.cancel()
+    with pytest.raises(OperationCancelled):
+        operation.result()
+    backup.join()
+    assert isinstance(backup.error, MigrationFailed)
+    check_alone(host, guest, name)
+
+
 def test_a_connection_that_is_lost_and_a_source_that_is_lost(host: Host, guest: Domain) -> None:
     name = guest.info().name
     assert name is not None
@@ -148,25 +165,6 @@ def test_a_connection_that_is_lost_and_a_source_that_is_lost(host: Host, guest: 
     copy = host.domains[name]
     check_alone(host, copy, name)
     copy.destroy()
-
-
-def test_before_the_first_checkpoint(host: Host, running_linux: Callable[..., Domain]) -> None:
-    guest = running_linux()
-    name = guest.info().name
-    with pytest.raises(MigrationFailed, match="false ended with status 1"):
-        guest.remus(["false"], **UNSAFE)
-    here, there = socket.socketpair()
-    backup = Backup(host, there)
-    with here:
-        operation = guest.begin.remus_over(here.fileno(), here.fileno(), **UNSAFE)
-        wait_until(lambda: bool(copies(host, guest)))
-        operation.cancel()
-    with pytest.raises(OperationCancelled):
-        operation.result()
-    backup.join()
-    assert isinstance(backup.error, MigrationFailed)
-    check_alone(host, guest, name)
-    guest.destroy()
 
 
 def test_what_cannot_be(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:

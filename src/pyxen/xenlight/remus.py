@@ -99,6 +99,8 @@ class _Primary:
         self._channel = channel
         self._options = options
         self._stream = CheckpointedStream()
+        # What is being aborted can run no script: libxl would leave the vifs as they are, and hold back all for ever.
+        self._abortable = not options.netbuf
         script = options.netbufscript
         self._script = ffi.NULL if script is None else ffi.new("char[]", os.fsencode(script))
 
@@ -107,7 +109,7 @@ class _Primary:
         try:
             if not self._options.blackhole:
                 handshake.greet(self._channel, lambda: head(self._context, self._course, self._domain.domid))
-            relay(self._course, self._channel, self._send, self._note)
+            relay(self._course, self._channel, self._send, self._note, abortable=self._abortable)
         except BaseException as error:
             has_backup = self._stream.checkpoints > 0 and not self._options.blackhole
             info = self._here()
@@ -139,7 +141,8 @@ class _Primary:
     def _send(self, operation: Operation[Any], fd: int) -> Script[None]:
         info = self._info()  # libxl reads it all the time
         code = yield from self._context.complete(
-            lambda how: lib.libxl_domain_remus_start(self._context.pointer, info, self._domain.domid, fd, -1, how)
+            lambda how: lib.libxl_domain_remus_start(self._context.pointer, info, self._domain.domid, fd, -1, how),
+            abortable=self._abortable,
         )
         raise _why(operation, code or lib.ERROR_FAIL)  # there is no good end, and libxl has no code for some
 
