@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pyxen.losses import Loss as Loss
     from pyxen.losses import LossWarning as LossWarning
     from pyxen.operation import Operation as Operation
+    from pyxen.remus import RemusOptions as RemusOptions
     from pyxen.supervisor import Brake as Brake
     from pyxen.supervisor import Outcome as Outcome
     from pyxen.supervisor import Supervisor as Supervisor
@@ -56,6 +57,7 @@ _NAMES = {
     "LossWarning": "losses",
     "Operation": "operation",
     "Outcome": "supervisor",
+    "RemusOptions": "remus",
     "ShutdownReason": "info",
     "Supervisor": "supervisor",
     "Trigger": "info",

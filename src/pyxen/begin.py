@@ -161,40 +161,22 @@ class DomainOperations(Generic[H]):
 
     def remus(
         self,
-        destination: str | Sequence[str] | None = None,
+        destination: str | Sequence[str] | None,
+        options: RemusOptions | None = None,
         *,
-        interval: float = 0.2,
-        netbuf: bool = True,
-        diskbuf: bool = True,
-        netbufscript: str | os.PathLike[str] | None = None,
-        allow_unsafe: bool = False,
-        blackhole: bool = False,
         timeout: float | None = None,
     ) -> Operation[None]:
         """Begin `Domain.remus`."""
-        if (destination is None) is not blackhole:
-            problem = "a blackhole has no destination: leave it out" if blackhole else "say where: give a destination"
-            raise InvalidArgument(problem, operation="remus")
-        script = None if netbufscript is None else os.fspath(netbufscript)
-        options = RemusOptions(interval, netbuf, diskbuf, script, allow_unsafe, blackhole)
+        options = options or RemusOptions()
+        if destination is None and not options.allow_unsafe:
+            raise InvalidArgument("to nobody: that is no backup; say allow_unsafe=True to do it", operation="remus")
         return self._backend.remus(self._ref, destination, options, timeout=timeout)
 
     def remus_over(
-        self,
-        read_fd: int,
-        write_fd: int,
-        *,
-        interval: float = 0.2,
-        netbuf: bool = True,
-        diskbuf: bool = True,
-        netbufscript: str | os.PathLike[str] | None = None,
-        allow_unsafe: bool = False,
-        timeout: float | None = None,
+        self, read_fd: int, write_fd: int, options: RemusOptions | None = None, *, timeout: float | None = None
     ) -> Operation[None]:
         """Begin `Domain.remus_over`."""
-        script = None if netbufscript is None else os.fspath(netbufscript)
-        options = RemusOptions(interval, netbuf, diskbuf, script, allow_unsafe)
-        return self._backend.remus_over(self._ref, read_fd, write_fd, options, timeout=timeout)
+        return self._backend.remus_over(self._ref, read_fd, write_fd, options or RemusOptions(), timeout=timeout)
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.core_dump`."""

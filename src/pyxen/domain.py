@@ -13,6 +13,7 @@ from pyxen.begin import AnyCpus, DomainOperations
 from pyxen.config import DomainConfig, Part, Scheduler
 from pyxen.info import DomainInfo, DomainState, DomainStats, Trigger
 from pyxen.operation import finish
+from pyxen.remus import RemusOptions
 
 __all__ = ["Domain"]
 
@@ -223,14 +224,9 @@ class Domain:
 
     def remus(
         self,
-        destination: str | Sequence[str] | None = None,
+        destination: str | Sequence[str] | None,
+        options: RemusOptions | None = None,
         *,
-        interval: float = 0.2,
-        netbuf: bool = True,
-        diskbuf: bool = True,
-        netbufscript: str | os.PathLike[str] | None = None,
-        allow_unsafe: bool = False,
-        blackhole: bool = False,
         timeout: float | None = None,
     ) -> None:
         """Keep a copy of the domain on another host, which takes over if this one is lost; as ``xl remus``.
@@ -238,72 +234,35 @@ class Domain:
         Again and again the domain stands still for a moment, and what it has changed is sent. The copy is paused, as
         ``NAME--incoming``, and runs when its host hears no more. This returns only if the domain is destroyed here, and
         else fails, is cancelled or late: the domain goes on here, and nothing is left of the backup, which is called
-        off. Where nobody says so, `BackupLost` is raised.
-
-        What the guest sends is held back until the next checkpoint is sent, and its disks must be DRBD's, with Remus's
-        protocol. COLO (``-c``) is not offered; nor is ``-u``, since libxl compresses nothing.
+        off. Where nobody says so, `BackupLost` is raised. COLO (``-c``) is not offered; nor is ``-u``, since libxl
+        compresses nothing.
 
         Args:
             destination: A host for ssh, as ``"root@host2"``, where ``xl migrate-receive -r`` is run; or a command, as
                 of `migrate`, that leads to a receiver: ``["ssh", "host2", "pyxen", "migrate-receive", "--remus"]``.
-            interval: Seconds from one checkpoint to the next; ``-i`` has milliseconds.
-            netbuf: Hold back what the guest sends. False, as ``-n``, is unsafe.
-            diskbuf: Replicate its disks. False, as ``-d``, is unsafe.
-            netbufscript: What sets a vif up for that, in place of libxl's ``remus-netbuf-setup``, as ``-N``.
-            allow_unsafe: Allow what is unsafe, as ``-F``: the world may have seen what the backup does not know.
-            blackhole: Send to nobody, to see what it costs, as ``-b``; leave the destination out. It is unsafe.
+                None sends to nobody, as ``-b``, to see what it costs; that is unsafe.
+            options: How to do it; default as of `RemusOptions`.
             timeout: Seconds after which to end it.
 
         Raises:
-            InvalidArgument: The command cannot be run, the destination or the interval is none, or it is unsafe.
+            InvalidArgument: The command cannot be run, or the destination is none.
             UnsupportedFeature: A PV guest, and a Xen without shadow paging; or a libxl without network buffering.
             MigrationFailed: The destination failed, or was lost, before the first checkpoint was there.
             BackupLost: It was lost later, or could not be called off: the domain may run there too.
             DomainNotFound: The domain was destroyed before the first checkpoint was there.
             OperationFailed: Anything else that libxl says no to, as a disk that is no DRBD; its own lines are in it.
         """
-        finish(
-            lambda: self.begin.remus(
-                destination,
-                interval=interval,
-                netbuf=netbuf,
-                diskbuf=diskbuf,
-                netbufscript=netbufscript,
-                allow_unsafe=allow_unsafe,
-                blackhole=blackhole,
-                timeout=timeout,
-            )
-        )
+        finish(lambda: self.begin.remus(destination, options, timeout=timeout))
 
     def remus_over(
-        self,
-        read_fd: int,
-        write_fd: int,
-        *,
-        interval: float = 0.2,
-        netbuf: bool = True,
-        diskbuf: bool = True,
-        netbufscript: str | os.PathLike[str] | None = None,
-        allow_unsafe: bool = False,
-        timeout: float | None = None,
+        self, read_fd: int, write_fd: int, options: RemusOptions | None = None, *, timeout: float | None = None
     ) -> None:
         """Keep a copy of the domain at the other end of two descriptors, which are as of `migrate_over`; see `remus`.
 
         Raises:
             InvalidArgument: A descriptor is none. All else is as of `remus`.
         """
-        finish(
-            lambda: self.begin.remus_over(
-                read_fd,
-                write_fd,
-                interval=interval,
-                netbuf=netbuf,
-                diskbuf=diskbuf,
-                netbufscript=netbufscript,
-                allow_unsafe=allow_unsafe,
-                timeout=timeout,
-            )
-        )
+        finish(lambda: self.begin.remus_over(read_fd, write_fd, options, timeout=timeout))
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.

@@ -25,7 +25,7 @@ PAGES = ("README.md", "docs/guide.md", "docs/reliability.md", "docs/testing.md")
 
 CANNOT_RUN: dict[str, str] = {
     'xen.domains["web1"].migrate("root@host2", timeout=600)': "a host in memory has no other to migrate to",
-    'replication = xen.domains["web1"].begin.remus("root@host2", interval=0.5)': "nor to replicate to",
+    'replication = xen.domains["web1"].begin.remus("root@host2", RemusOptions(interval=0.5))': "nor to replicate to",
     'with pyxen.connect("xenlight:///driver") as own:': "a host in memory is no driver domain",
 }
 """The first lines of examples that cannot run here, and why."""

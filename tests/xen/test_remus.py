@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pyxen import Disk, Domain, DomainState, Host, Operation
+from pyxen import Disk, Domain, DomainState, Host, Operation, RemusOptions
 from pyxen.errors import (
     BackupLost,
     Error,
@@ -37,7 +37,7 @@ except Exit as error:
 """  # without typer, which is too old in Debian 12's dom0
 PYXEN_RECEIVES = [sys.executable, "-c", RECEIVE]
 XL_RECEIVES = ["xl", "migrate-receive", "-r"]
-UNSAFE: dict[str, Any] = {"netbuf": False, "allow_unsafe": True}  # Debian's libxl has no network buffering
+UNSAFE = RemusOptions(interval=0.5, netbuf=False, allow_unsafe=True)  # Debian's libxl has no network buffering
 
 
 @pytest.fixture(scope="module")
@@ -96,21 +96,21 @@ def copies(host: Host, domain: Domain) -> list[Domain]:
 
 def test_to_nobody(host: Host, guest: Domain) -> None:
     name = guest.info().name
-    operation = guest.begin.remus(blackhole=True, interval=0.3, **UNSAFE)
+    operation = guest.begin.remus(None, UNSAFE)
     wait_for_checkpoints(operation, 4)
     assert operation.cancel()
     with pytest.raises(OperationCancelled):
         operation.result()
     check_alone(host, guest, name)
     with pytest.raises(OperationTimeout):
-        guest.remus(blackhole=True, timeout=5, **UNSAFE)
+        guest.remus(None, UNSAFE, timeout=5)
     check_alone(host, guest, name)
 
 
 @pytest.mark.parametrize("receiver", [PYXEN_RECEIVES, XL_RECEIVES], ids=["pyxen", "xl"])
 def test_an_end_of_the_replication_calls_the_backup_off(host: Host, guest: Domain, receiver: list[str]) -> None:
     name = guest.info().name
-    operation = guest.begin.remus(receiver, interval=0.5, **UNSAFE)
+    operation = guest.begin.remus(receiver, UNSAFE)
     wait_for_checkpoints(operation, 3)
     [copy] = copies(host, guest)
     info = copy.info()
@@ -124,11 +124,11 @@ def test_an_end_of_the_replication_calls_the_backup_off(host: Host, guest: Domai
 def test_before_the_first_checkpoint(host: Host, guest: Domain) -> None:
     name = guest.info().name
     with pytest.raises(MigrationFailed, match="false ended with status 1"):
-        guest.remus(["false"], **UNSAFE)
+        guest.remus(["false"], UNSAFE)
     here, there = socket.socketpair()
     backup = Backup(host, there)
     with here:
-        operation = guest.begin.remus_over(here.fileno(), here.fileno(), **UNSAFE)
+        operation = guest.begin.remus_over(here.fileno(), here.fileno(), UNSAFE)
         wait_until(lambda: bool(copies(host, guest)))
         operation.cancel()
     with pytest.raises(OperationCancelled):
@@ -144,7 +144,7 @@ def test_a_connection_that_is_lost_and_a_source_that_is_lost(host: Host, guest: 
     here, there = socket.socketpair()
     backup = Backup(host, there)
     with here:
-        operation = guest.begin.remus_over(here.fileno(), here.fileno(), interval=0.5, **UNSAFE)
+        operation = guest.begin.remus_over(here.fileno(), here.fileno(), UNSAFE)
         wait_for_checkpoints(operation, 2)
         here.shutdown(socket.SHUT_RDWR)
     with pytest.raises(BackupLost, match="may run there too"):
@@ -157,7 +157,7 @@ def test_a_connection_that_is_lost_and_a_source_that_is_lost(host: Host, guest: 
     check_alone(host, guest, name)
 
     # A source that is destroyed: its backup takes its place.
-    second = guest.begin.remus(["sh", "-c", f"{shlex.join(PYXEN_RECEIVES)} || echo failed >&2"], interval=0.5, **UNSAFE)
+    second = guest.begin.remus(["sh", "-c", f"{shlex.join(PYXEN_RECEIVES)} || echo failed >&2"], UNSAFE)
     wait_for_checkpoints(second, 2)
     guest.destroy()
     assert second.result() is None
@@ -170,16 +170,16 @@ def test_a_connection_that_is_lost_and_a_source_that_is_lost(host: Host, guest: 
 def test_what_cannot_be(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
     guest = host.create(tiny("pvh"))
     with pytest.raises(FileMissing, match="no such file"):
-        guest.remus(["false"], netbufscript=tmp_path / "nowhere")
+        guest.remus(["false"], RemusOptions(netbufscript=tmp_path / "nowhere"))
     with pytest.raises(InvalidArgument):
         guest.remus_over(-1, -1)
     with pytest.raises(InvalidArgument, match="cannot run"):
         guest.remus([str(tmp_path / "nowhere")])
     with pytest.raises(UnsupportedFeature, match="without network buffering; netbuf=False with"):
-        guest.remus(blackhole=True, allow_unsafe=True)
+        guest.remus(None, RemusOptions(allow_unsafe=True))
     guest.attach(Disk(os.fspath(GUESTS / "tiny-hvm.img"), vdev="xvdb"))
     with pytest.raises(OperationFailed, match="diskbuf=False with allow_unsafe=True"):
-        guest.remus(blackhole=True, **UNSAFE)
+        guest.remus(None, UNSAFE)
     assert guest.info().shutdown_reason is None
     guest.destroy()
     guest = host.create(tiny("pv"))

@@ -16,6 +16,7 @@ from pyxen.begin import AnyCpus, DomainOperations
 from pyxen.config import DomainConfig, Part, Scheduler
 from pyxen.info import DomainInfo, DomainState, DomainStats, Trigger
 from pyxen.operation import Operation
+from pyxen.remus import RemusOptions
 
 __all__ = ["Domain"]
 
@@ -110,53 +111,17 @@ class Domain:
 
     async def remus(
         self,
-        destination: str | Sequence[str] | None = None,
+        destination: str | Sequence[str] | None,
+        options: RemusOptions | None = None,
         *,
-        interval: float = 0.2,
-        netbuf: bool = True,
-        diskbuf: bool = True,
-        netbufscript: str | os.PathLike[str] | None = None,
-        allow_unsafe: bool = False,
-        blackhole: bool = False,
         timeout: float | None = None,
     ) -> None:
-        await self._calls.finish(
-            lambda: self.begin.remus(
-                destination,
-                interval=interval,
-                netbuf=netbuf,
-                diskbuf=diskbuf,
-                netbufscript=netbufscript,
-                allow_unsafe=allow_unsafe,
-                blackhole=blackhole,
-                timeout=timeout,
-            )
-        )
+        await self._calls.finish(lambda: self.begin.remus(destination, options, timeout=timeout))
 
     async def remus_over(
-        self,
-        read_fd: int,
-        write_fd: int,
-        *,
-        interval: float = 0.2,
-        netbuf: bool = True,
-        diskbuf: bool = True,
-        netbufscript: str | os.PathLike[str] | None = None,
-        allow_unsafe: bool = False,
-        timeout: float | None = None,
+        self, read_fd: int, write_fd: int, options: RemusOptions | None = None, *, timeout: float | None = None
     ) -> None:
-        await self._calls.finish(
-            lambda: self.begin.remus_over(
-                read_fd,
-                write_fd,
-                interval=interval,
-                netbuf=netbuf,
-                diskbuf=diskbuf,
-                netbufscript=netbufscript,
-                allow_unsafe=allow_unsafe,
-                timeout=timeout,
-            )
-        )
+        await self._calls.finish(lambda: self.begin.remus_over(read_fd, write_fd, options, timeout=timeout))
 
     async def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         await self._calls.finish(lambda: self.begin.core_dump(path, timeout=timeout))

@@ -221,7 +221,7 @@ class Backend(Protocol):
         *,
         timeout: float | None,
     ) -> Operation[None]:
-        """Replicate a domain to another host, or for a blackhole to None, until that fails; it goes on here."""
+        """Replicate a domain to another host, or to nobody, until that fails; it goes on here."""
         raise lacking(Feature.REMUS, self.name)
 
     def remus_over(

@@ -217,7 +217,7 @@ class XenlightBackend(Backend):
         info = self._movable("remus", domain)
         remus.check(options)
         if command is None:
-            work = remus.blackhole(self._context, info, options)
+            work = remus.remus_to_nobody(self._context, info, options)
         else:
             work = remus.remus(self._context, info, command, options)
         return self._courses.run(_operation("remus", domain, timeout), work)

@@ -17,6 +17,7 @@ from pyxen.errors import (
     OperationFailed,
     UnsupportedFeature,
 )
+from pyxen.hostfiles import missing_file
 from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
@@ -32,7 +33,7 @@ from pyxen.xenlight.pump import Script
 from pyxen.xenlight.relaying import relay
 from pyxen.xenlight.saving import go_on
 
-__all__ = ["blackhole", "check", "remus", "remus_over"]
+__all__ = ["check", "remus", "remus_over", "remus_to_nobody"]
 
 E = TypeVar("E", bound=OperationFailed)
 
@@ -44,10 +45,10 @@ _NOT_BOTH = "Look there, and destroy one of both. Never let both run"
 
 def check(options: RemusOptions) -> None:
     """Refuse a script that is not there: libxl would say so in its log only."""
-    script = options.netbufscript
-    if script is not None and not os.path.exists(script):
-        error = FileMissing(f"no such file on the host: {script}", operation="remus")
-        error.filename = script
+    missing = missing_file([] if options.netbufscript is None else [os.fspath(options.netbufscript)])
+    if missing is not None:
+        error = FileMissing(f"no such file on the host: {missing}", operation="remus")
+        error.filename = missing
         raise error
 
 
@@ -58,8 +59,8 @@ def remus(
     return through(command, lambda channel: remus_over(context, domain, channel, options))
 
 
-def blackhole(context: Context, domain: DomainInfo, options: RemusOptions) -> Callable[[Course], None]:
-    """Return what replicates a domain to nobody."""
+def remus_to_nobody(context: Context, domain: DomainInfo, options: RemusOptions) -> Callable[[Course], None]:
+    """Return what replicates a domain to nobody, whom libxl calls a black hole."""
 
     def work(course: Course) -> None:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -67,20 +68,20 @@ def blackhole(context: Context, domain: DomainInfo, options: RemusOptions) -> Ca
             channel = Channel(course.operation, nothing, nothing, peer=os.devnull)
         finally:
             os.close(nothing)
-        remus_over(context, domain, channel, options)(course)
+        remus_over(context, domain, channel, options, to_nobody=True)(course)
 
     return work
 
 
 def remus_over(
-    context: Context, domain: DomainInfo, channel: Channel, options: RemusOptions
+    context: Context, domain: DomainInfo, channel: Channel, options: RemusOptions, *, to_nobody: bool = False
 ) -> Callable[[Course], None]:
     """Return what replicates a domain to a receiver at the other end of a channel, which it closes."""
 
     def work(course: Course) -> None:
         channel.wake = course.wake
         try:
-            _Primary(context, course, domain, channel, options).replicate()
+            _Primary(context, course, domain, channel, options, to_nobody=to_nobody).replicate()
         finally:
             channel.close()
 
@@ -91,13 +92,21 @@ class _Primary:
     """The domain at the source, which goes on there."""
 
     def __init__(
-        self, context: Context, course: Course, domain: DomainInfo, channel: Channel, options: RemusOptions
+        self,
+        context: Context,
+        course: Course,
+        domain: DomainInfo,
+        channel: Channel,
+        options: RemusOptions,
+        *,
+        to_nobody: bool,
     ) -> None:
         self._context = context
         self._course = course
         self._domain = domain
         self._channel = channel
         self._options = options
+        self._to_nobody = to_nobody
         self._stream = CheckpointedStream()
         # What is being aborted can run no script: libxl would leave the vifs as they are, and hold back all for ever.
         self._abortable = not options.netbuf
@@ -107,11 +116,11 @@ class _Primary:
     def replicate(self) -> None:
         """Replicate it as long as that goes well; it returns if the domain was destroyed, and the backup takes over."""
         try:
-            if not self._options.blackhole:
+            if not self._to_nobody:
                 handshake.greet(self._channel, lambda: head(self._context, self._course, self._domain.domid))
             relay(self._course, self._channel, self._send, self._note, abortable=self._abortable)
         except BaseException as error:
-            has_backup = self._stream.checkpoints > 0 and not self._options.blackhole
+            has_backup = self._stream.checkpoints > 0 and not self._to_nobody
             info = self._here()
             if info is None:
                 if has_backup and not isinstance(error, Lost):
@@ -154,7 +163,7 @@ class _Primary:
         info.interval = round(options.interval * 1000)
         for name, value in {
             "allow_unsafe": options.allow_unsafe,
-            "blackhole": options.blackhole,
+            "blackhole": self._to_nobody,
             "netbuf": options.netbuf,
             "diskbuf": options.diskbuf,
             "colo": False,

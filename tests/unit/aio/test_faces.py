@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pyxen.aio
-from pyxen import CpuSet, Disk, DomainState, Scheduler
+from pyxen import CpuSet, Disk, DomainState, RemusOptions, Scheduler
 from pyxen.aio.calls import Calls
 from pyxen.begin import DomainOperations, HostOperations
 from tests.unit.aio.fakehost import CONFIG, DEFINED, FakeBackend
@@ -74,6 +74,7 @@ def test_connect_is_the_same() -> None:
 # What they ask of a backend
 
 DISK = Disk("/dev/vg0/data", vdev="xvdb")
+REMUS = RemusOptions(interval=1, netbuf=False, diskbuf=False, allow_unsafe=True)
 
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Host.create": lambda host, _: host.create(CONFIG, paused=True, timeout=5),
@@ -92,12 +93,8 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.save": lambda _, domain: domain.save(Path("/srv/a"), checkpoint=True, leave_paused=True, timeout=5),
     "Domain.migrate": lambda _, domain: domain.migrate("root@host2", paused=True, timeout=5),
     "Domain.migrate_over": lambda _, domain: domain.migrate_over(0, 1, timeout=5),
-    "Domain.remus": lambda _, domain: domain.remus(
-        interval=1, netbuf=False, diskbuf=False, allow_unsafe=True, blackhole=True, timeout=5
-    ),
-    "Domain.remus_over": lambda _, domain: domain.remus_over(
-        0, 1, interval=1, netbufscript=Path("/srv/setup"), diskbuf=False, allow_unsafe=True, timeout=5
-    ),
+    "Domain.remus": lambda _, domain: domain.remus(None, REMUS, timeout=5),
+    "Domain.remus_over": lambda _, domain: domain.remus_over(0, 1, REMUS, timeout=5),
     "Domain.core_dump": lambda _, domain: domain.core_dump(Path("/srv/web1.core"), timeout=5),
     "Domain.soft_reset": lambda _, domain: domain.soft_reset(timeout=5),
     "Domain.config": lambda _, domain: domain.config(),
