@@ -10,7 +10,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,6 @@ import pytest
 import pyxen.aio
 from pyxen import Domain, DomainState, Host, ShutdownReason
 from pyxen.errors import (
-    Error,
     InvalidState,
     MigrationFailed,
     MigrationInDoubt,
@@ -28,17 +26,9 @@ from pyxen.errors import (
     OperationTimeout,
     UnsupportedFeature,
 )
+from tests.xen.moving import PYXEN_RECEIVES, Receiving, check_alone
 from tests.xen.support import MakeConfig, MakeDomain, wait_until, xl, xl_domids
 
-RECEIVE = """
-from click.exceptions import Exit
-from pyxen.cli.migrate_receive import migrate_receive
-try:
-    migrate_receive()
-except Exit as error:
-    raise SystemExit(error.exit_code)
-"""  # without typer, which is too old in Debian 12's dom0
-PYXEN_RECEIVES = [sys.executable, "-c", RECEIVE]
 BANNER = b"xl migration receiver ready, send binary domain data.\n"
 RECEIVED = b"domain received, ready to unpause\0"
 GO = b"domain is yours, you are cleared to unpause\0"
@@ -70,42 +60,6 @@ def stays(running_linux: MakeDomain) -> Iterator[Domain]:
     with nothing_open():
         yield guest
     guest.destroy()
-
-
-def check_runs(guest: Domain) -> None:
-    """Check that a guest's vCPU does something: it wakes up now and then, even if it is idle."""
-    before = guest.info().cpu_time_ns
-    wait_until(lambda: guest.info().shutdown_reason is not None or guest.info().cpu_time_ns > before)
-    assert guest.info().shutdown_reason is None
-
-
-def check_alone(host: Host, guest: Domain, name: str | None) -> None:
-    """Check that a domain runs under its name, and is the only one of its uuid."""
-    wait_until(lambda: [info.domid for info in host.list() if info.uuid == guest.uuid] == [guest.domid])
-    check_runs(guest)
-    assert guest.info().name == name
-
-
-class Receiving(threading.Thread):
-    """A host that receives a domain at one end of a connection, which it closes."""
-
-    def __init__(self, host: Host, end: socket.socket, **options: bool) -> None:
-        super().__init__()
-        self.domain: Domain | None = None
-        self.error: Error | None = None
-        self._host = host
-        self._end = end
-        self._options = options
-        self.start()
-
-    def run(self) -> None:
-        fd = self._end.fileno()
-        try:
-            self.domain = self._host.receive_migration(fd, fd, **self._options)
-        except Error as error:
-            self.error = error
-        finally:
-            self._end.close()
 
 
 class Wire(threading.Thread):

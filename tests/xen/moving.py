@@ -1,0 +1,61 @@
+"""What tests of domains that move between hosts need: receivers, and a look at what has come of it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+
+from pyxen import Domain, Host
+from pyxen.errors import Error
+from tests.xen.support import wait_until
+
+__all__ = ["PYXEN_RECEIVES", "PYXEN_RECEIVES_BACKUP", "Receiving", "check_alone", "check_runs"]
+
+# Without typer, which is too old in Debian 12's dom0.
+_RECEIVE = """
+from click.exceptions import Exit
+from pyxen.cli.migrate_receive import migrate_receive
+try:
+    migrate_receive(remus={})
+except Exit as error:
+    raise SystemExit(error.exit_code)
+"""
+PYXEN_RECEIVES = [sys.executable, "-c", _RECEIVE.format(False)]
+PYXEN_RECEIVES_BACKUP = [sys.executable, "-c", _RECEIVE.format(True)]
+
+
+class Receiving(threading.Thread):
+    """A host that receives a domain at one end of a connection, which it closes."""
+
+    def __init__(self, host: Host, end: socket.socket, **options: bool) -> None:
+        super().__init__()
+        self.domain: Domain | None = None
+        self.error: Error | None = None
+        self._host = host
+        self._end = end
+        self._options = options
+        self.start()
+
+    def run(self) -> None:
+        fd = self._end.fileno()
+        try:
+            self.domain = self._host.receive_migration(fd, fd, **self._options)
+        except Error as error:
+            self.error = error
+        finally:
+            self._end.close()
+
+
+def check_runs(guest: Domain) -> None:
+    """Check that a guest's vCPU does something: it wakes up now and then, even if it is idle."""
+    before = guest.info().cpu_time_ns
+    wait_until(lambda: guest.info().shutdown_reason is not None or guest.info().cpu_time_ns > before)
+    assert guest.info().shutdown_reason is None
+
+
+def check_alone(host: Host, guest: Domain, name: str | None) -> None:
+    """Check that a domain runs under its name, and is the only one of its uuid."""
+    wait_until(lambda: [info.domid for info in host.list() if info.uuid == guest.uuid] == [guest.domid])
+    check_runs(guest)
+    assert guest.info().name == name
