@@ -218,6 +218,53 @@ def test_cancel_aborts_and_the_operation_ends_when_libxl_says_so(pump: PacedPump
     assert (error.operation, error.domain, error.code) == ("create", "web1", lib.ERROR_ABORTED)
 
 
+def test_an_abort_waits_until_it_may_be(pump: PacedPump) -> None:
+    aborted: list[int] = []
+    asked: list[bool] = []
+    may_abort = False
+
+    def look() -> bool:
+        asked.append(may_abort)
+        return may_abort
+
+    def abort() -> int:
+        aborted.append(1)
+        return 0
+
+    def script(operation: Operation[int]) -> Script[int]:
+        happening = yield Wait(1, abort, look)
+        raise stopped(operation, happening.code)
+
+    operation = run(pump, script)
+    settle(pump)
+    assert asked == []
+    operation.cancel()
+    while len(asked) < 3:
+        time.sleep(0.001)
+    assert aborted == []
+    may_abort = True
+    while not aborted:
+        time.sleep(0.001)
+    assert asked[-1]
+    pump.provide(1, lib.ERROR_ABORTED)
+    assert isinstance(operation.exception(5), OperationCancelled)
+    assert aborted == [1]
+
+
+def test_what_ends_before_its_abort_may_be(pump: PacedPump) -> None:
+    def script(operation: Operation[int]) -> Script[int]:
+        happening = yield Wait(1, lambda: 1 // 0, lambda: False)
+        assert operation.stopped is not None
+        return happening.code
+
+    operation = run(pump, script)
+    settle(pump)
+    operation.cancel()
+    settle(pump)
+    pump.provide(1, 7)
+    assert operation.result(5) == 7
+
+
 def test_what_cannot_be_aborted_is_stopped_where_it_waits_and_cleans_up(pump: PacedPump) -> None:
     done: list[str] = []
 

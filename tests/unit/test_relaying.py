@@ -1,21 +1,23 @@
-"""How what libxl writes ends when the other end is lost: as it is told to, or by a pipe that nobody reads."""
+"""libxl's streams between a pipe and a channel: what passes, and how it ends when either end is lost."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
+import time
 from typing import Any, cast
 
 import pytest
 
-from pyxen.errors import OperationFailed
+from pyxen.errors import OperationFailed, ParseError
 from pyxen.operation import Operation
 from pyxen.xenlight.channel import Channel, Lost
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.courses import Course, Courses
 from pyxen.xenlight.pump import Script
-from pyxen.xenlight.relaying import relay
+from pyxen.xenlight.relaying import Passed, relay_from, relay_to
 
 
 class Threads:
@@ -42,11 +44,13 @@ def test_a_destination_that_is_lost(abortable: bool, ending: str) -> None:
     seen: list[int] = []
     ours, theirs = socket.socketpair()
 
-    def send(operation: Operation[Any], fd: int) -> Script[None]:
+    def send(operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         yield from ()
+        assert not passed()
         try:
             while operation.stopped is None:
                 os.write(fd, bytes(4096))
+            assert passed()
             endings.append("told")
         except BrokenPipeError:
             endings.append("broken")
@@ -55,7 +59,7 @@ def test_a_destination_that_is_lost(abortable: bool, ending: str) -> None:
     def work(course: Course) -> None:
         channel = Channel(course.operation, ours.fileno(), ours.fileno(), peer="the peer", wake=course.wake)
         try:
-            relay(course, channel, send, lambda data: seen.append(len(data)), abortable=abortable)
+            relay_from(course, channel, send, lambda data: seen.append(len(data)), abortable=abortable)
         finally:
             channel.close()
 
@@ -74,7 +78,7 @@ def test_a_destination_that_is_lost(abortable: bool, ending: str) -> None:
 
 
 def test_what_fails_when_all_is_sent() -> None:
-    def send(operation: Operation[Any], fd: int) -> Script[None]:  # noqa: ARG001
+    def send(operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:  # noqa: ARG001
         yield from ()
         os.write(fd, b"all")
         raise OperationFailed("it has ended")
@@ -82,7 +86,7 @@ def test_what_fails_when_all_is_sent() -> None:
     ours, theirs = socket.socketpair()
 
     def work(course: Course) -> None:
-        relay(course, Channel(course.operation, ours.fileno(), ours.fileno(), peer="the peer"), send)
+        relay_from(course, Channel(course.operation, ours.fileno(), ours.fileno(), peer="the peer"), send)
 
     courses = Courses(cast("Context", Threads()))
     with ours, theirs:
@@ -90,3 +94,111 @@ def test_what_fails_when_all_is_sent() -> None:
             courses.run(Operation[None]("remus"), work).result(30)
         assert theirs.recv(99) == b"all"
     courses.close()
+
+
+@pytest.mark.parametrize("abortable", [True, False])
+def test_a_destination_that_is_lost_before_the_stream_begins(abortable: bool) -> None:
+    lost = threading.Event()
+    ours, theirs = socket.socketpair()
+
+    def send(operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
+        yield from ()
+        os.write(fd, bytes(4))
+        assert lost.wait(30)
+        while abortable and operation.stopped is None:
+            time.sleep(0.001)
+        for _ in range(4):
+            assert not passed()
+            os.write(fd, bytes(5))  # which would fail if the pipe were closed by now
+        while not passed():
+            time.sleep(0.001)
+        raise OperationFailed("it has ended")
+
+    def work(course: Course) -> None:
+        channel = Channel(course.operation, ours.fileno(), ours.fileno(), peer="the peer", wake=course.wake)
+        theirs.close()
+        lost.set()
+        relay_from(course, channel, send, abortable=abortable)
+
+    courses = Courses(cast("Context", Threads()))
+    with ours, pytest.raises(Lost):
+        courses.run(Operation[None]("remus"), work).result(30)
+    courses.close()
+
+
+BEGINNING = b"LibxlFmt" + bytes.fromhex("00000002 00000000 01000000 00000000")
+MEMORY = os.urandom(3 << 20)  # more than fits into a pipe
+
+
+class Received:
+    """What comes through a pipe when it is relayed to it, as much of it as is wanted."""
+
+    def __init__(self, wanted: int) -> None:
+        self.data = b""
+        self.passed: list[bool] = []
+        self._wanted = wanted
+
+    def script(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:  # noqa: ARG002 (as MakeStep)
+        yield from ()
+        self.passed.append(passed())
+        while len(self.data) < self._wanted and (more := os.read(fd, min(23, self._wanted - len(self.data)))):
+            self.data += more
+            self.passed.append(passed())
+
+    def relay(self, ours: socket.socket) -> None:
+        """Relay what comes at one end of a connection."""
+
+        def work(course: Course) -> None:
+            channel = Channel(course.operation, ours.fileno(), ours.fileno(), peer="the peer", wake=course.wake)
+            try:
+                relay_to(course, channel, self.script)
+            finally:
+                channel.close()
+
+        courses = Courses(cast("Context", Threads()))
+        try:
+            courses.run(Operation[None]("receive_migration"), work).result(30)
+        finally:
+            courses.close()
+
+
+@pytest.mark.parametrize("wanted", [1 << 10, 2 << 20, 1 << 30])
+def test_a_stream_that_comes(wanted: int) -> None:
+    ours, theirs = socket.socketpair()
+    stream = BEGINNING + MEMORY
+
+    def source() -> None:
+        with theirs, contextlib.suppress(BrokenPipeError):
+            theirs.sendall(stream)
+
+    thread = threading.Thread(target=source)
+    thread.start()
+    received = Received(wanted)
+    with ours:
+        before = set(os.listdir("/proc/self/fd"))
+        received.relay(ours)
+        assert set(os.listdir("/proc/self/fd")) <= before
+    thread.join()
+    assert received.data == stream[:wanted]
+    assert received.passed[:2] == [False, False]
+    assert received.passed[-1]
+
+
+def test_a_reader_that_ends_before_anything_more_comes() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(BEGINNING)
+        received = Received(24)
+        received.relay(ours)
+    assert received.data == BEGINNING
+
+
+@pytest.mark.parametrize(("sent", "error"), [(b"", Lost), (BEGINNING[:-1], Lost), (bytes(24), ParseError)])
+def test_no_stream(sent: bytes, error: type[Exception]) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(sent)
+    theirs.close()
+    received = Received(1)
+    with ours, pytest.raises(error):
+        received.relay(ours)
+    assert received.passed == []

@@ -48,7 +48,6 @@ def test_what_xl_writes_is_read_up_to_libxls_stream() -> None:
 
 def test_older_files() -> None:
     assert read(head(b"name = 'a'\n", mandatory=2))[0] == savefile.Head("name = 'a'\n", is_json=False)
-    assert read(head(mandatory=1))[0].stream_version == 1
 
 
 def test_a_file_without_a_configuration() -> None:

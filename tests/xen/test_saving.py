@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -10,10 +11,8 @@ from typing import TypeVar
 import pytest
 
 from pyxen import Domain, DomainState, Host, Operation
-from pyxen.errors import (
-    OperationFailed,
-    OperationTimeout,
-)
+from pyxen.errors import InvalidArgument, OperationFailed, OperationTimeout, ParseError
+from pyxen.xenlight import savefile
 from tests.xen.support import MakeConfig, runs, wait_until, xl, xl_domids
 
 T = TypeVar("T")
@@ -79,15 +78,33 @@ def test_a_guest_that_does_not_suspend(host: Host, tiny: MakeConfig, folder: Pat
     domain.destroy()
 
 
-def test_a_saved_domain_that_is_cut_short(host: Host, guest: Domain, folder: Path) -> None:
+def test_a_saved_domain_that_is_damaged(host: Host, booted: Path, folder: Path) -> None:
     file = folder / "file"
-    guest.save(file, timeout=120)
-    with file.open("r+b") as stream:
-        stream.truncate(file.stat().st_size // 2)
-    with pytest.raises(OperationFailed) as caught:
-        host.restore(file, timeout=120)
-    assert caught.value.log
-    assert host.domains.get(guest.uuid) is None
+    with booted.open("rb") as saved:
+        savefile.read(saved.fileno())
+        begins = os.lseek(saved.fileno(), 0, os.SEEK_CUR)
+    whole = booted.read_bytes()[: begins + 20_000_000]
+
+    def fails(data: bytes, error: type[Exception], message: str) -> None:
+        file.write_bytes(data)
+        with pytest.raises(error, match=message):
+            host.restore(file, timeout=120)
+        assert [domain.domid for domain in host.domains] == [0]
+
+    for length in (0, 1, 8, 16, 23):
+        fails(whole[: begins + length], ParseError, "damaged")
+    for length in (24, 40, 64, 70, 4000, 20_000_000):
+        fails(whole[: begins + length], OperationFailed, "libxl")
+    for place in (0, 8, 12, 16, 20):
+        fails(whole[: begins + place] + b"\x55" + whole[begins + place + 1 :], ParseError, "damaged|newer|byte order")
+    for place in (24, 32, 40, 64):
+        fails(whole[: begins + place] + b"\x55" + whole[begins + place + 1 :], OperationFailed, "libxl")
+
+
+def test_a_pipe_is_no_saved_domain(host: Host, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(InvalidArgument, match="not a regular file"):
+        host.restore(folder / "pipe", timeout=120)
 
 
 def test_a_core_dump_that_fails(host: Host, tiny: MakeConfig, folder: Path) -> None:

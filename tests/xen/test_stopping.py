@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from pyxen import Host, Operation, Vif
-from pyxen.errors import OperationCancelled, OperationTimeout
+from pyxen import Domain, Host, Operation, Vif
+from pyxen.errors import MigrationFailed, OperationCancelled, OperationTimeout
+from tests.xen.moving import Receiving
 from tests.xen.support import MakeConfig, MakeDomain, runs, xenstore_entries
 
 Begin = Callable[[float | None], Operation[Any]]
@@ -70,6 +72,42 @@ def test_a_save_and_a_restore(
     guest.destroy()
     stop(lambda timeout: host.begin.restore(booted, timeout=timeout), 0.3)
     assert [domain.domid for domain in host.domains] == [0]
+
+
+EARLY = [milliseconds / 1000 for milliseconds in (0, 1, 2, 5, 10, 15, 20, 30, 40, 60, 80, 120)]
+"""When libxl begins a stream, somewhere in between, to abort it would make it crash."""
+
+
+def test_early_in_a_stream(host: Host, running_linux: MakeDomain, booted: Path, folder: Path) -> None:
+    guest = running_linux()
+    for after in EARLY:
+        by_a_cancel(lambda _: guest.begin.save(folder / "file"), after)
+        migrating = Migrating(host, guest)
+        by_a_cancel(migrating.begin, after)
+        migrating.end()
+    assert list(folder.iterdir()) == []
+    assert runs(guest)
+    guest.destroy()
+    for after in EARLY:
+        by_a_cancel(lambda _: host.begin.restore(booted), after)
+    assert [domain.domid for domain in host.domains] == [0]
+
+
+class Migrating:
+    """A migration of a guest to its own host."""
+
+    def __init__(self, host: Host, guest: Domain) -> None:
+        self._guest = guest
+        self._here, there = socket.socketpair()
+        self._receiving = Receiving(host, there)
+
+    def begin(self, _: float | None) -> Operation[None]:
+        return self._guest.begin.migrate_over(self._here.fileno(), self._here.fileno())
+
+    def end(self) -> None:
+        self._here.close()
+        self._receiving.join()
+        assert isinstance(self._receiving.error, MigrationFailed)
 
 
 def test_a_shutdown(host: Host, tiny: MakeConfig, stop: Callable[[Begin, float], None]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 from pyxen.xenlight.failures import describe, stopped
 
-__all__ = ["Channel", "Lost"]
+__all__ = ["Channel", "Inlet", "Lost", "Outlet"]
 
 _CHUNK = 4096  # as much can be written at once to a pipe, or a socket, that is ready
 _STREAM_CHUNK = 1 << 20
@@ -22,6 +23,26 @@ _MOST_SHOWN = 100  # bytes of what makes no sense
 
 class Lost(Exception):
     """The other end is gone, or does not do what it should."""
+
+
+class Outlet(Protocol):
+    """Something to read from."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+    def read(self) -> bytes:
+        """Return what is there; nothing at its end."""
+
+
+class Inlet(Protocol):
+    """Something to write to, which does not block."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+    def write(self, data: memoryview, /) -> int:
+        """Return how much of it was taken."""
 
 
 class Channel:
@@ -152,11 +173,11 @@ class Channel:
         self.committed = True
         self.write(message[sent:])
 
-    def relay(self, source: int, seen: Callable[[memoryview], None] | None = None) -> None:
-        """Write all that can be read from a pipe, up to its end.
+    def relay_from(self, outlet: Outlet, seen: Callable[[memoryview], None] | None = None) -> None:
+        """Write all that comes from somewhere, up to its end.
 
         Args:
-            source: The pipe.
+            outlet: Where it comes from.
             seen: Called with what has been written, each time.
 
         Raises:
@@ -166,13 +187,31 @@ class Channel:
         os.set_blocking(self._write_fd, False)  # an attribute of the caller's own descriptor, too
         try:
             while True:
-                self._wait(source, select.POLLIN)
-                data = os.read(source, _STREAM_CHUNK)
+                self._wait(outlet.fileno(), select.POLLIN)
+                data = outlet.read()
                 if not data:
                     return
                 self._write(data, _STREAM_CHUNK, seen)
         finally:
             os.set_blocking(self._write_fd, blocking)
+
+    def relay_to(self, inlet: Inlet, ended: int) -> None:
+        """Pass on all that comes, until the other end closes, or `ended` is readable; nothing else stops it."""
+        while _ready(self.read_fd, select.POLLIN, ended):
+            try:
+                data = os.read(self.read_fd, _STREAM_CHUNK)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            if not data:
+                return
+            rest = memoryview(data)
+            while rest:
+                if not _ready(inlet.fileno(), select.POLLOUT, ended):
+                    return
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[inlet.write(rest) :]
 
     def conclude(self) -> None:
         """Let nothing but the grace bound what is still to be said, beginning now."""
@@ -247,3 +286,11 @@ class Channel:
         if self._until is None or self._until <= now:
             raise Lost(f"{self._peer} does not answer")
         return self._until
+
+
+def _ready(fd: int, event: int, ended: int) -> bool:
+    """Wait until a descriptor is ready; False when another one has become readable."""
+    poller = select.poll()
+    poller.register(fd, event)
+    poller.register(ended, select.POLLIN)
+    return all(ready != ended for ready, _ in poller.poll())

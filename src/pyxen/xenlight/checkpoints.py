@@ -18,18 +18,17 @@ read, which makes it destroy its copy. That is so with xl at the other end, too.
 
 from __future__ import annotations
 
-import struct
 from typing import Final
+
+from pyxen.xenlight import beginning
+from pyxen.xenlight.beginning import RECORD
 
 __all__ = ["MARK", "CheckpointedStream"]
 
-_RECORD: Final = struct.Struct("<II")
-_LIBXL_HEADER: Final = 16
 _LIBXC_HEADERS: Final = 24 + 16
 _ALIGNMENT: Final = 8
 
-_LIBXC_CONTEXT: Final = 1  # libxl's records
-_CHECKPOINT_END: Final = 4
+_CHECKPOINT_END: Final = 4  # libxl's records
 _CALLED_OFF: Final = int.from_bytes(b"pyxe", "big")  # of a type that libxl does not know
 _CHECKPOINT: Final = 14  # libxc's
 
@@ -47,7 +46,7 @@ class CheckpointedStream:
     def __init__(self) -> None:
         self.checkpoints = 0
         self._header = bytearray()
-        self._skip = _LIBXL_HEADER
+        self._skip = beginning.HEADER.size
         self._in_libxc = False
 
     def feed(self, data: bytes | memoryview) -> None:
@@ -58,10 +57,10 @@ class CheckpointedStream:
                 size = min(self._skip, len(rest))
                 self._skip -= size
             else:
-                size = min(_RECORD.size - len(self._header), len(rest))
+                size = min(RECORD.size - len(self._header), len(rest))
                 self._header += rest[:size]
-                if len(self._header) == _RECORD.size:
-                    self._begin(*_RECORD.unpack(self._header))
+                if len(self._header) == RECORD.size:
+                    self._begin(*RECORD.unpack(self._header))
                     self._header.clear()
             rest = rest[size:]
 
@@ -69,12 +68,12 @@ class CheckpointedStream:
         """Return what to send for the receiver to destroy its copy; it must have been sent a checkpoint."""
         said = bytearray()
         while self._header or self._skip:  # what was cut off is of no use, but must have its length
-            filling = bytes(self._skip or _RECORD.size - len(self._header))
+            filling = bytes(self._skip or RECORD.size - len(self._header))
             said += filling
             self.feed(filling)
         if self._in_libxc:
-            said += _RECORD.pack(_CHECKPOINT, 0)
-        said += _RECORD.pack(_CALLED_OFF, 0) + _RECORD.pack(_CHECKPOINT_END, 0)
+            said += RECORD.pack(_CHECKPOINT, 0)
+        said += RECORD.pack(_CALLED_OFF, 0) + RECORD.pack(_CHECKPOINT_END, 0)
         return bytes(said)
 
     def _begin(self, kind: int, length: int) -> None:
@@ -82,7 +81,7 @@ class CheckpointedStream:
         self._skip = -(-length // _ALIGNMENT) * _ALIGNMENT
         if self._in_libxc:
             self._in_libxc = kind != _CHECKPOINT
-        elif kind == _LIBXC_CONTEXT:
+        elif kind == beginning.LIBXC_CONTEXT:
             self._in_libxc = True
             self._skip += _LIBXC_HEADERS
         elif kind == _CHECKPOINT_END:

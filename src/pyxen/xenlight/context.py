@@ -89,12 +89,15 @@ class Context:
             raise HostClosed(f"{operation.verb}: the host is closed, or was opened before a fork: open it anew")
         return self._pump.submit(operation, script)
 
-    def complete(self, start: Callable[[CData], int], *, abortable: bool = True) -> Script[int]:
+    def complete(
+        self, start: Callable[[CData], int], *, abortable: bool = True, may_abort: Callable[[], bool] | None = None
+    ) -> Script[int]:
         """Start one of libxl's asynchronous functions and wait for its end: a part of a script.
 
         Args:
             start: Makes the call, given the ``libxl_asyncop_how *``.
             abortable: False for clean-up, which goes on when the operation is stopped.
+            may_abort: Tells whether libxl may be told to end by now; until then, one that is stopped goes on.
 
         Returns:
             libxl's code, 0 for success.
@@ -105,7 +108,7 @@ class Context:
         code: int = start(how)
         if code != 0:
             return code
-        happening: Happening = yield Wait(token, lambda: self._abort(how) if abortable else 0)
+        happening: Happening = yield Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
         return happening.code
 
     def elsewhere(

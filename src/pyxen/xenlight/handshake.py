@@ -69,8 +69,8 @@ class Source(Protocol):
 class Destination(Protocol[T_co]):
     """What the receiving end does to its copy."""
 
-    def restore(self, head: savefile.Head, fd: int) -> None:
-        """Create the copy, paused, under another name; a failure leaves nothing."""
+    def restore(self, head: savefile.Head, channel: Channel) -> None:
+        """Create the copy, paused, under another name, from what comes after the head; a failure leaves nothing."""
 
     def start(self) -> T_co:
         """Give the copy its name, and let it run."""
@@ -129,7 +129,7 @@ def receive(channel: Channel, destination: Destination[T_co]) -> T_co:
         ParseError: What it sends is no domain.
     """
     channel.write(_BANNER)
-    destination.restore(savefile.parse(channel.read, "<migration stream>"), channel.read_fd)
+    destination.restore(savefile.parse(channel.read, "<migration stream>"), channel)
     try:
         channel.write(_RECEIVED)
         channel.expect(_GO, "that the domain may start here")
@@ -156,7 +156,7 @@ def receive_backup(channel: Channel, destination: Destination[T_co]) -> T_co:
         ParseError: What it sends is no domain.
     """
     channel.write(_BANNER)
-    destination.restore(savefile.parse(channel.read, "<migration stream>"), channel.read_fd)
+    destination.restore(savefile.parse(channel.read, "<migration stream>"), channel)
     return destination.start()
 
 

@@ -33,7 +33,7 @@ from pyxen.xenlight.failures import BACKEND, describe, failure, raise_failure
 from pyxen.xenlight.marshal import domain_config, to_json
 from pyxen.xenlight.peer import Peer
 from pyxen.xenlight.pump import Script
-from pyxen.xenlight.relaying import relay
+from pyxen.xenlight.relaying import Passed, relay_from, relay_to
 from pyxen.xenlight.saving import go_on, make, saved_json
 from pyxen.xenlight.workers import NO_DOMID
 
@@ -115,7 +115,7 @@ class _Leaving:
         return head(self._context, self._course, self._domid)
 
     def stream(self, channel: Channel) -> None:
-        relay(self._course, channel, self._send)
+        relay_from(self._course, channel, self._send)
 
     def set_aside(self) -> None:
         self._course.do(lambda operation: rename(self._context, operation, self._domid, self._name + _AWAY))
@@ -126,9 +126,10 @@ class _Leaving:
     def end(self) -> None:
         self._course.do(self._end, undoing=True)
 
-    def _send(self, operation: Operation[Any], fd: int) -> Script[None]:
+    def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         code = yield from self._context.complete(
-            lambda how: lib.libxl_domain_suspend(self._context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how)
+            lambda how: lib.libxl_domain_suspend(self._context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how),
+            may_abort=passed,
         )
         raise_failure(operation, code)
 
@@ -190,8 +191,8 @@ class _Coming:
         self._name = ""
         self._uuid = UUID(int=0)
 
-    def restore(self, head: savefile.Head, fd: int) -> None:
-        self._course.do(lambda operation: self._restore(operation, head, fd))
+    def restore(self, head: savefile.Head, channel: Channel) -> None:
+        relay_to(self._course, channel, lambda *pipe: self._restore(head, *pipe))
 
     def start(self) -> tuple[int, UUID]:
         return self._course.do(self._start, undoing=True)
@@ -199,7 +200,7 @@ class _Coming:
     def remove(self) -> None:
         self._course.do(self._remove, undoing=True)
 
-    def _restore(self, operation: Operation[Any], head: savefile.Head, fd: int) -> Script[None]:
+    def _restore(self, head: savefile.Head, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         context = self._context
         document = _document(operation, head)
         self._name = document["c_info"]["name"]
@@ -212,7 +213,7 @@ class _Coming:
         check_memory(context, operation, config)
         if not before:  # with a twin the uuid says nothing about who is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))
-        made = yield from make(context, config, fd, head.stream_version, remus=self._remus)
+        made = yield from make(context, config, fd, passed, remus=self._remus)
         left = [info.domid for info in self._twins() if info.domid not in before]
         self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
         self._course.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid

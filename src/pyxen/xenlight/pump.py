@@ -28,6 +28,7 @@ __all__ = ["TIME_IS_UP", "Arrival", "Happening", "Pump", "Script", "Stopped", "W
 T = TypeVar("T")
 
 _MOST_EVENTS = 64  # taken at a time; what is more is taken the next time
+_AGAIN = 0.005  # seconds until a wait that may not be aborted yet is looked at again
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Wait:
     token: int
     abort: Callable[[], int] | None = None
     """Makes libxl end the wait early. Without it, a script that is stopped gets `Stopped` raised where it waits."""
+    may_abort: Callable[[], bool] | None = None
+    """Tells whether `abort` may be called by now; it is asked again and again. Default: always."""
     until: float | None = None
     """The moment, by `time.monotonic`, at which the script goes on with `TIME_IS_UP` if no event has come."""
 
@@ -96,6 +99,7 @@ class Pump:
         self._tasks: dict[Operation[Any], _Task] = {}
         self._waiting: dict[int, _Task] = {}
         self._early: dict[int, Happening] = {}
+        self._unaborted: list[Operation[Any]] = []
         self._token = 0
         self._closing = False
         self._gate = threading.Lock()
@@ -243,6 +247,8 @@ class Pump:
         if task.wait.abort is None:
             del self._waiting[task.wait.token]
             self._advance(task, Stopped())
+        elif task.wait.may_abort is not None and not task.wait.may_abort():
+            self._unaborted.append(operation)
         else:
             with LIBXL:
                 task.wait.abort()
@@ -256,6 +262,9 @@ class Pump:
     def _expire(self) -> None:
         if not self._tasks:
             return
+        unaborted, self._unaborted = self._unaborted, []
+        for operation in unaborted:
+            self._stop(operation)
         now = time.monotonic()
         for operation in self.running():
             if operation.deadline is not None and operation.deadline <= now and operation.stopped is None:
@@ -284,4 +293,6 @@ class Pump:
             return -1
         moments = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]
         moments += [wait.until for task in self._waiting.values() if (wait := task.wait) and wait.until is not None]
+        if self._unaborted:
+            moments.append(time.monotonic() + _AGAIN)
         return math.ceil(max(0.0, min(moments) - time.monotonic()) * 1000) if moments else -1

@@ -1,65 +1,155 @@
-"""libxl's stream on its way to the other end: libxl writes to a pipe, and a course carries on from there."""
+"""libxl's stream on its way to and from the other end: libxl has a pipe, and a course carries on from there.
+
+So if the channel stalls it is the course's thread that waits, and never libxl; and libxl sees no beginning that would
+make it crash, see `beginning`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import sys
+import termios
 from collections.abc import Callable
 from typing import Any
 
 from pyxen.operation import Operation
+from pyxen.xenlight import beginning
 from pyxen.xenlight.channel import Channel
 from pyxen.xenlight.courses import Course
 from pyxen.xenlight.pump import Script
 
-__all__ = ["relay"]
+__all__ = ["Passed", "relay_from", "relay_to"]
 
 _PIPE_SIZE = 1 << 20
 
+Passed = Callable[[], bool]
+"""Tells whether the beginning of a stream has passed, so that libxl may be told to end."""
 
-def relay(
+MakeStep = Callable[[Operation[Any], int, Passed], Script[None]]
+"""Makes a script, given its operation, libxl's end of the pipe, and when libxl may be told to end."""
+
+
+class _Outlet:
+    """The end of a pipe where comes what libxl writes."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._taken = 0
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def read(self) -> bytes:
+        data = os.read(self._fd, _PIPE_SIZE)
+        self._taken += len(data)
+        return data
+
+    def passed(self) -> bool:
+        return self._taken >= beginning.SIZE
+
+
+class _Inlet:
+    """The end of a pipe that libxl reads from."""
+
+    def __init__(self, fd: int, libxls: int) -> None:
+        self._fd = fd
+        self._libxls = libxls
+        self._given = 0
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, data: bytes | memoryview) -> int:
+        size = os.write(self._fd, data)
+        self._given += size
+        return size
+
+    def passed(self) -> bool:
+        given = self._given  # before what is left: more may be written meanwhile
+        left = int.from_bytes(fcntl.ioctl(self._libxls, termios.FIONREAD, bytes(4)), sys.byteorder)
+        return given - left >= beginning.SIZE
+
+
+def relay_from(
     course: Course,
     channel: Channel,
-    send: Callable[[Operation[Any], int], Script[None]],
+    send: MakeStep,
     seen: Callable[[memoryview], None] | None = None,
     *,
     abortable: bool = True,
 ) -> None:
-    """Carry out a script that writes to a pipe, and pass on what it writes; return when both have ended.
+    """Carry out a script that writes a stream to a pipe, and pass that on; return when both have ended.
 
     Args:
         course: Whose script it is.
         channel: Where to pass it on.
-        send: Makes the script, given its operation and the descriptor to write to.
+        send: Makes the script.
         seen: Called with what has been passed on.
         abortable: Whether libxl may be told to end; otherwise it is left with a pipe that nobody reads.
 
     Raises:
         Lost: The other end closed.
     """
-    read_end, write_end = os.pipe()  # if the channel stalls it is our thread that waits, and never libxl
-    with contextlib.suppress(OSError):  # where there are too many large pipes, a small one does
-        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    read_end, write_end = _pipe()
     with contextlib.ExitStack() as reading:
         reading.callback(os.close, read_end)
+        outlet = _Outlet(read_end)
         try:
-            step = course.begin(lambda operation: send(operation, write_end))
+            step = course.begin(lambda operation: send(operation, write_end, outlet.passed))
         except BaseException:
             os.close(write_end)
             raise
         step.add_done_callback(lambda _: os.close(write_end))
         try:
-            channel.relay(read_end, seen)
+            channel.relay_from(outlet, seen)
         except BaseException:
             if abortable:
-                # Not by closing the pipe: SIGPIPE would kill libxl's helper before it has tidied up.
                 step.cancel()
-                while os.read(read_end, _PIPE_SIZE):
-                    pass
-            else:
-                reading.close()
+            # A pipe that is closed kills libxl's helper, by SIGPIPE, before it has tidied up.
+            while (abortable or not outlet.passed()) and outlet.read():
+                pass
+            reading.close()
             with contextlib.suppress(Exception):  # which is what follows from that
                 course.result(step)
             raise
         course.result(step)
+
+
+def relay_to(course: Course, channel: Channel, receive: MakeStep) -> None:
+    """Carry out a script that reads a stream from a pipe, and pass on to it what comes; return when it has ended.
+
+    Args:
+        course: Whose script it is.
+        channel: Where it comes.
+        receive: Makes the script. Where nothing more comes, it finds the pipe at its end.
+
+    Raises:
+        Lost: The other end closed before the stream had begun.
+        ParseError: What comes is no stream.
+    """
+    first = channel.read(beginning.SIZE)
+    beginning.check(first, "<migration stream>")
+    read_end, write_end = _pipe()
+    ended = os.eventfd(0, os.EFD_CLOEXEC)
+    with contextlib.ExitStack() as open_still:
+        open_still.callback(os.close, read_end)
+        open_still.callback(os.close, ended)
+        with contextlib.ExitStack() as writing:
+            writing.callback(os.close, write_end)
+            os.set_blocking(write_end, False)
+            inlet = _Inlet(write_end, read_end)
+            inlet.write(first)
+            step = course.begin(lambda operation: receive(operation, read_end, inlet.passed))
+            step.add_done_callback(lambda _: os.eventfd_write(ended, 1))
+            open_still.callback(os.eventfd_read, ended)  # nobody may write to it when it is closed
+            channel.relay_to(inlet, ended)
+        course.result(step)
+
+
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    with contextlib.suppress(OSError):  # where there are too many large pipes, a small one does
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    return ends

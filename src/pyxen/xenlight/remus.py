@@ -30,7 +30,7 @@ from pyxen.xenlight.courses import Course
 from pyxen.xenlight.failures import BACKEND, describe, failure
 from pyxen.xenlight.migration import head, through
 from pyxen.xenlight.pump import Script
-from pyxen.xenlight.relaying import relay
+from pyxen.xenlight.relaying import Passed, relay_from
 from pyxen.xenlight.saving import go_on
 
 __all__ = ["check", "remus", "remus_over", "remus_to_nobody"]
@@ -118,7 +118,7 @@ class _Primary:
         try:
             if not self._to_nobody:
                 handshake.greet(self._channel, lambda: head(self._context, self._course, self._domain.domid))
-            relay(self._course, self._channel, self._send, self._note, abortable=self._abortable)
+            relay_from(self._course, self._channel, self._send, self._note, abortable=self._abortable)
         except BaseException as error:
             has_backup = self._stream.checkpoints > 0 and not self._to_nobody
             info = self._here()
@@ -147,11 +147,12 @@ class _Primary:
         there = info is not None and info.uuid == self._domain.uuid and info.state is not DomainState.DYING
         return info if there else None
 
-    def _send(self, operation: Operation[Any], fd: int) -> Script[None]:
+    def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         info = self._info()  # libxl reads it all the time
         code = yield from self._context.complete(
             lambda how: lib.libxl_domain_remus_start(self._context.pointer, info, self._domain.domid, fd, -1, how),
             abortable=self._abortable,
+            may_abort=passed,
         )
         raise _why(operation, code or lib.ERROR_FAIL)  # there is no good end, and libxl has no code for some
 

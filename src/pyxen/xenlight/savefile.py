@@ -13,7 +13,10 @@ from typing import Final
 
 from pyxen.errors import ParseError
 
-__all__ = ["Head", "head", "parse", "read", "write"]
+__all__ = ["STREAM_VERSION", "Head", "head", "parse", "read", "write"]
+
+STREAM_VERSION: Final = 2
+"""Of what follows: libxl's stream as of Xen 4.6 and newer."""
 
 _MAGIC: Final = b"Xen saved domain, xl format\n \0 \r"
 _BYTEORDER: Final = 0x01020304
@@ -31,12 +34,10 @@ class Head:
     Attributes:
         config: The domain's configuration; empty where the file has none.
         is_json: Whether that is libxl's JSON; otherwise it is an xl configuration file, as before Xen 4.5.
-        stream_version: Version of libxl's stream: 2, or 1 before Xen 4.6.
     """
 
     config: str
     is_json: bool = True
-    stream_version: int = 2
 
 
 def head(config: str) -> bytes:
@@ -86,6 +87,8 @@ def parse(take: Callable[[int], bytes], source: str | None = None) -> Head:
         raise ParseError("not a domain that xl or pyxen saved: the file begins otherwise", source=source)
     if byteorder != _BYTEORDER:
         raise ParseError("saved on a machine with another byte order: restore it on one of that kind", source=source)
+    if not mandatory & _STREAM_V2:
+        raise ParseError("saved by Xen 4.5 or older: restore it with `xl restore`, and save it anew", source=source)
     if mandatory & ~(_JSON | _STREAM_V2) or optional or length > _MOST:
         flags = f"{mandatory:#x}/{optional:#x}"
         raise ParseError(f"saved by a newer xl (flags {flags}, {length} bytes): restore it with that", source=source)
@@ -98,7 +101,7 @@ def parse(take: Callable[[int], bytes], source: str | None = None) -> Head:
         text = config.decode()
     except UnicodeDecodeError:
         raise ParseError("damaged: its configuration is not UTF-8", source=source) from None
-    return Head(text, bool(mandatory & _JSON), 2 if mandatory & _STREAM_V2 else 1)
+    return Head(text, bool(mandatory & _JSON))
 
 
 def _exactly(fd: int, size: int, source: str | None) -> bytes:

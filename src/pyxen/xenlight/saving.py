@@ -13,7 +13,7 @@ from pyxen.errors import FileMissing, InvalidArgument, UnsupportedFeature
 from pyxen.info import DomainState, ShutdownReason
 from pyxen.newfile import appearing_whole, writing
 from pyxen.operation import Operation
-from pyxen.xenlight import savefile
+from pyxen.xenlight import beginning, savefile
 from pyxen.xenlight.binding import CData, ffi, lib
 from pyxen.xenlight.context import Context
 from pyxen.xenlight.control import retrieved
@@ -72,7 +72,11 @@ def save(
         with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
             with writing(operation, path):
                 savefile.write(fd, to_json(context.pointer, config))
-            code = yield from context.complete(lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how))
+                beginning.make_room(fd)
+            code = yield from context.complete(
+                lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how),
+                may_abort=beginning.has_passed(fd),
+            )
             if code == 0 and operation.stopped is not None:
                 code = lib.ERROR_ABORTED
             raise_failure(operation, code)
@@ -91,6 +95,8 @@ def restore(
     context: Context, operation: Operation[Any], path: str, override: DomainConfig | None, *, paused: bool
 ) -> Script[tuple[int, UUID]]:
     """Create a domain from a file, as ``xl restore``, and return its domid and uuid; a failure leaves nothing."""
+    if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe may take for ever
+        raise describe(InvalidArgument, f"cannot read {path}: it is not a regular file", operation)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -99,6 +105,7 @@ def restore(
         raise error from None
     try:
         head = savefile.read(fd, path)
+        beginning.check(beginning.peek(fd), path)
         new = uuid4() if override is not None and override.uuid is None else None
         config = domain_config(context.pointer, saved_json(operation, head, override), new)
         name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
@@ -106,23 +113,26 @@ def restore(
         check_uuid(context, operation, identity)
         check_memory(context, operation, config)
         with context.journal.noting(identity), operation.measured(_passed(fd)):
-            made = yield from make(context, config, fd, head.stream_version)
+            made = yield from make(context, config, fd, beginning.has_passed(fd))
             domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
         os.close(fd)
     return domid, identity
 
 
-def make(context: Context, config: CData, fd: int, stream_version: int, *, remus: bool = False) -> Script[Made]:
+def make(
+    context: Context, config: CData, fd: int, may_abort: Callable[[], bool], *, remus: bool = False
+) -> Script[Made]:
     """Create a domain, paused, from libxl's stream, with `remus` from the last checkpoint in it: a part of a script."""
     params = ffi.new("libxl_domain_restore_params *")
     lib.libxl_domain_restore_params_init(params)
-    params.stream_version = stream_version
+    params.stream_version = savefile.STREAM_VERSION
     if remus:
         params.checkpointed_stream = lib.LIBXL_CHECKPOINTED_STREAM_REMUS
     domid = ffi.new("uint32_t *", NO_DOMID)
     code = yield from context.complete(
-        lambda how: lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL)
+        lambda how: lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL),
+        may_abort=may_abort,
     )
     return Made(code, domid[0])
 
