@@ -167,7 +167,7 @@ class Host:
         disks, ruins them.
 
         Args:
-            path: The file, on the host.
+            path: The file, on the host; a pipe is none.
             config: Takes the place of the configuration in the file, e.g. with disks that were moved. Without a uuid in
                 it the domain gets a new one.
             paused: Leave it paused, as ``xl restore -p``.
@@ -175,7 +175,8 @@ class Host:
 
         Raises:
             FileMissing: There is no such file.
-            ParseError: It is not a saved domain, or damaged.
+            InvalidArgument: It is not a regular file.
+            ParseError: It is not a saved domain, damaged, or of Xen 4.5 or older.
             DomainExists: A domain has the name or the uuid already.
             NotEnoughMemory: The host has not enough free memory.
             OperationTimeout: It took longer than the timeout.

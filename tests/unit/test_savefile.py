@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyxen.errors import ParseError
+from pyxen.errors import FileMissing, InvalidArgument, ParseError
+from pyxen.operation import Operation
 from pyxen.xenlight import savefile
 
 MAGIC = b"Xen saved domain, xl format\n \0 \r"
@@ -112,3 +113,22 @@ def test_the_file_is_not_read_beyond_its_head(tmp_path: Path) -> None:
         assert os.lseek(fd, 0, os.SEEK_CUR) == len(head())
     finally:
         os.close(fd)
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    operation = Operation[None]("restore")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InvalidArgument, match="not a regular file"):
+            savefile.opened(operation, str(path))
+    with pytest.raises(FileMissing) as missing:
+        savefile.opened(operation, str(tmp_path / "nowhere"))
+    assert missing.value.filename == str(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InvalidArgument, match="Too many levels"):
+        savefile.opened(operation, str(tmp_path / "loop"))
+
+
+def test_of_an_old_xen() -> None:
+    with pytest.raises(ParseError, match=r"Xen 4\.5 or older: restore it with `xl restore`"):
+        read(head(mandatory=1))

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from pyxen import Domain, DomainState, Host, Operation
-from pyxen.errors import InvalidArgument, OperationFailed, OperationTimeout, ParseError
+from pyxen.errors import OperationFailed, OperationTimeout, ParseError
 from pyxen.xenlight import savefile
 from tests.xen.support import MakeConfig, runs, wait_until, xl, xl_domids
 
@@ -99,12 +99,6 @@ def test_a_saved_domain_that_is_damaged(host: Host, booted: Path, folder: Path) 
         fails(whole[: begins + place] + b"\x55" + whole[begins + place + 1 :], ParseError, "damaged|newer|byte order")
     for place in (24, 32, 40, 64):
         fails(whole[: begins + place] + b"\x55" + whole[begins + place + 1 :], OperationFailed, "libxl")
-
-
-def test_a_pipe_is_no_saved_domain(host: Host, folder: Path) -> None:
-    os.mkfifo(folder / "pipe")
-    with pytest.raises(InvalidArgument, match="not a regular file"):
-        host.restore(folder / "pipe", timeout=120)
 
 
 def test_a_core_dump_that_fails(host: Host, tiny: MakeConfig, folder: Path) -> None:

@@ -9,11 +9,12 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from pyxen.errors import ParseError
+from pyxen.errors import FileMissing, InvalidArgument, ParseError
+from pyxen.operation import Operation, describe
 
-__all__ = ["STREAM_VERSION", "Head", "head", "parse", "read", "write"]
+__all__ = ["STREAM_VERSION", "Head", "head", "opened", "parse", "read", "write"]
 
 STREAM_VERSION: Final = 2
 """Of what follows: libxl's stream as of Xen 4.6 and newer."""
@@ -56,6 +57,25 @@ def write(fd: int, config: str) -> None:
     rest = memoryview(head(config))
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def opened(operation: Operation[Any], path: str) -> int:
+    """Open a file for reading, and return its descriptor.
+
+    Raises:
+        FileMissing: There is none.
+        InvalidArgument: It cannot be read, or is not a regular file: to open a pipe may take for ever.
+    """
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise describe(InvalidArgument, f"cannot read {path}: it is not a regular file", operation)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        error = describe(FileMissing, f"no such file on the host: {path}", operation)
+        error.filename = path
+        raise error from None
+    except OSError as problem:
+        raise describe(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
 
 
 def read(fd: int, source: str | None = None) -> Head:

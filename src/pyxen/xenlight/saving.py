@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from pyxen import xlcfg
 from pyxen.config import DomainConfig
-from pyxen.errors import FileMissing, InvalidArgument, UnsupportedFeature
+from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.info import DomainState, ShutdownReason
 from pyxen.newfile import appearing_whole, writing
 from pyxen.operation import Operation
@@ -95,14 +95,7 @@ def restore(
     context: Context, operation: Operation[Any], path: str, override: DomainConfig | None, *, paused: bool
 ) -> Script[tuple[int, UUID]]:
     """Create a domain from a file, as ``xl restore``, and return its domid and uuid; a failure leaves nothing."""
-    if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe may take for ever
-        raise describe(InvalidArgument, f"cannot read {path}: it is not a regular file", operation)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        error = describe(FileMissing, f"no such file on the host: {path}", operation)
-        error.filename = path
-        raise error from None
+    fd = savefile.opened(operation, path)
     try:
         head = savefile.read(fd, path)
         beginning.check(beginning.peek(fd), path)

@@ -15,7 +15,7 @@ from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.lives import check_there, new_guest, suspend
 from pyxen.backends.memory.machine import Machine
 from pyxen.config import DomainConfig
-from pyxen.errors import FileMissing, InvalidArgument, OperationFailed
+from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.info import ShutdownReason
 from pyxen.newfile import appearing_whole, writing
 from pyxen.operation import Operation
@@ -106,15 +106,7 @@ def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
 
 def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -> tuple[DomainConfig, bytes]:
     """Return the configuration and the state that a file holds."""
-    try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115 (it is closed below)
-    except FileNotFoundError:
-        error = describe(FileMissing, f"no such file on the host: {path}", operation)
-        error.filename = path
-        raise error from None
-    except OSError as problem:
-        raise describe(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
-    with file:
+    with open(savefile.opened(operation, path), "rb", buffering=0) as file:
         head = savefile.read(file.fileno(), path)
         rest = file.read()
     if override is None and not head.config:
