@@ -141,9 +141,11 @@ class Received:
     def script(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:  # noqa: ARG002 (as MakeStep)
         yield from ()
         self.passed.append(passed())
-        while len(self.data) < self._wanted and (more := os.read(fd, min(23, self._wanted - len(self.data)))):
+        size = len(BEGINNING) - 1
+        while len(self.data) < self._wanted and (more := os.read(fd, min(size, self._wanted - len(self.data)))):
             self.data += more
             self.passed.append(passed())
+            size = 1 if len(self.data) < len(BEGINNING) else 1 << 16
 
     def relay(self, ours: socket.socket) -> None:
         """Relay what comes at one end of a connection."""

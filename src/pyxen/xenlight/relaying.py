@@ -11,6 +11,7 @@ import fcntl
 import os
 import sys
 import termios
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -93,15 +94,22 @@ def relay_from(
         Lost: The other end closed.
     """
     read_end, write_end = _pipe()
-    with contextlib.ExitStack() as reading:
+    closed = threading.Event()
+
+    def close(_: object) -> None:
+        os.close(write_end)
+        closed.set()
+
+    with contextlib.ExitStack() as writing, contextlib.ExitStack() as reading:
         reading.callback(os.close, read_end)
         outlet = _Outlet(read_end)
         try:
             step = course.begin(lambda operation: send(operation, write_end, outlet.passed))
         except BaseException:
-            os.close(write_end)
+            close(None)
             raise
-        step.add_done_callback(lambda _: os.close(write_end))
+        step.add_done_callback(close)
+        writing.callback(closed.wait)  # a step's callbacks come after its result
         try:
             channel.relay_from(outlet, seen)
         except BaseException:
