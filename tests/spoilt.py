@@ -18,7 +18,8 @@ from _pytest.runner import runtestprotocol
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_protocol", "triple_faults"]
 
-_TAIL = 3000  # characters
+_TAIL = 40  # lines
+_MOVES = re.compile(r"\bHVM.* (save|restore)")  # a line for each part of a guest that is saved
 _SPOILT = pytest.StashKey[set[int]]()
 
 
@@ -33,7 +34,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         given: dict[str, Any] = item.funcargs
         with contextlib.suppress(Exception):  # where the host is gone, the test's own failure is the news
             log = given["xen_log"]()
-            item.add_report_section("call", "Xen's log", log[-_TAIL:])
+            told = [line for line in log.splitlines() if not _MOVES.search(line)]
+            item.add_report_section("call", "Xen's log", "\n".join(told[-_TAIL:]))
             item.stash[_SPOILT] = triple_faults(log) & {domain.domid for domain in given["host"].domains}
 
 

@@ -463,3 +463,32 @@ class NamesAreRight(RuleBasedStateMachine):
 
 TestNamesAreRight = NamesAreRight.TestCase
 TestNamesAreRight.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+# Replacing
+
+
+def test_a_node_is_replaced_if_it_has_a_value(server: Xenstored, connection: Connection) -> None:
+    server.write("/control/shutdown", "suspend")
+    assert connection.replace("/control/shutdown", "suspend", "")
+    assert server.read("/control/shutdown") == ""
+    assert not connection.replace("/control/shutdown", "suspend", "halt")
+    assert server.read("/control/shutdown") == ""
+    assert not connection.replace("/nowhere", "suspend", "")
+    assert connection.read("/control/shutdown") == ""
+
+
+@pytest.mark.parametrize(("by_another", "replaced"), [("suspend", True), ("", False)])
+def test_a_node_that_changes_meanwhile(
+    server: Xenstored, connection: Connection, by_another: str, replaced: bool
+) -> None:
+    server.write("/control/shutdown", "suspend")
+
+    def change(verb: Verb, _: str) -> None:
+        if verb == Verb.TRANSACTION_END and server.count(verb) == 1:
+            server.write("/control/shutdown", by_another)
+
+    server.before_answer = change
+    assert connection.replace("/control/shutdown", "suspend", "other") is replaced
+    assert server.read("/control/shutdown") == ("other" if replaced else by_another)
+    assert server.count(Verb.TRANSACTION_START) == server.count(Verb.TRANSACTION_END) == 2

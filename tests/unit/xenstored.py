@@ -21,6 +21,10 @@ HEADER = struct.Struct("=IIII")
 class _Client:
     socket: socket.socket
     watches: list[tuple[str, str]] = field(default_factory=list)
+    transaction: dict[str, str] | None = None
+    """What it has written in a transaction that has not ended."""
+    began: int = 0
+    """How often nodes had changed when the transaction began."""
     held: list[bytes] | None = None
     """While a list: the messages that are to be sent together."""
 
@@ -46,6 +50,7 @@ class Xenstored:
         self.most_watches = 1000
         self.introduced: set[int] = set()
         self._nodes: dict[str, str] = {}
+        self._changes = 0
         self._clients: list[_Client] = []
         self._lock = threading.RLock()
         self._listener = socket.socket(socket.AF_UNIX)
@@ -65,6 +70,7 @@ class Xenstored:
     def write(self, path: str, value: str) -> None:
         """Set a node, and report it to whoever watches it."""
         with self._lock:
+            self._changes += 1
             self._nodes[path] = value
             self._report(path)
 
@@ -147,6 +153,8 @@ class Xenstored:
             self._send(client, verb, f"/local/domain/{path}\0".encode())
         elif verb == Verb.IS_DOMAIN_INTRODUCED:
             self._send(client, verb, b"T\0" if int(path) in self.introduced else b"F\0")
+        elif verb in {Verb.TRANSACTION_START, Verb.WRITE, Verb.TRANSACTION_END}:
+            self._transact(client, verb, path, *rest)
         elif verb == Verb.WATCH:
             self._watch(client, (path, rest[0]))
         elif verb == Verb.UNWATCH and (path, rest[0]) in client.watches:
@@ -154,6 +162,20 @@ class Xenstored:
             self._send(client, verb, b"OK\0")
         else:
             self._send(client, Verb.ERROR, b"ENOENT\0" if verb == Verb.UNWATCH else b"ENOSYS\0")
+
+    def _transact(self, client: _Client, verb: Verb, path: str, value: str) -> None:
+        if verb == Verb.TRANSACTION_START:
+            client.transaction, client.began = {}, self._changes
+        elif client.transaction is not None and verb == Verb.WRITE:
+            client.transaction[path] = value
+        elif client.transaction is not None:
+            written, client.transaction = client.transaction, None
+            if client.began != self._changes:
+                self._send(client, Verb.ERROR, b"EAGAIN\0")
+                return
+            for node, new in written.items() if path == "T" else ():
+                self.write(node, new)
+        self._send(client, verb, b"1\0" if verb == Verb.TRANSACTION_START else b"OK\0")
 
     def _watch(self, client: _Client, watch: tuple[str, str]) -> None:
         if watch in client.watches:

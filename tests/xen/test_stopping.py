@@ -86,11 +86,34 @@ def test_early_in_a_stream(host: Host, running_linux: MakeDomain, booted: Path, 
         by_a_cancel(migrating.begin, after)
         migrating.end()
     assert list(folder.iterdir()) == []
-    assert runs(guest)
+    check_goes_on(guest)
     guest.destroy()
     for after in EARLY:
         by_a_cancel(lambda _: host.begin.restore(booted), after)
     assert [domain.domid for domain in host.domains] == [0]
+
+
+def test_a_guest_that_was_to_suspend(running_linux: MakeDomain) -> None:
+    guest = running_linux()
+    for after in EARLY[::2]:
+        operation = guest.begin.suspend()
+        time.sleep(after)
+        operation.cancel()
+        try:
+            operation.result(60)
+        except OperationCancelled:
+            check_goes_on(guest)
+        else:
+            guest.resume()
+    check_goes_on(guest)
+    guest.destroy()
+
+
+def check_goes_on(guest: Domain) -> None:
+    """Check that a guest runs, and does not suspend of what it was asked for earlier."""
+    time.sleep(0.5)
+    assert guest.info().shutdown_reason is None
+    assert runs(guest)
 
 
 class Migrating:

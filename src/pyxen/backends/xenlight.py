@@ -33,6 +33,7 @@ from pyxen.xenlight import (
     remus,
     saving,
     stats,
+    suspending,
     tuning,
 )
 from pyxen.xenlight.channel import Channel
@@ -159,7 +160,7 @@ class XenlightBackend(Backend):
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Let the guest suspend itself and stay in memory."""
         self._check_answers("suspend", domain)
-        return self._run("suspend", domain, saving.suspend, timeout)
+        return self._run("suspend", domain, suspending.suspend, timeout)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         """Let a suspended guest go on."""
@@ -167,7 +168,7 @@ class XenlightBackend(Backend):
         if info.shutdown_reason is not ShutdownReason.SUSPEND:
             message = f"{info.name} is {info.state}, not suspended"
             raise InvalidState(message, operation="resume", domain=domain.domid, domid=domain.domid)
-        return self._run("resume", domain, saving.resume)
+        return self._run("resume", domain, suspending.resume)
 
     def save(
         self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None

@@ -34,7 +34,8 @@ from pyxen.xenlight.marshal import domain_config, to_json
 from pyxen.xenlight.peer import Peer
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.relaying import Passed, relay_from, relay_to
-from pyxen.xenlight.saving import go_on, make, saved_json
+from pyxen.xenlight.saving import make, saved_json
+from pyxen.xenlight.suspending import Asked, let_go_on
 from pyxen.xenlight.workers import NO_DOMID
 
 __all__ = ["check", "head", "migrate", "migrate_over", "receive", "through"]
@@ -110,6 +111,7 @@ class _Leaving:
         self._course = course
         self._domid = domain.domid
         self._name = domain.name or ""
+        self._asked = False
 
     def head(self) -> bytes:
         return head(self._context, self._course, self._domid)
@@ -127,14 +129,17 @@ class _Leaving:
         self._course.do(self._end, undoing=True)
 
     def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
-        code = yield from self._context.complete(
-            lambda how: lib.libxl_domain_suspend(self._context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how),
-            may_abort=passed,
-        )
+        context = self._context
+        with contextlib.closing(Asked(self._domid)) as asked:
+            code = yield from context.complete(
+                lambda how: lib.libxl_domain_suspend(context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how),
+                may_abort=passed,
+            )
+            self._asked = asked()
         raise_failure(operation, code)
 
     def _take_back(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from go_on(self._context, self._domid)
+        code = yield from let_go_on(self._context, self._domid, asked=self._asked)
         info = self._context.reader.domain(self._domid)
         if info is not None and info.name == self._name + _AWAY:
             yield from rename(self._context, operation, self._domid, self._name)

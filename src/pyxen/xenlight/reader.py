@@ -154,6 +154,12 @@ class Reader:
             self._check_open()
             return self._xenstore.read(path)
 
+    def replace(self, path: str, old: str, new: str) -> bool:
+        """Write an entry of xenstore if it has a certain value, and tell whether."""
+        with self._lock:
+            self._check_open()
+            return self._xenstore.replace(path, old, new)
+
     def directory(self, path: str) -> list[str]:
         """Return the names of what is below an entry of xenstore; none if there is no such entry."""
         with self._lock:

@@ -31,7 +31,7 @@ from pyxen.xenlight.failures import BACKEND, describe, failure
 from pyxen.xenlight.migration import head, through
 from pyxen.xenlight.pump import Script
 from pyxen.xenlight.relaying import Passed, relay_from
-from pyxen.xenlight.saving import go_on
+from pyxen.xenlight.suspending import let_go_on
 
 __all__ = ["check", "remus", "remus_over", "remus_to_nobody"]
 
@@ -39,6 +39,7 @@ E = TypeVar("E", bound=OperationFailed)
 
 _LOG = logging.getLogger("pyxen.migration")
 
+_PATIENCE = 2.0  # seconds in which a guest suspends for a checkpoint: nothing tells whether one has just begun
 _WITHOUT = "{}=False with allow_unsafe=True does without"
 _NOT_BOTH = "Look there, and destroy one of both. Never let both run"
 
@@ -174,7 +175,7 @@ class _Primary:
         return info
 
     def _go_on(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from go_on(self._context, self._domain.domid)
+        code = yield from let_go_on(self._context, self._domain.domid, asked=True, patience=_PATIENCE)
         if code != 0:
             message = "the replication ended, and the guest could not be resumed: it is suspended; try to resume it"
             raise describe(OperationFailed, message, operation, code)

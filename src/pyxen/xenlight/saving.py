@@ -1,16 +1,16 @@
-"""Domains that stop and go on: suspend and resume, save and restore, and a look at the memory of a dead one."""
+"""Domains whose memory goes to files and comes from them, and a guest that starts anew in its own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 from uuid import UUID, uuid4
 
 from pyxen import xlcfg
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument, UnsupportedFeature
-from pyxen.info import DomainState, ShutdownReason
 from pyxen.newfile import appearing_whole, writing
 from pyxen.operation import Operation
 from pyxen.xenlight import beginning, savefile
@@ -21,23 +21,10 @@ from pyxen.xenlight.domains import Made, check_memory, check_uuid, end, finish_c
 from pyxen.xenlight.failures import BACKEND, describe, raise_failure
 from pyxen.xenlight.marshal import domain_config, prepare, to_json
 from pyxen.xenlight.pump import Script
+from pyxen.xenlight.suspending import Asked, go_on, let_go_on
 from pyxen.xenlight.workers import NO_DOMID
 
-__all__ = ["core_dump", "go_on", "make", "restore", "resume", "save", "saved_json", "soft_reset", "suspend"]
-
-
-def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Let the guest suspend itself and stay in memory, as ``xl suspend``."""
-    code = yield from context.complete(lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how))
-    if code != 0 or operation.stopped is not None:
-        yield from go_on(context, domid)
-        raise_failure(operation, code or lib.ERROR_ABORTED)
-
-
-def resume(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Let a suspended guest go on, as ``xl resume``."""
-    code = yield from context.complete(lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how))
-    raise_failure(operation, code)
+__all__ = ["core_dump", "make", "restore", "save", "saved_json", "soft_reset"]
 
 
 def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
@@ -68,27 +55,32 @@ def save(
     """
     config = yield from retrieved(context, operation, domid)
     config.c_info.domid = 0  # the next free one when it is restored
-    try:
-        with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
-            with writing(operation, path):
-                savefile.write(fd, to_json(context.pointer, config))
-                beginning.make_room(fd)
-            code = yield from context.complete(
-                lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how),
-                may_abort=beginning.has_passed(fd),
-            )
-            if code == 0 and operation.stopped is not None:
-                code = lib.ERROR_ABORTED
-            raise_failure(operation, code)
-    except Exception:
-        yield from go_on(context, domid)
-        raise
+    with closing(Asked(domid)) as asked:
+        try:
+            with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
+                yield from _send(context, operation, domid, fd, path, to_json(context.pointer, config))
+        except Exception:
+            yield from let_go_on(context, domid, asked=asked())
+            raise
     if leave_paused:
         yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False)
     if leave_paused or checkpoint:
         yield from go_on(context, domid)
         return
     raise_failure(operation, (yield from end(context, domid, abortable=False)))
+
+
+def _send(context: Context, operation: Operation[None], domid: int, fd: int, path: str, config: str) -> Script[None]:
+    """Write a domain to a file; it is suspended then."""
+    with writing(operation, path):
+        savefile.write(fd, config)
+        beginning.make_room(fd)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how), may_abort=beginning.has_passed(fd)
+    )
+    if code == 0 and operation.stopped is not None:
+        code = lib.ERROR_ABORTED
+    raise_failure(operation, code)
 
 
 def restore(
@@ -152,18 +144,6 @@ def core_dump(context: Context, operation: Operation[None], domid: int, path: st
                 lambda how: lib.libxl_domain_core_dump(context.pointer, domid, there, how)
             )
         raise_failure(operation, code)
-
-
-def go_on(context: Context, domid: int) -> Script[int]:
-    """Resume a domain if it has suspended, and return libxl's code; part of a clean-up, which nothing stops."""
-    info = context.reader.domain(domid)
-    if info is None or (info.state, info.shutdown_reason) != (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
-        return 0
-    return (
-        yield from context.complete(
-            lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False
-        )
-    )
 
 
 def _grown(context: Context, domid: int, path: str) -> Callable[[], float]:

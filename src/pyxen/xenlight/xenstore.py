@@ -40,7 +40,10 @@ class Verb(IntEnum):
     READ = 2
     WATCH = 4
     UNWATCH = 5
+    TRANSACTION_START = 6
+    TRANSACTION_END = 7
     GET_DOMAIN_PATH = 10
+    WRITE = 11
     RM = 13
     WATCH_EVENT = 15
     ERROR = 16
@@ -99,7 +102,23 @@ class Connection:
         """Remove a node and all below it; nothing happens if there is none, or it may not be removed."""
         self.batch([(Verb.RM, path.encode() + b"\0")])
 
-    def batch(self, requests: Sequence[Request]) -> list[bytes | OSError]:
+    def replace(self, path: str, old: str, new: str) -> bool:
+        """Write a node if it has a certain value, and tell whether; nobody else can come in between."""
+        node, done = path.encode() + b"\0", False
+        while True:
+            [begun] = self.batch([(Verb.TRANSACTION_START, b"\0")])
+            if isinstance(begun, OSError):
+                return False
+            transaction = int(begun.rstrip(b"\0"))
+            [value] = self.batch([(Verb.READ, node)], transaction)
+            done = value == old.encode()
+            if done:
+                self.batch([(Verb.WRITE, node + new.encode())], transaction)
+            [ended] = self.batch([(Verb.TRANSACTION_END, b"T\0" if done else b"F\0")], transaction)
+            if not (isinstance(ended, OSError) and ended.errno == errno.EAGAIN):
+                return done
+
+    def batch(self, requests: Sequence[Request], transaction: int = 0) -> list[bytes | OSError]:
         """Send requests and return their answers in the same order; a refusal is an `OSError` in its place.
 
         Raises:
@@ -107,7 +126,7 @@ class Connection:
         """
         self.ensure_open()
         with self._broken_by_errors():
-            return self._exchange(requests)
+            return self._exchange(requests, transaction)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when events come, for `select`."""
@@ -140,12 +159,12 @@ class Connection:
         self._buffer.clear()
         self.events.clear()
 
-    def _exchange(self, requests: Sequence[Request]) -> list[bytes | OSError]:
+    def _exchange(self, requests: Sequence[Request], transaction: int) -> list[bytes | OSError]:
         answers: list[bytes | OSError] = []
         at_once = self._channel.at_once
         for start in range(0, len(requests), at_once):
             window = requests[start : start + at_once]
-            self._channel.send([_HEADER.pack(verb, 0, 0, len(body)) + body for verb, body in window])
+            self._channel.send([_HEADER.pack(verb, 0, transaction, len(body)) + body for verb, body in window])
             for kind, body in self._answers(len(window)):
                 answers.append(_refusal(body) if kind == Verb.ERROR else body)
         self._take_events()  # what came with the last answer: nobody would be told that it is there
