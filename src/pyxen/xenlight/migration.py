@@ -49,9 +49,10 @@ _INCOMING = "--incoming"
 def check(context: Context, domain: DomainInfo, verb: str) -> None:
     """Refuse a domain whose memory cannot be sent while it runs."""
     if domain.type is DomainType.PV and not context.reader.has_shadow_paging():
+        instead = "save it here and restore it there" if verb == "migrate" else "that needs a PVH or HVM guest here"
         raise UnsupportedFeature(
             f"{verb} {domain.name}: this Xen was built without shadow paging, which it takes to send the memory of a "
-            "PV guest while it runs: save it here and restore it there",
+            f"PV guest while it runs: {instead}",
             feature=verb,
             backend=BACKEND,
         )
