@@ -8,8 +8,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 import pyxen
-from pyxen import Domain, OperationCancelled
+from pyxen import Domain, Host, OperationCancelled
 from pyxen.backends.base import DomainRef
 from tests.xen.support import MakeConfig, children, wait_until
 
@@ -55,3 +57,18 @@ def test_a_third_cancelled_at_a_random_moment(tiny: MakeConfig) -> None:
         for cancel in cancels:
             cancel.join()
     assert (threading.active_count(), len(os.listdir("/proc/self/fd")), children()) == (threads, descriptors, before)
+
+
+def test_hundreds_of_operations_at_once(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny())
+    waits = [domain.begin.wait("shutdown") for _ in range(300)]
+    configs = [domain.begin.config() for _ in range(100)]
+    assert {operation.result(60).name for operation in configs} == {"tiny"}
+    assert not any(operation.done() for operation in waits)
+    for operation in waits[::3]:
+        operation.cancel()
+    for operation in waits[::3]:
+        with pytest.raises(OperationCancelled):
+            operation.result(60)
+    domain.destroy()
+    assert {operation.result(60) for operation in waits if operation not in waits[::3]} == {None}
