@@ -1,8 +1,8 @@
 """Run the parts of the test suite, two at a time, and show how each ended.
 
-Parts that boot the lab share one lane, parts that do not the other, so two cores are kept busy. The second lane is
-nice: an emulated machine whose CPUs are taken away in the middle of what they do gets slower out of proportion. So are
-two labs at a time slower than one after the other.
+Parts that boot the lab share one lane, parts that do not the other, so two cores are kept busy; the latter also makes
+what the other will need. It is nice: an emulated machine whose CPUs are taken away in the middle of what they do gets
+slower out of proportion. So are two labs at a time slower than one after the other.
 
 Output goes to a file for each part while it runs; what failed is shown in full, and the last lines are pytest's own
 summaries.
@@ -108,6 +108,7 @@ def lanes() -> list[list[Part]]:
                 ],
             ),
             Part("oracle", [[PYTHON, "-m", "tests.oracle.setup"], [*nice, *PYTEST, "tests/oracle"]]),
+            Part("images", [[*nice, PYTHON, "-m", "lab", "build", "--xen", "4.17"]]),
         ],
         [
             Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0("tests/xen"))]),
@@ -153,7 +154,7 @@ def _progress(running: list[threading.Thread], say: threading.Lock) -> None:
 def main() -> int:
     """Run the parts named, by default all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help="checks, unit, oracle, xen-4.20, xen-4.17, contract, lab")
+    parser.add_argument("parts", nargs="*", help="checks, unit, oracle, images, xen-4.20, xen-4.17, contract, lab")
     wanted = parser.parse_args().parts
     chosen = [[part for part in lane if not wanted or part.name in wanted] for lane in lanes()]
     unknown = set(wanted) - {part.name for lane in chosen for part in lane}
