@@ -109,6 +109,7 @@ class _Primary:
         self._options = options
         self._to_nobody = to_nobody
         self._stream = CheckpointedStream()
+        self._begun = False
         # What is being aborted can run no script: libxl would leave the vifs as they are, and hold back all for ever.
         self._abortable = not options.netbuf
         script = options.netbufscript
@@ -150,6 +151,7 @@ class _Primary:
 
     def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         info = self._info()  # libxl reads it all the time
+        self._begun = True
         code = yield from self._context.complete(
             lambda how: lib.libxl_domain_remus_start(self._context.pointer, info, self._domain.domid, fd, -1, how),
             abortable=self._abortable,
@@ -175,7 +177,7 @@ class _Primary:
         return info
 
     def _go_on(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from let_go_on(self._context, self._domain.domid, asked=True, patience=_PATIENCE)
+        code = yield from let_go_on(self._context, self._domain.domid, asked=self._begun, patience=_PATIENCE)
         if code != 0:
             message = "the replication ended, and the guest could not be resumed: it is suspended; try to resume it"
             raise describe(OperationFailed, message, operation, code)
