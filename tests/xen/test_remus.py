@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyxen import Disk, Domain, DomainState, Host, Operation, RemusOptions
+from pyxen import Disk, Domain, DomainState, Host, Operation, RemusOptions, ShutdownReason
 from pyxen.errors import (
     BackupLost,
     FileMissing,
@@ -37,11 +37,12 @@ def guest(running_linux: MakeDomain) -> Domain:
     return running_linux()
 
 
-def wait_for_checkpoints(operation: Operation[None], count: int) -> None:
-    """Wait until so many checkpoints have been sent."""
+def wait_for_checkpoints(guest: Domain, operation: Operation[None], count: int) -> None:
+    """Wait until so many checkpoints of a guest have been sent."""
 
     def there() -> bool:
         assert not operation.done() or operation.exception() is None
+        assert guest.info().shutdown_reason in {None, ShutdownReason.SUSPEND}
         return operation.progress is not None and int(operation.progress[0].split()[1]) >= count
 
     wait_until(there, seconds=150)
@@ -55,7 +56,7 @@ def copies(host: Host, domain: Domain) -> list[Domain]:
 def test_to_nobody(host: Host, guest: Domain) -> None:
     name = guest.info().name
     operation = guest.begin.remus(None, UNSAFE)
-    wait_for_checkpoints(operation, 3)
+    wait_for_checkpoints(guest, operation, 3)
     assert operation.cancel()
     with pytest.raises(OperationCancelled):
         operation.result()
@@ -70,7 +71,7 @@ def test_to_nobody(host: Host, guest: Domain) -> None:
 def test_who_ends_the_replication_calls_the_backup_off(host: Host, guest: Domain, receiver: list[str]) -> None:
     name = guest.info().name
     operation = guest.begin.remus(receiver, UNSAFE)
-    wait_for_checkpoints(operation, 3)
+    wait_for_checkpoints(guest, operation, 3)
     [copy] = copies(host, guest)
     info = copy.info()
     assert (info.name, info.state) == (f"{name}--incoming", DomainState.PAUSED)
@@ -105,7 +106,7 @@ def test_a_connection_that_is_lost(host: Host, guest: Domain) -> None:
     receiving = Receiving(host, there, remus=True)
     with here:
         operation = guest.begin.remus_over(here.fileno(), here.fileno(), UNSAFE)
-        wait_for_checkpoints(operation, 2)
+        wait_for_checkpoints(guest, operation, 2)
         here.shutdown(socket.SHUT_RDWR)
     with pytest.raises(BackupLost, match="may run there too"):
         operation.result()
@@ -123,7 +124,7 @@ def test_a_source_that_is_destroyed(host: Host, guest: Domain) -> None:
     name = guest.info().name
     assert name is not None
     operation = guest.begin.remus(PYXEN_RECEIVES_BACKUP, UNSAFE)
-    wait_for_checkpoints(operation, 2)
+    wait_for_checkpoints(guest, operation, 2)
     guest.destroy()
     operation.result()
     wait_until(lambda: xl_domids().keys() - {"Domain-0"} == {name})
