@@ -189,7 +189,7 @@ class Domain:
 
         Raises:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
-            InvalidArgument: The command cannot be run, or the destination is none.
+            InvalidArgument: The command cannot be run, or the destination is none, or nobody without `allow_unsafe`.
             UnsupportedFeature: A PV guest, and a Xen that was built without shadow paging.
             MigrationFailed: The destination failed, or was lost; why, as far as it says, is in the message.
             MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
@@ -245,7 +245,7 @@ class Domain:
             timeout: Seconds after which to end it.
 
         Raises:
-            InvalidArgument: The command cannot be run, or the destination is none.
+            InvalidArgument: The command cannot be run, or the destination is none, or nobody without `allow_unsafe`.
             UnsupportedFeature: A PV guest, and a Xen without shadow paging; or a libxl without network buffering.
             MigrationFailed: The destination failed, or was lost, before the first checkpoint was there.
             BackupLost: It was lost later, or could not be called off: the domain may run there too.

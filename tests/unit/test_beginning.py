@@ -42,7 +42,7 @@ def test_cut_short(size: int) -> None:
         (0, 0, "something else"),
         (7, 0, "something else"),
         (11, 3, r"a newer Xen \(stream 3\)"),
-        (11, 0, r"\(stream 0\)"),
+        (11, 0, "something else"),
         (15, 1, "another byte order"),
         (15, 4, "a newer Xen"),
         (16, 3, "not begin with the memory"),
@@ -77,6 +77,5 @@ def test_a_file_that_is_written(file: int) -> None:
 
 
 def test_no_room() -> None:
-    full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115 (closed below)
-    with full, pytest.raises(OSError, match="No such device"):
+    with Path("/dev/full").open("r+b", buffering=0) as full, pytest.raises(OSError, match="No such device"):
         beginning.make_room(full.fileno())

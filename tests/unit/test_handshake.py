@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from pyxen.errors import InvalidArgument, OperationCancelled, OperationTimeout, ParseError
-from pyxen.operation import Operation
+from pyxen.errors import OperationCancelled, OperationTimeout, ParseError
 from pyxen.xenlight import handshake, savefile
 from pyxen.xenlight.channel import Channel, Lost
 from pyxen.xenlight.handshake import InDoubt, Refused
+from tests.unit.peers import End, Peer, Pipe, read, silent
 
 BANNER = b"xl migration receiver ready, send binary domain data.\n"
 RECEIVED = b"domain received, ready to unpause\0"
@@ -23,19 +21,6 @@ GO = b"domain is yours, you are cleared to unpause\0"
 REPORT = b"my copy unpause results are as follows\0"
 HEAD = savefile.head('{"c_info": {"name": "web1"}}')
 STREAM = os.urandom(3 << 20)  # more than fits into a socket
-
-
-class Pipe:
-    """The end of a pipe that is read."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def read(self) -> bytes:
-        return os.read(self._fd, 1 << 20)
 
 
 class Source:
@@ -115,57 +100,6 @@ class Destination:
         self.done.append(what)
 
 
-class End:
-    """One end of a connection: an operation, which a test may stop, and its channel."""
-
-    def __init__(self, connection: socket.socket, *, timeout: float | None = None, grace: float = 0.2) -> None:
-        self._wake = os.eventfd(0)
-        self.operation: Operation[Any] = Operation("migrate", "web1", timeout=timeout)
-        self.operation.carried_by(lambda _: os.eventfd_write(self._wake, 1), threading.current_thread())
-        fd = connection.fileno()
-        self.channel = Channel(self.operation, fd, fd, peer="the peer", wake=self._wake, grace=grace)
-        connection.close()
-
-    def close(self) -> None:
-        self.channel.close()
-        os.close(self._wake)
-
-
-Peer = Callable[[socket.socket], None]
-
-
-@pytest.fixture
-def talk() -> Iterator[Callable[..., End]]:
-    """Return a function that begins a conversation with a peer, which has a thread, and gives the end of ours."""
-    ends: list[End] = []
-    threads: list[threading.Thread] = []
-
-    def begin(peer: Peer, **options: Any) -> End:
-        ours, theirs = socket.socketpair()
-
-        def run() -> None:
-            with theirs, contextlib.suppress(ConnectionError):  # we may hang up before it has said all
-                peer(theirs)
-
-        threads.append(threading.Thread(target=run))
-        threads[-1].start()
-        ends.append(End(ours, **options))
-        return ends[-1]
-
-    yield begin
-    for end in ends:
-        end.close()
-    for thread in threads:
-        thread.join()
-
-
-def read(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size and (more := connection.recv(size - len(data))):
-        data += more
-    return data
-
-
 def receiver(*answers: bytes) -> Peer:
     """Return a destination that says these things, each after what comes before it, and then closes."""
 
@@ -178,13 +112,12 @@ def receiver(*answers: bytes) -> Peer:
     return peer
 
 
-def silent(*answers: bytes) -> Peer:
+def silent_after(*answers: bytes) -> Peer:
     """Return a destination that says these things, and then nothing until it is hung up on."""
 
     def peer(connection: socket.socket) -> None:
         receiver(*answers)(connection)
-        while connection.recv(1 << 16):
-            pass
+        silent(connection)
 
     return peer
 
@@ -315,7 +248,7 @@ def test_what_fails_at_the_source(talk: Callable[..., End], fails_in: str, done:
 )
 def test_a_deadline_at_the_source(talk: Callable[..., End], answers: list[bytes], done: list[str]) -> None:
     source = Source()
-    end = talk(silent(*answers), timeout=0.3)
+    end = talk(silent_after(*answers), timeout=0.3)
     with pytest.raises(OperationTimeout):
         handshake.send(end.channel, source)
     assert source.done == done
@@ -337,7 +270,7 @@ def test_a_deadline_when_nobody_reads(talk: Callable[..., End]) -> None:
 
 
 def test_a_cancel_at_the_source(talk: Callable[..., End]) -> None:
-    end = talk(silent(BANNER))
+    end = talk(silent_after(BANNER))
     timer = threading.Timer(0.2, end.operation.cancel)
     timer.start()
     source = Source()
@@ -348,7 +281,7 @@ def test_a_cancel_at_the_source(talk: Callable[..., End]) -> None:
 
 
 def test_no_answer_in_time_when_it_may_start(talk: Callable[..., End]) -> None:
-    end = talk(silent(BANNER, RECEIVED))
+    end = talk(silent_after(BANNER, RECEIVED))
 
     class Stopped(Source):
         def end(self) -> None:
@@ -524,85 +457,3 @@ def test_a_backup_that_fails_is_left_as_it_is(talk: Callable[..., End], fails_in
     with pytest.raises(OSError, match=fails_in):
         handshake.receive_backup(talk(sender(HEAD + STREAM)).channel, destination)
     assert destination.done == done
-
-
-# The channel
-
-
-@pytest.mark.parametrize("stopped", [False, True])
-def test_an_end_that_is_waited_for(talk: Callable[..., End], stopped: bool) -> None:
-    def peer(connection: socket.socket) -> None:
-        assert read(connection, 3) == b"end"
-        connection.sendall(b"as you like")
-
-    end = talk(peer, grace=30)
-    if stopped:
-        end.operation.cancel()
-    end.channel.conclude()
-    end.channel.write(b"end")
-    end.channel.expect_end()
-    assert end.channel.lost() is not None
-
-
-def test_an_end_that_does_not_come(talk: Callable[..., End]) -> None:
-    end = talk(silent())
-    end.channel.conclude()
-    with pytest.raises(Lost, match="does not answer"):
-        end.channel.expect_end()
-    end.channel.close()
-
-
-def test_what_is_relayed_is_seen(talk: Callable[..., End]) -> None:
-    read_end, write_end = os.pipe()
-    os.write(write_end, b"a" * 5000)
-    os.close(write_end)
-    seen = bytearray()
-    talk(silent()).channel.relay_from(Pipe(read_end), seen.extend)
-    os.close(read_end)
-    assert seen == b"a" * 5000
-
-
-def test_descriptors_that_are_none() -> None:
-    with pytest.raises(InvalidArgument, match="Bad file descriptor"):
-        Channel(Operation("migrate"), 0, 1 << 20, peer="the peer")
-
-
-def test_an_end_is_lost_when_it_has_closed_and_what_it_said_is_read() -> None:
-    ours, theirs = socket.socketpair()
-    end = End(ours)
-    assert end.channel.lost() is None
-    theirs.sendall(b"a")
-    theirs.close()
-    assert end.channel.lost() is None
-    assert "is gone" in str(end.channel.lost())
-    end.close()
-
-
-def test_pipes_and_descriptors_that_do_not_block() -> None:
-    read_end, write_end = os.pipe()
-    os.set_blocking(read_end, False)
-    os.set_blocking(write_end, False)
-    channel = Channel(Operation("migrate"), read_end, write_end, peer="the peer")
-    os.close(read_end)
-    os.close(write_end)
-    data = os.urandom(1 << 20)
-    thread = threading.Thread(target=channel.write, args=[data])
-    thread.start()
-    assert channel.read(len(data)) == data
-    thread.join()
-    channel.close()
-
-
-def test_the_callers_descriptors_are_as_before() -> None:
-    ours, theirs = socket.socketpair()
-    end = End(ours.dup())
-    source, write_end = os.pipe()
-    os.write(write_end, b"stream")
-    os.close(write_end)
-    end.channel.relay_from(Pipe(source))
-    assert os.get_blocking(ours.fileno())
-    assert theirs.recv(99) == b"stream"
-    os.close(source)
-    end.close()
-    ours.close()
-    theirs.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,13 +11,6 @@ from pyxen.xenlight.xenstore import Connection
 from tests.unit.xenstored import Xenstored
 
 ENTRY = "/local/domain/7/control/shutdown"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Xenstored]:
-    server = Xenstored(tmp_path)
-    yield server
-    server.close()
 
 
 @pytest.fixture

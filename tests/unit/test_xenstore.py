@@ -25,13 +25,6 @@ from tests.unit.xenstored import HEADER, Xenstored
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Xenstored]:
-    server = Xenstored(tmp_path)
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def connection(server: Xenstored) -> Iterator[Connection]:
     connection = Connection(sockets=[server.path], devices=())
     yield connection

@@ -213,7 +213,7 @@ class XenlightBackend(Backend):
         *,
         timeout: float | None,
     ) -> Operation[None]:
-        """Replicate a domain to another host, or for a blackhole to None, until that fails; it goes on here."""
+        """Replicate a domain to another host, or to nobody, until that fails; it goes on here."""
         command = None if destination is None else peer.command(destination, verb="remus", remus=True)
         info = self._movable("remus", domain)
         remus.check(options)

@@ -46,7 +46,7 @@ def check(data: bytes, source: str | None = None) -> None:
     if len(data) < SIZE:
         raise ParseError("damaged: cut short where libxl's stream begins", source=source)
     magic, version, flags = HEADER.unpack_from(data)
-    if magic != _MAGIC:
+    if magic != _MAGIC or version < _VERSION:
         raise ParseError("damaged: where libxl's stream should begin is something else", source=source)
     if version != _VERSION or flags & ~_CONVERTED:
         what = "a machine with another byte order" if flags & _BIG_ENDIAN else f"a newer Xen (stream {version})"

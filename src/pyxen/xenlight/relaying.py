@@ -58,19 +58,21 @@ class _Inlet:
         self._fd = fd
         self._libxls = libxls
         self._given = 0
+        self._gate = threading.Lock()
 
     def fileno(self) -> int:
         return self._fd
 
     def write(self, data: bytes | memoryview) -> int:
-        size = os.write(self._fd, data)
-        self._given += size
+        with self._gate:
+            size = os.write(self._fd, data)
+            self._given += size
         return size
 
     def passed(self) -> bool:
-        given = self._given  # before what is left: more may be written meanwhile
-        left = int.from_bytes(fcntl.ioctl(self._libxls, termios.FIONREAD, bytes(4)), sys.byteorder)
-        return given - left >= beginning.SIZE
+        with self._gate:
+            left = int.from_bytes(fcntl.ioctl(self._libxls, termios.FIONREAD, bytes(4)), sys.byteorder)
+            return self._given - left >= beginning.SIZE
 
 
 def relay_from(
