@@ -1,4 +1,4 @@
-/* The inner loop of the pump (pyxen/xenlight/pump.py), and the lock around libxl. */
+/* The inner loop of the event loop (pyxen/backends/xenlight/libxl/event_loop.py), and the lock around libxl. */
 
 #ifndef PYXEN_LOOP_H
 #define PYXEN_LOOP_H
@@ -7,7 +7,7 @@
 #include <sys/types.h>
 #include <libxl.h>
 
-/* Held during every call of libxl; pyxen/xenlight/lock.py says why. */
+/* Held during every call of libxl; pyxen/backends/xenlight/libxl/lock.py says why. */
 void pyxen_lock(void);
 void pyxen_unlock(void);
 int pyxen_locked(void);

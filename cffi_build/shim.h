@@ -16,7 +16,7 @@ void pyxen_logger_free(xentoollog_logger *logger);
  * -1 on an architecture without HVM guests. */
 long pyxen_emulation_flags_offset(void);
 
-/* Called by libxl through the above; written in Python (pyxen/xenlight/log.py and context.py). */
+/* Called by libxl through the above; written in Python (pyxen/backends/xenlight/libxl/log.py and context.py). */
 void pyxen_on_log(void *owner, int level, int errnoval, const char *context, const char *line);
 void pyxen_on_progress(void *owner, const char *what, int percent, unsigned long done, unsigned long total);
 void pyxen_on_disaster(void *user, libxl_event_type type, const char *message, int errnoval);

@@ -1,5 +1,5 @@
 /* A process that makes libxl's long calls for another, so that they overlap with those of others, and so that libxl
- * forks a small process instead of a large one; pyxen/xenlight/workers.py is the other end.
+ * forks a small process instead of a large one; pyxen/backends/xenlight/libxl/process_workers.py is the other end.
  *
  * Both sides send frames over a stream socket: a header, and `length` bytes. */
 

@@ -28,7 +28,7 @@ OLD_CFFI_CANNOT = {"libxl_mac_copy", "libxl_hwcap_copy"}
 
 def module_name(release: str) -> str:
     """Return the extension's full name: it carries the release, since Xen's sonames do."""
-    return f"pyxen.xenlight._xenlight_{release.replace('.', '_')}"
+    return f"pyxen.backends.xenlight.libxl._xenlight_{release.replace('.', '_')}"
 
 
 def selection() -> headers.Selection:

@@ -29,7 +29,7 @@ def add_to(archive: tarfile.TarFile, extension: Path | None, bytecode: Path) -> 
     archive.add(bytecode, IN_DOM0)
     if extension is not None:
         for module in sorted(extension.glob("*.so")):
-            archive.add(module, f"{IN_DOM0}/src/pyxen/xenlight/{module.name}")
+            archive.add(module, f"{IN_DOM0}/src/pyxen/backends/xenlight/libxl/{module.name}")
 
 
 def _add(archive: tarfile.TarFile, folder: str, name: str) -> None:

@@ -76,14 +76,14 @@ def _open_xenlight(uri: str, workers: int) -> Backend:
     driver = uri == "xenlight:///driver"
     if not driver and uri not in {"xenlight:///", "xenlight:"}:
         raise UnsupportedFeature(f"{uri}: libxl reaches this machine only: xenlight:///", feature=uri)
-    from pyxen.xenlight import loader
+    from pyxen.backends.xenlight.libxl import loader
 
     loader.check_host(control=not driver)
     if driver:
-        from pyxen.backends.driver import DriverBackend
+        from pyxen.backends.xenlight.driver import DriverBackend
 
         return DriverBackend()
-    from pyxen.backends.xenlight import XenlightBackend
+    from pyxen.backends.xenlight.backend import XenlightBackend
 
     return XenlightBackend(workers)
 

@@ -71,7 +71,7 @@ class Operation(Future[T]):
     async def _outcome(self) -> T:
         import asyncio  # which those who do not await need not load
 
-        from pyxen.awaiting import done
+        from pyxen._asyncio import done
 
         try:
             await done(self)

@@ -47,5 +47,7 @@ def test_the_extension_loads(any_dom0: Lab) -> None:
     assert folder is not None
     (module,) = folder.glob("*.so")
     name = module.name.partition(".")[0]
-    script = f"import importlib; print(importlib.import_module('pyxen.xenlight.{name}').lib.libxl_ctx_alloc)"
+    script = (
+        f"import importlib; print(importlib.import_module('pyxen.backends.xenlight.libxl.{name}').lib.libxl_ctx_alloc)"
+    )
     assert "libxl_ctx_alloc" in any_dom0.run(["python3", "-c", script], check=True).stdout

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lab import Lab
 
 NAMES = """
-from pyxen.xenlight.binding import lib
+from pyxen.backends.xenlight.libxl.binding import lib
 print(*dir(lib))
 """
 

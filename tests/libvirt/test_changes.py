@@ -21,7 +21,7 @@ from pyxen import (
     ShutdownReason,
 )
 from pyxen.backends.base import DomainRef
-from pyxen.backends.libvirt.changes import Changes, Told
+from pyxen.backends.libvirt.event_diff import EventDiff, Told
 
 WEB1 = UUID(int=1)
 NOW = datetime.now(UTC)
@@ -41,7 +41,7 @@ class Domains:
     def __init__(self) -> None:
         self.there: set[DomainRef] = {DomainRef(3, WEB1)}
         self.xml: str | None = XML
-        self.changes = Changes(lambda ref: ref in self.there, lambda _: self.xml)
+        self.changes = EventDiff(lambda ref: ref in self.there, lambda _: self.xml)
         self.changes.begin([(DomainRef(3, WEB1), "web1")])
 
     def told(self, kind: str, *values: Any, domid: int = 3) -> list[Event]:

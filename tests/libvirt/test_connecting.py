@@ -10,8 +10,8 @@ import pytest
 
 import pyxen
 from pyxen import ConnectFailed, DomainConfig, UnsupportedFeature, Vnc
-from pyxen.backends.libvirt import connecting
-from pyxen.backends.libvirt.failures import redacted
+from pyxen.backends.libvirt import connection
+from pyxen.backends.libvirt.error_map import redacted
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_broken_file(tmp_path: object) -> None:
 
 
 def test_a_daemon_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connecting, "_LONGEST", 0.3)
+    monkeypatch.setattr(connection, "_LONGEST", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"xen+tcp://127.0.0.1:{silent.getsockname()[1]}/system"
         with pytest.raises(ConnectFailed, match="not answered for"):

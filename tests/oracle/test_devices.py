@@ -10,7 +10,7 @@ from pyxen import libxljson
 from pyxen.config import Disk, Part, Vif
 from pyxen.errors import ConfigError
 from pyxen.xlcfg.disk import read_disk
-from pyxen.xlcfg.specs import SpecError
+from pyxen.xlcfg.item_grammar import SpecError
 from pyxen.xlcfg.vif import read_vif
 from tests.oracle import configs
 from tests.oracle.server import Refused

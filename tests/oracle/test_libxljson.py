@@ -101,7 +101,7 @@ def test_what_xl_prints_is_read_without_loss(xl: XlOracle) -> None:
 
 
 def test_every_name_of_cpuid_means_what_libxl_takes_it_for(xl: XlOracle) -> None:
-    from pyxen.config.cpuidflags import features
+    from pyxen.config.cpuid_flags import features
 
     known = 0
     for name in features():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.peers import End, Peer
+from tests.unit.peers import End, PeerCommand
 from tests.unit.xenstored import Xenstored
 
 
@@ -27,7 +27,7 @@ def talk() -> Iterator[Callable[..., End]]:
     ends: list[End] = []
     threads: list[threading.Thread] = []
 
-    def begin(peer: Peer, **options: Any) -> End:
+    def begin(peer: PeerCommand, **options: Any) -> End:
         ours, theirs = socket.socketpair()
 
         def run() -> None:

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from pyxen.backends.xenlight.migration.peer_channel import PeerChannel
 from pyxen.operation import Operation
-from pyxen.xenlight.channel import Channel
 
 
 class Pipe:
@@ -33,7 +33,7 @@ class End:
         self.operation: Operation[Any] = Operation("migrate", "web1", timeout=timeout)
         self.operation.carried_by(lambda _: os.eventfd_write(self._wake, 1), threading.current_thread())
         fd = connection.fileno()
-        self.channel = Channel(self.operation, fd, fd, peer="the peer", wake=self._wake, grace=grace)
+        self.channel = PeerChannel(self.operation, fd, fd, peer="the peer", wake=self._wake, grace=grace)
         connection.close()
 
     def close(self) -> None:
@@ -41,7 +41,7 @@ class End:
         os.close(self._wake)
 
 
-Peer = Callable[[socket.socket], None]
+PeerCommand = Callable[[socket.socket], None]
 
 
 def read(connection: socket.socket, size: int) -> bytes:

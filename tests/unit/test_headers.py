@@ -15,7 +15,7 @@ from headers import Declaration, declarations, select
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyxen.xenlight import binding
+from pyxen.backends.xenlight.libxl import binding
 
 # Every function of the installed headers is bound. They are counted here with regular expressions over the files as
 # they lie there, by no means of headers.py's: no preprocessor, so whatever an #if leaves out is counted too.
@@ -97,7 +97,7 @@ def test_the_pinned_version_decides_what_a_name_means() -> None:
 def test_the_release_is_that_of_the_headers() -> None:
     assert re.fullmatch(r"4\.\d+", headers.xen_release())
     assert headers.xen_release() == binding.release
-    assert xenlight.module_name("4.20") == "pyxen.xenlight._xenlight_4_20"
+    assert xenlight.module_name("4.20") == "pyxen.backends.xenlight.libxl._xenlight_4_20"
 
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ EXPENSIVE = (
     "lxml",
     "libvirt",
     "asyncio",
-    "pyxen.xenlight.binding",
-    "pyxen.xenlight._xenlight",
+    "pyxen.backends.xenlight.libxl.binding",
+    "pyxen.backends.xenlight.libxl._xenlight",
 )
 
 
@@ -39,7 +39,7 @@ def loaded_by(code: str) -> list[str]:
         "import pyxen; dir(pyxen)",
         "import pyxen; pyxen.DomainConfig, pyxen.DomainNotFound",
         "import pyxen; pyxen.Host, pyxen.Domain, pyxen.connect, pyxen.Operation",
-        "import pyxen.xenlight.loader",
+        "import pyxen.backends.xenlight.libxl.loader",
         "import pyxen.xlcfg",
         "import pyxen.libxljson",
         "import pyxen; pyxen.connect('memory:///').close()",

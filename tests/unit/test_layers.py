@@ -17,14 +17,24 @@ LAYERS = (
     {"supervisor"},
     {"begin", "connection", "host", "domain", "domains", "eventreader", "aio"},
     {"backends"},
-    {"xenlight"},
     {"conversion"},
-    {"xlcfg", "libvirtxml", "libxljson", "devicekinds", "hostcpus", "hostfiles"},
-    {"config", "events", "features", "info", "losses", "newfile", "remus"},
+    {"_common", "xlcfg", "libvirtxml", "libxljson"},
+    {"config", "events", "features", "info", "losses", "remus"},
     {"operation"},
-    {"awaiting", "errors", "units"},
+    {"_asyncio", "errors", "units"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
+
+BACKENDS = ("libvirt", "memory", "xenlight")
+"""The packages of the backends; none imports another, they share `base` and `_common` only."""
+
+XENLIGHT_LAYERS = (
+    {"backend", "driver"},
+    {"migration"},
+    {"operations"},
+    {"libxl", "hypervisor", "xenstore"},
+)
+"""The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 
 NEIGHBOURS = LAYERS[0] | LAYERS[3] | LAYERS[-3]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
@@ -105,12 +115,41 @@ def test_no_module_needs_itself() -> None:
         pytest.fail(f"imports in a circle: {' -> '.join(reversed(error.args[1]))}")
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if part(module) != "xenlight"])
-def test_c_is_touched_in_xenlight_only(module: str) -> None:
+def _room(module: str) -> str:
+    return module.split(".")[3]
+
+
+IN_XENLIGHT = [module for module in SOURCES if module.startswith("pyxen.backends.xenlight.")]
+
+
+@pytest.mark.parametrize("module", IN_XENLIGHT)
+def test_imports_in_xenlight_run_downwards(module: str) -> None:
+    def row(room: str) -> int:
+        return next(height for height, rooms in enumerate(reversed(XENLIGHT_LAYERS)) if room in rooms)
+
+    others = {name for name in modules_imported(module) if name in IN_XENLIGHT}
+    assert sorted(name for name in others if row(_room(name)) > row(_room(module))) == []
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if part(module) == "backends"])
+def test_backends_know_nothing_of_each_other(module: str) -> None:
+    own = module.split(".")[2] if module.count(".") > 1 else ""
+    foreign = tuple(f"pyxen.backends.{name}" for name in BACKENDS if name != own)
+    assert sorted(name for name in modules_imported(module) if name.startswith(foreign)) == []
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if not module.startswith("pyxen.backends.xenlight")])
+def test_c_is_used_in_xenlight_only(module: str) -> None:
     path = SOURCES[module]
     tree = ast.parse(path.read_text())
     imported = list(imports(tree, module, is_package=path.name == "__init__.py"))
-    compiled = ("cffi", "_cffi_backend", "ctypes", "pyxen.xenlight.binding", "pyxen.xenlight._xenlight")
+    compiled = (
+        "cffi",
+        "_cffi_backend",
+        "ctypes",
+        "pyxen.backends.xenlight.libxl.binding",
+        "pyxen.backends.xenlight.libxl._xenlight",
+    )
     assert [name for name in imported if name.startswith(compiled)] == []
     used = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
     used += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
@@ -133,9 +172,19 @@ def test_the_model_needs_the_standard_library_only(module: str) -> None:
     [
         ("pyxen.host", False, "import os.path, pyxen.errors", ["os.path", "pyxen.errors"]),
         ("pyxen.host", False, "from pyxen import libxljson", ["pyxen.libxljson"]),
-        ("pyxen.host", False, "def f():\n    from pyxen.xenlight import loader", ["pyxen.xenlight.loader"]),
-        ("pyxen.xenlight.pump", False, "from . import lock", ["pyxen.xenlight.lock"]),
-        ("pyxen.xenlight.pump", False, "from ..errors import Error", ["pyxen.errors.Error"]),
+        (
+            "pyxen.host",
+            False,
+            "def f():\n    from pyxen.backends.xenlight.libxl import loader",
+            ["pyxen.backends.xenlight.libxl.loader"],
+        ),
+        (
+            "pyxen.backends.xenlight.libxl.event_loop",
+            False,
+            "from . import lock",
+            ["pyxen.backends.xenlight.libxl.lock"],
+        ),
+        ("pyxen.xlcfg.grammar", False, "from ..errors import Error", ["pyxen.errors.Error"]),
         ("pyxen.config", True, "from .disk import Disk", ["pyxen.config.disk.Disk"]),
         ("pyxen.host", False, "if TYPE_CHECKING:\n    import lxml", ["lxml"]),
     ],
@@ -150,11 +199,10 @@ def test_imports_are_found(module: str, is_package: bool, text: str, found: list
         ("pyxen.errors", "pyxen.units", True),
         ("pyxen.config.disk", "pyxen.xlcfg.grammar", True),
         ("pyxen.xlcfg.grammar", "pyxen.libxljson", True),
-        ("pyxen.xenlight.pump", "pyxen.backends.xenlight", True),
         ("pyxen.host", "pyxen", True),
         ("pyxen.operation", "pyxen.nowhere", False),  # caught by test_every_module_has_its_layer
         ("pyxen.host", "pyxen.domains", False),
-        ("pyxen.backends.xenlight", "pyxen.backends.base", False),
+        ("pyxen.backends.xenlight.backend", "pyxen.backends.base", False),
         ("pyxen.cli", "pyxen", False),
         ("pyxen.conversion", "pyxen.libvirtxml", False),
     ],

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyxen._common import savefile
 from pyxen.errors import FileMissing, InvalidArgument, ParseError
 from pyxen.operation import Operation
-from pyxen.xenlight import savefile
 
 MAGIC = b"Xen saved domain, xl format\n \0 \r"
 JSON = '{\n    "c_info": {\n        "name": "web1"\n    }\n}\n'

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
-from pyxen.xenlight.xenstore import Connection
 from tests.unit.infos import domain_info
 from tests.unit.xenstored import Xenstored
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyxen.xenlight.xenstore import Verb
+from pyxen.backends.xenlight.xenstore.connection import Verb
 
 __all__ = ["HEADER", "Xenstored"]
 

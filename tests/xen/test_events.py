@@ -35,9 +35,9 @@ from pyxen import (
     ShutdownReason,
     connect,
 )
-from pyxen.xenlight.reader import Reader
-from pyxen.xenlight.watcher import Watcher
-from pyxen.xenlight.xenstore import Connection
+from pyxen.backends.xenlight.hypervisor import Hypervisor
+from pyxen.backends.xenlight.xenstore.connection import Connection
+from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from tests.backends.support import SECONDS, until
 from tests.xen.support import GUESTS, MakeConfig, MakeDomain, wait_for_linux, wait_until, xl
 
@@ -225,8 +225,8 @@ def test_the_connection_breaks(host: Host, tiny: MakeConfig, xl_config: Callable
         return connections[-1]
 
     domain = host.create(tiny(name="before"), paused=True)
-    reader = Reader()
-    watcher = Watcher(reader.glance, open_another)
+    hypervisor = Hypervisor()
+    watcher = Watcher(hypervisor.glance, open_another)
     found: list[Event] = []
     watcher.subscribe(found.append, lambda: None)
     connections[0]._channel._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # dom0's is a socket
@@ -237,14 +237,14 @@ def test_the_connection_breaks(host: Host, tiny: MakeConfig, xl_config: Callable
     xl("destroy", "between")
     wait_until(lambda: names(found).count("DomainDestroyed") == 2)
     watcher.close()
-    reader.close()
+    hypervisor.close()
     assert names(found)[0] == "EventsLost"
     assert [event.name for event in found if isinstance(event, DomainDestroyed)] == ["after", "between"]
 
 
 def test_through_the_kernel_where_xenstored_has_no_socket(host: Host, tiny: MakeConfig) -> None:
-    reader = Reader()
-    watcher = Watcher(reader.glance, lambda: Connection(sockets=()))
+    hypervisor = Hypervisor()
+    watcher = Watcher(hypervisor.glance, lambda: Connection(sockets=()))
     found: list[Event] = []
     watcher.subscribe(found.append, lambda: None)
     domain = host.create(tiny())
@@ -254,7 +254,7 @@ def test_through_the_kernel_where_xenstored_has_no_socket(host: Host, tiny: Make
     domain.destroy()
     wait_until(lambda: "DomainDestroyed" in names(found))
     watcher.close()
-    reader.close()
+    hypervisor.close()
     expected = ["DomainCreated", "DeviceAdded", "DomainRenamed", "DeviceRemoved", "DomainDestroyed"]
     assert names(found) == expected
 
@@ -272,17 +272,17 @@ def test_nothing_is_left(tiny: MakeConfig) -> None:
             break
         wait_until(lambda: threading.active_count() == threads)
         host.domains["tiny"].destroy()
-        reader = host.events()
-        waiting = threading.Thread(target=lambda: list(reader))
+        hypervisor = host.events()
+        waiting = threading.Thread(target=lambda: list(hypervisor))
         waiting.start()
         time.sleep(0.1)
     waiting.join(10)
     assert not waiting.is_alive()
     with pytest.raises(HostClosed):
-        reader.get()
+        hypervisor.get()
     with pytest.raises(HostClosed):
         host.events()
-    assert threading.active_count() <= threads - 1  # the pump has ended too
+    assert threading.active_count() <= threads - 1  # the event loop has ended too
 
 
 def host_with_domain(host: Host, tiny: MakeConfig) -> EventReader:

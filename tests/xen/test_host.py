@@ -58,7 +58,7 @@ def test_a_name_is_never_stale(host: Host, tiny: MakeConfig) -> None:
 
 
 def test_what_the_kernel_offers_when_xenstored_has_no_socket() -> None:
-    from pyxen.xenlight.xenstore import Connection
+    from pyxen.backends.xenlight.xenstore.connection import Connection
 
     through_kernel = Connection(sockets=())
     assert through_kernel.read("/local/domain/0/name") == "Domain-0"

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from pyxen import Disk, Domain, DomainState, Host, Operation, RemusOptions, ShutdownReason
+from pyxen._common import savefile
+from pyxen.backends.xenlight.migration.remus_stream import CheckpointedStream
 from pyxen.errors import (
     BackupLost,
     FileMissing,
@@ -22,8 +24,6 @@ from pyxen.errors import (
     ParseError,
     UnsupportedFeature,
 )
-from pyxen.xenlight import savefile
-from pyxen.xenlight.checkpoints import CheckpointedStream
 from tests.xen.moving import PYXEN_RECEIVES_BACKUP, Receiving, check_alone, check_runs
 from tests.xen.support import GUESTS, MakeConfig, MakeDomain, wait_until, xl_domids
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 
 from pyxen import Domain, DomainState, Host, Operation
+from pyxen._common import savefile
 from pyxen.errors import OperationFailed, OperationTimeout, ParseError
-from pyxen.xenlight import savefile
 from tests.xen.support import MakeConfig, runs, wait_until, xl, xl_domids
 
 T = TypeVar("T")

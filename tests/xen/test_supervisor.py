@@ -220,7 +220,7 @@ def dumping() -> int | None:
     """Return the process that writes a core dump."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if b"pyxen.supervisor.dump" in path.read_bytes():
+            if b"pyxen.supervisor.dump_process" in path.read_bytes():
                 return int(path.parent.name)
     return None
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from pyxen import connection
-from pyxen.aio.calls import Calls
+from pyxen.aio._calls import Calls
 from pyxen.aio.host import Host
 
 __all__ = ["Connecting", "connect"]

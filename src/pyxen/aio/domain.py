@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from uuid import UUID
 
 from pyxen import domain as blocking
-from pyxen.aio.calls import Calls
+from pyxen.aio._calls import Calls
 from pyxen.aio.docstrings import documented_as
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import AnyCpus, DomainOperations

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from pyxen import domain as blocking_domain
 from pyxen import domains as blocking
-from pyxen.aio.calls import Calls
+from pyxen.aio._calls import Calls
 from pyxen.aio.docstrings import documented_as
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import Backend, DomainRef

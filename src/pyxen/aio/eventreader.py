@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from pyxen import eventreader as blocking
-from pyxen.aio.calls import Calls
+from pyxen.aio._calls import Calls
 from pyxen.aio.docstrings import documented_as
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed

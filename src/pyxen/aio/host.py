@@ -9,7 +9,7 @@ from typing import Self
 from uuid import UUID
 
 from pyxen import host as blocking
-from pyxen.aio.calls import Calls
+from pyxen.aio._calls import Calls
 from pyxen.aio.docstrings import documented_as
 from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyxen.config.base import Part, Setting, settings_of
 from pyxen.config.cpuid import CpuidLeaf, CpuidPolicy, MsrPolicy
 from pyxen.config.cpuset import CpuSet
-from pyxen.config.devicemodel import DeviceModel, Stubdomain
+from pyxen.config.device_model import DeviceModel, Stubdomain
 from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
 from pyxen.config.disk import Disk, DiskColo
 from pyxen.config.domain import DomainConfig

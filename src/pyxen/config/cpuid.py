@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from pyxen.config.base import Coerced, Part, Refused, did_you_mean, setting
 from pyxen.config.checks import UINT32_MAX, integer, many, part
-from pyxen.config.cpuidflags import Feature, feature_names, features
+from pyxen.config.cpuid_flags import Feature, feature_names, features
 
 __all__ = ["CpuidLeaf", "CpuidPolicy", "MsrPolicy", "as_cpuid"]
 

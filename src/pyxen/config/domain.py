@@ -26,7 +26,7 @@ from pyxen.config.checks import (
 )
 from pyxen.config.cpuid import CpuidPolicy, as_cpuid
 from pyxen.config.cpuset import CpuSet, affinity, cpu_set
-from pyxen.config.devicemodel import DeviceModel, Stubdomain
+from pyxen.config.device_model import DeviceModel, Stubdomain
 from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
 from pyxen.config.disk import Disk
 from pyxen.config.enums import (

@@ -14,14 +14,14 @@ from pyxen.config import DomainConfig
 from pyxen.errors import ParseError
 from pyxen.libvirtxml import document
 from pyxen.libvirtxml.contradictions import CONTRADICTIONS, Contradiction
-from pyxen.libvirtxml.indenting import write_out
-from pyxen.libvirtxml.leftovers import ADDED, Added
-from pyxen.libvirtxml.lost import differences
-from pyxen.libvirtxml.meaning import normal
+from pyxen.libvirtxml.indentation import write_out
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.patching import carry_over
+from pyxen.libvirtxml.normalize import normal
+from pyxen.libvirtxml.patcher import carry_over
+from pyxen.libvirtxml.roundtrip_loss import differences
 from pyxen.libvirtxml.source import Source
 from pyxen.libvirtxml.text import MAX_SIZE, decoded, parse, parse_tree, serialise, to_node
+from pyxen.libvirtxml.unread import ADDED, Added
 from pyxen.losses import Loss, OnLoss, report
 
 __all__ = [

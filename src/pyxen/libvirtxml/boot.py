@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import BiosType, DomainConfig, DomainType
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.words import ABSOLUTE_PATH, fitting
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
 
 __all__ = ["read", "write"]
 

@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from pyxen.config import Channel, ChannelConnection, DomainConfig, DomainType
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.words import LINE, fitting
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.schema_patterns import LINE, fitting
 
 __all__ = ["NO_SERIAL", "channel_sayable", "read", "write"]
 

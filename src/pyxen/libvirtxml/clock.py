@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import DomainConfig, TscMode
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.read_state import Found
 
 __all__ = ["read", "write"]
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from pyxen.config import CpuidLeaf, CpuidPolicy, DomainConfig, DomainType, VNode
 from pyxen.libvirtxml.cpuflags import FLAGS, NAMES, Bit
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.memory import kibibytes
 from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.read_state import Found
 from pyxen.libvirtxml.vcpus import cpu_set, sayable
 from pyxen.units import kib_to_mib, mib_to_kib
 

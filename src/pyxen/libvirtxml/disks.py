@@ -6,9 +6,9 @@ from typing import Final
 
 from pyxen.config import Disk, DiskBackend, DiskFormat, DomainConfig, DomainType
 from pyxen.libvirtxml import rbd
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.words import ABSOLUTE_PATH, DEVICE, DISK, LINE, fitting
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, DEVICE, DISK, LINE, fitting
 
 __all__ = ["read", "sayable", "write"]
 

@@ -22,9 +22,9 @@ from pyxen.libvirtxml import (
     vcpus,
     video,
 )
-from pyxen.libvirtxml.found import Found
-from pyxen.libvirtxml.leftovers import report_leftovers
 from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.unread import report_leftovers
 
 __all__ = ["XEN", "has_xen_words", "read", "write"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pyxen.config import DeviceModel, DomainConfig
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
 from pyxen.libvirtxml.text import XEN_NAMESPACE
-from pyxen.libvirtxml.words import ABSOLUTE_PATH, fitting
 
 __all__ = ["read", "write"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import ActionOnShutdown, DomainConfig
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.words import LINE, fitting
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.schema_patterns import LINE, fitting
 
 __all__ = ["read", "read_events", "write", "write_events", "write_seclabel"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, Sdl, Spice, Vfb, Vnc
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.words import HOST, fitting, is_address
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.schema_patterns import HOST, fitting, is_address
 
 __all__ = ["read", "vfb_sayable", "write"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pyxen.config import DomainConfig, Pci, UsbDev
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.read_state import Found
 
 __all__ = ["pci_sayable", "read", "read_pci", "usb_sayable", "write"]
 

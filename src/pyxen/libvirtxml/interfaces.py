@@ -7,9 +7,9 @@ from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, NicType, Rate, Vif
 from pyxen.libvirtxml import hostdevs
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.words import DEVICE, LINE, MODEL, fitting, is_address
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.schema_patterns import DEVICE, LINE, MODEL, fitting, is_address
 
 __all__ = ["read", "write"]
 

@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import Final
 
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.words import ABSOLUTE_PATH, DNS_NAME, is_address
+from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, DNS_NAME, is_address
 
 __all__ = ["read", "write"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, UsbCtrl, UsbCtrlType
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.read_state import Found
 
 __all__ = ["DEFAULT_PORTS", "DEFAULT_VERSION", "ctrl_sayable", "read", "write"]
 

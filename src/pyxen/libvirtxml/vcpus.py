@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import CpuSet, DomainConfig, Scheduler
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.words import CPU_SET
+from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.schema_patterns import CPU_SET
 
 __all__ = ["read", "write"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, VgaInterfaceType
-from pyxen.libvirtxml.found import Found
 from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.read_state import Found
 from pyxen.units import kib_to_mib, mib_to_kib
 
 __all__ = ["DEFAULT_VIDEORAM", "read", "write"]

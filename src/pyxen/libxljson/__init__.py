@@ -33,11 +33,11 @@ from pyxen.config import (
     Vtpm,
 )
 from pyxen.errors import ConfigError, ParseError
-from pyxen.libxljson import devices
+from pyxen.libxljson import device_tables
 from pyxen.libxljson.domain import decode, encode
-from pyxen.libxljson.kinds import Place
 from pyxen.libxljson.table import Table
 from pyxen.libxljson.text import MAX_SIZE, parse, write
+from pyxen.libxljson.value_kinds import Place
 from pyxen.losses import Loss, OnLoss, report
 
 __all__ = [
@@ -57,21 +57,21 @@ __all__ = [
 _Device = TypeVar("_Device", bound=Part)
 
 _DEVICES: Final[dict[type[Part], Table]] = {
-    Channel: devices.CHANNEL,
-    Disk: devices.DISK,
-    P9: devices.P9,
-    Pci: devices.PCI,
-    Pvcalls: devices.PVCALLS,
-    RdmRegion: devices.RDM_REGION,
-    UsbCtrl: devices.USBCTRL,
-    UsbDev: devices.USBDEV,
-    Vdispl: devices.VDISPL,
-    Vfb: devices.VFB,
-    Vif: devices.VIF,
-    Virtio: devices.VIRTIO,
-    Vkb: devices.VKB,
-    Vsnd: devices.VSND,
-    Vtpm: devices.VTPM,
+    Channel: device_tables.CHANNEL,
+    Disk: device_tables.DISK,
+    P9: device_tables.P9,
+    Pci: device_tables.PCI,
+    Pvcalls: device_tables.PVCALLS,
+    RdmRegion: device_tables.RDM_REGION,
+    UsbCtrl: device_tables.USBCTRL,
+    UsbDev: device_tables.USBDEV,
+    Vdispl: device_tables.VDISPL,
+    Vfb: device_tables.VFB,
+    Vif: device_tables.VIF,
+    Virtio: device_tables.VIRTIO,
+    Vkb: device_tables.VKB,
+    Vsnd: device_tables.VSND,
+    Vtpm: device_tables.VTPM,
 }
 
 

@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from pyxen.config.domain import DomainConfig
 from pyxen.config.enums import DomainType
-from pyxen.libxljson import devices
-from pyxen.libxljson.kinds import BITMAP, DEFBOOL, MEMORY, OMIT, TEXT, Number, Place, shown
+from pyxen.libxljson import device_tables
 from pyxen.libxljson.structs import BUILD_INFO, BY_TYPE, CONFIG, CREATE_INFO
 from pyxen.libxljson.table import Items, assign
+from pyxen.libxljson.value_kinds import BITMAP, DEFBOOL, MEMORY, OMIT, TEXT, Number, Place, shown
 
 __all__ = ["decode", "encode"]
 
-_VKBS: Final = Items(devices.VKB)
+_VKBS: Final = Items(device_tables.VKB)
 _CPUS: Final = ("max_vcpus", "avail_vcpus", "vcpu_hard_affinity", "vcpu_soft_affinity", "numa_placement", "max_memkb")
 _NO_TYPE: Final = "invalid"
 _UNIONS: Final = tuple(f"type.{kind}" for kind in (*DomainType, _NO_TYPE))

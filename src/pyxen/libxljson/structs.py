@@ -26,10 +26,10 @@ from pyxen.config.enums import (
     VgaInterfaceType,
     VuartType,
 )
-from pyxen.libxljson import devices
-from pyxen.libxljson.kinds import BITMAP, DEFBOOL, HOLE, MEMORY, PAIRS, TEXT, TEXTS, UUID, Choice, Number, Numbers
-from pyxen.libxljson.special import BITS, FLAGS, GENERATION_ID, MANY, ONE, PATHS, QUOTA
+from pyxen.libxljson import device_tables
+from pyxen.libxljson.special_values import BITS, FLAGS, GENERATION_ID, MANY, ONE, PATHS, QUOTA
 from pyxen.libxljson.table import Boxed, Items, Nested, Numbered, Row, Table
+from pyxen.libxljson.value_kinds import BITMAP, DEFBOOL, HOLE, MEMORY, PAIRS, TEXT, TEXTS, UUID, Choice, Number, Numbers
 
 __all__ = ["BUILD_INFO", "BY_TYPE", "CONFIG", "CREATE_INFO"]
 
@@ -85,9 +85,9 @@ BUILD_INFO: Final = Table(
     Row("exec_ssidref", "exec_ssidref", Number()),
     Row("localtime", "localtime", DEFBOOL),
     Row("disable_migrate", "nomigrate", DEFBOOL),
-    Row("cpuid", "cpuid", devices.CPUID),
+    Row("cpuid", "cpuid", device_tables.CPUID),
     Row("blkdev_start", "blkdev_start", TEXT),
-    Row("vnuma_nodes", "vnuma", Items(devices.VNODE)),
+    Row("vnuma_nodes", "vnuma", Items(device_tables.VNODE)),
     Row("max_grant_frames", "max_grant_frames", _UNSAID32),
     Row("max_maptrack_frames", "max_maptrack_frames", _UNSAID32),
     Row("max_grant_version", "max_grant_version", _UNSAID),
@@ -105,9 +105,9 @@ BUILD_INFO: Final = Table(
     Row("extra_pv", "device_model.args_pv", TEXTS),
     Row("extra_hvm", "device_model.args_hvm", TEXTS),
     Row("sched_params", "scheduler", Nested(_SCHEDULER)),
-    Row("ioports", "ioports", Items(devices.IOPORTS)),
+    Row("ioports", "ioports", Items(device_tables.IOPORTS)),
     Row("irqs", "irqs", Numbers()),
-    Row("iomem", "iomem", Items(devices.IOMEM)),
+    Row("iomem", "iomem", Items(device_tables.IOMEM)),
     Row("llc_colors", "llc_colors", Numbers()),
     Row("claim_mode", "claim_mode", DEFBOOL),
     Row("event_channels", "max_event_channels", Number(default=None)),
@@ -158,15 +158,15 @@ _HVM: Final = Table(
     Row("altp2m", "altp2mhvm", DEFBOOL),
     Row("system_firmware", "bios_path_override", TEXT),
     Row("smbios_firmware", "smbios_firmware", TEXT),
-    Row("smbios", "smbios", Items(devices.SMBIOS)),
+    Row("smbios", "smbios", Items(device_tables.SMBIOS)),
     Row("acpi_firmware", "acpi_firmware", TEXT),
     Row("hdtype", "hdtype", Choice(HdType, absent="ide")),
     Row("nographic", "nographic", DEFBOOL),
     Row("vga", "vga", Boxed("kind", Choice(VgaInterfaceType))),
-    Row("vnc", "vnc", Nested(devices.VNC)),
+    Row("vnc", "vnc", Nested(device_tables.VNC)),
     Row("keymap", "keymap", TEXT),
-    Row("sdl", "sdl", Nested(devices.SDL)),
-    Row("spice", "spice", Nested(devices.SPICE)),
+    Row("sdl", "sdl", Nested(device_tables.SDL)),
+    Row("spice", "spice", Nested(device_tables.SPICE)),
     Row("gfx_passthru", "gfx_passthru", DEFBOOL),
     Row("gfx_passthru_kind", "gfx_passthru_kind", Choice(GfxPassthruKind, absent="default")),
     Row("serial", "serial", ONE),
@@ -219,21 +219,21 @@ BY_TYPE: Final = {DomainType.HVM: _HVM, DomainType.PV: _PV, DomainType.PVH: _PVH
 _ACTION: Final = Choice(ActionOnShutdown, absent="destroy")
 
 CONFIG: Final = Table(
-    Row("disks", "disks", Items(devices.DISK)),
-    Row("nics", "vifs", Numbered(devices.VIF)),
-    Row("pcidevs", "pcis", Items(devices.PCI)),
-    Row("rdms", "rdms", Items(devices.RDM_REGION)),
+    Row("disks", "disks", Items(device_tables.DISK)),
+    Row("nics", "vifs", Numbered(device_tables.VIF)),
+    Row("pcidevs", "pcis", Items(device_tables.PCI)),
+    Row("rdms", "rdms", Items(device_tables.RDM_REGION)),
     Row("dtdevs", "dtdevs", PATHS),
-    Row("vfbs", "vfbs", Numbered(devices.VFB)),
-    Row("virtios", "virtios", Numbered(devices.VIRTIO)),
-    Row("vtpms", "vtpms", Numbered(devices.VTPM)),
-    Row("p9s", "p9s", Items(devices.P9)),
-    Row("pvcallsifs", "pvcalls", Numbered(devices.PVCALLS)),
-    Row("vdispls", "vdispls", Numbered(devices.VDISPL)),
-    Row("vsnds", "vsnds", Numbered(devices.VSND)),
-    Row("channels", "channels", Items(devices.CHANNEL)),
-    Row("usbctrls", "usbctrls", Numbered(devices.USBCTRL)),
-    Row("usbdevs", "usbdevs", Items(devices.USBDEV)),
+    Row("vfbs", "vfbs", Numbered(device_tables.VFB)),
+    Row("virtios", "virtios", Numbered(device_tables.VIRTIO)),
+    Row("vtpms", "vtpms", Numbered(device_tables.VTPM)),
+    Row("p9s", "p9s", Items(device_tables.P9)),
+    Row("pvcallsifs", "pvcalls", Numbered(device_tables.PVCALLS)),
+    Row("vdispls", "vdispls", Numbered(device_tables.VDISPL)),
+    Row("vsnds", "vsnds", Numbered(device_tables.VSND)),
+    Row("channels", "channels", Items(device_tables.CHANNEL)),
+    Row("usbctrls", "usbctrls", Numbered(device_tables.USBCTRL)),
+    Row("usbdevs", "usbdevs", Items(device_tables.USBDEV)),
     *(
         Row(key, key, _ACTION, missing=ActionOnShutdown.DESTROY)
         for key in ("on_poweroff", "on_reboot", "on_watchdog", "on_crash", "on_soft_reset")

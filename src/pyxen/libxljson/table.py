@@ -9,7 +9,7 @@ from operator import is_not
 from typing import Any
 
 from pyxen.config.base import fields_of, getter
-from pyxen.libxljson.kinds import OMIT, Kind, Place, shown
+from pyxen.libxljson.value_kinds import OMIT, Kind, Place, shown
 
 __all__ = ["Boxed", "Items", "Nested", "Numbered", "Row", "Table", "assign"]
 

@@ -15,9 +15,9 @@ from pyxen.backends.base import Backend
 from pyxen.backends.memory.address import forget, register
 from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.backends.memory.clock import RealClock, VirtualClock
-from pyxen.backends.memory.lives import new_guest
+from pyxen.backends.memory.durations import LIFELIKE, QUICK
+from pyxen.backends.memory.lifecycle import new_guest
 from pyxen.backends.memory.machine import Fault, Machine
-from pyxen.backends.memory.timing import LIFELIKE, QUICK
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey
 from pyxen.errors import ConnectFailed, HostClosed, InvalidArgument

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from pyxen.xlcfg.codec import loads as loads
     from pyxen.xlcfg.document import Document as Document
     from pyxen.xlcfg.document import parse as parse
-    from pyxen.xlcfg.linting import Diagnostic as Diagnostic
-    from pyxen.xlcfg.linting import lint as lint
+    from pyxen.xlcfg.linter import Diagnostic as Diagnostic
+    from pyxen.xlcfg.linter import lint as lint
 
 __all__ = ["Diagnostic", "Document", "dump", "dumps", "lint", "load", "loads", "parse"]
 
 _MODULES = {
-    "Diagnostic": "linting",
+    "Diagnostic": "linter",
     "Document": "document",
     "dump": "codec",
     "dumps": "codec",
-    "lint": "linting",
+    "lint": "linter",
     "load": "codec",
     "loads": "codec",
     "parse": "document",

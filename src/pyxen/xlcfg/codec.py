@@ -7,11 +7,11 @@ import os
 from pyxen.config import DomainConfig
 from pyxen.errors import ParseError
 from pyxen.losses import Loss, OnLoss, report
-from pyxen.xlcfg.differences import differences
 from pyxen.xlcfg.domain import read_domain
+from pyxen.xlcfg.roundtrip_loss import differences
 from pyxen.xlcfg.settings import read_settings
 from pyxen.xlcfg.source import Source
-from pyxen.xlcfg.writing import layout, settings
+from pyxen.xlcfg.writer import layout, settings
 
 __all__ = ["dump", "dumps", "load", "loads"]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from pyxen.config import CpuidLeaf, CpuidPolicy, MsrPolicy
-from pyxen.config.cpuidflags import Feature, features
-from pyxen.xlcfg.specs import Note, SpecError, unsigned, words
+from pyxen.config.cpuid_flags import Feature, features
+from pyxen.xlcfg.item_grammar import Note, SpecError, unsigned, words
 
 __all__ = ["read_cpuid", "read_xend_cpuid", "write_cpuid"]
 

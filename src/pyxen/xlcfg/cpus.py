@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pyxen.config import CpuSet, VNode
 from pyxen.units import kib_to_mib
-from pyxen.xlcfg.cnumbers import decimal
-from pyxen.xlcfg.specs import Note, SpecError, number, pair, words
+from pyxen.xlcfg.c_numbers import decimal
+from pyxen.xlcfg.item_grammar import Note, SpecError, number, pair, words
 
 __all__ = ["read_colors", "read_cpus", "read_hard_cpus", "read_vnode", "write_colors", "write_vnode"]
 

@@ -6,7 +6,7 @@ import uuid
 from typing import Any, Final
 
 from pyxen.config import P9, Channel, ChannelConnection, P9Type, Pvcalls, Virtio, VirtioTransport, Vtpm
-from pyxen.xlcfg.specs import Note, SpecError, joined, member, number, pairs, tokens, unsigned, words
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number, pairs, tokens, unsigned, words
 
 __all__ = [
     "read_channel",

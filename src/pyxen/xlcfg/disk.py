@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config import Disk, DiskBackend, DiskColo, DiskFormat, DiskSpecification
-from pyxen.xlcfg.specs import SpecError, atoi
+from pyxen.xlcfg.item_grammar import SpecError, atoi
 
 __all__ = ["read_disk", "write_disk"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from pyxen.errors import ParseError
 from pyxen.xlcfg.grammar import Assignment, Value, assignments, item_offsets
 from pyxen.xlcfg.lexer import LIST_TOKEN
-from pyxen.xlcfg.mistakes import position
 from pyxen.xlcfg.settings import Settings
+from pyxen.xlcfg.syntax_errors import position
 from pyxen.xlcfg.values import Settable, check_key, format_value
 
 __all__ = ["Document", "parse"]

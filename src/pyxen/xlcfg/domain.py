@@ -30,9 +30,9 @@ from pyxen.config import (
     VuartType,
 )
 from pyxen.errors import ConfigError, ValidationError
-from pyxen.xlcfg import bootkeys, cpukeys, devicelists, modelkeys, platformkeys
-from pyxen.xlcfg.draft import Draft, Reader
+from pyxen.xlcfg import boot_keys, cpu_keys, device_lists, device_model_keys, platform_keys
 from pyxen.xlcfg.keys import HVM, KEYS, PV, PVH, Key
+from pyxen.xlcfg.read_state import Draft, Reader
 from pyxen.xlcfg.source import Source
 
 __all__ = ["GROUPS", "read_domain"]
@@ -86,12 +86,12 @@ def _without_effect(draft: Draft, name: str) -> None:
 
 
 _READERS: Final[dict[str, Reader]] = {
-    **bootkeys.READERS,
-    **cpukeys.READERS,
-    **platformkeys.READERS,
-    **modelkeys.READERS,
+    **boot_keys.READERS,
+    **cpu_keys.READERS,
+    **platform_keys.READERS,
+    **device_model_keys.READERS,
     **dict.fromkeys(("type", "builder", "root", "extra", "firmware", "cpus", "cpus_soft"), _later),
-    **dict.fromkeys(devicelists.KEYS_READ, _later),
+    **dict.fromkeys(device_lists.KEYS_READ, _later),
     **dict.fromkeys(("device_model", "vif2", "vncviewer"), _without_effect),
 }
 
@@ -102,7 +102,7 @@ def read_domain(source: Source) -> DomainConfig:
     Raises:
         ParseError: xl would refuse it, or a value is impossible.
     """
-    draft = Draft(source, bootkeys.read_type(source))
+    draft = Draft(source, boot_keys.read_type(source))
     if source.settings.string("name") is None:
         raise source.error("name", "a domain needs a name")
     for name in source.settings:
@@ -115,9 +115,9 @@ def read_domain(source: Source) -> DomainConfig:
                 reader(draft, name)
             else:
                 _plain(draft, known)
-    bootkeys.read_boot(draft)
-    cpukeys.read_limits(draft)
-    draft.said.update(devicelists.read(source, draft.guest))
+    boot_keys.read_boot(draft)
+    cpu_keys.read_limits(draft)
+    draft.said.update(device_lists.read(source, draft.guest))
     if draft.guest is DomainType.HVM and draft.said.get("vnc.display") and ":" in draft.said.get("vnc.listen", ""):
         raise source.error("vncdisplay", "vnclisten says a display already")
     return _finish(draft)
@@ -126,7 +126,7 @@ def read_domain(source: Source) -> DomainConfig:
 def _is_read(draft: Draft, known: Key) -> bool:
     """Return whether xl reads a key for a guest of this type; it is noted if not."""
     name = known.name
-    if name in devicelists.SCREEN_KEYS:
+    if name in device_lists.SCREEN_KEYS:
         # PV guests get a framebuffer of it: see `devicelists`.
         if draft.guest is DomainType.PVH:
             draft.source.note(name, "a PVH guest has no screen")

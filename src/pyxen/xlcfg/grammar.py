@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from pyxen.errors import ParseError
 from pyxen.xlcfg.lexer import END, LIST_TOKEN, REST, SETTING, unquote
-from pyxen.xlcfg.mistakes import explain, explain_setting, position, skip
+from pyxen.xlcfg.syntax_errors import explain, explain_setting, position, skip
 
 __all__ = ["Assignment", "Value", "assignments", "item_offsets"]
 

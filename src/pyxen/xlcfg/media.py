@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from pyxen.config import Connector, Vdispl, Vsnd, VsndParams, VsndPcm, VsndPcmFormat, VsndStream, VsndStreamType
-from pyxen.xlcfg.cnumbers import decimal
-from pyxen.xlcfg.specs import SpecError, joined, member, tokens, unsigned
+from pyxen.xlcfg.c_numbers import decimal
+from pyxen.xlcfg.item_grammar import SpecError, joined, member, tokens, unsigned
 
 __all__ = ["read_vdispl", "read_vsnd", "write_vdispl", "write_vsnd"]
 

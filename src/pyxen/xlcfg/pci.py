@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config import Pci, Rdm, RdmReservePolicy, RdmReserveStrategy
-from pyxen.xlcfg.specs import SpecError, atoi, joined, member, unsigned
+from pyxen.xlcfg.item_grammar import SpecError, atoi, joined, member, unsigned
 
 __all__ = ["FLAGS", "read_pci", "read_rdm", "write_pci", "write_rdm"]
 

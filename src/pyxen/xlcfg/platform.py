@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from pyxen.config import IomemRange, IoportRange, Smbios, SmbiosType, Viridian, ViridianEnlightenment
-from pyxen.xlcfg.specs import Note, SpecError, member, unsigned
+from pyxen.xlcfg.item_grammar import Note, SpecError, member, unsigned
 
 __all__ = [
     "read_iomem",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pyxen.errors import ParseError
-from pyxen.xlcfg.cnumbers import to_long
+from pyxen.xlcfg.c_numbers import to_long
 from pyxen.xlcfg.grammar import Assignment, Value, assignments
-from pyxen.xlcfg.mistakes import position
+from pyxen.xlcfg.syntax_errors import position
 
 __all__ = ["Settings", "read_settings"]
 

@@ -9,9 +9,9 @@ from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
 from pyxen.losses import Loss
 from pyxen.xlcfg.grammar import Value, item_offsets
-from pyxen.xlcfg.mistakes import Places
+from pyxen.xlcfg.item_grammar import Note, SpecError
 from pyxen.xlcfg.settings import Settings
-from pyxen.xlcfg.specs import Note, SpecError
+from pyxen.xlcfg.syntax_errors import Places
 
 __all__ = ["Source"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyxen.config import UsbCtrl, UsbCtrlType, UsbDev
-from pyxen.xlcfg.specs import SpecError, atoi, joined, member, tokens, unsigned
+from pyxen.xlcfg.item_grammar import SpecError, atoi, joined, member, tokens, unsigned
 
 __all__ = ["read_usbctrl", "read_usbdev", "write_usbctrl", "write_usbdev"]
 

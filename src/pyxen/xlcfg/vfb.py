@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config import Sdl, Vfb, Vkb, VkbBackend, Vnc
-from pyxen.xlcfg.specs import Note, SpecError, atoi, joined, member, tokens, unsigned
+from pyxen.xlcfg.item_grammar import Note, SpecError, atoi, joined, member, tokens, unsigned
 
 __all__ = ["read_vfb", "read_vkb", "write_vfb", "write_vkb"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config import COLO_KEYS, NicType, Rate, Vif
-from pyxen.xlcfg.specs import Note, SpecError, joined, number, tokens
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, number, tokens
 
 __all__ = ["read_vif", "write_vif"]
 

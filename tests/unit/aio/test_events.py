@@ -11,7 +11,7 @@ import pytest
 
 import pyxen.aio
 from pyxen import DomainCreated, DomainDestroyed, Event, EventsLost, HostClosed, InvalidArgument
-from pyxen.aio.calls import Calls
+from pyxen.aio._calls import Calls
 from tests.unit.aio.fakehost import FakeBackend, OnHost, run, turns, until
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import pyxen.aio
 from pyxen import CpuSet, Disk, DomainState, RemusOptions, Scheduler
-from pyxen.aio.calls import Calls
+from pyxen.aio._calls import Calls
 from pyxen.begin import DomainOperations, HostOperations
 from tests.unit.aio.fakehost import CONFIG, DEFINED, FakeBackend
 

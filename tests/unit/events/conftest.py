@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyxen import EventReader
-from pyxen.xenlight.watcher import Watcher
+from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from tests.unit.events.support import read
 from tests.unit.xenhost import XenHost
 

@@ -22,8 +22,8 @@ from pyxen import (
     ShutdownReason,
 )
 from pyxen.backends.base import Backend
+from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.eventreader import event_filter
-from pyxen.xenlight.watcher import Watcher
 
 __all__ = ["NOW", "Silent", "created", "read", "short", "told", "wait_until", "watchers_threads"]
 

@@ -27,8 +27,8 @@ from pyxen import (
     InvalidArgument,
 )
 from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.eventreader import event_filter
-from pyxen.xenlight.watcher import Watcher
 from tests.unit.events.support import NOW, Silent, created, read, short, told, wait_until
 from tests.unit.xenhost import XenHost
 
@@ -50,15 +50,15 @@ def test_a_slow_reader_is_told_what_it_missed(xen: XenHost, watcher: Watcher) ->
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 4))
 def test_each_event_is_read_or_counted_in_its_place(steps: list[bool], maxlen: int) -> None:
     backend = Silent()
-    reader = EventReader(cast("Backend", backend), event_filter((), None), maxlen)
+    hypervisor = EventReader(cast("Backend", backend), event_filter((), None), maxlen)
     read_so_far = put = 0
     for puts in [*steps, *[False] * len(steps)]:
         if puts:
             backend.on_event(created(put))
             put += 1
-            assert len(reader._queue._events) <= maxlen + 1
+            assert len(hypervisor._queue._events) <= maxlen + 1
             continue
-        event = reader.get(0)
+        event = hypervisor.get(0)
         if isinstance(event, EventsLost):
             assert event.count
             read_so_far += event.count
@@ -70,22 +70,22 @@ def test_each_event_is_read_or_counted_in_its_place(steps: list[bool], maxlen: i
 
 def test_an_unknown_number_lost_stays_unknown() -> None:
     backend = Silent()
-    reader = EventReader(cast("Backend", backend), event_filter((), None), 1)
+    hypervisor = EventReader(cast("Backend", backend), event_filter((), None), 1)
     for event in (created(1), created(2), EventsLost(time=NOW, count=None), created(3)):
         backend.on_event(event)
-    assert short(reader.get(0)) == "DomainCreated 1 d"
-    assert short(reader.get(0)) == "EventsLost None"
-    assert reader.get(0) is None
+    assert short(hypervisor.get(0)) == "DomainCreated 1 d"
+    assert short(hypervisor.get(0)) == "EventsLost None"
+    assert hypervisor.get(0) is None
 
 
-@pytest.mark.parametrize("closes", ["reader", "watcher"])
+@pytest.mark.parametrize("closes", ["hypervisor", "watcher"])
 def test_close_from_another_thread(watcher: Watcher, closes: str) -> None:
     events = read(watcher)
     found: list[list[Event]] = []
     thread = threading.Thread(target=lambda: found.append(list(events)))
     thread.start()
     time.sleep(0.05)
-    (events if closes == "reader" else watcher).close()
+    (events if closes == "hypervisor" else watcher).close()
     thread.join(10)
     assert found == [[]]
     with pytest.raises(HostClosed, match="closed"):
@@ -121,7 +121,7 @@ def test_a_closed_reader_forgets_what_it_has(xen: XenHost, watcher: Watcher) -> 
 )
 def test_filters(kinds: tuple[type[Event], ...], domain: Any, wanted: str) -> None:
     backend = Silent()
-    reader = EventReader(cast("Backend", backend), event_filter(kinds, domain), 100)
+    hypervisor = EventReader(cast("Backend", backend), event_filter(kinds, domain), 100)
     one: dict[str, Any] = {"domid": 1, "uuid": UUID(int=1), "time": NOW}
     happened = {
         "created": created(1, "before"),
@@ -133,7 +133,7 @@ def test_filters(kinds: tuple[type[Event], ...], domain: Any, wanted: str) -> No
     }
     for event in happened.values():
         backend.on_event(event)
-    assert [name for name, event in happened.items() if event in reader._queue._events] == wanted.split()
+    assert [name for name, event in happened.items() if event in hypervisor._queue._events] == wanted.split()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from pyxen import (
     MemoryTargetChanged,
     ShutdownReason,
 )
-from pyxen.xenlight.changes import Changes
+from pyxen.backends.xenlight.xenstore.event_diff import EventDiff
 from tests.unit.xenhost import XenHost
 
 
@@ -38,7 +38,7 @@ class EventsTellAll(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.xen = XenHost(Path(self.folder.name))
         self.connection = self.xen.connect()
-        self.changes = Changes(self.connection, self.xen.look)
+        self.changes = EventDiff(self.connection, self.xen.look)
         self.told: dict[tuple[int, UUID], dict[str, Any]] = {(0, self.xen.uuid(0)): self.new("Domain-0")}
         self.lost = 0
         self.unseen = 0

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyxen import DomainCreated, DomainDestroyed, DomainShutdown, EventReader, EventsLost, ShutdownReason
+from pyxen.backends.xenlight.xenstore.connection import Verb
+from pyxen.backends.xenlight.xenstore.watch_hints import WatchHints
+from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.info import DomainState
-from pyxen.xenlight.hints import Hints
-from pyxen.xenlight.watcher import Watcher
-from pyxen.xenlight.xenstore import Verb
 from tests.unit.events.support import read, short, told, wait_until
 from tests.unit.xenhost import XenHost
 
@@ -263,6 +263,6 @@ PARTS = ["", "libxl", "local", "domain", "7", "\N{SUPERSCRIPT TWO}", "device", "
 
 @given(st.lists(st.text(max_size=30) | st.lists(st.sampled_from(PARTS), max_size=8).map("/".join)))
 def test_any_path_may_be_told(paths: list[str]) -> None:
-    hints = Hints.of((path, path) for path in paths)
-    assert hints.settings | hints.records <= {7}
-    assert not hints.look or any(path.startswith(("@", "/local/domain")) for path in paths)
+    watch_hints = WatchHints.of((path, path) for path in paths)
+    assert watch_hints.settings | watch_hints.records <= {7}
+    assert not watch_hints.look or any(path.startswith(("@", "/local/domain")) for path in paths)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pyxen import Event, EventReader, HostClosed
-from pyxen.xenlight.watcher import Watcher
+from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from tests.unit.events.support import read, short, told, wait_until, watchers_threads
 from tests.unit.xenhost import XenHost
 
@@ -23,9 +23,9 @@ def test_one_thread_and_one_connection_for_all(xen: XenHost, watcher: Watcher) -
         assert len(watchers_threads()) == 1
         assert xen.server.clients() == 1
         xen.rename(0, f"dom{time.monotonic()}")
-        assert len({told(reader, 1)[0] for reader in readers}) == 1
-        for reader in readers:
-            reader.close()
+        assert len({told(hypervisor, 1)[0] for hypervisor in readers}) == 1
+        for hypervisor in readers:
+            hypervisor.close()
         wait_until(lambda: xen.server.clients() == 0 and not watchers_threads())
         assert len(os.listdir("/proc/self/fd")) == before
 
@@ -38,9 +38,9 @@ def test_whoever_lets_go_of_a_reader_has_closed_it(xen: XenHost, watcher: Watche
 
 
 def read_after_rename(xen: XenHost, watcher: Watcher) -> EventReader:
-    reader = read(watcher)
+    hypervisor = read(watcher)
     xen.rename(0, "dom0")
-    return reader
+    return hypervisor
 
 
 def test_threads_come_and_go(xen: XenHost, watcher: Watcher) -> None:

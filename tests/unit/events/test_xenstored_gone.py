@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pyxen import ConnectFailed, EventReader
-from pyxen.xenlight.watcher import Watcher
-from pyxen.xenlight.xenstore import Connection
+from pyxen.backends.xenlight.xenstore.connection import Connection
+from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from tests.unit.events.support import read, told, wait_until, watchers_threads
 from tests.unit.xenhost import XenHost
 

@@ -11,7 +11,7 @@ from pyxen import libvirtxml
 from pyxen.config import DeviceModel, Disk, DomainConfig, Pci, Rate, Vfb, Vif, Vnc, VNode, settings_of
 from pyxen.errors import LossyConversion
 from pyxen.libvirtxml import ADDED
-from pyxen.libvirtxml.reasons import REASONS
+from pyxen.libvirtxml.loss_reasons import REASONS
 from pyxen.losses import LossWarning
 from tests.unit.libvirtxml.documents import hvm
 

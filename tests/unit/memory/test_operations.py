@@ -23,8 +23,8 @@ from pyxen import (
     UnsupportedFeature,
 )
 from pyxen.backends.memory.backend import MemoryBackend
+from pyxen.backends.memory.durations import QUICK
 from pyxen.backends.memory.machine import Machine
-from pyxen.backends.memory.timing import QUICK
 from pyxen.config import Disk, UsbCtrl
 from pyxen.testing import FakeHost
 from tests.unit.memory.configs import config

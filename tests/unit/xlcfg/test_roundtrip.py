@@ -10,7 +10,7 @@ from pyxen import xlcfg
 from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError
 from pyxen.testing.strategies import domain_configs
-from pyxen.xlcfg.differences import differences
+from pyxen.xlcfg.roundtrip_loss import differences
 
 # What may be lost although xl.cfg has a word for it.
 UNSAYABLE = {

@@ -10,17 +10,17 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen import libvirtxml
-from pyxen.backends.answering import check_answers
+from pyxen._common.preconditions import check_answers
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.backends.libvirt import counting, devices, keeping, life, loop, moving, tuning
+from pyxen.backends.libvirt import defined, devices, event_loop, lifecycle, resources, save_migrate, stats
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.console import open_console
-from pyxen.backends.libvirt.failures import failure, redacted, stopped
+from pyxen.backends.libvirt.error_map import failure, redacted, stopped
+from pyxen.backends.libvirt.inspect import Looking, host_info
 from pyxen.backends.libvirt.link import Link
-from pyxen.backends.libvirt.looking import Looking, host_info
-from pyxen.backends.libvirt.waiting import Waiting
-from pyxen.backends.libvirt.watching import Watching
-from pyxen.backends.libvirt.workers import Run, Workers
+from pyxen.backends.libvirt.polling import Waiting
+from pyxen.backends.libvirt.threaded_operations import Run, ThreadedOperations
+from pyxen.backends.libvirt.watcher import Watching
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, InvalidState
 from pyxen.events import Event
@@ -73,7 +73,7 @@ class LibvirtBackend(Backend):
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._shown = redacted(uri)
-        self._workers: Workers | None = None
+        self._workers: ThreadedOperations | None = None
         self._waiting = Waiting()
         self._watching = Watching(self._waiting.wake)
         self._restoring = threading.Lock()
@@ -87,7 +87,7 @@ class LibvirtBackend(Backend):
             self._link.close()
             raise
         self._looking = Looking(self._driver)
-        loop.close_at_exit(self)
+        event_loop.close_at_exit(self)
 
     # The host
 
@@ -138,26 +138,28 @@ class LibvirtBackend(Backend):
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         """Return one domain."""
         with self._look("info", domain) as connection:
-            return self._looking.one(life.find(connection, "info", domain))
+            return self._looking.one(lifecycle.find(connection, "info", domain))
 
     # From beginning to end
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         """Create a domain; a create that fails leaves nothing, and one that comes late is destroyed."""
         config = config if config.uuid is not None else config.replace(uuid=uuids.uuid4())
-        xml = life.as_xml(config, self._domain_type)
+        xml = lifecycle.as_xml(config, self._domain_type)
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
 
         def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
             try:
-                ref = life.create(connection, xml, paused=paused)
+                ref = lifecycle.create(connection, xml, paused=paused)
             except VirError as error:
-                raise life.explain(connection, self._uri, config, "create", error) or error from None
+                raise lifecycle.explain(connection, self._uri, config, "create", error) or error from None
             operation.domid = ref.domid
             return ref
 
         late = "libvirt still creates it, since nothing can stop that, and it is destroyed as soon as it is there"
-        return self._start(operation, work, undo=life.destroy_if_there, late=late, secrets=life.secrets_of(config))
+        return self._start(
+            operation, work, undo=lifecycle.destroy_if_there, late=late, secrets=lifecycle.secrets_of(config)
+        )
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """End a domain at once."""
@@ -165,11 +167,11 @@ class LibvirtBackend(Backend):
 
     def pause(self, domain: DomainRef) -> Operation[None]:
         """Stop a domain's vCPUs."""
-        return self._act("pause", domain, lambda found: life.pause(found, self._looking))
+        return self._act("pause", domain, lambda found: lifecycle.pause(found, self._looking))
 
     def unpause(self, domain: DomainRef) -> Operation[None]:
         """Let a domain's vCPUs run."""
-        return self._act("unpause", domain, lambda found: life.unpause(found, self._looking))
+        return self._act("unpause", domain, lambda found: lifecycle.unpause(found, self._looking))
 
     def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         """Ask the guest to power off."""
@@ -180,9 +182,9 @@ class LibvirtBackend(Backend):
             flags = _PARAVIRT | (_POWER_BUTTON if fallback else 0)
 
         def work(connection: Connection, run: Run[None]) -> None:
-            found = life.find(connection, "shutdown", domain)
+            found = lifecycle.find(connection, "shutdown", domain)
             check_answers(self._looking.one(found), "shutdown")
-            stays = wait and life.stays_after_poweroff(found)
+            stays = wait and lifecycle.stays_after_poweroff(found)
             found.shutdownFlags(flags) if flags else found.shutdown()
             if wait:
                 self._waiting.add(run, lambda: (self._has_ended(domain, stays=stays), None))
@@ -192,14 +194,14 @@ class LibvirtBackend(Backend):
     def _has_ended(self, domain: DomainRef, *, stays: bool) -> bool:
         """Tell whether a domain has shut down, and libvirt has done with it what it has to do then."""
         with self._link.look() as connection:
-            info = life.info_if_there(connection, self._looking, domain)
+            info = lifecycle.info_if_there(connection, self._looking, domain)
         return info is None or (stays and info.state in ENDS)
 
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Ask the guest to reboot."""
 
         def work(connection: Connection, _: Run[None]) -> None:
-            found = life.find(connection, "reboot", domain)
+            found = lifecycle.find(connection, "reboot", domain)
             check_answers(self._looking.one(found), "reboot")
             found.reboot(0)
 
@@ -212,7 +214,7 @@ class LibvirtBackend(Backend):
 
         def look() -> tuple[bool, DomainInfo | None]:
             with self._link.look() as connection:
-                info = life.info_if_there(connection, self._looking, domain)
+                info = lifecycle.info_if_there(connection, self._looking, domain)
             return info is None or info.state in states, info
 
         def work(_: Connection, run: Run[DomainInfo | None]) -> DomainInfo | None:
@@ -226,7 +228,7 @@ class LibvirtBackend(Backend):
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now; of what the model cannot hold, a `LossWarning` tells."""
-        return self._act("config", domain, life.config_of)
+        return self._act("config", domain, lifecycle.config_of)
 
     # Into files and to other hosts
 
@@ -235,7 +237,7 @@ class LibvirtBackend(Backend):
         self._need(Feature.SUSPEND)
 
         def work(connection: Connection, _: Run[None]) -> None:
-            found = life.find(connection, "suspend", domain)
+            found = lifecycle.find(connection, "suspend", domain)
             check_answers(self._looking.one(found), "suspend")
             found.pMSuspendForDuration(_TO_MEMORY, 0, 0)
 
@@ -262,9 +264,9 @@ class LibvirtBackend(Backend):
             raise lacking(Feature.CHECKPOINT, self.name, "libvirt ends a domain that it saves; restore it")
 
         def work(connection: Connection, _: Run[None]) -> None:
-            found = life.find(connection, "save", domain)
+            found = lifecycle.find(connection, "save", domain)
             check_answers(self._looking.one(found), "save")
-            moving.save(found, domain, path, self._uri)
+            save_migrate.save(found, domain, path, self._uri)
 
         return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
 
@@ -272,30 +274,30 @@ class LibvirtBackend(Backend):
         self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
         """Create a domain from a file on the host that libvirt wrote; one that comes late is destroyed."""
-        xml = None if config is None else life.as_xml(config, self._domain_type)
+        xml = None if config is None else lifecycle.as_xml(config, self._domain_type)
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 
         def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
-            wanted = moving.uuid_in(path, self._uri)
+            wanted = save_migrate.uuid_in(path, self._uri)
             # Where the file does not tell which domain it is, it is found by what was not there before: one at a time.
             with self._restoring if wanted is None else nullcontext():
                 if operation.stopped is not None:
                     raise stopped(operation, "it had not begun")
                 try:
-                    ref = moving.restore(connection, path, xml, wanted, paused=paused)
+                    ref = save_migrate.restore(connection, path, xml, wanted, paused=paused)
                 except VirError as error:
-                    raise moving.why_not_restored(path, error) or error from None
+                    raise save_migrate.why_not_restored(path, error) or error from None
             operation.domid = ref.domid
             return ref
 
         late = "libvirt still restores it, since nothing can stop that, and it is destroyed as soon as it is there"
-        return self._start(operation, work, undo=life.destroy_if_there, late=late)
+        return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         """Write a domain's memory to a file on the host."""
 
         def work(found: VirDomain) -> None:
-            moving.core_dump(found, domain, path, self._uri)
+            save_migrate.core_dump(found, domain, path, self._uri)
 
         return self._act("core_dump", domain, work, timeout, abort=self._abort(domain))
 
@@ -309,7 +311,7 @@ class LibvirtBackend(Backend):
             raise InvalidArgument(message, operation="migrate", domain=domain.domid, domid=domain.domid)
 
         def work(found: VirDomain) -> None:
-            moving.migrate(found, destination, paused=paused)
+            save_migrate.migrate(found, destination, paused=paused)
 
         late = "libvirt goes on with it, since its driver cannot stop it: look on which host the domain is"
         return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
@@ -322,29 +324,29 @@ class LibvirtBackend(Backend):
         def abort() -> None:
             try:
                 with self._link.look() as connection:
-                    life.find(connection, "abort", domain).abortJob()
+                    lifecycle.find(connection, "abort", domain).abortJob()
             except (VirError, DomainNotFound):
                 pass  # there is no job any more, or a driver that cannot: then the operation ends without
 
         return abort
 
-    # Changes to a running domain
+    # EventDiff to a running domain
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         """Press a button, or interrupt the vCPUs. libvirt's Xen driver can press the power button only."""
-        return self._act("send_trigger", domain, lambda found: tuning.send_trigger(found, trigger, vcpu, self.name))
+        return self._act("send_trigger", domain, lambda found: resources.send_trigger(found, trigger, vcpu, self.name))
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
         """Press a key of Linux's magic SysRq."""
         self._need(Feature.SYSRQ)
-        return self._act("send_sysrq", domain, lambda found: tuning.send_sysrq(found, domain, key))
+        return self._act("send_sysrq", domain, lambda found: resources.send_sysrq(found, domain, key))
 
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         """Attach a device, and return it as it is then."""
         self._need(Feature.ATTACH)
 
         def work(connection: Connection, _: Run[D]) -> D:
-            found = life.find(connection, "attach", domain)
+            found = lifecycle.find(connection, "attach", domain)
             guest = self._looking.one(found).type
             try:
                 return devices.attach(found, domain, self._domain_type, guest, device, self.name)
@@ -352,7 +354,7 @@ class LibvirtBackend(Backend):
                 raise devices.why_not_attached(self._uri, domain, device) or error from None
 
         def undo(connection: Connection, attached: D) -> None:
-            devices.detach(life.find(connection, "detach", domain), domain, attached, self.name)
+            devices.detach(lifecycle.find(connection, "detach", domain), domain, attached, self.name)
 
         late = "libvirt still attaches it, since nothing can stop that, and it is detached as soon as it is there"
         return self._start(self._operation("attach", domain, timeout), work, undo=undo, late=late)
@@ -385,17 +387,17 @@ class LibvirtBackend(Backend):
     def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
         """Tell a guest how much memory to have, in MiB."""
         DomainConfig("domain", memory=memory)  # what an amount of memory may be is a rule of the model
-        return self._act("set_memory", domain, lambda found: tuning.set_memory(found, domain, memory))
+        return self._act("set_memory", domain, lambda found: resources.set_memory(found, domain, memory))
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
         """Set how much memory a domain can be given, in MiB."""
         self._need(Feature.MAXMEM)
         DomainConfig("domain", maxmem=maxmem)
-        return self._act("set_maxmem", domain, lambda found: tuning.set_maxmem(found, domain, maxmem))
+        return self._act("set_maxmem", domain, lambda found: resources.set_maxmem(found, domain, maxmem))
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         """Tell a guest how many vCPUs to use."""
-        return self._act("set_vcpus", domain, lambda found: tuning.set_vcpus(found, domain, self._looking, vcpus))
+        return self._act("set_vcpus", domain, lambda found: resources.set_vcpus(found, domain, self._looking, vcpus))
 
     def pin_vcpu(
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
@@ -410,15 +412,15 @@ class LibvirtBackend(Backend):
             )
 
         def work(connection: Connection, _: Run[None]) -> None:
-            found = life.find(connection, "pin_vcpu", domain)
-            tuning.pin_vcpu(connection, found, domain, self._looking, vcpu, cpus)
+            found = lifecycle.find(connection, "pin_vcpu", domain)
+            resources.pin_vcpu(connection, found, domain, self._looking, vcpu, cpus)
 
         return self._start(self._operation("pin_vcpu", domain, None), work)
 
     def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
         """Set what the hypervisor's scheduler knows of a domain; libvirt's Xen driver knows ``credit`` only."""
         return self._act(
-            "set_scheduler", domain, lambda found: tuning.set_scheduler(found, domain, scheduler, self.name)
+            "set_scheduler", domain, lambda found: resources.set_scheduler(found, domain, scheduler, self.name)
         )
 
     # Looking into it
@@ -426,60 +428,60 @@ class LibvirtBackend(Backend):
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return what a domain has used so far; devices of which the driver knows nothing are left out."""
         with self._look("stats", domain) as connection:
-            return counting.stats(life.find(connection, "stats", domain), self._looking)
+            return stats.stats(lifecycle.find(connection, "stats", domain), self._looking)
 
     def console(self, domain: DomainRef) -> int:
         """Return a descriptor of a guest's console, for reading and writing, which is the caller's to close."""
         self._need(Feature.CONSOLE)
         with self._look("console", domain) as connection:
-            return open_console(connection, life.find(connection, "console", domain))
+            return open_console(connection, lifecycle.find(connection, "console", domain))
 
     # What is kept
 
     def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
         """Keep a configuration, in place of one with the same uuid or name; with None, `autostart` stays as it is."""
         config.validate()
-        with self._look("define", secrets=life.secrets_of(config)) as connection:
-            return keeping.define(connection, config, self._domain_type, autostart)
+        with self._look("define", secrets=lifecycle.secrets_of(config)) as connection:
+            return defined.define(connection, config, self._domain_type, autostart)
 
     def undefine(self, uuid: UUID) -> None:
         """Forget a configuration; a domain that runs of it goes on."""
         with self._look("undefine") as connection:
-            keeping.undefine(keeping.kept(connection, "undefine", uuid))
+            defined.undefine(defined.kept(connection, "undefine", uuid))
 
     def defined(self) -> Sequence[DefinedDomain]:
         """Return what is kept, by name; running or not."""
         with self._look("defined") as connection:
-            return keeping.defined(connection)
+            return defined.defined(connection)
 
     def set_autostart(self, uuid: UUID, autostart: bool) -> None:
         """Say whether a kept domain is started with its host: with libvirt's daemon, the first time after a boot."""
         with self._look("set_autostart") as connection:
-            keeping.kept(connection, "set_autostart", uuid).setAutostart(autostart)
+            defined.kept(connection, "set_autostart", uuid).setAutostart(autostart)
 
     def start(self, uuid: UUID, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         """Create a domain of what is kept under that uuid; one that comes late is destroyed."""
         operation: Operation[DomainRef] = Operation("start", str(uuid), timeout=timeout)
 
         def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
-            found = keeping.kept(connection, "start", uuid)
+            found = defined.kept(connection, "start", uuid)
             operation.domain = found.name()
             try:
-                ref = life.start(connection, found, paused=paused)
+                ref = lifecycle.start(connection, found, paused=paused)
             except VirError as error:
                 raise self._why_not_started(connection, found, error) or error from None
             operation.domid = ref.domid
             return ref
 
         late = "libvirt still starts it, since nothing can stop that, and it is destroyed as soon as it is there"
-        return self._start(operation, work, undo=life.destroy_if_there, late=late)
+        return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
 
     def _why_not_started(self, connection: Connection, found: VirDomain, error: Exception) -> Exception | None:
         try:
             config = libvirtxml.loads(found.XMLDesc(0), on_loss="ignore")
         except (Error, VirError):
             return None
-        return life.explain(connection, self._uri, config, "start", error)
+        return lifecycle.explain(connection, self._uri, config, "start", error)
 
     # How it is done
 
@@ -504,7 +506,7 @@ class LibvirtBackend(Backend):
         """Do something with a domain that is there; what the work returns is the result, but for libvirt's zeros."""
 
         def whole(connection: Connection, _: Run[Any]) -> Any:
-            result = work(life.find(connection, verb, domain))
+            result = work(lifecycle.find(connection, verb, domain))
             return None if isinstance(result, int) else result
 
         return self._start(self._operation(verb, domain, timeout), whole, **how)
@@ -528,7 +530,7 @@ class LibvirtBackend(Backend):
 
         with self._beginning:
             if self._workers is None:
-                self._workers = Workers()
+                self._workers = ThreadedOperations()
         return self._workers.start(Run(operation, lease or self._link.work, work, describe, **how))
 
     @contextmanager

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 from lxml import etree
 
 from pyxen import libvirtxml
+from pyxen._common.device_kinds import Kind, kind_of, meant, name_of
+from pyxen._common.host_files import files_of, lacks_bridge, missing_file
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.config import Disk, DomainConfig, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.config.vdev import vdev_number
-from pyxen.devicekinds import Kind, kind_of, meant, name_of
 from pyxen.errors import DeviceExists, FileMissing, InvalidArgument, NotFound, UnsupportedFeature
-from pyxen.hostfiles import files_of, lacks_bridge, missing_file
 from pyxen.info import DomainInfo
 from pyxen.libvirtxml.text import parse_tree
 

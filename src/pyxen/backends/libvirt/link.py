@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from pyxen.backends.libvirt.binding import Connection, VirError
-from pyxen.backends.libvirt.connecting import Connected, connect, is_in_this_process
-from pyxen.backends.libvirt.failures import broke_the_link, redacted
+from pyxen.backends.libvirt.connection import Connected, connect, is_in_this_process
+from pyxen.backends.libvirt.error_map import broke_the_link, redacted
 from pyxen.errors import ConnectFailed, Error, HostClosed
 
 __all__ = ["Link"]

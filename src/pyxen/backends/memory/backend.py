@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from pyxen import libxljson
-from pyxen.backends.answering import check_answers
+from pyxen._common.preconditions import check_answers
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.backends.memory import counting, devices, keeping, lives, notes, saving, tuning
-from pyxen.backends.memory.consoles import Console
+from pyxen.backends.memory import defined, devices, lifecycle, resources, save, stats, userdata
+from pyxen.backends.memory.console import Console
 from pyxen.backends.memory.engine import Script, describe
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, Subscriber
@@ -132,7 +132,9 @@ class MemoryBackend(Backend):
         _check_release(config, self._machine.xen)
         libxljson.to_dict(config.replace(ms_vm_genid=None))  # what libxl cannot be told is refused there
         operation: Operation[DomainRef] = Operation(verb, config.name, timeout=timeout)
-        return self._run(operation, _ref(lives.create(self._machine, operation, config, uuid, paused=paused)), timeout)
+        return self._run(
+            operation, _ref(lifecycle.create(self._machine, operation, config, uuid, paused=paused)), timeout
+        )
 
     def restore(
         self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
@@ -142,12 +144,12 @@ class MemoryBackend(Backend):
         if config is not None:
             config.validate()
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
-        script = saving.restore(self._machine, operation, path, config, paused=paused)
+        script = save.restore(self._machine, operation, path, config, paused=paused)
         return self._run(operation, _ref(script), timeout)
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """End a domain at once."""
-        return self._do("destroy", domain, lambda _, guest: lives.destroy(self._machine, guest), timeout)
+        return self._do("destroy", domain, lambda _, guest: lifecycle.destroy(self._machine, guest), timeout)
 
     def pause(self, domain: DomainRef) -> Operation[None]:
         """Stop a domain's vCPUs."""
@@ -155,13 +157,13 @@ class MemoryBackend(Backend):
 
     def unpause(self, domain: DomainRef) -> Operation[None]:
         """Let a domain's vCPUs run."""
-        return self._do("unpause", domain, lives.unpause)
+        return self._do("unpause", domain, lifecycle.unpause)
 
     def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         """Ask the guest to power off."""
 
         def script(operation: Operation[None], guest: Guest) -> Script[None]:
-            return lives.shutdown(self._machine, operation, guest, wait=wait, fallback=fallback)
+            return lifecycle.shutdown(self._machine, operation, guest, wait=wait, fallback=fallback)
 
         self._check_answers("shutdown", domain)
         return self._do("shutdown", domain, script, timeout)
@@ -169,19 +171,19 @@ class MemoryBackend(Backend):
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Ask the guest to reboot."""
         self._check_answers("reboot", domain)
-        return self._do("reboot", domain, lambda op, guest: lives.reboot(self._machine, op, guest), timeout)
+        return self._do("reboot", domain, lambda op, guest: lifecycle.reboot(self._machine, op, guest), timeout)
 
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Let the guest suspend itself and stay in memory."""
         self._check_answers("suspend", domain)
-        return self._do("suspend", domain, lambda op, guest: lives.suspend(self._machine, op, guest), timeout)
+        return self._do("suspend", domain, lambda op, guest: lifecycle.suspend(self._machine, op, guest), timeout)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         """Let a suspended guest go on."""
         info = self._glance("resume", domain)
         if info.shutdown_reason is not ShutdownReason.SUSPEND:
             raise _wrong_state("resume", domain, f"{info.name} is {info.state}, not suspended")
-        return self._do("resume", domain, lambda _, guest: saving.resume(guest))
+        return self._do("resume", domain, lambda _, guest: save.resume(guest))
 
     def save(
         self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
@@ -189,7 +191,7 @@ class MemoryBackend(Backend):
         """Save a domain to a file."""
 
         def script(operation: Operation[None], guest: Guest) -> Script[None]:
-            return saving.save(self._machine, operation, guest, path, checkpoint=checkpoint, leave_paused=leave_paused)
+            return save.save(self._machine, operation, guest, path, checkpoint=checkpoint, leave_paused=leave_paused)
 
         self._check_answers("save", domain)
         return self._do("save", domain, script, timeout)
@@ -197,7 +199,7 @@ class MemoryBackend(Backend):
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         """Write what stands for a domain's memory to a file."""
         machine = self._machine
-        return self._do("core_dump", domain, lambda op, guest: saving.core_dump(machine, op, guest, path), timeout)
+        return self._do("core_dump", domain, lambda op, guest: save.core_dump(machine, op, guest, path), timeout)
 
     def soft_reset(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Start a guest anew that has shut down for a soft reset."""
@@ -207,7 +209,7 @@ class MemoryBackend(Backend):
             raise UnsupportedFeature(message, feature=Feature.SOFT_RESET.value, backend=self.name)
         if info.state not in ENDS or info.shutdown_reason is ShutdownReason.SUSPEND:
             raise _wrong_state("soft_reset", domain, f"{info.name} has not shut down: it is {info.state}")
-        return self._do("soft_reset", domain, lambda _, guest: lives.soft_reset(guest), timeout)
+        return self._do("soft_reset", domain, lambda _, guest: lifecycle.soft_reset(guest), timeout)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now."""
@@ -216,7 +218,7 @@ class MemoryBackend(Backend):
     def rename(self, domain: DomainRef, name: str) -> Operation[None]:
         """Give a domain another name."""
         DomainConfig(name, kernel="/").validate()  # what a name may be is a rule of the model
-        return self._do("rename", domain, lambda op, guest: lives.rename(self._machine, op, guest, name))
+        return self._do("rename", domain, lambda op, guest: lifecycle.rename(self._machine, op, guest, name))
 
     def preserve(self, domain: DomainRef, suffix: str) -> Operation[DomainRef]:
         """Set aside a domain that has ended, under a name with that suffix and a new uuid."""
@@ -226,18 +228,18 @@ class MemoryBackend(Backend):
         DomainConfig(f"{info.name}{suffix}", kernel="/").validate()
 
         def script(operation: Operation[DomainRef], guest: Guest) -> Script[DomainRef]:
-            uuid = yield from lives.preserve(self._machine, operation, guest, suffix)
+            uuid = yield from lifecycle.preserve(self._machine, operation, guest, suffix)
             return DomainRef(guest.domid, uuid)
 
         return self._do("preserve", domain, script)
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         """Press a button, or interrupt a vCPU."""
-        return self._do("send_trigger", domain, lambda op, guest: lives.send_trigger(op, guest, trigger, vcpu))
+        return self._do("send_trigger", domain, lambda op, guest: lifecycle.send_trigger(op, guest, trigger, vcpu))
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
         """Press a key of Linux's magic SysRq."""
-        return self._do("send_sysrq", domain, lambda op, guest: lives.send_sysrq(op, guest, key))
+        return self._do("send_sysrq", domain, lambda op, guest: lifecycle.send_sysrq(op, guest, key))
 
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         """Attach a device, and return it as it is then; a failure leaves nothing."""
@@ -275,17 +277,17 @@ class MemoryBackend(Backend):
         """Tell a guest how much memory to have, in MiB."""
         DomainConfig("domain", memory=memory)  # what an amount of memory may be is a rule of the model
         kib = mib_to_kib(memory)
-        return self._do("set_memory", domain, lambda op, guest: tuning.set_memory(self._machine, op, guest, kib))
+        return self._do("set_memory", domain, lambda op, guest: resources.set_memory(self._machine, op, guest, kib))
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
         """Set how much memory a domain can be given, in MiB."""
         DomainConfig("domain", maxmem=maxmem)
         kib = mib_to_kib(maxmem)
-        return self._do("set_maxmem", domain, lambda op, guest: tuning.set_maxmem(op, guest, kib))
+        return self._do("set_maxmem", domain, lambda op, guest: resources.set_maxmem(op, guest, kib))
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         """Tell a guest how many vCPUs to use."""
-        return self._do("set_vcpus", domain, lambda op, guest: tuning.set_vcpus(op, guest, vcpus))
+        return self._do("set_vcpus", domain, lambda op, guest: resources.set_vcpus(op, guest, vcpus))
 
     def pin_vcpu(
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
@@ -293,14 +295,14 @@ class MemoryBackend(Backend):
         """Say on which CPUs a vCPU, or with None all of them, may run, and had better run; None stays as it is."""
 
         def script(operation: Operation[None], guest: Guest) -> Script[None]:
-            return tuning.pin_vcpu(self._machine, operation, guest, vcpu, cpus, cpus_soft)
+            return resources.pin_vcpu(self._machine, operation, guest, vcpu, cpus, cpus_soft)
 
         return self._do("pin_vcpu", domain, script)
 
     def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
         """Set what the hypervisor's scheduler knows of a domain; what is not said stays."""
         name = self.name
-        return self._do("set_scheduler", domain, lambda op, guest: tuning.set_scheduler(op, guest, scheduler, name))
+        return self._do("set_scheduler", domain, lambda op, guest: resources.set_scheduler(op, guest, scheduler, name))
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
@@ -311,21 +313,21 @@ class MemoryBackend(Backend):
         operation.domid = domain.domid
         with self._machine.lock:
             guest = self._find(domain)
-            script = _nothing() if guest is None else lives.wait(guest, states)
+            script = _nothing() if guest is None else lifecycle.wait(guest, states)
             return self._run(operation, script, timeout)
 
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         """Return a note that is kept with a domain."""
-        return self._do("userdata", domain, lambda op, guest: notes.read(op, guest, key))
+        return self._do("userdata", domain, lambda op, guest: userdata.read(op, guest, key))
 
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
         """Keep a note with a domain; None removes it."""
-        return self._do("set_userdata", domain, lambda op, guest: notes.write(op, guest, key, data))
+        return self._do("set_userdata", domain, lambda op, guest: userdata.write(op, guest, key, data))
 
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return what a domain has used so far."""
         with self._machine.lock:
-            return counting.stats(self._guest("stats", domain))
+            return stats.stats(self._guest("stats", domain))
 
     def console(self, domain: DomainRef) -> int:
         """Return a descriptor of a guest's console, which is the caller's to close."""
@@ -343,32 +345,32 @@ class MemoryBackend(Backend):
         config.validate()
         with self._machine.lock:
             self._check("define", config.name)
-            return keeping.define(self._machine, config, autostart)
+            return defined.define(self._machine, config, autostart)
 
     def undefine(self, uuid: UUID) -> None:
         """Forget a configuration; a domain that runs of it goes on."""
         with self._machine.lock:
             self._check("undefine", uuid)
-            keeping.kept(self._machine, uuid, "undefine")
+            defined.kept(self._machine, uuid, "undefine")
             del self._machine.kept[uuid]
 
     def defined(self) -> Sequence[DefinedDomain]:
         """Return what is kept, by name; running or not."""
         with self._machine.lock:
             self._check("defined")
-            return keeping.defined(self._machine)
+            return defined.defined(self._machine)
 
     def set_autostart(self, uuid: UUID, autostart: bool) -> None:
         """Say whether a kept domain is started with its host."""
         with self._machine.lock:
             self._check("set_autostart", uuid)
-            keeping.kept(self._machine, uuid, "set_autostart").autostart = autostart
+            defined.kept(self._machine, uuid, "set_autostart").autostart = autostart
 
     def start(self, uuid: UUID, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         """Create a domain of what is kept under that uuid."""
         with self._machine.lock:
             self._check("start", uuid)
-            kept = keeping.kept(self._machine, uuid, "start")
+            kept = defined.kept(self._machine, uuid, "start")
         return self._create("start", kept.config, uuid, paused=paused, timeout=timeout)
 
     # How it is done
@@ -457,7 +459,7 @@ def _ref(script: Script[Guest]) -> Script[DomainRef]:
 
 def _while_there(operation: Operation[Any], guest: Guest, script: Script[T]) -> Script[T]:
     """Do something to a domain, unless it went when it was about to begin."""
-    lives.check_there(operation, guest)
+    lifecycle.check_there(operation, guest)
     return (yield from script)
 
 

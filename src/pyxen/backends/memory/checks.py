@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
+from pyxen._common.device_kinds import kind_of
+from pyxen._common.host_files import files_of
 from pyxen.backends.memory.engine import describe
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine, overhead_kib
 from pyxen.config import Disk, DiskBackend, DomainConfig, DomainType, P9Type, Part, UsbCtrl, UsbCtrlType, VkbBackend
-from pyxen.devicekinds import kind_of
 from pyxen.errors import DomainExists, FileMissing, NotEnoughMemory, NotFound, UnsupportedFeature
-from pyxen.hostfiles import files_of
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from pyxen._common.device_kinds import Kind, already_there, check, drive, meant, name_of, not_there, same
 from pyxen.backends.memory.checks import check_devices, check_files, check_served
+from pyxen.backends.memory.defaults import filled_device
 from pyxen.backends.memory.engine import Script, Wait, describe
-from pyxen.backends.memory.filling import filled_device
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import Disk, DiskFormat, DomainConfig, Part
 from pyxen.config.vdev import vdev_number
-from pyxen.devicekinds import Kind, already_there, check, drive, meant, name_of, not_there, same
 from pyxen.errors import (
     DeviceExists,
     DomainNotFound,

@@ -13,8 +13,8 @@ from pyxen.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.units import mib_to_kib
 
 if TYPE_CHECKING:
-    from pyxen.backends.memory.consoles import Console
-    from pyxen.backends.memory.timing import Timing
+    from pyxen.backends.memory.console import Console
+    from pyxen.backends.memory.durations import Timing
 
 __all__ = ["LIMIT_ROOM_KIB", "Guest", "is_hvm", "vcpu_times"]
 

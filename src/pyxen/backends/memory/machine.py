@@ -12,10 +12,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from pyxen.backends.memory.clock import Clock, RealClock
+from pyxen.backends.memory.device_records import device_keys
+from pyxen.backends.memory.durations import QUICK, Timing
 from pyxen.backends.memory.engine import LOST, Engine, describe
 from pyxen.backends.memory.guests import Guest
-from pyxen.backends.memory.records import device_keys
-from pyxen.backends.memory.timing import QUICK, Timing
 from pyxen.config import DomainConfig, DomainType
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event

@@ -1,0 +1,114 @@
+"""Domains that libvirt keeps though they do not run: defined, in its words persistent, domains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
+from pyxen.backends.libvirt.error_map import is_code, unsupported
+from pyxen.backends.libvirt.lifecycle import as_xml
+from pyxen.config import DomainConfig
+from pyxen.errors import DomainExists, DomainNotFound
+from pyxen.info import DefinedDomain
+
+__all__ = ["define", "defined", "kept", "undefine"]
+
+_PERSISTENT: Final = number("VIR_CONNECT_LIST_DOMAINS_PERSISTENT")
+_MANAGED_SAVE: Final = number("VIR_DOMAIN_UNDEFINE_MANAGED_SAVE")
+_INACTIVE: Final = number("VIR_DOMAIN_XML_INACTIVE") | number("VIR_DOMAIN_XML_SECURE")
+_DOM0: Final = UUID(int=0)
+
+
+def define(connection: Connection, config: DomainConfig, domain_type: str, autostart: bool | None) -> DefinedDomain:
+    """Keep a configuration, in place of one with the same uuid or name."""
+    named = _look(connection.lookupByName, config.name)
+    uuid = config.uuid or (UUID(named.UUIDString()) if named is not None else None)
+    if named is not None and UUID(named.UUIDString()) != uuid:
+        message = f"a domain of this name has the uuid {named.UUIDString()}: leave the uuid out, or undefine it"
+        raise DomainExists(message, operation="define", domain=config.name)
+    xml = as_xml(config.replace(uuid=uuid), domain_type)
+    before = None if uuid is None else _look(connection.lookupByUUIDString, str(uuid))
+    if before is not None and before.name() != config.name:
+        domain = _define_renamed(connection, before, xml, config.name)
+    else:
+        domain = connection.defineXML(xml)
+    if autostart is not None:
+        domain.setAutostart(autostart)
+    return _shown(domain)
+
+
+def _define_renamed(connection: Connection, before: VirDomain, xml: str, name: str) -> VirDomain:
+    """Define a domain that had another name, which libvirt does not do in one step."""
+    if before.ID() >= 0:
+        message = f"the domain of this uuid runs, as {before.name()!r}, and cannot get another name"
+        raise DomainExists(message, operation="define", domain=name, domid=before.ID())
+    old, autostart = before.XMLDesc(_INACTIVE), before.autostart()
+    _undefine(before)
+    try:
+        domain = connection.defineXML(xml)
+    except VirError:
+        connection.defineXML(old).setAutostart(autostart)
+        raise
+    if autostart:
+        domain.setAutostart(autostart)
+    return domain
+
+
+def kept(connection: Connection, verb: str, uuid: UUID) -> VirDomain:
+    """Return a domain that is kept.
+
+    Raises:
+        DomainNotFound: None is, under this uuid.
+    """
+    found = _look(connection.lookupByUUIDString, str(uuid))
+    if found is None or not found.isPersistent() or uuid == _DOM0:
+        raise DomainNotFound(f"no domain is defined with the uuid {uuid}", operation=verb, domain=str(uuid))
+    return found
+
+
+def undefine(domain: VirDomain) -> None:
+    """Forget a configuration; a domain that runs of it goes on."""
+    _undefine(domain)
+
+
+def defined(connection: Connection) -> list[DefinedDomain]:
+    """Return what is kept, by name; not dom0, which libvirt counts among them."""
+    found = []
+    for domain in connection.listAllDomains(_PERSISTENT):
+        try:
+            if UUID(domain.UUIDString()) != _DOM0:
+                found.append(_shown(domain))
+        except VirError as error:
+            if not is_code(error, "NO_DOMAIN"):
+                raise
+    return sorted(found, key=lambda shown: shown.name)
+
+
+def _undefine(domain: VirDomain) -> None:
+    try:
+        domain.undefineFlags(_MANAGED_SAVE)
+    except VirError as error:
+        if not unsupported(error):
+            raise
+        domain.undefineFlags(0)
+
+
+def _look(look: Callable[[str], VirDomain], key: str) -> VirDomain | None:
+    try:
+        return look(key)
+    except VirError as error:
+        if is_code(error, "NO_DOMAIN"):
+            return None
+        raise
+
+
+def _shown(domain: VirDomain) -> DefinedDomain:
+    domid = domain.ID()
+    return DefinedDomain(
+        name=domain.name(),
+        uuid=UUID(domain.UUIDString()),
+        autostart=bool(domain.autostart()),
+        domid=domid if domid >= 0 else None,
+    )

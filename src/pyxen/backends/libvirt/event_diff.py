@@ -1,0 +1,170 @@
+"""From what libvirt tells to events: which domain it is about, and what of it is news."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt.binding import number
+from pyxen.backends.libvirt.devices import devices_of
+from pyxen.config.vdev import vdev_number
+from pyxen.events import (
+    DeviceAdded,
+    DeviceRemoved,
+    DiskEjected,
+    DomainCreated,
+    DomainDestroyed,
+    DomainShutdown,
+    Event,
+    EventsLost,
+    MemoryTargetChanged,
+)
+from pyxen.info import ShutdownReason
+
+__all__ = ["KINDS", "EventDiff", "Told"]
+
+_STARTED: Final = number("VIR_DOMAIN_EVENT_STARTED")
+_STOPPED: Final = number("VIR_DOMAIN_EVENT_STOPPED")
+_SHUTDOWN: Final = number("VIR_DOMAIN_EVENT_SHUTDOWN")
+_PMSUSPENDED: Final = number("VIR_DOMAIN_EVENT_PMSUSPENDED")
+_CRASHED: Final = number("VIR_DOMAIN_EVENT_CRASHED")
+_REASONS: Final = {
+    number("VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN"): ShutdownReason.POWEROFF,
+    number("VIR_DOMAIN_EVENT_STOPPED_CRASHED"): ShutdownReason.CRASH,
+}
+_SHUT: Final = {_SHUTDOWN: ShutdownReason.POWEROFF, _CRASHED: ShutdownReason.CRASH}
+_OPENED: Final = number("VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN")
+
+KINDS: Final = {
+    "lifecycle": number("VIR_DOMAIN_EVENT_ID_LIFECYCLE"),
+    "reboot": number("VIR_DOMAIN_EVENT_ID_REBOOT"),
+    "balloon": number("VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE"),
+    "tray": number("VIR_DOMAIN_EVENT_ID_TRAY_CHANGE"),
+    "added": number("VIR_DOMAIN_EVENT_ID_DEVICE_ADDED"),
+    "removed": number("VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED"),
+}
+"""What libvirt is asked to tell; not every driver tells all of it."""
+
+_NODES: Final = {"disks": "vbd", "vifs": "vif", "pcis": "pci", "usbdevs": "vusb"}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something that libvirt told of a domain."""
+
+    kind: str
+    uuid: UUID
+    domid: int
+    """-1 where the domain does not run any more, or did not."""
+    name: str
+    values: tuple[Any, ...]
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Device:
+    kind: str
+    devid: int
+    vdev: str
+
+
+@dataclass(slots=True)
+class _Known:
+    domid: int
+    name: str
+    has_ended: bool = False
+    devices: dict[str, _Device] = field(default_factory=dict)
+
+
+class EventDiff:
+    """What is known of the domains that run, and what is news against it.
+
+    Args:
+        is_there: Tells whether a domain is there still, in whatever state. May ask the host.
+        xml_of: Returns the XML of a domain; None if it is gone. May ask the host.
+    """
+
+    def __init__(self, is_there: Callable[[DomainRef], bool], xml_of: Callable[[UUID], str | None]) -> None:
+        self._is_there = is_there
+        self._xml_of = xml_of
+        self._known: dict[UUID, _Known] = {}
+
+    def begin(self, domains: Iterable[tuple[DomainRef, str]]) -> None:
+        """Take what there is for known: domains and their names."""
+        self._known = {ref.uuid: _Known(ref.domid, name) for ref, name in domains}
+
+    def lost(self, domains: Iterable[tuple[DomainRef, str]]) -> Iterator[Event]:
+        """Take what there is for known, after a time when nobody could see."""
+        self.begin(domains)
+        yield EventsLost(time=datetime.now(UTC), count=None)
+
+    def events(self, told: Told) -> Iterator[Event]:
+        """Return what is new in what libvirt told."""
+        if told.kind == "lifecycle":
+            yield from self._lifecycle(told, *told.values)
+            return
+        known = self._known.get(told.uuid)
+        if known is None:
+            return
+        about: dict[str, Any] = {"domid": known.domid, "uuid": told.uuid, "name": known.name, "time": told.time}
+        if told.kind == "reboot":
+            yield DomainShutdown(**about, reason=ShutdownReason.REBOOT)
+        elif told.kind == "balloon":
+            yield MemoryTargetChanged(**about, target_kib=told.values[0])
+        elif told.kind == "tray":
+            device = self._device(told.uuid, known, told.values[0])
+            if told.values[1] == _OPENED and device is not None:
+                yield DiskEjected(**about, kind="vbd", devid=device.devid, backend=0, vdev=device.vdev)
+        elif told.kind == "added":
+            device = self._device(told.uuid, known, told.values[0])
+            if device is not None:
+                yield DeviceAdded(**about, kind=device.kind, devid=device.devid, backend=0)
+        elif told.kind == "removed":
+            device = known.devices.pop(told.values[0], None)
+            if device is not None:
+                yield DeviceRemoved(**about, kind=device.kind, devid=device.devid, backend=0)
+
+    def _lifecycle(self, told: Told, event: int, detail: int) -> Iterator[Event]:
+        known = self._known.get(told.uuid)
+        if event == _STARTED:
+            if known is not None and known.domid == told.domid:
+                return  # it was seen already, or woke up
+            if known is not None:
+                yield DomainDestroyed(domid=known.domid, uuid=told.uuid, name=known.name, time=told.time)
+            self._known[told.uuid] = _Known(told.domid, told.name)
+            yield DomainCreated(domid=told.domid, uuid=told.uuid, name=told.name, time=told.time)
+            return
+        if known is None or told.domid not in (-1, known.domid):
+            return  # of a domain that is gone, or has been started anew meanwhile
+        about: dict[str, Any] = {"domid": known.domid, "uuid": told.uuid, "name": known.name, "time": told.time}
+        if event == _PMSUSPENDED:
+            yield DomainShutdown(**about, reason=ShutdownReason.SUSPEND)
+            return
+        reason = _REASONS.get(detail) if event == _STOPPED else _SHUT.get(event)
+        if reason is not None and not known.has_ended:
+            known.has_ended = True
+            yield DomainShutdown(**about, reason=reason)
+        if event == _STOPPED and not (reason is not None and self._is_there(DomainRef(known.domid, told.uuid))):
+            del self._known[told.uuid]
+            yield DomainDestroyed(**about)
+
+    def _device(self, uuid: UUID, known: _Known, alias: str) -> _Device | None:
+        """Return the device of that alias, by the XML of its domain; all others of it are known from then on."""
+        if alias not in known.devices:
+            xml = self._xml_of(uuid)
+            for (kind, devid), element in ({} if xml is None else devices_of(xml)).items():
+                own, target = element.find("alias"), element.find("target")
+                if own is not None and not (kind == "vifs" and isinstance(devid, str)):
+                    vdev = "" if target is None else target.get("dev", "")
+                    known.devices[own.get("name", "")] = _Device(_NODES[kind], _devid(devid, vdev), vdev)
+        return known.devices.get(alias)
+
+
+def _devid(name: object, vdev: str) -> int:
+    if isinstance(name, int):
+        return name
+    return vdev_number(f"x{vdev}") or 0  # vda is to QEMU what xvda is to Xen

@@ -1,0 +1,198 @@
+"""What a host and its domains look like, from what libvirt says of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+from uuid import UUID
+
+from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
+from pyxen.backends.libvirt.error_map import is_code, is_gone, unsupported
+from pyxen.config import DomainType
+from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
+
+__all__ = ["Looking", "host_info"]
+
+_STATES: Final = {
+    number("VIR_DOMAIN_NOSTATE"): DomainState.BLOCKED,
+    number("VIR_DOMAIN_RUNNING"): DomainState.RUNNING,
+    number("VIR_DOMAIN_BLOCKED"): DomainState.BLOCKED,
+    number("VIR_DOMAIN_PAUSED"): DomainState.PAUSED,
+    number("VIR_DOMAIN_SHUTDOWN"): DomainState.RUNNING,  # it was asked to, and has not yet
+    number("VIR_DOMAIN_SHUTOFF"): DomainState.SHUTDOWN,
+    number("VIR_DOMAIN_CRASHED"): DomainState.CRASHED,
+    number("VIR_DOMAIN_PMSUSPENDED"): DomainState.SHUTDOWN,
+}
+_SHUTOFF: Final = number("VIR_DOMAIN_SHUTOFF")
+_SUSPENDED: Final = number("VIR_DOMAIN_PMSUSPENDED")
+_OFF_CRASHED: Final = number("VIR_DOMAIN_SHUTOFF_CRASHED")
+
+_TYPES: Final = {"xen": DomainType.PV, "linux": DomainType.PV, "xenpvh": DomainType.PVH}
+"""Guest types by what libvirt calls them; every other one is emulated whole."""
+
+_OS_TYPE: Final = re.compile(r"<type\b[^>]*>\s*([^<\s]*)\s*</type>")
+
+_ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
+_STATS_ACTIVE: Final = number("VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE")
+_STATS: Final = (
+    number("VIR_DOMAIN_STATS_STATE")
+    | number("VIR_DOMAIN_STATS_CPU_TOTAL")
+    | number("VIR_DOMAIN_STATS_BALLOON")
+    | number("VIR_DOMAIN_STATS_VCPU")
+)
+_NEEDED: Final = ("state.state", "cpu.time", "balloon.current", "balloon.maximum", "vcpu.current", "vcpu.maximum")
+
+
+_MANY: Final = 8  # domains
+_AT_ONCE: Final = 4  # a daemon reads up to five requests of a connection; one is left for who else asks
+
+
+class Looking:
+    """Reads domains, with few round trips: what stays the same as long as a domain lives is asked once.
+
+    A driver that has bulk statistics is asked for all domains at once. Xen's has none: it is asked for the domains, and
+    then for each of them; of many, several at a time.
+    """
+
+    def __init__(self, driver: str) -> None:
+        self._types_are_in_xml = driver == "TEST"  # its domains are all "linux", whatever they were made as
+        self._bulk = True
+        self._kept: dict[tuple[UUID, int], tuple[DomainType, int]] = {}
+
+    def all(self, connection: Connection) -> list[DomainInfo]:
+        """Return all domains that are active, by domid."""
+        found = self._all_at_once(connection) if self._bulk else None
+        if found is None:
+            found = [info for info in self._each(connection.listAllDomains(_ACTIVE)) if info is not None]
+        keys = {(info.uuid, info.domid) for info in found}
+        for key in [key for key in list(self._kept) if key not in keys]:
+            self._kept.pop(key, None)
+        return sorted(found, key=lambda info: info.domid)
+
+    def one(self, domain: VirDomain) -> DomainInfo:
+        """Return a domain that is active."""
+        state, maxmem, memory, vcpus, cpu_time = domain.info()
+        reason = domain.state()[1] if state == _SHUTOFF else 0
+        return self._info(domain, state, reason, maxmem, memory, vcpus, cpu_time, None)
+
+    def _each(self, domains: Sequence[VirDomain]) -> Iterable[DomainInfo | None]:
+        if len(domains) < _MANY:
+            return map(self._alive, domains)
+        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-looking") as threads:
+            return list(threads.map(self._alive, domains))
+
+    def _alive(self, domain: VirDomain) -> DomainInfo | None:
+        if domain.ID() < 0:
+            return None
+        try:
+            return self.one(domain)
+        except VirError as error:
+            if is_gone(error) or is_code(error, "OPERATION_INVALID"):
+                return None  # it went meanwhile
+            raise
+
+    def _all_at_once(self, connection: Connection) -> list[DomainInfo] | None:
+        """Return all domains from one answer; None where the driver does not say enough in it."""
+        try:
+            records = connection.getAllDomainStats(_STATS, _STATS_ACTIVE)
+        except VirError as error:
+            if not unsupported(error):
+                raise
+            self._bulk = False
+            return None
+        found = []
+        for domain, values in records:
+            if not all(key in values for key in _NEEDED):
+                self._bulk = False
+                return None
+            try:
+                found.append(self._from_record(domain, values))
+            except VirError as error:
+                if not is_gone(error):
+                    raise
+        return found
+
+    def _from_record(self, domain: VirDomain, values: dict[str, Any]) -> DomainInfo:
+        return self._info(
+            domain,
+            values["state.state"],
+            values.get("state.reason", 0),
+            values["balloon.maximum"],
+            values["balloon.current"],
+            values["vcpu.current"],
+            values["cpu.time"],
+            values["vcpu.maximum"],
+        )
+
+    def _info(
+        self,
+        domain: VirDomain,
+        state: int,
+        reason: int,
+        maxmem: int,
+        memory: int,
+        vcpus: int,
+        cpu_time: int,
+        maxvcpus: int | None,
+    ) -> DomainInfo:
+        uuid, domid = UUID(domain.UUIDString()), domain.ID()
+        kept = self._kept.get((uuid, domid))
+        if kept is None:
+            kept = self._kept[uuid, domid] = (self._type(domain), maxvcpus or _maxvcpus(domain, vcpus))
+        what = _STATES.get(state, DomainState.RUNNING)
+        if state == _SHUTOFF and reason == _OFF_CRASHED:
+            what = DomainState.CRASHED
+        return DomainInfo(
+            domid=domid,
+            name=domain.name(),
+            uuid=uuid,
+            state=what,
+            shutdown_reason=_shutdown_reason(state, what),
+            type=kept[0],
+            memory_kib=memory,
+            maxmem_kib=maxmem,
+            vcpus=vcpus,
+            maxvcpus=max(kept[1], vcpus),
+            cpu_time_ns=cpu_time,
+            cpupool=0,
+            ssidref=0,
+        )
+
+    def _type(self, domain: VirDomain) -> DomainType:
+        if self._types_are_in_xml:
+            found = _OS_TYPE.search(domain.XMLDesc(0))
+            return _TYPES.get(found[1] if found else "", DomainType.HVM)
+        return _TYPES.get(domain.OSType(), DomainType.HVM)
+
+
+def _maxvcpus(domain: VirDomain, vcpus: int) -> int:
+    try:
+        return domain.maxVcpus()
+    except VirError as error:
+        if is_gone(error):
+            raise
+        return vcpus  # of dom0, Xen's driver does not say
+
+
+def _shutdown_reason(state: int, what: DomainState) -> ShutdownReason | None:
+    if state == _SUSPENDED:
+        return ShutdownReason.SUSPEND
+    return {DomainState.CRASHED: ShutdownReason.CRASH, DomainState.SHUTDOWN: ShutdownReason.POWEROFF}.get(what)
+
+
+def host_info(connection: Connection) -> HostInfo:
+    """Return the figures of a host."""
+    _, memory_mib, cpus, mhz, nodes, _, cores, threads = connection.getInfo()
+    version = connection.getVersion()
+    return HostInfo(
+        xen_version=f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}",
+        nr_cpus=cpus,
+        nr_nodes=nodes,
+        cores_per_socket=cores,
+        threads_per_core=threads,
+        cpu_khz=mhz * 1000,
+        memory_kib=memory_mib * 1024,
+        free_memory_kib=connection.getFreeMemory() // 1024,
+    )

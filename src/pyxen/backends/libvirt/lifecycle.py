@@ -1,0 +1,180 @@
+"""From its creation to its end: what is done to a whole domain, as plain calls that block."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pyxen import libvirtxml
+from pyxen._common.host_files import files_of_config, missing_file
+from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
+from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
+from pyxen.backends.libvirt.inspect import Looking
+from pyxen.config import DomainConfig
+from pyxen.errors import DomainExists, DomainNotFound, FileMissing
+from pyxen.info import DomainInfo, DomainState
+
+__all__ = [
+    "as_xml",
+    "config_of",
+    "create",
+    "destroy_if_there",
+    "explain",
+    "find",
+    "info_if_there",
+    "pause",
+    "secrets_of",
+    "start",
+    "stays_after_poweroff",
+    "unpause",
+]
+
+_PAUSED: Final = number("VIR_DOMAIN_START_PAUSED")
+_SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
+
+
+def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
+    """Return a domain that is active.
+
+    Raises:
+        DomainNotFound: It is gone.
+    """
+    try:
+        found = connection.lookupByUUIDString(str(domain.uuid))
+    except VirError as error:
+        if not is_code(error, "NO_DOMAIN"):
+            raise
+    else:
+        if found.ID() == domain.domid:
+            return found
+    message = f"there is no domain {domain.domid} with the uuid {domain.uuid}: it is gone, or not libvirt's"
+    raise DomainNotFound(message, operation=verb, domain=domain.domid, domid=domain.domid)
+
+
+def info_if_there(connection: Connection, looking: Looking, domain: DomainRef) -> DomainInfo | None:
+    """Return a domain; None if it is gone."""
+    try:
+        return looking.one(find(connection, "info", domain))
+    except DomainNotFound:
+        return None
+    except VirError as error:
+        if is_gone(error) or is_code(error, "OPERATION_INVALID"):
+            return None
+        raise
+
+
+def stays_after_poweroff(domain: VirDomain) -> bool:
+    """Tell whether libvirt leaves a domain as it is when its guest powers off."""
+    return "<on_poweroff>preserve</on_poweroff>" in domain.XMLDesc(0)
+
+
+def as_xml(config: DomainConfig, domain_type: str) -> str:
+    """Return a configuration as libvirt wants it.
+
+    Raises:
+        ValidationError: Settings do not go together.
+        LossyConversion: libvirt cannot be told all of it.
+    """
+    config.validate()
+    return libvirtxml.dumps(config, domain_type=domain_type)
+
+
+def secrets_of(config: DomainConfig) -> tuple[str, ...]:
+    """Return the passwords in a configuration."""
+    found = [config.vnc.passwd, config.spice.passwd, *(vfb.vnc.passwd for vfb in config.vfbs)]
+    return tuple(passwd for passwd in found if passwd)
+
+
+def create(connection: Connection, xml: str, *, paused: bool) -> DomainRef:
+    """Create a domain that is gone for good when it ends."""
+    try:
+        domain = connection.createXML(xml, _PAUSED if paused else 0)
+    except VirError as error:
+        if not paused or not unsupported(error):
+            raise
+        domain = connection.createXML(xml, 0)  # the test driver begins no domain paused
+        _pause_new(domain)
+    return DomainRef(domain.ID(), UUID(domain.UUIDString()))
+
+
+def start(connection: Connection, domain: VirDomain, *, paused: bool) -> DomainRef:
+    """Start a domain that is defined."""
+    if domain.ID() >= 0:
+        message = f"{domain.name()} runs already, as domain {domain.ID()}"
+        raise DomainExists(message, operation="start", domain=domain.name(), domid=domain.ID())
+    try:
+        domain.createWithFlags(_PAUSED if paused else 0)
+    except VirError as error:
+        if not paused or not unsupported(error):
+            raise
+        domain.createWithFlags(0)
+        _pause_new(domain)
+    return DomainRef(connection.lookupByUUIDString(domain.UUIDString()).ID(), UUID(domain.UUIDString()))
+
+
+def _pause_new(domain: VirDomain) -> None:
+    try:
+        domain.suspend()
+    except VirError:
+        domain.destroy()
+        raise
+
+
+def destroy_if_there(connection: Connection, domain: DomainRef) -> None:
+    """End a domain, unless it has ended."""
+    try:
+        find(connection, "destroy", domain).destroy()
+    except DomainNotFound:
+        pass
+    except VirError as error:
+        if not is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):
+            raise
+
+
+def pause(domain: VirDomain, looking: Looking) -> None:
+    """Stop a domain's vCPUs; a second time does nothing."""
+    if looking.one(domain).state is not DomainState.PAUSED:
+        domain.suspend()
+
+
+def unpause(domain: VirDomain, looking: Looking) -> None:
+    """Let a domain's vCPUs run; nothing happens if they do."""
+    if looking.one(domain).state is DomainState.PAUSED:
+        domain.resume()
+
+
+def config_of(domain: VirDomain) -> DomainConfig:
+    """Return the configuration of a domain as it is now; what the model cannot hold is warned of."""
+    return libvirtxml.loads(domain.XMLDesc(_SECURE), on_loss="warn")
+
+
+def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, error: Exception) -> Exception | None:
+    """Return why a domain could not be created, where libvirt's code does not say; None where nobody knows."""
+    if broke_the_link(error):
+        return None
+    if is_code(error, "OPERATION_FAILED", "DOM_EXIST", "OPERATION_INVALID"):
+        for other in _namesakes(connection, config):
+            message = f"domain {other.ID()} has the name {other.name()!r} and the uuid {other.UUIDString()} already"
+            return DomainExists(f"{message} (libvirt: {error})", operation=verb, domain=config.name)
+    if is_code(error, "OPERATION_FAILED", "INTERNAL_ERROR", "SYSTEM_ERROR") and not urlsplit(uri).netloc:
+        missing = missing_file(files_of_config(config))
+        if missing is not None:
+            found = FileMissing(f"no such file on the host: {missing} (libvirt: {error})", operation=verb)
+            found.domain, found.filename = config.name, missing
+            return found
+    return None
+
+
+def _namesakes(connection: Connection, config: DomainConfig) -> Collection[VirDomain]:
+    found = []
+    for look, key in ((connection.lookupByName, config.name), (connection.lookupByUUIDString, str(config.uuid))):
+        try:
+            domain = look(key)
+        except VirError:
+            continue
+        if domain.ID() >= 0:
+            found.append(domain)
+    return found

@@ -1,0 +1,88 @@
+"""Waiting until something is so on the host: one thread that looks for all who wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pyxen.backends.libvirt.threaded_operations import Run
+
+__all__ = ["Waiting"]
+
+T = TypeVar("T")
+
+_FIRST_LOOK, _MOST_APART = 0.01, 0.2  # seconds
+
+
+@dataclass(slots=True)
+class _Wait:
+    run: Run[Any]
+    look: Callable[[], tuple[bool, Any]]
+    at: float
+    apart: float = _FIRST_LOOK
+
+
+class Waiting:
+    """Looks whether what operations wait for has come: less and less often, and at once when `wake` says so."""
+
+    def __init__(self) -> None:
+        self._waits: list[_Wait] = []
+        self._changed = threading.Condition()
+        self._open = True
+        self._thread: threading.Thread | None = None
+
+    def add(self, run: Run[T], look: Callable[[], tuple[bool, T]]) -> None:
+        """Have an operation end with what a function returns, as soon as that returns True beside it."""
+        with self._changed:
+            run.waits = True
+            self._waits.append(_Wait(run, look, time.monotonic()))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pyxen-libvirt-waiting", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def wake(self) -> None:
+        """Look for all of them now: something has happened."""
+        with self._changed:
+            for wait in self._waits:
+                wait.at, wait.apart = 0.0, _FIRST_LOOK
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Look no more."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._waits = [wait for wait in self._waits if not wait.run.operation.done()]
+                due = min((wait.at for wait in self._waits), default=None)
+                left = None if due is None else due - time.monotonic()
+                if self._open and (left is None or left > 0):
+                    self._changed.wait(left)
+                if not self._open:
+                    return
+                now = time.monotonic()
+                ready = [wait for wait in self._waits if wait.at <= now]
+                for wait in ready:
+                    wait.at = now + wait.apart
+                    wait.apart = min(2 * wait.apart, _MOST_APART)
+            for wait in ready:
+                self._look(wait)
+
+    @staticmethod
+    def _look(wait: _Wait) -> None:
+        if wait.run.operation.done():
+            return
+        try:
+            so, result = wait.look()
+        except Exception as error:  # noqa: BLE001 (whatever it is, the operation ends with it)
+            wait.run.fail(wait.run.describe(error))
+            return
+        if so:
+            wait.run.settle(result)

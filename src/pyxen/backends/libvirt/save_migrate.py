@@ -1,0 +1,130 @@
+"""Domains that go into files, come out of them, and move to other hosts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
+from pyxen.backends.libvirt.connection import connect
+from pyxen.backends.libvirt.error_map import is_errno, unsupported
+from pyxen.backends.libvirt.lifecycle import destroy_if_there
+from pyxen.errors import FileMissing, InvalidArgument, OperationFailed, ParseError
+
+__all__ = ["core_dump", "migrate", "restore", "save", "uuid_in", "why_not_restored"]
+
+_ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
+_START_PAUSED: Final = number("VIR_DOMAIN_SAVE_PAUSED")
+_MIGRATE_LIVE: Final = number("VIR_MIGRATE_LIVE")
+_MIGRATE_PAUSED: Final = number("VIR_MIGRATE_PAUSED")
+_MIGRATE_KEPT: Final = number("VIR_MIGRATE_PERSIST_DEST") | number("VIR_MIGRATE_UNDEFINE_SOURCE")
+
+_UUID: Final = re.compile(rb"<uuid>\s*([0-9a-fA-F-]{36})\s*</uuid>")
+_LONGEST_HEAD: Final = 1024 * 1024
+
+
+def save(domain: VirDomain, ref: DomainRef, path: str, uri: str) -> None:
+    """Save a domain to a file on the host, and end it; a failure leaves no file."""
+    with _writing("save", ref, path, uri):
+        domain.save(path)
+
+
+def core_dump(domain: VirDomain, ref: DomainRef, path: str, uri: str) -> None:
+    """Write a domain's memory to a file on the host; a failure leaves no file."""
+    with _writing("core_dump", ref, path, uri):
+        domain.coreDump(path, 0)
+
+
+@contextmanager
+def _writing(verb: str, domain: DomainRef, path: str, uri: str) -> Iterator[None]:
+    """Take away what a failure leaves, where the host is this machine and nothing was there before."""
+    is_here = not urlsplit(uri).netloc
+    was_there = os.path.lexists(path)
+    try:
+        yield
+    except VirError as error:
+        if is_here and not was_there:
+            with suppress(OSError):  # there is nothing, or it is not ours to remove
+                os.unlink(path)
+        cannot = is_errno(error, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EROFS)
+        if cannot or (is_here and not os.path.isdir(os.path.dirname(path))):  # of a core dump, libxl does not say
+            message = f"cannot write {path} on the host: {error}"
+            raise InvalidArgument(message, operation=verb, domain=domain.domid, domid=domain.domid) from None
+        raise
+
+
+def uuid_in(path: str, uri: str) -> UUID | None:
+    """Return the uuid of the domain in a file of libvirt's, which begins with its XML; None if it cannot be read."""
+    if urlsplit(uri).netloc or not os.path.isfile(path):  # it is elsewhere, or reading it would take from it
+        return None
+    try:
+        with open(path, "rb") as file:
+            found = _UUID.search(file.read(_LONGEST_HEAD))
+    except OSError:
+        return None
+    return None if found is None else UUID(found[1].decode())
+
+
+def restore(connection: Connection, path: str, xml: str | None, wanted: UUID | None, *, paused: bool) -> DomainRef:
+    """Create a domain from a file on the host.
+
+    libvirt does not say which one it has made: it is the one of that uuid, or one that was not there before.
+    """
+    before = _active(connection)
+    flags = _START_PAUSED if paused else 0
+    suspend = False
+    try:
+        connection.restoreFlags(path, xml, flags)
+    except VirError as error:
+        if not paused or xml is not None or not unsupported(error):
+            raise
+        connection.restoreFlags(path, xml, 0)  # the test driver begins no domain paused
+        suspend = True
+    new = _active(connection) - before
+    ref = next((ref for ref in new if wanted is None or ref.uuid == wanted), None)
+    if ref is None:
+        raise OperationFailed(
+            f"{path} was restored, and its domain has ended already", operation="restore", domain=path
+        )
+    if suspend:
+        try:
+            connection.lookupByUUIDString(str(ref.uuid)).suspend()
+        except VirError:
+            destroy_if_there(connection, ref)
+            raise
+    return ref
+
+
+def why_not_restored(path: str, error: Exception) -> Exception | None:
+    """Return what is the matter with a file, where it is the file; else None."""
+    if is_errno(error, errno.ENOENT):
+        missing = FileMissing(f"no such file on the host: {path} (libvirt: {error})", operation="restore", domain=path)
+        missing.filename = path
+        return missing
+    if re.search(r"magic|header|image version|corrupt", str(error)):
+        return ParseError(f"it is no domain that libvirt saved: {error}", source=path)
+    return None
+
+
+def _active(connection: Connection) -> set[DomainRef]:
+    return {DomainRef(domain.ID(), UUID(domain.UUIDString())) for domain in connection.listAllDomains(_ACTIVE)}
+
+
+def migrate(domain: VirDomain, destination: str, *, paused: bool) -> None:
+    """Move a domain to another host of libvirt's: the two daemons talk to each other, pyxen to both."""
+    there = connect(destination)
+    try:
+        with there.use() as connection:
+            flags = _MIGRATE_LIVE | (_MIGRATE_PAUSED if paused else 0)
+            if domain.isPersistent():
+                flags |= _MIGRATE_KEPT
+            domain.migrate3(connection, {}, flags)
+    finally:
+        there.close()

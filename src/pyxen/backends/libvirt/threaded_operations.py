@@ -1,0 +1,218 @@
+"""Operations on threads: libvirt's calls block, and most of them nothing can stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
+
+from pyxen.backends.libvirt.binding import Connection
+from pyxen.backends.libvirt.deadlines import Clock
+from pyxen.backends.libvirt.error_map import stopped
+from pyxen.errors import HostClosed
+from pyxen.operation import Operation
+
+__all__ = ["Run", "ThreadedOperations"]
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("pyxen.libvirt")
+
+_MOST_THREADS = 24
+_IDLE = 10.0  # seconds after which a thread with nothing to do ends
+_GRACE = 5.0  # seconds that a call which was told to stop, or is not wanted any more, has to come back
+
+
+class Run(Generic[T]):
+    """An operation, from its beginning to its end.
+
+    Args:
+        operation: What is told of it.
+        lease: Gives the connection that the work and what undoes it are done on.
+        work: Does it, on a thread; may block. What it raises is how the operation fails.
+        describe: Makes the exception to raise of one that the work raised.
+        undo: Undoes what came of it after it was stopped.
+        abort: Makes `work` come back early, from another thread; may block and fail.
+        late: What becomes of it when it cannot be stopped, for the error.
+    """
+
+    def __init__(
+        self,
+        operation: Operation[T],
+        lease: Callable[[], AbstractContextManager[Connection]],
+        work: Callable[[Connection, Run[T]], T],
+        describe: Callable[[Exception], BaseException],
+        *,
+        undo: Callable[[Connection, T], None] | None = None,
+        abort: Callable[[], None] | None = None,
+        late: str = "libvirt goes on with it, since nothing can stop it",
+    ) -> None:
+        self.operation = operation
+        self.describe = describe
+        self.abort = abort
+        self.late = late
+        self.begun = False
+        self.waits = False
+        self._lease = lease
+        self._work = work
+        self._undo = undo
+        self._lock = threading.Lock()
+
+    def settle(self, result: T) -> bool:
+        """End it well; False if it has ended already."""
+        with self._lock:
+            if self.operation.done():
+                return False
+            self.operation.set_result(result)
+            return True
+
+    def fail(self, error: BaseException) -> bool:
+        """End it with an error; False if it has ended already."""
+        with self._lock:
+            if self.operation.done():
+                return False
+            self.operation.set_exception(error)
+            return True
+
+    def carry_out(self) -> None:
+        """Do the work, on the calling thread."""
+        self.begun = True
+        try:
+            if self._gave_up():
+                return
+            with self._lease() as connection:
+                if self._gave_up():  # it may have waited for its turn
+                    return
+                result = self._work(connection, self)
+                if not self.waits:
+                    self._finish(connection, result)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the operation ends with it)
+            self._fail_with(error)
+
+    def _gave_up(self) -> bool:
+        """End it if it was stopped before there was anything to stop."""
+        if self.operation.stopped is None:
+            return False
+        self.fail(stopped(self.operation, "it had not begun"))
+        return True
+
+    def _fail_with(self, error: Exception) -> None:
+        found = self.describe(error)
+        if self.operation.stopped is not None:
+            found = stopped(self.operation, f"it ended with: {found}")
+        self.fail(found)
+
+    def _finish(self, connection: Connection, result: T) -> None:
+        if self._undo is None:
+            self.settle(result)
+            return
+        if self.operation.stopped is None and self.settle(result):
+            return
+        try:
+            self._undo(connection, result)
+        except Exception as error:  # noqa: BLE001 (nobody is there to raise it to)
+            _LOG.error("%r: what came of it late could not be undone: %s", self.operation, error)
+        self.fail(stopped(self.operation, "what was begun is undone"))
+
+
+class ThreadedOperations:
+    """Threads that carry out operations: as many as are needed, up to a bound. What is beyond that waits its turn."""
+
+    def __init__(self) -> None:
+        self.clock = Clock("pyxen-libvirt-clock")
+        self._changed = threading.Condition()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._threads = self._idle = 0
+        self._runs: set[Run[Any]] = set()
+        self._open = True
+
+    def start(self, run: Run[T]) -> Operation[T]:
+        """Begin an operation.
+
+        Raises:
+            HostClosed: The host was closed.
+        """
+        operation = run.operation
+        with self._changed:
+            if not self._open:
+                raise HostClosed("the host was closed")
+            self._runs.add(run)
+        operation.add_done_callback(lambda _: self._forget(run))
+        operation.carried_by(lambda _: self._stop(run), self.clock.thread)
+        if operation.deadline is not None:
+            self.clock.at(operation.deadline, lambda: self._late(operation))
+        self._submit(run.carry_out)
+        return operation
+
+    def close(self) -> None:
+        """Stop all operations and wait a moment for them; those that cannot be stopped end here, not in libvirt."""
+        with self._changed:
+            if not self._open:
+                return
+            self._open = False
+            runs = list(self._runs)
+        for run in runs:
+            run.operation.stop("closed")
+        end = time.monotonic() + _GRACE
+        with self._changed:
+            self._changed.wait_for(lambda: not self._runs, end - time.monotonic())
+            left = list(self._runs)
+        for run in left:
+            run.fail(stopped(run.operation, run.late))
+        with self._changed:
+            self._changed.notify_all()
+        self.clock.close()
+
+    @staticmethod
+    def _late(operation: Operation[Any]) -> None:
+        operation.stop("timeout")
+
+    def _forget(self, run: Run[Any]) -> None:
+        with self._changed:
+            self._runs.discard(run)
+            self._changed.notify_all()
+
+    def _stop(self, run: Run[Any]) -> None:
+        operation = run.operation
+        if not run.begun or run.waits:
+            run.fail(stopped(operation, "it had not begun" if not run.begun else "nothing waits for it any more"))
+            return
+        grace = _GRACE
+        if run.abort is not None:
+            self._submit(run.abort)
+        elif operation.stopped == "timeout":
+            grace = 0
+        if grace:
+            self.clock.at(time.monotonic() + grace, lambda: self._give_up(run))
+        else:
+            self._give_up(run)
+
+    @staticmethod
+    def _give_up(run: Run[Any]) -> None:
+        run.fail(stopped(run.operation, run.late))
+
+    def _submit(self, call: Callable[[], None]) -> None:
+        with self._changed:
+            self._waiting.append(call)
+            if self._idle >= len(self._waiting) or self._threads >= _MOST_THREADS:
+                self._changed.notify_all()
+                return
+            self._threads += 1
+        threading.Thread(target=self._serve, name="pyxen-libvirt-worker", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                self._idle += 1
+                self._changed.wait_for(lambda: self._waiting or not self._open, _IDLE)
+                self._idle -= 1
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                call = self._waiting.popleft()
+            call()
+            del call

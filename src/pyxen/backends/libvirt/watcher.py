@@ -1,0 +1,237 @@
+"""Events for those who want them: libvirt tells on its loop's thread, a thread of the backend's makes events of it.
+
+On the loop's thread nothing may wait, and libvirt may not be asked.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
+from pyxen.backends.libvirt.event_diff import KINDS, EventDiff, Told
+from pyxen.backends.libvirt.lifecycle import find
+from pyxen.backends.libvirt.link import Link
+from pyxen.errors import Error, HostClosed
+from pyxen.events import DomainCreated, DomainDestroyed, Event
+
+__all__ = ["Watching"]
+
+_PATIENCE: Final = 5.0  # seconds that a subscriber has to take what has come when the host is closed
+_ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
+
+
+_There = list[tuple[DomainRef, str]]
+"""Domains, and their names."""
+
+
+class _Subscriber:
+    """Someone who wants events of what happens from a moment on; libvirt tells some of what happened before it, later.
+
+    What comes before `begin` is held until then. Of a domain that was there at that moment, it is no news that it was
+    created; of one that was gone, nothing is.
+    """
+
+    def __init__(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> None:
+        self.on_end = on_end
+        self._on_event = on_event
+        self._lock = threading.Lock()
+        self._there: set[DomainRef] | None = None
+        self._held: list[Event] = []
+
+    def begin(self, there: _There) -> None:
+        """Tell from here on, with these domains there."""
+        with self._lock:
+            self._there = {ref for ref, _ in there}
+            held, self._held = self._held, []
+            for event in held:
+                self._tell(event, self._there)
+
+    def tell(self, event: Event, there: _There | None) -> None:
+        """Tell of an event, and after a gap of what is there now."""
+        with self._lock:
+            if self._there is None:
+                self._held.append(event)
+                return
+            if there is not None:
+                self._there = {ref for ref, _ in there}
+            self._tell(event, self._there)
+
+    def _tell(self, event: Event, there: set[DomainRef]) -> None:
+        if event.domid is not None and event.uuid is not None:
+            ref = DomainRef(event.domid, event.uuid)
+            if (ref in there) == isinstance(event, DomainCreated):
+                return
+            if isinstance(event, DomainCreated):
+                there.add(ref)
+            elif isinstance(event, DomainDestroyed):
+                there.discard(ref)
+        _call(self._on_event, event)
+
+
+class Watching:
+    """Who is told what happens on a host.
+
+    Args:
+        wake: Called, on the loop's thread, whenever something has happened to a domain.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._link: Link | None = None
+        self._items: deque[Told | _There] = deque()
+        self._changed = threading.Condition()
+        self._arming = threading.Lock()
+        self._subscribers: list[_Subscriber] = []
+        self._callbacks: list[int] = []
+        self._armed: Connection | None = None
+        self._open = True
+        self._changes = EventDiff(self._is_there, self._xml_of)
+        self._thread: threading.Thread | None = None
+
+    def subscribe(
+        self, link: Link, on_event: Callable[[Event], None], on_end: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Have functions called with each event from now on, and at the end; returns what ends it."""
+        self._link = link
+        with self._arming:
+            if self._armed is None:
+                with link.look() as connection:
+                    self._changes.begin(self._arm(connection))
+        subscriber = _Subscriber(on_event, on_end)
+        with self._changed:
+            if not self._open:
+                link.check()
+            self._subscribers.append(subscriber)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pyxen-libvirt-events", daemon=True)
+                self._thread.start()
+        try:
+            with link.look() as connection:
+                subscriber.begin(_there(connection))
+        except BaseException:
+            self._unsubscribe(subscriber)
+            raise
+        return lambda: self._unsubscribe(subscriber)
+
+    def arm_anew(self, connection: Connection) -> None:
+        """Ask a new connection for events, if there was one before; those who read learn of the gap."""
+        with self._arming:
+            if self._armed is None:
+                return
+            self._callbacks.clear()  # they went with the old one
+            there = self._arm(connection)
+        self._put(there)
+
+    def close(self) -> None:
+        """Tell what has come already, and then that it is over."""
+        with self._arming:
+            connection, self._armed = self._armed, None
+            callbacks, self._callbacks = self._callbacks, []
+            if connection is not None:
+                with suppress(VirError):  # the connection is gone, and they with it
+                    for callback in callbacks:
+                        connection.domainEventDeregisterAny(callback)
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_PATIENCE)
+
+    def _arm(self, connection: Connection) -> _There:
+        """Ask for events and return the domains that there are; what happens between the two is told."""
+        for kind, event in KINDS.items():
+            try:
+                self._callbacks.append(connection.domainEventRegisterAny(None, event, self._told, kind))
+            except VirError:
+                if kind == "lifecycle":
+                    raise
+        self._armed = connection
+        return _there(connection)
+
+    def _told(self, _: Connection, domain: VirDomain, *values: Any) -> None:
+        """Take note of what libvirt tells; on the loop's thread."""
+        *told, kind = values
+        self._put(Told(kind, UUID(domain.UUIDString()), domain.ID(), domain.name(), tuple(told), datetime.now(UTC)))
+        self._wake()
+
+    def _put(self, what: Told | _There) -> None:
+        with self._changed:
+            self._items.append(what)
+            self._changed.notify()
+
+    def _unsubscribe(self, subscriber: _Subscriber) -> None:
+        with self._changed:
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._items or not self._open)
+                if not self._items:
+                    break
+                what = self._items.popleft()
+            try:
+                self._deliver(what)
+            except Exception:  # noqa: BLE001 (one event that nobody understands must not end all others)
+                _report()
+        with self._changed:
+            subscribers, self._subscribers = self._subscribers, []
+        for subscriber in subscribers:
+            _call(subscriber.on_end)
+
+    def _deliver(self, what: Told | _There) -> None:
+        events = self._changes.events(what) if isinstance(what, Told) else self._changes.lost(what)
+        for event in events:
+            with self._changed:
+                subscribers = list(self._subscribers)
+            for subscriber in subscribers:
+                subscriber.tell(event, None if isinstance(what, Told) else what)
+
+    def _linked(self) -> Link:
+        if self._link is None:
+            raise HostClosed("nobody has asked for events yet")
+        return self._link
+
+    def _is_there(self, domain: DomainRef) -> bool:
+        try:
+            with self._linked().look() as connection:
+                find(connection, "events", domain)
+        except (Error, VirError):
+            return False
+        return True
+
+    def _xml_of(self, uuid: UUID) -> str | None:
+        try:
+            with self._linked().look() as connection:
+                return connection.lookupByUUIDString(str(uuid)).XMLDesc(0)
+        except (Error, VirError):
+            return None
+
+
+def _there(connection: Connection) -> _There:
+    return [
+        (DomainRef(domain.ID(), UUID(domain.UUIDString())), domain.name())
+        for domain in connection.listAllDomains(_ACTIVE)
+        if domain.ID() >= 0
+    ]
+
+
+def _call(call: Callable[..., None], *arguments: Event) -> None:
+    try:
+        call(*arguments)
+    except Exception:  # noqa: BLE001 (what a caller's function raises is the caller's)
+        _report()
+
+
+def _report() -> None:
+    """Give the exception that is being handled to `threading.excepthook`."""
+    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -1,0 +1,142 @@
+"""Domains in memory that stop and go on in files: xl's head, in which the configuration is, and a few numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from pyxen import libxljson, xlcfg
+from pyxen._common import savefile
+from pyxen._common.atomic_file import appearing_whole, writing
+from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
+from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
+from pyxen.backends.memory.lifecycle import check_there, new_guest, suspend
+from pyxen.backends.memory.machine import Machine
+from pyxen.config import DomainConfig
+from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.info import ShutdownReason
+from pyxen.operation import Operation
+
+__all__ = ["core_dump", "restore", "resume", "save"]
+
+_MAGIC: Final = b"a domain of memory:///\n"
+_TAIL: Final = struct.Struct("=II")
+
+
+def resume(guest: Guest) -> Script[None]:
+    """Let a suspended guest go on."""
+    yield from ()
+    guest.go_on()
+
+
+def save(
+    machine: Machine, operation: Operation[Any], guest: Guest, path: str, *, checkpoint: bool, leave_paused: bool
+) -> Script[None]:
+    """Save a domain to a file; whatever goes wrong, it goes on and no file is left."""
+    try:
+        with appearing_whole(operation, path) as (fd, _):
+            yield from suspend(machine, operation, guest)
+            with operation.measured(_passing(machine)):
+                yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+            check_there(operation, guest)
+            config = guest.config.replace(domid=None)
+            with writing(operation, path):
+                savefile.write(fd, libxljson.dumps(config, on_loss="ignore"))
+                os.write(fd, _MAGIC + _state_of(guest))
+    except BaseException:
+        _go_on(guest)
+        raise
+    if leave_paused:
+        guest.set_paused(True)
+    if leave_paused or checkpoint:
+        _go_on(guest)
+    else:
+        machine.remove(guest)
+
+
+def restore(
+    machine: Machine, operation: Operation[Any], path: str, override: DomainConfig | None, *, paused: bool
+) -> Script[Guest]:
+    """Create a domain from a file; a failure leaves nothing."""
+    config, state = _read(operation, path, override)
+    operation.domain = config.name
+    guest = new_guest(machine, operation, config, None)
+    try:
+        with operation.measured(_passing(machine)):
+            yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+        check_there(operation, guest)
+        _take_state(operation, guest, state)
+    except (Stopped, OperationFailed):
+        machine.remove(guest)
+        raise
+    machine.introduce(guest)
+    guest.set_paused(paused)
+    return guest
+
+
+def _state_of(guest: Guest) -> bytes:
+    """Return what is saved of a guest besides its configuration."""
+    state = {
+        "memory": guest.memory_kib,
+        "online": guest.online,
+        "answers": guest.answers,
+        "drivers": guest.drivers,
+    }
+    text = json.dumps(state).encode()
+    return _TAIL.pack(len(text), zlib.crc32(text)) + text
+
+
+def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
+    """Give a new domain what was saved of a guest."""
+    size, checksum = _TAIL.unpack(data[: _TAIL.size].ljust(_TAIL.size, b"\0"))
+    text = data[_TAIL.size :]
+    if len(text) != size or zlib.crc32(text) != checksum or not text:
+        operation.log.append(f"the state of the guest has {len(text)} of {size} bytes, or is damaged")
+        raise describe(OperationFailed, "damaged: the state of the guest is cut short", operation)
+    state = json.loads(text)
+    guest.memory_kib, guest.online = state["memory"], state["online"]
+    guest.answers, guest.drivers = state["answers"], state["drivers"]
+    guest.limit_kib = guest.target_kib + LIMIT_ROOM_KIB
+    guest.booted = True
+
+
+def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -> tuple[DomainConfig, bytes]:
+    """Return the configuration and the state that a file holds."""
+    with open(savefile.opened(operation, path), "rb", buffering=0) as file:
+        head = savefile.read(file.fileno(), path)
+        rest = file.read()
+    if override is None and not head.config:
+        message = "the file has no configuration: give one, as the domain had it"
+        raise describe(InvalidArgument, message, operation)
+    if override is None:
+        override = libxljson.loads(head.config, on_loss="ignore") if head.is_json else xlcfg.loads(head.config)
+    if not rest.startswith(_MAGIC):
+        message = "this is a guest of real Xen, or damaged: a host in memory restores what it has saved itself"
+        operation.log.append("the file has no state that a host in memory knows")
+        raise describe(OperationFailed, message, operation)
+    return override, rest[len(_MAGIC) :]
+
+
+def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: str) -> Script[None]:
+    """Write what stands for a domain's memory to a file; a failure leaves none."""
+    with appearing_whole(operation, path) as (fd, _):
+        with operation.measured(_passing(machine)):
+            yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+        check_there(operation, guest)
+        with writing(operation, path):
+            os.write(fd, b"\x7fELF" + _state_of(guest))
+
+
+def _passing(machine: Machine) -> Callable[[], float]:
+    """Return what tells how much of the time of a save has passed."""
+    begun = machine.now()
+    return lambda: (machine.now() - begun) / (machine.timing.save or 1)
+
+
+def _go_on(guest: Guest) -> None:
+    if not guest.gone and guest.reason is ShutdownReason.SUSPEND:
+        guest.go_on()

@@ -1,0 +1,93 @@
+"""A driver domain: it serves devices of other domains, and controls none.
+
+Importing this module loads the compiled binding, so `pyxen.connect` does it only when this way is asked for.
+"""
+
+# ruff: noqa: ARG002 (what controls domains is refused, whatever is asked)
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NoReturn
+
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.xenlight.hypervisor import Hypervisor
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import BACKEND
+from pyxen.backends.xenlight.operations.devd import devd
+from pyxen.config import DomainConfig
+from pyxen.errors import UnsupportedFeature
+from pyxen.features import Feature
+from pyxen.info import DomainInfo, DomainState, HostInfo
+from pyxen.operation import Operation
+
+__all__ = ["DriverBackend"]
+
+
+class DriverBackend(Backend):
+    """The domain that this process runs in, as one that serves devices.
+
+    Raises:
+        NotPrivileged: This user may not talk to xenstore.
+        ConnectFailed: libxl or xenstore do not open.
+    """
+
+    uri = "xenlight:///driver"
+    name = f"{BACKEND}, driver domain"
+    features = frozenset({Feature.DEVD})
+
+    def __init__(self) -> None:
+        self._hypervisor = Hypervisor()
+        try:
+            self._context = Context(self._hypervisor, 0)
+        except BaseException:
+            self._hypervisor.close()
+            raise
+
+    def close(self) -> None:
+        """Stop what runs and let go of the host; may be called again."""
+        self._context.close()
+        self._hypervisor.close()
+
+    def devd(self, *, timeout: float | None) -> Operation[None]:
+        """Serve the devices of this domain."""
+        operation: Operation[None] = Operation("devd", timeout=timeout)
+        return self._context.run(operation, devd(self._context, operation))
+
+    def info(self) -> HostInfo:
+        """Refuse."""
+        self._refuse("info")
+
+    def list(self) -> list[DomainInfo]:
+        """Refuse."""
+        self._refuse("list")
+
+    def domain_info(self, domain: DomainRef) -> DomainInfo:
+        """Refuse."""
+        self._refuse("info")
+
+    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+        """Refuse."""
+        self._refuse("create")
+
+    def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+        """Refuse."""
+        self._refuse("destroy")
+
+    def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
+        """Refuse."""
+        self._refuse("shutdown")
+
+    def config(self, domain: DomainRef) -> Operation[DomainConfig]:
+        """Refuse."""
+        self._refuse("config")
+
+    def wait(
+        self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
+    ) -> Operation[DomainInfo | None]:
+        """Refuse."""
+        self._refuse("wait")
+
+    def _refuse(self, verb: str) -> NoReturn:
+        message = f"{verb}: this host was opened as a driver domain, which controls nothing: use xenlight:/// in dom0"
+        raise UnsupportedFeature(message, feature=verb, backend=self.name)

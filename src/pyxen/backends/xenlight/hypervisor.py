@@ -1,0 +1,307 @@
+"""The road for reading: lists and figures, beside libxl, so that nobody waits for a create who only wants to look.
+
+Its handle of libxenctrl is opened NON_REENTRANT and used under a lock of its own, so it never takes libxencall's
+process-wide lock, which a child of libxl's may have inherited locked (see `pyxen.backends.xenlight.libxl.lock`).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from typing import Any
+from uuid import UUID
+
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.log import LogSink
+from pyxen.backends.xenlight.xenstore.connection import Connection
+from pyxen.backends.xenlight.xenstore.names import Names
+from pyxen.config import DomainType
+from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
+from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
+
+__all__ = ["Hypervisor"]
+
+_Row = tuple[Any, ...]
+"""The members of an xc_domaininfo_t, at the places that `_AT` tells."""
+
+_PAGE_KIB = 4
+_MOST_AT_ONCE = 1024
+_ROOM = 16  # for domains that have come since the last time, so that one hypercall still does
+
+_NAMES = (
+    "domain",
+    "flags",
+    "tot_pages",
+    "max_pages",
+    "cpu_time",
+    "nr_online_vcpus",
+    "max_vcpu_id",
+    "ssidref",
+    "handle",
+    "cpupool",
+)
+_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "16s"}
+_EMULATED_RTC = 1 << 3  # XEN_X86_EMU_RTC: every HVM guest has one, no PVH guest
+
+
+def _members() -> list[tuple[int, int, str]]:
+    """Return offset, size and name of the members that are read, in their order in this Xen release."""
+    fields = dict(ffi.typeof("xc_domaininfo_t").fields)
+    members = [(fields[name].offset, ffi.sizeof(fields[name].type), name) for name in _NAMES]
+    emulation = lib.pyxen_emulation_flags_offset()
+    if emulation >= 0:
+        members.append((emulation, 4, "emulation"))
+    return sorted(members)
+
+
+def _layout(members: list[tuple[int, int, str]]) -> struct.Struct:
+    """Return the layout of xc_domaininfo_t; eight times as fast as reading its members one by one."""
+    layout, at = "=", 0
+    for offset, size, _ in members:
+        layout += f"{offset - at}x{_FORMATS[size]}"
+        at = offset + size
+    return struct.Struct(f"{layout}{ffi.sizeof('xc_domaininfo_t') - at}x")
+
+
+_MEMBERS = _members()
+_DOMAININFO = _layout(_MEMBERS)
+_AT = {name: place for place, (_, _, name) in enumerate(_MEMBERS)}
+
+_STATES = (
+    (lib.XEN_DOMINF_dying, DomainState.DYING),
+    (lib.XEN_DOMINF_shutdown, DomainState.SHUTDOWN),
+    (lib.XEN_DOMINF_paused, DomainState.PAUSED),
+    (lib.XEN_DOMINF_blocked, DomainState.BLOCKED),
+)
+
+
+class Hypervisor:
+    """Reads domains and figures of the host; any number of threads may.
+
+    Raises:
+        ConnectFailed: libxenctrl does not open, or xenstore is not there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sink = LogSink()
+        # libxenctrl copies all that is asked for, there or not; so ask for little more than was there last time.
+        self._at_once = _ROOM
+        self._buffer = ffi.new("xc_domaininfo_t[]", self._at_once)
+        self._xc: CData = lib.xc_interface_open(self._sink.logger, self._sink.logger, lib.XC_OPENFLAG_NON_REENTRANT)
+        if self._xc == ffi.NULL:
+            self._sink.free()
+            raise ConnectFailed(f"libxenctrl does not open: {os.strerror(ffi.errno)}")
+        try:
+            self._xenstore = Connection()
+        except BaseException:
+            self._close_xc()
+            raise
+        self._names = Names(self._xenstore)
+
+    def forked(self) -> None:
+        """Give up in the child of a fork: the connection to xenstore is the parent's."""
+        self._lock = threading.Lock()
+        self._xc = ffi.NULL
+
+    def close(self) -> None:
+        """Close both connections. Calling it again does nothing."""
+        with self._lock:
+            if self._xc != ffi.NULL:
+                self._close_xc()
+                self._xenstore.close()
+
+    def _close_xc(self) -> None:
+        lib.xc_interface_close(self._xc)
+        self._xc = ffi.NULL
+        self._sink.free()
+
+    def domains(self) -> list[DomainInfo]:
+        """Return all domains, by domid."""
+        with self._lock:
+            rows = self._rows()
+            keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
+            names = self._names.of(keys)
+        return [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
+
+    def glance(self) -> list[DomainInfo]:
+        """Return all domains, by domid, without their names: one hypercall, and nothing of xenstore."""
+        with self._lock:
+            rows = self._rows()
+        return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None) for row in rows]
+
+    def alive(self, domid: int, uuid: UUID) -> bool:
+        """Tell by one hypercall whether the domain of that domid has this uuid, and is not dying."""
+        with self._lock:
+            rows = self._ask(domid, 1)
+        if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
+            return False
+        return bool(rows[0][_AT["handle"]] == uuid.bytes)
+
+    def domain(self, domid: int) -> DomainInfo | None:
+        """Return one domain; None if there is no domain of that domid."""
+        with self._lock:
+            rows = self._ask(domid, 1)
+            if not rows or rows[0][_AT["domain"]] != domid:
+                return None
+            name = self._xenstore.read(f"/local/domain/{domid}/name")
+        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name)
+
+    def read(self, path: str) -> str | None:
+        """Return the value of an entry of xenstore; None if there is none."""
+        with self._lock:
+            self._check_open()
+            return self._xenstore.read(path)
+
+    def replace(self, path: str, old: str, new: str) -> bool:
+        """Write an entry of xenstore if it has a certain value, and tell whether."""
+        with self._lock:
+            self._check_open()
+            return self._xenstore.replace(path, old, new)
+
+    def directory(self, path: str) -> list[str]:
+        """Return the names of what is below an entry of xenstore; none if there is no such entry."""
+        with self._lock:
+            self._check_open()
+            return self._xenstore.directory(path)
+
+    def vcpu_times(self, domid: int, vcpus: int) -> tuple[int, ...]:
+        """Return the CPU time that each vCPU of a domain has used, in nanoseconds."""
+        with self._lock:
+            self._check_open()
+            times = tuple(lib.xc_domain_get_cpu_usage(self._xc, domid, vcpu) for vcpu in range(vcpus))
+        if min(times, default=0) < 0:
+            raise _refused("stats", f"Xen does not tell what the vCPUs of domain {domid} have used")
+        return times
+
+    def console_ring(self, domid: int) -> tuple[int, int] | None:
+        """Return event channel and frame of a guest's console, as Xen keeps them; None where it has none, as for PV."""
+        found = ffi.new("uint64_t[2]")
+        wanted = (lib.HVM_PARAM_CONSOLE_EVTCHN, lib.HVM_PARAM_CONSOLE_PFN)
+        with self._lock:
+            self._check_open()
+            refused = any(
+                lib.xc_hvm_param_get(self._xc, domid, param, found + place) != 0 for place, param in enumerate(wanted)
+            )
+        port, gfn = found
+        return None if refused or not port or not gfn else (port, gfn)
+
+    def clear_away(self, domid: int) -> None:
+        """Remove what xenstore still has of a domain that is gone.
+
+        libxl has removed it, but xenconsoled notes the tty of a new domain without a look whether it is still there.
+        """
+        with self._lock:
+            rows = self._ask(domid, 1)
+            if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
+                self._xenstore.remove(f"/local/domain/{domid}")
+
+    def set_uuid(self, domid: int, uuid: UUID) -> None:
+        """Tell Xen that a domain has another uuid."""
+        with self._lock:
+            self._check_open()
+            if lib.xc_domain_sethandle(self._xc, domid, ffi.new("uint8_t[16]", uuid.bytes)) != 0:
+                raise _refused("preserve", f"Xen does not give domain {domid} another uuid")
+
+    def forget_uuid(self, uuid: UUID) -> None:
+        """Remove what xenstore has under a uuid that no domain has any more."""
+        with self._lock:
+            self._xenstore.remove(f"/vm/{uuid}")
+
+    def host(self, xen_version: str) -> HostInfo:
+        """Return the figures of the host."""
+        info = self._physinfo()
+        return HostInfo(
+            xen_version=xen_version,
+            nr_cpus=info.nr_cpus,
+            nr_nodes=info.nr_nodes,
+            cores_per_socket=info.cores_per_socket,
+            threads_per_core=info.threads_per_core,
+            cpu_khz=info.cpu_khz,
+            memory_kib=info.total_pages * _PAGE_KIB,
+            free_memory_kib=(info.free_pages - info.outstanding_pages) * _PAGE_KIB,
+        )
+
+    def has_shadow_paging(self) -> bool:
+        """Tell whether Xen was built with shadow paging."""
+        return bool(self._physinfo().capabilities & lib.XEN_SYSCTL_PHYSCAP_shadow)
+
+    def _physinfo(self) -> CData:
+        info = ffi.new("xc_physinfo_t *")
+        with self._lock:
+            self._check_open()
+            if lib.xc_physinfo(self._xc, info) != 0:
+                raise _refused("info", "Xen does not tell its figures")
+        return info
+
+    def _rows(self) -> list[_Row]:
+        rows: list[_Row] = []
+        while True:
+            more = self._ask(rows[-1][_AT["domain"]] + 1 if rows else 0, self._at_once)
+            rows += more
+            if len(more) < self._at_once:
+                self._make_room(len(rows))
+                return rows
+
+    def _make_room(self, domains: int) -> None:
+        self._at_once = min(domains + _ROOM, _MOST_AT_ONCE)
+        if self._at_once > len(self._buffer):
+            self._buffer = ffi.new("xc_domaininfo_t[]", self._at_once)
+
+    def _ask(self, first: int, most: int) -> list[_Row]:
+        self._check_open()
+        count = lib.xc_domain_getinfolist(self._xc, first, most, self._buffer)
+        if count < 0:
+            raise _refused("list", "Xen does not list its domains")
+        size = count * ffi.sizeof("xc_domaininfo_t")
+        return list(_DOMAININFO.iter_unpack(ffi.buffer(self._buffer, size)[:]))
+
+    def _check_open(self) -> None:
+        if self._xc == ffi.NULL:
+            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
+
+
+def _refused(verb: str, message: str) -> OperationFailed:
+    return OperationFailed(f"{message}: {os.strerror(ffi.errno)}", operation=verb, code=-ffi.errno)
+
+
+def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
+    flags = row[_AT["flags"]]
+    reason = _shutdown_reason(flags)
+    state = next((state for flag, state in _STATES if flags & flag), DomainState.RUNNING)
+    if state is DomainState.SHUTDOWN and reason == ShutdownReason.CRASH:
+        state = DomainState.CRASHED
+    return DomainInfo(
+        domid=row[_AT["domain"]],
+        name=name,
+        uuid=uuid,
+        state=state,
+        shutdown_reason=reason,
+        type=_type(row, flags),
+        memory_kib=row[_AT["tot_pages"]] * _PAGE_KIB,
+        maxmem_kib=row[_AT["max_pages"]] * _PAGE_KIB,
+        vcpus=row[_AT["nr_online_vcpus"]],
+        maxvcpus=row[_AT["max_vcpu_id"]] + 1,
+        cpu_time_ns=row[_AT["cpu_time"]],
+        cpupool=row[_AT["cpupool"]],
+        ssidref=row[_AT["ssidref"]],
+    )
+
+
+def _type(row: _Row, flags: int) -> DomainType:
+    if not flags & lib.XEN_DOMINF_hvm_guest:
+        return DomainType.PV
+    if "emulation" in _AT and row[_AT["emulation"]] & _EMULATED_RTC:
+        return DomainType.HVM
+    return DomainType.PVH
+
+
+def _shutdown_reason(flags: int) -> ShutdownReason | int | None:
+    if not flags & lib.XEN_DOMINF_shutdown:
+        return None
+    reason: int = (flags >> lib.XEN_DOMINF_shutdownshift) & lib.XEN_DOMINF_shutdownmask
+    try:
+        return ShutdownReason(reason)
+    except ValueError:
+        return reason

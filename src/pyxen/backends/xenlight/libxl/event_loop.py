@@ -1,0 +1,298 @@
+"""The thread that carries out operations: it makes libxl's calls, and waits for their ends.
+
+An operation is a *script*: a generator that calls libxl, and yields a `Wait` for what ends later. It runs on the event
+loop's thread, under the lock around libxl, and must never wait in any other way. Most of libxl's work happens inside
+the calls, so one thread for both loses nothing, and the caller's code never runs in the middle of a call.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.error_map import stopped
+from pyxen.backends.xenlight.libxl.lock import LIBXL
+from pyxen.backends.xenlight.libxl.log import LogSink
+from pyxen.errors import HostClosed
+from pyxen.operation import Operation
+
+__all__ = ["TIME_IS_UP", "Arrival", "EventLoop", "LibxlEvent", "Script", "Stopped", "Wait"]
+
+T = TypeVar("T")
+
+_MOST_EVENTS = 64  # taken at a time; what is more is taken the next time
+_AGAIN = 0.005  # seconds until a wait that may not be aborted yet is looked at again
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a script yields: it goes on when an event bears this token."""
+
+    token: int
+    abort: Callable[[], int] | None = None
+    """Makes libxl end the wait early. Without it, a script that is stopped gets `Stopped` raised where it waits."""
+    may_abort: Callable[[], bool] | None = None
+    """Tells whether `abort` may be called by now; it is asked again and again. Default: always."""
+    until: float | None = None
+    """The moment, by `time.monotonic`, at which the script goes on with `TIME_IS_UP` if no event has come."""
+
+
+class LibxlEvent(NamedTuple):
+    """An event of libxl's, as far as scripts need it."""
+
+    type: int
+    domid: int
+    code: int = 0
+    """Of an operation that is complete."""
+    lost: bool = False
+    """Nobody knows how it ended: the worker that was to do it did not live to tell."""
+
+
+TIME_IS_UP = LibxlEvent(0, 0)
+
+
+Arrival = tuple[int, LibxlEvent]
+"""An event with its token."""
+
+
+class Stopped(Exception):
+    """Raised inside a script that waits for something that cannot be aborted."""
+
+
+Script = Generator[Wait, LibxlEvent, T]
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    operation: Operation[Any]
+    script: Script[Any]
+    wait: Wait | None = None
+
+
+class EventLoop:
+    """Carries out scripts on one context, on a thread of its own.
+
+    Args:
+        context: The ``libxl_ctx``.
+        sink: Where libxl's log goes.
+        loop: The ``struct pyxen_loop`` that waits for libxl.
+        wake: The loop's eventfd.
+        on_ready: Called when a watched descriptor is ready; returns the events that are there, with their tokens.
+    """
+
+    def __init__(
+        self, context: CData, sink: LogSink, loop: CData, wake: int, on_ready: Callable[[int], Iterable[Arrival]]
+    ) -> None:
+        self._context = context
+        self._sink = sink
+        self._c_loop = loop
+        self._wake = wake
+        self._on_ready = on_ready
+        self._posted: deque[Callable[[], None]] = deque()
+        self._tasks: dict[Operation[Any], _Task] = {}
+        self._waiting: dict[int, _Task] = {}
+        self._early: dict[int, LibxlEvent] = {}
+        self._unaborted: list[Operation[Any]] = []
+        self._token = 0
+        self._closing = False
+        self._gate = threading.Lock()
+        self._events = ffi.new("struct pyxen_event[]", _MOST_EVENTS)
+        self.disaster: str | None = None
+        self._thread = threading.Thread(target=self._run, name="pyxen-libxl", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
+        """Begin a script, which ends the operation."""
+        operation.carried_by(self._stop_later, self._thread)
+        with self._gate:
+            if self._closing:
+                raise HostClosed(f"{operation.verb}: the host is closed")
+            self._post(lambda: self._begin(operation, script))
+        return operation
+
+    def running(self) -> list[Operation[Any]]:
+        """Return the operations that have begun and not ended."""
+        return list(self._tasks)
+
+    def waiting(self, token: int) -> Operation[Any] | None:
+        """Return the operation that waits for an event with this token."""
+        task = self._waiting.get(token)
+        return None if task is None else task.operation
+
+    def token(self) -> int:
+        """Return a number that no other wait has, for ``for_event`` and ``for_user``."""
+        self._token += 1
+        return self._token
+
+    def bring(self, token: int, event: LibxlEvent) -> None:
+        """Let a script find an event when it comes to wait for it; for scripts."""
+        self._early[token] = event
+
+    def forget(self, token: int) -> None:
+        """Drop what has come for a token that nobody will wait for any more."""
+        self._early.pop(token, None)
+
+    def close(self) -> None:
+        """Stop what runs, wait until that is undone, and end the thread."""
+        self._post(self._stop_all)
+        self._thread.join()
+
+    # What other threads ask for
+
+    def _post(self, action: Callable[[], None]) -> None:
+        self._posted.append(action)
+        os.eventfd_write(self._wake, 1)
+
+    def _stop_later(self, operation: Operation[Any]) -> None:
+        self._post(lambda: self._stop(operation))
+
+    # What follows runs on the event loop's own thread
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            # Nobody may be left waiting for a thread that is no more.
+            self.disaster = f"{type(error).__name__}: {error}"
+            with self._gate:
+                self._closing = True
+            for operation in self.running():
+                self._end(self._tasks[operation], error=error)
+            while self._posted:  # what was submitted ends where it should have begun
+                self._posted.popleft()()
+            raise
+
+    def _loop(self) -> None:
+        while self._posted or self._tasks or not self._closing:
+            if self._posted:
+                self._posted.popleft()()
+            else:
+                for token, event in self._poll():
+                    self._deliver(token, event)
+            self._expire()
+
+    def _begin(self, operation: Operation[Any], script: Script[Any]) -> None:
+        task = _Task(operation, script)
+        self._tasks[operation] = task
+        if self._closing:
+            operation.stop("closed")
+        if operation.stopped is not None:
+            self._end(task, error=stopped(operation))
+        elif self.disaster is not None:
+            message = f"{operation.verb}: libxl broke down, open the host anew: {self.disaster}"
+            self._end(task, error=HostClosed(message))
+        else:
+            self._sink.adjust()
+            self._advance(task, None)
+
+    def _advance(self, task: _Task, event: LibxlEvent | Stopped | None) -> None:
+        """Let a script go on to its next wait, or its end; None begins it."""
+        result: object = None
+        error: BaseException | None = None
+        with LIBXL:
+            self._sink.current = task.operation
+            try:
+                if isinstance(event, Stopped):
+                    task.wait = task.script.throw(event)
+                else:
+                    task.wait = task.script.send(event)  # type: ignore[arg-type]  # one not begun takes None only
+            except StopIteration as end:
+                task.wait, result = None, end.value
+            except Stopped:
+                task.wait, error = None, stopped(task.operation)
+            except BaseException as anything:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+                task.wait, error = None, anything
+            finally:
+                self._sink.current = None
+        if task.wait is None:
+            self._end(task, result, error)
+        else:
+            self._await(task, task.wait)
+
+    def _await(self, task: _Task, wait: Wait) -> None:
+        self._waiting[wait.token] = task
+        if early := self._early.pop(wait.token, None):
+            self._deliver(wait.token, early)
+        elif task.operation.stopped is not None:
+            self._stop(task.operation)  # asked for while the script was in a call
+
+    def _end(self, task: _Task, result: object = None, error: BaseException | None = None) -> None:
+        del self._tasks[task.operation]
+        self._sink.flush()
+        if error is None:
+            task.operation.set_result(result)
+        else:
+            task.operation.set_exception(error)
+
+    def _deliver(self, token: int, event: LibxlEvent) -> None:
+        task = self._waiting.pop(token, None)
+        if task is None:
+            self._early[token] = event
+        else:
+            self._advance(task, event)
+
+    def _stop(self, operation: Operation[Any]) -> None:
+        task = self._tasks.get(operation)
+        if task is None and not operation.done():
+            operation.set_exception(stopped(operation))  # Ctrl-C came before it was submitted
+        if task is None or task.wait is None or task.wait.token not in self._waiting:
+            return
+        if task.wait.abort is None:
+            del self._waiting[task.wait.token]
+            self._advance(task, Stopped())
+        elif task.wait.may_abort is not None and not task.wait.may_abort():
+            self._unaborted.append(operation)
+        else:
+            with LIBXL:
+                task.wait.abort()
+
+    def _stop_all(self) -> None:
+        with self._gate:
+            self._closing = True
+        for operation in self.running():
+            operation.stop("closed")
+
+    def _expire(self) -> None:
+        if not self._tasks:
+            return
+        unaborted, self._unaborted = self._unaborted, []
+        for operation in unaborted:
+            self._stop(operation)
+        now = time.monotonic()
+        for operation in self.running():
+            if operation.deadline is not None and operation.deadline <= now and operation.stopped is None:
+                operation.stop("timeout")
+        for token, task in list(self._waiting.items()):
+            if task.wait is not None and task.wait.until is not None and task.wait.until <= now:
+                self._deliver(token, TIME_IS_UP)
+
+    def _poll(self) -> list[Arrival]:
+        """Wait until something happens, and tell what."""
+        found = lib.pyxen_loop_wait(self._c_loop, self._context, self._milliseconds(), self._events, _MOST_EVENTS)
+        self._sink.flush()
+        if found < 0:
+            raise OSError(-found, f"libxl's event loop: {os.strerror(-found)}")
+        arrivals: list[Arrival] = []
+        for event in self._events[0:found]:
+            if event.type == lib.PYXEN_READY:
+                arrivals += self._on_ready(event.token)
+            else:
+                arrivals.append((event.token, LibxlEvent(event.type, event.domid, event.code)))
+        return arrivals
+
+    def _milliseconds(self) -> int:
+        """Return the time until the next deadline; -1 where there is none."""
+        if not self._tasks:
+            return -1
+        moments = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]
+        moments += [wait.until for task in self._waiting.values() if (wait := task.wait) and wait.until is not None]
+        if self._unaborted:
+            moments.append(time.monotonic() + _AGAIN)
+        return math.ceil(max(0.0, min(moments) - time.monotonic()) * 1000) if moments else -1

@@ -1,0 +1,36 @@
+"""The one lock around libxl.
+
+libxl forks children that make hypercalls before they exec. If another thread is inside a hypercall at that moment, the
+child inherits libxencall's buffer lock in its locked state and never ends, and neither does the operation. So no two
+threads of this process may be in libxl at the same time, whatever context they use. The road for reading
+(`pyxen.backends.xenlight.hypervisor`) has handles that never take libxencall's lock, and does not need this one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyxen.backends.xenlight.libxl.binding import lib
+
+__all__ = ["LIBXL"]
+
+
+class _Lock:
+    """C's lock, for ``with``; for the event loop's thread, where no signal handler can come between its lines."""
+
+    def __enter__(self) -> None:
+        lib.pyxen_lock()
+
+    def __exit__(self, *_: object) -> None:
+        lib.pyxen_unlock()
+
+    def locked(self) -> bool:
+        return bool(lib.pyxen_locked())
+
+
+LIBXL = _Lock()
+"""Held during every call of libxl, by any context; never while waiting for something."""
+
+
+# A child of os.fork gets libxl's state as it is at that moment: let no other thread be inside it.
+os.register_at_fork(before=lib.pyxen_lock, after_in_parent=lib.pyxen_unlock, after_in_child=lib.pyxen_unlock)

@@ -1,0 +1,132 @@
+"""libxl's log: to the operation that a line belongs to, and to `logging`.
+
+libxl returns bare numbers; why something failed stands only in its log. Lines arrive in a callback from C, on the
+thread that is inside libxl and holds its lock: there they are only noted. `LogSink.flush` hands them on later.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.operation import Operation
+
+__all__ = ["LogSink"]
+
+logging.getLogger("pyxen").addHandler(logging.NullHandler())
+LOGGER = logging.getLogger("pyxen.libxl")
+
+MOST_LINES = 200
+"""Lines kept for an operation; a failed create logs about ten."""
+
+_DOMAIN = re.compile(r"\bDomain (\d+):")
+
+_LEVELS = {
+    lib.XTL_DEBUG: logging.DEBUG,
+    lib.XTL_VERBOSE: logging.DEBUG,
+    lib.XTL_DETAIL: logging.DEBUG,
+    lib.XTL_PROGRESS: logging.INFO,
+    lib.XTL_INFO: logging.INFO,
+    lib.XTL_NOTICE: logging.INFO,
+    lib.XTL_WARN: logging.WARNING,
+    lib.XTL_ERROR: logging.ERROR,
+    lib.XTL_CRITICAL: logging.CRITICAL,
+}
+
+
+class LogSink:
+    """A logger for libxl, and where its lines go.
+
+    A context without a logger crashes on the first message, so a sink comes first and goes last.
+
+    Args:
+        running: Returns the operations that a line may belong to when nobody's call is under way.
+        wake: Called, on the thread inside libxl, when there is something to `flush`.
+    """
+
+    def __init__(
+        self, running: Callable[[], Iterable[Operation[Any]]] = tuple, wake: Callable[[], None] = lambda: None
+    ) -> None:
+        self._running = running
+        self._wake = wake
+        self._handle = ffi.new_handle(self)
+        self._pending: list[tuple[int, str]] = []
+        self.current: Operation[Any] | None = None
+        """The operation whose call is under way, under the lock around libxl."""
+        self.level: int = lib.XTL_WARN
+        """The least level of lines that are formatted."""
+        self.logger: CData = lib.pyxen_logger_new(self._handle, self.level)
+        if self.logger == ffi.NULL:
+            raise MemoryError("no memory for libxl's logger")
+
+    def free(self) -> None:
+        """Free the logger; whatever used it must be gone."""
+        lib.pyxen_logger_free(self.logger)
+        self.logger = ffi.NULL
+
+    def adjust(self) -> None:
+        """Let libxl format only what is read: warnings for errors, and what `logging` is set to."""
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            self.level = lib.XTL_DEBUG
+        elif LOGGER.isEnabledFor(logging.INFO):
+            self.level = lib.XTL_PROGRESS
+        else:
+            self.level = lib.XTL_WARN
+        lib.pyxen_logger_set_level(self.logger, self.level)
+
+    def note(self, level: int, line: str) -> None:
+        """Take a line from libxl."""
+        self._pending.append((level, line))
+        self._wake()
+        if level < lib.XTL_WARN:
+            return
+        for operation in self._owners(line):
+            if len(operation.log) < MOST_LINES:
+                operation.log.append(line)
+
+    def note_progress(self, what: str, percent: int) -> None:
+        """Take a report of progress from libxl, which does not say whose it is."""
+        migrations = [operation for operation in self._running() if operation.verb == "migrate"]
+        if len(migrations) == 1:
+            migrations[0].report(what, percent)
+
+    def flush(self) -> None:
+        """Hand the lines to `logging`; must be called without the lock, since handlers may do anything."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        for level, line in pending:
+            LOGGER.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
+
+    def _owners(self, line: str) -> Iterable[Operation[Any]]:
+        if self.current is not None:
+            return (self.current,)
+        running = list(self._running())
+        match = _DOMAIN.search(line)
+        if match and len(running) > 1:
+            domid = int(match[1])
+            return [operation for operation in running if operation.domid in {domid, None}]
+        return running
+
+
+def _text(cdata: CData) -> str:
+    return "" if cdata == ffi.NULL else ffi.string(cdata).decode(errors="replace")
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
+def pyxen_on_log(owner: CData, level: int, errnoval: int, context: CData, line: CData) -> None:
+    text = _text(line)
+    if errnoval > 0:
+        text += f": {os.strerror(errnoval)}"
+    source = _text(context)
+    ffi.from_handle(owner).note(level, text if source in {"", "libxl"} else f"{source}: {text}")
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
+def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001 (C's)
+    if total:  # else it is a mark on the way, such as "Complete", and the percentage is 0
+        ffi.from_handle(owner).note_progress(_text(what), percent)

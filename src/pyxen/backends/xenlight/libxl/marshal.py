@@ -1,0 +1,156 @@
+"""Configurations into libxl's structures, by way of JSON.
+
+``libxl_domain_config_from_json`` is the simple and complete way in, but it passes over keys that it does not know. So
+the keys are checked first, against the structures of the Xen release that the binding was compiled for.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from pyxen import libxljson
+from pyxen._common.host_files import files_of_config
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
+from pyxen.backends.xenlight.libxl.error_map import BACKEND
+from pyxen.config import DomainConfig
+from pyxen.errors import ConfigError, UnsupportedFeature
+
+__all__ = ["Prepared", "check_keys", "domain_config", "prepare", "structure", "to_json"]
+
+_UNION_KEY = re.compile(r"(\w+)\.(\w+)$")  # "type.hvm": the member of the union that the key "type" chooses
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration that has been checked, and is ready for libxl."""
+
+    config: DomainConfig
+    json: str
+    """As ``libxl_domain_config_from_json`` takes it."""
+    files: Sequence[str]
+    """Paths on the host that it names; when a create fails, those that are missing are the likely reason."""
+
+
+_RECENT: dict[int, Prepared] = {}
+_RECENT_LOCK = threading.Lock()
+_MOST_RECENT = 16
+
+
+def prepare(config: DomainConfig) -> Prepared:
+    """Check a configuration and write it as JSON; one that was prepared lately is ready, since it cannot change.
+
+    Raises:
+        ValidationError: Settings do not go together.
+        LossyConversion: libxl cannot be told all of it.
+        UnsupportedFeature: This Xen release does not know a setting.
+    """
+    recent = _RECENT.get(id(config))
+    if recent is not None and recent.config is config:
+        return recent
+    config.validate()
+    document = libxljson.to_dict(config)
+    check_keys(document)
+    prepared = Prepared(config, json.dumps(document), files_of_config(config))
+    if config.ms_vm_genid != "generate":  # a new one for each domain
+        with _RECENT_LOCK:
+            while len(_RECENT) >= _MOST_RECENT:
+                del _RECENT[next(iter(_RECENT))]
+            _RECENT[id(config)] = prepared
+    return prepared
+
+
+def check_keys(value: Any, ctype: str = "libxl_domain_config") -> None:
+    """Check that a parsed JSON text has only keys that this Xen release knows.
+
+    Raises:
+        UnsupportedFeature: It has others; the first one is named.
+    """
+    _check(value, ffi.typeof(ctype), "")
+
+
+def _check(value: Any, ctype: Any, path: str) -> None:
+    while ctype.kind in {"pointer", "array"}:
+        ctype = ctype.item
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _check(item, ctype, f"{path}[{index}]")
+    elif isinstance(value, dict) and ctype.kind in {"struct", "union"}:
+        for key, item in value.items():
+            where = f"{path}.{key}" if path else key
+            member = _member(ctype, key)
+            if member is None and item == {} and "." in key:
+                continue  # the choice has no members of its own, so C has no structure for it
+            if member is None:
+                raise UnsupportedFeature(
+                    f"Xen {release} has no {where}: leave it out, or use a newer Xen",
+                    feature=where,
+                    backend=BACKEND,
+                )
+            _check(item, member, where)
+
+
+@functools.lru_cache(maxsize=4096)  # cffi makes the list of a structure's members anew each time
+def _member(ctype: Any, key: str) -> Any | None:
+    """Return the type of a member by its key in JSON; None if the structure has none."""
+    fields = dict(ctype.fields)
+    chosen = _UNION_KEY.match(key)
+    if chosen is None:
+        return fields[key].type if key in fields else None
+    unions = [field.type for field in fields.values() if field.type.kind == "union"]
+    members = [dict(union.fields) for union in unions if chosen[1] in fields]
+    return next((union[chosen[2]].type for union in members if chosen[2] in union), None)
+
+
+def domain_config(context: CData, text: str, identity: UUID | None = None) -> CData:
+    """Return a ``libxl_domain_config *`` from JSON; it disposes of itself. Calls libxl: needs its lock.
+
+    Args:
+        context: The ``libxl_ctx``.
+        text: The JSON.
+        identity: The domain's uuid, where it is not in the JSON.
+
+    Raises:
+        ConfigError: libxl does not take it; why stands in libxl's log.
+    """
+    config = structure(context, "libxl_domain_config", text)
+    if identity is not None:
+        ffi.memmove(ffi.addressof(config.c_info, "uuid"), identity.bytes, 16)
+    return config
+
+
+def structure(context: CData, ctype: str, text: str) -> CData:
+    """Return a pointer to one of libxl's structures from JSON; it disposes of itself. Calls libxl: needs its lock.
+
+    Args:
+        context: The ``libxl_ctx``.
+        ctype: Its name, as ``libxl_device_disk``.
+        text: The JSON.
+
+    Raises:
+        ConfigError: libxl does not take it; why stands in libxl's log.
+    """
+    value = ffi.new(f"{ctype} *")
+    getattr(lib, f"{ctype}_init")(value)
+    value = ffi.gc(value, getattr(lib, f"{ctype}_dispose"))
+    if getattr(lib, f"{ctype}_from_json")(context, value, text.encode()) != 0:
+        what = "configuration" if ctype == "libxl_domain_config" else ctype.removeprefix("libxl_")
+        raise ConfigError(f"libxl of Xen {release} does not take this {what}: {_shortened(text)}")
+    return value
+
+
+def to_json(context: CData, value: CData, ctype: str = "libxl_domain_config") -> str:
+    """Return one of libxl's structures as libxl's JSON. Calls libxl: needs its lock."""
+    text = ffi.gc(getattr(lib, f"{ctype}_to_json")(context, value), lib.free)
+    return ffi.string(text).decode()  # type: ignore[no-any-return]  # cffi has no types
+
+
+def _shortened(text: str) -> str:
+    compact = json.dumps(json.loads(text), separators=(",", ":"))
+    return compact if len(compact) < 400 else compact[:400] + "…"

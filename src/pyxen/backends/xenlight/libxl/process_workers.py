@@ -1,0 +1,332 @@
+"""Processes that make libxl's long calls for this one.
+
+libxl forks to end a domain. What that costs grows with the memory of the process, and so does what each page costs that
+it writes to afterwards: for a manager with a large heap, more than ending the domain. A worker is a bare interpreter
+that loads the extension and then never leaves C (cffi_build/worker.c). And what two workers do overlaps, where two
+contexts of one process wait for each other.
+
+All of this is for the event loop's thread, except `close`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from pyxen.backends.xenlight.libxl import binding
+from pyxen.backends.xenlight.libxl.binding import CData, lib
+
+__all__ = ["LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
+
+_HEADER = struct.Struct("=IIQIi")  # struct pyxen_frame of worker.h
+_MAIN = (
+    "import sys; sys.path[:] += sys.argv[3:]; import {module}; sys.exit({module}.lib.pyxen_worker(int(sys.argv[2])))"
+)
+_SOCKET = 3  # descriptor of the worker's end, in the worker
+_PATIENCE = 10.0  # seconds that a worker has to end
+
+
+class Frame(NamedTuple):
+    """What a worker says."""
+
+    kind: int
+    token: int
+    domid: int
+    number: int
+    text: str = ""
+
+
+class Worker:
+    """A process that makes calls, several at a time; it stands by the context's loop."""
+
+    def __init__(self, loop: CData) -> None:
+        self._loop = loop
+        self._unsent = bytearray()
+        self._received = bytearray()
+        self._watched = 0
+        self.folder = os.getcwd()
+        """Its current directory, which relative paths in configurations go by."""
+        self.level = lib.XTL_WARN
+        self.ready = False
+        self.running: set[int] = set()
+        self._socket, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self.pid = _spawn(theirs)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._socket.setblocking(False)
+        self._watch(select.POLLIN)
+
+    def fileno(self) -> int:
+        """Return our end of its socket."""
+        return self._socket.fileno()
+
+    def call(self, kind: int, token: int, domid: int, payload: bytes) -> None:
+        """Let it make a call; its end comes with this token."""
+        self.running.add(token)
+        self._send(kind, token=token, domid=domid, payload=payload)
+
+    def abort(self, token: int) -> int:
+        """Let it abort a call, if that still runs; returns 0, as libxl's own function."""
+        self._send(lib.PYXEN_ABORT, token=token)
+        return 0
+
+    def set_level(self, level: int) -> None:
+        """Choose the lines of libxl's log that it sends."""
+        if level != self.level:
+            self.level = level
+            self._send(lib.PYXEN_LOG_LEVEL, number=level)
+
+    def exchange(self) -> Iterator[Frame]:
+        """Send what is still to be sent, and take in what has come.
+
+        Raises:
+            EOFError: The process is gone.
+        """
+        try:
+            self._flush()
+            data = self._socket.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise EOFError from error
+        if not data:
+            raise EOFError
+        self._received += data
+        while (frame := self._next()) is not None:
+            if frame.kind == lib.PYXEN_HELLO:
+                self.ready = True
+            elif frame.kind == lib.PYXEN_DONE:
+                self.running.discard(frame.token)
+            yield frame
+
+    def close(self, *, with_children: bool = False) -> None:
+        """Let it end, and wait for that.
+
+        Args:
+            with_children: Kill its children if it was killed itself.
+        """
+        self._watch(0)
+        self._socket.close()
+        with contextlib.suppress(ChildProcessError):  # the caller waits for any child, and took this one
+            if not _ended(self.pid):
+                os.kill(self.pid, signal.SIGKILL)
+            if with_children:
+                _kill_group_of_killed(self.pid)
+            os.waitpid(self.pid, 0)
+
+    def forked(self) -> None:
+        """Give it up in the child of a fork."""
+        self._socket.close()
+
+    def _send(self, kind: int, *, token: int = 0, domid: int = 0, number: int = 0, payload: bytes = b"") -> None:
+        self._unsent += _HEADER.pack(kind, len(payload), token, domid, number) + payload
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._unsent:
+            # It may be full, or gone: that is found out by reading, and there only, so that it is told once.
+            with contextlib.suppress(OSError):
+                del self._unsent[: self._socket.send(self._unsent, socket.MSG_NOSIGNAL)]
+            self._watch(select.POLLIN | (select.POLLOUT if self._unsent else 0))
+
+    def _watch(self, events: int) -> None:
+        if events != self._watched:
+            if lib.pyxen_loop_watch(self._loop, self.fileno(), events) < 0:
+                raise MemoryError
+            self._watched = events
+
+    def _next(self) -> Frame | None:
+        if len(self._received) < _HEADER.size:
+            return None
+        kind, length, token, domid, number = _HEADER.unpack_from(self._received)
+        end = _HEADER.size + length
+        if len(self._received) < end:
+            return None
+        text = self._received[_HEADER.size : end].decode(errors="replace")
+        del self._received[:end]
+        return Frame(kind, token, domid, number, text)
+
+
+class Workers:
+    """The workers of a context. They are begun when there is first something to do.
+
+    Args:
+        wanted: How many; none where this interpreter cannot be begun a second time, as in a program that embeds it.
+        loop: The ``struct pyxen_loop`` that waits for them.
+        log: Called with the token of a call, 0 for none, and the level and the text of a line of libxl's log.
+    """
+
+    def __init__(self, wanted: int, loop: CData, log: Callable[[int, int, str], None]) -> None:
+        self._wanted = wanted if _can_spawn() else 0
+        self._loop = loop
+        self._log = log
+        self._workers: dict[int, Worker] = {}
+        self._apart: dict[int, Worker] = {}
+        self._waiting: set[int] = set()
+
+    def free(self) -> Worker | None:
+        """Return the worker with the least to do; None where there is none that is ready.
+
+        Relative paths go by the current directory: a worker that was begun in another is of no use.
+        """
+        while len(self._workers) < self._wanted:
+            try:
+                worker = Worker(self._loop)
+            except (OSError, NotImplementedError) as error:
+                self._wanted = 0
+                self._log(0, lib.XTL_WARN, f"no worker process: {error}")
+            else:
+                self._workers[worker.fileno()] = worker
+        ready = [worker for worker in self._workers.values() if worker.ready and _here(worker.folder)]
+        return min(ready, key=lambda worker: len(worker.running), default=None)
+
+    def starting(self) -> bool:
+        """Tell whether one will be of use soon."""
+        return any(not worker.ready and _here(worker.folder) for worker in self._workers.values())
+
+    def apart(self) -> Worker:
+        """Return a worker that nobody else gets, and that `dismiss` must be told of; it need not be ready.
+
+        Raises:
+            OSError: It cannot be begun.
+        """
+        if not _can_spawn():
+            raise OSError(errno.ENOEXEC, f"{sys.executable or 'this program'} is no Python interpreter")
+        try:
+            worker = Worker(self._loop)
+        except NotImplementedError as error:
+            raise OSError(errno.ENOSYS, str(error)) from error
+        self._apart[worker.fileno()] = worker
+        return worker
+
+    def dismiss(self, worker: Worker) -> None:
+        """End a worker of `apart`, and wait for that; nothing happens if it is gone."""
+        if self._apart.pop(worker.fileno(), None) is not None:
+            worker.close(with_children=True)
+
+    @contextlib.contextmanager
+    def change(self, token: int) -> Iterator[None]:
+        """Have an event with this token when a worker has become ready, or has gone."""
+        self._waiting.add(token)
+        try:
+            yield
+        finally:
+            self._waiting.discard(token)
+
+    def take(self, fd: int) -> list[Frame]:
+        """Return the ends of calls that a worker tells, and what `change` waits for, when its descriptor is ready."""
+        worker = self._workers.get(fd) or self._apart.get(fd)
+        done: list[Frame] = []
+        if worker is None:
+            return done
+        try:
+            for frame in worker.exchange():
+                if frame.kind == lib.PYXEN_LOG:
+                    self._log(frame.token, frame.number, frame.text)
+                elif frame.kind == lib.PYXEN_DONE:
+                    done.append(frame)
+                else:
+                    done += self._changed()
+        except EOFError:
+            done += [*self._lose(fd, worker), *self._changed()]
+        return done
+
+    def _changed(self) -> list[Frame]:
+        return [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in self._waiting]
+
+    def _lose(self, fd: int, worker: Worker) -> Iterator[Frame]:
+        if not worker.ready:
+            self._wanted = 0  # another would not fare better
+        if self._workers.pop(fd, None) is None:
+            self.dismiss(worker)
+        else:
+            worker.close()
+        if not worker.running:
+            self._log(0, lib.XTL_WARN, f"the worker process {worker.pid} has ended")
+        for token in sorted(worker.running):
+            self._log(token, lib.XTL_ERROR, f"the worker process {worker.pid} ended in the middle of it")
+            yield Frame(LOST, token, NO_DOMID, lib.ERROR_FAIL)
+
+    def close(self) -> None:
+        """End all; whatever they did is over."""
+        self._wanted = 0
+        while self._workers:
+            self._workers.popitem()[1].close()
+        for worker in list(self._apart.values()):
+            self.dismiss(worker)
+
+    def forked(self) -> None:
+        """Give them up in the child of a fork: they are the parent's, and must see its end."""
+        for worker in (*self._workers.values(), *self._apart.values()):
+            worker.forked()
+        self._workers.clear()
+        self._apart.clear()
+        self._wanted = 0
+
+
+LOST = 0
+"""Kind of the frame that stands for the end of a call whose worker is gone."""
+
+NO_DOMID = 0xFFFFFFFF
+"""INVALID_DOMID; a macro of libxl's, with a cast that cffi cannot read."""
+
+
+def _can_spawn() -> bool:
+    program = os.path.basename(sys.executable or "")
+    return program.startswith("python") and not getattr(sys, "frozen", False)
+
+
+def _spawn(theirs: socket.socket) -> int:
+    folder, file = os.path.split(binding.file)
+    main = _MAIN.format(module=file.partition(".")[0])
+    # Neither site packages nor the environment: nothing but the extension and what it needs.
+    command = [sys.executable, "-I", "-S", "-c", main, "pyxen-worker", str(_SOCKET), folder, binding.backend_folder]
+    return os.posix_spawn(
+        sys.executable,
+        command,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET),
+        ],
+        setsid=True,  # what is typed at a terminal, as Ctrl-C, is for the caller
+        setsigmask=[],
+    )
+
+
+def _here(folder: str) -> bool:
+    try:
+        return os.getcwd() == folder
+    except OSError:
+        return False
+
+
+def _ended(pid: int) -> bool:
+    """Wait for the end of a process, for some time."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return True  # an old kernel: whoever waits for it waits
+    try:
+        return bool(select.select([fd], [], [], _PATIENCE)[0])
+    finally:
+        os.close(fd)
+
+
+def _kill_group_of_killed(pid: int) -> None:
+    """Kill what a child has begun that was killed, and that nobody has waited for: so the number is still its own."""
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    if ended is not None and ended.si_code != os.CLD_EXITED:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)

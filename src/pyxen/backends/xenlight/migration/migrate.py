@@ -1,0 +1,303 @@
+"""Domains that move to another host, and that come from one: what libxl does at both ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from pyxen._common import savefile
+from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.libxl.marshal import domain_config, to_json
+from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.migration import protocol, remus_stream
+from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
+from pyxen.backends.xenlight.migration.peer_command import PeerCommand
+from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
+from pyxen.backends.xenlight.operations.control import rename, retrieved
+from pyxen.backends.xenlight.operations.lifecycle import check_memory, end, remove
+from pyxen.backends.xenlight.operations.save import make, saved_json
+from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
+from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
+from pyxen.config import DomainType
+from pyxen.errors import (
+    BackupLost,
+    DomainExists,
+    Error,
+    MigrationFailed,
+    MigrationInDoubt,
+    OperationFailed,
+    ParseError,
+    UnsupportedFeature,
+)
+from pyxen.info import DomainInfo, DomainState, ShutdownReason
+from pyxen.operation import Operation
+
+__all__ = ["check", "head", "migrate", "migrate_over", "receive", "through"]
+
+_LOG = logging.getLogger("pyxen.migration")
+
+_AWAY = "--migratedaway"
+_INCOMING = "--incoming"
+
+
+def check(context: Context, domain: DomainInfo, verb: str) -> None:
+    """Refuse a domain whose memory cannot be sent while it runs."""
+    if domain.type is DomainType.PV and not context.hypervisor.has_shadow_paging():
+        instead = "save it here and restore it there" if verb == "migrate" else "that needs a PVH or HVM guest here"
+        raise UnsupportedFeature(
+            f"{verb} {domain.name}: this Xen was built without shadow paging, which it takes to send the memory of a "
+            f"PV guest while it runs: {instead}",
+            feature=verb,
+            backend=BACKEND,
+        )
+
+
+def migrate(context: Context, domain: DomainInfo, command: Sequence[str]) -> Callable[[ThreadedOperation], None]:
+    """Return what moves a domain through a command that leads to a receiver."""
+    return through(command, lambda channel: migrate_over(context, domain, channel))
+
+
+def through(
+    command: Sequence[str], over: Callable[[PeerChannel], Callable[[ThreadedOperation], None]]
+) -> Callable[[ThreadedOperation], None]:
+    """Return what does through a command what something else does over a channel."""
+
+    def work(threaded: ThreadedOperation) -> None:
+        with PeerCommand(threaded.operation, command) as peer:
+            try:
+                over(PeerChannel(threaded.operation, peer.read_fd, peer.write_fd, peer="the destination"))(threaded)
+            except (MigrationFailed, MigrationInDoubt, BackupLost) as error:
+                peer.hang_up()
+                error.message += peer.last_words()
+                raise
+
+    return work
+
+
+def migrate_over(context: Context, domain: DomainInfo, channel: PeerChannel) -> Callable[[ThreadedOperation], None]:
+    """Return what moves a domain to a receiver at the other end of a channel, which it closes."""
+
+    def work(threaded: ThreadedOperation) -> None:
+        operation = threaded.operation
+        channel.wake = threaded.wake
+        try:
+            protocol.send(channel, _Leaving(context, threaded, domain))
+        except (Lost, protocol.Refused) as error:
+            message = f"{error}; the domain goes on here"
+            raise describe(MigrationFailed, message, operation) from error
+        except protocol.InDoubt as error:
+            message = (
+                f"the destination had leave to start the domain when it was lost ({error}), and nobody knows whether "
+                f"it has. It stays suspended here, as {domain.name}{_AWAY}. Look at the destination: if it runs there, "
+                "destroy it here; if nothing of it is there, rename it back and resume it here. Never let both run"
+            )
+            doubt = describe(MigrationInDoubt, message, operation)
+            _LOG.error("%s", doubt)  # who presses Ctrl-C, or cancels a task, never sees the exception
+            raise doubt from error
+        finally:
+            channel.close()
+
+    return work
+
+
+class _Leaving:
+    """The domain at the source."""
+
+    def __init__(self, context: Context, threaded: ThreadedOperation, domain: DomainInfo) -> None:
+        self._context = context
+        self._threaded = threaded
+        self._domid = domain.domid
+        self._name = domain.name or ""
+        self._asked = False
+
+    def head(self) -> bytes:
+        return head(self._context, self._threaded, self._domid)
+
+    def stream(self, channel: PeerChannel) -> None:
+        relay_from(self._threaded, channel, self._send)
+
+    def set_aside(self) -> None:
+        self._threaded.do(lambda operation: rename(self._context, operation, self._domid, self._name + _AWAY))
+
+    def take_back(self) -> None:
+        self._threaded.do(self._take_back, undoing=True)
+
+    def end(self) -> None:
+        self._threaded.do(self._end, undoing=True)
+
+    def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
+        context = self._context
+        with contextlib.closing(Asked(self._domid)) as asked:
+            code = yield from context.complete(
+                lambda how: lib.libxl_domain_suspend(context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how),
+                may_abort=passed,
+            )
+            self._asked = asked()
+        raise_failure(operation, code)
+
+    def _take_back(self, operation: Operation[Any]) -> Script[None]:
+        code = yield from let_go_on(self._context, self._domid, asked=self._asked)
+        info = self._context.hypervisor.domain(self._domid)
+        if info is not None and info.name == self._name + _AWAY:
+            yield from rename(self._context, operation, self._domid, self._name)
+        if code != 0:
+            message = "the migration failed, and the guest could not be resumed: it is suspended; try to resume it"
+            raise describe(OperationFailed, message, operation, code)
+
+    def _end(self, operation: Operation[Any]) -> Script[None]:
+        code = yield from end(self._context, self._domid, abortable=False)
+        if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
+            message = f"the domain runs at the destination, but {self._name}{_AWAY} is left here: destroy it"
+            raise describe(OperationFailed, message, operation, code)
+
+
+def head(context: Context, threaded: ThreadedOperation, domid: int) -> bytes:
+    """Return what stands before libxl's stream of a domain."""
+
+    def config(operation: Operation[Any]) -> Script[str]:
+        config = yield from retrieved(context, operation, domid)
+        config.c_info.domid = 0  # the next free one at the destination
+        return to_json(context.pointer, config)
+
+    return savefile.head(threaded.do(config))
+
+
+def receive(
+    context: Context, channel: PeerChannel, *, remus: bool, paused: bool
+) -> Callable[[ThreadedOperation], tuple[int, UUID]]:
+    """Return what takes a domain in from the other end of a channel, which it closes; it gives the domid and uuid."""
+
+    def work(threaded: ThreadedOperation) -> tuple[int, UUID]:
+        channel.wake = threaded.wake
+        try:
+            coming = _Coming(context, threaded, channel, remus=remus, paused=paused)
+            return protocol.receive_backup(channel, coming) if remus else protocol.receive(channel, coming)
+        except Lost as error:
+            message = f"{error}; nothing of the domain is left here"
+            raise describe(MigrationFailed, message, threaded.operation) from error
+        finally:
+            channel.close()
+
+    return work
+
+
+class _Coming:
+    """The domain at the destination. All but the name is as of its config; the name is another one until it runs."""
+
+    def __init__(
+        self, context: Context, threaded: ThreadedOperation, channel: PeerChannel, *, remus: bool, paused: bool
+    ) -> None:
+        self._context = context
+        self._threaded = threaded
+        self._channel = channel
+        self._remus = remus
+        self._paused = paused
+        self._noting = contextlib.ExitStack()
+        self._domid = NO_DOMID
+        self._name = ""
+        self._uuid = UUID(int=0)
+
+    def restore(self, head: savefile.Head, channel: PeerChannel) -> None:
+        relay_to(self._threaded, channel, lambda *pipe: self._restore(head, *pipe))
+
+    def start(self) -> tuple[int, UUID]:
+        return self._threaded.do(self._start, undoing=True)
+
+    def remove(self) -> None:
+        self._threaded.do(self._remove, undoing=True)
+
+    def _restore(self, head: savefile.Head, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
+        context = self._context
+        document = _document(operation, head)
+        self._name = document["c_info"]["name"]
+        self._threaded.operation.domain = operation.domain = self._name
+        document["c_info"]["name"] = self._name + _INCOMING
+        config = domain_config(context.pointer, json.dumps(document))
+        self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
+        self._check_free(operation)
+        before = {info.domid for info in self._twins()}
+        check_memory(context, operation, config)
+        if not before:  # with a twin the uuid says nothing about who is half-made
+            self._noting.enter_context(context.journal.noting(self._uuid))
+        made = yield from make(context, config, fd, passed, remus=self._remus)
+        left = [info.domid for info in self._twins() if info.domid not in before]
+        self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
+        self._threaded.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid
+        reason: Error | Lost | None
+        if made.code == 0 and self._remus:
+            reason = None  # the source is lost, and this may be the only copy: nothing stops it now
+        elif operation.stopped is not None:
+            reason = failure(operation, made.code or lib.ERROR_ABORTED)
+        elif made.code == 0:
+            reason = self._still_running(operation)
+        elif any(remus_stream.MARK in line for line in operation.log):
+            reason = Lost("the source has called the backup off")
+        else:
+            reason = self._channel.lost() or failure(operation, made.code)
+        if reason is not None:
+            yield from self._remove(operation)
+            raise reason
+
+    def _twins(self) -> list[DomainInfo]:
+        """Return the other domains with this uuid: the source, where it is on the same host."""
+        alive = (info for info in self._context.hypervisor.domains() if info.state is not DomainState.DYING)
+        return [info for info in alive if info.uuid == self._uuid and info.domid != self._domid]
+
+    def _check_free(self, operation: Operation[Any]) -> None:
+        """Refuse a name, and a uuid, that a domain has which cannot be the one that comes."""
+        for info in self._context.hypervisor.domains():
+            same_name, same_uuid = info.name == self._name, info.uuid == self._uuid
+            if info.state is DomainState.DYING or (same_name and same_uuid):
+                continue  # it may be the source: that is known when it has suspended
+            if same_name or same_uuid or info.name == self._name + _INCOMING:
+                which = f"the uuid {self._uuid}" if same_uuid else f"the name {info.name}"
+                message = f"domain {info.domid} ({info.name}) has {which} already: rename or destroy it"
+                raise describe(DomainExists, message, operation)
+
+    def _still_running(self, operation: Operation[Any]) -> OperationFailed | None:
+        """Return an exception if a twin goes on when all has come: then it is not the source."""
+        for info in self._twins():
+            if info.shutdown_reason is not ShutdownReason.SUSPEND:
+                message = f"domain {info.domid} ({info.name}) has the uuid {self._uuid} already, and is not the source"
+                return describe(DomainExists, message, operation)
+        return None
+
+    def _start(self, operation: Operation[Any]) -> Script[tuple[int, UUID]]:
+        context = self._context
+        try:
+            yield from rename(context, operation, self._domid, self._name)
+        except OperationFailed as error:
+            if not self._remus:
+                raise
+            _LOG.warning("The backup stays %s%s: %s", self._name, _INCOMING, error)  # to run is more than to be named
+        if not self._paused:
+            code = yield from context.complete(
+                lambda how: lib.libxl_domain_unpause(context.pointer, self._domid, how), abortable=False
+            )
+            raise_failure(operation, code)
+        self._noting.close()
+        return self._domid, self._uuid
+
+    def _remove(self, operation: Operation[Any]) -> Script[None]:  # noqa: ARG002 (as every script of a threaded operation)
+        yield from remove(self._context, self._domid, self._uuid)
+        self._noting.close()
+
+
+def _document(operation: Operation[Any], head: savefile.Head) -> dict[str, Any]:
+    """Return the configuration of a domain that comes, as parsed JSON that has a name."""
+    try:
+        document: Any = json.loads(saved_json(operation, head))
+    except json.JSONDecodeError as error:
+        raise ParseError(f"the source sent a configuration that is no JSON: {error}") from None
+    match document:
+        case {"c_info": {"name": str()}}:
+            return dict(document)
+        case _:
+            raise ParseError("the source sent a configuration without a name")

@@ -1,0 +1,296 @@
+"""The way to the other end of a migration: descriptors that may be slow, or dead, and are never waited for blindly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pyxen.backends.xenlight.libxl.error_map import describe, stopped
+from pyxen.errors import InvalidArgument
+from pyxen.operation import Operation
+
+__all__ = ["Inlet", "Lost", "Outlet", "PeerChannel"]
+
+_CHUNK = 4096  # as much can be written at once to a pipe, or a socket, that is ready
+_STREAM_CHUNK = 1 << 20
+_GRACE = 10.0  # seconds
+_MOST_SHOWN = 100  # bytes of what makes no sense
+
+
+class Lost(Exception):
+    """The other end is gone, or does not do what it should."""
+
+
+class Outlet(Protocol):
+    """Something to read from."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+    def read(self) -> bytes:
+        """Return what is there; nothing at its end."""
+
+
+class Inlet(Protocol):
+    """Something to write to, which does not block."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+    def write(self, data: memoryview, /) -> int:
+        """Return how much of it was taken."""
+
+
+class PeerChannel:
+    """Two descriptors to the other end, and an operation that bounds all waiting. For one thread.
+
+    Args:
+        operation: When it is stopped, or its deadline passes, whoever waits here gets its exception.
+        read_fd: Where to read. The channel takes duplicates of both.
+        write_fd: Where to write.
+        peer: What to call the other end, in messages.
+        wake: Readable when the operation has been stopped; it may be said later, as the attribute `wake`.
+        grace: Seconds to wait for an answer to what cannot be undone, after the operation has been stopped.
+
+    Raises:
+        InvalidArgument: A descriptor is none.
+    """
+
+    def __init__(
+        self,
+        operation: Operation[Any],
+        read_fd: int,
+        write_fd: int,
+        *,
+        peer: str,
+        wake: int | None = None,
+        grace: float = _GRACE,
+    ) -> None:
+        self._operation = operation
+        self.wake = wake
+        self._peer = peer
+        self._grace = grace
+        self._until: float | None = None
+        self.committed = False
+        """There is no way back: stopping the operation no longer stops the conversation, only bounds it."""
+        try:
+            self.read_fd = os.dup(read_fd)
+            try:
+                self._write_fd = os.dup(write_fd)
+            except OSError:
+                os.close(self.read_fd)
+                raise
+        except OSError as error:
+            message = f"descriptors {read_fd} and {write_fd}: {error.strerror}"
+            raise describe(InvalidArgument, message, operation) from None
+
+    def close(self) -> None:
+        """Close the duplicates. Calling it again does nothing."""
+        for fd in {self.read_fd, self._write_fd} - {-1}:
+            os.close(fd)
+        self.read_fd = self._write_fd = -1
+
+    def read(self, size: int) -> bytes:
+        """Return as many bytes, and take no more.
+
+        Raises:
+            Lost: The other end closed before.
+        """
+        data = b""
+        while len(data) < size:
+            self._wait(self.read_fd, select.POLLIN)
+            try:
+                more = os.read(self.read_fd, min(size - len(data), _STREAM_CHUNK))
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise Lost(f"{self._peer} cannot be heard: {error.strerror}") from None
+            if not more:
+                raise Lost(f"{self._peer} is gone")
+            data += more
+        return data
+
+    def expect(self, message: bytes, what: str) -> None:
+        """Read a message that must come now.
+
+        Args:
+            message: The message.
+            what: What to call it.
+
+        Raises:
+            Lost: The other end closed, or said something else.
+        """
+        said = b""
+        while said != message:
+            said += self.read(1)
+            if not message.startswith(said):
+                said += self._at_hand()
+                raise Lost(f"{self._peer} said {said!r} instead of {what}: is xl or pyxen migrate-receive there?")
+
+    def lost(self) -> Lost | None:
+        """Return an exception if the other end has closed; what it still said is of no use then."""
+        poller = select.poll()
+        poller.register(self.read_fd, select.POLLIN)
+        try:
+            if not poller.poll(0) or os.read(self.read_fd, 1):
+                return None
+        except OSError:
+            pass
+        return Lost(f"{self._peer} is gone")
+
+    def _at_hand(self) -> bytes:
+        """Return what can be read without waiting, or the beginning of it."""
+        poller = select.poll()
+        poller.register(self.read_fd, select.POLLIN)
+        try:
+            return os.read(self.read_fd, _MOST_SHOWN) if poller.poll(0) else b""
+        except OSError:
+            return b""
+
+    def write(self, data: bytes) -> None:
+        """Write all of it.
+
+        Raises:
+            Lost: The other end closed.
+        """
+        self._write(data, _CHUNK)
+
+    def commit(self, message: bytes) -> None:
+        """Write a message after which there is no way back: from its first byte on, `committed` is true.
+
+        Raises:
+            Lost: The other end closed.
+        """
+        self._wait(self._write_fd, select.POLLOUT)
+        try:
+            sent = os.write(self._write_fd, message[:_CHUNK])
+        except OSError as error:
+            raise Lost(f"{self._peer} is gone: {error.strerror}") from None
+        self.committed = True
+        self.write(message[sent:])
+
+    def relay_from(self, outlet: Outlet, seen: Callable[[memoryview], None] | None = None) -> None:
+        """Write all that comes from somewhere, up to its end.
+
+        Args:
+            outlet: Where it comes from.
+            seen: Called with what has been written, each time.
+
+        Raises:
+            Lost: The other end closed.
+        """
+        blocking = os.get_blocking(self._write_fd)
+        os.set_blocking(self._write_fd, False)  # an attribute of the caller's own descriptor, too
+        try:
+            while True:
+                self._wait(outlet.fileno(), select.POLLIN)
+                data = outlet.read()
+                if not data:
+                    return
+                self._write(data, _STREAM_CHUNK, seen)
+        finally:
+            os.set_blocking(self._write_fd, blocking)
+
+    def relay_to(self, inlet: Inlet, ended: int) -> None:
+        """Pass on all that comes, until the other end closes, or `ended` is readable; nothing else stops it."""
+        while _ready(self.read_fd, select.POLLIN, ended):
+            try:
+                data = os.read(self.read_fd, _STREAM_CHUNK)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            if not data:
+                return
+            rest = memoryview(data)
+            while rest:
+                if not _ready(inlet.fileno(), select.POLLOUT, ended):
+                    return
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[inlet.write(rest) :]
+
+    def conclude(self) -> None:
+        """Let nothing but the grace bound what is still to be said, beginning now."""
+        self.committed = True
+        self._until = time.monotonic() + self._grace
+
+    def expect_end(self) -> None:
+        """Wait until the other end has closed, whatever it still says.
+
+        Raises:
+            Lost: It does not within the grace; see `conclude`.
+        """
+        while True:
+            self._wait(self.read_fd, select.POLLIN)
+            try:
+                if not os.read(self.read_fd, _STREAM_CHUNK):
+                    return
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+
+    def _write(self, data: bytes, chunk: int, seen: Callable[[memoryview], None] | None = None) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._wait(self._write_fd, select.POLLOUT)
+            try:
+                sent = os.write(self._write_fd, rest[:chunk])
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise Lost(f"{self._peer} is gone: {error.strerror}") from None
+            if seen is not None:
+                seen(rest[:sent])
+            rest = rest[sent:]
+
+    def _wait(self, fd: int, event: int) -> None:
+        """Wait until a descriptor is ready."""
+        while True:
+            poller = select.poll()
+            poller.register(fd, event)
+            if self.committed and poller.poll(0):
+                return  # however late it is
+            limit = self._limit()
+            if self._operation.stopped is None and self.wake is not None:
+                poller.register(self.wake, select.POLLIN)
+            left = None if limit is None else max(0.0, limit - time.monotonic()) * 1000 + 1
+            if any(ready == fd for ready, _ in poller.poll(left)):
+                return
+
+    def _limit(self) -> float | None:
+        """Return the moment at which to look again.
+
+        Raises:
+            OperationFailed: The operation is stopped, and there is a way back.
+            Lost: It is stopped, there is none, and no answer came.
+        """
+        now = time.monotonic()
+        operation = self._operation
+        if self._until is not None:
+            return self._left(now)
+        if operation.stopped is None and operation.deadline is not None and operation.deadline <= now:
+            operation.stop("timeout")
+        if operation.stopped is None:
+            return operation.deadline
+        if not self.committed:
+            raise stopped(operation)
+        self._until = now + self._grace
+        return self._left(now)
+
+    def _left(self, now: float) -> float:
+        if self._until is None or self._until <= now:
+            raise Lost(f"{self._peer} does not answer")
+        return self._until
+
+
+def _ready(fd: int, event: int, ended: int) -> bool:
+    """Wait until a descriptor is ready; False when another one has become readable."""
+    poller = select.poll()
+    poller.register(fd, event)
+    poller.register(ended, select.POLLIN)
+    return all(ready != ended for ready, _ in poller.poll())

@@ -1,0 +1,105 @@
+"""A command at whose other end a migration's receiver is: ``ssh HOST xl migrate-receive``, or another one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from pyxen.backends.xenlight.libxl.error_map import describe
+from pyxen.errors import InvalidArgument
+from pyxen.operation import Operation
+
+__all__ = ["PeerCommand", "command"]
+
+_PATIENCE = 2.0  # seconds for it to end after the conversation, as xl's
+_WORDS = 600  # characters
+
+
+def command(
+    destination: str | Sequence[str], *, verb: str = "migrate", paused: bool = False, remus: bool = False
+) -> tuple[str, ...]:
+    """Return the command that leads to a receiver, see `Domain.migrate` and `Domain.remus`.
+
+    Raises:
+        InvalidArgument: The destination is none.
+    """
+    if not isinstance(destination, str):
+        if not destination or paused:
+            problem = "a command says -p itself; leave paused out" if destination else "the command is empty"
+            raise InvalidArgument(problem, operation=verb)
+        return tuple(destination)
+    # ssh would take "-oProxyCommand=..." for an option; a space is a sign of a whole command.
+    if not destination or destination.startswith("-") or " " in destination:
+        message = f"{destination!r} is no host: give one as for ssh, root@host2, or a command as a list"
+        raise InvalidArgument(message, operation=verb)
+    return ("ssh", destination, "xl", "migrate-receive", *(["-r"] if remus else []), *(["-p"] if paused else []))
+
+
+class PeerCommand:
+    """A running command. It is never stopped: a receiver must be able to clean up, and goes when it hears no more.
+
+    It has a session of its own, so that Ctrl-C reaches only us, and we can end what is under way in good order; so it
+    cannot ask at the terminal for a password either.
+
+    Args:
+        operation: What it is for.
+        command: The program and its arguments.
+
+    Raises:
+        InvalidArgument: There is no such program, or it cannot be run.
+    """
+
+    def __init__(self, operation: Operation[Any], command: Sequence[str]) -> None:
+        self._program = command[0]
+        self._errors = os.memfd_create("peer")
+        their_stdin, self.write_fd = os.pipe()
+        self.read_fd, their_stdout = os.pipe()
+        self._hung_up = False
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=their_stdin,
+                stdout=their_stdout,
+                stderr=self._errors,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            for fd in (self._errors, self.write_fd, self.read_fd):
+                os.close(fd)
+            raise describe(InvalidArgument, f"cannot run {command[0]}: {error}", operation) from error
+        finally:
+            os.close(their_stdin)
+            os.close(their_stdout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.hang_up()
+        os.close(self._errors)
+
+    def hang_up(self) -> None:
+        """Let it hear and say no more, and wait a little for its end. Calling it again does nothing."""
+        if self._hung_up:
+            return
+        self._hung_up = True
+        os.close(self.write_fd)
+        os.close(self.read_fd)
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            threading.Thread(target=self._process.wait, name="pyxen-peer", daemon=True).start()
+
+    def last_words(self) -> str:
+        """Return how it ended and what it said last, for a message."""
+        status = self._process.returncode
+        head = "" if status is None else f"; {self._program} ended with status {status}"
+        size = os.fstat(self._errors).st_size
+        said = os.pread(self._errors, _WORDS, max(0, size - _WORDS)).decode(errors="replace").strip()
+        return head + "".join(f"\n  {line.strip()}" for line in said.splitlines())

@@ -1,0 +1,223 @@
+"""Domains of which another host keeps a copy, and that go on here: what libxl does at the source of ``xl remus``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from pyxen._common.host_files import missing_file
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.migration import protocol
+from pyxen.backends.xenlight.migration.migrate import head, through
+from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
+from pyxen.backends.xenlight.migration.remus_stream import CheckpointedStream
+from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from
+from pyxen.backends.xenlight.operations.suspend import let_go_on
+from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
+from pyxen.errors import (
+    BackupLost,
+    DomainNotFound,
+    Error,
+    FileMissing,
+    InvalidState,
+    MigrationFailed,
+    OperationFailed,
+    UnsupportedFeature,
+)
+from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
+from pyxen.operation import Operation
+from pyxen.remus import RemusOptions
+
+__all__ = ["check", "remus", "remus_over", "remus_to_nobody"]
+
+E = TypeVar("E", bound=OperationFailed)
+
+_LOG = logging.getLogger("pyxen.migration")
+
+_PATIENCE = 2.0  # seconds in which a guest suspends for a checkpoint: nothing tells whether one has just begun
+_WITHOUT = "{}=False with allow_unsafe=True does without"
+_NOT_BOTH = "Look there, and destroy one of both. Never let both run"
+
+
+def check(options: RemusOptions) -> None:
+    """Refuse a script that is not there: libxl would say so in its log only."""
+    missing = missing_file([] if options.netbufscript is None else [os.fspath(options.netbufscript)])
+    if missing is not None:
+        error = FileMissing(f"no such file on the host: {missing}", operation="remus")
+        error.filename = missing
+        raise error
+
+
+def remus(
+    context: Context, domain: DomainInfo, command: Sequence[str], options: RemusOptions
+) -> Callable[[ThreadedOperation], None]:
+    """Return what replicates a domain through a command that leads to a receiver."""
+    return through(command, lambda channel: remus_over(context, domain, channel, options))
+
+
+def remus_to_nobody(context: Context, domain: DomainInfo, options: RemusOptions) -> Callable[[ThreadedOperation], None]:
+    """Return what replicates a domain to nobody, whom libxl calls a black hole."""
+
+    def work(threaded: ThreadedOperation) -> None:
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            channel = PeerChannel(threaded.operation, nothing, nothing, peer=os.devnull)
+        finally:
+            os.close(nothing)
+        remus_over(context, domain, channel, options, to_nobody=True)(threaded)
+
+    return work
+
+
+def remus_over(
+    context: Context, domain: DomainInfo, channel: PeerChannel, options: RemusOptions, *, to_nobody: bool = False
+) -> Callable[[ThreadedOperation], None]:
+    """Return what replicates a domain to a receiver at the other end of a channel, which it closes."""
+
+    def work(threaded: ThreadedOperation) -> None:
+        channel.wake = threaded.wake
+        try:
+            _Primary(context, threaded, domain, channel, options, to_nobody=to_nobody).replicate()
+        finally:
+            channel.close()
+
+    return work
+
+
+class _Primary:
+    """The domain at the source, which goes on there."""
+
+    def __init__(
+        self,
+        context: Context,
+        threaded: ThreadedOperation,
+        domain: DomainInfo,
+        channel: PeerChannel,
+        options: RemusOptions,
+        *,
+        to_nobody: bool,
+    ) -> None:
+        self._context = context
+        self._threaded = threaded
+        self._domain = domain
+        self._channel = channel
+        self._options = options
+        self._to_nobody = to_nobody
+        self._stream = CheckpointedStream()
+        self._begun = False
+        # What is being aborted can run no script: libxl would leave the vifs as they are, and hold back all for ever.
+        self._abortable = not options.netbuf
+        script = options.netbufscript
+        self._script = ffi.NULL if script is None else ffi.new("char[]", os.fsencode(script))
+
+    def replicate(self) -> None:
+        """Replicate it as long as that goes well; it returns if the domain was destroyed, and the backup takes over."""
+        try:
+            if not self._to_nobody:
+                protocol.greet(self._channel, lambda: head(self._context, self._threaded, self._domain.domid))
+            relay_from(self._threaded, self._channel, self._send, self._note, abortable=self._abortable)
+        except BaseException as error:
+            has_backup = self._stream.checkpoints > 0 and not self._to_nobody
+            info = self._here()
+            if info is None:
+                if has_backup and not isinstance(error, Lost):
+                    return
+                raise self._failed(DomainNotFound, "the domain was destroyed meanwhile") from error
+            self._threaded.do(self._go_on, undoing=True)
+            if isinstance(error, Lost):
+                raise self._lost(error, has_backup=has_backup) from error
+            if has_backup:
+                self._call_off()
+            if info.state in ENDS and info.shutdown_reason is not ShutdownReason.SUSPEND:
+                raise self._failed(InvalidState, f"the guest has shut down: {info.shutdown_reason}") from error
+            raise
+
+    def _note(self, data: memoryview) -> None:
+        before = self._stream.checkpoints
+        self._stream.feed(data)
+        if self._stream.checkpoints > before:
+            self._threaded.operation.report(f"checkpoint {self._stream.checkpoints}", 100)
+
+    def _here(self) -> DomainInfo | None:
+        """Return the domain, if it is there."""
+        info = self._context.hypervisor.domain(self._domain.domid)
+        there = info is not None and info.uuid == self._domain.uuid and info.state is not DomainState.DYING
+        return info if there else None
+
+    def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
+        info = self._info()  # libxl reads it all the time
+        self._begun = True
+        code = yield from self._context.complete(
+            lambda how: lib.libxl_domain_remus_start(self._context.pointer, info, self._domain.domid, fd, -1, how),
+            abortable=self._abortable,
+            may_abort=passed,
+        )
+        raise _why(operation, code or lib.ERROR_FAIL)  # there is no good end, and libxl has no code for some
+
+    def _info(self) -> CData:
+        """Return the options as libxl has them."""
+        options = self._options
+        info = ffi.new("libxl_domain_remus_info *")
+        lib.libxl_domain_remus_info_init(info)
+        info.interval = round(options.interval * 1000)
+        for name, value in {
+            "allow_unsafe": options.allow_unsafe,
+            "blackhole": self._to_nobody,
+            "netbuf": options.netbuf,
+            "diskbuf": options.diskbuf,
+            "colo": False,
+        }.items():
+            lib.libxl_defbool_set(ffi.addressof(info, name), value)
+        info.netbufscript = self._script
+        return info
+
+    def _go_on(self, operation: Operation[Any]) -> Script[None]:
+        code = yield from let_go_on(self._context, self._domain.domid, asked=self._begun, patience=_PATIENCE)
+        if code != 0:
+            message = "the replication ended, and the guest could not be resumed: it is suspended; try to resume it"
+            raise describe(OperationFailed, message, operation, code)
+
+    def _lost(self, lost: Lost, *, has_backup: bool) -> OperationFailed:
+        if not has_backup:
+            return self._failed(MigrationFailed, f"{lost}; the domain goes on here")
+        done = self._stream.checkpoints
+        message = f"{lost}, with checkpoint {done}; the domain goes on here, and may run there too. {_NOT_BOTH}"
+        return self._in_doubt(message)
+
+    def _call_off(self) -> None:
+        """Let the destination destroy its copy, and wait until it has ended."""
+        try:
+            self._channel.conclude()
+            self._channel.write(self._stream.calling_off())
+            self._channel.expect_end()
+        except Lost as lost:
+            message = (
+                "the replication was ended, the domain goes on here, and nobody knows whether the destination knows of "
+                f"it ({lost}): it may run there too. {_NOT_BOTH}"
+            )
+            raise self._in_doubt(message) from lost
+
+    def _in_doubt(self, message: str) -> BackupLost:
+        error = self._failed(BackupLost, message)
+        _LOG.error("%s", error)  # who presses Ctrl-C, or cancels a task, never sees the exception
+        return error
+
+    def _failed(self, cls: type[E], message: str) -> E:
+        return describe(cls, message, self._threaded.operation)
+
+
+def _why(operation: Operation[Any], code: int) -> Error:
+    """Return the exception for a replication that ended; of what is not possible libxl tells in its log only."""
+    log = "".join(operation.log) if operation.stopped is None else ""
+    if "No support for network buffering" in log:
+        message = f"remus: libxl of Xen {release} was built without network buffering; {_WITHOUT.format('netbuf')}"
+        return UnsupportedFeature(message, feature="netbuf", backend=BACKEND)
+    if "device not handled by checkpoint" in log:
+        message = f"libxl replicates disks of DRBD only, with Remus's protocol; {_WITHOUT.format('diskbuf')}"
+        return describe(OperationFailed, message, operation, code)
+    return failure(operation, code)

@@ -1,0 +1,1 @@
+"""What libxl does to domains: one module for each capability."""

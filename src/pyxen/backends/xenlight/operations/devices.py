@@ -1,0 +1,245 @@
+"""Devices that come to a running domain and go from it: the scripts for that."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+
+from pyxen import libxljson
+from pyxen._common.device_kinds import Kind, already_there, check, drive, kind_of, meant, name_of, not_there, same
+from pyxen._common.host_files import files_of, lacks_bridge, missing_file
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.libxl.marshal import check_keys, structure, to_json
+from pyxen.config import Disk, DomainType, Part, Pci, UsbDev, Vif
+from pyxen.errors import (
+    DeviceExists,
+    Error,
+    FileMissing,
+    GuestTimeout,
+    InvalidArgument,
+    NotFound,
+    OperationFailed,
+    QmpError,
+    UnsupportedFeature,
+)
+from pyxen.operation import Operation
+
+__all__ = ["attach", "change_disc", "detach"]
+
+D = TypeVar("D", bound=Part)
+
+_USB_DEVICES = "/sys/bus/usb/devices"
+_NO_DEVICE_MODEL = "device model required but not running"  # its code, ERROR_FAIL, says nothing
+
+
+class _Present(Generic[D]):
+    """The devices of one kind that a domain has now; libxl's structures live as long as this object."""
+
+    def __init__(self, context: Context, domid: int, kind: Kind, part: type[D]) -> None:
+        self._structs = list(_noted(context, domid, kind) if kind.node else self._listed(context, domid, kind))
+        self.devices = [_read(context, kind, part, struct) for struct in self._structs]
+
+    def _listed(self, context: Context, domid: int, kind: Kind) -> Iterator[CData]:
+        count = ffi.new("int *")
+        array = getattr(lib, f"{kind.ctype}_list")(context.pointer, domid, count)
+        if array != ffi.NULL:
+            array = ffi.gc(array, lambda array: getattr(lib, f"{kind.ctype}_list_free")(array, count[0]))
+        self._array: CData = array
+        for index in range(count[0]):
+            yield array + index
+
+    def find(self, device: D) -> CData | None:
+        """Return libxl's structure of a device; None if the domain does not have it."""
+        for index, other in enumerate(self.devices):
+            if same(device, other):
+                return self._structs[index]
+        return None
+
+
+def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
+    """Yield the devices of a kind that libxl does not list, as far as it takes to detach them."""
+    folder = f"/libxl/{domid}/device/{kind.node}"
+    for devid in context.hypervisor.directory(folder):
+        backend = context.hypervisor.read(f"{folder}/{devid}/backend")  # /local/domain/0/backend/vfb/5/0
+        if backend is None:
+            continue  # it went just now
+        struct = ffi.new(f"{kind.ctype} *")
+        getattr(lib, f"{kind.ctype}_init")(struct)
+        _, _, _, backend_domid, _, served, *_ = backend.split("/")
+        struct.devid, struct.backend_domid = int(devid), int(backend_domid)
+        if hasattr(struct, "type"):  # of a 9pfs from Xen 4.19 on: libxl looks for its backend by that
+            struct.type = lib.LIBXL_P9_TYPE_QEMU if served == "9pfs" else lib.LIBXL_P9_TYPE_XEN_9PFSD
+        yield ffi.gc(struct, getattr(lib, f"{kind.ctype}_dispose"))
+
+
+def attach(context: Context, operation: Operation[D], domid: int, guest: DomainType, device: D) -> Script[D]:
+    """Attach a device, as ``xl block-attach`` and its like, and return it as it is then; a failure leaves nothing."""
+    kind = check(device, guest, BACKEND)
+    document = libxljson.device_to_dict(device)
+    check_keys(document, kind.ctype)
+    if isinstance(device, Disk):
+        _check_files(operation, device)
+    present = _Present(context, domid, kind, type(device))
+    if message := already_there(kind, device, present.devices):
+        raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
+    struct = structure(context.pointer, kind.ctype, json.dumps(document))
+    add = getattr(lib, kind.add or f"{kind.ctype}_add", None)
+    if add is None:
+        what = type(device).__name__
+        message = (
+            f"libxl of Xen {release} attaches no {what}: put it into the configuration, and create the domain anew"
+        )
+        raise UnsupportedFeature(message, feature=what, backend=BACKEND)
+    code = yield from context.complete(lambda how: add(context.pointer, domid, struct, how))
+    made = _read(context, kind, type(device), struct)
+    if code == 0 and operation.stopped is None:
+        return made
+    error = _why_not_attached(context, operation, made, code)
+    if code != lib.ERROR_DEVICE_EXISTS:  # that one is another toolstack's
+        yield from _take_back(context, domid, kind, made)
+    raise error
+
+
+def detach(
+    context: Context, operation: Operation[None], domid: int, device: Part | str, *, force: bool
+) -> Script[None]:
+    """Detach a device, as ``xl block-detach`` and its like."""
+    try:
+        kind, wanted = meant(device, BACKEND)
+    except ValueError as error:
+        raise describe(InvalidArgument, str(error), operation) from None
+    present = _Present(context, domid, kind, type(wanted))
+    struct = present.find(wanted)
+    if struct is None:
+        raise describe(NotFound, not_there(kind, wanted, present.devices), operation, lib.ERROR_NOTFOUND)
+    remove = _removal(kind, force=force)
+    code = yield from context.complete(lambda how: remove(context.pointer, domid, struct, how))
+    if code != 0 and _Present(context, domid, kind, type(wanted)).find(wanted) is not None:
+        raise _why_not_detached(operation, kind, wanted, code, force=force)
+
+
+def change_disc(
+    context: Context, operation: Operation[None], domid: int, guest: DomainType, vdev: str, target: str | None
+) -> Script[None]:
+    """Put a disc into a CD-ROM drive in place of what is there, as ``xl cd-insert``; None leaves the drive empty."""
+    if guest is not DomainType.HVM:
+        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    kind = kind_of(Disk())
+    try:
+        before = drive(vdev, _Present(context, domid, kind, Disk).devices)
+    except LookupError as error:
+        raise describe(NotFound, str(error), operation, lib.ERROR_NOTFOUND) from None
+    disc = Disk(target, vdev=before.vdev, cdrom=True)
+    _check_files(operation, disc)
+    struct = structure(context.pointer, kind.ctype, json.dumps(libxljson.device_to_dict(disc)))
+    code = yield from context.complete(lambda how: lib.libxl_cdrom_insert(context.pointer, domid, struct, how))
+    if code != 0 and operation.stopped is not None:
+        message = f"stopped on the way: {vdev} may have the old disc, the new one, or none"
+        raise describe(type(stopped(operation)), message, operation, code)
+    if code == lib.ERROR_PROTOCOL_ERROR_QMP:
+        info = context.hypervisor.domain(domid)
+        name = domid if info is None else info.name
+        message = f"QEMU broke off, and may be gone: why stands on the host, in /var/log/xen/qemu-dm-{name}.log"
+        raise describe(QmpError, message, operation, code)
+    raise_failure(operation, code)
+
+
+def _read(context: Context, kind: Kind, part: type[D], struct: CData) -> D:
+    return libxljson.device_from_dict(part, json.loads(to_json(context.pointer, struct, kind.ctype)), on_loss="ignore")
+
+
+def _removal(kind: Kind, *, force: bool) -> Any:
+    """Return the function that takes a device away: at once, or when the guest has let go of it.
+
+    Where there is no safe one, libxl takes the device away by force itself after ten seconds, and xl lets it.
+    """
+    ways = ("destroy", "remove") if force else ("safe_remove", "remove")
+    return next(getattr(lib, f"{kind.ctype}_{way}") for way in ways if hasattr(lib, f"{kind.ctype}_{way}"))
+
+
+def _take_back(context: Context, domid: int, kind: Kind, device: Part) -> Script[None]:
+    """Take away what a failed attach has left; part of a clean-up, which nothing stops."""
+    present = _Present(context, domid, kind, type(device))
+    struct = present.find(device)
+    if struct is not None:
+        remove = _removal(kind, force=True)
+        yield from context.complete(lambda how: remove(context.pointer, domid, struct, how), abortable=False)
+
+
+def _check_files(operation: Operation[Any], disk: Disk) -> None:
+    """Refuse a disk whose file is missing: what libxl does then depends on the backend, and QEMU does not tell it."""
+    path = missing_file(files_of(disk))
+    if path is not None:
+        error = describe(FileMissing, f"no such file on the host: {path}", operation)
+        error.filename = path
+        raise error
+
+
+def _why_not_attached(context: Context, operation: Operation[Any], device: Part, code: int) -> Error:
+    """Return the exception for an attach that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
+    if operation.stopped is None and lacks_bridge(device) and isinstance(device, Vif):
+        message = f"there is no bridge {device.bridge} on the host: make it, or name another"
+        return describe(NotFound, message, operation, code)
+    if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
+        message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
+        return describe(NotFound, message, operation, code)
+    if operation.stopped is None and isinstance(device, UsbDev) and not _plugged_in(device):
+        message = f"the host has no USB device {device.hostaddr} on bus {device.hostbus}: lsusb says which it has"
+        return describe(NotFound, message, operation, code)
+    if operation.stopped is None and any(_NO_DEVICE_MODEL in line for line in operation.log):
+        what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
+        message = (
+            f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
+            f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
+        )
+        return UnsupportedFeature(message, feature=what, backend=BACKEND)
+    return failure(operation, code)
+
+
+def _assignable(context: Context, device: Pci) -> bool:
+    count = ffi.new("int *")
+    array = lib.libxl_device_pci_assignable_list(context.pointer, count)
+    if array == ffi.NULL:
+        return False
+    kind = kind_of(device)
+    found = any(same(device, _read(context, kind, Pci, array + index)) for index in range(count[0]))
+    lib.libxl_device_pci_assignable_list_free(array, count[0])
+    return found
+
+
+def _plugged_in(device: UsbDev) -> bool:
+    for folder in glob.glob(f"{_USB_DEVICES}/*/"):
+        try:
+            numbers = [_number(f"{folder}{name}") for name in ("busnum", "devnum")]
+        except OSError:
+            continue  # an interface of a device, or one that is just being pulled out
+        if numbers == [device.hostbus, device.hostaddr]:
+            return True
+    return False
+
+
+def _number(path: str) -> int:
+    with open(path, encoding="ascii") as file:
+        return int(file.read())
+
+
+def _why_not_detached(
+    operation: Operation[Any], kind: Kind, device: Part, code: int, *, force: bool
+) -> OperationFailed | Error:
+    what = f"{kind.noun} {name_of(device)}"
+    remedy = "" if force else ", or take it away with force=True"
+    if operation.stopped is not None:
+        message = f"stopped before the guest let go of the {what}, which it still may: detach it again{remedy}"
+        return describe(type(stopped(operation)), message, operation, code)
+    if code == lib.ERROR_TIMEDOUT:
+        message = (
+            f"the guest does not let go of the {what}: it has no driver for it, or uses it. Detach it again{remedy}"
+        )
+        return describe(GuestTimeout, message, operation, code)
+    return failure(operation, code)

@@ -1,0 +1,214 @@
+"""What libxl does to domains: the scripts that the event loop carries out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import describe, failure, raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
+from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config
+from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.operations.control import retrieved
+from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, OperationFailed
+from pyxen.info import DomainState
+from pyxen.operation import Operation
+
+__all__ = [
+    "Made",
+    "check_memory",
+    "check_uuid",
+    "create",
+    "destroy",
+    "end",
+    "finish_create",
+    "pause",
+    "reboot",
+    "remove",
+    "shutdown",
+    "unpause",
+]
+
+
+class Made(NamedTuple):
+    """What libxl has made."""
+
+    code: int
+    domid: int
+    """`NO_DOMID` where there is none, or whoever made it did not live to tell."""
+
+
+def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
+    """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
+    if new.config.uuid is not None:  # one made up here is nobody's yet
+        check_uuid(context, operation, identity)
+    with context.journal.noting(identity):
+        made = yield from _make_elsewhere(context, new.json, identity)
+        if made is None:
+            made = yield from _make_here(context, operation, new.json, identity)
+        return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
+
+
+def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made | None]:
+    """Let a worker do what `_make_here` does; None if there is none, or it did not begin."""
+    made = yield from context.elsewhere(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
+    return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid)
+
+
+def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
+    config = domain_config(context.pointer, json, identity)
+    check_memory(context, operation, config)
+    domid = ffi.new("uint32_t *", NO_DOMID)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
+    )
+    return Made(code, domid[0])
+
+
+def finish_create(
+    context: Context,
+    operation: Operation[Any],
+    made: Made,
+    identity: UUID,
+    name: str,
+    files: Sequence[str] = (),
+    *,
+    paused: bool,
+) -> Script[int]:
+    """Finish a create or a restore, after libxl's part of it; see `create`."""
+    code, domid = made
+    if code != 0 and domid == NO_DOMID:
+        domid = _find(context, identity)
+    operation.domid = None if domid == NO_DOMID else domid
+    if code == 0 and operation.stopped is None and not paused:
+        code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
+    if code == 0 and operation.stopped is None:
+        return domid
+    reason = _why_not_created(context, operation, name, files, code)
+    yield from remove(context, domid, identity)
+    raise reason
+
+
+def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> None:
+    """Refuse a uuid that is in use, which libxl would not: both domains would share their entries in xenstore."""
+    other = next((info for info in context.hypervisor.domains() if info.uuid == identity), None)
+    if other is not None and other.state is not DomainState.DYING:
+        message = f"domain {other.domid} ({other.name}) has the uuid {identity} already: leave the uuid out"
+        error = describe(DomainExists, message, operation)
+        error.domid = other.domid
+        raise error
+
+
+def destroy(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Destroy a domain, as ``xl destroy``."""
+    raise_failure(operation, (yield from end(context, domid)))
+
+
+def end(context: Context, domid: int, *, abortable: bool = True) -> Script[int]:
+    """Destroy a domain and return libxl's code."""
+    event = yield from context.elsewhere(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
+    if event is not None and not event.lost:
+        return event.code
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=abortable
+    )
+    return 0 if code == lib.ERROR_DOMAIN_NOTFOUND and event is not None else code  # the worker came so far
+
+
+def pause(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Stop the domain's vCPUs, as ``xl pause``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def unpause(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Let the domain's vCPUs run, as ``xl unpause``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def reboot(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Ask the guest to reboot, as ``xl reboot``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def shutdown(
+    context: Context, operation: Operation[None], domid: int, uuid: UUID, *, wait: bool, fallback: bool
+) -> Script[None]:
+    """Ask the guest to power off, as ``xl shutdown``, or with `wait` and `fallback` ``xl shutdown -w -F``."""
+    with context.watching(domid) as token:
+        yield from _ask_shutdown(context, operation, domid, fallback=fallback)
+        if not wait:
+            return
+        event = yield Wait(token)
+    if event.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, operation, domid)):
+        yield from remove(context, domid, uuid)
+
+
+def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, fallback: bool) -> Script[None]:
+    code = yield from context.complete(lambda how: lib.libxl_domain_shutdown(context.pointer, domid, how))
+    if code == lib.ERROR_NOPARAVIRT and fallback and operation.stopped is None:
+        code = yield from context.complete(
+            lambda how: lib.libxl_send_trigger(context.pointer, domid, lib.LIBXL_TRIGGER_POWER, 0, how)
+        )
+    raise_failure(operation, code)
+
+
+def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) -> Script[bool]:
+    """Tell whether the domain's configuration says on_poweroff=destroy; no for one that libxl did not make."""
+    try:
+        config = yield from retrieved(context, operation, domid)
+    except OperationFailed:
+        return False
+    return bool(config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
+
+
+def _find(context: Context, uuid: UUID) -> int:
+    """Return the domid of a domain that whoever made it could not tell; `NO_DOMID` if there is none."""
+    alive = (info for info in context.hypervisor.glance() if info.state is not DomainState.DYING)
+    return next((info.domid for info in alive if info.uuid == uuid), NO_DOMID)
+
+
+def remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
+    """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
+    if domid == NO_DOMID:
+        return
+    if context.hypervisor.alive(domid, uuid):
+        yield from end(context, domid, abortable=False)
+    context.hypervisor.clear_away(domid)
+
+
+def check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
+    """Refuse a domain for which there is no memory before Xen hands out the little that is left."""
+    needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
+    raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
+    if needed[0] > free[0]:
+        raise describe(
+            NotEnoughMemory,
+            f"needs {needed[0] // 1024} MiB, and the host has {free[0] // 1024} MiB free: ask for less, or free some "
+            "(destroy a domain, or lower dom0's memory)",
+            operation,
+            lib.ERROR_NOMEM,
+        )
+
+
+def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
+    """Return the exception for a create that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
+    if operation.stopped is None:
+        other = ffi.new("uint32_t *")
+        if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != operation.domid:
+            message = f"domain {other[0]} has this name already: choose another, or destroy or rename that one"
+            return describe(DomainExists, message, operation, code)
+        missing = [path for path in files if not os.path.exists(path)]
+        if missing:
+            message = f"no such file on the host: {', '.join(missing)}"
+            error = describe(FileMissing, message, operation, code)
+            error.filename = missing[0]
+            return error
+    return failure(operation, code)

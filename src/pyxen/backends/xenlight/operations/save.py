@@ -1,0 +1,160 @@
+"""Domains whose memory goes to files and comes from them, and a guest that starts anew in its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+from uuid import UUID, uuid4
+
+from pyxen import xlcfg
+from pyxen._common import savefile
+from pyxen._common.atomic_file import appearing_whole, writing
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.libxl.marshal import domain_config, prepare, to_json
+from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.operations import stream_header
+from pyxen.backends.xenlight.operations.control import retrieved
+from pyxen.backends.xenlight.operations.lifecycle import Made, check_memory, check_uuid, end, finish_create
+from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on
+from pyxen.config import DomainConfig
+from pyxen.errors import InvalidArgument, UnsupportedFeature
+from pyxen.operation import Operation
+
+__all__ = ["core_dump", "make", "restore", "save", "saved_json", "soft_reset"]
+
+
+def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Start a guest anew in its own memory, as xl does for ``on_soft_reset="soft-reset"``.
+
+    It is made by a worker only, which calls libxl in a way that Python cannot (cffi_build/worker.c tells why). Aborting
+    it would destroy the domain.
+    """
+    config = yield from retrieved(context, operation, domid)
+    json = to_json(context.pointer, config).encode() + b"\0"
+    event = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
+    if event is None:
+        message = "a soft reset needs a worker process: connect with workers=1 or more, from an ordinary Python"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    raise_failure(operation, event.code)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_unpause(context.pointer, domid, how), abortable=False
+    )
+    raise_failure(operation, code)
+
+
+def save(
+    context: Context, operation: Operation[None], domid: int, path: str, *, checkpoint: bool, leave_paused: bool
+) -> Script[None]:
+    """Save a domain to a file, as ``xl save``; whatever goes wrong, it goes on and no file is left.
+
+    What is at `path` already is only replaced when everything is written.
+    """
+    config = yield from retrieved(context, operation, domid)
+    config.c_info.domid = 0  # the next free one when it is restored
+    with closing(Asked(domid)) as asked:
+        try:
+            with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
+                yield from _send(context, operation, domid, fd, path, to_json(context.pointer, config))
+        except Exception:
+            yield from let_go_on(context, domid, asked=asked())
+            raise
+    if leave_paused:
+        yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False)
+    if leave_paused or checkpoint:
+        yield from go_on(context, domid)
+        return
+    raise_failure(operation, (yield from end(context, domid, abortable=False)))
+
+
+def _send(context: Context, operation: Operation[None], domid: int, fd: int, path: str, config: str) -> Script[None]:
+    """Write a domain to a file; it is suspended then."""
+    with writing(operation, path):
+        savefile.write(fd, config)
+        stream_header.make_room(fd)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how), may_abort=stream_header.has_passed(fd)
+    )
+    if code == 0 and operation.stopped is not None:
+        code = lib.ERROR_ABORTED
+    raise_failure(operation, code)
+
+
+def restore(
+    context: Context, operation: Operation[Any], path: str, override: DomainConfig | None, *, paused: bool
+) -> Script[tuple[int, UUID]]:
+    """Create a domain from a file, as ``xl restore``, and return its domid and uuid; a failure leaves nothing."""
+    fd = savefile.opened(operation, path)
+    try:
+        head = savefile.read(fd, path)
+        stream_header.check(stream_header.peek(fd), path)
+        new = uuid4() if override is not None and override.uuid is None else None
+        config = domain_config(context.pointer, saved_json(operation, head, override), new)
+        name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
+        identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
+        check_uuid(context, operation, identity)
+        check_memory(context, operation, config)
+        with context.journal.noting(identity), operation.measured(_passed(fd)):
+            made = yield from make(context, config, fd, stream_header.has_passed(fd))
+            domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
+    finally:
+        os.close(fd)
+    return domid, identity
+
+
+def make(
+    context: Context, config: CData, fd: int, may_abort: Callable[[], bool], *, remus: bool = False
+) -> Script[Made]:
+    """Create a domain, paused, from libxl's stream, with `remus` from the last checkpoint in it: a part of a script."""
+    params = ffi.new("libxl_domain_restore_params *")
+    lib.libxl_domain_restore_params_init(params)
+    params.stream_version = savefile.STREAM_VERSION
+    if remus:
+        params.checkpointed_stream = lib.LIBXL_CHECKPOINTED_STREAM_REMUS
+    domid = ffi.new("uint32_t *", NO_DOMID)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL),
+        may_abort=may_abort,
+    )
+    return Made(code, domid[0])
+
+
+def saved_json(operation: Operation[Any], head: savefile.Head, override: DomainConfig | None = None) -> str:
+    """Return the configuration that a domain is to be restored with, as libxl's JSON."""
+    if override is not None:
+        return prepare(override).json
+    if not head.config:
+        message = "the file has no configuration: give one, as the domain had it"
+        raise describe(InvalidArgument, message, operation)
+    return head.config if head.is_json else prepare(xlcfg.loads(head.config)).json
+
+
+def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
+    """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves none, and one that was there stays."""
+    with appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
+        there = os.fsencode(partial)
+        event = yield from context.elsewhere(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
+        if event is not None:
+            code = event.code
+        else:
+            code = yield from context.complete(
+                lambda how: lib.libxl_domain_core_dump(context.pointer, domid, there, how)
+            )
+        raise_failure(operation, code)
+
+
+def _grown(context: Context, domid: int, path: str) -> Callable[[], float]:
+    """Return what tells how much of a domain's memory is in a file."""
+    info = context.hypervisor.domain(domid)
+    expected = 1024 * max(1, info.memory_kib if info is not None else 1)
+    return lambda: os.stat(path).st_size / expected
+
+
+def _passed(fd: int) -> Callable[[], float]:
+    """Return what tells how far a file has been read, by whoever shares the descriptor."""
+    size = max(1, os.fstat(fd).st_size)
+    return lambda: os.lseek(fd, 0, os.SEEK_CUR) / size

@@ -1,0 +1,108 @@
+"""Guests that are asked to suspend themselves, and what they need to go on when that was for nothing.
+
+libxl asks by an entry of xenstore, which the guest empties when it has read it, and suspends a moment later. Told to
+end, libxl leaves that as it is: so a guest that is not suspended yet would be soon, and for ever. Therefore the request
+is taken back, and a guest that has read it is awaited.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Final
+
+from pyxen.backends.xenlight.libxl.binding import lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
+from pyxen.backends.xenlight.xenstore.connection import Connection, Verb
+from pyxen.errors import ConnectFailed
+from pyxen.info import ENDS, DomainState, ShutdownReason
+from pyxen.operation import Operation
+
+__all__ = ["Asked", "go_on", "let_go_on", "resume", "suspend"]
+
+_ENTRY: Final = "/local/domain/{}/control/shutdown"
+_REQUEST: Final = "suspend"
+_PATIENCE: Final = 10.0  # seconds in which a guest that has read the request suspends
+
+
+class Asked:
+    """Tells whether a guest was asked to suspend since then. To be closed.
+
+    Args:
+        domid: The guest.
+        connect: Opens a connection to xenstore.
+    """
+
+    def __init__(self, domid: int, connect: Callable[[], Connection] = Connection) -> None:
+        self._entry = _ENTRY.format(domid)
+        self._xenstore = connect()
+        self._xenstore.batch([(Verb.WATCH, self._entry.encode() + b"\0asked\0")])
+        self()
+        self._xenstore.events.clear()  # of the watch itself
+
+    def close(self) -> None:
+        """Look no longer."""
+        self._xenstore.close()
+
+    def __call__(self) -> bool:
+        """Tell it."""
+        try:
+            self._xenstore.read(self._entry)  # what has happened comes before the answer
+        except ConnectFailed:
+            return True  # it may have been
+        return bool(self._xenstore.events)
+
+
+def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Let the guest suspend itself and stay in memory, as ``xl suspend``."""
+    with closing(Asked(domid)) as asked:
+        code = yield from context.complete(lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how))
+        if code == 0 and operation.stopped is None:
+            return
+        yield from let_go_on(context, domid, asked=asked())
+    raise_failure(operation, code or lib.ERROR_ABORTED)
+
+
+def resume(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Let a suspended guest go on, as ``xl resume``."""
+    code = yield from context.complete(lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how))
+    raise_failure(operation, code)
+
+
+def go_on(context: Context, domid: int) -> Script[int]:
+    """Resume a domain if it has suspended, and return libxl's code; part of a clean-up, which nothing stops."""
+    info = context.hypervisor.domain(domid)
+    if info is None or (info.state, info.shutdown_reason) != (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
+        return 0
+    return (
+        yield from context.complete(
+            lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False
+        )
+    )
+
+
+def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _PATIENCE) -> Script[int]:
+    """Let a guest go on that libxl was told no longer to suspend, and return libxl's code; nothing stops it.
+
+    Args:
+        context: Where to do it.
+        domid: The guest.
+        asked: It was asked to suspend, or may have been.
+        patience: Seconds to wait for a guest that seems to have read the request.
+    """
+    if asked and not context.hypervisor.replace(_ENTRY.format(domid), _REQUEST, ""):
+        yield from _await_end(context, domid, time.monotonic() + patience)
+    return (yield from go_on(context, domid))
+
+
+def _await_end(context: Context, domid: int, until: float) -> Script[None]:
+    """Wait until a domain has suspended, or ended otherwise, or for so long."""
+    with context.watching(domid) as token:
+        while time.monotonic() < until:
+            info = context.hypervisor.domain(domid)
+            if info is None or info.state in ENDS:
+                return
+            yield Wait(token, lambda: 0, until=until)

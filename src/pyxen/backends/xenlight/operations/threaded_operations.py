@@ -1,0 +1,185 @@
+"""Operations that wait for something other than libxl, each on a thread of its own.
+
+The event loop's thread must never wait for a peer. So such an operation alternates between I/O on its own thread, and
+scripts that the event loop runs for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import stopped
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.errors import HostClosed
+from pyxen.operation import Operation
+
+__all__ = ["ThreadedOperation", "ThreadedOperations"]
+
+T = TypeVar("T")
+
+
+class ThreadedOperation:
+    """What an operation does on its thread.
+
+    Args:
+        context: Where its scripts are carried out.
+        operation: The operation, which ends with the threaded.
+    """
+
+    def __init__(self, context: Context, operation: Operation[Any]) -> None:
+        self.operation = operation
+        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Readable when the operation has been stopped."""
+        self._context = context
+        self._gate = threading.Lock()
+        self._step: Operation[Any] | None = None
+        self._over = False
+
+    def begin(self, script: Callable[[Operation[Any]], Script[T]], *, undoing: bool = False) -> Operation[T]:
+        """Begin a script; `result` of what is returned gives its end.
+
+        Args:
+            script: Makes it, given the operation that it works for.
+            undoing: It undoes something, so it is begun and ends even if the operation is stopped.
+
+        Raises:
+            OperationFailed: The operation has been stopped.
+        """
+        step = _Step[T](self.operation)
+        with self._gate:
+            if not undoing:
+                if self.operation.stopped is not None:
+                    raise stopped(self.operation)
+                step.deadline = self.operation.deadline
+                self._step = step
+        return self._context.run(step, script(step))
+
+    def result(self, step: Operation[T]) -> T:
+        """Wait for the end of a script, and return its result."""
+        try:
+            return step.result()
+        finally:
+            with self._gate:
+                self._step = None
+            if step.stopped == "timeout":  # its deadline is the operation's
+                self.operation.stop(step.stopped)
+
+    def do(self, script: Callable[[Operation[Any]], Script[T]], *, undoing: bool = False) -> T:
+        """Carry out a script; see `begin`."""
+        return self.result(self.begin(script, undoing=undoing))
+
+    def stop(self, operation: Operation[Any]) -> None:
+        """Wake the thread, and stop the script that it waits for; called when the operation is stopped."""
+        with self._gate:
+            if self._over:
+                return
+            os.eventfd_write(self.wake, 1)
+            step = self._step
+        if step is not None and operation.stopped is not None:
+            step.stop(operation.stopped)
+
+    def end(self) -> None:
+        """Free what the threaded operation has; it is over."""
+        with self._gate:
+            self._over = True
+            os.close(self.wake)
+
+
+class _Step(Operation[T]):
+    """A script's operation: to the world, it is the one that it is a step of."""
+
+    def __init__(self, whole: Operation[Any]) -> None:
+        super().__init__(whole.verb, whole.domain)
+        self.domid = whole.domid
+        self.log = whole.log
+        self._whole = whole
+
+    def report(self, what: str, percent: int) -> None:
+        """Note how far it is."""
+        self._whole.report(what, percent)
+
+
+class ThreadedOperations:
+    """The threaded operations of one context. Close them before it: they need it to undo what they have begun."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._gate = threading.Lock()
+        self._running: dict[Operation[Any], threading.Thread] = {}
+        self._closed = False
+        self._process = os.getpid()
+        _ALL.add(self)
+
+    def run(self, operation: Operation[T], work: Callable[[ThreadedOperation], T]) -> Operation[T]:
+        """Begin an operation that a function carries out, on a thread of its own.
+
+        Raises:
+            HostClosed: The host was closed, or belongs to the parent of this process.
+        """
+        threaded = ThreadedOperation(self._context, operation)
+        thread = threading.Thread(target=self._run, args=[threaded, work], name=f"pyxen-{operation.verb}", daemon=True)
+        operation.carried_by(threaded.stop, thread)
+        try:
+            with self._gate:
+                if self._closed or self._process != os.getpid():
+                    message = f"{operation.verb}: the host is closed, or was opened before a fork: open it anew"
+                    raise HostClosed(message)
+                self._running[operation] = thread
+                thread.start()
+        except BaseException as error:
+            if thread.ident is None:  # Ctrl-C, or there can be no more threads
+                self._running.pop(operation, None)
+                threaded.end()
+                operation.set_exception(error)
+            raise
+        return operation
+
+    def close(self) -> None:
+        """Stop what runs, and wait until that is undone. Calling it again does nothing."""
+        if self._process != os.getpid():
+            return
+        with self._gate:
+            self._closed = True
+            running = dict(self._running)
+        for operation in running:
+            operation.stop("closed")
+        for thread in running.values():
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _run(self, threaded: ThreadedOperation, work: Callable[[ThreadedOperation], T]) -> None:
+        operation = threaded.operation
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            result = work(threaded)
+        except BaseException as anything:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+            error = anything
+        threaded.end()
+        try:
+            if error is None:
+                operation.set_result(result)
+            else:
+                operation.set_exception(error)
+        finally:
+            with self._gate, contextlib.suppress(KeyError):
+                del self._running[operation]
+
+
+_ALL: weakref.WeakSet[ThreadedOperations] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for threaded_operations in list(_ALL):
+        threaded_operations.close()
+
+
+# Contexts close themselves at the end of the process, too; what is registered later is called earlier.
+atexit.register(_close_all)

@@ -1,0 +1,150 @@
+"""Where xenstore keeps what events are made of, read for many domains at once.
+
+Of a device, libxl keeps a record of its own under ``/libxl``, which the guest cannot touch; it is written, and removed,
+in one transaction with the rest of the device.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
+from pyxen.errors import ConnectFailed
+
+__all__ = [
+    "Device",
+    "DeviceKey",
+    "device_keys",
+    "devices",
+    "ejected",
+    "introduced",
+    "of_domains",
+    "settings",
+    "unwatch",
+    "watch",
+]
+
+DeviceKey = tuple[int, str, int]
+"""Domid, kind and devid."""
+
+_WATCHED = ("name", "memory/target", "device/vbd", "control/shutdown")
+
+_FORMAT = re.compile(r"^(aio|qcow2?|vhd|qed):")
+
+
+@dataclass(slots=True)
+class Device:
+    """A device, as libxl's record has it."""
+
+    backend: int | None
+    vdev: str = ""
+    medium: str = ""
+    """Of a disk: what is in it; empty for an empty drive."""
+
+
+def of_domains(domids: Iterable[int]) -> list[str]:
+    """Return what to watch of some domains: name, memory target, drawers of drives, and what they are asked to do.
+
+    The last is for guests that are suspended twice: to be asked for it, and to agree, they must have been resumed.
+    """
+    return [f"/local/domain/{domid}/{node}" for domid in domids for node in _WATCHED]
+
+
+def watch(xenstore: Connection, paths: Sequence[str]) -> set[str]:
+    """Watch some nodes and all below them, and return those that were not watched before.
+
+    Each of these sends an event at its beginning, with its path for a token.
+
+    Raises:
+        ConnectFailed: xenstored refuses.
+    """
+    new = set()
+    answers = xenstore.batch([(Verb.WATCH, f"{path}\0{path}\0".encode()) for path in paths])
+    for path, answer in zip(paths, answers, strict=True):
+        if not isinstance(answer, OSError):
+            new.add(path)
+        elif answer.errno != errno.EEXIST:
+            raise ConnectFailed(f"xenstored does not let itself be watched: {answer.strerror}")
+    return new
+
+
+def unwatch(xenstore: Connection, paths: Iterable[str]) -> None:
+    """Undo `watch`."""
+    xenstore.batch([(Verb.UNWATCH, f"{path}\0{path}\0".encode()) for path in paths])
+
+
+def introduced(xenstore: Connection, domids: Sequence[int]) -> list[bool]:
+    """Tell which domains xenstored has been told of, and knows still."""
+    answers = xenstore.batch([(Verb.IS_DOMAIN_INTRODUCED, f"{domid}\0".encode()) for domid in domids])
+    return [not isinstance(answer, OSError) and answer.startswith(b"T") for answer in answers]
+
+
+def settings(xenstore: Connection, domids: Sequence[int]) -> list[tuple[str | None, int | None]]:
+    """Return name and memory target (in KiB) of some domains; None for what is not there."""
+    paths = [f"/local/domain/{domid}/{node}" for domid in domids for node in ("name", "memory/target")]
+    values = _read(xenstore, paths)
+    return [(name, _number(target)) for name, target in zip(values[::2], values[1::2], strict=True)]
+
+
+def ejected(xenstore: Connection, disks: Sequence[tuple[int, int]]) -> list[bool]:
+    """Tell of which disks, by domid and devid, the guest's driver asks to take the medium out."""
+    values = _read(xenstore, [f"/local/domain/{domid}/device/vbd/{devid}/eject" for domid, devid in disks])
+    return [value == "eject" for value in values]
+
+
+def device_keys(xenstore: Connection, domids: Sequence[int]) -> list[DeviceKey]:
+    """Return all devices of some domains."""
+    kinds = _below(xenstore, [f"/libxl/{domid}/device" for domid in domids])
+    pairs = [(domid, kind) for domid, names in zip(domids, kinds, strict=True) for kind in names]
+    numbers = _below(xenstore, [f"/libxl/{domid}/device/{kind}" for domid, kind in pairs])
+    return [
+        (domid, kind, int(number))
+        for (domid, kind), names in zip(pairs, numbers, strict=True)
+        for number in sorted(filter(str.isdecimal, names), key=int)
+    ]
+
+
+def devices(xenstore: Connection, keys: Sequence[DeviceKey]) -> list[Device | None]:
+    """Return what some devices are; None for one that is not there."""
+    records = [f"/libxl/{domid}/device/{kind}/{devid}" for domid, kind, devid in keys]
+    there = _below(xenstore, records)
+    nodes = ("backend", "dev", "params")
+    values = _read(xenstore, [f"{record}/{node}" for record in records for node in nodes])
+    found: list[Device | None] = []
+    for names, backend, vdev, medium in zip(there, values[::3], values[1::3], values[2::3], strict=True):
+        gone = not names or (backend is None and "backend" in names)  # or removed since its names were read
+        found.append(None if gone else Device(_provider(backend), vdev or "", _medium(medium)))
+    return found
+
+
+def _provider(backend: str | None) -> int | None:
+    """Return the domid in ``/local/domain/0/backend/vbd/7/51712``."""
+    parts = (backend or "").split("/")
+    return _number(parts[3]) if len(parts) > 3 else None
+
+
+def _medium(params: str | None) -> str:
+    # libxl writes it with and without the format in front, within one change of media.
+    return _FORMAT.sub("", params or "", count=1)
+
+
+def _read(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
+    requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
+    answers = xenstore.batch(requests)
+    return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]
+
+
+def _below(xenstore: Connection, paths: Iterable[str]) -> list[list[str]]:
+    requests: list[Request] = [(Verb.DIRECTORY, f"{path}\0".encode()) for path in paths]
+    answers = xenstore.batch(requests)
+    return [
+        [] if isinstance(answer, OSError) else [name for name in answer.decode(errors="replace").split("\0") if name]
+        for answer in answers
+    ]
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None

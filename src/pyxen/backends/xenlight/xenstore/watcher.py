@@ -1,0 +1,230 @@
+"""The thread that watches a host, and those to whom it tells what happens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+from pyxen.backends.xenlight.xenstore.connection import Connection
+from pyxen.backends.xenlight.xenstore.event_diff import EventDiff
+from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
+from pyxen.events import Event
+from pyxen.info import DomainInfo
+
+__all__ = ["Watcher"]
+
+LOGGER = logging.getLogger("pyxen.events")
+
+_PAUSE = 250  # milliseconds between attempts to reach a xenstored that is gone
+
+
+class _Subscriber:
+    """Someone who wants to hear of events."""
+
+    def __init__(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> None:
+        self.on_event = on_event
+        self.on_end = on_end
+        self.listens = True
+        self.joined: Future[None] = Future()
+
+
+class Watcher:
+    """Watches a host, on one thread and over one connection of its own, while anyone wants to hear of events.
+
+    Args:
+        look: Returns all domains as they are now, from any thread; their names are not needed.
+        connect: Opens a connection to xenstore.
+    """
+
+    def __init__(self, look: Callable[[], list[DomainInfo]], connect: Callable[[], Connection] = Connection) -> None:
+        self._look = look
+        self._connect = connect
+        self._gate = threading.RLock()  # a garbage collection may come at any time, and end someone's subscription
+        self._joining: deque[_Subscriber] = deque()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._pid = os.getpid()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        # What follows belongs to the thread.
+        self._subscribers: list[_Subscriber] = []
+        self._xenstore: Connection | None = None
+        self._changes: EventDiff | None = None
+        self._broken = False
+
+    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called with each event from now on: what happens after this returns is not missed.
+
+        Both are called on the watcher's thread, where everyone's events wait for them: they should be quick. What they
+        raise goes to `threading.excepthook`, and stops nothing.
+
+        Args:
+            on_event: Called with each event, one after the other.
+            on_end: Called once, when the host is closed and no more events will come.
+
+        Returns:
+            A function that ends it, from any thread. It does not wait: a call under way may end later.
+
+        Raises:
+            HostClosed: The host was closed, or belongs to the parent of this process.
+            ConnectFailed: xenstore cannot be reached.
+        """
+        subscriber = _Subscriber(on_event, on_end)
+        with self._gate:
+            if self._closed or os.getpid() != self._pid:
+                raise HostClosed("events: the host is closed, or was opened before a fork: open it anew")
+            if threading.current_thread() is self._thread:  # in a callback; it cannot wait for itself, and need not
+                self._subscribers.append(subscriber)
+                return lambda: self._leave(subscriber)
+            self._joining.append(subscriber)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pyxen-events", daemon=True)
+                self._thread.start()
+            self._rouse()
+        try:
+            subscriber.joined.result()
+        except BaseException:
+            self._leave(subscriber)
+            raise
+        return lambda: self._leave(subscriber)
+
+    def close(self) -> None:
+        """Tell everyone that this is the end, and end the thread. Calling it again does nothing."""
+        if os.getpid() != self._pid:
+            return  # the thread is the parent's
+        with self._gate:
+            self._closed = True
+            thread = self._thread
+            self._rouse()
+        if thread is None:
+            self._end()
+        elif thread is not threading.current_thread():
+            thread.join()
+
+    def _leave(self, subscriber: _Subscriber) -> None:
+        subscriber.listens = False
+        self._rouse()
+
+    def _rouse(self) -> None:
+        with self._gate:
+            if self._wake >= 0 and os.getpid() == self._pid:
+                os.eventfd_write(self._wake, 1)
+
+    # What follows runs on the thread
+
+    def _run(self) -> None:
+        try:
+            while self._goes_on():
+                if self._joining:
+                    self._join(self._joining.popleft())
+                elif self._wait():
+                    self._advance()
+        except BaseException:
+            self._closed = True
+            raise
+        finally:
+            if self._closed:
+                self._end()
+
+    def _goes_on(self) -> bool:
+        """Tell whether anyone needs the thread; if not, nobody counts on it from now on."""
+        self._subscribers = [subscriber for subscriber in self._subscribers if subscriber.listens]
+        if not self._subscribers:
+            self._disconnect()
+        with self._gate:
+            if self._closed:
+                return False
+            if not self._joining and not self._subscribers:
+                self._thread = None
+            return self._thread is not None
+
+    def _join(self, subscriber: _Subscriber) -> None:
+        try:
+            if self._changes is None:
+                self._xenstore = self._connect()
+                self._changes = EventDiff(self._xenstore, self._look)
+            elif self._broken:
+                self._tell(self._changes.resume())
+                self._broken = False
+            else:
+                self._tell(self._changes.settle())
+        except (ConnectFailed, OperationFailed) as error:
+            self._break(error)
+            subscriber.joined.set_exception(error)
+        else:
+            self._subscribers.append(subscriber)
+            subscriber.joined.set_result(None)
+
+    def _wait(self) -> bool:
+        """Wait until something may have happened; False if someone came or left instead."""
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if self._xenstore is not None and not self._broken:
+            if self._xenstore.events:
+                return True
+            poll.register(self._xenstore, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(_PAUSE if self._broken else None)]
+        if self._wake in ready:
+            os.eventfd_read(self._wake)
+            return False
+        return True
+
+    def _advance(self) -> None:
+        """Tell what has happened."""
+        if self._xenstore is None or self._changes is None:
+            return
+        try:
+            if self._broken:
+                self._tell(self._changes.resume())
+                self._broken = False
+            else:
+                if not self._xenstore.events:
+                    self._xenstore.receive()
+                self._tell(self._changes.take())
+        except (ConnectFailed, OperationFailed) as error:
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        if self._subscribers and not self._broken:
+            LOGGER.warning("events are interrupted: %s", error)
+        self._broken = True
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            for subscriber in list(self._subscribers):
+                if subscriber.listens:
+                    _call(subscriber.on_event, event)
+
+    def _disconnect(self) -> None:
+        if self._xenstore is not None:
+            self._xenstore.close()
+        self._xenstore = self._changes = None
+        self._broken = False
+
+    def _end(self) -> None:
+        """Let go of everything; nobody is left waiting, whatever the reason for the end."""
+        self._disconnect()
+        while self._joining:
+            self._joining.popleft().joined.set_exception(HostClosed("events: the host was closed"))
+        subscribers, self._subscribers = self._subscribers, []
+        for subscriber in subscribers:
+            if subscriber.listens:
+                _call(subscriber.on_end)
+        with self._gate:
+            if self._wake >= 0:
+                os.close(self._wake)
+                self._wake = -1
+
+
+def _call(function: Callable[..., None], *arguments: Any) -> None:
+    """Call someone's function, whose mistakes are none of ours, but must not be lost."""
+    try:
+        function(*arguments)
+    except BaseException as error:  # noqa: BLE001 (goes where Python shows what no thread catches)
+        thread = threading.current_thread()
+        threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))

@@ -1,0 +1,201 @@
+"""Changing a document that exists: see `pyxen.libvirtxml.patch`.
+
+What the document says is written anew, once as it is and once as it is to be; what differs between those two trees is
+carried over to the elements of the document that say it. So nothing else in it is ever touched.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final
+
+from lxml import etree
+
+from pyxen.libvirtxml.indentation import add_after, remove
+from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.text import to_node
+
+__all__ = ["carry_over"]
+
+_Key = tuple[str | None, ...]
+
+
+def _inner(tag: str, name: str) -> Callable[[Node], _Key]:
+    return lambda node: (next((child.attributes.get(name) for child in node.children if child.tag == tag), None),)
+
+
+def _own(*names: str) -> Callable[[Node], _Key]:
+    return lambda node: tuple(node.attributes.get(name) for name in names)
+
+
+def _host_address(node: Node) -> _Key:
+    return tuple(
+        str(int(value, 0)) if value.removeprefix("0x").isalnum() and value[:1] == "0" and "x" in value else value
+        for source in node.children
+        if source.tag == "source"
+        for address in source.children
+        if address.tag == "address"
+        for name in ("domain", "bus", "slot", "function", "device")
+        if (value := address.attributes.get(name)) is not None
+    )
+
+
+_KEYS: Final[dict[str, Callable[[Node], _Key]]] = {
+    "disk": _inner("target", "dev"),
+    "interface": _inner("mac", "address"),
+    "channel": _inner("target", "name"),
+    "hostdev": _host_address,
+    "graphics": _own("type"),
+    "controller": _own("type", "index"),
+    "input": _own("type", "bus"),
+    "timer": _own("name"),
+    "feature": _own("name"),
+    "cell": _own("id"),
+    "sibling": _own("id"),
+    "vcpupin": _own("vcpu"),
+}
+"""What tells elements of one tag apart; those of other tags go by their order."""
+
+_MAY_CHANGE: Final = ("interface",)
+"""Elements whose key may change without their becoming others."""
+
+_STAND_INS: Final = {"serial": "console", "hostdev": "interface"}
+"""Elements that can say what another says: a console alone is a serial port, some network cards are PCI devices."""
+
+
+def carry_over(element: etree._Element, before: Node, after: Node) -> bool:
+    """Change an element of a document from what `before` says to what `after` says; return whether it changed."""
+    changed = _carry_attributes(element, before, after)
+    if before.text != after.text:
+        element.text = after.text
+        changed = True
+    if changed and (unit := after.attributes.get("unit")):
+        element.set("unit", unit)
+    tags = dict.fromkeys(node.tag for node in (*after.children, *before.children))
+    for tag in tags:
+        changed |= _carry_group(element, tag, before, after)
+    return changed
+
+
+def _carry_attributes(element: etree._Element, before: Node, after: Node) -> bool:
+    changed = False
+    for name in {**before.attributes, **after.attributes}:
+        value = after.attributes.get(name)
+        if before.attributes.get(name) == value or name.startswith("xmlns:"):
+            continue
+        changed = True
+        if value is not None:
+            element.set(name, value)
+        elif name in element.attrib:
+            del element.attrib[name]
+    return changed
+
+
+def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) -> bool:
+    """Carry over the children of one tag."""
+    old = [node for node in before.children if node.tag == tag]
+    new = [node for node in after.children if node.tag == tag]
+    if len(old) == len(new) and all(map(_same, old, new)):
+        return False
+    said = _said(parent, tag, old)
+    pairs = _pairs(tag, old, new)
+    kept = set(pairs.values())
+    for index, element in said.items():
+        if index not in kept:
+            remove(element)
+    placed: list[etree._Element] = []
+    for index, node in enumerate(new):
+        previous = pairs.get(index)
+        if previous is not None and previous in said:
+            element = said[previous]
+            carry_over(element, old[previous], node)
+        else:
+            element = add_after(parent, placed[-1] if placed else _anchor(parent, after, node), node)
+        placed.append(element)
+    _put_in_order(placed)
+    return True
+
+
+def _said(parent: etree._Element, tag: str, old: list[Node]) -> dict[int, etree._Element]:
+    """Return the elements of the document that say the old nodes, by their index."""
+    elements = list(parent.iterchildren(tag))
+    key = _KEYS.get(tag)
+    if key is None:
+        found = dict(enumerate(elements[: len(old)]))
+    else:
+        matches = _matches([key(node) for node in old], [key(to_node(element)) for element in elements])
+        found = {index: elements[place] for index, place in matches.items()}
+        if tag in _MAY_CHANGE:
+            taken = set(matches.values())
+            rest = (element for place, element in enumerate(elements) if place not in taken)
+            found |= dict(zip((index for index in range(len(old)) if index not in matches), rest, strict=False))
+    if len(found) < len(old) and tag in _STAND_INS:
+        others = list(parent.iterchildren(_STAND_INS[tag]))
+        keys = [key(to_node(element)) for element in others] if key else list(range(len(others)))
+        wanted = [key(node) for node in old] if key else list(range(len(old)))
+        for index, place in _matches(wanted, keys).items():
+            found.setdefault(index, others[place])
+    return found
+
+
+def _pairs(tag: str, old: list[Node], new: list[Node]) -> dict[int, int]:
+    """Return which old node becomes which new one: their indexes, by that of the new one."""
+    key = _KEYS.get(tag)
+    if key is None:
+        return {index: index for index in range(min(len(old), len(new)))}
+    pairs = _matches([key(node) for node in new], [key(node) for node in old])
+    if tag in _MAY_CHANGE:
+        taken = set(pairs.values())
+        rest = (place for place in range(len(old)) if place not in taken)
+        pairs |= dict(zip((index for index in range(len(new)) if index not in pairs), rest, strict=False))
+    return pairs
+
+
+def _matches(wanted: Sequence[Hashable], offered: Sequence[Hashable]) -> dict[int, int]:
+    """Return where each wanted key is offered: indexes of `offered`, by that of `wanted`; each is given out once."""
+    places: dict[Hashable, deque[int]] = {}
+    for place, key in enumerate(offered):
+        places.setdefault(key, deque()).append(place)
+    return {index: places[key].popleft() for index, key in enumerate(wanted) if places.get(key)}
+
+
+def _same(one: Node, other: Node) -> bool:
+    return (
+        one.tag == other.tag
+        and one.text == other.text
+        and one.attributes == other.attributes
+        and len(one.children) == len(other.children)
+        and all(map(_same, one.children, other.children))
+    )
+
+
+def _anchor(parent: etree._Element, after: Node, node: Node) -> etree._Element | None:
+    """Return the element behind which a new one goes: the last of those that libvirt has before it."""
+    earlier = set()
+    for one in after.children:
+        if one is node:
+            break
+        earlier.add(one.tag)
+    last = None
+    for child in parent.iterchildren(tag=etree.Element):
+        if child.tag in earlier:
+            last = child
+    return last
+
+
+def _put_in_order(elements: list[etree._Element]) -> None:
+    parent = elements[0].getparent() if elements else None
+    if parent is None:
+        return
+    children = list(parent)
+    place_of = {child: place for place, child in enumerate(children)}
+    places = [place_of[element] for element in elements]
+    if places == sorted(places):
+        return
+    tails = [child.tail for child in children]
+    for place, element in zip(sorted(places), elements, strict=True):
+        children[place] = element
+    parent[:] = children
+    for child, tail in zip(children, tails, strict=True):
+        child.tail = tail  # the blanks stay where they are

@@ -1,0 +1,124 @@
+"""What XML did not say: the difference between a configuration and what its XML reads as.
+
+So nothing can be lost in silence: whatever no writer wrote, or wrote so that it means something else, is found here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Any, Final
+
+from pyxen.config import Disk, DiskBackend, DomainConfig, Part, settings_of
+from pyxen.libvirtxml.characters import channel_sayable
+from pyxen.libvirtxml.disks import sayable as disk_sayable
+from pyxen.libvirtxml.graphics import vfb_sayable
+from pyxen.libvirtxml.hostdevs import pci_sayable, usb_sayable
+from pyxen.libvirtxml.loss_reasons import DEFAULT_REASON, REASONS
+from pyxen.libvirtxml.normalize import MEANINGS
+from pyxen.libvirtxml.usb import ctrl_sayable
+from pyxen.losses import Loss
+
+__all__ = ["differences"]
+
+_SAYABLE: Final[dict[str, Callable[[Any], bool]]] = {
+    "disks": disk_sayable,
+    "vfbs": vfb_sayable,
+    "pcis": pci_sayable,
+    "usbdevs": usb_sayable,
+    "usbctrls": ctrl_sayable,
+    "channels": channel_sayable,
+}
+"""Lists of which some items have no XML at all; it has the others in their order."""
+
+_FIELDS: Final = tuple(settings_of(DomainConfig))
+_values: Final = attrgetter(*_FIELDS)
+
+_INDEX = re.compile(r"\[[0-9]+\]")
+
+
+def differences(config: DomainConfig, said: DomainConfig, *, is_xen: bool) -> tuple[Loss, ...]:
+    """Return what is lost of a configuration.
+
+    Args:
+        config: The configuration.
+        said: What its XML reads as.
+        is_xen: Whether that is XML for Xen; for other drivers QEMU serves every disk.
+    """
+    if not is_xen:
+        config = config.replace(disks=[_served_by_qemu(disk) for disk in config.disks])
+    pairs = zip(_FIELDS, _values(config), _values(said), strict=True)
+    changed = [name for name, ours, theirs in pairs if ours is not theirs and ours != theirs]
+    return tuple(loss for name in changed for loss in _field(name, config, said))
+
+
+def _served_by_qemu(disk: Disk) -> Disk:
+    return disk if disk.backendtype else disk.replace(backendtype=DiskBackend.QDISK)
+
+
+def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss]:
+    meaning = MEANINGS.get(name, attrgetter(name))
+    ours, theirs = meaning(config), meaning(said)
+    if ours == theirs:
+        return
+    known = settings_of(DomainConfig)[name]
+    elsewhere = f"means nothing to a {config.type} guest" if known.guests and config.type not in known.guests else ""
+    if (sayable := _SAYABLE.get(name)) is not None:
+        yield from _listed(name, ours, theirs, sayable)
+    else:
+        yield from _compare(name, ours, theirs, elsewhere, known.secret)
+
+
+def _listed(
+    name: str, ours: tuple[Any, ...], theirs: tuple[Any, ...], sayable: Callable[[Any], bool]
+) -> Iterator[Loss]:
+    rest = iter(theirs)
+    for index, item in enumerate(ours):
+        path = f"{name}[{index}]"
+        there = next(rest, None) if sayable(item) else None
+        if there is None:
+            yield _loss(path, item)
+        else:
+            yield from _compare(path, item, there)
+
+
+def _compare(
+    path: str, ours: Any, theirs: Any, reason: str = "", secret: Callable[[str], str] | None = None
+) -> Iterator[Loss]:
+    if ours == theirs:
+        return
+    if isinstance(ours, Part) and type(ours) is type(theirs):
+        for name, known in settings_of(type(ours)).items():
+            yield from _compare(f"{path}.{name}", getattr(ours, name), getattr(theirs, name), reason, known.secret)
+    elif isinstance(ours, tuple) and isinstance(theirs, tuple) and len(ours) >= len(theirs) and _parts(ours):
+        for index, item in enumerate(ours):
+            there = theirs[index] if index < len(theirs) else None
+            yield from _compare(f"{path}[{index}]", item, there, reason, secret)
+    else:
+        yield _loss(path, ours, reason, secret)
+
+
+def _parts(items: tuple[Any, ...]) -> bool:
+    return any(isinstance(item, Part) for item in items)
+
+
+def _loss(path: str, value: Any, reason: str = "", secret: Callable[[str], str] | None = None) -> Loss:
+    if secret is not None and value is not None:
+        value = tuple(map(secret, value)) if isinstance(value, tuple) else secret(str(value))
+    return Loss(path, str(value), reason or _reason(path))
+
+
+def _reason(path: str) -> str:
+    """Return the reason for a path: that of the field itself, or of the nearest part around it that has one.
+
+    What is said of devices as a whole is the reason for whole devices only, not for their settings.
+    """
+    kind = _INDEX.sub("", path)
+    if kind in REASONS:
+        return REASONS[kind]
+    while "." in kind:
+        kind = kind.rpartition(".")[0]
+        if kind in REASONS and kind not in _SAYABLE:
+            return REASONS[kind]
+    return DEFAULT_REASON

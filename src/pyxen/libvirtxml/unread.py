@@ -1,0 +1,142 @@
+"""What no reader took: what libvirt adds by itself is no loss and is listed here, all else is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.read_state import Found
+
+__all__ = ["ADDED", "Added", "report_leftovers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An element or attribute that says nothing about the domain that has to be kept.
+
+    Attributes:
+        path: Where it is, from ``<domain>`` on; ``*`` is any one element.
+        reason: Where it comes from.
+        attribute: The attribute that has to have one of `values`, where not every such element is meant.
+        values: Those values; None is for an attribute that is not there.
+    """
+
+    path: str
+    reason: str
+    attribute: str = ""
+    values: tuple[str | None, ...] = ()
+
+    def covers(self, node: Node) -> bool:
+        """Whether it is about this element."""
+        return not self.attribute or node.attributes.get(self.attribute) in self.values
+
+
+_WORDS = "words for people and other programs"
+_ADDRESS = "libvirt numbers the places of devices, and its Xen driver uses none of them"
+_IMPLICIT = "every guest of its type has it"
+
+ADDED: Final = (
+    Added("@id", "the domid of a running domain"),
+    Added("title", _WORDS),
+    Added("description", _WORDS),
+    Added("metadata", _WORDS),
+    Added("resource", "the group of processes that libvirt put the domain in"),
+    Added("os/acpi", "an empty element"),
+    Added("os/bootmenu", "libvirt writes down that there is none", "enable", ("no",)),
+    Added("features", "an empty element"),
+    Added("cpu/@check", "libvirt's check of CPUs, which its Xen driver does not make"),
+    Added("cpu/@migratable", "about live migration between QEMUs"),
+    Added("cpu/@match", "libvirt's default of it"),
+    Added("cpu/topology", "libvirt's Xen driver ignores it: the guest sees what Xen shows"),
+    Added("clock/timer/@tickpolicy", "libvirt's Xen driver ignores it"),
+    Added("features/hyperv/relaxed", "in the base of every enlightenment"),
+    Added("devices/*/alias", "libvirt's own name of the device"),
+    Added("devices/*/address", _ADDRESS),
+    Added("devices/disk/backingStore", "what libvirt found in the image"),
+    Added("devices/disk/source/@index", "libvirt's count of images"),
+    Added("devices/disk/source/@startupPolicy", "libvirt's default", "startupPolicy", ("mandatory",)),
+    Added("devices/interface/target/@managed", "libvirt's Xen driver makes the device itself"),
+    Added("devices/interface/mac/@type", "who chose the address"),
+    Added("devices/interface/link", "the cable is in", "state", ("up",)),
+    Added("devices/controller", _ADDRESS, "type", (
+        "ide", "fdc", "scsi", "sata", "pci", "isa", "ccid", "virtio-serial",
+    )),
+    Added("devices/controller/driver", "libvirt's Xen driver ignores it"),
+    Added("devices/memballoon", _IMPLICIT, "model", ("xen",)),
+    Added("devices/input", _IMPLICIT, "bus", ("xen", "ps2", None)),
+    Added("devices/video/driver", "libvirt's Xen driver ignores it"),
+    Added("devices/video/model/acceleration", "libvirt's Xen driver ignores it"),
+    Added("devices/audio", "libvirt has one for every sound card", "type", ("none",)),
+    Added("devices/graphics/audio", "libvirt has one for every sound card"),
+    Added("devices/serial/target", "the kind of port that every serial port is"),
+    Added("devices/channel/source", "the terminal of a running domain"),
+)  # fmt: skip
+"""All that libvirt adds by itself, and all that is not about the domain's settings."""
+
+_BY_PATH: Final[dict[str, list[Added]]] = {}
+for _added in ADDED:
+    _BY_PATH.setdefault(_added.path, []).append(_added)
+
+_REASONS: Final = {
+    "devices/interface/@type": "a network of libvirt's own: only libvirt knows its bridge; name the bridge instead",
+    "devices/interface/source": "a network of libvirt's own: only libvirt knows its bridge; name the bridge instead",
+    "devices/interface/mtu": "libvirt's Xen driver ignores it",
+    "devices/interface/mac": "a network card passed through has an address of its own",
+    "devices/disk/source": "Xen reads disks from files, block devices and Ceph only",
+    "devices/disk/@type": "Xen reads disks from files, block devices and Ceph only",
+    "devices/disk/source/auth": "the secret is in libvirt's keeping; name it in the target, as QEMU's rbd: does",
+    "devices/disk/shareable": "xl has no such mark: it never checks who else uses a disk",
+    "devices/disk/transient": "libvirt's Xen driver refuses it",
+    "devices/disk/boot": "libvirt's Xen driver boots by <os><boot> alone",
+    "devices/interface/boot": "libvirt's Xen driver boots by <os><boot> alone",
+    "devices/hostdev": "Xen passes PCI and USB devices through, by their addresses",
+    "devices/parallel": "libvirt's Xen driver refuses it, and xl has none",
+    "genid": "libvirt's Xen driver ignores it",
+    "cpu/@mode": "libvirt's Xen driver knows host-passthrough only, and ignores others",
+    "cpu/model": "libvirt's Xen driver ignores models of CPUs",
+    "os/nvram": "libxl keeps no variables of the firmware",
+    "clock/timer": "Xen has the timers tsc and hpet only",
+    "vcpu/@placement": "libvirt's Xen driver ignores it",
+}
+_DEFAULT: Final = "xl has no such setting, and libvirt's Xen driver ignores or refuses it"
+
+
+def report_leftovers(domain: Node, found: Found) -> None:
+    """Note a loss for whatever in a tree nobody read."""
+    for path, kind, value in _leftovers(domain, "", ""):
+        found.lose(path, value, _REASONS.get(kind, _DEFAULT))
+
+
+def _leftovers(node: Node, path: str, kind: str) -> Iterator[tuple[str, str, str]]:
+    """Yield path, path without counts, and value of all that is left in an element."""
+    prefix, kind_prefix = (f"{path}/", f"{kind}/") if path else ("", "")
+    for name, value in node.attributes.items():
+        if name != "xmlns:xen" and not _is_added(f"{kind_prefix}@{name}", node):
+            yield f"{prefix}@{name}", f"{kind_prefix}@{name}", value
+    if node.text and not node.text.isspace():
+        yield path or node.tag, kind, node.text.strip()
+    counts: dict[str, int] = {}
+    for child in node.children:
+        tag = child.tag.rpartition("}")[2]
+        counts[tag] = counts.get(tag, 0) + 1
+        child_path, child_kind = f"{prefix}{tag}[{counts[tag]}]", f"{kind_prefix}{tag}"
+        if child.taken:
+            if child.attributes or child.children or child.text:
+                yield from _leftovers(child, child_path, child_kind)
+        elif not _is_added(child_kind, child):
+            yield child_path, child_kind, _summary(child)
+
+
+def _is_added(kind: str, node: Node) -> bool:
+    outer, _, last = kind.rpartition("/")
+    middle = f"{outer.rpartition('/')[0]}/*/{last}" if "/" in outer else ""
+    return any(added.covers(node) for path in (kind, middle) for added in _BY_PATH.get(path, ()))
+
+
+def _summary(node: Node) -> str:
+    tag = node.tag.rpartition("}")[2]
+    words = [tag, *(f"{name}='{value}'" for name, value in node.attributes.items() if name != "passwd")]
+    text = f"<{' '.join(words)}>"
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,189 @@
+"""What a supervisor does to a domain that has ended: on a thread of its own for each, and nothing is remembered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from pyxen.config import ActionOnShutdown, DomainConfig
+from pyxen.domain import Domain
+from pyxen.errors import (
+    ConfigError,
+    DomainExists,
+    DomainNotFound,
+    Error,
+    NotFound,
+    OperationCancelled,
+    UnsupportedFeature,
+)
+from pyxen.host import Host
+from pyxen.info import ENDS, DomainInfo, ShutdownReason
+from pyxen.supervisor.core_dump import Dumper
+from pyxen.supervisor.policy import DUMPS, RESTARTS, action_for, is_preserved, preserved_suffix
+
+__all__ = ["LOGGER", "Case", "Outcome", "create_anew", "fulfil", "may_pass", "study"]
+
+LOGGER = logging.getLogger("pyxen.supervisor")
+
+_NAMES_TRIED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a supervisor has done for one domain that ended."""
+
+    domid: int
+    """Number that the domain had."""
+    uuid: UUID
+    """Its uuid; a domain that was restarted has it still."""
+    name: str
+    """Its name."""
+    reason: ShutdownReason | int
+    """How it ended."""
+    action: ActionOnShutdown
+    """What its configuration says for that."""
+    restarted: Domain | None = None
+    """The domain as it runs again; None if it does not."""
+    preserved: Domain | None = None
+    """The domain that ended, if it is still there."""
+    core: str | None = None
+    """The core dump's file, if one was written."""
+    error: Exception | None = None
+    """What went wrong, if anything."""
+    config: DomainConfig | None = None
+    """What it could not be created from, and was to be: where it is destroyed already, nobody else has this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A domain that has ended, and what is to be done about it."""
+
+    domain: Domain
+    name: str
+    reason: ShutdownReason | int
+    action: ActionOnShutdown
+    config: DomainConfig
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.domain.domid})"
+
+    def outcome(self) -> Outcome:
+        """Return the beginning of an outcome."""
+        return Outcome(
+            domid=self.domain.domid, uuid=self.domain.uuid, name=self.name, reason=self.reason, action=self.action
+        )
+
+
+def study(
+    host: Host, domid: int, uuid: UUID, leave: Callable[[DomainInfo], str | None]
+) -> Case | ShutdownReason | int | None:
+    """Return what is to be done about a domain.
+
+    Returns:
+        The case; the reason of its shutdown if the domain is to be left as it is; None if it is gone, or runs.
+    """
+    domain = host.domains.get(domid)
+    if domain is None or domain.uuid != uuid:
+        return None
+    try:
+        info = domain.info()
+        reason = info.shutdown_reason
+        if info.state not in ENDS or reason is None:
+            return None
+        if not _is_ours(info, leave):
+            return reason
+        config = domain.config()
+    except DomainNotFound:
+        return None
+    except NotFound:
+        LOGGER.info("%s (%d): left alone, libxl keeps no configuration of it", info.name, domid)
+        return reason
+    action = action_for(config, reason)
+    return None if action is None else Case(domain, config.name, reason, action, config)
+
+
+def _is_ours(info: DomainInfo, leave: Callable[[DomainInfo], str | None]) -> bool:
+    if info.name is None:
+        LOGGER.info("domain %d: left alone, it has no name", info.domid)
+        return False
+    if is_preserved(info.name):
+        LOGGER.info("%s (%d): left alone, its name is that of a preserved domain", info.name, info.domid)
+        return False
+    other = leave(info)
+    if other is not None:
+        LOGGER.info("%s (%d): left alone, it is supervised by %s", info.name, info.domid, other)
+    return other is None
+
+
+def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
+    """Do what is to be done; the error of a create that failed is in the outcome, with the configuration.
+
+    Raises:
+        DomainNotFound: Someone else has destroyed the domain: it is not started again.
+        Error: It cannot be destroyed, or not be preserved.
+    """
+    outcome = case.outcome()
+    action = case.action
+    if action is ActionOnShutdown.SOFT_RESET:
+        return _soft_reset(case, outcome)
+    if action is ActionOnShutdown.PRESERVE:
+        return replace(outcome, preserved=case.domain)
+    if action in DUMPS:
+        outcome = _dump(case, outcome, dumper)
+    if action is ActionOnShutdown.RESTART_RENAME:
+        outcome = replace(outcome, preserved=_set_aside(case))
+    else:
+        case.domain.destroy()
+    return create_anew(case, outcome, host) if action in RESTARTS else outcome
+
+
+def _soft_reset(case: Case, outcome: Outcome) -> Outcome:
+    try:
+        case.domain.soft_reset()
+    except UnsupportedFeature as error:
+        LOGGER.error("%s: no soft reset, preserved as it is: %s", case, error)  # noqa: TRY400 (the message says all)
+        return replace(outcome, preserved=case.domain, error=error)
+    return replace(outcome, restarted=case.domain)
+
+
+def _dump(case: Case, outcome: Outcome, dumper: Dumper) -> Outcome:
+    try:
+        core = dumper.dump(case.domain, case.name)
+    except OperationCancelled:  # the next supervisor begins again
+        raise
+    except Error as error:
+        # As xl: a dump that fails is no reason not to start a domain that people wait for.
+        LOGGER.error("%s: no core dump: %s", case, error)  # noqa: TRY400 (the message says all)
+        return replace(outcome, error=error)
+    LOGGER.info("%s: core dump in %s", case, core)
+    return replace(outcome, core=core)
+
+
+def _set_aside(case: Case) -> Domain:
+    now = datetime.now(UTC)
+    for attempt in range(_NAMES_TRIED):
+        suffix = preserved_suffix(now, attempt)
+        try:
+            preserved = case.domain.preserve(suffix)
+        except DomainExists:
+            continue
+        LOGGER.info("%s: preserved as %s%s", case, case.name, suffix)
+        return preserved
+    return case.domain.preserve(preserved_suffix(now, _NAMES_TRIED))
+
+
+def create_anew(case: Case, outcome: Outcome, host: Host) -> Outcome:
+    """Create a domain that was destroyed or set aside."""
+    try:
+        restarted = host.create(case.config)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets it)
+        return replace(outcome, error=error, config=case.config)
+    return replace(outcome, restarted=restarted)
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether a create that failed so may succeed later, e.g. when memory is free again."""
+    return isinstance(error, Error | OSError) and not isinstance(error, ConfigError | UnsupportedFeature | DomainExists)

@@ -1,0 +1,30 @@
+"""The process that writes one core dump: ``python -m pyxen.supervisor.dump_process URI DOMID UUID FILE``."""
+
+from __future__ import annotations
+
+import sys
+from uuid import UUID
+
+from pyxen.connection import connect
+from pyxen.errors import Error
+
+__all__ = ["main"]
+
+
+def main(uri: str, domid: str, uuid: str, path: str) -> int:
+    """Write the dump, and return the exit status; what goes wrong is told on standard error."""
+    try:
+        with connect(uri, workers=0) as host:
+            domain = host.domains.get(int(domid))
+            if domain is None or domain.uuid != UUID(uuid):
+                sys.stderr.write(f"domain {domid} is gone\n")
+                return 1
+            domain.core_dump(path)
+    except Error as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

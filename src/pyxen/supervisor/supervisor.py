@@ -1,0 +1,410 @@
+"""The supervisor: one thread that knows the domains and decides, and others that act."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled
+from pyxen.eventreader import EventReader
+from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
+from pyxen.host import Host
+from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
+from pyxen.supervisor.actions import LOGGER, Case, Outcome, create_anew, fulfil, may_pass, study
+from pyxen.supervisor.core_dump import Dumper
+from pyxen.supervisor.policy import DUMPS, RESTARTS, Brake
+from pyxen.supervisor.watchers import watcher_of
+
+__all__ = ["Supervisor"]
+
+_Key = tuple[int, UUID]
+"""Domids are reused: only with its uuid does one name a domain."""
+
+_AT_ONCE = 16  # domains that are destroyed or restarted
+_DUMPS_AT_ONCE = 2
+_TRIES = 5  # to create a domain that was destroyed
+
+
+class _Phase(Enum):
+    RUNS = auto()
+    IN_HAND = auto()
+    WAITS = auto()
+    """Ended, and kept until its restart is due."""
+    LEFT = auto()
+    """Ended, and nothing more is to be done about it."""
+
+
+@dataclass(slots=True)
+class _Domain:
+    """What is remembered of a domain."""
+
+    phase: _Phase = _Phase.RUNS
+    started: float | None = None
+    """By `time.monotonic`; None if it was there before the supervisor."""
+    uptime: float | None = None
+    """Seconds from its start to its end, where both were seen."""
+    missed: ShutdownReason | int | None = None
+    """An end that was told while an earlier one was in hand."""
+
+
+class Supervisor:
+    """Acts when a domain of a host ends, as the domain's configuration says (``on_crash`` and its like).
+
+    What xl keeps a process per domain for, for all domains of a host, whoever made them, those too that have ended
+    before it began. Call `run`, or let it work beside you::
+
+        with Supervisor(host):
+            ...
+
+    A domain is restarted under its name and uuid, from the configuration that libxl keeps of it, devices attached since
+    its start included. One that ends again and again soon after its start is restarted later and later (`Brake`). A
+    create that fails is tried again 4 times, with the same delays. A guest that is suspended or saved is left alone.
+
+    Left alone, too, are domains of which libxl keeps no configuration, and those for which another toolstack acts.
+
+    Args:
+        host: The host.
+        on_outcome: Is called with the `Outcome` for each domain that ended and that was acted on, or preserved, by one
+            of several threads. What it raises is logged.
+        brake: How restarts are slowed down.
+        leave: Tells why a domain is to be left alone, by a few words for the log; None for one that is to be acted on.
+            The default leaves those that an xl process or libvirt watches.
+        dump_dir: Folder for core dumps, which have the domains' names, as xl's.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        on_outcome: Callable[[Outcome], object] | None = None,
+        brake: Brake | None = None,
+        leave: Callable[[DomainInfo], str | None] = watcher_of,
+        dump_dir: str = "/var/lib/xen/dump",
+    ) -> None:
+        self._host = host
+        self._on_outcome = on_outcome
+        self._brake = brake or Brake()
+        self._leave = leave
+        self._dump_dir = dump_dir
+        # What the deciding thread does next: what comes in are events, what others want done there, None for the end.
+        self._inbox: SimpleQueue[Event | Callable[[], object] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        work = self._begin()
+        self._thread = threading.Thread(target=work.run, name="pyxen-supervisor")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def run(self) -> None:
+        """Supervise until `stop` is called, the host is closed, or Ctrl-C.
+
+        What has begun is brought to its end before this returns, apart from core dumps, which are given up. Domains
+        whose restart was not due yet stay shut down, for the next supervisor.
+
+        Raises:
+            ConnectFailed: xenstore cannot be reached.
+        """
+        self._begin().run()
+
+    def stop(self) -> None:
+        """Let `run` end, and return at once; from any thread or signal handler. A supervisor does not run twice."""
+        self._inbox.put(None)
+
+    def _begin(self) -> _Work:
+        return _Work(
+            self._host, self._inbox, self._brake, self._leave, Dumper(self._host.uri, self._dump_dir), self._on_outcome
+        )
+
+
+class _Work:
+    """One run of a supervisor. Its methods belong to the thread of `run`, but for those that say otherwise."""
+
+    def __init__(
+        self,
+        host: Host,
+        inbox: SimpleQueue[Event | Callable[[], object] | None],
+        brake: Brake,
+        leave: Callable[[DomainInfo], str | None],
+        dumper: Dumper,
+        on_outcome: Callable[[Outcome], object] | None,
+    ) -> None:
+        self._host = host
+        self._inbox = inbox
+        self._brake = brake
+        self._leave = leave
+        self._dumper = dumper
+        self._on_outcome = on_outcome
+        self._domains: dict[_Key, _Domain] = {}
+        self._short_lives: dict[UUID, int] = {}  # in a row, of those that have had any
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._ending = False
+        self._number = itertools.count()  # of what is due, since functions have no order
+        self._unborn: dict[UUID, tuple[Case, Outcome]] = {}  # destroyed, and not yet created again
+        self._actors = ThreadPoolExecutor(_AT_ONCE, "pyxen-supervisor-act")
+        self._dumpers = ThreadPoolExecutor(_DUMPS_AT_ONCE, "pyxen-supervisor-dump")
+        self._events = host.events(DomainCreated, DomainShutdown, DomainDestroyed)
+
+    def run(self) -> None:
+        feeder = threading.Thread(target=_feed, args=(self._events, self._inbox), name="pyxen-supervisor-events")
+        feeder.start()
+        try:
+            self._look()
+            LOGGER.info("supervising %d domains of %s", len(self._domains), self._host.uri)
+            while self._step():
+                pass
+        except HostClosed:
+            LOGGER.info("the host was closed")
+        finally:
+            self._end()
+            feeder.join()
+
+    def _step(self) -> bool:
+        """Take what comes next; False at the end."""
+        left = self._due[0][0] - time.monotonic() if self._due else None
+        if left is not None and left <= 0:
+            heapq.heappop(self._due)[2]()
+            return True
+        try:
+            item = self._inbox.get(timeout=left)
+        except Empty:
+            return True
+        if item is None:
+            return False
+        if isinstance(item, Event):
+            self._take(item)
+        else:
+            item()
+        return True
+
+    def _end(self) -> None:
+        self._ending = True
+        self._events.close()
+        self._dumper.stop()
+        self._dumpers.shutdown()
+        self._actors.shutdown()
+        while not self._inbox.empty():  # what the last actors had to say
+            item = self._inbox.get()
+            if item is not None and not isinstance(item, Event):
+                item()
+        for case, outcome in self._unborn.values():
+            LOGGER.error("%s: not restarted, the supervisor was stopped: %s", case, outcome.error)
+            self._tell(outcome)
+        waiting = sum(domain.phase is _Phase.WAITS for domain in self._domains.values())
+        LOGGER.info("stopped; %d domains that have ended are left for the next supervisor", waiting)
+
+    # What happens
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, EventsLost):
+            self._look()
+        if event.domid is None or event.uuid is None:
+            return
+        key = (event.domid, event.uuid)
+        if isinstance(event, DomainDestroyed):
+            self._gone(key)
+        elif isinstance(event, DomainCreated):
+            self._domains.setdefault(key, _Domain()).started = time.monotonic()
+        elif isinstance(event, DomainShutdown):
+            self._ended(key, event.reason)
+
+    def _look(self) -> None:
+        """See how things are: at the beginning, and where events are missing."""
+        infos = [info for info in self._host.list() if info.domid != 0 and info.state is not DomainState.DYING]
+        for key in self._domains.keys() - {(info.domid, info.uuid) for info in infos}:
+            self._gone(key)
+        for info in infos:
+            self._domains.setdefault((info.domid, info.uuid), _Domain())
+            if info.state in ENDS and info.shutdown_reason is not None:
+                self._ended((info.domid, info.uuid), info.shutdown_reason)
+
+    def _gone(self, key: _Key) -> None:
+        domain = self._domains.pop(key, None)
+        if domain is not None and domain.phase in {_Phase.RUNS, _Phase.WAITS}:  # not by us: its row of lives is over
+            self._short_lives.pop(key[1], None)
+
+    def _ended(self, key: _Key, reason: ShutdownReason | int) -> None:
+        domain = self._domains.setdefault(key, _Domain())
+        if domain.phase is _Phase.IN_HAND:
+            domain.missed = reason  # it may run again by now, and have ended again
+        if domain.phase is not _Phase.RUNS or reason == ShutdownReason.SUSPEND:
+            return
+        domain.phase = _Phase.IN_HAND
+        domain.uptime = None if domain.started is None else max(0.0, time.monotonic() - domain.started)
+        self._act(key, lambda: self._study(key, self._judge))
+
+    # What is done about it
+
+    def _study(self, key: _Key, then: Callable[[_Key, Case], None]) -> None:
+        """Find out what is to be done; on a thread for acting."""
+        found = study(self._host, *key, self._leave)
+        if isinstance(found, Case):
+            self._later(lambda: then(key, found))
+        else:
+            self._later(lambda: self._settle(key, _Phase.RUNS) if found is None else self._leave_be(key))
+
+    def _judge(self, key: _Key, case: Case) -> None:
+        """Carry a case out, now or, if it is a restart too soon, later."""
+        domain = self._domains.get(key)
+        if domain is None:  # gone meanwhile
+            self._leave_be(key)
+            return
+        LOGGER.info("%s: has ended, reason %s: %s", case, _named(case.reason), case.action)
+        delay = 0.0
+        if case.action in RESTARTS:
+            delay = self._slow_down(key[1], domain.uptime)
+        if delay <= 0:
+            self._carry_out(key, case)
+            return
+        LOGGER.warning(
+            "%s: ended %.1f s after its start, %d times in a row within %g s: restarted in %g s only",
+            *(case, domain.uptime, self._short_lives[key[1]], self._brake.min_uptime, delay),
+        )
+        domain.phase = _Phase.WAITS
+        self._schedule(delay, lambda: self._resume(key))
+
+    def _slow_down(self, uuid: UUID, uptime: float | None) -> float:
+        """Count the life that has ended, and return how long to wait before the next."""
+        lives = self._brake.short_lives(self._short_lives.pop(uuid, 0), uptime)
+        if lives:
+            self._short_lives[uuid] = lives
+        return self._brake.delay(lives)
+
+    def _resume(self, key: _Key) -> None:
+        domain = self._domains.get(key)
+        if domain is not None:  # else someone has destroyed it, which ends its loop
+            domain.phase = _Phase.IN_HAND
+            self._act(key, lambda: self._study(key, self._carry_out))
+
+    def _carry_out(self, key: _Key, case: Case) -> None:
+        self._act(key, lambda: self._fulfil(key, case), dumps=case.action in DUMPS)
+
+    def _fulfil(self, key: _Key, case: Case) -> None:
+        """Do what is to be done; on a thread for acting."""
+        try:
+            outcome = fulfil(case, self._host, self._dumper)
+        except DomainNotFound:
+            LOGGER.info("%s: someone else has destroyed it", case)
+            self._later(lambda: self._leave_be(key))
+            return
+        except OperationCancelled:
+            LOGGER.info("%s: left for the next supervisor, this one was stopped", case)
+            return
+        except Error as error:
+            LOGGER.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
+            self._later(lambda: self._leave_be(key))
+            self._tell(replace(case.outcome(), preserved=case.domain, error=error))
+            return
+        self._finish(key, case, outcome, tries=1)
+
+    def _finish(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
+        """See how it went; on a thread for acting."""
+        restarted, error = outcome.restarted, outcome.error
+        if outcome.config is None or error is None:
+            if restarted is not None:
+                LOGGER.info("%s: restarted as domain %d", case, restarted.domid)
+            self._later(lambda: self._done(key, outcome))
+            self._tell(outcome)
+        elif tries < _TRIES and may_pass(error):
+            self._later(lambda: self._try_again(key, case, outcome, tries))
+        else:
+            LOGGER.error("%s: is not restarted: %s", case, error)
+            self._later(lambda: self._done(key, outcome))
+            self._tell(outcome)
+
+    def _try_again(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
+        delay = self._brake.delay(tries)
+        LOGGER.warning("%s: cannot be created, tried again in %g s: %s", case, delay, outcome.error)
+        self._unborn[key[1]] = (case, outcome)
+
+        def create() -> None:
+            again = create_anew(case, replace(outcome, error=None, config=None), self._host)
+            self._later(lambda: self._unborn.pop(key[1], None))
+            self._finish(key, case, again, tries + 1)
+
+        self._schedule(delay, lambda: self._act(key, create))
+
+    def _done(self, key: _Key, outcome: Outcome) -> None:
+        """Take note of how it went."""
+        new = outcome.restarted
+        if new is None:
+            self._leave_be(key)
+            return
+        same = key == (new.domid, new.uuid)  # after a soft reset
+        started = self._domains.get((new.domid, new.uuid))
+        if started is not None and (same or started.phase is _Phase.RUNS):
+            started.started = time.monotonic()  # its creation, which may take long, is no part of its life
+        self._settle(key, _Phase.RUNS if same else _Phase.LEFT)
+
+    def _leave_be(self, key: _Key) -> None:
+        """Do nothing more about a domain that has ended."""
+        self._short_lives.pop(key[1], None)
+        self._settle(key, _Phase.LEFT)
+
+    def _settle(self, key: _Key, phase: _Phase) -> None:
+        domain = self._domains.get(key)
+        if domain is None:
+            return
+        domain.phase = phase
+        missed, domain.missed = domain.missed, None
+        if phase is _Phase.RUNS and missed is not None:
+            self._ended(key, missed)
+
+    # How the threads work together
+
+    def _schedule(self, delay: float, what: Callable[[], object]) -> None:
+        heapq.heappush(self._due, (time.monotonic() + delay, next(self._number), what))
+
+    def _later(self, what: Callable[[], object]) -> None:
+        """Have something done by the thread of `run`; from any thread."""
+        self._inbox.put(what)
+
+    def _act(self, key: _Key, what: Callable[[], object], *, dumps: bool = False) -> None:
+        """Have something done by a thread for acting; whatever it raises stops nothing else."""
+
+        def act() -> None:
+            try:
+                what()
+            except Exception as error:  # noqa: BLE001 (it is logged, and stops nothing else)
+                # Of errors of pyxen's own, the message says all.
+                LOGGER.error("domain %d: left as it is: %s", key[0], error, exc_info=not isinstance(error, Error))
+                self._later(lambda: self._leave_be(key))
+
+        if not self._ending:
+            (self._dumpers if dumps else self._actors).submit(act)
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Tell the user of an outcome; from any thread."""
+        if self._on_outcome is None:
+            return
+        try:
+            self._on_outcome(outcome)
+        except Exception:  # noqa: BLE001 (it is the callback's, and stops nothing)
+            LOGGER.exception("%s: on_outcome failed", outcome.name)
+
+
+def _feed(events: EventReader, inbox: SimpleQueue[Event | Callable[[], object] | None]) -> None:
+    for event in events:
+        inbox.put(event)
+    inbox.put(None)  # the host was closed, if not the reader
+
+
+def _named(reason: ShutdownReason | int) -> str:
+    return reason.name.lower() if isinstance(reason, ShutdownReason) else str(reason)

@@ -1,0 +1,137 @@
+"""What a domain is and boots: ``type``, ``uuid``, ``cmdline``, ``firmware`` and their like."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Final
+
+from pyxen.config import ActionOnShutdown, BiosType, DomainType
+from pyxen.xlcfg.read_state import Draft, Reader
+from pyxen.xlcfg.source import Source
+
+__all__ = ["ACTIONS", "READERS", "read_boot", "read_type"]
+
+
+_FIRMWARE_FOLDER: Final = "/usr/lib/xen/boot"
+"""Where Xen's firmware is by default; xl has the folder it was built with, Debian's ``/usr/lib/xen-4.NN/boot``."""
+
+ACTIONS: Final = {
+    "rename-restart" if one is ActionOnShutdown.RESTART_RENAME else one.replace("_", "-"): one
+    for one in ActionOnShutdown
+}
+"""xl's names of the actions on shutdown."""
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ARGUMENT: Final = re.compile(r"[^ \t\n]+")
+
+
+def read_type(source: Source) -> DomainType:
+    """Return the type of guest.
+
+    Raises:
+        ParseError: ``type`` or ``builder`` names none, or they contradict each other.
+    """
+    found = None
+    value = source.string("type")
+    if value is not None:
+        # xl compares as many characters as there are: "h" is hvm, and so is "".
+        found = next((one for one in ("hvm", "pv", "pvh") if one.startswith(value)), None)
+        if found is None:
+            raise source.error("type", f"{value!r} is no type of guest; it can be hvm, pvh or pv")
+    builder = source.string("builder")
+    if builder is None:
+        return DomainType(found or "pv")
+    built = "hvm" if "hvm".startswith(builder) else "pv" if "generic".startswith(builder) else None
+    if built is None:
+        raise source.error("builder", f"{builder!r} is no builder; say type='hvm', 'pvh' or 'pv' instead")
+    if found is not None and found != built:
+        raise source.error("builder", f"builder={builder!r} contradicts type={value!r}; leave builder out")
+    return DomainType(built)
+
+
+def _uuid(draft: Draft, name: str) -> None:
+    value = draft.source.string(name)
+    if value is not None:
+        if not _UUID.fullmatch(value):
+            raise draft.source.error(name, f"{value!r} is no uuid")
+        draft.said["uuid"] = uuid.UUID(value)
+
+
+def read_boot(draft: Draft) -> None:
+    """Read what several keys say together: the command line, the firmware, the kernel.
+
+    Raises:
+        ParseError: xl would refuse it.
+    """
+    _cmdline(draft)
+    _firmware(draft)
+
+
+def _cmdline(draft: Draft) -> None:
+    root, extra = draft.settings.string("root"), draft.settings.string("extra")
+    if root is None and extra is None:
+        return
+    if "cmdline" in draft.said:
+        for name in ("root", "extra"):
+            if name in draft.settings:
+                draft.source.note(name, "xl ignores it beside cmdline")
+    elif extra is None or root is None:
+        draft.said["cmdline"] = extra if root is None else f"root={root}"
+    else:
+        draft.said["cmdline"] = f"root={root} {extra}"
+
+
+def _firmware(draft: Draft) -> None:
+    firmware = draft.source.string("firmware")
+    kernel = draft.said.get("kernel")
+    if draft.guest is DomainType.HVM:
+        if kernel is not None and kernel.rpartition("/")[2] == "hvmloader":
+            del draft.said["kernel"]
+            draft.source.note("kernel", "xl ignores it: hvmloader is loaded anyway")
+        _hvm_firmware(draft, firmware)
+        return
+    if firmware is not None:
+        if kernel is not None:
+            raise draft.source.error("firmware", "kernel and firmware exclude each other")
+        if not ("pvgrub32".startswith(firmware) or "pvgrub64".startswith(firmware)):
+            raise draft.source.error("firmware", f"{firmware!r} is no firmware of this type of guest; pvgrub64 is")
+        draft.said["kernel"] = f"{_FIRMWARE_FOLDER}/{firmware}.bin"
+    if "kernel" not in draft.said and "bootloader" not in draft.said:
+        raise draft.source.error("kernel", f"a {draft.guest.upper()} guest needs a kernel, or a bootloader")
+
+
+def _hvm_firmware(draft: Draft, firmware: str | None) -> None:
+    if firmware is None:
+        return
+    bios = next((one for one in BiosType if one.value == firmware.lower()), None)
+    if bios is not None:
+        draft.said["bios"] = bios
+    elif "uefi".startswith(firmware):
+        draft.said["bios"] = BiosType.OVMF
+    elif not "bios".startswith(firmware):
+        draft.said["firmware_override"] = firmware
+
+
+def _bootloader_args(draft: Draft, name: str) -> None:
+    value = draft.settings.value(name)
+    if isinstance(value, str):
+        draft.said[name] = _ARGUMENT.findall(value)
+    else:
+        draft.said[name] = draft.source.items(name)
+
+
+def _action(draft: Draft, name: str) -> None:
+    value = draft.source.string(name)
+    if value is not None:
+        if value not in ACTIONS:
+            raise draft.source.error(name, f"{value!r} is no action; it can be {', '.join(ACTIONS)}")
+        draft.said[name] = ACTIONS[value]
+
+
+READERS: Final[dict[str, Reader]] = {
+    "uuid": _uuid,
+    "bootloader_args": _bootloader_args,
+    **dict.fromkeys(("on_poweroff", "on_reboot", "on_watchdog", "on_crash", "on_soft_reset"), _action),
+}
+"""Readers by key."""

@@ -1,0 +1,140 @@
+"""CPUs: ``vcpus``, ``cpus``, ``vnuma``, ``cpuid``, and the modes that the CPU is seen in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyxen.config import Altp2mMode, DomainType, LibxlEnum, TimerMode, TscMode
+from pyxen.xlcfg.cpuid import read_cpuid, read_xend_cpuid
+from pyxen.xlcfg.cpus import read_colors, read_cpus, read_hard_cpus, read_vnode
+from pyxen.xlcfg.item_grammar import SpecError
+from pyxen.xlcfg.read_state import Draft, Reader
+
+__all__ = ["READERS", "read_limits"]
+
+
+_UINT16_MAX: Final = 2**16 - 1
+
+
+def _vcpus(draft: Draft, name: str) -> None:
+    number = draft.source.integer(name)
+    if number is not None:
+        draft.said[name] = max(number, 1)
+
+
+def _maxvcpus(draft: Draft, name: str) -> None:
+    number = draft.source.integer(name)
+    if number:
+        draft.said[name] = number
+
+
+def _vnuma(draft: Draft, name: str) -> None:
+    value = draft.settings.value(name)
+    if not isinstance(value, list):
+        draft.source.note(name, "xl expects a list here, and ignores a single value")
+        return
+    note = draft.source.noting(name)
+
+    def read(item: object) -> object:
+        if not isinstance(item, list):
+            raise SpecError("a virtual node is a list of strings")
+        return read_vnode([word for word in item if isinstance(word, str)], len(value), note)
+
+    draft.said["vnuma"] = draft.source.each(name, value, read)
+
+
+def read_limits(draft: Draft) -> None:
+    """Check the limits that come with virtual nodes, and read what depends on the number of vCPUs.
+
+    Raises:
+        ParseError: xl would refuse it.
+    """
+    nodes = draft.said.get("vnuma", ())
+    vcpus, maxvcpus = draft.said.get("vcpus", 1), draft.said.get("maxvcpus")
+    if nodes:
+        of_nodes = sum(len(node.vcpus) for node in nodes)
+        if maxvcpus not in (None, of_nodes):
+            raise draft.source.error("maxvcpus", f"it is {maxvcpus}, but the nodes of vnuma have {of_nodes} vCPUs")
+        maxvcpus = maxvcpus or of_nodes
+        size = sum(node.size or 0 for node in nodes)
+        if draft.said.get("maxmem", size) != size:
+            raise draft.source.error("maxmem", f"it is {draft.said['maxmem']}, but the nodes of vnuma have {size} MiB")
+    maxvcpus = maxvcpus or vcpus
+    if maxvcpus < vcpus:
+        raise draft.source.error("maxvcpus", f"it is {maxvcpus}, less than vcpus, {vcpus}")
+    for name in ("cpus", "cpus_soft"):
+        if name in draft.settings:
+            _affinity(draft, name, maxvcpus)
+
+
+def _affinity(draft: Draft, name: str, maxvcpus: int) -> None:
+    value = draft.settings.value(name)
+    read = read_hard_cpus if name == "cpus" else read_cpus
+    if isinstance(value, str):
+        draft.said[name] = draft.source.read(name, lambda: read(value))
+        return
+    items = draft.source.items(name)
+    if len(items) > maxvcpus:
+        draft.source.note(name, "there are not so many vCPUs", repr(items[maxvcpus:]))
+    draft.said[name] = draft.source.each(name, items[:maxvcpus], read)
+    if not items:
+        draft.said["numa_placement"] = False
+
+
+def _llc_colors(draft: Draft, name: str) -> None:
+    items = draft.source.plain_items(name)
+    draft.said[name] = draft.source.read(name, lambda: read_colors(items))
+
+
+def _cpuid(draft: Draft, name: str) -> None:
+    value = draft.settings.value(name)
+    note = draft.source.noting(name)
+    if isinstance(value, str):
+        draft.said[name] = read_cpuid(value, note)
+    else:
+        items = draft.source.items(name)
+        draft.said[name] = draft.source.read(name, lambda: read_xend_cpuid(items, note))
+
+
+def _mode(draft: Draft, name: str, kind: type[LibxlEnum]) -> None:
+    """Read a mode by its name, or by its number as of old."""
+    number = draft.settings.integer(name)
+    modes = list(kind)
+    if number is None:
+        value = draft.source.string(name)
+        if value is not None:
+            draft.said[name] = draft.member(name, kind, value)
+    elif 0 <= number < len(modes):
+        draft.said[name] = modes[number]
+    else:
+        raise draft.source.error(name, f"{number} is no value of {name}; it can be {', '.join(modes)}")
+
+
+def _timer_mode(draft: Draft, name: str) -> None:
+    if draft.guest is DomainType.PV and draft.source.string(name) is not None:
+        raise draft.source.error(name, "PV guests have no timer mode")
+    _mode(draft, name, TimerMode)
+
+
+def _altp2m_count(draft: Draft, name: str) -> None:
+    number = draft.settings.integer(name)
+    if number is None:
+        draft.source.integer(name)
+    elif not 0 <= number <= _UINT16_MAX:
+        raise draft.source.error(name, f"{number} is out of range; it can be 0 to {_UINT16_MAX}")
+    else:
+        draft.said[name] = number
+
+
+READERS: Final[dict[str, Reader]] = {
+    "vcpus": _vcpus,
+    "maxvcpus": _maxvcpus,
+    "vnuma": _vnuma,
+    "llc_colors": _llc_colors,
+    "cpuid": _cpuid,
+    "tsc_mode": lambda draft, name: _mode(draft, name, TscMode),
+    "altp2m": lambda draft, name: _mode(draft, name, Altp2mMode),
+    "timer_mode": _timer_mode,
+    "altp2m_count": _altp2m_count,
+}
+"""Readers by key."""

@@ -1,0 +1,1 @@
+"""The xenlight backend, without Xen."""

@@ -1,0 +1,125 @@
+"""What is being made, noted for whoever comes after a process that was killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from pyxen.backends.xenlight.libxl.journal import Journal, abandoned
+
+ONE, OTHER, THIRD = (UUID(int=number) for number in (1, 2, 3))
+
+
+def leave(folder: Path, *uuids: UUID) -> None:
+    """Be killed, in another process, in the middle of making domains."""
+    program = """
+import contextlib, os, signal, sys
+from uuid import UUID
+from pyxen.backends.xenlight.libxl.journal import Journal
+journal = Journal(sys.argv[1])
+with contextlib.ExitStack() as stack:
+    with journal.noting(UUID(int=99)):
+        for uuid in sys.argv[2:]:
+            stack.enter_context(journal.noting(UUID(uuid)))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(folder), *map(str, uuids)], check=False)
+    assert done.returncode == -9
+
+
+def test_nothing_is_left_of_what_has_ended(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    with journal.noting(ONE), pytest.raises(ZeroDivisionError), journal.noting(OTHER):
+        raise ZeroDivisionError
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+    journal.close()
+
+
+def test_what_a_living_process_makes_is_not_abandoned(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    with journal.noting(ONE):
+        assert abandoned({ONE}, str(tmp_path)) == set()
+    journal.close()
+
+
+def test_what_a_killed_process_was_making(tmp_path: Path) -> None:
+    leave(tmp_path, ONE, OTHER)
+    assert abandoned({ONE, OTHER, THIRD, UUID(int=99)}, str(tmp_path)) == {ONE, OTHER}
+    assert abandoned({OTHER, THIRD}, str(tmp_path)) == {OTHER}
+    assert abandoned({THIRD}, str(tmp_path)) == set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_at_once(tmp_path: Path) -> None:
+    uuids = [uuid4() for _ in range(300)]
+    leave(tmp_path, *uuids)
+    assert abandoned(uuids, str(tmp_path)) == set(uuids)
+
+
+def test_slots_are_used_again(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    for _ in range(100):
+        with journal.noting(uuid4()), journal.noting(uuid4()):
+            (file,) = tmp_path.iterdir()
+    assert file.read_bytes() == bytes(32)
+    journal.close()
+
+
+def test_one_that_is_removed_before_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    flock = fcntl.flock
+    seen: list[Path] = []
+
+    def late(file: int, how: int) -> None:
+        if not seen:
+            seen.extend(tmp_path.iterdir())
+            monkeypatch.setattr(fcntl, "flock", flock)
+            assert abandoned(set(), str(tmp_path)) == set()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    journal = Journal(str(tmp_path))
+    with journal.noting(ONE):
+        (file,) = tmp_path.iterdir()
+        assert file not in seen
+        assert file.read_bytes() == ONE.bytes
+    journal.close()
+
+
+def test_without_the_right_to_write(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    journal = Journal(str(tmp_path / "file" / "folder"))
+    with caplog.at_level(logging.DEBUG, "pyxen"), journal.noting(ONE):
+        pass
+    with journal.noting(ONE):
+        pass
+    journal.close()
+    assert "no journal" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_where_nobody_ever_made_anything(tmp_path: Path) -> None:
+    assert abandoned({ONE}, str(tmp_path / "none")) == set()
+
+
+def test_a_file_that_was_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "1.creating").write_bytes(ONE.bytes + b"xyz")
+    assert abandoned({ONE}, str(tmp_path)) == {ONE}
+
+
+def test_the_child_of_a_fork_lets_go(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    with journal.noting(ONE):
+        before = len(os.listdir("/proc/self/fd"))
+        journal.forked()
+        assert len(os.listdir("/proc/self/fd")) == before - 1
+    journal.close()
+    assert len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,259 @@
+"""Worker processes where there is no Xen: they end at once, and what is said of them is told once."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyxen.backends.xenlight.libxl import process_workers
+from pyxen.backends.xenlight.libxl.binding import CData, lib
+from pyxen.backends.xenlight.libxl.process_workers import LOST, NO_DOMID, Frame, Worker, Workers
+
+Lines = list[tuple[int, int, str]]
+
+
+@pytest.fixture
+def loop() -> Iterator[CData]:
+    loop = lib.pyxen_loop_new(-1)
+    yield loop
+    lib.pyxen_loop_free(loop)
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return []
+
+
+@pytest.fixture
+def pool(loop: CData, lines: Lines) -> Iterator[Workers]:
+    pool = Workers(1, loop, lambda token, level, line: lines.append((token, level, line)))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def theirs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
+    """The workers' ends of the sockets, in place of processes; what is spawned instead ends at once."""
+    ends: list[socket.socket] = []
+
+    def spawn(end: socket.socket) -> int:
+        ends.append(end.dup())
+        return os.posix_spawn("/bin/true", ["true"], os.environ)
+
+    monkeypatch.setattr(process_workers, "_spawn", spawn)
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def frame(kind: int, token: int = 0, domid: int = 0, number: int = 0, text: bytes = b"") -> bytes:
+    """Return a frame as it is sent."""
+    return struct.pack("=IIQIi", kind, len(text), token, domid, number) + text
+
+
+def the_one(pool: Workers) -> Worker:
+    """Return the worker that has been begun."""
+    assert pool.free() is None  # none is ready yet
+    (worker,) = pool._workers.values()
+    return worker
+
+
+def until_gone(pool: Workers, worker: Worker) -> list[Frame]:
+    """Take what a worker tells, until it is gone."""
+    seen: list[Frame] = []
+    while worker.fileno() >= 0:
+        assert select.select([worker], [], [], 60)[0]
+        seen += pool.take(worker.fileno())
+    return seen
+
+
+def test_one_that_cannot_open_libxl_is_given_up(pool: Workers, lines: Lines) -> None:
+    worker = the_one(pool)
+    assert until_gone(pool, worker) == []
+    assert [(token, level, line) for token, level, line in lines if str(worker.pid) in line] == [
+        (0, lib.XTL_WARN, f"the worker process {worker.pid} has ended")
+    ]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(worker.pid, 0)
+    assert pool.free() is None
+    assert pool._workers == {}  # no other is begun
+
+
+def test_a_conversation(pool: Workers, theirs: list[socket.socket], lines: Lines) -> None:
+    worker = the_one(pool)
+    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    assert pool.take(worker.fileno()) == []
+    assert pool.free() is worker
+    worker.set_level(lib.XTL_DEBUG)
+    worker.set_level(lib.XTL_DEBUG)
+    worker.call(lib.PYXEN_DESTROY, 7, 4242, b"")
+    worker.abort(7)
+    expected = (
+        frame(lib.PYXEN_LOG_LEVEL, number=lib.XTL_DEBUG) + frame(lib.PYXEN_DESTROY, 7, 4242) + frame(lib.PYXEN_ABORT, 7)
+    )
+    assert theirs[0].recv(1000) == expected
+    answer = frame(lib.PYXEN_LOG, 7, 0, lib.XTL_ERROR, "naïve".encode()) + frame(lib.PYXEN_DONE, 7, 4242, -3)
+    theirs[0].sendall(answer[:30])  # frames come as the kernel likes
+    assert pool.take(worker.fileno()) == []
+    theirs[0].sendall(answer[30:])
+    assert pool.take(worker.fileno()) == [Frame(lib.PYXEN_DONE, 7, 4242, -3)]
+    assert lines == [(7, lib.XTL_ERROR, "naïve")]
+    assert worker.running == set()
+
+
+def test_calls_are_lost_with_their_worker(pool: Workers, theirs: list[socket.socket], lines: Lines) -> None:
+    worker = the_one(pool)
+    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    pool.take(worker.fileno())
+    worker.call(lib.PYXEN_DESTROY, 1, 10, b"")
+    worker.call(lib.PYXEN_DESTROY, 2, 11, b"")
+    theirs[0].close()
+    lost = until_gone(pool, worker)
+    assert lost == [Frame(LOST, token, NO_DOMID, lib.ERROR_FAIL) for token in (1, 2)]
+    assert [token for token, _, _ in lines] == [1, 2]
+    assert the_one(pool) is not worker  # another takes its place
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_waiting_for_one(lives: bool, pool: Workers, theirs: list[socket.socket]) -> None:
+    worker = the_one(pool)
+    assert pool.starting()
+    with pool.change(5), pool.change(6):
+        theirs[0].sendall(frame(lib.PYXEN_HELLO)) if lives else theirs[0].close()
+        assert select.select([worker], [], [], 60)[0]
+        changed = pool.take(worker.fileno())
+    assert changed == [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in (5, 6)]
+    assert not pool.starting()
+    assert pool.free() is (worker if lives else None)
+
+
+def test_what_does_not_fit_is_sent_later(pool: Workers, theirs: list[socket.socket]) -> None:
+    worker = the_one(pool)
+    large = bytes(1 << 22)
+    worker.call(lib.PYXEN_CREATE, 1, NO_DOMID, large)
+    expected = frame(lib.PYXEN_CREATE, 1, NO_DOMID, text=large)
+    theirs[0].setblocking(False)
+    got = bytearray()
+    while len(got) < len(expected):
+        got += theirs[0].recv(1 << 20)
+        pool.take(worker.fileno())
+    assert got == expected
+
+
+def test_the_one_with_the_least_to_do(loop: CData, theirs: list[socket.socket]) -> None:
+    pool = Workers(2, loop, lambda *_: None)
+    assert pool.free() is None
+    for worker, end in zip(pool._workers.values(), theirs, strict=True):
+        end.sendall(frame(lib.PYXEN_HELLO))
+        pool.take(worker.fileno())
+    chosen = []
+    for token in range(4):
+        free = pool.free()
+        assert free is not None
+        free.call(lib.PYXEN_DESTROY, token, token, b"")
+        chosen.append(free)
+    assert len(set(chosen)) == 2
+    assert chosen[:2] != chosen[1:3]
+    pool.close()
+
+
+def test_none_for_another_folder(
+    pool: Workers, theirs: list[socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = the_one(pool)
+    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    pool.take(worker.fileno())
+    monkeypatch.chdir(tmp_path)
+    assert pool.free() is None
+
+
+@pytest.mark.parametrize("program", ["", "/usr/sbin/uwsgi"])
+def test_none_where_there_is_no_interpreter(
+    program: str, loop: CData, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    pool = Workers(3, loop, lambda *line: lines.append(line))
+    assert pool.free() is None
+    assert pool._workers == {}
+    assert lines == []
+
+
+def test_none_where_it_cannot_be_begun(
+    pool: Workers, lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    assert pool.free() is None
+    assert len(lines) == 1
+    assert "No such file" in lines[0][2]
+    assert pool.free() is None
+    assert len(lines) == 1
+
+
+def test_one_that_nobody_else_gets(pool: Workers, theirs: list[socket.socket]) -> None:
+    worker = pool.apart()
+    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    pool.take(worker.fileno())
+    assert pool.free() is not worker
+    assert not pool._workers.keys() & {worker.fileno()}
+    worker.call(lib.PYXEN_DEVD, 7, NO_DOMID, b"")
+    worker.abort(7)
+    expected = frame(lib.PYXEN_DEVD, 7, NO_DOMID) + frame(lib.PYXEN_ABORT, 7)
+    assert theirs[0].recv(1000) == expected
+    theirs[0].sendall(frame(lib.PYXEN_DONE, 7, NO_DOMID, lib.ERROR_ABORTED))
+    assert pool.take(worker.fileno()) == [Frame(lib.PYXEN_DONE, 7, NO_DOMID, lib.ERROR_ABORTED)]
+    pool.dismiss(worker)
+    assert worker.fileno() == -1
+    with pytest.raises(ChildProcessError):
+        os.waitpid(worker.pid, 0)
+    pool.dismiss(worker)
+
+
+def test_one_of_its_own_that_is_lost(pool: Workers, theirs: list[socket.socket], lines: Lines) -> None:
+    worker = pool.apart()
+    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    worker.call(lib.PYXEN_DEVD, 7, NO_DOMID, b"")
+    theirs[0].close()
+    assert until_gone(pool, worker) == [Frame(LOST, 7, NO_DOMID, lib.ERROR_FAIL)]
+    assert [token for token, _, _ in lines] == [7]
+    pool.dismiss(worker)
+
+
+@pytest.mark.parametrize(("end", "lives"), [("kill -KILL $$", False), ("exit 0", True)])
+def test_what_one_has_begun_ends_if_it_was_killed(
+    end: str, lives: bool, pool: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noted = tmp_path / "pid"
+
+    def spawn(_theirs: socket.socket) -> int:
+        program = f"sleep 600 & echo $! > {noted}; {end}"
+        return os.posix_spawn("/bin/sh", ["sh", "-c", program], os.environ, setsid=True)
+
+    monkeypatch.setattr(process_workers, "_spawn", spawn)
+    worker = pool.apart()
+    pool.dismiss(worker)
+    pid = int(noted.read_text())
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        assert not lives
+        return
+    try:
+        assert bool(select.select([fd], [], [], 0 if lives else 60)[0]) is not lives
+    finally:
+        if lives:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        os.close(fd)
+
+
+def test_none_of_its_own_where_there_is_no_interpreter(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
+    with pytest.raises(OSError, match="/usr/sbin/uwsgi is no Python interpreter"):
+        pool.apart()
