@@ -39,13 +39,13 @@ def page() -> str:
     said = table()
     backends: dict[str, Any] = said["backend"]
     uris = [f"`{one['uri']}`" for one in backends.values()]
-    lines = ["# Ways to a host", "", "| way | what it is |", "| --- | --- |"]
+    lines = ["# Backends", "", "| URI | what it is |", "| --- | --- |"]
     lines += [f"| `{one['uri']}` | {one['what']} |" for one in backends.values()]
     lines += [
         "",
         "## What they can do",
         "",
-        "All can list, create, shut down, destroy and wait for domains, and tell their configurations. The rest:",
+        "All backends list, create, shut down, destroy and wait for domains, and return their configurations. The rest:",
         "",
         f"| `Host.supports(...)` | | {' | '.join(uris)} |",
         f"| --- | --- |{' --- |' * len(backends)}",
@@ -55,14 +55,14 @@ def page() -> str:
         lines.append(f"| `{name}` | {what.replace('``', '`')} | {marks} |")
     lines += [
         "",
-        "What a way cannot do raises `UnsupportedFeature`, which says who cannot and what helps.",
+        "Whatever a backend cannot do raises `UnsupportedFeature`, which names the backend and an alternative.",
         "",
         "## Where they differ",
         "",
-        "All else is alike, and the same tests see to it.",
+        "In all other respects they behave alike: the same tests run against each.",
     ]
     for one in said["difference"]:
-        lines += ["", f"### {one['what']}", "", f"Otherwise: {one['usual']}.", ""]
+        lines += ["", f"### {one['what']}", "", f"Usually: {one['usual']}.", ""]
         lines += [f"- `{backends[name]['uri']}`: {one[name]}." for name in backends if name in one]
         if lines[-1] == "":
             lines.pop()
