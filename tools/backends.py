@@ -45,7 +45,7 @@ def page() -> str:
         "",
         "## What they can do",
         "",
-        "All backends list, create, shut down, destroy and wait for domains, and return their configurations. The rest:",
+        "All backends list, create, shut down, destroy and await domains, and return their configurations. The rest:",
         "",
         f"| `Host.supports(...)` | | {' | '.join(uris)} |",
         f"| --- | --- |{' --- |' * len(backends)}",

@@ -6,7 +6,7 @@
     ├── ConfigError (ValueError)            a configuration, or a text that should be one, is wrong
     │   ├── ParseError                      … at this line and column
     │   ├── ValidationError                 … these settings do not go together
-    │   └── LossyConversion                 … the target spelling cannot say it
+    │   └── LossyConversion                 … the target spelling cannot express it
     ├── UnsupportedFeature (NotImplementedError)   this backend, or this Xen release, cannot do it
     ├── ConnectFailed (ConnectionError)     no way to the host
     │   ├── BindingNotBuilt                 the extension for this Xen release was not compiled
@@ -20,8 +20,8 @@
         ├── DeviceExists
         ├── NotFound (LookupError)          a device, a pool, a file in xenstore …
         ├── FileMissing (FileNotFoundError) a kernel, a ramdisk, a disk image …
-        ├── InvalidArgument (ValueError)
-        ├── InvalidState                    the domain is not in a state in which this can work
+        ├── InvalidArgument (ValueError)    a value is not valid
+        ├── InvalidState                    the domain's state does not allow it
         ├── NotEnoughMemory (MemoryError)
         ├── NotReady
         ├── NoGuestDriver                   the guest has no PV driver that could answer
@@ -29,8 +29,8 @@
         ├── OperationTimeout (TimeoutError) the deadline of the call passed
         ├── OperationCancelled
         ├── MigrationFailed                 the other end of a migration failed; the domain goes on where it was
-        ├── MigrationInDoubt                … was lost when it had leave to start the domain: look at both ends
-        ├── BackupLost                      the backup of a replicated domain was lost, and may run: look at both ends
+        ├── MigrationInDoubt                … was lost when it was allowed to start the domain: look at both
+        ├── BackupLost                      the backup of a replicated domain was lost, and may run: look at both
         ├── LockFailed                      another toolstack holds libxl's lock on the domain
         └── QmpError                        the device model (QEMU) refused
 """
@@ -38,6 +38,8 @@
 from __future__ import annotations
 
 from typing import Any
+
+from pyxen._printable import printable
 
 __all__ = [
     "BackupLost",
@@ -78,7 +80,9 @@ class Error(Exception):
     """Base of everything that pyxen raises on purpose.
 
     Attributes:
-        message: What went wrong and what to do about it, without libxl's lines.
+        message: What went wrong and what to do about it, without libxl's log lines.
+
+    `str` escapes control characters, since a name or a log line may come from a guest or a peer.
     """
 
     def __init__(self, message: str) -> None:
@@ -86,6 +90,10 @@ class Error(Exception):
         self.message = message
 
     def __str__(self) -> str:
+        return printable(self._text())
+
+    def _text(self) -> str:
+        """Return what `str` shows, before it is made safe for a terminal."""
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -138,13 +146,13 @@ class ParseError(ConfigError):
         self.column = column
         self.source = source
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         place = ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
         return f"{place}: {self.message}" if place else self.message
 
 
 class ValidationError(ConfigError):
-    """Settings of a configuration cannot work together.
+    """Settings of a configuration do not work together.
 
     Attributes:
         problems: Every problem found, each a line ``path: what is wrong``.
@@ -156,7 +164,7 @@ class ValidationError(ConfigError):
 
 
 class LossyConversion(ConfigError):
-    """The target spelling cannot say all of the configuration.
+    """The target spelling cannot express all of the configuration.
 
     Attributes:
         losses: What would be lost, a tuple of `pyxen.Loss`.
@@ -233,14 +241,14 @@ class OperationFailed(Error):
         self.code = code
         self.log = log
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         subject = " ".join(str(part) for part in (self.operation, self.domain) if part is not None)
         head = f"{subject}: {self.message}" if subject else self.message
         return "\n".join([head, *(f"  libxl: {line}" for line in self.log)])
 
 
 class DomainNotFound(OperationFailed, LookupError):
-    """There is no such domain, or no longer: domids are reused, names move."""
+    """The domain does not exist, or no longer does: domids are reused, and names move."""
 
 
 class DomainExists(OperationFailed):
@@ -260,11 +268,11 @@ class FileMissing(OperationFailed, FileNotFoundError):
 
 
 class InvalidArgument(OperationFailed, ValueError):
-    """Libxl refused a value (``ERROR_INVAL``)."""
+    """A value is not valid: pyxen refused it, or libxl did (``ERROR_INVAL``)."""
 
 
 class InvalidState(OperationFailed):
-    """The domain is not in a state in which this can work, e.g. paused when it should act."""
+    """The domain's state does not allow this, e.g. it is paused and cannot answer."""
 
 
 class NotEnoughMemory(OperationFailed, MemoryError):
@@ -272,7 +280,7 @@ class NotEnoughMemory(OperationFailed, MemoryError):
 
 
 class NotReady(OperationFailed):
-    """What is needed is not ready yet (``ERROR_NOT_READY``)."""
+    """Something that this needs is not ready yet (``ERROR_NOT_READY``)."""
 
 
 class NoGuestDriver(OperationFailed):
@@ -284,31 +292,30 @@ class GuestTimeout(OperationFailed, TimeoutError):
 
 
 class OperationTimeout(OperationFailed, TimeoutError):
-    """The deadline of the call passed; what it had begun was undone."""
+    """The deadline of the call passed. What it had begun was undone."""
 
 
 class OperationCancelled(OperationFailed):
-    """The operation was cancelled; what it had begun was undone."""
+    """The operation was cancelled. What it had begun was undone."""
 
 
 class MigrationFailed(OperationFailed):
-    """The other end of a migration failed, or was lost; the domain goes on where it was, and nothing is left of it."""
+    """The other end of a migration failed or was lost. The domain goes on here, and nothing of it is left there."""
 
 
 class MigrationInDoubt(OperationFailed):
-    """The other end of a migration was lost when it had leave to start the domain, and nobody knows whether it has.
+    """The other end of a migration was lost after it was allowed to start the domain: it is unknown whether it did.
 
     The domain stays here, suspended, as ``NAME--migratedaway``. If it runs at the other end, destroy it here. If it
-    does not, and nothing of it is left there, give it its name again and `Domain.resume` it. Never let both run: they
-    would ruin the disks that they share.
+    does not exist there, rename it back and `Domain.resume` it. Never let both run: they would ruin their disks.
     """
 
 
 class BackupLost(OperationFailed):
-    """The backup of a domain that `Domain.remus` replicates was lost, or does not say that it has let go of it.
+    """The backup of a domain that `Domain.remus` replicates was lost, or did not confirm that it was called off.
 
-    The domain goes on here. At the other end it may have taken over, as of the last checkpoint: look there, and destroy
-    one of both. Never let both run: they would ruin the disks that they share.
+    The domain goes on here. The backup may have taken over, from the last checkpoint. Look there, and destroy one of
+    the two. Never let both run: they would ruin their disks.
     """
 
 

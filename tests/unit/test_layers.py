@@ -21,7 +21,7 @@ LAYERS = (
     {"_common", "xlcfg", "libvirtxml", "libxljson"},
     {"config", "events", "features", "info", "losses", "remus"},
     {"operation"},
-    {"_asyncio", "errors", "units"},
+    {"_asyncio", "_printable", "errors", "units"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
