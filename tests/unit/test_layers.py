@@ -21,7 +21,8 @@ LAYERS = (
     {"_common", "xlcfg", "libvirtxml", "libxljson"},
     {"config", "events", "features", "info", "losses", "remus"},
     {"operation"},
-    {"_asyncio", "_printable", "errors", "units"},
+    {"_asyncio", "errors", "units"},
+    {"_printable"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
@@ -36,7 +37,7 @@ XENLIGHT_LAYERS = (
 )
 """The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 
-NEIGHBOURS = LAYERS[0] | LAYERS[3] | LAYERS[-3]
+NEIGHBOURS = LAYERS[0] | LAYERS[3] | LAYERS[-4]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
 
 
