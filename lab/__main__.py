@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.command:
         raise LabError("nothing to run: put the command after `--`, as in `python3 -m lab run -- xl list`")
     puts, gets = ([_pair(text) for text in texts] for texts in (arguments.put, arguments.get))
-    with Lab(arguments.xen, cold=arguments.cold) as dom0:
+    with Lab(arguments.xen, cpus=arguments.cpus, cold=arguments.cold) as dom0:
         for source, destination in puts:
             dom0.put(source, destination)
         result = dom0.run(
@@ -77,7 +77,7 @@ def _shell(arguments: argparse.Namespace) -> int:
     if not os.isatty(0) or not os.isatty(1):
         raise LabError("`shell` needs a terminal; for scripts there is `run -- COMMAND`")
     command = arguments.command or ["bash", "-i"]
-    with Lab(arguments.xen, cold=arguments.cold) as dom0:
+    with Lab(arguments.xen, cpus=arguments.cpus, cold=arguments.cold) as dom0:
         size = _window()
         saved = termios.tcgetattr(0)
 
@@ -142,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         "--xen", choices=known, default=releases.DEFAULT, help=f"Xen release (default {releases.DEFAULT})"
     )
     start = argparse.ArgumentParser(add_help=False, parents=[common])
+    start.add_argument(
+        "--cpus", type=int, choices=range(1, 9), default=1, metavar="N", help="emulated processors (default 1)"
+    )
     start.add_argument("--cold", action="store_true", help="boot from nothing instead of restoring the snapshot")
 
     verb = verbs.add_parser("build", parents=[common], help="build the image, the extension and the snapshot")

@@ -46,12 +46,14 @@ class Lab:
 
     Args:
         xen: The Xen release, as in ``4.20``.
+        cpus: The machine's processors. One emulates the others too, so more of them make it slower.
         cold: Boot from nothing instead of restoring the snapshot.
         install: Put this working copy of pyxen into dom0 (``/root/pyxen``, importable), its extension compiled.
     """
 
-    def __init__(self, xen: str = releases.DEFAULT, *, cold: bool = False, install: bool = True) -> None:
+    def __init__(self, xen: str = releases.DEFAULT, *, cpus: int = 1, cold: bool = False, install: bool = True) -> None:
         self.release = releases.find(xen)
+        self._cpus = cpus
         self._cold = cold
         self._install = install
         self._machine: qemu.Qemu | None = None
@@ -84,7 +86,7 @@ class Lab:
             BootFailed: dom0 did not come up in time; the message has the tail of its console.
         """
         parts = prepare(self.release)
-        self._machine = snapshots.boot(parts.image) if self._cold else self._restored(parts.image)
+        self._machine = snapshots.boot(parts.image, self._cpus) if self._cold else self._restored(parts.image)
         try:
             if self._install:
                 self._unpack(lambda archive: checkout.add_to(archive, parts.extension, parts.bytecode))
@@ -216,10 +218,10 @@ class Lab:
 
     def _restored(self, built: Image) -> qemu.Qemu:
         with contextlib.suppress(BootFailed):
-            return snapshots.restore(built, snapshots.ensure(self.release, built))
+            return snapshots.restore(built, snapshots.ensure(self.release, built, self._cpus), self._cpus)
         say("the snapshot could not be restored: making a new one")
-        snapshots.discard(self.release, built)
-        return snapshots.restore(built, snapshots.ensure(self.release, built))
+        snapshots.discard(self.release, built, self._cpus)
+        return snapshots.restore(built, snapshots.ensure(self.release, built, self._cpus), self._cpus)
 
     def _running(self) -> qemu.Qemu:
         if self._machine is None:
