@@ -2,6 +2,7 @@
 
 PYTHON = .venv/bin/python
 XEN = 4.20
+CPUS = 1
 
 .PHONY: help demo test test-fast lab-test lint bench fuzz soak shell docs clean setup
 
@@ -9,7 +10,7 @@ help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: setup     ## Create, list and destroy a PV, a PVH and an HVM guest on a real Xen host
-	@$(PYTHON) -m lab run --xen $(XEN) -- python3 examples/demo.py
+	@$(PYTHON) -m lab run --xen $(XEN) --timeout 900 -- python3 examples/demo.py
 
 test: setup     ## Run all checks and tests, those on real Xen included
 	@$(PYTHON) -m tools.test
@@ -17,8 +18,8 @@ test: setup     ## Run all checks and tests, those on real Xen included
 test-fast: setup ## Run the checks and the tests that need no Xen
 	@$(PYTHON) -m tools.test checks unit
 
-lab-test: setup ## Run the tests on real Xen only: make lab-test XEN=4.17 ARGS="-k shutdown"
-	@$(PYTHON) -m lab run --xen $(XEN) -- python3 -m pytest -p no:cacheprovider tests/xen $(ARGS)
+lab-test: setup ## Run the tests on real Xen only: make lab-test XEN=4.17 CPUS=2 ARGS="-k shutdown"
+	@$(PYTHON) -m lab run --xen $(XEN) --cpus $(CPUS) -- python3 -m pytest -p no:cacheprovider tests/xen $(ARGS)
 
 lint: setup     ## Run the checks: ruff and mypy
 	@$(PYTHON) -m tools.test checks

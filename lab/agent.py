@@ -40,6 +40,7 @@ class Agent:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
+        channel.settimeout(_SILENCE)
         self._buffer = bytearray()
 
     def wait_for_start(self, deadline: float) -> None:
@@ -151,6 +152,8 @@ class Agent:
     def _send_bytes(self, kind: bytes, data: bytes) -> None:
         try:
             self._channel.sendall(kind + struct.pack(">I", len(data)) + data)
+        except TimeoutError:
+            raise Hangs(f"the emulated machine hangs: it has taken no byte for {_SILENCE:.0f} s") from None
         except OSError as error:
             raise Gone(f"QEMU has ended ({error})") from error
 

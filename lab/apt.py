@@ -10,6 +10,7 @@ from lab import tools
 from lab.errors import BuildFailed
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_UNPACK_SECONDS = 1200.0  # mostly for a slow network: with a fast one it takes 40 s
 # What has no use in dom0 and would make the image bigger.
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/lintian/*")
 _MERGE_USR = (
@@ -85,14 +86,25 @@ def unpack(suite: str, packages: list[str], tree: Path, log: Path) -> None:
         # A caching mirror may hand out lists a little older than their signature allows.
         "--aptopt=Acquire::Check-Valid-Until false",
         "--aptopt=Acquire::Retries 3",
+        "--aptopt=Acquire::http::Timeout 60",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
         f"--setup-hook={_MERGE_USR}",
         suite,
         str(tree),
         *sources(suite),
     ]
+    command = tools.as_root(argv, seconds=_UNPACK_SECONDS)
     with log.open("wb") as output:
-        done = subprocess.run(tools.as_root(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+            timeout=_UNPACK_SECONDS + 60,  # `timeout` ends it before
+        )
     if done.returncode != 0:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:])
-        raise BuildFailed(f"unpacking Debian {suite} failed (mmdebstrap exited with status {done.returncode}):\n{tail}")
+        late = done.returncode == tools.TIMED_OUT
+        why = f"took longer than {_UNPACK_SECONDS:.0f} s" if late else f"exited with status {done.returncode}"
+        raise BuildFailed(f"unpacking Debian {suite} failed (mmdebstrap {why}):\n{tail}")

@@ -32,7 +32,7 @@ def vmlinux(bzimage: bytes) -> bytes:
     if payload.startswith(b"\xfd7zXZ\0"):
         kernel = lzma.decompress(payload)
     elif payload.startswith(b"\x28\xb5\x2f\xfd"):
-        kernel = subprocess.run(["zstd", "-dc"], input=payload, capture_output=True, check=True).stdout
+        kernel = subprocess.run(["zstd", "-dc"], input=payload, capture_output=True, check=True, timeout=120).stdout
     elif payload.startswith(b"\x1f\x8b"):
         kernel = gzip.decompress(payload)
     else:

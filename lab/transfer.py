@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab import tools
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -60,6 +60,6 @@ def read_archive(disk: Path, destination: Path) -> None:
     if destination.is_dir():
         raise LabError(f"{destination} is there already, and is a folder")
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".from-dom0-") as folder:
-        subprocess.run(["tar", "-x", "--no-same-owner", "-C", folder, "-f", str(disk)], check=True)
+        tools.call(["tar", "-x", "--no-same-owner", "-C", folder, "-f", str(disk)], what="unpacking what dom0 sent")
         (member,) = Path(folder).iterdir()
         shutil.move(member, destination)

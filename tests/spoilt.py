@@ -1,7 +1,7 @@
 """Tests that the emulated machine has spoilt are tried once more.
 
-Now and then QEMU 7.2 kills a guest, mostly one whose writes Xen logs: by a triple fault, which nothing else in these
-tests brings about. Xen writes that to its log. So a test that fails beside such a guest says nothing, and its second
+Now and then QEMU kills a guest, mostly one whose writes Xen logs: by a triple fault, which nothing else in these tests
+brings about. Xen writes that to its log. So a test that fails beside such a guest says nothing, and its second
 try decides.
 
 A `conftest.py` that imports the two hooks has this; its fixture ``xen_log`` must be there for every test.
@@ -39,6 +39,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
             item.stash[_SPOILT] = triple_faults(log) & {domain.domid for domain in given["host"].domains}
 
 
+def _limit(item: pytest.Item) -> None:
+    """Give the second try a time limit of its own: pytest-timeout's has gone off, or is used up, by the first."""
+    plugin: Any = item.config.pluginmanager.get_plugin("timeout")
+    settings = plugin._get_item_settings(item)  # there is no public way to them
+    if settings.timeout:
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+        item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
+
+
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     """Run a test, and if it was spoilt once more."""
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
@@ -47,6 +56,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if spoilt:
         writer = item.config.get_terminal_writer()
         writer.line(f"\n{item.nodeid} is tried once more: the emulated machine has killed domain {min(spoilt)}")
+        _limit(item)
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)

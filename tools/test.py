@@ -1,29 +1,47 @@
 """Run the parts of the test suite, two at a time, and show how each ended.
 
-Parts that boot the lab share one lane, parts that do not the other, so two cores are kept busy; the latter also makes
-what the other will need. It is nice: an emulated machine whose CPUs are taken away in the middle of what they do gets
-slower out of proportion. So are two labs at a time slower than one after the other.
+Each part keeps one core busy: an emulated machine has one processor. So two of them take the parts from one list, the
+long ones first. What does not boot the lab is nice, since an emulated machine whose processor is taken away in the
+middle of what it does gets slower out of proportion.
 
-Output goes to a file for each part while it runs; what failed is shown in full, and the last lines are pytest's own
-summaries.
+Each part has a time of its own. Tests that run out of theirs end in order (see tests/deadline.py); what does not end
+then is ended, and that is said. Output goes to a file for each part while it runs; what failed is shown in full, and
+the last lines are pytest's own summaries.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
-PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no"]
+PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no", "-p", "tests.deadline", "--durations=15"]
+TEST_SECONDS = 1500
+"""How long one run of pytest may take, before it ends in order; on quiet cores the longest takes a third of that."""
+COMMAND_SECONDS = TEST_SECONDS + 240
+"""How long a command in dom0 may take, before it is killed."""
+BUILD_SECONDS = 1200
+"""What the lab may need before, to build what is missing."""
 LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
+
+AT_ONCE = 2
+"""How many parts run at a time: each keeps a core busy."""
+
+SLOW = ("migration", "remus", "supervisor", "libvirt", "saving", "workers")
+"""The half of tests/xen that has a machine of its own, so that both halves take about as long."""
 
 TWICE = ("host", "migration", "stopping", "workers", "devd", "console")
 """Tests in dom0 that need both releases, since they use libxl where these differ; for the rest the contract is enough,
@@ -59,25 +77,51 @@ class Part:
         self.seconds = time.monotonic() - start
 
     def _run_one(self, command: list[str], log: TextIO) -> int:
-        return subprocess.run(
-            command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=False
-        ).returncode
+        environment = {**os.environ, "PYXEN_TEST_DEADLINE": str(TEST_SECONDS)}
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(timeout=COMMAND_SECONDS + BUILD_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.write(f"\nended: it took longer than {COMMAND_SECONDS + BUILD_SECONDS} s: {' '.join(command)}\n")
+            return 124
+        finally:
+            _end(process)
 
     def summary(self) -> list[str]:
         """Return pytest's own summary lines."""
         return [line for line in self.log.read_text(errors="replace").splitlines() if _is_summary(line)]
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command and what it has started, if it still runs."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+
+
 def _is_summary(line: str) -> bool:
     return " in " in line and any(word in line for word in (" passed", " failed", " error")) and line[-1] in "s=)"
 
 
-def _in_dom0(release: str, *command: str) -> list[str]:
-    return [PYTHON, "-m", "lab", "run", "--xen", release, "--timeout", "2000", "--", *command]
+def _in_dom0(release: str, *command: str, cpus: int = 1) -> list[str]:
+    lab = [PYTHON, "-m", "lab", "run", "--xen", release, "--cpus", str(cpus), "--timeout", str(COMMAND_SECONDS)]
+    return [*lab, "--", "env", f"PYXEN_TEST_DEADLINE={TEST_SECONDS}", *command]
 
 
 def _pytest_in_dom0(*paths: str) -> list[str]:
-    return ["python3", "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", *paths]
+    return ["python3", *PYTEST[1:], "-p", "no:cacheprovider", *paths]
 
 
 def _contract_in_dom0(*uris: str) -> list[str]:
@@ -89,46 +133,50 @@ def _contract(uri: str, *paths: str, xen: str = "4.20") -> list[str]:
     return ["env", f"PYXEN_TEST_URI={uri}", f"PYXEN_TEST_XEN={xen}", *PYTEST, *(paths or ["tests/backends"])]
 
 
-def lanes() -> list[list[Part]]:
-    """Return the parts, in two lanes that run side by side."""
+def parts() -> list[Part]:
+    """Return the parts, in the order in which they are begun."""
     nice = ["nice", "-n", "15"]
     ruff = [*nice, PYTHON, "-m", "ruff"]
-    checks = Part(
-        "checks",
-        [[*ruff, "check", "-q"], [*ruff, "format", "-q", "--check"], [*nice, PYTHON, "-m", "mypy"]],
-    )
+    checks = [[*ruff, "check", "-q"], [*ruff, "format", "-q", "--check"], [*nice, PYTHON, "-m", "mypy"]]
+    unit = [
+        [*nice, *PYTEST, "tests/unit", "tests/backends", "tests/libvirt"],
+        [*nice, *_contract("test:///default")],
+    ]
+    oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*nice, *PYTEST, "tests/oracle"]]
+    tests = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests/xen").glob("test_*.py"))
+    rest = [name for name in tests if name not in SLOW]
     return [
-        [
-            checks,
-            Part(
-                "unit",
-                [
-                    [*nice, *PYTEST, "tests/unit", "tests/backends", "tests/libvirt"],
-                    [*nice, *_contract("test:///default")],
-                ],
-            ),
-            Part("oracle", [[PYTHON, "-m", "tests.oracle.setup"], [*nice, *PYTEST, "tests/oracle"]]),
-            Part("images", [[*nice, PYTHON, "-m", "lab", "build", "--xen", "4.17"]]),
-        ],
-        [
-            Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0("tests/xen"))]),
-            Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*(f"tests/xen/test_{name}.py" for name in TWICE)))]),
-            Part(
-                "contract",
-                [
-                    _in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system")),
-                    _in_dom0("4.17", *_contract_in_dom0("xenlight:///")),
-                    _contract("xen+tcp://lab/system", *(f"tests/backends/test_{name}.py" for name in AFAR), xen="4.17"),
-                    [*PYTEST, "tests/outside"],
-                ],
-            ),
-            Part("lab", [[*PYTEST, "tests/lab"]]),
-        ],
+        Part("checks", checks),
+        Part("xen-4.20-slow", [_in_dom0("4.20", *_pytest_in_dom0(*_files(SLOW)))]),
+        Part("unit", unit),
+        Part("oracle", oracle),
+        Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
+        Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system"))]),
+        Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
+        Part(
+            "contract-4.17",
+            [
+                _in_dom0("4.17", *_contract_in_dom0("xenlight:///")),
+                _contract("xen+tcp://lab/system", *(f"tests/backends/test_{name}.py" for name in AFAR), xen="4.17"),
+            ],
+        ),
+        Part("lab", [[*PYTEST, "tests/lab"]]),
+        Part("outside", [[*PYTEST, "tests/outside"]]),
+        Part("two-cpus", [_in_dom0("4.20", *_pytest_in_dom0("-m", "two_cpus", "tests/xen"), cpus=2)]),
     ]
 
 
-def _run_lane(parts: list[Part], folder: Path, say: threading.Lock) -> None:
-    for part in parts:
+def _files(names: Iterable[str]) -> list[str]:
+    return [f"tests/xen/test_{name}.py" for name in names]
+
+
+def _run_some(waiting: queue.SimpleQueue[Part], folder: Path, say: threading.Lock) -> None:
+    """Run parts as long as there are any."""
+    while True:
+        try:
+            part = waiting.get_nowait()
+        except queue.Empty:
+            return
         with say:
             print(f"[test] {part.name}: begun", flush=True)
         part.run(folder)
@@ -153,29 +201,32 @@ def _progress(running: list[threading.Thread], say: threading.Lock) -> None:
 
 def main() -> int:
     """Run the parts named, by default all."""
+    known = parts()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help="checks, unit, oracle, images, xen-4.20, xen-4.17, contract, lab")
+    parser.add_argument("parts", nargs="*", help=", ".join(part.name for part in known))
     wanted = parser.parse_args().parts
-    chosen = [[part for part in lane if not wanted or part.name in wanted] for lane in lanes()]
-    unknown = set(wanted) - {part.name for lane in chosen for part in lane}
+    unknown = set(wanted) - {part.name for part in known}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    chosen = [part for part in known if not wanted or part.name in wanted]
     folder = ROOT / "build" / "test"
     folder.mkdir(parents=True, exist_ok=True)
+    waiting: queue.SimpleQueue[Part] = queue.SimpleQueue()
+    for part in chosen:
+        waiting.put(part)
     say = threading.Lock()
-    threads = [threading.Thread(target=_run_lane, args=(lane, folder, say)) for lane in chosen if lane]
+    threads = [threading.Thread(target=_run_some, args=(waiting, folder, say)) for _ in range(AT_ONCE)]
     for thread in threads:
         thread.start()
     _progress(threads, say)
-    parts = [part for lane in chosen for part in lane]
     print()
-    for part in parts:
+    for part in chosen:
         how = "passed" if part.status == 0 else "FAILED"
         print(f"{part.name}: {how} ({part.seconds:.0f} s; {part.log.relative_to(ROOT)})")
-    for part in parts:
+    for part in chosen:
         for line in part.summary():
             print(line)
-    return 0 if all(part.status == 0 for part in parts) else 1
+    return 0 if all(part.status == 0 for part in chosen) else 1
 
 
 if __name__ == "__main__":

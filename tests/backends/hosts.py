@@ -70,7 +70,7 @@ def _no_xen() -> str:
 
 
 def _own_xen_log() -> str:
-    return subprocess.run(["xl", "dmesg"], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["xl", "dmesg"], check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 def _xen_log_of(dom0: Lab) -> str:

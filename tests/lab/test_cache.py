@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -45,9 +46,29 @@ def test_what_was_interrupted_is_not_taken_for_finished(tmp_path: Path) -> None:
 
 def test_leftovers_and_older_versions_go(tmp_path: Path) -> None:
     (tmp_path / "thing/making-killed").mkdir(parents=True)
-    cache.made(tmp_path / "thing", "old", lambda _: None)
+    old = cache.made(tmp_path / "thing", "old", lambda _: None)
+    os.utime(old, (0, time.time() - cache.UNUSED_SECONDS - 60))
+    cache.made(tmp_path / "thing", "of another checkout", lambda _: None)
     cache.made(tmp_path / "thing", "new", lambda _: None)
-    assert [path.name for path in (tmp_path / "thing").iterdir()] == ["new"]
+    assert {path.name for path in (tmp_path / "thing").iterdir()} == {"new", "of another checkout"}
+
+
+def test_whoever_waits_for_a_build_does_so_with_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cache, "LOCK_SECONDS", 3.0)
+    with (
+        cache.locked(tmp_path / "thing.lock"),
+        pytest.raises(LabError, match=rf"process {os.getpid()} has held .*thing.lock for 3 s"),
+        cache.locked(tmp_path / "thing.lock"),
+    ):
+        pass
+    assert f"waiting for process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_a_step_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(BuildFailed, match=r"resting took longer than 1 s: `.*sleep 60 \.\.\.` was ended"):
+        tools.call(tools.as_root(["sleep", "60"], seconds=1), what="resting", seconds=1)
 
 
 def test_two_builders_build_once(tmp_path: Path) -> None:
@@ -61,7 +82,7 @@ def test_two_builders_build_once(tmp_path: Path) -> None:
     for builder in builders:
         builder.start()
     for builder in builders:
-        builder.join()
+        builder.join(60)
     assert len(built) == 1
 
 
@@ -74,7 +95,8 @@ def test_missing_tools_are_named_with_one_line_to_install_them(monkeypatch: pyte
 def test_without_root_sudo_is_used_or_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(tools, "which", lambda program: f"/bin/{program}")
-    assert tools.as_root(["rm", "x"]) == ["sudo", "--", "/bin/rm", "x"]
+    bounded = ["timeout", "--foreground", "--kill-after=10", "90", "/bin/rm", "x"]
+    assert tools.as_root(["rm", "x"], seconds=90) == ["sudo", "--", *bounded]
     monkeypatch.setattr(tools, "which", lambda _: None)
     with pytest.raises(LabError, match="be root, or install sudo"):
         tools.as_root(["rm", "x"])

@@ -108,7 +108,7 @@ def test_standard_input_is_empty_unless_given(dom0: Lab) -> None:
     try:
         assert dom0.run(["wc", "-c"], stdin=read, timeout=60).stdout == f"{len(data)}\n"
     finally:
-        feeder.join()
+        feeder.join(60)
         os.close(read)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = [
     "at_rest",
     "children",
     "end_guest",
+    "joined",
     "runs",
     "wait_for_firmware",
     "wait_for_linux",
@@ -39,7 +41,7 @@ MakeDomain = Callable[..., Domain]
 
 def xl(*arguments: str) -> str:
     """Run xl, the other toolstack, and return what it prints."""
-    return subprocess.run(["xl", *arguments], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["xl", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 def xl_domids() -> dict[str, int]:
@@ -49,7 +51,7 @@ def xl_domids() -> dict[str, int]:
 
 def xenstore_entries() -> set[str]:
     """Return the entries of xenstore that belong to domains other than dom0, as far as they come with a domain."""
-    listing = subprocess.run(["xenstore-ls", "-f"], check=True, capture_output=True, text=True).stdout
+    listing = subprocess.run(["xenstore-ls", "-f"], check=True, capture_output=True, text=True, timeout=120).stdout
     paths = {line.split(" = ", 1)[0] for line in listing.splitlines()}
     return {path for path in paths if path not in _CONTAINERS and not path.startswith(_OF_THE_HOST)}
 
@@ -62,7 +64,7 @@ def children(parent: int | None = None) -> list[int]:
 
 def end_guest(domain: Domain, reason: ShutdownReason) -> None:
     """Let a guest shut down for that reason, without asking it; as Xen does with one that is beyond help."""
-    subprocess.run([sys.executable, "-c", _END_GUEST, str(domain.domid), str(int(reason))], check=True)
+    subprocess.run([sys.executable, "-c", _END_GUEST, str(domain.domid), str(int(reason))], check=True, timeout=120)
 
 
 _END_GUEST = """
@@ -72,6 +74,12 @@ xenctrl.xc_interface_open.restype = ctypes.c_void_p
 xc = ctypes.c_void_p(xenctrl.xc_interface_open(None, None, 0))
 assert xenctrl.xc_domain_shutdown(xc, int(sys.argv[1]), int(sys.argv[2])) == 0
 """
+
+
+def joined(thread: threading.Thread, seconds: float = 180) -> None:
+    """Wait until a thread has ended."""
+    thread.join(seconds)
+    assert not thread.is_alive(), f"{thread.name} has not ended within {seconds:.0f} s"
 
 
 def wait_for_linux(domain: Domain) -> None:

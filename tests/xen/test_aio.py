@@ -16,7 +16,7 @@ import pytest
 
 import pyxen.aio
 from pyxen import DomainCreated, DomainDestroyed, DomainNotFound, DomainShutdown, DomainState, FileMissing
-from tests.xen.support import MakeConfig, children, xl_domids
+from tests.xen.support import MakeConfig, children, joined, xl_domids
 
 GAP_DOMAINS = 20
 TICK = 0.005
@@ -107,7 +107,7 @@ def test_the_loop_goes_on_during_creates(tiny: MakeConfig) -> None:
         ticking = asyncio.create_task(longest_gap(over))
         await asyncio.sleep(seconds)
         over.set()
-        thread.join()
+        joined(thread)
         return await ticking
 
     async def main() -> tuple[float, float]:

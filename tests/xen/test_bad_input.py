@@ -29,7 +29,7 @@ from pyxen import (
     Vif,
 )
 from tests.forks import told_by_a_child
-from tests.xen.support import MakeConfig, wait_until
+from tests.xen.support import MakeConfig, joined, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def _interrupted(call: Callable[[], object], after: float) -> None:
         with pytest.raises(KeyboardInterrupt):
             call()
     finally:
-        timer.join()
+        joined(timer)
 
 
 @pytest.mark.parametrize(("guest", "after"), [("pvh", 0.03), ("pvh", 0.08), ("hvm", 0.1), ("hvm", 0.5)])
@@ -181,6 +181,7 @@ except pyxen.NotPrivileged as error:
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert done.stdout.startswith("True no permission for"), done.stderr
     assert "run this as root" in done.stdout

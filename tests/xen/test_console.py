@@ -19,7 +19,9 @@ PID_FILE = Path("/run/xenconsoled.pid")
 
 def entries(domain: Domain) -> dict[str, str]:
     """Return what xenstore has of a guest's console, values and rights; any terminal is as good as another."""
-    listing = subprocess.run(["xenstore-ls", "-f", "-p"], check=True, capture_output=True, text=True).stdout
+    listing = subprocess.run(
+        ["xenstore-ls", "-f", "-p"], check=True, capture_output=True, text=True, timeout=120
+    ).stdout
     found = dict(line.split(" = ", 1) for line in listing.splitlines())
     return {path: re.sub(r"/dev/pts/\d+", "TTY", value) for path, value in found.items() if path.startswith(of(domain))}
 
@@ -59,8 +61,8 @@ def without_console(host: Host, tiny: MakeConfig) -> Iterator[Callable[[str], tu
         had = entries(domain)
         command = stop_xenconsoled()
         for path in of(domain):
-            subprocess.run(["xenstore-rm", path], check=True)
-        subprocess.run(command, check=True)
+            subprocess.run(["xenstore-rm", path], check=True, timeout=120)
+        subprocess.run(command, check=True, timeout=120)
         return domain, had
 
     yield make

@@ -230,9 +230,9 @@ def test_a_driver_domain_controls_nothing(tiny: MakeConfig) -> None:
 
 
 def test_xenstore_does_not_say_which_domain_this_is() -> None:
-    subprocess.run(["xenstore-rm", "/local/domain/0/domid"], check=True)
+    subprocess.run(["xenstore-rm", "/local/domain/0/domid"], check=True, timeout=120)
     try:
         with pyxen.connect("xenlight:///driver") as host, pytest.raises(NotFound, match="no node domid"):
             host.devd()
     finally:
-        subprocess.run(["xenstore-write", "/local/domain/0/domid", "0"], check=True)
+        subprocess.run(["xenstore-write", "/local/domain/0/domid", "0"], check=True, timeout=120)

@@ -49,7 +49,7 @@ def block_list(domain: Domain) -> list[int]:
 
 def loops() -> str:
     """Return the files that loop devices hold open."""
-    return subprocess.check_output(["losetup", "-a"], text=True)
+    return subprocess.check_output(["losetup", "-a"], text=True, timeout=120)
 
 
 def network_list(domain: Domain) -> list[str]:

@@ -146,7 +146,7 @@ def test_disks_ejected(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
         xl("cd-insert", str(domain.domid), "hdc", f"{tmp_path}/a.iso")
         # As a guest's driver does it.
         eject = f"/local/domain/{domain.domid}/device/vbd/5632/eject"
-        subprocess.run(["xenstore-write", eject, "eject"], check=True)
+        subprocess.run(["xenstore-write", eject, "eject"], check=True, timeout=120)
         found = [events.get(SECONDS) for _ in range(3)]
         assert events.get(0.2) is None
     domain.destroy()

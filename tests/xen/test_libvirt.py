@@ -47,7 +47,7 @@ def daemon() -> int:
 
 
 def begin_daemon() -> None:
-    subprocess.run(["lab-libvirtd"], check=True, capture_output=True)
+    subprocess.run(["lab-libvirtd"], check=True, capture_output=True, timeout=120)
 
 
 def kill_daemon() -> None:
@@ -199,7 +199,7 @@ def test_each_toolstack_has_its_domains(virt: Host, host: Host, tiny: MakeConfig
 
 
 def test_another_host_that_does_not_let_us_in() -> None:
-    subprocess.run(["lab-sshd"], check=True, capture_output=True)
+    subprocess.run(["lab-sshd"], check=True, capture_output=True, timeout=120)
     with pyxen.connect("xen+ssh://root@localhost/system") as virt:
         assert names(virt) == {"Domain-0"}
     with pytest.raises(NotPrivileged, match="nobody@localhost"):

@@ -9,7 +9,7 @@ import pytest
 
 from pyxen import Disk, DomainNotFound, DomainState, Host, ShutdownReason, Vif
 from pyxen.errors import UnsupportedFeature
-from tests.xen.support import MakeConfig, MakeDomain, wait_for_linux, wait_until, xl, xl_domids
+from tests.xen.support import MakeConfig, MakeDomain, joined, wait_for_linux, wait_until, xl, xl_domids
 
 
 @pytest.mark.parametrize("guest", ["pv", "hvm"])
@@ -107,9 +107,11 @@ def test_many_at_once(host: Host, tiny: MakeConfig) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        joined(thread)
     assert len(host.domains) == 1
 
 
 def _xenstore(path: str) -> str:
-    return subprocess.run(["xenstore-read", path], check=False, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["xenstore-read", path], check=False, capture_output=True, text=True, timeout=120
+    ).stdout.strip()

@@ -13,7 +13,7 @@ import pytest
 import pyxen
 from pyxen import Domain, Host, OperationCancelled
 from pyxen.backends.base import DomainRef
-from tests.xen.support import MakeConfig, children, wait_until
+from tests.xen.support import MakeConfig, children, joined, wait_until
 
 MANY = 50
 
@@ -55,7 +55,7 @@ def test_a_third_cancelled_at_a_random_moment(tiny: MakeConfig) -> None:
         for end in [backend.destroy(ref, timeout=None) for ref in created]:
             end.result(timeout=120)
         for cancel in cancels:
-            cancel.join()
+            joined(cancel)
     assert (threading.active_count(), len(os.listdir("/proc/self/fd")), children()) == (threads, descriptors, before)
 
 

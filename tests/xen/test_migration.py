@@ -27,7 +27,7 @@ from pyxen.errors import (
     UnsupportedFeature,
 )
 from tests.xen.moving import PYXEN_RECEIVES, Receiving, check_alone
-from tests.xen.support import MakeConfig, MakeDomain, wait_until, xl, xl_domids
+from tests.xen.support import MakeConfig, MakeDomain, joined, wait_until, xl, xl_domids
 
 BANNER = b"xl migration receiver ready, send binary domain data.\n"
 RECEIVED = b"domain received, ready to unpause\0"
@@ -95,7 +95,7 @@ class Wire(threading.Thread):
 @pytest.fixture(scope="module")
 def elsewhere() -> str:
     """This host as another one that ssh leads to."""
-    subprocess.run(["lab-sshd"], check=True, capture_output=True)
+    subprocess.run(["lab-sshd"], check=True, capture_output=True, timeout=120)
     return "root@dom0"
 
 
@@ -108,7 +108,7 @@ def test_over_a_connection_and_there_and_back_with_xl(host: Host, running_linux:
     with here:
         operation = guest.begin.migrate_over(here.fileno(), here.fileno(), timeout=200)
         operation.result()
-    receiving.join()
+    joined(receiving)
     first = receiving.domain
     assert first is not None
     assert first.info().state is DomainState.PAUSED
@@ -169,13 +169,13 @@ def test_a_destination_that_cannot_start_it_and_one_that_does_not_say(
     here, thread = answering(BANNER, RECEIVED, REPORT + b"\3" + GO)
     with here, pytest.raises(MigrationFailed, match="could not start it"):
         stays.migrate_over(here.fileno(), here.fileno(), timeout=200)
-    thread.join()
+    joined(thread)
     check_alone(host, stays, name)
 
     here, thread = answering(BANNER, RECEIVED)
     with here, pytest.raises(MigrationInDoubt) as raised:
         stays.migrate_over(here.fileno(), here.fileno(), timeout=200)
-    thread.join()
+    joined(thread)
     assert f"stays suspended here, as {name}--migratedaway" in str(raised.value)
     assert str(raised.value) in caplog.text
     info = stays.info()
@@ -198,7 +198,7 @@ def test_an_end_that_is_lost_amid_the_stream(host: Host, stays: Domain) -> None:
     receiving = Receiving(host, wire.destination)
     with wire.source as end, pytest.raises(MigrationFailed, match="the destination is gone"):
         stays.migrate_over(end.fileno(), end.fileno(), timeout=200)
-    receiving.join()
+    joined(receiving)
     assert isinstance(receiving.error, MigrationFailed)
     assert "the source is gone" in str(receiving.error)
     check_alone(host, stays, name)
@@ -223,7 +223,7 @@ def test_stopped_amid_the_stream(host: Host, stays: Domain) -> None:
         assert operation.cancel()
         with pytest.raises(OperationCancelled):
             operation.result()
-        receiving.join()
+        joined(receiving)
         assert isinstance(receiving.error, MigrationFailed)
 
     def interrupted() -> None:
@@ -231,14 +231,14 @@ def test_stopped_amid_the_stream(host: Host, stays: Domain) -> None:
         receiving = Receiving(host, wire.destination)
         with wire.source as end, pytest.raises(KeyboardInterrupt):
             stays.migrate_over(end.fileno(), end.fileno())
-        receiving.join()
+        joined(receiving)
 
     def late() -> None:
         wire = Wire()
         receiving = Receiving(host, wire.destination)
         with wire.source as end, pytest.raises(OperationTimeout):
             stays.migrate_over(end.fileno(), end.fileno(), timeout=4)
-        receiving.join()
+        joined(receiving)
 
     async def task_cancelled() -> None:
         loop, stalled = asyncio.get_running_loop(), asyncio.Event()
@@ -252,7 +252,7 @@ def test_stopped_amid_the_stream(host: Host, stays: Domain) -> None:
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-        receiving.join()
+        joined(receiving)
 
     async def receiving_task_cancelled() -> None:
         loop, stalled = asyncio.get_running_loop(), asyncio.Event()

@@ -25,7 +25,7 @@ from pyxen.errors import (
     UnsupportedFeature,
 )
 from tests.xen.moving import PYXEN_RECEIVES_BACKUP, Receiving, check_alone, check_runs
-from tests.xen.support import GUESTS, MakeConfig, MakeDomain, wait_until, xl_domids
+from tests.xen.support import GUESTS, MakeConfig, MakeDomain, joined, wait_until, xl_domids
 
 XL_RECEIVES_BACKUP = ["xl", "migrate-receive", "-r"]
 UNSAFE = RemusOptions(interval=0.5, netbuf=False, allow_unsafe=True)  # Debian's libxl has no network buffering
@@ -94,7 +94,7 @@ def test_before_the_first_checkpoint(host: Host, guest: Domain) -> None:
         operation.cancel()
     with pytest.raises(OperationCancelled):
         operation.result()
-    receiving.join()
+    joined(receiving)
     assert isinstance(receiving.error, MigrationFailed)
     check_alone(host, guest, name)
     guest.destroy()
@@ -110,7 +110,7 @@ def test_a_connection_that_is_lost(host: Host, guest: Domain) -> None:
         here.shutdown(socket.SHUT_RDWR)
     with pytest.raises(BackupLost, match="may run there too"):
         operation.result()
-    receiving.join()
+    joined(receiving)
     backup = receiving.domain
     assert backup is not None
     assert backup.info().name == f"{name}--incoming"  # for the source has the name

@@ -55,14 +55,14 @@ def test_xl_restores_what_we_saved_and_we_what_xl_saved(host: Host, guest: Domai
 
 
 def test_a_full_disk(guest: Domain, folder: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "full", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "full", str(folder)], check=True, timeout=120)
     try:
         with pytest.raises(OperationFailed) as caught:
             guest.save(folder / "file", timeout=120)
         assert "No space left on device" in str(caught.value)
         assert list(folder.iterdir()) == []
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", str(folder)], check=True, timeout=120)
     assert runs(guest)
     guest.destroy()
 

@@ -19,7 +19,7 @@ import pytest
 from pyxen import Domain, Host, Operation, Vif
 from pyxen.errors import MigrationFailed, OperationCancelled, OperationTimeout
 from tests.xen.moving import Receiving
-from tests.xen.support import MakeConfig, MakeDomain, runs, xenstore_entries
+from tests.xen.support import MakeConfig, MakeDomain, joined, runs, xenstore_entries
 
 Begin = Callable[[float | None], Operation[Any]]
 """Begins an operation, given its deadline."""
@@ -44,7 +44,7 @@ def by_ctrl_c(begin: Begin, after: float) -> None:
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         operation.wait()
-    timer.join()
+    joined(timer)
     assert operation.done()
 
 
@@ -129,7 +129,7 @@ class Migrating:
 
     def end(self) -> None:
         self._here.close()
-        self._receiving.join()
+        joined(self._receiving)
         assert isinstance(self._receiving.error, MigrationFailed)
 
 

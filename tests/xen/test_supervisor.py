@@ -454,7 +454,7 @@ def libvirtd() -> Iterator[int]:
         Path(folder).mkdir(parents=True, exist_ok=True)
     answers = ["virsh", "-c", "xen:///system", "version"]
     with quietly("virtlogd") as logd, quietly("libvirtd") as daemon:
-        wait_until(lambda: subprocess.run(answers, check=False, capture_output=True).returncode == 0)
+        wait_until(lambda: subprocess.run(answers, check=False, capture_output=True, timeout=120).returncode == 0)
         yield daemon.pid
         for process in (daemon, logd):
             process.kill()
@@ -471,7 +471,7 @@ def test_libvirts_domains_are_left_to_it(
     xml = tmp_path / "theirs.xml"
     config = tiny(name="theirs", cmdline="crash", on_crash="preserve")
     xml.write_text(libvirtxml.dumps(config, on_loss="ignore"))
-    subprocess.run(["virsh", "-c", "xen:///system", "create", "--paused", str(xml)], check=True)
+    subprocess.run(["virsh", "-c", "xen:///system", "create", "--paused", str(xml)], check=True, timeout=120)
     domain = host.domains["theirs"]
     with Supervisor(host, on_outcome=told.put):
         domain.unpause()

@@ -36,7 +36,7 @@ def test_memory(host: Host, tiny: MakeConfig) -> None:
     domain.set_memory(6.5)
     assert build_info(domain)["target_memkb"] == 6656
     target = f"/local/domain/{domain.domid}/memory/target"
-    assert subprocess.check_output(["xenstore-read", target], text=True).strip() == "6656"
+    assert subprocess.check_output(["xenstore-read", target], text=True, timeout=120).strip() == "6656"
     with pytest.raises(InvalidArgument, match=r"20 MiB is more than the domain's maxmem of 16 MiB.*set_maxmem"):
         domain.set_memory(20)
     with pytest.raises(InvalidArgument, match=r"4 MiB is less than the domain has, 6\.5 MiB.*set_memory"):
@@ -54,7 +54,7 @@ def test_vcpus(host: Host, tiny: MakeConfig) -> None:
 
     def available() -> list[str]:
         nodes = [f"/local/domain/{domain.domid}/cpu/{number}/availability" for number in range(3)]
-        return subprocess.check_output(["xenstore-read", *nodes], text=True).split()
+        return subprocess.check_output(["xenstore-read", *nodes], text=True, timeout=120).split()
 
     assert available() == ["online", "offline", "offline"]
     domain.set_vcpus(3)
@@ -77,6 +77,7 @@ def test_vcpus_of_an_hvm_guest(host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
+@pytest.mark.two_cpus
 def test_pinning(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny("pv", vcpus=2))
     assert affinities(domain) == ["all/all", "all/all"]

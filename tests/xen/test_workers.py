@@ -15,7 +15,7 @@ import pytest
 
 import pyxen
 from pyxen import FileMissing, Host, InvalidArgument, OperationFailed, OperationTimeout
-from tests.xen.support import MakeConfig, children, wait_until, xl_domids
+from tests.xen.support import MakeConfig, children, joined, wait_until, xl_domids
 
 
 def worker_pids(parent: int | None = None) -> list[int]:
@@ -89,7 +89,7 @@ def test_both_at_work(two: tuple[Host, list[int]], tiny: MakeConfig) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        joined(thread)
     assert all(cpu_time(pid) > spent[pid] for pid in pids)
     assert {f"n{n}" for n in range(8)} <= xl_domids().keys()
     for n in range(8):

@@ -30,7 +30,9 @@ class XlHere:
     def create(self, text: str) -> dict[str, Any] | Refused:
         """Return what ``xl -N create`` prints."""
         self._file.write_text(text)
-        done = subprocess.run(["xl", "-N", "create", str(self._file)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["xl", "-N", "create", str(self._file)], capture_output=True, text=True, check=False, timeout=120
+        )
         if done.returncode != 0:
             return Refused(done.returncode, done.stderr)
         answer: dict[str, Any] = json.loads(done.stdout)
