@@ -39,7 +39,7 @@ def run(folder: Path, text: str, *, grace: int) -> subprocess.CompletedProcess[s
 def test_one_that_waits_fails_and_the_summary_is_printed(tmp_path: Path) -> None:
     done = run(tmp_path, WAITS, grace=60)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "E       Failed: the run's 6 s are over" in done.stdout
+    assert "Failed: the run's 6 s are over" in done.stdout
     assert "the last test was test_it.py::test_second" in done.stdout
     assert "slowest 3 durations" in done.stdout
     assert "1 failed, 1 passed" in done.stdout
