@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab import buildroot, image, tools
+from lab.progress import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +39,14 @@ def prepare(release: Release) -> Parts:
     tools.require(tools.RUN_TOOLS)
     with ThreadPoolExecutor(max_workers=2) as pool:
         built = pool.submit(image.build, release)
-        extension, bytecode = pool.submit(_compile, release).result()
-        return Parts(built.result(), extension, bytecode)
+        compiled = pool.submit(_compile, release)
+        try:
+            extension, bytecode = compiled.result()
+            return Parts(built.result(), extension, bytecode)
+        except (KeyboardInterrupt, SystemExit):
+            say("interrupted: the step of the build that runs is finished first")
+            built.cancel()
+            raise
 
 
 def _compile(release: Release) -> tuple[Path | None, Path]:

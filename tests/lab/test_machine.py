@@ -25,6 +25,12 @@ def test_it_is_a_dom0_of_the_release_asked_for(any_dom0: Lab) -> None:
     assert f"xen_major              : {major}\nxen_minor              : {minor}\n" in info
 
 
+def test_it_has_the_processors_asked_for(dom0: Lab) -> None:
+    assert "nr_cpus                : 1\n" in dom0.run(["xl", "info"], check=True).stdout
+    with Lab(cpus=2) as two:
+        assert "nr_cpus                : 2\n" in two.run(["xl", "info"], check=True).stdout
+
+
 def test_dom0_runs_the_python_that_the_release_names(any_dom0: Lab) -> None:
     version = any_dom0.run(["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).stdout.strip()
     assert version == any_dom0.release.python

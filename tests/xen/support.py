@@ -103,7 +103,7 @@ def wait_for_firmware(domain: Domain) -> None:
 def at_rest(guest: Domain) -> Domain:
     """Wait until a Linux guest is up, and has nothing to do.
 
-    In an emulated machine (QEMU 7.2's), a guest whose writes Xen logs may die of a triple fault when it is interrupted
+    In an emulated machine (QEMU's), a guest whose writes Xen logs may die of a triple fault when it is interrupted
     in its userspace.
     """
     wait_for_linux(guest)
