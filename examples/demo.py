@@ -127,7 +127,7 @@ def main() -> int:
         xen = pyxen.connect()
     with xen, tidy(xen):
         info = xen.info()
-        print(f"Xen {info.xen_version}, {info.nr_cpus} CPUs, {info.free_memory_kib // 1024} MiB free\n")
+        print(f"Xen {info.xen_version}, CPUs: {info.nr_cpus}, {info.free_memory_kib // 1024} MiB free\n")
         for config in CONFIGS:
             with timed(f"create {config.name} ({str(config.type).upper()})"):
                 xen.create(config)
