@@ -219,11 +219,27 @@ static long answered(const privcmd_hypercall_t *call)
     }
 }
 
+static long one(const privcmd_hypercall_t *call)
+{
+    int error = counted(call);
+
+    return error ? -error : answered(call);
+}
+
+static long several(multicall_entry_t *entries, unsigned long count)
+{
+    for (unsigned long i = 0; i < count; i++) {
+        privcmd_hypercall_t call = { .op = entries[i].op };
+        memcpy(call.arg, entries[i].args, sizeof call.arg);
+        entries[i].result = (xen_ulong_t)one(&call);
+    }
+    return 0;
+}
+
 long hypercall(const privcmd_hypercall_t *call)
 {
     world_lock();
-    int error = counted(call);
-    long result = error ? -error : answered(call);
+    long result = call->op == __HYPERVISOR_multicall ? several((void *)call->arg[0], call->arg[1]) : one(call);
     world_unlock();
     return result;
 }

@@ -35,6 +35,25 @@ EXPORT int offhost_shut_down(unsigned domid, unsigned reason)
     return domain ? 0 : ESRCH;
 }
 
+/* Puts in a domain that nobody has created, running and with memory that is only counted; its domid, or -errno. */
+EXPORT int offhost_add(const uint8_t *handle, int hvm, uint32_t vcpus, uint64_t pages, uint64_t max_pages)
+{
+    world_lock();
+    struct domain *domain = domain_new(DOMID_INVALID);
+    int domid = domain ? domain->domid : -errno;
+    if (domain) {
+        memcpy(domain->handle, handle, sizeof domain->handle);
+        domain->flags = hvm ? XEN_DOMINF_hvm_guest | XEN_DOMINF_hap : 0;
+        domain->max_vcpus = domain->vcpus = vcpus;
+        domain->online = vcpus >= 64 ? ~0ull : (1ull << vcpus) - 1;
+        domain->address_size = 64;
+        domain->max_pages = max_pages;
+        domain->pages = pages;
+    }
+    world_unlock();
+    return domid;
+}
+
 EXPORT int offhost_remove(unsigned domid)
 {
     world_lock();
@@ -90,6 +109,8 @@ EXPORT int offhost_furnish(unsigned domid, uint64_t page, uint32_t *port_out)
 
     world_lock();
     struct domain *domain = domain_of(domid);
+    if (domain && domain->pages)
+        domain->pages--; /* it is one of those that are only counted */
     if (domain && !(error = page_populate(domain, page, 1))) {
         uint64_t base = slot_of(domain) * SLOT_PAGES;
         grant_entry_v1_t entry = { GTF_permit_access, 0, (uint32_t)(is_hvm(domain) ? page : base + page) };

@@ -1,7 +1,7 @@
 /* CPUID as Xen tells it of a plain 64-bit CPU, and the records in which a guest's CPUs are saved. */
 #include "cpu.h"
 
-enum { MOST_LEAVES = 64, MOST_MSRS = 4, RECORDS_ROOM = CONTEXT_ROOM, PV_CONTEXT = 8 << 10 };
+enum { MOST_LEAVES = 256, MOST_MSRS = 4, RECORDS_ROOM = CONTEXT_ROOM, PV_CONTEXT = 8 << 10 };
 
 static const xen_cpuid_leaf_t leaves[] = {
     { 0x0, XEN_CPUID_NO_SUBLEAF, 0xd, 0x756e6547, 0x6c65746e, 0x49656e69 },
@@ -20,11 +20,22 @@ static const xen_cpuid_leaf_t leaves[] = {
     { 0x80000008, XEN_CPUID_NO_SUBLEAF, 0x3030, 0, 0, 0 },
 };
 
-enum { LEAVES = sizeof leaves / sizeof *leaves };
+enum { KNOWN = sizeof leaves / sizeof *leaves, LEAVES = 104 };
+
+/* libxenguest writes its answer into the room of what it was told, so it is told as much as a real Xen tells of a CPU
+ * with many caches and states: the last leaf stands there many times. */
+static const xen_cpuid_leaf_t *all_leaves(void)
+{
+    static xen_cpuid_leaf_t all[LEAVES]; /* under the lock */
+
+    for (unsigned i = 0; i < LEAVES; i++)
+        all[i] = leaves[i < KNOWN ? i : KNOWN - 1];
+    return all;
+}
 
 void cpu_policy_default(struct domain *domain)
 {
-    memcpy(domain->policy, leaves, sizeof leaves);
+    memcpy(domain->policy, all_leaves(), LEAVES * sizeof *leaves);
     domain->leaves = LEAVES;
 }
 
@@ -58,7 +69,7 @@ int cpu_policy(struct domain *domain, struct xen_domctl_cpu_policy *policy, bool
 int host_cpu_policy(struct xen_sysctl_cpu_policy *policy)
 {
     policy->nr_msrs = policy->msrs.p ? 0 : MOST_MSRS;
-    return tell(leaves, LEAVES, policy->leaves.p, &policy->nr_leaves, sizeof *leaves, MOST_LEAVES);
+    return tell(all_leaves(), LEAVES, policy->leaves.p, &policy->nr_leaves, sizeof *leaves, MOST_LEAVES);
 }
 
 int host_features(struct xen_sysctl_cpu_featureset *features)

@@ -280,10 +280,17 @@ static int map_grant(struct ioctl_gntdev_map_grant_ref *map)
     return 0;
 }
 
+static int device_model_op(const privcmd_dm_op_t *op)
+{
+    if (!op->num)
+        return 0; /* libxendevicemodel tries whether the kernel has it */
+    int error = count_call(DM, *(const uint32_t *)op->ubufs[0].uptr, op->dom);
+    return error ? -error : -EOPNOTSUPP; /* there is no device model */
+}
+
 static int memory_ioctl(unsigned long request, void *argument)
 {
     struct ioctl_gntdev_get_offset_for_vaddr *place = argument;
-    int error;
 
     switch (request) {
     case IOCTL_PRIVCMD_MMAPBATCH_V2:
@@ -293,9 +300,7 @@ static int memory_ioctl(unsigned long request, void *argument)
     case IOCTL_PRIVCMD_RESTRICT:
         return 0;
     case IOCTL_PRIVCMD_DM_OP:
-        error = count_call(DM, *(const uint32_t *)((const privcmd_dm_op_t *)argument)->ubufs[0].uptr,
-                           ((const privcmd_dm_op_t *)argument)->dom);
-        return error ? -error : -EOPNOTSUPP;
+        return device_model_op(argument);
     case IOCTL_PRIVCMD_UNIMPLEMENTED:
         return -ENOTTY;
     case IOCTL_GNTDEV_MAP_GRANT_REF:

@@ -171,7 +171,7 @@ struct domain *domain_from(unsigned domid)
     for (unsigned slot = 0; slot < world->slots_used; slot++)
         if (world->domid_in[slot] >= domid && world->domid_in[slot] < lowest)
             lowest = world->domid_in[slot];
-    return domain_of(lowest);
+    return lowest < DOMID_FIRST_RESERVED ? domain_of(lowest) : NULL;
 }
 
 struct domain *domain_new(unsigned wanted)

@@ -1,0 +1,1 @@
+"""Tests on the real libxl and the real xenstored, without Xen; see README.md."""

@@ -1,0 +1,61 @@
+"""What runs in a domain of a pretended host: as much of a guest's kernel as libxl and pyxen can see."""
+
+from __future__ import annotations
+
+import threading
+
+from tests.offhost.store import GuestStore
+from tests.offhost.world import Reason, World
+
+__all__ = ["Guest"]
+
+_STORE_EVTCHN = 2  # HVM_PARAM_STORE_EVTCHN
+
+_OBEYED = {"poweroff": Reason.POWEROFF, "halt": Reason.POWEROFF, "reboot": Reason.REBOOT, "suspend": Reason.SUSPEND}
+
+
+class Guest:
+    """A guest.
+
+    Attributes:
+        domid: Its domid.
+        store: Its connection to xenstore, with its own rights.
+    """
+
+    def __init__(self, world: World, domid: int) -> None:
+        self.domid = domid
+        self._world = world
+        port = world.param(domid, _STORE_EVTCHN)
+        self.store = GuestStore(world.store_page(domid), lambda: world.notify(domid, port))
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def shut_down(self, reason: int = Reason.POWEROFF) -> None:
+        """Shut down."""
+        self._world.shut_down(self.domid, reason)
+
+    def obey(self) -> None:
+        """Do from now on, on a thread, what ``control/shutdown`` says; nothing else may use `store` then."""
+        for feature in ("poweroff", "reboot", "suspend"):
+            self.store.write(f"control/feature-{feature}", "1")
+        self.store.watch("control/shutdown", "control")
+        self._thread = threading.Thread(target=self._obey, name=f"guest-{self.domid}", daemon=True)
+        self._thread.start()
+
+    def _obey(self) -> None:
+        while not self._ended.is_set():
+            if self.store.event(timeout=0.02) is None:
+                continue
+            word = self.store.read("control/shutdown")
+            if word:
+                self.store.write("control/shutdown", "")
+                self._world.shut_down(self.domid, _OBEYED.get(word, Reason.CRASH))
+                if word != "suspend":
+                    return
+
+    def close(self) -> None:
+        """End it, without a word to anyone."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(10)
+        self.store.close()

@@ -1,0 +1,250 @@
+"""A pretended host: its folder, its xenstored, its xenconsoled, and what a test can do to it from outside of libxl."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+from uuid import UUID, uuid4
+
+from tests.offhost.backends import Backends
+from tests.offhost.guest import Guest
+from tests.offhost.setup import Release
+from tests.offhost.store import SocketStore, Store
+from tests.offhost.world import Reason, World
+
+__all__ = ["OffHost", "until"]
+
+_PATIENCE = 10.0  # seconds
+_FOLDERS = (
+    "events", "root/dev/xen", "root/proc/xen", "root/sys/hypervisor/version", "root/run/xenstored", "root/run/xen",
+    "root/var/lib/xen", "root/var/lib/xenstored", "root/var/log/xen", "root/etc/xen/scripts",
+)  # fmt: skip
+_SCRIPTS = ("block", "vif-bridge", "vif-route", "vif-nat", "vif-openvswitch")
+_FIRST_DOMID = 1
+
+
+class OffHost:
+    """A host with real xenstored, xenconsoled and libxl, and a hypervisor in the small.
+
+    This process is on it from `start` to `close`, which is no more than which files it sees: so there can be one at a
+    time. What it begins meanwhile is on it too.
+
+    Args:
+        release: The Xen release.
+    """
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.folder = Path(tempfile.mkdtemp(prefix="offhost-", dir="/tmp"))
+        self.world = World(release.stub, release.tree / "usr" / "include", self.folder)
+        self.store: Store
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._xenstored: subprocess.Popen[bytes] | None = None
+        self._backends: Backends | None = None
+        self._guests: dict[int, Guest] = {}
+
+    @property
+    def root(self) -> Path:
+        """Where this host's files are: ``/var/lib/xen`` is below it."""
+        return self.folder / "root"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to be on this host. `start` puts it into this process's environment."""
+        return {**os.environ, "PYXEN_OFFHOST": str(self.folder), "LD_PRELOAD": str(self.release.stub)}
+
+    def start(self) -> Self:
+        """Begin it, and let this process be on it."""
+        for folder in _FOLDERS:
+            (self.folder / folder).mkdir(parents=True, exist_ok=True)
+        self.world.make()
+        self._make_files()
+        self.world.use()
+        os.environ["PYXEN_OFFHOST"] = str(self.folder)
+        self.start_xenstored()
+        self._begin("xenconsoled", "-i", "--log=none", f"--pid-file={self.folder}/xenconsoled.pid")
+        self.run_program("xen-init-dom0")
+        self._backends = Backends(self.socket)
+        return self
+
+    def _make_files(self) -> None:
+        major, minor = self.release.name.split(".")
+        version = self.root / "sys/hypervisor/version"
+        for path, text in (
+            (self.root / "proc/xen/xsd_port", "1\n"),
+            (self.root / "proc/xen/xsd_kva", "\0" * 4096),
+            (self.root / "proc/xen/capabilities", "control_d\n"),
+            (self.root / "dev/xen/evtchn", ""),
+            (self.root / "sys/hypervisor/type", "xen\n"),
+            (version / "major", f"{major}\n"),
+            (version / "minor", f"{minor}\n"),
+            (version / "extra", ".0\n"),
+        ):
+            path.write_text(text)
+        for name in ("privcmd", "gntdev"):
+            (self.root / "dev/xen" / name).hardlink_to(self.folder / "memory")
+        for name in _SCRIPTS:
+            script = self.root / "etc/xen/scripts" / name
+            script.write_text("#!/bin/sh\nexit 0\n")
+            script.chmod(0o755)
+
+    def close(self) -> None:
+        """End everything that was begun here, and remove the folder."""
+        for guest in self._guests.values():
+            guest.close()
+        if self._backends is not None:
+            self._backends.close()
+        if hasattr(self, "store"):
+            self.store.close()
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        os.environ.pop("PYXEN_OFFHOST", None)
+        self.world.leave()
+        shutil.rmtree(self.folder)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Its programs.
+
+    @property
+    def socket(self) -> Path:
+        """xenstored's."""
+        return self.root / "run/xenstored/socket"
+
+    def _begin(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [*self._command(program), *arguments], env=self._own_environment(), stdin=subprocess.DEVNULL
+        )
+        self._processes.append(process)
+        return process
+
+    def _command(self, program: str) -> list[str]:
+        command = self.release.program(program)
+        return [*command[:-1], "--preload", str(self.release.stub), command[-1]]
+
+    def _own_environment(self) -> dict[str, str]:
+        # The release's own loader and libraries: what is preloaded into this process need not fit them.
+        return {"PYXEN_OFFHOST": str(self.folder), "PATH": os.environ["PATH"]}
+
+    def run_program(self, program: str, *arguments: str) -> str:
+        """Run one of Xen's own programs on this host, and return what it prints."""
+        done = subprocess.run(
+            [*self._command(program), *arguments],
+            env=self._own_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            timeout=_PATIENCE,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"{program} has failed ({done.returncode}): {done.stderr or done.stdout}")
+        return done.stdout
+
+    def run_python(self, code: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a Python program on this host, in a process of its own: for what may end it, or look at its end."""
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            timeout=timeout,
+        )  # fmt: skip
+
+    def start_xenstored(self) -> None:
+        """Begin xenstored; what is stored is empty."""
+        for name in ("root/var/lib/xenstored/tdb", "xenstored.pid"):
+            (self.folder / name).unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)
+        self._xenstored = self._begin("xenstored", "-N", "-F", str(self.folder / "xenstored.pid"))
+        until(self._connect_store, "xenstored does not begin")
+
+    def _connect_store(self) -> bool:
+        try:
+            self.store = SocketStore(self.socket)
+        except OSError:
+            if self._xenstored is not None and self._xenstored.poll() is not None:
+                raise RuntimeError(f"xenstored has ended with status {self._xenstored.returncode}") from None
+            return False
+        return True
+
+    def signal_xenstored(self, number: int) -> None:
+        """Send xenstored a signal: SIGSTOP and SIGCONT, or SIGKILL, after which `restart_xenstored` brings another."""
+        assert self._xenstored is not None
+        self._xenstored.send_signal(number)
+        if number == signal.SIGKILL:
+            self._xenstored.wait()
+            self.store.close()
+
+    def restart_xenstored(self) -> None:
+        """Begin xenstored anew, and tell it what the host's own programs tell: domain 0, and the domains there are."""
+        assert self._xenstored is not None
+        if self._xenstored.poll() is None:
+            self.signal_xenstored(signal.SIGKILL)
+        self.start_xenstored()
+        self.run_program("xen-init-dom0")
+
+    # Domains that another program has made.
+
+    def add(
+        self, name: str, *, uuid: UUID | None = None, kind: str = "pvh", vcpus: int = 1, memory: int = 64,
+        introduced: bool = True,
+    ) -> int:  # fmt: skip
+        """Put in a domain as a program other than libxl makes it, and return its domid.
+
+        Args:
+            name: Its name in xenstore.
+            uuid: Its uuid; by default any.
+            kind: ``pv`` or ``pvh``.
+            vcpus: How many.
+            memory: In MiB.
+            introduced: Whether xenstored is told of it.
+        """
+        uuid = uuid or uuid4()
+        domid = self.world.add(uuid, hvm=kind != "pv", vcpus=vcpus, memory=memory)
+        top = f"/local/domain/{domid}"
+        self.store.write(f"{top}/name", name)
+        self.store.write(f"{top}/vm", f"/vm/{uuid}")
+        self.store.write(f"{top}/domid", str(domid))
+        self.store.write(f"{top}/memory/target", str(memory * 1024))
+        self.store.write(f"{top}/memory/static-max", str(memory * 1024))
+        self.store.write(f"{top}/control/shutdown")
+        self.store.write(f"{top}/data")
+        self.store.permit(top, "n0", f"r{domid}")
+        for below in ("name", "control/shutdown", "data"):
+            self.store.permit(f"{top}/{below}", f"n{domid}" if below != "name" else "n0")
+        self.store.write(f"/vm/{uuid}/name", name)
+        self.store.write(f"/vm/{uuid}/uuid", str(uuid))
+        if introduced:
+            self.store.introduce(domid, *self.world.furnish(domid))
+        return domid
+
+    def guest(self, domid: int) -> Guest:
+        """Return what runs in a domain: it reads and writes xenstore, and shuts down, as a guest's kernel does."""
+        if domid not in self._guests:
+            self._guests[domid] = Guest(self.world, domid)
+        return self._guests[domid]
+
+    def shut_down(self, domid: int, reason: int = Reason.POWEROFF) -> None:
+        """Let a domain shut itself down."""
+        self.world.shut_down(domid, reason)
+
+
+def until(condition: Callable[[], bool], complaint: str, timeout: float = _PATIENCE) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        TimeoutError: It does not, in time.
+    """
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(complaint)
+        time.sleep(0.001)
