@@ -122,7 +122,7 @@ class Store(ABC):
         if head is None:
             return None
         kind, _, _, length = _HEADER.unpack(head)
-        payload = self._receive(length, end) if length else b""
+        payload = self._receive(length, time.monotonic() + _PATIENCE) if length else b""
         if payload is None:
             raise TimeoutError("xenstored has stopped in the middle of an answer")
         return kind, payload

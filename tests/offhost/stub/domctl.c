@@ -271,6 +271,10 @@ static int passthrough(const xen_domctl_t *op)
     case XEN_DOMCTL_psr_alloc:
     case XEN_DOMCTL_vuart_op:
     case XEN_DOMCTL_vmtrace_op:
+#ifdef XEN_DOMCTL_set_llc_colors
+    case XEN_DOMCTL_set_llc_colors:
+    case XEN_DOMCTL_gsi_permission:
+#endif
         return EOPNOTSUPP; /* this machine has neither IOMMU nor any such extras */
     default:
         return -1;
