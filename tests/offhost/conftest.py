@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 import pyxen
+from pyxen import DomainConfig
 from tests.offhost import kernel, processes
 from tests.offhost.host import OffHost
 from tests.offhost.internals import use_extension
@@ -49,6 +51,19 @@ def host(offhost: OffHost) -> Iterator[pyxen.Host]:
     """The pretended host, as pyxen sees it."""
     with pyxen.connect("xenlight:///") as found:
         yield found
+
+
+Configure = Callable[..., DomainConfig]
+
+
+@pytest.fixture(scope="session")
+def config(kernels: dict[str, str]) -> Configure:
+    """Make the configuration of a small guest: ``config("pv", name="a", memory=16)``."""
+
+    def make(kind: str = "pvh", **settings: Any) -> DomainConfig:
+        return DomainConfig(**{"name": "web", "type": kind, "kernel": kernels[kind], "memory": 16, **settings})
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -9,23 +9,24 @@ from tests.offhost.world import Reason, World
 
 __all__ = ["Guest"]
 
-_STORE_EVTCHN = 2  # HVM_PARAM_STORE_EVTCHN
-
 _OBEYED = {"poweroff": Reason.POWEROFF, "halt": Reason.POWEROFF, "reboot": Reason.REBOOT, "suspend": Reason.SUSPEND}
 
 
 class Guest:
     """A guest.
 
-    Attributes:
+    Args:
+        world: The hypervisor.
         domid: Its domid.
+        port: Its event channel to xenstored.
+
+    Attributes:
         store: Its connection to xenstore, with its own rights.
     """
 
-    def __init__(self, world: World, domid: int) -> None:
+    def __init__(self, world: World, domid: int, port: int) -> None:
         self.domid = domid
         self._world = world
-        port = world.param(domid, _STORE_EVTCHN)
         self.store = GuestStore(world.store_page(domid), lambda: world.notify(domid, port))
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from uuid import UUID, uuid4
 from tests.offhost.backends import Backends
 from tests.offhost.guest import Guest
 from tests.offhost.setup import Release
-from tests.offhost.store import SocketStore, Store
+from tests.offhost.store import SocketStore, Store, StoreError
 from tests.offhost.world import Reason, World
 
 __all__ = ["OffHost", "until"]
@@ -27,8 +28,8 @@ _FOLDERS = (
     "events", "root/dev/xen", "root/proc/xen", "root/sys/hypervisor/version", "root/run/xenstored", "root/run/xen",
     "root/var/lib/xen", "root/var/lib/xenstored", "root/var/log/xen", "root/etc/xen/scripts",
 )  # fmt: skip
+_ALWAYS = re.compile(r"domid-history|^/tool|^/(libxl|vm)$")  # they come with the first domain, and stay
 _SCRIPTS = ("block", "vif-bridge", "vif-route", "vif-nat", "vif-openvswitch")
-_FIRST_DOMID = 1
 
 
 class OffHost:
@@ -50,6 +51,7 @@ class OffHost:
         self._xenstored: subprocess.Popen[bytes] | None = None
         self._backends: Backends | None = None
         self._guests: dict[int, Guest] = {}
+        self._pristine: set[str] = set()
 
     @property
     def root(self) -> Path:
@@ -73,6 +75,7 @@ class OffHost:
         self._begin("xenconsoled", "-i", "--log=none", f"--pid-file={self.folder}/xenconsoled.pid")
         self.run_program("xen-init-dom0")
         self._backends = Backends(self.socket)
+        self._pristine = self._things()
         return self
 
     def _make_files(self) -> None:
@@ -223,13 +226,39 @@ class OffHost:
         self.store.write(f"/vm/{uuid}/name", name)
         self.store.write(f"/vm/{uuid}/uuid", str(uuid))
         if introduced:
-            self.store.introduce(domid, *self.world.furnish(domid))
+            frame, port = self.world.furnish(domid)
+            self.store.write(f"{top}/store/port", str(port))
+            self.store.write(f"{top}/store/ring-ref", str(frame))
+            self.store.introduce(domid, frame, port)
         return domid
+
+    def left(self) -> list[str]:
+        """Return what is there now and was not when the host began: domains, nodes, files, event channels.
+
+        Numbers that only count, and the history of domids, are left out.
+        """
+        return sorted(self._things() - self._pristine)
+
+    def _things(self) -> set[str]:
+        things = {f"event channel {number} of domain 0" for number in range(self.world.ports(0))}
+        things |= {f"domain {domid}" for domid in self.world.domids()}
+        for folder in ("var/lib/xen", "run/xen"):
+            things |= {f"/{path.relative_to(self.root)}" for path in (self.root / folder).rglob("*")}
+        waiting = ["/"]
+        while waiting:
+            path = waiting.pop()
+            things.add(path)
+            try:
+                waiting += [f"{path.rstrip('/')}/{name}" for name in self.store.directory(path)]
+            except StoreError:
+                things.discard(path)  # it has gone meanwhile
+        return {thing for thing in things if not _ALWAYS.search(thing)}
 
     def guest(self, domid: int) -> Guest:
         """Return what runs in a domain: it reads and writes xenstore, and shuts down, as a guest's kernel does."""
         if domid not in self._guests:
-            self._guests[domid] = Guest(self.world, domid)
+            path = f"/local/domain/{domid}/store/port"
+            self._guests[domid] = Guest(self.world, domid, int(self.store.read(path)))
         return self._guests[domid]
 
     def shut_down(self, domid: int, reason: int = Reason.POWEROFF) -> None:

@@ -140,9 +140,7 @@ class _Child:
             if data.get("finished"):
                 return
             yield item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
-        yield pytest.TestReport(
-            item.nodeid, item.location, {}, "failed", self._obituary(), "call"
-        )
+        yield pytest.TestReport(item.nodeid, item.location, {}, "failed", self._obituary(), "call")
 
     def _obituary(self) -> str:
         if self._process is None:

@@ -57,7 +57,9 @@ def release(name: str) -> Release:
     """
     tree = set_up(name).tree
     folder = cache_folder().parent / "offhost" / name
-    stub = _made(folder / "stub", [tree, *sorted((HERE / "stub").glob("*"))], lambda out: _compile_stub(name, tree, out))
+    stub = _made(
+        folder / "stub", [tree, *sorted((HERE / "stub").glob("*"))], lambda out: _compile_stub(name, tree, out)
+    )
     extension = _made(
         folder / "extension",
         [tree, *(path for path in sorted(BINDING.glob("*")) if path.is_file())],

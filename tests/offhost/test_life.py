@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from collections.abc import Callable
+
 import pytest
 
 import pyxen
-from pyxen import DomainConfig
-from pyxen.info import DomainState
-from tests.offhost.host import OffHost
+from pyxen import Disk, DomainConfig, Vif
+from pyxen.errors import ConnectFailed, DomainExists, DomainNotFound, Error, NotEnoughMemory, OperationTimeout
+from pyxen.info import DomainState, ShutdownReason
+from tests.offhost.host import OffHost, until
+from tests.offhost.world import Reason
+
+KINDS = pytest.mark.parametrize("kind", ["pvh", "pv"])
+
+Configure = Callable[..., DomainConfig]
 
 
-@pytest.mark.parametrize("kind", ["pvh", "pv"])
-def test_created_and_destroyed(offhost: OffHost, host: pyxen.Host, kernels: dict[str, str], kind: str) -> None:
+@KINDS
+def test_created_and_destroyed(offhost: OffHost, host: pyxen.Host, config: Configure, kind: str) -> None:
     free = offhost.world.free_kib()
-    web = host.create(DomainConfig(name="web", type=kind, kernel=kernels[kind], memory=64, vcpus=2))
+    web = host.create(config(kind, memory=64, vcpus=2))
     info = web.info()
     assert (info.name, info.type, info.maxvcpus, info.uuid) == ("web", kind, 2, web.uuid)
     assert info.state in {DomainState.RUNNING, DomainState.BLOCKED}
@@ -21,5 +31,171 @@ def test_created_and_destroyed(offhost: OffHost, host: pyxen.Host, kernels: dict
     web.destroy()
     assert [domain.domid for domain in host.list()] == [0]
     assert offhost.world.free_kib() == free
-    assert offhost.store.directory("/local/domain") == ["0"]
-    assert "domain" not in offhost.store.directory("/") 
+    assert offhost.left() == []
+
+
+@KINDS
+def test_its_configuration_comes_back(host: pyxen.Host, config: Configure, kind: str) -> None:
+    asked = config(kind, vcpus=2, maxvcpus=4, on_crash="preserve", cmdline="quiet")
+    found = host.create(asked).config()
+    for name in ("name", "type", "memory", "vcpus", "maxvcpus", "on_crash", "cmdline", "kernel"):
+        assert getattr(found, name) == getattr(asked, name), name
+
+
+def test_pause_and_unpause(host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config(), paused=True)
+    assert web.info().state is DomainState.PAUSED
+    web.unpause()
+    assert web.info().state is DomainState.BLOCKED
+    web.pause()
+    assert web.info().state is DomainState.PAUSED
+
+
+def test_rename(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config())
+    web.rename("shop")
+    assert host.domains["shop"] == web
+    assert offhost.store.read(f"/local/domain/{web.domid}/name") == "shop"
+    with pytest.raises(DomainExists):
+        host.create(config(name="shop"))
+
+
+def test_userdata(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config())
+    web.set_userdata("note", b"\0\xff")
+    assert web.userdata("note") == b"\0\xff"
+    web.set_userdata("note", None)
+    assert web.userdata("note") is None
+    web.set_userdata("note", b"again")
+    web.destroy()
+    assert offhost.left() == []
+
+
+@KINDS
+def test_a_guest_that_obeys_shuts_down(offhost: OffHost, host: pyxen.Host, config: Configure, kind: str) -> None:
+    web = host.create(config(kind))
+    offhost.guest(web.domid).obey()
+    web.shutdown(timeout=10)
+    assert host.list()[1:] == [] or web.info().shutdown_reason is ShutdownReason.POWEROFF
+
+
+def test_a_guest_that_does_not(host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config("pv"))
+    with pytest.raises(OperationTimeout):
+        web.shutdown(timeout=0.3)
+    assert web.info().shutdown_reason is None
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_why_it_went_down(offhost: OffHost, host: pyxen.Host, config: Configure, reason: Reason) -> None:
+    web = host.create(config())
+    with host.events() as events:
+        offhost.shut_down(web.domid, reason)
+        event = events.get(timeout=10)
+        assert isinstance(event, pyxen.DomainShutdown)
+        assert (event.domid, event.reason) == (web.domid, ShutdownReason(reason))
+
+
+def test_events_of_a_whole_life(host: pyxen.Host, config: Configure) -> None:
+    with host.events() as events:
+        web = host.create(config())
+        web.destroy()
+        seen = [events.get(timeout=10)]
+        while not isinstance(seen[-1], pyxen.DomainDestroyed):
+            seen.append(events.get(timeout=10))
+    assert isinstance(seen[0], pyxen.DomainCreated)
+    assert {event.domid for event in seen} == {web.domid}
+
+
+@KINDS
+def test_disks_and_vifs(offhost: OffHost, host: pyxen.Host, config: Configure, kind: str) -> None:
+    disk = offhost.folder / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    web = host.create(
+        config(kind, disks=[Disk(str(disk), vdev="xvda", backendtype="phy")], vifs=[Vif(bridge="xenbr0")])
+    )
+    assert [found.vdev for found in web.config().disks] == ["xvda"]
+    attached = web.attach(Vif(bridge="xenbr1"))
+    assert len(web.config().vifs) == 2
+    web.detach(attached)
+    web.detach("xvda")
+    assert web.config().disks == ()
+    web.destroy()
+    assert offhost.left() == []
+
+
+def test_too_large(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    with pytest.raises(NotEnoughMemory):
+        host.create(config(memory=20_000))
+    assert offhost.left() == []
+
+
+def test_a_kernel_that_is_none(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    (offhost.folder / "kernel").write_bytes(b"nothing")
+    with pytest.raises(Error):
+        host.create(config(kernel=str(offhost.folder / "kernel")))
+    assert offhost.left() == []
+
+
+def test_a_domain_that_dies_slowly(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config())
+    offhost.world.linger(web.domid)
+    web.destroy(timeout=10)
+    assert [info.state for info in host.list()[1:]] == [DomainState.DYING]
+    offhost.world.remove(web.domid)
+    assert host.list()[1:] == []
+
+
+def test_many_after_each_other(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    free = offhost.world.free_kib()
+    for _ in range(20):
+        host.create(config()).destroy()
+    assert offhost.world.free_kib() == free
+    assert offhost.left() == []
+
+
+def test_many_at_once(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    begun = [host.begin.create(config(name=f"web{number}")) for number in range(10)]
+    made = [operation.result(30) for operation in begun]
+    assert len(host.list()) == 11
+    ended = [domain.begin.destroy() for domain in made]
+    for operation in ended:
+        operation.result(30)
+    assert offhost.left() == []
+
+
+def test_domid_0_comes_never_again(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    offhost.world.next_domid(0x7FEF)
+    last = host.create(config(name="last"))
+    first = host.create(config(name="first"))
+    assert (last.domid, first.domid) == (0x7FEF, 1)
+
+
+def test_a_domain_of_others_goes(offhost: OffHost, host: pyxen.Host) -> None:
+    web = host.domains["web"] if offhost.add("web") else None
+    assert web is not None
+    offhost.world.remove(web.domid)
+    with pytest.raises(DomainNotFound):
+        web.info()
+
+
+def test_xenstored_hangs_for_a_moment(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    offhost.signal_xenstored(signal.SIGSTOP)
+    begun = host.begin.create(config())
+    time.sleep(0.1)
+    assert not begun.done()
+    offhost.signal_xenstored(signal.SIGCONT)
+    assert begun.result(10).info().name == "web"
+
+
+def test_xenstored_begins_anew(offhost: OffHost, host: pyxen.Host) -> None:
+    assert host.list()[0].name == "Domain-0"
+    offhost.restart_xenstored()
+
+    def is_back() -> bool:
+        try:
+            return host.list()[0].name == "Domain-0"
+        except ConnectFailed:
+            return False
+
+    until(is_back, "the host does not come back")

@@ -17,7 +17,6 @@ from uuid import UUID
 __all__ = ["ANY", "PAGE", "Call", "Class", "Reason", "World"]
 
 PAGE = 4096
-_STORE_PFN, _STORE_EVTCHN = 1, 2  # HVM_PARAM_...
 _XENSTORE = 1  # GNTTAB_RESERVED_XENSTORE
 _FURNITURE = 0xFEFFC  # the frame that libxl uses too
 
@@ -122,9 +121,7 @@ class World:
     def add(self, uuid: UUID, *, hvm: bool = True, vcpus: int = 1, memory: int = 64) -> int:
         """Put in a domain of so many MiB that nobody has created, and return its domid."""
         pages = memory * 256
-        domid: int = self._lib.offhost_add(
-            uuid.bytes, int(hvm), vcpus, ctypes.c_uint64(pages), ctypes.c_uint64(pages)
-        )
+        domid: int = self._lib.offhost_add(uuid.bytes, int(hvm), vcpus, ctypes.c_uint64(pages), ctypes.c_uint64(pages))
         self._check(max(-domid, 0), "adding a domain")
         return domid
 
@@ -132,7 +129,8 @@ class World:
         """Give a domain a page for xenstore; returns its frame and its event channel, to introduce it with."""
         port = ctypes.c_uint32()
         self._check(
-            self._lib.offhost_furnish(domid, ctypes.c_uint64(_FURNITURE), ctypes.byref(port)), f"furnishing domain {domid}"
+            self._lib.offhost_furnish(domid, ctypes.c_uint64(_FURNITURE), ctypes.byref(port)),
+            f"furnishing domain {domid}",
         )
         return _FURNITURE, port.value
 
@@ -167,6 +165,11 @@ class World:
     def free_kib(self) -> int:
         """Return the memory that no domain has."""
         return int(self._lib.offhost_free_pages()) * (PAGE // 1024)
+
+    def domids(self) -> list[int]:
+        """Return the domids of all domains."""
+        found = (ctypes.c_uint16 * 1024)()
+        return list(found[: self._lib.offhost_domids(found)])
 
     def ports(self, domid: int) -> int:
         """Return how many event channels a domain has."""

@@ -8,11 +8,6 @@
 #include <xen/sys/privcmd.h>
 #include <xen/version.h>
 
-/* The release that the stub is compiled for, as 17 of 4.17. */
-#ifndef XEN_MINOR
-#error XEN_MINOR must be given
-#endif
-
 static int answer(char *to, size_t room, const char *text)
 {
     memset(to, 0, room);

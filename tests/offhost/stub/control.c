@@ -233,11 +233,24 @@ EXPORT uint64_t offhost_free_pages(void)
     return pages;
 }
 
+EXPORT unsigned offhost_domids(uint16_t *domids)
+{
+    unsigned count = 0;
+    struct domain *domain;
+
+    world_lock();
+    for (unsigned next = 0; next < DOMID_FIRST_RESERVED && (domain = domain_from(next)); next = domain->domid + 1u)
+        domids[count++] = domain->domid;
+    world_unlock();
+    return count;
+}
+
 EXPORT unsigned offhost_ports(unsigned domid)
 {
     unsigned count = 0;
 
     world_lock();
+    ports_collect();
     for (struct port *port = world->ports; port < world->ports + world->ports_used; port++)
         count += port->state != FREE && port->owner == domid;
     world_unlock();

@@ -99,12 +99,10 @@ static int event_ioctl(uint32_t fifo, unsigned long request, void *argument)
     case IOCTL_EVTCHN_BIND_VIRQ:
         if ((error = count_call(DEVICE, BIND_VIRQ, 0)))
             return -error;
+        ports_collect();
         for (port = world->ports; port < world->ports + world->ports_used; port++)
-            if (port->state == VIRQ && port->virq == virq->virq) {
-                if (fifo_is_read(port->fifo))
-                    return -EEXIST;
-                port_close(port);
-            }
+            if (port->state == VIRQ && port->virq == virq->virq)
+                return -EEXIST;
         if (!(port = port_new(0)))
             return -ENOSPC;
         port->state = VIRQ;

@@ -324,7 +324,11 @@ int do_domctl(xen_domctl_t *op)
         return EACCES;
     if (op->cmd == XEN_DOMCTL_createdomain)
         return create(op);
-    struct domain *domain = domain_of(op->domain);
+    struct domain *domain = op->domain < DOMID_FIRST_RESERVED ? domain_of(op->domain) : NULL;
+#if XEN_MINOR < 18
+    if (!domain && op->cmd == XEN_DOMCTL_getdomaininfo && op->domain < DOMID_FIRST_RESERVED)
+        domain = domain_from(op->domain); /* old Xen tells of the next one then */
+#endif
     if (!domain)
         return ESRCH;
     op->domain = domain->domid;

@@ -218,6 +218,7 @@ void domain_shut_down(struct domain *domain, unsigned reason)
 
 void domain_remove(struct domain *domain)
 {
+    ports_collect();
     for (struct port *port = world->ports; port < world->ports + world->ports_used; port++)
         if (port->state != FREE && port->owner == domain->domid)
             port_close(port);
@@ -375,15 +376,26 @@ void port_close(struct port *port)
     *port = (struct port){ 0 };
 }
 
+void ports_collect(void)
+{
+    char path[ROOT_ROOM + 32];
+
+    for (struct port *port = world->ports; port < world->ports + world->ports_used; port++)
+        if (port->state != FREE && port->fifo && !fifo_is_read(port->fifo)) {
+            fifo_path(path, sizeof path, port->fifo);
+            port_close(port);
+            unlinkat(AT_FDCWD, path, 0);
+        }
+}
+
 int port_bind(unsigned owner, unsigned remote_domid, uint32_t remote_number, uint32_t fifo)
 {
     struct port *remote = port_of(remote_domid, remote_number);
 
     if (!domain_of(remote_domid))
         return -ESRCH;
-    if (remote && remote->state == INTERDOMAIN && world->ports[remote->remote].fifo
-        && !fifo_is_read(world->ports[remote->remote].fifo))
-        port_close(&world->ports[remote->remote]); /* its process is gone, and the kernel closes what it had */
+    if (remote && remote->state == INTERDOMAIN)
+        ports_collect(); /* its other end may be that of a process which is gone */
     if (!remote || remote->state != UNBOUND || remote->remote_domid != owner)
         return -EINVAL;
     struct port *port = port_new(owner);

@@ -20,6 +20,10 @@
 #include <xen/hvm/params.h>
 #include <xen/sys/privcmd.h>
 
+#ifndef XEN_MINOR
+#error XEN_MINOR must be given: the release that this is compiled for, as 17 of 4.17
+#endif
+
 /* What is to be seen from outside of the stub: the C library's functions that it stands in for, and the control. */
 #define EXPORT __attribute__((visibility("default")))
 
@@ -161,6 +165,8 @@ struct port *port_of(unsigned owner, uint32_t number);
 struct port *port_new(unsigned owner);
 void port_close(struct port *port);
 int port_bind(unsigned owner, unsigned remote_domid, uint32_t remote_number, uint32_t fifo); /* its number, or -errno */
+/* Closes the ports of domain 0 whose process has closed its descriptor, as the kernel does. */
+void ports_collect(void);
 void port_send(struct port *port);
 void virq_send(uint32_t virq);
 bool fifo_is_read(uint32_t fifo);
