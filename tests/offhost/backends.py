@@ -39,7 +39,7 @@ class Backends:
 
     def _run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._store, self._end], [], [])
+            ready, _, _ = select.select([self._store.fileno(), self._end], [], [])
             if self._end in ready:
                 return
             try:

@@ -47,7 +47,7 @@ def offhost(xen: Release) -> Iterator[OffHost]:
 
 
 @pytest.fixture
-def host(offhost: OffHost) -> Iterator[pyxen.Host]:
+def host(offhost: OffHost) -> Iterator[pyxen.Host]:  # noqa: ARG001 (must be there first)
     """The pretended host, as pyxen sees it."""
     with pyxen.connect("xenlight:///") as found:
         yield found

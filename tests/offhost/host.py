@@ -124,7 +124,7 @@ class OffHost:
 
     @property
     def socket(self) -> Path:
-        """xenstored's."""
+        """Return the path of xenstored's."""
         return self.root / "run/xenstored/socket"
 
     def _begin(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -232,12 +232,16 @@ class OffHost:
             self.store.introduce(domid, frame, port)
         return domid
 
-    def left(self) -> list[str]:
-        """Return what is there now and was not when the host began: domains, nodes, files, event channels.
+    def left(self, timeout: float = 5) -> list[str]:
+        """Return what is there and was not when the host began: domains, nodes, files, event channels.
 
-        Numbers that only count, and the history of domids, are left out.
+        What others still have to put away is waited for; numbers that only count, and the history of domids, are left
+        out.
         """
-        return sorted(self._things() - self._pristine)
+        end = time.monotonic() + timeout
+        while (things := self._things() - self._pristine) and time.monotonic() < end:
+            time.sleep(0.005)
+        return sorted(things)
 
     def _things(self) -> set[str]:
         things = {f"event channel {number} of domain 0" for number in range(self.world.ports(0))}

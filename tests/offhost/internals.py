@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pyxen.xenlight
+from pyxen import DomainConfig, Host
 from tests.offhost.setup import Release
 
-__all__ = ["use_extension"]
+__all__ = ["through_libxl", "use_extension"]
 
 
 def use_extension(release: Release) -> None:
@@ -13,3 +17,17 @@ def use_extension(release: Release) -> None:
     folder = str(release.extension)
     if folder not in pyxen.xenlight.__path__:
         pyxen.xenlight.__path__.append(folder)
+
+
+def through_libxl(host: Host) -> Callable[[DomainConfig], str]:
+    """Return what brings a configuration into libxl's structures as a create does, and out again, as JSON."""
+    from pyxen.xenlight import marshal
+
+    backend: Any = host._backend
+    context = backend._context  # begun by the first operation
+
+    def carry(config: DomainConfig) -> str:
+        value = marshal.domain_config(context.pointer, marshal.prepare(config).json)
+        return marshal.to_json(context.pointer, value)
+
+    return carry

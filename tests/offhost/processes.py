@@ -3,7 +3,7 @@
 What is preloaded must be there when a process begins, and another release's libxl needs another C library. So the
 pytest that was called runs none of these tests itself: for each release it begins another one, with the stub preloaded
 and by the release's loader, gives it the tests that were chosen, and reports what that reports. Where one ends in the
-middle of a test, that test has failed, and the next one goes on with the rest: a test can end its process, and no other.
+middle of a test, that test has failed, and another one goes on with the rest: a test can end its own process only.
 """
 
 from __future__ import annotations

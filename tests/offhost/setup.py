@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +83,8 @@ def _loader(tree: Path) -> list[str]:
     raise SetupFailed(f"no dynamic loader below {tree}")
 
 
-def _made(place: Path, sources: list[Path], make: object) -> Path:
+def _made(place: Path, sources: list[Path], make: Callable[[Path], None]) -> Path:
     """Return a folder that `make` fills, made anew where a source has changed."""
-    assert callable(make)
     digest = hashlib.sha256()
     for path in sources:
         digest.update(str(path).encode() + b"\0" + (path.read_bytes() if path.is_file() else b""))

@@ -101,10 +101,11 @@ def test_events_of_a_whole_life(host: pyxen.Host, config: Configure) -> None:
         web = host.create(config())
         web.destroy()
         seen = [events.get(timeout=10)]
-        while not isinstance(seen[-1], pyxen.DomainDestroyed):
+        while seen[-1] is not None and not isinstance(seen[-1], pyxen.DomainDestroyed):
             seen.append(events.get(timeout=10))
     assert isinstance(seen[0], pyxen.DomainCreated)
-    assert {event.domid for event in seen} == {web.domid}
+    assert isinstance(seen[-1], pyxen.DomainDestroyed)
+    assert {getattr(event, "domid", None) for event in seen} == {web.domid}
 
 
 @KINDS

@@ -81,7 +81,7 @@ def _check(value: Any, ctype: Any, path: str) -> None:
     if isinstance(value, list):
         for index, item in enumerate(value):
             _check(item, ctype, f"{path}[{index}]")
-    elif isinstance(value, dict) and ctype.kind in {"struct", "union"}:
+    elif isinstance(value, dict) and _has_members(ctype):
         for key, item in value.items():
             where = f"{path}.{key}" if path else key
             member = _member(ctype, key)
@@ -94,6 +94,21 @@ def _check(value: Any, ctype: Any, path: str) -> None:
                     backend=BACKEND,
                 )
             _check(item, member, where)
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_members(ctype: Any) -> bool:
+    """Tell whether the members of a type are known; libxl keeps those of some to itself, as of its CPUID policies.
+
+    cffi 2 ends the process when it is asked for the members of one whose members it does not know.
+    """
+    if ctype.kind not in {"struct", "union"}:
+        return False
+    try:
+        ffi.sizeof(ctype)
+    except (ffi.error, TypeError, ValueError):
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=4096)  # cffi makes the list of a structure's members anew each time
