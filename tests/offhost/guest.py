@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 
-from tests.offhost.store import GuestStore
+from tests.offhost.store import GuestStopped, GuestStore, StoreError
 from tests.offhost.world import Reason, World
 
 __all__ = ["Guest"]
@@ -27,7 +29,9 @@ class Guest:
     def __init__(self, world: World, domid: int, port: int) -> None:
         self.domid = domid
         self._world = world
-        self.store = GuestStore(world.store_page(domid), lambda: world.notify(domid, port))
+        self.store = GuestStore(
+            world.store_page(domid), lambda: world.notify(domid, port), lambda: world.is_down(domid) is False
+        )
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -44,15 +48,22 @@ class Guest:
         self._thread.start()
 
     def _obey(self) -> None:
-        while not self._ended.is_set():
-            if self.store.event(timeout=0.02) is None:
-                continue
+        with contextlib.suppress(GuestStopped):
+            while not self._ended.is_set():
+                if self._world.is_down(self.domid):
+                    time.sleep(0.001)  # suspended; it may be resumed
+                elif self.store.event(timeout=0.02) is not None:
+                    self._look()
+
+    def _look(self) -> None:
+        try:
             word = self.store.read("control/shutdown")
             if word:
                 self.store.write("control/shutdown", "")
-                self._world.shut_down(self.domid, _OBEYED.get(word, Reason.CRASH))
-                if word != "suspend":
-                    return
+        except StoreError:
+            return  # the domain is taken away, nodes first
+        if word:
+            self.shut_down(_OBEYED.get(word, Reason.CRASH))
 
     def close(self) -> None:
         """End it, without a word to anyone."""

@@ -29,6 +29,7 @@ _FOLDERS = (
     "root/var/lib/xen", "root/var/lib/xenstored", "root/var/log/xen", "root/etc/xen/scripts",
 )  # fmt: skip
 _ALWAYS = re.compile(r"domid-history|^/tool|^/(libxl|vm)$")  # they come with the first domain, and stay
+_RUN_BY_LIBXL = ("libxl-save-helper",)
 _SCRIPTS = ("block", "vif-bridge", "vif-route", "vif-nat", "vif-openvswitch")
 
 
@@ -95,9 +96,12 @@ class OffHost:
         for name in ("privcmd", "gntdev"):
             (self.root / "dev/xen" / name).hardlink_to(self.folder / "memory")
         for name in _SCRIPTS:
-            script = self.root / "etc/xen/scripts" / name
-            script.write_text("#!/bin/sh\nexit 0\n")
-            script.chmod(0o755)
+            _write_program(self.root / "etc/xen/scripts" / name, "exit 0")
+        own = self.root / "usr/lib" / f"xen-{self.release.name}"
+        (own / "bin").mkdir(parents=True)
+        (own / "boot").symlink_to(self.release.tree / "usr/lib" / own.name / "boot")
+        for name in _RUN_BY_LIBXL:
+            _write_program(own / "bin" / name, f'exec {" ".join(self._command(name))} "$@"')
 
     def close(self) -> None:
         """End everything that was begun here, and remove the folder."""
@@ -268,6 +272,11 @@ class OffHost:
     def shut_down(self, domid: int, reason: int = Reason.POWEROFF) -> None:
         """Let a domain shut itself down."""
         self.world.shut_down(domid, reason)
+
+
+def _write_program(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
 
 
 def until(condition: Callable[[], bool], complaint: str, timeout: float = _PATIENCE) -> None:

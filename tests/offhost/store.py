@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-__all__ = ["GuestStore", "SocketStore", "Store", "StoreError"]
+__all__ = ["GuestStopped", "GuestStore", "SocketStore", "Store", "StoreError"]
 
 _HEADER = struct.Struct("=IIII")
 _DIRECTORY, _READ, _GET_PERMS, _WATCH, _UNWATCH, _START, _END = 1, 2, 3, 4, 5, 6, 7
@@ -29,6 +29,10 @@ _REQUESTS, _RESPONSES, _INDEXES = 0, _RING, 2 * _RING  # where they are in a gue
 
 class StoreError(Exception):
     """xenstored has refused; the first argument is its word, as ``EACCES``."""
+
+
+class GuestStopped(Exception):
+    """The guest runs no more, so it says nothing more."""
 
 
 class Store(ABC):
@@ -187,12 +191,17 @@ class GuestStore(Store):
     Args:
         page: The page that it shares with xenstored.
         notify: Sends the event that goes with it.
+        runs: Tells whether the guest still runs.
+
+    Raises:
+        GuestStopped: By each method, when it does not.
     """
 
-    def __init__(self, page: mmap.mmap, notify: Callable[[], None]) -> None:
+    def __init__(self, page: mmap.mmap, notify: Callable[[], None], runs: Callable[[], bool]) -> None:
         super().__init__()
         self._page = page
-        self._notify = notify
+        self._send_event = notify
+        self._runs = runs
 
     def close(self) -> None:
         """Forget the page."""
@@ -212,7 +221,7 @@ class GuestStore(Store):
             at = produced % _RING
             chunk = data[: min(room, _RING - at)]
             if not chunk:
-                _pause(end)
+                self._pause(end)
                 continue
             self._page[_REQUESTS + at : _REQUESTS + at + len(chunk)] = chunk
             self._set_index(1, produced + len(chunk))
@@ -234,11 +243,20 @@ class GuestStore(Store):
             elif not data and time.monotonic() > end:
                 return None
             else:
-                _pause(end + _PATIENCE)
+                self._pause(end + _PATIENCE)
         return data
 
+    def _notify(self) -> None:
+        try:
+            self._send_event()
+        except OSError:
+            if self._runs():
+                raise
+            raise GuestStopped from None
 
-def _pause(end: float) -> None:
-    if time.monotonic() > end:
-        raise TimeoutError("xenstored does not serve the guest's page")
-    time.sleep(0.0001)
+    def _pause(self, end: float) -> None:
+        if not self._runs():
+            raise GuestStopped
+        if time.monotonic() > end:
+            raise TimeoutError("xenstored does not serve the guest's page")
+        time.sleep(0.0001)

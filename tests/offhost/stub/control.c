@@ -54,6 +54,16 @@ EXPORT int offhost_add(const uint8_t *handle, int hvm, uint32_t vcpus, uint64_t 
     return domid;
 }
 
+/* What a domain does: 0: it is there and has not shut down, 1: it has, -1: there is none. */
+EXPORT int offhost_is_down(unsigned domid)
+{
+    world_lock();
+    struct domain *domain = domain_of(domid);
+    int state = !domain || domain->flags & XEN_DOMINF_dying ? -1 : !!(domain->flags & XEN_DOMINF_shutdown);
+    world_unlock();
+    return state;
+}
+
 EXPORT int offhost_remove(unsigned domid)
 {
     world_lock();

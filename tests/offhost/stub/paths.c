@@ -1,5 +1,5 @@
 /*
- * Files of Xen's are those below the root of the pretended host: devices, /proc/xen, what libxl and xenstored keep.
+ * Files of Xen's are those below the root of the pretended host: devices, /proc/xen, what libxl and xenstored keep, what libxl runs.
  *
  * Each function of the C library that takes a path has a stand-in here, which changes it where it is Xen's.
  */
@@ -24,6 +24,9 @@ static const char *const of_xen[] = {
     "/run/xenstored", "/var/run/qemu-ga",
 };
 
+/* What each release has for itself: hvmloader, and programs that libxl runs. */
+static const char of_release[] = "/usr/lib/xen-";
+
 /* Returns the path to use: `path` itself, or one in `room`, which has PATH_MAX bytes. */
 static const char *redirected(const char *path, char *room)
 {
@@ -31,6 +34,8 @@ static const char *redirected(const char *path, char *room)
 
     if (!path || path[0] != '/' || !root)
         return path;
+    if (!strncmp(path, of_release, sizeof of_release - 1) && snprintf(room, PATH_MAX, "%s/root%s", root, path) < PATH_MAX)
+        return room;
     for (size_t i = 0; i < sizeof of_xen / sizeof *of_xen; i++) {
         size_t length = strlen(of_xen[i]);
         if (!strncmp(path, of_xen[i], length) && (path[length] == '/' || !path[length])) {

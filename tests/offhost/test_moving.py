@@ -1,0 +1,135 @@
+"""Saving, restoring and migrating: the streams are libxl's and libxenguest's own, with a guest's frames in them."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import pyxen
+from pyxen import Domain, DomainConfig
+from pyxen.errors import DomainExists, Error
+from pyxen.info import DomainState
+from tests.offhost.host import OffHost
+from tests.offhost.world import PAGE
+
+Configure = Callable[..., DomainConfig]
+
+FRAME = 0x2000  # of a guest's memory; neither its kernel nor its page tables are there
+MARK = b"what a guest has in mind"
+
+
+@pytest.fixture
+def guest(offhost: OffHost, host: pyxen.Host, config: Configure) -> Domain:
+    """A guest that suspends when it is asked to, with something in its memory."""
+    web = host.create(config(memory=64))
+    with offhost.world.frame(web.domid, FRAME) as frame:
+        frame[: len(MARK)] = MARK
+    offhost.guest(web.domid).obey()
+    return web
+
+
+def remembers(offhost: OffHost, domain: Domain) -> bool:
+    """Tell whether a guest still has in memory what it had."""
+    with offhost.world.frame(domain.domid, FRAME) as frame:
+        return frame[:PAGE] == MARK.ljust(PAGE, b"\0")
+
+
+@pytest.fixture
+def saved(offhost: OffHost, guest: Domain, tmp_path: Path) -> Path:
+    """A saved guest; nothing of it is left on the host."""
+    guest.save(tmp_path / "web", timeout=20)
+    assert offhost.left() == []
+    return tmp_path / "web"
+
+
+def test_saved_and_restored(offhost: OffHost, host: pyxen.Host, guest: Domain, saved: Path) -> None:
+    again = host.restore(saved, timeout=20)
+    assert (again.info().name, again.uuid) == ("web", guest.uuid)
+    assert again.info().state is DomainState.BLOCKED
+    assert remembers(offhost, again)
+    with pytest.raises(DomainExists):
+        host.restore(saved, timeout=20)
+    again.destroy()
+    assert offhost.left() == []
+
+
+def test_saved_twice_it_is_the_same(offhost: OffHost, host: pyxen.Host, saved: Path, tmp_path: Path) -> None:
+    again = host.restore(saved, timeout=20)
+    offhost.guest(again.domid).obey()
+    again.save(tmp_path / "again", timeout=20)
+    assert remembers(offhost, host.restore(tmp_path / "again", timeout=20))
+
+
+def test_suspended_and_resumed(offhost: OffHost, guest: Domain) -> None:
+    guest.suspend(timeout=10)
+    assert guest.info().state is DomainState.SHUTDOWN
+    guest.resume()
+    assert guest.info().shutdown_reason is None
+    assert remembers(offhost, guest)
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.9, 0.999])
+def test_a_file_that_ends_early(offhost: OffHost, host: pyxen.Host, saved: Path, part: float) -> None:
+    data = saved.read_bytes()
+    saved.write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(Error):
+        host.restore(saved, timeout=20)
+    assert offhost.left() == []
+
+
+def test_a_stream_with_rubbish_in_the_middle(offhost: OffHost, host: pyxen.Host, saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    at = data.index(b"LibxlFmt") + 16
+    data[at : at + 8] = struct.pack("<II", 0x7FFFFFFF, 0x7FFFFFFF)
+    saved.write_bytes(data)
+    with pytest.raises(Error):
+        host.restore(saved, timeout=20)
+    assert offhost.left() == []
+
+
+class Receiving(threading.Thread):
+    """The end of a migration that receives, on a thread."""
+
+    def __init__(self, host: pyxen.Host, end: socket.socket) -> None:
+        super().__init__(daemon=True)
+        self._host, self._end = host, end
+        self.domain: Domain | None = None
+        self.error: Error | None = None
+        self.start()
+
+    def run(self) -> None:
+        with self._end:
+            try:
+                self.domain = self._host.receive_migration(self._end.fileno(), self._end.fileno())
+            except Error as error:
+                self.error = error
+
+
+def test_migrated_to_itself(offhost: OffHost, host: pyxen.Host, guest: Domain) -> None:
+    here, there = socket.socketpair()
+    receiver = Receiving(host, there)
+    with here:
+        guest.migrate_over(here.fileno(), here.fileno(), timeout=20)
+    receiver.join(20)
+    assert receiver.error is None
+    arrived = receiver.domain
+    assert arrived is not None
+    assert (arrived.uuid, arrived.info().name) == (guest.uuid, "web")
+    assert arrived.domid != guest.domid
+    assert remembers(offhost, arrived)
+    assert [info.domid for info in host.list()] == [0, arrived.domid]
+
+
+def test_a_sender_that_hangs_up(offhost: OffHost, host: pyxen.Host, saved: Path) -> None:
+    here, there = socket.socketpair()
+    receiver = Receiving(host, there)
+    with here:
+        here.sendall(saved.read_bytes()[:5000])
+    receiver.join(20)
+    assert isinstance(receiver.error, Error)
+    assert offhost.left() == []

@@ -1,0 +1,57 @@
+"""The supervisor, on domains that go down as the test wishes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import Queue
+
+import pytest
+
+import pyxen
+from pyxen import Brake, DomainConfig, Outcome, Supervisor
+from tests.offhost.host import OffHost, until
+from tests.offhost.world import Reason
+
+Configure = Callable[..., DomainConfig]
+
+
+@pytest.fixture
+def outcomes(host: pyxen.Host) -> Iterator["Queue[Outcome]"]:
+    """What a supervisor of the host tells of what it does."""
+    told: Queue[Outcome] = Queue()
+    supervisor = Supervisor(host, on_outcome=told.put, brake=Brake(min_uptime=0))
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    yield told
+    supervisor.stop()
+    thread.join(20)
+
+
+def test_a_guest_that_reboots_comes_back(
+    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: "Queue[Outcome]"
+) -> None:
+    web = host.create(config(on_reboot="restart"))
+    offhost.shut_down(web.domid, Reason.REBOOT)
+    outcome = outcomes.get(timeout=20)
+    assert outcome.error is None
+    until(lambda: [info.name for info in host.list()] == ["Domain-0", "web"], "it does not come back")
+    assert host.domains["web"].domid != web.domid
+    assert host.domains["web"].uuid == web.uuid
+
+
+def test_a_guest_that_powers_off_is_cleared_away(
+    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: "Queue[Outcome]"
+) -> None:
+    offhost.shut_down(host.create(config()).domid)
+    assert outcomes.get(timeout=20).error is None
+    assert offhost.left() == []
+
+
+def test_a_guest_that_crashes_is_preserved(
+    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: "Queue[Outcome]"
+) -> None:
+    web = host.create(config(on_crash="preserve"))
+    offhost.world.crash(web.domid)
+    assert outcomes.get(timeout=20).error is None
+    assert web.info().shutdown_reason == pyxen.ShutdownReason.CRASH
