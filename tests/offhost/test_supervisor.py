@@ -17,7 +17,7 @@ Configure = Callable[..., DomainConfig]
 
 
 @pytest.fixture
-def outcomes(host: pyxen.Host) -> Iterator["Queue[Outcome]"]:
+def outcomes(host: pyxen.Host) -> Iterator[Queue[Outcome]]:
     """What a supervisor of the host tells of what it does."""
     told: Queue[Outcome] = Queue()
     supervisor = Supervisor(host, on_outcome=told.put, brake=Brake(min_uptime=0))
@@ -29,7 +29,7 @@ def outcomes(host: pyxen.Host) -> Iterator["Queue[Outcome]"]:
 
 
 def test_a_guest_that_reboots_comes_back(
-    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: "Queue[Outcome]"
+    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: Queue[Outcome]
 ) -> None:
     web = host.create(config(on_reboot="restart"))
     offhost.shut_down(web.domid, Reason.REBOOT)
@@ -41,7 +41,7 @@ def test_a_guest_that_reboots_comes_back(
 
 
 def test_a_guest_that_powers_off_is_cleared_away(
-    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: "Queue[Outcome]"
+    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: Queue[Outcome]
 ) -> None:
     offhost.shut_down(host.create(config()).domid)
     assert outcomes.get(timeout=20).error is None
@@ -49,7 +49,7 @@ def test_a_guest_that_powers_off_is_cleared_away(
 
 
 def test_a_guest_that_crashes_is_preserved(
-    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: "Queue[Outcome]"
+    offhost: OffHost, host: pyxen.Host, config: Configure, outcomes: Queue[Outcome]
 ) -> None:
     web = host.create(config(on_crash="preserve"))
     offhost.world.crash(web.domid)
