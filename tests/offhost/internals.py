@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pyxen.xenlight
+import pyxen.backends.xenlight.libxl
 from pyxen import DomainConfig, Host
 from tests.offhost.setup import Release
 
@@ -14,14 +14,14 @@ __all__ = ["through_libxl", "use_extension"]
 
 def use_extension(release: Release) -> None:
     """Let pyxen find the extension for a release beside those that are built in the repository."""
-    folder = str(release.extension)
-    if folder not in pyxen.xenlight.__path__:
-        pyxen.xenlight.__path__.append(folder)
+    folders, folder = pyxen.backends.xenlight.libxl.__path__, str(release.extension)
+    if folder not in folders:
+        folders.append(folder)
 
 
 def through_libxl(host: Host) -> Callable[[DomainConfig], str]:
     """Return what brings a configuration into libxl's structures as a create does, and out again, as JSON."""
-    from pyxen.xenlight import marshal
+    from pyxen.backends.xenlight.libxl import marshal
 
     backend: Any = host._backend
     context = backend._context  # begun by the first operation
