@@ -16,7 +16,7 @@ test: setup     ## Run all checks and tests, those on real Xen included
 	@$(PYTHON) -m tools.test
 
 test-fast: setup ## Run the checks and the tests that need no Xen
-	@$(PYTHON) -m tools.test checks unit
+	@$(PYTHON) -m tools.test checks unit offhost
 
 lab-test: setup ## Run the tests on real Xen only: make lab-test XEN=4.17 CPUS=2 ARGS="-k shutdown"
 	@$(PYTHON) -m lab run --xen $(XEN) --cpus $(CPUS) -- python3 -m pytest -p no:cacheprovider tests/xen $(ARGS)

@@ -151,6 +151,7 @@ def parts() -> list[Part]:
         Part("unit", unit),
         Part("oracle", oracle),
         Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
+        Part("offhost", [[*nice, *PYTEST, "tests/offhost"]]),
         Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system"))]),
         Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
         Part(

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +32,7 @@ __all__ = [
 
 _INSIDE = "PYXEN_OFFHOST_RELEASE"
 _REPORTS = "PYXEN_OFFHOST_REPORTS"  # descriptor that reports go to
+_PATIENCE = 330.0  # seconds; its own limit for a test is pytest's, 300
 _HERE = Path(__file__).parent
 
 _CHILDREN = pytest.StashKey[dict[str, "_Child"]]()
@@ -96,6 +99,8 @@ class _Child:
     def __init__(self, name: str, tests: list[str]) -> None:
         self.ended = False
         self._complaint = ""
+        self._unread = b""
+        self._lines = -1  # descriptor that its reports come from
         self._output: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
         self._process: subprocess.Popen[bytes] | None = None
         self._go: IO[bytes] | None = None
@@ -121,7 +126,7 @@ class _Child:
         )  # fmt: skip
         os.close(there)
         self._go = self._process.stdin
-        self._lines = os.fdopen(here, "rb")
+        self._lines = here
 
     def reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
         """Let it run a test, and return what it reports of it: set-up, call, tear-down."""
@@ -132,8 +137,8 @@ class _Child:
             except BrokenPipeError:
                 self.ended = True
         while not self.ended:
-            line = self._lines.readline()
-            if not line:
+            line = self._line()
+            if line is None:
                 self.ended = True
                 break
             data = json.loads(line)
@@ -142,13 +147,28 @@ class _Child:
             yield item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
         yield pytest.TestReport(item.nodeid, item.location, {}, "failed", self._obituary(), "call")
 
+    def _line(self) -> bytes | None:
+        """Return its next report; None where it has ended, and where it takes too long, so that it is ended."""
+        end = time.monotonic() + _PATIENCE
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([self._lines], [], [], max(end - time.monotonic(), 0))
+            data = os.read(self._lines, 1 << 16) if ready else b""
+            if not ready and self._process is not None:
+                self._complaint = f"it did nothing for {_PATIENCE:.0f} s, and was killed; "
+                self._process.kill()
+            if not data:
+                return None
+            self._unread += data
+        line, self._unread = self._unread.split(b"\n", 1)
+        return line
+
     def _obituary(self) -> str:
         if self._process is None:
             return self._complaint
         status = self._process.wait()
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         self._output.seek(0)
-        return f"the test's process has ended {how}; its last words:\n{self._output.read()[-4000:]}"
+        return f"{self._complaint}the test's process has ended {how}; its last words:\n{self._output.read()[-4000:]}"
 
     def close(self) -> None:
         """End it."""
@@ -159,6 +179,6 @@ class _Child:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-            self._lines.close()
+            os.close(self._lines)
             Path(self._listing).unlink()
         self._output.close()

@@ -1,0 +1,41 @@
+"""A test that ends its process fails, and no other does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.offhost.setup import REPOSITORY, Release
+
+
+def test_one_that_ends_takes_no_other_with_it(xen: Release) -> None:
+    outside = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYXEN_OFFHOST", "PYTEST_")) and name != "LD_PRELOAD"
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/offhost/endings.py", "-k", xen.name],
+        cwd=REPOSITORY,
+        env=outside,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    ends = {
+        line.split("::")[1].split("[")[0]: line.split()[1]
+        for line in done.stdout.splitlines()
+        if line.startswith("tests/offhost/endings.py::")
+    }
+    assert ends == {
+        "test_before": "PASSED",
+        "test_aborts": "FAILED",
+        "test_exits": "FAILED",
+        "test_fails": "FAILED",
+        "test_after": "PASSED",
+    }, done.stdout + done.stderr
+    assert "has ended by SIGABRT" in done.stdout
+    assert "has ended with status 7" in done.stdout
+    assert "assert os.getpid() == 0" in done.stdout
