@@ -13,6 +13,7 @@ __all__ = ["Backends"]
 
 _BACKEND = "/local/domain/0/backend"
 _DEVICE = re.compile(rf"{_BACKEND}/(\w+)/(\d+)/(\d+)/(state|online)$")
+_OF_OTHERS = ("console",)  # xenconsoled's
 _INITIALISING, _WAITING, _CLOSING, _CLOSED = "1", "2", "5", "6"
 
 
@@ -50,16 +51,26 @@ class Backends:
 
     def _look(self, path: str) -> None:
         device = _DEVICE.match(path)
-        if device is None:
+        if device is None or device[1] in _OF_OTHERS:
             return
-        folder = path.rsplit("/", 1)[0]
+        transaction = self._store.begin()  # libxl may remove the nodes meanwhile, and nothing is to come of it then
         try:
-            state = self._store.read(f"{folder}/state")
-            online = self._store.read(f"{folder}/online")
-            if state == _INITIALISING and online == "1":
-                self._store.write(f"{folder}/hotplug-status", "connected")
-                self._store.write(f"{folder}/state", _WAITING)
-            elif state == _CLOSING or (online == "0" and state not in {_CLOSED, _INITIALISING}):
-                self._store.write(f"{folder}/state", _CLOSED)
+            self._answer(path.rsplit("/", 1)[0], transaction)
         except StoreError:
-            return  # it has gone meanwhile
+            self._store.end(transaction, commit=False)
+            return
+        try:
+            self._store.end(transaction)
+        except StoreError as error:
+            if error.args[0] != "EAGAIN":
+                raise
+            self._look(path)
+
+    def _answer(self, folder: str, transaction: int) -> None:
+        state = self._store.read(f"{folder}/state", transaction)
+        online = self._store.read(f"{folder}/online", transaction)
+        if state == _INITIALISING and online == "1":
+            self._store.write(f"{folder}/hotplug-status", "connected", transaction)
+            self._store.write(f"{folder}/state", _WAITING, transaction)
+        elif state == _CLOSING or (online == "0" and state not in {_CLOSED, _INITIALISING}):
+            self._store.write(f"{folder}/state", _CLOSED, transaction)

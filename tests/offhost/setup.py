@@ -107,7 +107,7 @@ def _made(place: Path, sources: list[Path], make: Callable[[Path], None]) -> Pat
 
 def _compile_stub(name: str, tree: Path, out: Path) -> None:
     run(
-        "gcc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Wno-sign-compare", "-Werror", "-fvisibility=hidden",
+        "gcc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden",
         "-shared", "-fPIC", f"-DXEN_MINOR={name.partition('.')[2]}", f"-I{tree / 'usr' / 'include'}",
         "-o", out / "stub.so", *sorted((HERE / "stub").glob("*.c")), "-ldl", "-lpthread",
     )  # fmt: skip

@@ -14,7 +14,7 @@ import pyxen
 from pyxen import DomainConfig
 from pyxen.errors import Error, HostClosed, OperationCancelled
 from tests.forks import told_by_a_child
-from tests.offhost.host import OffHost
+from tests.offhost.host import OffHost, until
 
 Configure = Callable[..., DomainConfig]
 
@@ -50,8 +50,10 @@ def test_a_worker_that_is_killed(offhost: OffHost, host: pyxen.Host, config: Con
     before = children()
     host.create(config()).destroy()
     [worker] = children() - before
-    offhost.signal_xenstored(signal.SIGSTOP)  # so that it is in the middle of it
+    offhost.signal_xenstored(signal.SIGSTOP)  # so that it stays in the middle of it
+    mark, world = offhost.world.mark(), offhost.world
     begun = host.begin.create(config())
+    until(lambda: any(call.pid == worker for call in world.calls_since(mark)), "the worker does not begin")
     os.kill(worker, signal.SIGKILL)
     offhost.signal_xenstored(signal.SIGCONT)
     with pytest.raises(Error, match="worker process"):

@@ -229,16 +229,33 @@ class World:
     @contextmanager
     def recording(self) -> Iterator[list[Call]]:
         """Collect the calls that are made while the context is open, of all processes; at most the last 4096."""
-        first = int(self._lib.offhost_calls())
+        first = self.mark()
         calls: list[Call] = []
         yield calls
+        calls += self.calls_since(first)
+
+    def mark(self) -> int:
+        """Return how many calls there were so far."""
+        return int(self._lib.offhost_calls())
+
+    def calls_since(self, mark: int) -> list[Call]:
+        """Return the calls since then; at most the last 4096."""
         entries = (_Entry * 4096)()
-        count = self._lib.offhost_log(ctypes.c_uint64(first), entries, len(entries))
-        for entry in entries[:count]:
-            name = self._names.get((entry.kind, entry.op), f"{Class(entry.kind).name.lower()}.{entry.op}")
-            calls.append(Call(entry.pid, name, entry.domid, entry.error))
+        count = self._lib.offhost_log(ctypes.c_uint64(mark), entries, len(entries))
+        return [
+            Call(
+                entry.pid,
+                self._names.get((entry.kind, entry.op), f"{Class(entry.kind).name.lower()}.{entry.op}"),
+                entry.domid,
+                entry.error,
+            )
+            for entry in entries[:count]
+        ]
 
     def _call(self, name: str) -> tuple[int, int]:
+        kind, _, number = name.partition(".")
+        if number.isdecimal() and kind.upper() in Class.__members__:  # as `recording` names what has no name
+            return Class[kind.upper()], int(number)
         if name not in self._numbers:
             raise ValueError(f"no call is named {name}: {', '.join(sorted(self._numbers))}")
         return self._numbers[name]
@@ -270,7 +287,8 @@ _MACROS = (
 def _numbers(headers: Path) -> dict[str, tuple[int, int]]:
     """Return the numbers of the calls that the stub answers, by name; Xen's own headers have them."""
     answered = set(re.findall(r"\w+", "".join(path.read_text() for path in _SOURCES.glob("*.c"))))
-    found: dict[str, tuple[int, int]] = {"any": (ANY, 0), "mmuext": (Class.MMUEXT, 0), "mmu": (Class.MMU, 0)}
+    found: dict[str, tuple[int, int]] = {"any": (ANY, 0), "xsm": (Class.XSM, 0), "mmu": (Class.MMU, 0)}
+    found["mmuext"] = (Class.MMUEXT, 0)
     for kind, header, prefix in _MACROS:
         text = (headers / "xen" / header).read_text()
         for name, number in re.findall(rf"^#define {prefix}_([a-z]\w*)\s+(\d+)(?:\s|$)", text, re.MULTILINE):

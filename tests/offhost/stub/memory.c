@@ -1,6 +1,8 @@
 /* XENMEM_...: frames of domains. */
 #include "world.h"
 
+#include <unistd.h>
+
 /* A PV guest gets frames that lie side by side, and is told them; others get those that they name. */
 static int place(struct domain *domain, uint64_t order_pages, xen_pfn_t *frame)
 {
@@ -55,6 +57,23 @@ static long highest(unsigned domid)
     return 0;
 }
 
+/* Lets a frame of a guest be elsewhere in it. */
+static long move(struct domain *domain, uint64_t from, uint64_t to)
+{
+    uint8_t content[PAGE];
+    uint64_t base = slot_of(domain) * SLOT_PAGES;
+
+    if (!page_there(domain, from) || to >= USABLE_PAGES)
+        return -EINVAL;
+    if (pread(memory_fd, content, PAGE, (off_t)((base + from) * PAGE)) != PAGE)
+        return -EIO;
+    page_release(domain, from, 1);
+    page_release(domain, to, 1);
+    if (page_populate(domain, to, 1) || pwrite(memory_fd, content, PAGE, (off_t)((base + to) * PAGE)) != PAGE)
+        return -ENOMEM;
+    return 0;
+}
+
 static long add_to_physmap(const struct xen_add_to_physmap *wish)
 {
     struct domain *domain = domain_of(wish->domid);
@@ -64,6 +83,8 @@ static long add_to_physmap(const struct xen_add_to_physmap *wish)
     /* The shared info page and grant frames are where they are; that a guest would see them there too, nobody tests. */
     if (wish->space == XENMAPSPACE_shared_info || wish->space == XENMAPSPACE_grant_table)
         return 0;
+    if (wish->space == XENMAPSPACE_gmfn)
+        return move(domain, wish->idx, wish->gpfn);
     unanswered("XENMEM_add_to_physmap", wish->space, wish->domid);
 }
 

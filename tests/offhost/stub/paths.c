@@ -1,5 +1,5 @@
 /*
- * Files of Xen's are those below the root of the pretended host: devices, /proc/xen, what libxl and xenstored keep, what libxl runs.
+ * Files of Xen's, and pyxen's own, are those below the root of the pretended host: devices, /proc/xen, what libxl and xenstored keep, what libxl runs.
  *
  * Each function of the C library that takes a path has a stand-in here, which changes it where it is Xen's.
  */
@@ -21,7 +21,7 @@
 static const char *const of_xen[] = {
     "/dev/xen",       "/proc/xen",        "/sys/hypervisor",     "/etc/xen",         "/var/lib/xen",
     "/var/lib/xenstored", "/var/log/xen", "/var/run/xen",        "/var/run/xenstored", "/run/xen",
-    "/run/xenstored", "/var/run/qemu-ga",
+    "/run/xenstored", "/run/pyxen",
 };
 
 /* What each release has for itself: hvmloader, and programs that libxl runs. */
