@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 
+from tests.offhost.host import OffHost
+
 
 def test_before() -> None:
     pass
 
 
-def test_aborts() -> None:
+def test_aborts(offhost: OffHost) -> None:
+    assert offhost.store.exists("/local/domain/0")
     os.kill(os.getpid(), signal.SIGABRT)
 
 

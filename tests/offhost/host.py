@@ -21,7 +21,10 @@ from tests.offhost.setup import Release
 from tests.offhost.store import SocketStore, Store, StoreError
 from tests.offhost.world import Reason, World
 
-__all__ = ["OffHost", "until"]
+__all__ = ["FOLDER", "OffHost", "until"]
+
+FOLDER = "PYXEN_OFFHOST_FOLDER"
+"""The variable that names where the folders of hosts are; whoever sets it removes what is left."""
 
 _PATIENCE = 10.0  # seconds
 _FOLDERS = (
@@ -45,7 +48,7 @@ class OffHost:
 
     def __init__(self, release: Release) -> None:
         self.release = release
-        self.folder = Path(tempfile.mkdtemp(prefix="offhost-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(dir=os.environ.get(FOLDER, "/tmp")))
         self.world = World(release.stub, release.tree / "usr" / "include", self.folder)
         self.store: Store
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -133,7 +136,9 @@ class OffHost:
 
     def _begin(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [*self._command(program), *arguments], env=self._own_environment(), stdin=subprocess.DEVNULL
+            [*self._command(program), *arguments],
+            env={**self._own_environment(), "PYXEN_OFFHOST_DAEMON": "1"},
+            stdin=subprocess.DEVNULL,
         )
         self._processes.append(process)
         return process

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ from typing import IO, Any
 
 import pytest
 
+from tests.offhost.host import FOLDER
 from tests.offhost.setup import REPOSITORY, SetupFailed, release
 
 __all__ = [
@@ -74,6 +76,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     children = item.config.stash[_CHILDREN]
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     child = children.get(name)
+    if child is not None and child.ended:
+        child.close()
     if child is None or child.ended:
         rest = [other.nodeid for other in _rest(item) if _release_of(other) == name]
         child = children[name] = _Child(name, rest)
@@ -113,15 +117,16 @@ class _Child:
     def _begin(self, name: str, tests: list[str]) -> None:
         found = release(name)
         here, there = os.pipe()
-        listing = tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False)  # noqa: SIM115 (read by the child)
-        self._listing = listing.name
-        with listing:
-            listing.write("\n".join(tests))
+        self._folder = tempfile.mkdtemp(prefix="offhost-", dir="/tmp")  # short, for the sockets' sake
+        listing = Path(self._folder, "tests.txt")
+        listing.write_text("\n".join(tests))
         self._process = subprocess.Popen(
             [found.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.offhost.reporting",
-             "--rootdir", str(REPOSITORY), f"@{listing.name}"],
+             "--rootdir", str(REPOSITORY), f"@{listing}"],
             cwd=REPOSITORY,
-            env={**os.environ, _INSIDE: name, _REPORTS: str(there), "LD_PRELOAD": str(found.stub)},
+            env={
+                **os.environ, _INSIDE: name, _REPORTS: str(there), FOLDER: self._folder, "LD_PRELOAD": str(found.stub),
+            },
             stdin=subprocess.PIPE, stdout=self._output, stderr=self._output, pass_fds=[there],
         )  # fmt: skip
         os.close(there)
@@ -171,7 +176,9 @@ class _Child:
         return f"{self._complaint}the test's process has ended {how}; its last words:\n{self._output.read()[-4000:]}"
 
     def close(self) -> None:
-        """End it."""
+        """End it. Calling it again does nothing."""
+        if self._output.closed:
+            return
         if self._process is not None and self._go is not None:
             self._go.close()
             try:
@@ -180,5 +187,5 @@ class _Child:
                 self._process.kill()
                 self._process.wait()
             os.close(self._lines)
-            Path(self._listing).unlink()
+            shutil.rmtree(self._folder)
         self._output.close()

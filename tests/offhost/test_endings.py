@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+from tests.offhost.host import until
 from tests.offhost.setup import REPOSITORY, Release
+
+
+def orphans() -> set[str]:
+    """Return the pids of programs of pretended hosts whose folder is gone."""
+    found = set()
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it ends, or is none
+            for variable in (process / "environ").read_bytes().split(b"\0"):
+                name, _, folder = variable.partition(b"=")
+                if name == b"PYXEN_OFFHOST" and not os.path.exists(folder):
+                    found.add(process.name)
+    return found
 
 
 def test_one_that_ends_takes_no_other_with_it(xen: Release) -> None:
@@ -39,3 +54,4 @@ def test_one_that_ends_takes_no_other_with_it(xen: Release) -> None:
     assert "has ended by SIGABRT" in done.stdout
     assert "has ended with status 7" in done.stdout
     assert "assert os.getpid() == 0" in done.stdout
+    until(lambda: not orphans(), "what a test has begun lives longer than its process")
