@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from enum import Enum
+from typing import Final, Literal
 
+from pyxen.config.base import Part
 from pyxen.errors import LossyConversion
 
-__all__ = ["Loss", "LossWarning", "OnLoss", "report"]
+__all__ = ["Loss", "LossWarning", "OnLoss", "report", "shown"]
 
 OnLoss = Literal["raise", "warn", "ignore"]
 """What a codec does about losses: raise `LossyConversion`, give a `LossWarning`, or nothing."""
@@ -37,6 +41,32 @@ class Loss:
         return f"{self.path} = {self.value}: {self.reason}"
 
 
+def shown(value: object) -> str:
+    """Return a value as a person would write it: no Python around words and numbers."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(map(shown, value)))
+    if isinstance(value, tuple):
+        return ", ".join(map(shown, value))
+    if isinstance(value, Enum):
+        return str(value.value) if isinstance(value.value, str) else value.name.lower()
+    if isinstance(value, Part):
+        return ", ".join(f"{name}={shown(inner)}" for name, inner in value.said())
+    return str(value)
+
+
+def _callers_level() -> int:
+    """Return the stack level, for `warnings.warn`, of the nearest caller that is not part of pyxen."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001 (warnings has skip_file_prefixes from Python 3.12 only)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+_HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
 def report(losses: Iterable[Loss], on_loss: OnLoss) -> None:
     """Deal with losses the way the caller of a codec asked for.
 
@@ -55,7 +85,7 @@ def report(losses: Iterable[Loss], on_loss: OnLoss) -> None:
         return
     if on_loss == "warn":
         for loss in found:
-            warnings.warn(str(loss), LossWarning, stacklevel=3)
+            warnings.warn(str(loss), LossWarning, stacklevel=_callers_level())
         return
     lines = "\n".join(f"  {loss}" for loss in found)
     message = f"not everything can be said in the other form (on_loss='warn' or 'ignore' goes on without):\n{lines}"

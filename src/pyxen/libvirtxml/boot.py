@@ -61,9 +61,18 @@ def read(domain: Node, found: Found) -> None:
             found.put("cmdline", cmdline.word(), cmdline)
         if found.is_hvm:
             _read_firmware(os, found)
+        else:
+            _drop_disk_boot(os)
     fields = found.fields
     if fields.get("type", DomainType.PV) is DomainType.PV and not fields.get("kernel") and not fields.get("bootloader"):
         fields["bootloader"] = PYGRUB
+
+
+def _drop_disk_boot(os: Node) -> None:
+    """Pass over a boot order of the disk alone: virt-install writes it for every guest, and libvirt ignores it."""
+    if all(boot.attributes.get("dev") == "hd" for boot in os.named("boot")):
+        for boot in os.all("boot"):
+            boot.drop()
 
 
 def _read_firmware(os: Node, found: Found) -> None:

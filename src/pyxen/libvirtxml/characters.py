@@ -10,10 +10,13 @@ from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import Found
 from pyxen.libvirtxml.schema_patterns import LINE, fitting
 
-__all__ = ["NO_SERIAL", "channel_sayable", "read", "write"]
+__all__ = ["NO_SERIAL", "channel_sayable", "is_serial", "read", "write"]
 
 NO_SERIAL: Final = "none"
 """A port of xl's list that is not there."""
+
+_CHANNELS: Final = "/var/lib/libvirt/libxl/channel/target"
+"""The folder in which libvirt's Xen driver makes the socket of a channel without a path."""
 
 _BARE: Final = ("null", "stdio", "vc", "pty")
 _WITH_PATH: Final = ("file", "pipe")
@@ -39,12 +42,17 @@ def read(devices: Node, found: Found) -> None:
     if not serials:
         # Where it stands alone, the console is the first serial port.
         for console in devices.children:
-            if console.tag == "console" and not ports:
+            if console.tag == "console" and not ports and is_serial(console):
                 _read_serial(console, ports)
     for console in devices.all("console"):
         console.drop()
     if ports:
         found.put("serial", [ports.get(port, NO_SERIAL) for port in range(max(ports) + 1)], devices)
+
+
+def is_serial(console: Node) -> bool:
+    """Whether a console stands for a serial port; one whose target is of type ``xen`` is the PV console."""
+    return all(target.attributes.get("type", "serial") == "serial" for target in console.named("target"))
 
 
 def _read_serial(node: Node, ports: dict[int, str]) -> None:
@@ -123,8 +131,12 @@ def _read_channel(node: Node, found: Found) -> None:
     if source is not None:
         source.get("mode")
     connection = ChannelConnection.PTY if kind == "pty" else ChannelConnection.SOCKET
-    path = path if kind == "unix" else None  # of a pty it is the terminal of a running domain
-    found.append("channels", found.make(Channel, node, name=target.get("name"), connection=connection, path=path))
+    name = target.get("name")
+    if kind == "pty":
+        path = None  # what stands there is the terminal of a running domain
+    elif path is None:
+        path = f"{_CHANNELS}/{found.fields.get('name')}-{name or 'unknown.sock'}"
+    found.append("channels", found.make(Channel, node, name=name, connection=connection, path=path))
 
 
 def channel_sayable(channel: Channel) -> bool:

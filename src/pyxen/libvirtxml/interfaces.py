@@ -46,10 +46,16 @@ def _read_vif(node: Node, kind: str, found: Found) -> Vif:
     domain, model = node.child("backenddomain"), node.child("model")
     bridge = None
     path = script.get("path") if script is not None else None
-    if kind != "network":
+    named = next(iter(node.named("source")), None)
+    if kind != "network" or (named is not None and "bridge" in named.attributes):
         node.get("type")
         source = node.child("source")
         bridge = source.get("bridge") if source is not None else None
+        if source is not None and kind == "network":
+            # A running domain's: libvirt's network is connected to this bridge.
+            source.get("network")
+            source.get("portgroup")
+            source.get("portid")
         if bridge is not None and _read_openvswitch(node):
             path = path or _OPENVSWITCH
             bridge += _read_tags(node)

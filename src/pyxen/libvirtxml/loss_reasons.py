@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["DEFAULT_REASON", "REASONS"]
 
-DEFAULT_REASON: Final = "libvirt's Xen driver has nothing that says this"
+DEFAULT_REASON: Final = "the XML that pyxen writes has no element for it"
 """The reason for every field that has none of its own."""
 
 REASONS: Final = {
@@ -14,6 +14,7 @@ REASONS: Final = {
     "bios": "libvirt has SeaBIOS and OVMF",
     "bios_path_override": "libvirt has a file with OVMF, by its absolute path",
     "boot": "libvirt boots from floppy (a), disk (c), CD-ROM (d) and network (n)",
+    "bootloader": "libvirt boots a PV guest without a kernel by pygrub",
     "bootloader_args": "libvirt has them as words between blanks",
     "cpuid": "libvirt switches features that it has names for on or off, one by one",
     "cpus": "libvirt has numbers of CPUs only: DomainConfig.resolve_cpus gives those of one host",
@@ -23,7 +24,7 @@ REASONS: Final = {
     "disks.readonly": "libvirt takes every CD-ROM drive for read-only",
     "disks.script": "libvirt runs no hotplug scripts for disks: attach the target first, and name the block device",
     "disks.target": "libvirt wants an absolute path",
-    "kernel": "libvirt wants an absolute path",
+    "kernel": "libvirt wants an absolute path, and boots a PV guest without a kernel by pygrub",
     "keymap": "libvirt has it with a VNC or SPICE server",
     "max_event_channels": "libvirt counts to 2147483647",
     "nographic": "libvirt has neither screen nor card, or both",
@@ -62,6 +63,7 @@ REASONS: Final = {
     "vifs.mtu": "libvirt's Xen driver ignores it",
     "vifs.rate": "libvirt counts in units of 1024 bytes a second, and in intervals of 50 ms",
     "vifs.type": "a PV or PVH guest has no emulated cards",
+    "vifs.vifname": "libvirt wants a name of letters, digits and ._-:/",
     "viridian": "libvirt has some enlightenments one by one, or all of them",
     "vkbs": "libvirt has the keyboard that comes with a screen only",
     "vnc": "libvirt has nothing of a server that is off",

@@ -42,6 +42,17 @@ class Node:
         self.children: list[Node] = []
         self.taken = False
 
+    def named(self, tag: str) -> list[Node]:
+        """Return the children of a tag, taken or not."""
+        return [child for child in self.children if child.tag == tag]
+
+    def without(self, tag: str) -> Node:
+        """Return the same element without the children of a tag; it shares the others."""
+        node = Node(self.tag, self.text, self.line)
+        node.attributes = self.attributes
+        node.children = [child for child in self.children if child.tag != tag]
+        return node
+
     # -- Writing ------------------------------------------------------------------------------------------------------
 
     def add(self, tag: str, text: str | int | None = None, /, **attributes: str | int | None) -> Node:

@@ -12,6 +12,7 @@ from typing import Final
 
 from lxml import etree
 
+from pyxen.libvirtxml.characters import is_serial
 from pyxen.libvirtxml.indentation import add_after, remove
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.text import to_node
@@ -57,6 +58,21 @@ _KEYS: Final[dict[str, Callable[[Node], _Key]]] = {
 }
 """What tells elements of one tag apart; those of other tags go by their order."""
 
+_REPEATED: Final = frozenset(_KEYS) | {
+    *("arg", "boot", "console", "ip", "listen", "param", "serial", "sound", "source", "tag", "video"),
+}
+"""Elements of which there may be several; a document has at most one of any other in its parent."""
+
+_IS_READ: Final[dict[str, Callable[[Node], bool]]] = {
+    "disk": lambda node: node.attributes.get("device", "disk") in ("disk", "cdrom"),
+    "interface": lambda node: node.attributes.get("type") in ("bridge", "ethernet", "network"),
+    "channel": lambda node: any(
+        child.tag == "target" and child.attributes.get("type") == "xen" for child in node.children
+    ),
+    "console": is_serial,
+}
+"""Elements that the codec reads, for tags of which it leaves others alone."""
+
 _MAY_CHANGE: Final = ("interface",)
 """Elements whose key may change without their becoming others."""
 
@@ -66,6 +82,7 @@ _STAND_INS: Final = {"serial": "console", "hostdev": "interface"}
 
 def carry_over(element: etree._Element, before: Node, after: Node) -> bool:
     """Change an element of a document from what `before` says to what `after` says; return whether it changed."""
+    foreign = "type" in before.attributes and element.get("type") not in (None, before.attributes["type"])
     changed = _carry_attributes(element, before, after)
     if before.text != after.text:
         element.text = after.text
@@ -74,8 +91,52 @@ def carry_over(element: etree._Element, before: Node, after: Node) -> bool:
         element.set("unit", unit)
     tags = dict.fromkeys(node.tag for node in (*after.children, *before.children))
     for tag in tags:
-        changed |= _carry_group(element, tag, before, after)
+        if tag == "source" and foreign and _differ(tag, before, after):
+            # The document says where the data is in words of another type: none of them fit beside new ones.
+            _take_out(element, tag)
+            changed |= _carry_group(element, tag, before.without(tag), after)
+            _set_attributes(element, after)
+        elif tag not in _REPEATED and _is_new(tag, before, after) and element.find(tag) is not None:
+            changed |= _replace(element, tag, after)
+            _set_attributes(element, after)
+        elif tag == "source" and _is_new(tag, before, after) and element.find(tag) is not None:
+            _take_out(element, tag)
+            changed |= _carry_group(element, tag, before, after)
+            _set_attributes(element, after)
+        else:
+            changed |= _carry_group(element, tag, before, after)
     return changed
+
+
+def _differ(tag: str, before: Node, after: Node) -> bool:
+    old, new = before.named(tag), after.named(tag)
+    return len(old) != len(new) or not all(map(_same, old, new))
+
+
+def _is_new(tag: str, before: Node, after: Node) -> bool:
+    """Whether only the document to be has an element; what stands there now is then nothing that the codec knows."""
+    return not before.named(tag) and bool(after.named(tag))
+
+
+def _take_out(element: etree._Element, tag: str) -> None:
+    for child in list(element.iterchildren(tag)):
+        remove(child)
+
+
+def _replace(element: etree._Element, tag: str, after: Node) -> bool:
+    """Put what is to be said in the place of the one element of that tag, which says what the codec does not know."""
+    there, *others = element.iterchildren(tag)
+    for other in others:
+        remove(other)
+    new = add_after(element, there, after.named(tag)[0])
+    remove(there)
+    return new is not there
+
+
+def _set_attributes(element: etree._Element, after: Node) -> None:
+    for name, value in after.attributes.items():
+        if not name.startswith("xmlns:"):
+            element.set(name, value)
 
 
 def _carry_attributes(element: etree._Element, before: Node, after: Node) -> bool:
@@ -94,9 +155,8 @@ def _carry_attributes(element: etree._Element, before: Node, after: Node) -> boo
 
 def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) -> bool:
     """Carry over the children of one tag."""
-    old = [node for node in before.children if node.tag == tag]
-    new = [node for node in after.children if node.tag == tag]
-    if len(old) == len(new) and all(map(_same, old, new)):
+    old, new = before.named(tag), after.named(tag)
+    if not _differ(tag, before, after):
         return False
     said = _said(parent, tag, old)
     pairs = _pairs(tag, old, new)
@@ -119,7 +179,7 @@ def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) ->
 
 def _said(parent: etree._Element, tag: str, old: list[Node]) -> dict[int, etree._Element]:
     """Return the elements of the document that say the old nodes, by their index."""
-    elements = list(parent.iterchildren(tag))
+    elements = _read_ones(parent, tag)
     key = _KEYS.get(tag)
     if key is None:
         found = dict(enumerate(elements[: len(old)]))
@@ -131,12 +191,19 @@ def _said(parent: etree._Element, tag: str, old: list[Node]) -> dict[int, etree.
             rest = (element for place, element in enumerate(elements) if place not in taken)
             found |= dict(zip((index for index in range(len(old)) if index not in matches), rest, strict=False))
     if len(found) < len(old) and tag in _STAND_INS:
-        others = list(parent.iterchildren(_STAND_INS[tag]))
+        others = _read_ones(parent, _STAND_INS[tag], stands_in=True)
         keys = [key(to_node(element)) for element in others] if key else list(range(len(others)))
         wanted = [key(node) for node in old] if key else list(range(len(old)))
         for index, place in _matches(wanted, keys).items():
             found.setdefault(index, others[place])
     return found
+
+
+def _read_ones(parent: etree._Element, tag: str, *, stands_in: bool = False) -> list[etree._Element]:
+    """Return the elements of a tag that the codec reads."""
+    elements = list(parent.iterchildren(tag))
+    is_read = None if stands_in and tag != "console" else _IS_READ.get(tag)
+    return elements if is_read is None else [element for element in elements if is_read(to_node(element))]
 
 
 def _pairs(tag: str, old: list[Node], new: list[Node]) -> dict[int, int]:

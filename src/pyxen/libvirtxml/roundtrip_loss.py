@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from pyxen.config import Disk, DiskBackend, DomainConfig, Part, settings_of
+from pyxen.config.libxl_defaults import without_defaults
 from pyxen.libvirtxml.characters import channel_sayable
 from pyxen.libvirtxml.disks import sayable as disk_sayable
 from pyxen.libvirtxml.graphics import vfb_sayable
@@ -18,7 +19,7 @@ from pyxen.libvirtxml.hostdevs import pci_sayable, usb_sayable
 from pyxen.libvirtxml.loss_reasons import DEFAULT_REASON, REASONS
 from pyxen.libvirtxml.normalize import MEANINGS
 from pyxen.libvirtxml.usb import ctrl_sayable
-from pyxen.losses import Loss
+from pyxen.losses import Loss, shown
 
 __all__ = ["differences"]
 
@@ -48,6 +49,9 @@ def differences(config: DomainConfig, said: DomainConfig, *, is_xen: bool) -> tu
     """
     if not is_xen:
         config = config.replace(disks=[_served_by_qemu(disk) for disk in config.disks])
+    if config != said:
+        # What libxl would choose anyway is not lost where XML leaves it to libxl.
+        config, said = without_defaults(config), without_defaults(said)
     pairs = zip(_FIELDS, _values(config), _values(said), strict=True)
     changed = [name for name, ours, theirs in pairs if ours is not theirs and ours != theirs]
     return tuple(loss for name in changed for loss in _field(name, config, said))
@@ -73,9 +77,13 @@ def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss
 def _listed(
     name: str, ours: tuple[Any, ...], theirs: tuple[Any, ...], sayable: Callable[[Any], bool]
 ) -> Iterator[Loss]:
-    rest = iter(theirs)
+    rest = iter([item for item in theirs if sayable(item)])
+    left_alone = [item for item in theirs if not sayable(item)]  # in a document that was changed elsewhere
     for index, item in enumerate(ours):
         path = f"{name}[{index}]"
+        if not sayable(item) and item in left_alone:
+            left_alone.remove(item)
+            continue
         there = next(rest, None) if sayable(item) else None
         if there is None:
             yield _loss(path, item)
@@ -106,7 +114,7 @@ def _parts(items: tuple[Any, ...]) -> bool:
 def _loss(path: str, value: Any, reason: str = "", secret: Callable[[str], str] | None = None) -> Loss:
     if secret is not None and value is not None:
         value = tuple(map(secret, value)) if isinstance(value, tuple) else secret(str(value))
-    return Loss(path, str(value), reason or _reason(path))
+    return Loss(path, shown(value), reason or _reason(path))
 
 
 def _reason(path: str) -> str:

@@ -100,7 +100,7 @@ _REASONS: Final = {
     "clock/timer": "Xen has the timers tsc and hpet only",
     "vcpu/@placement": "libvirt's Xen driver ignores it",
 }
-_DEFAULT: Final = "xl has no such setting, and libvirt's Xen driver ignores or refuses it"
+_DEFAULT: Final = "pyxen does not read it"
 
 
 def report_leftovers(domain: Node, found: Found) -> None:
