@@ -12,7 +12,18 @@ from uuid import UUID
 from pyxen import libvirtxml
 from pyxen._common.preconditions import check_answers
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.backends.libvirt import defined, devices, event_loop, lifecycle, resources, save_migrate, stats
+from pyxen.backends.libvirt import (
+    buttons,
+    configuration,
+    defined,
+    devices,
+    event_loop,
+    lifecycle,
+    migration,
+    resources,
+    save,
+    stats,
+)
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.console import open_console
 from pyxen.backends.libvirt.error_map import failure, redacted, stopped
@@ -228,7 +239,7 @@ class LibvirtBackend(Backend):
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now; of what the model cannot hold, a `LossWarning` tells."""
-        return self._act("config", domain, lifecycle.config_of)
+        return self._act("config", domain, configuration.config)
 
     # Into files and to other hosts
 
@@ -266,7 +277,7 @@ class LibvirtBackend(Backend):
         def work(connection: Connection, _: Run[None]) -> None:
             found = lifecycle.find(connection, "save", domain)
             check_answers(self._looking.one(found), "save")
-            save_migrate.save(found, domain, path, self._uri)
+            save.save(found, domain, path, self._uri)
 
         return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
 
@@ -278,15 +289,15 @@ class LibvirtBackend(Backend):
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 
         def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
-            wanted = save_migrate.uuid_in(path, self._uri)
+            wanted = save.uuid_in(path, self._uri)
             # Where the file does not tell which domain it is, it is found by what was not there before: one at a time.
             with self._restoring if wanted is None else nullcontext():
                 if operation.stopped is not None:
                     raise stopped(operation, "it had not begun")
                 try:
-                    ref = save_migrate.restore(connection, path, xml, wanted, paused=paused)
+                    ref = save.restore(connection, path, xml, wanted, paused=paused)
                 except VirError as error:
-                    raise save_migrate.why_not_restored(path, error) or error from None
+                    raise save.why_not_restored(path, error) or error from None
             operation.domid = ref.domid
             return ref
 
@@ -297,7 +308,7 @@ class LibvirtBackend(Backend):
         """Write a domain's memory to a file on the host."""
 
         def work(found: VirDomain) -> None:
-            save_migrate.core_dump(found, domain, path, self._uri)
+            save.core_dump(found, domain, path, self._uri)
 
         return self._act("core_dump", domain, work, timeout, abort=self._abort(domain))
 
@@ -311,7 +322,7 @@ class LibvirtBackend(Backend):
             raise InvalidArgument(message, operation="migrate", domain=domain.domid, domid=domain.domid)
 
         def work(found: VirDomain) -> None:
-            save_migrate.migrate(found, destination, paused=paused)
+            migration.migrate(found, destination, paused=paused)
 
         late = "libvirt goes on with it, since its driver cannot stop it: look on which host the domain is"
         return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
@@ -334,12 +345,12 @@ class LibvirtBackend(Backend):
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         """Press a button, or interrupt the vCPUs. libvirt's Xen driver can press the power button only."""
-        return self._act("send_trigger", domain, lambda found: resources.send_trigger(found, trigger, vcpu, self.name))
+        return self._act("send_trigger", domain, lambda found: buttons.send_trigger(found, trigger, vcpu, self.name))
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
         """Press a key of Linux's magic SysRq."""
         self._need(Feature.SYSRQ)
-        return self._act("send_sysrq", domain, lambda found: resources.send_sysrq(found, domain, key))
+        return self._act("send_sysrq", domain, lambda found: buttons.send_sysrq(found, domain, key))
 
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         """Attach a device, and return it as it is then."""

@@ -19,7 +19,6 @@ from pyxen.info import DomainInfo, DomainState
 
 __all__ = [
     "as_xml",
-    "config_of",
     "create",
     "destroy_if_there",
     "explain",
@@ -33,7 +32,6 @@ __all__ = [
 ]
 
 _PAUSED: Final = number("VIR_DOMAIN_START_PAUSED")
-_SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
 
 
 def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
@@ -144,11 +142,6 @@ def unpause(domain: VirDomain, looking: Looking) -> None:
     """Let a domain's vCPUs run; nothing happens if they do."""
     if looking.one(domain).state is DomainState.PAUSED:
         domain.resume()
-
-
-def config_of(domain: VirDomain) -> DomainConfig:
-    """Return the configuration of a domain as it is now; what the model cannot hold is warned of."""
-    return libvirtxml.loads(domain.XMLDesc(_SECURE), on_loss="warn")
 
 
 def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, error: Exception) -> Exception | None:

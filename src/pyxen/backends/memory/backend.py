@@ -10,13 +10,25 @@ from uuid import UUID
 from pyxen import libxljson
 from pyxen._common.preconditions import check_answers
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.backends.memory import defined, devices, lifecycle, resources, save, stats, userdata
+from pyxen.backends.memory import (
+    buttons,
+    configuration,
+    defined,
+    devices,
+    lifecycle,
+    preserve,
+    resources,
+    save,
+    stats,
+    suspend,
+    userdata,
+    wait,
+)
 from pyxen.backends.memory.console import Console
 from pyxen.backends.memory.engine import Script, describe
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, Subscriber
 from pyxen.config import CpuSet, DomainConfig, DomainType, Part, Scheduler, newer_than
-from pyxen.config.base import fields_of
 from pyxen.errors import DomainNotFound, HostClosed, InvalidState, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
@@ -176,14 +188,14 @@ class MemoryBackend(Backend):
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Let the guest suspend itself and stay in memory."""
         self._check_answers("suspend", domain)
-        return self._do("suspend", domain, lambda op, guest: lifecycle.suspend(self._machine, op, guest), timeout)
+        return self._do("suspend", domain, lambda op, guest: suspend.suspend(self._machine, op, guest), timeout)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         """Let a suspended guest go on."""
         info = self._glance("resume", domain)
         if info.shutdown_reason is not ShutdownReason.SUSPEND:
             raise _wrong_state("resume", domain, f"{info.name} is {info.state}, not suspended")
-        return self._do("resume", domain, lambda _, guest: save.resume(guest))
+        return self._do("resume", domain, lambda _, guest: suspend.resume(guest))
 
     def save(
         self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
@@ -213,7 +225,7 @@ class MemoryBackend(Backend):
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now."""
-        return self._at_once("config", domain, _shown)
+        return self._at_once("config", domain, configuration.config)
 
     def rename(self, domain: DomainRef, name: str) -> Operation[None]:
         """Give a domain another name."""
@@ -228,18 +240,18 @@ class MemoryBackend(Backend):
         DomainConfig(f"{info.name}{suffix}", kernel="/").validate()
 
         def script(operation: Operation[DomainRef], guest: Guest) -> Script[DomainRef]:
-            uuid = yield from lifecycle.preserve(self._machine, operation, guest, suffix)
+            uuid = yield from preserve.preserve(self._machine, operation, guest, suffix)
             return DomainRef(guest.domid, uuid)
 
         return self._do("preserve", domain, script)
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         """Press a button, or interrupt a vCPU."""
-        return self._do("send_trigger", domain, lambda op, guest: lifecycle.send_trigger(op, guest, trigger, vcpu))
+        return self._do("send_trigger", domain, lambda op, guest: buttons.send_trigger(op, guest, trigger, vcpu))
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
         """Press a key of Linux's magic SysRq."""
-        return self._do("send_sysrq", domain, lambda op, guest: lifecycle.send_sysrq(op, guest, key))
+        return self._do("send_sysrq", domain, lambda op, guest: buttons.send_sysrq(op, guest, key))
 
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         """Attach a device, and return it as it is then; a failure leaves nothing."""
@@ -313,16 +325,16 @@ class MemoryBackend(Backend):
         operation.domid = domain.domid
         with self._machine.lock:
             guest = self._find(domain)
-            script = _nothing() if guest is None else lifecycle.wait(guest, states)
+            script = _nothing() if guest is None else wait.wait(guest, states)
             return self._run(operation, script, timeout)
 
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         """Return a note that is kept with a domain."""
-        return self._do("userdata", domain, lambda op, guest: userdata.read(op, guest, key))
+        return self._do("userdata", domain, lambda op, guest: userdata.userdata(op, guest, key))
 
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
         """Keep a note with a domain; None removes it."""
-        return self._do("set_userdata", domain, lambda op, guest: userdata.write(op, guest, key, data))
+        return self._do("set_userdata", domain, lambda op, guest: userdata.set_userdata(op, guest, key, data))
 
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return what a domain has used so far."""
@@ -461,15 +473,6 @@ def _while_there(operation: Operation[Any], guest: Guest, script: Script[T]) -> 
     """Do something to a domain, unless it went when it was about to begin."""
     lifecycle.check_there(operation, guest)
     return (yield from script)
-
-
-def _shown(guest: Guest) -> DomainConfig:
-    """Return a configuration as libxl tells it: in the fewest words, and nothing that other guest types have."""
-    config = guest.config.canonical().replace(scheduler=guest.scheduler if guest.domid else Scheduler())
-    fields = fields_of(DomainConfig)
-    defaults = dict(zip(fields.names, fields.defaults, strict=True))
-    foreign = {name for name, _ in config.said() if config.type not in (fields.settings[name].guests or {config.type})}
-    return config.replace(domid=None, **{name: defaults[name] for name in foreign})
 
 
 def _check_release(config: DomainConfig, xen: str) -> None:

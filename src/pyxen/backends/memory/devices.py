@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from pyxen._common.device_kinds import Kind, already_there, check, drive, meant, name_of, not_there, same
-from pyxen.backends.memory.checks import check_devices, check_files, check_served
+from pyxen._common.device_kinds import Kind, already_there, check, drive, kind_of, meant, name_of, not_there, same
+from pyxen._common.host_files import files_of
 from pyxen.backends.memory.defaults import filled_device
 from pyxen.backends.memory.engine import Script, Wait, describe
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about
-from pyxen.config import Disk, DiskFormat, DomainConfig, Part
+from pyxen.config import (
+    Disk,
+    DiskBackend,
+    DiskFormat,
+    DomainConfig,
+    DomainType,
+    P9Type,
+    Part,
+    UsbCtrl,
+    UsbCtrlType,
+    VkbBackend,
+)
 from pyxen.config.vdev import vdev_number
 from pyxen.errors import (
     DeviceExists,
     DomainNotFound,
+    FileMissing,
     GuestTimeout,
     InvalidArgument,
     NotFound,
@@ -25,9 +37,11 @@ from pyxen.errors import (
 from pyxen.events import DiskEjected
 from pyxen.operation import Operation
 
-__all__ = ["attach", "change_disc", "detach"]
+__all__ = ["attach", "change_disc", "check_devices", "check_files", "detach"]
 
 D = TypeVar("D", bound=Part)
+
+_BY_QEMU: Final = frozenset({UsbCtrlType.QUSB, UsbCtrlType.DEVICEMODEL})
 
 
 def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> Script[D]:
@@ -38,7 +52,7 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
     made = filled_device(device, guest.config.type, present, machine.random)
-    check_served(guest.config, made, backend)
+    _check_served(guest.config, made, backend)
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
     machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
     return made
@@ -105,3 +119,51 @@ def change_disc(
 def _present(guest: Guest, kind: Kind) -> tuple[Any, ...]:
     devices: tuple[Any, ...] = getattr(guest.config, kind.field)
     return devices
+
+
+def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> None:
+    """Refuse files that are not on the host."""
+    missing = [path for path in paths if path.startswith("/") and not machine.exists(path)]
+    if missing:
+        error = describe(FileMissing, f"no such file on the host: {', '.join(missing)}", operation)
+        error.filename = missing[0]
+        raise error
+
+
+def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
+    """Refuse devices for which the host lacks something."""
+    check_files(machine, operation, *files_of(*config.disks))
+    for vif in config.vifs:
+        local = vif.backend is None and not vif.backend_domid
+        if local and vif.bridge is not None and machine.bridges is not None and vif.bridge not in machine.bridges:
+            message = f"there is no bridge {vif.bridge} on the host: make it, or name another"
+            operation.log.append(f"vif-bridge: could not find bridge device {vif.bridge}")
+            raise describe(NotFound, message, operation)
+
+
+def _check_served(config: DomainConfig, device: Part, backend: str) -> None:
+    """Refuse a device that QEMU would serve, for a domain that has none."""
+    if not _needs_qemu(device) or _has_qemu(config):
+        return
+    what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
+    message = (
+        f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
+        f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
+    )
+    raise UnsupportedFeature(message, feature=what, backend=backend)
+
+
+def _needs_qemu(device: Part) -> bool:
+    if isinstance(device, Disk):
+        return device.backendtype is DiskBackend.QDISK and not (device.backend or device.backend_domid)
+    return isinstance(device, UsbCtrl) and device.type in _BY_QEMU
+
+
+def _has_qemu(config: DomainConfig) -> bool:
+    return (
+        config.type is DomainType.HVM
+        or any(map(_needs_qemu, (*config.disks, *config.usbctrls)))
+        or bool(config.vfbs or config.channels)
+        or any(vkb.backend_type is VkbBackend.QEMU for vkb in config.vkbs)
+        or any(p9.type in {None, P9Type.QEMU} for p9 in config.p9s)
+    )

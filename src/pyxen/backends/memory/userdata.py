@@ -11,7 +11,7 @@ from pyxen.backends.memory.guests import Guest
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 
-__all__ = ["read", "write"]
+__all__ = ["set_userdata", "userdata"]
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _OWN: Final = "libxl-json"
@@ -23,7 +23,7 @@ _OTHERS_KEYS: Final = {
 }
 
 
-def read(operation: Operation[Any], guest: Guest, key: str) -> Script[bytes | None]:
+def userdata(operation: Operation[Any], guest: Guest, key: str) -> Script[bytes | None]:
     """Return the note of a key."""
     yield from ()
     _check(operation, key)
@@ -32,7 +32,7 @@ def read(operation: Operation[Any], guest: Guest, key: str) -> Script[bytes | No
     return guest.notes.get(key)
 
 
-def write(operation: Operation[Any], guest: Guest, key: str, data: bytes | None) -> Script[None]:
+def set_userdata(operation: Operation[Any], guest: Guest, key: str, data: bytes | None) -> Script[None]:
     """Keep a note, or remove it."""
     yield from ()
     _check(operation, key)

@@ -19,15 +19,19 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.migration import migrate, peer_command, remus
 from pyxen.backends.xenlight.migration.peer_channel import PeerChannel
 from pyxen.backends.xenlight.operations import (
+    buttons,
+    configuration,
     console,
-    control,
     devices,
     lifecycle,
+    monitor,
     preserve,
     resources,
     save,
     stats,
     suspend,
+    userdata,
+    wait,
 )
 from pyxen.backends.xenlight.operations.devd import devd
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation, ThreadedOperations
@@ -261,18 +265,18 @@ class XenlightBackend(Backend):
         if info.state not in ENDS or info.shutdown_reason is ShutdownReason.SUSPEND:
             message = f"{info.name} has not shut down: it is {info.state}"
             raise InvalidState(message, operation="soft_reset", domain=domain.domid, domid=domain.domid)
-        return self._run("soft_reset", domain, save.soft_reset, timeout)
+        return self._run("soft_reset", domain, lifecycle.soft_reset, timeout)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now."""
-        return self._run("config", domain, control.config)
+        return self._run("config", domain, configuration.config)
 
     def rename(self, domain: DomainRef, name: str) -> Operation[None]:
         """Give a domain another name."""
         DomainConfig(name, kernel="/").validate()  # what a name may be is a rule of the model
 
         def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-            return control.rename(context, operation, domid, name)
+            return lifecycle.rename(context, operation, domid, name)
 
         return self._run("rename", domain, script)
 
@@ -294,7 +298,7 @@ class XenlightBackend(Backend):
         """Press a button, or interrupt a vCPU."""
 
         def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-            return control.send_trigger(context, operation, domid, trigger, vcpu)
+            return buttons.send_trigger(context, operation, domid, trigger, vcpu)
 
         return self._run("send_trigger", domain, script)
 
@@ -302,7 +306,7 @@ class XenlightBackend(Backend):
         """Press a key of Linux's magic SysRq."""
 
         def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-            return control.send_sysrq(context, operation, domid, key)
+            return buttons.send_sysrq(context, operation, domid, key)
 
         return self._run("send_sysrq", domain, script)
 
@@ -389,7 +393,7 @@ class XenlightBackend(Backend):
         """Give a domain's device model a command of its own, and return what it says."""
 
         def script(context: Context, operation: Operation[str], domid: int) -> Script[str]:
-            return control.monitor_command(context, operation, domid, command)
+            return monitor.monitor_command(context, operation, domid, command)
 
         return self._run("monitor_command", domain, script, timeout)
 
@@ -397,7 +401,7 @@ class XenlightBackend(Backend):
         """Return a note that is kept with a domain; None if there is none under that key."""
 
         def script(context: Context, operation: Operation[bytes | None], domid: int) -> Script[bytes | None]:
-            return control.userdata(context, operation, domid, key)
+            return userdata.userdata(context, operation, domid, key)
 
         return self._run("userdata", domain, script)
 
@@ -405,7 +409,7 @@ class XenlightBackend(Backend):
         """Keep a note with a domain, in place of the one under that key; None removes it."""
 
         def script(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-            return control.set_userdata(context, operation, domid, key, data)
+            return userdata.set_userdata(context, operation, domid, key, data)
 
         return self._run("set_userdata", domain, script)
 
@@ -435,7 +439,7 @@ class XenlightBackend(Backend):
         """Wait until a domain is in one of these states, or gone."""
         operation: Operation[DomainInfo | None] = Operation("wait", domain.domid, timeout=timeout)
         operation.domid = domain.domid
-        return self._context.run(operation, control.wait(self._context, domain.domid, domain.uuid, states))
+        return self._context.run(operation, wait.wait(self._context, domain.domid, domain.uuid, states))
 
     def _run(
         self,

@@ -9,12 +9,12 @@ from uuid import UUID
 
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import describe, failure, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
-from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config
+from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
-from pyxen.backends.xenlight.operations.control import retrieved
-from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, OperationFailed
+from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, OperationFailed, UnsupportedFeature
 from pyxen.info import DomainState
 from pyxen.operation import Operation
 
@@ -29,7 +29,9 @@ __all__ = [
     "pause",
     "reboot",
     "remove",
+    "rename",
     "shutdown",
+    "soft_reset",
     "unpause",
 ]
 
@@ -131,9 +133,37 @@ def unpause(context: Context, operation: Operation[None], domid: int) -> Script[
     raise_failure(operation, code)
 
 
+def rename(context: Context, operation: Operation[None], domid: int, name: str) -> Script[None]:
+    """Give a domain another name, as ``xl rename``."""
+    yield from ()
+    other = ffi.new("uint32_t *")
+    if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != domid:
+        raise describe(DomainExists, f"domain {other[0]} has the name {name!r} already: choose another", operation)
+    raise_failure(operation, lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, name.encode()))
+
+
 def reboot(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Ask the guest to reboot, as ``xl reboot``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Start a guest anew in its own memory, as xl does for ``on_soft_reset="soft-reset"``.
+
+    It is made by a worker only, which calls libxl in a way that Python cannot (cffi_build/worker.c tells why). Aborting
+    it would destroy the domain.
+    """
+    config = yield from retrieved(context, operation, domid)
+    json = to_json(context.pointer, config).encode() + b"\0"
+    event = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
+    if event is None:
+        message = "a soft reset needs a worker process: connect with workers=1 or more, from an ordinary Python"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    raise_failure(operation, event.code)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_unpause(context.pointer, domid, how), abortable=False
+    )
     raise_failure(operation, code)
 
 

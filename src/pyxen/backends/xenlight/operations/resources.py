@@ -11,7 +11,7 @@ from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.backends.xenlight.operations.control import retrieved
+from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationFailed, UnsupportedFeature
 from pyxen.operation import Operation
