@@ -38,6 +38,7 @@ __all__ = [
     "kind_of",
     "meant",
     "name_of",
+    "needs_qemu",
     "not_there",
     "same",
 ]
@@ -175,6 +176,16 @@ def not_there(kind: Kind, device: Part, present: Sequence[Part]) -> str:
     """Return what to say of a device that a domain does not have."""
     have = f"it has {', '.join(map(name_of, present))}" if present else "it has none"
     return f"the domain has no {kind.noun} {name_of(device)}; {have}"
+
+
+def needs_qemu(device: Part, backend: str) -> UnsupportedFeature:
+    """Return the exception for a device that QEMU would serve, where the domain has no QEMU."""
+    what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
+    message = (
+        f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
+        f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
+    )
+    return UnsupportedFeature(message, feature=what, backend=backend)
 
 
 def drive(vdev: str, disks: Iterable[Disk]) -> Disk:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pyxen._common.preconditions import check_sysrq_key
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.errors import InvalidArgument
@@ -39,8 +40,9 @@ def send_trigger(domain: VirDomain, trigger: Trigger, vcpu: int, backend: str) -
 
 def send_sysrq(domain: VirDomain, ref: DomainRef, key: str) -> None:
     """Press a key of Linux's magic SysRq, with the keys that make it one."""
+    check_sysrq_key(ref.domid, key)
     if key.lower() not in _KEYS:
-        message = f"{key!r} is no key: it takes one letter or digit, as 's' for sync"
+        message = f"{key!r} is not a key: it takes one letter or digit, such as 's' for sync"
         raise InvalidArgument(message, operation="send_sysrq", domain=ref.domid, domid=ref.domid)
     keys = [_ALT, _SYSRQ, _KEYS[key.lower()]]
     domain.sendKey(_LINUX_KEYS, 50, keys, len(keys), 0)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pyxen import libvirtxml
 from pyxen._common.host_files import files_of_config, missing_file
+from pyxen._common.preconditions import gone
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
@@ -48,8 +49,7 @@ def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
     else:
         if found.ID() == domain.domid:
             return found
-    message = f"there is no domain {domain.domid} with the uuid {domain.uuid}: it is gone, or not libvirt's"
-    raise DomainNotFound(message, operation=verb, domain=domain.domid, domid=domain.domid)
+    raise gone(verb, domain.domid, domain.uuid, ", or not libvirt's")
 
 
 def info_if_there(connection: Connection, looking: Looking, domain: DomainRef) -> DomainInfo | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pyxen.backends.memory.engine import Script, describe
+from pyxen._common.preconditions import check_sysrq_key
+from pyxen._common.scripts import at_once
+from pyxen.backends.memory.engine import describe
 from pyxen.backends.memory.guests import Guest, is_hvm
-from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.errors import OperationFailed
 from pyxen.info import ShutdownReason, Trigger
 from pyxen.operation import Operation
 
@@ -16,9 +18,9 @@ _KEYS: Final = {"b": ShutdownReason.REBOOT, "o": ShutdownReason.POWEROFF, "c": S
 """What some keys of Linux's magic SysRq do."""
 
 
-def send_trigger(operation: Operation[Any], guest: Guest, trigger: Trigger, vcpu: int) -> Script[None]:
+@at_once
+def send_trigger(operation: Operation[Any], guest: Guest, trigger: Trigger, vcpu: int) -> None:
     """Press a button, or interrupt a vCPU."""
-    yield from ()
     if trigger is not Trigger.NMI and not is_hvm(guest):
         raise describe(OperationFailed, f"a {guest.config.type.upper()} guest knows no {trigger}", operation)
     if not 0 <= vcpu < guest.config.effective_maxvcpus:
@@ -29,10 +31,9 @@ def send_trigger(operation: Operation[Any], guest: Guest, trigger: Trigger, vcpu
         guest.end(ShutdownReason.REBOOT)
 
 
-def send_sysrq(operation: Operation[Any], guest: Guest, key: str) -> Script[None]:
+@at_once
+def send_sysrq(guest: Guest, key: str) -> None:
     """Press a key of Linux's magic SysRq."""
-    yield from ()
-    if len(key) != 1 or not key.isascii() or not key.isprintable():
-        raise describe(InvalidArgument, f"{key!r} is no key: it takes one letter, as 's' for sync", operation)
+    check_sysrq_key(guest.domid, key)
     if key in _KEYS:
         guest.soon(lambda: guest.end(_KEYS[key]))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from pyxen._common.device_kinds import Kind, already_there, check, drive, kind_of, meant, name_of, not_there, same
+from pyxen._common.device_kinds import Kind, already_there, check, drive, meant, name_of, needs_qemu, not_there, same
 from pyxen._common.host_files import files_of
+from pyxen._common.preconditions import check_disc_can_change, file_missing, no_bridge
+from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled_device
 from pyxen.backends.memory.engine import Script, Wait, describe
-from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import (
     Disk,
@@ -26,13 +28,11 @@ from pyxen.config.vdev import vdev_number
 from pyxen.errors import (
     DeviceExists,
     DomainNotFound,
-    FileMissing,
     GuestTimeout,
     InvalidArgument,
     NotFound,
     OperationCancelled,
     OperationTimeout,
-    UnsupportedFeature,
 )
 from pyxen.events import DiskEjected
 from pyxen.operation import Operation
@@ -44,15 +44,16 @@ D = TypeVar("D", bound=Part)
 _BY_QEMU: Final = frozenset({UsbCtrlType.QUSB, UsbCtrlType.DEVICEMODEL})
 
 
-def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> Script[D]:
+@at_once
+def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> D:
     """Attach a device, and return it as it is then; a failure leaves nothing."""
-    yield from ()
     kind = check(device, guest.config.type, backend)
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
     made = filled_device(device, guest.config.type, present, machine.random)
-    _check_served(guest.config, made, backend)
+    if _by_qemu(made) and not _has_qemu(guest.config):
+        raise needs_qemu(made, backend)
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
     machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
     return made
@@ -93,14 +94,12 @@ def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kin
         raise describe(GuestTimeout, f"{message}, or take it away with force=True", operation)
 
 
+@at_once
 def change_disc(
     machine: Machine, operation: Operation[Any], guest: Guest, vdev: str, target: str | None, backend: str
-) -> Script[None]:
+) -> None:
     """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
-    yield from ()
-    if not is_hvm(guest):
-        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
-        raise UnsupportedFeature(message, feature=operation.verb, backend=backend)
+    check_disc_can_change(operation.verb, guest.config.type, vdev, backend)
     try:
         before = drive(vdev, guest.config.disks)
     except LookupError as error:
@@ -125,9 +124,7 @@ def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> Non
     """Refuse files that are not on the host."""
     missing = [path for path in paths if path.startswith("/") and not machine.exists(path)]
     if missing:
-        error = describe(FileMissing, f"no such file on the host: {', '.join(missing)}", operation)
-        error.filename = missing[0]
-        raise error
+        raise file_missing(operation, *missing)
 
 
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
@@ -136,24 +133,11 @@ def check_devices(machine: Machine, operation: Operation[Any], config: DomainCon
     for vif in config.vifs:
         local = vif.backend is None and not vif.backend_domid
         if local and vif.bridge is not None and machine.bridges is not None and vif.bridge not in machine.bridges:
-            message = f"there is no bridge {vif.bridge} on the host: make it, or name another"
             operation.log.append(f"vif-bridge: could not find bridge device {vif.bridge}")
-            raise describe(NotFound, message, operation)
+            raise no_bridge(operation, vif.bridge)
 
 
-def _check_served(config: DomainConfig, device: Part, backend: str) -> None:
-    """Refuse a device that QEMU would serve, for a domain that has none."""
-    if not _needs_qemu(device) or _has_qemu(config):
-        return
-    what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
-    message = (
-        f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
-        f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
-    )
-    raise UnsupportedFeature(message, feature=what, backend=backend)
-
-
-def _needs_qemu(device: Part) -> bool:
+def _by_qemu(device: Part) -> bool:
     if isinstance(device, Disk):
         return device.backendtype is DiskBackend.QDISK and not (device.backend or device.backend_domid)
     return isinstance(device, UsbCtrl) and device.type in _BY_QEMU
@@ -162,7 +146,7 @@ def _needs_qemu(device: Part) -> bool:
 def _has_qemu(config: DomainConfig) -> bool:
     return (
         config.type is DomainType.HVM
-        or any(map(_needs_qemu, (*config.disks, *config.usbctrls)))
+        or any(map(_by_qemu, (*config.disks, *config.usbctrls)))
         or bool(config.vfbs or config.channels)
         or any(vkb.backend_type is VkbBackend.QEMU for vkb in config.vkbs)
         or any(p9.type in {None, P9Type.QEMU} for p9 in config.p9s)

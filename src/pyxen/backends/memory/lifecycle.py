@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from pyxen._common.preconditions import name_taken, not_enough_memory, uuid_taken
+from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled, random_uuid
 from pyxen.backends.memory.devices import check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
@@ -12,10 +14,8 @@ from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about, overhead_kib
 from pyxen.config import ActionOnShutdown, DomainConfig
 from pyxen.errors import (
-    DomainExists,
     DomainNotFound,
     NoGuestDriver,
-    NotEnoughMemory,
     OperationFailed,
     OperationTimeout,
 )
@@ -65,17 +65,10 @@ def _check_new(machine: Machine, operation: Operation[Any], config: DomainConfig
     """Refuse a domain that cannot be made."""
     other = machine.of_uuid(uuid)
     if other is not None:
-        message = f"domain {other.domid} ({other.name}) has the uuid {uuid} already: leave the uuid out"
-        error = describe(DomainExists, message, operation)
-        error.domid = other.domid
-        raise error
+        raise uuid_taken(operation, other.info())
     needed, free = mib_to_kib(config.memory or 0) + overhead_kib(config), machine.free_kib()
     if needed > free:
-        message = (
-            f"needs {needed // 1024} MiB, and the host has {free // 1024} MiB free: ask for less, or free some "
-            "(destroy a domain, or lower dom0's memory)"
-        )
-        raise describe(NotEnoughMemory, message, operation)
+        raise not_enough_memory(operation, needed, free)
     check_name(machine, operation, config.name)
     check_files(machine, operation, *(path for path in (config.kernel, config.ramdisk) if path))
     check_devices(machine, operation, config)
@@ -85,8 +78,7 @@ def check_name(machine: Machine, operation: Operation[Any], name: str, owner: Gu
     """Refuse a name that another domain has."""
     other = machine.named(name)
     if other is not None and other is not owner:
-        message = f"domain {other.domid} has the name {name!r} already: choose another, or destroy or rename that one"
-        raise describe(DomainExists, message, operation)
+        raise name_taken(operation, other.domid, name)
 
 
 def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None) -> Guest:
@@ -101,15 +93,15 @@ def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig,
     return guest
 
 
-def destroy(machine: Machine, guest: Guest) -> Script[None]:
+@at_once
+def destroy(machine: Machine, guest: Guest) -> None:
     """End a domain at once."""
-    yield from ()
     machine.remove(guest)
 
 
-def unpause(operation: Operation[Any], guest: Guest) -> Script[None]:
+@at_once
+def unpause(operation: Operation[Any], guest: Guest) -> None:
     """Take back one pause."""
-    yield from ()
     if not guest.paused:
         operation.log.append("unpausing domain: Invalid argument")
         raise describe(OperationFailed, "the domain is not paused", operation)
@@ -145,16 +137,16 @@ def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str)
         raise describe(OperationTimeout, "the guest did not take note of it in time", operation)
 
 
-def soft_reset(guest: Guest) -> Script[None]:
+@at_once
+def soft_reset(guest: Guest) -> None:
     """Start a guest anew in its own memory."""
-    yield from ()
     guest.begin()
     guest.go_on()
 
 
-def rename(machine: Machine, operation: Operation[Any], guest: Guest, name: str) -> Script[None]:
+@at_once
+def rename(machine: Machine, operation: Operation[Any], guest: Guest, name: str) -> None:
     """Give a domain another name."""
-    yield from ()
     check_name(machine, operation, name, guest)
     old = guest.name
     guest.config = guest.config.replace(name=name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import random_uuid
-from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.lifecycle import check_name
 from pyxen.backends.memory.machine import Machine, about
@@ -16,9 +16,9 @@ from pyxen.operation import Operation
 __all__ = ["preserve"]
 
 
-def preserve(machine: Machine, operation: Operation[Any], guest: Guest, suffix: str) -> Script[UUID]:
+@at_once
+def preserve(machine: Machine, operation: Operation[Any], guest: Guest, suffix: str) -> UUID:
     """Give a domain that has ended another name and another uuid, and return that uuid."""
-    yield from ()
     name = guest.name + suffix
     check_name(machine, operation, name)
     machine.tell(DomainDestroyed(**about(guest)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyxen._common.scripts import at_once
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine
@@ -33,7 +34,7 @@ def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script
         raise describe(GuestTimeout, message, operation)
 
 
-def resume(guest: Guest) -> Script[None]:
+@at_once
+def resume(guest: Guest) -> None:
     """Let a suspended guest go on."""
-    yield from ()
     guest.go_on()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pyxen._common.preconditions import check_sysrq_key
+from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.errors import InvalidArgument
 from pyxen.info import Trigger
 from pyxen.operation import Operation
 
@@ -20,9 +21,8 @@ def send_trigger(context: Context, operation: Operation[None], domid: int, trigg
     raise_failure(operation, code)
 
 
-def send_sysrq(context: Context, operation: Operation[None], domid: int, key: str) -> Script[None]:
+@at_once
+def send_sysrq(context: Context, operation: Operation[None], domid: int, key: str) -> None:
     """Press a key of Linux's magic SysRq, as ``xl sysrq``."""
-    yield from ()
-    if len(key) != 1 or not key.isascii() or not key.isprintable():
-        raise describe(InvalidArgument, f"{key!r} is no key: it takes one letter, as 's' for sync", operation)
+    check_sysrq_key(domid, key)
     raise_failure(operation, lib.libxl_send_sysrq(context.pointer, domid, key.encode()))

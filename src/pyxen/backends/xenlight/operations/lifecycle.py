@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from pyxen._common.preconditions import file_missing, name_taken, not_enough_memory, uuid_taken
+from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, OperationFailed, UnsupportedFeature
+from pyxen.errors import Error, OperationFailed, UnsupportedFeature
 from pyxen.info import DomainState
 from pyxen.operation import Operation
 
@@ -99,10 +101,7 @@ def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> N
     """Refuse a uuid that is in use, which libxl would not: both domains would share their entries in xenstore."""
     other = next((info for info in context.hypervisor.domains() if info.uuid == identity), None)
     if other is not None and other.state is not DomainState.DYING:
-        message = f"domain {other.domid} ({other.name}) has the uuid {identity} already: leave the uuid out"
-        error = describe(DomainExists, message, operation)
-        error.domid = other.domid
-        raise error
+        raise uuid_taken(operation, other)
 
 
 def destroy(context: Context, operation: Operation[None], domid: int) -> Script[None]:
@@ -133,12 +132,12 @@ def unpause(context: Context, operation: Operation[None], domid: int) -> Script[
     raise_failure(operation, code)
 
 
-def rename(context: Context, operation: Operation[None], domid: int, name: str) -> Script[None]:
+@at_once
+def rename(context: Context, operation: Operation[None], domid: int, name: str) -> None:
     """Give a domain another name, as ``xl rename``."""
-    yield from ()
     other = ffi.new("uint32_t *")
     if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != domid:
-        raise describe(DomainExists, f"domain {other[0]} has the name {name!r} already: choose another", operation)
+        raise name_taken(operation, other[0], name)
     raise_failure(operation, lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, name.encode()))
 
 
@@ -219,13 +218,7 @@ def check_memory(context: Context, operation: Operation[Any], config: CData) -> 
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
     raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
     if needed[0] > free[0]:
-        raise describe(
-            NotEnoughMemory,
-            f"needs {needed[0] // 1024} MiB, and the host has {free[0] // 1024} MiB free: ask for less, or free some "
-            "(destroy a domain, or lower dom0's memory)",
-            operation,
-            lib.ERROR_NOMEM,
-        )
+        raise not_enough_memory(operation, needed[0], free[0], lib.ERROR_NOMEM)
 
 
 def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
@@ -233,12 +226,8 @@ def _why_not_created(context: Context, operation: Operation[Any], name: str, fil
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
         if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != operation.domid:
-            message = f"domain {other[0]} has this name already: choose another, or destroy or rename that one"
-            return describe(DomainExists, message, operation, code)
+            return name_taken(operation, other[0], name, code)
         missing = [path for path in files if not os.path.exists(path)]
         if missing:
-            message = f"no such file on the host: {', '.join(missing)}"
-            error = describe(FileMissing, message, operation, code)
-            error.filename = missing[0]
-            return error
+            return file_missing(operation, *missing, code=code)
     return failure(operation, code)
