@@ -21,6 +21,7 @@ from pyxen.config import (
     Vif,
     Vtpm,
 )
+from pyxen.config.device_table import WITH_NUMBERS
 
 __all__ = ["filled", "filled_device", "random_uuid"]
 
@@ -30,7 +31,6 @@ _BRIDGE: Final = "xenbr0"
 """The bridge of a vif that names none."""
 
 _LEAST_MIB: Final = 32
-_NUMBERED: Final = ("vifs", "vfbs", "vkbs", "pvcalls", "vtpms", "vdispls", "vsnds", "virtios", "usbctrls", "p9s")
 _BRIDGE_SCRIPT: Final = "vif-bridge"
 
 
@@ -52,7 +52,7 @@ def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Rand
     }
     if config.ms_vm_genid == "generate":
         changes["ms_vm_genid"] = random_uuid(random)
-    for name in _NUMBERED:
+    for name in WITH_NUMBERS:
         devices: list[Any] = []
         for index, device in enumerate(getattr(config, name)):
             number = index if device.devid is None else device.devid

@@ -52,7 +52,7 @@ class _Present(Generic[D]):
     """The devices of one kind that a domain has now; libxl's structures live as long as this object."""
 
     def __init__(self, context: Context, domid: int, kind: Kind, part: type[D]) -> None:
-        self._structs = list(_noted(context, domid, kind) if kind.node else self._listed(context, domid, kind))
+        self._structs = list(self._listed(context, domid, kind) if kind.listed else _noted(context, domid, kind))
         self.devices = [_read(context, kind, part, struct) for struct in self._structs]
 
     def _listed(self, context: Context, domid: int, kind: Kind) -> Iterator[CData]:
