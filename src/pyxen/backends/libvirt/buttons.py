@@ -16,7 +16,8 @@ __all__ = ["send_sysrq", "send_trigger"]
 _POWER_BUTTON: Final = number("VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN")
 _LINUX_KEYS: Final = number("VIR_KEYCODE_SET_LINUX")
 
-_ALT, _SYSRQ = 56, 99
+_ALT: Final = 56
+_SYSRQ: Final = 99
 _ROWS: Final = ((2, "1234567890"), (16, "qwertyuiop"), (30, "asdfghjkl"), (44, "zxcvbnm"))
 _KEYS: Final = {key: first + place for first, row in _ROWS for place, key in enumerate(row)}
 """Linux's codes of the keys of a keyboard."""

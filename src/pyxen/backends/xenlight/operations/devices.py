@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pyxen import libxljson
 from pyxen._common.device_kinds import (
@@ -44,8 +44,8 @@ __all__ = ["attach", "change_disc", "detach"]
 
 D = TypeVar("D", bound=Part)
 
-_USB_DEVICES = "/sys/bus/usb/devices"
-_NO_DEVICE_MODEL = "device model required but not running"  # its code, ERROR_FAIL, says nothing
+_USB_DEVICES: Final = "/sys/bus/usb/devices"
+_NO_DEVICE_MODEL: Final = "device model required but not running"  # its code, ERROR_FAIL, says nothing
 
 
 class _Present(Generic[D]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from pyxen._common.preconditions import name_taken
@@ -15,7 +15,7 @@ from pyxen.operation import Operation
 
 __all__ = ["preserve"]
 
-_NOTES = (b"libxl-json", b"xl")  # the configuration, and the one that xl config-update leaves for the next start
+_NOTES: Final = (b"libxl-json", b"xl")  # the configuration, and the one that xl config-update leaves for the next start
 
 
 @at_once
