@@ -6,8 +6,9 @@ finds it out in its own way. Where an operation exists already, it is passed on,
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -33,8 +34,10 @@ __all__ = [
     "check_affinity",
     "check_answers",
     "check_cpus",
+    "check_disc",
     "check_disc_can_change",
     "check_ended",
+    "check_hap",
     "check_maxmem",
     "check_memory",
     "check_name",
@@ -390,6 +393,28 @@ def check_disc_can_change(verb: str, guest: DomainType, vdev: str, backend: str)
     if guest is not DomainType.HVM:
         message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
         raise UnsupportedFeature(message, feature=verb, backend=backend)
+
+
+def check_disc(operation: Operation[Any], target: str) -> None:
+    """Check that something can be put into a drive: an image or a block device, not a folder.
+
+    Raises:
+        InvalidArgument: It is a folder.
+    """
+    if os.path.isdir(target):
+        message = f"{target} is a folder: it takes an image file, such as an .iso, or a block device"
+        raise describe(InvalidArgument, message, operation)
+
+
+def check_hap(config: DomainConfig, backend: str, *, has_shadow_paging: Callable[[], bool]) -> None:
+    """Check that the host has the kind of paging that a configuration asks for.
+
+    Raises:
+        UnsupportedFeature: The domain needs shadow paging, and this Xen was built without.
+    """
+    if config.hap is False and config.type is not DomainType.PV and not has_shadow_paging():
+        message = "hap=0: this Xen was built without shadow paging, which a guest needs then: leave hap out"
+        raise UnsupportedFeature(message, feature="hap", backend=backend)
 
 
 def file_missing(operation: Operation[Any], *paths: str, code: int | None = None) -> FileMissing:

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from pyxen._common.defaults import with_memory
 from pyxen.config import (
     Disk,
     DiskBackend,
@@ -30,7 +31,6 @@ D = TypeVar("D", bound=Part)
 _BRIDGE: Final = "xenbr0"
 """The bridge of a vif that names none."""
 
-_LEAST_MIB: Final = 32
 _BRIDGE_SCRIPT: Final = "vif-bridge"
 
 
@@ -41,7 +41,7 @@ def random_uuid(random: Random) -> UUID:
 
 def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Random) -> DomainConfig:
     """Return a configuration with all that libxl decides when it makes a domain of it."""
-    memory = config.memory or config.effective_maxmem or _LEAST_MIB
+    memory = with_memory(config).memory
     changes: dict[str, Any] = {
         "domid": domid,
         "uuid": uuid,

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from pyxen._common.device_kinds import Kind, already_there, check, drive, meant, name_of, needs_qemu, not_there, same
 from pyxen._common.host_files import files_of
-from pyxen._common.preconditions import check_disc_can_change, file_missing, no_bridge
+from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled_device
 from pyxen.backends.memory.engine import Script, Wait, describe
@@ -106,6 +106,8 @@ def change_disc(
         raise describe(NotFound, str(error), operation) from None
     if target is not None:
         check_files(machine, operation, target)
+        if machine.files_are_here:
+            check_disc(operation, target)
     changed = before.replace(target=target, format=DiskFormat.RAW if target else DiskFormat.EMPTY)
     disks = tuple(changed if disk is before else disk for disk in guest.config.disks)
     guest.config = guest.config.replace(disks=disks)

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
+from pyxen._common.cpu_affinity import is_symbolic
+from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import (
     check_answers,
     check_ended,
+    check_hap,
     check_name,
     check_soft_reset,
     check_spared,
@@ -112,11 +115,19 @@ class XenlightBackend(Backend):
         return self._info("info", domain)
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        prepared = marshal.prepare(config)
+        check_hap(config, BACKEND, has_shadow_paging=self._hypervisor.has_shadow_paging)
+        whole = with_memory(config)
+        prepared = None if is_symbolic(whole) else marshal.prepare(whole)
         identity = config.uuid or uuid4()
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
-        script = lifecycle.create(self._context, operation, prepared, identity, paused=paused)
-        return self._context.run(operation, _ref(script, identity))
+
+        def script() -> Script[DomainRef]:
+            context = self._context
+            new = prepared or marshal.prepare(resources.with_cpus_of_host(context, operation, whole))
+            domid = yield from lifecycle.create(context, operation, new, identity, paused=paused)
+            return DomainRef(domid, identity)
+
+        return self._context.run(operation, script())
 
     def restore(
         self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
@@ -360,8 +371,3 @@ def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation
     operation: Operation[T] = Operation(verb, domain.domid, timeout=timeout)
     operation.domid = domain.domid
     return operation
-
-
-def _ref(script: Script[int], identity: UUID) -> Script[DomainRef]:
-    domid = yield from script
-    return DomainRef(domid, identity)

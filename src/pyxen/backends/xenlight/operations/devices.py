@@ -21,7 +21,7 @@ from pyxen._common.device_kinds import (
     same,
 )
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
-from pyxen._common.preconditions import check_disc_can_change, file_missing, no_bridge
+from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
@@ -146,6 +146,8 @@ def change_disc(
         raise describe(NotFound, str(error), operation, lib.ERROR_NOTFOUND) from None
     disc = Disk(target, vdev=before.vdev, cdrom=True)
     _check_files(operation, disc)
+    if target is not None:
+        check_disc(operation, target)
     struct = structure(context.pointer, kind.ctype, json.dumps(libxljson.device_to_dict(disc)))
     code = yield from context.complete(lambda how: lib.libxl_cdrom_insert(context.pointer, domid, struct, how))
     if code != 0 and operation.stopped is not None:

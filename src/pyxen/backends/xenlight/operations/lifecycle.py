@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pyxen._common.preconditions import file_missing, name_taken, not_enough_memory, uuid_taken
@@ -16,12 +17,13 @@ from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.errors import Error, OperationFailed, UnsupportedFeature
+from pyxen.errors import Error, NotEnoughMemory, OperationFailed, UnsupportedFeature
 from pyxen.info import DomainState
 from pyxen.operation import Operation
 
 __all__ = [
     "Made",
+    "await_memory",
     "check_memory",
     "check_uuid",
     "create",
@@ -36,6 +38,9 @@ __all__ = [
     "soft_reset",
     "unpause",
 ]
+
+_MEMORY_COMES_BACK: Final = 10.0  # seconds in which Xen has the memory back of a domain that was destroyed
+_LOOK_AGAIN: Final = 0.05  # seconds between looks at it
 
 
 class Made(NamedTuple):
@@ -65,7 +70,7 @@ def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made 
 
 def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
     config = domain_config(context.pointer, json, identity)
-    check_memory(context, operation, config)
+    yield from await_memory(context, operation, config)
     domid = ffi.new("uint32_t *", NO_DOMID)
     code = yield from context.complete(
         lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
@@ -210,6 +215,21 @@ def remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
     if context.hypervisor.alive(domid, uuid):
         yield from end(context, domid, abortable=False)
     context.hypervisor.clear_away(domid)
+
+
+def await_memory(context: Context, operation: Operation[Any], config: CData) -> Script[None]:
+    """Wait for the memory of domains that are just being destroyed, where a new one needs it; see `check_memory`."""
+    late = time.monotonic() + _MEMORY_COMES_BACK
+    while True:
+        try:
+            return check_memory(context, operation, config)
+        except NotEnoughMemory:
+            dying = [info.domid for info in context.hypervisor.glance() if info.state is DomainState.DYING]
+            if not dying or time.monotonic() > late:
+                raise
+        with context.watching(dying[0]) as token:
+            yield Wait(token)  # at once: it is dying
+            yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
 
 
 def check_memory(context: Context, operation: Operation[Any], config: CData) -> None:

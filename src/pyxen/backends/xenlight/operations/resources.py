@@ -20,11 +20,11 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.config import CpuSet, Scheduler
+from pyxen.config import CpuSet, DomainConfig, Scheduler
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 
-__all__ = ["pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
+__all__ = ["pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus", "with_cpus_of_host"]
 
 _OFFLINE: Final = 0xFFFFFFFF  # LIBXL_CPUTOPOLOGY_INVALID_ENTRY; a macro with a cast that cffi cannot read
 
@@ -80,8 +80,9 @@ def pin_vcpu(
     info = context.hypervisor.domain(domid)
     most = info.maxvcpus if info is not None else 0
     check_affinity(domid, vcpu, most, cpus, cpus_soft)
+    nodes = _nodes(context, operation)
     hard, soft = (
-        ffi.NULL if given is None else _bitmap(context, operation, check_cpus(domid, given, _nodes(context, operation)))
+        ffi.NULL if given is None else _bitmap(context, operation, check_cpus(domid, given, nodes))
         for given in (cpus, cpus_soft)
     )
     for number in range(most) if vcpu is None else [vcpu]:
@@ -111,6 +112,12 @@ def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[i
         config = yield from retrieved(context, operation, domid)
         return int(config.b_info.max_memkb)
     return None
+
+
+def with_cpus_of_host(context: Context, operation: Operation[Any], config: DomainConfig) -> DomainConfig:
+    """Return a configuration with ``all`` and ``nodes:N`` of its CPU sets put as they are on this host, as xl does."""
+    nodes = _nodes(context, operation)
+    return config.resolve_cpus(sorted(cpu for members in nodes.values() for cpu in members), nodes)
 
 
 def _nodes(context: Context, operation: Operation[Any]) -> dict[int, list[int]]:

@@ -19,7 +19,7 @@ from pyxen.backends.xenlight.libxl.marshal import domain_config, prepare, to_jso
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.operations import stream_header
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.backends.xenlight.operations.lifecycle import Made, check_memory, check_uuid, end, finish_create
+from pyxen.backends.xenlight.operations.lifecycle import Made, await_memory, check_uuid, end, finish_create
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
@@ -78,7 +78,7 @@ def restore(
         name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
-        check_memory(context, operation, config)
+        yield from await_memory(context, operation, config)
         with context.journal.noting(identity), operation.measured(_passed(fd)):
             made = yield from make(context, config, fd, stream_header.has_passed(fd))
             domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
