@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
 
 from pyxen import (
+    Domain,
     DomainExists,
     DomainState,
     FileMissing,
@@ -20,7 +22,7 @@ from pyxen import (
     ValidationError,
 )
 from pyxen.features import Feature
-from tests.backends.differences import differs
+from tests.backends.differences import backend_of, differs
 from tests.backends.hosts import Guests
 from tests.backends.support import SECONDS, Make, Willing, supporting
 
@@ -187,6 +189,45 @@ def test_wait_for_a_state(make: Make) -> None:
     waiting = domain.begin.wait()
     domain.destroy()
     assert waiting.result(SECONDS) is None
+
+
+SPARED: dict[str, tuple[Feature | None, Callable[[Domain, str], object]]] = {
+    "destroy": (None, lambda dom0, _: dom0.destroy()),
+    "shutdown": (None, lambda dom0, _: dom0.shutdown()),
+    "pause": (Feature.PAUSE, lambda dom0, _: dom0.pause()),
+    "unpause": (Feature.PAUSE, lambda dom0, _: dom0.unpause()),
+    "reboot": (Feature.REBOOT, lambda dom0, _: dom0.reboot()),
+    "suspend": (Feature.SUSPEND, lambda dom0, _: dom0.suspend()),
+    "resume": (Feature.SUSPEND, lambda dom0, _: dom0.resume()),
+    "save": (Feature.SAVE, lambda dom0, folder: dom0.save(f"{folder}/save")),
+    "core_dump": (Feature.CORE_DUMP, lambda dom0, folder: dom0.core_dump(f"{folder}/core")),
+    "migrate": (Feature.MIGRATE, lambda dom0, _: dom0.migrate("xen+ssh://root@nowhere/system")),
+    "migrate_over": (Feature.MIGRATE_OVER, lambda dom0, _: dom0.migrate_over(0, 1)),
+    "remus": (Feature.REMUS, lambda dom0, _: dom0.remus("root@nowhere")),
+    "soft_reset": (Feature.SOFT_RESET, lambda dom0, _: dom0.soft_reset()),
+    "preserve": (Feature.PRESERVE, lambda dom0, _: dom0.preserve("-old")),
+}
+"""The verbs that would end, stop or move a domain, each with the feature that it needs."""
+
+
+@pytest.mark.parametrize("verb", SPARED)
+def test_dom0_is_spared(host: Host, folder: str, verb: str) -> None:
+    dom0 = next((domain for domain in host.domains if domain.domid == 0), None)
+    if dom0 is None:
+        assert backend_of(host) == "libvirt-test"  # the one host that has no dom0
+        return
+    before = dom0.info()
+    needs, call = SPARED[verb]
+    with supporting(host, *([] if needs is None else [needs])):
+        if needs is not None and not host.supports(needs):
+            call(dom0, folder)
+        else:
+            with pytest.raises(InvalidState, match="domain 0 is dom0, which runs the host") as caught:
+                call(dom0, folder)
+            assert (caught.value.operation, caught.value.domid) == (verb.removesuffix("_over"), 0)
+    after = dom0.info()
+    assert (after.name, after.uuid, after.shutdown_reason) == (before.name, before.uuid, None)
+    assert after.state is not DomainState.PAUSED
 
 
 def test_rename(host: Host, make: Make) -> None:

@@ -129,7 +129,7 @@ def test_notes(host: Host, make: Make) -> None:
         assert domain.userdata("pyxen-test") is None
         assert b'"web1"' in (domain.userdata("libxl-json") or b"")
         for key, data, problem in (
-            ("../passwd", b"x", "no key"),
+            ("../passwd", b"x", "not a valid key"),
             ("libxl-json", b"{}", "libxl's own"),
             ("a", b"", "empty"),
         ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,15 @@ import pytest
 
 import pyxen
 from pyxen import Disk, DomainConfig, Vif
-from pyxen.errors import ConnectFailed, DomainExists, DomainNotFound, Error, NotEnoughMemory, OperationTimeout
+from pyxen.errors import (
+    ConnectFailed,
+    DomainExists,
+    DomainNotFound,
+    Error,
+    NotEnoughMemory,
+    OperationTimeout,
+    UnsupportedFeature,
+)
 from pyxen.info import DomainState, ShutdownReason
 from tests.offhost.host import OffHost, until
 from tests.offhost.world import Reason
@@ -145,6 +154,36 @@ def test_a_domain_that_dies_slowly(offhost: OffHost, host: pyxen.Host, config: C
     assert [info.state for info in host.list()[1:]] == [DomainState.DYING]
     offhost.world.remove(web.domid)
     assert host.list()[1:] == []
+
+
+def test_created_right_after_one_that_dies_slowly(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    offhost.add("other", memory=offhost.world.free_kib() // 1024 - 300)
+    web = host.create(config(memory=200))
+    offhost.world.linger(web.domid)
+    web.destroy(timeout=10)
+    going = threading.Timer(0.5, offhost.world.remove, [web.domid])
+    going.start()
+    assert host.create(config(memory=200), timeout=30).info().memory_kib >= 200 * 1000
+    going.join()
+
+
+def test_a_configuration_without_memory(host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config().replace(memory=None))
+    assert web.config().memory == 32
+
+
+@pytest.mark.parametrize("cpus", ["all", "all,^0", "nodes:0"])
+def test_cpus_by_what_they_are_on_the_host(host: pyxen.Host, config: Configure, cpus: str) -> None:
+    web = host.create(config().replace(cpus=cpus))
+    assert web.info().state is not DomainState.PAUSED
+
+
+def test_no_shadow_paging(host: pyxen.Host, config: Configure) -> None:
+    if host._backend._hypervisor.has_shadow_paging():  # type: ignore[attr-defined]  # this backend has one
+        assert host.create(config("pvh").replace(hap=False)).info().name == "web"
+        return
+    with pytest.raises(UnsupportedFeature, match="without shadow paging"):
+        host.create(config("pvh").replace(hap=False))
 
 
 def test_many_after_each_other(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import is_dataclass
 
 import pytest
 
-from pyxen import Channel, Disk, DomainType, Pci, UnsupportedFeature, UsbDev, ValidationError, Vif
+import pyxen.config
+from pyxen import Channel, Disk, DomainConfig, DomainType, Pci, UnsupportedFeature, UsbDev, ValidationError, Vif
 from pyxen._common.device_kinds import already_there, check, drive, kind_of, meant, name_of, not_there
 from pyxen.config import Part
+from pyxen.config.base import fields_of
+from pyxen.config.device_table import KINDS, Kind
 
 BACKEND = "this"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.field)
+def test_the_table_fits_the_model(kind: Kind) -> None:
+    known = set(fields_of(kind.part).names)
+    assert kind.field in fields_of(DomainConfig).names
+    assert {name for names in kind.names for name in names} <= known
+    assert kind.served == ("backend_domid" in known)
+    assert kind.numbered_by is None or "devid" in known
+
+
+def test_every_device_has_one_kind() -> None:
+    classes = [cls for cls in vars(pyxen.config).values() if isinstance(cls, type) and is_dataclass(cls)]
+    parts = {cls for cls in classes if issubclass(cls, Part)}
+    devices = {part for part in parts if {"devid", "backend_domid"} & set(fields_of(part).names)}
+    assert devices - {DomainConfig} <= {kind.part for kind in KINDS}
+    assert len({kind.part for kind in KINDS}) == len(KINDS)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from pyxen import (
     FileMissing,
     GuestTimeout,
     Host,
+    InvalidArgument,
     NotFound,
     OperationTimeout,
     Pci,
@@ -292,6 +293,8 @@ def test_discs(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
     assert disc() == str(tmp_path / "b.iso")
     with pytest.raises(FileMissing, match="/no/such/iso"):
         domain.insert_cdrom("hdc", "/no/such/iso")
+    with pytest.raises(InvalidArgument, match="is a folder"):
+        domain.insert_cdrom("hdc", tmp_path)
     assert disc() == str(tmp_path / "b.iso")
     for vdev in ("hdd", "hda", "cdrom"):
         with pytest.raises(NotFound, match=f"no CD-ROM drive {vdev}; its drives are hdc"):

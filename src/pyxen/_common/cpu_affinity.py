@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pyxen.config import CpuSet
+from pyxen.config import CpuSet, DomainConfig
 
-__all__ = ["on_host"]
+__all__ = ["is_symbolic", "on_host"]
+
+
+def is_symbolic(config: DomainConfig) -> bool:
+    """Tell whether a configuration names CPUs by what they are on the host: ``all``, or those of a node."""
+    said = (config.cpus, config.cpus_soft, config.cpumap)
+    sets = [one for cpus in said if cpus is not None for one in ([cpus] if isinstance(cpus, CpuSet) else cpus)]
+    return any(one.is_symbolic for one in sets)
 
 
 def on_host(cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> CpuSet:

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from pyxen.config import (
-    P9,
-    Disk,
-    DiskSpecification,
-    DomainConfig,
-    DomainType,
-    Part,
-    Pci,
-    PciAddress,
-    Pvcalls,
-    UsbCtrl,
-    UsbDev,
-    Vdispl,
-    Vfb,
-    Vif,
-    Vkb,
-    Vsnd,
-    Vtpm,
-)
+from pyxen.config import Disk, DiskSpecification, DomainConfig, DomainType, Part, Pci, PciAddress, Vif
+from pyxen.config.device_table import KINDS, Kind
 from pyxen.config.vdev import vdev_number
 from pyxen.config.vif import Mac
 from pyxen.errors import UnsupportedFeature
@@ -38,48 +20,14 @@ __all__ = [
     "kind_of",
     "meant",
     "name_of",
+    "needs_qemu",
     "not_there",
     "same",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of device, here, in libxl and in a configuration."""
-
-    noun: str
-    """What messages call it."""
-    libxl: str
-    """What libxl calls it: there are ``libxl_device_disk_add``, ``libxl_device_disk_list`` …"""
-    field: str
-    """Field of `DomainConfig` that has those of a domain."""
-    names: tuple[tuple[str, ...], ...]
-    """Its fields by which one is told from the others of the domain; each of these will do."""
-    node: str = ""
-    """Its name in xenstore, where libxl has no function that lists those of a domain."""
-    add: str = ""
-    """The function of libxl's that attaches one, where it is named after something else."""
-
-    @property
-    def ctype(self) -> str:
-        """Name of libxl's structure."""
-        return f"libxl_device_{self.libxl}"
-
-
-_KINDS: Final[dict[type[Part], Kind]] = {
-    Disk: Kind("disk", "disk", "disks", (("vdev",),)),
-    Vif: Kind("vif", "nic", "vifs", (("mac",), ("devid",))),
-    Pci: Kind("PCI device", "pci", "pcis", (("address",),)),
-    UsbCtrl: Kind("USB controller", "usbctrl", "usbctrls", (("devid",),)),
-    UsbDev: Kind("USB device", "usbdev", "usbdevs", (("hostbus", "hostaddr"), ("controller", "port"))),
-    Vtpm: Kind("vTPM", "vtpm", "vtpms", (("uuid",), ("devid",))),
-    Vkb: Kind("keyboard", "vkb", "vkbs", (("devid",),)),
-    Vdispl: Kind("display", "vdispl", "vdispls", (("devid",),)),
-    Vsnd: Kind("sound card", "vsnd", "vsnds", (("devid",),)),
-    Vfb: Kind("frame buffer", "vfb", "vfbs", (("devid",),), node="vfb"),
-    P9: Kind("shared folder", "p9", "p9s", (("devid",),), node="9pfs", add="libxl_device_9pfs_add"),
-    Pvcalls: Kind("pvcalls", "pvcallsif", "pvcalls", (("devid",),), node="pvcalls"),
-}
+_HOT: Final = {kind.part: kind for kind in KINDS if kind.hot}
+"""Those that can come to a running domain, by their classes."""
 
 
 def kind_of(device: Part, backend: str | None = None) -> Kind:
@@ -92,11 +40,11 @@ def kind_of(device: Part, backend: str | None = None) -> Kind:
     Raises:
         UnsupportedFeature: Such devices come and go with their domain.
     """
-    if type(device) not in _KINDS:
+    if type(device) not in _HOT:
         what = type(device).__name__
         message = f"a {what} comes and goes with its domain: put it into the configuration, and create the domain anew"
         raise UnsupportedFeature(message, feature=what, backend=backend)
-    return _KINDS[type(device)]
+    return _HOT[type(device)]
 
 
 def check(device: Part, guest: DomainType, backend: str) -> Kind:
@@ -175,6 +123,16 @@ def not_there(kind: Kind, device: Part, present: Sequence[Part]) -> str:
     """Return what to say of a device that a domain does not have."""
     have = f"it has {', '.join(map(name_of, present))}" if present else "it has none"
     return f"the domain has no {kind.noun} {name_of(device)}; {have}"
+
+
+def needs_qemu(device: Part, backend: str) -> UnsupportedFeature:
+    """Return the exception for a device that QEMU would serve, where the domain has no QEMU."""
+    what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
+    message = (
+        f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
+        f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
+    )
+    return UnsupportedFeature(message, feature=what, backend=backend)
 
 
 def drive(vdev: str, disks: Iterable[Disk]) -> Disk:

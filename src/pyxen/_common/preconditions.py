@@ -1,19 +1,147 @@
-"""Which guests can react to being asked for something: the same for every way to a host."""
+"""What must hold before a verb is carried out, and what a user reads when it does not: the same for every backend.
+
+A function named ``check_…`` raises; one that is named after what is wrong returns the exception, for a backend that
+finds it out in its own way. Where an operation exists already, it is passed on, so that the exception carries its log.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import os
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
 
-from pyxen.errors import InvalidState
-from pyxen.info import DomainInfo, DomainState, ShutdownReason
+from pyxen._common.cpu_affinity import on_host
+from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler
+from pyxen.errors import (
+    DomainExists,
+    DomainNotFound,
+    FileMissing,
+    InvalidArgument,
+    InvalidState,
+    NotEnoughMemory,
+    NotFound,
+    OperationFailed,
+    UnsupportedFeature,
+)
+from pyxen.features import Feature
+from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
+from pyxen.operation import Operation, describe
+from pyxen.units import kib_to_mib, mib_to_kib
 
-__all__ = ["check_answers"]
+__all__ = [
+    "check_affinity",
+    "check_answers",
+    "check_cpus",
+    "check_disc",
+    "check_disc_can_change",
+    "check_ended",
+    "check_hap",
+    "check_maxmem",
+    "check_memory",
+    "check_name",
+    "check_note",
+    "check_note_key",
+    "check_scheduler",
+    "check_soft_reset",
+    "check_spared",
+    "check_suspended",
+    "check_sysrq_key",
+    "check_vcpus",
+    "file_missing",
+    "gone",
+    "maxmem_kib",
+    "memory_kib",
+    "name_taken",
+    "no_bridge",
+    "not_enough_memory",
+    "uuid_taken",
+]
+
+E = TypeVar("E", bound=OperationFailed)
+
+_NOT_TO_DOM0: Final = frozenset(
+    {"core_dump", "destroy", "migrate", "pause", "preserve", "reboot", "remus", "resume", "save"}
+    | {"shutdown", "soft_reset", "suspend", "unpause"}
+)
+"""Verbs that would end, stop or move the host itself; libxl removes dom0's entries of xenstore before Xen refuses."""
 
 _CANNOT_ANSWER: Final = {
     DomainState.PAUSED: "is paused and cannot answer: unpause it first",
     DomainState.SHUTDOWN: "has shut down already: destroy it",
     DomainState.CRASHED: "has crashed: destroy it",
 }
+
+_NOTE_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+"""What can be part of a file's name, which is what libxl makes of a key."""
+
+_OTHERS_NOTES: Final = {
+    "libxl-json": "libxl's own",
+    "domain-userdata-lock": "libxl's own",
+    "xl": "xl's own",
+    "libvirt-xml": "libvirt's own",
+}
+
+
+def _refusal(cls: type[E], message: str, verb: str, domid: int) -> E:
+    return cls(message, operation=verb, domain=domid, domid=domid)
+
+
+# Which domain
+
+
+def check_spared(verb: str, domid: int, own: int = 0) -> None:
+    """Check that a verb does not end, stop or move the host itself, or the domain that this process runs in.
+
+    Args:
+        verb: The verb; most may be used on any domain.
+        domid: The domain it is for.
+        own: The domain that this process runs in, where that is a domain of the same host.
+
+    Raises:
+        InvalidState: It would. ``xl destroy 0`` is refused as well.
+    """
+    if verb not in _NOT_TO_DOM0:
+        return
+    if domid == 0:
+        message = "domain 0 is dom0, which runs the host: pyxen does this to guests only, so leave out domid 0"
+        raise _refusal(InvalidState, message, verb, domid)
+    if domid == own:
+        message = f"domain {domid} is the one that this process runs in: do this from dom0"
+        raise _refusal(InvalidState, message, verb, domid)
+
+
+def gone(verb: str, domid: int, uuid: UUID, hint: str = "") -> DomainNotFound:
+    """Return the exception for a domain that is not there any more."""
+    message = f"there is no domain {domid} with the uuid {uuid}: it is gone{hint}"
+    return _refusal(DomainNotFound, message, verb, domid)
+
+
+def check_name(name: str) -> None:
+    """Check that a domain can have a name.
+
+    Raises:
+        ValidationError: It cannot.
+    """
+    DomainConfig(name, kernel="/").validate()  # what a name may be is a rule of the model
+
+
+def name_taken(operation: Operation[Any], other: int, name: str, code: int | None = None) -> DomainExists:
+    """Return the exception for a name that another domain has."""
+    message = f"domain {other} has the name {name!r} already: choose another, or destroy or rename that one"
+    return describe(DomainExists, message, operation, code)
+
+
+def uuid_taken(operation: Operation[Any], other: DomainInfo) -> DomainExists:
+    """Return the exception for a uuid that another domain has."""
+    message = f"domain {other.domid} ({other.name}) has the uuid {other.uuid} already: leave the uuid out"
+    error = describe(DomainExists, message, operation)
+    error.domid = other.domid
+    return error
+
+
+# What state it is in
 
 
 def check_answers(info: DomainInfo, verb: str) -> None:
@@ -25,8 +153,278 @@ def check_answers(info: DomainInfo, verb: str) -> None:
     if info.state not in _CANNOT_ANSWER:
         return
     problem = _CANNOT_ANSWER[info.state]
-    if info.shutdown_reason is ShutdownReason.SUSPEND:
+    if _is_suspended(info):
         problem = "is suspended: resume it first"
     elif info.state is DomainState.SHUTDOWN:
         problem += f" ({info.shutdown_reason!r})"
-    raise InvalidState(f"{info.name} {problem}", operation=verb, domain=info.domid, domid=info.domid)
+    raise _refusal(InvalidState, f"{info.name} {problem}", verb, info.domid)
+
+
+def check_suspended(info: DomainInfo) -> None:
+    """Check that a domain can be resumed.
+
+    Raises:
+        InvalidState: It is not suspended.
+    """
+    if not _is_suspended(info):
+        raise _refusal(InvalidState, f"{info.name} is {info.state}, not suspended", "resume", info.domid)
+
+
+def check_ended(info: DomainInfo, verb: str, ended: str = "ended") -> None:
+    """Check that a guest has shut down or crashed.
+
+    Args:
+        info: The domain.
+        verb: What is to be done to it.
+        ended: What the message says that it has not done.
+
+    Raises:
+        InvalidState: It has not; one that is suspended can go on.
+    """
+    if info.state not in ENDS or _is_suspended(info):
+        condition = "suspended" if _is_suspended(info) else info.state
+        raise _refusal(InvalidState, f"{info.name} has not {ended}: it is {condition}", verb, info.domid)
+
+
+def check_soft_reset(info: DomainInfo, backend: str) -> None:
+    """Check that a guest can be started anew in its own memory.
+
+    Raises:
+        UnsupportedFeature: libxl cannot do it to guests of this type.
+        InvalidState: It has not shut down.
+    """
+    if info.type is not DomainType.HVM:
+        message = f"soft_reset: {info.name} is a {info.type} guest, and libxl resets HVM guests only: destroy it"
+        raise UnsupportedFeature(message, feature=Feature.SOFT_RESET.value, backend=backend)
+    check_ended(info, "soft_reset", "shut down")
+
+
+def _is_suspended(info: DomainInfo) -> bool:
+    return info.shutdown_reason is ShutdownReason.SUSPEND
+
+
+# Memory, vCPUs, CPUs
+
+
+def memory_kib(memory: float) -> int:
+    """Return an amount of memory in KiB.
+
+    Raises:
+        ValidationError: No domain can have that much, or it is not a number.
+    """
+    DomainConfig("domain", memory=memory)  # what an amount of memory may be is a rule of the model
+    return mib_to_kib(memory)
+
+
+def maxmem_kib(maxmem: float) -> int:
+    """Return a limit of memory in KiB; see `memory_kib`."""
+    DomainConfig("domain", maxmem=maxmem)
+    return mib_to_kib(maxmem)
+
+
+def check_memory(
+    domid: int, kib: int, *, most_kib: int | None = None, has_kib: int | None = None, free_kib: int | None = None
+) -> None:
+    """Check that a domain can be told to have so much memory.
+
+    Args:
+        domid: The domain.
+        kib: The memory it shall have.
+        most_kib: Its maxmem, where that is known.
+        has_kib: The memory it has now, where that is known.
+        free_kib: The memory that the host has free, where that is known.
+
+    Raises:
+        InvalidArgument: It is nothing, or more than its maxmem.
+        NotEnoughMemory: The host does not have it.
+    """
+    verb = "set_memory"
+    if kib <= 0:
+        raise _refusal(InvalidArgument, "a domain cannot be without memory", verb, domid)
+    if most_kib is not None and kib > most_kib:
+        message = f"{_mib(kib)} is more than the domain's maxmem of {_mib(most_kib)}: raise that first, with set_maxmem"
+        raise _refusal(InvalidArgument, message, verb, domid)
+    if has_kib is not None and free_kib is not None and kib - has_kib > free_kib:
+        message = f"needs {_mib(kib - has_kib)} more, and the host has {_mib(free_kib)} free: ask for less"
+        raise _refusal(NotEnoughMemory, message, verb, domid)
+
+
+def check_maxmem(domid: int, kib: int, has_kib: int) -> None:
+    """Check that a domain may be limited to so much memory.
+
+    Raises:
+        InvalidArgument: It has more.
+    """
+    if kib < has_kib:
+        message = f"{_mib(kib)} is less than the domain has, {_mib(has_kib)}: lower that first, with set_memory"
+        raise _refusal(InvalidArgument, message, "set_maxmem", domid)
+
+
+def not_enough_memory(
+    operation: Operation[Any], needed_kib: int, free_kib: int, code: int | None = None
+) -> NotEnoughMemory:
+    """Return the exception for a domain that the host has no memory for."""
+    message = (
+        f"needs {needed_kib // 1024} MiB, and the host has {free_kib // 1024} MiB free: ask for less, or free some "
+        "(destroy a domain, or lower dom0's memory)"
+    )
+    return describe(NotEnoughMemory, message, operation, code)
+
+
+def check_vcpus(domid: int, vcpus: int, most: int | None) -> None:
+    """Check that a domain can use so many vCPUs.
+
+    Raises:
+        InvalidArgument: It cannot.
+    """
+    if vcpus < 1 or (most is not None and vcpus > most):
+        limit = "" if most is None else f" to {most}, its maxvcpus, which it was made with"
+        message = f"{vcpus} vCPUs are out of range; it can have 1{limit}"
+        raise _refusal(InvalidArgument, message, "set_vcpus", domid)
+
+
+def check_affinity(domid: int, vcpu: int | None, most: int, *sets: CpuSet | None) -> None:
+    """Check what is said of the CPUs that vCPUs may run on.
+
+    Args:
+        domid: The domain.
+        vcpu: The vCPU; None is all of them.
+        most: How many it has.
+        sets: What is said; None is nothing.
+
+    Raises:
+        InvalidArgument: There is no such vCPU, or nothing is said.
+    """
+    if vcpu is not None and not 0 <= vcpu < most:
+        message = f"there is no vCPU {vcpu}; the domain has 0 to {most - 1}"
+        raise _refusal(InvalidArgument, message, "pin_vcpu", domid)
+    if all(given is None for given in sets):
+        raise _refusal(InvalidArgument, "say cpus, cpus_soft or both", "pin_vcpu", domid)
+
+
+def check_cpus(domid: int, cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> CpuSet:
+    """Return which CPUs of the host a set means.
+
+    Raises:
+        InvalidArgument: The host does not have one of them, or there are none.
+    """
+    try:
+        return on_host(cpus, nodes)
+    except ValueError as error:
+        raise _refusal(InvalidArgument, str(error), "pin_vcpu", domid) from None
+
+
+def check_scheduler(scheduler: Scheduler, kind: str, knows: Collection[str], backend: str) -> dict[str, Any]:
+    """Return what is said to a domain's scheduler.
+
+    Args:
+        scheduler: What is said.
+        kind: The scheduler that it has.
+        knows: What that can be told.
+        backend: What errors call the way to the host.
+
+    Raises:
+        UnsupportedFeature: It is another one, or cannot be told that.
+    """
+    if scheduler.kind is not None and scheduler.kind != kind:
+        message = f"the domain's CPU pool has the scheduler {kind}, not {scheduler.kind}"
+        raise UnsupportedFeature(message, feature="scheduler", backend=backend)
+    said = {name: value for name, value in scheduler.said() if name != "kind"}
+    foreign = sorted(said.keys() - set(knows))
+    if foreign:
+        message = f"the domain's scheduler, {kind}, knows nothing of {', '.join(foreign)}"
+        raise UnsupportedFeature(message, feature="scheduler", backend=backend)
+    return said
+
+
+def _mib(kib: int) -> str:
+    return f"{kib_to_mib(kib):g} MiB"
+
+
+# Notes and keys
+
+
+def check_note_key(verb: str, domid: int, key: str) -> None:
+    """Check the key of a note.
+
+    Raises:
+        InvalidArgument: It is not valid.
+    """
+    if not _NOTE_KEY.fullmatch(key):
+        message = f"{key!r} is not a valid key: it takes 1 to 64 letters, digits, dots, dashes and underscores"
+        raise _refusal(InvalidArgument, message, verb, domid)
+
+
+def check_note(domid: int, key: str, data: bytes | None) -> None:
+    """Check a note that shall be kept, or with None be removed.
+
+    Raises:
+        InvalidArgument: Its key is not valid or belongs to a toolstack, or it is empty.
+    """
+    verb = "set_userdata"
+    check_note_key(verb, domid, key)
+    if key in _OTHERS_NOTES:
+        message = f"the note {key!r} is {_OTHERS_NOTES[key]}: choose a key that begins with your program's name"
+        raise _refusal(InvalidArgument, message, verb, domid)
+    if data is not None and not data:  # libxl would take it for a removal
+        raise _refusal(InvalidArgument, "a note cannot be empty: None removes it", verb, domid)
+
+
+def check_sysrq_key(domid: int, key: str) -> None:
+    """Check a key of Linux's magic SysRq.
+
+    Raises:
+        InvalidArgument: It is not one character of ASCII.
+    """
+    if len(key) != 1 or not key.isascii() or not key.isprintable():
+        message = f"{key!r} is not a key: it takes one letter or digit, such as 's' for sync"
+        raise _refusal(InvalidArgument, message, "send_sysrq", domid)
+
+
+# What the host has
+
+
+def check_disc_can_change(verb: str, guest: DomainType, vdev: str, backend: str) -> None:
+    """Check that a guest can have CD-ROM drives whose disc can be changed.
+
+    Raises:
+        UnsupportedFeature: It cannot.
+    """
+    if guest is not DomainType.HVM:
+        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
+        raise UnsupportedFeature(message, feature=verb, backend=backend)
+
+
+def check_disc(operation: Operation[Any], target: str) -> None:
+    """Check that something can be put into a drive: an image or a block device, not a folder.
+
+    Raises:
+        InvalidArgument: It is a folder.
+    """
+    if os.path.isdir(target):
+        message = f"{target} is a folder: it takes an image file, such as an .iso, or a block device"
+        raise describe(InvalidArgument, message, operation)
+
+
+def check_hap(config: DomainConfig, backend: str, *, has_shadow_paging: Callable[[], bool]) -> None:
+    """Check that the host has the kind of paging that a configuration asks for.
+
+    Raises:
+        UnsupportedFeature: The domain needs shadow paging, and this Xen was built without.
+    """
+    if config.hap is False and config.type is not DomainType.PV and not has_shadow_paging():
+        message = "hap=0: this Xen was built without shadow paging, which a guest needs then: leave hap out"
+        raise UnsupportedFeature(message, feature="hap", backend=backend)
+
+
+def file_missing(operation: Operation[Any], *paths: str, code: int | None = None) -> FileMissing:
+    """Return the exception for files that the host does not have."""
+    error = describe(FileMissing, f"no such file on the host: {', '.join(paths)}", operation, code)
+    error.filename = paths[0]
+    return error
+
+
+def no_bridge(operation: Operation[Any], bridge: str | None, code: int | None = None) -> NotFound:
+    """Return the exception for a bridge that the host does not have."""
+    message = f"there is no bridge {bridge} on the host: make it, or name another"
+    return describe(NotFound, message, operation, code)

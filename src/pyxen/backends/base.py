@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
@@ -20,7 +20,7 @@ __all__ = ["Backend", "DomainRef"]
 
 D = TypeVar("D", bound=Part)
 
-_MANAGED = "libvirt's URIs and memory:/// keep configurations; here, keep files and create domains of them"
+_MANAGED: Final = "libvirt's URIs and memory:/// keep configurations; here, keep files and create domains of them"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pyxen.config.cpuset import CpuSet
+from pyxen.config.device_table import NUMBERED_BY_XL
 from pyxen.config.disk import Disk
 from pyxen.config.pci import Pci
 from pyxen.config.usb import UsbDev
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pyxen.config.domain import DomainConfig
 
 __all__ = ["canonical", "resolve_cpus"]
-
-_NUMBERED: Final = ("vifs", "vfbs", "pvcalls", "vtpms", "vdispls", "vsnds", "virtios", "usbctrls")
-"""Devices that xl numbers by their place; the numbers of p9s and channels it leaves to libxl."""
 
 _Affinity = CpuSet | tuple[CpuSet, ...] | None
 
@@ -44,7 +42,7 @@ def canonical(config: DomainConfig) -> DomainConfig:
     if config.ms_vm_genid and config.ms_vm_genid != "generate" and not config.ms_vm_genid.int:
         changes["ms_vm_genid"] = None
     plain = config.replace(**changes)
-    plain = plain.replace(**{name: _unnumbered(getattr(plain, name)) for name in _NUMBERED})
+    plain = plain.replace(**{name: _unnumbered(getattr(plain, name)) for name in NUMBERED_BY_XL})
     plain = plain.replace(
         vifs=tuple(map(_vif, plain.vifs)),
         vtpms=tuple(vtpm.replace(uuid=None) if vtpm.uuid and not vtpm.uuid.int else vtpm for vtpm in plain.vtpms),

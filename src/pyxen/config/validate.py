@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pyxen.config.base import settings_of
+from pyxen.config.device_table import NUMBERED_BY_XL, SERVED
 from pyxen.config.enums import ChannelConnection, DiskFormat, DomainType, Passthrough, SmbiosType
 from pyxen.config.vdev import vdev_number
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "problems"]
 
 _OEM_STRINGS: Final = 99
-_NUMBERED: Final = ("vifs", "vfbs", "pvcalls", "vtpms", "vdispls", "vsnds", "virtios", "usbctrls")
 _FRAMEBUFFER: Final = frozenset({"vnc", "sdl", "keymap"})
 
 
@@ -153,7 +153,7 @@ def _vifs(config: DomainConfig) -> Iterator[Problem]:
 
 
 def _device_numbers(config: DomainConfig) -> Iterator[Problem]:
-    for name in _NUMBERED:
+    for name in NUMBERED_BY_XL:
         numbers: dict[int, int] = {}
         for index, device in enumerate(getattr(config, name)):
             number = index if device.devid is None else device.devid
@@ -163,7 +163,7 @@ def _device_numbers(config: DomainConfig) -> Iterator[Problem]:
 
 
 def _backends(config: DomainConfig) -> Iterator[Problem]:
-    for name in _DEVICES:
+    for name in SERVED:
         for index, device in enumerate(getattr(config, name)):
             if device.backend is not None and device.backend_domid:
                 yield Problem(
@@ -231,8 +231,6 @@ def _smbios(config: DomainConfig) -> Iterator[Problem]:
             yield Problem(f"smbios[{index}].type", f"{string.type} is said already")
 
 
-_DEVICES: Final = (*_NUMBERED, "disks", "vkbs", "p9s", "channels")
-
 _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Any], Iterable[Problem]]], ...]] = (
     ((), _name),
     ((), _guest_type),
@@ -242,8 +240,8 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Any], Iterable[Problem]]], 
     (("vnuma",), _vnuma),
     (("disks",), _disks),
     (("vifs",), _vifs),
-    (_NUMBERED, _device_numbers),
-    (_DEVICES, _backends),
+    (NUMBERED_BY_XL, _device_numbers),
+    (SERVED, _backends),
     (("pcis", "dtdevs", "usbdevs", "ioports"), _passthrough),
     (("vnc", "vfbs", "spice"), _screens),
     (("channels", "vkbs", "vdispls"), _small_devices),

@@ -11,29 +11,11 @@ of Xen.
 from __future__ import annotations
 
 import os
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from pyxen.config import (
-    P9,
-    Channel,
-    Disk,
-    DomainConfig,
-    Part,
-    Pci,
-    Pvcalls,
-    RdmRegion,
-    UsbCtrl,
-    UsbDev,
-    Vdispl,
-    Vfb,
-    Vif,
-    Virtio,
-    Vkb,
-    Vsnd,
-    Vtpm,
-)
+from pyxen.config import DomainConfig, Part
 from pyxen.errors import ConfigError, ParseError
-from pyxen.libxljson import device_tables
+from pyxen.libxljson.device_tables import DEVICES
 from pyxen.libxljson.domain import decode, encode
 from pyxen.libxljson.table import Table
 from pyxen.libxljson.text import MAX_SIZE, parse, write
@@ -55,24 +37,6 @@ __all__ = [
 ]
 
 _Device = TypeVar("_Device", bound=Part)
-
-_DEVICES: Final[dict[type[Part], Table]] = {
-    Channel: device_tables.CHANNEL,
-    Disk: device_tables.DISK,
-    P9: device_tables.P9,
-    Pci: device_tables.PCI,
-    Pvcalls: device_tables.PVCALLS,
-    RdmRegion: device_tables.RDM_REGION,
-    UsbCtrl: device_tables.USBCTRL,
-    UsbDev: device_tables.USBDEV,
-    Vdispl: device_tables.VDISPL,
-    Vfb: device_tables.VFB,
-    Vif: device_tables.VIF,
-    Virtio: device_tables.VIRTIO,
-    Vkb: device_tables.VKB,
-    Vsnd: device_tables.VSND,
-    Vtpm: device_tables.VTPM,
-}
 
 
 def to_dict(config: DomainConfig, *, on_loss: OnLoss = "raise") -> dict[str, Any]:
@@ -224,9 +188,9 @@ def device_from_dict(kind: type[_Device], struct: Any, *, on_loss: OnLoss = "rai
 
 
 def _table(kind: type[Part]) -> Table:
-    if kind not in _DEVICES:
+    if kind not in DEVICES:
         raise TypeError(f"libxl has no struct for a {kind.__name__}")
-    return _DEVICES[kind]
+    return DEVICES[kind]
 
 
 def _unwrapped(document: Any) -> tuple[int | None, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pyxen.config.base import Part
 from pyxen.config.cpuid import CpuidPolicy
+from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
 from pyxen.config.disk import Disk
 from pyxen.config.enums import (
     ChannelConnection,
@@ -21,7 +23,11 @@ from pyxen.config.enums import (
     VsndPcmFormat,
     VsndStreamType,
 )
-from pyxen.config.vif import COLO_KEYS
+from pyxen.config.media import Vdispl, Vsnd
+from pyxen.config.pci import Pci, RdmRegion
+from pyxen.config.usb import UsbCtrl, UsbDev
+from pyxen.config.vfb import Vfb, Vkb
+from pyxen.config.vif import COLO_KEYS, Vif
 from pyxen.libxljson.table import Items, Nested, Row, Table
 from pyxen.libxljson.value_kinds import (
     BITMAP,
@@ -336,7 +342,7 @@ VIRTIO: Final = Table(
 
 VTPM: Final = Table(*_BACKEND, _DEVID, Row("uuid", "uuid", UUID))
 
-P9: Final = Table(
+P9_FOLDER: Final = Table(
     *_BACKEND,
     _DEVID,
     Row("tag", "tag", TEXT),
@@ -420,3 +426,22 @@ IOMEM: Final = Table(
     Row("number", "number", Number(), missing=0),
     Row("gfn", "gfn", Number(absent=_UINT64_MAX, default=None)),
 )
+
+DEVICES: Final[dict[type[Part], Table]] = {
+    Channel: CHANNEL,
+    Disk: DISK,
+    P9: P9_FOLDER,
+    Pci: PCI,
+    Pvcalls: PVCALLS,
+    RdmRegion: RDM_REGION,
+    UsbCtrl: USBCTRL,
+    UsbDev: USBDEV,
+    Vdispl: VDISPL,
+    Vfb: VFB,
+    Vif: VIF,
+    Virtio: VIRTIO,
+    Vkb: VKB,
+    Vsnd: VSND,
+    Vtpm: VTPM,
+}
+"""The structs of devices; what `pyxen.config.device_table` says of kinds is not said again."""

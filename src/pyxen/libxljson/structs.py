@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pyxen.config.device_table import KINDS
 from pyxen.config.enums import (
     ActionOnShutdown,
     Altp2mMode,
@@ -26,6 +27,7 @@ from pyxen.config.enums import (
     VgaInterfaceType,
     VuartType,
 )
+from pyxen.config.vfb import Vkb
 from pyxen.libxljson import device_tables
 from pyxen.libxljson.special_values import BITS, FLAGS, GENERATION_ID, MANY, ONE, PATHS, QUOTA
 from pyxen.libxljson.table import Boxed, Items, Nested, Numbered, Row, Table
@@ -218,22 +220,16 @@ BY_TYPE: Final = {DomainType.HVM: _HVM, DomainType.PV: _PV, DomainType.PVH: _PVH
 
 _ACTION: Final = Choice(ActionOnShutdown, absent="destroy")
 
+_DEVICE_LISTS: Final = {True: Numbered, False: Items}
+
 CONFIG: Final = Table(
-    Row("disks", "disks", Items(device_tables.DISK)),
-    Row("nics", "vifs", Numbered(device_tables.VIF)),
-    Row("pcidevs", "pcis", Items(device_tables.PCI)),
+    *(
+        Row(kind.member, kind.field, _DEVICE_LISTS[kind.numbered_by == "xl"](device_tables.DEVICES[kind.part]))
+        for kind in KINDS
+        if kind.part is not Vkb  # keyboards come with frame buffers, too
+    ),
     Row("rdms", "rdms", Items(device_tables.RDM_REGION)),
     Row("dtdevs", "dtdevs", PATHS),
-    Row("vfbs", "vfbs", Numbered(device_tables.VFB)),
-    Row("virtios", "virtios", Numbered(device_tables.VIRTIO)),
-    Row("vtpms", "vtpms", Numbered(device_tables.VTPM)),
-    Row("p9s", "p9s", Items(device_tables.P9)),
-    Row("pvcallsifs", "pvcalls", Numbered(device_tables.PVCALLS)),
-    Row("vdispls", "vdispls", Numbered(device_tables.VDISPL)),
-    Row("vsnds", "vsnds", Numbered(device_tables.VSND)),
-    Row("channels", "channels", Items(device_tables.CHANNEL)),
-    Row("usbctrls", "usbctrls", Numbered(device_tables.USBCTRL)),
-    Row("usbdevs", "usbdevs", Items(device_tables.USBDEV)),
     *(
         Row(key, key, _ACTION, missing=ActionOnShutdown.DESTROY)
         for key in ("on_poweroff", "on_reboot", "on_watchdog", "on_crash", "on_soft_reset")

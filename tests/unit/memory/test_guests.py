@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import pyxen
 from pyxen import (
     Disk,
+    DomainConfig,
     DomainState,
     DomainStats,
     GuestTimeout,
+    InvalidArgument,
     InvalidState,
     NoGuestDriver,
     NotFound,
@@ -241,3 +244,14 @@ def test_a_save_that_is_late_leaves_the_guest_running(fake: FakeHost, tmp_path: 
     assert (tmp_path / "file").read_text() == "an older one"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert domain.info().state is DomainState.BLOCKED
+
+
+def test_a_disc_is_no_folder(tmp_path: Path) -> None:
+    with pyxen.connect("memory:///discs?files=here") as xen:
+        kernel = tmp_path / "vmlinuz"
+        kernel.touch()
+        drive = Disk(None, vdev="hdc", cdrom=True)
+        web = xen.create(DomainConfig("web1", type="hvm", kernel=kernel, memory=32, disks=[drive]))
+        with pytest.raises(InvalidArgument, match="is a folder: it takes an image file"):
+            web.insert_cdrom("hdc", tmp_path)
+        web.insert_cdrom("hdc", kernel)

@@ -10,9 +10,20 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen import libvirtxml
-from pyxen._common.preconditions import check_answers
+from pyxen._common.preconditions import check_answers, check_spared, check_suspended, maxmem_kib, memory_kib
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.backends.libvirt import defined, devices, event_loop, lifecycle, resources, save_migrate, stats
+from pyxen.backends.libvirt import (
+    buttons,
+    configuration,
+    defined,
+    devices,
+    event_loop,
+    lifecycle,
+    migration,
+    resources,
+    save,
+    stats,
+)
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.console import open_console
 from pyxen.backends.libvirt.error_map import failure, redacted, stopped
@@ -22,10 +33,10 @@ from pyxen.backends.libvirt.polling import Waiting
 from pyxen.backends.libvirt.threaded_operations import Run, ThreadedOperations
 from pyxen.backends.libvirt.watcher import Watching
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import DomainNotFound, Error, InvalidArgument, InvalidState
+from pyxen.errors import DomainNotFound, Error, InvalidArgument
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
-from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, ShutdownReason, Trigger
+from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
 from pyxen.operation import Operation
 
 __all__ = ["LibvirtBackend"]
@@ -136,7 +147,6 @@ class LibvirtBackend(Backend):
             return self._watching.subscribe(self._link, on_event, on_end)
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
-        """Return one domain."""
         with self._look("info", domain) as connection:
             return self._looking.one(lifecycle.find(connection, "info", domain))
 
@@ -162,19 +172,15 @@ class LibvirtBackend(Backend):
         )
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        """End a domain at once."""
         return self._act("destroy", domain, lambda found: found.destroy(), timeout)
 
     def pause(self, domain: DomainRef) -> Operation[None]:
-        """Stop a domain's vCPUs."""
         return self._act("pause", domain, lambda found: lifecycle.pause(found, self._looking))
 
     def unpause(self, domain: DomainRef) -> Operation[None]:
-        """Let a domain's vCPUs run."""
         return self._act("unpause", domain, lambda found: lifecycle.unpause(found, self._looking))
 
     def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
-        """Ask the guest to power off."""
         flags = 0
         if fallback:
             self._need(Feature.FALLBACK)
@@ -198,8 +204,6 @@ class LibvirtBackend(Backend):
         return info is None or (stays and info.state in ENDS)
 
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        """Ask the guest to reboot."""
-
         def work(connection: Connection, _: Run[None]) -> None:
             found = lifecycle.find(connection, "reboot", domain)
             check_answers(self._looking.one(found), "reboot")
@@ -210,8 +214,6 @@ class LibvirtBackend(Backend):
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
     ) -> Operation[DomainInfo | None]:
-        """Wait until a domain is in one of these states, or gone (None)."""
-
         def look() -> tuple[bool, DomainInfo | None]:
             with self._link.look() as connection:
                 info = lifecycle.info_if_there(connection, self._looking, domain)
@@ -228,12 +230,11 @@ class LibvirtBackend(Backend):
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
         """Return the configuration of a domain as it is now; of what the model cannot hold, a `LossWarning` tells."""
-        return self._act("config", domain, lifecycle.config_of)
+        return self._act("config", domain, configuration.config)
 
     # Into files and to other hosts
 
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        """Let the guest suspend itself and stay in memory."""
         self._need(Feature.SUSPEND)
 
         def work(connection: Connection, _: Run[None]) -> None:
@@ -244,14 +245,10 @@ class LibvirtBackend(Backend):
         return self._start(self._operation("suspend", domain, timeout), work)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
-        """Let a suspended guest go on."""
         self._need(Feature.SUSPEND)
 
         def work(found: VirDomain) -> None:
-            info = self._looking.one(found)
-            if info.shutdown_reason is not ShutdownReason.SUSPEND:
-                message = f"{info.name} is {info.state}, not suspended"
-                raise InvalidState(message, operation="resume", domain=domain.domid, domid=domain.domid)
+            check_suspended(self._looking.one(found))
             found.pMWakeup(0)
 
         return self._act("resume", domain, work)
@@ -266,7 +263,7 @@ class LibvirtBackend(Backend):
         def work(connection: Connection, _: Run[None]) -> None:
             found = lifecycle.find(connection, "save", domain)
             check_answers(self._looking.one(found), "save")
-            save_migrate.save(found, domain, path, self._uri)
+            save.save(found, domain, path, self._uri)
 
         return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
 
@@ -278,15 +275,15 @@ class LibvirtBackend(Backend):
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 
         def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
-            wanted = save_migrate.uuid_in(path, self._uri)
+            wanted = save.uuid_in(path, self._uri)
             # Where the file does not tell which domain it is, it is found by what was not there before: one at a time.
             with self._restoring if wanted is None else nullcontext():
                 if operation.stopped is not None:
                     raise stopped(operation, "it had not begun")
                 try:
-                    ref = save_migrate.restore(connection, path, xml, wanted, paused=paused)
+                    ref = save.restore(connection, path, xml, wanted, paused=paused)
                 except VirError as error:
-                    raise save_migrate.why_not_restored(path, error) or error from None
+                    raise save.why_not_restored(path, error) or error from None
             operation.domid = ref.domid
             return ref
 
@@ -294,10 +291,8 @@ class LibvirtBackend(Backend):
         return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
-        """Write a domain's memory to a file on the host."""
-
         def work(found: VirDomain) -> None:
-            save_migrate.core_dump(found, domain, path, self._uri)
+            save.core_dump(found, domain, path, self._uri)
 
         return self._act("core_dump", domain, work, timeout, abort=self._abort(domain))
 
@@ -311,7 +306,7 @@ class LibvirtBackend(Backend):
             raise InvalidArgument(message, operation="migrate", domain=domain.domid, domid=domain.domid)
 
         def work(found: VirDomain) -> None:
-            save_migrate.migrate(found, destination, paused=paused)
+            migration.migrate(found, destination, paused=paused)
 
         late = "libvirt goes on with it, since its driver cannot stop it: look on which host the domain is"
         return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
@@ -334,15 +329,13 @@ class LibvirtBackend(Backend):
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         """Press a button, or interrupt the vCPUs. libvirt's Xen driver can press the power button only."""
-        return self._act("send_trigger", domain, lambda found: resources.send_trigger(found, trigger, vcpu, self.name))
+        return self._act("send_trigger", domain, lambda found: buttons.send_trigger(found, trigger, vcpu, self.name))
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
-        """Press a key of Linux's magic SysRq."""
         self._need(Feature.SYSRQ)
-        return self._act("send_sysrq", domain, lambda found: resources.send_sysrq(found, domain, key))
+        return self._act("send_sysrq", domain, lambda found: buttons.send_sysrq(found, domain, key))
 
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
-        """Attach a device, and return it as it is then."""
         self._need(Feature.ATTACH)
 
         def work(connection: Connection, _: Run[D]) -> D:
@@ -360,18 +353,15 @@ class LibvirtBackend(Backend):
         return self._start(self._operation("attach", domain, timeout), work, undo=undo, late=late)
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
-        """Detach a device, given by itself or by its name."""
         self._need(Feature.ATTACH)
         if force and self._driver != "Xen":  # that one asks the guest for ten seconds, and then needs no answer
             raise lacking(Feature.ATTACH, self.name, "libvirt detaches by asking the guest: leave out force")
         return self._act("detach", domain, lambda found: devices.detach(found, domain, device, self.name), timeout)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
-        """Put a disc into a CD-ROM drive, in place of what is there."""
         return self._change_disc("insert_cdrom", domain, vdev, target, timeout)
 
     def eject_cdrom(self, domain: DomainRef, vdev: str, *, timeout: float | None) -> Operation[None]:
-        """Take the disc out of a CD-ROM drive."""
         return self._change_disc("eject_cdrom", domain, vdev, None, timeout)
 
     def _change_disc(
@@ -385,24 +375,20 @@ class LibvirtBackend(Backend):
         return self._act(verb, domain, work, timeout)
 
     def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
-        """Tell a guest how much memory to have, in MiB."""
-        DomainConfig("domain", memory=memory)  # what an amount of memory may be is a rule of the model
-        return self._act("set_memory", domain, lambda found: resources.set_memory(found, domain, memory))
+        kib = memory_kib(memory)
+        return self._act("set_memory", domain, lambda found: resources.set_memory(found, domain, kib))
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
-        """Set how much memory a domain can be given, in MiB."""
         self._need(Feature.MAXMEM)
-        DomainConfig("domain", maxmem=maxmem)
-        return self._act("set_maxmem", domain, lambda found: resources.set_maxmem(found, domain, maxmem))
+        kib = maxmem_kib(maxmem)
+        return self._act("set_maxmem", domain, lambda found: resources.set_maxmem(found, domain, kib))
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
-        """Tell a guest how many vCPUs to use."""
         return self._act("set_vcpus", domain, lambda found: resources.set_vcpus(found, domain, self._looking, vcpus))
 
     def pin_vcpu(
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
     ) -> Operation[None]:
-        """Say on which CPUs a vCPU, or with None all of them, may run."""
         self._need(Feature.PIN)
         if cpus_soft is not None:
             raise lacking(Feature.PIN_SOFT, self.name)
@@ -431,7 +417,6 @@ class LibvirtBackend(Backend):
             return stats.stats(lifecycle.find(connection, "stats", domain), self._looking)
 
     def console(self, domain: DomainRef) -> int:
-        """Return a descriptor of a guest's console, for reading and writing, which is the caller's to close."""
         self._need(Feature.CONSOLE)
         with self._look("console", domain) as connection:
             return open_console(connection, lifecycle.find(connection, "console", domain))
@@ -439,18 +424,15 @@ class LibvirtBackend(Backend):
     # What is kept
 
     def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
-        """Keep a configuration, in place of one with the same uuid or name; with None, `autostart` stays as it is."""
         config.validate()
         with self._look("define", secrets=lifecycle.secrets_of(config)) as connection:
             return defined.define(connection, config, self._domain_type, autostart)
 
     def undefine(self, uuid: UUID) -> None:
-        """Forget a configuration; a domain that runs of it goes on."""
         with self._look("undefine") as connection:
             defined.undefine(defined.kept(connection, "undefine", uuid))
 
     def defined(self) -> Sequence[DefinedDomain]:
-        """Return what is kept, by name; running or not."""
         with self._look("defined") as connection:
             return defined.defined(connection)
 
@@ -491,6 +473,8 @@ class LibvirtBackend(Backend):
 
     @staticmethod
     def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[Any]:
+        """Return the operation of a verb for a domain, unless it would end or stop dom0."""
+        check_spared(verb, domain.domid)
         operation: Operation[Any] = Operation(verb, domain.domid, timeout=timeout)
         operation.domid = domain.domid
         return operation

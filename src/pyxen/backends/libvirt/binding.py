@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from pyxen.errors import LibraryMissing
 
 __all__ = ["Connection", "Stream", "VirDomain", "VirError", "api", "number", "open_connection", "silence"]
 
-_REMEDY = (
+_REMEDY: Final = (
     "pip install 'pyxen[libvirt]' (it compiles: Debian needs libvirt-dev, pkg-config, gcc and python3-dev), "
     "or install Debian's python3-libvirt"
 )
 
-_APPLICATION_HAS_IT = "libvirt" in sys.modules
+_APPLICATION_HAS_IT: Final = "libvirt" in sys.modules
 
 try:
     import libvirt as _libvirt
@@ -35,7 +35,7 @@ VirError: type[Exception] = api.libvirtError
 """What libvirt-python raises."""
 
 logging.getLogger("pyxen").addHandler(logging.NullHandler())  # a library prints nothing by itself
-_LOG = logging.getLogger("pyxen.libvirt")
+_LOG: Final = logging.getLogger("pyxen.libvirt")
 
 
 def number(name: str) -> int:

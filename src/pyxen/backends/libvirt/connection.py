@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from typing import Final
 from urllib.parse import urlsplit
 
 from pyxen.backends.libvirt import event_loop
@@ -16,8 +17,8 @@ from pyxen.errors import ConnectFailed, NotPrivileged, UnsupportedFeature
 
 __all__ = ["Connected", "connect", "is_in_this_process"]
 
-_LONGEST = 30.0  # seconds that the other side has to let us in
-_KEEPALIVE = (5, 3)  # seconds between questions, and how many may go unanswered: a dead link is known after 20 s
+_LONGEST: Final = 30.0  # seconds that the other side has to let us in
+_KEEPALIVE: Final = (5, 3)  # seconds between questions, and how many may go unanswered: a dead link is known after 20 s
 
 
 def is_in_this_process(uri: str) -> bool:

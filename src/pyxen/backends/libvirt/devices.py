@@ -11,6 +11,7 @@ from lxml import etree
 from pyxen import libvirtxml
 from pyxen._common.device_kinds import Kind, kind_of, meant, name_of
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
+from pyxen._common.preconditions import check_disc_can_change
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.config import Disk, DomainConfig, DomainType, Part, Pci, UsbDev, Vif
@@ -142,13 +143,11 @@ def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) 
 
 def change_disc(domain: VirDomain, info: DomainInfo, verb: str, vdev: str, target: str | None, backend: str) -> None:
     """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
-    if info.type is not DomainType.HVM:
-        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
-        raise UnsupportedFeature(message, feature=verb, backend=backend)
+    check_disc_can_change(verb, info.type, vdev, backend)
     ref = DomainRef(info.domid, info.uuid)
     element = copy.deepcopy(_there(domain, ref, verb, Disk(vdev=vdev)))
     if element.get("device") != "cdrom":
-        message = f"{vdev} is a disk, no CD-ROM drive"
+        message = f"{vdev} is a disk, not a CD-ROM drive"
         raise NotFound(message, operation=verb, domain=ref.domid, domid=ref.domid)
     for child in ("source", "backingStore"):
         for found in element.findall(child):

@@ -176,7 +176,7 @@ def stopped(operation: Operation[Any], what_now: str) -> OperationFailed:
     return cls(f"{reason}; {what_now}", operation=operation.verb, domain=operation.domain, domid=operation.domid)
 
 
-_USERINFO = re.compile(r"(?<=//)([^/@:\s]*):[^/@\s]*@")
+_USERINFO: Final = re.compile(r"(?<=//)([^/@:\s]*):[^/@\s]*@")
 
 
 def redacted(text: str, secrets: Collection[str] = ()) -> str:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pyxen import libvirtxml
 from pyxen._common.host_files import files_of_config, missing_file
+from pyxen._common.preconditions import gone
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
@@ -19,7 +20,6 @@ from pyxen.info import DomainInfo, DomainState
 
 __all__ = [
     "as_xml",
-    "config_of",
     "create",
     "destroy_if_there",
     "explain",
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 _PAUSED: Final = number("VIR_DOMAIN_START_PAUSED")
-_SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
 
 
 def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
@@ -50,8 +49,7 @@ def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
     else:
         if found.ID() == domain.domid:
             return found
-    message = f"there is no domain {domain.domid} with the uuid {domain.uuid}: it is gone, or not libvirt's"
-    raise DomainNotFound(message, operation=verb, domain=domain.domid, domid=domain.domid)
+    raise gone(verb, domain.domid, domain.uuid, ", or not libvirt's")
 
 
 def info_if_there(connection: Connection, looking: Looking, domain: DomainRef) -> DomainInfo | None:
@@ -144,11 +142,6 @@ def unpause(domain: VirDomain, looking: Looking) -> None:
     """Let a domain's vCPUs run; nothing happens if they do."""
     if looking.one(domain).state is DomainState.PAUSED:
         domain.resume()
-
-
-def config_of(domain: VirDomain) -> DomainConfig:
-    """Return the configuration of a domain as it is now; what the model cannot hold is warned of."""
-    return libvirtxml.loads(domain.XMLDesc(_SECURE), on_loss="warn")
 
 
 def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, error: Exception) -> Exception | None:

@@ -16,9 +16,10 @@ from pyxen.errors import ConnectFailed, Error, HostClosed
 
 __all__ = ["Link"]
 
-_LOG = logging.getLogger("pyxen.libvirt")
+_LOG: Final = logging.getLogger("pyxen.libvirt")
 
-_FIRST_TRY, _MOST_APART = 0.1, 5.0  # seconds between attempts to connect anew
+_FIRST_TRY: Final = 0.1  # seconds between attempts to connect anew
+_MOST_APART: Final = 5.0  # seconds between attempts to connect anew
 _CALLS: Final = 4  # at a time on a connection: a daemon reads no more than 5 of a client, not even its keepalives
 _LANES: Final = 4  # connections for work, opened as they are needed
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pyxen.backends.libvirt.threaded_operations import Run
 
@@ -14,7 +14,8 @@ __all__ = ["Waiting"]
 
 T = TypeVar("T")
 
-_FIRST_LOOK, _MOST_APART = 0.01, 0.2  # seconds
+_FIRST_LOOK: Final = 0.01  # seconds
+_MOST_APART: Final = 0.2  # seconds
 
 
 @dataclass(slots=True)

@@ -1,59 +1,42 @@
-"""Memory, vCPUs and the scheduler of a running domain, and what is pressed on its keyboard and case."""
+"""Memory, vCPUs and the scheduler of a running domain."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
+from pyxen._common.preconditions import check_affinity, check_cpus, check_maxmem, check_memory, check_vcpus
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code
 from pyxen.backends.libvirt.inspect import Looking
 from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, UnsupportedFeature
-from pyxen.features import Feature, lacking
-from pyxen.info import Trigger
 from pyxen.libvirtxml.text import parse_tree
-from pyxen.units import mib_to_kib
 
-__all__ = ["pin_vcpu", "send_sysrq", "send_trigger", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
+__all__ = ["pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
 
 _LIVE: Final = number("VIR_DOMAIN_AFFECT_LIVE")
 _MAXIMUM: Final = number("VIR_DOMAIN_MEM_MAXIMUM")
-_POWER_BUTTON: Final = number("VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN")
-_LINUX_KEYS: Final = number("VIR_KEYCODE_SET_LINUX")
 
 _MOST_WEIGHT: Final = 65535
-_ALT, _SYSRQ = 56, 99
-_ROWS: Final = ((2, "1234567890"), (16, "qwertyuiop"), (30, "asdfghjkl"), (44, "zxcvbnm"))
-_KEYS: Final = {key: first + place for first, row in _ROWS for place, key in enumerate(row)}
-"""Linux's codes of the keys of a keyboard."""
 
 
-def set_memory(domain: VirDomain, ref: DomainRef, memory: float) -> None:
-    """Tell a guest how much memory to have, in MiB."""
-    if memory <= 0:
-        message = "a domain cannot be without memory"
-        raise InvalidArgument(message, operation="set_memory", domain=ref.domid, domid=ref.domid)
-    domain.setMemoryFlags(mib_to_kib(memory), _LIVE)
+def set_memory(domain: VirDomain, ref: DomainRef, kib: int) -> None:
+    """Tell a guest how much memory to have."""
+    check_memory(ref.domid, kib)
+    domain.setMemoryFlags(kib, _LIVE)
 
 
-def set_maxmem(domain: VirDomain, ref: DomainRef, maxmem: float) -> None:
-    """Set how much memory a domain can be given, in MiB."""
-    kib = mib_to_kib(maxmem)
-    has = int(parse_tree(domain.XMLDesc(0)).findtext("currentMemory", "0"))  # libvirt writes it in KiB
-    if kib < has:
-        message = f"{maxmem:g} MiB is less than the domain has, {has / 1024:g} MiB: lower that first, with set_memory"
-        raise InvalidArgument(message, operation="set_maxmem", domain=ref.domid, domid=ref.domid)
+def set_maxmem(domain: VirDomain, ref: DomainRef, kib: int) -> None:
+    """Set how much memory a domain can be given."""
+    check_maxmem(ref.domid, kib, int(parse_tree(domain.XMLDesc(0)).findtext("currentMemory", "0")))  # in KiB
     domain.setMemoryFlags(kib, _LIVE | _MAXIMUM)
 
 
 def set_vcpus(domain: VirDomain, ref: DomainRef, looking: Looking, vcpus: int) -> None:
     """Tell a guest how many vCPUs to use."""
-    most = looking.one(domain).maxvcpus
-    if not 1 <= vcpus <= most:
-        message = f"{vcpus} vCPUs: the domain can have 1 to {most}"
-        raise InvalidArgument(message, operation="set_vcpus", domain=ref.domid, domid=ref.domid)
+    check_vcpus(ref.domid, vcpus, looking.one(domain).maxvcpus)
     domain.setVcpusFlags(vcpus, _LIVE)
 
 
@@ -63,13 +46,8 @@ def pin_vcpu(
     """Say on which CPUs a vCPU, or with None all of them, may run."""
     info = looking.one(domain)
     count = connection.getInfo()[2]
-    wanted = _resolved(connection, cpus, count)
-    if not wanted or max(wanted) >= count:
-        message = f"CPUs {cpus}: the host has 0 to {count - 1}"
-        raise InvalidArgument(message, operation="pin_vcpu", domain=ref.domid, domid=ref.domid)
-    if vcpu is not None and not 0 <= vcpu < info.maxvcpus:
-        message = f"vCPU {vcpu}: the domain has 0 to {info.maxvcpus - 1}"
-        raise InvalidArgument(message, operation="pin_vcpu", domain=ref.domid, domid=ref.domid)
+    check_affinity(ref.domid, vcpu, info.maxvcpus, cpus)
+    wanted = set(check_cpus(ref.domid, cpus, _nodes(connection, cpus, count)))
     places = tuple(cpu in wanted for cpu in range(count))
     for each in range(info.maxvcpus) if vcpu is None else [vcpu]:
         try:
@@ -79,16 +57,15 @@ def pin_vcpu(
                 raise  # else it is offline, and not every driver pins such
 
 
-def _resolved(connection: Connection, cpus: CpuSet, count: int) -> set[int]:
+def _nodes(connection: Connection, cpus: CpuSet, count: int) -> dict[int, list[int]]:
+    """Return the CPUs of each NUMA node; where a set does not ask for nodes, of all at once."""
+    if not cpus.is_symbolic:
+        return {0: list(range(count))}
     nodes: dict[int, list[int]] = {}
-    if cpus.is_symbolic:
-        capabilities: str = connection.getCapabilities()
-        for cell in re.finditer(r"<cell id='(\d+)'>(.*?)</cell>", capabilities, re.DOTALL):
-            nodes[int(cell[1])] = [int(cpu) for cpu in re.findall(r"<cpu id='(\d+)'", cell[2])]
-    try:
-        return set(cpus.resolve(range(count), nodes))
-    except ValueError as error:
-        raise InvalidArgument(str(error), operation="pin_vcpu") from None
+    capabilities: str = connection.getCapabilities()
+    for cell in re.finditer(r"<cell id='(\d+)'>(.*?)</cell>", capabilities, re.DOTALL):
+        nodes[int(cell[1])] = [int(cpu) for cpu in re.findall(r"<cpu id='(\d+)'", cell[2])]
+    return nodes or {0: list(range(count))}
 
 
 def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backend: str) -> None:
@@ -116,28 +93,3 @@ def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backe
         raise InvalidArgument(message, operation="set_scheduler", domain=ref.domid, domid=ref.domid)
     if wanted:
         domain.setSchedulerParameters(wanted)
-
-
-def send_trigger(domain: VirDomain, trigger: Trigger, vcpu: int, backend: str) -> None:
-    """Press a button, or interrupt the vCPUs."""
-    if vcpu and trigger is Trigger.NMI:
-        raise lacking(Feature.TRIGGER, backend, "libvirt interrupts all vCPUs: leave out which")
-    if trigger is Trigger.POWER:
-        domain.shutdownFlags(_POWER_BUTTON)
-    elif trigger is Trigger.NMI:
-        domain.injectNMI(0)
-    elif trigger is Trigger.RESET:
-        domain.reset(0)
-    elif trigger is Trigger.S3RESUME:
-        domain.pMWakeup(0)
-    else:
-        raise lacking(Feature.TRIGGER, f"{backend} ({trigger.value})")
-
-
-def send_sysrq(domain: VirDomain, ref: DomainRef, key: str) -> None:
-    """Press a key of Linux's magic SysRq, with the keys that make it one."""
-    if key.lower() not in _KEYS:
-        message = f"{key!r} is no key: it takes one letter or digit, as 's' for sync"
-        raise InvalidArgument(message, operation="send_sysrq", domain=ref.domid, domid=ref.domid)
-    keys = [_ALT, _SYSRQ, _KEYS[key.lower()]]
-    domain.sendKey(_LINUX_KEYS, 50, keys, len(keys), 0)

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pyxen.backends.libvirt.binding import Connection
 from pyxen.backends.libvirt.deadlines import Clock
@@ -20,11 +20,11 @@ __all__ = ["Run", "ThreadedOperations"]
 
 T = TypeVar("T")
 
-_LOG = logging.getLogger("pyxen.libvirt")
+_LOG: Final = logging.getLogger("pyxen.libvirt")
 
-_MOST_THREADS = 24
-_IDLE = 10.0  # seconds after which a thread with nothing to do ends
-_GRACE = 5.0  # seconds that a call which was told to stop, or is not wanted any more, has to come back
+_MOST_THREADS: Final = 24
+_IDLE: Final = 10.0  # seconds after which a thread with nothing to do ends
+_GRACE: Final = 5.0  # seconds that a call which was told to stop, or is not wanted any more, has to come back
 
 
 class Run(Generic[T]):

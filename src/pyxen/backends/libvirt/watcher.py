@@ -24,7 +24,7 @@ from pyxen.events import DomainCreated, DomainDestroyed, Event
 
 __all__ = ["Watching"]
 
-_PATIENCE: Final = 5.0  # seconds that a subscriber has to take what has come when the host is closed
+_TO_TAKE: Final = 5.0  # seconds that a subscriber has to take what has come when the host is closed
 _ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
 
 
@@ -143,7 +143,7 @@ class Watching:
             self._open = False
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(_PATIENCE)
+            self._thread.join(_TO_TAKE)
 
     def _arm(self, connection: Connection) -> _There:
         """Ask for events and return the domains that there are; what happens between the two is told."""

@@ -40,7 +40,7 @@ def machine_at(uri: str) -> Machine:
             return _machines[name]
         machine = Machine(f"memory:///{name}", **{key: options[key] for key in options.keys() & _LEAST.keys()})
         if options.get("files") == "here":
-            machine.exists = os.path.exists
+            machine.exists, machine.files_are_here = os.path.exists, True
         if "bridges" in options:
             machine.bridges = frozenset(options["bridges"].split(","))
         if name:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from typing import Final
 
 __all__ = ["Console"]
 
-_MOST = 64 * 1024
+_MOST: Final = 64 * 1024
 """Bytes that are kept of what a guest says while nobody reads; the oldest go first."""
 
 

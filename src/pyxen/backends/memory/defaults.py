@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from pyxen._common.defaults import with_memory
 from pyxen.config import (
     Disk,
     DiskBackend,
@@ -21,6 +22,7 @@ from pyxen.config import (
     Vif,
     Vtpm,
 )
+from pyxen.config.device_table import WITH_NUMBERS
 
 __all__ = ["filled", "filled_device", "random_uuid"]
 
@@ -29,8 +31,6 @@ D = TypeVar("D", bound=Part)
 _BRIDGE: Final = "xenbr0"
 """The bridge of a vif that names none."""
 
-_LEAST_MIB: Final = 32
-_NUMBERED: Final = ("vifs", "vfbs", "vkbs", "pvcalls", "vtpms", "vdispls", "vsnds", "virtios", "usbctrls", "p9s")
 _BRIDGE_SCRIPT: Final = "vif-bridge"
 
 
@@ -41,7 +41,7 @@ def random_uuid(random: Random) -> UUID:
 
 def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Random) -> DomainConfig:
     """Return a configuration with all that libxl decides when it makes a domain of it."""
-    memory = config.memory or config.effective_maxmem or _LEAST_MIB
+    memory = with_memory(config).memory
     changes: dict[str, Any] = {
         "domid": domid,
         "uuid": uuid,
@@ -52,7 +52,7 @@ def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Rand
     }
     if config.ms_vm_genid == "generate":
         changes["ms_vm_genid"] = random_uuid(random)
-    for name in _NUMBERED:
+    for name in WITH_NUMBERS:
         devices: list[Any] = []
         for index, device in enumerate(getattr(config, name)):
             number = index if device.devid is None else device.devid

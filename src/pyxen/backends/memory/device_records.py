@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.config import Disk, DomainConfig, Part
+from pyxen.config.device_table import KINDS
 from pyxen.config.vdev import vdev_number
 
 __all__ = ["DeviceKey", "device_keys", "key_of"]
@@ -13,19 +14,11 @@ __all__ = ["DeviceKey", "device_keys", "key_of"]
 DeviceKey = tuple[str, int]
 """Kind and number of a device, as in an event."""
 
-_KINDS: Final[dict[str, str]] = {
-    "vifs": "vif",
-    "vfbs": "vfb",
-    "vkbs": "vkbd",
-    "usbctrls": "vusb",
-    "vtpms": "vtpm",
-    "vdispls": "vdispl",
-    "vsnds": "vsnd",
-    "p9s": "9pfs",
-    "pvcalls": "pvcalls",
-    "virtios": "virtio",
-}
-"""Fields of `DomainConfig`, and what libxl calls these devices in xenstore."""
+_SPECIAL: Final = frozenset({"disks", "pcis", "channels", "usbdevs"})
+"""Fields whose devices have no entry that bears their number."""
+
+_NODES: Final = {kind.field: kind.node for kind in KINDS if kind.node is not None and kind.field not in _SPECIAL}
+"""The other fields, and what libxl calls their devices in xenstore."""
 
 _CONSOLE: Final[DeviceKey] = ("console", 0)
 
@@ -36,9 +29,9 @@ def key_of(field: str, device: Part) -> DeviceKey | None:
         return "vbd", vdev_number(device.vdev or "") or 0
     if field == "pcis":
         return "pci", 0
-    if field in _KINDS:
+    if field in _NODES:
         number: int | None = getattr(device, "devid", None)
-        return _KINDS[field], number or 0
+        return _NODES[field], number or 0
     return None
 
 
@@ -53,7 +46,7 @@ def device_keys(guest: Guest) -> dict[DeviceKey, int]:
             found["vkbd", number] = 0
     for number, channel in enumerate(config.channels, 1):
         found["console", channel.devid or number] = channel.backend_domid
-    for field in ("disks", "pcis", *_KINDS):
+    for field in ("disks", "pcis", *_NODES):
         for device in _devices(config, field):
             key = key_of(field, device)
             if key is not None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from pyxen._common.device_kinds import Kind, already_there, check, drive, meant, name_of, not_there, same
-from pyxen.backends.memory.checks import check_devices, check_files, check_served
+from pyxen._common.device_kinds import Kind, already_there, check, drive, meant, name_of, needs_qemu, not_there, same
+from pyxen._common.host_files import files_of
+from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
+from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled_device
 from pyxen.backends.memory.engine import Script, Wait, describe
-from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine, about
-from pyxen.config import Disk, DiskFormat, DomainConfig, Part
+from pyxen.config import (
+    Disk,
+    DiskBackend,
+    DiskFormat,
+    DomainConfig,
+    DomainType,
+    P9Type,
+    Part,
+    UsbCtrl,
+    UsbCtrlType,
+    VkbBackend,
+)
 from pyxen.config.vdev import vdev_number
 from pyxen.errors import (
     DeviceExists,
@@ -20,25 +33,27 @@ from pyxen.errors import (
     NotFound,
     OperationCancelled,
     OperationTimeout,
-    UnsupportedFeature,
 )
 from pyxen.events import DiskEjected
 from pyxen.operation import Operation
 
-__all__ = ["attach", "change_disc", "detach"]
+__all__ = ["attach", "change_disc", "check_devices", "check_files", "detach"]
 
 D = TypeVar("D", bound=Part)
 
+_BY_QEMU: Final = frozenset({UsbCtrlType.QUSB, UsbCtrlType.DEVICEMODEL})
 
-def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> Script[D]:
+
+@at_once
+def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> D:
     """Attach a device, and return it as it is then; a failure leaves nothing."""
-    yield from ()
     kind = check(device, guest.config.type, backend)
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
     made = filled_device(device, guest.config.type, present, machine.random)
-    check_served(guest.config, made, backend)
+    if _by_qemu(made) and not _has_qemu(guest.config):
+        raise needs_qemu(made, backend)
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
     machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
     return made
@@ -79,20 +94,20 @@ def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kin
         raise describe(GuestTimeout, f"{message}, or take it away with force=True", operation)
 
 
+@at_once
 def change_disc(
     machine: Machine, operation: Operation[Any], guest: Guest, vdev: str, target: str | None, backend: str
-) -> Script[None]:
+) -> None:
     """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
-    yield from ()
-    if not is_hvm(guest):
-        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
-        raise UnsupportedFeature(message, feature=operation.verb, backend=backend)
+    check_disc_can_change(operation.verb, guest.config.type, vdev, backend)
     try:
         before = drive(vdev, guest.config.disks)
     except LookupError as error:
         raise describe(NotFound, str(error), operation) from None
     if target is not None:
         check_files(machine, operation, target)
+        if machine.files_are_here:
+            check_disc(operation, target)
     changed = before.replace(target=target, format=DiskFormat.RAW if target else DiskFormat.EMPTY)
     disks = tuple(changed if disk is before else disk for disk in guest.config.disks)
     guest.config = guest.config.replace(disks=disks)
@@ -105,3 +120,36 @@ def change_disc(
 def _present(guest: Guest, kind: Kind) -> tuple[Any, ...]:
     devices: tuple[Any, ...] = getattr(guest.config, kind.field)
     return devices
+
+
+def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> None:
+    """Refuse files that are not on the host."""
+    missing = [path for path in paths if path.startswith("/") and not machine.exists(path)]
+    if missing:
+        raise file_missing(operation, *missing)
+
+
+def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
+    """Refuse devices for which the host lacks something."""
+    check_files(machine, operation, *files_of(*config.disks))
+    for vif in config.vifs:
+        local = vif.backend is None and not vif.backend_domid
+        if local and vif.bridge is not None and machine.bridges is not None and vif.bridge not in machine.bridges:
+            operation.log.append(f"vif-bridge: could not find bridge device {vif.bridge}")
+            raise no_bridge(operation, vif.bridge)
+
+
+def _by_qemu(device: Part) -> bool:
+    if isinstance(device, Disk):
+        return device.backendtype is DiskBackend.QDISK and not (device.backend or device.backend_domid)
+    return isinstance(device, UsbCtrl) and device.type in _BY_QEMU
+
+
+def _has_qemu(config: DomainConfig) -> bool:
+    return (
+        config.type is DomainType.HVM
+        or any(map(_by_qemu, (*config.disks, *config.usbctrls)))
+        or bool(config.vfbs or config.channels)
+        or any(vkb.backend_type is VkbBackend.QEMU for vkb in config.vkbs)
+        or any(p9.type in {None, P9Type.QEMU} for p9 in config.p9s)
+    )

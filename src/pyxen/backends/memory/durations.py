@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["LIFELIKE", "QUICK", "Timing"]
 
@@ -27,8 +28,8 @@ class Timing:
     """That the host waits for a guest to take note of what it is asked for."""
 
 
-QUICK = Timing(create=0.01, boot=0.05, answer=0.01, stop=0.03, save=0.02, mercy=0.3, patience=60.0)
+QUICK: Final = Timing(create=0.01, boot=0.05, answer=0.01, stop=0.03, save=0.02, mercy=0.3, patience=60.0)
 """For time that really passes."""
 
-LIFELIKE = Timing(create=0.5, boot=8.0, answer=0.1, stop=3.0, save=2.0, mercy=10.0, patience=60.0)
+LIFELIKE: Final = Timing(create=0.5, boot=8.0, answer=0.1, stop=3.0, save=2.0, mercy=10.0, patience=60.0)
 """For time that does not."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pyxen.backends.memory.clock import Clock
 from pyxen.errors import ConnectFailed, Error, OperationCancelled, OperationTimeout
@@ -20,9 +20,9 @@ __all__ = ["LOST", "Engine", "Script", "Stopped", "Wait", "describe", "stopped"]
 
 T = TypeVar("T")
 
-LOGGER = logging.getLogger("pyxen.memory")
+_LOG: Final = logging.getLogger("pyxen.memory")
 
-LOST = "lost"
+LOST: Final = "lost"
 """Why operations are stopped when their host goes away."""
 
 

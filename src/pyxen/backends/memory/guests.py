@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
 from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LIMIT_ROOM_KIB", "Guest", "is_hvm", "vcpu_times"]
 
-LIMIT_ROOM_KIB = 1024
+LIMIT_ROOM_KIB: Final = 1024
 """What Xen allows a domain beyond its memory, as libxl does."""
 
-_IDLE_SHARE = 0.02
-_ENDINGS = {word: ShutdownReason[word.upper()] for word in ("poweroff", "reboot", "crash")}
-_ASKED = {"poweroff": ShutdownReason.POWEROFF, "reboot": ShutdownReason.REBOOT}
+_IDLE_SHARE: Final = 0.02
+_ENDINGS: Final = {word: ShutdownReason[word.upper()] for word in ("poweroff", "reboot", "crash")}
+_ASKED: Final = {"poweroff": ShutdownReason.POWEROFF, "reboot": ShutdownReason.REBOOT}
 
 
 class Surroundings(Protocol):

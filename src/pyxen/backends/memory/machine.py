@@ -117,6 +117,7 @@ class Machine:
         self.kept: dict[UUID, Kept] = {}
         self.faults: list[Fault] = []
         self.exists: Callable[[str], bool] = lambda _: True
+        self.files_are_here = False
         self.bridges: frozenset[str] | None = None
         self.lost: Exception | None = None
         self._subscribers: list[Subscriber] = []

@@ -14,23 +14,18 @@ from pyxen._common import savefile
 from pyxen._common.atomic_file import appearing_whole, writing
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
-from pyxen.backends.memory.lifecycle import check_there, new_guest, suspend
+from pyxen.backends.memory.lifecycle import check_there, new_guest
 from pyxen.backends.memory.machine import Machine
+from pyxen.backends.memory.suspend import suspend
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.info import ShutdownReason
 from pyxen.operation import Operation
 
-__all__ = ["core_dump", "restore", "resume", "save"]
+__all__ = ["core_dump", "restore", "save"]
 
 _MAGIC: Final = b"a domain of memory:///\n"
 _TAIL: Final = struct.Struct("=II")
-
-
-def resume(guest: Guest) -> Script[None]:
-    """Let a suspended guest go on."""
-    yield from ()
-    guest.go_on()
 
 
 def save(

@@ -11,7 +11,10 @@ __all__ = ["stats"]
 
 _BLOCK: Final = 4096
 _FRAME: Final = 128
-_READS, _WRITES, _RECEIVED, _SENT = 50, 10, 20, 5
+_READS: Final = 50
+_WRITES: Final = 10
+_RECEIVED: Final = 20
+_SENT: Final = 5
 """Requests and packets a second."""
 
 

@@ -20,8 +20,8 @@ from pyxen.backends.xenlight.migration import protocol, remus_stream
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
-from pyxen.backends.xenlight.operations.control import rename, retrieved
-from pyxen.backends.xenlight.operations.lifecycle import check_memory, end, remove
+from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.backends.xenlight.operations.lifecycle import check_memory, end, remove, rename
 from pyxen.backends.xenlight.operations.save import make, saved_json
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation

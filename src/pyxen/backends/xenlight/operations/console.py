@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tty
+from typing import Final
 
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import lib
@@ -17,10 +18,11 @@ from pyxen.operation import Operation
 
 __all__ = ["CAN_ADD", "add_console", "open_console"]
 
-CAN_ADD: bool = hasattr(lib, "libxl_console_add_xenstore")
+CAN_ADD: Final = hasattr(lib, "libxl_console_add_xenstore")
 """Whether libxl can add a console: from Xen 4.18 on."""
 
-_MOST_PORT, _MOST_GFN = (1 << 32) - 1, (1 << 52) - 1
+_MOST_PORT: Final = (1 << 32) - 1
+_MOST_GFN: Final = (1 << 52) - 1
 
 
 def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:

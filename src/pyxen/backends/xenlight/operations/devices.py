@@ -5,11 +5,23 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pyxen import libxljson
-from pyxen._common.device_kinds import Kind, already_there, check, drive, kind_of, meant, name_of, not_there, same
+from pyxen._common.device_kinds import (
+    Kind,
+    already_there,
+    check,
+    drive,
+    kind_of,
+    meant,
+    name_of,
+    needs_qemu,
+    not_there,
+    same,
+)
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
+from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
@@ -19,7 +31,6 @@ from pyxen.config import Disk, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.errors import (
     DeviceExists,
     Error,
-    FileMissing,
     GuestTimeout,
     InvalidArgument,
     NotFound,
@@ -33,15 +44,15 @@ __all__ = ["attach", "change_disc", "detach"]
 
 D = TypeVar("D", bound=Part)
 
-_USB_DEVICES = "/sys/bus/usb/devices"
-_NO_DEVICE_MODEL = "device model required but not running"  # its code, ERROR_FAIL, says nothing
+_USB_DEVICES: Final = "/sys/bus/usb/devices"
+_NO_DEVICE_MODEL: Final = "device model required but not running"  # its code, ERROR_FAIL, says nothing
 
 
 class _Present(Generic[D]):
     """The devices of one kind that a domain has now; libxl's structures live as long as this object."""
 
     def __init__(self, context: Context, domid: int, kind: Kind, part: type[D]) -> None:
-        self._structs = list(_noted(context, domid, kind) if kind.node else self._listed(context, domid, kind))
+        self._structs = list(self._listed(context, domid, kind) if kind.listed else _noted(context, domid, kind))
         self.devices = [_read(context, kind, part, struct) for struct in self._structs]
 
     def _listed(self, context: Context, domid: int, kind: Kind) -> Iterator[CData]:
@@ -127,9 +138,7 @@ def change_disc(
     context: Context, operation: Operation[None], domid: int, guest: DomainType, vdev: str, target: str | None
 ) -> Script[None]:
     """Put a disc into a CD-ROM drive in place of what is there, as ``xl cd-insert``; None leaves the drive empty."""
-    if guest is not DomainType.HVM:
-        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
-        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    check_disc_can_change(operation.verb, guest, vdev, BACKEND)
     kind = kind_of(Disk())
     try:
         before = drive(vdev, _Present(context, domid, kind, Disk).devices)
@@ -137,6 +146,8 @@ def change_disc(
         raise describe(NotFound, str(error), operation, lib.ERROR_NOTFOUND) from None
     disc = Disk(target, vdev=before.vdev, cdrom=True)
     _check_files(operation, disc)
+    if target is not None:
+        check_disc(operation, target)
     struct = structure(context.pointer, kind.ctype, json.dumps(libxljson.device_to_dict(disc)))
     code = yield from context.complete(lambda how: lib.libxl_cdrom_insert(context.pointer, domid, struct, how))
     if code != 0 and operation.stopped is not None:
@@ -176,16 +187,13 @@ def _check_files(operation: Operation[Any], disk: Disk) -> None:
     """Refuse a disk whose file is missing: what libxl does then depends on the backend, and QEMU does not tell it."""
     path = missing_file(files_of(disk))
     if path is not None:
-        error = describe(FileMissing, f"no such file on the host: {path}", operation)
-        error.filename = path
-        raise error
+        raise file_missing(operation, path)
 
 
 def _why_not_attached(context: Context, operation: Operation[Any], device: Part, code: int) -> Error:
     """Return the exception for an attach that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
     if operation.stopped is None and lacks_bridge(device) and isinstance(device, Vif):
-        message = f"there is no bridge {device.bridge} on the host: make it, or name another"
-        return describe(NotFound, message, operation, code)
+        return no_bridge(operation, device.bridge, code)
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
         return describe(NotFound, message, operation, code)
@@ -193,12 +201,7 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
         message = f"the host has no USB device {device.hostaddr} on bus {device.hostbus}: lsusb says which it has"
         return describe(NotFound, message, operation, code)
     if operation.stopped is None and any(_NO_DEVICE_MODEL in line for line in operation.log):
-        what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
-        message = (
-            f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
-            f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
-        )
-        return UnsupportedFeature(message, feature=what, backend=BACKEND)
+        return needs_qemu(device, BACKEND)
     return failure(operation, code)
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from pyxen._common.preconditions import file_missing, name_taken, not_enough_memory, uuid_taken
+from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import describe, failure, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
-from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config
+from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
-from pyxen.backends.xenlight.operations.control import retrieved
-from pyxen.errors import DomainExists, Error, FileMissing, NotEnoughMemory, OperationFailed
+from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.errors import Error, NotEnoughMemory, OperationFailed, UnsupportedFeature
 from pyxen.info import DomainState
 from pyxen.operation import Operation
 
 __all__ = [
     "Made",
+    "await_memory",
     "check_memory",
     "check_uuid",
     "create",
@@ -29,9 +33,14 @@ __all__ = [
     "pause",
     "reboot",
     "remove",
+    "rename",
     "shutdown",
+    "soft_reset",
     "unpause",
 ]
+
+_MEMORY_COMES_BACK: Final = 10.0  # seconds in which Xen has the memory back of a domain that was destroyed
+_LOOK_AGAIN: Final = 0.05  # seconds between looks at it
 
 
 class Made(NamedTuple):
@@ -61,7 +70,7 @@ def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made 
 
 def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
     config = domain_config(context.pointer, json, identity)
-    check_memory(context, operation, config)
+    yield from await_memory(context, operation, config)
     domid = ffi.new("uint32_t *", NO_DOMID)
     code = yield from context.complete(
         lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
@@ -97,10 +106,7 @@ def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> N
     """Refuse a uuid that is in use, which libxl would not: both domains would share their entries in xenstore."""
     other = next((info for info in context.hypervisor.domains() if info.uuid == identity), None)
     if other is not None and other.state is not DomainState.DYING:
-        message = f"domain {other.domid} ({other.name}) has the uuid {identity} already: leave the uuid out"
-        error = describe(DomainExists, message, operation)
-        error.domid = other.domid
-        raise error
+        raise uuid_taken(operation, other)
 
 
 def destroy(context: Context, operation: Operation[None], domid: int) -> Script[None]:
@@ -131,9 +137,37 @@ def unpause(context: Context, operation: Operation[None], domid: int) -> Script[
     raise_failure(operation, code)
 
 
+@at_once
+def rename(context: Context, operation: Operation[None], domid: int, name: str) -> None:
+    """Give a domain another name, as ``xl rename``."""
+    other = ffi.new("uint32_t *")
+    if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != domid:
+        raise name_taken(operation, other[0], name)
+    raise_failure(operation, lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, name.encode()))
+
+
 def reboot(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Ask the guest to reboot, as ``xl reboot``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how))
+    raise_failure(operation, code)
+
+
+def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+    """Start a guest anew in its own memory, as xl does for ``on_soft_reset="soft-reset"``.
+
+    It is made by a worker only, which calls libxl in a way that Python cannot (cffi_build/worker.c tells why). Aborting
+    it would destroy the domain.
+    """
+    config = yield from retrieved(context, operation, domid)
+    json = to_json(context.pointer, config).encode() + b"\0"
+    event = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
+    if event is None:
+        message = "a soft reset needs a worker process: connect with workers=1 or more, from an ordinary Python"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    raise_failure(operation, event.code)
+    code = yield from context.complete(
+        lambda how: lib.libxl_domain_unpause(context.pointer, domid, how), abortable=False
+    )
     raise_failure(operation, code)
 
 
@@ -183,19 +217,28 @@ def remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
     context.hypervisor.clear_away(domid)
 
 
+def await_memory(context: Context, operation: Operation[Any], config: CData) -> Script[None]:
+    """Wait for the memory of domains that are just being destroyed, where a new one needs it; see `check_memory`."""
+    late = time.monotonic() + _MEMORY_COMES_BACK
+    while True:
+        try:
+            return check_memory(context, operation, config)
+        except NotEnoughMemory:
+            dying = [info.domid for info in context.hypervisor.glance() if info.state is DomainState.DYING]
+            if not dying or time.monotonic() > late:
+                raise
+        with context.watching(dying[0]) as token:
+            yield Wait(token)  # at once: it is dying
+            yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
+
+
 def check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
     """Refuse a domain for which there is no memory before Xen hands out the little that is left."""
     needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
     raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
     if needed[0] > free[0]:
-        raise describe(
-            NotEnoughMemory,
-            f"needs {needed[0] // 1024} MiB, and the host has {free[0] // 1024} MiB free: ask for less, or free some "
-            "(destroy a domain, or lower dom0's memory)",
-            operation,
-            lib.ERROR_NOMEM,
-        )
+        raise not_enough_memory(operation, needed[0], free[0], lib.ERROR_NOMEM)
 
 
 def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
@@ -203,12 +246,8 @@ def _why_not_created(context: Context, operation: Operation[Any], name: str, fil
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
         if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != operation.domid:
-            message = f"domain {other[0]} has this name already: choose another, or destroy or rename that one"
-            return describe(DomainExists, message, operation, code)
+            return name_taken(operation, other[0], name, code)
         missing = [path for path in files if not os.path.exists(path)]
         if missing:
-            message = f"no such file on the host: {', '.join(missing)}"
-            error = describe(FileMissing, message, operation, code)
-            error.filename = missing[0]
-            return error
+            return file_missing(operation, *missing, code=code)
     return failure(operation, code)

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
+from pyxen._common.preconditions import name_taken
+from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
-from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.errors import DomainExists
+from pyxen.backends.xenlight.libxl.error_map import raise_failure
 from pyxen.operation import Operation
 
 __all__ = ["preserve"]
 
-_NOTES = (b"libxl-json", b"xl")  # the configuration, and the one that xl config-update leaves for the next start
+_NOTES: Final = (b"libxl-json", b"xl")  # the configuration, and the one that xl config-update leaves for the next start
 
 
-def preserve(context: Context, operation: Operation[Any], domid: int, old: UUID, suffix: str) -> Script[UUID]:
+@at_once
+def preserve(context: Context, operation: Operation[Any], domid: int, old: UUID, suffix: str) -> UUID:
     """Give a domain another name and another uuid, and return that uuid; a failure leaves both as they were.
 
     libxl gives it the new uuid in xenstore only, where the entries under the old one are then the other domain's. To
     Xen both would have the same, and so they would to all who look domains up by uuid. So Xen is told as well, and
     what libxl keeps in files by uuid is moved.
     """
-    yield from ()
     name = _name(context, operation, domid)
     _check_free(context, operation, name + suffix)
     new = uuid4()
@@ -54,7 +54,7 @@ def _name(context: Context, operation: Operation[Any], domid: int) -> str:
 def _check_free(context: Context, operation: Operation[Any], name: str) -> None:
     other = ffi.new("uint32_t *")
     if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0:
-        raise describe(DomainExists, f"domain {other[0]} has the name {name!r} already: choose another", operation)
+        raise name_taken(operation, other[0], name)
 
 
 def _rename(context: Context, domid: int, name: str, suffix: str, new: UUID) -> int:

@@ -13,38 +13,19 @@ from pyxen._common import savefile
 from pyxen._common.atomic_file import appearing_whole, writing
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import domain_config, prepare, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.operations import stream_header
-from pyxen.backends.xenlight.operations.control import retrieved
-from pyxen.backends.xenlight.operations.lifecycle import Made, check_memory, check_uuid, end, finish_create
+from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.backends.xenlight.operations.lifecycle import Made, await_memory, check_uuid, end, finish_create
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on
 from pyxen.config import DomainConfig
-from pyxen.errors import InvalidArgument, UnsupportedFeature
+from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 
-__all__ = ["core_dump", "make", "restore", "save", "saved_json", "soft_reset"]
-
-
-def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Start a guest anew in its own memory, as xl does for ``on_soft_reset="soft-reset"``.
-
-    It is made by a worker only, which calls libxl in a way that Python cannot (cffi_build/worker.c tells why). Aborting
-    it would destroy the domain.
-    """
-    config = yield from retrieved(context, operation, domid)
-    json = to_json(context.pointer, config).encode() + b"\0"
-    event = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
-    if event is None:
-        message = "a soft reset needs a worker process: connect with workers=1 or more, from an ordinary Python"
-        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
-    raise_failure(operation, event.code)
-    code = yield from context.complete(
-        lambda how: lib.libxl_domain_unpause(context.pointer, domid, how), abortable=False
-    )
-    raise_failure(operation, code)
+__all__ = ["core_dump", "make", "restore", "save", "saved_json"]
 
 
 def save(
@@ -97,7 +78,7 @@ def restore(
         name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
-        check_memory(context, operation, config)
+        yield from await_memory(context, operation, config)
         with context.journal.noting(identity), operation.measured(_passed(fd)):
             made = yield from make(context, config, fd, stream_header.has_passed(fd))
             domid = yield from finish_create(context, operation, made, identity, name, paused=paused)

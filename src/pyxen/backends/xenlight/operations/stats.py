@@ -11,7 +11,7 @@ from pyxen.info import DiskStats, DomainInfo, DomainStats, VifStats
 __all__ = ["domain_stats"]
 
 _BACKENDS: Final = Path("/sys/bus/xen-backend/devices")
-_SECTOR = 512  # bytes, whatever the disk's own
+_SECTOR: Final = 512  # bytes, whatever the disk's own
 
 
 def domain_stats(hypervisor: Hypervisor, info: DomainInfo) -> DomainStats:

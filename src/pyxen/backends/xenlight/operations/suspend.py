@@ -25,7 +25,7 @@ __all__ = ["Asked", "go_on", "let_go_on", "resume", "suspend"]
 
 _ENTRY: Final = "/local/domain/{}/control/shutdown"
 _REQUEST: Final = "suspend"
-_PATIENCE: Final = 10.0  # seconds in which a guest that has read the request suspends
+_TO_SUSPEND: Final = 10.0  # seconds in which a guest that has read the request suspends
 
 
 class Asked:
@@ -84,7 +84,7 @@ def go_on(context: Context, domid: int) -> Script[int]:
     )
 
 
-def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _PATIENCE) -> Script[int]:
+def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _TO_SUSPEND) -> Script[int]:
     """Let a guest go on that libxl was told no longer to suspend, and return libxl's code; nothing stops it.
 
     Args:

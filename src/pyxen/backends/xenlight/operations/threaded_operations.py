@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import stopped
@@ -173,7 +173,7 @@ class ThreadedOperations:
                 del self._running[operation]
 
 
-_ALL: weakref.WeakSet[ThreadedOperations] = weakref.WeakSet()
+_ALL: Final[weakref.WeakSet[ThreadedOperations]] = weakref.WeakSet()
 
 
 def _close_all() -> None:

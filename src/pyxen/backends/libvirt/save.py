@@ -1,4 +1,4 @@
-"""Domains that go into files, come out of them, and move to other hosts."""
+"""Domains that are saved to files and restored from them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,14 @@ from uuid import UUID
 
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.connection import connect
 from pyxen.backends.libvirt.error_map import is_errno, unsupported
 from pyxen.backends.libvirt.lifecycle import destroy_if_there
 from pyxen.errors import FileMissing, InvalidArgument, OperationFailed, ParseError
 
-__all__ = ["core_dump", "migrate", "restore", "save", "uuid_in", "why_not_restored"]
+__all__ = ["core_dump", "restore", "save", "uuid_in", "why_not_restored"]
 
 _ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
 _START_PAUSED: Final = number("VIR_DOMAIN_SAVE_PAUSED")
-_MIGRATE_LIVE: Final = number("VIR_MIGRATE_LIVE")
-_MIGRATE_PAUSED: Final = number("VIR_MIGRATE_PAUSED")
-_MIGRATE_KEPT: Final = number("VIR_MIGRATE_PERSIST_DEST") | number("VIR_MIGRATE_UNDEFINE_SOURCE")
 
 _UUID: Final = re.compile(rb"<uuid>\s*([0-9a-fA-F-]{36})\s*</uuid>")
 _LONGEST_HEAD: Final = 1024 * 1024
@@ -115,16 +111,3 @@ def why_not_restored(path: str, error: Exception) -> Exception | None:
 
 def _active(connection: Connection) -> set[DomainRef]:
     return {DomainRef(domain.ID(), UUID(domain.UUIDString())) for domain in connection.listAllDomains(_ACTIVE)}
-
-
-def migrate(domain: VirDomain, destination: str, *, paused: bool) -> None:
-    """Move a domain to another host of libvirt's: the two daemons talk to each other, pyxen to both."""
-    there = connect(destination)
-    try:
-        with there.use() as connection:
-            flags = _MIGRATE_LIVE | (_MIGRATE_PAUSED if paused else 0)
-            if domain.isPersistent():
-                flags |= _MIGRATE_KEPT
-            domain.migrate3(connection, {}, flags)
-    finally:
-        there.close()

@@ -1,0 +1,40 @@
+"""Guests in memory that suspend themselves, and go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyxen._common.scripts import at_once
+from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
+from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.machine import Machine
+from pyxen.errors import GuestTimeout, NoGuestDriver, OperationFailed
+from pyxen.info import ShutdownReason
+from pyxen.operation import Operation
+
+__all__ = ["resume", "suspend"]
+
+
+def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[None]:
+    """Let a guest suspend itself."""
+    if not guest.drivers and is_hvm(guest):
+        raise describe(NoGuestDriver, "the guest has no PV driver that could answer", operation)
+    guest.ask("suspend")
+    late = machine.now() + machine.timing.patience
+    try:
+        yield Wait(until=late, ready=lambda: guest.gone or guest.reason is not None)
+    except Stopped:
+        guest.request = None
+        raise
+    if guest.gone or guest.reason not in {None, ShutdownReason.SUSPEND}:
+        raise describe(OperationFailed, "the guest ended instead of suspending itself", operation)
+    if guest.reason is None:
+        guest.request = None
+        message = "the guest did not suspend itself in time: it does not know how, or does not want to"
+        raise describe(GuestTimeout, message, operation)
+
+
+@at_once
+def resume(guest: Guest) -> None:
+    """Let a suspended guest go on."""
+    guest.go_on()

@@ -1,0 +1,17 @@
+"""Waiting for a domain in memory to reach a state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pyxen.backends.memory.engine import Script, Wait
+from pyxen.backends.memory.guests import Guest
+from pyxen.info import DomainInfo, DomainState
+
+__all__ = ["wait"]
+
+
+def wait(guest: Guest, states: Collection[DomainState]) -> Script[DomainInfo | None]:
+    """Wait until a domain is in one of these states, or gone."""
+    yield Wait(ready=lambda: guest.gone or guest.state in states)
+    return None if guest.gone else guest.info()

@@ -1,0 +1,28 @@
+"""Buttons and keys of a running domain."""
+
+from __future__ import annotations
+
+from pyxen._common.preconditions import check_sysrq_key
+from pyxen._common.scripts import at_once
+from pyxen.backends.xenlight.libxl.binding import lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.info import Trigger
+from pyxen.operation import Operation
+
+__all__ = ["send_sysrq", "send_trigger"]
+
+
+def send_trigger(context: Context, operation: Operation[None], domid: int, trigger: Trigger, vcpu: int) -> Script[None]:
+    """Press a button, or interrupt a vCPU, as ``xl trigger``."""
+    number = getattr(lib, f"LIBXL_TRIGGER_{trigger.name}")
+    code = yield from context.complete(lambda how: lib.libxl_send_trigger(context.pointer, domid, number, vcpu, how))
+    raise_failure(operation, code)
+
+
+@at_once
+def send_sysrq(context: Context, operation: Operation[None], domid: int, key: str) -> None:
+    """Press a key of Linux's magic SysRq, as ``xl sysrq``."""
+    check_sysrq_key(domid, key)
+    raise_failure(operation, lib.libxl_send_sysrq(context.pointer, domid, key.encode()))

@@ -1,0 +1,57 @@
+"""The configuration of a running domain, as libxl keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyxen import libxljson
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.libxl.marshal import to_json
+from pyxen.config import DomainConfig
+from pyxen.config.base import fields_of
+from pyxen.errors import NotFound
+from pyxen.operation import Operation
+
+__all__ = ["config", "retrieved"]
+
+
+def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script[CData]:
+    """Return the ``libxl_domain_config *`` of a domain as it is now: what it was made from, and what changed since."""
+    found = ffi.new("libxl_domain_config *")
+    lib.libxl_domain_config_init(found)
+    found = ffi.gc(found, lib.libxl_domain_config_dispose)
+    code = yield from context.complete(
+        lambda how: lib.libxl_retrieve_domain_configuration(context.pointer, domid, found, how)
+    )
+    if code == lib.ERROR_JSON_CONFIG_EMPTY or (code != 0 and not _is_kept(context, domid)):
+        message = "libxl keeps no configuration of this domain: another toolstack made it"
+        raise describe(NotFound, message, operation, code)
+    raise_failure(operation, code)
+    return found
+
+
+def _is_kept(context: Context, domid: int) -> bool:
+    """Tell whether libxl keeps a configuration; where it does not, it says no more than that it failed."""
+    data, length = ffi.new("uint8_t **"), ffi.new("int *")
+    if lib.libxl_userdata_retrieve(context.pointer, domid, b"libxl-json", data, length) != 0:
+        return True  # who knows
+    lib.free(data[0])
+    return bool(length[0])
+
+
+def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:
+    """Return the configuration of a domain as it is now."""
+    found = yield from retrieved(context, operation, domid)
+    read = _for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
+    return read.replace(domid=None)  # which asks for a number; Xen does not give one out again so soon
+
+
+def _for_its_type(found: DomainConfig) -> DomainConfig:
+    """Take out what libxl notes of every domain and only other guest types have: it could not be created again."""
+    fields = fields_of(DomainConfig)
+    defaults = dict(zip(fields.names, fields.defaults, strict=True))
+    foreign = {name for name, _ in found.said() if found.type not in (fields.settings[name].guests or {found.type})}
+    return found.replace(**{name: defaults[name] for name in foreign})

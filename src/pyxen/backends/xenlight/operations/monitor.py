@@ -1,0 +1,29 @@
+"""Commands for a domain's device model, QEMU."""
+
+from __future__ import annotations
+
+from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.errors import InvalidArgument, UnsupportedFeature
+from pyxen.operation import Operation
+
+__all__ = ["monitor_command"]
+
+
+def monitor_command(context: Context, operation: Operation[str], domid: int, command: str) -> Script[str]:
+    """Give a domain's QEMU a command of its human monitor, and return its answer."""
+    if not command.strip():
+        raise describe(InvalidArgument, "the command is empty: say one, as 'info block'", operation)
+    if context.hypervisor.read(f"/local/domain/0/device-model/{domid}/state") is None:
+        message = f"{operation.verb}: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
+        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    output = ffi.new("char **")
+    text = ffi.new("char[]", command.encode())
+    code = yield from context.complete(
+        lambda how: lib.libxl_qemu_monitor_command(context.pointer, domid, text, output, how)
+    )
+    raise_failure(operation, code)
+    answer = ffi.gc(output[0], lib.free)
+    return "" if answer == ffi.NULL else ffi.string(answer).decode(errors="replace").replace("\r\n", "\n")

@@ -1,0 +1,33 @@
+"""Notes that libxl keeps with a domain."""
+
+from __future__ import annotations
+
+from pyxen._common.preconditions import check_note, check_note_key
+from pyxen._common.scripts import at_once
+from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import raise_failure
+from pyxen.operation import Operation
+
+__all__ = ["set_userdata", "userdata"]
+
+
+@at_once
+def userdata(context: Context, operation: Operation[bytes | None], domid: int, key: str) -> bytes | None:
+    """Return a note that is kept with a domain; None if there is none under that key."""
+    check_note_key("userdata", domid, key)
+    data, length = ffi.new("uint8_t **"), ffi.new("int *")
+    raise_failure(operation, lib.libxl_userdata_retrieve(context.pointer, domid, key.encode(), data, length))
+    if data[0] == ffi.NULL:
+        return None
+    return bytes(ffi.buffer(ffi.gc(data[0], lib.free), length[0]))
+
+
+@at_once
+def set_userdata(context: Context, operation: Operation[None], domid: int, key: str, data: bytes | None) -> None:
+    """Keep a note with a domain, in place of the one under that key; None removes it."""
+    check_note(domid, key, data)
+    if data is None:
+        raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key.encode()))
+    else:
+        raise_failure(operation, lib.libxl_userdata_store(context.pointer, domid, key.encode(), data, len(data)))

@@ -1,0 +1,38 @@
+"""Waiting for a domain to reach a state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
+from pyxen.info import ENDS, DomainInfo, DomainState
+
+__all__ = ["wait"]
+
+_FIRST_LOOK: Final = 0.01  # seconds
+_MOST_APART: Final = 0.2  # seconds
+
+
+def wait(context: Context, domid: int, uuid: UUID, states: Collection[DomainState]) -> Script[DomainInfo | None]:
+    """Wait until a domain is in one of these states, and return it then; None when it is gone.
+
+    libxl tells when a domain shuts down or dies. Of all else Xen tells nobody, so that is looked for, less and less
+    often.
+    """
+    apart = _FIRST_LOOK
+    with context.watching(domid) as token:
+        while True:
+            info = context.hypervisor.domain(domid)
+            if info is None or info.uuid != uuid or info.state is DomainState.DYING:
+                return None
+            if info.state in states:
+                return info
+            if ENDS.issuperset(states) and info.state not in ENDS:
+                yield Wait(token)
+            else:
+                yield Wait(token, until=time.monotonic() + apart)
+                apart = min(2 * apart, _MOST_APART)

@@ -1,0 +1,93 @@
+"""The table of all kinds of devices: where each stands in a configuration, in libxl and in xenstore.
+
+What codecs and backends need to know of a kind, besides its settings, they take from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pyxen.config.base import Part
+from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
+from pyxen.config.disk import Disk
+from pyxen.config.media import Vdispl, Vsnd
+from pyxen.config.pci import Pci
+from pyxen.config.usb import UsbCtrl, UsbDev
+from pyxen.config.vfb import Vfb, Vkb
+from pyxen.config.vif import Vif
+
+__all__ = ["KINDS", "NUMBERED_BY_XL", "SERVED", "WITH_NUMBERS", "Kind"]
+
+_NUMBER: Final = (("devid",),)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of device, here, in libxl and in a configuration."""
+
+    part: type[Part]
+    """Its class."""
+    noun: str
+    """What messages call it."""
+    field: str
+    """Field of `DomainConfig` that has those of a domain."""
+    libxl: str
+    """What libxl calls it: there are ``libxl_device_disk``, ``libxl_device_disk_list`` …"""
+    node: str | None
+    """What libxl calls it in xenstore, ``/libxl/DOMID/device/NODE``, as events do; None for one that has no entry."""
+    names: tuple[tuple[str, ...], ...] = _NUMBER
+    """Its fields by which one is told from the others of the domain; each of these will do."""
+    numbered_by: Literal["xl", "libxl"] | None = None
+    """Who gives one a ``devid`` that has none: xl by its place in the list, or libxl; None if it has no such number."""
+    served: bool = True
+    """Whether another domain can serve it: it has ``backend`` and ``backend_domid``."""
+    hot: bool = True
+    """Whether it can come to a running domain and go from it."""
+    listed: bool = True
+    """Whether libxl has a function that lists those of a domain; else xenstore has to be read."""
+    add: str = ""
+    """The function of libxl's that attaches one, where it is named after something else."""
+
+    json: str = ""
+    """Member of ``libxl_domain_config`` that has those of a domain, where it is not `libxl` with an s."""
+
+    @property
+    def member(self) -> str:
+        """Member of ``libxl_domain_config`` that has those of a domain."""
+        return self.json or f"{self.libxl}s"
+
+    @property
+    def ctype(self) -> str:
+        """Name of libxl's structure."""
+        return f"libxl_device_{self.libxl}"
+
+
+_USB_NAMES: Final = (("hostbus", "hostaddr"), ("controller", "port"))
+
+KINDS: Final = (
+    Kind(Disk, "disk", "disks", "disk", "vbd", names=(("vdev",),)),
+    Kind(Vif, "vif", "vifs", "nic", "vif", names=(("mac",), ("devid",)), numbered_by="xl"),
+    Kind(Pci, "PCI device", "pcis", "pci", "pci", names=(("address",),), served=False, json="pcidevs"),
+    Kind(Vfb, "frame buffer", "vfbs", "vfb", "vfb", numbered_by="xl", listed=False),
+    Kind(Virtio, "virtio device", "virtios", "virtio", "virtio", numbered_by="xl", hot=False),
+    Kind(Vtpm, "vTPM", "vtpms", "vtpm", "vtpm", names=(("uuid",), ("devid",)), numbered_by="xl"),
+    Kind(P9, "shared folder", "p9s", "p9", "9pfs", numbered_by="libxl", listed=False, add="libxl_device_9pfs_add"),
+    Kind(Pvcalls, "pvcalls", "pvcalls", "pvcallsif", "pvcalls", numbered_by="xl", listed=False),
+    Kind(Vdispl, "display", "vdispls", "vdispl", "vdispl", numbered_by="xl"),
+    Kind(Vsnd, "sound card", "vsnds", "vsnd", "vsnd", numbered_by="xl"),
+    Kind(Channel, "channel", "channels", "channel", "console", hot=False),
+    Kind(UsbCtrl, "USB controller", "usbctrls", "usbctrl", "vusb", numbered_by="xl"),
+    Kind(UsbDev, "USB device", "usbdevs", "usbdev", None, names=_USB_NAMES, served=False),
+    Kind(Vkb, "keyboard", "vkbs", "vkb", "vkbd", numbered_by="libxl"),
+)
+"""All kinds, in the order in which libxl's JSON has them. (A channel is a console, and those count from the first.)"""
+
+NUMBERED_BY_XL: Final = tuple(kind.field for kind in KINDS if kind.numbered_by == "xl")
+"""Fields whose devices xl numbers by their place; the numbers of the others it leaves to libxl."""
+
+WITH_NUMBERS: Final = tuple(kind.field for kind in KINDS if kind.numbered_by is not None)
+"""Fields whose devices have a number when the domain runs."""
+
+SERVED: Final = tuple(kind.field for kind in KINDS if kind.served)
+"""Fields whose devices another domain can serve."""
