@@ -28,7 +28,9 @@ NOT_AWAITED = {pyxen.aio.Host.events, pyxen.aio.Host.supports}
 
 
 def public(cls: type) -> set[str]:
-    return {name for name in vars(cls) if not name.startswith("_") or name == "__getitem__"}
+    """Return the names of a class and of its own base, but not those of the collections of Python."""
+    names = {name for kind in cls.__mro__ if kind.__module__.startswith("pyxen.") for name in vars(kind)}
+    return {name for name in names if not name.startswith("_") or name == "__getitem__"}
 
 
 METHODS = [
