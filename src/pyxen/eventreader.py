@@ -47,13 +47,12 @@ class EventReader(Iterator[E_co]):
         maxlen: int,
         handle_of: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._uri = backend.uri
         self._queue = EventQueue(wanted, maxlen)
         self._handle_of = handle_of
         self._unsubscribe = backend.subscribe(self._queue.put, self._queue.end)
 
     def __repr__(self) -> str:
-        return f"<EventReader of {self._uri}: {self._queue.status()}>"
+        return f"<EventReader: {self._queue.status()}>"
 
     def __enter__(self) -> Self:
         return self

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
+from pyxen._lifetime import Lifetime
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
 from pyxen.config import DomainConfig
@@ -37,12 +37,12 @@ class Host:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._open = True
+        self._lifetime = Lifetime(backend)
         self._calls = Calls()
         self.domains = Domains(backend, self._calls)
 
     def __repr__(self) -> str:
-        return f"<Host {self._backend.uri}{'' if self._open else ' (closed)'}>"
+        return f"<Host {self._backend.uri}{'' if self._lifetime.open else ' (closed)'}>"
 
     def __enter__(self) -> Self:
         return self
@@ -53,9 +53,8 @@ class Host:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_open", False):
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+        if hasattr(self, "_lifetime"):
+            self._lifetime.abandon(repr(self))
 
     @property
     def uri(self) -> str:
@@ -99,8 +98,7 @@ class Host:
 
         Every later call on the host or a domain of it raises `HostClosed`.
         """
-        self._open = False
-        self._backend.close()
+        self._lifetime.close()
 
     def info(self) -> HostInfo:
         """Return the figures of the host, as ``xl info``: CPUs, memory, Xen's version."""

@@ -16,7 +16,7 @@ LAYERS = (
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
     {"supervisor"},
-    {"begin", "connection", "host", "domain", "domains", "eventreader", "aio"},
+    {"_lifetime", "begin", "connection", "host", "domain", "domains", "eventreader", "aio"},
     {"backends"},
     {"conversion"},
     {"_common", "xlcfg", "libvirtxml", "libxljson"},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from pyxen._lifetime import Lifetime
 from pyxen.aio._calls import Calls
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
@@ -22,7 +22,7 @@ class HostBase:
     def __init__(self, backend: Backend, calls: Calls) -> None:
         self._backend = backend
         self._calls = calls
-        self._open = True
+        self._lifetime = Lifetime(backend)
         self.domains = Domains(backend, calls)
 
     async def __aenter__(self) -> Self:
@@ -34,20 +34,15 @@ class HostBase:
         await self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_open", False):
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            self._close()
+        if hasattr(self, "_lifetime"):
+            self._lifetime.abandon(repr(self))
 
     async def close(self) -> None:
         """Let go of the host: what runs is stopped and undone, domains stay. Calling it again does nothing.
 
         Every later call on the host or a domain of it raises `HostClosed`.
         """
-        await self._calls.close(self._close)
-
-    def _close(self) -> None:
-        self._open = False
-        self._backend.close()
+        await self._calls.close(self._lifetime.close)
 
     def _reader(self, wanted: Callable[[Event], bool], maxlen: int) -> EventReader[Any]:
         return EventReader(self._backend, self._calls, wanted, maxlen, self._handle)

@@ -44,7 +44,7 @@ class EventReader(AsyncIterator[E_co]):
         self._subscribing = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<EventReader of {self._backend.uri}: {self._inbox.status()}>"
+        return f"<EventReader: {self._inbox.status()}>"
 
     async def __aenter__(self) -> Self:
         await self._subscribe()

@@ -39,7 +39,7 @@ class Host(HostBase):
     """
 
     def __repr__(self) -> str:
-        return f"<Host {self._backend.uri}{'' if self._open else ' (closed)'}>"
+        return f"<Host {self._backend.uri}{'' if self._lifetime.open else ' (closed)'}>"
 
     @property
     def uri(self) -> str:
