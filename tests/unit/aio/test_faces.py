@@ -350,6 +350,7 @@ def test_the_handles_of_records_and_operations(backend: FakeBackend) -> None:
             async with host.events() as events:
                 backend.tell(event)
                 told = await events.get(5)
+            assert told is not None
             assert isinstance(told.domain, pyxen.aio.Domain)
 
     asyncio.run(main())
