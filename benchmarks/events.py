@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from queue import SimpleQueue
-from typing import Self
+from typing import Any, Self
 
 import pyxen
 from benchmarks.create_destroy import run
@@ -60,7 +60,7 @@ class Releases:
         return moment
 
 
-def one_round(host: Host, releases: Releases, events: EventReader) -> dict[str, float]:
+def one_round(host: Host, releases: Releases, events: EventReader[Any]) -> dict[str, float]:
     """Let xl destroy a domain, and return when what was seen."""
     host.create(CONFIG, paused=True)
     seen: list[float] = []

@@ -137,7 +137,12 @@ def parts() -> list[Part]:
     """Return the parts, in the order in which they are begun."""
     nice = ["nice", "-n", "15"]
     ruff = [*nice, PYTHON, "-m", "ruff"]
-    checks = [[*ruff, "check", "-q"], [*ruff, "format", "-q", "--check"], [*nice, PYTHON, "-m", "mypy"]]
+    checks = [
+        [*ruff, "check", "-q"],
+        [*ruff, "format", "-q", "--check"],
+        [*nice, PYTHON, "-m", "mypy"],
+        [*nice, *PYTEST, "tests/typing"],
+    ]
     unit = [
         [*nice, *PYTEST, "tests/unit", "tests/backends", "tests/libvirt"],
         [*nice, *_contract("test:///default")],

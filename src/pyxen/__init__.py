@@ -1,103 +1,422 @@
 """Run virtual machines on the Xen hypervisor, from typed objects, without a daemon.
 
-Every name is loaded when it is first used, so that importing pyxen costs next to nothing: no compiled module, lxml,
-libvirt or asyncio comes in with it.
+::
+
+    import pyxen
+    from pyxen import Disk, DomainConfig, Vif
+
+    with pyxen.connect() as xen:
+        config = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=512)
+        web = xen.create(config)
+        print(xen.list())
+        web.shutdown(timeout=60)
+
+Where to look; each has a page of its own, as ``help(pyxen.Host)``:
+
+=========================================  ==========================================================
+`connect`, `Host`                          a host, and what can be asked of it
+`Domain`, `Domains`, `Operation`           its domains, their verbs, and verbs that take a while
+`DomainConfig`, `Disk`, `Vif`, `Pci`, ...  what a domain is made of: one class for each kind of device
+`DomainInfo`, `HostInfo`, `DomainStats`    how things are at one moment
+`EventReader`, `Event` and its kinds       what happens on a host
+`Supervisor`                               restarts domains, as ``on_reboot`` and its like ask
+`Error` and what derives from it           everything that pyxen raises on purpose
+`pyxen.aio`                                the same hosts and domains, awaited
+`pyxen.xlcfg`, `pyxen.libvirtxml`,         the spellings of a configuration; `convert` turns one
+`pyxen.libxljson`                          into another
+`pyxen.testing`                            a host in memory for the tests of your own program
+=========================================  ==========================================================
+
+Each name is loaded when it is first used, so importing pyxen costs next to nothing: it brings in no compiled module,
+no lxml, no libvirt and no asyncio.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pyxen import aio as aio
-    from pyxen.config import *  # noqa: F403 (its names are the package's)
-    from pyxen.connection import connect as connect
-    from pyxen.conversion import convert as convert
-    from pyxen.domain import Domain as Domain
-    from pyxen.domains import Domains as Domains
-    from pyxen.errors import *  # noqa: F403 (its names are the package's)
-    from pyxen.eventreader import EventReader as EventReader
-    from pyxen.events import *  # noqa: F403 (its names are the package's)
-    from pyxen.features import Feature as Feature
-    from pyxen.host import Host as Host
-    from pyxen.info import DefinedDomain as DefinedDomain
-    from pyxen.info import DiskStats as DiskStats
-    from pyxen.info import DomainInfo as DomainInfo
-    from pyxen.info import DomainState as DomainState
-    from pyxen.info import DomainStats as DomainStats
-    from pyxen.info import HostInfo as HostInfo
-    from pyxen.info import ShutdownReason as ShutdownReason
-    from pyxen.info import Trigger as Trigger
-    from pyxen.info import VifStats as VifStats
-    from pyxen.losses import Loss as Loss
-    from pyxen.losses import LossWarning as LossWarning
-    from pyxen.operation import Operation as Operation
-    from pyxen.remus import RemusOptions as RemusOptions
-    from pyxen.supervisor import Brake as Brake
-    from pyxen.supervisor import Outcome as Outcome
-    from pyxen.supervisor import Supervisor as Supervisor
+    from pyxen import config as config
+    from pyxen import conversion as conversion
+    from pyxen import errors as errors
+    from pyxen import events as events
+    from pyxen import libvirtxml as libvirtxml
+    from pyxen import libxljson as libxljson
+    from pyxen import testing as testing
+    from pyxen import units as units
+    from pyxen import xlcfg as xlcfg
+    from pyxen.config import (
+        P9,
+        ActionOnShutdown,
+        Altp2mMode,
+        Arm,
+        ArmSciType,
+        BiosType,
+        Channel,
+        ChannelConnection,
+        Connector,
+        CpuidLeaf,
+        CpuidPolicy,
+        CpuSet,
+        DeviceModel,
+        DeviceModelVersion,
+        Disk,
+        DiskBackend,
+        DiskColo,
+        DiskFormat,
+        DiskSpecification,
+        DomainConfig,
+        DomainType,
+        GenerationId,
+        GfxPassthruKind,
+        GicVersion,
+        HdType,
+        IomemRange,
+        IoportRange,
+        Mac,
+        McaCap,
+        MsrPolicy,
+        NicType,
+        P9Type,
+        Passthrough,
+        Pci,
+        PciAddress,
+        Problem,
+        Pvcalls,
+        PvShim,
+        Rate,
+        Rdm,
+        RdmRegion,
+        RdmReservePolicy,
+        RdmReserveStrategy,
+        Scheduler,
+        SchedulerKind,
+        Sdl,
+        Smbios,
+        SmbiosType,
+        Spice,
+        Stubdomain,
+        SveType,
+        TeeType,
+        TimerMode,
+        TscMode,
+        UsbCtrl,
+        UsbCtrlType,
+        UsbDev,
+        Vdispl,
+        VendorDevice,
+        Vfb,
+        VgaInterfaceType,
+        Vif,
+        Viridian,
+        ViridianEnlightenment,
+        Virtio,
+        VirtioTransport,
+        Vkb,
+        VkbBackend,
+        Vnc,
+        VNode,
+        Vsnd,
+        VsndParams,
+        VsndPcm,
+        VsndPcmFormat,
+        VsndStream,
+        VsndStreamType,
+        Vtpm,
+        VuartType,
+    )
+    from pyxen.connection import connect
+    from pyxen.conversion import convert
+    from pyxen.domain import Domain
+    from pyxen.domains import Domains
+    from pyxen.errors import (
+        BackupLost,
+        BindingNotBuilt,
+        ConfigError,
+        ConnectFailed,
+        DeviceExists,
+        DomainExists,
+        DomainNotFound,
+        Error,
+        FileMissing,
+        GuestTimeout,
+        HostClosed,
+        InvalidArgument,
+        InvalidState,
+        LibraryMissing,
+        LockFailed,
+        LossyConversion,
+        MigrationFailed,
+        MigrationInDoubt,
+        NoGuestDriver,
+        NotEnoughMemory,
+        NotFound,
+        NotOnXen,
+        NotPrivileged,
+        NotReady,
+        OperationCancelled,
+        OperationFailed,
+        OperationTimeout,
+        ParseError,
+        QmpError,
+        UnsupportedFeature,
+        ValidationError,
+    )
+    from pyxen.eventreader import EventReader
+    from pyxen.events import (
+        DeviceAdded,
+        DeviceEvent,
+        DeviceRemoved,
+        DiskEjected,
+        DomainCreated,
+        DomainDestroyed,
+        DomainEvent,
+        DomainRenamed,
+        DomainShutdown,
+        Event,
+        EventsLost,
+        MemoryTargetChanged,
+    )
+    from pyxen.features import Feature
+    from pyxen.host import Host
+    from pyxen.info import (
+        DefinedDomain,
+        DiskStats,
+        DomainInfo,
+        DomainState,
+        DomainStats,
+        HostInfo,
+        ShutdownReason,
+        Trigger,
+        VifStats,
+    )
+    from pyxen.losses import Loss, LossWarning
+    from pyxen.operation import Operation, Progress
+    from pyxen.remus import RemusOptions
+    from pyxen.supervisor import Brake, Outcome, Supervisor
 
-_NAMES = {
-    "Brake": "supervisor",
-    "DefinedDomain": "info",
-    "DiskStats": "info",
+__all__ = [
+    "P9",
+    "ActionOnShutdown",
+    "Altp2mMode",
+    "Arm",
+    "ArmSciType",
+    "BackupLost",
+    "BindingNotBuilt",
+    "BiosType",
+    "Brake",
+    "Channel",
+    "ChannelConnection",
+    "ConfigError",
+    "ConnectFailed",
+    "Connector",
+    "CpuSet",
+    "CpuidLeaf",
+    "CpuidPolicy",
+    "DefinedDomain",
+    "DeviceAdded",
+    "DeviceEvent",
+    "DeviceExists",
+    "DeviceModel",
+    "DeviceModelVersion",
+    "DeviceRemoved",
+    "Disk",
+    "DiskBackend",
+    "DiskColo",
+    "DiskEjected",
+    "DiskFormat",
+    "DiskSpecification",
+    "DiskStats",
+    "Domain",
+    "DomainConfig",
+    "DomainCreated",
+    "DomainDestroyed",
+    "DomainEvent",
+    "DomainExists",
+    "DomainInfo",
+    "DomainNotFound",
+    "DomainRenamed",
+    "DomainShutdown",
+    "DomainState",
+    "DomainStats",
+    "DomainType",
+    "Domains",
+    "Error",
+    "Event",
+    "EventReader",
+    "EventsLost",
+    "Feature",
+    "FileMissing",
+    "GenerationId",
+    "GfxPassthruKind",
+    "GicVersion",
+    "GuestTimeout",
+    "HdType",
+    "Host",
+    "HostClosed",
+    "HostInfo",
+    "InvalidArgument",
+    "InvalidState",
+    "IomemRange",
+    "IoportRange",
+    "LibraryMissing",
+    "LockFailed",
+    "Loss",
+    "LossWarning",
+    "LossyConversion",
+    "Mac",
+    "McaCap",
+    "MemoryTargetChanged",
+    "MigrationFailed",
+    "MigrationInDoubt",
+    "MsrPolicy",
+    "NicType",
+    "NoGuestDriver",
+    "NotEnoughMemory",
+    "NotFound",
+    "NotOnXen",
+    "NotPrivileged",
+    "NotReady",
+    "Operation",
+    "OperationCancelled",
+    "OperationFailed",
+    "OperationTimeout",
+    "Outcome",
+    "P9Type",
+    "ParseError",
+    "Passthrough",
+    "Pci",
+    "PciAddress",
+    "Problem",
+    "Progress",
+    "PvShim",
+    "Pvcalls",
+    "QmpError",
+    "Rate",
+    "Rdm",
+    "RdmRegion",
+    "RdmReservePolicy",
+    "RdmReserveStrategy",
+    "RemusOptions",
+    "Scheduler",
+    "SchedulerKind",
+    "Sdl",
+    "ShutdownReason",
+    "Smbios",
+    "SmbiosType",
+    "Spice",
+    "Stubdomain",
+    "Supervisor",
+    "SveType",
+    "TeeType",
+    "TimerMode",
+    "Trigger",
+    "TscMode",
+    "UnsupportedFeature",
+    "UsbCtrl",
+    "UsbCtrlType",
+    "UsbDev",
+    "VNode",
+    "ValidationError",
+    "Vdispl",
+    "VendorDevice",
+    "Vfb",
+    "VgaInterfaceType",
+    "Vif",
+    "VifStats",
+    "Viridian",
+    "ViridianEnlightenment",
+    "Virtio",
+    "VirtioTransport",
+    "Vkb",
+    "VkbBackend",
+    "Vnc",
+    "Vsnd",
+    "VsndParams",
+    "VsndPcm",
+    "VsndPcmFormat",
+    "VsndStream",
+    "VsndStreamType",
+    "Vtpm",
+    "VuartType",
+    "connect",
+    "convert",
+]
+
+_HOMES = {
+    "connect": "connection",
+    "convert": "conversion",
     "Domain": "domain",
-    "DomainInfo": "info",
-    "DomainState": "info",
-    "DomainStats": "info",
     "Domains": "domains",
     "EventReader": "eventreader",
     "Feature": "features",
     "Host": "host",
+    "DefinedDomain": "info",
+    "DiskStats": "info",
+    "DomainInfo": "info",
+    "DomainState": "info",
+    "DomainStats": "info",
     "HostInfo": "info",
+    "ShutdownReason": "info",
+    "Trigger": "info",
+    "VifStats": "info",
     "Loss": "losses",
     "LossWarning": "losses",
     "Operation": "operation",
-    "Outcome": "supervisor",
+    "Progress": "operation",
     "RemusOptions": "remus",
-    "ShutdownReason": "info",
+    "Brake": "supervisor",
+    "Outcome": "supervisor",
     "Supervisor": "supervisor",
-    "Trigger": "info",
-    "VifStats": "info",
-    "connect": "connection",
-    "convert": "conversion",
 }
-"""Names of this package, and the module that each comes from."""
+"""The modules that single names of this package come from; the others come from those in `_WHOLE`."""
 
 _WHOLE = ("errors", "config", "events")
-"""Modules all of whose public names are names of this package too."""
+"""The modules most of whose names are names of this package too."""
 
-_MODULES = ("aio", "libxljson", "xlcfg", "libvirtxml", "conversion", "config", "errors", "events", "units")
-"""Modules that are there after a bare ``import pyxen``."""
+_MODULES = ("aio", "config", "conversion", "errors", "events", "libvirtxml", "libxljson", "testing", "units", "xlcfg")
+"""The modules that are there after a bare ``import pyxen``."""
+
+if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            value = getattr(_home(name), name)
+        elif name in _MODULES:
+            value = importlib.import_module(f"pyxen.{name}")
+        else:
+            message = f"module 'pyxen' has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules["pyxen"])  # Python says what was meant
+        globals()[name] = value
+        return value
 
 
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        value = getattr(importlib.import_module(f"pyxen.{_NAMES[name]}"), name)
-    elif name == "__all__":
-        value = [*_NAMES, *_names_of_whole()]
-    elif name in _MODULES:
-        value = importlib.import_module(f"pyxen.{name}")
-    else:
-        value = _from_whole(name)
-    globals()[name] = value
-    return value
-
-
-def _from_whole(name: str) -> Any:
-    if not name.startswith("_"):
-        for module in (importlib.import_module(f"pyxen.{whole}") for whole in _WHOLE):
-            if name in module.__all__:
-                return getattr(module, name)
-    raise AttributeError(f"module 'pyxen' has no attribute {name!r}")
+def _home(name: str) -> ModuleType:
+    """Return the module that a name comes from, loaded."""
+    if name in _HOMES:
+        return importlib.import_module(f"pyxen.{_HOMES[name]}")
+    modules = (importlib.import_module(f"pyxen.{whole}") for whole in _WHOLE)
+    return next(module for module in modules if name in module.__all__)
 
 
 def __dir__() -> list[str]:
-    return sorted({*_NAMES, *_MODULES, *_names_of_whole(), "__version__"})
+    names = {*_MODULES, "__version__"}
+    if not _for_help():
+        names |= {*__all__}
+    return sorted(names)
 
 
-def _names_of_whole() -> list[str]:
-    return [name for module in _WHOLE for name in importlib.import_module(f"pyxen.{module}").__all__]
+def _for_help() -> bool:
+    """Tell whether pydoc asks, which would print the pages of all classes, tens of thousands of lines, as one."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 (there is no other way to know who asks)
+    callers: list[object] = []
+    while frame is not None and len(callers) < 7:
+        callers.append(frame.f_globals.get("__name__"))
+        frame = frame.f_back
+    return "pydoc" in callers

@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 from uuid import UUID
 
+from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, InvalidArgument
-from pyxen.info import ENDS, DomainInfo, DomainState, Trigger
+from pyxen.info import ENDS, DomainInfo, DomainState, DomainStateName, Trigger, TriggerName
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 
 __all__ = ["AnyCpus", "DomainOperations", "HostOperations", "uuid_of_defined"]
 
-H = TypeVar("H")
+
+class _Handle(Protocol):
+    """What both faces' handles have."""
+
+    @property
+    def name(self) -> str | None: ...
+
+
+H = TypeVar("H", bound=_Handle)
+T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 AnyCpus = CpuSet | str | Iterable[int]
@@ -40,13 +50,13 @@ class HostOperations(Generic[H]):
 
     __slots__ = ("_backend", "_handle")
 
-    def __init__(self, backend: Backend, handle: Callable[[DomainRef], H]) -> None:
+    def __init__(self, backend: Backend, handle: Callable[[DomainRef, str | None], H]) -> None:
         self._backend = backend
         self._handle = handle
 
     def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
         """Begin `Host.create`."""
-        return self._backend.create(config, paused=paused, timeout=timeout).giving(self._handle)
+        return self._made(self._backend.create(config, paused=paused, timeout=timeout_of(timeout)), config.name)
 
     def restore(
         self,
@@ -57,8 +67,8 @@ class HostOperations(Generic[H]):
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.restore`."""
-        operation = self._backend.restore(os.fspath(path), config, paused=paused, timeout=timeout)
-        return operation.giving(self._handle)
+        operation = self._backend.restore(os.fspath(path), config, paused=paused, timeout=timeout_of(timeout))
+        return self._made(operation, None if config is None else config.name)
 
     def receive_migration(
         self,
@@ -70,17 +80,29 @@ class HostOperations(Generic[H]):
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.receive_migration`."""
-        operation = self._backend.receive_migration(read_fd, write_fd, remus=remus, paused=paused, timeout=timeout)
-        return operation.giving(self._handle)
+        operation = self._backend.receive_migration(
+            read_fd, write_fd, remus=remus, paused=paused, timeout=timeout_of(timeout)
+        )
+        return self._made(operation)
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
         """Begin `Host.start`; the name is looked up at once."""
         uuid = uuid_of_defined(self._backend, key)
-        return self._backend.start(uuid, paused=paused, timeout=timeout).giving(self._handle)
+        return self._made(self._backend.start(uuid, paused=paused, timeout=timeout_of(timeout)))
 
     def devd(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Host.devd`; `Operation.cancel` ends it."""
-        return self._backend.devd(timeout=timeout)
+        return self._backend.devd(timeout=timeout_of(timeout))
+
+    def _made(self, operation: Operation[DomainRef], name: str | None = None) -> Operation[H]:
+        """Return the operation with a handle as its result; the name is the one that was asked for, or found."""
+
+        def handle(ref: DomainRef) -> H:
+            found = operation.subject if isinstance(operation.subject, str) else None
+            operation.domain = domain = self._handle(ref, name or found)
+            return domain
+
+        return operation.map(handle)
 
 
 class DomainOperations(Generic[H]):
@@ -96,45 +118,55 @@ class DomainOperations(Generic[H]):
     What can be said to be wrong before anything is begun is raised at once; all else is in the operation's result.
     """
 
-    __slots__ = ("_backend", "_handle", "_ref")
+    __slots__ = ("_backend", "_domain", "_handle", "_ref")
 
-    def __init__(self, backend: Backend, ref: DomainRef, handle: Callable[[DomainRef], H]) -> None:
+    def __init__(
+        self, backend: Backend, ref: DomainRef, domain: H, handle: Callable[[DomainRef, str | None], H]
+    ) -> None:
         self._backend = backend
         self._ref = ref
+        self._domain = domain
         self._handle = handle
+
+    def _on(self, operation: Operation[T]) -> Operation[T]:
+        """Return the operation, which knows what domain it is for."""
+        operation.domain = self._domain
+        return operation
 
     def pause(self) -> Operation[None]:
         """Begin `Domain.pause`."""
-        return self._backend.pause(self._ref)
+        return self._on(self._backend.pause(self._ref))
 
     def unpause(self) -> Operation[None]:
         """Begin `Domain.unpause`."""
-        return self._backend.unpause(self._ref)
+        return self._on(self._backend.unpause(self._ref))
 
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.shutdown`."""
-        return self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout)
+        return self._on(self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout_of(timeout)))
 
     def reboot(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.reboot`."""
-        return self._backend.reboot(self._ref, timeout=timeout)
+        return self._on(self._backend.reboot(self._ref, timeout=timeout_of(timeout)))
 
     def destroy(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.destroy`."""
-        return self._backend.destroy(self._ref, timeout=timeout)
+        return self._on(self._backend.destroy(self._ref, timeout=timeout_of(timeout)))
 
-    def wait(self, *states: DomainState | str, timeout: float | None = None) -> Operation[DomainInfo | None]:
+    def wait(
+        self, *states: DomainState | DomainStateName, timeout: float | None = None
+    ) -> Operation[DomainInfo | None]:
         """Begin `Domain.wait`."""
         wanted = frozenset(map(DomainState, states)) or ENDS
-        return self._backend.wait(self._ref, wanted, timeout=timeout)
+        return self._on(self._backend.wait(self._ref, wanted, timeout=timeout_of(timeout)))
 
     def suspend(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.suspend`."""
-        return self._backend.suspend(self._ref, timeout=timeout)
+        return self._on(self._backend.suspend(self._ref, timeout=timeout_of(timeout)))
 
     def resume(self) -> Operation[None]:
         """Begin `Domain.resume`."""
-        return self._backend.resume(self._ref)
+        return self._on(self._backend.resume(self._ref))
 
     def save(
         self,
@@ -145,19 +177,25 @@ class DomainOperations(Generic[H]):
         timeout: float | None = None,
     ) -> Operation[None]:
         """Begin `Domain.save`."""
-        return self._backend.save(
-            self._ref, os.fspath(path), checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout
+        return self._on(
+            self._backend.save(
+                self._ref,
+                os.fspath(path),
+                checkpoint=checkpoint,
+                leave_paused=leave_paused,
+                timeout=timeout_of(timeout),
+            )
         )
 
     def migrate(
         self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None
     ) -> Operation[None]:
         """Begin `Domain.migrate`."""
-        return self._backend.migrate(self._ref, destination, paused=paused, timeout=timeout)
+        return self._on(self._backend.migrate(self._ref, destination, paused=paused, timeout=timeout_of(timeout)))
 
     def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.migrate_over`."""
-        return self._backend.migrate_over(self._ref, read_fd, write_fd, timeout=timeout)
+        return self._on(self._backend.migrate_over(self._ref, read_fd, write_fd, timeout=timeout_of(timeout)))
 
     def remus(
         self,
@@ -170,94 +208,100 @@ class DomainOperations(Generic[H]):
         options = options or RemusOptions()
         if destination is None and not options.allow_unsafe:
             raise InvalidArgument("to nobody: that is no backup; say allow_unsafe=True to do it", operation="remus")
-        return self._backend.remus(self._ref, destination, options, timeout=timeout)
+        return self._on(self._backend.remus(self._ref, destination, options, timeout=timeout_of(timeout)))
 
     def remus_over(
         self, read_fd: int, write_fd: int, options: RemusOptions | None = None, *, timeout: float | None = None
     ) -> Operation[None]:
         """Begin `Domain.remus_over`."""
-        return self._backend.remus_over(self._ref, read_fd, write_fd, options or RemusOptions(), timeout=timeout)
+        return self._on(
+            self._backend.remus_over(
+                self._ref, read_fd, write_fd, options or RemusOptions(), timeout=timeout_of(timeout)
+            )
+        )
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.core_dump`."""
-        return self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout)
+        return self._on(self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout_of(timeout)))
 
     def soft_reset(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.soft_reset`."""
-        return self._backend.soft_reset(self._ref, timeout=timeout)
+        return self._on(self._backend.soft_reset(self._ref, timeout=timeout_of(timeout)))
 
     def config(self) -> Operation[DomainConfig]:
         """Begin `Domain.config`."""
-        return self._backend.config(self._ref)
+        return self._on(self._backend.config(self._ref))
 
     def rename(self, name: str) -> Operation[None]:
         """Begin `Domain.rename`."""
-        return self._backend.rename(self._ref, name)
+        return self._on(self._backend.rename(self._ref, name))
 
     def preserve(self, suffix: str) -> Operation[H]:
         """Begin `Domain.preserve`."""
-        return self._backend.preserve(self._ref, suffix).giving(self._handle)
+        name = self._domain.name
+        operation = self._on(self._backend.preserve(self._ref, suffix))
+        return operation.map(lambda ref: self._handle(ref, None if name is None else name + suffix))
 
-    def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> Operation[None]:
+    def send_trigger(self, trigger: Trigger | TriggerName, *, vcpu: int = 0) -> Operation[None]:
         """Begin `Domain.send_trigger`."""
-        return self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu)
+        return self._on(self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu))
 
     def send_sysrq(self, key: str) -> Operation[None]:
         """Begin `Domain.send_sysrq`."""
-        return self._backend.send_sysrq(self._ref, key)
+        return self._on(self._backend.send_sysrq(self._ref, key))
 
     def attach(self, device: D, *, timeout: float | None = None) -> Operation[D]:
         """Begin `Domain.attach`."""
-        return self._backend.attach(self._ref, device, timeout=timeout)
+        return self._on(self._backend.attach(self._ref, device, timeout=timeout_of(timeout)))
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.detach`."""
-        return self._backend.detach(self._ref, device, force=force, timeout=timeout)
+        return self._on(self._backend.detach(self._ref, device, force=force, timeout=timeout_of(timeout)))
 
     def insert_cdrom(
         self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None
     ) -> Operation[None]:
         """Begin `Domain.insert_cdrom`."""
-        return self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout)
+        return self._on(self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout_of(timeout)))
 
     def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.eject_cdrom`."""
-        return self._backend.eject_cdrom(self._ref, vdev, timeout=timeout)
+        return self._on(self._backend.eject_cdrom(self._ref, vdev, timeout=timeout_of(timeout)))
 
     def set_memory(self, memory: float) -> Operation[None]:
         """Begin `Domain.set_memory`."""
-        return self._backend.set_memory(self._ref, memory)
+        return self._on(self._backend.set_memory(self._ref, memory))
 
     def set_maxmem(self, maxmem: float) -> Operation[None]:
         """Begin `Domain.set_maxmem`."""
-        return self._backend.set_maxmem(self._ref, maxmem)
+        return self._on(self._backend.set_maxmem(self._ref, maxmem))
 
     def set_vcpus(self, vcpus: int) -> Operation[None]:
         """Begin `Domain.set_vcpus`."""
-        return self._backend.set_vcpus(self._ref, vcpus)
+        return self._on(self._backend.set_vcpus(self._ref, vcpus))
 
     def pin_vcpu(
         self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
     ) -> Operation[None]:
         """Begin `Domain.pin_vcpu`."""
         number = None if vcpu == "all" else vcpu
-        return self._backend.pin_vcpu(self._ref, number, _cpus(cpus), _cpus(cpus_soft))
+        return self._on(self._backend.pin_vcpu(self._ref, number, _cpus(cpus), _cpus(cpus_soft)))
 
     def set_scheduler(self, scheduler: Scheduler) -> Operation[None]:
         """Begin `Domain.set_scheduler`."""
-        return self._backend.set_scheduler(self._ref, scheduler)
+        return self._on(self._backend.set_scheduler(self._ref, scheduler))
 
     def monitor_command(self, command: str, *, timeout: float | None = None) -> Operation[str]:
         """Begin `Domain.monitor_command`."""
-        return self._backend.monitor_command(self._ref, command, timeout=timeout)
+        return self._on(self._backend.monitor_command(self._ref, command, timeout=timeout_of(timeout)))
 
     def userdata(self, key: str) -> Operation[bytes | None]:
         """Begin `Domain.userdata`."""
-        return self._backend.userdata(self._ref, key)
+        return self._on(self._backend.userdata(self._ref, key))
 
     def set_userdata(self, key: str, data: bytes | None) -> Operation[None]:
         """Begin `Domain.set_userdata`."""
-        return self._backend.set_userdata(self._ref, key, data)
+        return self._on(self._backend.set_userdata(self._ref, key, data))
 
     def add_console(
         self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import FileIO
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -11,8 +11,8 @@ from uuid import UUID
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import AnyCpus, DomainOperations
 from pyxen.config import DomainConfig, Part, Scheduler
-from pyxen.info import DomainInfo, DomainState, DomainStats, Trigger
-from pyxen.operation import finish
+from pyxen.info import DomainInfo, DomainState, DomainStateName, DomainStats, Trigger, TriggerName
+from pyxen.operation import Calls
 from pyxen.remus import RemusOptions
 
 __all__ = ["Domain"]
@@ -27,11 +27,13 @@ class Domain:
     method raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk to the host.
     """
 
-    __slots__ = ("_backend", "_ref")
+    __slots__ = ("_backend", "_calls", "_name", "_ref")
 
-    def __init__(self, backend: Backend, ref: DomainRef) -> None:
+    def __init__(self, backend: Backend, calls: Calls, ref: DomainRef, name: str | None = None) -> None:
         self._backend = backend
+        self._calls = calls
         self._ref = ref
+        self._name = name
 
     @property
     def domid(self) -> int:
@@ -44,12 +46,30 @@ class Domain:
         return self._ref.uuid
 
     @property
+    def name(self) -> str | None:
+        """The last name of the domain that this handle has seen; `info` asks for the current one.
+
+        It is the name by which the domain was found or made, until `info` or `rename` of this handle brings another.
+        None if no name was seen.
+        """
+        return self._name
+
+    @property
     def begin(self) -> DomainOperations[Domain]:
         """The verbs that take time, begun instead of waited for: ``web.begin.save(path)`` returns an `Operation`."""
-        return DomainOperations(self._backend, self._ref, lambda ref: Domain(self._backend, ref))
+        return DomainOperations(self._backend, self._ref, self, self._other)
+
+    def _other(self, ref: DomainRef, name: str | None) -> Domain:
+        return Domain(self._backend, self._calls, ref, name)
 
     def __repr__(self) -> str:
-        return f"<Domain {self.domid} {self.uuid}>"
+        name = "" if self.name is None else f" {self.name!r}"
+        return f"<Domain {self.domid}{name} {self.uuid}>"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        yield "domid", self.domid
+        yield "name", self.name
+        yield "uuid", self.uuid
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Domain):
@@ -61,15 +81,17 @@ class Domain:
 
     def info(self) -> DomainInfo:
         """Return what the domain looks like now, as its line of ``xl list``."""
-        return self._backend.domain_info(self._ref)
+        info = self._calls.ask(lambda: self._backend.domain_info(self._ref))
+        self._name = info.name
+        return info.attach(lambda _: self)
 
     def pause(self) -> None:
         """Stop its vCPUs until `unpause`, as ``xl pause``. Xen counts: one that was paused twice is unpaused twice."""
-        finish(self.begin.pause)
+        self._calls.finish(self.begin.pause)
 
     def unpause(self) -> None:
         """Let its vCPUs run, as ``xl unpause``."""
-        finish(self.begin.unpause)
+        self._calls.finish(self.begin.unpause)
 
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:
         """Ask the guest to power off and wait until it has, as ``xl shutdown -w``.
@@ -86,7 +108,7 @@ class Domain:
             NoGuestDriver: The guest has no PV driver that could answer, as many HVM guests.
             OperationTimeout: The guest had not shut down in time.
         """
-        finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
+        self._calls.finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
     def reboot(self, *, timeout: float | None = None) -> None:
         """Ask the guest to reboot, as ``xl reboot``; whoever supervises the domain then starts it anew.
@@ -99,13 +121,13 @@ class Domain:
             NoGuestDriver: The guest has no PV driver that could answer.
             OperationTimeout: The guest did not react in time.
         """
-        finish(lambda: self.begin.reboot(timeout=timeout))
+        self._calls.finish(lambda: self.begin.reboot(timeout=timeout))
 
     def destroy(self, *, timeout: float | None = None) -> None:
         """End the domain at once, as ``xl destroy``: like pulling the plug."""
-        finish(lambda: self.begin.destroy(timeout=timeout))
+        self._calls.finish(lambda: self.begin.destroy(timeout=timeout))
 
-    def wait(self, *states: DomainState | str, timeout: float | None = None) -> DomainInfo | None:
+    def wait(self, *states: DomainState | DomainStateName, timeout: float | None = None) -> DomainInfo | None:
         """Wait until the domain is in one of these states; by default until it has shut down or crashed.
 
         Xen tells at once when a domain shuts down or goes. It does not tell when one is paused or unpaused: for other
@@ -121,7 +143,8 @@ class Domain:
         Raises:
             OperationTimeout: It did not come to that in time.
         """
-        return finish(lambda: self.begin.wait(*states, timeout=timeout))
+        info = self._calls.finish(lambda: self.begin.wait(*states, timeout=timeout))
+        return None if info is None else info.attach(lambda _: self)
 
     def suspend(self, *, timeout: float | None = None) -> None:
         """Let the guest suspend itself and stay in memory, as ``xl suspend``; `resume` lets it go on.
@@ -133,7 +156,7 @@ class Domain:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             GuestTimeout: The guest does not know how to suspend, or does not want to.
         """
-        finish(lambda: self.begin.suspend(timeout=timeout))
+        self._calls.finish(lambda: self.begin.suspend(timeout=timeout))
 
     def resume(self) -> None:
         """Let a suspended guest go on, as ``xl resume``.
@@ -141,7 +164,7 @@ class Domain:
         Raises:
             InvalidState: It is not suspended.
         """
-        finish(self.begin.resume)
+        self._calls.finish(self.begin.resume)
 
     def save(
         self,
@@ -168,7 +191,9 @@ class Domain:
             GuestTimeout: The guest does not know how to suspend, or does not want to.
             OperationFailed: Anything else, e.g. that the disk is full.
         """
-        finish(lambda: self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout))
+        self._calls.finish(
+            lambda: self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout)
+        )
 
     def migrate(self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None) -> None:
         """Move the domain to another host while it runs, as ``xl migrate``; there, xl or pyxen receives it.
@@ -197,7 +222,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        finish(lambda: self.begin.migrate(destination, paused=paused, timeout=timeout))
+        self._calls.finish(lambda: self.begin.migrate(destination, paused=paused, timeout=timeout))
 
     def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
         """Move the domain over two descriptors at whose other end xl or pyxen receives it; see `migrate`.
@@ -220,7 +245,7 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        finish(lambda: self.begin.migrate_over(read_fd, write_fd, timeout=timeout))
+        self._calls.finish(lambda: self.begin.migrate_over(read_fd, write_fd, timeout=timeout))
 
     def remus(
         self,
@@ -252,7 +277,7 @@ class Domain:
             DomainNotFound: The domain was destroyed before the first checkpoint was there.
             OperationFailed: Anything else that libxl says no to, as a disk that is no DRBD; its own lines are in it.
         """
-        finish(lambda: self.begin.remus(destination, options, timeout=timeout))
+        self._calls.finish(lambda: self.begin.remus(destination, options, timeout=timeout))
 
     def remus_over(
         self, read_fd: int, write_fd: int, options: RemusOptions | None = None, *, timeout: float | None = None
@@ -262,7 +287,7 @@ class Domain:
         Raises:
             InvalidArgument: A descriptor is none. All else is as of `remus`.
         """
-        finish(lambda: self.begin.remus_over(read_fd, write_fd, options, timeout=timeout))
+        self._calls.finish(lambda: self.begin.remus_over(read_fd, write_fd, options, timeout=timeout))
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.
@@ -278,7 +303,7 @@ class Domain:
             InvalidArgument: The file cannot be written.
             OperationFailed: libxl cannot dump it, e.g. a PV guest that has not told Xen where its memory is.
         """
-        finish(lambda: self.begin.core_dump(path, timeout=timeout))
+        self._calls.finish(lambda: self.begin.core_dump(path, timeout=timeout))
 
     def soft_reset(self, *, timeout: float | None = None) -> None:
         """Start a guest anew, in the memory that it has, after it has shut down: its devices are made anew.
@@ -295,7 +320,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest; or there is no worker process, see `pyxen.connect`.
             OperationFailed: libxl fails, and destroys it; its own lines are in the error.
         """
-        finish(lambda: self.begin.soft_reset(timeout=timeout))
+        self._calls.finish(lambda: self.begin.soft_reset(timeout=timeout))
 
     def config(self) -> DomainConfig:
         """Return the configuration of the domain as it is now, devices attached since it began included.
@@ -306,7 +331,7 @@ class Domain:
         Raises:
             NotFound: libxl keeps none of it: another toolstack made it.
         """
-        return finish(self.begin.config)
+        return self._calls.finish(self.begin.config)
 
     def rename(self, name: str) -> None:
         """Give the domain another name, as ``xl rename``.
@@ -315,7 +340,8 @@ class Domain:
             DomainExists: Another domain has that name.
             ValidationError: No domain can have that name.
         """
-        finish(lambda: self.begin.rename(name))
+        self._calls.finish(lambda: self.begin.rename(name))
+        self._name = name
 
     def preserve(self, suffix: str) -> Domain:
         """Set aside a domain that has ended, for inspection, so that another can be created in its place.
@@ -334,16 +360,16 @@ class Domain:
             DomainExists: Another domain has the name that it would get.
             ValidationError: No domain can have that name.
         """
-        return finish(lambda: self.begin.preserve(suffix))
+        return self._calls.finish(lambda: self.begin.preserve(suffix))
 
-    def send_trigger(self, trigger: Trigger | str, *, vcpu: int = 0) -> None:
+    def send_trigger(self, trigger: Trigger | TriggerName, *, vcpu: int = 0) -> None:
         """Press a button, or interrupt a vCPU, as ``xl trigger``; for HVM guests, the NMI for PVH and PV ones too.
 
         Args:
             trigger: `Trigger`, or its name: ``power``, ``sleep``, ``nmi``, ``init``, ``reset``, ``s3resume``.
             vcpu: The vCPU that ``nmi`` and ``init`` are for.
         """
-        finish(lambda: self.begin.send_trigger(trigger, vcpu=vcpu))
+        self._calls.finish(lambda: self.begin.send_trigger(trigger, vcpu=vcpu))
 
     def send_sysrq(self, key: str) -> None:
         """Press a key of Linux's magic SysRq, as ``xl sysrq``: ``"s"`` writes all to disk, ``"c"`` crashes.
@@ -351,7 +377,7 @@ class Domain:
         Raises:
             InvalidArgument: It is not one letter.
         """
-        finish(lambda: self.begin.send_sysrq(key))
+        self._calls.finish(lambda: self.begin.send_sysrq(key))
 
     def attach(self, device: D, *, timeout: float | None = None) -> D:
         """Give the running domain a device, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and their like.
@@ -376,7 +402,10 @@ class Domain:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return finish(lambda: self.begin.attach(device, timeout=timeout), lambda made: self.detach(made, force=True))
+        return self._calls.finish(
+            lambda: self.begin.attach(device, timeout=timeout),
+            undo=lambda made: self.begin.detach(made, force=True).wait(),
+        )
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
         """Take a device from the running domain, as ``xl block-detach``, ``network-detach`` and their like.
@@ -398,7 +427,7 @@ class Domain:
             UnsupportedFeature: Such a device comes and goes with its domain.
             OperationTimeout: The guest had not let go of it in time.
         """
-        finish(lambda: self.begin.detach(device, force=force, timeout=timeout))
+        self._calls.finish(lambda: self.begin.detach(device, force=force, timeout=timeout))
 
     def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Put a disc into a CD-ROM drive, in place of what is there, as ``xl cd-insert``; HVM guests.
@@ -414,7 +443,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
-        finish(lambda: self.begin.insert_cdrom(vdev, target, timeout=timeout))
+        self._calls.finish(lambda: self.begin.insert_cdrom(vdev, target, timeout=timeout))
 
     def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
         """Take the disc out of a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
@@ -428,7 +457,7 @@ class Domain:
             UnsupportedFeature: It is no HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
-        finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
+        self._calls.finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
 
     def set_memory(self, memory: float) -> None:
         """Tell the guest how much memory to have, and let it have no more, as ``xl mem-set``.
@@ -444,7 +473,7 @@ class Domain:
             NotEnoughMemory: The host has not enough free memory.
             ValidationError: It is no amount of memory.
         """
-        finish(lambda: self.begin.set_memory(memory))
+        self._calls.finish(lambda: self.begin.set_memory(memory))
 
     def set_maxmem(self, maxmem: float) -> None:
         """Set how much memory the domain can be given by `set_memory`, as ``xl mem-max``.
@@ -456,7 +485,7 @@ class Domain:
             InvalidArgument: It is less than the guest was told to have.
             ValidationError: It is no amount of memory.
         """
-        finish(lambda: self.begin.set_maxmem(maxmem))
+        self._calls.finish(lambda: self.begin.set_maxmem(maxmem))
 
     def set_vcpus(self, vcpus: int) -> None:
         """Tell the guest how many vCPUs to use, as ``xl vcpu-set``.
@@ -470,7 +499,7 @@ class Domain:
         Raises:
             InvalidArgument: It is out of range.
         """
-        finish(lambda: self.begin.set_vcpus(vcpus))
+        self._calls.finish(lambda: self.begin.set_vcpus(vcpus))
 
     def pin_vcpu(
         self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
@@ -487,7 +516,7 @@ class Domain:
             InvalidArgument: There is no such vCPU or CPU, or nothing is said.
             ValueError: It is no set of CPUs.
         """
-        finish(lambda: self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft))
+        self._calls.finish(lambda: self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft))
 
     def set_scheduler(self, scheduler: Scheduler) -> None:
         """Set the domain's share of the CPUs, as ``xl sched-credit2 -w`` and its like; `config` has it afterwards.
@@ -499,7 +528,7 @@ class Domain:
             InvalidArgument: A value is out of range.
             UnsupportedFeature: The scheduler of the domain's CPU pool has no such parameter.
         """
-        finish(lambda: self.begin.set_scheduler(scheduler))
+        self._calls.finish(lambda: self.begin.set_scheduler(scheduler))
 
     def monitor_command(self, command: str, *, timeout: float | None = None) -> str:
         """Give the domain's QEMU a command of its human monitor, as ``xl qemu-monitor-command``; return its answer.
@@ -514,7 +543,7 @@ class Domain:
             QmpError: QEMU refuses.
             OperationTimeout: It took longer than the timeout.
         """
-        return finish(lambda: self.begin.monitor_command(command, timeout=timeout))
+        return self._calls.finish(lambda: self.begin.monitor_command(command, timeout=timeout))
 
     def userdata(self, key: str) -> bytes | None:
         """Return a note that someone keeps with the domain, see `set_userdata`; None if there is none under that key.
@@ -524,7 +553,7 @@ class Domain:
         Raises:
             InvalidArgument: No note can have that key.
         """
-        return finish(lambda: self.begin.userdata(key))
+        return self._calls.finish(lambda: self.begin.userdata(key))
 
     def set_userdata(self, key: str, data: bytes | None) -> None:
         """Keep a note with the domain, in place of the one under that key; it goes when the domain goes.
@@ -538,14 +567,14 @@ class Domain:
         Raises:
             InvalidArgument: No note can have that key, or it is one of libxl's or xl's own.
         """
-        finish(lambda: self.begin.set_userdata(key, data))
+        self._calls.finish(lambda: self.begin.set_userdata(key, data))
 
     def stats(self) -> DomainStats:
         """Return what the domain has used so far: CPU time, and what its disks and vifs carried, as ``xl top``.
 
         Counters of disks and vifs are the kernel's in dom0: devices that QEMU or another domain serves have none.
         """
-        return self._backend.stats(self._ref)
+        return self._calls.ask(lambda: self._backend.stats(self._ref))
 
     def console(self) -> FileIO:
         """Open the guest's console, as ``xl console``: a raw file, unbuffered, for reading and writing; close it.
@@ -556,7 +585,7 @@ class Domain:
         Raises:
             NotFound: The domain has no console yet, or none at all.
         """
-        return FileIO(self._backend.console(self._ref), "r+")
+        return self._calls.acquire(lambda: FileIO(self._backend.console(self._ref), "r+"), give_back=FileIO.close)
 
     def add_console(self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0) -> None:
         """Let xenconsoled know of the guest's console, so that `console` and ``xl console`` open it.
@@ -576,4 +605,4 @@ class Domain:
             InvalidArgument: Xen keeps no numbers for this guest, or those given can be none.
             UnsupportedFeature: libxl of Xen 4.17 cannot do this.
         """
-        finish(lambda: self.begin.add_console(port=port, gfn=gfn, backend_domid=backend_domid))
+        self._calls.finish(lambda: self.begin.add_console(port=port, gfn=gfn, backend_domid=backend_domid))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from uuid import UUID
 
+from pyxen._records import html_table
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound
 from pyxen.info import DomainInfo, DomainState
+from pyxen.operation import Calls
 
 __all__ = ["DomainKey", "Domains"]
 
@@ -19,8 +21,20 @@ DomainKey = str | int | UUID
 class Domains(Collection[Domain]):
     """The domains that a host has now, without those that are dying. Each lookup asks the host; nothing is kept."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, calls: Calls) -> None:
         self._backend = backend
+        self._calls = calls
+
+    def __repr__(self) -> str:
+        return f"<Domains of {self._backend.uri}>"
+
+    def _repr_html_(self) -> str:
+        shown = ["domid", "name", "state", "memory_kib", "vcpus", "uuid"]
+        rows = [tuple(info.to_dict()[name] for name in shown) for info in self._backend.list()]
+        return html_table(shown, rows)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [info.name for info in self._backend.list() if info.name is not None]
 
     def __getitem__(self, key: DomainKey) -> Domain:
         """Return a domain by name, domid or uuid.
@@ -30,7 +44,7 @@ class Domains(Collection[Domain]):
         Raises:
             DomainNotFound: There is none.
         """
-        found = self._find(key)
+        found = self._calls.ask(lambda: self._find(key))
         if found is None:
             what = {int: "domid", UUID: "uuid"}.get(type(key), "name or uuid")
             raise DomainNotFound(f"no domain has the {what} {key!s}", domain=key if isinstance(key, int) else str(key))
@@ -38,7 +52,7 @@ class Domains(Collection[Domain]):
 
     def get(self, key: DomainKey) -> Domain | None:
         """Return a domain by name, domid or uuid; None if there is none."""
-        return self._find(key)
+        return self._calls.ask(lambda: self._find(key))
 
     def __contains__(self, key: object) -> bool:
         if isinstance(key, Domain):
@@ -65,7 +79,7 @@ class Domains(Collection[Domain]):
         return [info for info in self._backend.list() if info.state is not DomainState.DYING]
 
     def _handle(self, info: DomainInfo) -> Domain:
-        return Domain(self._backend, DomainRef(info.domid, info.uuid))
+        return Domain(self._backend, self._calls, DomainRef(info.domid, info.uuid), info.name)
 
 
 def _uuid(key: str | UUID) -> UUID | None:

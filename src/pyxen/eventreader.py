@@ -7,30 +7,52 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from copy import copy
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self, TypeVar, cast
 from uuid import UUID
 
+from pyxen._durations import bounded, timeout_of
 from pyxen.backends.base import Backend
-from pyxen.domain import Domain
 from pyxen.domains import DomainKey
 from pyxen.errors import HostClosed, InvalidArgument
 from pyxen.events import DomainRenamed, Event, EventsLost
 
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
 __all__ = ["EventQueue", "EventReader", "event_filter"]
 
 
-class EventReader(Iterator[Event]):
+class Handle(Protocol):
+    """The handle of a domain, of either face."""
+
+    @property
+    def domid(self) -> int: ...
+    @property
+    def uuid(self) -> UUID: ...
+
+
+class EventReader(Iterator[E_co]):
     """The events of a host, as `Host.events` gives it; users do not make one. Any number of threads may read.
 
     ``for event in reader`` waits for each, and ends when the host or the reader is closed. What had come before the
     host was closed is still read. Letting go of a reader closes it too.
     """
 
-    def __init__(self, backend: Backend, wanted: Callable[[Event], bool], maxlen: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        wanted: Callable[[Event], bool],
+        maxlen: int,
+        handle_of: Callable[[Any], Any] | None = None,
+    ) -> None:
         self._queue = EventQueue(wanted, maxlen)
+        self._handle_of = handle_of
         self._unsubscribe = backend.subscribe(self._queue.put, self._queue.end)
+
+    def __repr__(self) -> str:
+        return f"<EventReader: {self._queue.status()}>"
 
     def __enter__(self) -> Self:
         return self
@@ -44,13 +66,13 @@ class EventReader(Iterator[Event]):
         if hasattr(self, "_unsubscribe"):
             self.close()
 
-    def __next__(self) -> Event:
+    def __next__(self) -> E_co:
         event = self._queue.take(None)
         if event is None:
             raise StopIteration
-        return event
+        return self._given(event)
 
-    def get(self, timeout: float | None = None) -> Event | None:
+    def get(self, timeout: float | None = None) -> E_co | None:
         """Return the next event; None if none has come in time.
 
         Args:
@@ -59,10 +81,14 @@ class EventReader(Iterator[Event]):
         Raises:
             HostClosed: The host or this reader was closed, and nothing is left to read.
         """
-        event = self._queue.take(timeout)
+        event = self._queue.take(timeout_of(timeout, operation="events"))
         if event is None and self._queue.ended:
             raise HostClosed("events: the host, or this reader of its events, was closed")
-        return event
+        return None if event is None else self._given(event)
+
+    def _given(self, event: Event) -> E_co:
+        """Return an event with its handle; a copy, since other readers, of other hosts, have the same event."""
+        return cast("E_co", event if self._handle_of is None else copy(event).attach(self._handle_of))
 
     def close(self) -> None:
         """Stop reading, from any thread: whoever waits for an event waits no longer. Calling it again does nothing."""
@@ -116,6 +142,10 @@ class EventQueue:
                 self._events.clear()
                 self.end()
 
+    def status(self) -> str:
+        """Return in a few words whether events still come, and how many wait to be read."""
+        return f"{'closed' if self.ended else 'open'}, {len(self._events)} to read"
+
     def take(self, timeout: float | None) -> Event | None:
         """Return the next event; None if none came in time, or none will come."""
         if os.getpid() != self._pid:
@@ -126,11 +156,11 @@ class EventQueue:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
-                self._changed.wait(left)
+                self._changed.wait(bounded(left))
             return self._events.popleft() if self._events else None
 
 
-def event_filter(kinds: tuple[type[Event], ...], domain: Domain | DomainKey | None) -> Callable[[Event], bool]:
+def event_filter(kinds: tuple[type[Event], ...], domain: Handle | DomainKey | None) -> Callable[[Event], bool]:
     """Return what tells whether an event is wanted; see `Host.events`."""
     for kind in kinds:
         if not _is_kind(kind):
@@ -144,12 +174,12 @@ def _is_kind(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Event)
 
 
-def _is_about(event: Event, domain: Domain | DomainKey) -> bool:
-    if isinstance(domain, Domain):
-        return (event.domid, event.uuid) == (domain.domid, domain.uuid)
+def _is_about(event: Event, domain: Handle | DomainKey) -> bool:
     if isinstance(domain, int):
         return event.domid == domain
     if isinstance(domain, UUID):
         return event.uuid == domain
+    if not isinstance(domain, str):
+        return (event.domid, event.uuid) == (domain.domid, domain.uuid)
     renamed_from = event.old if isinstance(event, DomainRenamed) else None
     return domain in {event.name, renamed_from, str(event.uuid)}

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from pyxen._records import OfDomain
 from pyxen.info import ShutdownReason
 
 __all__ = [
@@ -29,7 +31,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(OfDomain):
     """Something that happened on a host: what all events have."""
 
     domid: int | None
@@ -40,6 +42,10 @@ class Event:
     """Its name at that time. None for a domain without one, or one that was destroyed before its name could be read."""
     time: datetime
     """When pyxen took note of it, in UTC: some milliseconds after it happened."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain data for JSON, and under ``event`` the name of the class."""
+        return {"event": type(self).__name__, **OfDomain.to_dict(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,3 +152,7 @@ class EventsLost(Event):
     """None: it is about no single domain."""
     count: int | None
     """How many, at least; None where nobody can know: the connection to xenstore was broken for a while."""
+
+    @property
+    def domain(self) -> None:
+        """None: it is about no single domain."""

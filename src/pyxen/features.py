@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 from pyxen.errors import UnsupportedFeature
 
-__all__ = ["Feature", "lacking"]
+__all__ = ["Feature", "FeatureName", "lacking"]
 
 
 class Feature(StrEnum):
@@ -78,6 +79,44 @@ class Feature(StrEnum):
     """Run the hotplug scripts of a driver domain."""
     ADD_CONSOLE = "add_console"
     """Give a console to a domain that Xen made at its start."""
+
+
+FeatureName: TypeAlias = Literal[
+    "all_domains",
+    "events",
+    "orphans",
+    "define",
+    "pause",
+    "reboot",
+    "fallback",
+    "suspend",
+    "save",
+    "checkpoint",
+    "core_dump",
+    "migrate",
+    "migrate_over",
+    "remus",
+    "rename",
+    "preserve",
+    "send_trigger",
+    "send_sysrq",
+    "attach",
+    "insert_cdrom",
+    "set_memory",
+    "set_maxmem",
+    "set_vcpus",
+    "pin_vcpu",
+    "cpus_soft",
+    "set_scheduler",
+    "stats",
+    "console",
+    "soft_reset",
+    "monitor_command",
+    "userdata",
+    "devd",
+    "add_console",
+]
+"""The names of the features, for type checkers."""
 
 
 def lacking(feature: Feature, backend: str, remedy: str = "") -> UnsupportedFeature:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
-from pyxen.backends.base import Backend
+from pyxen._lifetime import Lifetime
+from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
 from pyxen.config import DomainConfig
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey, Domains
 from pyxen.eventreader import EventReader, event_filter
-from pyxen.events import Event
-from pyxen.features import Feature
+from pyxen.events import Event, EventsLost
+from pyxen.features import Feature, FeatureName
 from pyxen.info import DefinedDomain, DomainInfo, HostInfo
-from pyxen.operation import finish
+from pyxen.operation import Calls
 
 __all__ = ["Host"]
+
+E1 = TypeVar("E1", bound=Event)
+E2 = TypeVar("E2", bound=Event)
 
 
 class Host:
@@ -34,11 +37,12 @@ class Host:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._open = True
-        self.domains = Domains(backend)
+        self._lifetime = Lifetime(backend)
+        self._calls = Calls()
+        self.domains = Domains(backend, self._calls)
 
     def __repr__(self) -> str:
-        return f"<Host {self._backend.uri}{'' if self._open else ' (closed)'}>"
+        return f"<Host {self._backend.uri}{'' if self._lifetime.open else ' (closed)'}>"
 
     def __enter__(self) -> Self:
         return self
@@ -49,9 +53,8 @@ class Host:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_open", False):
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+        if hasattr(self, "_lifetime"):
+            self._lifetime.abandon(repr(self))
 
     @property
     def uri(self) -> str:
@@ -64,9 +67,22 @@ class Host:
 
         Any number may run at once.
         """
-        return HostOperations(self._backend, lambda ref: Domain(self._backend, ref))
+        return HostOperations(self._backend, self._domain)
 
-    def supports(self, feature: Feature | str) -> bool:
+    def _domain(self, ref: DomainRef, name: str | None = None) -> Domain:
+        return Domain(self._backend, self._calls, ref, name)
+
+    def _handle(self, record: DomainInfo | Event) -> Domain | None:
+        """Return the handle of the domain that a record is about."""
+        if record.domid is None or record.uuid is None:
+            return None
+        return Domain(self._backend, self._calls, DomainRef(record.domid, record.uuid), record.name)
+
+    def _destroy(self, made: DomainRef | Domain) -> None:
+        """Destroy a domain whose handle nobody got, since the call that made it was interrupted."""
+        self._backend.destroy(DomainRef(made.domid, made.uuid), timeout=None).wait()
+
+    def supports(self, feature: Feature | FeatureName) -> bool:
         """Tell whether this way to the host can do something that not every one can.
 
         Args:
@@ -82,20 +98,40 @@ class Host:
 
         Every later call on the host or a domain of it raises `HostClosed`.
         """
-        self._open = False
-        self._backend.close()
+        self._lifetime.close()
 
     def info(self) -> HostInfo:
         """Return the figures of the host, as ``xl info``: CPUs, memory, Xen's version."""
-        return self._backend.info()
+        return self._calls.ask(self._backend.info)
 
     def list(self) -> list[DomainInfo]:
         """Return all domains as they are now, dom0 too, by domid, as ``xl list``."""
-        return self._backend.list()
+        infos = self._calls.ask(self._backend.list)
+        return [info.attach(self._handle) for info in infos]
 
+    @overload
+    def events(self, *, domain: Domain | DomainKey | None = None, maxlen: int = 10_000) -> EventReader[Event]: ...
+    @overload
+    def events(
+        self, kind: type[E1], /, *, domain: Domain | DomainKey | None = None, maxlen: int = 10_000
+    ) -> EventReader[E1 | EventsLost]: ...
+    @overload
+    def events(
+        self,
+        kind: type[E1],
+        other: type[E2],
+        /,
+        *,
+        domain: Domain | DomainKey | None = None,
+        maxlen: int = 10_000,
+    ) -> EventReader[E1 | E2 | EventsLost]: ...
+    @overload
+    def events(
+        self, *kinds: type[E1], domain: Domain | DomainKey | None = None, maxlen: int = 10_000
+    ) -> EventReader[E1 | EventsLost]: ...
     def events(
         self, *kinds: type[Event], domain: Domain | DomainKey | None = None, maxlen: int = 10_000
-    ) -> EventReader:
+    ) -> EventReader[Any]:
         """Return what happens on the host from now on, for every domain, whoever made it.
 
         All that happens after this returns is read, in the order in which it happened to a domain, until the reader or
@@ -119,7 +155,10 @@ class Host:
             ConnectFailed: xenstore cannot be reached.
             InvalidArgument: `maxlen` is below 1, or a kind is none.
         """
-        return EventReader(self._backend, event_filter(kinds, domain), maxlen)
+        return self._reader(event_filter(kinds, domain), maxlen)
+
+    def _reader(self, wanted: Callable[[Event], bool], maxlen: int) -> EventReader[Any]:
+        return EventReader(self._backend, wanted, maxlen, self._handle)
 
     def orphans(self) -> tuple[Domain, ...]:
         """Return what processes using pyxen were making when they were killed: destroy it, or look at it.
@@ -130,7 +169,8 @@ class Host:
 
         What is being made is noted in ``/run/pyxen``.
         """
-        return tuple(Domain(self._backend, ref) for ref in self._backend.orphans())
+        refs = self._calls.ask(self._backend.orphans)
+        return tuple(self._domain(ref) for ref in refs)
 
     def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Domain:
         """Create a domain and start it, as ``xl create``.
@@ -151,7 +191,7 @@ class Host:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return finish(lambda: self.begin.create(config, paused=paused, timeout=timeout), Domain.destroy)
+        return self._calls.finish(lambda: self.begin.create(config, paused=paused, timeout=timeout), undo=self._destroy)
 
     def restore(
         self,
@@ -182,7 +222,9 @@ class Host:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return finish(lambda: self.begin.restore(path, config, paused=paused, timeout=timeout), Domain.destroy)
+        return self._calls.finish(
+            lambda: self.begin.restore(path, config, paused=paused, timeout=timeout), undo=self._destroy
+        )
 
     def receive_migration(
         self,
@@ -223,7 +265,7 @@ class Host:
             OperationTimeout: It took longer than the timeout.
             OperationFailed: Anything else that libxl says no to; its own lines are in the error.
         """
-        return finish(
+        return self._calls.finish(
             lambda: self.begin.receive_migration(read_fd, write_fd, remus=remus, paused=paused, timeout=timeout)
         )
 
@@ -241,7 +283,7 @@ class Host:
             DomainExists: Another domain has that name or uuid.
             ValidationError: Settings do not go together.
         """
-        return self._backend.define(config, autostart=autostart)
+        return self._calls.ask(lambda: self._backend.define(config, autostart=autostart))
 
     def defined(self) -> Sequence[DefinedDomain]:
         """Return the configurations that are kept, by name, whether their domains run or not; as ``virsh list --all``.
@@ -249,7 +291,7 @@ class Host:
         Raises:
             UnsupportedFeature: This way to the host keeps no configurations.
         """
-        return self._backend.defined()
+        return self._calls.ask(self._backend.defined)
 
     def undefine(self, key: str | UUID) -> None:
         """Forget a configuration, as ``virsh undefine``. A domain that runs of it goes on.
@@ -261,7 +303,7 @@ class Host:
             DomainNotFound: None is kept under that name or uuid.
             UnsupportedFeature: This way to the host keeps no configurations.
         """
-        self._backend.undefine(uuid_of_defined(self._backend, key))
+        self._calls.ask(lambda: self._backend.undefine(uuid_of_defined(self._backend, key)))
 
     def set_autostart(self, key: str | UUID, autostart: bool) -> None:
         """Say whether a domain is started with its host, as ``virsh autostart``.
@@ -274,7 +316,7 @@ class Host:
             DomainNotFound: None is kept under that name or uuid.
             UnsupportedFeature: This way to the host keeps no configurations.
         """
-        self._backend.set_autostart(uuid_of_defined(self._backend, key), autostart)
+        self._calls.ask(lambda: self._backend.set_autostart(uuid_of_defined(self._backend, key), autostart))
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Domain:
         """Create the domain of a configuration that is kept, as ``virsh start``.
@@ -290,7 +332,7 @@ class Host:
             DomainExists: It runs already.
             OperationFailed: As of `create`.
         """
-        return finish(lambda: self.begin.start(key, paused=paused, timeout=timeout), Domain.destroy)
+        return self._calls.finish(lambda: self.begin.start(key, paused=paused, timeout=timeout), undo=self._destroy)
 
     def devd(self, *, timeout: float | None = None) -> None:
         """Run the hotplug scripts of the devices that the own domain serves, until stopped; as ``xl devd``.
@@ -312,4 +354,4 @@ class Host:
             OperationTimeout: The time is over.
             OperationFailed: libxl cannot; its own lines are in the error.
         """
-        finish(lambda: self.begin.devd(timeout=timeout))
+        self._calls.finish(lambda: self.begin.devd(timeout=timeout))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
+from pyxen._records import OfDomain, Record
 from pyxen.config import DomainType
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "DiskStats",
     "DomainInfo",
     "DomainState",
+    "DomainStateName",
     "DomainStats",
     "HostInfo",
     "ShutdownReason",
     "Trigger",
+    "TriggerName",
     "VifStats",
 ]
 
@@ -39,6 +42,9 @@ class DomainState(StrEnum):
     BLOCKED = "blocked"
     """Idle: every vCPU waits for something."""
 
+
+DomainStateName: TypeAlias = Literal["dying", "crashed", "shutdown", "paused", "running", "blocked"]
+"""The names of the states, for type checkers."""
 
 ENDS: Final = frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
 """The states of a domain that has stopped by itself."""
@@ -72,8 +78,12 @@ class Trigger(StrEnum):
     """Wake it up from ACPI's suspend to memory."""
 
 
+TriggerName: TypeAlias = Literal["power", "sleep", "nmi", "init", "reset", "s3resume"]
+"""The names of the triggers, for type checkers."""
+
+
 @dataclass(frozen=True, slots=True)
-class DomainInfo:
+class DomainInfo(OfDomain):
     """A domain at one moment, as a line of ``xl list``."""
 
     domid: int
@@ -105,7 +115,7 @@ class DomainInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class HostInfo:
+class HostInfo(Record):
     """A host at one moment, as ``xl info``."""
 
     xen_version: str
@@ -127,7 +137,7 @@ class HostInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class DiskStats:
+class DiskStats(Record):
     """What a domain has read and written on a disk, since it has that disk."""
 
     vdev: str
@@ -143,7 +153,7 @@ class DiskStats:
 
 
 @dataclass(frozen=True, slots=True)
-class VifStats:
+class VifStats(Record):
     """What a domain has received and sent over a vif, seen from the guest, since it has that vif."""
 
     devid: int
@@ -167,7 +177,7 @@ class VifStats:
 
 
 @dataclass(frozen=True, slots=True)
-class DomainStats:
+class DomainStats(Record):
     """What a domain has used so far: counters that only grow, as ``xl top`` shows them."""
 
     cpu_time_ns: int
@@ -183,7 +193,7 @@ class DomainStats:
 
 
 @dataclass(frozen=True, slots=True)
-class DefinedDomain:
+class DefinedDomain(Record):
     """A configuration that a manager keeps, see `Host.define`."""
 
     name: str

@@ -1,4 +1,4 @@
-"""Something long that a host does: it can be waited for, watched, cancelled, and has a deadline."""
+"""Operations: verbs that are being carried out, which can be waited for, watched and cancelled."""
 
 from __future__ import annotations
 
@@ -7,63 +7,83 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
-from pyxen.errors import DomainNotFound, OperationFailed
+from pyxen._durations import timeout_of
+from pyxen.errors import DomainNotFound, OperationCancelled, OperationFailed
 
-__all__ = ["Operation", "StopReason", "describe", "finish"]
+__all__ = ["Calls", "Operation", "Progress", "StopReason", "describe", "finish"]
 
 T = TypeVar("T")
 U = TypeVar("U")
 E = TypeVar("E", bound=OperationFailed)
 
-
-class _Begun(threading.local):
-    operations: list[Operation[Any]] | None = None
-
-
-_BEGUN = _Begun()
-"""What `finish` has begun on this thread."""
-
 StopReason = str
 """Why an operation was stopped before its end: ``cancelled`` or ``timeout``."""
+
+
+class Progress(NamedTuple):
+    """How far an operation is, see `Operation.progress`."""
+
+    what: str
+    """What it is doing: ``"memory"``, ``"Frames iteration 0"``, ``"checkpoint 12"``."""
+    percent: int
+    """How much of that is done, from 0 to 100."""
+
+
+class _Run:
+    """What is known of a verb that is being carried out; an operation and those mapped from it share one."""
+
+    def __init__(self, verb: str, subject: str | int | None, deadline: float | None) -> None:
+        self.verb = verb
+        self.subject = subject
+        self.domid: int | None = None
+        self.deadline = deadline
+        self.log: list[str] = []
+        self.stopped: StopReason | None = None
+        self.progress: Progress | None = None
+        self.measure: Callable[[], float] | None = None
+        self.stop: Callable[[], None] | None = None
+        self.runner: threading.Thread | None = None
+        self.domain: Any = None
 
 
 class Operation(Future[T]):
     """A running operation, as `Host.begin` and `Domain.begin` give it: a `concurrent.futures.Future` with an undo.
 
-    `result`, `exception` and `add_done_callback` are the Future's; callbacks come on the thread that does the work.
-    Where a loop runs, it can be awaited too: a task that is cancelled meanwhile cancels the operation and waits until
-    that is done. Its end always comes: a cancelled or late operation is aborted in libxl, what it had begun is undone,
-    and only then does it end, with `OperationCancelled` or `OperationTimeout`.
+    `result`, `exception` and `add_done_callback` are those of the Future. Callbacks run on the thread that does the
+    work; what they raise goes to `threading.excepthook`. In a coroutine the operation can be awaited: a task that is
+    cancelled meanwhile cancels the operation, and waits until that is done.
 
-    Attributes:
-        verb: What it does, as xl's: ``create``, ``shutdown`` …
-        domain: The domain it works on, by name or domid, where there is one.
-        domid: Its domid, as soon as there is one.
-        deadline: The moment, by `time.monotonic`, at which it is stopped; None: never.
-        log: The lines that libxl logged for it, from warnings upwards, oldest first.
-        stopped: Why it is being stopped; None while nobody asked for it.
+    An operation always ends. One that is cancelled or late is aborted in libxl, and what it had begun is undone. Only
+    then does it end, with `OperationCancelled` or `OperationTimeout`.
     """
 
-    def __init__(self, verb: str, domain: str | int | None = None, *, timeout: float | None = None) -> None:
+    def __init__(self, verb: str, subject: str | int | None = None, *, timeout: float | None = None) -> None:
         super().__init__()
-        self.verb = verb
-        self.domain = domain
-        self.domid: int | None = None
-        self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.log: list[str] = []
-        self.stopped: StopReason | None = None
-        self._progress: tuple[str, int] | None = None
-        self._stop: Callable[[Operation[T]], None] | None = None
-        self._runner: threading.Thread | None = None
-        self._measure: Callable[[], float] | None = None
-        self._make: Callable[[Any], T] | None = None
+        seconds = timeout_of(timeout, operation=verb)
+        self._run = _Run(verb, subject, None if seconds is None else time.monotonic() + seconds)
 
     def __repr__(self) -> str:
-        state = "done" if self.done() else self.stopped or "running"
-        subject = "" if self.domain is None else f" {self.domain}"
-        return f"<Operation {self.verb}{subject}: {state}>"
+        subject = "" if self.subject is None else f" {self.subject}"
+        return f"<Operation {self.verb}{subject}: {self._status()}>"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        yield "verb", self.verb
+        yield "subject", self.subject
+        yield "state", self._status()
+
+    def _status(self) -> str:
+        if not self.done():
+            if self.stopped is not None:
+                return f"stopping ({self.stopped})"
+            progress = self.progress
+            return f"running, {progress.what} {progress.percent} %" if progress else "running"
+        error = self.exception()
+        if error is None:
+            return "done"
+        return "cancelled" if isinstance(error, OperationCancelled) else f"failed ({type(error).__name__})"
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._outcome().__await__()
@@ -82,24 +102,80 @@ class Operation(Future[T]):
         return self.result()
 
     @property
-    def progress(self) -> tuple[str, int] | None:
-        """What it is at and how far, in percent: ``("memory", 45)``; None where nothing tells.
+    def verb(self) -> str:
+        """What it does, in xl's words: ``create``, ``shutdown`` and so on."""
+        return self._run.verb
 
-        For a save, a restore and a core dump it is measured by the file. For a migration it is what libxl tells, such
-        as ``("Frames iteration 0", 45)``: what the guest writes to meanwhile is sent again, in further iterations. Of
-        several migrations at once libxl does not say whose progress it is: then there is none. For Remus it counts the
-        checkpoints that were sent: ``("checkpoint 12", 100)``.
+    @property
+    def subject(self) -> str | int | None:
+        """Name or domid of the domain that it works on, as errors and logs show it; None where there is none."""
+        return self._run.subject
+
+    @subject.setter
+    def subject(self, subject: str | int | None) -> None:
+        self._run.subject = subject
+
+    @property
+    def domain(self) -> Any:
+        """The handle of the domain that it works on, of the face that began it.
+
+        For a verb that makes a domain it is None until that has ended well.
         """
-        if self._measure is not None:
-            with contextlib.suppress(OSError, ValueError):  # it has come to an end just now
-                self._progress = ("memory", min(100, int(100 * self._measure())))
-        return self._progress
+        return self._run.domain
+
+    @domain.setter
+    def domain(self, domain: Any) -> None:
+        self._run.domain = domain
+
+    @property
+    def domid(self) -> int | None:
+        """The domid of a domain that it makes, as soon as there is one."""
+        return self._run.domid
+
+    @domid.setter
+    def domid(self, domid: int | None) -> None:
+        self._run.domid = domid
+
+    @property
+    def deadline(self) -> float | None:
+        """The moment, by `time.monotonic`, at which it is stopped; None if there is no deadline."""
+        return self._run.deadline
+
+    @deadline.setter
+    def deadline(self, deadline: float | None) -> None:
+        self._run.deadline = deadline
+
+    @property
+    def log(self) -> list[str]:
+        """The lines that libxl logged for it, warnings and errors, oldest first."""
+        return self._run.log
+
+    @property
+    def stopped(self) -> StopReason | None:
+        """Why it is being stopped; None while nobody has asked for that."""
+        return self._run.stopped
+
+    @property
+    def progress(self) -> Progress | None:
+        """What it is doing and how far it is, in percent: ``("memory", 45)``; None where that is not known.
+
+        For a save, a restore and a core dump, pyxen measures the file. For a migration, libxl tells, as in ``("Frames
+        iteration 0", 45)``: pages that the guest writes to meanwhile are sent again, in further iterations. When
+        several migrations run at once, libxl does not tell them apart, and there is no progress. For Remus, the
+        checkpoints that were sent are counted: ``("checkpoint 12", 100)``.
+        """
+        run = self._run
+        measure = run.measure
+        if measure is not None:
+            with contextlib.suppress(OSError, ValueError):  # the file was closed just now
+                run.progress = Progress("memory", min(100, int(100 * measure())))
+        return run.progress
 
     def cancel(self) -> bool:
         """Ask for the operation to be undone, and return at once.
 
         Returns:
-            False if it is over already. True does not promise that it will be cancelled: it may end well before.
+            False if it has ended already. True does not promise that it will be cancelled: it may still succeed.
         """
         return self.stop("cancelled")
 
@@ -107,24 +183,35 @@ class Operation(Future[T]):
         """Stop the operation for a reason; see `cancel`."""
         if self.done():
             return False
-        if self.stopped is None:
-            self.stopped = reason
-            if self._stop is not None:
-                self._stop(self)
+        run = self._run
+        if run.stopped is None:
+            run.stopped = reason
+            if run.stop is not None:
+                run.stop()
         return True
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the end and return the result.
 
         Args:
-            timeout: Seconds to wait; the operation goes on after that. None waits for ever.
+            timeout: Seconds to wait; the operation goes on after that. None waits without a limit.
 
         Raises:
             TimeoutError: It has not ended in time.
             OperationFailed: The operation failed.
         """
-        value = super().result(timeout)
-        return value if self._make is None else self._make(value)
+        return super().result(timeout_of(timeout))
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end and return what the operation failed with; None if it succeeded.
+
+        Args:
+            timeout: Seconds to wait; the operation goes on after that. None waits without a limit.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+        """
+        return super().exception(timeout_of(timeout))
 
     def wait(self) -> T:
         """Wait for the end and return the result.
@@ -136,7 +223,7 @@ class Operation(Future[T]):
             RuntimeError: Called from a callback of an operation, which would wait for itself.
             OperationFailed: The operation failed.
         """
-        if threading.current_thread() is self._runner:
+        if threading.current_thread() is self._run.runner:
             raise RuntimeError(f"{self.verb}: cannot wait here, in a callback on the thread that does the work")
         try:
             return self.result()
@@ -145,64 +232,137 @@ class Operation(Future[T]):
                 self.exception()
             raise
 
-    # What is below is for whoever carries the operation out, or hands it on.
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Have a function called with the operation when it has ended; at once if it has.
 
-    def giving(self, make: Callable[[T], U]) -> Operation[U]:
-        """Have another result made of the result whenever someone takes it, and return this same operation."""
-        changed = cast("Operation[U]", self)
-        changed._make = make
-        return changed
+        Args:
+            fn: The function. It runs on the thread that does the work, so it must not block. What it raises there goes
+                to `threading.excepthook`, also `SystemExit`.
+        """
+        if self.done():
+            super().add_done_callback(fn)  # called here and now: what it raises belongs to this caller
+        else:
+            super().add_done_callback(partial(_call, fn))
+
+    # What follows is for those that carry operations out, and for the faces.
+
+    def map(self, make: Callable[[T], U]) -> Operation[U]:
+        """Return an operation that is the same run with another result; stopping one of them stops both.
+
+        Args:
+            make: Makes its result from this one's, once, on the thread that does the work.
+        """
+        mapped: Operation[U] = Operation(self.verb)
+        mapped._run = self._run
+
+        def follow(_: Future[T]) -> None:
+            try:
+                value = make(self.result())
+            except BaseException as error:  # noqa: BLE001 (it belongs to those who wait)
+                mapped.set_exception(error)
+            else:
+                mapped.set_result(value)
+
+        self.add_done_callback(follow)
+        return mapped
 
     def carried_by(self, stop: Callable[[Operation[T]], None], runner: threading.Thread) -> None:
-        """Say how to stop it, and which thread must never wait for it."""
-        self._stop = stop
-        self._runner = runner
-        if _BEGUN.operations is not None:
-            _BEGUN.operations.append(self)
+        """Set how to stop the operation, and which thread must never wait for it."""
+        self._run.stop = partial(stop, self)
+        self._run.runner = runner
+        if _HERE.owner is not None:
+            _HERE.owner.append(self)
 
     @contextlib.contextmanager
     def measured(self, measure: Callable[[], float]) -> Iterator[None]:
-        """Have `progress` measured while something goes on.
+        """Measure `progress` for as long as the context lasts.
 
         Args:
-            measure: Returns how much of the memory is through, from 0 to 1; called on any thread.
+            measure: Returns how much of the memory is done, from 0 to 1; called on any thread.
         """
-        self._measure = measure
+        self._run.measure = measure
         try:
             yield
         finally:
-            self._measure = None
+            self._run.measure = None
 
     def report(self, what: str, percent: int) -> None:
         """Note how far it is."""
-        self._progress = (what, percent)
+        self._run.progress = Progress(what, percent)
 
 
-def finish(begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None = None) -> T:
+def _call(fn: Callable[[Future[Any]], object], operation: Future[Any]) -> None:
+    """Call a callback so that nothing which it raises reaches the thread that completes operations."""
+    try:
+        fn(operation)
+    except BaseException as error:
+        thread = threading.current_thread()
+        if isinstance(error, KeyboardInterrupt) and thread is threading.main_thread():
+            raise  # a real Ctrl-C, which comes on this thread only
+        with contextlib.suppress(BaseException):  # a hook that fails, too
+            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
+
+
+class _Here(threading.local):
+    """Where operations that are begun on this thread are noted: the list of the innermost `finish`."""
+
+    owner: list[Operation[Any]] | None = None
+
+
+_HERE = _Here()
+
+
+@contextlib.contextmanager
+def _owning(begun: list[Operation[Any]]) -> Iterator[None]:
+    """Note each operation that this thread begins, from the moment it can be stopped.
+
+    Ctrl-C can come before the backend has returned the operation. Without the note nobody could cancel it.
+    """
+    outer, _HERE.owner = _HERE.owner, begun
+    try:
+        yield
+    finally:
+        _HERE.owner = outer
+
+
+def finish(begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | None = None) -> T:
     """Begin an operation, wait for its end and return its result.
 
-    Ctrl-C undoes it, at whatever moment it comes: before anyone has the operation in hand, too, and when it has just
-    ended well and nobody will see the result. Then `KeyboardInterrupt` is raised; a second Ctrl-C does not wait.
+    Ctrl-C undoes the operation whenever it comes: also before `begin` has returned it, and when it has just succeeded
+    and nobody will see its result. Then `KeyboardInterrupt` is raised; a second Ctrl-C does not wait.
 
     Args:
         begin: Begins it.
-        undo: Undoes its success, where nobody gets the result.
+        undo: Undoes its success, where nobody gets the result. It is called with the backend's own result.
     """
     begun: list[Operation[Any]] = []
-    _BEGUN.operations = begun
     try:
-        operation = begin()
-        _BEGUN.operations = None
+        with _owning(begun):
+            operation = begin()
         return operation.wait()
     except KeyboardInterrupt:
-        for operation in begun:
-            operation.cancel()
-            if operation.exception() is None and undo is not None:
-                with contextlib.suppress(DomainNotFound):  # it is gone by itself
-                    undo(operation.result())
+        for started in begun:
+            started.cancel()
+            if started.exception() is None and undo is not None:
+                with contextlib.suppress(DomainNotFound):  # it ended by itself
+                    undo(started.result())
         raise
-    finally:
-        _BEGUN.operations = None
+
+
+class Calls:
+    """How the blocking face makes its calls; `pyxen.aio` has another class of this name, whose methods are awaited."""
+
+    def ask(self, look: Callable[[], T]) -> T:
+        """Make a call that only looks."""
+        return look()
+
+    def finish(self, begin: Callable[[], Operation[T]], *, undo: Callable[[Any], object] | None = None) -> T:
+        """Begin an operation and wait for its end; see `finish`."""
+        return finish(begin, undo)
+
+    def acquire(self, get: Callable[[], T], *, give_back: Callable[[T], object]) -> T:  # noqa: ARG002 (as in pyxen.aio)
+        """Get something that the caller must give back."""
+        return get()
 
 
 def describe(cls: type[E], message: str, operation: Operation[Any], code: int | None = None) -> E:
@@ -210,7 +370,7 @@ def describe(cls: type[E], message: str, operation: Operation[Any], code: int | 
     return cls(
         message,
         operation=operation.verb,
-        domain=operation.domain,
+        domain=operation.subject,
         domid=operation.domid,
         code=code,
         log=tuple(operation.log),

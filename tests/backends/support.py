@@ -36,7 +36,7 @@ def supporting(host: Host, *features: Feature) -> Iterator[None]:
     assert caught.value.backend in str(caught.value)
 
 
-def until(events: EventReader, kind: type[Event]) -> list[Event]:
+def until(events: EventReader[Any], kind: type[Event]) -> list[Event]:
     """Return what comes up to an event of a kind."""
     found: list[Event] = []
     while not (found and isinstance(found[-1], kind)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from pyxen import (
 from pyxen.backends.libvirt.backend import LibvirtBackend
 
 
-def kinds(events: list[Event | None]) -> list[str]:
+def kinds(events: Sequence[Event | None]) -> list[str]:
     return [type(event).__name__ for event in events]
 
 

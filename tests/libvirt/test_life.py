@@ -32,6 +32,7 @@ from pyxen import (
 )
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.backend import LibvirtBackend
+from pyxen.config.enum_names import DomainTypeName
 
 
 def test_create_and_destroy(host: Host, web1: DomainConfig) -> None:
@@ -66,7 +67,7 @@ def test_a_handle_never_means_a_later_domain(host: Host, web1: DomainConfig) -> 
 
 
 @pytest.mark.parametrize("type_", ["pv", "pvh", "hvm"])
-def test_types(host: Host, type_: str) -> None:
+def test_types(host: Host, type_: DomainTypeName) -> None:
     kernel = None if type_ == "hvm" else "/boot/vmlinuz"
     config = DomainConfig("web1", type=type_, kernel=kernel, memory=64, disks=[Disk("/a.img", vdev="xvda")])
     domain = host.create(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -81,12 +82,42 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(pyxen.__file__).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     assert ast.unparse(block.test) == "TYPE_CHECKING"
-    froms = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    seen: set[str] = set()
-    for node in froms:
-        module = importlib.import_module(node.module or "")
-        seen |= {name for alias in node.names for name in (module.__all__ if alias.name == "*" else [alias.name])}
-    assert sorted(seen | {*pyxen._MODULES, "__version__"}) == dir(pyxen)
+    seen = {alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert sorted(seen | {"__version__"}) == dir(pyxen)
+    assert seen == {*pyxen.__all__, *pyxen._MODULES}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            assert getattr(pyxen, alias.name) is getattr(importlib.import_module(node.module or ""), alias.name)
+
+
+def test_every_submodule_of_use_is_declared() -> None:
+    modules = {path.stem for path in Path(pyxen.__file__).parent.iterdir() if (path / "__init__.py").exists()}
+    assert modules - {"_common", "backends", "cli", "supervisor"} <= {*pyxen._MODULES}
+
+
+@pytest.mark.parametrize("name", ["COLO_KEYS", "LibxlEnum", "Part", "Setting", "newer_than", "settings_of"])
+def test_inner_names_stay_in_their_modules(name: str) -> None:
+    assert not hasattr(pyxen, name)
+    assert hasattr(pyxen.config, name)
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
+    program = "import pyxen; pyxen.conect"
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert "AttributeError: module 'pyxen' has no attribute 'conect'. Did you mean: 'connect'?" in done.stderr
+
+
+def test_all_names_are_imported_by_a_star() -> None:
+    names: dict[str, object] = {}
+    exec("from pyxen import *", names)  # noqa: S102 (there is no other way to have it in a function)
+    assert {*pyxen.__all__} <= names.keys()
+
+
+def test_help_is_a_page() -> None:
+    page = pydoc.render_doc(pyxen)
+    assert len(page.splitlines()) < 100
+    assert "pyxen.connect()" in page
 
 
 def test_the_package_says_that_it_is_typed() -> None:

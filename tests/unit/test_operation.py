@@ -7,11 +7,13 @@ import concurrent.futures
 import signal
 import threading
 import time
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from pyxen.errors import OperationCancelled, OperationFailed
-from pyxen.operation import Operation, finish
+from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationCancelled, OperationFailed, OperationTimeout
+from pyxen.operation import Operation, Progress, finish
 
 
 class Worker:
@@ -107,7 +109,7 @@ def test_it_is_a_future() -> None:
     operations = [Operation[str]("create", name) for name in ("a", "b")]
     called: list[str | int | None] = []
     for operation in operations:
-        operation.add_done_callback(lambda op: called.append(op.domain if isinstance(op, Operation) else None))
+        operation.add_done_callback(lambda op: called.append(op.subject if isinstance(op, Operation) else None))
         Worker(operation).finish.set()
     done, waiting = concurrent.futures.wait(operations, timeout=5)
     assert done == set(operations)
@@ -200,12 +202,101 @@ def test_progress_is_what_was_last_told() -> None:
 def test_repr_tells_its_state() -> None:
     operation = Operation[str]("create", "web1")
     assert repr(operation) == "<Operation create web1: running>"
+    operation.report("memory", 45)
+    assert repr(operation) == "<Operation create web1: running, memory 45 %>"
     operation.cancel()
-    assert repr(operation) == "<Operation create web1: cancelled>"
+    assert repr(operation) == "<Operation create web1: stopping (cancelled)>"
     operation.set_result("done")
     assert repr(operation) == "<Operation create web1: done>"
     assert repr(Operation[str]("connect")) == "<Operation connect: running>"
     assert repr(Operation[str]("pause", 0)) == "<Operation pause 0: running>"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OperationCancelled("stopped"), "cancelled"),
+        (OperationTimeout("late"), "failed (OperationTimeout)"),
+        (NotEnoughMemory("full"), "failed (NotEnoughMemory)"),
+        (SystemExit(), "failed (SystemExit)"),
+    ],
+)
+def test_repr_tells_how_it_ended(error: BaseException, told: str) -> None:
+    operation = Operation[str]("create", "web1")
+    operation.set_exception(error)
+    assert repr(operation) == f"<Operation create web1: {told}>"
+
+
+def test_progress_has_names() -> None:
+    operation = Operation[str]("save", 7)
+    operation.report("memory", 40)
+    assert operation.progress == Progress(what="memory", percent=40)
+    assert operation.progress.percent == 40
+
+
+@pytest.mark.parametrize("error", [ValueError("v"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_a_callback_that_raises_breaks_nothing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: told.append(arguments.exc_value))
+    operation = Operation[str]("create")
+    after: list[str] = []
+
+    def fail(_: object) -> None:
+        raise error
+
+    operation.add_done_callback(fail)
+    operation.add_done_callback(lambda ended: after.append(ended.result()))
+    worker = Worker(operation)
+    worker.finish.set()
+    worker.thread.join(30)
+    assert after == ["done"]
+    assert told == [error]
+
+
+def test_a_hook_that_raises_breaks_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(threading, "excepthook", fail)
+    operation = Operation[str]("create")
+    operation.add_done_callback(fail)
+    worker = Worker(operation)
+    worker.finish.set()
+    worker.thread.join(30)
+    assert operation.result(0) == "done"
+
+
+def test_what_a_callback_raises_at_once_belongs_to_the_caller() -> None:
+    operation = Operation[str]("create")
+    operation.set_result("done")
+
+    def fail(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        operation.add_done_callback(fail)
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), -1, -0.5, float("-inf"), "5", True, timedelta(seconds=1), []])
+def test_a_timeout_that_is_not_valid(timeout: Any) -> None:
+    with pytest.raises(InvalidArgument, match="timeout="):
+        Operation[str]("create", timeout=timeout)
+    operation = Operation[str]("create")
+    with pytest.raises(InvalidArgument, match="timeout="):
+        operation.result(timeout)
+    with pytest.raises(InvalidArgument, match="timeout="):
+        operation.exception(timeout)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300, 10**400, None])
+def test_a_timeout_beyond_all_times_is_no_deadline(timeout: float | None) -> None:
+    assert Operation[str]("create", timeout=timeout).deadline is None
+
+
+def test_a_huge_timeout_is_a_deadline() -> None:
+    deadline = Operation[str]("create", timeout=2_200_000).deadline
+    assert deadline is not None
+    assert deadline > time.monotonic() + 2_199_000
 
 
 def test_awaited_it_gives_its_result() -> None:
@@ -247,14 +338,42 @@ def test_a_cancelled_task_cancels_it_and_waits_until_it_is_undone() -> None:
     asyncio.run(main())
 
 
-def test_another_result_is_made_of_it_each_time() -> None:
-    operation = Operation[str]("create")
-    longer = operation.giving(lambda text: [text, text])
+def test_another_result_is_made_of_it() -> None:
+    operation = Operation[str]("create", "web1", timeout=5)
+    longer = operation.map(lambda text: [text, text])
     seen = []
     longer.add_done_callback(lambda ended: seen.append(ended.result()))
-    Worker(operation).finish.set()
-    assert longer.wait() == longer.result(1) == ["done", "done"]
+    worker = Worker(operation)
+    operation.domid = 7
+    operation.log.append("a line")
+    operation.report("memory", 3)
+    assert (longer.verb, longer.subject, longer.domid, longer.deadline) == ("create", "web1", 7, operation.deadline)
+    assert (longer.log, longer.progress) == (["a line"], ("memory", 3))
+    worker.finish.set()
+    assert longer.wait() is longer.result(1)
+    assert longer.result() == ["done", "done"]
+    worker.thread.join(30)
     assert seen == [["done", "done"]]
+
+
+def test_stopping_what_was_made_of_it_stops_it() -> None:
+    operation = Operation[str]("create", "web1")
+    longer = operation.map(len)
+    worker = Worker(operation)
+    assert longer.cancel()
+    assert operation.stopped == longer.stopped == "cancelled"
+    assert isinstance(longer.exception(30), OperationCancelled)
+    assert worker.stops == ["cancelled"]
+    assert not longer.cancel()
+
+
+def test_a_result_that_cannot_be_made_is_a_failure() -> None:
+    operation = Operation[str]("create")
+    number = operation.map(int)
+    operation.set_result("done")
+    with pytest.raises(ValueError, match="done"):
+        number.wait()
+    assert operation.result() == "done"
 
 
 def test_a_result_that_is_late_leaves_the_operation_alone() -> None:
@@ -292,7 +411,7 @@ def interrupted_at(moment: str) -> tuple[Operation[str], Worker, list[str]]:
     begun: list[tuple[Operation[str], Worker]] = []
     undone: list[str] = []
 
-    def begin() -> Operation[str]:
+    def begin() -> Operation[int]:
         operation = Operation[str]("create")
         worker = Worker(operation)
         begun.append((operation, worker))
@@ -300,26 +419,20 @@ def interrupted_at(moment: str) -> tuple[Operation[str], Worker, list[str]]:
             raise KeyboardInterrupt
         if moment == "while it runs":
             threading.Timer(0.1, ctrl_c).start()
-        else:
-            worker.finish.set()
-            operation.exception()
-            operation.giving(_interrupted)
-        return operation
+            return operation.map(len)
+        worker.finish.set()
+        operation.exception()
+        if moment == "when it has just succeeded":
+            raise KeyboardInterrupt
+        return operation.map(_interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         finish(begin, undone.append)
     return *begun[0], undone
 
 
-_LOOKED: list[str] = []
-
-
-def _interrupted(result: str) -> str:
-    """Be interrupted when the result is taken for the first time."""
-    _LOOKED.append(result)
-    if len(_LOOKED) == 1:
-        raise KeyboardInterrupt
-    return result
+def _interrupted(_: str) -> int:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("moment", ["before anyone has it", "while it runs"])
@@ -330,10 +443,27 @@ def test_ctrl_c_undoes_what_was_begun(moment: str) -> None:
     assert undone == []
 
 
-def test_ctrl_c_undoes_what_has_just_succeeded() -> None:
-    _LOOKED.clear()
-    operation, worker, undone = interrupted_at("when it has ended well")
+@pytest.mark.parametrize("moment", ["when it has just succeeded", "when its result is made"])
+def test_ctrl_c_undoes_what_has_just_succeeded(moment: str) -> None:
+    operation, worker, undone = interrupted_at(moment)
     assert worker.stops == []
     assert operation.exception() is None
     assert undone == ["done"]
     assert finish(lambda: operation) == "done"
+
+
+def test_each_owns_what_it_has_begun_itself() -> None:
+    undone: list[str] = []
+
+    def begin() -> Operation[str]:
+        def first() -> Operation[str]:
+            operation = Operation[str]("config")
+            Worker(operation).finish.set()
+            return operation
+
+        assert finish(first, undone.append) == "done"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(begin, undone.append)
+    assert undone == []

@@ -13,6 +13,7 @@ import pytest
 
 import pyxen
 from pyxen import Disk, Domain, DomainConfig, Host
+from pyxen.config.enum_names import DomainTypeName
 from tests.spoilt import pytest_runtest_makereport, pytest_runtest_protocol  # noqa: F401 (hooks)
 from tests.xen.support import GUESTS, MakeConfig, at_rest, wait_until, xenstore_entries, xl
 
@@ -43,7 +44,7 @@ def host() -> Iterator[Host]:
 def tiny() -> MakeConfig:
     """Make the configuration of a guest that idles: ``tiny("pvh", name="a", cmdline="poweroff")``."""
 
-    def make(type: str = "pvh", *, name: str = "tiny", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
+    def make(type: DomainTypeName = "pvh", *, name: str = "tiny", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
         files: dict[str, Any] = {"kernel": str(GUESTS / f"tiny-{type}"), "memory": 8}
         if type == "hvm":
             disk = Disk(str(GUESTS / "tiny-hvm.img"), vdev="hda", readonly=False)
@@ -57,7 +58,7 @@ def tiny() -> MakeConfig:
 def linux() -> MakeConfig:
     """Make the configuration of a Linux guest, which answers when it is asked to shut down."""
 
-    def make(type: str = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
+    def make(type: DomainTypeName = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
         name = f"linux-{uuid.uuid4().hex[:8]}"  # each has a console log of its own
         files: dict[str, Any] = {"kernel": str(GUESTS / "vmlinux"), "ramdisk": str(GUESTS / "initramfs"), "memory": 160}
         return DomainConfig(name, type=type, **{**files, "cmdline": "console=hvc0 quiet", **settings})

@@ -43,7 +43,7 @@ from tests.xen.support import GUESTS, MakeConfig, MakeDomain, wait_for_linux, wa
 
 
 @pytest.fixture
-def events(host: Host) -> Iterator[EventReader]:
+def events(host: Host) -> Iterator[EventReader[Any]]:
     """Everything that happens during a test."""
     with host.events() as events:
         yield events
@@ -65,7 +65,7 @@ def names(found: list[Event]) -> list[str]:
     return [type(event).__name__ for event in found]
 
 
-def test_xl_beside_it(host: Host, events: EventReader, xl_config: Callable[[str], str]) -> None:
+def test_xl_beside_it(host: Host, events: EventReader[Any], xl_config: Callable[[str], str]) -> None:
     xl("create", "-p", xl_config("web1"))
     created = until(events, DomainCreated)[-1]
     assert created.name == "web1"
@@ -103,7 +103,7 @@ def test_how_a_guest_ends(host: Host, tiny: MakeConfig, reason: ShutdownReason) 
     assert {(event.domid, event.uuid, event.name) for event in found} == {(domain.domid, domain.uuid, "tiny")}
 
 
-def test_xl_acts_on_the_end_of_a_guest(events: EventReader, xl_config: Callable[[str], str]) -> None:
+def test_xl_acts_on_the_end_of_a_guest(events: EventReader[Any], xl_config: Callable[[str], str]) -> None:
     path = Path(xl_config("brief"))
     path.write_text(path.read_text() + 'cmdline = "poweroff"\n')
     xl("create", str(path))  # its own monitor destroys the domain at once
@@ -154,7 +154,7 @@ def test_disks_ejected(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
     assert {event.devid for event in found if isinstance(event, DiskEjected)} == {5632}
 
 
-def test_a_guest_that_is_asked_to_shut_down(running_linux: MakeDomain, events: EventReader) -> None:
+def test_a_guest_that_is_asked_to_shut_down(running_linux: MakeDomain, events: EventReader[Any]) -> None:
     running_linux().shutdown(timeout=120)
     found = until(events, DomainDestroyed)
     shutdown = next(event for event in found if isinstance(event, DomainShutdown))
@@ -285,7 +285,7 @@ def test_nothing_is_left(tiny: MakeConfig) -> None:
     assert threading.active_count() <= threads - 1  # the event loop has ended too
 
 
-def host_with_domain(host: Host, tiny: MakeConfig) -> EventReader:
+def host_with_domain(host: Host, tiny: MakeConfig) -> EventReader[Any]:
     events = host.events()
     host.create(tiny(), paused=True)
     return events

@@ -1,23 +1,25 @@
-"""The domains of a host as a collection, for asyncio."""
+"""The domains of a host as a collection, for asyncio.
+
+Generated from `pyxen.domains` by ``python -m tools.aio_face``: do not edit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import NoReturn
+from uuid import UUID
 
-from pyxen import domain as blocking_domain
-from pyxen import domains as blocking
-from pyxen.aio._calls import Calls
-from pyxen.aio.docstrings import documented_as
+from pyxen.aio._domains import DomainsBase
 from pyxen.aio.domain import Domain
-from pyxen.backends.base import Backend, DomainRef
-from pyxen.domains import DomainKey
+from pyxen.backends.base import DomainRef
+from pyxen.errors import DomainNotFound
+from pyxen.info import DomainInfo, DomainState
 
-__all__ = ["Domains"]
+__all__ = ["DomainKey", "Domains"]
+
+DomainKey = str | int | UUID
+"""A name, a domid, or a uuid (as `uuid.UUID`, or as text in its usual form)."""
 
 
-@documented_as(blocking.Domains)
-class Domains:
+class Domains(DomainsBase):
     """The domains that a host has now, without those that are dying. Each lookup asks the host; nothing is kept.
 
     Asking takes an ``await``, so what Python itself cannot await has another form here:
@@ -30,29 +32,48 @@ class Domains:
     =========================  ==========================================
     """
 
-    def __init__(self, backend: Backend, calls: Calls) -> None:
-        self._backend = backend
-        self._calls = calls
-        self._blocking = blocking.Domains(backend)
+    def __repr__(self) -> str:
+        return f"<Domains of {self._backend.uri}>"
 
     async def __getitem__(self, key: DomainKey) -> Domain:
-        return self._awaited(await self._calls.ask(lambda: self._blocking[key]))
+        """Return a domain by name, domid or uuid.
+
+        A name wins over a uuid in text; text is never taken for a domid.
+
+        Raises:
+            DomainNotFound: There is none.
+        """
+        found = await self._calls.ask(lambda: self._find(key))
+        if found is None:
+            what = {int: "domid", UUID: "uuid"}.get(type(key), "name or uuid")
+            raise DomainNotFound(f"no domain has the {what} {key!s}", domain=key if isinstance(key, int) else str(key))
+        return found
 
     async def get(self, key: DomainKey) -> Domain | None:
-        found = await self._calls.ask(lambda: self._blocking.get(key))
-        return None if found is None else self._awaited(found)
+        """Return a domain by name, domid or uuid; None if there is none."""
+        return await self._calls.ask(lambda: self._find(key))
 
-    async def __aiter__(self) -> AsyncIterator[Domain]:
-        for domain in await self._calls.ask(lambda: list(self._blocking)):
-            yield self._awaited(domain)
+    def _find(self, key: DomainKey) -> Domain | None:
+        infos = self._alive()
+        if isinstance(key, int):
+            return next((self._handle(info) for info in infos if info.domid == key), None)
+        if isinstance(key, str):
+            named = next((self._handle(info) for info in infos if info.name == key), None)
+            if named is not None:
+                return named
+        return next((self._handle(info) for info in infos if info.uuid == _uuid(key)), None)
 
-    # Python would fall back on __getitem__ for these two, and find that a coroutine is true.
+    def _alive(self) -> list[DomainInfo]:
+        return [info for info in self._backend.list() if info.state is not DomainState.DYING]
 
-    def __contains__(self, key: object) -> NoReturn:
-        raise TypeError("'in' cannot await: say `await domains.get(key) is not None`")
+    def _handle(self, info: DomainInfo) -> Domain:
+        return Domain(self._backend, self._calls, DomainRef(info.domid, info.uuid), info.name)
 
-    def __iter__(self) -> NoReturn:
-        raise TypeError("'for' cannot await: say `async for domain in domains`")
 
-    def _awaited(self, domain: blocking_domain.Domain) -> Domain:
-        return Domain(self._backend, self._calls, DomainRef(domain.domid, domain.uuid))
+def _uuid(key: str | UUID) -> UUID | None:
+    if isinstance(key, UUID):
+        return key
+    try:
+        return UUID(key)
+    except ValueError:
+        return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from copy import copy
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar, cast
 
-from pyxen import eventreader as blocking
+from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
-from pyxen.aio.docstrings import documented_as
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
 from pyxen.eventreader import EventQueue
@@ -17,9 +17,10 @@ from pyxen.events import Event
 
 __all__ = ["EventReader"]
 
+E_co = TypeVar("E_co", bound=Event, covariant=True)
 
-@documented_as(blocking.EventReader)
-class EventReader(AsyncIterator[Event]):
+
+class EventReader(AsyncIterator[E_co]):
     """The events of a host, as `Host.events` gives it; users do not make one. Any number of tasks may read.
 
     It reads from ``async with`` on, or else from the first event that is asked for: what happens before that is not
@@ -27,12 +28,23 @@ class EventReader(AsyncIterator[Event]):
     before the host was closed is still read. Letting go of a reader closes it too.
     """
 
-    def __init__(self, backend: Backend, calls: Calls, wanted: Callable[[Event], bool], maxlen: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        calls: Calls,
+        wanted: Callable[[Event], bool],
+        maxlen: int,
+        handle_of: Callable[[Event], Any],
+    ) -> None:
+        self._handle_of = handle_of
         self._backend = backend
         self._calls = calls
         self._inbox = _Inbox(EventQueue(wanted, maxlen))
         self._unsubscribe: Callable[[], None] | None = None
         self._subscribing = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<EventReader: {self._inbox.status()}>"
 
     async def __aenter__(self) -> Self:
         await self._subscribe()
@@ -47,26 +59,40 @@ class EventReader(AsyncIterator[Event]):
         if getattr(self, "_unsubscribe", None) is not None:
             self._stop()
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> E_co:
         await self._subscribe()
         event = await self._inbox.take()
         if event is None:
             raise StopAsyncIteration
-        return event
+        return self._given(event)
 
-    async def get(self, timeout: float | None = None) -> Event | None:
+    async def get(self, timeout: float | None = None) -> E_co | None:
+        """Return the next event; None if none has come in time.
+
+        Args:
+            timeout: Seconds to wait; 0 for what has come already. None waits for ever.
+
+        Raises:
+            HostClosed: The host or this reader was closed, and nothing is left to read.
+        """
+        seconds = timeout_of(timeout, operation="events")
         await self._subscribe()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 event = await self._inbox.take()
         except TimeoutError:
             return None
         if event is None:
             raise HostClosed("events: the host, or this reader of its events, was closed")
-        return event
+        return self._given(event)
 
     async def close(self) -> None:
+        """Stop reading, from any thread: whoever waits for an event waits no longer. Calling it again does nothing."""
         self._stop()
+
+    def _given(self, event: Event) -> E_co:
+        """Return an event with its handle; a copy, since other readers, of other hosts, have the same event."""
+        return cast("E_co", copy(event).attach(self._handle_of))
 
     def _stop(self) -> None:
         if self._unsubscribe is not None:
@@ -92,6 +118,9 @@ class _Inbox:
     @property
     def ended(self) -> bool:
         return self._queue.ended
+
+    def status(self) -> str:
+        return self._queue.status()
 
     def put(self, event: Event) -> None:
         self._queue.put(event)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import UINT32_MAX, filename, flag, hide_keys, integer, many, mebibytes, member, text
+from pyxen.config.enum_names import DeviceModelVersionName
 from pyxen.config.enums import DeviceModelVersion
 
 __all__ = ["DeviceModel", "Stubdomain"]
@@ -17,7 +18,7 @@ __all__ = ["DeviceModel", "Stubdomain"]
 class DeviceModel(Part):
     """Which device model runs for a domain, and how (xl.cfg ``device_model_*``)."""
 
-    version: Coerced[DeviceModelVersion | None, DeviceModelVersion | str | None] = setting(
+    version: Coerced[DeviceModelVersion | None, DeviceModelVersion | DeviceModelVersionName | None] = setting(
         None, member(DeviceModelVersion), key="device_model_version"
     )
     """Family of device model. Default ``qemu_xen``, the only one that libxl still runs."""

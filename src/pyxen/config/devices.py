@@ -19,6 +19,7 @@ from pyxen.config.checks import (
     unique_id,
     yes_or_no,
 )
+from pyxen.config.enum_names import ChannelConnectionName, P9TypeName, VirtioTransportName
 from pyxen.config.enums import ChannelConnection, P9Type, VirtioTransport
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class P9(Part):
     """The folder. Default with ``type="xen_9pfsd"``: one under Xen's log folder, named after the domain."""
     security_model: str | None = setting(None, text)
     """How QEMU keeps owners and modes; ``none`` is the one that works."""
-    type: Coerced[P9Type | None, P9Type | str | None] = setting(None, member(P9Type), since="4.19")
+    type: Coerced[P9Type | None, P9Type | P9TypeName | None] = setting(None, member(P9Type), since="4.19")
     """Who serves it: ``qemu`` (default) or ``xen_9pfsd``. Xen 4.19."""
     max_space: int = setting(0, integer(0, INT_MAX), key="max-space", since="4.19")
     """Most that may be stored, in MiB; 0 is no limit. ``xen_9pfsd`` only; Xen 4.19."""
@@ -90,7 +91,7 @@ class Channel(Part):
     name: str | None = setting(None, text)
     """Name by which software in the guest finds it, e.g. ``org.qemu.guest_agent.0``."""
     _: KW_ONLY
-    connection: Coerced[ChannelConnection | None, ChannelConnection | str | None] = setting(
+    connection: Coerced[ChannelConnection | None, ChannelConnection | ChannelConnectionName | None] = setting(
         None, member(ChannelConnection)
     )
     """What it is on the host: ``pty``, or ``socket`` (then ``path`` is needed). xl demands it."""
@@ -110,7 +111,7 @@ class Virtio(Part):
 
     type: str | None = setting(None, text, since="4.18")
     """Its device tree name, e.g. ``virtio,device22`` for I2C, or ``virtio,device``."""
-    transport: Coerced[VirtioTransport | None, VirtioTransport | str | None] = setting(
+    transport: Coerced[VirtioTransport | None, VirtioTransport | VirtioTransportName | None] = setting(
         None, member(VirtioTransport), since="4.18"
     )
     """How it is attached: ``mmio``."""

@@ -19,6 +19,7 @@ from pyxen.config.checks import (
     text,
     yes_or_no,
 )
+from pyxen.config.enum_names import DiskBackendName, DiskFormatName, DiskSpecificationName, VirtioTransportName
 from pyxen.config.enums import DiskBackend, DiskFormat, DiskSpecification, VirtioTransport
 
 __all__ = ["Disk", "DiskColo"]
@@ -53,7 +54,7 @@ class Disk(Part):
     _: KW_ONLY
     vdev: str | None = setting(None, text)
     """Name of the disk in the guest: ``xvda``, ``hda``, ``sda``, ``d0p0``. xl demands it."""
-    format: Coerced[DiskFormat, DiskFormat | str] = setting(DiskFormat.RAW, member(DiskFormat))
+    format: Coerced[DiskFormat, DiskFormat | DiskFormatName] = setting(DiskFormat.RAW, member(DiskFormat))
     """Layout of the target. Default ``raw``; a CD-ROM drive without target is ``empty``, as in xl."""
     readonly: bool | None = setting(None, flag, key="access")
     """Whether the guest may only read (xl.cfg ``access=ro``). None: a CD-ROM is read-only, a disk is not."""
@@ -65,7 +66,7 @@ class Disk(Part):
     """Name of the domain that serves the disk (a driver domain). Default: dom0, or ``backend_domid``."""
     backend_domid: int = setting(0, integer(0, 0x7FFF), key="")
     """Domid of the domain that serves the disk, where it has no name here."""
-    backendtype: Coerced[DiskBackend | None, DiskBackend | str | None] = setting(None, member(DiskBackend))
+    backendtype: Coerced[DiskBackend | None, DiskBackend | DiskBackendName | None] = setting(None, member(DiskBackend))
     """Who serves the disk: ``phy``, ``tap``, ``qdisk``, ``standalone``. Default: libxl finds one that can."""
     script: str | None = setting(None, text)
     """Hotplug script that makes the target available, e.g. ``block-iscsi``; the target is then its argument."""
@@ -73,11 +74,11 @@ class Disk(Part):
     """Whether the host may use direct I/O with the guest's pages (the kernel bug of old network storage is absent)."""
     discard: bool | None = setting(None, flag)
     """Whether the guest may discard blocks (xl.cfg ``discard``, ``no-discard``). Default: libxl says yes to disks."""
-    specification: Coerced[DiskSpecification | None, DiskSpecification | str | None] = setting(
+    specification: Coerced[DiskSpecification | None, DiskSpecification | DiskSpecificationName | None] = setting(
         None, member(DiskSpecification)
     )
     """Protocol: ``xen`` (default) or ``virtio`` (with ``backendtype="standalone"``)."""
-    transport: Coerced[VirtioTransport | None, VirtioTransport | str | None] = setting(
+    transport: Coerced[VirtioTransport | None, VirtioTransport | VirtioTransportName | None] = setting(
         None, member(VirtioTransport), key=""
     )
     """How a virtio disk is attached; libxl fills it in."""

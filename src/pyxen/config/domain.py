@@ -29,6 +29,21 @@ from pyxen.config.cpuset import CpuSet, affinity, cpu_set
 from pyxen.config.device_model import DeviceModel, Stubdomain
 from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
 from pyxen.config.disk import Disk
+from pyxen.config.enum_names import (
+    ActionOnShutdownName,
+    Altp2mModeName,
+    BiosTypeName,
+    DomainTypeName,
+    GfxPassthruKindName,
+    HdTypeName,
+    McaCapName,
+    PassthroughName,
+    TeeTypeName,
+    TimerModeName,
+    TscModeName,
+    VendorDeviceName,
+    VgaInterfaceTypeName,
+)
 from pyxen.config.enums import (
     ActionOnShutdown,
     Altp2mMode,
@@ -89,7 +104,7 @@ class DomainConfig(Part):
     name: str = field(metadata=required(text))
     """Name, unique on the host. xl demands it."""
     _: KW_ONLY
-    type: Coerced[DomainType, DomainType | str] = setting(DomainType.PV, member(DomainType))
+    type: Coerced[DomainType, DomainType | DomainTypeName] = setting(DomainType.PV, member(DomainType))
     """``pv``, ``pvh`` or ``hvm``. Default ``pv``, as in xl on x86 (on Arm xl's is ``pvh``)."""
     uuid: Coerced[uuids.UUID | None, uuids.UUID | str | None] = setting(None, unique_id)
     """Unique id. Default: a random one at each creation."""
@@ -133,7 +148,7 @@ class DomainConfig(Part):
     """Boot order: ``a`` floppy, ``c`` disk, ``d`` CD-ROM, ``n`` network, ``q`` … Default ``cda``."""
     device_tree: Coerced[str | None, _Path] = setting(None, filename)
     """Partial device tree added to the guest's; Arm. libxl does not check it: trust who wrote it."""
-    bios: Coerced[BiosType | None, BiosType | str | None] = setting(None, member(BiosType), guests=HVM)
+    bios: Coerced[BiosType | None, BiosType | BiosTypeName | None] = setting(None, member(BiosType), guests=HVM)
     """Firmware. Default ``seabios``. xl.cfg's ``firmware`` says this, ``firmware_override`` or, for PV, ``kernel``."""
     bios_path_override: Coerced[str | None, _Path] = setting(None, filename, guests=HVM)
     """File with the firmware. Default: that which ``bios`` names in Xen's folder."""
@@ -188,9 +203,11 @@ class DomainConfig(Part):
     """Colours of the last level cache that its memory may use; Arm, Xen 4.20. Default: all."""
     cpuid: Coerced[CpuidPolicy, CpuidPolicy | str | Iterable[str]] = setting(CpuidPolicy(), as_cpuid)
     """Changes to what the guest learns of the CPU, also in xl's notations, e.g. ``"host,tm=0"``; x86."""
-    tsc_mode: Coerced[TscMode, TscMode | str] = setting(TscMode.DEFAULT, member(TscMode))
+    tsc_mode: Coerced[TscMode, TscMode | TscModeName] = setting(TscMode.DEFAULT, member(TscMode))
     """How it sees the time stamp counter; x86."""
-    timer_mode: Coerced[TimerMode | None, TimerMode | str | None] = setting(None, member(TimerMode), guests=HARDWARE)
+    timer_mode: Coerced[TimerMode | None, TimerMode | TimerModeName | None] = setting(
+        None, member(TimerMode), guests=HARDWARE
+    )
     """How timer ticks that it missed are delivered. Default ``no_delay_for_missed_ticks``."""
     nestedhvm: bool | None = setting(None, flag, guests=HARDWARE)
     """Whether it can run hardware-assisted guests itself. Default: no."""
@@ -198,7 +215,9 @@ class DomainConfig(Part):
     """Whether hardware-assisted paging is used. Default: where the CPU can."""
     oos: bool | None = setting(None, flag, guests=HARDWARE)
     """Whether shadow page tables may be out of sync for a while. Default: yes."""
-    altp2m: Coerced[Altp2mMode, Altp2mMode | str] = setting(Altp2mMode.DISABLED, member(Altp2mMode), guests=HVM)
+    altp2m: Coerced[Altp2mMode, Altp2mMode | Altp2mModeName] = setting(
+        Altp2mMode.DISABLED, member(Altp2mMode), guests=HVM
+    )
     """Who may use alternate memory maps: ``disabled``, ``mixed``, ``external``, ``limited``."""
     altp2mhvm: bool | None = setting(None, flag, guests=HVM)
     """Old form of ``altp2m="mixed"``."""
@@ -206,7 +225,7 @@ class DomainConfig(Part):
     """Most alternate memory maps. Default 10. Xen 4.21."""
     viridian: Coerced[Viridian, Viridian | bool | None] = setting(Viridian(), as_viridian, guests=HVM)
     """Enlightenments for Windows; True is libxl's default groups. Default: none."""
-    mca_caps: Coerced[tuple[McaCap, ...], Iterable[McaCap | str]] = setting((), many(member(McaCap)), guests=HVM)
+    mca_caps: Coerced[tuple[McaCap, ...], Iterable[McaCap | McaCapName]] = setting((), many(member(McaCap)), guests=HVM)
     """Machine check capabilities shown to the guest; x86."""
     msr_relaxed: bool | None = setting(None, flag)
     """Whether reads of unknown model specific registers give 0 instead of a fault; x86. Default: no."""
@@ -248,7 +267,7 @@ class DomainConfig(Part):
     """Whether that device's memory is mapped uncached. Default: yes. Xen 4.21."""
     hvm_pirq: bool | None = setting(None, flag, guests=HVM, since="4.19")
     """Whether its interrupts may come as event channels. Default: no. Xen 4.19."""
-    vendor_device: Coerced[VendorDevice, VendorDevice | str] = setting(
+    vendor_device: Coerced[VendorDevice, VendorDevice | VendorDeviceName] = setting(
         VendorDevice.NONE, member(VendorDevice), guests=HVM
     )
     """A PCI device for a vendor's Windows drivers. Default: none."""
@@ -258,15 +277,15 @@ class DomainConfig(Part):
     """A PV guest inside PVH by means of Xen as a shim."""
     arm: Arm = setting(Arm(), part(Arm), key="")
     """What only Arm guests have (xl.cfg ``gic_version``, ``vuart``, ``sve``, ``nr_spis``, ``arm_sci``)."""
-    tee: Coerced[TeeType, TeeType | str] = setting(TeeType.NONE, member(TeeType))
+    tee: Coerced[TeeType, TeeType | TeeTypeName] = setting(TeeType.NONE, member(TeeType))
     """Mediator to a trusted execution environment; Arm."""
     trap_unmapped_accesses: bool | None = setting(None, flag, since="4.21")
     """Whether accesses to unmapped addresses fault; Arm, Xen 4.21. Default: yes."""
 
     # -- Emulated devices ---------------------------------------------------------------------------------------------
-    hdtype: Coerced[HdType, HdType | str] = setting(HdType.IDE, member(HdType), guests=HVM)
+    hdtype: Coerced[HdType, HdType | HdTypeName] = setting(HdType.IDE, member(HdType), guests=HVM)
     """Controller of the disks ``hda`` … : ``ide`` (default) or ``ahci``."""
-    vga: Coerced[VgaInterfaceType | None, VgaInterfaceType | str | None] = setting(
+    vga: Coerced[VgaInterfaceType | None, VgaInterfaceType | VgaInterfaceTypeName | None] = setting(
         None, member(VgaInterfaceType), guests=HVM
     )
     """Graphics card: ``cirrus`` (default), ``std`` (xl's ``stdvga``), ``qxl``, ``none``."""
@@ -282,7 +301,7 @@ class DomainConfig(Part):
     """Layout of the keyboard. Default ``en-us``. For PV guests: in ``vfbs``."""
     gfx_passthru: bool | None = setting(None, flag, guests=HVM)
     """Whether a graphics card passed through is the primary one. Default: no."""
-    gfx_passthru_kind: Coerced[GfxPassthruKind, GfxPassthruKind | str] = setting(
+    gfx_passthru_kind: Coerced[GfxPassthruKind, GfxPassthruKind | GfxPassthruKindName] = setting(
         GfxPassthruKind.DEFAULT, member(GfxPassthruKind), guests=HVM, key="gfx_passthru"
     )
     """Which kind of card that is. Default: libxl looks."""
@@ -306,23 +325,23 @@ class DomainConfig(Part):
     """The domain it runs in, instead of dom0 (xl.cfg ``stubdomain_*``)."""
 
     # -- When it stops ------------------------------------------------------------------------------------------------
-    on_poweroff: Coerced[ActionOnShutdown, ActionOnShutdown | str] = setting(
+    on_poweroff: Coerced[ActionOnShutdown, ActionOnShutdown | ActionOnShutdownName] = setting(
         ActionOnShutdown.DESTROY, member(ActionOnShutdown)
     )
     """What the toolstack does when it powers off. Default ``destroy``."""
-    on_reboot: Coerced[ActionOnShutdown, ActionOnShutdown | str] = setting(
+    on_reboot: Coerced[ActionOnShutdown, ActionOnShutdown | ActionOnShutdownName] = setting(
         ActionOnShutdown.RESTART, member(ActionOnShutdown)
     )
     """… when it reboots. Default ``restart``."""
-    on_watchdog: Coerced[ActionOnShutdown, ActionOnShutdown | str] = setting(
+    on_watchdog: Coerced[ActionOnShutdown, ActionOnShutdown | ActionOnShutdownName] = setting(
         ActionOnShutdown.DESTROY, member(ActionOnShutdown)
     )
     """… when its watchdog runs out. Default ``destroy``."""
-    on_crash: Coerced[ActionOnShutdown, ActionOnShutdown | str] = setting(
+    on_crash: Coerced[ActionOnShutdown, ActionOnShutdown | ActionOnShutdownName] = setting(
         ActionOnShutdown.DESTROY, member(ActionOnShutdown)
     )
     """… when it crashes. Default ``destroy``."""
-    on_soft_reset: Coerced[ActionOnShutdown, ActionOnShutdown | str] = setting(
+    on_soft_reset: Coerced[ActionOnShutdown, ActionOnShutdown | ActionOnShutdownName] = setting(
         ActionOnShutdown.SOFT_RESET, member(ActionOnShutdown)
     )
     """… when it asks for a soft reset (kexec). Default ``soft_reset``."""
@@ -384,7 +403,7 @@ class DomainConfig(Part):
     """Virtio devices served outside QEMU; Arm, Xen 4.18."""
     dtdevs: Coerced[tuple[str, ...], Iterable[str]] = setting((), many(text), key="dtdev")
     """Devices of the host's device tree passed through, by their paths; Arm."""
-    passthrough: Coerced[Passthrough, Passthrough | str] = setting(Passthrough.DEFAULT, member(Passthrough))
+    passthrough: Coerced[Passthrough, Passthrough | PassthroughName] = setting(Passthrough.DEFAULT, member(Passthrough))
     """Whether devices can be passed through, now or later. Default: where the configuration has some."""
     rdm: Rdm = setting(Rdm(), part(Rdm), guests=HVM)
     """How its memory map treats the host's reserved device memory."""

@@ -7,7 +7,7 @@ xl's own spellings are accepted (``"qemu-xen"``, ``"coredump-destroy"``, ``"ioem
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Self
+from typing import Final, Self
 
 __all__ = [
     "ActionOnShutdown",
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 # What xl.cfg calls a member that libxl calls otherwise.
-_XL_NAMES = {"NicType": {"ioemu": "vif_ioemu"}, "VgaInterfaceType": {"stdvga": "std"}}
+XL_NAMES: Final = {"NicType": {"ioemu": "vif_ioemu"}, "VgaInterfaceType": {"stdvga": "std"}}
 
 
 class LibxlEnum(StrEnum):
@@ -59,7 +59,7 @@ class LibxlEnum(StrEnum):
         if not isinstance(value, str):
             return None
         name = value.lower().replace("-", "_")
-        name = _XL_NAMES.get(cls.__name__, {}).get(name, name)
+        name = XL_NAMES.get(cls.__name__, {}).get(name, name)
         return next((member for member in cls if member.value == name), None)
 
 

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import INT_MAX, UINT32_MAX, integer, many, member, part, text, yes_or_no
+from pyxen.config.enum_names import VsndPcmFormatName, VsndStreamTypeName
 from pyxen.config.enums import VsndPcmFormat, VsndStreamType
 
 __all__ = ["Connector", "Vdispl", "Vsnd", "VsndParams", "VsndPcm", "VsndStream"]
@@ -48,7 +49,7 @@ class VsndParams(Part):
         (), many(integer(0, UINT32_MAX)), key="sample-rates"
     )
     """Sample rates, in Hz."""
-    sample_formats: Coerced[tuple[VsndPcmFormat, ...], Iterable[VsndPcmFormat | str]] = setting(
+    sample_formats: Coerced[tuple[VsndPcmFormat, ...], Iterable[VsndPcmFormat | VsndPcmFormatName]] = setting(
         (), many(member(VsndPcmFormat)), key="sample-formats"
     )
     """Sample formats."""
@@ -64,7 +65,9 @@ class VsndParams(Part):
 class VsndStream(Part):
     """A stream of a PCM device."""
 
-    type: Coerced[VsndStreamType | None, VsndStreamType | str | None] = setting(None, member(VsndStreamType))
+    type: Coerced[VsndStreamType | None, VsndStreamType | VsndStreamTypeName | None] = setting(
+        None, member(VsndStreamType)
+    )
     """``p`` (playback) or ``c`` (capture)."""
     _: KW_ONLY
     unique_id: str | None = setting(None, text, key="unique-id")

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import UINT64_MAX, integer, member, text, value_of, yes_or_no
+from pyxen.config.enum_names import RdmReservePolicyName, RdmReserveStrategyName
 from pyxen.config.enums import RdmReservePolicy, RdmReserveStrategy
 from pyxen.errors import ValidationError
 
@@ -67,7 +68,7 @@ class Pci(Part):
     """Whether libxl takes the device from its driver by itself, as ``xl pci-assignable-add`` would."""
     power_mgmt: bool = setting(False, yes_or_no)
     """Whether the guest may change the device's power state; HVM guests."""
-    rdm_policy: Coerced[RdmReservePolicy | None, RdmReservePolicy | str | None] = setting(
+    rdm_policy: Coerced[RdmReservePolicy | None, RdmReservePolicy | RdmReservePolicyName | None] = setting(
         None, member(RdmReservePolicy)
     )
     """What a conflict with the device's reserved memory means. Default: as `Rdm.policy`; HVM guests."""
@@ -86,11 +87,13 @@ class Rdm(Part):
     xl has ignored ``rdm`` without a word since Xen 4.15; libxl does as it is told here.
     """
 
-    strategy: Coerced[RdmReserveStrategy, RdmReserveStrategy | str] = setting(
+    strategy: Coerced[RdmReserveStrategy, RdmReserveStrategy | RdmReserveStrategyName] = setting(
         RdmReserveStrategy.IGNORE, member(RdmReserveStrategy)
     )
     """``host`` leaves all of the host's reserved regions free, so that devices can be attached later."""
-    policy: Coerced[RdmReservePolicy | None, RdmReservePolicy | str | None] = setting(None, member(RdmReservePolicy))
+    policy: Coerced[RdmReservePolicy | None, RdmReservePolicy | RdmReservePolicyName | None] = setting(
+        None, member(RdmReservePolicy)
+    )
     """What a conflict means. Default ``relaxed`` with strategy ``host``."""
 
 
@@ -102,7 +105,7 @@ class RdmRegion(Part):
     """First address."""
     size: int = setting(0, integer(0, UINT64_MAX), key="")
     """Length, in bytes."""
-    policy: Coerced[RdmReservePolicy | None, RdmReservePolicy | str | None] = setting(
+    policy: Coerced[RdmReservePolicy | None, RdmReservePolicy | RdmReservePolicyName | None] = setting(
         None, member(RdmReservePolicy), key=""
     )
     """What a conflict means."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import UINT32_MAX, UINT64_MAX, filename, flag, integer, member, text
+from pyxen.config.enum_names import ArmSciTypeName, GicVersionName, SveTypeName, VuartTypeName
 from pyxen.config.enums import ArmSciType, GicVersion, SveType, VuartType
 
 __all__ = ["Arm", "IomemRange", "IoportRange", "PvShim"]
@@ -16,15 +17,15 @@ __all__ = ["Arm", "IomemRange", "IoportRange", "PvShim"]
 class Arm(Part):
     """What only Arm guests have."""
 
-    gic_version: Coerced[GicVersion, GicVersion | str] = setting(GicVersion.DEFAULT, member(GicVersion))
+    gic_version: Coerced[GicVersion, GicVersion | GicVersionName] = setting(GicVersion.DEFAULT, member(GicVersion))
     """Version of the emulated interrupt controller. Default: the host's."""
-    vuart: Coerced[VuartType | None, VuartType | str | None] = setting(None, member(VuartType))
+    vuart: Coerced[VuartType | None, VuartType | VuartTypeName | None] = setting(None, member(VuartType))
     """An emulated serial port. Default: none."""
-    sve: Coerced[SveType, SveType | str] = setting(SveType.DISABLED, member(SveType), since="4.18")
+    sve: Coerced[SveType, SveType | SveTypeName] = setting(SveType.DISABLED, member(SveType), since="4.18")
     """Vector length of SVE. Default: no SVE. Xen 4.18."""
     nr_spis: int | None = setting(None, integer(0, 960), since="4.19")
     """Number of shared interrupts, 0 to 960. Default: as many as the devices need, as 0 is before 4.21. Xen 4.19."""
-    sci: Coerced[ArmSciType, ArmSciType | str] = setting(
+    sci: Coerced[ArmSciType, ArmSciType | ArmSciTypeName] = setting(
         ArmSciType.NONE, member(ArmSciType), key="arm_sci", since="4.21"
     )
     """Access to the system control firmware. Default: none. Xen 4.21."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import INT_MAX, integer, member
+from pyxen.config.enum_names import SchedulerKindName
 from pyxen.config.enums import SchedulerKind
 
 __all__ = ["Scheduler"]
@@ -29,5 +30,7 @@ class Scheduler(Part):
     """Of the SEDF scheduler, which Xen no longer has: without effect."""
     latency: int | None = setting(None, integer(0, INT_MAX))
     """Of the SEDF scheduler, which Xen no longer has: without effect."""
-    kind: Coerced[SchedulerKind | None, SchedulerKind | str | None] = setting(None, member(SchedulerKind), key="")
+    kind: Coerced[SchedulerKind | None, SchedulerKind | SchedulerKindName | None] = setting(
+        None, member(SchedulerKind), key=""
+    )
     """The scheduler these are for. Default: that of the domain's CPU pool."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import member, text
+from pyxen.config.enum_names import SmbiosTypeName
 from pyxen.config.enums import SmbiosType
 
 __all__ = ["Smbios"]
@@ -15,7 +16,7 @@ __all__ = ["Smbios"]
 class Smbios(Part):
     """One string, as one item of xl.cfg's ``smbios``: ``Smbios("system_manufacturer", "ACME")``; HVM, Xen 4.18."""
 
-    type: Coerced[SmbiosType, SmbiosType | str] = setting(SmbiosType.OEM, member(SmbiosType))
+    type: Coerced[SmbiosType, SmbiosType | SmbiosTypeName] = setting(SmbiosType.OEM, member(SmbiosType))
     """Which string. ``oem`` can be given up to 99 times, the others once."""
     value: str = setting("", text)
     """Its text; not empty."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import INT_MAX, integer, member, text
+from pyxen.config.enum_names import UsbCtrlTypeName
 from pyxen.config.enums import UsbCtrlType
 
 __all__ = ["UsbCtrl", "UsbDev"]
@@ -15,7 +16,7 @@ __all__ = ["UsbCtrl", "UsbDev"]
 class UsbCtrl(Part):
     """A USB controller, as one item of xl.cfg's ``usbctrl``."""
 
-    type: Coerced[UsbCtrlType, UsbCtrlType | str] = setting(UsbCtrlType.AUTO, member(UsbCtrlType))
+    type: Coerced[UsbCtrlType, UsbCtrlType | UsbCtrlTypeName] = setting(UsbCtrlType.AUTO, member(UsbCtrlType))
     """``pv``, ``qusb`` (PV, served by QEMU), ``devicemodel`` (emulated, HVM guests); ``auto``: libxl chooses."""
     version: int | None = setting(None, integer(1, 3))
     """USB version: 1 or 2 for PV, 1 to 3 for emulated controllers. Default 2."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import INT_MAX, UINT32_MAX, integer, member, part, text, yes_or_no
+from pyxen.config.enum_names import VkbBackendName
 from pyxen.config.enums import VkbBackend
 from pyxen.config.graphics import Sdl, Vnc
 
@@ -39,7 +40,7 @@ class Vkb(Part):
     Those that come with a framebuffer are said by `Vfb.keyboard`, and come before these.
     """
 
-    backend_type: Coerced[VkbBackend | None, VkbBackend | str | None] = setting(
+    backend_type: Coerced[VkbBackend | None, VkbBackend | VkbBackendName | None] = setting(
         None, member(VkbBackend), key="backend-type"
     )
     """Who serves it: ``qemu`` or ``linux``. xl demands it."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 from pyxen.config.base import Coerced, Part, Refused, setting
 from pyxen.config.checks import INT_MAX, filename, flag, integer, member, pairs, text, value_of
+from pyxen.config.enum_names import NicTypeName
 from pyxen.config.enums import NicType
 from pyxen.config.rate import Rate, as_rate
 
@@ -90,7 +91,7 @@ class Vif(Part):
     """MAC address in the guest. Default: a random one under 00:16:3e."""
     model: str | None = setting(None, text)
     """Card that QEMU emulates, e.g. ``e1000``; HVM guests. Default ``rtl8139``."""
-    type: Coerced[NicType | None, NicType | str | None] = setting(None, member(NicType))
+    type: Coerced[NicType | None, NicType | NicTypeName | None] = setting(None, member(NicType))
     """``vif`` (paravirtual only) or ``vif_ioemu`` (xl's ``ioemu``). Default: ``vif_ioemu`` for HVM guests."""
     ip: str | None = setting(None, text)
     """Addresses for the hotplug script, separated by blanks; what they do is the script's business."""

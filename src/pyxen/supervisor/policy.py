@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pyxen._durations import duration
 from pyxen.config import ActionOnShutdown, DomainConfig
-from pyxen.errors import InvalidArgument
 from pyxen.info import ShutdownReason
 
 __all__ = ["DUMPS", "RESTARTS", "Brake", "action_for", "is_preserved", "preserved_suffix"]
@@ -75,9 +75,7 @@ class Brake:
 
     def __post_init__(self) -> None:
         for name in ("min_uptime", "first_delay", "max_delay"):
-            value = getattr(self, name)
-            if not value >= 0:
-                raise InvalidArgument(f"{name} is {value}: give seconds, 0 or more", operation="supervise")
+            duration(getattr(self, name), name, operation="supervise")
 
     def short_lives(self, before: int, uptime: float | None) -> int:
         """Return how many short lives in a row a domain has had, given those before this one; None: not known."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
+from pyxen._durations import bounded
 from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled
 from pyxen.eventreader import EventReader
 from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
@@ -183,7 +184,7 @@ class _Work:
             heapq.heappop(self._due)[2]()
             return True
         try:
-            item = self._inbox.get(timeout=left)
+            item = self._inbox.get(timeout=bounded(left))
         except Empty:
             return True
         if item is None:
@@ -400,7 +401,7 @@ class _Work:
             LOGGER.exception("%s: on_outcome failed", outcome.name)
 
 
-def _feed(events: EventReader, inbox: SimpleQueue[Event | Callable[[], object] | None]) -> None:
+def _feed(events: EventReader[Any], inbox: SimpleQueue[Event | Callable[[], object] | None]) -> None:
     for event in events:
         inbox.put(event)
     inbox.put(None)  # the host was closed, if not the reader

@@ -17,12 +17,13 @@ __all__ = ["FakeGuest", "FakeHost", "strategies"]
 
 _NAMES = {"FakeGuest": "fakeguest", "FakeHost": "fakehost"}
 
+if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one of ours
 
-def __getattr__(name: str) -> Any:
-    import importlib
+    def __getattr__(name: str) -> Any:
+        import importlib
 
-    if name == "strategies":
-        return importlib.import_module("pyxen.testing.strategies")
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"pyxen.testing.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'pyxen.testing' has no attribute {name!r}")
+        if name == "strategies":
+            return importlib.import_module("pyxen.testing.strategies")
+        if name in _NAMES:
+            return getattr(importlib.import_module(f"pyxen.testing.{_NAMES[name]}"), name)
+        raise AttributeError(f"module 'pyxen.testing' has no attribute {name!r}")

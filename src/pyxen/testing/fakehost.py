@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import itertools
+import sys
 from collections.abc import Iterator
 from typing import Final, Literal
 from uuid import UUID
@@ -108,6 +110,11 @@ class FakeHost(Host):
         super().close()
         self._machine.hang_up()
 
+    def __del__(self) -> None:
+        super().__del__()
+        if hasattr(self, "_key") and not sys.is_finalizing():
+            _thread.start_new_thread(forget, (self._key,))  # it takes a lock, which this very thread may hold
+
     def aio(self) -> Connecting:
         """Open this same host for asyncio: ``async with fake.aio() as xen``."""
         return connect_aio(self.uri)
@@ -168,11 +175,11 @@ class FakeHost(Host):
         """
         if self._clock is None:
             raise InvalidArgument("time is real here: wait, or take FakeHost() with virtual time", operation="advance")
-        if not self._open:
+        if not self._lifetime.open:
             raise HostClosed("the host is closed, and its time stands still")
         if self._machine.engine.is_me():
             raise RuntimeError("advance: called from a callback on the host's own thread, which cannot wait for itself")
-        self._clock.advance(self._machine.lock, seconds, lambda: self._open)
+        self._clock.advance(self._machine.lock, seconds, lambda: self._lifetime.open)
 
     def vanish(self, error: Exception | None = None) -> None:
         """Let the host go away, as when xenstored or libvirtd ends: nothing can be asked of it any more.

@@ -19,6 +19,7 @@ from pyxen import (
     Vif,
 )
 from pyxen.backends.base import DomainRef
+from pyxen.operation import Calls
 from tests.unit.aio.fakehost import CONFIG, FakeBackend, OnHost, turns, undone, until
 
 # Calls that look
@@ -32,7 +33,7 @@ def test_what_only_looks_runs_on_a_thread(backend: FakeBackend, on_host: OnHost)
         assert await domain.info() == backend.infos[1]
         assert (domain.domid, domain.uuid) == (3, uuid.UUID(int=3))
         assert host.uri == "fake:///"
-        assert (repr(host), repr(domain)) == ("<Host fake:///>", f"<Domain 3 {domain.uuid}>")
+        assert (repr(host), repr(domain)) == ("<Host fake:///>", f"<Domain 3 'web1' {domain.uuid}>")
 
     backend.threads.clear()
     on_host(main)
@@ -83,7 +84,7 @@ def test_lookups(backend: FakeBackend, on_host: OnHost) -> None:
         assert [domain.domid async for domain in host.domains] == [0, 3, 4]
         assert {web1, await host.domains[3]} == {web1}
         assert web1 != await host.domains[4]
-        assert web1 != pyxen.Domain(backend, DomainRef(3, uuid.UUID(int=3)))
+        assert web1 != pyxen.Domain(backend, Calls(), DomainRef(3, uuid.UUID(int=3)))
 
     on_host(main)
 

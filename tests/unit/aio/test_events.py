@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,7 +24,7 @@ def destroyed(domid: int) -> DomainDestroyed:
     return DomainDestroyed(domid=domid, uuid=UUID(int=domid), name=f"web{domid}", time=datetime.now(UTC))
 
 
-async def read_all(events: pyxen.aio.EventReader) -> list[Event]:
+async def read_all(events: pyxen.aio.EventReader[Any]) -> list[Event]:
     return [event async for event in events]
 
 
@@ -194,6 +195,6 @@ def test_a_closed_host_has_no_events(on_host: OnHost) -> None:
         with pytest.raises(InvalidArgument, match="maxlen is 0"):
             host.events(maxlen=0)
         with pytest.raises(InvalidArgument, match="no kind of event"):
-            host.events(int)  # type: ignore[arg-type]  # wrong on purpose
+            host.events(int)  # type: ignore[type-var]  # wrong on purpose
 
     on_host(main)

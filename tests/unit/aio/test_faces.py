@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pyxen.aio
-from pyxen import CpuSet, Disk, DomainState, RemusOptions, Scheduler
+from pyxen import CpuSet, Disk, DomainRenamed, DomainState, RemusOptions, Scheduler
 from pyxen.aio._calls import Calls
 from pyxen.begin import DomainOperations, HostOperations
 from tests.unit.aio.fakehost import CONFIG, DEFINED, FakeBackend
@@ -28,7 +29,9 @@ NOT_AWAITED = {pyxen.aio.Host.events, pyxen.aio.Host.supports}
 
 
 def public(cls: type) -> set[str]:
-    return {name for name in vars(cls) if not name.startswith("_") or name == "__getitem__"}
+    """Return the names of a class and of its own base, but not those of the collections of Python."""
+    names = {name for kind in cls.__mro__ if kind.__module__.startswith("pyxen.") for name in vars(kind)}
+    return {name for name in names if not name.startswith("_") or name == "__getitem__"}
 
 
 METHODS = [
@@ -242,5 +245,112 @@ def test_what_was_begun_gives_the_handle_of_its_face(backend: FakeBackend) -> No
             creating = host.begin.create(CONFIG)
             assert isinstance(await creating, pyxen.aio.Domain)
             assert isinstance((await host.domains["web1"]).begin.preserve("-old").result(), pyxen.aio.Domain)
+
+    asyncio.run(main())
+
+
+# Timeouts, which are checked before anything is begun
+
+
+class OtherTimeout:
+    """A host or a domain whose methods are called with another timeout than they are given."""
+
+    def __init__(self, target: Any, timeout: Any) -> None:
+        self._target = target
+        self._timeout = timeout
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return getattr(self._target, name)(*args, **{**kwargs, "timeout": self._timeout})
+
+        return call
+
+
+def takes_timeout(name: str) -> bool:
+    face, _, verb = name.partition(".")
+    return "timeout" in inspect.signature(getattr(getattr(pyxen, face), verb)).parameters
+
+
+LATE = [name for name in CALLS if takes_timeout(name)]
+
+
+def call_with(backend: FakeBackend, name: str, timeout: Any) -> None:
+    with pyxen.Host(backend) as host:
+        CALLS[name](OtherTimeout(host, timeout), OtherTimeout(host.domains["web1"], timeout))
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), -1, float("-inf"), "5"])
+@pytest.mark.parametrize("name", LATE)
+def test_a_timeout_that_is_not_valid_begins_nothing(backend: FakeBackend, name: str, timeout: Any) -> None:
+    with pytest.raises(pyxen.InvalidArgument, match="timeout="):
+        call_with(backend, name, timeout)
+    assert backend.requests == []
+
+
+@pytest.mark.parametrize(
+    ("timeout", "asked"), [(float("inf"), None), (2_200_000, 2_200_000.0), (1e300, None), (0, 0.0)]
+)
+@pytest.mark.parametrize("name", LATE)
+def test_the_timeout_that_a_backend_gets(backend: FakeBackend, name: str, timeout: float, asked: float | None) -> None:
+    call_with(backend, name, timeout)
+    ((_, arguments),) = backend.requests
+    assert arguments["timeout"] == asked
+
+
+def test_most_verbs_have_a_timeout() -> None:
+    assert len(LATE) > 20
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), -1, "5"])
+def test_the_timeout_of_a_reader(backend: FakeBackend, timeout: Any) -> None:
+    with pyxen.Host(backend) as host, host.events() as events, pytest.raises(pyxen.InvalidArgument, match="timeout="):
+        events.get(timeout)
+
+    async def main() -> None:
+        backend.closes = 0
+        async with pyxen.aio.Host(backend, Calls()) as host, host.events() as events:
+            with pytest.raises(pyxen.InvalidArgument, match="timeout="):
+                await events.get(timeout)
+
+    asyncio.run(main())
+
+
+# Handles, which records and operations have
+
+
+def test_the_handles_of_records_and_operations(backend: FakeBackend) -> None:
+    with pyxen.Host(backend) as host:
+        web1 = host.domains["web1"]
+        assert web1.name == "web1"
+        assert [info.domain for info in host.list()] == [host.domains[info.domid] for info in backend.infos]
+        assert web1.info().domain is web1
+        assert web1.begin.reboot().domain is web1
+        created = host.begin.create(CONFIG)
+        assert created.domain is created.result()
+        assert created.result().name == "web1"
+        preserved = web1.preserve("-old")
+        assert preserved.name == "web1-old"
+        web1.rename("other")
+        assert web1.name == "other"
+        with host.events() as events:
+            event = DomainRenamed(domid=3, uuid=web1.uuid, name="b", time=datetime.now(UTC), old="a", new="b")
+            backend.tell(event)
+            told = events.get(5)
+        assert told == event
+        assert told.domain == web1
+        assert told.domain.name == "b"
+
+    async def main() -> None:
+        backend.closes = 0
+        async with pyxen.aio.Host(backend, Calls()) as host:
+            web1 = await host.domains["web1"]
+            assert [info.domain for info in await host.list()][1] == web1
+            assert (await web1.info()).domain is web1
+            assert (await host.create(CONFIG)).name == "web1"
+            async with host.events() as events:
+                backend.tell(event)
+                told = await events.get(5)
+            assert told is not None
+            assert isinstance(told.domain, pyxen.aio.Domain)
 
     asyncio.run(main())

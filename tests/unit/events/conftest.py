@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,6 @@ def watcher(xen: XenHost) -> Iterator[Watcher]:
 
 
 @pytest.fixture
-def events(watcher: Watcher) -> Iterator[EventReader]:
+def events(watcher: Watcher) -> Iterator[EventReader[Any]]:
     with read(watcher) as events:
         yield events

@@ -31,11 +31,11 @@ __all__ = ["NOW", "Silent", "created", "read", "short", "told", "wait_until", "w
 NOW = datetime.now(UTC)
 
 
-def read(watcher: Watcher, *kinds: type[Event], domain: Any = None, maxlen: int = 10_000) -> EventReader:
+def read(watcher: Watcher, *kinds: type[Event], domain: Any = None, maxlen: int = 10_000) -> EventReader[Any]:
     return EventReader(cast("Backend", watcher), event_filter(kinds, domain), maxlen)
 
 
-def told(events: EventReader, count: int) -> list[str]:
+def told(events: EventReader[Any], count: int) -> list[str]:
     """Return the next events, in short, and check that no more come."""
     found = [events.get(2) for _ in range(count)]
     assert events.get(0.05) is None

@@ -29,6 +29,7 @@ from pyxen import (
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.eventreader import event_filter
+from pyxen.operation import Calls
 from tests.unit.events.support import NOW, Silent, created, read, short, told, wait_until
 from tests.unit.xenhost import XenHost
 
@@ -50,7 +51,7 @@ def test_a_slow_reader_is_told_what_it_missed(xen: XenHost, watcher: Watcher) ->
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 4))
 def test_each_event_is_read_or_counted_in_its_place(steps: list[bool], maxlen: int) -> None:
     backend = Silent()
-    hypervisor = EventReader(cast("Backend", backend), event_filter((), None), maxlen)
+    hypervisor: EventReader[Event] = EventReader(cast("Backend", backend), event_filter((), None), maxlen)
     read_so_far = put = 0
     for puts in [*steps, *[False] * len(steps)]:
         if puts:
@@ -70,7 +71,7 @@ def test_each_event_is_read_or_counted_in_its_place(steps: list[bool], maxlen: i
 
 def test_an_unknown_number_lost_stays_unknown() -> None:
     backend = Silent()
-    hypervisor = EventReader(cast("Backend", backend), event_filter((), None), 1)
+    hypervisor: EventReader[Event] = EventReader(cast("Backend", backend), event_filter((), None), 1)
     for event in (created(1), created(2), EventsLost(time=NOW, count=None), created(3)):
         backend.on_event(event)
     assert short(hypervisor.get(0)) == "DomainCreated 1 d"
@@ -115,13 +116,13 @@ def test_a_closed_reader_forgets_what_it_has(xen: XenHost, watcher: Watcher) -> 
         ((), "before", "created 1 lost"),
         ((), "after", "1 destroyed added lost"),
         ((DomainCreated,), "after", "lost"),
-        ((), Domain(cast("Backend", None), DomainRef(1, UUID(int=1))), "created 1 destroyed added lost"),
-        ((), Domain(cast("Backend", None), DomainRef(1, UUID(int=2))), "lost"),
+        ((), Domain(cast("Backend", None), Calls(), DomainRef(1, UUID(int=1))), "created 1 destroyed added lost"),
+        ((), Domain(cast("Backend", None), Calls(), DomainRef(1, UUID(int=2))), "lost"),
     ],
 )
 def test_filters(kinds: tuple[type[Event], ...], domain: Any, wanted: str) -> None:
     backend = Silent()
-    hypervisor = EventReader(cast("Backend", backend), event_filter(kinds, domain), 100)
+    hypervisor: EventReader[Event] = EventReader(cast("Backend", backend), event_filter(kinds, domain), 100)
     one: dict[str, Any] = {"domid": 1, "uuid": UUID(int=1), "time": NOW}
     happened = {
         "created": created(1, "before"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -18,7 +19,7 @@ from tests.unit.events.support import read, short, told, wait_until
 from tests.unit.xenhost import XenHost
 
 
-def test_the_life_of_a_domain(xen: XenHost, events: EventReader) -> None:
+def test_the_life_of_a_domain(xen: XenHost, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     assert told(events, 2) == ["DomainCreated 7 web1", "DeviceAdded 7 web1 console0@0"]
     uuid = xen.uuid(7)
@@ -65,7 +66,7 @@ def test_what_happened_before_a_second_reader_came_is_not_told_to_it(xen: XenHos
         ]
 
 
-def test_nothing_is_told_of_a_domain_that_comes_to_nothing(xen: XenHost, events: EventReader) -> None:
+def test_nothing_is_told_of_a_domain_that_comes_to_nothing(xen: XenHost, events: EventReader[Any]) -> None:
     xen.make(7, "half")
     xen.create(8, "whole")
     del xen.domains[7]
@@ -75,7 +76,7 @@ def test_nothing_is_told_of_a_domain_that_comes_to_nothing(xen: XenHost, events:
     assert told(events, 2)[-1] == "DomainDestroyed 8 whole"
 
 
-def test_a_domain_is_created_when_it_is_introduced(xen: XenHost, events: EventReader) -> None:
+def test_a_domain_is_created_when_it_is_introduced(xen: XenHost, events: EventReader[Any]) -> None:
     xen.make(7, "slow")
     xen.create(8, "fast")
     assert told(events, 2)[0] == "DomainCreated 8 fast"
@@ -85,14 +86,14 @@ def test_a_domain_is_created_when_it_is_introduced(xen: XenHost, events: EventRe
     assert told(events, 2) == ["DomainCreated 7 slower", "DeviceAdded 7 slower vbd51712@0"]
 
 
-def test_a_guest_that_is_over_at_once(xen: XenHost, events: EventReader) -> None:
+def test_a_guest_that_is_over_at_once(xen: XenHost, events: EventReader[Any]) -> None:
     xen.make(7, "brief")
     xen.change(7, state=DomainState.SHUTDOWN, reason=ShutdownReason.POWEROFF)
     xen.introduce(7)
     assert told(events, 2) == ["DomainCreated 7 brief", "DomainShutdown 7 brief POWEROFF"]
 
 
-def test_a_domain_that_is_dying_is_gone(xen: XenHost, events: EventReader) -> None:
+def test_a_domain_that_is_dying_is_gone(xen: XenHost, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     told(events, 2)
     xen.change(7, state=DomainState.DYING, reason=ShutdownReason.CRASH)
@@ -104,7 +105,7 @@ def test_a_domain_that_is_dying_is_gone(xen: XenHost, events: EventReader) -> No
     assert told(events, 0) == []
 
 
-def test_a_domid_that_is_reused(xen: XenHost, events: EventReader) -> None:
+def test_a_domid_that_is_reused(xen: XenHost, events: EventReader[Any]) -> None:
     xen.create(7, "old")
     told(events, 2)
     old = xen.uuid(7)
@@ -118,7 +119,7 @@ def test_a_domid_that_is_reused(xen: XenHost, events: EventReader) -> None:
     assert found[1].name == "new"
 
 
-def test_what_came_and_went_unseen_is_said_to_be_lost(xen: XenHost, events: EventReader) -> None:
+def test_what_came_and_went_unseen_is_said_to_be_lost(xen: XenHost, events: EventReader[Any]) -> None:
     with xen.server.at_once():
         for domid in (7, 8):
             xen.create(domid, "unseen")
@@ -134,7 +135,7 @@ def test_what_came_and_went_unseen_is_said_to_be_lost(xen: XenHost, events: Even
     assert told(events, 2)[-1] == "DomainDestroyed 9 seen"
 
 
-def test_a_name_that_comes_late(xen: XenHost, events: EventReader) -> None:
+def test_a_name_that_comes_late(xen: XenHost, events: EventReader[Any]) -> None:
     xen.make(7, None)
     xen.introduce(7)
     assert told(events, 1) == ["DomainCreated 7 None"]
@@ -143,7 +144,7 @@ def test_a_name_that_comes_late(xen: XenHost, events: EventReader) -> None:
     assert told(events, 1) == ["DomainRenamed 7 late None->late"]
 
 
-def test_a_domain_that_is_suspended_twice(xen: XenHost, events: EventReader) -> None:
+def test_a_domain_that_is_suspended_twice(xen: XenHost, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     told(events, 2)
     for _ in range(2):
@@ -154,7 +155,7 @@ def test_a_domain_that_is_suspended_twice(xen: XenHost, events: EventReader) -> 
         xen.change(7, state=DomainState.RUNNING, reason=None)
 
 
-def test_a_soft_reset_is_no_second_domain(xen: XenHost, events: EventReader) -> None:
+def test_a_soft_reset_is_no_second_domain(xen: XenHost, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     xen.shut_down(7, ShutdownReason.SOFT_RESET)
     assert told(events, 3)[-1] == "DomainShutdown 7 web1 SOFT_RESET"
@@ -167,7 +168,7 @@ def test_a_soft_reset_is_no_second_domain(xen: XenHost, events: EventReader) -> 
     assert told(events, 2)[0] == "DomainCreated 8 web2"
 
 
-def test_a_preserved_domain_is_another_one(xen: XenHost, events: EventReader) -> None:
+def test_a_preserved_domain_is_another_one(xen: XenHost, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     xen.shut_down(7, ShutdownReason.CRASH)
     assert told(events, 3)[-1] == "DomainShutdown 7 web1 CRASH"
@@ -187,7 +188,7 @@ def test_a_preserved_domain_is_another_one(xen: XenHost, events: EventReader) ->
     assert told(events, 1) == ["EventsLost 2"]
 
 
-def test_devices(xen: XenHost, events: EventReader) -> None:
+def test_devices(xen: XenHost, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     told(events, 2)
     xen.attach(7, "vbd", 51728, backend=3)
@@ -200,7 +201,7 @@ def test_devices(xen: XenHost, events: EventReader) -> None:
     assert sorted(told(events, 2)) == ["DeviceRemoved 7 web1 console0@0", "DeviceRemoved 7 web1 vusb1@None"]
 
 
-def test_a_device_that_goes_while_it_is_looked_at(xen: XenHost, events: EventReader) -> None:
+def test_a_device_that_goes_while_it_is_looked_at(xen: XenHost, events: EventReader[Any]) -> None:
     def go(verb: Verb, path: str) -> None:
         if verb == Verb.READ and path == "/libxl/7/device/vif/0/backend":
             xen.detach(7, "vif", 0)
@@ -214,7 +215,7 @@ def test_a_device_that_goes_while_it_is_looked_at(xen: XenHost, events: EventRea
 
 
 @pytest.mark.parametrize("first", ["aio:/a.iso", "/a.iso"])
-def test_media(xen: XenHost, events: EventReader, first: str) -> None:
+def test_media(xen: XenHost, events: EventReader[Any], first: str) -> None:
     xen.create(7, "web1")
     xen.attach(7, "vbd", 5632, medium=first)
     told(events, 3)
@@ -235,7 +236,7 @@ def test_media(xen: XenHost, events: EventReader, first: str) -> None:
     assert told(events, 0) == []
 
 
-def test_a_guest_cannot_eject_what_is_none(xen: XenHost, events: EventReader) -> None:
+def test_a_guest_cannot_eject_what_is_none(xen: XenHost, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     told(events, 2)
     xen.eject_in_guest(7, 99)

@@ -37,7 +37,7 @@ def test_whoever_lets_go_of_a_reader_has_closed_it(xen: XenHost, watcher: Watche
     wait_until(lambda: xen.server.clients() == 0 and not watchers_threads())
 
 
-def read_after_rename(xen: XenHost, watcher: Watcher) -> EventReader:
+def read_after_rename(xen: XenHost, watcher: Watcher) -> EventReader[Any]:
     hypervisor = read(watcher)
     xen.rename(0, "dom0")
     return hypervisor
@@ -64,7 +64,7 @@ def test_threads_come_and_go(xen: XenHost, watcher: Watcher) -> None:
 
 
 def test_an_exception_in_a_callback_reaches_the_user_and_stops_nothing(
-    xen: XenHost, watcher: Watcher, events: EventReader, monkeypatch: pytest.MonkeyPatch
+    xen: XenHost, watcher: Watcher, events: EventReader[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", reported.append)
@@ -84,7 +84,7 @@ def test_an_exception_in_a_callback_reaches_the_user_and_stops_nothing(
 
 
 def test_a_callback_may_subscribe_and_close(xen: XenHost, watcher: Watcher) -> None:
-    inner: list[EventReader] = []
+    inner: list[EventReader[Any]] = []
     ended = threading.Event()
 
     def react(_: Event) -> None:
@@ -101,7 +101,7 @@ def test_a_callback_may_subscribe_and_close(xen: XenHost, watcher: Watcher) -> N
     assert [short(event) for event in inner[0]] == ["DomainRenamed 0 b a->b"]
 
 
-def test_the_end(xen: XenHost, watcher: Watcher, events: EventReader) -> None:
+def test_the_end(xen: XenHost, watcher: Watcher, events: EventReader[Any]) -> None:
     before = len(os.listdir("/proc/self/fd"))
     xen.rename(0, "dom0")
     wait_until(lambda: bool(events._queue._events))
@@ -117,7 +117,7 @@ def test_the_end(xen: XenHost, watcher: Watcher, events: EventReader) -> None:
     wait_until(lambda: len(os.listdir("/proc/self/fd")) == before - 3)  # both ends of the connection, and the eventfd
 
 
-def test_the_child_of_a_fork_has_no_events(watcher: Watcher, events: EventReader) -> None:
+def test_the_child_of_a_fork_has_no_events(watcher: Watcher, events: EventReader[Any]) -> None:
     pid = os.fork()
     if pid == 0:
         refused = 0

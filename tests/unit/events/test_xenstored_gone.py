@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,9 @@ from tests.unit.events.support import read, told, wait_until, watchers_threads
 from tests.unit.xenhost import XenHost
 
 
-def test_after_xenstored_was_restarted(xen: XenHost, events: EventReader, caplog: pytest.LogCaptureFixture) -> None:
+def test_after_xenstored_was_restarted(
+    xen: XenHost, events: EventReader[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     for domid in (5, 6, 7):
         xen.create(domid, f"d{domid}")
     told(events, 6)
@@ -33,7 +36,7 @@ def test_after_xenstored_was_restarted(xen: XenHost, events: EventReader, caplog
     assert told(events, 5)[0] == "DomainRenamed 6 six d6->six"
 
 
-def test_nobody_joins_while_xenstored_is_gone(xen: XenHost, watcher: Watcher, events: EventReader) -> None:
+def test_nobody_joins_while_xenstored_is_gone(xen: XenHost, watcher: Watcher, events: EventReader[Any]) -> None:
     xen.server.close()
     for _ in range(2):
         with pytest.raises(ConnectFailed):

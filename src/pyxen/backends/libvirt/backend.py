@@ -447,7 +447,7 @@ class LibvirtBackend(Backend):
 
         def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
             found = defined.kept(connection, "start", uuid)
-            operation.domain = found.name()
+            operation.subject = found.name()
             try:
                 ref = lifecycle.start(connection, found, paused=paused)
             except VirError as error:
@@ -509,7 +509,7 @@ class LibvirtBackend(Backend):
         def describe(error: Exception) -> BaseException:
             if not isinstance(error, VirError):
                 return error
-            domain, domid = operation.domain, operation.domid
+            domain, domid = operation.subject, operation.domid
             return failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
 
         with self._beginning:

@@ -173,7 +173,7 @@ def stopped(operation: Operation[Any], what_now: str) -> OperationFailed:
     reason = {"timeout": "the deadline passed", "closed": "the host was closed"}.get(
         operation.stopped or "", "cancelled"
     )
-    return cls(f"{reason}; {what_now}", operation=operation.verb, domain=operation.domain, domid=operation.domid)
+    return cls(f"{reason}; {what_now}", operation=operation.verb, domain=operation.subject, domid=operation.domid)
 
 
 _USERINFO: Final = re.compile(r"(?<=//)([^/@:\s]*):[^/@\s]*@")

@@ -58,7 +58,7 @@ def restore(
 ) -> Script[Guest]:
     """Create a domain from a file; a failure leaves nothing."""
     config, state = _read(operation, path, override)
-    operation.domain = config.name
+    operation.subject = config.name
     guest = new_guest(machine, operation, config, None)
     try:
         with operation.measured(_passing(machine)):

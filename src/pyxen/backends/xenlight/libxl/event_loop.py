@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from pyxen._durations import bounded
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.error_map import stopped
 from pyxen.backends.xenlight.libxl.lock import LIBXL
@@ -295,4 +296,5 @@ class EventLoop:
         moments += [wait.until for task in self._waiting.values() if (wait := task.wait) and wait.until is not None]
         if self._unaborted:
             moments.append(time.monotonic() + _AGAIN)
-        return math.ceil(max(0.0, min(moments) - time.monotonic()) * 1000) if moments else -1
+        left = bounded(min(moments) - time.monotonic()) if moments else None
+        return -1 if left is None else math.ceil(left * 1000)

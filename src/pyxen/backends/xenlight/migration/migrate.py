@@ -217,7 +217,7 @@ class _Coming:
         context = self._context
         document = _document(operation, head)
         self._name = document["c_info"]["name"]
-        self._threaded.operation.domain = operation.domain = self._name
+        self._threaded.operation.subject = operation.subject = self._name
         document["c_info"]["name"] = self._name + _INCOMING
         config = domain_config(context.pointer, json.dumps(document))
         self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))

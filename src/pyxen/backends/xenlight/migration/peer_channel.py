@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from pyxen._durations import LONGEST_WAIT
 from pyxen.backends.xenlight.libxl.error_map import describe, stopped
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
@@ -258,7 +259,7 @@ class PeerChannel:
             limit = self._limit()
             if self._operation.stopped is None and self.wake is not None:
                 poller.register(self.wake, select.POLLIN)
-            left = None if limit is None else max(0.0, limit - time.monotonic()) * 1000 + 1
+            left = None if limit is None else min(LONGEST_WAIT, max(0.0, limit - time.monotonic())) * 1000 + 1
             if any(ready == fd for ready, _ in poller.poll(left)):
                 return
 

@@ -75,7 +75,7 @@ def restore(
         stream_header.check(stream_header.peek(fd), path)
         new = uuid4() if override is not None and override.uuid is None else None
         config = domain_config(context.pointer, saved_json(operation, head, override), new)
-        name = operation.domain = ffi.string(config.c_info.name).decode(errors="replace")
+        name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
         yield from await_memory(context, operation, config)

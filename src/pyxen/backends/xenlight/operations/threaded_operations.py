@@ -96,9 +96,9 @@ class _Step(Operation[T]):
     """A script's operation: to the world, it is the one that it is a step of."""
 
     def __init__(self, whole: Operation[Any]) -> None:
-        super().__init__(whole.verb, whole.domain)
+        super().__init__(whole.verb, whole.subject)
         self.domid = whole.domid
-        self.log = whole.log
+        self._run.log = whole.log
         self._whole = whole
 
     def report(self, what: str, percent: int) -> None:

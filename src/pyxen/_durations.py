@@ -1,0 +1,53 @@
+"""Durations that users give: the one place where they are checked, and bounded for the system calls that wait."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from pyxen.errors import InvalidArgument
+
+__all__ = ["LONGEST_WAIT", "bounded", "duration", "timeout_of"]
+
+LONGEST_WAIT: Final = 86400.0
+"""The most seconds for which one system call waits: ``poll`` counts milliseconds in an int, so 24 days are too long."""
+
+_FOREVER: Final = 3.0e9
+"""Seconds, 95 years: a deadline further away is no deadline."""
+
+
+def timeout_of(seconds: float | None, name: str = "timeout", *, operation: str | None = None) -> float | None:
+    """Return a timeout as a finite number of seconds; None where there is no deadline.
+
+    Args:
+        seconds: What a user gave: a number from 0 to ``math.inf``, or None.
+        name: What the argument is called.
+        operation: The verb that it was given to.
+
+    Raises:
+        InvalidArgument: It is not a number, or is NaN or negative.
+    """
+    if seconds is None:
+        return None
+    value = duration(seconds, name, operation=operation)
+    return None if value > _FOREVER else value
+
+
+def duration(seconds: float, name: str, *, operation: str | None = None) -> float:
+    """Return a duration as a number of seconds from 0 to ``math.inf``; see `timeout_of`."""
+    if isinstance(seconds, bool | str) or not hasattr(type(seconds), "__float__"):
+        message = f"{name}={seconds!r}: give a number of seconds, such as 60 or 0.5"
+        raise InvalidArgument(message, operation=operation)
+    try:
+        value = float(seconds)
+    except OverflowError:  # an int with more than 308 digits
+        value = math.inf if seconds > 0 else -math.inf
+    if math.isnan(value) or value < 0:
+        message = f"{name}={seconds!r}: give seconds, 0 or more, or math.inf for no limit"
+        raise InvalidArgument(message, operation=operation)
+    return value
+
+
+def bounded(seconds: float | None) -> float | None:
+    """Return how long one call may wait of a time that is still to go: never longer than `LONGEST_WAIT`."""
+    return None if seconds is None else max(0.0, min(seconds, LONGEST_WAIT))

@@ -1,0 +1,85 @@
+"""What the records that a host hands out have in common: a form for JSON, a table for notebooks, a handle."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from enum import Enum, IntEnum
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+from pyxen.errors import NotFound
+
+__all__ = ["OfDomain", "Record", "html_table"]
+
+
+class Record:
+    """A frozen dataclass whose fields are plain values, enumerations, uuids, times, or records."""
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain data for JSON: a uuid as text, a time in ISO 8601, an enumeration as its name."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        for field in dataclasses.fields(self):
+            yield field.name, getattr(self, field.name)
+
+    def _repr_html_(self) -> str:
+        return html_table(["", type(self).__name__], list(self.to_dict().items()))
+
+
+class OfDomain(Record):
+    """A record that is about one domain. Where it comes from a host, it knows how to make the domain's handle."""
+
+    __slots__ = ("_handle_of",)  # no field: copies that `dataclasses.replace` makes are nobody's, and compare equal
+
+    _handle_of: Callable[[Any], Any]
+
+    @property
+    def domain(self) -> Any:
+        """The handle of the domain, `pyxen.Domain` or `pyxen.aio.Domain` as the host is. Making it does no I/O.
+
+        Raises:
+            NotFound: The record was not handed out by a host.
+        """
+        try:
+            handle_of = self._handle_of
+        except AttributeError:
+            message = "this record does not come from a host: look its domain up, as in host.domains[record.domid]"
+            raise NotFound(message) from None
+        return handle_of(self)
+
+    def attach(self, handle_of: Callable[[Any], Any]) -> Self:
+        """Set how `domain` makes its handle, and return this same record; for the faces."""
+        object.__setattr__(self, "_handle_of", handle_of)
+        return self
+
+
+def html_table(head: list[str], rows: list[tuple[Any, ...]]) -> str:
+    """Return a table in HTML; all text is escaped."""
+    from html import escape  # for notebooks only
+
+    def row(tag: str, cells: list[Any]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+    return "<table>" + row("th", head) + "".join(row("td", list(cells)) for cells in rows) + "</table>"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, IntEnum):
+        return value.name.lower()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value

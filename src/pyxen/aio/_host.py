@@ -1,0 +1,52 @@
+"""The part of `pyxen.aio.Host` that is written by hand: opening, closing, and reading events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from pyxen._lifetime import Lifetime
+from pyxen.aio._calls import Calls
+from pyxen.aio.domains import Domains
+from pyxen.aio.eventreader import EventReader
+from pyxen.backends.base import Backend
+from pyxen.events import Event
+
+__all__ = ["HostBase"]
+
+
+class HostBase:
+    """What a host for asyncio is made of."""
+
+    def __init__(self, backend: Backend, calls: Calls) -> None:
+        self._backend = backend
+        self._calls = calls
+        self._lifetime = Lifetime(backend)
+        self.domains = Domains(backend, calls)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_lifetime"):
+            self._lifetime.abandon(repr(self))
+
+    async def close(self) -> None:
+        """Let go of the host: what runs is stopped and undone, domains stay. Calling it again does nothing.
+
+        Every later call on the host or a domain of it raises `HostClosed`.
+        """
+        await self._calls.close(self._lifetime.close)
+
+    def _reader(self, wanted: Callable[[Event], bool], maxlen: int) -> EventReader[Any]:
+        return EventReader(self._backend, self._calls, wanted, maxlen, self._handle)
+
+    def _handle(self, record: Any) -> Any:
+        """Return the handle of the domain that a record is about."""
+        raise NotImplementedError

@@ -1,0 +1,207 @@
+"""A user's project: what type checkers make of it is asserted with each call. It is checked, and never run."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Sequence
+from io import FileIO
+from typing import assert_type
+
+import pyxen
+import pyxen.testing
+from pyxen import (
+    Brake,
+    CpuSet,
+    Disk,
+    Domain,
+    DomainConfig,
+    DomainCreated,
+    DomainDestroyed,
+    DomainInfo,
+    DomainShutdown,
+    DomainState,
+    DomainType,
+    Event,
+    EventReader,
+    EventsLost,
+    Feature,
+    Host,
+    HostInfo,
+    Loss,
+    Operation,
+    Outcome,
+    Progress,
+    RemusOptions,
+    Supervisor,
+    Trigger,
+    Vif,
+    Vnc,
+)
+
+
+def configurations() -> list[DomainConfig]:
+    """Say what is wanted, in all the ways there are."""
+    web = DomainConfig(
+        "web1",
+        type="pvh",
+        kernel="/boot/vmlinuz",
+        memory=512,
+        vcpus=2,
+        cpus="0-3,^1",
+        on_reboot="restart",
+        on_crash="coredump-destroy",
+        disks=[Disk("/dev/vg0/web1", vdev="xvda", format="raw")],
+        vifs=[Vif(bridge="xenbr0", mac="00:16:3e:00:00:01")],
+    )
+    assert_type(web.type, DomainType)
+    assert_type(web.uuid, uuid.UUID | None)
+    assert_type(web.disks, tuple[Disk, ...])
+    assert_type(web.memory, float | None)
+    assert_type(web.effective_maxvcpus, int)
+    bigger = dataclasses.replace(web, memory=1024, type=DomainType.PV)
+    assert_type(bigger, DomainConfig)
+    assert_type(web.replace(name="web2"), DomainConfig)
+    desktop = DomainConfig(
+        "desktop", type="hvm", vga="stdvga", hdtype="ahci", bios="ovmf", vnc=Vnc(enable=True), tsc_mode="native"
+    )
+    assert_type(DomainConfig.from_dict(desktop.to_dict()), DomainConfig)
+    return [web, bigger, desktop]
+
+
+def spellings(text: str) -> str:
+    """Translate a configuration."""
+    config = pyxen.xlcfg.loads(text)
+    assert_type(config, DomainConfig)
+    assert_type(pyxen.xlcfg.dumps(config), str)
+    assert_type(pyxen.libvirtxml.loads(pyxen.libvirtxml.dumps(config)), DomainConfig)
+    assert_type(pyxen.libxljson.loads(pyxen.libxljson.dumps(config)), DomainConfig)
+    assert_type(pyxen.convert(text, "libvirt-xml"), tuple[str, tuple[Loss, ...]])
+    for diagnostic in pyxen.xlcfg.lint(text):
+        print(diagnostic)
+    return pyxen.xlcfg.dumps(config, on_loss="ignore")
+
+
+def look(host: Host) -> None:
+    """Look at a host."""
+    assert_type(host.info(), HostInfo)
+    assert_type(host.info().free_memory_kib, int)
+    infos = host.list()
+    assert_type(infos, list[DomainInfo])
+    for info in infos:
+        assert_type(info.state, DomainState)
+        assert_type(info.name, str | None)
+        assert_type(info.uuid, uuid.UUID)
+    assert_type(host.supports("events"), bool)
+    assert_type(host.supports(Feature.SAVE), bool)
+    assert_type(host.domains["web1"], Domain)
+    assert_type(host.domains.get(7), Domain | None)
+    for domain in host.domains:
+        assert_type(domain, Domain)
+        assert_type(domain.name, str | None)
+    assert_type(host.orphans(), tuple[Domain, ...])
+    assert_type(host.defined(), Sequence[pyxen.DefinedDomain])
+
+
+def run(host: Host, config: DomainConfig) -> None:
+    """Create a domain, and do this and that to it."""
+    web = host.create(config, timeout=60)
+    assert_type(web, Domain)
+    assert_type(web.wait("shutdown", "crashed", timeout=5), DomainInfo | None)
+    assert_type(web.wait(DomainState.PAUSED), DomainInfo | None)
+    web.send_trigger("power")
+    web.send_trigger(Trigger.NMI, vcpu=1)
+    disk = web.attach(Disk("/srv/data.qcow2", vdev="xvdb", format="qcow2"))
+    assert_type(disk, Disk)
+    web.detach(disk, force=True)
+    web.pin_vcpu("all", CpuSet("0-3"))
+    web.pin_vcpu(0, [1, 2])
+    assert_type(web.config(), DomainConfig)
+    assert_type(web.console(), FileIO)
+    assert_type(web.userdata("tool"), bytes | None)
+    assert_type(web.stats().disks, tuple[pyxen.DiskStats, ...])
+    assert_type(web.preserve("-old"), Domain)
+    web.remus(["ssh", "host2"], RemusOptions(interval=0.1))
+    try:
+        web.shutdown(timeout=60)
+    except pyxen.OperationTimeout as late:
+        assert_type(late.log, tuple[str, ...])
+        web.destroy()
+
+
+def begin(host: Host, config: DomainConfig) -> None:
+    """Begin what takes time."""
+    creating = host.begin.create(config)
+    assert_type(creating, Operation[Domain])
+    assert_type(creating.result(), Domain)
+    progress = creating.progress
+    assert_type(progress, Progress | None)
+    if progress is not None:
+        assert_type(progress.percent, int)
+        what, percent = progress
+        assert_type(what, str)
+        assert_type(percent, int)
+    assert_type(creating.result().begin.save("/srv/web1.save"), Operation[None])
+    assert_type(creating.result().begin.wait("crashed"), Operation[DomainInfo | None])
+    assert_type(creating.cancel(), bool)
+
+
+def watch(host: Host) -> None:
+    """Watch a host."""
+    with host.events() as everything:
+        assert_type(everything, EventReader[Event])
+        assert_type(everything.get(1.0), Event | None)
+    with host.events(DomainShutdown) as shutdowns:
+        for event in shutdowns:
+            assert_type(event, DomainShutdown | EventsLost)
+            if isinstance(event, DomainShutdown):
+                print(event.name, event.reason, event.domid + 1)
+            else:
+                assert_type(event.count, int | None)
+    with host.events(DomainCreated, DomainDestroyed, domain="web1") as lives:
+        for life in lives:
+            assert_type(life, DomainCreated | DomainDestroyed | EventsLost)
+    with Supervisor(host, brake=Brake(first_delay=1.0), on_outcome=outcome):
+        pass
+
+
+def outcome(told: Outcome) -> None:
+    """Note what the supervisor did."""
+    print(told)
+
+
+async def awaited(config: DomainConfig) -> None:
+    """Do the same with asyncio."""
+    async with pyxen.aio.connect("memory:///") as xen:
+        assert_type(xen, pyxen.aio.Host)
+        web = await xen.create(config)
+        assert_type(web, pyxen.aio.Domain)
+        assert_type(await web.info(), DomainInfo)
+        assert_type(await xen.list(), list[DomainInfo])
+        assert_type(await xen.domains.get("web1"), pyxen.aio.Domain | None)
+        assert_type(await xen.domains["web1"], pyxen.aio.Domain)
+        assert_type(await web.attach(Vif(bridge="xenbr0")), Vif)
+        assert_type(await web.wait("shutdown"), DomainInfo | None)
+        assert_type(await xen.begin.create(config), pyxen.aio.Domain)
+        async with xen.events(DomainShutdown) as events:
+            async for event in events:
+                assert_type(event, DomainShutdown | EventsLost)
+        async for domain in xen.domains:
+            assert_type(domain, pyxen.aio.Domain)
+        reader = xen.events(DomainCreated, DomainDestroyed)
+        assert_type(await reader.get(1), DomainCreated | DomainDestroyed | EventsLost | None)
+
+
+def tested() -> None:
+    """Test it."""
+    with pyxen.testing.FakeHost() as fake:
+        assert_type(fake, pyxen.testing.FakeHost)
+
+
+def main() -> None:
+    """Run all of it."""
+    with pyxen.connect() as xen:
+        assert_type(xen, Host)
+        look(xen)
+        for config in configurations():
+            run(xen, config)

@@ -1,0 +1,52 @@
+"""What a user's type checker sees: the types of a project that is right, and every typo of one that is not."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+Found = list[tuple[str, int, str]]
+"""File, line and text of each complaint."""
+
+
+def mypy(tmp_path: Path) -> Found:
+    """Ask mypy, as a user's project with ``--strict`` does: pyxen is installed, and not a part of the project."""
+    files = [str(HERE / name) for name in ("project.py", "typos.py")]
+    settings = tmp_path / "mypy.ini"
+    settings.write_text("[mypy]\nstrict = True\n[mypy-pyxen.*]\nfollow_imports = silent\n")
+    command = [sys.executable, "-m", "mypy", "--config-file", str(settings), "--no-error-summary", *files]
+    command += ["--cache-dir", str(ROOT / ".mypy_cache" / "typing"), "--show-absolute-path", "--hide-error-context"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    found = re.findall(r"^(\S+\.py):(\d+): error: (.*)$", done.stdout, re.MULTILINE)
+    return [(Path(file).name, int(line), text) for file, line, text in found]
+
+
+def pyright(_: Path) -> Found:
+    """Ask pyright, as an editor does, in its strict mode."""
+    command = [sys.executable, "-m", "pyright", "--outputjson", "-p", str(HERE), "--pythonpath", sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    found = [each for each in json.loads(done.stdout)["generalDiagnostics"] if each["severity"] == "error"]
+    return [(Path(each["file"]).name, each["range"]["start"]["line"] + 1, each["message"]) for each in found]
+
+
+@pytest.mark.parametrize("check", [mypy, pyright], ids=["mypy", "pyright"])
+def test_a_users_project(check: Callable[[Path], Found], tmp_path: Path) -> None:
+    found = check(tmp_path)
+    assert [each for each in found if each[0] == "project.py"] == []
+    lines = (HERE / "typos.py").read_text().splitlines()
+    typos = {number for number, line in enumerate(lines, start=1) if "# typo" in line}
+    marked = {line for file, line, _ in found if file == "typos.py"}
+    assert {number: lines[number - 1] for number in sorted(typos - marked)} == {}
+    assert {number: lines[number - 1] for number in sorted(marked - typos)} == {}
+    assert len(typos) > 50

@@ -1,0 +1,74 @@
+"""Typos of a user, one on each line that says so: type checkers must mark them all. It is checked, and never run."""
+
+from __future__ import annotations
+
+import pyxen
+import pyxen.aio
+from pyxen import Disk, Domain, DomainConfig, DomainShutdown, Host, Vif
+from pyxen import DomainConfgi  # typo
+from pyxen import Part  # typo
+from pyxen.aio import Hots  # typo
+from pyxen.xlcfg import laods  # typo
+from pyxen.testing import FakeHots  # typo
+
+pyxen.conect()  # typo
+pyxen.DomainConfgi("web1")  # typo
+pyxen.xlcfg.laod("web1.cfg")  # typo
+pyxen.libvirtxml.dupms(DomainConfig("web1"))  # typo
+pyxen.libxljson.laods("{}")  # typo
+pyxen.aio.conect()  # typo
+pyxen.testing.FakeHots()  # typo
+pyxen.evnts  # typo
+pyxen.convert("", "libvirtxml")  # typo
+pyxen.xlcfg.loads("", on_loss="rise")  # typo
+
+DomainConfig("web1", type="pvhh")  # typo
+DomainConfig("web1", on_reboot="restrat")  # typo
+DomainConfig("web1", on_crash="coredump")  # typo
+DomainConfig("web1", vga="stdvag")  # typo
+DomainConfig("web1", bios="uefi")  # typo
+DomainConfig("web1", tsc_mode="natve")  # typo
+DomainConfig("web1", memroy=64)  # typo
+DomainConfig("web1").memroy  # typo
+Disk("/a.img", vdev="xvda", format="qcow3")  # typo
+Disk("/a.img", vdev="xvda", backendtype="qdsik")  # typo
+Vif(type="ioemul")  # typo
+
+
+def use(host: Host, domain: Domain) -> None:
+    """Make mistakes with a host."""
+    host.supports("evnts")  # typo
+    host.creat(DomainConfig("web1"))  # typo
+    host.create(DomainConfig("web1"), timout=5)  # typo
+    host.list()[0].doimd  # typo
+    host.info().free_memory  # typo
+    host.domains["web1"].destory()  # typo
+    host.begin.creat(DomainConfig("web1"))  # typo
+    domain.wait("shutdwon")  # typo
+    domain.send_trigger("x")  # typo
+    domain.begin.send_trigger("x")  # typo
+    domain.begin.wait("shutdwon")  # typo
+    domain.begin.save("/a").progress.percnt  # typo
+    domain.pin_vcpu("every")  # typo
+    host.events(DomainShutdwon)  # typo
+    host.events(int)  # typo
+    for event in host.events(DomainShutdown):
+        event.reason  # typo: an EventsLost has none
+        if isinstance(event, DomainShutdown):
+            event.raeson  # typo
+    try:
+        domain.destroy()
+    except pyxen.DomainNotFoundError:  # typo
+        pass
+
+
+async def use_awaited(host: pyxen.aio.Host, domain: pyxen.aio.Domain) -> None:
+    """Make mistakes with a host for asyncio."""
+    host.supports("evnts")  # typo
+    await host.creat(DomainConfig("web1"))  # typo
+    (await host.list())[0].doimd  # typo
+    await domain.wait("shutdwon")  # typo
+    await domain.send_trigger("x")  # typo
+    (await domain.info()).stat  # typo
+    async for event in host.events(DomainShutdown):
+        event.reason  # typo: an EventsLost has none

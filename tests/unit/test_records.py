@@ -1,0 +1,115 @@
+"""Records that a host hands out: JSON, tables, handles, and that they stay plain values."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import pickle
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+import pyxen
+from pyxen import (
+    DefinedDomain,
+    DiskStats,
+    DomainShutdown,
+    DomainState,
+    DomainStats,
+    EventsLost,
+    HostInfo,
+    NotFound,
+    ShutdownReason,
+    VifStats,
+)
+from pyxen._durations import LONGEST_WAIT, bounded
+from pyxen._records import OfDomain, Record
+from pyxen.testing import FakeHost
+from tests.unit.infos import domain_info
+
+NOW = datetime(2025, 1, 31, 7, 30, tzinfo=UTC)
+INFO = domain_info(3, "web1", UUID(int=3), DomainState.SHUTDOWN)
+SHUTDOWN = DomainShutdown(domid=3, uuid=UUID(int=3), name="web1", time=NOW, reason=ShutdownReason.SOFT_RESET)
+RECORDS: list[Record] = [
+    INFO,
+    HostInfo("4.20.0", 2, 1, 2, 1, 1000, 4096, 1024),
+    DomainStats(1, (1, 2), 3, (DiskStats("xvda", 1, 2, 3, 4),), (VifStats(0, 1, 2, 3, 4, 5, 6, 7, 8),)),
+    DefinedDomain("web9", UUID(int=9), autostart=False, domid=None),
+    SHUTDOWN,
+    EventsLost(time=NOW, count=None),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_every_record_is_ready_for_json(record: Record) -> None:
+    told = json.loads(json.dumps(record.to_dict()))
+    assert told == record.to_dict()
+    assert {field.name for field in dataclasses.fields(record)} <= told.keys()
+
+
+def test_what_json_has() -> None:
+    assert SHUTDOWN.to_dict() == {
+        "event": "DomainShutdown",
+        "domid": 3,
+        "uuid": "00000000-0000-0000-0000-000000000003",
+        "name": "web1",
+        "time": "2025-01-31T07:30:00+00:00",
+        "reason": "soft_reset",
+    }
+    assert RECORDS[2].to_dict()["disks"][0]["vdev"] == "xvda"
+    assert INFO.to_dict()["state"] == "shutdown"
+
+
+@pytest.mark.parametrize("record", [INFO, SHUTDOWN])
+def test_a_handle_changes_nothing_else(record: OfDomain) -> None:
+    plain = copy.copy(record)
+    attached = copy.copy(record).attach(lambda _: "handle")
+    assert attached.domain == "handle"
+    assert (attached, hash(attached), repr(attached)) == (plain, hash(plain), repr(plain))
+    assert pickle.loads(pickle.dumps(attached)) == plain  # noqa: S301 (our own)
+    with pytest.raises(NotFound, match="does not come from a host"):
+        _ = plain.domain
+    with pytest.raises(NotFound, match="does not come from a host"):
+        _ = dataclasses.replace(attached).domain
+
+
+def test_what_is_lost_is_about_no_domain() -> None:
+    assert EventsLost(time=NOW, count=3).domain is None
+
+
+def test_tables_of_notebooks_are_escaped() -> None:
+    table = domain_info(3, "<script>", UUID(int=3), DomainState.RUNNING)._repr_html_()
+    assert "<td>&lt;script&gt;</td>" in table
+    assert "<script>" not in table
+
+
+def test_domains_show_themselves() -> None:
+    with FakeHost() as host:
+        host.create(pyxen.DomainConfig("<web1>", kernel="/k", memory=64))
+        assert repr(host.domains) == f"<Domains of {host.uri}>"
+        assert "<td>&lt;web1&gt;</td>" in host.domains._repr_html_()
+        assert host.domains._ipython_key_completions_() == ["Domain-0", "<web1>"]
+        with host.events() as events:
+            host.domains["<web1>"].destroy()
+            host.list()
+            assert "open, " in repr(events)
+        assert "closed, 0 to read" in repr(events)
+
+
+@pytest.mark.parametrize(
+    ("left", "waits"), [(None, None), (5.0, 5.0), (-1.0, 0.0), (1e9, LONGEST_WAIT), (float("inf"), LONGEST_WAIT)]
+)
+def test_no_call_waits_longer_than_it_can(left: float | None, waits: float | None) -> None:
+    assert bounded(left) == waits
+
+
+@pytest.mark.parametrize("delay", [float("nan"), -1, "2", None])
+def test_a_brake_that_is_not_valid(delay: float) -> None:
+    with pytest.raises(pyxen.InvalidArgument, match="first_delay="):
+        pyxen.Brake(first_delay=delay)
+
+
+def test_a_brake_without_end() -> None:
+    assert pyxen.Brake(first_delay=float("inf"), max_delay=float("inf")).delay(1) == float("inf")

@@ -1,0 +1,214 @@
+"""Write the asyncio face from the blocking one: ``python -m tools.aio_face`` writes it, ``--check`` compares it.
+
+`pyxen.host`, `pyxen.domain` and `pyxen.domains` make every call through ``self._calls``. In `pyxen.aio` that object has
+the same methods as coroutines, so a method that uses it becomes ``async``, and each use an ``await``. Signatures,
+docstrings and comments stay. What cannot be had this way is written by hand, in a base class in `pyxen.aio`.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "pyxen"
+
+AWAITED = {
+    ("pyxen.domain", "Domain"): "pyxen.aio.domain",
+    ("pyxen.domains", "Domains"): "pyxen.aio.domains",
+    ("pyxen.eventreader", "EventReader"): "pyxen.aio.eventreader",
+    ("pyxen.operation", "Calls"): "pyxen.aio._calls",
+}
+"""Names that come from another module in the asyncio face."""
+
+USES = {"ask", "finish", "acquire"}
+"""The methods of ``self._calls``, all of which are awaited."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A module of the face: one class.
+
+    Attributes:
+        module: Its name, in both faces.
+        doc: The docstring of the module.
+        class_doc: The docstring of its class.
+        base: Module and class with the part that is written by hand.
+        by_hand: The members that are not taken from the blocking class.
+    """
+
+    module: str
+    doc: str
+    class_doc: str
+    base: tuple[str, str] | None = None
+    by_hand: frozenset[str] = frozenset()
+
+    @property
+    def target(self) -> Path:
+        """The file that is written."""
+        return PACKAGE / "aio" / f"{self.module}.py"
+
+
+FACES = (
+    Face(
+        "domain",
+        "A domain on a host, for asyncio: a handle with xl's verbs, awaited.",
+        """A domain on a host, as `Host.create` and `Host.domains` give it: `pyxen.Domain`, awaited.
+
+    Users do not make one. A handle is the domain's domid and uuid, so that it never means another domain that got the
+    domid later: every method raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk
+    to the host.
+    """,
+    ),
+    Face(
+        "domains",
+        "The domains of a host as a collection, for asyncio.",
+        """The domains that a host has now, without those that are dying. Each lookup asks the host; nothing is kept.
+
+    Asking takes an ``await``, so what Python itself cannot await has another form here:
+
+    =========================  ==========================================
+    ``host.domains["web1"]``   ``await host.domains["web1"]``
+    ``"web1" in domains``      ``await domains.get("web1") is not None``
+    ``for domain in domains``  ``async for domain in domains``
+    ``len(domains)``           ``len([domain async for domain in domains])``
+    =========================  ==========================================
+    """,
+        ("pyxen.aio._domains", "DomainsBase"),
+        frozenset({"__init__", "__contains__", "__iter__", "__len__", "_repr_html_", "_ipython_key_completions_"}),
+    ),
+    Face(
+        "host",
+        "A host, for asyncio.",
+        """A host that runs domains, as `pyxen.aio.connect` gives it: `pyxen.Host`, awaited.
+
+    Use it as an async context manager, or await `close`: a host that is not closed keeps connections open. It is not
+    bound to a loop.
+
+    Attributes:
+        domains: The domains by name, domid or uuid: ``await host.domains["web1"]``.
+    """,
+        ("pyxen.aio._host", "HostBase"),
+        frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),
+    ),
+)
+
+
+class Edits:
+    """Changes to a text, by position."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.splitlines(keepends=True)
+        self._made: list[tuple[int, int, str]] = []
+
+    def at(self, line: int, column: int) -> int:
+        """Return the position of a line, from 1, and a column, from 0 and in bytes, as `ast` counts them."""
+        before = sum(len(each) for each in self._lines[: line - 1])
+        return before + len(self._lines[line - 1].encode()[:column].decode())
+
+    def replace(self, node: ast.stmt | ast.expr, text: str) -> None:
+        """Put a text in place of a node."""
+        start = self.at(node.lineno, node.col_offset)
+        end = self.at(node.end_lineno or node.lineno, node.end_col_offset or 0)
+        self._made.append((start, end, text))
+
+    def drop(self, first: int, last: int) -> None:
+        """Take lines out."""
+        self._made.append((self.at(first, 0), self.at(last, 0) + len(self._lines[last - 1]), ""))
+
+    def splice(self, start: int, end: int, text: str) -> None:
+        """Put a text in place of what is between two positions."""
+        self._made.append((start, end, text))
+
+    def insert(self, node: ast.stmt | ast.expr, text: str) -> None:
+        """Put a text before a node."""
+        position = self.at(node.lineno, node.col_offset)
+        self._made.append((position, position, text))
+
+    def text(self) -> str:
+        """Return the changed text."""
+        text = "".join(self._lines)
+        for start, end, new in sorted(self._made, reverse=True):
+            text = text[:start] + new + text[end:]
+        return text
+
+
+def awaited(face: Face) -> str:
+    """Return the source of a module of the asyncio face."""
+    source = (PACKAGE / f"{face.module}.py").read_text()
+    tree = ast.parse(source)
+    edits = Edits(source)
+    header = f'"""{face.doc}\n\nGenerated from `pyxen.{face.module}` by ``python -m tools.aio_face``: do not edit.\n"""'
+    edits.replace(tree.body[0], header)
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            _change_import(edits, node)
+        elif isinstance(node, ast.ClassDef):
+            _change_class(edits, node, face)
+    text = edits.text()
+    if face.base is not None:
+        module, name = face.base
+        text = text.replace("\nfrom pyxen.", f"\nfrom {module} import {name}\nfrom pyxen.", 1)
+    return _formatted(text, face.target)
+
+
+def _change_import(edits: Edits, node: ast.ImportFrom) -> None:
+    lines = []
+    for alias in node.names:
+        module = AWAITED.get((str(node.module), alias.name), node.module)
+        lines.append(f"from {module} import {alias.name}")
+    edits.replace(node, "\n".join(lines))
+
+
+def _change_class(edits: Edits, node: ast.ClassDef, face: Face) -> None:
+    doc = node.body[0]
+    edits.replace(doc, f'"""{face.class_doc}"""')
+    if face.base is not None:
+        before = edits.at(node.lineno, node.col_offset)
+        after = edits.at(doc.lineno, 0)
+        edits.splice(before, after, f"class {node.name}({face.base[1]}):\n")
+    for member in node.body:
+        if not isinstance(member, ast.FunctionDef):
+            continue
+        if member.name in face.by_hand:
+            first = min([member.lineno, *(each.lineno for each in member.decorator_list)])
+            edits.drop(first, member.end_lineno or first)
+            continue
+        uses = [call for call in ast.walk(member) if isinstance(call, ast.Call) and _is_use(call)]
+        for call in uses:
+            edits.insert(call, "await ")
+        if uses:
+            edits.insert(member, "async ")
+
+
+def _is_use(node: ast.Call) -> bool:
+    return ast.unparse(node.func) in {f"self._calls.{use}" for use in USES}
+
+
+def _formatted(text: str, name: Path) -> str:
+    """Return the text as ruff wants it: imports sorted, unused ones left out."""
+    ruff = [sys.executable, "-m", "ruff"]
+    for command in (
+        [*ruff, "check", "--fix-only", "--quiet", "--select", "I,F401", "--stdin-filename", str(name), "-"],
+        [*ruff, "format", "--quiet", "--stdin-filename", str(name), "-"],
+    ):
+        done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=True)
+        text = done.stdout
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    """Write the face, or with ``--check`` tell which of its modules are not up to date."""
+    stale = [face for face in FACES if not face.target.exists() or face.target.read_text() != awaited(face)]
+    for face in stale:
+        print(f"{face.target.relative_to(ROOT)}: not what tools/aio_face.py makes of pyxen.{face.module}")
+        if "--check" not in arguments:
+            face.target.write_text(awaited(face))
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
