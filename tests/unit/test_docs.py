@@ -159,3 +159,22 @@ def test_the_table_of_the_backends_knows_what_xenlight_lacks() -> None:
     lacks = assigned["_LACKS"]
     said = {pyxen.Feature[node.attr].value for node in ast.walk(lacks) if isinstance(node, ast.Attribute)}
     assert set(backends.table()["backend"]["xenlight"]["lacks"]) == said
+
+
+def promises() -> list[tuple[str, str]]:
+    """Return the tests that docs/reliability.md names, as file and function."""
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    return re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+
+
+@pytest.mark.parametrize(("file", "name"), promises())
+def test_a_promise_names_a_test_that_is_there(file: str, name: str) -> None:
+    tree = ast.parse((ROOT / file).read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_promise_names_a_test() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    table = text[text.index("| promise | test |") :].split("\n\n", maxsplit=1)[0].splitlines()[2:]
+    assert len(table) > 10
+    assert [row for row in table if "::test_" not in row] == []
