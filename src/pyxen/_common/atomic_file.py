@@ -1,4 +1,4 @@
-"""Files that appear at once and whole, or not at all."""
+"""Files that appear complete, or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["appearing_whole", "writing"]
 
 @contextlib.contextmanager
 def appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
-    """Give the descriptor and the path of a new file, which comes to be at `path` if all goes well, and else goes.
+    """Give the descriptor and the path of a new file, which replaces `path` on success and is removed on failure.
 
     Raises:
         InvalidArgument: The file cannot be written.
@@ -41,7 +41,7 @@ def appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int,
 
 @contextlib.contextmanager
 def writing(operation: Operation[Any], path: str) -> Iterator[None]:
-    """Say it as an exception of ours when a file cannot be written.
+    """Turn an error of the operating system into pyxen's exception for a file that cannot be written.
 
     Raises:
         InvalidArgument: It cannot.

@@ -1,4 +1,4 @@
-"""Sets of CPUs as they are on a host, which has these CPUs and no others."""
+"""Sets of CPUs, resolved on a host."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def is_symbolic(config: DomainConfig) -> bool:
 
 
 def on_host(cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> CpuSet:
-    """Return which CPUs of a host a set means, one at least.
+    """Return which CPUs of a host a set means; at least one.
 
     Args:
         cpus: The set.
-        nodes: The CPUs of each NUMA node, as far as they are online.
+        nodes: The online CPUs of each NUMA node.
 
     Raises:
         ValueError: The host does not have one of them, or the set is empty.

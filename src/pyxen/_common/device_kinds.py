@@ -75,7 +75,7 @@ def _from_text(text: str) -> Part:
     """Return the device that a text names: a disk by its vdev, a vif by its MAC address, a PCI device by its address.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The text does not name a device.
     """
     if vdev_number(text) is not None:
         return Disk(vdev=text)

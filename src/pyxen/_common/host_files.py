@@ -1,4 +1,4 @@
-"""What a configuration wants to find on the host: files and bridges, which toolstacks do not say are missing."""
+"""Files and bridges that a configuration needs on the host; toolstacks do not say which are missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BRIDGE_SCRIPT: Final = "vif-bridge"
 
 
 def files_of_config(config: DomainConfig) -> list[str]:
-    """Return the host's files that a configuration names, as far as they must exist."""
+    """Return the files that a configuration names and that must exist on the host."""
     return [path for path in (config.kernel, config.ramdisk, *files_of(*config.disks)) if path and path[0] == "/"]
 
 

@@ -113,7 +113,7 @@ def check_spared(verb: str, domid: int, own: int = 0) -> None:
 
 
 def gone(verb: str, domid: int, uuid: UUID, hint: str = "") -> DomainNotFound:
-    """Return the exception for a domain that is not there any more."""
+    """Return the exception for a domain that is gone."""
     message = f"there is no domain {domid} with the uuid {uuid}: it is gone{hint}"
     return _refusal(DomainNotFound, message, verb, domid)
 
@@ -229,7 +229,7 @@ def check_memory(
 
     Args:
         domid: The domain.
-        kib: The memory it shall have.
+        kib: The memory it is to have.
         most_kib: Its maxmem, where that is known.
         has_kib: The memory it has now, where that is known.
         free_kib: The memory that the host has free, where that is known.
@@ -356,7 +356,7 @@ def check_note_key(verb: str, domid: int, key: str) -> None:
 
 
 def check_note(domid: int, key: str, data: bytes | None) -> None:
-    """Check a note that shall be kept, or with None be removed.
+    """Check a note before it is kept, or removed with None.
 
     Raises:
         InvalidArgument: Its key is not valid or belongs to a toolstack, or it is empty.

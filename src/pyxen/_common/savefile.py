@@ -17,7 +17,7 @@ from pyxen.operation import Operation, describe
 __all__ = ["STREAM_VERSION", "Head", "head", "opened", "parse", "read", "write"]
 
 STREAM_VERSION: Final = 2
-"""Of what follows: libxl's stream as of Xen 4.6 and newer."""
+"""Version of the stream that follows: libxl's, from Xen 4.6 on."""
 
 _MAGIC: Final = b"Xen saved domain, xl format\n \0 \r"
 _BYTEORDER: Final = 0x01020304
@@ -63,7 +63,7 @@ def opened(operation: Operation[Any], path: str) -> int:
     """Open a file for reading, and return its descriptor.
 
     Raises:
-        FileMissing: There is none.
+        FileMissing: There is no such file.
         InvalidArgument: It cannot be read, or is not a regular file: to open a pipe may take for ever.
     """
     try:
@@ -86,7 +86,7 @@ def read(fd: int, source: str | None = None) -> Head:
         source: Name of the file, for errors.
 
     Raises:
-        ParseError: It is no saved domain, is cut short, or of a kind that is not known.
+        ParseError: It is not a saved domain, is cut short, or is of an unknown kind.
         OSError: It cannot be read.
     """
     return parse(lambda size: _exactly(fd, size, source), source)
@@ -100,7 +100,7 @@ def parse(take: Callable[[int], bytes], source: str | None = None) -> Head:
         source: Where it reads, for errors.
 
     Raises:
-        ParseError: It is no saved domain, or of a kind that is not known.
+        ParseError: It is not a saved domain, or is of an unknown kind.
     """
     magic, byteorder, mandatory, optional, length = _HEAD.unpack(take(_HEAD.size))
     if magic != _MAGIC:

@@ -1,6 +1,6 @@
 """What the face needs of a backend: model objects in, model objects out."""
 
-# ruff: noqa: ARG002 (a default refuses, whatever it is asked)
+# ruff: noqa: ARG002 (a default refuses whatever its arguments are)
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class DomainRef:
 class Backend(Protocol):
     """A way to a host. Methods that take a `DomainRef` raise `DomainNotFound` if that domain is gone.
 
-    What takes time returns an `Operation`, begun; what only looks returns at once. All are safe from any thread.
+    A method that takes time starts an `Operation` and returns it; a query returns at once. All are thread-safe.
 
-    A backend of one's own derives from this class. What it does not define raises `UnsupportedFeature`; what every
-    backend can do has no such default.
+    Derive your own backend from this class. A method that it does not define raises `UnsupportedFeature`; methods that
+    every backend needs have no such default.
     """
 
     @property
     def uri(self) -> str:
-        """How `pyxen.connect` finds this host."""
+        """The URI by which `pyxen.connect` finds this host."""
 
     @property
     def name(self) -> str:
@@ -53,10 +53,10 @@ class Backend(Protocol):
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What it can do of the things that not every backend can."""
+        """The optional features that it supports."""
 
     def close(self) -> None:
-        """Stop what runs and let go of the host; may be called again."""
+        """Stop running operations and release the host; may be called again."""
 
     def info(self) -> HostInfo:
         """Return the figures of the host."""
@@ -65,7 +65,7 @@ class Backend(Protocol):
         """Return all domains, dom0 too, by domid."""
 
     def orphans(self) -> tuple[DomainRef, ...]:
-        """Return the domains that processes were making which are gone; empty where nobody can know."""
+        """Return the domains whose creating process died; empty where that cannot be known."""
         raise lacking(Feature.ORPHANS, self.name)
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
@@ -105,7 +105,7 @@ class Backend(Protocol):
         raise lacking(Feature.SUSPEND, self.name)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
-        """Let a suspended guest go on."""
+        """Resume a suspended guest."""
         raise lacking(Feature.SUSPEND, self.name)
 
     def save(
@@ -178,11 +178,11 @@ class Backend(Protocol):
     def pin_vcpu(
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
     ) -> Operation[None]:
-        """Say on which CPUs a vCPU, or with None all of them, may run, and had better run; None stays as it is."""
+        """Set on which CPUs a vCPU (None: all vCPUs) may run, and which it prefers; None leaves a set as it is."""
         raise lacking(Feature.PIN, self.name)
 
     def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
-        """Set what the hypervisor's scheduler knows of a domain; what is not said stays."""
+        """Set a domain's scheduler parameters; those that are not given stay as they are."""
         raise lacking(Feature.SCHEDULER, self.name)
 
     def wait(
@@ -221,7 +221,7 @@ class Backend(Protocol):
         *,
         timeout: float | None,
     ) -> Operation[None]:
-        """Replicate a domain to another host, or to nobody, until that fails; it goes on here."""
+        """Replicate a domain to another host, or with None to none, until that fails; it keeps running here."""
         raise lacking(Feature.REMUS, self.name)
 
     def remus_over(
@@ -231,7 +231,7 @@ class Backend(Protocol):
         raise lacking(Feature.REMUS, self.name)
 
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
-        """Return a note that is kept with a domain; None if there is none under that key."""
+        """Return the note that is kept with a domain under a key; None if there is no such note."""
         raise lacking(Feature.USERDATA, self.name)
 
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
@@ -241,11 +241,11 @@ class Backend(Protocol):
     def add_console(
         self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int
     ) -> Operation[None]:
-        """Let xenconsoled know of a domain's console."""
+        """Tell xenconsoled about a domain's console."""
         raise lacking(Feature.ADD_CONSOLE, self.name)
 
     def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
-        """Give a domain's device model a command of its own, and return what it says."""
+        """Run a command of a domain's device model, and return its output."""
         raise lacking(Feature.MONITOR, self.name)
 
     def stats(self, domain: DomainRef) -> DomainStats:
@@ -261,7 +261,7 @@ class Backend(Protocol):
         raise lacking(Feature.DEFINE, self.name, _MANAGED)
 
     def undefine(self, uuid: UUID) -> None:
-        """Forget a configuration; a domain that runs of it goes on."""
+        """Forget a configuration; a running domain of it keeps running."""
         raise lacking(Feature.DEFINE, self.name, _MANAGED)
 
     def defined(self) -> Sequence[DefinedDomain]:
@@ -269,9 +269,9 @@ class Backend(Protocol):
         raise lacking(Feature.DEFINE, self.name, _MANAGED)
 
     def set_autostart(self, uuid: UUID, autostart: bool) -> None:
-        """Say whether a kept domain is started with its host."""
+        """Set whether a kept domain is started with its host."""
         raise lacking(Feature.DEFINE, self.name, _MANAGED)
 
     def start(self, uuid: UUID, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        """Create a domain of what is kept under that uuid."""
+        """Create a domain from the configuration that is kept under a uuid."""
         raise lacking(Feature.DEFINE, self.name, _MANAGED)

@@ -114,7 +114,7 @@ class LibvirtBackend(Backend):
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What libvirt can do, as far as its driver does."""
+        """The features that libvirt supports with this driver."""
         return _LIBVIRTS - _NOT_ITS_DRIVERS.get(self._driver, set())
 
     def close(self) -> None:
@@ -325,7 +325,7 @@ class LibvirtBackend(Backend):
 
         return abort
 
-    # EventDiff to a running domain
+    # A running domain
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
         """Press a button, or interrupt the vCPUs. libvirt's Xen driver can press the power button only."""
@@ -412,7 +412,7 @@ class LibvirtBackend(Backend):
     # Looking into it
 
     def stats(self, domain: DomainRef) -> DomainStats:
-        """Return what a domain has used so far; devices of which the driver knows nothing are left out."""
+        """Return what a domain has used so far; devices that the driver does not know are left out."""
         with self._look("stats", domain) as connection:
             return stats.stats(lifecycle.find(connection, "stats", domain), self._looking)
 

@@ -58,7 +58,7 @@ def _log_error(_: object, error: Sequence[Any]) -> None:
 
 
 class VirDomain(Protocol):
-    """A ``virDomain``, as far as pyxen needs it. Methods are named and counted as libvirt's."""
+    """A ``virDomain``, with what pyxen needs of it. Methods are named and counted as libvirt's."""
 
     def ID(self) -> int: ...
     def name(self) -> str: ...

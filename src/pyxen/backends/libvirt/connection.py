@@ -22,7 +22,7 @@ _KEEPALIVE: Final = (5, 3)  # seconds between questions, and how many may go una
 
 
 def is_in_this_process(uri: str) -> bool:
-    """Tell whether a URI is of libvirt's test driver, which is no daemon but part of the library."""
+    """Tell whether a URI is of libvirt's test driver, which is part of the library and has no daemon."""
     parts = urlsplit(uri)
     return parts.scheme == "test" and not parts.netloc
 
@@ -56,7 +56,7 @@ class Connected:
             self._close()
 
     def is_alive(self) -> bool:
-        """Tell whether the other side is there, as far as is known without asking it."""
+        """Tell whether the other side is thought to be there; it is not asked."""
         try:
             with self.use() as connection:
                 return bool(connection.isAlive())
@@ -64,7 +64,7 @@ class Connected:
             return False
 
     def close(self) -> None:
-        """Close the connection as soon as nobody is in a call on it."""
+        """Close the connection when the last call on it has returned."""
         with self._lock:
             close = not self._closing and not self._users
             self._closing = True
@@ -86,7 +86,7 @@ def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
         on_close: Called on the thread of libvirt's loop when the other side has gone.
 
     Raises:
-        ConnectFailed: There is no way.
+        ConnectFailed: libvirt cannot be reached.
         NotPrivileged: This user is not let in.
         UnsupportedFeature: This libvirt does not know such URIs.
     """
@@ -105,7 +105,7 @@ def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
 
 
 def _opened(uri: str) -> Connection:
-    """Open a connection, on another thread: who is there and says nothing would hold ours for ever."""
+    """Open a connection on another thread, since a peer that never answers would block ours for ever."""
     opening: Future[Connection] = Future()
 
     def work() -> None:

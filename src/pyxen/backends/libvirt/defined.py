@@ -1,4 +1,4 @@
-"""Domains that libvirt keeps though they do not run: defined, in its words persistent, domains."""
+"""Defined domains, which libvirt calls persistent: it keeps them while they do not run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def kept(connection: Connection, verb: str, uuid: UUID) -> VirDomain:
     """Return a domain that is kept.
 
     Raises:
-        DomainNotFound: None is, under this uuid.
+        DomainNotFound: No domain is defined with this uuid.
     """
     found = _look(connection.lookupByUUIDString, str(uuid))
     if found is None or not found.isPersistent() or uuid == _DOM0:

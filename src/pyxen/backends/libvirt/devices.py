@@ -101,7 +101,7 @@ def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainTyp
 
 
 def why_not_attached(uri: str, ref: DomainRef, device: Part) -> Exception | None:
-    """Return what is missing on the host for a device, where the host is this machine; None where nobody knows."""
+    """Return what is missing on the host for a device, where the host is this machine; None if that is unknown."""
     if urlsplit(uri).netloc:
         return None
     path = missing_file(files_of(device))

@@ -86,7 +86,7 @@ _VAGUE: Final = _codes("OPERATION_FAILED", "INTERNAL_ERROR", "OPERATION_INVALID"
 
 
 def code_of(error: Exception) -> int:
-    """Return libvirt's code of an error; 0 where there is none."""
+    """Return libvirt's code of an error; 0 for one without a code."""
     ask = getattr(error, "get_error_code", None)  # only libvirt's have it
     return int(ask() or 0) if ask is not None else 0
 
@@ -97,7 +97,7 @@ def is_code(error: Exception, *names: str) -> bool:
 
 
 def broke_the_link(error: Exception) -> bool:
-    """Tell whether an error means that the connection is of no use any more."""
+    """Tell whether an error means that the connection is no longer usable."""
     code = code_of(error)
     if code in _ALWAYS_THE_LINK:
         return True

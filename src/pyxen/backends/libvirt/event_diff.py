@@ -98,7 +98,7 @@ class EventDiff:
         self._known = {ref.uuid: _Known(ref.domid, name) for ref, name in domains}
 
     def lost(self, domains: Iterable[tuple[DomainRef, str]]) -> Iterator[Event]:
-        """Take what there is for known, after a time when nobody could see."""
+        """Take the current state as known, after a gap without events."""
         self.begin(domains)
         yield EventsLost(time=datetime.now(UTC), count=None)
 

@@ -47,7 +47,7 @@ def begin() -> None:
 
 
 def _run() -> None:
-    # Without a timeout the loop would sleep for ever when nothing is registered, and never see that it shall end.
+    # Without a timeout the loop would sleep for ever when nothing is registered, and never see that it has to end.
     api.virEventAddTimeout(1000, lambda *_: None, None)
     while not _ending.is_set():
         try:

@@ -1,4 +1,4 @@
-"""From its creation to its end: what is done to a whole domain, as plain calls that block."""
+"""The life of a domain, from create to destroy, as plain calls that block."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def unpause(domain: VirDomain, looking: Looking) -> None:
 
 
 def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, error: Exception) -> Exception | None:
-    """Return why a domain could not be created, where libvirt's code does not say; None where nobody knows."""
+    """Return why a domain could not be created, where libvirt's code does not say; None if that is unknown."""
     if broke_the_link(error):
         return None
     if is_code(error, "OPERATION_FAILED", "DOM_EXIST", "OPERATION_INVALID"):

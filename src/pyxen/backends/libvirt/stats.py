@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def stats(domain: VirDomain, looking: Looking) -> DomainStats:
-    """Return what a domain has used; a device of which the driver knows nothing is left out."""
+    """Return what a domain has used; a device that the driver does not know is left out."""
     info = looking.one(domain)
     disks, vifs = [], []
     for (field, name), element in devices_of(domain.XMLDesc(0)).items():

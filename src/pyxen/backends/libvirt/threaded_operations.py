@@ -24,7 +24,7 @@ _LOG: Final = logging.getLogger("pyxen.libvirt")
 
 _MOST_THREADS: Final = 24
 _IDLE: Final = 10.0  # seconds after which a thread with nothing to do ends
-_GRACE: Final = 5.0  # seconds that a call which was told to stop, or is not wanted any more, has to come back
+_GRACE: Final = 5.0  # seconds that a call has to return after it was told to stop, or is no longer wanted
 
 
 class Run(Generic[T]):

@@ -1,4 +1,4 @@
-"""Events for those who want them: libvirt tells on its loop's thread, a thread of the backend's makes events of it.
+"""Events for subscribers: libvirt calls back on its loop's thread, and a thread of the backend makes events of that.
 
 On the loop's thread nothing may wait, and libvirt may not be asked.
 """

@@ -323,7 +323,7 @@ class MemoryBackend(Backend):
     # How it is done
 
     def _check(self, verb: str, *names: str | int | UUID) -> None:
-        """Refuse what comes too late, and what shall fail."""
+        """Refuse a call on a host that is closed or lost, and one that a test lets fail."""
         if self._closed or os.getpid() != self._pid:
             raise HostClosed("the host is closed, or was opened before a fork: open it anew")
         with self._machine.lock:
@@ -342,7 +342,7 @@ class MemoryBackend(Backend):
         return guest if guest is not None and guest.uuid == domain.uuid else None
 
     def _guest(self, verb: str, domain: DomainRef) -> Guest:
-        """Return a domain that is there, unless the verb shall fail; under the lock."""
+        """Return an existing domain, unless a test lets the verb fail; call it under the lock."""
         guest = self._find(domain)
         self._check(verb, domain.domid, domain.uuid, *([guest.name] if guest is not None else []))
         return self._there(verb, domain, guest)

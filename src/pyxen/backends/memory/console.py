@@ -1,4 +1,4 @@
-"""The console of a guest in memory: it greets who is there, and sends back what it is sent, as a terminal does."""
+"""The console of a guest in memory: it greets its reader and echoes what it is sent, as a terminal does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 __all__ = ["Console"]
 
 _MOST: Final = 64 * 1024
-"""Bytes that are kept of what a guest says while nobody reads; the oldest go first."""
+"""Bytes of a guest's output that are kept while the console is not open; the oldest go first."""
 
 
 class Console:
@@ -45,7 +45,7 @@ class Console:
                     self._ends[1].send(data, socket.MSG_DONTWAIT)
 
     def close(self) -> None:
-        """End it: who reads comes to the end."""
+        """End it: its readers see the end of the stream."""
         with self._lock:
             ends, self._ends = self._ends, None
         if ends is not None:

@@ -1,4 +1,4 @@
-"""What libxl fills into a configuration and into devices, as far as `Domain.config` shows it."""
+"""The defaults that libxl fills in and `Domain.config` shows."""
 
 from __future__ import annotations
 

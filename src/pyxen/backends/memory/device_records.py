@@ -1,4 +1,4 @@
-"""What xenstore has of the devices of a domain: what events of devices are about."""
+"""The devices of a domain as xenstore has them, which device events are about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices that come to a domain in memory and go from it: the scripts for that."""
+"""Scripts that attach devices to a domain in memory, and detach them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def detach(
 
 
 def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
-    """Wait until the guest has let go of a device; one that is no disk is then taken away in any case."""
+    """Wait until the guest has let go of a device; any device but a disk is then taken away in any case."""
     let_go: list[bool] = []
     guest.soon(lambda: let_go.append(True))
     what = f"{kind.noun} {name_of(device)}"

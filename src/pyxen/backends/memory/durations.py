@@ -15,7 +15,7 @@ class Timing:
     create: float
     """To build a domain."""
     boot: float
-    """For a guest to boot; before that it answers nobody."""
+    """For a guest to boot; before that it does not answer."""
     answer: float
     """For a guest to take note of what it is asked for, and to do small things."""
     stop: float

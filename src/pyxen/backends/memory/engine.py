@@ -73,7 +73,7 @@ class Engine:
     Attributes:
         changed: Held by whoever touches the state of the host.
         clock: The time.
-        thread: The thread; None while nobody uses the host.
+        thread: The thread; None while the host is not in use.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -95,7 +95,7 @@ class Engine:
                 self.thread.start()
 
     def end_use(self) -> None:
-        """End the thread, if nobody else uses it, and wait until all is told that was to be told."""
+        """End the thread with its last user, and wait until all events have been delivered."""
         told = threading.Event()
         with self.changed:
             thread = self.thread

@@ -53,7 +53,7 @@ class Guest:
         host: What it asks of the machine: the time, being woken up, memory, to be told of.
         answers: Whether the guest answers when it is asked for something.
         drivers: Whether it has PV drivers, without which an HVM guest cannot be asked.
-        building: Whether it is not whole yet, and nobody is told of it.
+        building: Whether it is still being built, and events do not mention it yet.
         gone: Whether it was destroyed.
         request: What it was asked for and has not taken note of.
     """
@@ -170,7 +170,7 @@ class Guest:
         self.settle()
 
     def settle(self) -> None:
-        """Take note that it may run now, or not any more."""
+        """Note whether it may run."""
         if self.runs and self._since is None:
             self._since = self.host.now()
             self._arm()

@@ -1,4 +1,4 @@
-"""A host in memory: its memory and CPUs, its domains, and those who want to hear of them."""
+"""A host in memory: its memory and CPUs, its domains, and the subscribers to their events."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RECENT: Final = 60.0
 
 @dataclass(slots=True)
 class Subscriber:
-    """Someone who wants to hear of events."""
+    """A subscriber to events."""
 
     on_event: Callable[[Event], None]
     on_end: Callable[[], None]
@@ -50,7 +50,7 @@ class Subscriber:
             self.on_event(event)
 
     def end(self) -> None:
-        """Tell that no more will come."""
+        """Tell the subscriber that no more events will come."""
         if self.listens:
             self.listens = False
             self.on_end()
@@ -67,7 +67,7 @@ class Kept:
 
 @dataclass(slots=True)
 class Fault:
-    """Something that shall fail."""
+    """A failure that a test has ordered."""
 
     verb: str
     error: Exception
@@ -264,14 +264,14 @@ class Machine:
             self.engine.say(subscriber.end)
 
     def hang_up(self) -> None:
-        """End all consoles: whoever reads one comes to its end."""
+        """End all consoles: their readers see the end of the stream."""
         with self.lock:
             for guest in self.domains.values():
                 if guest.console is not None:
                     guest.console.close()
 
     def fault(self, verb: str, *names: object) -> Exception | None:
-        """Return what a call shall fail with; None if it shall not."""
+        """Return the error that a test has ordered for a call; None for none."""
         for fault in self.faults:
             if fault.verb == verb and (fault.domain is None or fault.domain in map(str, names)):
                 fault.times -= 1

@@ -1,4 +1,4 @@
-"""How much of a host in memory a running domain has: memory, vCPUs, CPUs, and its share of them."""
+"""Memory, vCPUs, CPU affinity and scheduler parameters of a running domain in memory."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def pin_vcpu(
     cpus: CpuSet | None,
     cpus_soft: CpuSet | None,
 ) -> None:
-    """Say on which CPUs a vCPU may run, and on which it had better; None is all vCPUs."""
+    """Set on which CPUs a vCPU may run, and which it prefers; None is all vCPUs."""
     most = guest.config.effective_maxvcpus
     check_affinity(guest.domid, vcpu, most, cpus, cpus_soft)
     nodes = {0: range(machine.cpus)}
@@ -79,7 +79,7 @@ def pin_vcpu(
 
 @at_once
 def set_scheduler(operation: Operation[Any], guest: Guest, scheduler: Scheduler, backend: str) -> None:
-    """Set what the hypervisor's scheduler knows of a domain; what is not said stays."""
+    """Set a domain's scheduler parameters; those that are not given stay as they are."""
     said = check_scheduler(scheduler, _KIND, _RANGES, backend)
     for name, value in said.items():
         least, most = _RANGES[name]

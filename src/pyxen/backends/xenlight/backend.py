@@ -1,4 +1,4 @@
-"""The way through libxenlight: this machine is the host, and nothing stands between.
+"""The backend that uses libxenlight on the host itself.
 
 Importing this module loads the compiled binding, so `pyxen.connect` does it only when this way is asked for.
 """
@@ -65,7 +65,7 @@ D = TypeVar("D", bound=Part)
 _LACKS: Final = frozenset({Feature.DEFINE})
 
 _COMES_LATER: Final[frozenset[Feature]] = frozenset() if console.CAN_ADD else frozenset({Feature.ADD_CONSOLE})
-"""What libxl of this release cannot do, and that of later ones can."""
+"""Features that libxl has in later releases only."""
 
 
 class XenlightBackend(Backend):

@@ -1,4 +1,4 @@
-"""Devices that come to a running domain and go from it: the scripts for that."""
+"""Scripts that attach devices to a running domain, and detach them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Present(Generic[D]):
 
 
 def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
-    """Yield the devices of a kind that libxl does not list, as far as it takes to detach them."""
+    """Yield the devices of a kind that libxl does not list, with what it takes to detach them."""
     folder = f"/libxl/{domid}/device/{kind.node}"
     for devid in context.hypervisor.directory(folder):
         backend = context.hypervisor.read(f"{folder}/{devid}/backend")  # /local/domain/0/backend/vfb/5/0

@@ -1,4 +1,4 @@
-"""What libxl does to domains: the scripts that the event loop carries out."""
+"""The life of domains: scripts that create, run and end them."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Made(NamedTuple):
 
     code: int
     domid: int
-    """`NO_DOMID` where there is none, or whoever made it did not live to tell."""
+    """`NO_DOMID` if there is no domain, or if the process that made it died before it could tell."""
 
 
 def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
     """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
-    if new.config.uuid is not None:  # one made up here is nobody's yet
+    if new.config.uuid is not None:  # a new random one is unique
         check_uuid(context, operation, identity)
     with context.journal.noting(identity):
         made = yield from _make_elsewhere(context, new.json, identity)
@@ -63,7 +63,7 @@ def create(context: Context, operation: Operation[Any], new: Prepared, identity:
 
 
 def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made | None]:
-    """Let a worker do what `_make_here` does; None if there is none, or it did not begin."""
+    """Let a worker do what `_make_here` does; None if there is no worker, or it did not begin."""
     made = yield from context.elsewhere(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
     return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid)
 
@@ -203,7 +203,7 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
 
 
 def _find(context: Context, uuid: UUID) -> int:
-    """Return the domid of a domain that whoever made it could not tell; `NO_DOMID` if there is none."""
+    """Return the domid of a domain whose maker died before it could tell; `NO_DOMID` if there is no such domain."""
     alive = (info for info in context.hypervisor.glance() if info.state is not DomainState.DYING)
     return next((info.domid for info in alive if info.uuid == uuid), NO_DOMID)
 
@@ -233,7 +233,7 @@ def await_memory(context: Context, operation: Operation[Any], config: CData) -> 
 
 
 def check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
-    """Refuse a domain for which there is no memory before Xen hands out the little that is left."""
+    """Refuse a domain that the host has no memory for, before Xen hands out what little is left."""
     needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
     raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))

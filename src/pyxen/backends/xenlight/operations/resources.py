@@ -1,4 +1,4 @@
-"""How much of the host a running domain has: memory, vCPUs, CPUs, and its share of them."""
+"""Memory, vCPUs, CPU affinity and scheduler parameters of a running domain."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PARAMETERS: Final[dict[str, set[str]]] = {
     "credit2": {"weight", "cap"},
     "rtds": {"period", "budget", "extratime"},
 }
-"""What each scheduler can be told of a domain; the others know nothing of it."""
+"""The parameters of each scheduler; the others have none."""
 
 
 def set_memory(context: Context, operation: Operation[None], domid: int, kib: int) -> Script[None]:
@@ -76,7 +76,7 @@ def pin_vcpu(
     cpus: CpuSet | None,
     cpus_soft: CpuSet | None,
 ) -> None:
-    """Say on which CPUs a vCPU may run, and on which it had better, as ``xl vcpu-pin``; None is all vCPUs."""
+    """Set on which CPUs a vCPU may run, and which it prefers, as ``xl vcpu-pin``; None is all vCPUs."""
     info = context.hypervisor.domain(domid)
     most = info.maxvcpus if info is not None else 0
     check_affinity(domid, vcpu, most, cpus, cpus_soft)
@@ -91,7 +91,7 @@ def pin_vcpu(
 
 @at_once
 def set_scheduler(context: Context, operation: Operation[None], domid: int, scheduler: Scheduler) -> None:
-    """Set what the hypervisor's scheduler knows of a domain, as ``xl sched-credit2``; what is not said stays."""
+    """Set a domain's scheduler parameters, as ``xl sched-credit2``; those that are not given stay as they are."""
     params = ffi.new("libxl_domain_sched_params *")
     lib.libxl_domain_sched_params_init(params)
     raise_failure(operation, lib.libxl_domain_sched_params_get(context.pointer, domid, params))
@@ -107,7 +107,7 @@ def set_scheduler(context: Context, operation: Operation[None], domid: int, sche
 
 
 def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[int | None]:
-    """Return how much memory a domain can be given, in KiB; None for one of which libxl has no configuration."""
+    """Return a domain's maxmem in KiB; None for a domain whose configuration libxl does not have."""
     with contextlib.suppress(OperationFailed):
         config = yield from retrieved(context, operation, domid)
         return int(config.b_info.max_memkb)

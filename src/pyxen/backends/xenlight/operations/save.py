@@ -1,4 +1,4 @@
-"""Domains whose memory goes to files and comes from them, and a guest that starts anew in its own."""
+"""Domains that are saved to files and restored from them, and core dumps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a domain has used so far: Xen counts CPU time; the kernel of dom0, what it carries for disks and vifs."""
+"""What a domain has used: Xen counts CPU time, and the kernel of dom0 the traffic of disks and vifs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _vif(domid: int, devid: int) -> VifStats:
 
 
 def _count(path: Path) -> int:
-    """Return a counter; 0 for a device that is not connected yet, or any more."""
+    """Return a counter; 0 for a device that is not connected."""
     try:
         return int(path.read_text())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How libxl's stream begins, up to where a process of its own takes over: until then nothing may go wrong.
+"""The beginning of libxl's stream, up to where libxl's helper process takes over. Until then nothing may go wrong.
 
 libxl crashes, and with it the process that it is in, when a stream fails before its helper runs, which copies the
 memory: by an abort, a write that fails, or a header that makes no sense. xl crashes so, too, of a file that was cut
@@ -41,7 +41,7 @@ def check(data: bytes, source: str | None = None) -> None:
         source: Where they come from, for errors.
 
     Raises:
-        ParseError: It is none, is cut short, or of a kind that is not known.
+        ParseError: It is not such a stream, is cut short, or is of an unknown kind.
     """
     if len(data) < SIZE:
         raise ParseError("damaged: cut short where libxl's stream begins", source=source)

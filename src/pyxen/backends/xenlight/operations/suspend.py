@@ -1,4 +1,4 @@
-"""Guests that are asked to suspend themselves, and what they need to go on when that was for nothing.
+"""Guests that are asked to suspend themselves, and are resumed when the suspend is given up.
 
 libxl asks by an entry of xenstore, which the guest empties when it has read it, and suspends a moment later. Told to
 end, libxl leaves that as it is: so a guest that is not suspended yet would be soon, and for ever. Therefore the request
@@ -85,7 +85,7 @@ def go_on(context: Context, domid: int) -> Script[int]:
 
 
 def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _TO_SUSPEND) -> Script[int]:
-    """Let a guest go on that libxl was told no longer to suspend, and return libxl's code; nothing stops it.
+    """Let a guest continue after libxl gave up its suspend, and return libxl's code. This cannot be stopped.
 
     Args:
         context: Where to do it.

@@ -14,7 +14,7 @@ __all__ = ["set_userdata", "userdata"]
 
 @at_once
 def userdata(context: Context, operation: Operation[bytes | None], domid: int, key: str) -> bytes | None:
-    """Return a note that is kept with a domain; None if there is none under that key."""
+    """Return the note that is kept with a domain under a key; None if there is no such note."""
     check_note_key("userdata", domid, key)
     data, length = ffi.new("uint8_t **"), ffi.new("int *")
     raise_failure(operation, lib.libxl_userdata_retrieve(context.pointer, domid, key.encode(), data, length))

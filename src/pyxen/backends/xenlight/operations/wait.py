@@ -20,8 +20,8 @@ _MOST_APART: Final = 0.2  # seconds
 def wait(context: Context, domid: int, uuid: UUID, states: Collection[DomainState]) -> Script[DomainInfo | None]:
     """Wait until a domain is in one of these states, and return it then; None when it is gone.
 
-    libxl tells when a domain shuts down or dies. Of all else Xen tells nobody, so that is looked for, less and less
-    often.
+    libxl reports when a domain shuts down or dies. Xen reports no other change, so other states are polled for, less
+    and less often.
     """
     apart = _FIRST_LOOK
     with context.watching(domid) as token:
