@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import DomainConfig
+from pyxen.config.base import fields_of
 
-__all__ = ["with_memory"]
+__all__ = ["for_its_type", "with_memory"]
 
 _LEAST_MIB: Final = 32
 """The memory that libxl gives a domain whose configuration says nothing of memory."""
@@ -17,3 +18,14 @@ def with_memory(config: DomainConfig) -> DomainConfig:
     if config.memory is not None:
         return config
     return config.replace(memory=config.effective_maxmem or _LEAST_MIB)
+
+
+def for_its_type(config: DomainConfig) -> DomainConfig:
+    """Return a configuration without the settings of other guest types.
+
+    libxl keeps some of them for every domain, and a configuration that has them could not be created again.
+    """
+    fields = fields_of(DomainConfig)
+    defaults = dict(zip(fields.names, fields.defaults, strict=True))
+    foreign = {name for name, _ in config.said() if config.type not in (fields.settings[name].guests or {config.type})}
+    return config.replace(**{name: defaults[name] for name in foreign})

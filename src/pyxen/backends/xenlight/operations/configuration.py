@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pyxen import libxljson
+from pyxen._common.defaults import for_its_type
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import to_json
 from pyxen.config import DomainConfig
-from pyxen.config.base import fields_of
 from pyxen.errors import NotFound
 from pyxen.operation import Operation
 
@@ -45,13 +45,5 @@ def _is_kept(context: Context, domid: int) -> bool:
 def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:
     """Return the configuration of a domain as it is now."""
     found = yield from retrieved(context, operation, domid)
-    read = _for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
+    read = for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
     return read.replace(domid=None)  # which asks for a number; Xen does not give one out again so soon
-
-
-def _for_its_type(found: DomainConfig) -> DomainConfig:
-    """Take out what libxl notes of every domain and only other guest types have: it could not be created again."""
-    fields = fields_of(DomainConfig)
-    defaults = dict(zip(fields.names, fields.defaults, strict=True))
-    foreign = {name for name, _ in found.said() if found.type not in (fields.settings[name].guests or {found.type})}
-    return found.replace(**{name: defaults[name] for name in foreign})
