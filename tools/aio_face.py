@@ -58,9 +58,8 @@ FACES = (
         "A domain on a host, for asyncio: a handle with xl's verbs, awaited.",
         """A domain on a host, as `Host.create` and `Host.domains` give it: `pyxen.Domain`, awaited.
 
-    Users do not make one. A handle is the domain's domid and uuid, so that it never means another domain that got the
-    domid later: every method raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk
-    to the host.
+    A handle is the domain's domid and uuid, so that it never means another domain that got the domid later: methods
+    raise `DomainNotFound` once the domain is gone. Attributes are local; only methods talk to the host.
     """,
     ),
     Face(

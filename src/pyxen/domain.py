@@ -67,9 +67,7 @@ class Domain:
         return f"<Domain {self.domid}{name} {self.uuid}>"
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
-        yield "domid", self.domid
-        yield "name", self.name
-        yield "uuid", self.uuid
+        yield from (("domid", self.domid), ("name", self.name), ("uuid", self.uuid))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Domain):
@@ -117,9 +115,7 @@ class Domain:
             timeout: Seconds after which to give up if the guest does not take note. None waits for libxl's own minute.
 
         Raises:
-            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
-            NoGuestDriver: The guest has no PV driver that could answer.
-            OperationTimeout: The guest did not react in time.
+            InvalidState, NoGuestDriver, OperationTimeout: As of `shutdown`.
         """
         self._calls.finish(lambda: self.begin.reboot(timeout=timeout))
 

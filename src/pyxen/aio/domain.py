@@ -26,9 +26,8 @@ D = TypeVar("D", bound=Part)
 class Domain:
     """A domain on a host, as `Host.create` and `Host.domains` give it: `pyxen.Domain`, awaited.
 
-    Users do not make one. A handle is the domain's domid and uuid, so that it never means another domain that got the
-    domid later: every method raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk
-    to the host.
+    A handle is the domain's domid and uuid, so that it never means another domain that got the domid later: methods
+    raise `DomainNotFound` once the domain is gone. Attributes are local; only methods talk to the host.
     """
 
     __slots__ = ("_backend", "_calls", "_name", "_ref")
@@ -71,9 +70,7 @@ class Domain:
         return f"<Domain {self.domid}{name} {self.uuid}>"
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
-        yield "domid", self.domid
-        yield "name", self.name
-        yield "uuid", self.uuid
+        yield from (("domid", self.domid), ("name", self.name), ("uuid", self.uuid))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Domain):
@@ -121,9 +118,7 @@ class Domain:
             timeout: Seconds after which to give up if the guest does not take note. None waits for libxl's own minute.
 
         Raises:
-            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
-            NoGuestDriver: The guest has no PV driver that could answer.
-            OperationTimeout: The guest did not react in time.
+            InvalidState, NoGuestDriver, OperationTimeout: As of `shutdown`.
         """
         await self._calls.finish(lambda: self.begin.reboot(timeout=timeout))
 
