@@ -194,7 +194,7 @@ def _formatted(text: str, name: Path) -> str:
         [*ruff, "check", "--fix-only", "--quiet", "--select", "I,F401", "--stdin-filename", str(name), "-"],
         [*ruff, "format", "--quiet", "--stdin-filename", str(name), "-"],
     ):
-        done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=True, timeout=60)
         text = done.stdout
     return text
 
