@@ -157,6 +157,7 @@ def test_the_table_of_the_backends_knows_what_xenlight_lacks() -> None:
     tree = ast.parse((ROOT / "src" / "pyxen" / "backends" / "xenlight" / "backend.py").read_text())
     assigned = {ast.unparse(node.target): node.value for node in tree.body if isinstance(node, ast.AnnAssign)}
     lacks = assigned["_LACKS"]
+    assert lacks is not None
     said = {pyxen.Feature[node.attr].value for node in ast.walk(lacks) if isinstance(node, ast.Attribute)}
     assert set(backends.table()["backend"]["xenlight"]["lacks"]) == said
 
