@@ -58,9 +58,8 @@ FACES = (
         "A domain on a host, for asyncio: a handle with xl's verbs, awaited.",
         """A domain on a host, as `Host.create` and `Host.domains` give it: `pyxen.Domain`, awaited.
 
-    Users do not make one. A handle is the domain's domid and uuid, so that it never means another domain that got the
-    domid later: every method raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk
-    to the host.
+    A handle is the domain's domid and uuid, so that it never means another domain that got the domid later: methods
+    raise `DomainNotFound` once the domain is gone. Attributes are local; only methods talk to the host.
     """,
     ),
     Face(
@@ -195,7 +194,7 @@ def _formatted(text: str, name: Path) -> str:
         [*ruff, "check", "--fix-only", "--quiet", "--select", "I,F401", "--stdin-filename", str(name), "-"],
         [*ruff, "format", "--quiet", "--stdin-filename", str(name), "-"],
     ):
-        done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=True, timeout=60)
         text = done.stdout
     return text
 

@@ -1,6 +1,6 @@
-"""The verbs that take time, begun instead of waited for: each returns its `Operation`.
+"""The verbs that take time, as operations: both faces begin their calls here, and wait for them or await them.
 
-What an argument may be is settled here, for both faces, which begin their calls here and wait or await.
+Arguments are checked and converted here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class HostOperations(Generic[H]):
         print(creating.progress)
         web = creating.result()
 
-    What can be said to be wrong before anything is begun is raised at once; all else is in the operation's result.
+    Arguments that are not valid raise at once. All other errors are in the operation's result.
     """
 
     __slots__ = ("_backend", "_handle")
@@ -115,7 +115,7 @@ class DomainOperations(Generic[H]):
             print(saving.progress)
             time.sleep(1)
 
-    What can be said to be wrong before anything is begun is raised at once; all else is in the operation's result.
+    Arguments that are not valid raise at once. All other errors are in the operation's result.
     """
 
     __slots__ = ("_backend", "_domain", "_handle", "_ref")
@@ -207,7 +207,7 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.remus`."""
         options = options or RemusOptions()
         if destination is None and not options.allow_unsafe:
-            raise InvalidArgument("to nobody: that is no backup; say allow_unsafe=True to do it", operation="remus")
+            raise InvalidArgument("destination=None makes no backup; say allow_unsafe=True to do it", operation="remus")
         return self._on(self._backend.remus(self._ref, destination, options, timeout=timeout_of(timeout)))
 
     def remus_over(

@@ -57,7 +57,7 @@ def guess(text: str | bytes) -> Spelling:
 
 def _codec(spelling: str) -> Any:
     if spelling not in _CODECS:
-        raise ConfigError(f"{spelling!r} is no spelling of a configuration; {', '.join(_CODECS)} are")
+        raise ConfigError(f"{spelling!r} is not a spelling of a configuration; {', '.join(_CODECS)} are")
     return importlib.import_module(_CODECS[spelling])
 
 

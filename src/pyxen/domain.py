@@ -67,9 +67,7 @@ class Domain:
         return f"<Domain {self.domid}{name} {self.uuid}>"
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
-        yield "domid", self.domid
-        yield "name", self.name
-        yield "uuid", self.uuid
+        yield from (("domid", self.domid), ("name", self.name), ("uuid", self.uuid))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Domain):
@@ -111,15 +109,13 @@ class Domain:
         self._calls.finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
     def reboot(self, *, timeout: float | None = None) -> None:
-        """Ask the guest to reboot, as ``xl reboot``; whoever supervises the domain then starts it anew.
+        """Ask the guest to reboot, as ``xl reboot``; the supervisor of the domain then restarts it.
 
         Args:
             timeout: Seconds after which to give up if the guest does not take note. None waits for libxl's own minute.
 
         Raises:
-            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
-            NoGuestDriver: The guest has no PV driver that could answer.
-            OperationTimeout: The guest did not react in time.
+            InvalidState, NoGuestDriver, OperationTimeout: As of `shutdown`.
         """
         self._calls.finish(lambda: self.begin.reboot(timeout=timeout))
 
@@ -214,13 +210,13 @@ class Domain:
 
         Raises:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
-            InvalidArgument: The command cannot be run, or the destination is none, or nobody without `allow_unsafe`.
-            UnsupportedFeature: A PV guest, and a Xen that was built without shadow paging.
+            InvalidArgument: The command cannot be run, or the destination is not valid.
+            UnsupportedFeature: It is a PV guest, and this Xen was built without shadow paging.
             MigrationFailed: The destination failed, or was lost; why, as far as it says, is in the message.
             MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
             GuestTimeout: The guest does not know how to suspend, or does not want to.
             OperationTimeout: It took longer than the timeout.
-            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+            OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         self._calls.finish(lambda: self.begin.migrate(destination, paused=paused, timeout=timeout))
 
@@ -236,14 +232,7 @@ class Domain:
             timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
 
         Raises:
-            InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
-            InvalidArgument: A descriptor is none.
-            UnsupportedFeature: A PV guest, and a Xen that was built without shadow paging.
-            MigrationFailed: The destination failed, or was lost.
-            MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
-            GuestTimeout: The guest does not know how to suspend, or does not want to.
-            OperationTimeout: It took longer than the timeout.
-            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+            InvalidArgument: A descriptor is not valid. Other errors are those of `migrate`.
         """
         self._calls.finish(lambda: self.begin.migrate_over(read_fd, write_fd, timeout=timeout))
 
@@ -256,26 +245,26 @@ class Domain:
     ) -> None:
         """Keep a copy of the domain on another host, which takes over if this one is lost; as ``xl remus``.
 
-        Again and again the domain stands still for a moment, and what it has changed is sent. The copy is paused, as
-        ``NAME--incoming``, and runs when its host hears no more. This returns only if the domain is destroyed here, and
-        else fails, is cancelled or late: the domain goes on here, and nothing is left of the backup, which is called
-        off. Where nobody says so, `BackupLost` is raised. COLO (``-c``) is not offered; nor is ``-u``, since libxl
-        compresses nothing.
+        At each checkpoint the domain stops for a moment, and its changes are sent. The copy stays paused, as
+        ``NAME--incoming``, and runs when its host no longer hears from this one. This call returns only when the domain
+        is destroyed here. If it fails, is cancelled or late, the domain goes on here, and the backup is called off and
+        removed; where the backup does not confirm that, `BackupLost` is raised. COLO (``-c``) is not offered, nor is
+        ``-u``, since libxl does not compress.
 
         Args:
             destination: A host for ssh, as ``"root@host2"``, where ``xl migrate-receive -r`` is run; or a command, as
                 of `migrate`, that leads to a receiver: ``["ssh", "host2", "pyxen", "migrate-receive", "--remus"]``.
-                None sends to nobody, as ``-b``, to see what it costs; that is unsafe.
+                None discards the copy, as ``-b``, to measure the cost; that is unsafe.
             options: How to do it; default as of `RemusOptions`.
             timeout: Seconds after which to end it.
 
         Raises:
-            InvalidArgument: The command cannot be run, or the destination is none, or nobody without `allow_unsafe`.
+            InvalidArgument: The command cannot be run; or the destination is not valid, or None without `allow_unsafe`.
             UnsupportedFeature: A PV guest, and a Xen without shadow paging; or a libxl without network buffering.
             MigrationFailed: The destination failed, or was lost, before the first checkpoint was there.
             BackupLost: It was lost later, or could not be called off: the domain may run there too.
             DomainNotFound: The domain was destroyed before the first checkpoint was there.
-            OperationFailed: Anything else that libxl says no to, as a disk that is no DRBD; its own lines are in it.
+            OperationFailed: libxl fails for another reason, e.g. a disk that is not a DRBD device.
         """
         self._calls.finish(lambda: self.begin.remus(destination, options, timeout=timeout))
 
@@ -285,19 +274,19 @@ class Domain:
         """Keep a copy of the domain at the other end of two descriptors, which are as of `migrate_over`; see `remus`.
 
         Raises:
-            InvalidArgument: A descriptor is none. All else is as of `remus`.
+            InvalidArgument: A descriptor is not valid. Other errors are those of `remus`.
         """
         self._calls.finish(lambda: self.begin.remus_over(read_fd, write_fd, options, timeout=timeout))
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.
 
-        The file appears at once and whole, as with `save`. libxl does all of it in one call, which nothing can stop,
-        and in which the worker that makes it does nothing else: with one worker, creates and destroys wait.
+        The file appears at once and complete, as with `save`. libxl writes it in one call that cannot be stopped, and
+        that keeps one worker busy: with a single worker, creates and destroys wait for it.
 
         Args:
             path: The file, on the host. Only its owner can read it.
-            timeout: Seconds after which not to begin any more.
+            timeout: Give up if it has not started within this many seconds.
 
         Raises:
             InvalidArgument: The file cannot be written.
@@ -313,11 +302,11 @@ class Domain:
         that the guest had no PV driver for takes libxl ten seconds.
 
         Args:
-            timeout: Seconds after which not to begin any more.
+            timeout: Give up if it has not started within this many seconds.
 
         Raises:
             InvalidState: It has not shut down.
-            UnsupportedFeature: It is no HVM guest; or there is no worker process, see `pyxen.connect`.
+            UnsupportedFeature: It is not an HVM guest; or there is no worker process, see `pyxen.connect`.
             OperationFailed: libxl fails, and destroys it; its own lines are in the error.
         """
         self._calls.finish(lambda: self.begin.soft_reset(timeout=timeout))
@@ -329,7 +318,7 @@ class Domain:
         of it: it has everything but the domid.
 
         Raises:
-            NotFound: libxl keeps none of it: another toolstack made it.
+            NotFound: libxl has no configuration of it: another toolstack made it.
         """
         return self._calls.finish(self.begin.config)
 
@@ -346,8 +335,8 @@ class Domain:
     def preserve(self, suffix: str) -> Domain:
         """Set aside a domain that has ended, for inspection, so that another can be created in its place.
 
-        It keeps its domid, its memory and its devices, and gets another name and a new uuid; another domain can then
-        have the old ones. This is how ``on_crash="restart_rename"`` keeps a domain. This handle is of no use after it.
+        It keeps its domid, memory and devices, and gets another name and a new uuid, so that another domain can have
+        the old ones. ``on_crash="restart_rename"`` keeps a domain this way. This handle is no longer valid afterwards.
 
         Args:
             suffix: What comes after its name; xl's are like ``-20250131T0730Z``.
@@ -400,7 +389,7 @@ class Domain:
             UnsupportedFeature: Such a device comes and goes with its domain.
             ValidationError: Its settings do not go together.
             OperationTimeout: It took longer than the timeout.
-            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+            OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
             lambda: self.begin.attach(device, timeout=timeout),
@@ -440,7 +429,7 @@ class Domain:
         Raises:
             NotFound: The domain has no such drive; the message says which it has.
             FileMissing: The image is not on the host.
-            UnsupportedFeature: It is no HVM guest.
+            UnsupportedFeature: It is not an HVM guest.
             OperationTimeout: It took longer than the timeout.
         """
         self._calls.finish(lambda: self.begin.insert_cdrom(vdev, target, timeout=timeout))
@@ -453,17 +442,15 @@ class Domain:
             timeout: Seconds after which to give up. None waits for libxl's own limits.
 
         Raises:
-            NotFound: The domain has no such drive; the message says which it has.
-            UnsupportedFeature: It is no HVM guest.
-            OperationTimeout: It took longer than the timeout.
+            OperationFailed: As of `insert_cdrom`.
         """
         self._calls.finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
 
     def set_memory(self, memory: float) -> None:
         """Tell the guest how much memory to have, and let it have no more, as ``xl mem-set``.
 
-        It returns when the guest is told. How fast it follows, and whether at all, is up to its balloon driver, of
-        which nobody outside can know: `info` says how much it has.
+        It returns when the guest is told. Whether and how fast the guest follows is up to its balloon driver; `info`
+        tells how much memory it has.
 
         Args:
             memory: MiB, as `DomainConfig.memory`; up to ``maxmem``.
@@ -490,8 +477,8 @@ class Domain:
     def set_vcpus(self, vcpus: int) -> None:
         """Tell the guest how many vCPUs to use, as ``xl vcpu-set``.
 
-        It returns when the guest is told; `info` says how many it uses. Other than xl, more than the host has CPUs are
-        no error.
+        It returns when the guest is told; `info` says how many it uses. Unlike xl, pyxen allows more vCPUs than the
+        host has CPUs.
 
         Args:
             vcpus: 1 to ``maxvcpus``.
@@ -504,13 +491,13 @@ class Domain:
     def pin_vcpu(
         self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
     ) -> None:
-        """Say on which CPUs a vCPU may run, and on which of them it had better, as ``xl vcpu-pin``.
+        """Set the CPUs on which a vCPU may run, and those that it prefers, as ``xl vcpu-pin``.
 
         Args:
             vcpu: Its number, or ``"all"``.
             cpus: Where it may run: a `CpuSet`, or what makes one: ``"0-3,^1"``, ``"nodes:0"``, ``"all"``, ``[2, 3]``.
                 None leaves it as it is.
-            cpus_soft: Where it had better run. None leaves it as it is.
+            cpus_soft: The CPUs that it prefers. None leaves them as they are.
 
         Raises:
             InvalidArgument: There is no such vCPU or CPU, or nothing is said.
@@ -558,7 +545,7 @@ class Domain:
     def set_userdata(self, key: str, data: bytes | None) -> None:
         """Keep a note with the domain, in place of the one under that key; it goes when the domain goes.
 
-        libxl keeps it on the host's disk, for whoever knows the key. It does not migrate, and is in no saved file.
+        libxl keeps it on the host's disk; all programs can read it by its key. It neither migrates nor is it saved.
 
         Args:
             key: Letters, digits, dots, dashes and underscores; begin it with the name of your program.
@@ -602,7 +589,7 @@ class Domain:
         Raises:
             DeviceExists: The domain has a console already.
             DomainNotFound: There is no domain `backend_domid`.
-            InvalidArgument: Xen keeps no numbers for this guest, or those given can be none.
+            InvalidArgument: Xen keeps no numbers for this guest, or those given are not valid.
             UnsupportedFeature: libxl of Xen 4.17 cannot do this.
         """
         self._calls.finish(lambda: self.begin.add_console(port=port, gfn=gfn, backend_domid=backend_domid))

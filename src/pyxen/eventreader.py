@@ -1,4 +1,4 @@
-"""Events for whoever wants to read them one after the other, at their own pace."""
+"""Readers of events, which wait in a queue until they are read."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class EventReader(Iterator[E_co]):
         return cast("E_co", event if self._handle_of is None else copy(event).attach(self._handle_of))
 
     def close(self) -> None:
-        """Stop reading, from any thread: whoever waits for an event waits no longer. Calling it again does nothing."""
+        """Stop reading, from any thread: threads that wait for an event stop waiting. Calling it again does nothing."""
         self._unsubscribe()
         self._queue.drop()
 
@@ -164,7 +164,7 @@ def event_filter(kinds: tuple[type[Event], ...], domain: Handle | DomainKey | No
     """Return what tells whether an event is wanted; see `Host.events`."""
     for kind in kinds:
         if not _is_kind(kind):
-            message = f"{kind!r} is no kind of event: give classes, as pyxen.DomainCreated"
+            message = f"{kind!r} is not a kind of event: give classes, such as pyxen.DomainCreated"
             raise InvalidArgument(message, operation="events")
     wanted = kinds or (Event,)
     return lambda event: isinstance(event, wanted) and (domain is None or _is_about(event, domain))

@@ -138,7 +138,7 @@ class DiskEjected(DeviceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsLost(Event):
-    """Here events are missing: those who read were too slow, or pyxen could not see what happened.
+    """Events are missing here: the reader was too slow, or pyxen could not see what happened.
 
     Look at `Host.list` for how things stand now. Nothing is missing without this event in its place, except what was
     undone again, or overtaken by the domain's end, within a few milliseconds.
@@ -151,7 +151,7 @@ class EventsLost(Event):
     name: None = None
     """None: it is about no single domain."""
     count: int | None
-    """How many, at least; None where nobody can know: the connection to xenstore was broken for a while."""
+    """How many, at least; None if unknown, since the connection to xenstore was broken for a while."""
 
     @property
     def domain(self) -> None:

@@ -1,4 +1,4 @@
-"""What a way to a host can do, and another cannot."""
+"""The features that not every backend has."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Feature(StrEnum):
     """Something that not every backend can do; `Host.supports` tells. Most are named as the method that needs them."""
 
     ALL_DOMAINS = "all_domains"
-    """See and control every domain of the host, whoever made it, not only those of one manager."""
+    """See and control every domain of the host, not only those of one manager."""
     EVENTS = "events"
     """Tell what happens, see `Host.events`."""
     ORPHANS = "orphans"
-    """Find what processes were making that were killed."""
+    """Find half-made domains of processes that were killed."""
     DEFINE = "define"
     """Keep configurations of domains that do not run, and start them by name or with the host."""
     PAUSE = "pause"
@@ -60,9 +60,9 @@ class Feature(StrEnum):
     VCPUS = "set_vcpus"
     """Tell a running guest how many vCPUs to use."""
     PIN = "pin_vcpu"
-    """Say on which CPUs vCPUs may run."""
+    """Set the CPUs on which vCPUs may run."""
     PIN_SOFT = "cpus_soft"
-    """Say on which CPUs vCPUs had better run."""
+    """Set the CPUs that vCPUs prefer."""
     SCHEDULER = "set_scheduler"
     """Set a domain's share of the CPUs."""
     STATS = "stats"

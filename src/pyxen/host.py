@@ -1,4 +1,4 @@
-"""A host: the door to its domains."""
+"""The blocking face of a host."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Host:
         return Feature(feature) in self._backend.features
 
     def close(self) -> None:
-        """Let go of the host: what runs is stopped and undone, domains stay. Calling it again does nothing.
+        """Close the host: running operations are stopped and undone, domains stay. Calling it again does nothing.
 
         Every later call on the host or a domain of it raises `HostClosed`.
         """
@@ -132,28 +132,28 @@ class Host:
     def events(
         self, *kinds: type[Event], domain: Domain | DomainKey | None = None, maxlen: int = 10_000
     ) -> EventReader[Any]:
-        """Return what happens on the host from now on, for every domain, whoever made it.
+        """Return a reader of what happens on the host from now on, to every domain, also those made by others.
 
-        All that happens after this returns is read, in the order in which it happened to a domain, until the reader or
-        the host is closed::
+        The reader gets all events from the moment this returns until it or the host is closed. The events of one domain
+        come in the order in which they happened::
 
             with host.events(DomainShutdown, DomainDestroyed) as events:
                 for event in events:
                     ...
 
-        Xen tells nobody when a domain is paused or unpaused: there are no events for it.
+        There are no events for pausing and unpausing, since Xen does not announce them.
 
         Args:
-            kinds: What to read, e.g. ``DomainCreated``, or ``DeviceEvent`` for all of that kind; all events if none is
-                given. `EventsLost` is always read.
+            kinds: Classes of events, e.g. ``DomainCreated``, or ``DeviceEvent`` for all that derive from it. Default:
+                all events. `EventsLost` always comes too.
             domain: Read events of this domain only: of a handle's own domain; or of whichever domain has that domid,
                 uuid or name when it happens.
-            maxlen: How many events may wait to be read. Of those that find no room, an `EventsLost` tells, in their
-                place.
+            maxlen: How many events may wait to be read. Where more come, an `EventsLost` takes the place of those that
+                were dropped.
 
         Raises:
             ConnectFailed: xenstore cannot be reached.
-            InvalidArgument: `maxlen` is below 1, or a kind is none.
+            InvalidArgument: `maxlen` is below 1, or a kind is not an event class.
         """
         return self._reader(event_filter(kinds, domain), maxlen)
 
@@ -161,13 +161,13 @@ class Host:
         return EventReader(self._backend, wanted, maxlen, self._handle)
 
     def orphans(self) -> tuple[Domain, ...]:
-        """Return what processes using pyxen were making when they were killed: destroy it, or look at it.
+        """Return the domains that processes using pyxen were creating when they were killed.
 
-        A process that is killed alone leaves nothing, since its worker undoes what it had begun. One that is killed
-        with its workers, as by systemd or when the machine is out of memory, or that has none, may leave a domain that
-        is half-made and nobody's. Domains that were made to the end, and those that xl was making, are not among them.
+        When a process alone is killed, its worker undoes the create. When the workers are killed too, as by systemd or
+        by the kernel when memory runs out, or there are no workers, a half-made domain may stay: look at it, or destroy
+        it. Domains whose creation was complete, and those that xl was creating, are not listed.
 
-        What is being made is noted in ``/run/pyxen``.
+        Creates that are under way are noted in ``/run/pyxen``.
         """
         refs = self._calls.ask(self._backend.orphans)
         return tuple(self._domain(ref) for ref in refs)
@@ -189,7 +189,7 @@ class Host:
             FileMissing: The kernel, the ramdisk or a disk is not there.
             NotEnoughMemory: The host has not enough free memory.
             OperationTimeout: It took longer than the timeout.
-            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+            OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(lambda: self.begin.create(config, paused=paused, timeout=timeout), undo=self._destroy)
 
@@ -203,13 +203,13 @@ class Host:
     ) -> Domain:
         """Create a domain from a file that `Domain.save` or ``xl save`` wrote, as ``xl restore``.
 
-        A restore that fails leaves nothing behind. The file stays; a guest restored twice from one file, with the same
-        disks, ruins them.
+        A restore that fails leaves nothing behind. The file stays. Do not restore it twice with the same disks: the
+        second guest would ruin them.
 
         Args:
-            path: The file, on the host; a pipe is none.
-            config: Takes the place of the configuration in the file, e.g. with disks that were moved. Without a uuid in
-                it the domain gets a new one.
+            path: The file, on the host. It must be a regular file.
+            config: Replaces the configuration in the file, e.g. to use disks that were moved. If it has no uuid, the
+                domain gets a new one.
             paused: Leave it paused, as ``xl restore -p``.
             timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
 
@@ -220,7 +220,7 @@ class Host:
             DomainExists: A domain has the name or the uuid already.
             NotEnoughMemory: The host has not enough free memory.
             OperationTimeout: It took longer than the timeout.
-            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+            OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
             lambda: self.begin.restore(path, config, paused=paused, timeout=timeout), undo=self._destroy
@@ -235,47 +235,47 @@ class Host:
         paused: bool = False,
         timeout: float | None = None,
     ) -> Domain:
-        """Take in a domain that xl or pyxen migrates here, as ``xl migrate-receive``.
+        """Receive a domain that xl or pyxen migrates here, as ``xl migrate-receive``.
 
-        It is created as ``NAME--incoming``, and gets its name and runs when the source has let go of it. Whatever fails
-        before, or stops it, nothing of it is left here, and it goes on at the source.
+        The domain is created as ``NAME--incoming``. It gets its name and runs once the source has released it. If
+        anything fails or stops the migration before that, nothing is left here, and the domain goes on at the source.
 
-        With `remus` it is the backup of a domain that `Domain.remus` or ``xl remus`` replicates. It stays
-        ``NAME--incoming``, paused, until the source says no more: then it has its name, unless another domain has it,
-        and runs, as of the last checkpoint. Nobody asks whether the source is really gone. A source that is pyxen's
-        calls the backup off when it ends the replication; with xl's, also Ctrl-C makes the backup run.
+        With `remus` it is the backup of a domain that `Domain.remus` or ``xl remus`` replicates. It stays paused, as
+        ``NAME--incoming``, until the source falls silent. Then it gets its name, unless another domain has it, and runs
+        from the last checkpoint. Nothing checks whether the source is really gone. pyxen as the source calls the backup
+        off when it ends the replication; with xl as the source, Ctrl-C there also starts the backup.
 
         The descriptors may be pipes or sockets, also one socket for both. They are duplicated: close yours afterwards.
-        Nothing is encrypted, and nobody is asked who sends: that is the business of whoever opened them.
+        The stream is not encrypted, and the sender is not authenticated: that is up to the code that opened them.
 
         Args:
-            read_fd: Where the domain comes.
-            write_fd: Where the answers to the source go.
-            remus: It comes again and again, as with ``xl migrate-receive -r``; this must be as at the source.
+            read_fd: Descriptor from which the domain is read.
+            write_fd: Descriptor to which answers to the source are written.
+            remus: Receive checkpoint after checkpoint, as ``xl migrate-receive -r``. The source must do the same.
             paused: Leave it paused, as ``xl migrate-receive -p``.
             timeout: Seconds after which to give up and undo it. None waits as long as the source does.
 
         Raises:
-            InvalidArgument: A descriptor is none, or the source sends no configuration.
-            ParseError: What comes is no domain.
+            InvalidArgument: A descriptor is not valid, or the source sends no configuration.
+            ParseError: The stream does not contain a domain.
             DomainExists: A domain has the name or the uuid already, and is not the source.
             NotEnoughMemory: The host has not enough free memory.
-            MigrationFailed: The source failed, or was lost; with `remus`, before the first checkpoint was here, or it
-                has called the backup off.
+            MigrationFailed: The source failed, or was lost. With `remus`: before the first checkpoint was complete, or
+                the source has called the backup off.
             OperationTimeout: It took longer than the timeout.
-            OperationFailed: Anything else that libxl says no to; its own lines are in the error.
+            OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
             lambda: self.begin.receive_migration(read_fd, write_fd, remus=remus, paused=paused, timeout=timeout)
         )
 
     def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:
-        """Keep a configuration, so that its domain can be started by name; as ``virsh define``.
+        """Store a configuration, so that its domain can be started by name; as ``virsh define``.
 
-        libxl keeps none: this needs libvirt, or ``memory:///``. A domain that runs already stays as it is.
+        libxl keeps no configurations: this needs libvirt, or ``memory:///``. A running domain does not change.
 
         Args:
-            config: What to keep, in place of what is kept under its uuid or its name.
+            config: What to store. It replaces what is stored under its uuid or name.
             autostart: Whether to start it with its host. None leaves that as it is; at first it is not.
 
         Raises:
@@ -294,7 +294,7 @@ class Host:
         return self._calls.ask(self._backend.defined)
 
     def undefine(self, key: str | UUID) -> None:
-        """Forget a configuration, as ``virsh undefine``. A domain that runs of it goes on.
+        """Remove a stored configuration, as ``virsh undefine``. Its domain goes on if it runs.
 
         Args:
             key: Name or uuid.

@@ -203,4 +203,4 @@ class DefinedDomain(Record):
     autostart: bool
     """Whether it is started with its host."""
     domid: int | None
-    """Domid of the domain that runs of it; None while none does."""
+    """Domid of its domain; None while that does not run."""

@@ -1,4 +1,4 @@
-"""What a conversion could not carry over: said, never dropped in silence."""
+"""Losses: what a conversion could not carry over."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class RemusOptions:
         allow_unsafe: Allow what is unsafe, as ``-F``: the world may have seen what the backup does not know.
 
     Raises:
-        InvalidArgument: The interval is none, or what is asked for is unsafe, and that was not allowed.
+        InvalidArgument: The interval is not valid; or something unsafe is asked for without `allow_unsafe`.
     """
 
     interval: float = 0.2

@@ -38,7 +38,7 @@ class HostBase:
             self._lifetime.abandon(repr(self))
 
     async def close(self) -> None:
-        """Let go of the host: what runs is stopped and undone, domains stay. Calling it again does nothing.
+        """Close the host: running operations are stopped and undone, domains stay. Calling it again does nothing.
 
         Every later call on the host or a domain of it raises `HostClosed`.
         """

@@ -1,4 +1,4 @@
-"""Events, for the tasks that want to read them one after the other, at their own pace."""
+"""Readers of events for asyncio."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class EventReader(AsyncIterator[E_co]):
         return self._given(event)
 
     async def close(self) -> None:
-        """Stop reading, from any thread: whoever waits for an event waits no longer. Calling it again does nothing."""
+        """Stop reading, from any thread: threads that wait for an event stop waiting. Calling it again does nothing."""
         self._stop()
 
     def _given(self, event: Event) -> E_co:

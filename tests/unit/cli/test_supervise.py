@@ -37,7 +37,7 @@ def test_numbers_that_make_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyxen.cli.supervise.connect", no_host)
     result = CliRunner().invoke(app, ["supervise", "--min-uptime", "-1"])
     assert result.exit_code == 2
-    assert "min_uptime is -1.0" in result.stderr
+    assert "min_uptime=-1.0" in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -32,6 +32,9 @@ def test_what_cannot_be_replicated(options: dict[str, Any], problem: str) -> Non
 
 def test_to_nobody_is_unsafe() -> None:
     backend = FakeBackend()
-    with Host(backend) as host, pytest.raises(InvalidArgument, match=r"to nobody: .* allow_unsafe=True"):
+    with (
+        Host(backend) as host,
+        pytest.raises(InvalidArgument, match=r"destination=None makes no backup; .* allow_unsafe=True"),
+    ):
         host.domains["web1"].remus(None)
     assert not backend.requests
