@@ -8,7 +8,9 @@ threads of this process may be in libxl at the same time, whatever context they 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from pyxen.backends.xenlight.libxl.binding import lib
 
@@ -23,6 +25,15 @@ class _Lock:
 
     def __exit__(self, *_: object) -> None:
         lib.pyxen_unlock()
+
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Let go of it for a while, in the middle of a script: for what is not ours, and may take its time."""
+        lib.pyxen_unlock()
+        try:
+            yield
+        finally:
+            lib.pyxen_lock()
 
     def locked(self) -> bool:
         return bool(lib.pyxen_locked())
