@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +40,6 @@ class Prepared:
 
 
 _RECENT: dict[int, Prepared] = {}
-_RECENT_LOCK = threading.Lock()
 _MOST_RECENT = 16
 
 
@@ -63,10 +61,10 @@ def prepare(config: DomainConfig) -> Prepared:
     check_aborts(document)
     prepared = Prepared(config, json.dumps(document), files_of_config(config))
     if config.ms_vm_genid != "generate":  # a new one for each domain
-        with _RECENT_LOCK:
-            while len(_RECENT) >= _MOST_RECENT:
-                del _RECENT[next(iter(_RECENT))]
-            _RECENT[id(config)] = prepared
+        # Without a lock, which another thread may have when this process forks: each of these is one step of Python's.
+        for oldest in list(_RECENT)[: 1 - _MOST_RECENT]:
+            _RECENT.pop(oldest, None)
+        _RECENT[id(config)] = prepared
     return prepared
 
 

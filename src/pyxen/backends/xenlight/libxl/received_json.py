@@ -8,13 +8,13 @@ structures that libxl would fill from it, and written anew.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pyxen import libxljson
+from pyxen._common.shield import logger
 from pyxen._printable import printable
 from pyxen.backends.xenlight.libxl import marshal
 from pyxen.backends.xenlight.libxl.aborts import check_aborts
@@ -25,7 +25,7 @@ from pyxen.libxljson.text import parse
 
 __all__ = ["Allow", "Received", "read"]
 
-_LOG = logging.getLogger("pyxen.libxl")
+_LOG = logger("pyxen.libxl")
 
 Allow = Callable[[DomainConfig], object]
 """Sees a configuration before anything is made of it; returns False, or raises, to refuse it."""
@@ -203,7 +203,7 @@ class _Reader:
         return value
 
     def _policy(self, value: Any, path: str, depth: int) -> Any:
-        """Return CPUID and MSR policies, whose structure libxl keeps to itself; it reads each text to a fixed length."""
+        """Return CPUID and MSR policies, whose structure libxl keeps to itself; it reads texts of a fixed length."""
         if isinstance(value, dict) and depth < 3:
             found = {}
             for key, item in value.items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from pyxen._common import savefile
+from pyxen._common.shield import logger
 from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
@@ -41,7 +41,7 @@ from pyxen.operation import Operation
 
 __all__ = ["check", "head", "migrate", "migrate_over", "receive", "through"]
 
-_LOG = logging.getLogger("pyxen.migration")
+_LOG = logger("pyxen.migration")
 
 _AWAY = "--migratedaway"
 _INCOMING = "--incoming"
