@@ -292,11 +292,14 @@ def test_a_xenstored_that_restarts(
 
 
 @pytest.mark.parametrize("delay", [float("inf"), 1e300, 1e9])
-def test_a_brake_that_never_lets_go(host: Host, backend: FakeBackend, told: Told, delay: float) -> None:
+def test_a_brake_that_never_lets_go(
+    host: Host, backend: FakeBackend, told: Told, caplog: pytest.LogCaptureFixture, delay: float
+) -> None:
+    caplog.set_level("INFO", "pyxen.supervisor")
     info = backend.infos[1]
     backend.infos.remove(info)
     with supervise(host, told, brake=Brake(min_uptime=1000, first_delay=delay, max_delay=delay)) as supervisor:
-        wait_until(lambda: backend.subscribers)
+        wait_until(lambda: "supervising 1 domains" in caplog.text)
         backend.infos.append(info)
         backend.tell(DomainCreated(**about(info)))
         backend.tell(end(backend, 3, ShutdownReason.REBOOT))

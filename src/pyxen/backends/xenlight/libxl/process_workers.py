@@ -23,15 +23,20 @@ from typing import NamedTuple
 
 from pyxen.backends.xenlight.libxl import binding
 from pyxen.backends.xenlight.libxl.binding import CData, lib
+from pyxen.backends.xenlight.libxl.child import Child
 
 __all__ = ["LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 
 _HEADER = struct.Struct("=IIQIi")  # struct pyxen_frame of worker.h
 _MAIN = (
+    # What the application left open to its children, as a socket that it listens on, must not stay open here.
+    "import posix; posix.closerange({above}, posix.sysconf('SC_OPEN_MAX')); "
     "import sys; sys.path[:] += sys.argv[3:]; import {module}; sys.exit({module}.lib.pyxen_worker(int(sys.argv[2])))"
 )
 _SOCKET = 3  # descriptor of the worker's end, in the worker
-_PATIENCE = 10.0  # seconds that a worker has to end
+
+
+_SIGNALS = sorted(set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
 
 
 class Frame(NamedTuple):
@@ -60,10 +65,11 @@ class Worker:
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
-                self.pid = _spawn(theirs)
+                self._child = Child(_spawn(theirs))
         except BaseException:
             self._socket.close()
             raise
+        self.pid = self._child.pid
         self._socket.setblocking(False)
         self._watch(select.POLLIN)
 
@@ -118,16 +124,12 @@ class Worker:
         """
         self._watch(0)
         self._socket.close()
-        with contextlib.suppress(ChildProcessError):  # the caller waits for any child, and took this one
-            if not _ended(self.pid):
-                os.kill(self.pid, signal.SIGKILL)
-            if with_children:
-                _kill_group_of_killed(self.pid)
-            os.waitpid(self.pid, 0)
+        self._child.end(with_children=with_children)
 
     def forked(self) -> None:
         """Give it up in the child of a fork."""
         self._socket.close()
+        self._child.forked()
 
     def _send(self, kind: int, *, token: int = 0, domid: int = 0, number: int = 0, payload: bytes = b"") -> None:
         self._unsent += _HEADER.pack(kind, len(payload), token, domid, number) + payload
@@ -289,7 +291,7 @@ def _can_spawn() -> bool:
 
 def _spawn(theirs: socket.socket) -> int:
     folder, file = os.path.split(binding.file)
-    main = _MAIN.format(module=file.partition(".")[0])
+    main = _MAIN.format(module=file.partition(".")[0], above=_SOCKET + 1)
     # Neither site packages nor the environment: nothing but the extension and what it needs.
     command = [sys.executable, "-I", "-S", "-c", main, "pyxen-worker", str(_SOCKET), folder, binding.backend_folder]
     return os.posix_spawn(
@@ -302,6 +304,7 @@ def _spawn(theirs: socket.socket) -> int:
         ],
         setsid=True,  # what is typed at a terminal, as Ctrl-C, is for the caller
         setsigmask=[],
+        setsigdef=_SIGNALS,  # what this process ignores, the worker and libxl's children must see
     )
 
 
@@ -310,23 +313,3 @@ def _here(folder: str) -> bool:
         return os.getcwd() == folder
     except OSError:
         return False
-
-
-def _ended(pid: int) -> bool:
-    """Wait for the end of a process, for some time."""
-    try:
-        fd = os.pidfd_open(pid)
-    except OSError:
-        return True  # an old kernel: whoever waits for it waits
-    try:
-        return bool(select.select([fd], [], [], _PATIENCE)[0])
-    finally:
-        os.close(fd)
-
-
-def _kill_group_of_killed(pid: int) -> None:
-    """Kill what a child has begun that was killed, and that nobody has waited for: so the number is still its own."""
-    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    if ended is not None and ended.si_code != os.CLD_EXITED:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
