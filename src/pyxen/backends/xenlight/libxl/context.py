@@ -114,6 +114,23 @@ class Context:
         event: LibxlEvent = yield Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
         return event.code
 
+    def outside(self, function: Callable[[], object]) -> Script[None]:
+        """Call a function that takes its time, on a thread of its own, and wait for its end: a part of a script."""
+        token = self._event_loop.token()
+        failures: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                function()
+            except BaseException as error:  # noqa: BLE001 (it is the script's)
+                failures.append(error)
+            self._event_loop.arrive(token)
+
+        threading.Thread(target=call, name="pyxen-outside", daemon=True).start()
+        yield Wait(token, lambda: 0)
+        if failures:
+            raise failures[0]
+
     def elsewhere(
         self, kind: int, *, domid: int = NO_DOMID, payload: bytes = b"", abortable: bool = True
     ) -> Script[LibxlEvent | None]:

@@ -137,6 +137,10 @@ class EventLoop:
         """Let a script find an event when it comes to wait for it; for scripts."""
         self._early[token] = event
 
+    def arrive(self, token: int) -> None:
+        """Let the script that waits for a token go on; from any thread."""
+        self._post(lambda: self._deliver(token, LibxlEvent(0, 0)))
+
     def forget(self, token: int) -> None:
         """Drop what has come for a token that nobody will wait for any more."""
         self._early.pop(token, None)

@@ -29,8 +29,6 @@ __all__ = ["LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 
 _HEADER = struct.Struct("=IIQIi")  # struct pyxen_frame of worker.h
 _MAIN = (
-    # What the application left open to its children, as a socket that it listens on, must not stay open here.
-    "import posix; posix.closerange({above}, posix.sysconf('SC_OPEN_MAX')); "
     "import sys; sys.path[:] += sys.argv[3:]; import {module}; sys.exit({module}.lib.pyxen_worker(int(sys.argv[2])))"
 )
 _SOCKET = 3  # descriptor of the worker's end, in the worker
@@ -291,7 +289,7 @@ def _can_spawn() -> bool:
 
 def _spawn(theirs: socket.socket) -> int:
     folder, file = os.path.split(binding.file)
-    main = _MAIN.format(module=file.partition(".")[0], above=_SOCKET + 1)
+    main = _MAIN.format(module=file.partition(".")[0])
     # Neither site packages nor the environment: nothing but the extension and what it needs.
     command = [sys.executable, "-I", "-S", "-c", main, "pyxen-worker", str(_SOCKET), folder, binding.backend_folder]
     return os.posix_spawn(
@@ -301,11 +299,22 @@ def _spawn(theirs: socket.socket) -> int:
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET),
+            *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(_SOCKET)),
         ],
         setsid=True,  # what is typed at a terminal, as Ctrl-C, is for the caller
         setsigmask=[],
         setsigdef=_SIGNALS,  # what this process ignores, the worker and libxl's children must see
     )
+
+
+def _inheritable(above: int) -> list[int]:
+    """Return what the application leaves open to its children, as a socket that it listens on."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # it was the listing's own, or another thread has closed it
+            if int(name) > above and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
 
 
 def _here(folder: str) -> bool:

@@ -43,6 +43,8 @@ def save(
         try:
             with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
                 yield from _send(context, operation, domid, fd, path, to_json(context.pointer, config))
+                with writing(operation, path):
+                    yield from context.outside(lambda: os.fsync(fd))  # which can take long, and is quick when repeated
         except Exception:
             yield from let_go_on(context, domid, asked=asked())
             raise
