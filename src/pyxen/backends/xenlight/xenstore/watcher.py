@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from pyxen._common.shield import logger, shielded
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.event_diff import EventDiff
+from pyxen.backends.xenlight.xenstore.watch_hints import from_guest
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.events import Event
 from pyxen.info import DomainInfo
@@ -173,8 +174,7 @@ class Watcher:
         """Wait until something may have happened; False if someone came or left instead."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
-        rest = self._next_look - time.monotonic()
-        if rest > 0 and not self._broken and poll.poll(math.ceil(rest * 1000)):
+        if not self._rest():
             os.eventfd_read(self._wake)
             return False
         if self._xenstore is not None and not self._broken:
@@ -185,6 +185,29 @@ class Watcher:
         if self._wake in ready:
             os.eventfd_read(self._wake)
             return False
+        return True
+
+    def _rest(self) -> bool:
+        """Let what guests may write come together for a while after a look; False if someone came or left meanwhile."""
+        xenstore = self._xenstore
+        while xenstore is not None and not self._broken and all(from_guest(path) for path, _ in xenstore.events):
+            rest = self._next_look - time.monotonic()
+            if rest <= 0:
+                break
+            poll = select.poll()
+            poll.register(self._wake, select.POLLIN)
+            poll.register(xenstore, select.POLLIN)
+            ready = [fd for fd, _ in poll.poll(math.ceil(rest * 1000))]
+            if self._wake in ready:
+                return False
+            if ready:
+                try:
+                    xenstore.receive()
+                except ConnectFailed as error:
+                    self._break(error)
+                hints = dict.fromkeys(xenstore.events)
+                xenstore.events.clear()
+                xenstore.events.extend(hints)  # each once, however often a guest has written
         return True
 
     def _advance(self) -> None:
