@@ -35,7 +35,6 @@ _Key = tuple[int, UUID]
 _AT_ONCE = 16  # domains that are destroyed or restarted
 _DUMPS_AT_ONCE = 2
 _LEAST_APART, _MOST_APART = 0.2, 30.0  # seconds between tries of what fails for a reason that passes
-_LONGEST = 86400.0  # seconds; a wait has no room for more than some weeks
 _TRIES = 5  # to create a domain that was destroyed
 
 
@@ -184,7 +183,7 @@ class _Work:
 
     def _step(self) -> bool:
         """Take what comes next; False at the end."""
-        left = min(self._due[0][0] - time.monotonic(), _LONGEST) if self._due else None
+        left = self._due[0][0] - time.monotonic() if self._due else None
         if left is not None and left <= 0:
             heapq.heappop(self._due)[2]()
             return True
