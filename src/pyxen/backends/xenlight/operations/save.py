@@ -140,7 +140,7 @@ def saved(
     text = head.config
     if override is not None or not head.is_json:
         if override is None:
-            override = xlcfg.loads(text, source=source)
+            override = xlcfg.loads(text)
         text = prepare(override).json
     elif not text:
         message = "the file has no configuration: give one, as the domain had it"
