@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from pyxen._printable import printable
 from pyxen._durations import bounded
+from pyxen._printable import printable
 from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled
 from pyxen.eventreader import EventReader
 from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
