@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -19,6 +20,7 @@
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
+#define P_PIDFD 3 /* an enumerator in newer C libraries, unknown to older ones */
 
 #define WITHOUT_PIDFD 50 /* ms between looks at children; kernels before 5.3 */
 
@@ -144,8 +146,12 @@ pid_t pyxen_fork(void *user)
     if (child.pid <= 0)
         return child.pid;
     saved = errno;
-    /* Not a race: until it is waited for, and only this loop does that, the pid stays the child's. */
     child.pidfd = syscall(SYS_pidfd_open, child.pid, 0);
+    /* Whoever waits for any child may have taken it by now, and the pid may be another's. */
+    if (child.pidfd >= 0 && waitid((idtype_t)P_PIDFD, child.pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG | WNOWAIT)) {
+        close(child.pidfd);
+        child.pidfd = -1;
+    }
     loop->children[loop->nchildren++] = child;
     errno = saved;
     return child.pid;
@@ -156,6 +162,33 @@ int pyxen_loop_children(const struct pyxen_loop *loop)
     return loop->nchildren;
 }
 
+/* What is said of a child whose status nobody knows: it has failed. */
+#define UNKNOWN W_EXITCODE(255, 0)
+
+static int status_of(const siginfo_t *info)
+{
+    if (info->si_code == CLD_EXITED)
+        return W_EXITCODE(info->si_status & 0xff, 0);
+    return W_EXITCODE(0, info->si_status) | (info->si_code == CLD_DUMPED ? WCOREFLAG : 0);
+}
+
+/* Returns whether a child has ended, with its status. An application that waits for any child, or ignores SIGCHLD,
+ * takes the status away; by its pidfd, no other child is ever taken for it. */
+static int has_ended(const struct child *child, int *status)
+{
+    siginfo_t info = { .si_pid = 0 };
+    idtype_t kind = child->pidfd >= 0 ? (idtype_t)P_PIDFD : P_PID;
+
+    if (waitid(kind, child->pidfd >= 0 ? child->pidfd : child->pid, &info, WEXITED | WNOHANG) == 0) {
+        if (info.si_pid == 0)
+            return 0;
+        *status = status_of(&info);
+        return 1;
+    }
+    *status = UNKNOWN;
+    return errno != EINTR;
+}
+
 /* Tell libxl of its children that ended; a SIGCHLD handler is never needed, so the caller's keep working. */
 static void reap(struct pyxen_loop *loop, libxl_ctx *ctx)
 {
@@ -164,16 +197,11 @@ static void reap(struct pyxen_loop *loop, libxl_ctx *ctx)
     while (i < loop->nchildren) {
         struct child child = loop->children[i];
         int status = 0;
-        pid_t ended = waitpid(child.pid, &status, WNOHANG);
 
-        if (ended == 0 || (ended < 0 && errno == EINTR)) {
+        if (!has_ended(&child, &status)) {
             i++;
             continue;
         }
-        /* ended < 0: the caller waits for any child (waitpid(-1)) and took this one. libxl's children report by their
-         * effects; whoever needs the status checks those. */
-        if (ended < 0)
-            status = 0;
         if (child.pidfd >= 0)
             close(child.pidfd);
         loop->children[i] = loop->children[--loop->nchildren];

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pyxen import DomainConfig
 from pyxen.errors import Error, HostClosed, OperationCancelled
 from tests.forks import told_by_a_child
 from tests.offhost.host import OffHost, until
+from tests.offhost.store import SocketStore
 
 Configure = Callable[..., DomainConfig]
 
@@ -77,3 +79,54 @@ def test_a_host_is_the_process_that_opened_it(host: pyxen.Host, config: Configur
     web = host.create(config())
     assert told_by_a_child([host.list, web.destroy]) == [HostClosed.__name__] * 2
     assert web.info().name == "web"
+
+
+def test_the_child_of_a_fork_waits_for_no_lock(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config())
+    hypervisor = host._backend._hypervisor  # type: ignore[attr-defined]  # whose lock another thread has
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with hypervisor._lock:
+            inside.set()
+            go_on.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert inside.wait(10)
+    calls: list[Callable[[], object]] = [
+        host.list,
+        host.info,
+        host.events,
+        web.info,
+        lambda: host.create(config()),
+        web.destroy,
+        host.close,
+    ]
+    assert told_by_a_child(calls) == ["HostClosed"] * 6 + ["None"]
+    go_on.set()
+    thread.join()
+    web.destroy()
+    assert offhost.left() == []
+
+
+def test_a_guest_that_keeps_writing_delays_nobody(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config())
+    entry = f"/local/domain/{web.domid}/control/shutdown"
+    hypervisor = host._backend._hypervisor  # type: ignore[attr-defined]  # what `suspend` takes its request back by
+    over = threading.Event()
+
+    def write() -> None:
+        with SocketStore(offhost.socket) as store:
+            while not over.is_set():
+                store.write(entry, "suspend")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    began = time.monotonic()
+    hypervisor.replace(entry, "suspend", "")
+    assert [info.domid for info in host.list()] == [0, web.domid]
+    assert time.monotonic() - began < 10  # it went on for as long as the guest did
+    over.set()
+    thread.join()
+    web.destroy()

@@ -50,3 +50,83 @@ def test_a_link_leads_to_the_file(tmp_path: Path) -> None:
         os.write(fd, b"there")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "there"
+
+
+def everybodys(tmp_path: Path) -> Path:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
+
+
+@pytest.mark.parametrize("where", ["", "inner/"])
+def test_a_link_of_somebody_elses(tmp_path: Path, where: str) -> None:
+    folder = everybodys(tmp_path)
+    os.chown(folder, 0, 0)
+    victim = tmp_path / "victim"
+    if where:
+        victim.mkdir()
+        link = folder / "inner"
+        target = victim / "file"
+    else:
+        link = folder / "file"
+        target = victim
+    target.write_text("precious")
+    link.symlink_to(victim)
+    os.lchown(link, 12345, 12345)
+    with pytest.raises(InvalidArgument, match="a link that somebody else put into a folder"):
+        appearing_whole(OPERATION, f"{folder}/{where}file").__enter__()
+    assert target.read_text() == "precious"
+
+
+def test_a_link_that_comes_meanwhile_is_replaced_itself(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    with appearing_whole(OPERATION, str(tmp_path / "file")) as (fd, _):
+        os.write(fd, b"saved")
+        (tmp_path / "file").symlink_to(tmp_path / "victim")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "file").read_text() == "saved"
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_a_folder_that_is_moved_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "victim").mkdir()
+    with appearing_whole(OPERATION, str(tmp_path / "folder" / "file")) as (_, partial):
+        (tmp_path / "folder").rename(tmp_path / "moved")
+        (tmp_path / "folder").symlink_to(tmp_path / "victim")
+        Path(partial).write_text("by its path")
+    assert (tmp_path / "moved" / "file").read_text() == "by its path"
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["a\0b", "/", "..", "folder/"])
+def test_what_is_no_path_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(InvalidArgument, match="cannot write"):
+        appearing_whole(OPERATION, path).__enter__()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(InvalidArgument, match="Too many levels"):
+        appearing_whole(OPERATION, str(tmp_path / "a")).__enter__()
+
+
+def test_it_is_on_the_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, order = tmp_path / "file", list[str]()
+    fsync = os.fsync
+
+    def note(fd: int) -> None:
+        order.append(f"{os.path.basename(os.readlink(f'/proc/self/fd/{fd}'))[:5]} {path.exists()}")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with appearing_whole(OPERATION, str(path)) as (fd, _):
+        os.write(fd, b"saved")
+    assert [entry.split()[1] for entry in order] == ["False", "True"]
+    assert order[0].startswith(".file")

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
+from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation, describe
 
 __all__ = ["appearing_whole", "writing"]
 
+_MOST_LINKS: Final = 40  # as the kernel's own
+
 
 @contextlib.contextmanager
 def appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
     """Give the descriptor and the path of a new file, which replaces `path` on success and is removed on failure.
 
+    It is on the disk when this ends. A symbolic link is followed, except one that somebody else put into a folder that
+    everybody can write to: root would replace whatever it leads to.
+
     Raises:
         InvalidArgument: The file cannot be written.
     """
-    import tempfile  # with compressors and random numbers: a tenth of all that `connect` would load
-
-    place = os.path.realpath(path)
-    if os.path.exists(place) and not os.path.isfile(place):
-        raise describe(InvalidArgument, f"cannot write {path}: it exists, and is not a regular file", operation)
-    with writing(operation, path):
-        fd, partial = tempfile.mkstemp(prefix=f".{os.path.basename(place)}.", dir=os.path.dirname(place))
-    try:
-        yield fd, partial
+    with contextlib.ExitStack() as stack:
         with writing(operation, path):
-            os.replace(partial, place)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
-    finally:
-        os.close(fd)
+            folder, name = _place(path)
+            stack.callback(os.close, folder)
+            _check_replaceable(folder, name)
+            partial = f".{name[:200]}.{os.urandom(6).hex()}"
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(partial, flags, 0o600, dir_fd=folder)
+        stack.callback(os.close, fd)
+        try:
+            # By way of the folder that was found: whoever opens it by its path must not be led elsewhere.
+            yield fd, f"/proc/{os.getpid()}/fd/{folder}/{partial}"
+            with writing(operation, path):
+                os.fsync(fd)
+                os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(partial, dir_fd=folder)
+            raise
 
 
 @contextlib.contextmanager
@@ -48,5 +59,66 @@ def writing(operation: Operation[Any], path: str) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        raise describe(InvalidArgument, f"cannot write {path}: {error.strerror}", operation) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise describe(InvalidArgument, f"cannot write {path}: {reason}", operation) from error
+
+
+def _place(path: str) -> tuple[int, str]:
+    """Return the folder of a path, as a descriptor, and the name in it, which is no link that is to be followed."""
+    rest = deque(os.path.join(os.getcwd(), path).split("/"))
+    folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    name, links = "", 0
+    try:
+        while rest:
+            name = rest.popleft()
+            if name in {"", "."}:
+                continue
+            target = None if name == ".." else _link(folder, name)
+            if target is not None:
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                rest.extendleft(reversed(target.split("/")))
+                if target.startswith("/"):
+                    folder = _enter(folder, "/")
+            elif any(part not in {"", "."} for part in rest) or name == "..":
+                folder = _enter(folder, name)
+            else:
+                return folder, name
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except BaseException:
+        os.close(folder)
+        raise
+
+
+def _enter(folder: int, name: str) -> int:
+    """Return the descriptor of a folder in another one, in whose place it comes."""
+    entered = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    os.close(folder)
+    return entered
+
+
+def _link(folder: int, name: str) -> str | None:
+    """Return where a link leads; None for what is none, or is not there."""
+    try:
+        found = os.lstat(name, dir_fd=folder)
+        if not stat.S_ISLNK(found.st_mode):
+            return None
+        target = os.readlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    around = os.fstat(folder)
+    if around.st_mode & stat.S_IWOTH and found.st_uid not in {os.geteuid(), around.st_uid}:
+        reason = f"{name} is a link that somebody else put into a folder that everybody can write to"
+        raise OSError(errno.EACCES, reason)
+    return target
+
+
+def _check_replaceable(folder: int, name: str) -> None:
+    try:
+        mode = os.lstat(name, dir_fd=folder).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EEXIST, "it exists, and is not a regular file")

@@ -6,6 +6,7 @@ All numbers are in the byte order of the machine that wrote it.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,16 +65,23 @@ def opened(operation: Operation[Any], path: str) -> int:
 
     Raises:
         FileMissing: There is no such file.
-        InvalidArgument: It cannot be read, or is not a regular file: to open a pipe may take for ever.
+        InvalidArgument: It cannot be read, or is not a regular file.
     """
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
+        # To open a pipe may take for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
             raise describe(InvalidArgument, f"cannot read {path}: it is not a regular file", operation)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return fd
     except FileNotFoundError:
         error = describe(FileMissing, f"no such file on the host: {path}", operation)
         error.filename = path
         raise error from None
+    except ValueError as problem:  # a NUL in the path
+        if isinstance(problem, InvalidArgument):
+            raise
+        raise describe(InvalidArgument, f"cannot read {path}: {problem}", operation) from problem
     except OSError as problem:
         raise describe(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
 

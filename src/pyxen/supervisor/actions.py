@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from pyxen._common.shield import logger
+from pyxen._printable import printable
 from pyxen.config import ActionOnShutdown, DomainConfig
 from pyxen.domain import Domain
 from pyxen.errors import (
     ConfigError,
+    ConnectFailed,
     DomainExists,
     DomainNotFound,
     Error,
+    LockFailed,
     NotFound,
+    NotReady,
     OperationCancelled,
     UnsupportedFeature,
 )
@@ -24,9 +28,9 @@ from pyxen.info import ENDS, DomainInfo, ShutdownReason
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, action_for, is_preserved, preserved_suffix
 
-__all__ = ["LOGGER", "Case", "Outcome", "create_anew", "fulfil", "may_pass", "study"]
+__all__ = ["LOGGER", "Case", "Outcome", "create_anew", "fulfil", "may_pass", "passes", "study"]
 
-LOGGER = logging.getLogger("pyxen.supervisor")
+LOGGER = logger("pyxen.supervisor")
 
 _NAMES_TRIED = 100
 
@@ -68,7 +72,7 @@ class Case:
     config: DomainConfig
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.domain.domid})"
+        return f"{printable(self.name)} ({self.domain.domid})"
 
     def outcome(self) -> Outcome:
         """Return the beginning of an outcome."""
@@ -182,6 +186,11 @@ def create_anew(case: Case, outcome: Outcome, host: Host) -> Outcome:
     except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets it)
         return replace(outcome, error=error, config=case.config)
     return replace(outcome, restarted=restarted)
+
+
+def passes(error: BaseException) -> bool:
+    """Tell whether what failed so is to be tried again until it does not: nothing is wrong with the domain."""
+    return isinstance(error, ConnectFailed | LockFailed | NotReady)
 
 
 def may_pass(error: Exception) -> bool:

@@ -10,6 +10,7 @@ import threading
 
 from pyxen.domain import Domain
 from pyxen.errors import OperationCancelled, OperationFailed
+from pyxen.supervisor.dump_process import DONE
 
 __all__ = ["Dumper"]
 
@@ -67,18 +68,21 @@ class Dumper:
                 command,
                 env={**os.environ, "PYTHONPATH": modules},
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,  # out of reach of the terminal's Ctrl-C
             )
             self._running.add(process)
         with process:
-            _, complaint = process.communicate()
+            said, complaint = process.communicate()
+        # Its status may be lost: an application can wait for any child, or ignore SIGCHLD.
+        done = said == DONE
         with self._lock:
             self._running.discard(process)
-            if process.returncode != 0 and self._stopped:
+            if not done and self._stopped:
                 raise _stopped(domain)
-        if process.returncode != 0:
+        if not done:
             message = complaint.strip() or f"the process that writes it ended with status {process.returncode}"
             raise OperationFailed(message, operation="core_dump", domain=domain.domid, domid=domain.domid)
 

@@ -8,11 +8,14 @@ from uuid import UUID
 from pyxen.connection import connect
 from pyxen.errors import Error
 
-__all__ = ["main"]
+__all__ = ["DONE", "main"]
+
+DONE = "dumped\n"
+"""What it says on standard output when all went well."""
 
 
 def main(uri: str, domid: str, uuid: str, path: str) -> int:
-    """Write the dump, and return the exit status; what goes wrong is told on standard error."""
+    """Write the dump, say so, and return the exit status; what goes wrong is told on standard error."""
     try:
         with connect(uri, workers=0) as host:
             domain = host.domains.get(int(domid))
@@ -20,6 +23,7 @@ def main(uri: str, domid: str, uuid: str, path: str) -> int:
                 sys.stderr.write(f"domain {domid} is gone\n")
                 return 1
             domain.core_dump(path)
+            sys.stdout.write(DONE)
     except Error as error:
         sys.stderr.write(f"{error}\n")
         return 1

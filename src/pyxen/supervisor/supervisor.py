@@ -16,12 +16,13 @@ from typing import Any, Self
 from uuid import UUID
 
 from pyxen._durations import bounded
+from pyxen._printable import printable
 from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled
 from pyxen.eventreader import EventReader
 from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
 from pyxen.host import Host
 from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
-from pyxen.supervisor.actions import LOGGER, Case, Outcome, create_anew, fulfil, may_pass, study
+from pyxen.supervisor.actions import LOGGER, Case, Outcome, create_anew, fulfil, may_pass, passes, study
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, Brake
 from pyxen.supervisor.watchers import watcher_of
@@ -33,6 +34,7 @@ _Key = tuple[int, UUID]
 
 _AT_ONCE = 16  # domains that are destroyed or restarted
 _DUMPS_AT_ONCE = 2
+_LEAST_APART, _MOST_APART = 0.2, 30.0  # seconds between tries of what fails for a reason that passes
 _TRIES = 5  # to create a domain that was destroyed
 
 
@@ -54,6 +56,8 @@ class _Domain:
     """By `time.monotonic`; None if it was there before the supervisor."""
     uptime: float | None = None
     """Seconds from its start to its end, where both were seen."""
+    stumbles: int = 0
+    """How often in a row something went wrong that passes."""
     missed: ShutdownReason | int | None = None
     """An end that was told while an earlier one was in hand."""
 
@@ -215,7 +219,7 @@ class _Work:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, EventsLost):
-            self._look()
+            self._look_again()
         if event.domid is None or event.uuid is None:
             return
         key = (event.domid, event.uuid)
@@ -225,6 +229,16 @@ class _Work:
             self._domains.setdefault(key, _Domain()).started = time.monotonic()
         elif isinstance(event, DomainShutdown):
             self._ended(key, event.reason)
+
+    def _look_again(self) -> None:
+        """See how things are; a host that does not tell is asked again later."""
+        try:
+            self._look()
+        except HostClosed:
+            raise
+        except Error as error:
+            LOGGER.warning("the host does not list its domains, asked again in %g s: %s", _MOST_APART / 10, error)
+            self._schedule(_MOST_APART / 10, self._look_again)
 
     def _look(self) -> None:
         """See how things are: at the beginning, and where events are missing."""
@@ -309,6 +323,8 @@ class _Work:
             LOGGER.info("%s: left for the next supervisor, this one was stopped", case)
             return
         except Error as error:
+            if passes(error):
+                raise
             LOGGER.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
             self._later(lambda: self._leave_be(key))
             self._tell(replace(case.outcome(), preserved=case.domain, error=error))
@@ -363,7 +379,7 @@ class _Work:
         domain = self._domains.get(key)
         if domain is None:
             return
-        domain.phase = phase
+        domain.phase, domain.stumbles = phase, 0
         missed, domain.missed = domain.missed, None
         if phase is _Phase.RUNS and missed is not None:
             self._ended(key, missed)
@@ -383,13 +399,27 @@ class _Work:
         def act() -> None:
             try:
                 what()
-            except Exception as error:  # noqa: BLE001 (it is logged, and stops nothing else)
-                # Of errors of pyxen's own, the message says all.
-                LOGGER.error("domain %d: left as it is: %s", key[0], error, exc_info=not isinstance(error, Error))
-                self._later(lambda: self._leave_be(key))
+            except BaseException as anything:  # noqa: BLE001 (it is logged, and stops nothing else)
+                error = anything  # which Python forgets at the end of this
+                self._later(lambda: self._stumble(key, error))
 
         if not self._ending:
             (self._dumpers if dumps else self._actors).submit(act)
+
+    def _stumble(self, key: _Key, error: BaseException) -> None:
+        """Try again later what failed for a reason that passes; otherwise, leave the domain as it is."""
+        domain = self._domains.get(key)
+        if domain is None or not passes(error):
+            # Of errors of pyxen's own, the message says all.
+            trace = None if isinstance(error, Error) else error
+            LOGGER.error("domain %d: left as it is: %s", key[0], error, exc_info=trace)
+            self._leave_be(key)
+            return
+        domain.stumbles += 1
+        delay = min(max(self._brake.delay(domain.stumbles), _LEAST_APART), _MOST_APART)
+        LOGGER.warning("domain %d: tried again in %g s: %s", key[0], delay, error)
+        domain.phase = _Phase.WAITS
+        self._schedule(delay, lambda: self._resume(key))
 
     def _tell(self, outcome: Outcome) -> None:
         """Tell the user of an outcome; from any thread."""
@@ -397,8 +427,8 @@ class _Work:
             return
         try:
             self._on_outcome(outcome)
-        except Exception:  # noqa: BLE001 (it is the callback's, and stops nothing)
-            LOGGER.exception("%s: on_outcome failed", outcome.name)
+        except BaseException:  # noqa: BLE001 (it is the callback's, and stops nothing)
+            LOGGER.exception("%s: on_outcome failed", printable(outcome.name))
 
 
 def _feed(events: EventReader[Any], inbox: SimpleQueue[Event | Callable[[], object] | None]) -> None:

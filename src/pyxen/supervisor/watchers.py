@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ _LIBVIRT: Final = frozenset({"libvirtd", "virtxend"})
 _STARTERS: Final = ("create", "restore", "migrate-receive")  # xl takes their beginnings, too
 
 # What xl writes into the log that its process has for standard output, when it begins to watch, and when it restarts.
-_NEWS: Final = re.compile(rb"\(domid (\d+)\) to die \[pid (\d+)\]|Rebooting now")
+_NEWS: Final = re.compile(
+    rb"^Waiting for domain .*\(domid (\d+)\) to die \[pid (\d+)\]\r?$|Rebooting now$", re.MULTILINE
+)
+_MOST: Final = 1 << 20  # bytes of a file that are read: its end
 
 _PATIENCE, _APART = 10.0, 0.1  # seconds
 _LOOKS: Final = 2
@@ -29,15 +33,18 @@ _BEGINS: Final = "?"
 class Watchers:
     """Finds the processes of other toolstacks that act when a domain ends.
 
+    Only what belongs to root counts: anybody may call a process ``xl``, and write a line that looks like one of xl's.
     Which domain an xl process watches stands in its log only, which it keeps open.
 
     Attributes:
         proc: Where the processes are.
         libvirt: Where libvirt keeps a file for each domain that it runs.
+        uid: Whose processes and logs count.
     """
 
     proc: str = "/proc"
     libvirt: str = "/run/libvirt/libxl"
+    uid: int = 0
 
     def of(self, info: DomainInfo) -> str | None:
         """Return who watches a domain, for people to read; None if nobody does.
@@ -70,7 +77,9 @@ class Watchers:
 
     def _processes(self) -> Iterator[tuple[int, str]]:
         for entry in os.listdir(self.proc):
-            if entry.isdigit() and self._read(f"{entry}/cmdline"):  # a process that has ended has none
+            if (
+                entry.isdecimal() and self._is_roots(entry) and self._read(f"{entry}/cmdline")
+            ):  # a process that has ended has none
                 yield int(entry), self._read(f"{entry}/comm").decode(errors="replace").rstrip("\n")
 
     def _news(self, pid: int) -> list[int | None]:
@@ -101,18 +110,39 @@ class Watchers:
         return self._read(f"{pid}/fd/1") if os.path.basename(target).startswith("xl-") else b""
 
     def _is_libvirts(self, info: DomainInfo) -> bool:
+        if info.name is None or "/" in info.name or "\0" in info.name:
+            return False
+        return f"<uuid>{info.uuid}</uuid>".encode() in _end_of(f"{self.libvirt}/{info.name}.xml", self.uid)
+
+    def _is_roots(self, entry: str) -> bool:
         try:
-            with open(f"{self.libvirt}/{info.name}.xml", encoding="utf-8", errors="replace") as file:
-                return f"<uuid>{info.uuid}</uuid>" in file.read()
-        except OSError:
+            return os.stat(f"{self.proc}/{entry}").st_uid == self.uid
+        except OSError:  # the process is gone
             return False
 
     def _read(self, path: str) -> bytes:
-        try:
-            with open(f"{self.proc}/{path}", "rb") as file:
-                return file.read()
-        except OSError:  # the process is gone
+        return _end_of(f"{self.proc}/{path}", self.uid)
+
+
+def _end_of(path: str, uid: int) -> bytes:
+    """Return the end of a regular file of a user's; nothing if it is another's, or no file. It never waits."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # the process is gone
+        return b""
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != uid:
             return b""
+        os.lseek(fd, max(0, found.st_size - _MOST), os.SEEK_SET)
+        data = b""
+        while len(data) < _MOST and (more := os.read(fd, _MOST - len(data))):
+            data += more
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+    return data
 
 
 def watcher_of(info: DomainInfo) -> str | None:

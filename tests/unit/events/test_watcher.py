@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pyxen import Event, EventReader, HostClosed
+from pyxen import DomainInfo, Event, EventReader, HostClosed
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
+from tests.forks import told_by_a_child
 from tests.unit.events.support import read, short, told, wait_until, watchers_threads
 from tests.unit.xenhost import XenHost
 
@@ -131,3 +132,41 @@ def test_the_child_of_a_fork_has_no_events(watcher: Watcher, events: EventReader
         os._exit(refused)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
     assert events.get(0) is None
+
+
+def test_a_guest_that_writes_all_the_time(xen: XenHost, watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    xen.create(7, "d7")
+    looks: list[float] = []
+
+    def look() -> list[DomainInfo]:
+        looks.append(time.monotonic())
+        return xen.look()
+
+    monkeypatch.setattr(watcher, "_look", look)
+    with read(watcher) as events:
+        looks.clear()
+        began = time.monotonic()
+        for number in range(2000):
+            xen.server.write("/local/domain/7/control/shutdown", f"\x1b\n{number}" + "x" * 1000)
+        took = time.monotonic() - began
+        xen.rename(7, "other")
+        assert told(events, 1) == ["DomainRenamed 7 other d7->other"]
+    assert len(looks) <= 3 + took / 0.04
+
+
+def test_in_the_child_of_a_fork_nobody_waits_for_the_gate(watcher: Watcher) -> None:
+    reader = read(watcher)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with watcher._gate:
+            inside.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert inside.wait(10)
+    assert told_by_a_child([lambda: read(watcher), reader.close, watcher.close]) == ["HostClosed", "None", "None"]
+    go_on.set()
+    thread.join()
+    reader.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import uuid
@@ -31,6 +32,8 @@ from pyxen import (
     Supervisor,
 )
 from pyxen.backends.base import DomainRef
+from pyxen.errors import ConnectFailed, Error, LockFailed
+from pyxen.supervisor import supervisor as supervisor_module
 from tests.unit.aio.fakehost import FakeBackend
 
 BRAKE = Brake(first_delay=0, max_delay=0)
@@ -236,3 +239,86 @@ def test_short_lives_are_counted_however_late_events_come(
                 backend.tell(gone)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [text.partition(" in a row")[0][-7:] for text in warnings] == [f"{count} times" for count in range(1, 5)]
+
+
+@pytest.mark.parametrize("error", [LockFailed("another has it"), ConnectFailed("no xenstored")])
+def test_what_fails_for_a_reason_that_passes(
+    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch, error: Error
+) -> None:
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    backend.at_once = {"config"}
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.POWEROFF))
+        for count in (1, 2, 3):
+            begun(backend, "destroy", count)[-1].set_exception(error)
+        begun(backend, "destroy", 4)[-1].set_result(None)
+        outcome = told.next()
+    assert (outcome.domid, outcome.error) == (3, None)
+
+
+def test_a_xenstored_that_restarts(
+    host: Host,
+    backend: FakeBackend,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(supervisor_module, "_MOST_APART", 0.1)
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    caplog.set_level("INFO", "pyxen.supervisor")
+    gone = threading.Event()
+    listed, found = backend.list, backend.domain_info
+
+    def refuse_while_gone(call: Callable[..., Any]) -> Callable[..., Any]:
+        def ask(*arguments: Any) -> Any:
+            if gone.is_set():
+                raise ConnectFailed("xenstored closed the connection")
+            return call(*arguments)
+
+        return ask
+
+    monkeypatch.setattr(backend, "list", refuse_while_gone(listed))
+    monkeypatch.setattr(backend, "domain_info", refuse_while_gone(found))
+    with supervise(host, told):
+        wait_until(lambda: "supervising 2 domains" in caplog.text)
+        gone.set()
+        backend.tell(end(backend, 3, ShutdownReason.POWEROFF))
+        end(backend, 4, ShutdownReason.POWEROFF)
+        backend.tell(EventsLost(time=datetime.now(UTC), count=None))
+        time.sleep(0.1)
+        assert told.empty()
+        gone.clear()
+        assert {told.next().domid, told.next().domid} == {3, 4}
+
+
+@pytest.mark.parametrize("delay", [float("inf"), 1e300, 1e9])
+def test_a_brake_that_never_lets_go(
+    host: Host, backend: FakeBackend, told: Told, caplog: pytest.LogCaptureFixture, delay: float
+) -> None:
+    caplog.set_level("INFO", "pyxen.supervisor")
+    info = backend.infos[1]
+    backend.infos.remove(info)
+    with supervise(host, told, brake=Brake(min_uptime=1000, first_delay=delay, max_delay=delay)) as supervisor:
+        wait_until(lambda: "supervising 1 domains" in caplog.text)
+        backend.infos.append(info)
+        backend.tell(DomainCreated(**about(info)))
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        begun(backend, "config")
+        backend.tell(end(backend, 4, ShutdownReason.POWEROFF))
+        assert told.next().domid == 4
+        assert supervisor._thread is not None
+        assert supervisor._thread.is_alive()
+    assert 3 not in backend.destroyed
+
+
+def test_exit_in_a_callback_stops_nothing(
+    host: Host, backend: FakeBackend, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    def leave(info: DomainInfo) -> str | None:
+        return sys.exit(1) if info.domid == 3 else None
+
+    with supervise(host, told, leave=leave):
+        backend.tell(end(backend, 3, ShutdownReason.POWEROFF))
+        wait_until(lambda: "SystemExit" in caplog.text)
+        backend.tell(end(backend, 4, ShutdownReason.POWEROFF))
+        assert told.next().domid == 4

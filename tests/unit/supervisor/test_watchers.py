@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -26,7 +27,7 @@ class Processes:
         self.folder = folder
         self.logs = folder / "logs"
         self.libvirt = folder / "libvirt"
-        self.watchers = Watchers(str(folder / "proc"), str(self.libvirt))
+        self.watchers = Watchers(str(folder / "proc"), str(self.libvirt), os.geteuid())
         for path in (folder / "proc", self.logs, self.libvirt):
             path.mkdir()
         (folder / "proc" / "meminfo").write_text("")
@@ -127,3 +128,48 @@ def test_libvirt(processes: Processes, daemon: str | None, uuid: UUID | None) ->
     if daemon is not None:
         processes.end(50)
         assert processes.watchers.of(INFO) is None
+
+
+# Those who pretend
+
+
+def test_a_process_of_somebody_elses(processes: Processes) -> None:
+    processes.start(40, "xl", "create", "a.cfg", log=WAITING.format(domid=7, pid=40))
+    os.chown(processes.folder / "proc" / "40", 12345, 12345)
+    assert processes.watchers.of(INFO) is None
+
+
+def test_a_log_of_somebody_elses(processes: Processes) -> None:
+    processes.start(40, "xl", "top", log=WAITING.format(domid=7, pid=40))
+    os.chown(processes.logs / "xl-web1.log", 12345, 12345)
+    assert processes.watchers.of(INFO) is None
+
+
+def test_a_pipe_for_a_log(processes: Processes) -> None:
+    processes.start(40, "xl", "top")
+    os.mkfifo(processes.logs / "xl-web1.log")
+    (processes.folder / "proc" / "40" / "fd" / "1").symlink_to(processes.logs / "xl-web1.log")
+    began = time.monotonic()
+    assert processes.watchers.of(INFO) is None
+    assert time.monotonic() - began < 10
+
+
+def test_a_name_that_looks_like_the_rest_of_a_line(processes: Processes) -> None:
+    forged = WAITING.format(domid=7, pid=40).removeprefix("Waiting for domain ")
+    processes.start(40, "xl", "top", log=f"Waiting for domain {forged.rstrip()} (domid 5) to die [pid 40]\n{forged}")
+    assert processes.watchers.of(INFO) is None
+
+
+def test_a_log_that_is_huge(processes: Processes) -> None:
+    processes.start(40, "xl", "top", log="x" * 79 + "\n")
+    with (processes.logs / "xl-web1.log").open("ab") as log:
+        log.truncate(1 << 36)
+        log.seek(0, os.SEEK_END)
+        log.write(b"\n" + WAITING.format(domid=7, pid=40).encode())
+    assert processes.watchers.of(INFO) == "xl (process 40)"
+
+
+def test_a_name_that_leads_out_of_libvirts_folder(processes: Processes) -> None:
+    processes.start(50, "/usr/sbin/libvirtd")
+    (processes.folder / "web.xml").write_text(f"<uuid>{INFO.uuid}</uuid>")
+    assert processes.watchers.of(replace(INFO, name="../web")) is None

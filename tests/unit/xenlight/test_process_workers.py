@@ -7,14 +7,17 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pyxen.backends.xenlight.libxl import child as child_module
 from pyxen.backends.xenlight.libxl import process_workers
 from pyxen.backends.xenlight.libxl.binding import CData, lib
+from pyxen.backends.xenlight.libxl.child import Child
 from pyxen.backends.xenlight.libxl.process_workers import LOST, NO_DOMID, Frame, Worker, Workers
 
 Lines = list[tuple[int, int, str]]
@@ -257,3 +260,51 @@ def test_none_of_its_own_where_there_is_no_interpreter(pool: Workers, monkeypatc
     monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
     with pytest.raises(OSError, match="/usr/sbin/uwsgi is no Python interpreter"):
         pool.apart()
+
+
+# The process's surroundings
+
+
+def test_a_number_that_is_anothers_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_PATIENCE", 0.1)
+    ours = os.posix_spawn("/bin/true", ["true"], os.environ)
+    os.waitpid(-1, 0)  # the application waits for any child
+    stranger = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
+    gone = Child(ours)
+    gone.pid = stranger  # as if it had got the number
+    gone.end()
+    gone.end(with_children=True)
+    assert os.waitpid(stranger, os.WNOHANG) == (0, 0)
+    os.kill(stranger, signal.SIGKILL)
+    os.waitpid(stranger, 0)
+
+
+def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_PATIENCE", 0.1)
+    child = Child(os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ))
+    child.end()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child.pid, 0)
+
+
+def test_a_worker_has_nothing_of_the_application(tmp_path: Path) -> None:
+    program = (
+        "import signal, socket, sys\n"
+        "from pyxen.backends.xenlight.libxl import process_workers\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "listener.set_inheritable(True)\n"
+        "ours, theirs = socket.socketpair()\n"
+        "process_workers._MAIN = '''\n"
+        "import os, signal, sys\n"
+        "link = lambda fd: os.path.exists(f'/proc/self/fd/{{fd}}')\n"
+        "print([fd for fd in range(3, 100) if link(fd)], signal.getsignal(signal.SIGCHLD).name, flush=True)\n"
+        "'''\n"
+        "process_workers._spawn(theirs)\n"
+        "theirs.close()\n"
+        "print(len(ours.recv(1)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
+    )
+    assert done.stdout == "[3] SIG_DFL\n0\n", done.stderr

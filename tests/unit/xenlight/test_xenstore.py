@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import select
 import signal
 import socket
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from pyxen.backends.xenlight.xenstore import connection as connection_module
 from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
 from pyxen.backends.xenlight.xenstore.names import Key, Names
 from pyxen.errors import ConnectFailed, NotPrivileged
@@ -471,10 +473,8 @@ def test_a_node_is_replaced_if_it_has_a_value(server: Xenstored, connection: Con
     assert connection.read("/control/shutdown") == ""
 
 
-@pytest.mark.parametrize(("by_another", "replaced"), [("suspend", True), ("", False)])
-def test_a_node_that_changes_meanwhile(
-    server: Xenstored, connection: Connection, by_another: str, replaced: bool
-) -> None:
+@pytest.mark.parametrize("by_another", ["suspend", ""])
+def test_a_node_that_changes_meanwhile(server: Xenstored, connection: Connection, by_another: str) -> None:
     server.write("/control/shutdown", "suspend")
 
     def change(verb: Verb, _: str) -> None:
@@ -482,6 +482,31 @@ def test_a_node_that_changes_meanwhile(
             server.write("/control/shutdown", by_another)
 
     server.before_answer = change
-    assert connection.replace("/control/shutdown", "suspend", "other") is replaced
-    assert server.read("/control/shutdown") == ("other" if replaced else by_another)
-    assert server.count(Verb.TRANSACTION_START) == server.count(Verb.TRANSACTION_END) == 2
+    assert connection.replace("/control/shutdown", "suspend", "other") is None
+    assert server.read("/control/shutdown") == by_another
+    assert connection.replace("/control/shutdown", "suspend", "other") is (by_another == "suspend")
+
+
+# A xenstored that hangs
+
+
+def test_a_xenstored_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PATIENCE", 0.1)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "socket"))
+        silent.listen()
+        connection = Connection(sockets=[str(tmp_path / "socket")], devices=())
+        for _ in range(2):  # it is opened anew, and hangs as before
+            with pytest.raises(ConnectFailed, match=r"has not answered for 0\.1 s"):
+                connection.read("/local/domain/0/name")
+        connection.close()
+
+
+def test_a_device_that_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PATIENCE", 0.1)
+    device = tmp_path / "xenbus"
+    os.mkfifo(device)
+    connection = Connection(sockets=[], devices=[str(device)])
+    with pytest.raises(ConnectFailed, match="has not answered"):
+        connection.receive()
+    connection.close()

@@ -6,13 +6,16 @@ process-wide lock, which a child of libxl's may have inherited locked (see `pyxe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import threading
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.names import Names
@@ -27,6 +30,7 @@ _Row = tuple[Any, ...]
 
 _PAGE_KIB = 4
 _MOST_AT_ONCE = 1024
+_TRIES = 20  # to change an entry that others change, too
 _ROOM = 16  # for domains that have come since the last time, so that one hypercall still does
 
 _NAMES = (
@@ -85,6 +89,7 @@ class Hypervisor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._sink = LogSink()
         # libxenctrl copies all that is asked for, there or not; so ask for little more than was there last time.
         self._at_once = _ROOM
@@ -102,11 +107,28 @@ class Hypervisor:
 
     def forked(self) -> None:
         """Give up in the child of a fork: the connection to xenstore is the parent's."""
-        self._lock = threading.Lock()
         self._xc = ffi.NULL
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[None]:
+        """Have it for one thread. What it waits for is no reason for libxl to wait.
+
+        Raises:
+            HostClosed: It was closed, or belongs to the parent of this process.
+        """
+        self._check_open()  # first: in the child of a fork, the lock may be someone's who is not there
+        with LIBXL.released():
+            try:
+                with self._lock:
+                    self._check_open()
+                    yield
+            finally:
+                self._sink.flush()
 
     def close(self) -> None:
         """Close both connections. Calling it again does nothing."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
             if self._xc != ffi.NULL:
                 self._close_xc()
@@ -119,7 +141,7 @@ class Hypervisor:
 
     def domains(self) -> list[DomainInfo]:
         """Return all domains, by domid."""
-        with self._lock:
+        with self._open():
             rows = self._rows()
             keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
             names = self._names.of(keys)
@@ -127,13 +149,13 @@ class Hypervisor:
 
     def glance(self) -> list[DomainInfo]:
         """Return all domains, by domid, without their names: one hypercall, and nothing of xenstore."""
-        with self._lock:
+        with self._open():
             rows = self._rows()
         return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None) for row in rows]
 
     def alive(self, domid: int, uuid: UUID) -> bool:
         """Tell by one hypercall whether the domain of that domid has this uuid, and is not dying."""
-        with self._lock:
+        with self._open():
             rows = self._ask(domid, 1)
         if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
             return False
@@ -141,7 +163,7 @@ class Hypervisor:
 
     def domain(self, domid: int) -> DomainInfo | None:
         """Return one domain; None if there is no domain of that domid."""
-        with self._lock:
+        with self._open():
             rows = self._ask(domid, 1)
             if not rows or rows[0][_AT["domain"]] != domid:
                 return None
@@ -150,26 +172,29 @@ class Hypervisor:
 
     def read(self, path: str) -> str | None:
         """Return the value of an entry of xenstore; None if there is none."""
-        with self._lock:
-            self._check_open()
+        with self._open():
             return self._xenstore.read(path)
 
     def replace(self, path: str, old: str, new: str) -> bool:
-        """Write an entry of xenstore if it has a certain value, and tell whether."""
-        with self._lock:
-            self._check_open()
-            return self._xenstore.replace(path, old, new)
+        """Write an entry of xenstore if it has a certain value, and tell whether.
+
+        A guest that writes to it all the time can keep that from ever succeeding: it is tried some times only.
+        """
+        for _ in range(_TRIES):
+            with self._open():  # each time: others want to read, too
+                done = self._xenstore.replace(path, old, new)
+            if done is not None:
+                return done
+        return False
 
     def directory(self, path: str) -> list[str]:
         """Return the names of what is below an entry of xenstore; none if there is no such entry."""
-        with self._lock:
-            self._check_open()
+        with self._open():
             return self._xenstore.directory(path)
 
     def vcpu_times(self, domid: int, vcpus: int) -> tuple[int, ...]:
         """Return the CPU time that each vCPU of a domain has used, in nanoseconds."""
-        with self._lock:
-            self._check_open()
+        with self._open():
             times = tuple(lib.xc_domain_get_cpu_usage(self._xc, domid, vcpu) for vcpu in range(vcpus))
         if min(times, default=0) < 0:
             raise _refused("stats", f"Xen does not tell what the vCPUs of domain {domid} have used")
@@ -179,8 +204,7 @@ class Hypervisor:
         """Return event channel and frame of a guest's console, as Xen keeps them; None where it has none, as for PV."""
         found = ffi.new("uint64_t[2]")
         wanted = (lib.HVM_PARAM_CONSOLE_EVTCHN, lib.HVM_PARAM_CONSOLE_PFN)
-        with self._lock:
-            self._check_open()
+        with self._open():
             refused = any(
                 lib.xc_hvm_param_get(self._xc, domid, param, found + place) != 0 for place, param in enumerate(wanted)
             )
@@ -192,21 +216,20 @@ class Hypervisor:
 
         libxl has removed it, but xenconsoled notes the tty of a new domain without a look whether it is still there.
         """
-        with self._lock:
+        with self._open():
             rows = self._ask(domid, 1)
             if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
                 self._xenstore.remove(f"/local/domain/{domid}")
 
     def set_uuid(self, domid: int, uuid: UUID) -> None:
         """Tell Xen that a domain has another uuid."""
-        with self._lock:
-            self._check_open()
+        with self._open():
             if lib.xc_domain_sethandle(self._xc, domid, ffi.new("uint8_t[16]", uuid.bytes)) != 0:
                 raise _refused("preserve", f"Xen does not give domain {domid} another uuid")
 
     def forget_uuid(self, uuid: UUID) -> None:
         """Remove what xenstore has under a uuid that no domain has any more."""
-        with self._lock:
+        with self._open():
             self._xenstore.remove(f"/vm/{uuid}")
 
     def host(self, xen_version: str) -> HostInfo:
@@ -229,8 +252,7 @@ class Hypervisor:
 
     def _physinfo(self) -> CData:
         info = ffi.new("xc_physinfo_t *")
-        with self._lock:
-            self._check_open()
+        with self._open():
             if lib.xc_physinfo(self._xc, info) != 0:
                 raise _refused("info", "Xen does not tell its figures")
         return info
@@ -258,7 +280,7 @@ class Hypervisor:
         return list(_DOMAININFO.iter_unpack(ffi.buffer(self._buffer, size)[:]))
 
     def _check_open(self) -> None:
-        if self._xc == ffi.NULL:
+        if self._xc == ffi.NULL or self._pid != os.getpid():
             raise HostClosed("the host is closed, or was opened before a fork: open it anew")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -43,6 +44,8 @@ class Context:
         self._sink = LogSink(self._running, lambda: os.eventfd_write(self._wake, 1))
         self._sink.current = self._opening
         self._closed = False
+        self._closing = threading.Lock()
+        self._pid = os.getpid()
         self._handle = ffi.new_handle(self)
         self._loop: CData = lib.pyxen_loop_new(self._wake)
         if self._loop == ffi.NULL:
@@ -110,6 +113,23 @@ class Context:
             return code
         event: LibxlEvent = yield Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
         return event.code
+
+    def outside(self, function: Callable[[], object]) -> Script[None]:
+        """Call a function that takes its time, on a thread of its own, and wait for its end: a part of a script."""
+        token = self._event_loop.token()
+        failures: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                function()
+            except BaseException as error:  # noqa: BLE001 (it is the script's)
+                failures.append(error)
+            self._event_loop.arrive(token)
+
+        threading.Thread(target=call, name="pyxen-outside", daemon=True).start()
+        yield Wait(token, lambda: 0)
+        if failures:
+            raise failures[0]
 
     def elsewhere(
         self, kind: int, *, domid: int = NO_DOMID, payload: bytes = b"", abortable: bool = True
@@ -192,15 +212,19 @@ class Context:
         self._event_loop.disaster = reason
 
     def close(self) -> None:
-        """Stop what runs, wait until that is undone, and free everything. Calling it again does nothing."""
-        if self._closed:
+        """Stop what runs, wait until that is undone, and free everything. Calling it again waits for the same end."""
+        if self._pid != os.getpid():
+            self._closed = True
             return
-        self._closed = True
-        _CONTEXTS.discard(self)
-        self._event_loop.close()
-        self._workers.close()
-        self.journal.close()
-        self._free()
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._event_loop.close()
+            self._workers.close()
+            self.journal.close()
+            self._free()
+            _CONTEXTS.discard(self)
 
     def forked(self) -> None:
         """Give up in the child of a fork: only the parent may use the context."""

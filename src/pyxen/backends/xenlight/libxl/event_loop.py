@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from pyxen._common.shield import shielded
 from pyxen._durations import bounded
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.error_map import stopped
@@ -136,6 +137,10 @@ class EventLoop:
         """Let a script find an event when it comes to wait for it; for scripts."""
         self._early[token] = event
 
+    def arrive(self, token: int) -> None:
+        """Let the script that waits for a token go on; from any thread."""
+        self._post(lambda: self._deliver(token, LibxlEvent(0, 0)))
+
     def forget(self, token: int) -> None:
         """Drop what has come for a token that nobody will wait for any more."""
         self._early.pop(token, None)
@@ -173,11 +178,11 @@ class EventLoop:
     def _loop(self) -> None:
         while self._posted or self._tasks or not self._closing:
             if self._posted:
-                self._posted.popleft()()
+                shielded(self._posted.popleft())
             else:
                 for token, event in self._poll():
-                    self._deliver(token, event)
-            self._expire()
+                    shielded(self._deliver, token, event)
+            shielded(self._expire)
 
     def _begin(self, operation: Operation[Any], script: Script[Any]) -> None:
         task = _Task(operation, script)
@@ -193,14 +198,14 @@ class EventLoop:
             self._sink.adjust()
             self._advance(task, None)
 
-    def _advance(self, task: _Task, event: LibxlEvent | Stopped | None) -> None:
-        """Let a script go on to its next wait, or its end; None begins it."""
+    def _advance(self, task: _Task, event: LibxlEvent | BaseException | None) -> None:
+        """Let a script go on to its next wait, or its end; None begins it, an exception is raised where it waits."""
         result: object = None
         error: BaseException | None = None
         with LIBXL:
             self._sink.current = task.operation
             try:
-                if isinstance(event, Stopped):
+                if isinstance(event, BaseException):
                     task.wait = task.script.throw(event)
                 else:
                     task.wait = task.script.send(event)  # type: ignore[arg-type]  # one not begun takes None only
@@ -225,12 +230,13 @@ class EventLoop:
             self._stop(task.operation)  # asked for while the script was in a call
 
     def _end(self, task: _Task, result: object = None, error: BaseException | None = None) -> None:
+        """End an operation. What its callbacks and the handlers of its log raise is no concern of others."""
         del self._tasks[task.operation]
-        self._sink.flush()
         if error is None:
-            task.operation.set_result(result)
+            shielded(task.operation.set_result, result)
         else:
-            task.operation.set_exception(error)
+            shielded(task.operation.set_exception, error)
+        self._sink.flush()
 
     def _deliver(self, token: int, event: LibxlEvent) -> None:
         task = self._waiting.pop(token, None)
@@ -242,17 +248,25 @@ class EventLoop:
     def _stop(self, operation: Operation[Any]) -> None:
         task = self._tasks.get(operation)
         if task is None and not operation.done():
-            operation.set_exception(stopped(operation))  # Ctrl-C came before it was submitted
+            shielded(operation.set_exception, stopped(operation))  # Ctrl-C came before it was submitted
         if task is None or task.wait is None or task.wait.token not in self._waiting:
             return
         if task.wait.abort is None:
             del self._waiting[task.wait.token]
             self._advance(task, Stopped())
-        elif task.wait.may_abort is not None and not task.wait.may_abort():
-            self._unaborted.append(operation)
         else:
-            with LIBXL:
-                task.wait.abort()
+            try:
+                self._abort(operation, task.wait.abort, task.wait.may_abort)
+            except BaseException as error:  # noqa: BLE001 (it belongs to whoever waits for this operation)
+                del self._waiting[task.wait.token]
+                self._advance(task, error)
+
+    def _abort(self, operation: Operation[Any], abort: Callable[[], int], may_abort: Callable[[], bool] | None) -> None:
+        if may_abort is not None and not may_abort():
+            self._unaborted.append(operation)
+            return
+        with LIBXL:
+            abort()
 
     def _stop_all(self) -> None:
         with self._gate:

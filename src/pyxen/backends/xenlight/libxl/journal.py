@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 from collections.abc import Collection, Iterator
 from uuid import UUID, uuid4
+
+from pyxen._common.shield import logger
 
 __all__ = ["FOLDER", "Journal", "abandoned"]
 
 FOLDER = "/run/pyxen"
 
-_LOG = logging.getLogger("pyxen")
+_LOG = logger("pyxen")
 _SLOT = 16  # bytes of a uuid
 _FREE = bytes(_SLOT)
 _SUFFIX = ".creating"

@@ -8,7 +8,10 @@ threads of this process may be in libxl at the same time, whatever context they 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
 
 from pyxen.backends.xenlight.libxl.binding import lib
 
@@ -18,11 +21,29 @@ __all__ = ["LIBXL"]
 class _Lock:
     """C's lock, for ``with``; for the event loop's thread, where no signal handler can come between its lines."""
 
+    def __init__(self) -> None:
+        self._owner: int | None = None
+        """The thread that has it, unless C took it."""
+
     def __enter__(self) -> None:
         lib.pyxen_lock()
+        self._owner = threading.get_ident()
 
     def __exit__(self, *_: object) -> None:
+        self._owner = None
         lib.pyxen_unlock()
+
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Let go of it for a while, if this thread has it: for what is not libxl, and may take its time."""
+        if self._owner != threading.get_ident():
+            yield
+            return
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
 
     def locked(self) -> bool:
         return bool(lib.pyxen_locked())

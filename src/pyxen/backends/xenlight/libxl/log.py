@@ -12,13 +12,15 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pyxen._common.shield import logger as shielded_logger
+from pyxen._printable import printable
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.operation import Operation
 
 __all__ = ["LogSink"]
 
 logging.getLogger("pyxen").addHandler(logging.NullHandler())
-LOGGER = logging.getLogger("pyxen.libxl")
+LOGGER = shielded_logger("pyxen.libxl")
 
 MOST_LINES = 200
 """Lines kept for an operation; a failed create logs about ten."""
@@ -100,17 +102,21 @@ class LogSink:
             return
         pending, self._pending = self._pending, []
         for level, line in pending:
-            LOGGER.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
+            LOGGER.log(_LEVELS.get(level, logging.DEBUG), "%s", printable(line))
 
     def _owners(self, line: str) -> Iterable[Operation[Any]]:
+        """Return the operations that a line is about: none where that is only a guess."""
         if self.current is not None:
             return (self.current,)
         running = list(self._running())
+        if len(running) < 2:
+            return running
         match = _DOMAIN.search(line)
-        if match and len(running) > 1:
-            domid = int(match[1])
-            return [operation for operation in running if operation.domid in {domid, None}]
-        return running
+        if match is None:
+            return ()
+        domid = int(match[1])
+        named = [operation for operation in running if operation.domid == domid]
+        return named or [operation for operation in running if operation.domid is None]
 
 
 def _text(cdata: CData) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +16,14 @@ from uuid import UUID
 
 from pyxen import libxljson
 from pyxen._common.host_files import files_of_config
+from pyxen._printable import printable
+from pyxen.backends.xenlight.libxl.aborts import check_aborts
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
 from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError, UnsupportedFeature
 
-__all__ = ["Prepared", "check_keys", "domain_config", "prepare", "structure", "to_json"]
+__all__ = ["Prepared", "check_keys", "domain_config", "has_members", "member", "prepare", "structure", "to_json"]
 
 _UNION_KEY = re.compile(r"(\w+)\.(\w+)$")  # "type.hvm": the member of the union that the key "type" chooses
 
@@ -39,7 +40,6 @@ class Prepared:
 
 
 _RECENT: dict[int, Prepared] = {}
-_RECENT_LOCK = threading.Lock()
 _MOST_RECENT = 16
 
 
@@ -50,6 +50,7 @@ def prepare(config: DomainConfig) -> Prepared:
         ValidationError: Settings do not go together.
         LossyConversion: libxl cannot be told all of it.
         UnsupportedFeature: This Xen release does not know a setting.
+        FileMissing: The device model is missing, and libxl would end the process over that.
     """
     recent = _RECENT.get(id(config))
     if recent is not None and recent.config is config:
@@ -57,12 +58,13 @@ def prepare(config: DomainConfig) -> Prepared:
     config.validate()
     document = libxljson.to_dict(config)
     check_keys(document)
+    check_aborts(document)
     prepared = Prepared(config, json.dumps(document), files_of_config(config))
     if config.ms_vm_genid != "generate":  # a new one for each domain
-        with _RECENT_LOCK:
-            while len(_RECENT) >= _MOST_RECENT:
-                del _RECENT[next(iter(_RECENT))]
-            _RECENT[id(config)] = prepared
+        # Without a lock, which another thread may have when this process forks: each of these is one step of Python's.
+        for oldest in list(_RECENT)[: 1 - _MOST_RECENT]:
+            _RECENT.pop(oldest, None)
+        _RECENT[id(config)] = prepared
     return prepared
 
 
@@ -81,23 +83,23 @@ def _check(value: Any, ctype: Any, path: str) -> None:
     if isinstance(value, list):
         for index, item in enumerate(value):
             _check(item, ctype, f"{path}[{index}]")
-    elif isinstance(value, dict) and _has_members(ctype):
+    elif isinstance(value, dict) and has_members(ctype):
         for key, item in value.items():
             where = f"{path}.{key}" if path else key
-            member = _member(ctype, key)
-            if member is None and item == {} and "." in key:
+            found = member(ctype, key)
+            if found is None and item == {} and "." in key:
                 continue  # the choice has no members of its own, so C has no structure for it
-            if member is None:
+            if found is None:
                 raise UnsupportedFeature(
                     f"Xen {release} has no {where}: leave it out, or use a newer Xen",
                     feature=where,
                     backend=BACKEND,
                 )
-            _check(item, member, where)
+            _check(item, found, where)
 
 
 @functools.lru_cache(maxsize=4096)
-def _has_members(ctype: Any) -> bool:
+def has_members(ctype: Any) -> bool:
     """Tell whether the members of a type are known; libxl keeps those of some to itself, as of its CPUID policies.
 
     cffi 2 ends the process when it is asked for the members of one whose members it does not know.
@@ -112,7 +114,7 @@ def _has_members(ctype: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)  # cffi makes the list of a structure's members anew each time
-def _member(ctype: Any, key: str) -> Any | None:
+def member(ctype: Any, key: str) -> Any | None:
     """Return the type of a member by its key in JSON; None if the structure has none."""
     fields = dict(ctype.fields)
     chosen = _UNION_KEY.match(key)
@@ -156,16 +158,25 @@ def structure(context: CData, ctype: str, text: str) -> CData:
     value = ffi.gc(value, getattr(lib, f"{ctype}_dispose"))
     if getattr(lib, f"{ctype}_from_json")(context, value, text.encode()) != 0:
         what = "configuration" if ctype == "libxl_domain_config" else ctype.removeprefix("libxl_")
-        raise ConfigError(f"libxl of Xen {release} does not take this {what}: {_shortened(text)}")
+        # Its values stay out of the message: a password may be among them.
+        keys = ", ".join(map(printable, json.loads(text)))
+        raise ConfigError(f"libxl of Xen {release} does not take this {what}; why stands in its log. It has {keys}")
     return value
 
 
 def to_json(context: CData, value: CData, ctype: str = "libxl_domain_config") -> str:
-    """Return one of libxl's structures as libxl's JSON. Calls libxl: needs its lock."""
+    """Return one of libxl's structures as libxl's JSON. Calls libxl: needs its lock.
+
+    Raises:
+        ConfigError: libxl cannot write it, or writes something that is not UTF-8, as from a name that is not.
+    """
     text = ffi.gc(getattr(lib, f"{ctype}_to_json")(context, value), lib.free)
-    return ffi.string(text).decode()  # type: ignore[no-any-return]  # cffi has no types
-
-
-def _shortened(text: str) -> str:
-    compact = json.dumps(json.loads(text), separators=(",", ":"))
-    return compact if len(compact) < 400 else compact[:400] + "…"
+    if text == ffi.NULL:
+        raise ConfigError(f"libxl of Xen {release} cannot write this as JSON; why stands in its log")
+    data: bytes = ffi.string(text)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        around = data[max(0, error.start - 20) : error.start].decode(errors="replace")
+        message = f"libxl's JSON has bytes that are not UTF-8, after {printable(around)!r}: a name or a path has them"
+        raise ConfigError(message) from None

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from pyxen.backends.xenlight.libxl import binding
 from pyxen.backends.xenlight.libxl.binding import CData, lib
+from pyxen.backends.xenlight.libxl.child import Child
 
 __all__ = ["LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 
@@ -31,7 +32,9 @@ _MAIN = (
     "import sys; sys.path[:] += sys.argv[3:]; import {module}; sys.exit({module}.lib.pyxen_worker(int(sys.argv[2])))"
 )
 _SOCKET = 3  # descriptor of the worker's end, in the worker
-_PATIENCE = 10.0  # seconds that a worker has to end
+
+
+_SIGNALS = sorted(set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
 
 
 class Frame(NamedTuple):
@@ -60,10 +63,11 @@ class Worker:
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
-                self.pid = _spawn(theirs)
+                self._child = Child(_spawn(theirs))
         except BaseException:
             self._socket.close()
             raise
+        self.pid = self._child.pid
         self._socket.setblocking(False)
         self._watch(select.POLLIN)
 
@@ -118,16 +122,12 @@ class Worker:
         """
         self._watch(0)
         self._socket.close()
-        with contextlib.suppress(ChildProcessError):  # the caller waits for any child, and took this one
-            if not _ended(self.pid):
-                os.kill(self.pid, signal.SIGKILL)
-            if with_children:
-                _kill_group_of_killed(self.pid)
-            os.waitpid(self.pid, 0)
+        self._child.end(with_children=with_children)
 
     def forked(self) -> None:
         """Give it up in the child of a fork."""
         self._socket.close()
+        self._child.forked()
 
     def _send(self, kind: int, *, token: int = 0, domid: int = 0, number: int = 0, payload: bytes = b"") -> None:
         self._unsent += _HEADER.pack(kind, len(payload), token, domid, number) + payload
@@ -299,10 +299,22 @@ def _spawn(theirs: socket.socket) -> int:
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET),
+            *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(_SOCKET)),
         ],
         setsid=True,  # what is typed at a terminal, as Ctrl-C, is for the caller
         setsigmask=[],
+        setsigdef=_SIGNALS,  # what this process ignores, the worker and libxl's children must see
     )
+
+
+def _inheritable(above: int) -> list[int]:
+    """Return what the application leaves open to its children, as a socket that it listens on."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # it was the listing's own, or another thread has closed it
+            if int(name) > above and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
 
 
 def _here(folder: str) -> bool:
@@ -310,23 +322,3 @@ def _here(folder: str) -> bool:
         return os.getcwd() == folder
     except OSError:
         return False
-
-
-def _ended(pid: int) -> bool:
-    """Wait for the end of a process, for some time."""
-    try:
-        fd = os.pidfd_open(pid)
-    except OSError:
-        return True  # an old kernel: whoever waits for it waits
-    try:
-        return bool(select.select([fd], [], [], _PATIENCE)[0])
-    finally:
-        os.close(fd)
-
-
-def _kill_group_of_killed(pid: int) -> None:
-    """Kill what a child has begun that was killed, and that nobody has waited for: so the number is still its own."""
-    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    if ended is not None and ended.si_code != os.CLD_EXITED:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from pyxen._common import savefile
+from pyxen._common.shield import logger
 from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.libxl.received_json import Allow
 from pyxen.backends.xenlight.migration import protocol, remus_stream
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.lifecycle import check_memory, end, remove, rename
-from pyxen.backends.xenlight.operations.save import make, saved_json
+from pyxen.backends.xenlight.operations.save import make, saved
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.config import DomainType
@@ -33,7 +34,6 @@ from pyxen.errors import (
     MigrationFailed,
     MigrationInDoubt,
     OperationFailed,
-    ParseError,
     UnsupportedFeature,
 )
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
@@ -41,10 +41,11 @@ from pyxen.operation import Operation
 
 __all__ = ["check", "head", "migrate", "migrate_over", "receive", "through"]
 
-_LOG = logging.getLogger("pyxen.migration")
+_LOG = logger("pyxen.migration")
 
 _AWAY = "--migratedaway"
 _INCOMING = "--incoming"
+_STREAM = "<migration stream>"
 
 
 def check(context: Context, domain: DomainInfo, verb: str) -> None:
@@ -170,14 +171,23 @@ def head(context: Context, threaded: ThreadedOperation, domid: int) -> bytes:
 
 
 def receive(
-    context: Context, channel: PeerChannel, *, remus: bool, paused: bool
+    context: Context, channel: PeerChannel, *, remus: bool, paused: bool, allow: Allow | None = None
 ) -> Callable[[ThreadedOperation], tuple[int, UUID]]:
-    """Return what takes a domain in from the other end of a channel, which it closes; it gives the domid and uuid."""
+    """Return what takes a domain in from the other end of a channel, which it closes; it gives the domid and uuid.
+
+    Args:
+        context: Where to do it.
+        channel: Where the domain comes.
+        remus: It comes over and over, and runs when no more comes.
+        paused: Let it not run yet.
+        allow: Sees the configuration before anything is made; False, or what it raises, refuses it. It is called on the
+            event loop's thread, where all other operations of the host wait for it.
+    """
 
     def work(threaded: ThreadedOperation) -> tuple[int, UUID]:
         channel.wake = threaded.wake
         try:
-            coming = _Coming(context, threaded, channel, remus=remus, paused=paused)
+            coming = _Coming(context, threaded, channel, remus=remus, paused=paused, allow=allow)
             return protocol.receive_backup(channel, coming) if remus else protocol.receive(channel, coming)
         except Lost as error:
             message = f"{error}; nothing of the domain is left here"
@@ -192,13 +202,21 @@ class _Coming:
     """The domain at the destination. All but the name is as of its config; the name is another one until it runs."""
 
     def __init__(
-        self, context: Context, threaded: ThreadedOperation, channel: PeerChannel, *, remus: bool, paused: bool
+        self,
+        context: Context,
+        threaded: ThreadedOperation,
+        channel: PeerChannel,
+        *,
+        remus: bool,
+        paused: bool,
+        allow: Allow | None,
     ) -> None:
         self._context = context
         self._threaded = threaded
         self._channel = channel
         self._remus = remus
         self._paused = paused
+        self._allow = allow
         self._noting = contextlib.ExitStack()
         self._domid = NO_DOMID
         self._name = ""
@@ -215,7 +233,7 @@ class _Coming:
 
     def _restore(self, head: savefile.Head, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         context = self._context
-        document = _document(operation, head)
+        document = saved(operation, head, None, _STREAM, self._allow).document
         self._name = document["c_info"]["name"]
         self._threaded.operation.subject = operation.subject = self._name
         document["c_info"]["name"] = self._name + _INCOMING
@@ -288,16 +306,3 @@ class _Coming:
     def _remove(self, operation: Operation[Any]) -> Script[None]:  # noqa: ARG002 (as every script of a threaded operation)
         yield from remove(self._context, self._domid, self._uuid)
         self._noting.close()
-
-
-def _document(operation: Operation[Any], head: savefile.Head) -> dict[str, Any]:
-    """Return the configuration of a domain that comes, as parsed JSON that has a name."""
-    try:
-        document: Any = json.loads(saved_json(operation, head))
-    except json.JSONDecodeError as error:
-        raise ParseError(f"the source sent a configuration that is no JSON: {error}") from None
-    match document:
-        case {"c_info": {"name": str()}}:
-            return dict(document)
-        case _:
-            raise ParseError("the source sent a configuration without a name")

@@ -16,6 +16,7 @@ from pyxen.operation import Operation
 __all__ = ["PeerCommand", "command"]
 
 _PATIENCE = 2.0  # seconds for it to end after the conversation, as xl's
+_MOMENT = 1.0  # seconds for its last words to arrive
 _WORDS = 600  # characters
 
 
@@ -55,7 +56,7 @@ class PeerCommand:
 
     def __init__(self, operation: Operation[Any], command: Sequence[str]) -> None:
         self._program = command[0]
-        self._errors = os.memfd_create("peer")
+        errors, their_errors = os.pipe()
         their_stdin, self.write_fd = os.pipe()
         self.read_fd, their_stdout = os.pipe()
         self._hung_up = False
@@ -64,16 +65,18 @@ class PeerCommand:
                 command,
                 stdin=their_stdin,
                 stdout=their_stdout,
-                stderr=self._errors,
+                stderr=their_errors,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            for fd in (self._errors, self.write_fd, self.read_fd):
+            for fd in (errors, self.write_fd, self.read_fd):
                 os.close(fd)
             raise describe(InvalidArgument, f"cannot run {command[0]}: {error}", operation) from error
         finally:
             os.close(their_stdin)
             os.close(their_stdout)
+            os.close(their_errors)
+        self._errors = _LastWords(errors)
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +85,6 @@ class PeerCommand:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.hang_up()
-        os.close(self._errors)
 
     def hang_up(self) -> None:
         """Let it hear and say no more, and wait a little for its end. Calling it again does nothing."""
@@ -100,6 +102,30 @@ class PeerCommand:
         """Return how it ended and what it said last, for a message."""
         status = self._process.returncode
         head = "" if status is None else f"; {self._program} ended with status {status}"
-        size = os.fstat(self._errors).st_size
-        said = os.pread(self._errors, _WORDS, max(0, size - _WORDS)).decode(errors="replace").strip()
+        said = self._errors.text()[-_WORDS:].strip()
         return head + "".join(f"\n  {line.strip()}" for line in said.splitlines())
+
+
+class _LastWords:
+    """What a command says on standard error: as much as it likes, of which the end is kept.
+
+    Args:
+        fd: Where to read, until nobody writes to it any more; it is closed then.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._kept = b""
+        self._thread = threading.Thread(target=self._read, args=[fd], name="pyxen-peer-errors", daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """Return the end of it; what is still under way is waited for, for a moment."""
+        self._thread.join(_MOMENT)
+        return self._kept.decode(errors="replace")
+
+    def _read(self, fd: int) -> None:
+        try:
+            while data := os.read(fd, 1 << 16):
+                self._kept = (self._kept + data)[-4 * _WORDS :]
+        finally:
+            os.close(fd)

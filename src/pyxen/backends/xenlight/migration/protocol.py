@@ -19,18 +19,18 @@ A domain that is replicated comes in a stream without an end, and nothing is sai
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from pyxen._common import savefile
+from pyxen._common.shield import logger
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 
 __all__ = ["Destination", "InDoubt", "Refused", "Source", "greet", "receive", "receive_backup", "send"]
 
 T_co = TypeVar("T_co", covariant=True)
 
-_LOG = logging.getLogger("pyxen.migration")
+_LOG = logger("pyxen.migration")
 
 _BANNER = b"xl migration receiver ready, send binary domain data.\n"
 _RECEIVED = b"domain received, ready to unpause\0"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from pyxen._common.host_files import missing_file
+from pyxen._common.shield import logger
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure
@@ -37,7 +37,7 @@ __all__ = ["check", "remus", "remus_over", "remus_to_nobody"]
 
 E = TypeVar("E", bound=OperationFailed)
 
-_LOG = logging.getLogger("pyxen.migration")
+_LOG = logger("pyxen.migration")
 
 _PATIENCE = 2.0  # seconds in which a guest suspends for a checkpoint: nothing tells whether one has just begun
 _WITHOUT = "{}=False with allow_unsafe=True does without"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import termios
 import tty
 from typing import Final
 
+from pyxen._printable import printable
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
@@ -21,6 +24,8 @@ __all__ = ["CAN_ADD", "add_console", "open_console"]
 CAN_ADD: Final = hasattr(lib, "libxl_console_add_xenstore")
 """Whether libxl can add a console: from Xen 4.18 on."""
 
+_TERMINAL: Final = re.compile(r"/dev/pts/\d{1,10}", re.ASCII)
+
 _MOST_PORT: Final = (1 << 32) - 1
 _MOST_GFN: Final = (1 << 52) - 1
 
@@ -34,12 +39,21 @@ def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:
         hint = 'an HVM guest has one with serial=["pty"]' if serial else "is xenconsoled running?"
         message = f"{info.name} has no console, or none yet: {hint}"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
+    # xenstore is not the guest's to write there, but root opens, and sets the mode of, whatever stands in it.
+    if not _TERMINAL.fullmatch(path):
+        message = f"xenstore says that the console is {printable(path)!r}, which is no terminal under /dev/pts"
+        raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        message = f"the console, {path}, does not open: {error.strerror}"
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            tty.setraw(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+    except (OSError, termios.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.args[-1]
+        message = f"the console, {path}, does not open: {reason}"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid) from error
-    tty.setraw(fd)
     return fd
 
 

@@ -16,6 +16,7 @@ from pyxen.backends.xenlight.libxl.error_map import BACKEND, failure, raise_fail
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.errors import Error, NotEnoughMemory, OperationFailed, UnsupportedFeature
 from pyxen.info import DomainState
@@ -159,7 +160,7 @@ def soft_reset(context: Context, operation: Operation[None], domid: int) -> Scri
     it would destroy the domain.
     """
     config = yield from retrieved(context, operation, domid)
-    json = to_json(context.pointer, config).encode() + b"\0"
+    json = read(to_json(context.pointer, config), "what libxl keeps").json.encode() + b"\0"
     event = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
     if event is None:
         message = "a soft reset needs a worker process: connect with workers=1 or more, from an ordinary Python"

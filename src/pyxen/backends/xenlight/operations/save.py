@@ -15,8 +15,10 @@ from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.marshal import domain_config, prepare, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.libxl.received_json import Allow, Received, read
 from pyxen.backends.xenlight.operations import stream_header
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.lifecycle import Made, await_memory, check_uuid, end, finish_create
@@ -25,7 +27,7 @@ from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 
-__all__ = ["core_dump", "make", "restore", "save", "saved_json"]
+__all__ = ["core_dump", "make", "restore", "save", "saved"]
 
 
 def save(
@@ -41,6 +43,8 @@ def save(
         try:
             with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
                 yield from _send(context, operation, domid, fd, path, to_json(context.pointer, config))
+                with writing(operation, path):
+                    yield from context.outside(lambda: os.fsync(fd))  # which can take long, and is quick when repeated
         except Exception:
             yield from let_go_on(context, domid, asked=asked())
             raise
@@ -66,15 +70,31 @@ def _send(context: Context, operation: Operation[None], domid: int, fd: int, pat
 
 
 def restore(
-    context: Context, operation: Operation[Any], path: str, override: DomainConfig | None, *, paused: bool
+    context: Context,
+    operation: Operation[Any],
+    path: str,
+    override: DomainConfig | None,
+    *,
+    paused: bool,
+    allow: Allow | None = None,
 ) -> Script[tuple[int, UUID]]:
-    """Create a domain from a file, as ``xl restore``, and return its domid and uuid; a failure leaves nothing."""
+    """Create a domain from a file, as ``xl restore``, and return its domid and uuid; a failure leaves nothing.
+
+    Args:
+        context: Where to do it.
+        operation: For this.
+        path: The file.
+        override: The configuration to use, in place of the one in the file.
+        paused: Let it not run yet.
+        allow: Sees the configuration before anything is made; False, or what it raises, refuses it. It is called on the
+            event loop's thread, where all other operations of the host wait for it.
+    """
     fd = savefile.opened(operation, path)
     try:
         head = savefile.read(fd, path)
         stream_header.check(stream_header.peek(fd), path)
         new = uuid4() if override is not None and override.uuid is None else None
-        config = domain_config(context.pointer, saved_json(operation, head, override), new)
+        config = domain_config(context.pointer, saved(operation, head, override, path, allow).json, new)
         name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
@@ -104,14 +124,31 @@ def make(
     return Made(code, domid[0])
 
 
-def saved_json(operation: Operation[Any], head: savefile.Head, override: DomainConfig | None = None) -> str:
-    """Return the configuration that a domain is to be restored with, as libxl's JSON."""
-    if override is not None:
-        return prepare(override).json
-    if not head.config:
+def saved(
+    operation: Operation[Any],
+    head: savefile.Head,
+    override: DomainConfig | None = None,
+    source: str = "the stream",
+    allow: Allow | None = None,
+) -> Received:
+    """Return the configuration that a domain is to be restored with: a part of a script.
+
+    Raises:
+        ConfigError: It cannot be, or would end the process inside libxl.
+        InvalidArgument: There is none, or `allow` refuses it.
+    """
+    text = head.config
+    if override is not None or not head.is_json:
+        if override is None:
+            override = xlcfg.loads(text)
+        text = prepare(override).json
+    elif not text:
         message = "the file has no configuration: give one, as the domain had it"
         raise describe(InvalidArgument, message, operation)
-    return head.config if head.is_json else prepare(xlcfg.loads(head.config)).json
+    if allow is None:
+        return read(text, source)
+    with LIBXL.released():  # it may ask the host for something
+        return read(text, source, allow)
 
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:

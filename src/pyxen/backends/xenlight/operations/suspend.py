@@ -16,6 +16,7 @@ from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
+from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.xenstore.connection import Connection, Verb
 from pyxen.errors import ConnectFailed
 from pyxen.info import ENDS, DomainState, ShutdownReason
@@ -38,9 +39,14 @@ class Asked:
 
     def __init__(self, domid: int, connect: Callable[[], Connection] = Connection) -> None:
         self._entry = _ENTRY.format(domid)
-        self._xenstore = connect()
-        self._xenstore.batch([(Verb.WATCH, self._entry.encode() + b"\0asked\0")])
-        self()
+        with LIBXL.released():  # a xenstored that is slow is no reason for others to wait
+            self._xenstore = connect()
+            try:
+                self._xenstore.batch([(Verb.WATCH, self._entry.encode() + b"\0asked\0")])
+                self()
+            except BaseException:
+                self._xenstore.close()
+                raise
         self._xenstore.events.clear()  # of the watch itself
 
     def close(self) -> None:
@@ -50,7 +56,8 @@ class Asked:
     def __call__(self) -> bool:
         """Tell it."""
         try:
-            self._xenstore.read(self._entry)  # what has happened comes before the answer
+            with LIBXL.released():
+                self._xenstore.read(self._entry)  # what has happened comes before the answer
         except ConnectFailed:
             return True  # it may have been
         return bool(self._xenstore.events)

@@ -127,8 +127,11 @@ class ThreadedOperations:
         thread = threading.Thread(target=self._run, args=[threaded, work], name=f"pyxen-{operation.verb}", daemon=True)
         operation.carried_by(threaded.stop, thread)
         try:
+            if self._process != os.getpid():  # first: the gate may be someone's who is not there
+                message = f"{operation.verb}: the host was opened before a fork: open it anew"
+                raise HostClosed(message)
             with self._gate:
-                if self._closed or self._process != os.getpid():
+                if self._closed:
                     message = f"{operation.verb}: the host is closed, or was opened before a fork: open it anew"
                     raise HostClosed(message)
                 self._running[operation] = thread

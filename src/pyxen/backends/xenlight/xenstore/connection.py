@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import struct
 from collections import deque
@@ -22,6 +23,9 @@ __all__ = ["Connection", "Request", "Verb", "WatchEvent"]
 
 SOCKETS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
+
+PATIENCE = 5.0
+"""Seconds for which xenstored may keep silent while it is waited for."""
 
 _HEADER = struct.Struct("=IIII")  # type, request, transaction, length
 _LONGEST = 4096  # bytes of a message (XENSTORE_PAYLOAD_MAX)
@@ -102,21 +106,25 @@ class Connection:
         """Remove a node and all below it; nothing happens if there is none, or it may not be removed."""
         self.batch([(Verb.RM, path.encode() + b"\0")])
 
-    def replace(self, path: str, old: str, new: str) -> bool:
-        """Write a node if it has a certain value, and tell whether; nobody else can come in between."""
-        node, done = path.encode() + b"\0", False
-        while True:
-            [begun] = self.batch([(Verb.TRANSACTION_START, b"\0")])
-            if isinstance(begun, OSError):
-                return False
-            transaction = int(begun.rstrip(b"\0"))
-            [value] = self.batch([(Verb.READ, node)], transaction)
-            done = value == old.encode()
-            if done:
-                self.batch([(Verb.WRITE, node + new.encode())], transaction)
-            [ended] = self.batch([(Verb.TRANSACTION_END, b"T\0" if done else b"F\0")], transaction)
-            if not (isinstance(ended, OSError) and ended.errno == errno.EAGAIN):
-                return done
+    def replace(self, path: str, old: str, new: str) -> bool | None:
+        """Write a node if it has a certain value, and tell whether; nobody else can come in between.
+
+        Returns:
+            None where somebody else wrote to it meanwhile: nothing was done, and it can be tried again.
+        """
+        node = path.encode() + b"\0"
+        [begun] = self.batch([(Verb.TRANSACTION_START, b"\0")])
+        if isinstance(begun, OSError):
+            return False
+        transaction = int(begun.rstrip(b"\0"))
+        [value] = self.batch([(Verb.READ, node)], transaction)
+        done = value == old.encode()
+        if done:
+            self.batch([(Verb.WRITE, node + new.encode())], transaction)
+        [ended] = self.batch([(Verb.TRANSACTION_END, b"T\0" if done else b"F\0")], transaction)
+        if isinstance(ended, OSError) and ended.errno == errno.EAGAIN:
+            return None
+        return done
 
     def batch(self, requests: Sequence[Request], transaction: int = 0) -> list[bytes | OSError]:
         """Send requests and return their answers in the same order; a refusal is an `OSError` in its place.
@@ -133,7 +141,7 @@ class Connection:
         return self._channel.fileno()
 
     def receive(self) -> None:
-        """Take in the events that have come, without asking for anything; waits if there are none.
+        """Take in the events that have come, without asking for anything; waits a while if there are none.
 
         Raises:
             ConnectFailed: The connection broke.
@@ -148,6 +156,8 @@ class Connection:
             yield
         except BaseException as error:
             self._break()
+            if isinstance(error, TimeoutError):
+                raise ConnectFailed(f"xenstored has not answered for {PATIENCE:g} s: is it stopped?") from error
             if isinstance(error, OSError) and not isinstance(error, ConnectFailed):
                 raise ConnectFailed(f"the connection to xenstore broke: {error.strerror}") from error
             raise
@@ -218,6 +228,7 @@ class _Socket:
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(PATIENCE)
         try:
             self._socket.connect(path)
         except BaseException:
@@ -253,6 +264,10 @@ class _Device:
             os.write(self._fd, message)
 
     def receive(self) -> bytes:
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        if not poller.poll(PATIENCE * 1000):
+            raise TimeoutError
         return os.read(self._fd, 65536)
 
     def fileno(self) -> int:

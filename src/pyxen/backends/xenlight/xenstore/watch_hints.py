@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from pyxen.backends.xenlight.xenstore.connection import WatchEvent
 from pyxen.backends.xenlight.xenstore.nodes import DeviceKey
 
-__all__ = ["COMING", "DEVICES", "GOING", "WatchHints"]
+__all__ = ["COMING", "DEVICES", "GOING", "WatchHints", "from_guest"]
 
 COMING = "@introduceDomain"
 GOING = "@releaseDomain"
 """A domain has shut down, or is gone."""
 DEVICES = "/libxl"
+
+
+def from_guest(path: str) -> bool:
+    """Tell whether a guest can write to a node, and so do that all the time."""
+    return path.startswith("/local/domain/") and path.split("/")[4:5] in (["control"], ["device"])
 
 
 @dataclass(slots=True)

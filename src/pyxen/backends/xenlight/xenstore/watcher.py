@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any
 
+from pyxen._common.shield import logger, shielded
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.event_diff import EventDiff
+from pyxen.backends.xenlight.xenstore.watch_hints import from_guest
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.events import Event
 from pyxen.info import DomainInfo
 
 __all__ = ["Watcher"]
 
-LOGGER = logging.getLogger("pyxen.events")
+LOGGER = logger("pyxen.events")
 
 _PAUSE = 250  # milliseconds between attempts to reach a xenstored that is gone
+_APART = 0.05  # seconds from one look to the next: a guest can write to xenstore a thousand times a second
 
 
 class _Subscriber:
@@ -56,6 +59,7 @@ class Watcher:
         self._xenstore: Connection | None = None
         self._changes: EventDiff | None = None
         self._broken = False
+        self._next_look = 0.0
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         """Have a function called with each event from now on: what happens after this returns is not missed.
@@ -74,10 +78,10 @@ class Watcher:
             HostClosed: The host was closed, or belongs to the parent of this process.
             ConnectFailed: xenstore cannot be reached.
         """
+        self._check_open()  # first: in the child of a fork, the gate may be someone's who is not there
         subscriber = _Subscriber(on_event, on_end)
         with self._gate:
-            if self._closed or os.getpid() != self._pid:
-                raise HostClosed("events: the host is closed, or was opened before a fork: open it anew")
+            self._check_open()
             if threading.current_thread() is self._thread:  # in a callback; it cannot wait for itself, and need not
                 self._subscribers.append(subscriber)
                 return lambda: self._leave(subscriber)
@@ -110,9 +114,15 @@ class Watcher:
         subscriber.listens = False
         self._rouse()
 
+    def _check_open(self) -> None:
+        if self._closed or os.getpid() != self._pid:
+            raise HostClosed("events: the host is closed, or was opened before a fork: open it anew")
+
     def _rouse(self) -> None:
+        if os.getpid() != self._pid:
+            return
         with self._gate:
-            if self._wake >= 0 and os.getpid() == self._pid:
+            if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)
 
     # What follows runs on the thread
@@ -164,6 +174,9 @@ class Watcher:
         """Wait until something may have happened; False if someone came or left instead."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
+        if not self._rest():
+            os.eventfd_read(self._wake)
+            return False
         if self._xenstore is not None and not self._broken:
             if self._xenstore.events:
                 return True
@@ -172,6 +185,29 @@ class Watcher:
         if self._wake in ready:
             os.eventfd_read(self._wake)
             return False
+        return True
+
+    def _rest(self) -> bool:
+        """Let what guests may write come together for a while after a look; False if someone came or left meanwhile."""
+        xenstore = self._xenstore
+        while xenstore is not None and not self._broken and all(from_guest(path) for path, _ in xenstore.events):
+            rest = self._next_look - time.monotonic()
+            if rest <= 0:
+                break
+            poll = select.poll()
+            poll.register(self._wake, select.POLLIN)
+            poll.register(xenstore, select.POLLIN)
+            ready = [fd for fd, _ in poll.poll(math.ceil(rest * 1000))]
+            if self._wake in ready:
+                return False
+            if ready:
+                try:
+                    xenstore.receive()
+                except ConnectFailed as error:
+                    self._break(error)
+                hints = dict.fromkeys(xenstore.events)
+                xenstore.events.clear()
+                xenstore.events.extend(hints)  # each once, however often a guest has written
         return True
 
     def _advance(self) -> None:
@@ -185,9 +221,10 @@ class Watcher:
             else:
                 if not self._xenstore.events:
                     self._xenstore.receive()
-                self._tell(self._changes.take())
+                self._tell(self._changes.settle())  # what came while nobody looked must be seen as a whole
         except (ConnectFailed, OperationFailed) as error:
             self._break(error)
+        self._next_look = time.monotonic() + _APART
 
     def _break(self, error: Exception) -> None:
         if self._subscribers and not self._broken:
@@ -198,7 +235,7 @@ class Watcher:
         for event in events:
             for subscriber in list(self._subscribers):
                 if subscriber.listens:
-                    _call(subscriber.on_event, event)
+                    shielded(subscriber.on_event, event)
 
     def _disconnect(self) -> None:
         if self._xenstore is not None:
@@ -214,17 +251,8 @@ class Watcher:
         subscribers, self._subscribers = self._subscribers, []
         for subscriber in subscribers:
             if subscriber.listens:
-                _call(subscriber.on_end)
+                shielded(subscriber.on_end)
         with self._gate:
             if self._wake >= 0:
                 os.close(self._wake)
                 self._wake = -1
-
-
-def _call(function: Callable[..., None], *arguments: Any) -> None:
-    """Call someone's function, whose mistakes are none of ours, but must not be lost."""
-    try:
-        function(*arguments)
-    except BaseException as error:  # noqa: BLE001 (goes where Python shows what no thread catches)
-        thread = threading.current_thread()
-        threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))

@@ -1,0 +1,42 @@
+"""A command at whose other end a migration's receiver is: what it says last, however much it says."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import Any
+
+import pytest
+
+from pyxen.backends.xenlight.migration.peer_command import PeerCommand
+from pyxen.errors import InvalidArgument
+from pyxen.operation import Operation
+
+OPERATION: Operation[Any] = Operation("migrate", 1)
+
+
+def test_the_end_of_much_is_kept() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    program = "head -c 200000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo the reason >&2; exit 7"
+    with PeerCommand(OPERATION, ["sh", "-c", program]) as peer:
+        assert os.read(peer.read_fd, 1) == b""  # it has ended
+        peer.hang_up()
+        words = peer.last_words()
+    assert words.startswith("; sh ended with status 7\n  xxx")
+    assert words.endswith("\n  the reason")
+    assert len(words) < 700
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_child_that_keeps_standard_error_open() -> None:
+    with PeerCommand(OPERATION, ["sh", "-c", "echo so >&2; sleep 60 >/dev/null & exit 3"]) as peer:
+        assert os.read(peer.read_fd, 1) == b""
+        peer.hang_up()
+        assert peer.last_words() == "; sh ended with status 3\n  so"
+
+
+def test_no_such_program() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(InvalidArgument, match="cannot run /no/such"):
+        PeerCommand(OPERATION, ["/no/such"])
+    assert len(os.listdir("/proc/self/fd")) == before
