@@ -36,7 +36,7 @@ def normal(document: dict[str, Any]) -> dict[str, Any]:
             info[name] = info[member].pop(name)
     if isinstance(info.get("cpuid"), list):
         info["cpuid"] = {"cpuid": info["cpuid"], "msr": []}
-    if "vnuma_nodes" in info:
+    if any(node.get("pnode") for node in info.get("vnuma_nodes", [])):
         info.setdefault("numa_placement", "True")
     found: dict[str, Any] = without_empty(document)
     return found
