@@ -2,7 +2,7 @@
 
 For each Xen release below: xl, libxlutil and every library they need, as Debian built them, unpacked and run with
 their own loader and C library; the preloaded stub and the libxlutil printer, compiled against that release's headers.
-Of libvirt: its schema of domains.
+Of libvirt: virsh, its schema of domains and the documents of its own tests.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.oracle.debian import Packages, SetupFailed, cache_folder, run
-from tests.oracle.libvirt import schemas
+from tests.oracle import debian
+from tests.oracle.debian import Packages, SetupFailed, cache_folder, cached, run
+from tests.oracle.libvirt import documents, schemas
 
 RELEASES = {"4.17": "bookworm", "4.20": "trixie"}
 """The Xen releases, and the Debian release whose packages have each."""
@@ -83,30 +84,23 @@ def oracle(release: str) -> Oracle:
     Raises:
         SetupFailed: It was not set up, or with another recipe; the message names the command.
     """
-    found = Oracle(release, cache_folder() / f"xen-{release}")
-    stamp = found.folder / "stamp"
-    if not stamp.exists() or stamp.read_text() != _recipe():
-        raise SetupFailed(f"the oracle of Xen {release} is not set up: run `python3 -m tests.oracle.setup`")
-    return found
+    return Oracle(release, cached(f"xen-{release}", _recipe()))
 
 
 def set_up(release: str) -> Oracle:
     """Set up the oracle of Xen `release`, unless that was done."""
-    try:
-        return oracle(release)
-    except SetupFailed:
-        pass
-    made = Oracle(release, cache_folder() / f"xen-{release}")
-    shutil.rmtree(made.folder, ignore_errors=True)
-    made.folder.mkdir(parents=True)
-    _say(f"Xen {release}: packages of Debian {RELEASES[release]}")
-    packages = Packages(RELEASES[release], made.folder / "apt")
-    packages.unpack(packages.with_libraries(f"xen-utils-{release}", "libxen-dev"), made.tree)
-    shutil.rmtree(made.folder / "apt")
-    _say(f"Xen {release}: stub and libxlutil printer")
-    _compile(made)
-    (made.folder / "stamp").write_text(_recipe())
-    return made
+
+    def make(folder: Path) -> None:
+        made = Oracle(release, folder)
+        _say(f"Xen {release}: packages of Debian {RELEASES[release]}")
+        packages = Packages(RELEASES[release], folder / "apt")
+        packages.unpack(packages.with_libraries(f"xen-utils-{release}", "libxen-dev"), made.tree)
+        shutil.rmtree(folder / "apt")
+        _say(f"Xen {release}: stub and libxlutil printer")
+        _compile(made)
+
+    debian.set_up(f"xen-{release}", _recipe(), make)
+    return oracle(release)
 
 
 def _compile(made: Oracle) -> None:
@@ -134,6 +128,7 @@ def main() -> int:
             set_up(release)
         for release in schemas.RELEASES:
             schemas.set_up(release)
+            documents.set_up(release)
     except SetupFailed as error:
         _say(str(error))
         return 1

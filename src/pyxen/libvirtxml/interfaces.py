@@ -69,7 +69,7 @@ def _read_vif(node: Node, kind: str, found: Found) -> Vif:
         bridge=bridge,
         mac=mac.get("address") if mac is not None else None,
         model=None if name == _VIF else name,
-        type=None if name is None else NicType.VIF if name == _VIF else NicType.VIF_IOEMU,
+        type=None if name is None or not found.is_hvm else NicType.VIF if name == _VIF else NicType.VIF_IOEMU,
         script=path,
         vifname=target.get("dev") if target is not None else None,
         ip=" ".join(addresses) or None,
@@ -133,11 +133,10 @@ def _write_vif(vif: Vif, guest: DomainType, devices: Node) -> None:
         node.add("target", dev=name)
     if backend := fitting(vif.backend, LINE):
         node.add("backenddomain", name=backend)
-    if guest is DomainType.HVM:
-        if vif.type is NicType.VIF:
-            node.add("model", type=_VIF)
-        elif model := fitting(vif.model, MODEL):
-            node.add("model", type=model)
+    if guest is DomainType.HVM and vif.type is NicType.VIF:
+        node.add("model", type=_VIF)
+    elif model := fitting(vif.model, MODEL):
+        node.add("model", type=model)
 
 
 def _write_rate(rate: Rate | None, node: Node) -> None:

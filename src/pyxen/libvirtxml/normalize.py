@@ -28,6 +28,7 @@ from pyxen.config import (
     Vnc,
     VNode,
 )
+from pyxen.config.libxl_defaults import without_defaults
 from pyxen.libvirtxml.boot import PYGRUB, XL_BOOT_ORDER
 from pyxen.libvirtxml.characters import NO_SERIAL
 from pyxen.libvirtxml.cpu import LOCAL, REMOTE, normal_policy
@@ -40,7 +41,8 @@ __all__ = ["MEANINGS", "normal"]
 
 def normal(config: DomainConfig) -> DomainConfig:
     """Return the configuration that means the same, with all said that XML has to say."""
-    return config.replace(**{name: meaning(config) for name, meaning in MEANINGS.items()})
+    plain = without_defaults(config)
+    return plain.replace(**{name: meaning(plain) for name, meaning in MEANINGS.items()})
 
 
 def _is_hvm(config: DomainConfig) -> bool:

@@ -1,23 +1,13 @@
-"""The documents of libvirt's own tests, and all in which two documents of a pair may differ."""
+"""All in which two documents of a pair of libvirt's own tests may differ."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 from pyxen.config import DiskBackend, DomainConfig, DomainType, Rate, VgaInterfaceType
 from pyxen.libvirtxml import normal
 
-__all__ = ["BY_ITS_CONVERTER", "BY_ITS_DRIVER", "FOLDER", "as_converted", "as_run", "pairs"]
-
-FOLDER = Path(os.environ.get("PYXEN_CONFORMANCE", Path(__file__).parents[3].parent / "shared" / "conformance"))
-
-
-def pairs(folder: str, suffix: str) -> list[Path]:
-    """Return the XML documents of a folder that have a partner with this suffix."""
-    return [path for path in sorted((FOLDER / folder).glob("*.xml")) if path.with_suffix(suffix).exists()]
-
+__all__ = ["BY_ITS_CONVERTER", "BY_ITS_DRIVER", "as_converted", "as_run", "as_xend"]
 
 # XML and libxl's JSON: what libvirt's driver makes of a configuration before libxl gets it
 
@@ -60,10 +50,13 @@ def _managed(ours: DomainConfig, _theirs: DomainConfig) -> DomainConfig:
 
 
 def _placement(ours: DomainConfig, theirs: DomainConfig) -> DomainConfig:
-    """The driver leaves NUMA placement on; libxl's JSON does not show node 0."""
+    """The driver leaves NUMA placement on; libxl's JSON does not show node 0, and that for older releases no node."""
     if not ours.vnuma:
         return ours
-    vnuma = [node.replace(pnode=node.pnode or None) for node in ours.vnuma]
+    vnuma = [
+        node.replace(pnode=(node.pnode and other.pnode) or None)
+        for node, other in zip(ours.vnuma, theirs.vnuma, strict=True)
+    ]
     return ours.replace(numa_placement=theirs.numa_placement, vnuma=vnuma)
 
 
@@ -126,13 +119,57 @@ def _no_screen(xml: DomainConfig, cfg: DomainConfig) -> DomainConfig:
     return xml
 
 
-BY_ITS_CONVERTER: tuple[_Change, ...] = (_rate, _backend, _crash, _no_screen)
+def _firmware(xml: DomainConfig, _cfg: DomainConfig) -> DomainConfig:
+    """The tests' harness has its own words for the folder of Xen's firmware."""
+    path = xml.bios_path_override or ""
+    return xml.replace(bios_path_override=None) if path.startswith("/LIBXL_FIRMWARE_DIR/") else xml
+
+
+BY_ITS_CONVERTER: tuple[_Change, ...] = (_rate, _backend, _crash, _no_screen, _firmware)
 """All in which a document differs from the xl configuration that libvirt's converter made it of."""
 
 
 def as_converted(xml: DomainConfig, cfg: DomainConfig) -> DomainConfig:
     """Return what a document says without what the converter put in; `cfg` is what the xl configuration says."""
     return _changed(xml, cfg, BY_ITS_CONVERTER)
+
+
+# XML and a configuration of xend's time: what xm read otherwise than xl
+
+
+def _prefix(xml: DomainConfig, cfg: DomainConfig) -> DomainConfig:
+    """The prefix of a disk said who serves it; xl passes over it, and finds that out itself."""
+    disks = [
+        disk if other.backendtype else disk.replace(backendtype=None)
+        for disk, other in zip(xml.disks, cfg.disks, strict=True)
+    ]
+    return xml.replace(disks=disks)
+
+
+def _nic_type(xml: DomainConfig, cfg: DomainConfig) -> DomainConfig:
+    """Xend had the type netfront, which xl does not know."""
+    vifs = [vif.replace(type=other.type) for vif, other in zip(xml.vifs, cfg.vifs, strict=True)]
+    return xml.replace(vifs=vifs)
+
+
+def _bootargs(xml: DomainConfig, cfg: DomainConfig) -> DomainConfig:
+    """The arguments of the boot loader had another key."""
+    return xml if cfg.bootloader_args else xml.replace(bootloader_args=())
+
+
+def _sounds(xml: DomainConfig, cfg: DomainConfig) -> DomainConfig:
+    """The model holds the first of several sound cards."""
+    first = (cfg.soundhw or "").split(",")[0]
+    return xml.replace(soundhw=cfg.soundhw) if xml.soundhw == first else xml
+
+
+BY_XEND: tuple[_Change, ...] = (*BY_ITS_CONVERTER, _prefix, _nic_type, _bootargs, _sounds)
+"""All in which a document differs from what xl reads in the configuration for xm that it was made of."""
+
+
+def as_xend(xml: DomainConfig, cfg: DomainConfig) -> DomainConfig:
+    """Return what a document says as xl reads xm's configurations; `cfg` is what xl reads."""
+    return _changed(xml, cfg, BY_XEND)
 
 
 def _changed(ours: DomainConfig, theirs: DomainConfig, changes: tuple[_Change, ...]) -> DomainConfig:

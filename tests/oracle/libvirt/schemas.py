@@ -10,45 +10,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.oracle.debian import Packages, SetupFailed, cache_folder
+from tests.oracle import debian
+from tests.oracle.debian import Packages, cached
 
 RELEASES = {"9.0": ("bookworm", ["libvirt-clients"]), "11.3": ("trixie", ["libvirt-clients", "libvirt-common"])}
 """The releases of libvirt, and the Debian release and packages that have virsh and the schema of each."""
-
-COMMAND = "python3 -m tests.oracle.setup"
-
-
-def _folder(release: str) -> Path:
-    return cache_folder() / f"libvirt-{release}"
 
 
 def _recipe() -> str:
     return hashlib.sha256(repr(sorted(RELEASES.items())).encode()).hexdigest()
 
 
-def _is_set_up(release: str) -> bool:
-    stamp = _folder(release) / "stamp"
-    return stamp.exists() and stamp.read_text() == _recipe()
-
-
 def set_up(release: str) -> None:
     """Put a release of libvirt into the cache, unless it is there."""
-    if _is_set_up(release):
-        return
-    codename, names = RELEASES[release]
-    folder = _folder(release)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    packages = Packages(codename, folder / "apt")
-    packages.unpack(packages.with_libraries(*names), folder / "tree")
-    shutil.rmtree(folder / "apt")
-    (folder / "stamp").write_text(_recipe())
+
+    def make(folder: Path) -> None:
+        codename, names = RELEASES[release]
+        packages = Packages(codename, folder / "apt")
+        packages.unpack(packages.with_libraries(*names), folder / "tree")
+        shutil.rmtree(folder / "apt")
+
+    debian.set_up(f"libvirt-{release}", _recipe(), make)
 
 
 def _tree(release: str) -> Path:
-    if not _is_set_up(release):
-        raise SetupFailed(f"libvirt {release} is not set up: run `{COMMAND}`")
-    return _folder(release) / "tree"
+    return cached(f"libvirt-{release}", _recipe()) / "tree"
 
 
 class Schema:
