@@ -13,6 +13,7 @@ from uuid import UUID
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.info import ENDS, DomainInfo, DomainState, DomainStateName, Trigger, TriggerName
 from pyxen.operation import Operation
@@ -64,10 +65,13 @@ class HostOperations(Generic[H]):
         config: DomainConfig | None = None,
         *,
         paused: bool = False,
+        allow: Callable[[DomainConfig], object] | None = None,
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.restore`."""
-        operation = self._backend.restore(os.fspath(path), config, paused=paused, timeout=timeout_of(timeout))
+        operation = self._backend.restore(
+            os.fspath(path), config, paused=paused, allow=allow, timeout=timeout_of(timeout)
+        )
         return self._made(operation, None if config is None else config.name)
 
     def receive_migration(
@@ -77,11 +81,12 @@ class HostOperations(Generic[H]):
         *,
         remus: bool = False,
         paused: bool = False,
+        allow: Callable[[DomainConfig], object] | None = None,
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.receive_migration`."""
         operation = self._backend.receive_migration(
-            read_fd, write_fd, remus=remus, paused=paused, timeout=timeout_of(timeout)
+            read_fd, write_fd, remus=remus, paused=paused, allow=allow, timeout=timeout_of(timeout)
         )
         return self._made(operation)
 
@@ -228,9 +233,10 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.soft_reset`."""
         return self._on(self._backend.soft_reset(self._ref, timeout=timeout_of(timeout)))
 
-    def config(self) -> Operation[DomainConfig]:
+    def config(self, *, defaults: bool = False) -> Operation[DomainConfig]:
         """Begin `Domain.config`."""
-        return self._on(self._backend.config(self._ref))
+        operation = self._on(self._backend.config(self._ref))
+        return operation if defaults else operation.map(without_defaults)
 
     def rename(self, name: str) -> Operation[None]:
         """Begin `Domain.rename`."""

@@ -199,6 +199,7 @@ class Host:
         config: DomainConfig | None = None,
         *,
         paused: bool = False,
+        allow: Callable[[DomainConfig], object] | None = None,
         timeout: float | None = None,
     ) -> Domain:
         """Create a domain from a file that `Domain.save` or ``xl save`` wrote, as ``xl restore``.
@@ -211,6 +212,9 @@ class Host:
             config: Replaces the configuration in the file, e.g. to use disks that were moved. If it has no uuid, the
                 domain gets a new one.
             paused: Leave it paused, as ``xl restore -p``.
+            allow: Called with the configuration that the domain would be created with, before anything is made. False
+                or an exception refuses it. It must not wait for an operation. The configuration names files and
+                scripts that root uses: check it if the file is not trusted.
             timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
 
         Raises:
@@ -223,7 +227,7 @@ class Host:
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
-            lambda: self.begin.restore(path, config, paused=paused, timeout=timeout), undo=self._destroy
+            lambda: self.begin.restore(path, config, paused=paused, allow=allow, timeout=timeout), undo=self._destroy
         )
 
     def receive_migration(
@@ -233,6 +237,7 @@ class Host:
         *,
         remus: bool = False,
         paused: bool = False,
+        allow: Callable[[DomainConfig], object] | None = None,
         timeout: float | None = None,
     ) -> Domain:
         """Receive a domain that xl or pyxen migrates here, as ``xl migrate-receive``.
@@ -253,6 +258,9 @@ class Host:
             write_fd: Descriptor to which answers to the source are written.
             remus: Receive checkpoint after checkpoint, as ``xl migrate-receive -r``. The source must do the same.
             paused: Leave it paused, as ``xl migrate-receive -p``.
+            allow: Called with the configuration that the domain would be created with, before anything is made. False
+                or an exception refuses it. It must not wait for an operation. The configuration names files and
+                scripts that root uses: check it if the sender is not trusted.
             timeout: Seconds after which to give up and undo it. None waits as long as the source does.
 
         Raises:
@@ -266,7 +274,9 @@ class Host:
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
-            lambda: self.begin.receive_migration(read_fd, write_fd, remus=remus, paused=paused, timeout=timeout)
+            lambda: self.begin.receive_migration(
+                read_fd, write_fd, remus=remus, paused=paused, allow=allow, timeout=timeout
+            )
         )
 
     def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from pyxen import (
+    DomainConfig,
     DomainExists,
     DomainState,
     Feature,
@@ -53,6 +54,19 @@ def test_save_and_restore(host: Host, willing: Willing, files: Files, folder: st
             host.restore(file)
         if differs(host, "moved"):
             return
+        seen: list[str | None] = []
+
+        def refuse(config: DomainConfig) -> bool:
+            seen.append(config.name)
+            return False
+
+        again.destroy()
+        with pytest.raises(InvalidArgument, match="refused by allow"):
+            host.restore(file, allow=refuse)
+        with pytest.raises(ZeroDivisionError):
+            host.restore(file, allow=lambda _: 1 // 0)
+        assert (seen, host.domains.get(uuid)) == ([name], None)
+        again = host.restore(file, paused=True, allow=lambda config: config.uuid == uuid, timeout=120)
         other = again.config().replace(name="elsewhere", uuid=uuid4())
         again.destroy()
         moved = host.restore(file, other, timeout=120)

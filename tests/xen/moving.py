@@ -28,19 +28,19 @@ PYXEN_RECEIVES_BACKUP = [sys.executable, "-c", _RECEIVE.format(True)]
 class Receiving(threading.Thread):
     """A host that receives a domain at one end of a connection, which it closes."""
 
-    def __init__(self, host: Host, end: socket.socket, **options: bool) -> None:
+    def __init__(self, host: Host, end: socket.socket, *, remus: bool = False, paused: bool = False) -> None:
         super().__init__()
         self.domain: Domain | None = None
         self.error: Error | None = None
         self._host = host
         self._end = end
-        self._options = options
+        self._remus, self._paused = remus, paused
         self.start()
 
     def run(self) -> None:
         fd = self._end.fileno()
         try:
-            self.domain = self._host.receive_migration(fd, fd, **self._options)
+            self.domain = self._host.receive_migration(fd, fd, remus=self._remus, paused=self._paused)
         except Error as error:
             self.error = error
         finally:

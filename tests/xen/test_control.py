@@ -39,6 +39,16 @@ def test_the_configuration_makes_another_domain(host: Host, tiny: MakeConfig) ->
         host.create(config).destroy()
 
 
+@pytest.mark.parametrize("kind", ["pv", "pvh", "hvm"])
+def test_the_configuration_is_what_was_asked_for(host: Host, tiny: MakeConfig, kind: str) -> None:
+    asked = tiny(kind)
+    domain = host.create(asked)
+    assert domain.config() == asked.replace(uuid=domain.uuid)
+    everything = domain.config(defaults=True)
+    assert (everything.claim_mode, everything.max_event_channels) == (False, 1023)
+    domain.destroy()
+
+
 def test_dom0_has_a_configuration_too(host: Host) -> None:
     assert host.domains[0].config().name == "Domain-0"
 

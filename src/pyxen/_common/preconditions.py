@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.cpu_affinity import on_host
+from pyxen._printable import printable
 from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler
 from pyxen.errors import (
     DomainExists,
@@ -32,6 +33,7 @@ from pyxen.units import kib_to_mib, mib_to_kib
 
 __all__ = [
     "check_affinity",
+    "check_allowed",
     "check_answers",
     "check_cpus",
     "check_disc",
@@ -428,3 +430,13 @@ def no_bridge(operation: Operation[Any], bridge: str | None, code: int | None = 
     """Return the exception for a bridge that the host does not have."""
     message = f"there is no bridge {bridge} on the host: make it, or name another"
     return describe(NotFound, message, operation, code)
+
+
+def check_allowed(config: DomainConfig, allow: Callable[[DomainConfig], object] | None, source: str) -> None:
+    """Check that the caller takes the configuration of a domain that comes from elsewhere.
+
+    Raises:
+        InvalidArgument: `allow` returned False. What it raises itself is passed on.
+    """
+    if allow is not None and allow(config) is False:
+        raise InvalidArgument(f"{source}: the configuration of {printable(config.name)} was refused by allow")

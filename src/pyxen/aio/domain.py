@@ -316,16 +316,20 @@ class Domain:
         """
         await self._calls.finish(lambda: self.begin.soft_reset(timeout=timeout))
 
-    async def config(self) -> DomainConfig:
+    async def config(self, *, defaults: bool = False) -> DomainConfig:
         """Return the configuration of the domain as it is now, devices attached since it began included.
 
         As ``xl list -l``: what libxl keeps of it, for domains made by pyxen, xl or libvirt. Another domain can be made
         of it: it has everything but the domid.
 
+        Args:
+            defaults: Also return the settings that only say what libxl chooses by itself. By default they are left
+                out, so that the configuration is what was asked for.
+
         Raises:
             NotFound: libxl has no configuration of it: another toolstack made it.
         """
-        return await self._calls.finish(self.begin.config)
+        return await self._calls.finish(lambda: self.begin.config(defaults=defaults))
 
     async def rename(self, name: str) -> None:
         """Give the domain another name, as ``xl rename``.

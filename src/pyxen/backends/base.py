@@ -16,9 +16,12 @@ from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, Host
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 
-__all__ = ["Backend", "DomainRef"]
+__all__ = ["Allow", "Backend", "DomainRef"]
 
 D = TypeVar("D", bound=Part)
+
+Allow = Callable[[DomainConfig], object]
+"""Sees the configuration of a domain that comes from elsewhere; False, or what it raises, refuses it."""
 
 _MANAGED: Final = "libvirt's URIs and memory:/// keep configurations; here, keep files and create domains of them"
 
@@ -115,9 +118,18 @@ class Backend(Protocol):
         raise lacking(Feature.SAVE, self.name)
 
     def restore(
-        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+        self,
+        path: str,
+        config: DomainConfig | None,
+        *,
+        paused: bool,
+        allow: Allow | None = None,
+        timeout: float | None,
     ) -> Operation[DomainRef]:
-        """Create a domain from a file on the host; a failure leaves nothing."""
+        """Create a domain from a file on the host; a failure leaves nothing.
+
+        `allow` sees the configuration before anything is made, and refuses it by False, or by what it raises.
+        """
         raise lacking(Feature.SAVE, self.name)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
@@ -205,11 +217,18 @@ class Backend(Protocol):
         raise lacking(Feature.DEVD, self.name)
 
     def receive_migration(
-        self, read_fd: int, write_fd: int, *, remus: bool, paused: bool, timeout: float | None
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        remus: bool,
+        paused: bool,
+        allow: Allow | None = None,
+        timeout: float | None,
     ) -> Operation[DomainRef]:
         """Take in a domain that comes over two descriptors, which are duplicated; a failure leaves nothing.
 
-        With `remus` it comes again and again, and is started when it comes no more.
+        With `remus` it comes again and again, and is started when it comes no more. `allow` is that of `restore`.
         """
         raise lacking(Feature.MIGRATE_OVER, self.name)
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pyxen.aio
 from pyxen import DomainConfig, DomainInfo, DomainState, HostClosed, HostInfo, Operation, OperationCancelled
-from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.config import CpuSet, Part, Scheduler
 from pyxen.events import Event
 from pyxen.features import Feature
@@ -121,7 +121,13 @@ class FakeBackend(Backend):
         return self._begin("create", DomainRef(7, UUID(int=7)), config=config, paused=paused, timeout=timeout)
 
     def restore(
-        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+        self,
+        path: str,
+        config: DomainConfig | None,
+        *,
+        paused: bool,
+        allow: Allow | None = None,  # noqa: ARG002 (a file that is not there is not looked into)
+        timeout: float | None,
     ) -> Operation[DomainRef]:
         result = DomainRef(8, UUID(int=8))
         return self._begin("restore", result, path=path, config=config, paused=paused, timeout=timeout)
@@ -162,7 +168,14 @@ class FakeBackend(Backend):
         return self._begin("migrate_over", domain=domain, read_fd=read_fd, write_fd=write_fd, timeout=timeout)
 
     def receive_migration(
-        self, read_fd: int, write_fd: int, *, remus: bool, paused: bool, timeout: float | None
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        remus: bool,
+        paused: bool,
+        allow: Allow | None = None,  # noqa: ARG002 (nothing comes)
+        timeout: float | None,
     ) -> Operation[DomainRef]:
         options = {"read_fd": read_fd, "write_fd": write_fd, "remus": remus, "paused": paused, "timeout": timeout}
         return self._begin("receive_migration", DomainRef(9, UUID(int=9)), **options)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pyxen import libvirtxml
 from pyxen._common.preconditions import check_answers, check_spared, check_suspended, maxmem_kib, memory_kib
-from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.backends.libvirt import (
     buttons,
     configuration,
@@ -33,7 +33,7 @@ from pyxen.backends.libvirt.polling import Waiting
 from pyxen.backends.libvirt.threaded_operations import Run, ThreadedOperations
 from pyxen.backends.libvirt.watcher import Watching
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
-from pyxen.errors import DomainNotFound, Error, InvalidArgument
+from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
@@ -268,9 +268,18 @@ class LibvirtBackend(Backend):
         return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
 
     def restore(
-        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+        self,
+        path: str,
+        config: DomainConfig | None,
+        *,
+        paused: bool,
+        allow: Allow | None = None,
+        timeout: float | None,
     ) -> Operation[DomainRef]:
         """Create a domain from a file on the host that libvirt wrote; one that comes late is destroyed."""
+        if allow is not None:
+            message = "restore: libvirt does not show the configuration in its files, so allow cannot see it"
+            raise UnsupportedFeature(message, feature="allow", backend=self.name)
         xml = None if config is None else lifecycle.as_xml(config, self._domain_type)
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 

@@ -21,7 +21,7 @@ from pyxen._common.preconditions import (
     memory_kib,
 )
 from pyxen._common.scripts import at_once
-from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.backends.memory import (
     buttons,
     configuration,
@@ -152,13 +152,19 @@ class MemoryBackend(Backend):
         )
 
     def restore(
-        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+        self,
+        path: str,
+        config: DomainConfig | None,
+        *,
+        paused: bool,
+        allow: Allow | None = None,
+        timeout: float | None,
     ) -> Operation[DomainRef]:
         self._check("restore", path)
         if config is not None:
             config.validate()
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
-        script = save.restore(self._machine, operation, path, config, paused=paused)
+        script = save.restore(self._machine, operation, path, config, paused=paused, allow=allow)
         return self._run(operation, _ref(script), timeout)
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:

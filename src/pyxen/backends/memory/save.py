@@ -12,6 +12,8 @@ from typing import Any, Final
 from pyxen import libxljson, xlcfg
 from pyxen._common import savefile
 from pyxen._common.atomic_file import appearing_whole, writing
+from pyxen._common.preconditions import check_allowed
+from pyxen.backends.base import Allow
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.lifecycle import check_there, new_guest
@@ -54,11 +56,18 @@ def save(
 
 
 def restore(
-    machine: Machine, operation: Operation[Any], path: str, override: DomainConfig | None, *, paused: bool
+    machine: Machine,
+    operation: Operation[Any],
+    path: str,
+    override: DomainConfig | None,
+    *,
+    paused: bool,
+    allow: Allow | None,
 ) -> Script[Guest]:
     """Create a domain from a file; a failure leaves nothing."""
     config, state = _read(operation, path, override)
     operation.subject = config.name
+    check_allowed(config, allow, path)
     guest = new_guest(machine, operation, config, None)
     try:
         with operation.measured(_passing(machine)):

@@ -24,7 +24,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
-from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl import journal, loader, marshal
 from pyxen.backends.xenlight.libxl.context import Context
@@ -130,12 +130,18 @@ class XenlightBackend(Backend):
         return self._context.run(operation, script())
 
     def restore(
-        self, path: str, config: DomainConfig | None, *, paused: bool, timeout: float | None
+        self,
+        path: str,
+        config: DomainConfig | None,
+        *,
+        paused: bool,
+        allow: Allow | None = None,
+        timeout: float | None,
     ) -> Operation[DomainRef]:
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 
         def script() -> Script[DomainRef]:
-            found = yield from save.restore(self._context, operation, path, config, paused=paused)
+            found = yield from save.restore(self._context, operation, path, config, paused=paused, allow=allow)
             return DomainRef(*found)
 
         return self._context.run(operation, script())
@@ -187,11 +193,18 @@ class XenlightBackend(Backend):
         return self._converse(operation, channel, migrate.migrate_over(self._context, info, channel))
 
     def receive_migration(
-        self, read_fd: int, write_fd: int, *, remus: bool, paused: bool, timeout: float | None
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        remus: bool,
+        paused: bool,
+        allow: Allow | None = None,
+        timeout: float | None,
     ) -> Operation[DomainRef]:
         operation: Operation[DomainRef] = Operation("receive_migration", timeout=timeout)
         channel = PeerChannel(operation, read_fd, write_fd, peer="the source")
-        receive = migrate.receive(self._context, channel, remus=remus, paused=paused)
+        receive = migrate.receive(self._context, channel, remus=remus, paused=paused, allow=allow)
         return self._converse(operation, channel, lambda threaded: DomainRef(*receive(threaded)))
 
     def remus(

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pyxen import libxljson
+from pyxen._common.preconditions import check_allowed
 from pyxen._common.shield import logger
 from pyxen._printable import printable
+from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl import marshal
 from pyxen.backends.xenlight.libxl.aborts import check_aborts
 from pyxen.backends.xenlight.libxl.binding import ffi, release
 from pyxen.config import DomainConfig
-from pyxen.errors import InvalidArgument, ParseError
+from pyxen.errors import ParseError
 from pyxen.libxljson.text import parse
 
-__all__ = ["Allow", "Received", "read"]
+__all__ = ["Received", "read"]
 
 _LOG = logger("pyxen.libxl")
-
-Allow = Callable[[DomainConfig], object]
-"""Sees a configuration before anything is made of it; returns False, or raises, to refuse it."""
 
 _MOST_CPU: Final = 1 << 16
 _DEFBOOLS: Final = frozenset({"<default>", "True", "False"})
@@ -76,8 +74,7 @@ def read(text: str | bytes, source: str, allow: Allow | None = None) -> Received
     _check_cpus(build, source)
     check_aborts(document)
     config = libxljson.from_dict(document, on_loss="raise" if allow is not None else "ignore")
-    if allow is not None and allow(config) is False:
-        raise InvalidArgument(f"{source}: the configuration of {printable(config.name)} was refused by allow")
+    check_allowed(config, allow, source)
     return Received(config, document)
 
 

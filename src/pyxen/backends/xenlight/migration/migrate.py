@@ -10,13 +10,13 @@ from uuid import UUID
 
 from pyxen._common import savefile
 from pyxen._common.shield import logger
+from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
-from pyxen.backends.xenlight.libxl.received_json import Allow
 from pyxen.backends.xenlight.migration import protocol, remus_stream
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand

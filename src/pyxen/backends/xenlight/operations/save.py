@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from pyxen import xlcfg
 from pyxen._common import savefile
 from pyxen._common.atomic_file import appearing_whole, writing
+from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
@@ -18,7 +19,7 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.marshal import domain_config, prepare, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
-from pyxen.backends.xenlight.libxl.received_json import Allow, Received, read
+from pyxen.backends.xenlight.libxl.received_json import Received, read
 from pyxen.backends.xenlight.operations import stream_header
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.lifecycle import Made, await_memory, check_uuid, end, finish_create
