@@ -51,8 +51,8 @@ def shown(value: object) -> str:
         return ", ".join(map(shown, value))
     if isinstance(value, Enum):
         return str(value.value) if isinstance(value.value, str) else value.name.lower()
-    if isinstance(value, Part):
-        return ", ".join(f"{name}={shown(inner)}" for name, inner in value.said())
+    if isinstance(value, Part) and type(value).__str__ is object.__str__:
+        return ", ".join(f"{name}={shown(inner)}" for name, inner in value.non_defaults())
     return str(value)
 
 

@@ -35,7 +35,7 @@ def as_of(release: str, value: Any) -> Any:
     if not isinstance(value, Part):
         return value
     newer = {problem.path for problem in newer_than(value, release)}
-    return type(value)(**{name: as_of(release, inner) for name, inner in value.said() if name not in newer})
+    return type(value)(**{name: as_of(release, inner) for name, inner in value.non_defaults() if name not in newer})
 
 
 def without_empty(document: Any) -> Any:

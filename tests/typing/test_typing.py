@@ -14,11 +14,11 @@ import pytest
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
-Found = list[tuple[str, int, str]]
+ReadState = list[tuple[str, int, str]]
 """File, line and text of each complaint."""
 
 
-def mypy(tmp_path: Path) -> Found:
+def mypy(tmp_path: Path) -> ReadState:
     """Ask mypy, as a user's project with ``--strict`` does: pyxen is installed, and not a part of the project."""
     files = [str(HERE / name) for name in ("project.py", "typos.py")]
     settings = tmp_path / "mypy.ini"
@@ -31,7 +31,7 @@ def mypy(tmp_path: Path) -> Found:
     return [(Path(file).name, int(line), text) for file, line, text in found]
 
 
-def pyright(_: Path) -> Found:
+def pyright(_: Path) -> ReadState:
     """Ask pyright, as an editor does, in its strict mode."""
     command = [sys.executable, "-m", "pyright", "--outputjson", "-p", str(HERE), "--pythonpath", sys.executable]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
@@ -41,7 +41,7 @@ def pyright(_: Path) -> Found:
 
 
 @pytest.mark.parametrize("check", [mypy, pyright], ids=["mypy", "pyright"])
-def test_a_users_project(check: Callable[[Path], Found], tmp_path: Path) -> None:
+def test_a_users_project(check: Callable[[Path], ReadState], tmp_path: Path) -> None:
     found = check(tmp_path)
     assert [each for each in found if each[0] == "project.py"] == []
     lines = (HERE / "typos.py").read_text().splitlines()

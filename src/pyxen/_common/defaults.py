@@ -27,5 +27,7 @@ def for_its_type(config: DomainConfig) -> DomainConfig:
     """
     fields = fields_of(DomainConfig)
     defaults = dict(zip(fields.names, fields.defaults, strict=True))
-    foreign = {name for name, _ in config.said() if config.type not in (fields.settings[name].guests or {config.type})}
+    foreign = {
+        name for name, _ in config.non_defaults() if config.type not in (fields.settings[name].guests or {config.type})
+    }
     return config.replace(**{name: defaults[name] for name in foreign})

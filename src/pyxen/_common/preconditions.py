@@ -331,7 +331,7 @@ def check_scheduler(scheduler: Scheduler, kind: str, knows: Collection[str], bac
     if scheduler.kind is not None and scheduler.kind != kind:
         message = f"the domain's CPU pool has the scheduler {kind}, not {scheduler.kind}"
         raise UnsupportedFeature(message, feature="scheduler", backend=backend)
-    said = {name: value for name, value in scheduler.said() if name != "kind"}
+    said = {name: value for name, value in scheduler.non_defaults() if name != "kind"}
     foreign = sorted(said.keys() - set(knows))
     if foreign:
         message = f"the domain's scheduler, {kind}, knows nothing of {', '.join(foreign)}"

@@ -190,12 +190,12 @@ class Part:
 
     def __repr__(self) -> str:
         shown = []
-        for name, value in self.said():
+        for name, value in self.non_defaults():
             mask = settings_of(type(self))[name].secret
             shown.append(f"{name}={_masked(value, mask) if mask else _plain_repr(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def said(self) -> Iterator[tuple[str, Any]]:
+    def non_defaults(self) -> Iterator[tuple[str, Any]]:
         """Yield name and value of the fields that differ from their defaults."""
         fields = fields_of(type(self))
         values = fields.values(self)
@@ -220,7 +220,7 @@ class Part:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data for JSON, YAML and the like."""
-        return {name: _plain(value) for name, value in self.said()}
+        return {name: _plain(value) for name, value in self.non_defaults()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -56,6 +56,10 @@ class IoportRange(Part):
     number: int = setting(1, integer(0, UINT32_MAX))
     """How many ports. Default 1."""
 
+    def __str__(self) -> str:
+        """Return it as xl.cfg has it."""
+        return f"{self.first:x}-{self.first + self.number - 1:x}" if self.number > 1 else f"{self.first:x}"
+
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class IomemRange(Part):
@@ -67,3 +71,7 @@ class IomemRange(Part):
     """How many pages. Default 1."""
     gfn: int | None = setting(None, integer(0, UINT64_MAX - 1))
     """Where the guest sees them, as a page number. Default: at ``start``."""
+
+    def __str__(self) -> str:
+        """Return it as xl.cfg has it, with the prefix of hexadecimal numbers."""
+        return f"{self.start:#x},{self.number:#x}" + ("" if self.gfn is None else f"@{self.gfn:#x}")

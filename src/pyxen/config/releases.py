@@ -41,7 +41,7 @@ def _newer(value: Any, path: str, release: str) -> list[tuple[str, str]]:
     if not isinstance(value, Part):
         return []
     found = []
-    for name, inner in value.said():
+    for name, inner in value.non_defaults():
         since = settings_of(type(value))[name].since or OLDEST
         at = join_path(path, name)
         found += [(at, since)] if _number(since) > _number(release) else _newer(inner, at, release)

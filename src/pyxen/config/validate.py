@@ -39,7 +39,7 @@ class Problem:
 
 def problems(config: DomainConfig) -> tuple[Problem, ...]:
     """Return every problem of a configuration, in the order of its fields as far as possible."""
-    said = {name for name, _ in config.said()}
+    said = {name for name, _ in config.non_defaults()}
     rules = (rule for fields, rule in _RULES if not fields or not said.isdisjoint(fields))
     return tuple(problem for rule in rules for problem in rule(config))
 
@@ -59,7 +59,7 @@ def _name(config: DomainConfig) -> Iterator[Problem]:
 
 def _guest_type(config: DomainConfig) -> Iterator[Problem]:
     known = settings_of(type(config))
-    for path, _ in config.said():
+    for path, _ in config.non_defaults():
         guests = known[path].guests
         if guests and config.type not in guests:
             needed = " and ".join(sorted(guest.upper() for guest in guests))

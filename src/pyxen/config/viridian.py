@@ -49,9 +49,9 @@ class Viridian(Part):
     disable: Coerced[frozenset[int], Iterable[str | int]] = setting(frozenset(), _groups)
     """Groups not offered."""
 
-    def said(self) -> Iterator[tuple[str, Any]]:
+    def non_defaults(self) -> Iterator[tuple[str, Any]]:
         """Yield name and value of the fields that differ from their defaults; a set of all groups as ``"all"``."""
-        for name, value in super(Viridian, self).said():
+        for name, value in super(Viridian, self).non_defaults():
             yield name, "all" if isinstance(value, frozenset) and len(value) == VIRIDIAN_WIDTH else value
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import BiosType, DomainConfig, DomainType
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.read_state import ReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
 
 __all__ = ["read", "write"]
@@ -36,7 +36,7 @@ XL_BOOT_ORDER: Final = "cda"
 """What libxl takes for a boot order that is not said; libvirt takes ``c``, so it has to be said in XML."""
 
 
-def read(domain: Node, found: Found) -> None:
+def read(domain: Node, found: ReadState) -> None:
     """Read the type of guest, and what it boots."""
     os = domain.child("os")
     guest = os.child("type") if os is not None else None
@@ -75,7 +75,7 @@ def _drop_disk_boot(os: Node) -> None:
             boot.drop()
 
 
-def _read_firmware(os: Node, found: Found) -> None:
+def _read_firmware(os: Node, found: ReadState) -> None:
     firmware, loader = os.get("firmware"), os.child("loader")
     if firmware == "efi":
         found.put("bios", BiosType.OVMF, os)

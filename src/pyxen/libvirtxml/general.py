@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import ActionOnShutdown, DomainConfig
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.read_state import ReadState
 from pyxen.libvirtxml.schema_patterns import LINE, fitting
 
 __all__ = ["read", "read_events", "write", "write_events", "write_seclabel"]
@@ -24,7 +24,7 @@ _AFTER_CRASHES_ONLY: Final = ("coredump-destroy", "coredump-restart")
 _EVENTS: Final = ("on_poweroff", "on_reboot", "on_crash")
 
 
-def read(domain: Node, found: Found) -> None:
+def read(domain: Node, found: ReadState) -> None:
     """Read name, uuid and label."""
     name = domain.child("name")
     if name is None:
@@ -39,7 +39,7 @@ def read(domain: Node, found: Found) -> None:
         _read_seclabel(seclabel, found)
 
 
-def _read_seclabel(seclabel: Node, found: Found) -> None:
+def _read_seclabel(seclabel: Node, found: ReadState) -> None:
     if seclabel.attributes.get("type", "dynamic") != "static":
         seclabel.drop()  # libvirt chooses labels of its own host's making, and none for Xen
         return
@@ -66,7 +66,7 @@ def write_seclabel(config: DomainConfig, domain: Node) -> None:
         domain.add("seclabel", type="static", model="flask", relabel="no").add("label", label)
 
 
-def read_events(domain: Node, found: Found) -> None:
+def read_events(domain: Node, found: ReadState) -> None:
     """Read what happens when the domain stops."""
     for event in _EVENTS:
         node = domain.child(event)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pyxen.config import DomainConfig, Pci, UsbDev
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.read_state import ReadState
 
 __all__ = ["pci_sayable", "read", "read_pci", "usb_sayable", "write"]
 
 
-def read(devices: Node, found: Found) -> None:
+def read(devices: Node, found: ReadState) -> None:
     """Read the devices; what kinds of them Xen has not is left, and so reported."""
     for node in devices.children:
         if node.tag != "hostdev" or node.attributes.get("mode", "subsystem") != "subsystem":
@@ -28,7 +28,7 @@ def read(devices: Node, found: Found) -> None:
                 found.append("usbdevs", _read_usb(node, found))
 
 
-def read_pci(node: Node, found: Found) -> Pci:
+def read_pci(node: Node, found: ReadState) -> Pci:
     """Read a PCI device, from a ``<hostdev>`` or an ``<interface>`` that is one."""
     source = node.child("source")
     address = source.child("address") if source is not None else None
@@ -51,7 +51,7 @@ def read_pci(node: Node, found: Found) -> Pci:
     )
 
 
-def _read_usb(node: Node, found: Found) -> UsbDev:
+def _read_usb(node: Node, found: ReadState) -> UsbDev:
     node.switch("managed")
     source = node.child("source")
     address = source.child("address") if source is not None else None

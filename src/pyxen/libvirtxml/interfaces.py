@@ -8,7 +8,7 @@ from typing import Final
 from pyxen.config import DomainConfig, DomainType, NicType, Rate, Vif
 from pyxen.libvirtxml import hostdevs
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.read_state import ReadState
 from pyxen.libvirtxml.schema_patterns import DEVICE, LINE, MODEL, fitting, is_address
 
 __all__ = ["read", "write"]
@@ -26,7 +26,7 @@ _USECS: Final = 1_000_000
 _MOST_SPEED: Final = 2**32 - 1
 
 
-def read(devices: Node, found: Found) -> None:
+def read(devices: Node, found: ReadState) -> None:
     """Read the interfaces; what kinds of them Xen has not is left, and so reported."""
     for node in devices.children:
         if node.tag != "interface":
@@ -41,7 +41,7 @@ def read(devices: Node, found: Found) -> None:
             found.append("pcis", hostdevs.read_pci(node, found))
 
 
-def _read_vif(node: Node, kind: str, found: Found) -> Vif:
+def _read_vif(node: Node, kind: str, found: ReadState) -> Vif:
     mac, target, script = node.child("mac"), node.child("target"), node.child("script")
     domain, model = node.child("backenddomain"), node.child("model")
     bridge = None

@@ -10,13 +10,13 @@ from pyxen.errors import ParseError, ValidationError
 from pyxen.libvirtxml.node import Node
 from pyxen.losses import Loss
 
-__all__ = ["Found"]
+__all__ = ["ReadState"]
 
 _P = TypeVar("_P", bound=Part)
 
 
 @dataclass(slots=True)
-class Found:
+class ReadState:
     """A configuration while it is read.
 
     Attributes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any, Final
 
-from pyxen.config import Disk, DiskBackend, DomainConfig, Part, settings_of
+from pyxen.config import Disk, DiskBackend, DomainConfig, DomainType, Part, settings_of
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.libvirtxml.characters import channel_sayable
 from pyxen.libvirtxml.disks import sayable as disk_sayable
@@ -36,6 +36,8 @@ _SAYABLE: Final[dict[str, Callable[[Any], bool]]] = {
 _FIELDS: Final = tuple(settings_of(DomainConfig))
 _values: Final = attrgetter(*_FIELDS)
 
+_A: Final = {DomainType.HVM: "an HVM", DomainType.PV: "a PV", DomainType.PVH: "a PVH"}
+
 _INDEX = re.compile(r"\[[0-9]+\]")
 
 
@@ -54,6 +56,8 @@ def differences(config: DomainConfig, said: DomainConfig, *, is_xen: bool) -> tu
         config, said = without_defaults(config), without_defaults(said)
     pairs = zip(_FIELDS, _values(config), _values(said), strict=True)
     changed = [name for name, ours, theirs in pairs if ours is not theirs and ours != theirs]
+    if "kernel" in changed and config.bootloader is None:
+        changed = [name for name in changed if name != "bootloader"]  # the reason of the kernel's loss says it
     return tuple(loss for name in changed for loss in _field(name, config, said))
 
 
@@ -67,7 +71,7 @@ def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss
     if ours == theirs:
         return
     known = settings_of(DomainConfig)[name]
-    elsewhere = f"means nothing to a {config.type} guest" if known.guests and config.type not in known.guests else ""
+    elsewhere = f"means nothing to {_A[config.type]} guest" if known.guests and config.type not in known.guests else ""
     if (sayable := _SAYABLE.get(name)) is not None:
         yield from _listed(name, ours, theirs, sayable)
     else:

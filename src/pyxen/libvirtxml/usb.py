@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, UsbCtrl, UsbCtrlType
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import Found
+from pyxen.libvirtxml.read_state import ReadState
 
 __all__ = ["DEFAULT_PORTS", "DEFAULT_VERSION", "ctrl_sayable", "read", "write"]
 
@@ -20,7 +20,7 @@ DEFAULT_VERSION, DEFAULT_PORTS = 2, 8
 """What a controller has of which nothing is said, to libxl and libvirt alike."""
 
 
-def read(devices: Node, found: Found) -> None:
+def read(devices: Node, found: ReadState) -> None:
     """Read input devices and controllers."""
     for node in devices.children:
         if node.tag == "input" and found.is_hvm and node.attributes.get("bus") == "usb":
@@ -32,7 +32,7 @@ def read(devices: Node, found: Found) -> None:
             _read_controller(node, found)
 
 
-def _read_controller(node: Node, found: Found) -> None:
+def _read_controller(node: Node, found: ReadState) -> None:
     kind = node.attributes.get("type")
     if kind == "xenbus":
         node.taken = True

@@ -28,9 +28,9 @@ from pyxen.info import ENDS, DomainInfo, ShutdownReason
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, action_for, is_preserved, preserved_suffix
 
-__all__ = ["LOGGER", "Case", "Outcome", "create_anew", "fulfil", "may_pass", "passes", "study"]
+__all__ = ["_LOG", "Case", "Outcome", "create_anew", "fulfil", "may_pass", "passes", "study"]
 
-LOGGER = logger("pyxen.supervisor")
+_LOG = logger("pyxen.supervisor")
 
 _NAMES_TRIED = 100
 
@@ -103,7 +103,7 @@ def study(
     except DomainNotFound:
         return None
     except NotFound:
-        LOGGER.info("%s (%d): left alone, libxl keeps no configuration of it", info.name, domid)
+        _LOG.info("%s (%d): left alone, libxl keeps no configuration of it", info.name, domid)
         return reason
     action = action_for(config, reason)
     return None if action is None else Case(domain, config.name, reason, action, config)
@@ -111,14 +111,14 @@ def study(
 
 def _is_ours(info: DomainInfo, leave: Callable[[DomainInfo], str | None]) -> bool:
     if info.name is None:
-        LOGGER.info("domain %d: left alone, it has no name", info.domid)
+        _LOG.info("domain %d: left alone, it has no name", info.domid)
         return False
     if is_preserved(info.name):
-        LOGGER.info("%s (%d): left alone, its name is that of a preserved domain", info.name, info.domid)
+        _LOG.info("%s (%d): left alone, its name is that of a preserved domain", info.name, info.domid)
         return False
     other = leave(info)
     if other is not None:
-        LOGGER.info("%s (%d): left alone, it is supervised by %s", info.name, info.domid, other)
+        _LOG.info("%s (%d): left alone, it is supervised by %s", info.name, info.domid, other)
     return other is None
 
 
@@ -148,7 +148,7 @@ def _soft_reset(case: Case, outcome: Outcome) -> Outcome:
     try:
         case.domain.soft_reset()
     except UnsupportedFeature as error:
-        LOGGER.error("%s: no soft reset, preserved as it is: %s", case, error)  # noqa: TRY400 (the message says all)
+        _LOG.error("%s: no soft reset, preserved as it is: %s", case, error)
         return replace(outcome, preserved=case.domain, error=error)
     return replace(outcome, restarted=case.domain)
 
@@ -160,9 +160,9 @@ def _dump(case: Case, outcome: Outcome, dumper: Dumper) -> Outcome:
         raise
     except Error as error:
         # As xl: a dump that fails is no reason not to start a domain that people wait for.
-        LOGGER.error("%s: no core dump: %s", case, error)  # noqa: TRY400 (the message says all)
+        _LOG.error("%s: no core dump: %s", case, error)
         return replace(outcome, error=error)
-    LOGGER.info("%s: core dump in %s", case, core)
+    _LOG.info("%s: core dump in %s", case, core)
     return replace(outcome, core=core)
 
 
@@ -174,7 +174,7 @@ def _set_aside(case: Case) -> Domain:
             preserved = case.domain.preserve(suffix)
         except DomainExists:
             continue
-        LOGGER.info("%s: preserved as %s%s", case, case.name, suffix)
+        _LOG.info("%s: preserved as %s%s", case, case.name, suffix)
         return preserved
     return case.domain.preserve(preserved_suffix(now, _NAMES_TRIED))
 

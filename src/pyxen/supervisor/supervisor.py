@@ -22,7 +22,7 @@ from pyxen.eventreader import EventReader
 from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
 from pyxen.host import Host
 from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
-from pyxen.supervisor.actions import LOGGER, Case, Outcome, create_anew, fulfil, may_pass, passes, study
+from pyxen.supervisor.actions import _LOG, Case, Outcome, create_anew, fulfil, may_pass, passes, study
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, Brake
 from pyxen.supervisor.watchers import watcher_of
@@ -172,11 +172,11 @@ class _Work:
         feeder.start()
         try:
             self._look()
-            LOGGER.info("supervising %d domains of %s", len(self._domains), self._host.uri)
+            _LOG.info("supervising %d domains of %s", len(self._domains), self._host.uri)
             while self._step():
                 pass
         except HostClosed:
-            LOGGER.info("the host was closed")
+            _LOG.info("the host was closed")
         finally:
             self._end()
             feeder.join()
@@ -210,10 +210,10 @@ class _Work:
             if item is not None and not isinstance(item, Event):
                 item()
         for case, outcome in self._unborn.values():
-            LOGGER.error("%s: not restarted, the supervisor was stopped: %s", case, outcome.error)
+            _LOG.error("%s: not restarted, the supervisor was stopped: %s", case, outcome.error)
             self._tell(outcome)
         waiting = sum(domain.phase is _Phase.WAITS for domain in self._domains.values())
-        LOGGER.info("stopped; %d domains that have ended are left for the next supervisor", waiting)
+        _LOG.info("stopped; %d domains that have ended are left for the next supervisor", waiting)
 
     # What happens
 
@@ -237,7 +237,7 @@ class _Work:
         except HostClosed:
             raise
         except Error as error:
-            LOGGER.warning("the host does not list its domains, asked again in %g s: %s", _MOST_APART / 10, error)
+            _LOG.warning("the host does not list its domains, asked again in %g s: %s", _MOST_APART / 10, error)
             self._schedule(_MOST_APART / 10, self._look_again)
 
     def _look(self) -> None:
@@ -281,14 +281,14 @@ class _Work:
         if domain is None:  # gone meanwhile
             self._leave_be(key)
             return
-        LOGGER.info("%s: has ended, reason %s: %s", case, _named(case.reason), case.action)
+        _LOG.info("%s: has ended, reason %s: %s", case, _named(case.reason), case.action)
         delay = 0.0
         if case.action in RESTARTS:
             delay = self._slow_down(key[1], domain.uptime)
         if delay <= 0:
             self._carry_out(key, case)
             return
-        LOGGER.warning(
+        _LOG.warning(
             "%s: ended %.1f s after its start, %d times in a row within %g s: restarted in %g s only",
             *(case, domain.uptime, self._short_lives[key[1]], self._brake.min_uptime, delay),
         )
@@ -316,16 +316,16 @@ class _Work:
         try:
             outcome = fulfil(case, self._host, self._dumper)
         except DomainNotFound:
-            LOGGER.info("%s: someone else has destroyed it", case)
+            _LOG.info("%s: someone else has destroyed it", case)
             self._later(lambda: self._leave_be(key))
             return
         except OperationCancelled:
-            LOGGER.info("%s: left for the next supervisor, this one was stopped", case)
+            _LOG.info("%s: left for the next supervisor, this one was stopped", case)
             return
         except Error as error:
             if passes(error):
                 raise
-            LOGGER.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
+            _LOG.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
             self._later(lambda: self._leave_be(key))
             self._tell(replace(case.outcome(), preserved=case.domain, error=error))
             return
@@ -336,19 +336,19 @@ class _Work:
         restarted, error = outcome.restarted, outcome.error
         if outcome.config is None or error is None:
             if restarted is not None:
-                LOGGER.info("%s: restarted as domain %d", case, restarted.domid)
+                _LOG.info("%s: restarted as domain %d", case, restarted.domid)
             self._later(lambda: self._done(key, outcome))
             self._tell(outcome)
         elif tries < _TRIES and may_pass(error):
             self._later(lambda: self._try_again(key, case, outcome, tries))
         else:
-            LOGGER.error("%s: is not restarted: %s", case, error)
+            _LOG.error("%s: is not restarted: %s", case, error)
             self._later(lambda: self._done(key, outcome))
             self._tell(outcome)
 
     def _try_again(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
         delay = self._brake.delay(tries)
-        LOGGER.warning("%s: cannot be created, tried again in %g s: %s", case, delay, outcome.error)
+        _LOG.warning("%s: cannot be created, tried again in %g s: %s", case, delay, outcome.error)
         self._unborn[key[1]] = (case, outcome)
 
         def create() -> None:
@@ -412,12 +412,12 @@ class _Work:
         if domain is None or not passes(error):
             # Of errors of pyxen's own, the message says all.
             trace = None if isinstance(error, Error) else error
-            LOGGER.error("domain %d: left as it is: %s", key[0], error, exc_info=trace)
+            _LOG.error("domain %d: left as it is: %s", key[0], error, exc_info=trace)
             self._leave_be(key)
             return
         domain.stumbles += 1
         delay = min(max(self._brake.delay(domain.stumbles), _LEAST_APART), _MOST_APART)
-        LOGGER.warning("domain %d: tried again in %g s: %s", key[0], delay, error)
+        _LOG.warning("domain %d: tried again in %g s: %s", key[0], delay, error)
         domain.phase = _Phase.WAITS
         self._schedule(delay, lambda: self._resume(key))
 
@@ -428,7 +428,7 @@ class _Work:
         try:
             self._on_outcome(outcome)
         except BaseException:  # noqa: BLE001 (it is the callback's, and stops nothing)
-            LOGGER.exception("%s: on_outcome failed", printable(outcome.name))
+            _LOG.exception("%s: on_outcome failed", printable(outcome.name))
 
 
 def _feed(events: EventReader[Any], inbox: SimpleQueue[Event | Callable[[], object] | None]) -> None:

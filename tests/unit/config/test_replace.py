@@ -17,7 +17,7 @@ def parts(value: object) -> Iterator[Part]:
     """Yield a part and all that is in it."""
     if isinstance(value, Part):
         yield value
-        for name, _ in value.said():
+        for name, _ in value.non_defaults():
             yield from parts(getattr(value, name))
     elif isinstance(value, tuple):
         for item in value:
@@ -30,7 +30,7 @@ def test_copies_are_equal(whole: DomainConfig) -> None:
         copy = dataclasses.replace(part)
         assert type(copy) is type(part)
         assert copy == part
-        said = dict(part.said())
+        said = dict(part.non_defaults())
         assert dataclasses.replace(part, **said) == part
 
 

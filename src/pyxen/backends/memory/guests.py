@@ -79,7 +79,7 @@ class Guest:
         self.limit_kib = self.target_kib + LIMIT_ROOM_KIB
         self.online = 1
         self.pins: dict[int, tuple[CpuSet | None, CpuSet | None]] = {}
-        self.scheduler = Scheduler(weight=256, cap=0).replace(**dict(config.scheduler.said()))
+        self.scheduler = Scheduler(weight=256, cap=0).replace(**dict(config.scheduler.non_defaults()))
         self.notes: dict[str, bytes] = {}
         self.console: Console | None = None
         self._ran = 0.0

@@ -20,7 +20,7 @@ from pyxen.operation import Operation
 __all__ = ["LogSink"]
 
 logging.getLogger("pyxen").addHandler(logging.NullHandler())
-LOGGER = shielded_logger("pyxen.libxl")
+_LOG = shielded_logger("pyxen.libxl")
 
 MOST_LINES = 200
 """Lines kept for an operation; a failed create logs about ten."""
@@ -72,9 +72,9 @@ class LogSink:
 
     def adjust(self) -> None:
         """Let libxl format only what is read: warnings for errors, and what `logging` is set to."""
-        if LOGGER.isEnabledFor(logging.DEBUG):
+        if _LOG.isEnabledFor(logging.DEBUG):
             self.level = lib.XTL_DEBUG
-        elif LOGGER.isEnabledFor(logging.INFO):
+        elif _LOG.isEnabledFor(logging.INFO):
             self.level = lib.XTL_PROGRESS
         else:
             self.level = lib.XTL_WARN
@@ -102,7 +102,7 @@ class LogSink:
             return
         pending, self._pending = self._pending, []
         for level, line in pending:
-            LOGGER.log(_LEVELS.get(level, logging.DEBUG), "%s", printable(line))
+            _LOG.log(_LEVELS.get(level, logging.DEBUG), "%s", printable(line))
 
     def _owners(self, line: str) -> Iterable[Operation[Any]]:
         """Return the operations that a line is about: none where that is only a guess."""

@@ -21,7 +21,7 @@ from pyxen.info import DomainInfo
 
 __all__ = ["Watcher"]
 
-LOGGER = logger("pyxen.events")
+_LOG = logger("pyxen.events")
 
 _PAUSE = 250  # milliseconds between attempts to reach a xenstored that is gone
 _APART = 0.05  # seconds from one look to the next: a guest can write to xenstore a thousand times a second
@@ -228,7 +228,7 @@ class Watcher:
 
     def _break(self, error: Exception) -> None:
         if self._subscribers and not self._broken:
-            LOGGER.warning("events are interrupted: %s", error)
+            _LOG.warning("events are interrupted: %s", error)
         self._broken = True
 
     def _tell(self, events: Iterable[Event]) -> None:
