@@ -147,6 +147,8 @@ def _write_python(tree: Path, out: Path) -> None:
 
 def _own_libraries() -> str:
     """Return the folders of the libraries that this interpreter is linked with."""
-    listing = subprocess.run(["ldd", os.path.realpath(sys.executable)], capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["ldd", os.path.realpath(sys.executable)], capture_output=True, text=True, check=True, timeout=60
+    )
     files = [line.split("=>")[1].split()[0] for line in listing.stdout.splitlines() if "=> /" in line]
     return ":".join(dict.fromkeys(os.path.dirname(file) for file in files))

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 OURS = ("lab", "tools", "examples")
-TESTS = ("tests/lab", "tests/xen", "tests/outside", "tests/backends")
+TESTS = ("tests/lab", "tests/offhost", "tests/xen", "tests/outside", "tests/backends")
 FOR_EVER = {"lab/dom0/agent.py"}
 """What serves dom0 for as long as it runs."""
 

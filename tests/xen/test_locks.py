@@ -6,6 +6,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from pyxen import Host
 from tests.xen.support import MakeConfig
 
@@ -13,6 +15,7 @@ DOMAINS = 200
 READERS = 4
 
 
+@pytest.mark.timeout(900)  # one processor emulates all of it; on a busy machine that took 300 s
 def test_lists_from_four_threads_while_200_domains_come_and_go(host: Host, tiny: MakeConfig) -> None:
     config = tiny()
     over = threading.Event()
