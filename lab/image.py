@@ -40,6 +40,11 @@ class Image:
     folder: Path
     key: str
 
+    @property
+    def build(self) -> str:
+        """What tells this build from others of the same key, which have other ssh keys and times in them."""
+        return cache.key_of([self.key, str((self.folder / "disk.img").stat().st_mtime_ns)])
+
 
 def _key(release: Release) -> str:
     own = [HERE / f"{name}.py" for name in ("apt", "cpio", "guests", "image", "kernels")]

@@ -22,7 +22,7 @@ _SAVE_SECONDS = 120.0
 
 
 def _place(release: Release, image: Image, cpus: int) -> tuple[Path, str]:
-    return cache.root() / release.xen / f"snapshot-{cpus}", f"{image.key}-{qemu.machine_key(cpus)}"
+    return cache.root() / release.xen / f"snapshot-{cpus}", f"{image.build}-{qemu.machine_key(cpus)}"
 
 
 def ensure(release: Release, image: Image, cpus: int = 1) -> Path:

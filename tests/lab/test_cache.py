@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import BuildFailed, LabError, MissingTools, apt, cache, tools
+from lab.image import Image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,3 +123,13 @@ def test_a_machine_without_an_archive_is_told_what_to_do(monkeypatch: pytest.Mon
     monkeypatch.setattr(tools, "call", lambda *_, **__: "")
     with pytest.raises(BuildFailed, match="PYXEN_LAB_MIRROR"):
         apt.sources("trixie")
+
+
+def test_two_builds_of_one_image_are_told_apart(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    disk.touch()
+    image = Image(tmp_path, "key")
+    first = image.build
+    assert image.build == first
+    os.utime(disk, (1, 1))
+    assert image.build != first
