@@ -7,8 +7,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "cffi_build"))
+
+import headers
+import linking
 
 
 def has_headers() -> bool:
@@ -17,6 +24,19 @@ def has_headers() -> bool:
         return subprocess.run(["pkg-config", "--exists", "xenlight"], check=False).returncode == 0
     except OSError:
         return False
+
+
+class CheckedBuild(build_ext):
+    """Builds the extension, and checks which libxenlight it was linked to."""
+
+    def run(self) -> None:
+        """Build and check."""
+        super().run()
+        for extension in self.extensions:
+            try:
+                linking.check(Path(self.get_ext_fullpath(extension.name)), headers.xen_release())
+            except linking.LinkFailed as error:
+                sys.exit(str(error))
 
 
 wanted = os.environ.get("PYXEN_XENLIGHT", "auto")
@@ -28,4 +48,7 @@ if wanted == "require" and not has_headers():
     )
 build = wanted == "require" or (wanted == "auto" and has_headers())
 
-setup(cffi_modules=["cffi_build/xenlight.py:ffibuilder"] if build else [])
+if build:
+    setup(cffi_modules=["cffi_build/xenlight.py:ffibuilder"], cmdclass={"build_ext": CheckedBuild})
+else:
+    setup()

@@ -17,6 +17,8 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import linking
+
 LIBXL_API_VERSION = "0x041400"
 """Accepted by every Xen release from 4.16 on; pinning it keeps the signatures alike on all of them."""
 
@@ -95,7 +97,11 @@ def preprocess(source: str, *arguments: str) -> str:
     Raises:
         HeadersNotFound: The compiler or a header is missing; its own words are in the message.
     """
-    command = [*compiler(), "-E", *arguments, "-"]
+    try:
+        cflags = linking.flags("--cflags")
+    except linking.LinkFailed as error:
+        raise HeadersNotFound(str(error)) from error
+    command = [*compiler(), "-E", *cflags, *arguments, "-"]
     try:
         done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
     except OSError as error:

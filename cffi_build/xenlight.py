@@ -17,8 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # setuptools runs this file by path
 
 import headers  # noqa: E402 (its folder is known only now)
-
-LIBRARIES = ["xenlight", "xlutil", "xenctrl", "xenstore", "xentoollog"]
+import linking  # noqa: E402 (likewise)
 
 SYSTEM_INCLUDES = ("poll.h", "stdlib.h", "sys/time.h")
 
@@ -52,7 +51,9 @@ def ffibuilder() -> cffi.FFI:
 
     Raises:
         headers.HeadersNotFound: Xen's headers or the compiler are missing.
+        linking.LinkFailed: pkg-config does not know Xen's libraries.
     """
+    cflags, libs = linking.flags("--cflags"), linking.flags("--libs")
     builder = cffi.FFI()
     extra, needs_libxl = (HERE / "extra.cdef").read_text().split("/* xenctrl.h", 1)
     builder.cdef(extra)
@@ -66,9 +67,10 @@ def ffibuilder() -> cffi.FFI:
         sources=[str(HERE / name) for name in ("shim.c", "loop.c", "worker.c")],
         include_dirs=[str(HERE)],
         define_macros=[("LIBXL_API_VERSION", headers.LIBXL_API_VERSION)],
-        libraries=LIBRARIES,
+        libraries=[flag[2:] for flag in libs if flag.startswith("-l")],
+        extra_link_args=[flag for flag in libs if not flag.startswith("-l")],
         # Xen ships no debug symbols for us to match, and -O1 halves the time of compiling 800 wrappers.
-        extra_compile_args=["-O1", "-g0", "-Werror=incompatible-pointer-types"],
+        extra_compile_args=[*cflags, "-O1", "-g0", "-Werror=incompatible-pointer-types"],
     )
     return builder
 
@@ -80,7 +82,7 @@ def main() -> int:
     output: Path = parser.parse_args().output
     try:
         builder = ffibuilder()
-    except headers.HeadersNotFound as error:
+    except (headers.HeadersNotFound, linking.LinkFailed) as error:
         print(error, file=sys.stderr)
         return 1
     output.mkdir(parents=True, exist_ok=True)
@@ -88,6 +90,11 @@ def main() -> int:
     compiled = Path(builder.compile(tmpdir=str(build)))
     target = output / compiled.name
     compiled.replace(target)
+    try:
+        linking.check(target, headers.xen_release())
+    except linking.LinkFailed as error:
+        print(error, file=sys.stderr)
+        return 1
     print(target)
     return 0
 
