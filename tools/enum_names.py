@@ -32,7 +32,7 @@ def names(kind: type[enums.LibxlEnum]) -> list[str]:
     """Return all spellings of the members of an enumeration."""
     values = [member.value for member in kind]
     dashed = [value.replace("_", "-") for value in values if "_" in value]
-    return [*values, *dashed, *enums.XL_NAMES.get(kind.__name__, {})]
+    return [*values, *dashed, *(name.replace("_", "-") for name in enums.XL_NAMES.get(kind.__name__, {}))]
 
 
 def source() -> str:

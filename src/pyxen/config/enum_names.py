@@ -56,6 +56,7 @@ ActionOnShutdownName: TypeAlias = Literal[
     "coredump-destroy",
     "coredump-restart",
     "soft-reset",
+    "rename-restart",
 ]
 
 Altp2mModeName: TypeAlias = Literal["disabled", "mixed", "external", "limited"]

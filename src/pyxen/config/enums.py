@@ -48,7 +48,11 @@ __all__ = [
 ]
 
 # What xl.cfg calls a member that libxl calls otherwise.
-XL_NAMES: Final = {"NicType": {"ioemu": "vif_ioemu"}, "VgaInterfaceType": {"stdvga": "std"}}
+XL_NAMES: Final = {
+    "ActionOnShutdown": {"rename_restart": "restart_rename"},
+    "NicType": {"ioemu": "vif_ioemu"},
+    "VgaInterfaceType": {"stdvga": "std"},
+}
 
 
 class LibxlEnum(StrEnum):

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from pyxen.xlcfg.codec import dumps as dumps
     from pyxen.xlcfg.codec import load as load
     from pyxen.xlcfg.codec import loads as loads
+    from pyxen.xlcfg.codec import losses as losses
     from pyxen.xlcfg.document import Document as Document
     from pyxen.xlcfg.document import parse as parse
     from pyxen.xlcfg.linter import Diagnostic as Diagnostic
     from pyxen.xlcfg.linter import lint as lint
 
-__all__ = ["Diagnostic", "Document", "dump", "dumps", "lint", "load", "loads", "parse"]
+__all__ = ["Diagnostic", "Document", "dump", "dumps", "lint", "load", "loads", "losses", "parse"]
 
 _MODULES = {
     "Diagnostic": "linter",
@@ -29,6 +30,7 @@ _MODULES = {
     "lint": "linter",
     "load": "codec",
     "loads": "codec",
+    "losses": "codec",
     "parse": "document",
 }
 """Names of this package, and the module that each comes from."""

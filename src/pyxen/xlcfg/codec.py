@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 
 from pyxen.config import DomainConfig
+from pyxen.config.checks import hide_keys
+from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import ParseError
-from pyxen.losses import Loss, OnLoss, report
+from pyxen.losses import Loss, OnLoss, report, shown
 from pyxen.xlcfg.domain import read_domain
+from pyxen.xlcfg.keys import KEYS
 from pyxen.xlcfg.roundtrip_loss import differences
 from pyxen.xlcfg.settings import read_settings
 from pyxen.xlcfg.source import Source
 from pyxen.xlcfg.writer import layout, settings
 
-__all__ = ["dump", "dumps", "load", "loads"]
+__all__ = ["dump", "dumps", "load", "loads", "losses"]
 
 
-def loads(text: str | bytes, *, on_loss: OnLoss = "warn") -> DomainConfig:
+def loads(text: str | bytes, *, on_loss: OnLoss = "warn", source: str | None = None) -> DomainConfig:
     """Read an xl configuration, with xl's meaning.
 
     What xl warns of and ignores, or passes over in silence (an unknown key, ``acpi="yes"``, a setting of another guest
@@ -26,6 +29,7 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "warn") -> DomainConfig:
         text: The configuration; bytes are UTF-8, other bytes are kept as surrogates.
         on_loss: What to do about what xl passes over: ``"warn"`` (the default: xl goes on, too), ``"raise"`` or
             ``"ignore"``.
+        source: Name of the file, for errors.
 
     Returns:
         The configuration.
@@ -36,21 +40,20 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "warn") -> DomainConfig:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
-    source = Source(read_settings(text))
-    config = read_domain(source)
-    report(source.losses, on_loss)
+    try:
+        read = Source(read_settings(text))
+        config = read_domain(read)
+    except ParseError as error:
+        error.source = source
+        raise
+    report(read.losses, on_loss)
     return config
 
 
 def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "warn") -> DomainConfig:
     """Read an xl configuration from a file; arguments and errors as `loads`, and OSError."""
     with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return loads(data, on_loss=on_loss)
-    except ParseError as error:
-        error.source = os.fspath(path)
-        raise
+        return loads(file.read(), on_loss=on_loss, source=os.fspath(path))
 
 
 def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
@@ -76,12 +79,29 @@ def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
     return text
 
 
+def losses(config: DomainConfig) -> tuple[Loss, ...]:
+    """Return what `dumps` would lose of a configuration."""
+    return tuple(_losses(config, layout(settings(config))))
+
+
 def _losses(config: DomainConfig, text: str) -> list[Loss]:
     try:
         read = loads(text, on_loss="ignore")
     except ParseError as error:
-        return [Loss(error.path or "name", config.name, f"xl would refuse the text: {error.message}")]
-    return differences(config.canonical(), read.canonical())
+        return [Loss(error.path or "name", _value_of(config, error.path), f"xl would refuse the text: {error.message}")]
+    # What libxl would choose anyway is not lost where xl.cfg leaves it to libxl.
+    return differences(without_defaults(config).canonical(), without_defaults(read).canonical())
+
+
+def _value_of(config: DomainConfig, key: str | None) -> str:
+    """Return the value of the setting that a key of xl.cfg stands for, as a person would write it."""
+    known = KEYS.get(key or "name")
+    value: object = config
+    for name in (known.field or "").split(".") if known is not None else ():
+        value = getattr(value, name, None)
+    if value is config or value is None:
+        return ""
+    return "***" if "passw" in (key or "") else hide_keys(shown(value))
 
 
 def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
@@ -18,6 +19,10 @@ __all__ = ["Source"]
 T = TypeVar("T")
 
 _SECRETS = ("vncpasswd", "spicepasswd")
+
+_REPR: Final = reprlib.Repr()
+"""Shows values: lists may be nested more deeply than `repr` can follow."""
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxstring, _REPR.maxother = 20, 80, 200, 200
 
 
 class Source:
@@ -143,5 +148,5 @@ class Source:
 
 
 def _shown(value: Value | None) -> str:
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Any, Final
@@ -93,6 +94,8 @@ def settings(config: DomainConfig) -> Iterator[tuple[str, Settable]]:
             yield from _group(field, value)
         elif field == "gfx_passthru" and value and config.gfx_passthru_kind is not GfxPassthruKind.DEFAULT:
             yield field, config.gfx_passthru_kind.value
+        elif field == "vcpus" and (config.cpus is not None or config.cpus_soft is not None):
+            yield field, value  # even if it is the default: xl before 4.22 ignores cpus without it
         elif field in _KEYS_BY_FIELD and not _is_default(DomainConfig, field, value):
             yield from _setting(_KEYS_BY_FIELD[field], value)
 
@@ -121,7 +124,7 @@ def _plain(value: Any) -> Settable | None:
     if isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
-        return int(value) if value == int(value) else None
+        return math.ceil(value)  # xl counts in whole MiB; the difference is told as a loss
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, tuple):

@@ -236,3 +236,28 @@ def test_a_cdrom_drive_is_empty_until_a_disc_is_put_in() -> None:
     assert drive.replace(target="/a.iso").format == "raw"
     assert drive.replace(target="/a.qcow2", format="qcow2").format == "qcow2"
     assert Disk("/a.iso", vdev="hdc", cdrom=True).replace(target=None).format == "empty"
+
+
+@pytest.mark.parametrize(
+    ("vdev", "number"),
+    [
+        ("0x0", 0),
+        ("0", 0),
+        ("0xca00", 51712),
+        ("0XCA00", 51712),
+        ("51712", 51712),
+        ("0145000", 51712),
+        ("08", None),
+        ("0x", None),
+        ("0xg", None),
+        ("-1", None),
+        (str(2**31), None),
+        ("0x80000000", None),
+    ],
+)
+def test_the_number_of_a_disk_as_c_reads_it(vdev: str, number: int | None) -> None:
+    assert vdev_number(vdev) == number
+
+
+def test_xls_word_for_restart_rename() -> None:
+    assert DomainConfig("a", kernel="/k", on_crash="rename-restart").on_crash == "restart_rename"
