@@ -63,27 +63,26 @@ class _Domain:
 
 
 class Supervisor:
-    """Acts when a domain of a host ends, as the domain's configuration says (``on_crash`` and its like).
+    """Acts when a domain of a host ends, as the domain's configuration says (``on_crash`` and the like).
 
-    What xl keeps a process per domain for, for all domains of a host, whoever made them, those too that have ended
-    before it began. Call `run`, or let it work beside you::
+    xl keeps a process for each domain to do this. One supervisor handles all domains of a host, including those that
+    xl or libvirt made, and those that ended before it started. Call `run`, or let it work in the background::
 
         with Supervisor(host):
             ...
 
-    A domain is restarted under its name and uuid, from the configuration that libxl keeps of it, devices attached since
-    its start included. One that ends again and again soon after its start is restarted later and later (`Brake`). A
-    create that fails is tried again 4 times, with the same delays. A guest that is suspended or saved is left alone.
-
-    Left alone, too, are domains of which libxl keeps no configuration, and those for which another toolstack acts.
+    A domain is restarted under its name and uuid, from the configuration that libxl keeps, which includes devices
+    attached since its start. If it keeps ending soon after its start, the restarts are delayed more and more (`Brake`).
+    A create that fails is tried again 4 times, with the same delays. Suspended and saved guests are left alone, and so
+    are domains of which libxl keeps no configuration, and those that another toolstack supervises.
 
     Args:
         host: The host.
-        on_outcome: Is called with the `Outcome` for each domain that ended and that was acted on, or preserved, by one
-            of several threads. What it raises is logged.
+        on_outcome: Called with the `Outcome` of each domain that ended and was acted on or preserved. Several threads
+            call it. Exceptions that it raises are logged.
         brake: How restarts are slowed down.
-        leave: Tells why a domain is to be left alone, by a few words for the log; None for one that is to be acted on.
-            The default leaves those that an xl process or libvirt watches.
+        leave: Returns why a domain is to be left alone, in a few words for the log, or None to act on it. The default
+            leaves domains that an xl process or libvirt watches.
         dump_dir: Folder for core dumps, which have the domains' names, as xl's.
     """
 
@@ -105,6 +104,10 @@ class Supervisor:
         self._inbox: SimpleQueue[Event | Callable[[], object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
+    def __repr__(self) -> str:
+        running = self._thread is not None and self._thread.is_alive()
+        return f"<Supervisor of {self._host.uri}: {'running' if running else 'not running in the background'}>"
+
     def __enter__(self) -> Self:
         work = self._begin()
         self._thread = threading.Thread(target=work.run, name="pyxen-supervisor")
@@ -121,8 +124,8 @@ class Supervisor:
     def run(self) -> None:
         """Supervise until `stop` is called, the host is closed, or Ctrl-C.
 
-        What has begun is brought to its end before this returns, apart from core dumps, which are given up. Domains
-        whose restart was not due yet stay shut down, for the next supervisor.
+        Work that has begun is finished before this returns, except core dumps, which are given up. Domains whose
+        restart is not due yet stay shut down, for the next supervisor.
 
         Raises:
             ConnectFailed: xenstore cannot be reached.

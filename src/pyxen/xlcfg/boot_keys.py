@@ -7,7 +7,7 @@ import uuid
 from typing import Final
 
 from pyxen.config import ActionOnShutdown, BiosType, DomainType
-from pyxen.xlcfg.read_state import Draft, Reader
+from pyxen.xlcfg.read_state import Reader, ReadState
 from pyxen.xlcfg.source import Source
 
 __all__ = ["ACTIONS", "READERS", "read_boot", "read_type"]
@@ -50,7 +50,7 @@ def read_type(source: Source) -> DomainType:
     return DomainType(built)
 
 
-def _uuid(draft: Draft, name: str) -> None:
+def _uuid(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if not _UUID.fullmatch(value):
@@ -58,7 +58,7 @@ def _uuid(draft: Draft, name: str) -> None:
         draft.said["uuid"] = uuid.UUID(value)
 
 
-def read_boot(draft: Draft) -> None:
+def read_boot(draft: ReadState) -> None:
     """Read what several keys say together: the command line, the firmware, the kernel.
 
     Raises:
@@ -68,7 +68,7 @@ def read_boot(draft: Draft) -> None:
     _firmware(draft)
 
 
-def _cmdline(draft: Draft) -> None:
+def _cmdline(draft: ReadState) -> None:
     root, extra = draft.settings.string("root"), draft.settings.string("extra")
     if root is None and extra is None:
         return
@@ -82,7 +82,7 @@ def _cmdline(draft: Draft) -> None:
         draft.said["cmdline"] = f"root={root} {extra}"
 
 
-def _firmware(draft: Draft) -> None:
+def _firmware(draft: ReadState) -> None:
     firmware = draft.source.string("firmware")
     kernel = draft.said.get("kernel")
     if draft.guest is DomainType.HVM:
@@ -101,7 +101,7 @@ def _firmware(draft: Draft) -> None:
         raise draft.source.error("kernel", f"a {draft.guest.upper()} guest needs a kernel, or a bootloader")
 
 
-def _hvm_firmware(draft: Draft, firmware: str | None) -> None:
+def _hvm_firmware(draft: ReadState, firmware: str | None) -> None:
     if firmware is None:
         return
     bios = next((one for one in BiosType if one.value == firmware.lower()), None)
@@ -113,7 +113,7 @@ def _hvm_firmware(draft: Draft, firmware: str | None) -> None:
         draft.said["firmware_override"] = firmware
 
 
-def _bootloader_args(draft: Draft, name: str) -> None:
+def _bootloader_args(draft: ReadState, name: str) -> None:
     value = draft.settings.value(name)
     if isinstance(value, str):
         draft.said[name] = _ARGUMENT.findall(value)
@@ -121,7 +121,7 @@ def _bootloader_args(draft: Draft, name: str) -> None:
         draft.said[name] = draft.source.items(name)
 
 
-def _action(draft: Draft, name: str) -> None:
+def _action(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in ACTIONS:

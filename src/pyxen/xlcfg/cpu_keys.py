@@ -8,7 +8,7 @@ from pyxen.config import Altp2mMode, DomainType, LibxlEnum, TimerMode, TscMode
 from pyxen.xlcfg.cpuid import read_cpuid, read_xend_cpuid
 from pyxen.xlcfg.cpus import read_colors, read_cpus, read_hard_cpus, read_vnode
 from pyxen.xlcfg.item_grammar import SpecError
-from pyxen.xlcfg.read_state import Draft, Reader
+from pyxen.xlcfg.read_state import Reader, ReadState
 
 __all__ = ["READERS", "read_limits"]
 
@@ -16,19 +16,19 @@ __all__ = ["READERS", "read_limits"]
 _UINT16_MAX: Final = 2**16 - 1
 
 
-def _vcpus(draft: Draft, name: str) -> None:
+def _vcpus(draft: ReadState, name: str) -> None:
     number = draft.source.integer(name)
     if number is not None:
         draft.said[name] = max(number, 1)
 
 
-def _maxvcpus(draft: Draft, name: str) -> None:
+def _maxvcpus(draft: ReadState, name: str) -> None:
     number = draft.source.integer(name)
     if number:
         draft.said[name] = number
 
 
-def _vnuma(draft: Draft, name: str) -> None:
+def _vnuma(draft: ReadState, name: str) -> None:
     value = draft.settings.value(name)
     if not isinstance(value, list):
         draft.source.note(name, "xl expects a list here, and ignores a single value")
@@ -43,7 +43,7 @@ def _vnuma(draft: Draft, name: str) -> None:
     draft.said["vnuma"] = draft.source.each(name, value, read)
 
 
-def read_limits(draft: Draft) -> None:
+def read_limits(draft: ReadState) -> None:
     """Check the limits that come with virtual nodes, and read what depends on the number of vCPUs.
 
     Raises:
@@ -67,7 +67,7 @@ def read_limits(draft: Draft) -> None:
             _affinity(draft, name, maxvcpus)
 
 
-def _affinity(draft: Draft, name: str, maxvcpus: int) -> None:
+def _affinity(draft: ReadState, name: str, maxvcpus: int) -> None:
     value = draft.settings.value(name)
     read = read_hard_cpus if name == "cpus" else read_cpus
     if isinstance(value, str):
@@ -81,12 +81,12 @@ def _affinity(draft: Draft, name: str, maxvcpus: int) -> None:
         draft.said["numa_placement"] = False
 
 
-def _llc_colors(draft: Draft, name: str) -> None:
+def _llc_colors(draft: ReadState, name: str) -> None:
     items = draft.source.plain_items(name)
     draft.said[name] = draft.source.read(name, lambda: read_colors(items))
 
 
-def _cpuid(draft: Draft, name: str) -> None:
+def _cpuid(draft: ReadState, name: str) -> None:
     value = draft.settings.value(name)
     note = draft.source.noting(name)
     if isinstance(value, str):
@@ -96,7 +96,7 @@ def _cpuid(draft: Draft, name: str) -> None:
         draft.said[name] = draft.source.read(name, lambda: read_xend_cpuid(items, note))
 
 
-def _mode(draft: Draft, name: str, kind: type[LibxlEnum]) -> None:
+def _mode(draft: ReadState, name: str, kind: type[LibxlEnum]) -> None:
     """Read a mode by its name, or by its number as of old."""
     number = draft.settings.integer(name)
     modes = list(kind)
@@ -110,13 +110,13 @@ def _mode(draft: Draft, name: str, kind: type[LibxlEnum]) -> None:
         raise draft.source.error(name, f"{number} is no value of {name}; it can be {', '.join(modes)}")
 
 
-def _timer_mode(draft: Draft, name: str) -> None:
+def _timer_mode(draft: ReadState, name: str) -> None:
     if draft.guest is DomainType.PV and draft.source.string(name) is not None:
         raise draft.source.error(name, "PV guests have no timer mode")
     _mode(draft, name, TimerMode)
 
 
-def _altp2m_count(draft: Draft, name: str) -> None:
+def _altp2m_count(draft: ReadState, name: str) -> None:
     number = draft.settings.integer(name)
     if number is None:
         draft.source.integer(name)

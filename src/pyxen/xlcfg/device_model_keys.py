@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import DeviceModelVersion, GfxPassthruKind, VgaInterfaceType
-from pyxen.xlcfg.read_state import Draft, Reader
+from pyxen.xlcfg.read_state import Reader, ReadState
 
 __all__ = ["MODELS", "READERS", "VGA"]
 
@@ -24,7 +24,7 @@ MODELS: Final = {
 }
 
 
-def _vga(draft: Draft, name: str) -> None:
+def _vga(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in VGA:
@@ -32,7 +32,7 @@ def _vga(draft: Draft, name: str) -> None:
         draft.said["vga"] = VGA[value]
 
 
-def _stdvga(draft: Draft, name: str) -> None:
+def _stdvga(draft: ReadState, name: str) -> None:
     if draft.settings.string("vga") is not None:
         draft.source.note(name, "xl ignores it beside vga")
         return
@@ -41,7 +41,7 @@ def _stdvga(draft: Draft, name: str) -> None:
         draft.said["vga"] = VgaInterfaceType.STD if number else VgaInterfaceType.CIRRUS
 
 
-def _gfx_passthru(draft: Draft, name: str) -> None:
+def _gfx_passthru(draft: ReadState, name: str) -> None:
     number = draft.settings.integer(name)
     if number is not None:
         draft.said[name] = number != 0
@@ -52,12 +52,12 @@ def _gfx_passthru(draft: Draft, name: str) -> None:
         draft.said[name] = True
 
 
-def _one_or_more(draft: Draft, name: str) -> None:
+def _one_or_more(draft: ReadState, name: str) -> None:
     value = draft.settings.value(name)
     draft.said[name] = [value] if isinstance(value, str) else draft.source.items(name)
 
 
-def _device_model_version(draft: Draft, name: str) -> None:
+def _device_model_version(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in MODELS:

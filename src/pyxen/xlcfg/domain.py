@@ -32,7 +32,7 @@ from pyxen.config import (
 from pyxen.errors import ConfigError, ValidationError
 from pyxen.xlcfg import boot_keys, cpu_keys, device_lists, device_model_keys, platform_keys
 from pyxen.xlcfg.keys import HVM, KEYS, PV, PVH, Key
-from pyxen.xlcfg.read_state import Draft, Reader
+from pyxen.xlcfg.read_state import Reader, ReadState
 from pyxen.xlcfg.source import Source
 
 __all__ = ["GROUPS", "read_domain"]
@@ -77,11 +77,11 @@ _HANDED_ON: Final = frozenset(
 """Keys that mean something to HVM guests only, but that xl hands on for all."""
 
 
-def _later(_draft: Draft, _name: str) -> None:
+def _later(_draft: ReadState, _name: str) -> None:
     """Leave a key to what reads several together."""
 
 
-def _without_effect(draft: Draft, name: str) -> None:
+def _without_effect(draft: ReadState, name: str) -> None:
     draft.source.note(name, "xl ignores it")
 
 
@@ -102,7 +102,7 @@ def read_domain(source: Source) -> DomainConfig:
     Raises:
         ParseError: xl would refuse it, or a value is impossible.
     """
-    draft = Draft(source, boot_keys.read_type(source))
+    draft = ReadState(source, boot_keys.read_type(source))
     if source.settings.string("name") is None:
         raise source.error("name", "a domain needs a name")
     for name in source.settings:
@@ -123,7 +123,7 @@ def read_domain(source: Source) -> DomainConfig:
     return _finish(draft)
 
 
-def _is_read(draft: Draft, known: Key) -> bool:
+def _is_read(draft: ReadState, known: Key) -> bool:
     """Return whether xl reads a key for a guest of this type; it is noted if not."""
     name = known.name
     if name in device_lists.SCREEN_KEYS:
@@ -137,7 +137,7 @@ def _is_read(draft: Draft, known: Key) -> bool:
     return False
 
 
-def _plain(draft: Draft, known: Key) -> None:
+def _plain(draft: ReadState, known: Key) -> None:
     """Read a key that says one field."""
     name, kind, source = known.name, known.kind, draft.source
     value: Any
@@ -156,7 +156,7 @@ def _plain(draft: Draft, known: Key) -> None:
     draft.said[known.field] = draft.member(name, _ENUMS[name], value) if name in _ENUMS else value
 
 
-def _finish(draft: Draft) -> DomainConfig:
+def _finish(draft: ReadState) -> DomainConfig:
     fields: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {}
     for path, value in draft.said.items():

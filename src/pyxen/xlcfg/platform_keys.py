@@ -7,7 +7,7 @@ from typing import Any, Final
 from pyxen.config import ArmSciType, McaCap
 from pyxen.xlcfg.item_grammar import SpecError, unsigned
 from pyxen.xlcfg.platform import read_iomem, read_ioports, read_irq, read_smbios, read_viridian
-from pyxen.xlcfg.read_state import Draft, Reader
+from pyxen.xlcfg.read_state import Reader, ReadState
 
 __all__ = ["READERS"]
 
@@ -17,14 +17,14 @@ _INT_MAX: Final = 2**31 - 1
 _MOST_OEM_STRINGS: Final = 99
 
 
-def _bounded(draft: Draft, name: str) -> None:
+def _bounded(draft: ReadState, name: str) -> None:
     number = draft.settings.integer(name)
     if number is None or not 0 <= number <= _INT_MAX:
         raise draft.source.error(name, f"a number from 0 to {_INT_MAX} is needed")
     draft.said[name] = number
 
 
-def _mmio_hole(draft: Draft, name: str) -> None:
+def _mmio_hole(draft: ReadState, name: str) -> None:
     number = draft.source.integer(name)
     if number is not None:
         if not _LEAST_HOLE <= number <= _MOST_HOLE:
@@ -32,7 +32,7 @@ def _mmio_hole(draft: Draft, name: str) -> None:
         draft.said[name] = number
 
 
-def _viridian(draft: Draft, name: str) -> None:
+def _viridian(draft: ReadState, name: str) -> None:
     if isinstance(draft.settings.value(name), str):
         draft.said[name] = draft.source.boolean(name)
     else:
@@ -40,7 +40,7 @@ def _viridian(draft: Draft, name: str) -> None:
         draft.said[name] = draft.source.read(name, lambda: read_viridian(items))
 
 
-def _smbios(draft: Draft, name: str) -> None:
+def _smbios(draft: ReadState, name: str) -> None:
     if isinstance(draft.settings.value(name), str):
         raise draft.source.error(name, "a list is needed")
     found = draft.source.each(name, draft.source.plain_items(name), read_smbios)
@@ -49,7 +49,7 @@ def _smbios(draft: Draft, name: str) -> None:
     draft.said[name] = found
 
 
-def _ms_vm_genid(draft: Draft, name: str) -> None:
+def _ms_vm_genid(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value not in ("generate", "none", None):
         raise draft.source.error(name, f"{value!r} is no generation id; it can be generate or none")
@@ -57,7 +57,7 @@ def _ms_vm_genid(draft: Draft, name: str) -> None:
         draft.said[name] = value
 
 
-def _mca_caps(draft: Draft, name: str) -> None:
+def _mca_caps(draft: ReadState, name: str) -> None:
     if isinstance(draft.settings.value(name), str):
         raise draft.source.error(name, "a list is needed")
     items = draft.source.plain_items(name)
@@ -66,7 +66,7 @@ def _mca_caps(draft: Draft, name: str) -> None:
     draft.said[name] = [McaCap("lmce")] if items else []
 
 
-def _ranges(draft: Draft, name: str) -> None:
+def _ranges(draft: ReadState, name: str) -> None:
     note = draft.source.noting(name)
     readers: dict[str, Any] = {
         "ioports": lambda item: read_ioports(item, note),
@@ -76,12 +76,12 @@ def _ranges(draft: Draft, name: str) -> None:
     draft.said[name] = draft.source.each(name, draft.source.plain_items(name), readers[name])
 
 
-def _xenstore_quota(draft: Draft, name: str) -> None:
+def _xenstore_quota(draft: ReadState, name: str) -> None:
     quotas = draft.source.each(name, draft.source.plain_items(name), _quota)
     draft.said[name] = quotas
 
 
-def _arm_sci(draft: Draft, name: str) -> None:
+def _arm_sci(draft: ReadState, name: str) -> None:
     for word in (draft.source.string(name) or "").split(","):
         key, sign, value = word.partition("=")
         if sign and key == "type":

@@ -9,12 +9,12 @@ from pyxen.config import DomainType, LibxlEnum
 from pyxen.xlcfg.item_grammar import member
 from pyxen.xlcfg.source import Source
 
-__all__ = ["Draft", "Reader"]
+__all__ = ["ReadState", "Reader"]
 
 E = TypeVar("E", bound=LibxlEnum)
 
 
-class Draft:
+class ReadState:
     """What was read so far.
 
     Attributes:
@@ -39,5 +39,5 @@ class Draft:
         return self.source.read(name, lambda: member(kind, value, f"value of {name}"))
 
 
-Reader: TypeAlias = Callable[[Draft, str], None]
+Reader: TypeAlias = Callable[[ReadState, str], None]
 """Reads one key, by its name, into a draft."""

@@ -34,6 +34,7 @@ from pyxen import (
 from pyxen.backends.base import DomainRef
 from pyxen.errors import ConnectFailed, Error, LockFailed
 from pyxen.supervisor import supervisor as supervisor_module
+from pyxen.testing import FakeHost
 from tests.unit.aio.fakehost import FakeBackend
 
 BRAKE = Brake(first_delay=0, max_delay=0)
@@ -322,3 +323,11 @@ def test_exit_in_a_callback_stops_nothing(
         wait_until(lambda: "SystemExit" in caplog.text)
         backend.tell(end(backend, 4, ShutdownReason.POWEROFF))
         assert told.next().domid == 4
+
+
+def test_its_repr_tells_whether_it_runs() -> None:
+    with FakeHost(time="real") as fake:
+        supervisor = Supervisor(fake)
+        assert "not running" in repr(supervisor)
+        with supervisor:
+            assert repr(supervisor) == f"<Supervisor of {fake.uri}: running>"
