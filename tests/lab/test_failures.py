@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of this test's own that borrows everything but the snapshot; the folder of its release."""
     release = releases.find(releases.DEFAULT)
-    prepare(release)
+    parts = prepare(release)
     borrowed = cache.root() / release.xen
     own = tmp_path / "lab" / release.xen
     shutil.copytree(borrowed / "bytecode", own / "bytecode")  # goes into dom0 as it is, so not as a link
-    for kind in ("image", "buildroot", "extension"):
-        (own / kind).mkdir(parents=True)
+    (own / "image").mkdir()
+    (own / "image" / parts.image.folder.name).symlink_to(parts.image.folder)  # not another checkout's
+    for kind in ("buildroot", "extension"):
+        (own / kind).mkdir()
         for version in (borrowed / kind).iterdir() if (borrowed / kind).is_dir() else []:
             (own / kind / version.name).symlink_to(version)
     monkeypatch.setenv("PYXEN_CACHE", str(tmp_path))
@@ -33,7 +35,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_broken_snapshot_is_made_anew(own_cache: Path) -> None:
     with Lab() as dom0:
         assert dom0.run(["true"]).status == 0
-    (state,) = own_cache.glob("snapshot/*/state")
+    (state,) = own_cache.glob("snapshot-1/*/state")
     whole = state.read_bytes()
     state.write_bytes(whole[: len(whole) // 2])
     with Lab() as dom0:

@@ -56,7 +56,7 @@ def test_libvirt_drives_the_same_host(any_dom0: Lab) -> None:
 
 
 def test_a_port_of_ours_leads_into_dom0(any_dom0: Lab) -> None:
-    any_dom0.run(["lab-sshd"], check=True, timeout=60)
+    any_dom0.run(["lab-sshd"], check=True, timeout=180)
     with socket.create_connection(("127.0.0.1", any_dom0.forward(22)), timeout=30) as link:
         assert link.recv(4) == b"SSH-"
 

@@ -164,7 +164,8 @@ def test_created_right_after_one_that_dies_slowly(offhost: OffHost, host: pyxen.
     going = threading.Timer(0.5, offhost.world.remove, [web.domid])
     going.start()
     assert host.create(config(memory=200), timeout=30).info().memory_kib >= 200 * 1000
-    going.join()
+    going.join(60)
+    assert not going.is_alive()
 
 
 def test_a_configuration_without_memory(host: pyxen.Host, config: Configure) -> None:

@@ -105,7 +105,8 @@ def test_the_child_of_a_fork_waits_for_no_lock(offhost: OffHost, host: pyxen.Hos
     ]
     assert told_by_a_child(calls) == ["HostClosed"] * 6 + ["None"]
     go_on.set()
-    thread.join()
+    thread.join(60)
+    assert not thread.is_alive()
     web.destroy()
     assert offhost.left() == []
 
@@ -128,5 +129,6 @@ def test_a_guest_that_keeps_writing_delays_nobody(offhost: OffHost, host: pyxen.
     assert [info.domid for info in host.list()] == [0, web.domid]
     assert time.monotonic() - began < 10  # it went on for as long as the guest did
     over.set()
-    thread.join()
+    thread.join(60)
+    assert not thread.is_alive()
     web.destroy()
