@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pyxen import xlcfg
 from pyxen.cli.files import STANDARD_INPUT, complain, read
+from pyxen.config.releases import DEFAULT
 
 __all__ = ["lint"]
 
@@ -31,7 +32,7 @@ class Format(StrEnum):
 
 def lint(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="xl configurations; - is standard input.")],
-    xen: Annotated[str, typer.Option(help="The Xen release that is to run them.")] = "4.20",
+    xen: Annotated[str, typer.Option(help="The Xen release that is to run them.")] = DEFAULT,
     format_: Annotated[Format, typer.Option("--format", help="How to write what is found.")] = Format.TEXT,
 ) -> None:
     """Look through xl configurations for what xl would take in silence and not do as was meant.

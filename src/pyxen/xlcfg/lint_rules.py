@@ -23,6 +23,12 @@ _NEWER_WORDS: Final = {
     "vif": (("vlan=", "4.19"),),
     "p9": (("type=", "4.19"), ("max-", "4.19"), ("auto-delete=", "4.19")),
 }
+_CPUS_WITHOUT_VCPUS: Final = (4, 22)
+"""The release from which on ``cpus`` alone pins the one vCPU."""
+
+_REMOVED_WORDS: Final = {"device_model_version": ("qemu-xen-traditional", "4.20"), "bios": ("rombios", "4.20")}
+"""Values that libxl refuses, by their keys, and the last release that took them."""
+
 _PREFIXED: Final = {"type": ("hvm", "pv", "pvh"), "firmware": ("uefi", "bios"), "builder": ("hvm", "generic")}
 _NUMBERED: Final = {
     "tsc_mode": ("default", "always_emulate", "native", "native_paravirt"),
@@ -64,12 +70,17 @@ def traps(text: str, written: list[Assignment], target: tuple[int, int]) -> Iter
         yield from _escapes(text, assignment)
         if isinstance(assignment.value, str):
             yield from _single(assignment, assignment.value, known.kind)
+            yield from _removed(assignment, assignment.value, target)
         else:
             yield from _nested(text, assignment)
             for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
                 if isinstance(item, str):
                     yield from _item(assignment.key, item, offset, target)
-    if "memory" not in keys:
+    if "cpus" in keys and "vcpus" not in keys and target < _CPUS_WITHOUT_VCPUS:
+        offset = next(assignment.start for assignment in written if assignment.key == "cpus")
+        version = ".".join(map(str, target))
+        yield Trap(offset, "ignored-value", f"xl of {version} ignores cpus without vcpus", "write vcpus = 1, or more")
+    if keys.isdisjoint(("memory", "maxmem", "vnuma")):
         yield Trap(0, "no-memory", "no memory is said; libxl's default is 32 MiB", "write memory = 1024 or the like")
     yield from _stray(text, written)
 
@@ -99,6 +110,14 @@ def _single(assignment: Assignment, value: str, kind: str) -> Iterator[Trap]:
         yield Trap(offset, "ignored-value", f"xl ignores {value!r} in silence", f"write viridian = [ {value!r} ]")
     if key == "kernel" and value.rpartition("/")[2] == "hvmloader":
         yield Trap(offset, "outdated-value", "hvmloader is no kernel, and is loaded anyway", "leave it out", "note")
+
+
+def _removed(assignment: Assignment, value: str, target: tuple[int, int]) -> Iterator[Trap]:
+    word, until = _REMOVED_WORDS.get(assignment.key, ("", ""))
+    if word and value == word and target > release(until):
+        yield Trap(
+            assignment.value_start, "removed", f"{word} is refused: Xen {until} was the last to take it", "leave it out"
+        )
 
 
 def _nested(text: str, assignment: Assignment) -> Iterator[Trap]:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Final, Literal, TypeAlias
 
 from pyxen.config import DomainType
+from pyxen.config.releases import DEFAULT
 from pyxen.errors import ConfigError, ParseError
 from pyxen.xlcfg.boot_keys import read_type
 from pyxen.xlcfg.domain import read_domain
@@ -75,7 +76,7 @@ class Diagnostic:
         return f"{self.line}:{self.column}: {self.severity}: {self.message}{hint} [{self.code}]"
 
 
-def lint(text: str | bytes, xen: str = "4.20") -> list[Diagnostic]:
+def lint(text: str | bytes, xen: str = DEFAULT) -> list[Diagnostic]:
     """Look through a configuration.
 
     Args:
@@ -128,7 +129,7 @@ def _keys(
             yield _outdated(known, assignment, line, column)
         if guest is not None and known.guests and guest not in known.guests:
             wanted = " and ".join(one.upper() for one in known.guests)
-            message = f"{known.name} means nothing to a {guest.upper()} guest"
+            message = f"{known.name} means nothing to {'an' if guest == 'hvm' else 'a'} {guest.upper()} guest"
             yield Diagnostic(line, column, "other-guest", message, f"{wanted} guests have it")
 
 
@@ -153,6 +154,7 @@ def _outdated(known: Key, assignment: Assignment, line: int, column: int) -> Dia
         "builder": 'write type = "hvm"' if assignment.value == "hvm" else 'write type = "pv" or "pvh"',
         "root": 'write cmdline = "root=…"',
         "extra": "write it into cmdline",
+        "device_model": "leave it out: xl ignores it; device_model_override names another QEMU",
         "stdvga": 'write vga = "stdvga" or "cirrus"',
         "altp2mhvm": 'write altp2m = "mixed"',
         "nx": 'write cpuid = "host,nx=0"',
@@ -171,7 +173,10 @@ def _repeated(written: list[Assignment], places: Places) -> Iterator[Diagnostic]
             line, column = places(earlier.start)
             later, _ = places(assignment.start)
             message = f"{assignment.key} is set again in line {later}; only the last setting counts"
-            yield Diagnostic(line, column, "repeated-key", message, f"leave it out, or write {assignment.key} += there")
+            known = KEYS.get(assignment.key)
+            joins = known is not None and ("list" in known.kind or "strings" in known.kind)
+            hint = "leave it out" + (f", or write {assignment.key} += there" if joins else "")
+            yield Diagnostic(line, column, "repeated-key", message, hint)
         last[assignment.key] = assignment
 
 
