@@ -105,7 +105,8 @@ def _videoram(config: DomainConfig) -> float | None:
 
 
 def _numa_placement(config: DomainConfig) -> bool | None:
-    return True if config.replace(numa_placement=None).effective_numa_placement is None else None
+    pinned = config.cpus is not None or config.cpus_soft is not None or config.vnuma or config.cpumap or config.nodemap
+    return None if pinned else True
 
 
 _COMPUTED: Final[dict[str, Callable[[DomainConfig], Any]]] = {
