@@ -133,3 +133,20 @@ def test_a_sender_that_hangs_up(offhost: OffHost, host: pyxen.Host, saved: Path)
     receiver.join(20)
     assert isinstance(receiver.error, Error)
     assert offhost.left() == []
+
+
+def test_the_caller_may_refuse_what_is_in_a_file(offhost: OffHost, host: pyxen.Host, saved: Path) -> None:
+    seen: list[str | None] = []
+
+    def refuse(config: pyxen.DomainConfig) -> bool:
+        seen.append(config.name)
+        return False
+
+    before = offhost.left()
+    with pytest.raises(pyxen.InvalidArgument, match="refused by allow"):
+        host.restore(saved, allow=refuse)
+    with pytest.raises(ZeroDivisionError):
+        host.restore(saved, allow=lambda _: 1 // 0)
+    assert len(seen) == 1
+    assert offhost.left() == before
+    host.restore(saved, allow=lambda config: config.name == seen[0]).destroy()
