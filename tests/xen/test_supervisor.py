@@ -458,6 +458,8 @@ def libvirtd() -> Iterator[int]:
         yield daemon.pid
         for process in (daemon, logd):
             process.kill()
+    for socket in Path("/run/libvirt").glob("*sock*"):
+        socket.unlink()  # a daemon that was killed leaves them, and the next one would not begin
 
 
 def quietly(program: str) -> subprocess.Popen[bytes]:
