@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 
 from pyxen import DomainConfig, libxljson
 from pyxen.backends.xenlight.libxl import marshal
-from pyxen.backends.xenlight.libxl.aborts import check_aborts
 from pyxen.backends.xenlight.libxl.binding import ffi
+from pyxen.backends.xenlight.libxl.fatal_configs import check_not_fatal
 from pyxen.errors import ConfigError, FileMissing, UnsupportedFeature
 from pyxen.testing.strategies import domain_configs
 
@@ -71,7 +71,7 @@ HVM: dict[str, Any] = {"c_info": {"type": "hvm", "name": "a"}, "b_info": {"type.
 def test_older_releases_know_the_traditional_device_model(xen: str) -> None:
     document = copy.deepcopy(HVM)
     document["b_info"]["device_model_version"] = "qemu_xen_traditional"
-    check_aborts(document, xen)
+    check_not_fatal(document, xen)
     assert document["b_info"]["device_model_version"] == "qemu_xen_traditional"
 
 
@@ -80,19 +80,19 @@ def test_newer_releases_abort_on_the_traditional_device_model(xen: str) -> None:
     document = copy.deepcopy(HVM)
     document["b_info"]["device_model_version"] = "qemu_xen_traditional"
     with pytest.raises(UnsupportedFeature, match="no qemu-xen-traditional"):
-        check_aborts(document, xen)
+        check_not_fatal(document, xen)
 
 
 def test_newer_releases_abort_on_a_device_model_that_is_missing(tmp_path: Path) -> None:
     document = copy.deepcopy(HVM)
     document["b_info"]["device_model"] = str(tmp_path / "qemu")
     with pytest.raises(FileMissing, match="is not on the host"):
-        check_aborts(document, "4.21")
+        check_not_fatal(document, "4.21")
     document["b_info"]["device_model_stubdomain"] = "True"  # where it is a file of the stub domain's
-    check_aborts(document, "4.21")
+    check_not_fatal(document, "4.21")
 
 
 def test_newer_releases_do_not_look_for_the_device_model() -> None:
     document = copy.deepcopy(HVM)
-    check_aborts(document, "4.21")
+    check_not_fatal(document, "4.21")
     assert document["b_info"]["device_model_version"] == "qemu_xen"

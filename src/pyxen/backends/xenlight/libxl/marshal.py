@@ -17,9 +17,9 @@ from uuid import UUID
 from pyxen import libxljson
 from pyxen._common.host_files import files_of_config
 from pyxen._printable import printable
-from pyxen.backends.xenlight.libxl.aborts import check_aborts
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
+from pyxen.backends.xenlight.libxl.fatal_configs import check_not_fatal
 from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError, UnsupportedFeature
 
@@ -58,7 +58,7 @@ def prepare(config: DomainConfig) -> Prepared:
     config.validate()
     document = libxljson.to_dict(config)
     check_keys(document)
-    check_aborts(document)
+    check_not_fatal(document)
     prepared = Prepared(config, json.dumps(document), files_of_config(config))
     if config.ms_vm_genid != "generate":  # a new one for each domain
         # Without a lock, which another thread may have when this process forks: each of these is one step of Python's.

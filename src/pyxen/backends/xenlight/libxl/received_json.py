@@ -18,8 +18,8 @@ from pyxen._common.shield import logger
 from pyxen._printable import printable
 from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl import marshal
-from pyxen.backends.xenlight.libxl.aborts import check_aborts
 from pyxen.backends.xenlight.libxl.binding import ffi, release
+from pyxen.backends.xenlight.libxl.fatal_configs import check_not_fatal
 from pyxen.config import DomainConfig
 from pyxen.errors import ParseError
 from pyxen.libxljson.text import parse
@@ -72,7 +72,7 @@ def read(text: str | bytes, source: str, allow: Allow | None = None) -> Received
     build = document.get("b_info", {})
     _check_arms(document, build, source)
     _check_cpus(build, source)
-    check_aborts(document)
+    check_not_fatal(document)
     config = libxljson.from_dict(document, on_loss="raise" if allow is not None else "ignore")
     check_allowed(config, allow, source)
     return Received(config, document)

@@ -11,7 +11,7 @@ from pyxen.backends.xenlight.libxl.binding import release
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
 from pyxen.errors import FileMissing, UnsupportedFeature
 
-__all__ = ["check_aborts"]
+__all__ = ["check_not_fatal"]
 
 _WITHOUT_TRADITIONAL: Final = (4, 21)
 """From this release on, libxl knows one device model only, and aborts where an HVM guest has another or none."""
@@ -19,7 +19,7 @@ _WITHOUT_TRADITIONAL: Final = (4, 21)
 _TRADITIONAL: Final = "qemu_xen_traditional"
 
 
-def check_aborts(document: dict[str, Any], xen: str = release) -> None:
+def check_not_fatal(document: dict[str, Any], xen: str = release) -> None:
     """Refuse a configuration with which libxl would end the process, or change it so that libxl only fails.
 
     Args:
