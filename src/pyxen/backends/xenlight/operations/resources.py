@@ -128,8 +128,10 @@ def _nodes(context: Context, operation: Operation[Any]) -> dict[int, list[int]]:
         raise failure(operation, lib.ERROR_FAIL)
     nodes: dict[int, list[int]] = {}
     for cpu in range(count[0]):
-        if topology[cpu].core != _OFFLINE:
-            nodes.setdefault(topology[cpu].node, []).append(cpu)
+        entry = topology[cpu]
+        # Xen knows no core of the only CPU of a host, and no node where there is no NUMA: absent CPUs have neither.
+        if (entry.core, entry.socket, entry.node) != (_OFFLINE, _OFFLINE, _OFFLINE):
+            nodes.setdefault(0 if entry.node == _OFFLINE else entry.node, []).append(cpu)
     lib.libxl_cputopology_list_free(topology, count[0])
     return nodes
 
