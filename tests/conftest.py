@@ -5,6 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples of the documentation have no settings of their own, and a busy machine is no fault of theirs.
+settings.register_profile("pyxen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pyxen")
 
 
 @pytest.fixture(scope="session", autouse=True)
