@@ -74,7 +74,7 @@ class Supervisor:
     A domain is restarted under its name and uuid, from the configuration that libxl keeps, which includes devices
     attached since its start. If it keeps ending soon after its start, the restarts are delayed more and more (`Brake`).
     A create that fails is tried again 4 times, with the same delays. Suspended and saved guests are left alone, and so
-    are domains of which libxl keeps no configuration, and those that another toolstack supervises.
+    are domains that libxl keeps no configuration for, and those that another toolstack supervises.
 
     Args:
         host: The host.

@@ -83,7 +83,7 @@ def send(channel: PeerChannel, source: Source) -> None:
     """Send a domain. If anything fails before the other end may start it, the domain resumes here.
 
     Raises:
-        Lost: The other end is gone, or is none.
+        Lost: The other end is gone, or does not follow the protocol.
         Refused: The other end could not start the domain.
         InDoubt: It is unknown whether the other end has started the domain. Here it stays suspended and renamed.
     """
@@ -115,7 +115,7 @@ def greet(channel: PeerChannel, head: Callable[[], bytes]) -> None:
     """Wait for the other end's banner, then send the head that precedes libxl's stream.
 
     Raises:
-        Lost: The other end is gone, or is none.
+        Lost: The other end is gone, or does not follow the protocol.
     """
     channel.expect(_BANNER, "the banner of a migration's receiver")
     channel.write(head())
@@ -125,8 +125,8 @@ def receive(channel: PeerChannel, destination: Destination[T_co]) -> T_co:
     """Receive a domain. If anything fails, nothing of it is left here.
 
     Raises:
-        Lost: The other end is gone, or is none.
-        ParseError: What it sends is no domain.
+        Lost: The other end is gone, or does not follow the protocol.
+        ParseError: The other end does not send a domain.
     """
     channel.write(_BANNER)
     destination.restore(savefile.parse(channel.read, "<migration stream>"), channel)
@@ -152,8 +152,8 @@ def receive_backup(channel: PeerChannel, destination: Destination[T_co]) -> T_co
     If the start fails, the domain stays as it is: it may be the only copy.
 
     Raises:
-        Lost: The other end is gone, or is none.
-        ParseError: What it sends is no domain.
+        Lost: The other end is gone, or does not follow the protocol.
+        ParseError: The other end does not send a domain.
     """
     channel.write(_BANNER)
     destination.restore(savefile.parse(channel.read, "<migration stream>"), channel)

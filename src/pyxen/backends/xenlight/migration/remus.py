@@ -110,7 +110,7 @@ class _Primary:
         self._to_nobody = to_nobody
         self._stream = CheckpointedStream()
         self._begun = False
-        # An aborted operation cannot run scripts: libxl would leave the vifs buffering all packets for ever.
+        # An aborted operation cannot run scripts: libxl would leave the vifs buffering all packets forever.
         self._abortable = not options.netbuf
         script = options.netbufscript
         self._script = ffi.NULL if script is None else ffi.new("char[]", os.fsencode(script))
@@ -204,7 +204,7 @@ class _Primary:
 
     def _in_doubt(self, message: str) -> BackupLost:
         error = self._failed(BackupLost, message)
-        _LOG.error("%s", error)  # who presses Ctrl-C, or cancels a task, never sees the exception
+        _LOG.error("%s", error)  # after Ctrl-C, or when a task is cancelled, nobody sees the exception
         return error
 
     def _failed(self, cls: type[E], message: str) -> E:

@@ -129,7 +129,7 @@ def _nodes(context: Context, operation: Operation[Any]) -> dict[int, list[int]]:
     nodes: dict[int, list[int]] = {}
     for cpu in range(count[0]):
         entry = topology[cpu]
-        # Xen knows no core of the only CPU of a host, and no node where there is no NUMA: absent CPUs have neither.
+        # Xen reports no core for the only CPU of a host, and no node without NUMA. Absent CPUs have not even a socket.
         if (entry.core, entry.socket, entry.node) != (_OFFLINE, _OFFLINE, _OFFLINE):
             nodes.setdefault(0 if entry.node == _OFFLINE else entry.node, []).append(cpu)
     lib.libxl_cputopology_list_free(topology, count[0])

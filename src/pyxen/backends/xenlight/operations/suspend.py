@@ -1,9 +1,9 @@
 """Suspending and resuming of guests, including guests whose suspend was given up.
 
 libxl asks a guest through a xenstore node. The guest empties the node after reading it, and suspends a moment later.
-When libxl gives up a suspend, it does not withdraw the request, so the guest would still suspend later, for ever. So
-this module withdraws the request. If the guest has already read it, the module waits for the suspend and resumes the
-guest.
+When libxl gives up a suspend, it does not withdraw the request. The guest would then still suspend, and nobody would
+resume it. So this module withdraws the request. If the guest has already read it, the module waits for the suspend and
+resumes the guest.
 """
 
 from __future__ import annotations
