@@ -1,4 +1,4 @@
-"""Acting when a domain ends, as its configuration says: for all domains of a host, in one process."""
+"""The supervisor: one process that acts whenever a domain of a host ends, as the domain's configuration says."""
 
 from pyxen.supervisor.actions import Outcome
 from pyxen.supervisor.policy import Brake

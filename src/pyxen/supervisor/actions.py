@@ -1,4 +1,4 @@
-"""What a supervisor does to a domain that has ended: on a thread of its own for each, and nothing is remembered."""
+"""The actions of a supervisor on a domain that has ended. Each runs on its own thread and keeps no state."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ class Outcome:
     """What a supervisor has done for one domain that ended."""
 
     domid: int
-    """Number that the domain had."""
+    """The domid that the domain had."""
     uuid: UUID
-    """Its uuid; a domain that was restarted has it still."""
+    """The domain's uuid. A restart keeps it."""
     name: str
-    """Its name."""
+    """The domain's name."""
     reason: ShutdownReason | int
-    """How it ended."""
+    """Why the domain ended."""
     action: ActionOnShutdown
-    """What its configuration says for that."""
+    """The action that its configuration sets for this reason."""
     restarted: Domain | None = None
-    """The domain as it runs again; None if it does not."""
+    """The restarted domain; None if it was not restarted."""
     preserved: Domain | None = None
-    """The domain that ended, if it is still there."""
+    """The domain that ended, if it was kept."""
     core: str | None = None
     """The core dump's file, if one was written."""
     error: Exception | None = None
     """What went wrong, if anything."""
     config: DomainConfig | None = None
-    """What it could not be created from, and was to be: where it is destroyed already, nobody else has this."""
+    """Configuration of a domain that could not be restarted. If the old domain is destroyed, this is the only copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A domain that has ended, and what is to be done about it."""
+    """A domain that has ended, and the action to take."""
 
     domain: Domain
     name: str
@@ -75,7 +75,7 @@ class Case:
         return f"{printable(self.name)} ({self.domain.domid})"
 
     def outcome(self) -> Outcome:
-        """Return the beginning of an outcome."""
+        """Return an outcome without results."""
         return Outcome(
             domid=self.domain.domid, uuid=self.domain.uuid, name=self.name, reason=self.reason, action=self.action
         )
@@ -84,10 +84,10 @@ class Case:
 def study(
     host: Host, domid: int, uuid: UUID, leave: Callable[[DomainInfo], str | None]
 ) -> Case | ShutdownReason | int | None:
-    """Return what is to be done about a domain.
+    """Find out which action a domain needs.
 
     Returns:
-        The case; the reason of its shutdown if the domain is to be left as it is; None if it is gone, or runs.
+        The case; the shutdown reason if the domain must be left alone; None if it is gone or still runs.
     """
     domain = host.domains.get(domid)
     if domain is None or domain.uuid != uuid:
@@ -123,11 +123,11 @@ def _is_ours(info: DomainInfo, leave: Callable[[DomainInfo], str | None]) -> boo
 
 
 def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
-    """Do what is to be done; the error of a create that failed is in the outcome, with the configuration.
+    """Take the action of a case. If a create fails, its error and the configuration are in the outcome.
 
     Raises:
-        DomainNotFound: Someone else has destroyed the domain: it is not started again.
-        Error: It cannot be destroyed, or not be preserved.
+        DomainNotFound: Someone else destroyed the domain. It is not restarted.
+        Error: The domain cannot be destroyed or preserved.
     """
     outcome = case.outcome()
     action = case.action
@@ -156,10 +156,10 @@ def _soft_reset(case: Case, outcome: Outcome) -> Outcome:
 def _dump(case: Case, outcome: Outcome, dumper: Dumper) -> Outcome:
     try:
         core = dumper.dump(case.domain, case.name)
-    except OperationCancelled:  # the next supervisor begins again
+    except OperationCancelled:  # the next supervisor starts over
         raise
     except Error as error:
-        # As xl: a dump that fails is no reason not to start a domain that people wait for.
+        # Like xl: a failed dump must not prevent the restart of a domain that people wait for.
         _LOG.error("%s: no core dump: %s", case, error)
         return replace(outcome, error=error)
     _LOG.info("%s: core dump in %s", case, core)
@@ -180,19 +180,19 @@ def _set_aside(case: Case) -> Domain:
 
 
 def create_anew(case: Case, outcome: Outcome, host: Host) -> Outcome:
-    """Create a domain that was destroyed or set aside."""
+    """Create a domain again after it was destroyed or preserved."""
     try:
         restarted = host.create(case.config)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets it)
+    except Exception as error:  # noqa: BLE001 (the caller gets every error)
         return replace(outcome, error=error, config=case.config)
     return replace(outcome, restarted=restarted)
 
 
 def passes(error: BaseException) -> bool:
-    """Tell whether what failed so is to be tried again until it does not: nothing is wrong with the domain."""
+    """Tell whether an error is transient and not the domain's fault: the action is then retried until it succeeds."""
     return isinstance(error, ConnectFailed | LockFailed | NotReady)
 
 
 def may_pass(error: Exception) -> bool:
-    """Tell whether a create that failed so may succeed later, e.g. when memory is free again."""
+    """Tell whether a create that failed with this error may succeed later, e.g. once memory is free again."""
     return isinstance(error, Error | OSError) and not isinstance(error, ConfigError | UnsupportedFeature | DomainExists)

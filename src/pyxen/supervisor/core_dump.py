@@ -1,4 +1,4 @@
-"""Core dumps in a process of their own: libxl writes one in a single call, in which nothing else of a process moves."""
+"""Core dumps, each written by a separate process: libxl writes a dump in one call that blocks its whole process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Dumper"]
 
 
 class Dumper:
-    """Writes core dumps of domains, each in a process of its own.
+    """Writes core dumps of domains, each in a separate process.
 
     Args:
-        uri: The host.
-        folder: Where the dumps go; it is made if it is not there.
+        uri: The host's URI.
+        folder: Where the dumps go. It is created if it is missing.
     """
 
     def __init__(self, uri: str, folder: str) -> None:
@@ -31,12 +31,12 @@ class Dumper:
         self._stopped = False
 
     def dump(self, domain: Domain, name: str) -> str:
-        """Write the memory of a domain to the file of its name, as xl does, and return the path.
+        """Write a domain's memory to a file with the domain's name, as xl does, and return the path.
 
-        The file appears at once and whole, in place of an older one; a dump that fails leaves nothing.
+        The complete file appears atomically and replaces an older one. A failed dump leaves no file.
 
         Raises:
-            OperationFailed: It cannot be dumped, or not be written.
+            OperationFailed: The domain cannot be dumped, or the file cannot be written.
             OperationCancelled: `stop` was called.
         """
         try:
@@ -52,15 +52,15 @@ class Dumper:
         return place
 
     def stop(self) -> None:
-        """End the dumps that are being written, and write no more."""
+        """Kill the dumps in progress and start no more."""
         with self._lock:
             self._stopped = True
             for process in self._running:
-                process.kill()  # nothing less ends it in the middle of a call of libxl's
+                process.kill()  # no weaker signal ends it during a libxl call
 
     def _run(self, arguments: list[str], domain: Domain) -> None:
         command = [sys.executable, "-P", "-m", "pyxen.supervisor.dump_process", *arguments]
-        modules = os.pathsep.join(path for path in sys.path if path)  # the very same pyxen
+        modules = os.pathsep.join(path for path in sys.path if path)  # so that it imports this same pyxen
         with self._lock:
             if self._stopped:
                 raise _stopped(domain)
@@ -71,12 +71,12 @@ class Dumper:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                start_new_session=True,  # out of reach of the terminal's Ctrl-C
+                start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
             )
             self._running.add(process)
         with process:
             said, complaint = process.communicate()
-        # Its status may be lost: an application can wait for any child, or ignore SIGCHLD.
+        # The exit status may be lost: the application may wait for any child, or ignore SIGCHLD.
         done = said == DONE
         with self._lock:
             self._running.discard(process)

@@ -11,11 +11,11 @@ from pyxen.errors import Error
 __all__ = ["DONE", "main"]
 
 DONE = "dumped\n"
-"""What it says on standard output when all went well."""
+"""The process writes this to standard output on success."""
 
 
 def main(uri: str, domid: str, uuid: str, path: str) -> int:
-    """Write the dump, say so, and return the exit status; what goes wrong is told on standard error."""
+    """Write the dump, report success on standard output or an error on standard error, and return the exit status."""
     try:
         with connect(uri, workers=0) as host:
             domain = host.domains.get(int(domid))

@@ -1,4 +1,4 @@
-"""What is to be done when a domain has shut down, and when: decided here, done elsewhere."""
+"""The policy of a supervisor: which action follows a shutdown, and when. `pyxen.supervisor.actions` carries it out."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ RESTARTS: Final = frozenset(
         ActionOnShutdown.SOFT_RESET,
     }
 )
-"""The actions after which the domain runs again."""
+"""The actions that end with the domain running again."""
 
 DUMPS: Final = frozenset({ActionOnShutdown.COREDUMP_DESTROY, ActionOnShutdown.COREDUMP_RESTART})
-"""The actions that begin with a core dump."""
+"""The actions that start with a core dump."""
 
 _PRESERVED = re.compile(r"-\d{8}T\d{4}Z(\.\d+)?$")
 
 
 def action_for(config: DomainConfig, reason: ShutdownReason | int) -> ActionOnShutdown | None:
-    """Return what a configuration wants done after a shutdown, as xl reads it; None for a guest that is suspended.
+    """Return the action that a configuration sets for a shutdown reason, as xl reads it; None for a suspended guest.
 
-    xl destroys a domain that shut down for a reason it does not know; so does this.
+    Like xl, this destroys a domain that shut down for an unknown reason.
     """
     match reason:
         case ShutdownReason.SUSPEND:
@@ -54,22 +54,22 @@ def action_for(config: DomainConfig, reason: ShutdownReason | int) -> ActionOnSh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brake:
-    """How restarts are slowed down for a domain that ends again and again soon after its start.
+    """How to delay restarts of a domain that keeps ending soon after its start.
 
-    A domain that ran for `min_uptime` is restarted at once. One that did not is kept as it is, shut down, for
-    `first_delay` before it is restarted; each further short life in a row doubles the delay, up to `max_delay`. A
-    domain that is found shut down, of whose start nothing is known, is restarted at once.
+    A domain that ran for at least `min_uptime` is restarted at once. A domain that ran for less stays shut down for
+    `first_delay` before its restart. Each further short life in a row doubles the delay, up to `max_delay`. A domain
+    that is found shut down, so that its start time is unknown, is restarted at once.
 
-    All in seconds.
+    All values are in seconds.
 
     Raises:
-        InvalidArgument: A number is negative, or not a number.
+        InvalidArgument: A value is negative or not a number.
     """
 
     min_uptime: float = 10.0
-    """A domain that ran for less had a short life."""
+    """A domain that ran for less than this had a short life."""
     first_delay: float = 2.0
-    """How long to wait after the first short life."""
+    """The delay after the first short life."""
     max_delay: float = 300.0
     """The longest delay."""
 
@@ -78,27 +78,27 @@ class Brake:
             duration(getattr(self, name), name, operation="supervise")
 
     def short_lives(self, before: int, uptime: float | None) -> int:
-        """Return how many short lives in a row a domain has had, given those before this one; None: not known."""
+        """Return the number of short lives in a row, including this one. An unknown uptime (None) resets it."""
         return 0 if uptime is None or uptime >= self.min_uptime else before + 1
 
     def delay(self, short_lives: int) -> float:
-        """Return how long to wait before a restart, after so many short lives in a row."""
+        """Return how long to wait before a restart, given the number of short lives in a row."""
         if short_lives == 0:
             return 0.0
-        doublings = min(short_lives - 1, 1000)  # a float has room for no more
+        doublings = min(short_lives - 1, 1000)  # a float overflows beyond that
         return float(min(self.first_delay * 2.0**doublings, self.max_delay))
 
 
 def preserved_suffix(now: datetime, attempt: int = 0) -> str:
-    """Return what comes after the name of a preserved domain, as xl has it: the minute in UTC.
+    """Return the suffix that xl gives the name of a preserved domain: the minute in UTC.
 
     Args:
         now: The time, in UTC.
-        attempt: From 1 on for those that find the name taken.
+        attempt: 0 at first; counts up each time the name is taken.
     """
     return f"{now:-%Y%m%dT%H%MZ}{f'.{attempt}' if attempt else ''}"
 
 
 def is_preserved(name: str) -> bool:
-    """Tell whether a name is one that xl, or `preserved_suffix`, gives to preserved domains."""
+    """Tell whether a name ends with the suffix that xl and `preserved_suffix` give to preserved domains."""
     return _PRESERVED.search(name) is not None

@@ -1,4 +1,4 @@
-"""The supervisor: one thread that knows the domains and decides, and others that act."""
+"""The supervisor: one thread that tracks the domains and decides, and a pool of threads that act."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from pyxen.supervisor.watchers import watcher_of
 __all__ = ["Supervisor"]
 
 _Key = tuple[int, UUID]
-"""Domids are reused: only with its uuid does one name a domain."""
+"""Domids are reused, so only domid and uuid together identify a domain."""
 
-_AT_ONCE = 16  # domains that are destroyed or restarted
+_AT_ONCE = 16  # domains being destroyed or restarted
 _DUMPS_AT_ONCE = 2
-_LEAST_APART, _MOST_APART = 0.2, 30.0  # seconds between tries of what fails for a reason that passes
+_LEAST_APART, _MOST_APART = 0.2, 30.0  # seconds between retries after a transient error
 _TRIES = 5  # to create a domain that was destroyed
 
 
@@ -42,24 +42,24 @@ class _Phase(Enum):
     RUNS = auto()
     IN_HAND = auto()
     WAITS = auto()
-    """Ended, and kept until its restart is due."""
+    """Ended, and waiting for its restart."""
     LEFT = auto()
-    """Ended, and nothing more is to be done about it."""
+    """Ended, and left as it is."""
 
 
 @dataclass(slots=True)
 class _Domain:
-    """What is remembered of a domain."""
+    """The state that the supervisor keeps for a domain."""
 
     phase: _Phase = _Phase.RUNS
     started: float | None = None
-    """By `time.monotonic`; None if it was there before the supervisor."""
+    """Start time by `time.monotonic`; None if the domain started before the supervisor."""
     uptime: float | None = None
-    """Seconds from its start to its end, where both were seen."""
+    """Seconds from its start to its end; None if the start was not seen."""
     stumbles: int = 0
-    """How often in a row something went wrong that passes."""
+    """How many transient errors occurred in a row."""
     missed: ShutdownReason | int | None = None
-    """An end that was told while an earlier one was in hand."""
+    """The reason of an end that was reported while an earlier one was still being handled."""
 
 
 class Supervisor:
@@ -74,7 +74,7 @@ class Supervisor:
     A domain is restarted under its name and uuid, from the configuration that libxl keeps, which includes devices
     attached since its start. If it keeps ending soon after its start, the restarts are delayed more and more (`Brake`).
     A create that fails is tried again 4 times, with the same delays. Suspended and saved guests are left alone, and so
-    are domains of which libxl keeps no configuration, and those that another toolstack supervises.
+    are domains that libxl keeps no configuration for, and those that another toolstack supervises.
 
     Args:
         host: The host.
@@ -83,7 +83,7 @@ class Supervisor:
         brake: How restarts are slowed down.
         leave: Returns why a domain is to be left alone, in a few words for the log, or None to act on it. The default
             leaves domains that an xl process or libvirt watches.
-        dump_dir: Folder for core dumps, which have the domains' names, as xl's.
+        dump_dir: Folder for core dumps. As with xl, each file has its domain's name.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Supervisor:
         self._brake = brake or Brake()
         self._leave = leave
         self._dump_dir = dump_dir
-        # What the deciding thread does next: what comes in are events, what others want done there, None for the end.
+        # Input of the deciding thread: events, functions that other threads want it to call, and None to end.
         self._inbox: SimpleQueue[Event | Callable[[], object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -133,7 +133,7 @@ class Supervisor:
         self._begin().run()
 
     def stop(self) -> None:
-        """Let `run` end, and return at once; from any thread or signal handler. A supervisor does not run twice."""
+        """Make `run` end, and return at once. Any thread or signal handler may call it. A supervisor runs only once."""
         self._inbox.put(None)
 
     def _begin(self) -> _Work:
@@ -143,7 +143,7 @@ class Supervisor:
 
 
 class _Work:
-    """One run of a supervisor. Its methods belong to the thread of `run`, but for those that say otherwise."""
+    """One run of a supervisor. Its methods run on the thread of `run`, unless they say otherwise."""
 
     def __init__(
         self,
@@ -161,11 +161,11 @@ class _Work:
         self._dumper = dumper
         self._on_outcome = on_outcome
         self._domains: dict[_Key, _Domain] = {}
-        self._short_lives: dict[UUID, int] = {}  # in a row, of those that have had any
+        self._short_lives: dict[UUID, int] = {}  # in a row; domains without any are absent
         self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._ending = False
-        self._number = itertools.count()  # of what is due, since functions have no order
-        self._unborn: dict[UUID, tuple[Case, Outcome]] = {}  # destroyed, and not yet created again
+        self._number = itertools.count()  # breaks ties in the heap, since functions have no order
+        self._unborn: dict[UUID, tuple[Case, Outcome]] = {}  # destroyed and not yet recreated
         self._actors = ThreadPoolExecutor(_AT_ONCE, "pyxen-supervisor-act")
         self._dumpers = ThreadPoolExecutor(_DUMPS_AT_ONCE, "pyxen-supervisor-dump")
         self._events = host.events(DomainCreated, DomainShutdown, DomainDestroyed)
@@ -185,7 +185,7 @@ class _Work:
             feeder.join()
 
     def _step(self) -> bool:
-        """Take what comes next; False at the end."""
+        """Handle the next item; return False at the end."""
         left = self._due[0][0] - time.monotonic() if self._due else None
         if left is not None and left <= 0:
             heapq.heappop(self._due)[2]()
@@ -208,7 +208,7 @@ class _Work:
         self._dumper.stop()
         self._dumpers.shutdown()
         self._actors.shutdown()
-        while not self._inbox.empty():  # what the last actors had to say
+        while not self._inbox.empty():  # the results of the last actions
             item = self._inbox.get()
             if item is not None and not isinstance(item, Event):
                 item()
@@ -218,7 +218,7 @@ class _Work:
         waiting = sum(domain.phase is _Phase.WAITS for domain in self._domains.values())
         _LOG.info("stopped; %d domains that have ended are left for the next supervisor", waiting)
 
-    # What happens
+    # Events
 
     def _take(self, event: Event) -> None:
         if isinstance(event, EventsLost):
@@ -234,7 +234,7 @@ class _Work:
             self._ended(key, event.reason)
 
     def _look_again(self) -> None:
-        """See how things are; a host that does not tell is asked again later."""
+        """Compare with the host's list of domains; retry later if the host cannot list them."""
         try:
             self._look()
         except HostClosed:
@@ -244,7 +244,7 @@ class _Work:
             self._schedule(_MOST_APART / 10, self._look_again)
 
     def _look(self) -> None:
-        """See how things are: at the beginning, and where events are missing."""
+        """Compare with the host's list of domains: at the start, and after events were lost."""
         infos = [info for info in self._host.list() if info.domid != 0 and info.state is not DomainState.DYING]
         for key in self._domains.keys() - {(info.domid, info.uuid) for info in infos}:
             self._gone(key)
@@ -255,23 +255,23 @@ class _Work:
 
     def _gone(self, key: _Key) -> None:
         domain = self._domains.pop(key, None)
-        if domain is not None and domain.phase in {_Phase.RUNS, _Phase.WAITS}:  # not by us: its row of lives is over
+        if domain is not None and domain.phase in {_Phase.RUNS, _Phase.WAITS}:  # someone else destroyed it
             self._short_lives.pop(key[1], None)
 
     def _ended(self, key: _Key, reason: ShutdownReason | int) -> None:
         domain = self._domains.setdefault(key, _Domain())
         if domain.phase is _Phase.IN_HAND:
-            domain.missed = reason  # it may run again by now, and have ended again
+            domain.missed = reason  # it may have been restarted and have ended again
         if domain.phase is not _Phase.RUNS or reason == ShutdownReason.SUSPEND:
             return
         domain.phase = _Phase.IN_HAND
         domain.uptime = None if domain.started is None else max(0.0, time.monotonic() - domain.started)
         self._act(key, lambda: self._study(key, self._judge))
 
-    # What is done about it
+    # Actions
 
     def _study(self, key: _Key, then: Callable[[_Key, Case], None]) -> None:
-        """Find out what is to be done; on a thread for acting."""
+        """Find out which action a domain needs. Runs on an action thread."""
         found = study(self._host, *key, self._leave)
         if isinstance(found, Case):
             self._later(lambda: then(key, found))
@@ -279,7 +279,7 @@ class _Work:
             self._later(lambda: self._settle(key, _Phase.RUNS) if found is None else self._leave_be(key))
 
     def _judge(self, key: _Key, case: Case) -> None:
-        """Carry a case out, now or, if it is a restart too soon, later."""
+        """Act on a case now, or later if it is a restart that must be delayed."""
         domain = self._domains.get(key)
         if domain is None:  # gone meanwhile
             self._leave_be(key)
@@ -299,7 +299,7 @@ class _Work:
         self._schedule(delay, lambda: self._resume(key))
 
     def _slow_down(self, uuid: UUID, uptime: float | None) -> float:
-        """Count the life that has ended, and return how long to wait before the next."""
+        """Count the life that just ended, and return how long to wait before the restart."""
         lives = self._brake.short_lives(self._short_lives.pop(uuid, 0), uptime)
         if lives:
             self._short_lives[uuid] = lives
@@ -307,7 +307,7 @@ class _Work:
 
     def _resume(self, key: _Key) -> None:
         domain = self._domains.get(key)
-        if domain is not None:  # else someone has destroyed it, which ends its loop
+        if domain is not None:  # otherwise someone destroyed it, and there is nothing to restart
             domain.phase = _Phase.IN_HAND
             self._act(key, lambda: self._study(key, self._carry_out))
 
@@ -315,7 +315,7 @@ class _Work:
         self._act(key, lambda: self._fulfil(key, case), dumps=case.action in DUMPS)
 
     def _fulfil(self, key: _Key, case: Case) -> None:
-        """Do what is to be done; on a thread for acting."""
+        """Take the action of a case. Runs on an action thread."""
         try:
             outcome = fulfil(case, self._host, self._dumper)
         except DomainNotFound:
@@ -335,7 +335,7 @@ class _Work:
         self._finish(key, case, outcome, tries=1)
 
     def _finish(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
-        """See how it went; on a thread for acting."""
+        """Report the outcome, or schedule a retry. Runs on an action thread."""
         restarted, error = outcome.restarted, outcome.error
         if outcome.config is None or error is None:
             if restarted is not None:
@@ -362,7 +362,7 @@ class _Work:
         self._schedule(delay, lambda: self._act(key, create))
 
     def _done(self, key: _Key, outcome: Outcome) -> None:
-        """Take note of how it went."""
+        """Record the outcome."""
         new = outcome.restarted
         if new is None:
             self._leave_be(key)
@@ -370,11 +370,11 @@ class _Work:
         same = key == (new.domid, new.uuid)  # after a soft reset
         started = self._domains.get((new.domid, new.uuid))
         if started is not None and (same or started.phase is _Phase.RUNS):
-            started.started = time.monotonic()  # its creation, which may take long, is no part of its life
+            started.started = time.monotonic()  # the creation may take long and does not count as uptime
         self._settle(key, _Phase.RUNS if same else _Phase.LEFT)
 
     def _leave_be(self, key: _Key) -> None:
-        """Do nothing more about a domain that has ended."""
+        """Leave a domain that has ended as it is."""
         self._short_lives.pop(key[1], None)
         self._settle(key, _Phase.LEFT)
 
@@ -387,33 +387,33 @@ class _Work:
         if phase is _Phase.RUNS and missed is not None:
             self._ended(key, missed)
 
-    # How the threads work together
+    # Communication between the threads
 
     def _schedule(self, delay: float, what: Callable[[], object]) -> None:
         heapq.heappush(self._due, (time.monotonic() + delay, next(self._number), what))
 
     def _later(self, what: Callable[[], object]) -> None:
-        """Have something done by the thread of `run`; from any thread."""
+        """Make the thread of `run` call a function. Any thread may call this."""
         self._inbox.put(what)
 
     def _act(self, key: _Key, what: Callable[[], object], *, dumps: bool = False) -> None:
-        """Have something done by a thread for acting; whatever it raises stops nothing else."""
+        """Make an action thread call a function. Exceptions that it raises affect only this domain."""
 
         def act() -> None:
             try:
                 what()
-            except BaseException as anything:  # noqa: BLE001 (it is logged, and stops nothing else)
-                error = anything  # which Python forgets at the end of this
+            except BaseException as anything:  # noqa: BLE001 (it is logged, and affects only this domain)
+                error = anything  # Python deletes `anything` at the end of this block
                 self._later(lambda: self._stumble(key, error))
 
         if not self._ending:
             (self._dumpers if dumps else self._actors).submit(act)
 
     def _stumble(self, key: _Key, error: BaseException) -> None:
-        """Try again later what failed for a reason that passes; otherwise, leave the domain as it is."""
+        """Retry later after a transient error; after any other error, leave the domain as it is."""
         domain = self._domains.get(key)
         if domain is None or not passes(error):
-            # Of errors of pyxen's own, the message says all.
+            # For pyxen's own errors, the message is enough.
             trace = None if isinstance(error, Error) else error
             _LOG.error("domain %d: left as it is: %s", key[0], error, exc_info=trace)
             self._leave_be(key)
@@ -425,19 +425,19 @@ class _Work:
         self._schedule(delay, lambda: self._resume(key))
 
     def _tell(self, outcome: Outcome) -> None:
-        """Tell the user of an outcome; from any thread."""
+        """Report an outcome to the user. Any thread may call this."""
         if self._on_outcome is None:
             return
         try:
             self._on_outcome(outcome)
-        except BaseException:  # noqa: BLE001 (it is the callback's, and stops nothing)
+        except BaseException:  # noqa: BLE001 (the callback's error must not stop the supervisor)
             _LOG.exception("%s: on_outcome failed", printable(outcome.name))
 
 
 def _feed(events: EventReader[Any], inbox: SimpleQueue[Event | Callable[[], object] | None]) -> None:
     for event in events:
         inbox.put(event)
-    inbox.put(None)  # the host was closed, if not the reader
+    inbox.put(None)  # the host or the reader was closed
 
 
 def _named(reason: ShutdownReason | int) -> str:

@@ -1,4 +1,4 @@
-"""Who else acts when a domain ends: xl has a process for each domain that it starts, libvirt its daemon."""
+"""Other toolstacks that act when a domain ends: xl runs a process for each domain that it starts, libvirt a daemon."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Watchers", "watcher_of"]
 
 _XL: Final = "xl"
 _LIBVIRT: Final = frozenset({"libvirtd", "virtxend"})
-_STARTERS: Final = ("create", "restore", "migrate-receive")  # xl takes their beginnings, too
+_STARTERS: Final = ("create", "restore", "migrate-receive")  # xl accepts any prefix of these, too
 
-# What xl writes into the log that its process has for standard output, when it begins to watch, and when it restarts.
+# The lines that xl writes to its log (its standard output) when it starts to watch a domain, and when it restarts it.
 _NEWS: Final = re.compile(
     rb"^Waiting for domain .*\(domid (\d+)\) to die \[pid (\d+)\]\r?$|Rebooting now$", re.MULTILINE
 )
-_MOST: Final = 1 << 20  # bytes of a file that are read: its end
+_MOST: Final = 1 << 20  # bytes read from the end of a file
 
 _PATIENCE, _APART = 10.0, 0.1  # seconds
 _LOOKS: Final = 2
@@ -33,13 +33,13 @@ _BEGINS: Final = "?"
 class Watchers:
     """Finds the processes of other toolstacks that act when a domain ends.
 
-    Only what belongs to root counts: anybody may call a process ``xl``, and write a line that looks like one of xl's.
-    Which domain an xl process watches stands in its log only, which it keeps open.
+    Only files and processes that belong to root count: anyone can name a process ``xl`` and write a line that looks
+    like one of xl's. Only the log of an xl process, which it keeps open, says which domain the process watches.
 
     Attributes:
-        proc: Where the processes are.
+        proc: Where procfs is mounted.
         libvirt: Where libvirt keeps a file for each domain that it runs.
-        uid: Whose processes and logs count.
+        uid: The user whose processes and logs count.
     """
 
     proc: str = "/proc"
@@ -47,13 +47,13 @@ class Watchers:
     uid: int = 0
 
     def of(self, info: DomainInfo) -> str | None:
-        """Return who watches a domain, for people to read; None if nobody does.
+        """Return which process or daemon watches a domain, as text for people; None if none does.
 
-        An xl that is just creating a domain, any domain, does not tell yet which one it will watch: it is waited for,
-        10 seconds at most.
+        An xl process that is still creating a domain does not say yet which domain it will watch. This waits for such a
+        process, for at most 10 seconds.
         """
         deadline = time.monotonic() + _PATIENCE
-        # An xl that begins to watch hands over to a child, which one look at all processes can miss: so look twice.
+        # An xl that starts to watch hands over to a child, which one scan of all processes can miss: so scan twice.
         nobody = 0
         while nobody < _LOOKS and time.monotonic() < deadline:
             found = self._look(info.domid)
@@ -68,7 +68,7 @@ class Watchers:
         return "libvirt" if runs and self._is_libvirts(info) else None
 
     def _look(self, domid: int) -> str | None:
-        """Return which xl process watches a domain; `_BEGINS` if one is about to watch some domain."""
+        """Return the xl process that watches a domain; `_BEGINS` if one is about to watch some domain."""
         xls = [pid for pid, name in self._processes() if name == _XL]
         watching = next((pid for pid in xls if domid in self._domids(pid)), None)
         if watching is not None:
@@ -79,26 +79,26 @@ class Watchers:
         for entry in os.listdir(self.proc):
             if (
                 entry.isdecimal() and self._is_roots(entry) and self._read(f"{entry}/cmdline")
-            ):  # a process that has ended has none
+            ):  # the command line of an ended process is empty
                 yield int(entry), self._read(f"{entry}/comm").decode(errors="replace").rstrip("\n")
 
     def _news(self, pid: int) -> list[int | None]:
-        """Return the domids that an xl process has come to watch, and None where it was about to restart a domain."""
+        """Return the domids that an xl process started to watch, in order, and None for each restart of a domain."""
         found = [match.groups() for match in _NEWS.finditer(self._log(pid))]
         return [None if domid is None else int(domid) for domid, by in found if by in {None, str(pid).encode()}]
 
     def _domids(self, pid: int) -> set[int | None]:
-        """Return the domids of domains that an xl process watches, or has watched: it has preserved or ended those."""
+        """Return the domids that an xl process watches or has watched; it preserved or ended the earlier domains."""
         return set(self._news(pid)) - {None}
 
     def _begins(self, pid: int) -> bool:
-        """Tell whether an xl process may come to watch a domain, and has not yet said which."""
+        """Tell whether an xl process is about to watch a domain, and has not said which one yet."""
         arguments = self._read(f"{pid}/cmdline").decode(errors="replace").split("\0")[1:]
         verb = next((argument for argument in arguments if argument and not argument.startswith("-")), None)
         if verb is None or not any(starter.startswith(verb) for starter in _STARTERS):
             return False
         options = "".join(word for word in arguments if word.startswith("-") and not word.startswith("--"))
-        if "F" in options:  # one in the foreground has no log
+        if "F" in options:  # xl in the foreground has no log
             return False
         return (self._news(pid) or [None])[-1] is None
 
@@ -125,7 +125,7 @@ class Watchers:
 
 
 def _end_of(path: str, uid: int) -> bytes:
-    """Return the end of a regular file of a user's; nothing if it is another's, or no file. It never waits."""
+    """Return the end of a regular file that a user owns; nothing for any other file. This never blocks."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:  # the process is gone
@@ -146,8 +146,8 @@ def _end_of(path: str, uid: int) -> bytes:
 
 
 def watcher_of(info: DomainInfo) -> str | None:
-    """Return who acts already when this domain ends: an xl process, or libvirt; None if nobody does.
+    """Return the toolstack that already acts when this domain ends: an xl process or libvirt; None if neither does.
 
-    ``xl create -F``, xl in the foreground, cannot be told apart and counts as nobody.
+    xl in the foreground (``xl create -F``) cannot be detected, and is not reported.
     """
     return Watchers().of(info)

@@ -1,4 +1,4 @@
-"""The backend for this machine's own Xen, through libxenlight. Only in this folder are ``ffi`` and ``lib`` used.
+"""The backend for this machine's own Xen, through libxenlight. Only this folder uses ``ffi`` and ``lib``.
 
-Importing this package loads nothing compiled; importing `pyxen.backends.xenlight.backend` does.
+Importing this package does not load the compiled module; importing `pyxen.backends.xenlight.backend` does.
 """

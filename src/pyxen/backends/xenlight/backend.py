@@ -1,6 +1,6 @@
-"""The backend that uses libxenlight on the host itself.
+"""The backend that uses libxenlight on the host.
 
-Importing this module loads the compiled binding, so `pyxen.connect` does it only when this way is asked for.
+Importing this module loads the compiled binding, so `pyxen.connect` imports it only for a URI that needs it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ D = TypeVar("D", bound=Part)
 _LACKS: Final = frozenset({Feature.DEFINE})
 
 _COMES_LATER: Final[frozenset[Feature]] = frozenset() if console.CAN_ADD else frozenset({Feature.ADD_CONSOLE})
-"""Features that libxl has in later releases only."""
+"""Features that only later releases of libxl have."""
 
 
 class XenlightBackend(Backend):
@@ -236,7 +236,7 @@ class XenlightBackend(Backend):
     def _converse(
         self, operation: Operation[T], channel: PeerChannel, work: Callable[[ThreadedOperation], T]
     ) -> Operation[T]:
-        """Begin a threaded operation that closes a channel."""
+        """Start a threaded operation that closes a channel."""
         try:
             return self._threaded_operations.run(operation, work)
         except BaseException:
@@ -342,7 +342,7 @@ class XenlightBackend(Backend):
         operation: Operation[DomainInfo | None] = _operation("wait", domain, timeout)
         return self._context.run(operation, wait.wait(self._context, domain.domid, domain.uuid, states))
 
-    # How it is done
+    # Helpers
 
     def _run(
         self,
@@ -351,7 +351,7 @@ class XenlightBackend(Backend):
         script: Callable[[Context, Operation[T], int], Script[T]],
         timeout: float | None = None,
     ) -> Operation[T]:
-        """Begin a script for a domain that is there."""
+        """Start a script for an existing domain."""
         self._check_spared(verb, domain)
         if not self._hypervisor.alive(domain.domid, domain.uuid):
             raise gone(verb, domain.domid, domain.uuid)
@@ -359,7 +359,7 @@ class XenlightBackend(Backend):
         return self._context.run(operation, script(self._context, operation, domain.domid))
 
     def _info(self, verb: str, domain: DomainRef) -> DomainInfo:
-        """Return what a domain looks like before a verb is begun."""
+        """Return a domain's info before an operation starts."""
         self._check_spared(verb, domain)
         info = self._hypervisor.domain(domain.domid)
         if info is None or info.uuid != domain.uuid or info.state is DomainState.DYING:
@@ -367,16 +367,16 @@ class XenlightBackend(Backend):
         return info
 
     def _movable(self, verb: str, domain: DomainRef) -> DomainInfo:
-        """Return a domain, if its memory can be sent while it runs."""
+        """Return a domain's info, if its memory can be sent while it runs."""
         info = self._info(verb, domain)
         check_answers(info, verb)
         migrate.check(self._context, info, verb)
         return info
 
     def _check_spared(self, verb: str, domain: DomainRef) -> None:
-        """Check that a verb does not end or stop dom0, or the domain that this process runs in."""
+        """Check that an operation would not end or stop dom0 or the domain that this process runs in."""
         if self._own_domid is None:
-            self._own_domid = int(self._hypervisor.read("domid") or 0)  # xenstore takes a relative path for our own
+            self._own_domid = int(self._hypervisor.read("domid") or 0)  # xenstore's relative paths are our own domain's
         check_spared(verb, domain.domid, self._own_domid)
 
 

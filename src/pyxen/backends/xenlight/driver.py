@@ -1,9 +1,9 @@
-"""A driver domain: it serves devices of other domains, and controls none.
+"""The backend for a driver domain, which serves devices of other domains and controls no domain.
 
-Importing this module loads the compiled binding, so `pyxen.connect` does it only when this way is asked for.
+Importing this module loads the compiled binding, so `pyxen.connect` imports it only for a URI that needs it.
 """
 
-# ruff: noqa: ARG002 (what controls domains is refused, whatever is asked)
+# ruff: noqa: ARG002 (everything that controls domains is refused, whatever the arguments)
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["DriverBackend"]
 
 
 class DriverBackend(Backend):
-    """The domain that this process runs in, as one that serves devices.
+    """The domain that this process runs in, as a driver domain.
 
     Raises:
         NotPrivileged: This user may not talk to xenstore.
@@ -45,7 +45,7 @@ class DriverBackend(Backend):
             raise
 
     def close(self) -> None:
-        """Stop what runs and let go of the host; may be called again."""
+        """Stop running operations and release the host. Calling it again does nothing."""
         self._context.close()
         self._hypervisor.close()
 

@@ -1,7 +1,7 @@
-"""The road for reading: lists and figures, beside libxl, so that nobody waits for a create who only wants to look.
+"""Read-only queries that bypass libxl, so that lists and figures need not wait for a create in progress.
 
-Its handle of libxenctrl is opened NON_REENTRANT and used under a lock of its own, so it never takes libxencall's
-process-wide lock, which a child of libxl's may have inherited locked (see `pyxen.backends.xenlight.libxl.lock`).
+The libxenctrl handle is opened NON_REENTRANT and used under its own lock. So it never takes libxencall's process-wide
+lock, which a child of libxl may have inherited locked (see `pyxen.backends.xenlight.libxl.lock`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 __all__ = ["Hypervisor"]
 
 _Row = tuple[Any, ...]
-"""The members of an xc_domaininfo_t, at the places that `_AT` tells."""
+"""The members of an xc_domaininfo_t, at the indices in `_AT`."""
 
 _PAGE_KIB = 4
 _MOST_AT_ONCE = 1024
-_TRIES = 20  # to change an entry that others change, too
-_ROOM = 16  # for domains that have come since the last time, so that one hypercall still does
+_TRIES = 20  # attempts to change a node that others change, too
+_ROOM = 16  # spare rows for new domains, so that one hypercall still suffices
 
 _NAMES = (
     "domain",
@@ -46,11 +46,11 @@ _NAMES = (
     "cpupool",
 )
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "16s"}
-_EMULATED_RTC = 1 << 3  # XEN_X86_EMU_RTC: every HVM guest has one, no PVH guest
+_EMULATED_RTC = 1 << 3  # XEN_X86_EMU_RTC: all HVM guests have one, and no PVH guest
 
 
 def _members() -> list[tuple[int, int, str]]:
-    """Return offset, size and name of the members that are read, in their order in this Xen release."""
+    """Return offset, size and name of the members that are read, in this Xen release's order."""
     fields = dict(ffi.typeof("xc_domaininfo_t").fields)
     members = [(fields[name].offset, ffi.sizeof(fields[name].type), name) for name in _NAMES]
     emulation = lib.pyxen_emulation_flags_offset()
@@ -60,7 +60,7 @@ def _members() -> list[tuple[int, int, str]]:
 
 
 def _layout(members: list[tuple[int, int, str]]) -> struct.Struct:
-    """Return the layout of xc_domaininfo_t; eight times as fast as reading its members one by one."""
+    """Return the layout of xc_domaininfo_t. Unpacking by it is eight times as fast as reading member by member."""
     layout, at = "=", 0
     for offset, size, _ in members:
         layout += f"{offset - at}x{_FORMATS[size]}"
@@ -81,17 +81,17 @@ _STATES = (
 
 
 class Hypervisor:
-    """Reads domains and figures of the host; any number of threads may.
+    """Reads domains and figures of the host. Thread-safe.
 
     Raises:
-        ConnectFailed: libxenctrl does not open, or xenstore is not there.
+        ConnectFailed: libxenctrl or xenstore cannot be opened.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._sink = LogSink()
-        # libxenctrl copies all that is asked for, there or not; so ask for little more than was there last time.
+        # libxenctrl copies as many rows as are requested, used or not, so request few more than there were last time.
         self._at_once = _ROOM
         self._buffer = ffi.new("xc_domaininfo_t[]", self._at_once)
         self._xc: CData = lib.xc_interface_open(self._sink.logger, self._sink.logger, lib.XC_OPENFLAG_NON_REENTRANT)
@@ -106,17 +106,17 @@ class Hypervisor:
         self._names = Names(self._xenstore)
 
     def forked(self) -> None:
-        """Give up in the child of a fork: the connection to xenstore is the parent's."""
+        """Release it in the child of a fork: the connection to xenstore belongs to the parent."""
         self._xc = ffi.NULL
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[None]:
-        """Have it for one thread. What it waits for is no reason for libxl to wait.
+        """Reserve it for one thread. libxl's lock is released meanwhile, so that libxl does not wait.
 
         Raises:
             HostClosed: It was closed, or belongs to the parent of this process.
         """
-        self._check_open()  # first: in the child of a fork, the lock may be someone's who is not there
+        self._check_open()  # check first: after a fork, a thread that was not copied may hold the lock
         with LIBXL.released():
             try:
                 with self._lock:
@@ -140,7 +140,7 @@ class Hypervisor:
         self._sink.free()
 
     def domains(self) -> list[DomainInfo]:
-        """Return all domains, by domid."""
+        """Return all domains, sorted by domid."""
         with self._open():
             rows = self._rows()
             keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
@@ -148,13 +148,13 @@ class Hypervisor:
         return [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
 
     def glance(self) -> list[DomainInfo]:
-        """Return all domains, by domid, without their names: one hypercall, and nothing of xenstore."""
+        """Return all domains, sorted by domid, without names: this takes one hypercall and does not use xenstore."""
         with self._open():
             rows = self._rows()
         return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None) for row in rows]
 
     def alive(self, domid: int, uuid: UUID) -> bool:
-        """Tell by one hypercall whether the domain of that domid has this uuid, and is not dying."""
+        """Tell, with one hypercall, whether the domain with this domid has this uuid and is not dying."""
         with self._open():
             rows = self._ask(domid, 1)
         if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
@@ -162,7 +162,7 @@ class Hypervisor:
         return bool(rows[0][_AT["handle"]] == uuid.bytes)
 
     def domain(self, domid: int) -> DomainInfo | None:
-        """Return one domain; None if there is no domain of that domid."""
+        """Return one domain; None if there is no domain with that domid."""
         with self._open():
             rows = self._ask(domid, 1)
             if not rows or rows[0][_AT["domain"]] != domid:
@@ -171,24 +171,24 @@ class Hypervisor:
         return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name)
 
     def read(self, path: str) -> str | None:
-        """Return the value of an entry of xenstore; None if there is none."""
+        """Return the value of a xenstore node; None if it does not exist."""
         with self._open():
             return self._xenstore.read(path)
 
     def replace(self, path: str, old: str, new: str) -> bool:
-        """Write an entry of xenstore if it has a certain value, and tell whether.
+        """Write a xenstore node if it has a certain value, and tell whether it was written.
 
-        A guest that writes to it all the time can keep that from ever succeeding: it is tried some times only.
+        A guest that keeps writing to the node can make every attempt fail, so the number of attempts is limited.
         """
         for _ in range(_TRIES):
-            with self._open():  # each time: others want to read, too
+            with self._open():  # per attempt, so that others can read in between
                 done = self._xenstore.replace(path, old, new)
             if done is not None:
                 return done
         return False
 
     def directory(self, path: str) -> list[str]:
-        """Return the names of what is below an entry of xenstore; none if there is no such entry."""
+        """Return the names of a xenstore node's children; empty if there is no such node."""
         with self._open():
             return self._xenstore.directory(path)
 
@@ -201,7 +201,7 @@ class Hypervisor:
         return times
 
     def console_ring(self, domid: int) -> tuple[int, int] | None:
-        """Return event channel and frame of a guest's console, as Xen keeps them; None where it has none, as for PV."""
+        """Return the event channel and frame that Xen keeps for a guest's console; None if it keeps none, as for PV."""
         found = ffi.new("uint64_t[2]")
         wanted = (lib.HVM_PARAM_CONSOLE_EVTCHN, lib.HVM_PARAM_CONSOLE_PFN)
         with self._open():
@@ -212,9 +212,9 @@ class Hypervisor:
         return None if refused or not port or not gfn else (port, gfn)
 
     def clear_away(self, domid: int) -> None:
-        """Remove what xenstore still has of a domain that is gone.
+        """Remove the rest of a destroyed domain's entries from xenstore.
 
-        libxl has removed it, but xenconsoled notes the tty of a new domain without a look whether it is still there.
+        libxl removes them, but xenconsoled may write a new domain's tty later, without checking that the domain exists.
         """
         with self._open():
             rows = self._ask(domid, 1)
@@ -222,13 +222,13 @@ class Hypervisor:
                 self._xenstore.remove(f"/local/domain/{domid}")
 
     def set_uuid(self, domid: int, uuid: UUID) -> None:
-        """Tell Xen that a domain has another uuid."""
+        """Change a domain's uuid in Xen."""
         with self._open():
             if lib.xc_domain_sethandle(self._xc, domid, ffi.new("uint8_t[16]", uuid.bytes)) != 0:
                 raise _refused("preserve", f"Xen does not give domain {domid} another uuid")
 
     def forget_uuid(self, uuid: UUID) -> None:
-        """Remove what xenstore has under a uuid that no domain has any more."""
+        """Remove xenstore's entries for a uuid that no domain uses any more."""
         with self._open():
             self._xenstore.remove(f"/vm/{uuid}")
 

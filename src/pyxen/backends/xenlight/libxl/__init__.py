@@ -1,4 +1,4 @@
-"""The binding to libxl: the compiled module, a context with its event loop, logs, errors and worker processes.
+"""The binding to libxl: the compiled module, contexts with their event loops, logs, errors and worker processes.
 
-Importing this package loads nothing compiled; `pyxen.backends.xenlight.libxl.binding` does.
+Importing this package does not load the compiled module; importing `pyxen.backends.xenlight.libxl.binding` does.
 """

@@ -1,8 +1,8 @@
-"""The door to C: ``ffi`` and ``lib`` of the module that fits the running Xen.
+"""``ffi`` and ``lib`` of the compiled module that fits the running Xen.
 
 Raises:
-    BindingNotBuilt: On import, where no module fits.
-    LibraryMissing: On import, where Xen's libraries are missing.
+    BindingNotBuilt: On import, if no module fits.
+    LibraryMissing: On import, if Xen's libraries are missing.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pyxen.backends.xenlight.libxl import loader
 __all__ = ["CData", "backend_folder", "ffi", "file", "lib", "release"]
 
 CData = Any
-"""A value of C's; cffi's types say no more."""
+"""A C value; cffi has no more precise types."""
 
 _module: Any = loader.load()
 
 ffi: Any = _module.ffi
 lib: Any = _module.lib
 release: str = _module.__name__.rpartition("xenlight_")[2].replace("_", ".")
-"""Xen release that it was compiled for, e.g. ``4.20``."""
+"""The Xen release that the module was compiled for, e.g. ``4.20``."""
 file: str = _module.__file__
-"""Where the module is."""
+"""Path of the module."""
 backend_folder: str = os.path.dirname(sys.modules["_cffi_backend"].__file__ or "")
-"""Where cffi's runtime half is, which the module needs."""
+"""Folder of cffi's runtime library, which the module needs."""

@@ -1,6 +1,6 @@
-"""A child process that is known by its pidfd: its number may be another's as soon as someone has waited for it.
+"""A child process, identified by its pidfd: as soon as anyone has waited for it, its pid may be reused.
 
-An application may wait for any child (``waitpid(-1)``), or ignore SIGCHLD. Then nobody knows how a child ended.
+An application may wait for any child (``waitpid(-1)``), or ignore SIGCHLD. Then the exit status is lost.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ import signal
 
 __all__ = ["Child"]
 
-_PATIENCE = 10.0  # seconds that a child has to end
+_PATIENCE = 10.0  # seconds for a child to end
 
 
 class Child:
     """A child of this process.
 
     Args:
-        pid: Its number; it was begun just now.
+        pid: The pid of a child that was just started.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._fd: int | None = None
-        with contextlib.suppress(OSError):  # it is gone already, or this kernel (before 5.3) has none
+        with contextlib.suppress(OSError):  # it is gone already, or the kernel (before 5.3) has no pidfds
             self._fd = os.pidfd_open(pid)
         if self._fd is not None and not self._is_ours():
             self._close()
 
     def end(self, *, with_children: bool = False) -> None:
-        """Wait for its end; one that does not end in time is killed.
+        """Wait for the child to end; kill it if it does not end in time.
 
         Args:
-            with_children: If it was killed, kill what it has begun, too. It must lead a session of its own.
+            with_children: If the child was killed, kill its children, too. It must lead its own session.
         """
         if self._fd is None:
             self._end_by_number()
@@ -49,11 +49,11 @@ class Child:
         self._close()
 
     def forked(self) -> None:
-        """Give it up in the child of a fork."""
+        """Release it in the child of a fork."""
         self._close()
 
     def _is_ours(self) -> bool:
-        """Tell whether the pidfd is of a child of ours, and not of whoever got the number meanwhile."""
+        """Tell whether the pidfd refers to our child, and not to a process that reused its pid meanwhile."""
         try:
             os.waitid(os.P_PIDFD, self._fd or 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -66,14 +66,14 @@ class Child:
         return bool(poller.poll(_PATIENCE * 1000))
 
     def _kill_group_of_killed(self, fd: int) -> None:
-        """Kill what it has begun if it was killed; until it is waited for, the number is still its own."""
+        """Kill the child's process group if the child was killed. Its pid is not reused until it is waited for."""
         ended = os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None and ended.si_code != os.CLD_EXITED:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def _end_by_number(self) -> None:
-        """Wait for it without a pidfd, and kill nothing: the number may be another's."""
+        """Reap it by pid if it has ended, and kill nothing: the pid may have been reused."""
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
 

@@ -1,4 +1,4 @@
-"""A context of libxl: its logger, its children, its event loop, its end."""
+"""A libxl context with its logger, child processes and event loop."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 
 class Context:
-    """A ``libxl_ctx`` with all that it needs around it.
+    """A ``libxl_ctx`` with everything that it needs.
 
     Args:
-        hypervisor: For scripts that want to look at something; it stays the caller's.
-        workers: Processes that make long calls; 0: all is done in this one.
+        hypervisor: Read-only queries for scripts. The caller still owns it.
+        workers: Number of processes that make long calls; 0 to make them in this process.
 
     Raises:
-        ConnectFailed: libxl refuses; its own words are in the message.
+        ConnectFailed: libxl refuses. The message contains libxl's log.
     """
 
     def __init__(self, hypervisor: Hypervisor, workers: int) -> None:
@@ -73,7 +73,7 @@ class Context:
         self.pointer = pointer[0]
 
     def _set_hooks(self) -> None:
-        # libxl keeps pointers to both structures: they live as long as the context.
+        # libxl keeps pointers to both structures, so they must live as long as the context.
         self._event_hooks = ffi.new("libxl_event_hooks *")
         self._event_hooks.disaster = lib.pyxen_on_disaster
         lib.libxl_event_register_callbacks(self.pointer, self._event_hooks, self._handle)
@@ -83,7 +83,7 @@ class Context:
         lib.libxl_childproc_setmode(self.pointer, self._child_hooks, self._loop)
 
     def run(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
-        """Begin a script, which ends the operation.
+        """Start a script. Its end ends the operation.
 
         Raises:
             HostClosed: The context was closed, or belongs to the parent of this process.
@@ -95,12 +95,12 @@ class Context:
     def complete(
         self, start: Callable[[CData], int], *, abortable: bool = True, may_abort: Callable[[], bool] | None = None
     ) -> Script[int]:
-        """Start one of libxl's asynchronous functions and wait for its end: a part of a script.
+        """Start one of libxl's asynchronous functions and wait for its end. This is a part of a script.
 
         Args:
             start: Makes the call, given the ``libxl_asyncop_how *``.
-            abortable: False for clean-up, which goes on when the operation is stopped.
-            may_abort: Tells whether libxl may be told to end by now; until then, one that is stopped goes on.
+            abortable: False for clean-up, which continues when the operation is stopped.
+            may_abort: Tells whether libxl's operation may be aborted yet. Until then, a stopped operation continues.
 
         Returns:
             libxl's code, 0 for success.
@@ -115,14 +115,14 @@ class Context:
         return event.code
 
     def outside(self, function: Callable[[], object]) -> Script[None]:
-        """Call a function that takes its time, on a thread of its own, and wait for its end: a part of a script."""
+        """Call a slow function on its own thread, and wait for its end. This is a part of a script."""
         token = self._event_loop.token()
         failures: list[BaseException] = []
 
         def call() -> None:
             try:
                 function()
-            except BaseException as error:  # noqa: BLE001 (it is the script's)
+            except BaseException as error:  # noqa: BLE001 (the script gets every error)
                 failures.append(error)
             self._event_loop.arrive(token)
 
@@ -134,16 +134,16 @@ class Context:
     def elsewhere(
         self, kind: int, *, domid: int = NO_DOMID, payload: bytes = b"", abortable: bool = True
     ) -> Script[LibxlEvent | None]:
-        """Let a worker make a call, and wait for its end: a part of a script.
+        """Have a worker make a call, and wait for its end. This is a part of a script.
 
         Args:
             kind: Which, as in worker.h.
-            domid: The domain it is for.
-            payload: What goes with it.
-            abortable: As of `complete`.
+            domid: The domain that the call is for.
+            payload: Data for the call.
+            abortable: As in `complete`.
 
         Returns:
-            The end; None where there is no worker, and nothing has been done.
+            The event of its end; None if there is no worker, so that nothing was done.
         """
         while (worker := self._workers.free()) is None:
             if not self._workers.starting():
@@ -157,13 +157,13 @@ class Context:
         return (yield Wait(token, lambda: worker.abort(token) if abortable else 0))
 
     def apart(self, kind: int) -> Script[LibxlEvent]:
-        """Let a worker that is begun for it make a call, which ends with that process: a part of a script.
+        """Make a call in a new worker process, and end the process after it. This is a part of a script.
 
         Args:
             kind: Which, as in worker.h.
 
         Raises:
-            OSError: There can be no such process.
+            OSError: The process cannot be started.
         """
         worker = self._workers.apart()
         try:
@@ -191,10 +191,10 @@ class Context:
 
     @contextlib.contextmanager
     def watching(self, domid: int) -> Iterator[int]:
-        """Let libxl tell a part of a script when a domain shuts down, and when it dies.
+        """Make libxl report to a script when a domain shuts down, and when it dies.
 
         Yields:
-            The token of both events. A domain that is gone already has died.
+            The token of both events. A domain that is already gone is reported as dead.
         """
         token = self._event_loop.token()
         watch = ffi.new("libxl_evgen_domain_death **")
@@ -208,11 +208,11 @@ class Context:
             self._event_loop.forget(token)
 
     def break_down(self, reason: str) -> None:
-        """Refuse all further operations: libxl's event loop cannot go on."""
+        """Refuse all further operations: libxl's event loop cannot continue."""
         self._event_loop.disaster = reason
 
     def close(self) -> None:
-        """Stop what runs, wait until that is undone, and free everything. Calling it again waits for the same end."""
+        """Stop running operations, wait until they are undone, and free everything. A second call waits for this."""
         if self._pid != os.getpid():
             self._closed = True
             return
@@ -227,7 +227,7 @@ class Context:
             _CONTEXTS.discard(self)
 
     def forked(self) -> None:
-        """Give up in the child of a fork: only the parent may use the context."""
+        """Release it in the child of a fork: only the parent may use the context."""
         self._closed = True
         self.hypervisor.forked()
         self._workers.forked()
@@ -263,11 +263,11 @@ def _close_all() -> None:
         context.close()
 
 
-# Later, when the interpreter is taken apart, the event loop's thread no longer runs, and nothing can be undone.
+# Close at exit: later in the interpreter's shutdown, the event loop's thread no longer runs to undo anything.
 atexit.register(_close_all)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
-def pyxen_on_disaster(user: CData, event_type: int, message: CData, errnoval: int) -> None:  # noqa: ARG001 (C's own)
+def pyxen_on_disaster(user: CData, event_type: int, message: CData, errnoval: int) -> None:  # noqa: ARG001 (C's signature)
     text = "" if message == ffi.NULL else ffi.string(message).decode(errors="replace")
     ffi.from_handle(user).break_down(text if errnoval <= 0 else f"{text}: {os.strerror(errnoval)}")

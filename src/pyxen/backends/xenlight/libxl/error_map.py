@@ -1,4 +1,4 @@
-"""From libxl's codes to pyxen's exceptions."""
+"""The map from libxl's error codes to pyxen's exceptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pyxen.operation import Operation, describe
 __all__ = ["BACKEND", "code_name", "describe", "failure", "raise_failure", "stopped"]
 
 BACKEND: Final = f"xenlight (Xen {release})"
-"""What this way to a host is called in errors."""
+"""The name of this backend in errors."""
 
 _CODES: dict[int, str] = ffi.typeof("libxl_error").elements
 
@@ -57,7 +57,7 @@ _UNSUPPORTED = {"ERROR_NI", "ERROR_FEATURE_REMOVED", "ERROR_VERSION"}
 
 
 def code_name(code: int) -> str:
-    """Return libxl's name of a code, e.g. ``ERROR_NOMEM``."""
+    """Return libxl's name for a code, e.g. ``ERROR_NOMEM``."""
     return _CODES.get(code, f"code {code}")
 
 
@@ -82,7 +82,7 @@ def raise_failure(operation: Operation[Any], code: int) -> None:
 def stopped(
     operation: Operation[Any], code: int = lib.ERROR_ABORTED, now: str = "what was begun is undone"
 ) -> OperationFailed:
-    """Return the exception for an operation that was stopped, saying how things are now."""
+    """Return the exception for an operation that was stopped. `now` describes the resulting state."""
     if operation.stopped == "timeout":
         return describe(OperationTimeout, f"the deadline passed; {now}", operation, code)
     reason = "the host was closed" if operation.stopped == "closed" else "cancelled"

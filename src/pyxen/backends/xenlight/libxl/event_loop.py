@@ -1,8 +1,8 @@
-"""The thread that carries out operations: it makes libxl's calls, and waits for their ends.
+"""The event loop: a thread that carries out operations. It makes libxl's calls and waits for their completion.
 
-An operation is a *script*: a generator that calls libxl, and yields a `Wait` for what ends later. It runs on the event
-loop's thread, under the lock around libxl, and must never wait in any other way. Most of libxl's work happens inside
-the calls, so one thread for both loses nothing, and the caller's code never runs in the middle of a call.
+An operation is a *script*: a generator that calls libxl, and yields a `Wait` for each asynchronous completion. It runs
+on the event loop's thread, under the lock around libxl, and must never block in any other way. libxl does most of its
+work inside the calls, so a second thread would gain nothing. The caller's code never runs in the middle of a call.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ __all__ = ["TIME_IS_UP", "Arrival", "EventLoop", "LibxlEvent", "Script", "Stoppe
 
 T = TypeVar("T")
 
-_MOST_EVENTS = 64  # taken at a time; what is more is taken the next time
-_AGAIN = 0.005  # seconds until a wait that may not be aborted yet is looked at again
+_MOST_EVENTS = 64  # per poll; the rest are taken at the next poll
+_AGAIN = 0.005  # seconds until the next check of a wait that may not be aborted yet
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a script yields: it goes on when an event bears this token."""
+    """A request that a script yields. The script continues when an event with this token arrives."""
 
     token: int
     abort: Callable[[], int] | None = None
-    """Makes libxl end the wait early. Without it, a script that is stopped gets `Stopped` raised where it waits."""
+    """Makes libxl end the wait early. Without it, stopping the script raises `Stopped` where it waits."""
     may_abort: Callable[[], bool] | None = None
-    """Tells whether `abort` may be called by now; it is asked again and again. Default: always."""
+    """Tells whether `abort` may be called yet. It is polled. Default: always."""
     until: float | None = None
-    """The moment, by `time.monotonic`, at which the script goes on with `TIME_IS_UP` if no event has come."""
+    """The time, by `time.monotonic`, at which the script continues with `TIME_IS_UP` if no event has arrived."""
 
 
 class LibxlEvent(NamedTuple):
-    """An event of libxl's, as far as scripts need it."""
+    """The fields of a libxl event that scripts need."""
 
     type: int
     domid: int
     code: int = 0
-    """Of an operation that is complete."""
+    """The result of an operation that is complete."""
     lost: bool = False
-    """Nobody knows how it ended: the worker that was to do it did not live to tell."""
+    """The worker that made the call died, so the result is unknown."""
 
 
 TIME_IS_UP = LibxlEvent(0, 0)
@@ -83,10 +83,10 @@ class EventLoop:
 
     Args:
         context: The ``libxl_ctx``.
-        sink: Where libxl's log goes.
+        sink: Receives libxl's log.
         loop: The ``struct pyxen_loop`` that waits for libxl.
         wake: The loop's eventfd.
-        on_ready: Called when a watched descriptor is ready; returns the events that are there, with their tokens.
+        on_ready: Called when a watched descriptor is ready; returns the available events with their tokens.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class EventLoop:
         self._thread.start()
 
     def submit(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
-        """Begin a script, which ends the operation."""
+        """Start a script. Its end ends the operation."""
         operation.carried_by(self._stop_later, self._thread)
         with self._gate:
             if self._closing:
@@ -120,7 +120,7 @@ class EventLoop:
         return operation
 
     def running(self) -> list[Operation[Any]]:
-        """Return the operations that have begun and not ended."""
+        """Return the operations that have started and not ended."""
         return list(self._tasks)
 
     def waiting(self, token: int) -> Operation[Any] | None:
@@ -129,28 +129,28 @@ class EventLoop:
         return None if task is None else task.operation
 
     def token(self) -> int:
-        """Return a number that no other wait has, for ``for_event`` and ``for_user``."""
+        """Return a unique number for a wait, for ``for_event`` and ``for_user``."""
         self._token += 1
         return self._token
 
     def bring(self, token: int, event: LibxlEvent) -> None:
-        """Let a script find an event when it comes to wait for it; for scripts."""
+        """Store an event that a script will wait for later. Scripts call this."""
         self._early[token] = event
 
     def arrive(self, token: int) -> None:
-        """Let the script that waits for a token go on; from any thread."""
+        """Resume the script that waits for a token. Any thread may call this."""
         self._post(lambda: self._deliver(token, LibxlEvent(0, 0)))
 
     def forget(self, token: int) -> None:
-        """Drop what has come for a token that nobody will wait for any more."""
+        """Drop an event for a token that no script will wait for any more."""
         self._early.pop(token, None)
 
     def close(self) -> None:
-        """Stop what runs, wait until that is undone, and end the thread."""
+        """Stop running operations, wait until they are undone, and end the thread."""
         self._post(self._stop_all)
         self._thread.join()
 
-    # What other threads ask for
+    # Requests from other threads
 
     def _post(self, action: Callable[[], None]) -> None:
         self._posted.append(action)
@@ -159,19 +159,19 @@ class EventLoop:
     def _stop_later(self, operation: Operation[Any]) -> None:
         self._post(lambda: self._stop(operation))
 
-    # What follows runs on the event loop's own thread
+    # The following methods run on the event loop's thread
 
     def _run(self) -> None:
         try:
             self._loop()
         except BaseException as error:
-            # Nobody may be left waiting for a thread that is no more.
+            # No caller may be left waiting for a thread that has ended.
             self.disaster = f"{type(error).__name__}: {error}"
             with self._gate:
                 self._closing = True
             for operation in self.running():
                 self._end(self._tasks[operation], error=error)
-            while self._posted:  # what was submitted ends where it should have begun
+            while self._posted:  # submitted operations end in `_begin`
                 self._posted.popleft()()
             raise
 
@@ -199,7 +199,7 @@ class EventLoop:
             self._advance(task, None)
 
     def _advance(self, task: _Task, event: LibxlEvent | BaseException | None) -> None:
-        """Let a script go on to its next wait, or its end; None begins it, an exception is raised where it waits."""
+        """Run a script to its next wait or its end. None starts it; an exception is raised where it waits."""
         result: object = None
         error: BaseException | None = None
         with LIBXL:
@@ -208,12 +208,12 @@ class EventLoop:
                 if isinstance(event, BaseException):
                     task.wait = task.script.throw(event)
                 else:
-                    task.wait = task.script.send(event)  # type: ignore[arg-type]  # one not begun takes None only
+                    task.wait = task.script.send(event)  # type: ignore[arg-type]  # a new generator only takes None
             except StopIteration as end:
                 task.wait, result = None, end.value
             except Stopped:
                 task.wait, error = None, stopped(task.operation)
-            except BaseException as anything:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+            except BaseException as anything:  # noqa: BLE001 (the operation's caller gets every error)
                 task.wait, error = None, anything
             finally:
                 self._sink.current = None
@@ -227,10 +227,10 @@ class EventLoop:
         if early := self._early.pop(wait.token, None):
             self._deliver(wait.token, early)
         elif task.operation.stopped is not None:
-            self._stop(task.operation)  # asked for while the script was in a call
+            self._stop(task.operation)  # stopped while the script was in a call
 
     def _end(self, task: _Task, result: object = None, error: BaseException | None = None) -> None:
-        """End an operation. What its callbacks and the handlers of its log raise is no concern of others."""
+        """End an operation. Exceptions from its callbacks and log handlers must not affect other operations."""
         del self._tasks[task.operation]
         if error is None:
             shielded(task.operation.set_result, result)
@@ -248,7 +248,7 @@ class EventLoop:
     def _stop(self, operation: Operation[Any]) -> None:
         task = self._tasks.get(operation)
         if task is None and not operation.done():
-            shielded(operation.set_exception, stopped(operation))  # Ctrl-C came before it was submitted
+            shielded(operation.set_exception, stopped(operation))  # Ctrl-C arrived before it was submitted
         if task is None or task.wait is None or task.wait.token not in self._waiting:
             return
         if task.wait.abort is None:
@@ -257,7 +257,7 @@ class EventLoop:
         else:
             try:
                 self._abort(operation, task.wait.abort, task.wait.may_abort)
-            except BaseException as error:  # noqa: BLE001 (it belongs to whoever waits for this operation)
+            except BaseException as error:  # noqa: BLE001 (the operation's caller gets it)
                 del self._waiting[task.wait.token]
                 self._advance(task, error)
 
@@ -289,7 +289,7 @@ class EventLoop:
                 self._deliver(token, TIME_IS_UP)
 
     def _poll(self) -> list[Arrival]:
-        """Wait until something happens, and tell what."""
+        """Wait for events and return them."""
         found = lib.pyxen_loop_wait(self._c_loop, self._context, self._milliseconds(), self._events, _MOST_EVENTS)
         self._sink.flush()
         if found < 0:
@@ -303,7 +303,7 @@ class EventLoop:
         return arrivals
 
     def _milliseconds(self) -> int:
-        """Return the time until the next deadline; -1 where there is none."""
+        """Return the milliseconds until the next deadline; -1 if there is no deadline."""
         if not self._tasks:
             return -1
         moments = [op.deadline for op in self._tasks if op.deadline is not None and op.stopped is None]

@@ -1,4 +1,4 @@
-"""What libxl answers with ``abort``: it ends the process, so it is refused before libxl sees it."""
+"""Checks for configurations on which libxl would call ``abort`` and end the process."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pyxen.errors import FileMissing, UnsupportedFeature
 __all__ = ["check_not_fatal"]
 
 _WITHOUT_TRADITIONAL: Final = (4, 21)
-"""From this release on, libxl knows one device model only, and aborts where an HVM guest has another or none."""
+"""Since this release, libxl supports one device model only, and aborts if an HVM guest has another one or none."""
 
 _TRADITIONAL: Final = "qemu_xen_traditional"
 
 
 def check_not_fatal(document: dict[str, Any], xen: str = release) -> None:
-    """Refuse a configuration with which libxl would end the process, or change it so that libxl only fails.
+    """Refuse a configuration on which libxl would abort the process, or change it so that libxl only fails.
 
     Args:
         document: The configuration as libxl's JSON, parsed.
-        xen: Release of Xen, as ``4.20``.
+        xen: The Xen release, e.g. ``4.20``.
 
     Raises:
-        UnsupportedFeature: This release has no such device model.
+        UnsupportedFeature: This release does not have the device model.
         FileMissing: The device model is not on the host.
     """
     build = document.get("b_info", {})
@@ -45,7 +45,7 @@ def check_not_fatal(document: dict[str, Any], xen: str = release) -> None:
         error = FileMissing(missing, operation="create")
         error.filename = program
         raise error
-    # Where nothing is said, libxl looks for its own device model, and aborts later if that is not there.
+    # Without this, libxl looks for its own device model, and aborts later if it is missing.
     build.setdefault("device_model_version", "qemu_xen")
 
 

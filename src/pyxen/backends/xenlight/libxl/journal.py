@@ -1,7 +1,7 @@
-"""Which domains are half-made, for whoever comes after a process that was killed in the middle.
+"""A journal of domains under construction, so that the remains of a killed process can be found.
 
-Each context has a file with the uuids of the domains that it is making, and holds a lock on it while it lives. A file
-without a lock is one of a process that is gone, and a domain whose uuid stands in it is nobody's.
+Each context has a file with the uuids of the domains that it is creating, and keeps it locked as long as it lives. A
+file without a lock belongs to a process that is gone. Domains whose uuids are in such a file are orphans.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SUFFIX = ".creating"
 
 
 class Journal:
-    """The file of a context; it comes with the first domain. Without the right to write it there is none."""
+    """The file of a context, made with the first domain. Without permission to write it, nothing is recorded."""
 
     def __init__(self, folder: str = FOLDER) -> None:
         self._folder = folder
@@ -35,12 +35,12 @@ class Journal:
 
     @contextlib.contextmanager
     def noting(self, uuid: UUID) -> Iterator[None]:
-        """Note that a domain is being made; it is noted no more when that has ended, well or not."""
+        """Record that a domain is being created; remove the record afterwards, whether the create succeeded or not."""
         if not self._path:
             self._open()
         slot = self._slots.index(False) if False in self._slots else len(self._slots)
         self._slots[slot : slot + 1] = [True]
-        self._write(slot, uuid.bytes)  # a single write: whoever kills us sees all of it, or nothing
+        self._write(slot, uuid.bytes)  # a single write: if we are killed, all of it is there or nothing
         try:
             yield
         finally:
@@ -55,20 +55,20 @@ class Journal:
             self.forked()
 
     def forked(self) -> None:
-        """Let go of it: in the child of a fork it is the parent's."""
+        """Release it in the child of a fork: the file belongs to the parent."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
     def _open(self) -> None:
-        self._path = self._folder  # tried once, whatever comes of it
+        self._path = self._folder  # set first, so that this is tried only once
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             while self._fd is None:
                 self._path = os.path.join(self._folder, f"{os.getpid()}.{uuid4().hex}{_SUFFIX}")
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                # Somebody who looks for abandoned ones may have come between, and removed it.
+                # A search for abandoned files may have removed it before we locked it.
                 if os.fstat(fd).st_nlink:
                     self._fd = fd
                 else:
@@ -78,15 +78,15 @@ class Journal:
 
     def _write(self, slot: int, data: bytes) -> None:
         if self._fd is not None:
-            with contextlib.suppress(OSError):  # a full disk is no reason not to create a domain
+            with contextlib.suppress(OSError):  # a full disk must not prevent a create
                 os.pwrite(self._fd, data, slot * _SLOT)
 
 
 def abandoned(alive: Collection[UUID], folder: str = FOLDER) -> set[UUID]:
-    """Return the domains that processes were making which are gone.
+    """Return the domains whose creating process is gone.
 
     Args:
-        alive: The domains that there are. A file that names none of them is removed.
+        alive: The existing domains. An unlocked file that names none of them is removed.
         folder: Where the files are.
     """
     found: set[UUID] = set()
@@ -103,6 +103,6 @@ def abandoned(alive: Collection[UUID], folder: str = FOLDER) -> set[UUID]:
                 if named.isdisjoint(alive):
                     os.unlink(path)
         except (BlockingIOError, FileNotFoundError):
-            continue  # its process lives, or has just closed it
+            continue  # its process lives, or has just removed it
         found |= named & set(alive)
     return found

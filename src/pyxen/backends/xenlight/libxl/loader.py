@@ -1,6 +1,6 @@
-"""Choose and load the compiled module that fits the running Xen, or say what is missing.
+"""The loader of the compiled module that fits the running Xen, with checks that say what is missing.
 
-Xen's sonames carry its release (``libxenlight.so.4.20``), so does the module's name, and several can lie side by side.
+Xen's sonames contain its release (``libxenlight.so.4.20``), and so do the modules' names. Several can be installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MODULE = re.compile(rf"_xenlight_(\d+)_(\d+)({'|'.join(map(re.escape, all_suffi
 
 
 def running_version(sysfs: _Path = SYSFS) -> str:
-    """Return the version of the running Xen, e.g. ``4.20.0``; empty where the kernel does not say, as off Xen."""
+    """Return the version of the running Xen, e.g. ``4.20.0``; empty if the kernel does not say, e.g. without Xen."""
     try:
         if _read(sysfs, "type") != "xen":
             return ""
@@ -42,7 +42,7 @@ def _read(*path: _Path) -> str:
 
 
 def running_release(sysfs: _Path = SYSFS) -> str | None:
-    """Return the release of the running Xen, e.g. ``4.20``; None where the kernel does not say, as off Xen."""
+    """Return the release of the running Xen, e.g. ``4.20``; None if the kernel does not say, e.g. without Xen."""
     match = re.match(r"\d+\.\d+", running_version(sysfs))
     return match[0] if match else None
 
@@ -64,14 +64,14 @@ def check_host(
     """Check that this machine is a control domain of Xen and that this process may control it.
 
     Args:
-        sysfs: Where the kernel tells of the hypervisor.
+        sysfs: The kernel's folder about the hypervisor.
         privcmd: The device for hypercalls.
-        capabilities: Where the kernel tells of a control domain.
-        control: False if any domain will do.
+        capabilities: The kernel's file that says whether this is a control domain.
+        control: False to accept any domain.
 
     Raises:
-        NotOnXen: It is not on Xen, or a domain without control.
-        NotPrivileged: It is, but this user may not open Xen's devices.
+        NotOnXen: The machine does not run on Xen, or is a domain that does not control it.
+        NotPrivileged: This user may not open Xen's devices.
     """
     if not os.path.isdir(sysfs) and not os.path.exists(privcmd):
         raise NotOnXen(
@@ -87,17 +87,17 @@ def check_host(
     try:
         rights = _read(capabilities)
     except OSError:
-        return  # xenfs need not be mounted; libxl will say what it misses
+        return  # xenfs may be unmounted; libxl will say what is missing
     if "control_d" not in rights:
         raise NotOnXen("this is a guest of Xen, not its control domain: run this in dom0")
 
 
 def load(release: str | None = None) -> ModuleType:
-    """Load the compiled module for a Xen release, by default the running one's, or the newest one off Xen.
+    """Load the compiled module for a Xen release: by default that of the running Xen or, without Xen, the newest one.
 
     Raises:
         BindingNotBuilt: There is no module for that release.
-        LibraryMissing: There is one, but Xen's libraries are not installed.
+        LibraryMissing: There is a module, but Xen's libraries are not installed.
     """
     built = built_releases()
     wanted = release or running_release() or (built[-1] if built else None)

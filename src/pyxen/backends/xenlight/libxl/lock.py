@@ -1,9 +1,9 @@
 """The one lock around libxl.
 
 libxl forks children that make hypercalls before they exec. If another thread is inside a hypercall at that moment, the
-child inherits libxencall's buffer lock in its locked state and never ends, and neither does the operation. So no two
-threads of this process may be in libxl at the same time, whatever context they use. The road for reading
-(`pyxen.backends.xenlight.hypervisor`) has handles that never take libxencall's lock, and does not need this one.
+child inherits libxencall's buffer lock in its locked state and never ends, and neither does the operation. So only one
+thread of this process may be in libxl at a time, whatever context it uses. The read-only queries that bypass libxl
+(`pyxen.backends.xenlight.hypervisor`) use handles that never take libxencall's lock, and do not need this one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["LIBXL"]
 
 
 class _Lock:
-    """C's lock, for ``with``; for the event loop's thread, where no signal handler can come between its lines."""
+    """The lock in C, for ``with``. Only for the event loop's thread, which no signal handler can interrupt."""
 
     def __init__(self) -> None:
         self._owner: int | None = None
-        """The thread that has it, unless C took it."""
+        """The thread that holds it, unless C code took it."""
 
     def __enter__(self) -> None:
         lib.pyxen_lock()
@@ -35,7 +35,7 @@ class _Lock:
 
     @contextlib.contextmanager
     def released(self) -> Iterator[None]:
-        """Let go of it for a while, if this thread has it: for what is not libxl, and may take its time."""
+        """Release it temporarily, if this thread holds it, for slow work that does not use libxl."""
         if self._owner != threading.get_ident():
             yield
             return
@@ -50,8 +50,8 @@ class _Lock:
 
 
 LIBXL = _Lock()
-"""Held during every call of libxl, by any context; never while waiting for something."""
+"""Held during every call to libxl, by any context, but never during a wait."""
 
 
-# A child of os.fork gets libxl's state as it is at that moment: let no other thread be inside it.
+# A child of os.fork inherits libxl's state of that moment, so no other thread may be inside libxl.
 os.register_at_fork(before=lib.pyxen_lock, after_in_parent=lib.pyxen_unlock, after_in_child=lib.pyxen_unlock)

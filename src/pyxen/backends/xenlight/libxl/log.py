@@ -1,7 +1,7 @@
-"""libxl's log: to the operation that a line belongs to, and to `logging`.
+"""Delivery of libxl's log: each line to the operation that it belongs to, and to `logging`.
 
-libxl returns bare numbers; why something failed stands only in its log. Lines arrive in a callback from C, on the
-thread that is inside libxl and holds its lock: there they are only noted. `LogSink.flush` hands them on later.
+libxl returns bare numbers; only its log says why something failed. Lines arrive in a callback from C, on the thread
+that is inside libxl and holds its lock. The callback only stores them. `LogSink.flush` passes them on later.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logging.getLogger("pyxen").addHandler(logging.NullHandler())
 _LOG = shielded_logger("pyxen.libxl")
 
 MOST_LINES = 200
-"""Lines kept for an operation; a failed create logs about ten."""
+"""The maximum number of lines kept for an operation; a failed create logs about ten."""
 
 _DOMAIN = re.compile(r"\bDomain (\d+):")
 
@@ -41,13 +41,13 @@ _LEVELS = {
 
 
 class LogSink:
-    """A logger for libxl, and where its lines go.
+    """A logger for libxl that collects its lines.
 
-    A context without a logger crashes on the first message, so a sink comes first and goes last.
+    A context without a logger crashes on the first message, so its sink is made before it and freed after it.
 
     Args:
-        running: Returns the operations that a line may belong to when nobody's call is under way.
-        wake: Called, on the thread inside libxl, when there is something to `flush`.
+        running: Returns the operations that a line may belong to if no call is in progress.
+        wake: Called on the thread inside libxl when there are lines to `flush`.
     """
 
     def __init__(
@@ -58,20 +58,20 @@ class LogSink:
         self._handle = ffi.new_handle(self)
         self._pending: list[tuple[int, str]] = []
         self.current: Operation[Any] | None = None
-        """The operation whose call is under way, under the lock around libxl."""
+        """The operation whose call is in progress. The lock around libxl guards it."""
         self.level: int = lib.XTL_WARN
-        """The least level of lines that are formatted."""
+        """The lowest level of lines that libxl formats."""
         self.logger: CData = lib.pyxen_logger_new(self._handle, self.level)
         if self.logger == ffi.NULL:
             raise MemoryError("no memory for libxl's logger")
 
     def free(self) -> None:
-        """Free the logger; whatever used it must be gone."""
+        """Free the logger. Nothing may use it any more."""
         lib.pyxen_logger_free(self.logger)
         self.logger = ffi.NULL
 
     def adjust(self) -> None:
-        """Let libxl format only what is read: warnings for errors, and what `logging` is set to."""
+        """Make libxl format only the lines that are needed: warnings for exceptions, and those that `logging` shows."""
         if _LOG.isEnabledFor(logging.DEBUG):
             self.level = lib.XTL_DEBUG
         elif _LOG.isEnabledFor(logging.INFO):
@@ -81,7 +81,7 @@ class LogSink:
         lib.pyxen_logger_set_level(self.logger, self.level)
 
     def note(self, level: int, line: str) -> None:
-        """Take a line from libxl."""
+        """Store a line from libxl."""
         self._pending.append((level, line))
         self._wake()
         if level < lib.XTL_WARN:
@@ -91,13 +91,13 @@ class LogSink:
                 operation.log.append(line)
 
     def note_progress(self, what: str, percent: int) -> None:
-        """Take a report of progress from libxl, which does not say whose it is."""
+        """Record a progress report from libxl, which does not say to which operation it belongs."""
         migrations = [operation for operation in self._running() if operation.verb == "migrate"]
         if len(migrations) == 1:
             migrations[0].report(what, percent)
 
     def flush(self) -> None:
-        """Hand the lines to `logging`; must be called without the lock, since handlers may do anything."""
+        """Pass the lines to `logging`. Call it without the lock, since handlers may do anything."""
         if not self._pending:
             return
         pending, self._pending = self._pending, []
@@ -105,7 +105,7 @@ class LogSink:
             _LOG.log(_LEVELS.get(level, logging.DEBUG), "%s", printable(line))
 
     def _owners(self, line: str) -> Iterable[Operation[Any]]:
-        """Return the operations that a line is about: none where that is only a guess."""
+        """Return the operations that a line may be about; empty if that would be a guess."""
         if self.current is not None:
             return (self.current,)
         running = list(self._running())
@@ -134,5 +134,5 @@ def pyxen_on_log(owner: CData, level: int, errnoval: int, context: CData, line: 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi's decorator has no types
 def pyxen_on_progress(owner: CData, what: CData, percent: int, done: int, total: int) -> None:  # noqa: ARG001 (C's)
-    if total:  # else it is a mark on the way, such as "Complete", and the percentage is 0
+    if total:  # otherwise it is a mere mark, such as "Complete", with percentage 0
         ffi.from_handle(owner).note_progress(_text(what), percent)

@@ -1,7 +1,7 @@
-"""Configurations into libxl's structures, by way of JSON.
+"""Conversion of configurations to libxl's structures and back, through JSON.
 
-``libxl_domain_config_from_json`` is the simple and complete way in, but it passes over keys that it does not know. So
-the keys are checked first, against the structures of the Xen release that the binding was compiled for.
+``libxl_domain_config_from_json`` is simple and complete, but it ignores unknown keys. So the keys are first checked
+against the structures of the Xen release that the binding was compiled for.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _UNION_KEY = re.compile(r"(\w+)\.(\w+)$")  # "type.hvm": the member of the union
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A configuration that has been checked, and is ready for libxl."""
+    """A checked configuration that is ready for libxl."""
 
     config: DomainConfig
     json: str
-    """As ``libxl_domain_config_from_json`` takes it."""
+    """The JSON for ``libxl_domain_config_from_json``."""
     files: Sequence[str]
-    """Paths on the host that it names; when a create fails, those that are missing are the likely reason."""
+    """Paths on the host that it names. If a create fails, missing ones are the likely reason."""
 
 
 _RECENT: dict[int, Prepared] = {}
@@ -44,13 +44,13 @@ _MOST_RECENT = 16
 
 
 def prepare(config: DomainConfig) -> Prepared:
-    """Check a configuration and write it as JSON; one that was prepared lately is ready, since it cannot change.
+    """Check a configuration and write it as JSON. Recent results are cached, since a configuration cannot change.
 
     Raises:
-        ValidationError: Settings do not go together.
-        LossyConversion: libxl cannot be told all of it.
-        UnsupportedFeature: This Xen release does not know a setting.
-        FileMissing: The device model is missing, and libxl would end the process over that.
+        ValidationError: Settings contradict each other.
+        LossyConversion: libxl has no equivalent for a setting.
+        UnsupportedFeature: This Xen release does not support a setting.
+        FileMissing: The device model is missing, on which libxl would abort the process.
     """
     recent = _RECENT.get(id(config))
     if recent is not None and recent.config is config:
@@ -60,8 +60,8 @@ def prepare(config: DomainConfig) -> Prepared:
     check_keys(document)
     check_not_fatal(document)
     prepared = Prepared(config, json.dumps(document), files_of_config(config))
-    if config.ms_vm_genid != "generate":  # a new one for each domain
-        # Without a lock, which another thread may have when this process forks: each of these is one step of Python's.
+    if config.ms_vm_genid != "generate":  # each domain needs a new one
+        # No lock, since another thread could hold it when this process forks: each of these steps is atomic in Python.
         for oldest in list(_RECENT)[: 1 - _MOST_RECENT]:
             _RECENT.pop(oldest, None)
         _RECENT[id(config)] = prepared
@@ -69,10 +69,10 @@ def prepare(config: DomainConfig) -> Prepared:
 
 
 def check_keys(value: Any, ctype: str = "libxl_domain_config") -> None:
-    """Check that a parsed JSON text has only keys that this Xen release knows.
+    """Check that a parsed JSON document has only keys that this Xen release knows.
 
     Raises:
-        UnsupportedFeature: It has others; the first one is named.
+        UnsupportedFeature: It has an unknown key; the message names the first one.
     """
     _check(value, ffi.typeof(ctype), "")
 
@@ -88,7 +88,7 @@ def _check(value: Any, ctype: Any, path: str) -> None:
             where = f"{path}.{key}" if path else key
             found = member(ctype, key)
             if found is None and item == {} and "." in key:
-                continue  # the choice has no members of its own, so C has no structure for it
+                continue  # this member of the union is empty, so C has no structure for it
             if found is None:
                 raise UnsupportedFeature(
                     f"Xen {release} has no {where}: leave it out, or use a newer Xen",
@@ -100,9 +100,9 @@ def _check(value: Any, ctype: Any, path: str) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def has_members(ctype: Any) -> bool:
-    """Tell whether the members of a type are known; libxl keeps those of some to itself, as of its CPUID policies.
+    """Tell whether the members of a type are known. Some libxl types are opaque, e.g. its CPUID policies.
 
-    cffi 2 ends the process when it is asked for the members of one whose members it does not know.
+    cffi 2 ends the process if it is asked for the members of an opaque type.
     """
     if ctype.kind not in {"struct", "union"}:
         return False
@@ -113,9 +113,9 @@ def has_members(ctype: Any) -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=4096)  # cffi makes the list of a structure's members anew each time
+@functools.lru_cache(maxsize=4096)  # cffi rebuilds the list of a structure's members each time
 def member(ctype: Any, key: str) -> Any | None:
-    """Return the type of a member by its key in JSON; None if the structure has none."""
+    """Return the type of a member by its key in JSON; None if the structure has no such member."""
     fields = dict(ctype.fields)
     chosen = _UNION_KEY.match(key)
     if chosen is None:
@@ -126,12 +126,12 @@ def member(ctype: Any, key: str) -> Any | None:
 
 
 def domain_config(context: CData, text: str, identity: UUID | None = None) -> CData:
-    """Return a ``libxl_domain_config *`` from JSON; it disposes of itself. Calls libxl: needs its lock.
+    """Return a ``libxl_domain_config *`` from JSON, which is freed automatically. Call it with libxl's lock held.
 
     Args:
         context: The ``libxl_ctx``.
         text: The JSON.
-        identity: The domain's uuid, where it is not in the JSON.
+        identity: The domain's uuid, if it is not in the JSON.
 
     Raises:
         ConfigError: libxl does not take it; why stands in libxl's log.
@@ -143,11 +143,11 @@ def domain_config(context: CData, text: str, identity: UUID | None = None) -> CD
 
 
 def structure(context: CData, ctype: str, text: str) -> CData:
-    """Return a pointer to one of libxl's structures from JSON; it disposes of itself. Calls libxl: needs its lock.
+    """Return a pointer to a libxl structure from JSON, which is freed automatically. Call it with libxl's lock held.
 
     Args:
         context: The ``libxl_ctx``.
-        ctype: Its name, as ``libxl_device_disk``.
+        ctype: The structure's name, e.g. ``libxl_device_disk``.
         text: The JSON.
 
     Raises:
@@ -158,17 +158,17 @@ def structure(context: CData, ctype: str, text: str) -> CData:
     value = ffi.gc(value, getattr(lib, f"{ctype}_dispose"))
     if getattr(lib, f"{ctype}_from_json")(context, value, text.encode()) != 0:
         what = "configuration" if ctype == "libxl_domain_config" else ctype.removeprefix("libxl_")
-        # Its values stay out of the message: a password may be among them.
+        # The values stay out of the message, since one may be a password.
         keys = ", ".join(map(printable, json.loads(text)))
         raise ConfigError(f"libxl of Xen {release} does not take this {what}; why stands in its log. It has {keys}")
     return value
 
 
 def to_json(context: CData, value: CData, ctype: str = "libxl_domain_config") -> str:
-    """Return one of libxl's structures as libxl's JSON. Calls libxl: needs its lock.
+    """Return one of libxl's structures as libxl's JSON. Call it with libxl's lock held.
 
     Raises:
-        ConfigError: libxl cannot write it, or writes something that is not UTF-8, as from a name that is not.
+        ConfigError: libxl cannot write it, or its output is not UTF-8, e.g. because of a name that is not.
     """
     text = ffi.gc(getattr(lib, f"{ctype}_to_json")(context, value), lib.free)
     if text == ffi.NULL:

@@ -1,11 +1,11 @@
-"""Processes that make libxl's long calls for this one.
+"""Worker processes, which make libxl's long calls for this process.
 
-libxl forks to end a domain. What that costs grows with the memory of the process, and so does what each page costs that
-it writes to afterwards: for a manager with a large heap, more than ending the domain. A worker is a bare interpreter
-that loads the extension and then never leaves C (cffi_build/worker.c). And what two workers do overlaps, where two
-contexts of one process wait for each other.
+libxl forks to destroy a domain. The cost of a fork, including the page faults after it, grows with the memory of the
+process. For a manager with a large heap, it exceeds the cost of destroying the domain. A worker is a bare interpreter
+that loads the extension and then never leaves C (cffi_build/worker.c). Workers also run in parallel, while two contexts
+of one process wait for each other.
 
-All of this is for the event loop's thread, except `close`.
+Everything here runs on the event loop's thread, except `close`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SIGNALS = sorted(set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
 
 
 class Frame(NamedTuple):
-    """What a worker says."""
+    """A message from a worker."""
 
     kind: int
     token: int
@@ -48,7 +48,7 @@ class Frame(NamedTuple):
 
 
 class Worker:
-    """A process that makes calls, several at a time; it stands by the context's loop."""
+    """A process that makes calls, several at a time. The context's loop watches its socket."""
 
     def __init__(self, loop: CData) -> None:
         self._loop = loop
@@ -56,7 +56,7 @@ class Worker:
         self._received = bytearray()
         self._watched = 0
         self.folder = os.getcwd()
-        """Its current directory, which relative paths in configurations go by."""
+        """Its current directory, which relative paths in configurations refer to."""
         self.level = lib.XTL_WARN
         self.ready = False
         self.running: set[int] = set()
@@ -72,27 +72,27 @@ class Worker:
         self._watch(select.POLLIN)
 
     def fileno(self) -> int:
-        """Return our end of its socket."""
+        """Return the descriptor of our end of its socket."""
         return self._socket.fileno()
 
     def call(self, kind: int, token: int, domid: int, payload: bytes) -> None:
-        """Let it make a call; its end comes with this token."""
+        """Have it make a call. The frame of its end has this token."""
         self.running.add(token)
         self._send(kind, token=token, domid=domid, payload=payload)
 
     def abort(self, token: int) -> int:
-        """Let it abort a call, if that still runs; returns 0, as libxl's own function."""
+        """Have it abort a call, if that still runs. Returns 0, like libxl's own function."""
         self._send(lib.PYXEN_ABORT, token=token)
         return 0
 
     def set_level(self, level: int) -> None:
-        """Choose the lines of libxl's log that it sends."""
+        """Set the lowest level of the lines of libxl's log that it sends."""
         if level != self.level:
             self.level = level
             self._send(lib.PYXEN_LOG_LEVEL, number=level)
 
     def exchange(self) -> Iterator[Frame]:
-        """Send what is still to be sent, and take in what has come.
+        """Send pending data, and yield the frames that have arrived.
 
         Raises:
             EOFError: The process is gone.
@@ -115,10 +115,10 @@ class Worker:
             yield frame
 
     def close(self, *, with_children: bool = False) -> None:
-        """Let it end, and wait for that.
+        """Make the process end, and wait for it.
 
         Args:
-            with_children: Kill its children if it was killed itself.
+            with_children: Kill its children if it had to be killed itself.
         """
         self._watch(0)
         self._socket.close()
@@ -135,7 +135,7 @@ class Worker:
 
     def _flush(self) -> None:
         if self._unsent:
-            # It may be full, or gone: that is found out by reading, and there only, so that it is told once.
+            # The socket may be full, or the worker gone. Only the reading side reports that, so it is reported once.
             with contextlib.suppress(OSError):
                 del self._unsent[: self._socket.send(self._unsent, socket.MSG_NOSIGNAL)]
             self._watch(select.POLLIN | (select.POLLOUT if self._unsent else 0))
@@ -159,12 +159,12 @@ class Worker:
 
 
 class Workers:
-    """The workers of a context. They are begun when there is first something to do.
+    """The workers of a context. They are started when they are first needed.
 
     Args:
-        wanted: How many; none where this interpreter cannot be begun a second time, as in a program that embeds it.
+        wanted: How many. There are no workers if this interpreter cannot be started again, e.g. when it is embedded.
         loop: The ``struct pyxen_loop`` that waits for them.
-        log: Called with the token of a call, 0 for none, and the level and the text of a line of libxl's log.
+        log: Called for each line of libxl's log with the token of a call (0: no call), the level and the text.
     """
 
     def __init__(self, wanted: int, loop: CData, log: Callable[[int, int, str], None]) -> None:
@@ -176,9 +176,9 @@ class Workers:
         self._waiting: set[int] = set()
 
     def free(self) -> Worker | None:
-        """Return the worker with the least to do; None where there is none that is ready.
+        """Return the worker with the fewest calls; None if no worker is ready.
 
-        Relative paths go by the current directory: a worker that was begun in another is of no use.
+        Relative paths refer to the current directory, so a worker that was started in another one cannot be used.
         """
         while len(self._workers) < self._wanted:
             try:
@@ -192,14 +192,14 @@ class Workers:
         return min(ready, key=lambda worker: len(worker.running), default=None)
 
     def starting(self) -> bool:
-        """Tell whether one will be of use soon."""
+        """Tell whether a usable worker is starting."""
         return any(not worker.ready and _here(worker.folder) for worker in self._workers.values())
 
     def apart(self) -> Worker:
-        """Return a worker that nobody else gets, and that `dismiss` must be told of; it need not be ready.
+        """Start a worker for exclusive use, which must be passed to `dismiss` later. It need not be ready yet.
 
         Raises:
-            OSError: It cannot be begun.
+            OSError: It cannot be started.
         """
         if not _can_spawn():
             raise OSError(errno.ENOEXEC, f"{sys.executable or 'this program'} is no Python interpreter")
@@ -211,13 +211,13 @@ class Workers:
         return worker
 
     def dismiss(self, worker: Worker) -> None:
-        """End a worker of `apart`, and wait for that; nothing happens if it is gone."""
+        """End a worker of `apart`, and wait for it. If it is gone already, this does nothing."""
         if self._apart.pop(worker.fileno(), None) is not None:
             worker.close(with_children=True)
 
     @contextlib.contextmanager
     def change(self, token: int) -> Iterator[None]:
-        """Have an event with this token when a worker has become ready, or has gone."""
+        """Deliver an event with this token when a worker becomes ready or goes away."""
         self._waiting.add(token)
         try:
             yield
@@ -225,7 +225,7 @@ class Workers:
             self._waiting.discard(token)
 
     def take(self, fd: int) -> list[Frame]:
-        """Return the ends of calls that a worker tells, and what `change` waits for, when its descriptor is ready."""
+        """Read from a worker whose descriptor is ready; return the ends of its calls, and the events for `change`."""
         worker = self._workers.get(fd) or self._apart.get(fd)
         done: list[Frame] = []
         if worker is None:
@@ -247,7 +247,7 @@ class Workers:
 
     def _lose(self, fd: int, worker: Worker) -> Iterator[Frame]:
         if not worker.ready:
-            self._wanted = 0  # another would not fare better
+            self._wanted = 0  # another worker would fail, too
         if self._workers.pop(fd, None) is None:
             self.dismiss(worker)
         else:
@@ -259,7 +259,7 @@ class Workers:
             yield Frame(LOST, token, NO_DOMID, lib.ERROR_FAIL)
 
     def close(self) -> None:
-        """End all; whatever they did is over."""
+        """End all workers. Their calls must be over."""
         self._wanted = 0
         while self._workers:
             self._workers.popitem()[1].close()
@@ -267,7 +267,7 @@ class Workers:
             self.dismiss(worker)
 
     def forked(self) -> None:
-        """Give them up in the child of a fork: they are the parent's, and must see its end."""
+        """Release them in the child of a fork: they belong to the parent, and must notice when it ends."""
         for worker in (*self._workers.values(), *self._apart.values()):
             worker.forked()
         self._workers.clear()
@@ -276,10 +276,10 @@ class Workers:
 
 
 LOST = 0
-"""Kind of the frame that stands for the end of a call whose worker is gone."""
+"""Kind of the frame for the end of a call whose worker is gone."""
 
 NO_DOMID = 0xFFFFFFFF
-"""INVALID_DOMID; a macro of libxl's, with a cast that cffi cannot read."""
+"""libxl's INVALID_DOMID, a macro with a cast that cffi cannot parse."""
 
 
 def _can_spawn() -> bool:
@@ -290,7 +290,7 @@ def _can_spawn() -> bool:
 def _spawn(theirs: socket.socket) -> int:
     folder, file = os.path.split(binding.file)
     main = _MAIN.format(module=file.partition(".")[0])
-    # Neither site packages nor the environment: nothing but the extension and what it needs.
+    # No site packages and no PYTHON* variables: only the extension and what it needs.
     command = [sys.executable, "-I", "-S", "-c", main, "pyxen-worker", str(_SOCKET), folder, binding.backend_folder]
     return os.posix_spawn(
         sys.executable,
@@ -301,17 +301,17 @@ def _spawn(theirs: socket.socket) -> int:
             (os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET),
             *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(_SOCKET)),
         ],
-        setsid=True,  # what is typed at a terminal, as Ctrl-C, is for the caller
+        setsid=True,  # so that Ctrl-C at the terminal only reaches the caller
         setsigmask=[],
-        setsigdef=_SIGNALS,  # what this process ignores, the worker and libxl's children must see
+        setsigdef=_SIGNALS,  # so that signals ignored here reach the worker and libxl's children
     )
 
 
 def _inheritable(above: int) -> list[int]:
-    """Return what the application leaves open to its children, as a socket that it listens on."""
+    """Return the descriptors that the application lets its children inherit, e.g. a listening socket."""
     found = []
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # it was the listing's own, or another thread has closed it
+        with contextlib.suppress(OSError):  # it belonged to listdir, or another thread has closed it
             if int(name) > above and os.get_inheritable(int(name)):
                 found.append(int(name))
     return found

@@ -1,8 +1,8 @@
-"""Configurations that somebody else wrote: in a saved file, in a migration stream, in what libxl keeps of a domain.
+"""Configurations from elsewhere: in a saved file, in a migration stream, or kept by libxl for a domain.
 
-libxl's own reader trusts what it reads. It ends the process on a CPU below zero and on two arms of a union, and it
-copies as many bytes as a bitmap says. So such a text never reaches libxl as it came: it is read here, compared with the
-structures that libxl would fill from it, and written anew.
+libxl's own reader trusts its input. It aborts the process on a negative CPU number and on two members of one union, and
+it copies as many bytes as a bitmap says. So the original text never reaches libxl. This module parses it, checks it
+against the structures that libxl would fill, and writes it again.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _BITS: Final = re.compile(r"[01xks]+")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A configuration that somebody else wrote, after its check."""
+    """A configuration from elsewhere that has been checked."""
 
     config: DomainConfig
     document: dict[str, Any]
-    """What libxl is given, as parsed JSON."""
+    """The parsed JSON document to give to libxl."""
 
     @property
     def json(self) -> str:
@@ -50,18 +50,19 @@ class Received:
 
 
 def read(text: str | bytes, source: str, allow: Allow | None = None) -> Received:
-    """Read and check a configuration that somebody else wrote.
+    """Read and check a configuration from elsewhere.
 
-    What this Xen release does not know is left out, with a line in the log.
+    Settings that this Xen release does not know are left out, with a line in the log.
 
     Args:
         text: libxl's JSON of one domain.
-        source: Where it came from, for errors.
-        allow: Sees the configuration. With it, settings that pyxen does not know are refused: it could not see them.
+        source: Where it came from, for error messages.
+        allow: Called with the configuration to accept or refuse it. It cannot see settings that pyxen does not know, so
+            with it, such settings are refused.
 
     Raises:
         ParseError: The text is not libxl's JSON of one domain.
-        ConfigError: It says something that cannot be, or that would end the process inside libxl.
+        ConfigError: It is not valid, or libxl would abort the process on it.
         LossyConversion: It has settings that pyxen does not know, and there is an `allow`.
         InvalidArgument: `allow` refuses it.
     """
@@ -79,14 +80,14 @@ def read(text: str | bytes, source: str, allow: Allow | None = None) -> Received
 
 
 def _check_arms(document: dict[str, Any], build: dict[str, Any], source: str) -> None:
-    """Check that the guest's type is said once, and the same everywhere: libxl asserts that."""
+    """Check that the guest's type is the same everywhere, which libxl asserts."""
     kind = document.get("c_info", {}).get("type")
     if kind is None or f"type.{kind}" not in build:
         raise ParseError(f"not a configuration: b_info has no settings of a {kind} guest", source=source)
 
 
 def _check_cpus(build: dict[str, Any], source: str) -> None:
-    """Check what libxl copies without a look at its size."""
+    """Check the values that libxl copies without checking their size."""
     most = build.get("max_vcpus", 1)
     nodes = build.get("vnuma_nodes", [])
     for vcpus in (build.get("avail_vcpus", []), *(node.get("vcpus", []) for node in nodes)):
@@ -99,7 +100,7 @@ def _check_cpus(build: dict[str, Any], source: str) -> None:
 
 
 class _Reader:
-    """Compares parsed JSON with C's types, and returns it as libxl may be given it."""
+    """Checks parsed JSON against C types, and returns it in a form that is safe for libxl."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -118,7 +119,7 @@ class _Reader:
             if member is not None:
                 found[key] = self._value(item, member, where)
             elif dot and item == {}:
-                found[key] = {}  # the choice has no members of its own
+                found[key] = {}  # this member of the union is empty
             else:
                 _LOG.warning("%s: Xen %s has no %s: it is left out", self._source, release, printable(where))
         return found
@@ -160,7 +161,7 @@ class _Reader:
         numbers = self._numbers(value, path)
         if any(not 0 <= number < _MOST_CPU for number in numbers):
             raise self._wrong(path, f"takes numbers from 0 to {_MOST_CPU - 1}")
-        return sorted(set(numbers))  # libxl makes as much room as the last one needs
+        return sorted(set(numbers))  # libxl sizes the bitmap by the last number
 
     def _numbers(self, value: Any, path: str) -> list[int]:
         if not isinstance(value, list) or not all(type(number) is int for number in value):
@@ -191,7 +192,7 @@ class _Reader:
         size = 8 * ffi.sizeof(ctype)
         unsigned = int(ffi.cast(ctype, -1)) > 0
         if unsigned and size <= 32 and -(2**31) <= value < 0:
-            value += 2**32  # libxl of Xen 4.21 and newer writes unsigned numbers so
+            value += 2**32  # libxl of Xen 4.21 and newer writes unsigned numbers like this
         if unsigned and size == 64 and value == -1:
             return value  # libxl's default
         least, most = (0, 2**size - 1) if unsigned else (-(2 ** (size - 1)), 2 ** (size - 1) - 1)
@@ -200,7 +201,7 @@ class _Reader:
         return value
 
     def _policy(self, value: Any, path: str, depth: int) -> Any:
-        """Return CPUID and MSR policies, whose structure libxl keeps to itself; it reads texts of a fixed length."""
+        """Return CPUID and MSR policies, which are opaque in libxl; their texts have a fixed length."""
         if isinstance(value, dict) and depth < 3:
             found = {}
             for key, item in value.items():

@@ -1,1 +1,1 @@
-"""Live migration and Remus: xl's protocol, the stream of a domain, and both ends."""
+"""Live migration and Remus: xl's protocol, libxl's stream of a domain, and both ends."""

@@ -1,4 +1,4 @@
-"""Domains that move to another host, and that come from one: what libxl does at both ends."""
+"""Live migration: libxl's part at the source and at the destination."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _STREAM = "<migration stream>"
 
 
 def check(context: Context, domain: DomainInfo, verb: str) -> None:
-    """Refuse a domain whose memory cannot be sent while it runs."""
+    """Refuse a domain whose memory cannot be sent while the domain runs."""
     if domain.type is DomainType.PV and not context.hypervisor.has_shadow_paging():
         instead = "save it here and restore it there" if verb == "migrate" else "that needs a PVH or HVM guest here"
         raise UnsupportedFeature(
@@ -61,14 +61,14 @@ def check(context: Context, domain: DomainInfo, verb: str) -> None:
 
 
 def migrate(context: Context, domain: DomainInfo, command: Sequence[str]) -> Callable[[ThreadedOperation], None]:
-    """Return what moves a domain through a command that leads to a receiver."""
+    """Return a function that migrates a domain to the receiver that a command leads to."""
     return through(command, lambda channel: migrate_over(context, domain, channel))
 
 
 def through(
     command: Sequence[str], over: Callable[[PeerChannel], Callable[[ThreadedOperation], None]]
 ) -> Callable[[ThreadedOperation], None]:
-    """Return what does through a command what something else does over a channel."""
+    """Return a function that runs a channel operation over a command's pipes."""
 
     def work(threaded: ThreadedOperation) -> None:
         with PeerCommand(threaded.operation, command) as peer:
@@ -83,7 +83,7 @@ def through(
 
 
 def migrate_over(context: Context, domain: DomainInfo, channel: PeerChannel) -> Callable[[ThreadedOperation], None]:
-    """Return what moves a domain to a receiver at the other end of a channel, which it closes."""
+    """Return a function that migrates a domain to the receiver at the end of a channel, and closes the channel."""
 
     def work(threaded: ThreadedOperation) -> None:
         operation = threaded.operation
@@ -100,7 +100,7 @@ def migrate_over(context: Context, domain: DomainInfo, channel: PeerChannel) -> 
                 "destroy it here; if nothing of it is there, rename it back and resume it here. Never let both run"
             )
             doubt = describe(MigrationInDoubt, message, operation)
-            _LOG.error("%s", doubt)  # who presses Ctrl-C, or cancels a task, never sees the exception
+            _LOG.error("%s", doubt)  # after Ctrl-C, or when a task is cancelled, nobody sees the exception
             raise doubt from error
         finally:
             channel.close()
@@ -160,7 +160,7 @@ class _Leaving:
 
 
 def head(context: Context, threaded: ThreadedOperation, domid: int) -> bytes:
-    """Return what stands before libxl's stream of a domain."""
+    """Return the head that precedes libxl's stream of a domain."""
 
     def config(operation: Operation[Any]) -> Script[str]:
         config = yield from retrieved(context, operation, domid)
@@ -173,15 +173,15 @@ def head(context: Context, threaded: ThreadedOperation, domid: int) -> bytes:
 def receive(
     context: Context, channel: PeerChannel, *, remus: bool, paused: bool, allow: Allow | None = None
 ) -> Callable[[ThreadedOperation], tuple[int, UUID]]:
-    """Return what takes a domain in from the other end of a channel, which it closes; it gives the domid and uuid.
+    """Return a function that receives a domain over a channel, closes the channel, and returns the domid and uuid.
 
     Args:
-        context: Where to do it.
-        channel: Where the domain comes.
-        remus: It comes over and over, and runs when no more comes.
-        paused: Let it not run yet.
-        allow: Sees the configuration before anything is made; False, or what it raises, refuses it. It is called on the
-            event loop's thread, where all other operations of the host wait for it.
+        context: The libxl context to use.
+        channel: Where the domain arrives.
+        remus: Receive checkpoints, and start the domain when no more arrive.
+        paused: Leave the domain paused.
+        allow: Called with the configuration before anything is created; it refuses by returning False or raising. It
+            runs on the event loop's thread, where all other operations of the host wait for it.
     """
 
     def work(threaded: ThreadedOperation) -> tuple[int, UUID]:
@@ -199,7 +199,7 @@ def receive(
 
 
 class _Coming:
-    """The domain at the destination. All but the name is as of its config; the name is another one until it runs."""
+    """The domain at the destination. It is as configured, except that it has a temporary name until it runs."""
 
     def __init__(
         self,
@@ -242,7 +242,7 @@ class _Coming:
         self._check_free(operation)
         before = {info.domid for info in self._twins()}
         check_memory(context, operation, config)
-        if not before:  # with a twin the uuid says nothing about who is half-made
+        if not before:  # with a twin, the uuid does not tell which one is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))
         made = yield from make(context, config, fd, passed, remus=self._remus)
         left = [info.domid for info in self._twins() if info.domid not in before]
@@ -250,7 +250,7 @@ class _Coming:
         self._threaded.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid
         reason: Error | Lost | None
         if made.code == 0 and self._remus:
-            reason = None  # the source is lost, and this may be the only copy: nothing stops it now
+            reason = None  # the source is lost, and this may be the only copy: nothing may stop it now
         elif operation.stopped is not None:
             reason = failure(operation, made.code or lib.ERROR_ABORTED)
         elif made.code == 0:
@@ -264,23 +264,23 @@ class _Coming:
             raise reason
 
     def _twins(self) -> list[DomainInfo]:
-        """Return the other domains with this uuid: the source, where it is on the same host."""
+        """Return the other domains with this uuid: the source, if it is on the same host."""
         alive = (info for info in self._context.hypervisor.domains() if info.state is not DomainState.DYING)
         return [info for info in alive if info.uuid == self._uuid and info.domid != self._domid]
 
     def _check_free(self, operation: Operation[Any]) -> None:
-        """Refuse a name, and a uuid, that a domain has which cannot be the one that comes."""
+        """Refuse the domain if its name or uuid belongs to a domain here that cannot be the source."""
         for info in self._context.hypervisor.domains():
             same_name, same_uuid = info.name == self._name, info.uuid == self._uuid
             if info.state is DomainState.DYING or (same_name and same_uuid):
-                continue  # it may be the source: that is known when it has suspended
+                continue  # it may be the source: we know once it has suspended
             if same_name or same_uuid or info.name == self._name + _INCOMING:
                 which = f"the uuid {self._uuid}" if same_uuid else f"the name {info.name}"
                 message = f"domain {info.domid} ({info.name}) has {which} already: rename or destroy it"
                 raise describe(DomainExists, message, operation)
 
     def _still_running(self, operation: Operation[Any]) -> OperationFailed | None:
-        """Return an exception if a twin goes on when all has come: then it is not the source."""
+        """Return an exception if a twin still runs after the whole stream arrived: then it is not the source."""
         for info in self._twins():
             if info.shutdown_reason is not ShutdownReason.SUSPEND:
                 message = f"domain {info.domid} ({info.name}) has the uuid {self._uuid} already, and is not the source"
@@ -294,7 +294,7 @@ class _Coming:
         except OperationFailed as error:
             if not self._remus:
                 raise
-            _LOG.warning("The backup stays %s%s: %s", self._name, _INCOMING, error)  # to run is more than to be named
+            _LOG.warning("The backup stays %s%s: %s", self._name, _INCOMING, error)  # running matters more than a name
         if not self._paused:
             code = yield from context.complete(
                 lambda how: lib.libxl_domain_unpause(context.pointer, self._domid, how), abortable=False
@@ -303,6 +303,6 @@ class _Coming:
         self._noting.close()
         return self._domid, self._uuid
 
-    def _remove(self, operation: Operation[Any]) -> Script[None]:  # noqa: ARG002 (as every script of a threaded operation)
+    def _remove(self, operation: Operation[Any]) -> Script[None]:  # noqa: ARG002 (the signature of every threaded operation's script)
         yield from remove(self._context, self._domid, self._uuid)
         self._noting.close()

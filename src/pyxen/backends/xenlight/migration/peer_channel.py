@@ -1,4 +1,4 @@
-"""The way to the other end of a migration: descriptors that may be slow, or dead, and are never waited for blindly."""
+"""The channel to the other end of a migration. Its descriptors may be slow or dead, so every wait is bounded."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from pyxen.operation import Operation
 
 __all__ = ["Inlet", "Lost", "Outlet", "PeerChannel"]
 
-_CHUNK = 4096  # as much can be written at once to a pipe, or a socket, that is ready
+_CHUNK = 4096  # bytes that a ready pipe or socket accepts at once
 _STREAM_CHUNK = 1 << 20
 _GRACE = 10.0  # seconds
-_MOST_SHOWN = 100  # bytes of what makes no sense
+_MOST_SHOWN = 100  # bytes of an unexpected answer
 
 
 class Lost(Exception):
-    """The other end is gone, or does not do what it should."""
+    """The other end is gone, or does not follow the protocol."""
 
 
 class Outlet(Protocol):
-    """Something to read from."""
+    """A source to read from."""
 
     def fileno(self) -> int:
         """Return its descriptor."""
 
     def read(self) -> bytes:
-        """Return what is there; nothing at its end."""
+        """Return the available bytes; none at the end."""
 
 
 class Inlet(Protocol):
-    """Something to write to, which does not block."""
+    """A non-blocking sink to write to."""
 
     def fileno(self) -> int:
         """Return its descriptor."""
 
     def write(self, data: memoryview, /) -> int:
-        """Return how much of it was taken."""
+        """Write some of the data, and return how many bytes were taken."""
 
 
 class PeerChannel:
-    """Two descriptors to the other end, and an operation that bounds all waiting. For one thread.
+    """Two descriptors to the other end, and an operation that bounds every wait. For use by one thread.
 
     Args:
-        operation: When it is stopped, or its deadline passes, whoever waits here gets its exception.
-        read_fd: Where to read. The channel takes duplicates of both.
+        operation: If it is stopped, or its deadline passes, waits on this channel raise its exception.
+        read_fd: Where to read. The channel duplicates both descriptors.
         write_fd: Where to write.
-        peer: What to call the other end, in messages.
-        wake: Readable when the operation has been stopped; it may be said later, as the attribute `wake`.
-        grace: Seconds to wait for an answer to what cannot be undone, after the operation has been stopped.
+        peer: Name of the other end in messages.
+        wake: Readable once the operation has been stopped. It can be set later through the attribute `wake`.
+        grace: Seconds to wait, after the operation has been stopped, for an answer to a step that cannot be undone.
 
     Raises:
-        InvalidArgument: A descriptor is none.
+        InvalidArgument: A descriptor is not valid.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class PeerChannel:
         self._grace = grace
         self._until: float | None = None
         self.committed = False
-        """There is no way back: stopping the operation no longer stops the conversation, only bounds it."""
+        """Past the point of no return: stopping the operation only bounds the conversation, it no longer ends it."""
         try:
             self.read_fd = os.dup(read_fd)
             try:
@@ -96,10 +96,10 @@ class PeerChannel:
         self.read_fd = self._write_fd = -1
 
     def read(self, size: int) -> bytes:
-        """Return as many bytes, and take no more.
+        """Read exactly this many bytes.
 
         Raises:
-            Lost: The other end closed before.
+            Lost: The other end closed before sending them.
         """
         data = b""
         while len(data) < size:
@@ -116,14 +116,14 @@ class PeerChannel:
         return data
 
     def expect(self, message: bytes, what: str) -> None:
-        """Read a message that must come now.
+        """Read a message, which must be the next thing that the other end sends.
 
         Args:
             message: The message.
-            what: What to call it.
+            what: Description of it for errors.
 
         Raises:
-            Lost: The other end closed, or said something else.
+            Lost: The other end closed, or sent something else.
         """
         said = b""
         while said != message:
@@ -133,7 +133,7 @@ class PeerChannel:
                 raise Lost(f"{self._peer} said {said!r} instead of {what}: is xl or pyxen migrate-receive there?")
 
     def lost(self) -> Lost | None:
-        """Return an exception if the other end has closed; what it still said is of no use then."""
+        """Return an exception if the other end has closed. This discards a byte that it may still have sent."""
         poller = select.poll()
         poller.register(self.read_fd, select.POLLIN)
         try:
@@ -144,7 +144,7 @@ class PeerChannel:
         return Lost(f"{self._peer} is gone")
 
     def _at_hand(self) -> bytes:
-        """Return what can be read without waiting, or the beginning of it."""
+        """Return up to `_MOST_SHOWN` bytes that can be read without waiting."""
         poller = select.poll()
         poller.register(self.read_fd, select.POLLIN)
         try:
@@ -161,7 +161,7 @@ class PeerChannel:
         self._write(data, _CHUNK)
 
     def commit(self, message: bytes) -> None:
-        """Write a message after which there is no way back: from its first byte on, `committed` is true.
+        """Write a message that cannot be taken back: `committed` is true from its first byte on.
 
         Raises:
             Lost: The other end closed.
@@ -175,17 +175,17 @@ class PeerChannel:
         self.write(message[sent:])
 
     def relay_from(self, outlet: Outlet, seen: Callable[[memoryview], None] | None = None) -> None:
-        """Write all that comes from somewhere, up to its end.
+        """Forward everything from an outlet, up to its end.
 
         Args:
-            outlet: Where it comes from.
-            seen: Called with what has been written, each time.
+            outlet: Where the data comes from.
+            seen: Called with each piece of data after it was written.
 
         Raises:
             Lost: The other end closed.
         """
         blocking = os.get_blocking(self._write_fd)
-        os.set_blocking(self._write_fd, False)  # an attribute of the caller's own descriptor, too
+        os.set_blocking(self._write_fd, False)  # this also changes the caller's own descriptor
         try:
             while True:
                 self._wait(outlet.fileno(), select.POLLIN)
@@ -197,7 +197,7 @@ class PeerChannel:
             os.set_blocking(self._write_fd, blocking)
 
     def relay_to(self, inlet: Inlet, ended: int) -> None:
-        """Pass on all that comes, until the other end closes, or `ended` is readable; nothing else stops it."""
+        """Forward everything that arrives until the other end closes or `ended` is readable. Nothing else stops it."""
         while _ready(self.read_fd, select.POLLIN, ended):
             try:
                 data = os.read(self.read_fd, _STREAM_CHUNK)
@@ -215,15 +215,15 @@ class PeerChannel:
                     rest = rest[inlet.write(rest) :]
 
     def conclude(self) -> None:
-        """Let nothing but the grace bound what is still to be said, beginning now."""
+        """Start the grace period now; from here on, only it bounds the rest of the conversation."""
         self.committed = True
         self._until = time.monotonic() + self._grace
 
     def expect_end(self) -> None:
-        """Wait until the other end has closed, whatever it still says.
+        """Wait until the other end has closed, and discard what it still sends.
 
         Raises:
-            Lost: It does not within the grace; see `conclude`.
+            Lost: It did not close within the grace period; see `conclude`.
         """
         while True:
             self._wait(self.read_fd, select.POLLIN)
@@ -264,11 +264,11 @@ class PeerChannel:
                 return
 
     def _limit(self) -> float | None:
-        """Return the moment at which to look again.
+        """Return the time at which to look again.
 
         Raises:
-            OperationFailed: The operation is stopped, and there is a way back.
-            Lost: It is stopped, there is none, and no answer came.
+            OperationFailed: The operation is stopped, and can still be undone.
+            Lost: It is stopped and cannot be undone, and no answer came within the grace period.
         """
         now = time.monotonic()
         operation = self._operation
@@ -290,7 +290,7 @@ class PeerChannel:
 
 
 def _ready(fd: int, event: int, ended: int) -> bool:
-    """Wait until a descriptor is ready; False when another one has become readable."""
+    """Wait until a descriptor is ready; return False if `ended` has become readable."""
     poller = select.poll()
     poller.register(fd, event)
     poller.register(ended, select.POLLIN)

@@ -1,4 +1,4 @@
-"""A command at whose other end a migration's receiver is: ``ssh HOST xl migrate-receive``, or another one."""
+"""A command that leads to a migration's receiver: ``ssh HOST xl migrate-receive``, or another one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyxen.operation import Operation
 
 __all__ = ["PeerCommand", "command"]
 
-_PATIENCE = 2.0  # seconds for it to end after the conversation, as xl's
+_PATIENCE = 2.0  # seconds for it to end after the conversation, as in xl
 _MOMENT = 1.0  # seconds for its last words to arrive
 _WORDS = 600  # characters
 
@@ -23,17 +23,17 @@ _WORDS = 600  # characters
 def command(
     destination: str | Sequence[str], *, verb: str = "migrate", paused: bool = False, remus: bool = False
 ) -> tuple[str, ...]:
-    """Return the command that leads to a receiver, see `Domain.migrate` and `Domain.remus`.
+    """Return the command that leads to a receiver; see `Domain.migrate` and `Domain.remus`.
 
     Raises:
-        InvalidArgument: The destination is none.
+        InvalidArgument: The destination is not valid.
     """
     if not isinstance(destination, str):
         if not destination or paused:
             problem = "a command says -p itself; leave paused out" if destination else "the command is empty"
             raise InvalidArgument(problem, operation=verb)
         return tuple(destination)
-    # ssh would take "-oProxyCommand=..." for an option; a space is a sign of a whole command.
+    # ssh would take "-oProxyCommand=..." for an option; a space suggests a whole command.
     if not destination or destination.startswith("-") or " " in destination:
         message = f"{destination!r} is no host: give one as for ssh, root@host2, or a command as a list"
         raise InvalidArgument(message, operation=verb)
@@ -41,17 +41,17 @@ def command(
 
 
 class PeerCommand:
-    """A running command. It is never stopped: a receiver must be able to clean up, and goes when it hears no more.
+    """A running command. It is never killed: a receiver must be able to clean up, and ends when its input closes.
 
-    It has a session of its own, so that Ctrl-C reaches only us, and we can end what is under way in good order; so it
-    cannot ask at the terminal for a password either.
+    It runs in its own session, so that Ctrl-C reaches only this process, which can then end the migration in good
+    order. For the same reason, it cannot ask for a password at the terminal.
 
     Args:
-        operation: What it is for.
+        operation: The operation that it serves.
         command: The program and its arguments.
 
     Raises:
-        InvalidArgument: There is no such program, or it cannot be run.
+        InvalidArgument: The program does not exist or cannot be run.
     """
 
     def __init__(self, operation: Operation[Any], command: Sequence[str]) -> None:
@@ -87,7 +87,7 @@ class PeerCommand:
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Let it hear and say no more, and wait a little for its end. Calling it again does nothing."""
+        """Close both pipes, and wait briefly for the command to end. Calling it again does nothing."""
         if self._hung_up:
             return
         self._hung_up = True
@@ -99,7 +99,7 @@ class PeerCommand:
             threading.Thread(target=self._process.wait, name="pyxen-peer", daemon=True).start()
 
     def last_words(self) -> str:
-        """Return how it ended and what it said last, for a message."""
+        """Return its exit status and its last output on standard error, for a message."""
         status = self._process.returncode
         head = "" if status is None else f"; {self._program} ended with status {status}"
         said = self._errors.text()[-_WORDS:].strip()
@@ -107,10 +107,10 @@ class PeerCommand:
 
 
 class _LastWords:
-    """What a command says on standard error: as much as it likes, of which the end is kept.
+    """Reads a command's standard error, however much it writes, and keeps the end.
 
     Args:
-        fd: Where to read, until nobody writes to it any more; it is closed then.
+        fd: Where to read, up to the end. It is then closed.
     """
 
     def __init__(self, fd: int) -> None:
@@ -119,7 +119,7 @@ class _LastWords:
         self._thread.start()
 
     def text(self) -> str:
-        """Return the end of it; what is still under way is waited for, for a moment."""
+        """Return the end of the output, after a short wait for what is still on its way."""
         self._thread.join(_MOMENT)
         return self._kept.decode(errors="replace")
 

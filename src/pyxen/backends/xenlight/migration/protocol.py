@@ -1,19 +1,19 @@
-"""What the two ends of a migration say to each other: xl's protocol, so that xl can be at the other end.
+"""The protocol between the two ends of a migration. It is xl's, so that xl can be at the other end.
 
 ::
 
     source                                     destination
                                                banner
     head of a saved domain, libxl's stream
-                                               "received", its copy paused under another name
-    its own renamed; "go"
-                                               the copy has its name and runs; "report", 0
-    its own destroyed
+                                               "received"; its copy is paused under another name
+    renames its own domain; "go"
+                                               renames and starts its copy; "report", 0
+    destroys its own domain
 
-Where the destination cannot start its copy, a report of another number comes, and, once the copy is destroyed, "go" in
+If the destination cannot start its copy, it reports another number. Once it has destroyed the copy, it sends "go" in
 the other direction.
 
-A domain that is replicated comes in a stream without an end, and nothing is said after it.
+A replicated domain arrives in a stream without an end, and no message follows it.
 """
 
 from __future__ import annotations
@@ -40,52 +40,52 @@ _FAILED = 3  # libxl's ERROR_FAIL, as xl sends it
 
 
 class InDoubt(Exception):
-    """The other end had leave to start the domain, and nobody knows whether it has."""
+    """The other end was cleared to start the domain, and it is unknown whether it has."""
 
 
 class Refused(Exception):
-    """The other end could not start the domain, and nothing of it is left there."""
+    """The other end could not start the domain, and has removed its copy."""
 
 
 class Source(Protocol):
-    """What the sending end does to its domain."""
+    """The sending end's operations on its domain."""
 
     def head(self) -> bytes:
-        """Return the head of the stream."""
+        """Return the head that precedes libxl's stream."""
 
     def stream(self, channel: PeerChannel) -> None:
-        """Send the domain; it is suspended in the end."""
+        """Send the domain; it is suspended afterwards."""
 
     def set_aside(self) -> None:
         """Give the domain another name."""
 
     def take_back(self) -> None:
-        """Undo all this, however far it came: the domain goes on under its own name."""
+        """Undo all steps so far: the domain resumes under its own name."""
 
     def end(self) -> None:
-        """Destroy the domain, which runs at the other end."""
+        """Destroy the domain, which now runs at the other end."""
 
 
 class Destination(Protocol[T_co]):
-    """What the receiving end does to its copy."""
+    """The receiving end's operations on its copy."""
 
     def restore(self, head: savefile.Head, channel: PeerChannel) -> None:
-        """Create the copy, paused, under another name, from what comes after the head; a failure leaves nothing."""
+        """Create the copy, paused and under another name, from the stream after the head. A failure leaves nothing."""
 
     def start(self) -> T_co:
-        """Give the copy its name, and let it run."""
+        """Give the copy its final name, and start it."""
 
     def remove(self) -> None:
         """Destroy the copy."""
 
 
 def send(channel: PeerChannel, source: Source) -> None:
-    """Send a domain; whatever goes wrong, it goes on here.
+    """Send a domain. If anything fails before the other end may start it, the domain resumes here.
 
     Raises:
-        Lost: The other end is gone, or is none.
-        Refused: The other end could not start it.
-        InDoubt: Nobody knows whether the other end has started it: here it stays suspended, and set aside.
+        Lost: The other end is gone, or does not follow the protocol.
+        Refused: The other end could not start the domain.
+        InDoubt: It is unknown whether the other end has started the domain. Here it stays suspended and renamed.
     """
     greet(channel, source.head)
     try:
@@ -112,21 +112,21 @@ def send(channel: PeerChannel, source: Source) -> None:
 
 
 def greet(channel: PeerChannel, head: Callable[[], bytes]) -> None:
-    """Send what stands before libxl's stream, when the other end has said that it listens.
+    """Wait for the other end's banner, then send the head that precedes libxl's stream.
 
     Raises:
-        Lost: The other end is gone, or is none.
+        Lost: The other end is gone, or does not follow the protocol.
     """
     channel.expect(_BANNER, "the banner of a migration's receiver")
     channel.write(head())
 
 
 def receive(channel: PeerChannel, destination: Destination[T_co]) -> T_co:
-    """Receive a domain; whatever goes wrong, nothing of it is left here.
+    """Receive a domain. If anything fails, nothing of it is left here.
 
     Raises:
-        Lost: The other end is gone, or is none.
-        ParseError: What it sends is no domain.
+        Lost: The other end is gone, or does not follow the protocol.
+        ParseError: The other end does not send a domain.
     """
     channel.write(_BANNER)
     destination.restore(savefile.parse(channel.read, "<migration stream>"), channel)
@@ -136,7 +136,7 @@ def receive(channel: PeerChannel, destination: Destination[T_co]) -> T_co:
         channel.committed = True
         started = destination.start()
     except BaseException:
-        channel.committed = True  # what is left to say is said, whatever stops the operation
+        channel.committed = True  # finish the conversation, even if the operation is stopped
         _give_back(channel, destination)
         raise
     try:
@@ -147,13 +147,13 @@ def receive(channel: PeerChannel, destination: Destination[T_co]) -> T_co:
 
 
 def receive_backup(channel: PeerChannel, destination: Destination[T_co]) -> T_co:
-    """Receive a domain over and over, and start it when no more comes; if none has come whole, nothing of it is left.
+    """Receive checkpoints of a domain, and start it when no more arrive. Without a complete one, nothing is left here.
 
-    What then fails leaves it as it is: it may be the only one.
+    If the start fails, the domain stays as it is: it may be the only copy.
 
     Raises:
-        Lost: The other end is gone, or is none.
-        ParseError: What it sends is no domain.
+        Lost: The other end is gone, or does not follow the protocol.
+        ParseError: The other end does not send a domain.
     """
     channel.write(_BANNER)
     destination.restore(savefile.parse(channel.read, "<migration stream>"), channel)
@@ -161,7 +161,7 @@ def receive_backup(channel: PeerChannel, destination: Destination[T_co]) -> T_co
 
 
 def _give_back(channel: PeerChannel, destination: Destination[object]) -> None:
-    """Tell the source that its domain does not run here, and, when nothing is left of it, that it may go on there."""
+    """Report to the source that its domain does not run here; clear it to resume once the copy is destroyed."""
     with contextlib.suppress(Lost):
         channel.write(_REPORT + bytes([_FAILED]))
     destination.remove()

@@ -1,4 +1,4 @@
-"""Domains of which another host keeps a copy, and that go on here: what libxl does at the source of ``xl remus``."""
+"""Remus replication at the source: the domain keeps running here, and another host keeps a copy, as ``xl remus``."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ E = TypeVar("E", bound=OperationFailed)
 
 _LOG = logger("pyxen.migration")
 
-_PATIENCE = 2.0  # seconds in which a guest suspends for a checkpoint: nothing tells whether one has just begun
+_PATIENCE = 2.0  # seconds for a guest to suspend for a checkpoint: we cannot tell if one has just begun
 _WITHOUT = "{}=False with allow_unsafe=True does without"
 _NOT_BOTH = "Look there, and destroy one of both. Never let both run"
 
 
 def check(options: RemusOptions) -> None:
-    """Refuse a script that is not there: libxl would say so in its log only."""
+    """Refuse a script that does not exist: libxl would only log that."""
     missing = missing_file([] if options.netbufscript is None else [os.fspath(options.netbufscript)])
     if missing is not None:
         error = FileMissing(f"no such file on the host: {missing}", operation="remus")
@@ -56,12 +56,12 @@ def check(options: RemusOptions) -> None:
 def remus(
     context: Context, domain: DomainInfo, command: Sequence[str], options: RemusOptions
 ) -> Callable[[ThreadedOperation], None]:
-    """Return what replicates a domain through a command that leads to a receiver."""
+    """Return a function that replicates a domain to the receiver that a command leads to."""
     return through(command, lambda channel: remus_over(context, domain, channel, options))
 
 
 def remus_to_nobody(context: Context, domain: DomainInfo, options: RemusOptions) -> Callable[[ThreadedOperation], None]:
-    """Return what replicates a domain to nobody, whom libxl calls a black hole."""
+    """Return a function that replicates a domain to nowhere, which libxl calls a black hole."""
 
     def work(threaded: ThreadedOperation) -> None:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -77,7 +77,7 @@ def remus_to_nobody(context: Context, domain: DomainInfo, options: RemusOptions)
 def remus_over(
     context: Context, domain: DomainInfo, channel: PeerChannel, options: RemusOptions, *, to_nobody: bool = False
 ) -> Callable[[ThreadedOperation], None]:
-    """Return what replicates a domain to a receiver at the other end of a channel, which it closes."""
+    """Return a function that replicates a domain to the receiver at the end of a channel, and closes the channel."""
 
     def work(threaded: ThreadedOperation) -> None:
         channel.wake = threaded.wake
@@ -90,7 +90,7 @@ def remus_over(
 
 
 class _Primary:
-    """The domain at the source, which goes on there."""
+    """The domain at the source, which keeps running there."""
 
     def __init__(
         self,
@@ -110,13 +110,13 @@ class _Primary:
         self._to_nobody = to_nobody
         self._stream = CheckpointedStream()
         self._begun = False
-        # What is being aborted can run no script: libxl would leave the vifs as they are, and hold back all for ever.
+        # An aborted operation cannot run scripts: libxl would leave the vifs buffering all packets forever.
         self._abortable = not options.netbuf
         script = options.netbufscript
         self._script = ffi.NULL if script is None else ffi.new("char[]", os.fsencode(script))
 
     def replicate(self) -> None:
-        """Replicate it as long as that goes well; it returns if the domain was destroyed, and the backup takes over."""
+        """Replicate the domain until that fails. This returns if the domain was destroyed and the backup takes over."""
         try:
             if not self._to_nobody:
                 protocol.greet(self._channel, lambda: head(self._context, self._threaded, self._domain.domid))
@@ -144,23 +144,23 @@ class _Primary:
             self._threaded.operation.report(f"checkpoint {self._stream.checkpoints}", 100)
 
     def _here(self) -> DomainInfo | None:
-        """Return the domain, if it is there."""
+        """Return the domain; None if it is gone."""
         info = self._context.hypervisor.domain(self._domain.domid)
         there = info is not None and info.uuid == self._domain.uuid and info.state is not DomainState.DYING
         return info if there else None
 
     def _send(self, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
-        info = self._info()  # libxl reads it all the time
+        info = self._info()  # libxl reads it until the end: it must stay alive
         self._begun = True
         code = yield from self._context.complete(
             lambda how: lib.libxl_domain_remus_start(self._context.pointer, info, self._domain.domid, fd, -1, how),
             abortable=self._abortable,
             may_abort=passed,
         )
-        raise _why(operation, code or lib.ERROR_FAIL)  # there is no good end, and libxl has no code for some
+        raise _why(operation, code or lib.ERROR_FAIL)  # it only ends by failing, not always with a code
 
     def _info(self) -> CData:
-        """Return the options as libxl has them."""
+        """Return the options as a ``libxl_domain_remus_info *``."""
         options = self._options
         info = ffi.new("libxl_domain_remus_info *")
         lib.libxl_domain_remus_info_init(info)
@@ -190,7 +190,7 @@ class _Primary:
         return self._in_doubt(message)
 
     def _call_off(self) -> None:
-        """Let the destination destroy its copy, and wait until it has ended."""
+        """Make the destination destroy its copy, and wait until it has closed the channel."""
         try:
             self._channel.conclude()
             self._channel.write(self._stream.calling_off())
@@ -204,7 +204,7 @@ class _Primary:
 
     def _in_doubt(self, message: str) -> BackupLost:
         error = self._failed(BackupLost, message)
-        _LOG.error("%s", error)  # who presses Ctrl-C, or cancels a task, never sees the exception
+        _LOG.error("%s", error)  # after Ctrl-C, or when a task is cancelled, nobody sees the exception
         return error
 
     def _failed(self, cls: type[E], message: str) -> E:
@@ -212,7 +212,7 @@ class _Primary:
 
 
 def _why(operation: Operation[Any], code: int) -> Error:
-    """Return the exception for a replication that ended; of what is not possible libxl tells in its log only."""
+    """Return the exception for a replication that ended. libxl reports an unsupported option only in its log."""
     log = "".join(operation.log) if operation.stopped is None else ""
     if "No support for network buffering" in log:
         message = f"remus: libxl of Xen {release} was built without network buffering; {_WITHOUT.format('netbuf')}"

@@ -1,19 +1,19 @@
-"""libxl's stream of a domain that is replicated, as far as one must know to end it well.
+"""libxl's stream of a replicated domain, parsed as far as is needed to end it cleanly.
 
 ::
 
     libxl's header                                       16 bytes
-    libxl's records, the last of which says that libxc's stream begins
+    libxl's records; the last one announces libxc's stream
         libxc's headers                                  40 bytes
         libxc's records: the memory, up to CHECKPOINT
     libxl's records: the device model, up to CHECKPOINT_END
         libxc's records: what has changed, up to CHECKPOINT
     …
 
-A record is its type and its length, 4 bytes each in the order of x86, and its body, filled up to a multiple of 8. The
-receiver puts a checkpoint into effect when all of it is there. A stream that breaks later than the first makes it start
-the domain; so a source that keeps its domain has to break the stream in another way: by a checkpoint that libxl cannot
-read, which makes it destroy its copy. That is so with xl at the other end, too.
+A record has a type and a length, 4 bytes each in little-endian order, and a body, padded to a multiple of 8. The
+receiver applies a checkpoint once it is complete. If the stream breaks after the first checkpoint, the receiver starts
+the domain. So a source that keeps its domain must end the stream differently: it sends a checkpoint that libxl cannot
+read, which makes the receiver destroy its copy. This also works if xl is at the other end.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _LIBXC_HEADERS: Final = 24 + 16
 _ALIGNMENT: Final = 8
 
 _CHECKPOINT_END: Final = 4  # libxl's records
-_CALLED_OFF: Final = int.from_bytes(b"pyxe", "big")  # of a type that libxl does not know
+_CALLED_OFF: Final = int.from_bytes(b"pyxe", "big")  # a type that libxl does not know
 _CHECKPOINT: Final = 14  # libxc's
 
 MARK: Final = f"{_CALLED_OFF:#010x}"
-"""Stands in what libxl logs when it reads that a backup is called off."""
+"""The text in libxl's log that shows that the source has called off a backup."""
 
 
 class CheckpointedStream:
-    """Knows how far a stream has come, of which it is shown all that is sent.
+    """Tracks how far a stream has come. It must be fed everything that is sent.
 
     Attributes:
-        checkpoints: How many are complete.
+        checkpoints: Number of complete checkpoints.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class CheckpointedStream:
         self._in_libxc = False
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take note of what has been sent."""
+        """Process data that has been sent."""
         rest = memoryview(data)
         while rest:
             if self._skip:
@@ -65,9 +65,9 @@ class CheckpointedStream:
             rest = rest[size:]
 
     def calling_off(self) -> bytes:
-        """Return what to send for the receiver to destroy its copy; it must have been sent a checkpoint."""
+        """Return the data that makes the receiver destroy its copy. At least one checkpoint must have been sent."""
         said = bytearray()
-        while self._header or self._skip:  # what was cut off is of no use, but must have its length
+        while self._header or self._skip:  # pad the record that was cut off to its length
             filling = bytes(self._skip or RECORD.size - len(self._header))
             said += filling
             self.feed(filling)
@@ -77,7 +77,7 @@ class CheckpointedStream:
         return bytes(said)
 
     def _begin(self, kind: int, length: int) -> None:
-        """Take note of a record."""
+        """Process a record's header."""
         self._skip = -(-length // _ALIGNMENT) * _ALIGNMENT
         if self._in_libxc:
             self._in_libxc = kind != _CHECKPOINT

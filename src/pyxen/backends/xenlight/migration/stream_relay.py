@@ -1,7 +1,7 @@
 """A relay between libxl's pipe and the other end of a migration.
 
-If the peer stalls, the thread of the threaded operation waits, and never libxl. libxl sees no stream whose beginning
-could make it crash: see `stream_header`.
+If the peer stalls, only the thread of the threaded operation waits, never libxl. libxl is never given a stream whose
+beginning could make it crash; see `stream_header`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = ["Passed", "relay_from", "relay_to"]
 _PIPE_SIZE = 1 << 20
 
 Passed = Callable[[], bool]
-"""Tells whether the beginning of a stream has passed, so that libxl may be told to end."""
+"""Tells whether the beginning of a stream has passed, so that libxl's operation may be aborted."""
 
 MakeStep = Callable[[Operation[Any], int, Passed], Script[None]]
-"""Makes a script, given its operation, libxl's end of the pipe, and when libxl may be told to end."""
+"""Makes a script from its operation, libxl's end of the pipe, and a test whether libxl's operation may be aborted."""
 
 
 class _Outlet:
-    """The end of a pipe where comes what libxl writes."""
+    """The read end of libxl's output pipe."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -52,7 +52,7 @@ class _Outlet:
 
 
 class _Inlet:
-    """The end of a pipe that libxl reads from."""
+    """The write end of libxl's input pipe."""
 
     def __init__(self, fd: int, libxls: int) -> None:
         self._fd = fd
@@ -83,14 +83,14 @@ def relay_from(
     *,
     abortable: bool = True,
 ) -> None:
-    """Carry out a script that writes a stream to a pipe, and pass that on; return when both have ended.
+    """Run a script that writes a stream to a pipe, and forward the stream; return when both have ended.
 
     Args:
         threaded: Whose script it is.
-        channel: Where to pass it on.
+        channel: Where to forward the stream.
         send: Makes the script.
-        seen: Called with what has been passed on.
-        abortable: Whether libxl may be told to end; otherwise it is left with a pipe that nobody reads.
+        seen: Called with each piece of data after it was forwarded.
+        abortable: Whether libxl's operation may be aborted. Otherwise, its pipe is closed at the reading end.
 
     Raises:
         Lost: The other end closed.
@@ -111,33 +111,33 @@ def relay_from(
             close(None)
             raise
         step.add_done_callback(close)
-        writing.callback(closed.wait)  # a step's callbacks come after its result
+        writing.callback(closed.wait)  # a step's callbacks run after its result is set
         try:
             channel.relay_from(outlet, seen)
         except BaseException:
             if abortable:
                 step.cancel()
-            # A pipe that is closed kills libxl's helper, by SIGPIPE, before it has tidied up.
+            # Closing the pipe kills libxl's helper by SIGPIPE before it has cleaned up.
             while (abortable or not outlet.passed()) and outlet.read():
                 pass
             reading.close()
-            with contextlib.suppress(Exception):  # which is what follows from that
+            with contextlib.suppress(Exception):  # the script fails because of the closed pipe
                 threaded.result(step)
             raise
         threaded.result(step)
 
 
 def relay_to(threaded: ThreadedOperation, channel: PeerChannel, receive: MakeStep) -> None:
-    """Carry out a script that reads a stream from a pipe, and pass on to it what comes; return when it has ended.
+    """Run a script that reads a stream from a pipe, and forward what arrives into it; return when the script has ended.
 
     Args:
         threaded: Whose script it is.
-        channel: Where it comes.
-        receive: Makes the script. Where nothing more comes, it finds the pipe at its end.
+        channel: Where the stream arrives.
+        receive: Makes the script. When no more data arrives, the script sees the end of the pipe.
 
     Raises:
-        Lost: The other end closed before the stream had begun.
-        ParseError: What comes is no stream.
+        Lost: The other end closed before the stream began.
+        ParseError: The data is not a libxl stream.
     """
     first = channel.read(stream_header.SIZE)
     stream_header.check(first, "<migration stream>")
@@ -153,13 +153,13 @@ def relay_to(threaded: ThreadedOperation, channel: PeerChannel, receive: MakeSte
             inlet.write(first)
             step = threaded.begin(lambda operation: receive(operation, read_end, inlet.passed))
             step.add_done_callback(lambda _: os.eventfd_write(ended, 1))
-            open_still.callback(os.eventfd_read, ended)  # nobody may write to it when it is closed
+            open_still.callback(os.eventfd_read, ended)  # wait for the write before the eventfd is closed
             channel.relay_to(inlet, ended)
         threaded.result(step)
 
 
 def _pipe() -> tuple[int, int]:
     ends = os.pipe()
-    with contextlib.suppress(OSError):  # where there are too many large pipes, a small one does
+    with contextlib.suppress(OSError):  # if the limit on large pipes is reached, a small one will do
         fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
     return ends

@@ -1,1 +1,1 @@
-"""What libxl does to domains: one module for each capability."""
+"""Operations on domains through libxl, one module per capability."""

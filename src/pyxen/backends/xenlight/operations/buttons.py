@@ -1,4 +1,4 @@
-"""Buttons and keys of a running domain."""
+"""Virtual buttons and SysRq keys of a running domain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["send_sysrq", "send_trigger"]
 
 
 def send_trigger(context: Context, operation: Operation[None], domid: int, trigger: Trigger, vcpu: int) -> Script[None]:
-    """Press a button, or interrupt a vCPU, as ``xl trigger``."""
+    """Press a virtual button, or interrupt a vCPU, as ``xl trigger``."""
     number = getattr(lib, f"LIBXL_TRIGGER_{trigger.name}")
     code = yield from context.complete(lambda how: lib.libxl_send_trigger(context.pointer, domid, number, vcpu, how))
     raise_failure(operation, code)
@@ -23,6 +23,6 @@ def send_trigger(context: Context, operation: Operation[None], domid: int, trigg
 
 @at_once
 def send_sysrq(context: Context, operation: Operation[None], domid: int, key: str) -> None:
-    """Press a key of Linux's magic SysRq, as ``xl sysrq``."""
+    """Send a magic SysRq key to a Linux guest, as ``xl sysrq``."""
     check_sysrq_key(domid, key)
     raise_failure(operation, lib.libxl_send_sysrq(context.pointer, domid, key.encode()))

@@ -1,4 +1,4 @@
-"""The configuration of a running domain, as libxl keeps it."""
+"""The configuration that libxl keeps for a running domain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["config", "retrieved"]
 
 
 def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script[CData]:
-    """Return the ``libxl_domain_config *`` of a domain as it is now: what it was made from, and what changed since."""
+    """Return a domain's current ``libxl_domain_config *``: what it was created from, plus the changes since."""
     found = ffi.new("libxl_domain_config *")
     lib.libxl_domain_config_init(found)
     found = ffi.gc(found, lib.libxl_domain_config_dispose)
@@ -34,16 +34,16 @@ def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script
 
 
 def _is_kept(context: Context, domid: int) -> bool:
-    """Tell whether libxl keeps a configuration; where it does not, it says no more than that it failed."""
+    """Tell whether libxl keeps a configuration. If it keeps none, its error code only says that it failed."""
     data, length = ffi.new("uint8_t **"), ffi.new("int *")
     if lib.libxl_userdata_retrieve(context.pointer, domid, b"libxl-json", data, length) != 0:
-        return True  # who knows
+        return True  # not known
     lib.free(data[0])
     return bool(length[0])
 
 
 def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:
-    """Return the configuration of a domain as it is now."""
+    """Return the current configuration of a domain."""
     found = yield from retrieved(context, operation, domid)
     read = for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
-    return read.replace(domid=None)  # which asks for a number; Xen does not give one out again so soon
+    return read.replace(domid=None)  # a domid would request that number, which Xen does not reuse so soon

@@ -1,4 +1,4 @@
-"""A guest's console: the terminal that xenconsoled, or the device model, keeps for it."""
+"""A guest's console: the terminal that xenconsoled or the device model provides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pyxen.operation import Operation
 __all__ = ["CAN_ADD", "add_console", "open_console"]
 
 CAN_ADD: Final = hasattr(lib, "libxl_console_add_xenstore")
-"""Whether libxl can add a console: from Xen 4.18 on."""
+"""Whether libxl can add a console; true since Xen 4.18."""
 
 _TERMINAL: Final = re.compile(r"/dev/pts/\d{1,10}", re.ASCII)
 
@@ -31,15 +31,15 @@ _MOST_GFN: Final = (1 << 52) - 1
 
 
 def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:
-    """Open the terminal that ``xl console`` would choose, as raw as that makes it, and return its descriptor."""
-    serial = info.type is DomainType.HVM  # of the device model, which no other guest has
+    """Open the terminal that ``xl console`` would choose, set it to raw mode, and return its descriptor."""
+    serial = info.type is DomainType.HVM  # emulated by the device model; only HVM guests have it
     node = "serial/0/tty" if serial else "console/tty"
     path = hypervisor.read(f"/local/domain/{info.domid}/{node}")
     if not path:
         hint = 'an HVM guest has one with serial=["pty"]' if serial else "is xenconsoled running?"
         message = f"{info.name} has no console, or none yet: {hint}"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
-    # xenstore is not the guest's to write there, but root opens, and sets the mode of, whatever stands in it.
+    # The guest cannot write to this node. Still, check it: we open the path as root and change its terminal mode.
     if not _TERMINAL.fullmatch(path):
         message = f"xenstore says that the console is {printable(path)!r}, which is no terminal under /dev/pts"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
@@ -60,8 +60,8 @@ def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:
 def add_console(
     context: Context, operation: Operation[None], domid: int, port: int | None, gfn: int | None, backend_domid: int
 ) -> Script[None]:
-    """Write to xenstore what xenconsoled needs to know of a guest's console."""
-    # libxl would take away what is there, and xenconsoled would not tell the terminal a second time.
+    """Write what xenconsoled needs to know about a guest's console to xenstore."""
+    # libxl would remove the existing console, and xenconsoled would not publish the terminal a second time.
     if context.hypervisor.read(f"/local/domain/{domid}/console/ring-ref") is not None:
         raise describe(DeviceExists, "it has a console already", operation)
     if context.hypervisor.domain(backend_domid) is None:

@@ -1,4 +1,4 @@
-"""What a driver domain does: run the hotplug scripts of the devices that it serves, as ``xl devd``."""
+"""The service of a driver domain: it runs the hotplug scripts of the devices that it serves, as ``xl devd``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["devd"]
 
 
 def devd(context: Context, operation: Operation[None]) -> Script[None]:
-    """Serve the devices of the domain that this runs in, until it is stopped.
+    """Serve the devices of the domain that this process runs in, until stopped.
 
-    libxl never ends this, and cannot be told to: it has a process of its own, and ends with that.
+    libxl's call never returns and cannot be aborted. So it runs in a separate process, and ends with that process.
     """
     if not context.hypervisor.read("domid"):
         message = "xenstore does not say which domain this is: it has no node domid (in dom0, xen-init-dom0 writes it)"

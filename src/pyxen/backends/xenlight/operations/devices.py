@@ -1,4 +1,4 @@
-"""Scripts that attach devices to a running domain, and detach them."""
+"""Scripts that attach devices to a running domain and detach them."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ __all__ = ["attach", "change_disc", "detach"]
 D = TypeVar("D", bound=Part)
 
 _USB_DEVICES: Final = "/sys/bus/usb/devices"
-_NO_DEVICE_MODEL: Final = "device model required but not running"  # its code, ERROR_FAIL, says nothing
+_NO_DEVICE_MODEL: Final = "device model required but not running"  # the code is only ERROR_FAIL
 
 
 class _Present(Generic[D]):
-    """The devices of one kind that a domain has now; libxl's structures live as long as this object."""
+    """The devices of one kind that a domain has now. libxl's structures live as long as this object."""
 
     def __init__(self, context: Context, domid: int, kind: Kind, part: type[D]) -> None:
         self._structs = list(self._listed(context, domid, kind) if kind.listed else _noted(context, domid, kind))
@@ -73,23 +73,23 @@ class _Present(Generic[D]):
 
 
 def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
-    """Yield the devices of a kind that libxl does not list, with what it takes to detach them."""
+    """Yield the devices of a kind that libxl does not list, with the fields that are needed to detach them."""
     folder = f"/libxl/{domid}/device/{kind.node}"
     for devid in context.hypervisor.directory(folder):
         backend = context.hypervisor.read(f"{folder}/{devid}/backend")  # /local/domain/0/backend/vfb/5/0
         if backend is None:
-            continue  # it went just now
+            continue  # it was just removed
         struct = ffi.new(f"{kind.ctype} *")
         getattr(lib, f"{kind.ctype}_init")(struct)
         _, _, _, backend_domid, _, served, *_ = backend.split("/")
         struct.devid, struct.backend_domid = int(devid), int(backend_domid)
-        if hasattr(struct, "type"):  # of a 9pfs from Xen 4.19 on: libxl looks for its backend by that
+        if hasattr(struct, "type"):  # a 9pfs since Xen 4.19: libxl finds its backend by this
             struct.type = lib.LIBXL_P9_TYPE_QEMU if served == "9pfs" else lib.LIBXL_P9_TYPE_XEN_9PFSD
         yield ffi.gc(struct, getattr(lib, f"{kind.ctype}_dispose"))
 
 
 def attach(context: Context, operation: Operation[D], domid: int, guest: DomainType, device: D) -> Script[D]:
-    """Attach a device, as ``xl block-attach`` and its like, and return it as it is then; a failure leaves nothing."""
+    """Attach a device, as ``xl block-attach`` and the like, and return it as attached. A failure leaves nothing."""
     kind = check(device, guest, BACKEND)
     document = libxljson.device_to_dict(device)
     check_keys(document, kind.ctype)
@@ -111,7 +111,7 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     if code == 0 and operation.stopped is None:
         return made
     error = _why_not_attached(context, operation, made, code)
-    if code != lib.ERROR_DEVICE_EXISTS:  # that one is another toolstack's
+    if code != lib.ERROR_DEVICE_EXISTS:  # otherwise, the device belongs to another toolstack
         yield from _take_back(context, domid, kind, made)
     raise error
 
@@ -119,7 +119,7 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
 def detach(
     context: Context, operation: Operation[None], domid: int, device: Part | str, *, force: bool
 ) -> Script[None]:
-    """Detach a device, as ``xl block-detach`` and its like."""
+    """Detach a device, as ``xl block-detach`` and the like."""
     try:
         kind, wanted = meant(device, BACKEND)
     except ValueError as error:
@@ -137,7 +137,7 @@ def detach(
 def change_disc(
     context: Context, operation: Operation[None], domid: int, guest: DomainType, vdev: str, target: str | None
 ) -> Script[None]:
-    """Put a disc into a CD-ROM drive in place of what is there, as ``xl cd-insert``; None leaves the drive empty."""
+    """Replace the disc in a CD-ROM drive, as ``xl cd-insert``; None leaves the drive empty."""
     check_disc_can_change(operation.verb, guest, vdev, BACKEND)
     kind = kind_of(Disk())
     try:
@@ -166,16 +166,16 @@ def _read(context: Context, kind: Kind, part: type[D], struct: CData) -> D:
 
 
 def _removal(kind: Kind, *, force: bool) -> Any:
-    """Return the function that takes a device away: at once, or when the guest has let go of it.
+    """Return libxl's function that removes a device: at once, or after the guest has released it.
 
-    Where there is no safe one, libxl takes the device away by force itself after ten seconds, and xl lets it.
+    Kinds without a safe function use one that removes the device by force after ten seconds, as xl does.
     """
     ways = ("destroy", "remove") if force else ("safe_remove", "remove")
     return next(getattr(lib, f"{kind.ctype}_{way}") for way in ways if hasattr(lib, f"{kind.ctype}_{way}"))
 
 
 def _take_back(context: Context, domid: int, kind: Kind, device: Part) -> Script[None]:
-    """Take away what a failed attach has left; part of a clean-up, which nothing stops."""
+    """Remove what a failed attach has left. As part of a clean-up, it cannot be stopped."""
     present = _Present(context, domid, kind, type(device))
     struct = present.find(device)
     if struct is not None:
@@ -184,14 +184,14 @@ def _take_back(context: Context, domid: int, kind: Kind, device: Part) -> Script
 
 
 def _check_files(operation: Operation[Any], disk: Disk) -> None:
-    """Refuse a disk whose file is missing: what libxl does then depends on the backend, and QEMU does not tell it."""
+    """Refuse a disk whose file is missing: libxl's behaviour depends on the backend, and QEMU does not report it."""
     path = missing_file(files_of(disk))
     if path is not None:
         raise file_missing(operation, path)
 
 
 def _why_not_attached(context: Context, operation: Operation[Any], device: Part, code: int) -> Error:
-    """Return the exception for an attach that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
+    """Return the exception for an attach that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None and lacks_bridge(device) and isinstance(device, Vif):
         return no_bridge(operation, device.bridge, code)
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
@@ -221,7 +221,7 @@ def _plugged_in(device: UsbDev) -> bool:
         try:
             numbers = [_number(f"{folder}{name}") for name in ("busnum", "devnum")]
         except OSError:
-            continue  # an interface of a device, or one that is just being pulled out
+            continue  # an interface of a device, or a device that was just unplugged
         if numbers == [device.hostbus, device.hostaddr]:
             return True
     return False

@@ -1,4 +1,4 @@
-"""The life of domains: scripts that create, run and end them."""
+"""The life cycle of domains: scripts that create, run and end them."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ __all__ = [
     "unpause",
 ]
 
-_MEMORY_COMES_BACK: Final = 10.0  # seconds in which Xen has the memory back of a domain that was destroyed
-_LOOK_AGAIN: Final = 0.05  # seconds between looks at it
+_MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
+_LOOK_AGAIN: Final = 0.05  # seconds between checks
 
 
 class Made(NamedTuple):
-    """What libxl has made."""
+    """The result of libxl's part of a create or restore."""
 
     code: int
     domid: int
-    """`NO_DOMID` if there is no domain, or if the process that made it died before it could tell."""
+    """`NO_DOMID` if there is no domain, or if the worker that created it died before it could report the domid."""
 
 
 def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
-    """Create a domain and return its domid; whatever goes wrong, nothing of it stays."""
+    """Create a domain and return its domid. Any failure leaves nothing behind."""
     if new.config.uuid is not None:  # a new random one is unique
         check_uuid(context, operation, identity)
     with context.journal.noting(identity):
@@ -64,7 +64,7 @@ def create(context: Context, operation: Operation[Any], new: Prepared, identity:
 
 
 def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made | None]:
-    """Let a worker do what `_make_here` does; None if there is no worker, or it did not begin."""
+    """Have a worker do what `_make_here` does; None if there is no worker, or it did not start the create."""
     made = yield from context.elsewhere(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
     return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid)
 
@@ -89,7 +89,7 @@ def finish_create(
     *,
     paused: bool,
 ) -> Script[int]:
-    """Finish a create or a restore, after libxl's part of it; see `create`."""
+    """Finish a create or a restore after libxl's part; see `create`."""
     code, domid = made
     if code != 0 and domid == NO_DOMID:
         domid = _find(context, identity)
@@ -104,7 +104,7 @@ def finish_create(
 
 
 def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> None:
-    """Refuse a uuid that is in use, which libxl would not: both domains would share their entries in xenstore."""
+    """Refuse a uuid that is in use. libxl would accept it, and both domains would share entries in xenstore."""
     other = next((info for info in context.hypervisor.domains() if info.uuid == identity), None)
     if other is not None and other.state is not DomainState.DYING:
         raise uuid_taken(operation, other)
@@ -123,24 +123,24 @@ def end(context: Context, domid: int, *, abortable: bool = True) -> Script[int]:
     code = yield from context.complete(
         lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=abortable
     )
-    return 0 if code == lib.ERROR_DOMAIN_NOTFOUND and event is not None else code  # the worker came so far
+    return 0 if code == lib.ERROR_DOMAIN_NOTFOUND and event is not None else code  # the worker already destroyed it
 
 
 def pause(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Stop the domain's vCPUs, as ``xl pause``."""
+    """Stop a domain's vCPUs, as ``xl pause``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how))
     raise_failure(operation, code)
 
 
 def unpause(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Let the domain's vCPUs run, as ``xl unpause``."""
+    """Resume a domain's vCPUs, as ``xl unpause``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
     raise_failure(operation, code)
 
 
 @at_once
 def rename(context: Context, operation: Operation[None], domid: int, name: str) -> None:
-    """Give a domain another name, as ``xl rename``."""
+    """Rename a domain, as ``xl rename``."""
     other = ffi.new("uint32_t *")
     if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != domid:
         raise name_taken(operation, other[0], name)
@@ -154,10 +154,10 @@ def reboot(context: Context, operation: Operation[None], domid: int) -> Script[N
 
 
 def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Start a guest anew in its own memory, as xl does for ``on_soft_reset="soft-reset"``.
+    """Restart a guest while keeping its memory, as xl does for ``on_soft_reset="soft-reset"``.
 
-    It is made by a worker only, which calls libxl in a way that Python cannot (cffi_build/worker.c tells why). Aborting
-    it would destroy the domain.
+    Only a worker can do it, because the worker calls libxl in a way that Python cannot (see cffi_build/worker.c).
+    Aborting it would destroy the domain.
     """
     config = yield from retrieved(context, operation, domid)
     json = read(to_json(context.pointer, config), "what libxl keeps").json.encode() + b"\0"
@@ -195,7 +195,7 @@ def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, f
 
 
 def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) -> Script[bool]:
-    """Tell whether the domain's configuration says on_poweroff=destroy; no for one that libxl did not make."""
+    """Tell whether the domain's configuration says on_poweroff=destroy; False if libxl did not create the domain."""
     try:
         config = yield from retrieved(context, operation, domid)
     except OperationFailed:
@@ -204,13 +204,13 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
 
 
 def _find(context: Context, uuid: UUID) -> int:
-    """Return the domid of a domain whose maker died before it could tell; `NO_DOMID` if there is no such domain."""
+    """Return the domid of a domain whose worker died before reporting it; `NO_DOMID` if there is no such domain."""
     alive = (info for info in context.hypervisor.glance() if info.state is not DomainState.DYING)
     return next((info.domid for info in alive if info.uuid == uuid), NO_DOMID)
 
 
 def remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
-    """Destroy a domain if it is still there; part of a clean-up, which nothing stops."""
+    """Destroy a domain if it still exists. As part of a clean-up, it cannot be stopped."""
     if domid == NO_DOMID:
         return
     if context.hypervisor.alive(domid, uuid):
@@ -219,7 +219,7 @@ def remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
 
 
 def await_memory(context: Context, operation: Operation[Any], config: CData) -> Script[None]:
-    """Wait for the memory of domains that are just being destroyed, where a new one needs it; see `check_memory`."""
+    """Wait for the memory of domains that are being destroyed, if a new one needs it; see `check_memory`."""
     late = time.monotonic() + _MEMORY_COMES_BACK
     while True:
         try:
@@ -229,12 +229,12 @@ def await_memory(context: Context, operation: Operation[Any], config: CData) -> 
             if not dying or time.monotonic() > late:
                 raise
         with context.watching(dying[0]) as token:
-            yield Wait(token)  # at once: it is dying
+            yield Wait(token)  # returns at once: the domain is dying
             yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
 
 
 def check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
-    """Refuse a domain that the host has no memory for, before Xen hands out what little is left."""
+    """Refuse a domain that the host has too little memory for, before Xen allocates what is left."""
     needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
     raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
@@ -243,7 +243,7 @@ def check_memory(context: Context, operation: Operation[Any], config: CData) -> 
 
 
 def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
-    """Return the exception for a create that failed; libxl says ERROR_FAIL for most, so look what is the matter."""
+    """Return the exception for a create that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
         if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != operation.domid:

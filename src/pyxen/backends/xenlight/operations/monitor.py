@@ -1,4 +1,4 @@
-"""Commands for a domain's device model, QEMU."""
+"""Monitor commands for a domain's device model, QEMU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["monitor_command"]
 
 
 def monitor_command(context: Context, operation: Operation[str], domid: int, command: str) -> Script[str]:
-    """Give a domain's QEMU a command of its human monitor, and return its answer."""
+    """Run a human monitor command in a domain's QEMU, and return its output."""
     if not command.strip():
         raise describe(InvalidArgument, "the command is empty: say one, as 'info block'", operation)
     if context.hypervisor.read(f"/local/domain/0/device-model/{domid}/state") is None:

@@ -1,4 +1,4 @@
-"""Setting a domain aside, so that another can be made in its place with its name and its uuid."""
+"""Preservation of a domain that has ended, so that another one can be created with its name and uuid."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pyxen.operation import Operation
 
 __all__ = ["preserve"]
 
-_NOTES: Final = (b"libxl-json", b"xl")  # the configuration, and the one that xl config-update leaves for the next start
+_NOTES: Final = (b"libxl-json", b"xl")  # the current configuration, and that of xl config-update
 
 
 @at_once
 def preserve(context: Context, operation: Operation[Any], domid: int, old: UUID, suffix: str) -> UUID:
-    """Give a domain another name and another uuid, and return that uuid; a failure leaves both as they were.
+    """Give a domain another name and another uuid, and return the new uuid. A failure leaves both unchanged.
 
-    libxl gives it the new uuid in xenstore only, where the entries under the old one are then the other domain's. To
-    Xen both would have the same, and so they would to all who look domains up by uuid. So Xen is told as well, and
-    what libxl keeps in files by uuid is moved.
+    libxl changes the uuid in xenstore only; the entries under the old uuid then belong to the domain that takes its
+    place. In Xen, and for everyone who looks up domains by uuid, both domains would have the same uuid. So this also
+    changes the uuid in Xen, and moves the files that libxl keeps by uuid.
     """
     name = _name(context, operation, domid)
     _check_free(context, operation, name + suffix)
@@ -59,7 +59,7 @@ def _check_free(context: Context, operation: Operation[Any], name: str) -> None:
 
 def _rename(context: Context, domid: int, name: str, suffix: str, new: UUID) -> int:
     text = ffi.new("char[]", name.encode())
-    info = ffi.new("libxl_domain_create_info *")  # of which libxl reads the name only
+    info = ffi.new("libxl_domain_create_info *")  # libxl reads only the name
     info.name = text
     uuid = ffi.new("libxl_uuid *")
     ffi.memmove(uuid, new.bytes, 16)
@@ -68,7 +68,7 @@ def _rename(context: Context, domid: int, name: str, suffix: str, new: UUID) -> 
 
 
 def _notes(context: Context, operation: Operation[Any], domid: int) -> Mapping[bytes, bytes]:
-    """Return what libxl keeps in files of a domain."""
+    """Return the contents of the files that libxl keeps for a domain."""
     found = {}
     for key in _NOTES:
         data, length = ffi.new("uint8_t **"), ffi.new("int *")

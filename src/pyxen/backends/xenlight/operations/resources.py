@@ -33,11 +33,11 @@ _PARAMETERS: Final[dict[str, set[str]]] = {
     "credit2": {"weight", "cap"},
     "rtds": {"period", "budget", "extratime"},
 }
-"""The parameters of each scheduler; the others have none."""
+"""The parameters of each scheduler. Schedulers that are not listed have no parameters."""
 
 
 def set_memory(context: Context, operation: Operation[None], domid: int, kib: int) -> Script[None]:
-    """Tell a guest how much memory to have, and let it have no more, as ``xl mem-set``."""
+    """Set a guest's memory target and enforce it as the limit, as ``xl mem-set``."""
     check_memory(domid, kib)
     info = context.hypervisor.domain(domid)
     free = ffi.new("uint64_t *")
@@ -50,16 +50,16 @@ def set_memory(context: Context, operation: Operation[None], domid: int, kib: in
 
 @at_once
 def set_maxmem(context: Context, operation: Operation[None], domid: int, kib: int) -> None:
-    """Set how much memory a domain can be given, as ``xl mem-max``."""
+    """Set the maximum memory of a domain, as ``xl mem-max``."""
     target = ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_get_memory_target(context.pointer, domid, target))
     check_maxmem(domid, kib, target[0])
     code = lib.libxl_domain_setmaxmem(context.pointer, domid, kib)
-    raise_failure(operation, code if code <= 0 else lib.ERROR_FAIL)  # a plain 1 for some failures
+    raise_failure(operation, code if code <= 0 else lib.ERROR_FAIL)  # libxl returns 1 for some failures
 
 
 def set_vcpus(context: Context, operation: Operation[None], domid: int, vcpus: int) -> Script[None]:
-    """Tell a guest how many vCPUs to use, as ``xl vcpu-set``."""
+    """Set how many vCPUs a guest uses, as ``xl vcpu-set``."""
     info = context.hypervisor.domain(domid)
     check_vcpus(domid, vcpus, None if info is None else info.maxvcpus)
     online = _bitmap(context, operation, range(vcpus))
@@ -76,7 +76,7 @@ def pin_vcpu(
     cpus: CpuSet | None,
     cpus_soft: CpuSet | None,
 ) -> None:
-    """Set on which CPUs a vCPU may run, and which it prefers, as ``xl vcpu-pin``; None is all vCPUs."""
+    """Set the CPUs that a vCPU (None: all vCPUs) may run on, and those it prefers, as ``xl vcpu-pin``."""
     info = context.hypervisor.domain(domid)
     most = info.maxvcpus if info is not None else 0
     check_affinity(domid, vcpu, most, cpus, cpus_soft)
@@ -91,7 +91,7 @@ def pin_vcpu(
 
 @at_once
 def set_scheduler(context: Context, operation: Operation[None], domid: int, scheduler: Scheduler) -> None:
-    """Set a domain's scheduler parameters, as ``xl sched-credit2``; those that are not given stay as they are."""
+    """Set a domain's scheduler parameters, as ``xl sched-credit2``. Parameters that are not given stay unchanged."""
     params = ffi.new("libxl_domain_sched_params *")
     lib.libxl_domain_sched_params_init(params)
     raise_failure(operation, lib.libxl_domain_sched_params_get(context.pointer, domid, params))
@@ -107,7 +107,7 @@ def set_scheduler(context: Context, operation: Operation[None], domid: int, sche
 
 
 def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[int | None]:
-    """Return a domain's maxmem in KiB; None for a domain whose configuration libxl does not have."""
+    """Return a domain's maxmem in KiB; None if libxl has no configuration of the domain."""
     with contextlib.suppress(OperationFailed):
         config = yield from retrieved(context, operation, domid)
         return int(config.b_info.max_memkb)
@@ -115,7 +115,7 @@ def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[i
 
 
 def with_cpus_of_host(context: Context, operation: Operation[Any], config: DomainConfig) -> DomainConfig:
-    """Return a configuration with ``all`` and ``nodes:N`` of its CPU sets put as they are on this host, as xl does."""
+    """Return a configuration with ``all`` and ``nodes:N`` in CPU sets replaced by this host's CPUs, as xl does."""
     nodes = _nodes(context, operation)
     return config.resolve_cpus(sorted(cpu for members in nodes.values() for cpu in members), nodes)
 
@@ -129,7 +129,7 @@ def _nodes(context: Context, operation: Operation[Any]) -> dict[int, list[int]]:
     nodes: dict[int, list[int]] = {}
     for cpu in range(count[0]):
         entry = topology[cpu]
-        # Xen knows no core of the only CPU of a host, and no node where there is no NUMA: absent CPUs have neither.
+        # Xen reports no core for the only CPU of a host, and no node without NUMA. Absent CPUs have not even a socket.
         if (entry.core, entry.socket, entry.node) != (_OFFLINE, _OFFLINE, _OFFLINE):
             nodes.setdefault(0 if entry.node == _OFFLINE else entry.node, []).append(cpu)
     lib.libxl_cputopology_list_free(topology, count[0])
@@ -137,7 +137,7 @@ def _nodes(context: Context, operation: Operation[Any]) -> dict[int, list[int]]:
 
 
 def _bitmap(context: Context, operation: Operation[Any], members: Iterable[int]) -> CData:
-    """Return a ``libxl_bitmap *``; it disposes of itself."""
+    """Return a ``libxl_bitmap *``, which is freed automatically."""
     numbers = list(members)
     bitmap = ffi.new("libxl_bitmap *")
     lib.libxl_bitmap_init(bitmap)

@@ -1,4 +1,4 @@
-"""Domains that are saved to files and restored from them, and core dumps."""
+"""Saving of domains to files, restoring from them, and core dumps."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ __all__ = ["core_dump", "make", "restore", "save", "saved"]
 def save(
     context: Context, operation: Operation[None], domid: int, path: str, *, checkpoint: bool, leave_paused: bool
 ) -> Script[None]:
-    """Save a domain to a file, as ``xl save``; whatever goes wrong, it goes on and no file is left.
+    """Save a domain to a file, as ``xl save``. After any failure, the domain continues and no file is left.
 
-    What is at `path` already is only replaced when everything is written.
+    An existing file at `path` is replaced only after everything has been written.
     """
     config = yield from retrieved(context, operation, domid)
-    config.c_info.domid = 0  # the next free one when it is restored
+    config.c_info.domid = 0  # 0: the restore takes the next free one
     with closing(Asked(domid)) as asked:
         try:
             with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
                 yield from _send(context, operation, domid, fd, path, to_json(context.pointer, config))
                 with writing(operation, path):
-                    yield from context.outside(lambda: os.fsync(fd))  # which can take long, and is quick when repeated
+                    yield from context.outside(lambda: os.fsync(fd))  # this can take long; a later fsync is quick
         except Exception:
             yield from let_go_on(context, domid, asked=asked())
             raise
@@ -58,7 +58,7 @@ def save(
 
 
 def _send(context: Context, operation: Operation[None], domid: int, fd: int, path: str, config: str) -> Script[None]:
-    """Write a domain to a file; it is suspended then."""
+    """Write a domain to a file. The domain is suspended afterwards."""
     with writing(operation, path):
         savefile.write(fd, config)
         stream_header.make_room(fd)
@@ -79,16 +79,16 @@ def restore(
     paused: bool,
     allow: Allow | None = None,
 ) -> Script[tuple[int, UUID]]:
-    """Create a domain from a file, as ``xl restore``, and return its domid and uuid; a failure leaves nothing.
+    """Create a domain from a file, as ``xl restore``, and return its domid and uuid. A failure leaves nothing.
 
     Args:
-        context: Where to do it.
-        operation: For this.
+        context: The libxl context to use.
+        operation: The operation that this script belongs to.
         path: The file.
-        override: The configuration to use, in place of the one in the file.
-        paused: Let it not run yet.
-        allow: Sees the configuration before anything is made; False, or what it raises, refuses it. It is called on the
-            event loop's thread, where all other operations of the host wait for it.
+        override: A configuration to use instead of the one in the file.
+        paused: Leave the domain paused.
+        allow: Called with the configuration before anything is created; it refuses by returning False or raising. It
+            runs on the event loop's thread, where all other operations of the host wait for it.
     """
     fd = savefile.opened(operation, path)
     try:
@@ -111,7 +111,7 @@ def restore(
 def make(
     context: Context, config: CData, fd: int, may_abort: Callable[[], bool], *, remus: bool = False
 ) -> Script[Made]:
-    """Create a domain, paused, from libxl's stream, with `remus` from the last checkpoint in it: a part of a script."""
+    """Create a paused domain from libxl's stream (`remus`: from its last checkpoint). This is a part of a script."""
     params = ffi.new("libxl_domain_restore_params *")
     lib.libxl_domain_restore_params_init(params)
     params.stream_version = savefile.STREAM_VERSION
@@ -132,11 +132,11 @@ def saved(
     source: str = "the stream",
     allow: Allow | None = None,
 ) -> Received:
-    """Return the configuration that a domain is to be restored with: a part of a script.
+    """Return the configuration to restore a domain with. This is a part of a script.
 
     Raises:
-        ConfigError: It cannot be, or would end the process inside libxl.
-        InvalidArgument: There is none, or `allow` refuses it.
+        ConfigError: The configuration is not valid, or libxl would abort the process on it.
+        InvalidArgument: There is no configuration, or `allow` refuses it.
     """
     text = head.config
     if override is not None or not head.is_json:
@@ -148,12 +148,12 @@ def saved(
         raise describe(InvalidArgument, message, operation)
     if allow is None:
         return read(text, source)
-    with LIBXL.released():  # it may ask the host for something
+    with LIBXL.released():  # `allow` may query the host
         return read(text, source, allow)
 
 
 def core_dump(context: Context, operation: Operation[None], domid: int, path: str) -> Script[None]:
-    """Write a domain's memory to a file, as ``xl dump-core``; a failure leaves none, and one that was there stays."""
+    """Write a domain's memory to a file, as ``xl dump-core``. A failure leaves no new file and keeps an old one."""
     with appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
         there = os.fsencode(partial)
         event = yield from context.elsewhere(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
@@ -167,13 +167,13 @@ def core_dump(context: Context, operation: Operation[None], domid: int, path: st
 
 
 def _grown(context: Context, domid: int, path: str) -> Callable[[], float]:
-    """Return what tells how much of a domain's memory is in a file."""
+    """Return a function that tells what fraction of a domain's memory a file holds."""
     info = context.hypervisor.domain(domid)
     expected = 1024 * max(1, info.memory_kib if info is not None else 1)
     return lambda: os.stat(path).st_size / expected
 
 
 def _passed(fd: int) -> Callable[[], float]:
-    """Return what tells how far a file has been read, by whoever shares the descriptor."""
+    """Return a function that tells what fraction of a file has been read through this descriptor or a duplicate."""
     size = max(1, os.fstat(fd).st_size)
     return lambda: os.lseek(fd, 0, os.SEEK_CUR) / size

@@ -1,4 +1,4 @@
-"""What a domain has used: Xen counts CPU time, and the kernel of dom0 the traffic of disks and vifs."""
+"""Resource usage of a domain: CPU time, counted by Xen, and disk and vif traffic, counted by dom0's kernel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pyxen.info import DiskStats, DomainInfo, DomainStats, VifStats
 __all__ = ["domain_stats"]
 
 _BACKENDS: Final = Path("/sys/bus/xen-backend/devices")
-_SECTOR: Final = 512  # bytes, whatever the disk's own
+_SECTOR: Final = 512  # bytes, whatever the disk's own sector size
 
 
 def domain_stats(hypervisor: Hypervisor, info: DomainInfo) -> DomainStats:
-    """Return what a domain has used so far."""
+    """Return the resources that a domain has used so far."""
     return DomainStats(
         cpu_time_ns=info.cpu_time_ns,
         vcpu_times_ns=hypervisor.vcpu_times(info.domid, info.maxvcpus),
@@ -26,7 +26,7 @@ def domain_stats(hypervisor: Hypervisor, info: DomainInfo) -> DomainStats:
 
 
 def _devids(kind: str, domid: int) -> list[int]:
-    """Return the numbers of a domain's devices that this kernel serves."""
+    """Return the devids of a domain's devices that this kernel serves."""
     return sorted(int(path.name.rpartition("-")[2]) for path in _BACKENDS.glob(f"{kind}-{domid}-*"))
 
 
@@ -43,7 +43,7 @@ def _disk(hypervisor: Hypervisor, domid: int, devid: int) -> DiskStats:
 
 
 def _vif(domid: int, devid: int) -> VifStats:
-    # What the host's end of the cable sends, the guest receives.
+    # The counters are the host's: what the host's interface sends, the guest receives.
     interface = next((_BACKENDS / f"vif-{domid}-{devid}" / "net").glob("*"), Path("none")) / "statistics"
     return VifStats(
         devid=devid,
@@ -59,7 +59,7 @@ def _vif(domid: int, devid: int) -> VifStats:
 
 
 def _count(path: Path) -> int:
-    """Return a counter; 0 for a device that is not connected."""
+    """Return a counter; 0 if the device is not connected."""
     try:
         return int(path.read_text())
     except FileNotFoundError:

@@ -1,14 +1,14 @@
-"""The beginning of libxl's stream, up to where libxl's helper process takes over. Until then nothing may go wrong.
+"""The beginning of libxl's stream, before libxl's helper process takes over. Nothing may go wrong in it.
 
-libxl crashes, and with it the process that it is in, when a stream fails before its helper runs, which copies the
-memory: by an abort, a write that fails, or a header that makes no sense. xl crashes so, too, of a file that was cut
-short. So a stream that comes is looked at before libxl is, there is room where one is written, and an abort waits until
-the beginning has passed.
+The helper copies the memory. If a stream fails before the helper runs, libxl crashes the process that it runs in. An
+abort, a failed write or an invalid header causes this; xl, too, crashes on a truncated file. So an incoming stream is
+checked before libxl reads it, space is reserved before a stream is written, and an abort waits until the beginning has
+passed.
 
 ::
 
-    libxl's header: magic, version, flags              16 bytes, in the order of the network
-    a record that says that libxc's stream begins       8 bytes
+    libxl's header: magic, version, flags              16 bytes, in network byte order
+    a record that announces libxc's stream              8 bytes
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ LIBXC_CONTEXT: Final = 1
 _MAGIC: Final = b"LibxlFmt"
 _VERSION: Final = 2
 _BIG_ENDIAN: Final = 1 << 0
-_CONVERTED: Final = 1 << 1  # from that of a Xen before 4.6: libxl converts that itself
+_CONVERTED: Final = 1 << 1  # from the format of a Xen before 4.6: libxl handles it
 
 
 def check(data: bytes, source: str | None = None) -> None:
     """Check the beginning of a stream.
 
     Args:
-        data: Its first bytes, `SIZE` of them.
-        source: Where they come from, for errors.
+        data: Its first `SIZE` bytes.
+        source: Where they come from, for error messages.
 
     Raises:
-        ParseError: It is not such a stream, is cut short, or is of an unknown kind.
+        ParseError: It is not a libxl stream, is cut short, or has an unknown version.
     """
     if len(data) < SIZE:
         raise ParseError("damaged: cut short where libxl's stream begins", source=source)
@@ -56,20 +56,20 @@ def check(data: bytes, source: str | None = None) -> None:
 
 
 def peek(fd: int) -> bytes:
-    """Return what comes next in a file, as much as can be a beginning; its position stays where it is."""
+    """Return up to `SIZE` bytes that come next in a file, without moving its position."""
     return os.pread(fd, SIZE, os.lseek(fd, 0, os.SEEK_CUR))
 
 
 def make_room(fd: int) -> None:
-    """Make sure that a beginning can be written to a file next.
+    """Reserve space for a beginning at the current position of a file.
 
     Raises:
-        OSError: It cannot.
+        OSError: The space cannot be reserved.
     """
     os.posix_fallocate(fd, os.lseek(fd, 0, os.SEEK_CUR), SIZE)
 
 
 def has_passed(fd: int) -> Callable[[], bool]:
-    """Return what tells whether libxl has read, or written, a beginning at where a file is positioned now."""
+    """Return a function that tells whether libxl has read or written a beginning at a file's current position."""
     end = os.lseek(fd, 0, os.SEEK_CUR) + SIZE
     return lambda: os.lseek(fd, 0, os.SEEK_CUR) >= end

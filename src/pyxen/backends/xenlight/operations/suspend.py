@@ -1,8 +1,9 @@
-"""Guests that are asked to suspend themselves, and are resumed when the suspend is given up.
+"""Suspending and resuming of guests, including guests whose suspend was given up.
 
-libxl asks by an entry of xenstore, which the guest empties when it has read it, and suspends a moment later. Told to
-end, libxl leaves that as it is: so a guest that is not suspended yet would be soon, and for ever. Therefore the request
-is taken back, and a guest that has read it is awaited.
+libxl asks a guest through a xenstore node. The guest empties the node after reading it, and suspends a moment later.
+When libxl gives up a suspend, it does not withdraw the request. The guest would then still suspend, and nobody would
+resume it. So this module withdraws the request. If the guest has already read it, the module waits for the suspend and
+resumes the guest.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ _TO_SUSPEND: Final = 10.0  # seconds in which a guest that has read the request 
 
 
 class Asked:
-    """Tells whether a guest was asked to suspend since then. To be closed.
+    """Tells whether a guest was asked to suspend since this object was created. Must be closed.
 
     Args:
-        domid: The guest.
+        domid: The guest's domid.
         connect: Opens a connection to xenstore.
     """
 
     def __init__(self, domid: int, connect: Callable[[], Connection] = Connection) -> None:
         self._entry = _ENTRY.format(domid)
-        with LIBXL.released():  # a xenstored that is slow is no reason for others to wait
+        with LIBXL.released():  # nobody else should wait for a slow xenstored
             self._xenstore = connect()
             try:
                 self._xenstore.batch([(Verb.WATCH, self._entry.encode() + b"\0asked\0")])
@@ -50,21 +51,21 @@ class Asked:
         self._xenstore.events.clear()  # of the watch itself
 
     def close(self) -> None:
-        """Look no longer."""
+        """Stop watching."""
         self._xenstore.close()
 
     def __call__(self) -> bool:
-        """Tell it."""
+        """Tell whether the guest was asked to suspend."""
         try:
             with LIBXL.released():
-                self._xenstore.read(self._entry)  # what has happened comes before the answer
+                self._xenstore.read(self._entry)  # events so far arrive before the answer
         except ConnectFailed:
             return True  # it may have been
         return bool(self._xenstore.events)
 
 
 def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Let the guest suspend itself and stay in memory, as ``xl suspend``."""
+    """Ask the guest to suspend itself, as ``xl suspend``; it stays in memory."""
     with closing(Asked(domid)) as asked:
         code = yield from context.complete(lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how))
         if code == 0 and operation.stopped is None:
@@ -74,13 +75,13 @@ def suspend(context: Context, operation: Operation[None], domid: int) -> Script[
 
 
 def resume(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Let a suspended guest go on, as ``xl resume``."""
+    """Resume a suspended guest, as ``xl resume``."""
     code = yield from context.complete(lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how))
     raise_failure(operation, code)
 
 
 def go_on(context: Context, domid: int) -> Script[int]:
-    """Resume a domain if it has suspended, and return libxl's code; part of a clean-up, which nothing stops."""
+    """Resume a domain if it has suspended, and return libxl's code. As part of a clean-up, it cannot be stopped."""
     info = context.hypervisor.domain(domid)
     if info is None or (info.state, info.shutdown_reason) != (DomainState.SHUTDOWN, ShutdownReason.SUSPEND):
         return 0
@@ -95,9 +96,9 @@ def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _T
     """Let a guest continue after libxl gave up its suspend, and return libxl's code. This cannot be stopped.
 
     Args:
-        context: Where to do it.
-        domid: The guest.
-        asked: It was asked to suspend, or may have been.
+        context: The libxl context to use.
+        domid: The guest's domid.
+        asked: Whether it was, or may have been, asked to suspend.
         patience: Seconds to wait for a guest that seems to have read the request.
     """
     if asked and not context.hypervisor.replace(_ENTRY.format(domid), _REQUEST, ""):
@@ -106,7 +107,7 @@ def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _T
 
 
 def _await_end(context: Context, domid: int, until: float) -> Script[None]:
-    """Wait until a domain has suspended, or ended otherwise, or for so long."""
+    """Wait until a domain has suspended or otherwise ended, or until a deadline by `time.monotonic`."""
     with context.watching(domid) as token:
         while time.monotonic() < until:
             info = context.hypervisor.domain(domid)

@@ -1,6 +1,6 @@
-"""Operations that wait for something other than libxl, each on a thread of its own.
+"""Operations that wait for something other than libxl, each on its own thread.
 
-The event loop's thread must never wait for a peer. So such an operation alternates between I/O on its own thread, and
+The event loop's thread must never wait for a peer. So such an operation alternates between I/O on its own thread and
 scripts that the event loop runs for it.
 """
 
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 class ThreadedOperation:
-    """What an operation does on its thread.
+    """The part of an operation that runs on its own thread.
 
     Args:
-        context: Where its scripts are carried out.
-        operation: The operation, which ends with the threaded.
+        context: The context that runs its scripts.
+        operation: The operation that this carries out.
     """
 
     def __init__(self, context: Context, operation: Operation[Any]) -> None:
@@ -43,11 +43,11 @@ class ThreadedOperation:
         self._over = False
 
     def begin(self, script: Callable[[Operation[Any]], Script[T]], *, undoing: bool = False) -> Operation[T]:
-        """Begin a script; `result` of what is returned gives its end.
+        """Start a script; pass the operation that this returns to `result` to wait for it.
 
         Args:
-            script: Makes it, given the operation that it works for.
-            undoing: It undoes something, so it is begun and ends even if the operation is stopped.
+            script: Makes the script, given the operation that it works for.
+            undoing: The script undoes something, so it runs to its end even if the operation is stopped.
 
         Raises:
             OperationFailed: The operation has been stopped.
@@ -72,11 +72,11 @@ class ThreadedOperation:
                 self.operation.stop(step.stopped)
 
     def do(self, script: Callable[[Operation[Any]], Script[T]], *, undoing: bool = False) -> T:
-        """Carry out a script; see `begin`."""
+        """Run a script and return its result; see `begin`."""
         return self.result(self.begin(script, undoing=undoing))
 
     def stop(self, operation: Operation[Any]) -> None:
-        """Wake the thread, and stop the script that it waits for; called when the operation is stopped."""
+        """Wake the thread, and stop the script that it waits for. Called when the operation is stopped."""
         with self._gate:
             if self._over:
                 return
@@ -86,14 +86,14 @@ class ThreadedOperation:
             step.stop(operation.stopped)
 
     def end(self) -> None:
-        """Free what the threaded operation has; it is over."""
+        """Free the resources of the threaded operation, which is over."""
         with self._gate:
             self._over = True
             os.close(self.wake)
 
 
 class _Step(Operation[T]):
-    """A script's operation: to the world, it is the one that it is a step of."""
+    """A script's operation. In logs and errors, it appears as the operation that it is a step of."""
 
     def __init__(self, whole: Operation[Any]) -> None:
         super().__init__(whole.verb, whole.subject)
@@ -102,12 +102,12 @@ class _Step(Operation[T]):
         self._whole = whole
 
     def report(self, what: str, percent: int) -> None:
-        """Note how far it is."""
+        """Report progress."""
         self._whole.report(what, percent)
 
 
 class ThreadedOperations:
-    """The threaded operations of one context. Close them before it: they need it to undo what they have begun."""
+    """The threaded operations of one context. Close them before the context, which they need to undo their work."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -118,7 +118,7 @@ class ThreadedOperations:
         _ALL.add(self)
 
     def run(self, operation: Operation[T], work: Callable[[ThreadedOperation], T]) -> Operation[T]:
-        """Begin an operation that a function carries out, on a thread of its own.
+        """Start an operation that a function carries out on its own thread.
 
         Raises:
             HostClosed: The host was closed, or belongs to the parent of this process.
@@ -127,7 +127,7 @@ class ThreadedOperations:
         thread = threading.Thread(target=self._run, args=[threaded, work], name=f"pyxen-{operation.verb}", daemon=True)
         operation.carried_by(threaded.stop, thread)
         try:
-            if self._process != os.getpid():  # first: the gate may be someone's who is not there
+            if self._process != os.getpid():  # check first: a thread that the fork did not copy may hold the gate
                 message = f"{operation.verb}: the host was opened before a fork: open it anew"
                 raise HostClosed(message)
             with self._gate:
@@ -137,7 +137,7 @@ class ThreadedOperations:
                 self._running[operation] = thread
                 thread.start()
         except BaseException as error:
-            if thread.ident is None:  # Ctrl-C, or there can be no more threads
+            if thread.ident is None:  # Ctrl-C, or the limit on threads is reached
                 self._running.pop(operation, None)
                 threaded.end()
                 operation.set_exception(error)
@@ -145,7 +145,7 @@ class ThreadedOperations:
         return operation
 
     def close(self) -> None:
-        """Stop what runs, and wait until that is undone. Calling it again does nothing."""
+        """Stop the running operations, and wait until they are undone. Calling it again does nothing."""
         if self._process != os.getpid():
             return
         with self._gate:
@@ -163,7 +163,7 @@ class ThreadedOperations:
         error: BaseException | None = None
         try:
             result = work(threaded)
-        except BaseException as anything:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+        except BaseException as anything:  # noqa: BLE001 (the caller of `result` gets every error)
             error = anything
         threaded.end()
         try:
@@ -184,5 +184,5 @@ def _close_all() -> None:
         threaded_operations.close()
 
 
-# Contexts close themselves at the end of the process, too; what is registered later is called earlier.
+# Contexts also close themselves at exit. This runs before them, because functions registered later run earlier.
 atexit.register(_close_all)

@@ -14,7 +14,7 @@ __all__ = ["set_userdata", "userdata"]
 
 @at_once
 def userdata(context: Context, operation: Operation[bytes | None], domid: int, key: str) -> bytes | None:
-    """Return the note that is kept with a domain under a key; None if there is no such note."""
+    """Return the note stored with a domain under a key; None if there is no such note."""
     check_note_key("userdata", domid, key)
     data, length = ffi.new("uint8_t **"), ffi.new("int *")
     raise_failure(operation, lib.libxl_userdata_retrieve(context.pointer, domid, key.encode(), data, length))
@@ -25,7 +25,7 @@ def userdata(context: Context, operation: Operation[bytes | None], domid: int, k
 
 @at_once
 def set_userdata(context: Context, operation: Operation[None], domid: int, key: str, data: bytes | None) -> None:
-    """Keep a note with a domain, in place of the one under that key; None removes it."""
+    """Store a note with a domain under a key, replacing an older one; None removes it."""
     check_note(domid, key, data)
     if data is None:
         raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key.encode()))

@@ -18,9 +18,9 @@ _MOST_APART: Final = 0.2  # seconds
 
 
 def wait(context: Context, domid: int, uuid: UUID, states: Collection[DomainState]) -> Script[DomainInfo | None]:
-    """Wait until a domain is in one of these states, and return it then; None when it is gone.
+    """Wait until a domain is in one of these states, and return its info; None if it is gone.
 
-    libxl reports when a domain shuts down or dies. Xen reports no other change, so other states are polled for, less
+    libxl reports when a domain shuts down or dies. Xen reports no other changes, so other states are polled for, less
     and less often.
     """
     apart = _FIRST_LOOK

@@ -1,8 +1,8 @@
-"""A connection to xenstore that asks for many things at once.
+"""A connection to xenstore that pipelines requests.
 
-libxenstore waits for each answer before it sends the next request: 190 ms for the names of 50 domains, against 46 for
-the same by pipelining. The protocol is that of xen/io/xs_wire.h, over xenstored's socket, or over the kernel's device
-where xenstored runs in a domain of its own.
+libxenstore waits for each answer before it sends the next request: it takes 190 ms for the names of 50 domains, and
+pipelining takes 46 ms. The protocol is that of xen/io/xs_wire.h. It runs over xenstored's socket or, if xenstored has
+its own domain, over the kernel's device.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SOCKETS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 
 PATIENCE = 5.0
-"""Seconds for which xenstored may keep silent while it is waited for."""
+"""Seconds to wait for xenstored without any data from it."""
 
 _HEADER = struct.Struct("=IIII")  # type, request, transaction, length
 _LONGEST = 4096  # bytes of a message (XENSTORE_PAYLOAD_MAX)
 
 Request = tuple["Verb", bytes]
-"""A verb, and what goes with it, the final NUL included."""
+"""A verb and its payload, including the final NUL."""
 
 WatchEvent = tuple[str, str]
 """The path that changed, and the token of the watch."""
@@ -55,10 +55,10 @@ class Verb(IntEnum):
 
 
 class Connection:
-    """A connection to xenstore. One thread at a time; `events` collects the watch events that came meanwhile.
+    """A connection to xenstore, for one thread at a time. `events` collects the watch events that arrive.
 
-    One that broke, or was left by Ctrl-C in the middle of an answer, is opened anew when it is next used; what was
-    watched no longer is then, and `generation` has grown.
+    A connection that broke, or that Ctrl-C interrupted during an answer, is reopened at its next use. Its watches are
+    then lost, and `generation` is greater than before.
 
     Raises:
         NotPrivileged: This user may not talk to xenstore.
@@ -75,12 +75,12 @@ class Connection:
         self.events: deque[WatchEvent] = deque()
 
     def close(self) -> None:
-        """Close the connection, and with it all watches."""
+        """Close the connection, which ends all its watches."""
         if not self._broken:
             self._channel.close()
 
     def ensure_open(self) -> None:
-        """Open it anew if it broke.
+        """Reopen the connection if it broke.
 
         Raises:
             ConnectFailed: There is no xenstore any more.
@@ -91,26 +91,26 @@ class Connection:
             self.generation += 1
 
     def read(self, path: str) -> str | None:
-        """Return the value of a node; None if there is none, or it may not be read."""
+        """Return the value of a node; None if it does not exist or may not be read."""
         answer = self.batch([(Verb.READ, path.encode() + b"\0")])[0]
         return None if isinstance(answer, OSError) else answer.decode(errors="replace")
 
     def directory(self, path: str) -> list[str]:
-        """Return the names of a node's children; none if there is no such node."""
+        """Return the names of a node's children; empty if there is no such node."""
         answer = self.batch([(Verb.DIRECTORY, path.encode() + b"\0")])[0]
         if isinstance(answer, OSError):
             return []
         return [name.decode(errors="replace") for name in answer.split(b"\0") if name]
 
     def remove(self, path: str) -> None:
-        """Remove a node and all below it; nothing happens if there is none, or it may not be removed."""
+        """Remove a node and its children. If it does not exist or may not be removed, this does nothing."""
         self.batch([(Verb.RM, path.encode() + b"\0")])
 
     def replace(self, path: str, old: str, new: str) -> bool | None:
-        """Write a node if it has a certain value, and tell whether; nobody else can come in between.
+        """Write a node if it has a certain value, and tell whether it was written. Both happen in one transaction.
 
         Returns:
-            None where somebody else wrote to it meanwhile: nothing was done, and it can be tried again.
+            None if someone else wrote to it meanwhile: nothing was changed, and the call can be repeated.
         """
         node = path.encode() + b"\0"
         [begun] = self.batch([(Verb.TRANSACTION_START, b"\0")])
@@ -127,7 +127,7 @@ class Connection:
         return done
 
     def batch(self, requests: Sequence[Request], transaction: int = 0) -> list[bytes | OSError]:
-        """Send requests and return their answers in the same order; a refusal is an `OSError` in its place.
+        """Send requests and return their answers in the same order. A refused request has an `OSError` as its answer.
 
         Raises:
             ConnectFailed: The connection broke.
@@ -137,11 +137,11 @@ class Connection:
             return self._exchange(requests, transaction)
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable when events come, for `select`."""
+        """Return the descriptor that becomes readable when events arrive, for `select`."""
         return self._channel.fileno()
 
     def receive(self) -> None:
-        """Take in the events that have come, without asking for anything; waits a while if there are none.
+        """Receive events without sending a request; wait up to `PATIENCE` if there are none.
 
         Raises:
             ConnectFailed: The connection broke.
@@ -163,7 +163,7 @@ class Connection:
             raise
 
     def _break(self) -> None:
-        # Answers may still be under way, and later nobody could tell whose they are.
+        # Answers may still arrive, and could not be matched to their requests later.
         self._broken = True
         self._channel.close()
         self._buffer.clear()
@@ -177,7 +177,7 @@ class Connection:
             self._channel.send([_HEADER.pack(verb, 0, transaction, len(body)) + body for verb, body in window])
             for kind, body in self._answers(len(window)):
                 answers.append(_refusal(body) if kind == Verb.ERROR else body)
-        self._take_events()  # what came with the last answer: nobody would be told that it is there
+        self._take_events()  # events behind the last answer: `select` would not report them
         return answers
 
     def _take_events(self) -> None:
@@ -186,7 +186,7 @@ class Connection:
                 raise ConnectFailed("xenstored answers what was not asked")
 
     def _answers(self, count: int) -> Iterator[tuple[int, bytes]]:
-        # xenstored answers the requests of a connection in their order.
+        # xenstored answers the requests of a connection in order.
         while count:
             while (message := self._next()) is None:
                 self._buffer += self._channel.receive()
@@ -201,7 +201,7 @@ class Connection:
         return kind == Verb.WATCH_EVENT
 
     def _next(self) -> tuple[int, bytes] | None:
-        """Take the next message out of the buffer; None while it is not there as a whole."""
+        """Take the next message out of the buffer; None if it is not complete yet."""
         buffer = self._buffer
         if len(buffer) < _HEADER.size:
             return None
@@ -222,9 +222,9 @@ def _refusal(body: bytes) -> OSError:
 
 
 class _Socket:
-    """The road to a xenstored of this domain."""
+    """A channel to a xenstored in this domain, over its socket."""
 
-    at_once = 64  # requests under way; more gain nothing, and could fill both buffers
+    at_once = 64  # requests in flight; more would not help, and could fill both buffers
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -252,9 +252,9 @@ class _Socket:
 
 
 class _Device:
-    """The road through the kernel, to a xenstored wherever it is. It takes one message a write."""
+    """A channel to a xenstored in any domain, through the kernel's device. It takes one message per write."""
 
-    at_once = 1  # the kernel has one buffer for requests: another would overwrite the one that is under way
+    at_once = 1  # the kernel has one request buffer, and a second request would overwrite the first
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)

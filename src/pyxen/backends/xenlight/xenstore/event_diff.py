@@ -1,8 +1,8 @@
-"""From hints to events: what is known of every domain, compared with what xenstore and Xen say now.
+"""Events, computed as the difference between the last known state of all domains and their current state.
 
-A watch event names a node and carries no value, and ``@introduceDomain`` not even a domain. So each is only a reason to
-look, and events are made of what differs. That order of things makes it safe: all is read after the hint has come, so
-a change that the reading just missed has its own hint still to come.
+A watch event names a node but carries no value, and ``@introduceDomain`` does not even name a domain. So a watch event
+is only a hint to look again, and the differences become events. No change is lost: everything is read after the hint
+arrived, so a change that comes too late for the reading causes another hint.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["EventDiff"]
 
 @dataclass(slots=True)
 class _Known:
-    """What was last seen of a domain."""
+    """The last known state of a domain."""
 
     domid: int
     uuid: UUID
@@ -46,18 +46,18 @@ class _Known:
     devices: dict[tuple[str, int], Device] = field(default_factory=dict)
 
     def about(self) -> dict[str, Any]:
-        """Return what every event of this domain says."""
+        """Return the fields that all events of this domain have."""
         return {"domid": self.domid, "uuid": self.uuid, "name": self.name, "time": datetime.now(UTC)}
 
 
 class EventDiff:
-    """Tells what happens to the domains of a host. For one thread, to which the connection belongs as well.
+    """Yields the events of a host's domains. For one thread, which also owns the connection.
 
-    The iterators that it returns must be used up; what they have yielded stays told if the connection breaks amidst.
+    The iterators that it returns must be exhausted. If the connection breaks, events yielded so far are not repeated.
 
     Args:
-        xenstore: The connection; its watch events are taken from it.
-        look: Returns all domains as they are now; their names are not needed.
+        xenstore: The connection. This consumes its watch events.
+        look: Returns the current state of all domains; names are not needed.
 
     Raises:
         ConnectFailed: The connection broke.
@@ -67,34 +67,34 @@ class EventDiff:
         self._xenstore = xenstore
         self._look = look
         self._known: dict[int, _Known] = {}
-        self._comings = 0  # of domains that were not seen yet; below 0: seen before the watch event came
+        self._comings = 0  # introduced domains not seen yet; negative: seen before their watch event
         for _ in self._begin():
-            pass  # what is there already is no news
+            pass  # domains that exist already cause no events
 
     def take(self) -> Iterator[Event]:
-        """Tell what the watch events that have come mean; nothing is waited for."""
+        """Yield the events for the watch events that have arrived, without waiting."""
         return self._follow(self._watch_hints())
 
     def settle(self) -> Iterator[Event]:
-        """Tell everything that has happened up to now."""
+        """Yield all events up to now."""
         self._catch_up()
         return self.take()
 
     def resume(self) -> Iterator[Event]:
-        """Go on over a connection that broke: tell what is different now, after an `EventsLost`."""
+        """Reopen a broken connection: yield an `EventsLost`, then the events for all differences."""
         self._xenstore.ensure_open()
         yield EventsLost(time=datetime.now(UTC), count=None)
         yield from self._begin()
 
     def _begin(self) -> Iterator[Event]:
-        """Watch everything, then compare what was known with what is there."""
+        """Set all watches, then compare the known state with the current one."""
         domids = list(self._known)
         begun = nodes.watch(self._xenstore, [COMING, GOING, DEVICES, *nodes.of_domains(domids)])
         while not begun <= {token for _, token in self._xenstore.events}:
             self._xenstore.receive()
-        self._xenstore.events.clear()  # those that each watch sends at its beginning, which the kernel may hold back
+        self._xenstore.events.clear()  # the initial event of each watch, which the kernel may delay
         yield from self._follow(WatchHints(look=True, settings=set(domids), records=set(domids)))
-        # Of these domains, some may have come when the watch was there already.
+        # Some of these domains may have arrived after the watch was set.
         self._comings = 0
         while (watch_hints := self._watch_hints()).comings:
             yield from self._follow(replace(watch_hints, comings=0))
@@ -103,7 +103,7 @@ class EventDiff:
         yield from self._follow(watch_hints)
 
     def _catch_up(self) -> None:
-        # xenstored sends watch events before its answer to whatever was asked after they arose.
+        # xenstored sends earlier watch events before the answer to a later request.
         self._xenstore.batch([(Verb.GET_DOMAIN_PATH, b"0\0")])
 
     def _watch_hints(self) -> WatchHints:
@@ -118,14 +118,14 @@ class EventDiff:
             return
         infos = self._look()
         gone = self._gone(infos)
-        watch_hints.records.update(domain.domid for domain in gone)  # their devices go before they do
+        watch_hints.records.update(domain.domid for domain in gone)  # report their devices' removal first
         watch_hints.forget({domain.domid for domain in gone if _replaced(domain, infos)})
         yield from self._settings(watch_hints.settings)
         yield from self._devices(watch_hints)
         yield from self._shutdowns(infos)
         yield from self._go(gone)
         self._comings += watch_hints.comings
-        self._comings += sum(_preserved(domain, infos) for domain in gone)  # which come anew without an introduction
+        self._comings += sum(_preserved(domain, infos) for domain in gone)  # these reappear without an introduction
         yield from self._come(infos)
 
     # Domains
@@ -141,12 +141,12 @@ class EventDiff:
         nodes.unwatch(self._xenstore, nodes.of_domains(domain.domid for domain in gone))
 
     def _come(self, infos: Iterable[DomainInfo]) -> Iterator[Event]:
-        """Take up the domains that are new, once they are introduced: before that, they may come to nothing."""
+        """Add new domains once they are introduced: before that, their creation may still fail."""
         new = [info for info in infos if info.domid not in self._known and info.state is not DomainState.DYING]
         there = nodes.introduced(self._xenstore, [info.domid for info in new])
         arrived = [_Known(info.domid, info.uuid) for info, here in zip(new, there, strict=True) if here]
         self._comings -= len(arrived)
-        if self._comings > 0:  # came and went before anyone could look
+        if self._comings > 0:  # domains that were destroyed before we could look
             yield EventsLost(time=datetime.now(UTC), count=2 * self._comings)
             self._comings = 0
         domids = [domain.domid for domain in arrived]
@@ -168,18 +168,18 @@ class EventDiff:
             domain = self._known.get(info.domid)
             if domain is not None and domain.uuid == info.uuid and domain.reason != info.shutdown_reason:
                 if domain.reason == ShutdownReason.SOFT_RESET:
-                    self._comings -= 1  # it is introduced anew, and is none
-                domain.reason = info.shutdown_reason  # None: a guest that was suspended goes on
+                    self._comings -= 1  # a soft reset introduces it again, but it is not a new domain
+                domain.reason = info.shutdown_reason  # None: a suspended guest was resumed
                 if info.shutdown_reason is not None:
                     yield DomainShutdown(**domain.about(), reason=info.shutdown_reason)
 
-    # What belongs to a domain
+    # Settings and devices
 
     def _settings(self, domids: Iterable[int]) -> Iterator[Event]:
         present = [domid for domid in domids if domid in self._known]
         for domid, (name, target) in zip(present, nodes.settings(self._xenstore, present), strict=True):
             domain = self._known[domid]
-            if name is not None and name != domain.name:  # none: the domain is on its way out
+            if name is not None and name != domain.name:  # None: the domain is being destroyed
                 old, domain.name = domain.name, name
                 yield DomainRenamed(**domain.about(), old=old, new=name)
             if target is not None and target != domain.target_kib:
@@ -220,12 +220,12 @@ class EventDiff:
 
 
 def _replaced(domain: _Known, infos: Iterable[DomainInfo]) -> bool:
-    """Tell whether another domain has the domid now, and what xenstore says is about that one."""
+    """Tell whether another domain has the domid now, so that xenstore's entries are about that one."""
     return any(info.domid == domain.domid and info.uuid != domain.uuid for info in infos)
 
 
 def _preserved(domain: _Known, infos: Iterable[DomainInfo]) -> bool:
-    """Tell whether a domain that has ended is only gone because it has another uuid now."""
+    """Tell whether a domain that has ended seems gone only because it was given another uuid."""
     ended = (domain.domid, domain.reason)
     return domain.reason is not None and any(
         (info.domid, info.shutdown_reason) == ended and info.uuid != domain.uuid and info.state is not DomainState.DYING

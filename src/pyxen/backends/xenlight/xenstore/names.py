@@ -1,8 +1,8 @@
-"""Names of domains, read from xenstore as seldom as can be.
+"""Names of domains, cached to read xenstore as rarely as possible.
 
-A name is read when its domain is first seen. When it is seen again, its node is watched, and from then on the name is
-only read after it changed: the second and later lists cost one round trip, however many domains there are. What a
-watch reports arrives before the answer to any later request on the same connection, so no change is ever missed.
+A name is read when its domain is first seen. When the domain is seen again, its name's node is watched. From then on,
+the name is read only after it changed, so later lists cost one round trip for any number of domains. A watch event
+arrives before the answer to any later request on the same connection, so no change is missed.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Ver
 __all__ = ["Names"]
 
 Key = tuple[int, UUID]
-"""Domids are reused: only with its uuid does one name a domain."""
+"""Domids are reused, so only domid and uuid together identify a domain."""
 
 
 class Names:
-    """The names of domains, over one connection to xenstore. One thread at a time."""
+    """A cache of domains' names, over one connection to xenstore. For one thread at a time."""
 
     def __init__(self, xenstore: Connection) -> None:
         self._xenstore = xenstore
         self._names: dict[Key, str | None] = {}
-        self._watched: dict[Key, bool] = {}  # every domain that was seen, and whether its name is watched
+        self._watched: dict[Key, bool] = {}  # all domains seen, and whether their names are watched
         self._generation = xenstore.generation
 
     def of(self, domains: Iterable[Key]) -> dict[Key, str | None]:
-        """Return the names of these domains, which must be all that there are; None for one without a name."""
+        """Return the names of these domains, which must be all domains; None for a domain without a name."""
         present = dict.fromkeys(domains)
         self._start_anew_if_broken()
         self._forget_gone(present)
@@ -54,21 +54,21 @@ class Names:
             self._names[key] = None if isinstance(answer, OSError) else answer.decode(errors="replace")
             self._watched.setdefault(key, False)
         for key, answer in zip(to_watch, answers, strict=False):
-            # Refused where a quota of watches is used up: then the name is read each time.
+            # A watch is refused if the quota is used up. The name is then read each time.
             self._watched[key] = not isinstance(answer, OSError) or answer.errno == errno.EEXIST
-            # A new watch reports once at once, and that is before the name was read.
+            # A new watch sends an initial event, before the name is read.
             first = next((event for event in self._xenstore.events if event[1] == str(key[0])), None)
             if first is not None:
                 self._xenstore.events.remove(first)
 
     def _drop_changed(self) -> None:
-        """Forget the names whose nodes changed since the last time."""
+        """Drop the names whose nodes have changed since the last call."""
         if any(self._watched.values()):
             self._xenstore.batch([(Verb.GET_DOMAIN_PATH, b"0\0")])
         changed = {token for _, token in self._xenstore.events}
         for key in [key for key in self._names if str(key[0]) in changed]:
             del self._names[key]
-        self._xenstore.events.clear()  # only now: Ctrl-C may come between any two lines
+        self._xenstore.events.clear()  # clear last: Ctrl-C may interrupt between any two lines
 
     def _forget_gone(self, present: dict[Key, None]) -> None:
         unwatch: list[Request] = []

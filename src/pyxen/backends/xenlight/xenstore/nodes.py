@@ -1,7 +1,7 @@
-"""Where xenstore keeps what events are made of, read for many domains at once.
+"""The xenstore nodes that events are made from, read for many domains at once.
 
-Of a device, libxl keeps a record of its own under ``/libxl``, which the guest cannot touch; it is written, and removed,
-in one transaction with the rest of the device.
+libxl keeps a record of each device under ``/libxl``, which the guest cannot change. The record is written and removed
+in one transaction with the rest of the device's nodes.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ _FORMAT = re.compile(r"^(aio|qcow2?|vhd|qed):")
 
 @dataclass(slots=True)
 class Device:
-    """A device, as libxl's record has it."""
+    """A device, from libxl's record."""
 
     backend: int | None
     vdev: str = ""
     medium: str = ""
-    """Of a disk: what is in it; empty for an empty drive."""
+    """A disk's medium; empty for an empty drive and other devices."""
 
 
 def of_domains(domids: Iterable[int]) -> list[str]:
-    """Return what to watch of some domains: name, memory target, drawers of drives, and what they are asked to do.
+    """Return the nodes to watch for some domains: name, memory target, drawers of drives, and shutdown requests.
 
-    The last is for guests that are suspended twice: to be asked for it, and to agree, they must have been resumed.
+    The shutdown requests reveal a guest that is suspended twice: it must have been resumed to be asked again and agree.
     """
     return [f"/local/domain/{domid}/{node}" for domid in domids for node in _WATCHED]
 
 
 def watch(xenstore: Connection, paths: Sequence[str]) -> set[str]:
-    """Watch some nodes and all below them, and return those that were not watched before.
+    """Watch some nodes and their children, and return those that were not watched before.
 
-    Each of these sends an event at its beginning, with its path for a token.
+    Each new watch sends an initial event. The token of a watch is its path.
 
     Raises:
         ConnectFailed: xenstored refuses.
@@ -77,20 +77,20 @@ def unwatch(xenstore: Connection, paths: Iterable[str]) -> None:
 
 
 def introduced(xenstore: Connection, domids: Sequence[int]) -> list[bool]:
-    """Tell which domains xenstored has been told of, and knows still."""
+    """Tell for each domain whether it is currently introduced to xenstored."""
     answers = xenstore.batch([(Verb.IS_DOMAIN_INTRODUCED, f"{domid}\0".encode()) for domid in domids])
     return [not isinstance(answer, OSError) and answer.startswith(b"T") for answer in answers]
 
 
 def settings(xenstore: Connection, domids: Sequence[int]) -> list[tuple[str | None, int | None]]:
-    """Return name and memory target (in KiB) of some domains; None for what is not there."""
+    """Return name and memory target (in KiB) of some domains; None for a missing value."""
     paths = [f"/local/domain/{domid}/{node}" for domid in domids for node in ("name", "memory/target")]
     values = _read(xenstore, paths)
     return [(name, _number(target)) for name, target in zip(values[::2], values[1::2], strict=True)]
 
 
 def ejected(xenstore: Connection, disks: Sequence[tuple[int, int]]) -> list[bool]:
-    """Tell of which disks, by domid and devid, the guest's driver asks to take the medium out."""
+    """Tell for each disk, given by domid and devid, whether the guest's driver asks to eject the medium."""
     values = _read(xenstore, [f"/local/domain/{domid}/device/vbd/{devid}/eject" for domid, devid in disks])
     return [value == "eject" for value in values]
 
@@ -108,14 +108,14 @@ def device_keys(xenstore: Connection, domids: Sequence[int]) -> list[DeviceKey]:
 
 
 def devices(xenstore: Connection, keys: Sequence[DeviceKey]) -> list[Device | None]:
-    """Return what some devices are; None for one that is not there."""
+    """Return some devices; None for a device that does not exist."""
     records = [f"/libxl/{domid}/device/{kind}/{devid}" for domid, kind, devid in keys]
     there = _below(xenstore, records)
     nodes = ("backend", "dev", "params")
     values = _read(xenstore, [f"{record}/{node}" for record in records for node in nodes])
     found: list[Device | None] = []
     for names, backend, vdev, medium in zip(there, values[::3], values[1::3], values[2::3], strict=True):
-        gone = not names or (backend is None and "backend" in names)  # or removed since its names were read
+        gone = not names or (backend is None and "backend" in names)  # or it was removed after its names were read
         found.append(None if gone else Device(_provider(backend), vdev or "", _medium(medium)))
     return found
 
@@ -127,7 +127,7 @@ def _provider(backend: str | None) -> int | None:
 
 
 def _medium(params: str | None) -> str:
-    # libxl writes it with and without the format in front, within one change of media.
+    # During one change of media, libxl writes it both with and without the format as a prefix.
     return _FORMAT.sub("", params or "", count=1)
 
 

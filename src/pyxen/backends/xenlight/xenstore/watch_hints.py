@@ -1,4 +1,4 @@
-"""What a watch event hints at: it names a node that changed, but not how."""
+"""Hints from watch events, which name a node that changed but not its value."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ __all__ = ["COMING", "DEVICES", "GOING", "WatchHints", "from_guest"]
 
 COMING = "@introduceDomain"
 GOING = "@releaseDomain"
-"""A domain has shut down, or is gone."""
+"""The special node for domains that have shut down or are gone."""
 DEVICES = "/libxl"
 
 
 def from_guest(path: str) -> bool:
-    """Tell whether a guest can write to a node, and so do that all the time."""
+    """Tell whether a guest can write to a node, and so flood us with watch events."""
     return path.startswith("/local/domain/") and path.split("/")[4:5] in (["control"], ["device"])
 
 
 @dataclass(slots=True)
 class WatchHints:
-    """What to look at, from all the watch events that have come."""
+    """What to look at again, according to the watch events that have arrived."""
 
     look: bool = False
-    """At the list of domains."""
+    """Whether to look at the list of domains."""
     comings: int = 0
     """How many domains were introduced."""
     settings: set[int] = field(default_factory=set)
-    """At the settings of these domids."""
+    """Domids whose settings to look at."""
     records: set[int] = field(default_factory=set)
-    """At all devices of these domids."""
+    """Domids whose devices to look at, all of them."""
     devices: set[DeviceKey] = field(default_factory=set)
-    """At these devices."""
+    """Devices to look at."""
     drawers: set[tuple[int, int]] = field(default_factory=set)
-    """At the drawers of these drives: domid and devid."""
+    """Drives whose drawers to look at, by domid and devid."""
 
     @classmethod
     def of(cls, events: Iterable[WatchEvent]) -> WatchHints:
-        """Read watch events."""
+        """Return the hints of some watch events."""
         watch_hints = cls()
         for path, _ in events:
             if path.startswith("@"):
@@ -51,7 +51,7 @@ class WatchHints:
         return watch_hints
 
     def forget(self, domids: set[int]) -> None:
-        """Drop what is said of these domids, other than to look at the list."""
+        """Drop all hints about these domids, except to look at the list."""
         self.settings -= domids
         self.records -= domids
         self.devices = {key for key in self.devices if key[0] not in domids}

@@ -1,4 +1,4 @@
-"""The thread that watches a host, and those to whom it tells what happens."""
+"""The thread that watches a host, and the subscribers to its events."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["Watcher"]
 
 _LOG = logger("pyxen.events")
 
-_PAUSE = 250  # milliseconds between attempts to reach a xenstored that is gone
-_APART = 0.05  # seconds from one look to the next: a guest can write to xenstore a thousand times a second
+_PAUSE = 250  # milliseconds between attempts to reconnect to xenstored
+_APART = 0.05  # seconds between looks: a guest can write to xenstore a thousand times a second
 
 
 class _Subscriber:
-    """Someone who wants to hear of events."""
+    """A subscriber to events."""
 
     def __init__(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> None:
         self.on_event = on_event
@@ -38,23 +38,23 @@ class _Subscriber:
 
 
 class Watcher:
-    """Watches a host, on one thread and over one connection of its own, while anyone wants to hear of events.
+    """Watches a host as long as there are subscribers, on its own thread and over its own connection.
 
     Args:
-        look: Returns all domains as they are now, from any thread; their names are not needed.
+        look: Returns the current state of all domains, from any thread; names are not needed.
         connect: Opens a connection to xenstore.
     """
 
     def __init__(self, look: Callable[[], list[DomainInfo]], connect: Callable[[], Connection] = Connection) -> None:
         self._look = look
         self._connect = connect
-        self._gate = threading.RLock()  # a garbage collection may come at any time, and end someone's subscription
+        self._gate = threading.RLock()  # reentrant: garbage collection may end a subscription at any time
         self._joining: deque[_Subscriber] = deque()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._pid = os.getpid()
         self._closed = False
         self._thread: threading.Thread | None = None
-        # What follows belongs to the thread.
+        # The following attributes belong to the thread.
         self._subscribers: list[_Subscriber] = []
         self._xenstore: Connection | None = None
         self._changes: EventDiff | None = None
@@ -62,27 +62,27 @@ class Watcher:
         self._next_look = 0.0
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
-        """Have a function called with each event from now on: what happens after this returns is not missed.
+        """Call a function with each event from now on. No event after this returns is missed.
 
-        Both are called on the watcher's thread, where everyone's events wait for them: they should be quick. What they
-        raise goes to `threading.excepthook`, and stops nothing.
+        Both functions are called on the watcher's thread. They should be quick, since all other subscribers wait for
+        them. Exceptions that they raise go to `threading.excepthook`, and affect nothing else.
 
         Args:
             on_event: Called with each event, one after the other.
-            on_end: Called once, when the host is closed and no more events will come.
+            on_end: Called once, when the host is closed and no more events will follow.
 
         Returns:
-            A function that ends it, from any thread. It does not wait: a call under way may end later.
+            A function that ends the subscription, from any thread. It does not wait for a call in progress.
 
         Raises:
             HostClosed: The host was closed, or belongs to the parent of this process.
             ConnectFailed: xenstore cannot be reached.
         """
-        self._check_open()  # first: in the child of a fork, the gate may be someone's who is not there
+        self._check_open()  # check first: after a fork, a thread that was not copied may hold the gate
         subscriber = _Subscriber(on_event, on_end)
         with self._gate:
             self._check_open()
-            if threading.current_thread() is self._thread:  # in a callback; it cannot wait for itself, and need not
+            if threading.current_thread() is self._thread:  # in a callback; it cannot wait for itself
                 self._subscribers.append(subscriber)
                 return lambda: self._leave(subscriber)
             self._joining.append(subscriber)
@@ -98,9 +98,9 @@ class Watcher:
         return lambda: self._leave(subscriber)
 
     def close(self) -> None:
-        """Tell everyone that this is the end, and end the thread. Calling it again does nothing."""
+        """Call each subscriber's `on_end`, and end the thread. Calling it again does nothing."""
         if os.getpid() != self._pid:
-            return  # the thread is the parent's
+            return  # the thread belongs to the parent
         with self._gate:
             self._closed = True
             thread = self._thread
@@ -125,7 +125,7 @@ class Watcher:
             if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)
 
-    # What follows runs on the thread
+    # The following methods run on the thread
 
     def _run(self) -> None:
         try:
@@ -142,7 +142,7 @@ class Watcher:
                 self._end()
 
     def _goes_on(self) -> bool:
-        """Tell whether anyone needs the thread; if not, nobody counts on it from now on."""
+        """Tell whether the thread is still needed. If not, the next subscription starts another one."""
         self._subscribers = [subscriber for subscriber in self._subscribers if subscriber.listens]
         if not self._subscribers:
             self._disconnect()
@@ -171,7 +171,7 @@ class Watcher:
             subscriber.joined.set_result(None)
 
     def _wait(self) -> bool:
-        """Wait until something may have happened; False if someone came or left instead."""
+        """Wait until something may have happened; return False if a subscriber joined or left instead."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if not self._rest():
@@ -188,7 +188,7 @@ class Watcher:
         return True
 
     def _rest(self) -> bool:
-        """Let what guests may write come together for a while after a look; False if someone came or left meanwhile."""
+        """Collect hints from guests for a while after a look; return False if a subscriber joined or left."""
         xenstore = self._xenstore
         while xenstore is not None and not self._broken and all(from_guest(path) for path, _ in xenstore.events):
             rest = self._next_look - time.monotonic()
@@ -207,11 +207,11 @@ class Watcher:
                     self._break(error)
                 hints = dict.fromkeys(xenstore.events)
                 xenstore.events.clear()
-                xenstore.events.extend(hints)  # each once, however often a guest has written
+                xenstore.events.extend(hints)  # deduplicated, however often a guest has written
         return True
 
     def _advance(self) -> None:
-        """Tell what has happened."""
+        """Pass on the events that have happened."""
         if self._xenstore is None or self._changes is None:
             return
         try:
@@ -221,7 +221,7 @@ class Watcher:
             else:
                 if not self._xenstore.events:
                     self._xenstore.receive()
-                self._tell(self._changes.settle())  # what came while nobody looked must be seen as a whole
+                self._tell(self._changes.settle())  # settle: collect everything that arrived in between
         except (ConnectFailed, OperationFailed) as error:
             self._break(error)
         self._next_look = time.monotonic() + _APART
@@ -244,7 +244,7 @@ class Watcher:
         self._broken = False
 
     def _end(self) -> None:
-        """Let go of everything; nobody is left waiting, whatever the reason for the end."""
+        """Release everything. No subscriber is left waiting, whatever the reason for the end."""
         self._disconnect()
         while self._joining:
             self._joining.popleft().joined.set_exception(HostClosed("events: the host was closed"))
