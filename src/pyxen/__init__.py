@@ -1,4 +1,4 @@
-"""Run virtual machines on the Xen hypervisor, from typed objects, without a daemon.
+"""Virtual machines on the Xen hypervisor, as typed objects and without a daemon.
 
 ::
 
@@ -11,24 +11,24 @@
         print(xen.list())
         web.shutdown(timeout=60)
 
-Where to look; each has a page of its own, as ``help(pyxen.Host)``:
+What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 
 =========================================  ==========================================================
-`connect`, `Host`                          a host, and what can be asked of it
-`Domain`, `Domains`, `Operation`           its domains, their verbs, and verbs that take a while
-`DomainConfig`, `Disk`, `Vif`, `Pci`, ...  what a domain is made of: one class for each kind of device
-`DomainInfo`, `HostInfo`, `DomainStats`    how things are at one moment
-`EventReader`, `Event` and its kinds       what happens on a host
-`Supervisor`                               restarts domains, as ``on_reboot`` and its like ask
-`Error` and what derives from it           everything that pyxen raises on purpose
-`pyxen.aio`                                the same hosts and domains, awaited
-`pyxen.xlcfg`, `pyxen.libvirtxml`,         the spellings of a configuration; `convert` turns one
-`pyxen.libxljson`                          into another
-`pyxen.testing`                            a host in memory for the tests of your own program
+`connect`, `Host`                          a host, and how to open one
+`Domain`, `Domains`, `Operation`           domains, their verbs, and verbs that are still running
+`DomainConfig`, `Disk`, `Vif`, `Pci`, ...  the configuration of a domain: a class for each kind of device
+`DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
+`EventReader`, `Event` and subclasses      events on a host
+`Supervisor`                               restarts domains, following ``on_reboot`` and so on
+`Error` and subclasses                     all exceptions that pyxen raises on purpose
+`pyxen.aio`                                the same hosts and domains, for asyncio
+`pyxen.xlcfg`, `pyxen.libvirtxml`,         the formats of a configuration; `convert` converts
+`pyxen.libxljson`                          between them
+`pyxen.testing`                            a host in memory, for the tests of your own program
 =========================================  ==========================================================
 
-Each name is loaded when it is first used, so importing pyxen costs next to nothing: it brings in no compiled module,
-no lxml, no libvirt and no asyncio.
+Names are loaded when first used, so importing pyxen is cheap: it does not load a compiled module, lxml, libvirt or
+asyncio.
 """
 
 from __future__ import annotations
@@ -375,15 +375,15 @@ _HOMES = {
     "Outcome": "supervisor",
     "Supervisor": "supervisor",
 }
-"""The modules that single names of this package come from; the others come from those in `_WHOLE`."""
+"""Names of this package and the modules that define them. All other names come from the modules in `_WHOLE`."""
 
 _WHOLE = ("errors", "config", "events")
-"""The modules most of whose names are names of this package too."""
+"""The modules that export most of their names to this package."""
 
 _MODULES = ("aio", "config", "conversion", "errors", "events", "libvirtxml", "libxljson", "testing", "units", "xlcfg")
-"""The modules that are there after a bare ``import pyxen``."""
+"""The modules that can be used after a plain ``import pyxen``."""
 
-if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one of ours
+if not TYPE_CHECKING:  # a type checker that saw this would accept every misspelt name
 
     def __getattr__(name: str) -> Any:
         if name in __all__:
@@ -392,13 +392,13 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             value = importlib.import_module(f"pyxen.{name}")
         else:
             message = f"module 'pyxen' has no attribute {name!r}"
-            raise AttributeError(message, name=name, obj=sys.modules["pyxen"])  # Python says what was meant
+            raise AttributeError(message, name=name, obj=sys.modules["pyxen"])  # lets Python suggest the right name
         globals()[name] = value
         return value
 
 
 def _home(name: str) -> ModuleType:
-    """Return the module that a name comes from, loaded."""
+    """Import and return the module that defines a name."""
     if name in _HOMES:
         return importlib.import_module(f"pyxen.{_HOMES[name]}")
     modules = (importlib.import_module(f"pyxen.{whole}") for whole in _WHOLE)
@@ -413,8 +413,8 @@ def __dir__() -> list[str]:
 
 
 def _for_help() -> bool:
-    """Tell whether pydoc asks, which would print the pages of all classes, tens of thousands of lines, as one."""
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 (there is no other way to know who asks)
+    """Tell whether pydoc is the caller: it would print all classes on one page of tens of thousands of lines."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 (there is no other way to find the caller)
     callers: list[object] = []
     while frame is not None and len(callers) < 7:
         callers.append(frame.f_globals.get("__name__"))

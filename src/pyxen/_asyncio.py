@@ -1,4 +1,4 @@
-"""Waiting in a task for what other threads bring."""
+"""Waiting in an asyncio task for the results of other threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["done"]
 
 
 async def done(future: Future[Any], lost: Callable[[], object] | None = None) -> None:
-    """Wait until a future that other threads bring is done, whatever it holds; its result is the caller's to take.
+    """Wait until a future completed by another thread is done. The caller takes its result or exception.
 
-    `asyncio.wrap_future` would cancel the future with the task, and complain of a closed loop.
+    `asyncio.wrap_future` would cancel the future with the task, and would fail if the loop is closed.
 
     Args:
-        future: What to wait for.
-        lost: Called, on the other thread, when it is done and the loop is closed.
+        future: The future.
+        lost: Called on the other thread if the loop is closed when the future is done.
     """
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[None] = loop.create_future()
@@ -29,7 +29,7 @@ async def done(future: Future[Any], lost: Callable[[], object] | None = None) ->
     def tell(_: Future[Any]) -> None:
         try:
             loop.call_soon_threadsafe(wake)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed, so there is no waiter
             if lost is not None:
                 lost()
 

@@ -1,4 +1,4 @@
-"""Durations that users give: the one place where they are checked, and bounded for the system calls that wait."""
+"""Checks for durations given by users, and bounds for the system calls that wait."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pyxen.errors import InvalidArgument
 __all__ = ["LONGEST_WAIT", "bounded", "duration", "timeout_of"]
 
 LONGEST_WAIT: Final = 86400.0
-"""The most seconds for which one system call waits: ``poll`` counts milliseconds in an int, so 24 days are too long."""
+"""The longest wait of one system call, in seconds. ``poll`` counts milliseconds in an int: 24 days at most."""
 
 _FOREVER: Final = 3.0e9
-"""Seconds, 95 years: a deadline further away is no deadline."""
+"""In seconds, 95 years. A deadline further away counts as no deadline."""
 
 
 def timeout_of(seconds: float | None, name: str = "timeout", *, operation: str | None = None) -> float | None:
-    """Return a timeout as a finite number of seconds; None where there is no deadline.
+    """Return a timeout as a finite number of seconds; None if there is no deadline.
 
     Args:
-        seconds: What a user gave: a number from 0 to ``math.inf``, or None.
-        name: What the argument is called.
-        operation: The verb that it was given to.
+        seconds: The user's value: a number from 0 to ``math.inf``, or None.
+        name: The name of the argument.
+        operation: The verb that it was passed to.
 
     Raises:
         InvalidArgument: It is not a number, or is NaN or negative.
@@ -49,5 +49,5 @@ def duration(seconds: float, name: str, *, operation: str | None = None) -> floa
 
 
 def bounded(seconds: float | None) -> float | None:
-    """Return how long one call may wait of a time that is still to go: never longer than `LONGEST_WAIT`."""
+    """Return how much of the remaining time one system call may wait: at most `LONGEST_WAIT`."""
     return None if seconds is None else max(0.0, min(seconds, LONGEST_WAIT))

@@ -1,4 +1,4 @@
-"""The end of a host: closed by its user, collected, or still open when the interpreter ends."""
+"""The closing of a host: by its user, by garbage collection, or at interpreter exit."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ __all__ = ["Lifetime"]
 
 
 class Lifetime:
-    """Closes a backend, once, for a host of either face.
+    """Closes the backend of a host exactly once, for both APIs.
 
     Attributes:
-        open: Whether it has not been closed yet.
+        open: True until the host is closed.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.open = True
-        # Registered after those of the backend's own modules, so it runs before them, and while all threads still run.
+        # Registered after the handlers of the backend's modules, so it runs first, while all threads still run.
         atexit.register(self._at_exit)
 
     def close(self) -> None:
-        """Close the backend, and wait for that; may be called again."""
+        """Close the backend and wait until it is closed; may be called again."""
         self.open = False
         atexit.unregister(self._at_exit)
         self._backend.close()
 
     def abandon(self, host: str) -> None:
-        """Close the backend of a host that was collected.
+        """Close the backend of a host that was garbage-collected.
 
-        That can be on any thread, one that holds locks or carries out operations. So it is done on a thread of its own:
-        a bare one, since `threading` takes a lock to begin one.
+        Collection can happen on any thread, even one that holds locks or runs operations. So the backend is closed on a
+        separate thread, started with `_thread` because `threading` takes a lock to start one.
         """
         if not self.open:
             return

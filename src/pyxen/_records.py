@@ -1,4 +1,4 @@
-"""What the records that a host hands out have in common: a form for JSON, a table for notebooks, a handle."""
+"""Base classes of the records that a host returns: conversion to JSON, tables for notebooks, domain handles."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Record:
 
 
 class OfDomain(Record):
-    """A record that is about one domain. Where it comes from a host, it knows how to make the domain's handle."""
+    """A record about one domain. If it comes from a host, it can make the domain's handle."""
 
-    __slots__ = ("_handle_of",)  # no field: copies that `dataclasses.replace` makes are nobody's, and compare equal
+    __slots__ = ("_handle_of",)  # not a field: copies made by `dataclasses.replace` lack it, and compare equal
 
     _handle_of: Callable[[Any], Any]
 
     @property
     def domain(self) -> Any:
-        """The handle of the domain, `pyxen.Domain` or `pyxen.aio.Domain` as the host is. Making it does no I/O.
+        """The domain's handle: a `pyxen.Domain`, or a `pyxen.aio.Domain` for an asyncio host. This does no I/O.
 
         Raises:
-            NotFound: The record was not handed out by a host.
+            NotFound: The record was not returned by a host.
         """
         try:
             handle_of = self._handle_of
@@ -54,13 +54,13 @@ class OfDomain(Record):
         return handle_of(self)
 
     def attach(self, handle_of: Callable[[Any], Any]) -> Self:
-        """Set how `domain` makes its handle, and return this same record; for the faces."""
+        """Set how `domain` makes its handle, and return this same record; for the two APIs."""
         object.__setattr__(self, "_handle_of", handle_of)
         return self
 
 
 def html_table(head: list[str], rows: list[tuple[Any, ...]]) -> str:
-    """Return a table in HTML; all text is escaped."""
+    """Return an HTML table; all text is escaped."""
     from html import escape  # for notebooks only
 
     def row(tag: str, cells: list[Any]) -> str:

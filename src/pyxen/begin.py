@@ -1,4 +1,4 @@
-"""The verbs that take time, as operations: both faces begin their calls here, and wait for them or await them.
+"""The verbs that take time, as operations. The blocking and the asyncio API both start their calls here.
 
 Arguments are checked and converted here.
 """
@@ -23,7 +23,7 @@ __all__ = ["AnyCpus", "DomainOperations", "HostOperations", "uuid_of_defined"]
 
 
 class _Handle(Protocol):
-    """What both faces' handles have."""
+    """What the handles of both APIs have in common."""
 
     @property
     def name(self) -> str | None: ...
@@ -34,11 +34,11 @@ T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 AnyCpus = CpuSet | str | Iterable[int]
-"""A set of CPUs, or what `CpuSet` makes one from."""
+"""A set of CPUs, or anything that `CpuSet` accepts."""
 
 
 class HostOperations(Generic[H]):
-    """The verbs of a host that take time, as ``host.begin``: each returns an `Operation` at once.
+    """The verbs of a host that take time, reached as ``host.begin``. Each returns an `Operation` at once.
 
     ::
 
@@ -46,7 +46,7 @@ class HostOperations(Generic[H]):
         print(creating.progress)
         web = creating.result()
 
-    Arguments that are not valid raise at once. All other errors are in the operation's result.
+    Invalid arguments raise at once. All other errors are raised by the operation's `result`.
     """
 
     __slots__ = ("_backend", "_handle")
@@ -91,7 +91,7 @@ class HostOperations(Generic[H]):
         return self._made(operation)
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
-        """Begin `Host.start`; the name is looked up at once."""
+        """Begin `Host.start`. The name is looked up before this returns."""
         uuid = uuid_of_defined(self._backend, key)
         return self._made(self._backend.start(uuid, paused=paused, timeout=timeout_of(timeout)))
 
@@ -100,7 +100,7 @@ class HostOperations(Generic[H]):
         return self._backend.devd(timeout=timeout_of(timeout))
 
     def _made(self, operation: Operation[DomainRef], name: str | None = None) -> Operation[H]:
-        """Return the operation with a handle as its result; the name is the one that was asked for, or found."""
+        """Return the operation with a handle as its result. The name is the one requested, or the one found."""
 
         def handle(ref: DomainRef) -> H:
             found = operation.subject if isinstance(operation.subject, str) else None
@@ -111,7 +111,7 @@ class HostOperations(Generic[H]):
 
 
 class DomainOperations(Generic[H]):
-    """The verbs of a domain that take time, as ``domain.begin``: each returns an `Operation` at once.
+    """The verbs of a domain that take time, reached as ``domain.begin``. Each returns an `Operation` at once.
 
     ::
 
@@ -120,7 +120,7 @@ class DomainOperations(Generic[H]):
             print(saving.progress)
             time.sleep(1)
 
-    Arguments that are not valid raise at once. All other errors are in the operation's result.
+    Invalid arguments raise at once. All other errors are raised by the operation's `result`.
     """
 
     __slots__ = ("_backend", "_domain", "_handle", "_ref")
@@ -134,7 +134,7 @@ class DomainOperations(Generic[H]):
         self._handle = handle
 
     def _on(self, operation: Operation[T]) -> Operation[T]:
-        """Return the operation, which knows what domain it is for."""
+        """Set the domain that the operation works on, and return the operation."""
         operation.domain = self._domain
         return operation
 
@@ -317,12 +317,12 @@ class DomainOperations(Generic[H]):
 
 
 def _cpus(cpus: AnyCpus | None) -> CpuSet | None:
-    """Return a set of CPUs, however it was said."""
+    """Convert any accepted form to a set of CPUs."""
     return cpus if cpus is None or isinstance(cpus, CpuSet) else CpuSet(cpus)
 
 
 def uuid_of_defined(backend: Backend, key: str | UUID) -> UUID:
-    """Return the uuid of a configuration that is kept, given by name or uuid; see `Host.define`."""
+    """Return the uuid of a stored configuration, given by name or uuid; see `Host.define`."""
     kept = backend.defined()
     found = [one.uuid for one in kept if key in {one.name, one.uuid, str(one.uuid)}]
     if not found:

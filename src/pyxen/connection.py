@@ -1,4 +1,4 @@
-"""`connect`: from a URI to a host."""
+"""`connect`, which opens a host by its URI."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pyxen.host import Host
 __all__ = ["MOST_WORKERS", "connect", "open_backend"]
 
 MOST_WORKERS: Final = 64
-"""The most processes that `connect` begins for a host."""
+"""The most worker processes that `connect` starts for a host."""
 
 GROUP: Final = "pyxen.backends"
-"""The entry points at which other packages offer ways to a host: ``scheme = "package.module:function"``.
+"""The entry point group in which other packages register backends: ``scheme = "package.module:function"``.
 
 The function takes the URI and returns a `Backend`.
 """
@@ -24,37 +24,36 @@ LIBVIRT: Final = frozenset(
     {"xen", "test", "qemu", "lxc", "ch", "bhyve", "vz", "virtuozzo", "parallels", "vbox", "openvz", "hyperv"}
     | {"esx", "gsx", "vpx", "vmwareplayer", "vmwarews", "vmwarefusion"}
 )
-"""The schemes that libvirt knows, without the transport that may follow, as in ``xen+ssh``."""
+"""The schemes that libvirt knows, without the transport (``+ssh``) that may follow."""
 
 
 def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
     """Open a host.
 
     Args:
-        uri: ``xenlight:///``, the default, is the machine that this runs on, through libxl. ``memory:///`` is a host in
-            this process, for tests. ``xenlight:///driver`` is a driver domain, from inside: it need not be a control
-            domain, and all it can do is `Host.devd`. What libvirt connects to is a host through libvirt:
-            ``xen:///system``, ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes of
-            theirs, at the entry points ``pyxen.backends``: functions that take the URI and return a
-            `pyxen.backends.base.Backend`.
-        workers: For ``xenlight:///``: processes beside this one that create and destroy domains, begun when there is
-            first something to do for them. libxl forks for that, which is slow in a large process. With several,
-            creates overlap as far as the machine has CPUs. With 0 all is done in this process.
+        uri: ``xenlight:///``, the default, is the local machine, through libxl. ``memory:///`` is a host in this
+            process, for tests. ``xenlight:///driver`` is the driver domain that this runs in: it need not be a control
+            domain, and it supports `Host.devd` only. libvirt's URIs open a host through libvirt: ``xen:///system``,
+            ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes with the entry point
+            group ``pyxen.backends``: functions that take the URI and return a `pyxen.backends.base.Backend`.
+        workers: For ``xenlight:///``: the number of worker processes, which create and destroy domains. They are
+            started when first needed. libxl forks to do this work, which is slow in a large process. With several
+            workers, creates overlap as far as the machine has CPUs. With 0, this process does the work itself.
 
     Raises:
-        InvalidArgument: There cannot be as many workers.
+        InvalidArgument: `workers` is out of range, 0 to 64.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
         BindingNotBuilt: pyxen was built without the extension for the running Xen.
-        LibraryMissing: The extension is there, but Xen's libraries are not; or libvirt's are not.
+        LibraryMissing: The extension is installed, but Xen's libraries are not; or libvirt's are missing.
         ConnectFailed: The host does not answer.
-        UnsupportedFeature: The URI is of a kind that pyxen does not know.
+        UnsupportedFeature: The URI has a form that pyxen does not know.
     """
     return Host(open_backend(uri, workers))
 
 
 def open_backend(uri: str, workers: int) -> Backend:
-    """Open the way to a host, for both faces; see `connect`."""
+    """Open the backend for a URI, for both APIs; see `connect`."""
     if not 0 <= workers <= MOST_WORKERS:
         raise InvalidArgument(f"workers={workers}: a host has 0 to {MOST_WORKERS} of them")
     scheme = uri.partition(":")[0]

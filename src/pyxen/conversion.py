@@ -1,4 +1,4 @@
-"""One spelling of a configuration into another: xl's, libvirt's XML, libxl's JSON; and into Python code."""
+"""Conversion of configurations between xl's format, libvirt's XML and libxl's JSON, and to Python code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyxen.losses import Loss
 __all__ = ["Spelling", "convert", "guess", "to_python"]
 
 Spelling: TypeAlias = Literal["xl", "libvirt-xml", "json", "python"]
-"""What a configuration can be written as; ``python`` is written only."""
+"""The formats of a configuration. ``python`` can be written only."""
 
 _CODECS: Final = {"xl": "pyxen.xlcfg", "libvirt-xml": "pyxen.libvirtxml", "json": "pyxen.libxljson"}
 _WIDTH: Final = 100
@@ -25,19 +25,19 @@ _BYTE_ORDER_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 def convert(text: str | bytes, to: Spelling, from_: Spelling | None = None) -> tuple[str, tuple[Loss, ...]]:
-    """Convert a configuration.
+    """Convert a configuration to another format.
 
     Args:
         text: The configuration.
-        to: What to write: ``"xl"``, ``"libvirt-xml"``, ``"json"`` or ``"python"``.
-        from_: What it is: ``"xl"``, ``"libvirt-xml"`` or ``"json"``. Default: what it looks like.
+        to: The format to write: ``"xl"``, ``"libvirt-xml"``, ``"json"`` or ``"python"``.
+        from_: The format of `text`: ``"xl"``, ``"libvirt-xml"`` or ``"json"``. Default: see `guess`.
 
     Returns:
-        The text, and what was lost on the way.
+        The converted text, and the settings that were lost.
 
     Raises:
-        ParseError: It is not what it was said to be.
-        ConfigError: There is no such spelling, or the configuration cannot be.
+        ParseError: The text is not in the given format.
+        ConfigError: There is no such format, or the configuration is invalid.
     """
     config, lost = _read(text, from_ or guess(text))
     if to == "python":
@@ -47,7 +47,7 @@ def convert(text: str | bytes, to: Spelling, from_: Spelling | None = None) -> t
 
 
 def guess(text: str | bytes) -> Spelling:
-    """Return what a text looks like, by its first character: XML begins with ``<``, JSON with a brace or bracket."""
+    """Guess the format of a text by its first character: ``<`` is XML, a brace or bracket is JSON, others are xl."""
     if isinstance(text, bytes) and text.startswith(_BYTE_ORDER_MARKS):
         return "libvirt-xml"
     head = text[:4096].decode("utf-8", "replace") if isinstance(text, bytes) else text[:4096]
@@ -81,7 +81,7 @@ def _write(config: DomainConfig, spelling: str) -> tuple[str, tuple[Loss, ...]]:
 
 
 def to_python(config: DomainConfig) -> str:
-    """Return Python code that makes a configuration, under the name ``config``; passwords are in it."""
+    """Return Python code that assigns the configuration to ``config``. The code contains its passwords."""
     names: set[str] = set()
     code = _code(config, "", len("config = "), names)
     imports = f"from pyxen import {', '.join(sorted(names))}"
@@ -92,7 +92,7 @@ def to_python(config: DomainConfig) -> str:
 
 
 def _code(value: Any, indent: str, before: int, names: set[str]) -> str:
-    """Return the code of a value: on one line where it fits behind `before` characters, else an item a line."""
+    """Return the code of a value: on one line if it fits after `before` characters, else one item a line."""
     if value == _EVERY_GROUP:
         return '"all"'
     if isinstance(value, Rate) and value.text:
@@ -118,7 +118,7 @@ def _code(value: Any, indent: str, before: int, names: set[str]) -> str:
 
 
 def _arguments(part: Part) -> list[tuple[str, Any]]:
-    """Return the arguments that make a part: those that are not defaults, the first without its name."""
+    """Return a part's constructor arguments: those that are not defaults, the first without its name."""
     found = []
     for place, field in enumerate(dataclasses.fields(part)):
         value = getattr(part, field.name)

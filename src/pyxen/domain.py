@@ -21,10 +21,10 @@ D = TypeVar("D", bound=Part)
 
 
 class Domain:
-    """A domain on a host, as `Host.create` and `Host.domains` give it; users do not make one.
+    """A domain on a host, returned by `Host.create` and `Host.domains`. Do not construct one yourself.
 
-    A handle is the domain's domid and uuid, so that it never means another domain that got the domid later: every
-    method raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk to the host.
+    A handle holds the domain's domid and uuid, so it never refers to a later domain that reuses the domid. Every method
+    raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk to the host.
     """
 
     __slots__ = ("_backend", "_calls", "_name", "_ref")
@@ -37,7 +37,7 @@ class Domain:
 
     @property
     def domid(self) -> int:
-        """Number of the domain, while it runs."""
+        """The domain's number while it runs."""
         return self._ref.domid
 
     @property
@@ -47,16 +47,16 @@ class Domain:
 
     @property
     def name(self) -> str | None:
-        """The last name of the domain that this handle has seen; `info` asks for the current one.
+        """The name last seen by this handle; `info` asks for the current one.
 
-        It is the name by which the domain was found or made, until `info` or `rename` of this handle brings another.
-        None if no name was seen.
+        It is the name under which the domain was found or created. `info` and `rename` on this handle update it.
+        None if no name has been seen.
         """
         return self._name
 
     @property
     def begin(self) -> DomainOperations[Domain]:
-        """The verbs that take time, begun instead of waited for: ``web.begin.save(path)`` returns an `Operation`."""
+        """The same verbs without waiting: ``web.begin.save(path)`` returns an `Operation` at once."""
         return DomainOperations(self._backend, self._ref, self, self._other)
 
     def _other(self, ref: DomainRef, name: str | None) -> Domain:
@@ -78,87 +78,87 @@ class Domain:
         return hash(self._ref)
 
     def info(self) -> DomainInfo:
-        """Return what the domain looks like now, as its line of ``xl list``."""
+        """Return the current state of the domain, as its line in ``xl list``."""
         info = self._calls.ask(lambda: self._backend.domain_info(self._ref))
         self._name = info.name
         return info.attach(lambda _: self)
 
     def pause(self) -> None:
-        """Stop its vCPUs until `unpause`, as ``xl pause``. Xen counts: one that was paused twice is unpaused twice."""
+        """Stop the vCPUs until `unpause`, as ``xl pause``. Xen counts: a domain paused twice must be unpaused twice."""
         self._calls.finish(self.begin.pause)
 
     def unpause(self) -> None:
-        """Let its vCPUs run, as ``xl unpause``."""
+        """Let the vCPUs run again, as ``xl unpause``."""
         self._calls.finish(self.begin.unpause)
 
     def shutdown(self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None) -> None:
         """Ask the guest to power off and wait until it has, as ``xl shutdown -w``.
 
-        A domain with ``on_poweroff="destroy"``, which is the default, is gone afterwards; another one stays, shut down.
+        With ``on_poweroff="destroy"``, the default, the domain is gone afterwards. Otherwise it stays, shut down.
 
         Args:
-            wait: False to return as soon as the guest has taken note of it, as ``xl shutdown``.
+            wait: False returns as soon as the guest has acknowledged the request, as ``xl shutdown``.
             fallback: Press the ACPI power button of an HVM guest without a PV driver, as ``xl shutdown -F``.
-            timeout: Seconds after which to give up; the guest may still follow later. None waits for ever.
+            timeout: Seconds after which to give up; the guest may still shut down later. None waits forever.
 
         Raises:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
-            NoGuestDriver: The guest has no PV driver that could answer, as many HVM guests.
-            OperationTimeout: The guest had not shut down in time.
+            NoGuestDriver: The guest has no PV driver that could answer; this is the case for many HVM guests.
+            OperationTimeout: The guest did not shut down in time.
         """
         self._calls.finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
     def reboot(self, *, timeout: float | None = None) -> None:
-        """Ask the guest to reboot, as ``xl reboot``; the supervisor of the domain then restarts it.
+        """Ask the guest to reboot, as ``xl reboot``. The domain's supervisor then restarts it.
 
         Args:
-            timeout: Seconds after which to give up if the guest does not take note. None waits for libxl's own minute.
+            timeout: Seconds after which to give up if the guest does not acknowledge. None uses libxl's limit, 60 s.
 
         Raises:
-            InvalidState, NoGuestDriver, OperationTimeout: As of `shutdown`.
+            InvalidState, NoGuestDriver, OperationTimeout: As for `shutdown`.
         """
         self._calls.finish(lambda: self.begin.reboot(timeout=timeout))
 
     def destroy(self, *, timeout: float | None = None) -> None:
-        """End the domain at once, as ``xl destroy``: like pulling the plug."""
+        """End the domain immediately, as ``xl destroy``: like pulling the plug."""
         self._calls.finish(lambda: self.begin.destroy(timeout=timeout))
 
     def wait(self, *states: DomainState | DomainStateName, timeout: float | None = None) -> DomainInfo | None:
-        """Wait until the domain is in one of these states; by default until it has shut down or crashed.
+        """Wait until the domain reaches one of these states; by default, until it has shut down or crashed.
 
-        Xen tells at once when a domain shuts down or goes. It does not tell when one is paused or unpaused: for other
-        states than ``shutdown`` and ``crashed`` pyxen looks again, after 10 ms at first and at last every 200 ms.
+        Xen reports at once when a domain shuts down or disappears. It does not report a pause or unpause, so for states
+        other than ``shutdown`` and ``crashed`` pyxen polls: after 10 ms at first, and in the end every 200 ms.
 
         Args:
-            states: `DomainState`, or their names.
-            timeout: Seconds after which to give up. None waits for ever.
+            states: `DomainState` members, or their names.
+            timeout: Seconds after which to give up. None waits forever.
 
         Returns:
-            What the domain looks like then; None if it is gone instead.
+            The domain's state at that moment; None if the domain is gone instead.
 
         Raises:
-            OperationTimeout: It did not come to that in time.
+            OperationTimeout: The domain did not reach such a state in time.
         """
         info = self._calls.finish(lambda: self.begin.wait(*states, timeout=timeout))
         return None if info is None else info.attach(lambda _: self)
 
     def suspend(self, *, timeout: float | None = None) -> None:
-        """Let the guest suspend itself and stay in memory, as ``xl suspend``; `resume` lets it go on.
+        """Suspend the guest in memory, as ``xl suspend``. `resume` continues it.
 
         Args:
-            timeout: Seconds after which to give up; the guest goes on then. None waits for libxl's own minute.
+            timeout: Seconds after which to give up; the guest then continues. None uses libxl's limit of 60 seconds.
 
         Raises:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
-            GuestTimeout: The guest does not know how to suspend, or does not want to.
+            GuestTimeout: The guest cannot suspend, or refuses to.
         """
         self._calls.finish(lambda: self.begin.suspend(timeout=timeout))
 
     def resume(self) -> None:
-        """Let a suspended guest go on, as ``xl resume``.
+        """Continue a suspended guest, as ``xl resume``.
 
         Raises:
-            InvalidState: It is not suspended.
+            InvalidState: The domain is not suspended.
         """
         self._calls.finish(self.begin.resume)
 
@@ -172,63 +172,63 @@ class Domain:
     ) -> None:
         """Save the domain to a file and end it, as ``xl save``; `Host.restore` or ``xl restore`` brings it back.
 
-        The file is of xl's format. It appears at once and whole, in place of one that was there; a save that fails
-        leaves none, and the guest goes on.
+        The file is in xl's format. It appears complete, in a single step, and replaces an existing file. If the save
+        fails, no new file is left behind and the guest continues.
 
         Args:
-            path: The file, on the host. Only its owner can read it: a guest's memory holds its secrets.
-            checkpoint: Let the guest go on afterwards, as ``xl save -c``.
+            path: The file, on the host. Only its owner can read it, since a guest's memory holds secrets.
+            checkpoint: Let the guest continue afterwards, as ``xl save -c``.
             leave_paused: Leave the domain paused afterwards, as ``xl save -p``.
             timeout: Seconds after which to give up. None waits as long as libxl does.
 
         Raises:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             InvalidArgument: The file cannot be written.
-            GuestTimeout: The guest does not know how to suspend, or does not want to.
-            OperationFailed: Anything else, e.g. that the disk is full.
+            GuestTimeout: The guest cannot suspend, or refuses to.
+            OperationFailed: Anything else, e.g. the disk is full.
         """
         self._calls.finish(
             lambda: self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout)
         )
 
     def migrate(self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None) -> None:
-        """Move the domain to another host while it runs, as ``xl migrate``; there, xl or pyxen receives it.
+        """Move the running domain to another host, as ``xl migrate``. The receiver there is xl or pyxen.
 
-        Its memory is sent while it goes on, and then, suspended for a moment, what it changed meanwhile. Both hosts
-        need its disks and bridges under the same names. Whatever fails, or stops it, the domain goes on here under its
-        own name, and nothing is left there.
+        The memory is sent while the domain runs. The domain is then suspended briefly, and what changed meanwhile is
+        sent. Both hosts need its disks and bridges under the same names. If the migration fails or is stopped, the
+        domain continues here under its own name, and nothing is left at the destination.
 
-        The one exception is a destination that is lost just when it had leave to start the domain: `MigrationInDoubt`.
-        Once leave was given, Ctrl-C, a cancel or the timeout leave it 10 seconds for its answer.
+        The one exception is a destination that is lost after it was allowed to start the domain: `MigrationInDoubt`.
+        From that moment on, Ctrl-C, a cancel or the timeout still allow 10 seconds for its answer.
 
         Args:
-            destination: A host for ssh, as ``"root@host2"``, where ``xl migrate-receive`` is run; or a command, program
-                and arguments, whose standard input and output lead to a receiver, as ``["ssh", "-p", "2222",
-                "root@host2", "pyxen", "migrate-receive"]``. It cannot ask for a password.
-            paused: Leave it paused there, as ``xl migrate -p``; for a host. A command says so itself, with ``-p``.
+            destination: A host for ssh, e.g. ``"root@host2"``, on which ``xl migrate-receive`` is run; or a command
+                (program and arguments) connected to a receiver by its standard input and output, e.g. ``["ssh", "-p",
+                "2222", "root@host2", "pyxen", "migrate-receive"]``. It cannot ask for a password.
+            paused: Leave it paused there, as ``xl migrate -p``. For a host only; give a command its own ``-p``.
             timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
 
         Raises:
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             InvalidArgument: The command cannot be run, or the destination is not valid.
-            UnsupportedFeature: It is a PV guest, and this Xen was built without shadow paging.
-            MigrationFailed: The destination failed, or was lost; why, as far as it says, is in the message.
-            MigrationInDoubt: Nobody knows whether it runs there; here it stays suspended, as ``NAME--migratedaway``.
-            GuestTimeout: The guest does not know how to suspend, or does not want to.
-            OperationTimeout: It took longer than the timeout.
+            UnsupportedFeature: The domain is a PV guest, and this Xen was built without shadow paging.
+            MigrationFailed: The destination failed, or was lost. The message has the reason, if it gave one.
+            MigrationInDoubt: It may or may not run there; it stays suspended here, as ``NAME--migratedaway``.
+            GuestTimeout: The guest cannot suspend, or refuses to.
+            OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         self._calls.finish(lambda: self.begin.migrate(destination, paused=paused, timeout=timeout))
 
     def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
-        """Move the domain over two descriptors at whose other end xl or pyxen receives it; see `migrate`.
+        """Move the domain over two descriptors, with xl or pyxen as the receiver at the other end; see `migrate`.
 
-        The descriptors may be pipes or sockets, also one socket for both. They are duplicated: close yours afterwards,
-        so that the other end hears of the end. Nothing is encrypted.
+        The descriptors may be pipes or sockets; one socket may serve as both. They are duplicated: close yours
+        afterwards, so that the other end sees the end of the stream. Nothing is encrypted.
 
         Args:
-            read_fd: Where the receiver's answers come.
-            write_fd: Where the domain goes.
+            read_fd: Descriptor from which the receiver's answers are read.
+            write_fd: Descriptor to which the domain is written.
             timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
 
         Raises:
@@ -245,25 +245,25 @@ class Domain:
     ) -> None:
         """Keep a copy of the domain on another host, which takes over if this one is lost; as ``xl remus``.
 
-        At each checkpoint the domain stops for a moment, and its changes are sent. The copy stays paused, as
-        ``NAME--incoming``, and runs when its host no longer hears from this one. This call returns only when the domain
-        is destroyed here. If it fails, is cancelled or late, the domain goes on here, and the backup is called off and
-        removed; where the backup does not confirm that, `BackupLost` is raised. COLO (``-c``) is not offered, nor is
-        ``-u``, since libxl does not compress.
+        At each checkpoint the domain stops briefly and its changes are sent. The copy stays paused, as
+        ``NAME--incoming``, and starts when its host no longer hears from this one. This call returns only when the
+        domain is destroyed here. If it fails, is cancelled or times out, the domain continues here and the backup is
+        called off and removed; if the backup does not confirm that, `BackupLost` is raised. COLO (``-c``) is not
+        supported. Neither is ``-u``, since libxl does not compress.
 
         Args:
-            destination: A host for ssh, as ``"root@host2"``, where ``xl migrate-receive -r`` is run; or a command, as
-                of `migrate`, that leads to a receiver: ``["ssh", "host2", "pyxen", "migrate-receive", "--remus"]``.
+            destination: A host for ssh, e.g. ``"root@host2"``, on which ``xl migrate-receive -r`` is run; or a command,
+                as for `migrate`: ``["ssh", "host2", "pyxen", "migrate-receive", "--remus"]``.
                 None discards the copy, as ``-b``, to measure the cost; that is unsafe.
-            options: How to do it; default as of `RemusOptions`.
-            timeout: Seconds after which to end it.
+            options: How to replicate; the default is ``RemusOptions()``.
+            timeout: Seconds after which to end the replication.
 
         Raises:
-            InvalidArgument: The command cannot be run; or the destination is not valid, or None without `allow_unsafe`.
-            UnsupportedFeature: A PV guest, and a Xen without shadow paging; or a libxl without network buffering.
-            MigrationFailed: The destination failed, or was lost, before the first checkpoint was there.
-            BackupLost: It was lost later, or could not be called off: the domain may run there too.
-            DomainNotFound: The domain was destroyed before the first checkpoint was there.
+            InvalidArgument: The command cannot be run; or the destination is invalid, or None without `allow_unsafe`.
+            UnsupportedFeature: A PV guest on a Xen without shadow paging; or a libxl without network buffering.
+            MigrationFailed: The destination failed, or was lost, before the first checkpoint arrived.
+            BackupLost: The backup was lost later, or could not be called off: the domain may run there too.
+            DomainNotFound: The domain was destroyed before the first checkpoint arrived.
             OperationFailed: libxl fails for another reason, e.g. a disk that is not a DRBD device.
         """
         self._calls.finish(lambda: self.begin.remus(destination, options, timeout=timeout))
@@ -271,7 +271,7 @@ class Domain:
     def remus_over(
         self, read_fd: int, write_fd: int, options: RemusOptions | None = None, *, timeout: float | None = None
     ) -> None:
-        """Keep a copy of the domain at the other end of two descriptors, which are as of `migrate_over`; see `remus`.
+        """Keep a copy of the domain at the other end of two descriptors; see `remus` and `migrate_over`.
 
         Raises:
             InvalidArgument: A descriptor is not valid. Other errors are those of `remus`.
@@ -281,8 +281,8 @@ class Domain:
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> None:
         """Write the domain's memory to a file, as ``xl dump-core``: an ELF core that ``crash`` reads.
 
-        The file appears at once and complete, as with `save`. libxl writes it in one call that cannot be stopped, and
-        that keeps one worker busy: with a single worker, creates and destroys wait for it.
+        The file appears complete, in a single step, as with `save`. libxl writes it in one call that cannot be stopped
+        and that occupies one worker: with a single worker, creates and destroys wait for it.
 
         Args:
             path: The file, on the host. Only its owner can read it.
@@ -290,39 +290,39 @@ class Domain:
 
         Raises:
             InvalidArgument: The file cannot be written.
-            OperationFailed: libxl cannot dump it, e.g. a PV guest that has not told Xen where its memory is.
+            OperationFailed: libxl cannot dump it, e.g. because a PV guest has not told Xen where its memory is.
         """
         self._calls.finish(lambda: self.begin.core_dump(path, timeout=timeout))
 
     def soft_reset(self, *, timeout: float | None = None) -> None:
-        """Start a guest anew, in the memory that it has, after it has shut down: its devices are made anew.
+        """Restart a guest that has shut down, in its existing memory and with new devices.
 
-        A Linux that crashes asks for it, by `ShutdownReason.SOFT_RESET`, to look at its own memory. This is what
-        ``on_soft_reset="soft_reset"`` stands for. Once begun, nothing stops it: libxl would destroy the domain. A disk
-        that the guest had no PV driver for takes libxl ten seconds.
+        A crashing Linux requests this, with `ShutdownReason.SOFT_RESET`, to inspect its own memory. It is the action
+        behind ``on_soft_reset="soft_reset"``. Once started it is not stopped, since libxl would destroy the domain. A
+        disk for which the guest had no PV driver takes libxl ten seconds.
 
         Args:
             timeout: Give up if it has not started within this many seconds.
 
         Raises:
-            InvalidState: It has not shut down.
-            UnsupportedFeature: It is not an HVM guest; or there is no worker process, see `pyxen.connect`.
-            OperationFailed: libxl fails, and destroys it; its own lines are in the error.
+            InvalidState: The domain has not shut down.
+            UnsupportedFeature: The domain is not an HVM guest; or there is no worker process, see `pyxen.connect`.
+            OperationFailed: libxl fails and destroys the domain; its log lines are in the error.
         """
         self._calls.finish(lambda: self.begin.soft_reset(timeout=timeout))
 
     def config(self, *, defaults: bool = False) -> DomainConfig:
-        """Return the configuration of the domain as it is now, devices attached since it began included.
+        """Return the domain's current configuration, including devices attached since it was created.
 
-        As ``xl list -l``: what libxl keeps of it, for domains made by pyxen, xl or libvirt. Another domain can be made
-        of it: it has everything but the domid.
+        This is what libxl stores, as ``xl list -l``, for domains made by pyxen, xl or libvirt. It contains everything
+        but the domid, so another domain can be created from it.
 
         Args:
-            defaults: Also return the settings that only say what libxl chooses by itself. By default they are left
-                out, so that the configuration is what was asked for.
+            defaults: Include settings that only repeat libxl's own choice. By default they are left out, so that the
+                configuration is what was asked for.
 
         Raises:
-            NotFound: libxl has no configuration of it: another toolstack made it.
+            NotFound: libxl has no configuration for it, because another toolstack created it.
         """
         return self._calls.finish(lambda: self.begin.config(defaults=defaults))
 
@@ -331,68 +331,68 @@ class Domain:
 
         Raises:
             DomainExists: Another domain has that name.
-            ValidationError: No domain can have that name.
+            ValidationError: The name is not valid.
         """
         self._calls.finish(lambda: self.begin.rename(name))
         self._name = name
 
     def preserve(self, suffix: str) -> Domain:
-        """Set aside a domain that has ended, for inspection, so that another can be created in its place.
+        """Set aside a domain that has ended, for inspection, so that a new one can take its place.
 
-        It keeps its domid, memory and devices, and gets another name and a new uuid, so that another domain can have
-        the old ones. ``on_crash="restart_rename"`` keeps a domain this way. This handle is no longer valid afterwards.
+        The domain keeps its domid, memory and devices. It gets another name and a new uuid, which frees the old ones.
+        ``on_crash="restart_rename"`` keeps a domain this way. This handle is no longer valid afterwards.
 
         Args:
-            suffix: What comes after its name; xl's are like ``-20250131T0730Z``.
+            suffix: Text appended to its name; xl uses e.g. ``-20250131T0730Z``.
 
         Returns:
             The domain under its new uuid.
 
         Raises:
-            InvalidState: It has not shut down or crashed.
-            DomainExists: Another domain has the name that it would get.
-            ValidationError: No domain can have that name.
+            InvalidState: The domain has not shut down or crashed.
+            DomainExists: Another domain already has the new name.
+            ValidationError: The name is not valid.
         """
         return self._calls.finish(lambda: self.begin.preserve(suffix))
 
     def send_trigger(self, trigger: Trigger | TriggerName, *, vcpu: int = 0) -> None:
-        """Press a button, or interrupt a vCPU, as ``xl trigger``; for HVM guests, the NMI for PVH and PV ones too.
+        """Press a button or interrupt a vCPU, as ``xl trigger``. For HVM guests; PVH and PV guests take the NMI only.
 
         Args:
             trigger: `Trigger`, or its name: ``power``, ``sleep``, ``nmi``, ``init``, ``reset``, ``s3resume``.
-            vcpu: The vCPU that ``nmi`` and ``init`` are for.
+            vcpu: The vCPU to interrupt with ``nmi`` or ``init``.
         """
         self._calls.finish(lambda: self.begin.send_trigger(trigger, vcpu=vcpu))
 
     def send_sysrq(self, key: str) -> None:
-        """Press a key of Linux's magic SysRq, as ``xl sysrq``: ``"s"`` writes all to disk, ``"c"`` crashes.
+        """Send a Linux magic SysRq key, as ``xl sysrq``: ``"s"`` syncs the disks, ``"c"`` crashes.
 
         Raises:
-            InvalidArgument: It is not one letter.
+            InvalidArgument: The key is not a single letter.
         """
         self._calls.finish(lambda: self.begin.send_sysrq(key))
 
     def attach(self, device: D, *, timeout: float | None = None) -> D:
-        """Give the running domain a device, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and their like.
+        """Attach a device to the running domain, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and so on.
 
-        libxl makes the device and does not wait until the guest uses it. An HVM guest sees it with its PV drivers only:
-        emulated devices come with their domain.
+        libxl creates the device and does not wait for the guest to use it. An HVM guest needs PV drivers to see it:
+        emulated devices exist only if the domain was created with them.
 
         Args:
             device: A `Disk`, `Vif`, `Pci`, `UsbCtrl`, `UsbDev`, `Vtpm`, `Vkb`, `Vdispl`, `Vsnd`, `Vfb`, or from Xen
                 4.20 on a `P9`.
-            timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
+            timeout: Seconds after which to give up and undo the attach. None waits as long as libxl does.
 
         Returns:
-            The device as libxl made it, e.g. with the MAC address that it chose: `detach` takes it.
+            The device as libxl created it, e.g. with the MAC address that it chose. Pass it to `detach`.
 
         Raises:
-            DeviceExists: The domain has a device of that vdev, MAC, address or devid.
+            DeviceExists: The domain already has a device with that vdev, MAC, address or devid.
             FileMissing: The file of a disk is not on the host.
             NotFound: The bridge of a vif, or a USB device, is not on the host; or a PCI device is not assignable.
-            UnsupportedFeature: Such a device comes and goes with its domain.
-            ValidationError: Its settings do not go together.
-            OperationTimeout: It took longer than the timeout.
+            UnsupportedFeature: Such a device can only be created and removed with its domain.
+            ValidationError: Its settings contradict each other.
+            OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
@@ -401,88 +401,88 @@ class Domain:
         )
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
-        """Take a device from the running domain, as ``xl block-detach``, ``network-detach`` and their like.
+        """Detach a device from the running domain, as ``xl block-detach``, ``network-detach`` and so on.
 
-        The guest is asked to let go of it, and has ten seconds. After that a disk stays, with an error; other devices
-        libxl then takes away all the same.
+        The guest is asked to release the device, and has ten seconds to do so. After that a disk stays and an error is
+        raised; libxl removes other devices all the same.
 
         Args:
-            device: The vdev of a disk, the MAC address of a vif, the address of a PCI device; or a device, of which
-                only what names it counts: ``Vif(devid=0)``, ``Vtpm(uuid=...)``, or what `attach` returned.
-            force: Take it away at once, as ``xl block-detach --force``: like pulling the cable. What the guest has
-                not written is lost.
-            timeout: Seconds after which to give up; the guest may still let go later.
+            device: The vdev of a disk, the MAC address of a vif, or the address of a PCI device; or a device, compared
+                by its identifying fields only: ``Vif(devid=0)``, ``Vtpm(uuid=...)``, or what `attach` returned.
+            force: Remove it immediately, as ``xl block-detach --force``: like pulling the cable. Data that the guest
+                has not written is lost.
+            timeout: Seconds after which to give up; the guest may still release it later.
 
         Raises:
-            NotFound: The domain has no such device; the message says which it has.
-            InvalidArgument: That names no device.
-            GuestTimeout: The guest did not let go of it: it has no driver, or uses the device. It may do so later.
-            UnsupportedFeature: Such a device comes and goes with its domain.
-            OperationTimeout: The guest had not let go of it in time.
+            NotFound: The domain has no such device; the message lists those it has.
+            InvalidArgument: The argument does not identify a device.
+            GuestTimeout: The guest did not release it: it has no driver, or uses the device. It may do so later.
+            UnsupportedFeature: Such a device can only be created and removed with its domain.
+            OperationTimeout: The guest did not release it in time.
         """
         self._calls.finish(lambda: self.begin.detach(device, force=force, timeout=timeout))
 
     def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
-        """Put a disc into a CD-ROM drive, in place of what is there, as ``xl cd-insert``; HVM guests.
+        """Insert a disc into a CD-ROM drive, replacing the current one, as ``xl cd-insert``; HVM guests.
 
         Args:
-            vdev: The drive, e.g. ``hdc``. It came with the domain.
-            target: An ISO image, or a block device, on the host.
+            vdev: The drive, e.g. ``hdc``. The domain must have been created with it.
+            target: An ISO image or a block device on the host.
             timeout: Seconds after which to give up; the drive may be left empty. None waits for libxl's own limits.
 
         Raises:
-            NotFound: The domain has no such drive; the message says which it has.
+            NotFound: The domain has no such drive; the message lists those it has.
             FileMissing: The image is not on the host.
-            UnsupportedFeature: It is not an HVM guest.
-            OperationTimeout: It took longer than the timeout.
+            UnsupportedFeature: The domain is not an HVM guest.
+            OperationTimeout: The timeout expired.
         """
         self._calls.finish(lambda: self.begin.insert_cdrom(vdev, target, timeout=timeout))
 
     def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
-        """Take the disc out of a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
+        """Remove the disc from a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
 
         Args:
             vdev: The drive, e.g. ``hdc``.
             timeout: Seconds after which to give up. None waits for libxl's own limits.
 
         Raises:
-            OperationFailed: As of `insert_cdrom`.
+            OperationFailed: As for `insert_cdrom`.
         """
         self._calls.finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
 
     def set_memory(self, memory: float) -> None:
-        """Tell the guest how much memory to have, and let it have no more, as ``xl mem-set``.
+        """Set how much memory the guest should use, and limit it to that, as ``xl mem-set``.
 
-        It returns when the guest is told. Whether and how fast the guest follows is up to its balloon driver; `info`
-        tells how much memory it has.
+        It returns once the guest has been told. Whether and how fast the guest follows is up to its balloon driver;
+        `info` shows how much memory it has.
 
         Args:
-            memory: MiB, as `DomainConfig.memory`; up to ``maxmem``.
+            memory: In MiB, as `DomainConfig.memory`; at most ``maxmem``.
 
         Raises:
-            InvalidArgument: It is more than ``maxmem``, or nothing at all.
+            InvalidArgument: It is zero, or more than ``maxmem``.
             NotEnoughMemory: The host has not enough free memory.
-            ValidationError: It is no amount of memory.
+            ValidationError: It is not a valid amount of memory.
         """
         self._calls.finish(lambda: self.begin.set_memory(memory))
 
     def set_maxmem(self, maxmem: float) -> None:
-        """Set how much memory the domain can be given by `set_memory`, as ``xl mem-max``.
+        """Set the most memory that `set_memory` can give the domain, as ``xl mem-max``.
 
         Args:
-            maxmem: MiB, as `DomainConfig.maxmem`. A guest may not be able to use more than it began with.
+            maxmem: In MiB, as `DomainConfig.maxmem`. A guest may not be able to use more than it started with.
 
         Raises:
-            InvalidArgument: It is less than the guest was told to have.
-            ValidationError: It is no amount of memory.
+            InvalidArgument: It is less than the guest's current memory target.
+            ValidationError: It is not a valid amount of memory.
         """
         self._calls.finish(lambda: self.begin.set_maxmem(maxmem))
 
     def set_vcpus(self, vcpus: int) -> None:
-        """Tell the guest how many vCPUs to use, as ``xl vcpu-set``.
+        """Set how many vCPUs the guest should use, as ``xl vcpu-set``.
 
-        It returns when the guest is told; `info` says how many it uses. Unlike xl, pyxen allows more vCPUs than the
-        host has CPUs.
+        It returns once the guest has been told; `info` shows how many it uses. Unlike xl, pyxen allows more vCPUs than
+        the host has CPUs.
 
         Args:
             vcpus: 1 to ``maxvcpus``.
@@ -499,21 +499,21 @@ class Domain:
 
         Args:
             vcpu: Its number, or ``"all"``.
-            cpus: Where it may run: a `CpuSet`, or what makes one: ``"0-3,^1"``, ``"nodes:0"``, ``"all"``, ``[2, 3]``.
-                None leaves it as it is.
-            cpus_soft: The CPUs that it prefers. None leaves them as they are.
+            cpus: The CPUs on which it may run: a `CpuSet`, or what `CpuSet` accepts: ``"0-3,^1"``, ``"nodes:0"``,
+                ``"all"``, ``[2, 3]``. None leaves them unchanged.
+            cpus_soft: The CPUs that it prefers. None leaves them unchanged.
 
         Raises:
-            InvalidArgument: There is no such vCPU or CPU, or nothing is said.
-            ValueError: It is no set of CPUs.
+            InvalidArgument: There is no such vCPU or CPU, or neither `cpus` nor `cpus_soft` is given.
+            ValueError: It is not a set of CPUs.
         """
         self._calls.finish(lambda: self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft))
 
     def set_scheduler(self, scheduler: Scheduler) -> None:
-        """Set the domain's share of the CPUs, as ``xl sched-credit2 -w`` and its like; `config` has it afterwards.
+        """Set the domain's share of the CPUs, as ``xl sched-credit2 -w`` and so on; `config` includes it.
 
         Args:
-            scheduler: ``Scheduler(weight=512, cap=50)``; what is not said stays as it is.
+            scheduler: E.g. ``Scheduler(weight=512, cap=50)``; parameters not given stay unchanged.
 
         Raises:
             InvalidArgument: A value is out of range.
@@ -522,78 +522,78 @@ class Domain:
         self._calls.finish(lambda: self.begin.set_scheduler(scheduler))
 
     def monitor_command(self, command: str, *, timeout: float | None = None) -> str:
-        """Give the domain's QEMU a command of its human monitor, as ``xl qemu-monitor-command``; return its answer.
+        """Run a command in QEMU's human monitor and return the answer, as ``xl qemu-monitor-command``.
 
         Args:
-            command: As ``info block``. What it changes, libxl does not know.
+            command: E.g. ``info block``. libxl does not learn of changes made this way.
             timeout: Seconds after which to give up.
 
         Raises:
             UnsupportedFeature: The domain has no QEMU.
             InvalidArgument: The command is empty.
-            QmpError: QEMU refuses.
-            OperationTimeout: It took longer than the timeout.
+            QmpError: QEMU refused the command.
+            OperationTimeout: The timeout expired.
         """
         return self._calls.finish(lambda: self.begin.monitor_command(command, timeout=timeout))
 
     def userdata(self, key: str) -> bytes | None:
-        """Return a note that someone keeps with the domain, see `set_userdata`; None if there is none under that key.
+        """Return data stored with the domain under a key, see `set_userdata`; None if the key does not exist.
 
-        libxl's own, ``libxl-json``, and xl's, ``xl``, can be read too.
+        The keys of libxl (``libxl-json``) and xl (``xl``) can be read too.
 
         Raises:
-            InvalidArgument: No note can have that key.
+            InvalidArgument: The key is not valid.
         """
         return self._calls.finish(lambda: self.begin.userdata(key))
 
     def set_userdata(self, key: str, data: bytes | None) -> None:
-        """Keep a note with the domain, in place of the one under that key; it goes when the domain goes.
+        """Store data with the domain under a key, replacing what is there. It is deleted with the domain.
 
-        libxl keeps it on the host's disk; all programs can read it by its key. It neither migrates nor is it saved.
+        libxl keeps it on the host's disk, where all programs can read it. It is neither migrated nor saved.
 
         Args:
-            key: Letters, digits, dots, dashes and underscores; begin it with the name of your program.
-            data: The note; None removes it.
+            key: Letters, digits, dots, dashes and underscores. Start it with the name of your program.
+            data: The data; None removes it.
 
         Raises:
-            InvalidArgument: No note can have that key, or it is one of libxl's or xl's own.
+            InvalidArgument: The key is not valid, or belongs to libxl or xl.
         """
         self._calls.finish(lambda: self.begin.set_userdata(key, data))
 
     def stats(self) -> DomainStats:
-        """Return what the domain has used so far: CPU time, and what its disks and vifs carried, as ``xl top``.
+        """Return what the domain has used so far: CPU time, and disk and network traffic, as ``xl top``.
 
-        Counters of disks and vifs are the kernel's in dom0: devices that QEMU or another domain serves have none.
+        Disk and vif counters come from dom0's kernel: devices served by QEMU or by another domain have no counters.
         """
         return self._calls.ask(lambda: self._backend.stats(self._ref))
 
     def console(self) -> FileIO:
-        """Open the guest's console, as ``xl console``: a raw file, unbuffered, for reading and writing; close it.
+        """Open the guest's console, as ``xl console``, as a raw unbuffered file for reading and writing; close it.
 
-        What two readers read at once, each has a part of. Reading returns what has come, at least a byte; where a loop
-        runs, ``loop.add_reader(console, ...)`` tells when there is something.
+        If two readers read at once, each gets part of the output. A read returns what has arrived, at least one byte.
+        In an event loop, ``loop.add_reader(console, ...)`` calls back when there is output.
 
         Raises:
-            NotFound: The domain has no console yet, or none at all.
+            NotFound: The domain does not have a console, or not yet.
         """
         return self._calls.acquire(lambda: FileIO(self._backend.console(self._ref), "r+"), give_back=FileIO.close)
 
     def add_console(self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0) -> None:
-        """Let xenconsoled know of the guest's console, so that `console` and ``xl console`` open it.
+        """Announce the guest's console to xenconsoled, so that `console` and ``xl console`` can open it.
 
-        This is for a domain that Xen itself made when the host started (dom0less), once init-dom0less has made it known
-        to xenstore. Domains that libxl makes have a console. Which terminal it is xenconsoled says a moment later.
+        This is for a domain that Xen itself created when the host booted (dom0less), once init-dom0less has introduced
+        it to xenstore. Domains created by libxl have a console already. xenconsoled publishes the terminal shortly
+        afterwards.
 
         Args:
-            port: The guest's end of the event channel. By default what Xen keeps for the guest, which for PV guests it
-                does not.
-            gfn: Frame number of the page with the console's ring. By default what Xen keeps.
-            backend_domid: The domain whose xenconsoled serves the console.
+            port: The guest's end of the event channel. Default: the one that Xen keeps; for PV guests it keeps no port.
+            gfn: Frame number of the page with the console's ring. Default: the one that Xen keeps.
+            backend_domid: The domain in which xenconsoled serves the console.
 
         Raises:
-            DeviceExists: The domain has a console already.
-            DomainNotFound: There is no domain `backend_domid`.
-            InvalidArgument: Xen keeps no numbers for this guest, or those given are not valid.
+            DeviceExists: The domain already has a console.
+            DomainNotFound: The domain `backend_domid` does not exist.
+            InvalidArgument: Xen keeps no `port` or `gfn` for this guest, or those given are not valid.
             UnsupportedFeature: libxl of Xen 4.17 cannot do this.
         """
         self._calls.finish(lambda: self.begin.add_console(port=port, gfn=gfn, backend_domid=backend_domid))

@@ -1,4 +1,4 @@
-"""The domains of a host as a collection: look one up by name, domid or uuid."""
+"""The collection of a host's domains, with lookup by name, domid or uuid."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pyxen.operation import Calls
 __all__ = ["DomainKey", "Domains"]
 
 DomainKey = str | int | UUID
-"""A name, a domid, or a uuid (as `uuid.UUID`, or as text in its usual form)."""
+"""A name, a domid, or a uuid (a `uuid.UUID`, or text in the usual form)."""
 
 
 class Domains(Collection[Domain]):
-    """The domains that a host has now, without those that are dying. Each lookup asks the host; nothing is kept."""
+    """The current domains of a host, except those that are dying. Each lookup asks the host; nothing is cached."""
 
     def __init__(self, backend: Backend, calls: Calls) -> None:
         self._backend = backend
@@ -39,10 +39,10 @@ class Domains(Collection[Domain]):
     def __getitem__(self, key: DomainKey) -> Domain:
         """Return a domain by name, domid or uuid.
 
-        A name wins over a uuid in text; text is never taken for a domid.
+        Text is tried as a name first, then as a uuid, and never as a domid.
 
         Raises:
-            DomainNotFound: There is none.
+            DomainNotFound: There is no such domain.
         """
         found = self._calls.ask(lambda: self._find(key))
         if found is None:
@@ -51,7 +51,7 @@ class Domains(Collection[Domain]):
         return found
 
     def get(self, key: DomainKey) -> Domain | None:
-        """Return a domain by name, domid or uuid; None if there is none."""
+        """Return a domain by name, domid or uuid; None if there is no such domain."""
         return self._calls.ask(lambda: self._find(key))
 
     def __contains__(self, key: object) -> bool:

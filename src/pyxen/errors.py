@@ -1,18 +1,18 @@
-"""The exceptions of pyxen: one tree under `Error`, each also the builtin that fits.
+"""The exceptions of pyxen: a tree under `Error`. Many also derive from the builtin that fits.
 
 ::
 
     pyxen.Error
-    ├── ConfigError (ValueError)            a configuration, or a text that should be one, is wrong
+    ├── ConfigError (ValueError)            a configuration, or its text, is invalid
     │   ├── ParseError                      … at this line and column
-    │   ├── ValidationError                 … these settings do not go together
-    │   └── LossyConversion                 … the target spelling cannot express it
+    │   ├── ValidationError                 … settings contradict each other
+    │   └── LossyConversion                 … the target format cannot express it
     ├── UnsupportedFeature (NotImplementedError)   this backend, or this Xen release, cannot do it
-    ├── ConnectFailed (ConnectionError)     no way to the host
+    ├── ConnectFailed (ConnectionError)     the host cannot be reached
     │   ├── BindingNotBuilt                 the extension for this Xen release was not compiled
-    │   ├── LibraryMissing                  it was, but Xen's libraries are not installed
+    │   ├── LibraryMissing                  Xen's libraries, or libvirt's, are not installed
     │   ├── NotOnXen                        this machine does not run on Xen, or not as dom0
-    │   └── NotPrivileged (PermissionError) it does, but this user may not talk to it
+    │   └── NotPrivileged (PermissionError) this user may not control Xen
     ├── HostClosed (ValueError)             the host was closed, or belongs to the parent process
     └── OperationFailed                     libxl, Xen or libvirt refused
         ├── DomainNotFound (LookupError)
@@ -29,8 +29,8 @@
         ├── OperationTimeout (TimeoutError) the deadline of the call passed
         ├── OperationCancelled
         ├── MigrationFailed                 the other end of a migration failed; the domain goes on where it was
-        ├── MigrationInDoubt                … was lost when it was allowed to start the domain: look at both
-        ├── BackupLost                      the backup of a replicated domain was lost, and may run: look at both
+        ├── MigrationInDoubt                … was lost after it was allowed to start the domain: check both
+        ├── BackupLost                      the backup of a replicated domain was lost, and may run: check both
         ├── LockFailed                      another toolstack holds libxl's lock on the domain
         └── QmpError                        the device model (QEMU) refused
 """
@@ -77,12 +77,12 @@ __all__ = [
 
 
 class Error(Exception):
-    """Base of everything that pyxen raises on purpose.
+    """Base of all exceptions that pyxen raises on purpose.
 
     Attributes:
         message: What went wrong and what to do about it, without libxl's log lines.
 
-    `str` escapes control characters, since a name or a log line may come from a guest or a peer.
+    `str` escapes control characters, because a name or a log line may come from a guest or a peer.
     """
 
     def __init__(self, message: str) -> None:
@@ -93,11 +93,11 @@ class Error(Exception):
         return printable(self._text())
 
     def _text(self) -> str:
-        """Return what `str` shows, before it is made safe for a terminal."""
+        """Return the text of `str`, before control characters are escaped."""
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Classes below take more than a message, and OSError has a __reduce__ of its own: carry the attributes instead.
+        # Subclasses take more than a message, and OSError has its own __reduce__: pickle the attributes instead.
         attributes = dict(self.__dict__)
         if isinstance(self, OSError):
             attributes["filename"] = self.filename  # not in __dict__: OSError keeps it in C
@@ -112,10 +112,10 @@ def _rebuild(cls: type[Error], message: str, attributes: dict[str, Any]) -> Erro
 
 
 class ConfigError(Error, ValueError):
-    """A configuration, or a text that should be one, is wrong.
+    """A configuration, or the text of one, is invalid.
 
     Attributes:
-        path: The field at fault, as in ``disks[1].vdev``; None where no single field is.
+        path: The invalid field, e.g. ``disks[1].vdev``; None if no single field is to blame.
     """
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
@@ -127,9 +127,9 @@ class ParseError(ConfigError):
     """A text could not be read.
 
     Attributes:
-        line: Line of the fault, from 1; None where the text has no lines.
-        column: Column of the fault, from 1, in characters; None where unknown.
-        source: Name of the file, where there is one.
+        line: Line of the error, from 1; None if the text has no lines.
+        column: Column of the error, from 1, in characters; None if unknown.
+        source: Name of the file; None if there is no file.
     """
 
     def __init__(
@@ -152,10 +152,10 @@ class ParseError(ConfigError):
 
 
 class ValidationError(ConfigError):
-    """Settings of a configuration do not work together.
+    """Settings of a configuration contradict each other.
 
     Attributes:
-        problems: Every problem found, each a line ``path: what is wrong``.
+        problems: All problems found, each as ``path: what is wrong``.
     """
 
     def __init__(self, message: str, *, path: str | None = None, problems: tuple[str, ...] = ()) -> None:
@@ -164,10 +164,10 @@ class ValidationError(ConfigError):
 
 
 class LossyConversion(ConfigError):
-    """The target spelling cannot express all of the configuration.
+    """The target format cannot express the whole configuration.
 
     Attributes:
-        losses: What would be lost, a tuple of `pyxen.Loss`.
+        losses: The settings that would be lost, a tuple of `pyxen.Loss`.
     """
 
     def __init__(self, message: str, *, losses: tuple[Any, ...] = ()) -> None:
@@ -179,8 +179,8 @@ class UnsupportedFeature(Error, NotImplementedError):
     """This backend, or this Xen release, cannot do what was asked.
 
     Attributes:
-        feature: What was asked for, e.g. ``disks[0].grant_usage``.
-        backend: Who cannot do it, e.g. ``xenlight (Xen 4.17)``.
+        feature: The missing feature, e.g. ``disks[0].grant_usage``.
+        backend: The backend that lacks it, e.g. ``xenlight (Xen 4.17)``.
     """
 
     def __init__(self, message: str, *, feature: str | None = None, backend: str | None = None) -> None:
@@ -190,7 +190,7 @@ class UnsupportedFeature(Error, NotImplementedError):
 
 
 class ConnectFailed(Error, ConnectionError):
-    """There is no way to the host."""
+    """The host cannot be reached."""
 
 
 class BindingNotBuilt(ConnectFailed):
@@ -198,7 +198,7 @@ class BindingNotBuilt(ConnectFailed):
 
 
 class LibraryMissing(ConnectFailed):
-    """The extension is there, but Xen's shared libraries are not."""
+    """Xen's shared libraries, or libvirt's, are not installed."""
 
 
 class NotOnXen(ConnectFailed):
@@ -206,22 +206,22 @@ class NotOnXen(ConnectFailed):
 
 
 class NotPrivileged(ConnectFailed, PermissionError):
-    """Xen is there, but this user may not control it."""
+    """The machine runs on Xen, but this user may not control it."""
 
 
 class HostClosed(Error, ValueError):
-    """The host was closed, or was opened by the parent process of a fork."""
+    """The host was closed, or was opened by the parent process before a fork."""
 
 
 class OperationFailed(Error):
     """Libxl, Xen or libvirt refused an operation.
 
     Attributes:
-        operation: The verb, as xl's: ``create``, ``shutdown`` …
-        domain: Name or domid of the domain, as far as known.
-        domid: Its domid; None where there is none.
+        operation: The verb, in xl's terms: ``create``, ``shutdown`` …
+        domain: Name or domid of the domain, if known.
+        domid: Its domid; None if it has no domid.
         code: libxl's code (``ERROR_NOMEM`` is -5), or the backend's own.
-        log: The lines that libxl logged during this very call, oldest first.
+        log: The lines that libxl logged during this call, oldest first.
     """
 
     def __init__(
@@ -248,15 +248,15 @@ class OperationFailed(Error):
 
 
 class DomainNotFound(OperationFailed, LookupError):
-    """The domain does not exist, or no longer does: domids are reused, and names move."""
+    """The domain does not exist, or no longer exists. Xen reuses domids, and names can change hands."""
 
 
 class DomainExists(OperationFailed):
-    """A domain of that name or uuid exists already."""
+    """A domain with that name or uuid already exists."""
 
 
 class DeviceExists(OperationFailed):
-    """The domain has such a device already."""
+    """The domain already has such a device."""
 
 
 class NotFound(OperationFailed, LookupError):
@@ -264,7 +264,7 @@ class NotFound(OperationFailed, LookupError):
 
 
 class FileMissing(OperationFailed, FileNotFoundError):
-    """A file of the configuration is not on the host: a kernel, a ramdisk, a disk image."""
+    """A file named by the configuration is not on the host: a kernel, a ramdisk, a disk image."""
 
 
 class InvalidArgument(OperationFailed, ValueError):
@@ -272,7 +272,7 @@ class InvalidArgument(OperationFailed, ValueError):
 
 
 class InvalidState(OperationFailed):
-    """The domain's state does not allow this, e.g. it is paused and cannot answer."""
+    """The domain's state does not allow this, e.g. it is paused and so cannot answer."""
 
 
 class NotEnoughMemory(OperationFailed, MemoryError):
@@ -280,7 +280,7 @@ class NotEnoughMemory(OperationFailed, MemoryError):
 
 
 class NotReady(OperationFailed):
-    """Something that this needs is not ready yet (``ERROR_NOT_READY``)."""
+    """Something that the call needs is not ready yet (``ERROR_NOT_READY``)."""
 
 
 class NoGuestDriver(OperationFailed):
@@ -292,30 +292,30 @@ class GuestTimeout(OperationFailed, TimeoutError):
 
 
 class OperationTimeout(OperationFailed, TimeoutError):
-    """The deadline of the call passed. What it had begun was undone."""
+    """The timeout of the call expired, and its partial work was undone."""
 
 
 class OperationCancelled(OperationFailed):
-    """The operation was cancelled. What it had begun was undone."""
+    """The operation was cancelled, and its partial work was undone."""
 
 
 class MigrationFailed(OperationFailed):
-    """The other end of a migration failed or was lost. The domain goes on here, and nothing of it is left there."""
+    """The other end of a migration failed or was lost. The domain continues here; nothing is left there."""
 
 
 class MigrationInDoubt(OperationFailed):
-    """The other end of a migration was lost after it was allowed to start the domain: it is unknown whether it did.
+    """The other end of a migration was lost after it was allowed to start the domain. It may or may not have done so.
 
     The domain stays here, suspended, as ``NAME--migratedaway``. If it runs at the other end, destroy it here. If it
-    does not exist there, rename it back and `Domain.resume` it. Never let both run: they would ruin their disks.
+    does not exist there, rename it back and call `Domain.resume`. Never let both run: they would corrupt their disks.
     """
 
 
 class BackupLost(OperationFailed):
-    """The backup of a domain that `Domain.remus` replicates was lost, or did not confirm that it was called off.
+    """The backup of a domain replicated by `Domain.remus` was lost, or did not confirm that it was called off.
 
-    The domain goes on here. The backup may have taken over, from the last checkpoint. Look there, and destroy one of
-    the two. Never let both run: they would ruin their disks.
+    The domain continues here. The backup may have taken over, from the last checkpoint. Check the other host, and
+    destroy one of the two. Never let both run: they would corrupt their disks.
     """
 
 

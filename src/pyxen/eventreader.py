@@ -1,4 +1,4 @@
-"""Readers of events, which wait in a queue until they are read."""
+"""Readers of events, and the queues in which events wait to be read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["EventQueue", "EventReader", "event_filter"]
 
 
 class Handle(Protocol):
-    """The handle of a domain, of either face."""
+    """The handle of a domain, blocking or asyncio."""
 
     @property
     def domid(self) -> int: ...
@@ -34,10 +34,10 @@ class Handle(Protocol):
 
 
 class EventReader(Iterator[E_co]):
-    """The events of a host, as `Host.events` gives it; users do not make one. Any number of threads may read.
+    """A reader of a host's events, returned by `Host.events`. Any number of threads may read from it.
 
-    ``for event in reader`` waits for each, and ends when the host or the reader is closed. What had come before the
-    host was closed is still read. Letting go of a reader closes it too.
+    ``for event in reader`` waits for each event, and ends when the host or the reader is closed. Events that arrived
+    before the host was closed are still read. A reader that is garbage-collected is closed too.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class EventReader(Iterator[E_co]):
         return self._given(event)
 
     def get(self, timeout: float | None = None) -> E_co | None:
-        """Return the next event; None if none has come in time.
+        """Return the next event, or None if no event arrives in time.
 
         Args:
-            timeout: Seconds to wait; 0 for what has come already. None waits for ever.
+            timeout: Seconds to wait; 0 returns only an event that has already arrived. None waits forever.
 
         Raises:
             HostClosed: The host or this reader was closed, and nothing is left to read.
@@ -87,17 +87,17 @@ class EventReader(Iterator[E_co]):
         return None if event is None else self._given(event)
 
     def _given(self, event: Event) -> E_co:
-        """Return an event with its handle; a copy, since other readers, of other hosts, have the same event."""
+        """Return a copy of an event with its handle. Readers of other hosts share the original."""
         return cast("E_co", event if self._handle_of is None else copy(event).attach(self._handle_of))
 
     def close(self) -> None:
-        """Stop reading, from any thread: threads that wait for an event stop waiting. Calling it again does nothing."""
+        """Stop reading and wake all threads that wait for an event. Calling it again does nothing."""
         self._unsubscribe()
         self._queue.drop()
 
 
 class EventQueue:
-    """What has come and was not read yet; when it is full, it counts what it has no room for. Both faces use it."""
+    """A bounded queue of unread events that counts those it has to drop. Both APIs use it."""
 
     def __init__(self, wanted: Callable[[Event], bool], maxlen: int) -> None:
         if maxlen < 1:
@@ -110,7 +110,7 @@ class EventQueue:
         self.ended = False
 
     def put(self, event: Event) -> None:
-        """Take an event, if it is wanted."""
+        """Add an event if it is wanted."""
         if not isinstance(event, EventsLost) and not self._wanted(event):
             return
         with self._changed:
@@ -121,7 +121,7 @@ class EventQueue:
             self._changed.notify()
 
     def _lose(self, event: Event) -> None:
-        """Note, where the event would have stood, that it is not there."""
+        """Record the loss in the place where the event would have been."""
         count = event.count if isinstance(event, EventsLost) else 1
         last = self._events[-1] if self._events else None
         if isinstance(last, EventsLost):
@@ -130,24 +130,24 @@ class EventQueue:
         self._events.append(EventsLost(time=datetime.now(UTC), count=count))
 
     def end(self) -> None:
-        """Take note that nothing more will come."""
+        """Mark the queue as ended: no more events will arrive."""
         with self._changed:
             self.ended = True
             self._changed.notify_all()
 
     def drop(self) -> None:
-        """End, and forget what nobody has read."""
-        if os.getpid() == self._pid:  # in the child of a fork, the lock may be someone's who is not there
+        """End the queue and discard unread events."""
+        if os.getpid() == self._pid:  # in a forked child, the lock may be held by a thread that does not exist there
             with self._changed:
                 self._events.clear()
                 self.end()
 
     def status(self) -> str:
-        """Return in a few words whether events still come, and how many wait to be read."""
+        """Describe whether the queue is open, and how many events wait to be read."""
         return f"{'closed' if self.ended else 'open'}, {len(self._events)} to read"
 
     def take(self, timeout: float | None) -> Event | None:
-        """Return the next event; None if none came in time, or none will come."""
+        """Return the next event, or None if no event arrived in time or the queue has ended."""
         if os.getpid() != self._pid:
             raise HostClosed("events: the host was opened before a fork: open it anew")
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -161,7 +161,7 @@ class EventQueue:
 
 
 def event_filter(kinds: tuple[type[Event], ...], domain: Handle | DomainKey | None) -> Callable[[Event], bool]:
-    """Return what tells whether an event is wanted; see `Host.events`."""
+    """Return a predicate that says whether an event is wanted; see `Host.events`."""
     for kind in kinds:
         if not _is_kind(kind):
             message = f"{kind!r} is not a kind of event: give classes, such as pyxen.DomainCreated"

@@ -1,7 +1,7 @@
-"""What happens on a host: immutable records, the same from every backend.
+"""Events on a host: immutable records, the same from every backend.
 
-Xen says nothing of a domain that is paused or unpaused: neither the hypervisor nor xenstore tells anyone. There is no
-event for it, rather than one that comes late or not at all; `Host.list` shows it.
+There is no event for pausing or unpausing, because neither the hypervisor nor xenstore announces it. An event from
+polling would be late or missing. `Host.list` shows the state.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(OfDomain):
-    """Something that happened on a host: what all events have."""
+    """Something that happened on a host: the base of all events."""
 
     domid: int | None
     """Number of the domain; None only in `EventsLost`."""
     uuid: UUID | None
-    """Its uuid; with the domid it names the domain for good, since Xen reuses domids. None only in `EventsLost`."""
+    """Its uuid. Domid and uuid together identify the domain, since Xen reuses domids. None only in `EventsLost`."""
     name: str | None
-    """Its name at that time. None for a domain without one, or one that was destroyed before its name could be read."""
+    """Its name at that time. None if it had no name, or was destroyed before the name could be read."""
     time: datetime
-    """When pyxen took note of it, in UTC: some milliseconds after it happened."""
+    """When pyxen noticed it, in UTC: a few milliseconds after it happened."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain data for JSON, and under ``event`` the name of the class."""
+        """Return all fields as plain data for JSON, with the class name under ``event``."""
         return {"event": type(self).__name__, **OfDomain.to_dict(self)}
 
 
@@ -55,49 +55,49 @@ class DomainEvent(Event):
     domid: int
     """Number of the domain."""
     uuid: UUID
-    """Its uuid; with the domid it names the domain for good, since Xen reuses domids."""
+    """Its uuid. Domid and uuid together identify the domain, since Xen reuses domids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainCreated(DomainEvent):
-    """A domain is there, introduced to xenstore. It may still be paused, and its devices may be on their way.
+    """A domain was created and introduced to xenstore. It may still be paused, and devices may follow.
 
-    A domain that is restored, or comes by migration, is created too.
+    This includes domains that are restored or that arrive by migration.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainDestroyed(DomainEvent):
-    """A domain is gone: the last event of it."""
+    """A domain was destroyed. This is its last event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainShutdown(DomainEvent):
-    """A guest has powered off, rebooted, crashed, or is suspended. The domain stays until someone destroys it.
+    """A guest powered off, rebooted, crashed or suspended. The domain stays until a toolstack destroys it.
 
-    Where that is within milliseconds, `DomainDestroyed` may be all that comes.
+    If that happens within milliseconds, only `DomainDestroyed` may be reported.
     """
 
     reason: ShutdownReason | int
-    """How. An int for reasons of a newer Xen."""
+    """Why it shut down. An int for a reason that only a newer Xen has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRenamed(DomainEvent):
-    """A domain has another name. Several renames within a few milliseconds are told as one."""
+    """A domain was renamed. Several renames within a few milliseconds are reported as one."""
 
     old: str | None
-    """The name before; None for a domain that had none."""
+    """The old name; None if the domain had no name."""
     new: str
-    """The name from now on, as `name`."""
+    """The new name, equal to `name`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryTargetChanged(DomainEvent):
-    """Someone wants a domain to have another amount of memory, as ``xl mem-set``; the guest will follow or not."""
+    """A domain's memory target was changed, as by ``xl mem-set``. The guest may or may not follow."""
 
     target_kib: int
-    """What it shall have, in KiB."""
+    """The new target, in KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,54 +105,54 @@ class DeviceEvent(DomainEvent):
     """Something that happened to a device of a domain."""
 
     kind: str
-    """Its kind, as libxl calls it in xenstore: ``vbd``, ``vif``, ``pci``, ``vkbd``, ``console`` …"""
+    """Kind of the device, by libxl's name in xenstore: ``vbd``, ``vif``, ``pci``, ``vkbd``, ``console`` …"""
     devid: int
-    """Its number among those of its kind; for a ``vbd`` the number of its vdev, 51712 for ``xvda``."""
+    """Its number among devices of that kind. For a ``vbd`` it is the number of its vdev, e.g. 51712 for ``xvda``."""
     backend: int | None
-    """Domid of the domain that provides it, dom0 for most; None for one that only QEMU emulates."""
+    """Domid of the domain that serves it, usually dom0; None for a device that only QEMU emulates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceAdded(DeviceEvent):
-    """A domain has one more device. Those that it is created with come one by one, after its `DomainCreated`.
+    """A device was added. Devices of a new domain are reported one by one, after its `DomainCreated`.
 
-    The PCI devices of a domain are a single one here: its first comes, its last goes.
+    All PCI devices of a domain count as one: it is added with the first and removed with the last.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRemoved(DeviceEvent):
-    """A domain has one device less. A domain that is destroyed loses its devices first."""
+    """A device was removed. The devices of a domain being destroyed are removed first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskEjected(DeviceEvent):
-    """The medium of a removable disk is out: by the guest's PV driver, ``xl cd-eject``, or for another to come in.
+    """A removable disk was ejected: by the guest's PV driver, by ``xl cd-eject``, or to insert another disc.
 
-    Of a guest that opens the drawer of an emulated drive by itself, only its device model knows.
+    A guest that ejects a disc from an emulated drive causes no event: only its device model knows.
     """
 
     vdev: str
-    """The disk's vdev, as in its configuration: ``hdc``, ``xvdd``."""
+    """vdev of the disk, as in its configuration: ``hdc``, ``xvdd``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsLost(Event):
-    """Events are missing here: the reader was too slow, or pyxen could not see what happened.
+    """Events are missing at this point: the reader was too slow, or pyxen could not see what happened.
 
-    Look at `Host.list` for how things stand now. Nothing is missing without this event in its place, except what was
-    undone again, or overtaken by the domain's end, within a few milliseconds.
+    Call `Host.list` for the current state. This event marks every gap, except for changes that were reverted, or
+    followed by the end of the domain, within a few milliseconds.
     """
 
     domid: None = None
-    """None: it is about no single domain."""
+    """None: the event is not about a single domain."""
     uuid: None = None
-    """None: it is about no single domain."""
+    """None: the event is not about a single domain."""
     name: None = None
-    """None: it is about no single domain."""
+    """None: the event is not about a single domain."""
     count: int | None
-    """How many, at least; None if unknown, since the connection to xenstore was broken for a while."""
+    """How many events, at least; None if unknown, because the connection to xenstore was lost for a while."""
 
     @property
     def domain(self) -> None:
-        """None: it is about no single domain."""
+        """None: the event is not about a single domain."""

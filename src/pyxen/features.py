@@ -1,4 +1,4 @@
-"""The features that not every backend has."""
+"""Optional features of backends."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ __all__ = ["Feature", "FeatureName", "lacking"]
 
 
 class Feature(StrEnum):
-    """Something that not every backend can do; `Host.supports` tells. Most are named as the method that needs them."""
+    """A feature that not every backend has, see `Host.supports`. Most are named after the method that needs them."""
 
     ALL_DOMAINS = "all_domains"
-    """See and control every domain of the host, not only those of one manager."""
+    """See and control every domain of the host, not only those of one toolstack."""
     EVENTS = "events"
-    """Tell what happens, see `Host.events`."""
+    """Report events, see `Host.events`."""
     ORPHANS = "orphans"
-    """Find half-made domains of processes that were killed."""
+    """Find half-made domains left by processes that were killed."""
     DEFINE = "define"
-    """Keep configurations of domains that do not run, and start them by name or with the host."""
+    """Store configurations, and start their domains by name or with the host."""
     PAUSE = "pause"
     """Pause and unpause."""
     REBOOT = "reboot"
     """Ask the guest to reboot."""
     FALLBACK = "fallback"
-    """Press the power button where a guest has no driver that could answer: ``shutdown(fallback=True)``."""
+    """Press the power button of a guest that has no PV driver: ``shutdown(fallback=True)``."""
     SUSPEND = "suspend"
     """Suspend in memory, and resume."""
     SAVE = "save"
     """Save to a file, and restore."""
     CHECKPOINT = "checkpoint"
-    """Let the guest go on after a save."""
+    """Let the guest continue after a save."""
     CORE_DUMP = "core_dump"
     """Write the guest's memory to a file."""
     MIGRATE = "migrate"
@@ -40,25 +40,25 @@ class Feature(StrEnum):
     MIGRATE_OVER = "migrate_over"
     """Move a domain over a pair of descriptors, and receive one."""
     REMUS = "remus"
-    """Keep a copy of a running domain on another host, which takes over when this one is lost."""
+    """Keep a copy of a running domain on another host, which takes over if this one is lost."""
     RENAME = "rename"
     """Give a running domain another name."""
     PRESERVE = "preserve"
-    """Set a domain aside that has ended."""
+    """Set aside a domain that has ended."""
     TRIGGER = "send_trigger"
     """Press buttons, and interrupt vCPUs."""
     SYSRQ = "send_sysrq"
-    """Press keys of Linux's magic SysRq."""
+    """Send Linux magic SysRq keys."""
     ATTACH = "attach"
     """Attach and detach devices."""
     CDROM = "insert_cdrom"
     """Change the disc in a CD-ROM drive."""
     MEMORY = "set_memory"
-    """Tell a running guest how much memory to have."""
+    """Set how much memory a running guest should use."""
     MAXMEM = "set_maxmem"
-    """Set how much memory a running domain can be given."""
+    """Set the most memory that a running domain can be given."""
     VCPUS = "set_vcpus"
-    """Tell a running guest how many vCPUs to use."""
+    """Set how many vCPUs a running guest should use."""
     PIN = "pin_vcpu"
     """Set the CPUs on which vCPUs may run."""
     PIN_SOFT = "cpus_soft"
@@ -66,19 +66,19 @@ class Feature(StrEnum):
     SCHEDULER = "set_scheduler"
     """Set a domain's share of the CPUs."""
     STATS = "stats"
-    """Count what a domain has used: CPU time, bytes read, written, received and sent."""
+    """Report what a domain has used: CPU time, bytes read, written, received and sent."""
     CONSOLE = "console"
     """Read and write a guest's console."""
     SOFT_RESET = "soft_reset"
-    """Start a guest anew in its own memory."""
+    """Restart a guest in its existing memory."""
     MONITOR = "monitor_command"
-    """Ask the device model something in its own words."""
+    """Run a monitor command in the device model (QEMU)."""
     USERDATA = "userdata"
-    """Keep notes with a domain, which go when it goes."""
+    """Store data with a domain, which is deleted with it."""
     DEVD = "devd"
     """Run the hotplug scripts of a driver domain."""
     ADD_CONSOLE = "add_console"
-    """Give a console to a domain that Xen made at its start."""
+    """Announce the console of a domain that Xen created at boot."""
 
 
 FeatureName: TypeAlias = Literal[
@@ -120,12 +120,12 @@ FeatureName: TypeAlias = Literal[
 
 
 def lacking(feature: Feature, backend: str, remedy: str = "") -> UnsupportedFeature:
-    """Return the exception for a backend that cannot do something.
+    """Return the exception for a backend that lacks a feature.
 
     Args:
-        feature: What.
-        backend: Who cannot do it, as in `UnsupportedFeature.backend`.
-        remedy: What would do it; by default the host itself, through libxl.
+        feature: The missing feature.
+        backend: The backend that lacks it, as in `UnsupportedFeature.backend`.
+        remedy: What may have it instead. Default: pyxen on the host itself, through libxl.
     """
     hint = remedy or "pyxen on the host itself, through xenlight:///, may"
     return UnsupportedFeature(f"{feature}: {backend} cannot do this; {hint}", feature=feature.value, backend=backend)

@@ -1,4 +1,4 @@
-"""The blocking face of a host."""
+"""The blocking API of a host."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ E2 = TypeVar("E2", bound=Event)
 
 
 class Host:
-    """A host that runs domains, as `pyxen.connect` gives it. Safe to use from any thread.
+    """A host that runs domains, returned by `pyxen.connect`. Safe to use from any thread.
 
     Use it as a context manager, or `close` it: a host that is not closed keeps connections open.
 
@@ -58,14 +58,14 @@ class Host:
 
     @property
     def uri(self) -> str:
-        """How `pyxen.connect` finds this host."""
+        """The URI with which `pyxen.connect` opens this host."""
         return self._backend.uri
 
     @property
     def begin(self) -> HostOperations[Domain]:
-        """The verbs that take time, begun instead of waited for: ``host.begin.create(config)`` returns an `Operation`.
+        """The same verbs without waiting: ``host.begin.create(config)`` returns an `Operation` at once.
 
-        Any number may run at once.
+        Any number of operations may run at once.
         """
         return HostOperations(self._backend, self._domain)
 
@@ -79,14 +79,14 @@ class Host:
         return Domain(self._backend, self._calls, DomainRef(record.domid, record.uuid), record.name)
 
     def _destroy(self, made: DomainRef | Domain) -> None:
-        """Destroy a domain whose handle nobody got, since the call that made it was interrupted."""
+        """Destroy a domain whose handle was never returned, because the call that created it was interrupted."""
         self._backend.destroy(DomainRef(made.domid, made.uuid), timeout=None).wait()
 
     def supports(self, feature: Feature | FeatureName) -> bool:
-        """Tell whether this way to the host can do something that not every one can.
+        """Tell whether this backend has a feature that not every backend has.
 
         Args:
-            feature: A `Feature`, or its name: most are named as the method, ``"core_dump"``.
+            feature: A `Feature`, or its name. Most are named after the method, e.g. ``"core_dump"``.
 
         Raises:
             ValueError: There is no such feature.
@@ -94,18 +94,18 @@ class Host:
         return Feature(feature) in self._backend.features
 
     def close(self) -> None:
-        """Close the host: running operations are stopped and undone, domains stay. Calling it again does nothing.
+        """Close the host. Running operations are stopped and undone; domains stay. Calling it again does nothing.
 
-        Every later call on the host or a domain of it raises `HostClosed`.
+        Every later call on the host or on one of its domains raises `HostClosed`.
         """
         self._lifetime.close()
 
     def info(self) -> HostInfo:
-        """Return the figures of the host, as ``xl info``: CPUs, memory, Xen's version."""
+        """Return figures about the host, as ``xl info``: CPUs, memory, Xen's version."""
         return self._calls.ask(self._backend.info)
 
     def list(self) -> list[DomainInfo]:
-        """Return all domains as they are now, dom0 too, by domid, as ``xl list``."""
+        """Return the current state of all domains, including dom0, ordered by domid, as ``xl list``."""
         infos = self._calls.ask(self._backend.list)
         return [info.attach(self._handle) for info in infos]
 
@@ -132,7 +132,7 @@ class Host:
     def events(
         self, *kinds: type[Event], domain: Domain | DomainKey | None = None, maxlen: int = 10_000
     ) -> EventReader[Any]:
-        """Return a reader of what happens on the host from now on, to every domain, also those made by others.
+        """Return a reader of the host's events from now on, for all domains, including those made by other toolstacks.
 
         The reader gets all events from the moment this returns until it or the host is closed. The events of one domain
         come in the order in which they happened::
@@ -144,11 +144,11 @@ class Host:
         There are no events for pausing and unpausing, since Xen does not announce them.
 
         Args:
-            kinds: Classes of events, e.g. ``DomainCreated``, or ``DeviceEvent`` for all that derive from it. Default:
-                all events. `EventsLost` always comes too.
-            domain: Read events of this domain only: of a handle's own domain; or of whichever domain has that domid,
-                uuid or name when it happens.
-            maxlen: How many events may wait to be read. Where more come, an `EventsLost` takes the place of those that
+            kinds: Event classes, e.g. ``DomainCreated``, or ``DeviceEvent`` for all classes that derive from it.
+                Default: all events. `EventsLost` is always included.
+            domain: Read the events of one domain only: the domain of a handle; or any domain that has this domid, uuid
+                or name when the event happens.
+            maxlen: How many events may wait to be read. When more arrive, an `EventsLost` takes the place of those that
                 were dropped.
 
         Raises:
@@ -161,13 +161,13 @@ class Host:
         return EventReader(self._backend, wanted, maxlen, self._handle)
 
     def orphans(self) -> tuple[Domain, ...]:
-        """Return the domains that processes using pyxen were creating when they were killed.
+        """Return the domains left half-made by processes that were killed while creating them with pyxen.
 
-        When a process alone is killed, its worker undoes the create. When the workers are killed too, as by systemd or
-        by the kernel when memory runs out, or there are no workers, a half-made domain may stay: look at it, or destroy
-        it. Domains whose creation was complete, and those that xl was creating, are not listed.
+        If only the process is killed, its worker undoes the create. If the workers are killed too, e.g. by systemd or
+        by the kernel when memory runs out, or if there are no workers, a half-made domain may stay: inspect it, or
+        destroy it. Domains whose creation was complete, and those that xl was creating, are not listed.
 
-        Creates that are under way are noted in ``/run/pyxen``.
+        Creates in progress are recorded in ``/run/pyxen``.
         """
         refs = self._calls.ask(self._backend.orphans)
         return tuple(self._domain(ref) for ref in refs)
@@ -175,20 +175,20 @@ class Host:
     def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Domain:
         """Create a domain and start it, as ``xl create``.
 
-        A create that fails, is interrupted by Ctrl-C or runs out of time leaves nothing behind.
+        A create that fails, is interrupted by Ctrl-C or times out leaves nothing behind.
 
         Args:
-            config: What to create.
+            config: The configuration of the domain.
             paused: Leave it paused, as ``xl create -p``.
-            timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
+            timeout: Seconds after which to give up and undo the create. None waits as long as libxl does.
 
         Raises:
-            ValidationError: Settings do not go together.
+            ValidationError: Settings contradict each other.
             UnsupportedFeature: The host's Xen does not know a setting.
-            DomainExists: A domain has the name or the uuid already.
-            FileMissing: The kernel, the ramdisk or a disk is not there.
+            DomainExists: A domain already has the name or the uuid.
+            FileMissing: The kernel, the ramdisk or a disk does not exist.
             NotEnoughMemory: The host has not enough free memory.
-            OperationTimeout: It took longer than the timeout.
+            OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(lambda: self.begin.create(config, paused=paused, timeout=timeout), undo=self._destroy)
@@ -205,25 +205,25 @@ class Host:
         """Create a domain from a file that `Domain.save` or ``xl save`` wrote, as ``xl restore``.
 
         A restore that fails leaves nothing behind. The file stays. Do not restore it twice with the same disks: the
-        second guest would ruin them.
+        second guest would corrupt them.
 
         Args:
             path: The file, on the host. It must be a regular file.
             config: Replaces the configuration in the file, e.g. to use disks that were moved. If it has no uuid, the
-                domain gets a new one.
+                domain gets a new uuid.
             paused: Leave it paused, as ``xl restore -p``.
-            allow: Called with the configuration that the domain would be created with, before anything is made. False
-                or an exception refuses it. It must not wait for an operation. The configuration names files and
+            allow: Called with the configuration of the new domain, before anything is created. It refuses the domain
+                by returning False or raising. It must not wait for an operation. The configuration names files and
                 scripts that root uses: check it if the file is not trusted.
-            timeout: Seconds after which to give up and undo it. None waits as long as libxl does.
+            timeout: Seconds after which to give up and undo the create. None waits as long as libxl does.
 
         Raises:
-            FileMissing: There is no such file.
+            FileMissing: The file does not exist.
             InvalidArgument: It is not a regular file.
-            ParseError: It is not a saved domain, damaged, or of Xen 4.5 or older.
-            DomainExists: A domain has the name or the uuid already.
+            ParseError: It is not a saved domain, is damaged, or was written by Xen 4.5 or older.
+            DomainExists: A domain already has the name or the uuid.
             NotEnoughMemory: The host has not enough free memory.
-            OperationTimeout: It took longer than the timeout.
+            OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
@@ -240,37 +240,38 @@ class Host:
         allow: Callable[[DomainConfig], object] | None = None,
         timeout: float | None = None,
     ) -> Domain:
-        """Receive a domain that xl or pyxen migrates here, as ``xl migrate-receive``.
+        """Receive a domain that xl or pyxen migrates to this host, as ``xl migrate-receive``.
 
-        The domain is created as ``NAME--incoming``. It gets its name and runs once the source has released it. If
-        anything fails or stops the migration before that, nothing is left here, and the domain goes on at the source.
+        The domain is created as ``NAME--incoming``. It gets its name and starts once the source has released it. If
+        the migration fails or is stopped before that, nothing is left here, and the domain continues at the source.
 
         With `remus` it is the backup of a domain that `Domain.remus` or ``xl remus`` replicates. It stays paused, as
-        ``NAME--incoming``, until the source falls silent. Then it gets its name, unless another domain has it, and runs
-        from the last checkpoint. Nothing checks whether the source is really gone. pyxen as the source calls the backup
-        off when it ends the replication; with xl as the source, Ctrl-C there also starts the backup.
+        ``NAME--incoming``, until the source falls silent. It then gets its name, unless another domain has it, and runs
+        from the last checkpoint. Nothing checks whether the source is really gone. When pyxen is the source, it calls
+        the backup off when it ends the replication. When xl is the source, Ctrl-C there also starts the backup.
 
-        The descriptors may be pipes or sockets, also one socket for both. They are duplicated: close yours afterwards.
-        The stream is not encrypted, and the sender is not authenticated: that is up to the code that opened them.
+        The descriptors may be pipes or sockets; one socket may serve as both. They are duplicated: close yours
+        afterwards. The stream is not encrypted, and the sender is not authenticated: that is up to the code that opened
+        the descriptors.
 
         Args:
             read_fd: Descriptor from which the domain is read.
             write_fd: Descriptor to which answers to the source are written.
-            remus: Receive checkpoint after checkpoint, as ``xl migrate-receive -r``. The source must do the same.
+            remus: Receive a stream of checkpoints, as ``xl migrate-receive -r``. The source must replicate with Remus.
             paused: Leave it paused, as ``xl migrate-receive -p``.
-            allow: Called with the configuration that the domain would be created with, before anything is made. False
-                or an exception refuses it. It must not wait for an operation. The configuration names files and
+            allow: Called with the configuration of the new domain, before anything is created. It refuses the domain
+                by returning False or raising. It must not wait for an operation. The configuration names files and
                 scripts that root uses: check it if the sender is not trusted.
-            timeout: Seconds after which to give up and undo it. None waits as long as the source does.
+            timeout: Seconds after which to give up and undo the migration. None waits as long as the source does.
 
         Raises:
             InvalidArgument: A descriptor is not valid, or the source sends no configuration.
             ParseError: The stream does not contain a domain.
-            DomainExists: A domain has the name or the uuid already, and is not the source.
+            DomainExists: A domain other than the source already has the name or the uuid.
             NotEnoughMemory: The host has not enough free memory.
             MigrationFailed: The source failed, or was lost. With `remus`: before the first checkpoint was complete, or
                 the source has called the backup off.
-            OperationTimeout: It took longer than the timeout.
+            OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
@@ -280,88 +281,88 @@ class Host:
         )
 
     def define(self, config: DomainConfig, *, autostart: bool | None = None) -> DefinedDomain:
-        """Store a configuration, so that its domain can be started by name; as ``virsh define``.
+        """Store a configuration, so that its domain can be started by name, as ``virsh define``.
 
-        libxl keeps no configurations: this needs libvirt, or ``memory:///``. A running domain does not change.
+        libxl does not store configurations, so this needs libvirt or ``memory:///``. A running domain does not change.
 
         Args:
-            config: What to store. It replaces what is stored under its uuid or name.
-            autostart: Whether to start it with its host. None leaves that as it is; at first it is not.
+            config: The configuration. It replaces the one stored under its uuid or name.
+            autostart: Whether to start it with its host. None leaves that unchanged; for a new one it is False.
 
         Raises:
-            UnsupportedFeature: This way to the host keeps no configurations.
+            UnsupportedFeature: This backend does not store configurations.
             DomainExists: Another domain has that name or uuid.
-            ValidationError: Settings do not go together.
+            ValidationError: Settings contradict each other.
         """
         return self._calls.ask(lambda: self._backend.define(config, autostart=autostart))
 
     def defined(self) -> Sequence[DefinedDomain]:
-        """Return the configurations that are kept, by name, whether their domains run or not; as ``virsh list --all``.
+        """Return the stored configurations, ordered by name, whether or not they run, as ``virsh list --all``.
 
         Raises:
-            UnsupportedFeature: This way to the host keeps no configurations.
+            UnsupportedFeature: This backend does not store configurations.
         """
         return self._calls.ask(self._backend.defined)
 
     def undefine(self, key: str | UUID) -> None:
-        """Remove a stored configuration, as ``virsh undefine``. Its domain goes on if it runs.
+        """Remove a stored configuration, as ``virsh undefine``. If its domain runs, it continues.
 
         Args:
             key: Name or uuid.
 
         Raises:
-            DomainNotFound: None is kept under that name or uuid.
-            UnsupportedFeature: This way to the host keeps no configurations.
+            DomainNotFound: No configuration is stored under that name or uuid.
+            UnsupportedFeature: This backend does not store configurations.
         """
         self._calls.ask(lambda: self._backend.undefine(uuid_of_defined(self._backend, key)))
 
     def set_autostart(self, key: str | UUID, autostart: bool) -> None:
-        """Say whether a domain is started with its host, as ``virsh autostart``.
+        """Set whether a domain is started with its host, as ``virsh autostart``.
 
         Args:
-            key: Name or uuid of one that is kept.
-            autostart: Whether it is.
+            key: Name or uuid of a stored configuration.
+            autostart: Whether to start it.
 
         Raises:
-            DomainNotFound: None is kept under that name or uuid.
-            UnsupportedFeature: This way to the host keeps no configurations.
+            DomainNotFound: No configuration is stored under that name or uuid.
+            UnsupportedFeature: This backend does not store configurations.
         """
         self._calls.ask(lambda: self._backend.set_autostart(uuid_of_defined(self._backend, key), autostart))
 
     def start(self, key: str | UUID, *, paused: bool = False, timeout: float | None = None) -> Domain:
-        """Create the domain of a configuration that is kept, as ``virsh start``.
+        """Create the domain of a stored configuration, as ``virsh start``.
 
         Args:
             key: Its name or uuid.
             paused: Leave it paused.
-            timeout: Seconds after which to give up and undo it. None waits as long as the host does.
+            timeout: Seconds after which to give up and undo the create. None waits as long as the host does.
 
         Raises:
-            DomainNotFound: None is kept under that name or uuid.
-            UnsupportedFeature: This way to the host keeps no configurations.
-            DomainExists: It runs already.
-            OperationFailed: As of `create`.
+            DomainNotFound: No configuration is stored under that name or uuid.
+            UnsupportedFeature: This backend does not store configurations.
+            DomainExists: The domain already runs.
+            OperationFailed: As for `create`.
         """
         return self._calls.finish(lambda: self.begin.start(key, paused=paused, timeout=timeout), undo=self._destroy)
 
     def devd(self, *, timeout: float | None = None) -> None:
-        """Run the hotplug scripts of the devices that the own domain serves, until stopped; as ``xl devd``.
+        """Run the hotplug scripts of the devices that this domain serves, until stopped, as ``xl devd``.
 
-        This is for a driver domain, a guest that serves disks or vifs of other guests: libxl in dom0 does not run the
-        scripts of those. In a guest, open the host as ``xenlight:///driver``. In dom0 libxl runs the scripts of its own
-        devices itself, and this would run them a second time.
+        This is for a driver domain: a guest that serves disks or vifs to other guests. libxl in dom0 does not run the
+        scripts for those devices. In the guest, open the host as ``xenlight:///driver``. Do not call this in dom0:
+        libxl runs the scripts of dom0's devices itself, and this would run them a second time.
 
-        libxl never ends it, so it has a process of its own. It ends by Ctrl-C, by `timeout`, or when what
-        ``host.begin.devd()`` returned is cancelled, and with this process, however that ends; scripts that run then
-        have five seconds to come to their end. Devices stay as they are.
+        libxl's call never returns, so it runs in a process of its own. It ends on Ctrl-C, after `timeout`, when the
+        operation from ``host.begin.devd()`` is cancelled, or when this process ends for any reason. Scripts that are
+        running at that time have five seconds to finish. Devices are not changed.
 
         Args:
-            timeout: Seconds after which to end. None goes on for ever.
+            timeout: Seconds after which to end. None runs forever.
 
         Raises:
-            NotFound: xenstore does not say which domain this is.
-            UnsupportedFeature: This way to the host has no process in a domain that could serve.
-            OperationTimeout: The time is over.
-            OperationFailed: libxl cannot; its own lines are in the error.
+            NotFound: xenstore does not say which domain this one is.
+            UnsupportedFeature: This backend does not run in a domain that could serve devices.
+            OperationTimeout: The timeout expired.
+            OperationFailed: libxl fails; its log lines are in the error.
         """
         self._calls.finish(lambda: self.begin.devd(timeout=timeout))

@@ -1,4 +1,4 @@
-"""What a host and its domains look like at one moment: immutable records, the same from every backend."""
+"""Snapshots of a host and its domains: immutable records, the same from every backend."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = [
 
 
 class DomainState(StrEnum):
-    """State of a domain. Xen keeps several flags; this is the one that says most, in the order of this list."""
+    """State of a domain. Xen keeps several flags; this is the first in the order of this list that is set."""
 
     DYING = "dying"
-    """Being destroyed: gone for all but `Host.list`, which shows it until Xen has its memory back."""
+    """Being destroyed: only `Host.list` still shows it, until Xen has reclaimed its memory."""
     CRASHED = "crashed"
-    """Shut down, because it crashed."""
+    """Shut down because it crashed."""
     SHUTDOWN = "shutdown"
     """Shut down; `DomainInfo.shutdown_reason` says how."""
     PAUSED = "paused"
@@ -40,18 +40,18 @@ class DomainState(StrEnum):
     RUNNING = "running"
     """On a CPU, or ready for one."""
     BLOCKED = "blocked"
-    """Idle: every vCPU waits for something."""
+    """Idle: every vCPU is waiting."""
 
 
 DomainStateName: TypeAlias = Literal["dying", "crashed", "shutdown", "paused", "running", "blocked"]
 """The names of the states, for type checkers."""
 
 ENDS: Final = frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
-"""The states of a domain that has stopped by itself."""
+"""The states of a domain that has ended by itself."""
 
 
 class ShutdownReason(IntEnum):
-    """How a domain shut down, by Xen's numbers (SHUTDOWN_* of xen/sched.h)."""
+    """Why a domain shut down, as Xen numbers the reasons (SHUTDOWN_* in xen/sched.h)."""
 
     POWEROFF = 0
     REBOOT = 1
@@ -62,7 +62,7 @@ class ShutdownReason(IntEnum):
 
 
 class Trigger(StrEnum):
-    """What `Domain.send_trigger` can do to a domain, as ``xl trigger``; some are for HVM guests only."""
+    """A button or interrupt for `Domain.send_trigger`, as ``xl trigger``; some are for HVM guests only."""
 
     POWER = "power"
     """Press the ACPI power button."""
@@ -75,7 +75,7 @@ class Trigger(StrEnum):
     RESET = "reset"
     """Press the reset button."""
     S3RESUME = "s3resume"
-    """Wake it up from ACPI's suspend to memory."""
+    """Wake it up from ACPI suspend to memory (S3)."""
 
 
 TriggerName: TypeAlias = Literal["power", "sleep", "nmi", "init", "reset", "s3resume"]
@@ -84,123 +84,123 @@ TriggerName: TypeAlias = Literal["power", "sleep", "nmi", "init", "reset", "s3re
 
 @dataclass(frozen=True, slots=True)
 class DomainInfo(OfDomain):
-    """A domain at one moment, as a line of ``xl list``."""
+    """A snapshot of a domain, as a line of ``xl list``."""
 
     domid: int
-    """Number of the domain; 0 is dom0. Xen reuses the numbers of domains that are gone."""
+    """Number of the domain; 0 is dom0. Xen reuses the numbers of destroyed domains."""
     name: str | None
-    """Its name; None for a domain without one, e.g. one that is just being made."""
+    """Its name; None for a domain without a name, e.g. one that is just being created."""
     uuid: UUID
-    """Its uuid; all zero for dom0 and for domains made without a toolstack."""
+    """Its uuid; all zero for dom0 and for domains created without a toolstack."""
     state: DomainState
-    """What it is doing."""
+    """Its state."""
     shutdown_reason: ShutdownReason | int | None
-    """How it shut down; None while it has not. An int for reasons of a newer Xen."""
+    """Why it shut down; None if it has not. An int for a reason that only a newer Xen has."""
     type: DomainType
     """``pv``, ``pvh`` or ``hvm``."""
     memory_kib: int
-    """Memory that it has now, in KiB."""
+    """Memory that it currently has, in KiB."""
     maxmem_kib: int
     """Memory that Xen allows it, in KiB; a very large number for dom0 without a limit."""
     vcpus: int
     """vCPUs that the guest has brought online."""
     maxvcpus: int
-    """vCPUs that it was made with."""
+    """vCPUs that it was created with: the most that it can bring online."""
     cpu_time_ns: int
-    """CPU time that it has used, over all vCPUs, in nanoseconds."""
+    """CPU time used by all its vCPUs, in nanoseconds."""
     cpupool: int
     """Number of its CPU pool."""
     ssidref: int
-    """Security label's number (XSM); 0 without XSM."""
+    """Number of its security label (XSM); 0 without XSM."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostInfo(Record):
-    """A host at one moment, as ``xl info``."""
+    """A snapshot of a host, as ``xl info``."""
 
     xen_version: str
     """Version of the running Xen, e.g. ``4.20.0``."""
     nr_cpus: int
-    """Physical CPUs that are online."""
+    """Number of physical CPUs that are online."""
     nr_nodes: int
-    """NUMA nodes."""
+    """Number of NUMA nodes."""
     cores_per_socket: int
-    """Cores in a socket."""
+    """Cores per socket."""
     threads_per_core: int
-    """Threads of a core."""
+    """Threads per core."""
     cpu_khz: int
     """Frequency of the CPUs, in kHz."""
     memory_kib: int
-    """All memory of the host, in KiB."""
+    """Total memory of the host, in KiB."""
     free_memory_kib: int
-    """Memory that no domain has, in KiB, without what is promised to domains (claims)."""
+    """Memory not assigned to any domain, in KiB; memory that domains have claimed is not included."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiskStats(Record):
-    """What a domain has read and written on a disk, since it has that disk."""
+    """I/O of a domain on one disk, since the disk was attached."""
 
     vdev: str
-    """The disk."""
+    """vdev of the disk."""
     read_requests: int
-    """Requests to read."""
+    """Read requests."""
     read_bytes: int
     """Bytes read."""
     write_requests: int
-    """Requests to write."""
+    """Write requests."""
     write_bytes: int
     """Bytes written."""
 
 
 @dataclass(frozen=True, slots=True)
 class VifStats(Record):
-    """What a domain has received and sent over a vif, seen from the guest, since it has that vif."""
+    """Traffic of a domain on one vif, from the guest's point of view, since the vif was attached."""
 
     devid: int
     """Number of the vif, from 0."""
     rx_bytes: int
-    """Bytes that the guest received."""
+    """Bytes received by the guest."""
     rx_packets: int
-    """Packets that it received."""
+    """Packets received by the guest."""
     rx_errors: int
-    """Packets for it that were damaged."""
+    """Damaged packets on the way to the guest."""
     rx_dropped: int
-    """Packets for it that found no room."""
+    """Packets to the guest dropped for lack of buffer space."""
     tx_bytes: int
-    """Bytes that the guest sent."""
+    """Bytes sent by the guest."""
     tx_packets: int
-    """Packets that it sent."""
+    """Packets sent by the guest."""
     tx_errors: int
-    """Packets of it that were damaged."""
+    """Damaged packets from the guest."""
     tx_dropped: int
-    """Packets of it that were dropped on their way out."""
+    """Packets from the guest dropped on the way out."""
 
 
 @dataclass(frozen=True, slots=True)
 class DomainStats(Record):
-    """What a domain has used so far: counters that only grow, as ``xl top`` shows them."""
+    """Resources that a domain has used so far, as ``xl top`` shows them. All counters only grow."""
 
     cpu_time_ns: int
-    """CPU time over all vCPUs, in nanoseconds."""
+    """CPU time used by all vCPUs, in nanoseconds."""
     vcpu_times_ns: tuple[int, ...]
-    """CPU time of each vCPU, in nanoseconds; empty where the backend does not know."""
+    """CPU time of each vCPU, in nanoseconds; empty if the backend does not know."""
     memory_kib: int
-    """Memory that it has now, in KiB."""
+    """Memory that it currently has, in KiB."""
     disks: tuple[DiskStats, ...]
-    """Its disks, by vdev."""
+    """Its disks, ordered by vdev."""
     vifs: tuple[VifStats, ...]
-    """Its vifs, by devid."""
+    """Its vifs, ordered by devid."""
 
 
 @dataclass(frozen=True, slots=True)
 class DefinedDomain(Record):
-    """A configuration that a manager keeps, see `Host.define`."""
+    """A stored configuration, see `Host.define`."""
 
     name: str
     """Name of the domain."""
     uuid: UUID
-    """Its uuid, the same each time it is started."""
+    """Its uuid, the same at each start."""
     autostart: bool
     """Whether it is started with its host."""
     domid: int | None
-    """Domid of its domain; None while that does not run."""
+    """Domid of its domain; None if the domain is not running."""

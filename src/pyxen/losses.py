@@ -1,4 +1,4 @@
-"""Losses: what a conversion could not carry over."""
+"""Losses: settings that a conversion could not carry over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyxen.errors import LossyConversion
 __all__ = ["Loss", "LossWarning", "OnLoss", "report", "shown"]
 
 OnLoss = Literal["raise", "warn", "ignore"]
-"""What a codec does about losses: raise `LossyConversion`, give a `LossWarning`, or nothing."""
+"""What a codec does about losses: raise `LossyConversion`, issue a `LossWarning`, or nothing."""
 
 
 class LossWarning(UserWarning):
@@ -25,12 +25,12 @@ class LossWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One setting that the other spelling cannot say.
+    """One setting that the target format cannot express.
 
     Attributes:
-        path: The field, as in ``disks[1].grant_usage``; in a text that was read, the place in that text.
-        value: What it was set to, as text; secrets are masked by the codec.
-        reason: Why it is lost, and what to do about it where something can be done.
+        path: The field, e.g. ``disks[1].grant_usage``; for a parsed text, the place in that text.
+        value: Its value as text; the codec masks secrets.
+        reason: Why it is lost, and what to do about it if possible.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Loss:
 
 
 def shown(value: object) -> str:
-    """Return a value as a person would write it: no Python around words and numbers."""
+    """Return a value as plain text, without Python syntax around words and numbers."""
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, frozenset):
@@ -68,7 +68,7 @@ _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def report(losses: Iterable[Loss], on_loss: OnLoss) -> None:
-    """Deal with losses the way the caller of a codec asked for.
+    """Handle losses the way the caller of a codec asked for.
 
     Args:
         losses: What was lost, if anything.

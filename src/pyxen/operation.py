@@ -1,4 +1,4 @@
-"""Operations: verbs that are being carried out, which can be waited for, watched and cancelled."""
+"""Operations: running verbs that can be waited for, watched and cancelled."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ U = TypeVar("U")
 E = TypeVar("E", bound=OperationFailed)
 
 StopReason = str
-"""Why an operation was stopped before its end: ``cancelled`` or ``timeout``."""
+"""Why an operation was stopped early: ``cancelled`` or ``timeout``."""
 
 
 class Progress(NamedTuple):
-    """How far an operation is, see `Operation.progress`."""
+    """How far an operation has got, see `Operation.progress`."""
 
     what: str
     """What it is doing: ``"memory"``, ``"Frames iteration 0"``, ``"checkpoint 12"``."""
     percent: int
-    """How much of that is done, from 0 to 100."""
+    """How much of that is done, in percent, 0 to 100."""
 
 
 class _Run:
-    """What is known of a verb that is being carried out; an operation and those mapped from it share one."""
+    """The state of a running verb, shared by an operation and those mapped from it."""
 
     def __init__(self, verb: str, subject: str | int | None, deadline: float | None) -> None:
         self.verb = verb
@@ -50,14 +50,14 @@ class _Run:
 
 
 class Operation(Future[T]):
-    """A running operation, as `Host.begin` and `Domain.begin` give it: a `concurrent.futures.Future` with an undo.
+    """A running operation, returned by the verbs of `Host.begin` and `Domain.begin`: a Future that can be undone.
 
-    `result`, `exception` and `add_done_callback` are those of the Future. Callbacks run on the thread that does the
-    work; what they raise goes to `threading.excepthook`. In a coroutine the operation can be awaited: a task that is
-    cancelled meanwhile cancels the operation, and waits until that is done.
+    `result`, `exception` and `add_done_callback` work as in `concurrent.futures.Future`. Callbacks run on the thread
+    that does the work; exceptions they raise go to `threading.excepthook`. A coroutine can await the operation. If its
+    task is cancelled meanwhile, it cancels the operation and waits until that is done.
 
-    An operation always ends. One that is cancelled or late is aborted in libxl, and what it had begun is undone. Only
-    then does it end, with `OperationCancelled` or `OperationTimeout`.
+    An operation always ends. If it is cancelled or times out, it is aborted in libxl and its partial work is undone.
+    Only then does it end, with `OperationCancelled` or `OperationTimeout`.
     """
 
     def __init__(self, verb: str, subject: str | int | None = None, *, timeout: float | None = None) -> None:
@@ -89,7 +89,7 @@ class Operation(Future[T]):
         return self._outcome().__await__()
 
     async def _outcome(self) -> T:
-        import asyncio  # which those who do not await need not load
+        import asyncio  # loaded only if an operation is awaited
 
         from pyxen._asyncio import done
 
@@ -103,12 +103,12 @@ class Operation(Future[T]):
 
     @property
     def verb(self) -> str:
-        """What it does, in xl's words: ``create``, ``shutdown`` and so on."""
+        """What it does, in xl's terms: ``create``, ``shutdown`` and so on."""
         return self._run.verb
 
     @property
     def subject(self) -> str | int | None:
-        """Name or domid of the domain that it works on, as errors and logs show it; None where there is none."""
+        """Name or domid of the domain that it works on, as shown in errors and logs; None if there is no domain."""
         return self._run.subject
 
     @subject.setter
@@ -117,9 +117,9 @@ class Operation(Future[T]):
 
     @property
     def domain(self) -> Any:
-        """The handle of the domain that it works on, of the face that began it.
+        """The handle of the domain that it works on: a `pyxen.Domain`, or a `pyxen.aio.Domain` in asyncio.
 
-        For a verb that makes a domain it is None until that has ended well.
+        For a verb that creates a domain, it is None until the operation has succeeded.
         """
         return self._run.domain
 
@@ -129,7 +129,7 @@ class Operation(Future[T]):
 
     @property
     def domid(self) -> int | None:
-        """The domid of a domain that it makes, as soon as there is one."""
+        """The domid of the domain that it creates; None until Xen has assigned one."""
         return self._run.domid
 
     @domid.setter
@@ -138,7 +138,7 @@ class Operation(Future[T]):
 
     @property
     def deadline(self) -> float | None:
-        """The moment, by `time.monotonic`, at which it is stopped; None if there is no deadline."""
+        """The time, on the clock of `time.monotonic`, at which it is stopped; None if there is no deadline."""
         return self._run.deadline
 
     @deadline.setter
@@ -147,22 +147,22 @@ class Operation(Future[T]):
 
     @property
     def log(self) -> list[str]:
-        """The lines that libxl logged for it, warnings and errors, oldest first."""
+        """The warnings and errors that libxl logged for it, oldest first."""
         return self._run.log
 
     @property
     def stopped(self) -> StopReason | None:
-        """Why it is being stopped; None while nobody has asked for that."""
+        """Why it is being stopped; None if no stop was requested."""
         return self._run.stopped
 
     @property
     def progress(self) -> Progress | None:
-        """What it is doing and how far it is, in percent: ``("memory", 45)``; None where that is not known.
+        """What it is doing and how far it has got, in percent: ``("memory", 45)``; None if unknown.
 
-        For a save, a restore and a core dump, pyxen measures the file. For a migration, libxl tells, as in ``("Frames
-        iteration 0", 45)``: pages that the guest writes to meanwhile are sent again, in further iterations. When
-        several migrations run at once, libxl does not tell them apart, and there is no progress. For Remus, the
-        checkpoints that were sent are counted: ``("checkpoint 12", 100)``.
+        For a save, a restore and a core dump, pyxen measures the file. For a migration, libxl reports progress, e.g.
+        ``("Frames iteration 0", 45)``: pages that the guest modifies meanwhile are sent again, in further iterations.
+        When several migrations run at once, there is no progress, since libxl does not tell them apart. For Remus, the
+        progress counts the checkpoints sent: ``("checkpoint 12", 100)``.
         """
         run = self._run
         measure = run.measure
@@ -172,10 +172,10 @@ class Operation(Future[T]):
         return run.progress
 
     def cancel(self) -> bool:
-        """Ask for the operation to be undone, and return at once.
+        """Request that the operation be stopped and undone, and return at once.
 
         Returns:
-            False if it has ended already. True does not promise that it will be cancelled: it may still succeed.
+            False if it has already ended. True does not guarantee that it will be cancelled: it may still succeed.
         """
         return self.stop("cancelled")
 
@@ -194,22 +194,22 @@ class Operation(Future[T]):
         """Wait for the end and return the result.
 
         Args:
-            timeout: Seconds to wait; the operation goes on after that. None waits without a limit.
+            timeout: Seconds to wait; the operation continues after that. None waits without a limit.
 
         Raises:
-            TimeoutError: It has not ended in time.
+            TimeoutError: It did not end in time.
             OperationFailed: The operation failed.
         """
         return super().result(timeout_of(timeout))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end and return what the operation failed with; None if it succeeded.
+        """Wait for the end and return the exception that it failed with; None if it succeeded.
 
         Args:
-            timeout: Seconds to wait; the operation goes on after that. None waits without a limit.
+            timeout: Seconds to wait; the operation continues after that. None waits without a limit.
 
         Raises:
-            TimeoutError: It has not ended in time.
+            TimeoutError: It did not end in time.
         """
         return super().exception(timeout_of(timeout))
 
@@ -220,7 +220,7 @@ class Operation(Future[T]):
         does not wait.
 
         Raises:
-            RuntimeError: Called from a callback of an operation, which would wait for itself.
+            RuntimeError: Called from a callback on the thread that does the work, which would wait for itself.
             OperationFailed: The operation failed.
         """
         if threading.current_thread() is self._run.runner:
@@ -233,24 +233,24 @@ class Operation(Future[T]):
             raise
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
-        """Have a function called with the operation when it has ended; at once if it has.
+        """Call a function with the operation when it ends; at once if it has already ended.
 
         Args:
-            fn: The function. It runs on the thread that does the work, so it must not block. What it raises there goes
-                to `threading.excepthook`, also `SystemExit`.
+            fn: The function. It runs on the thread that does the work, so it must not block. Any exception that it
+                raises there goes to `threading.excepthook`, including `SystemExit`.
         """
         if self.done():
-            super().add_done_callback(fn)  # called here and now: what it raises belongs to this caller
+            super().add_done_callback(fn)  # called here and now, so its exceptions go to this caller
         else:
             super().add_done_callback(partial(_call, fn))
 
-    # What follows is for those that carry operations out, and for the faces.
+    # The rest is for the code that runs operations, and for the blocking and asyncio APIs.
 
     def map(self, make: Callable[[T], U]) -> Operation[U]:
-        """Return an operation that is the same run with another result; stopping one of them stops both.
+        """Map the result: return an operation that shares this run. Stopping either one stops both.
 
         Args:
-            make: Makes its result from this one's, once, on the thread that does the work.
+            make: Converts this operation's result; called once, on the thread that does the work.
         """
         mapped: Operation[U] = Operation(self.verb)
         mapped._run = self._run
@@ -258,7 +258,7 @@ class Operation(Future[T]):
         def follow(_: Future[T]) -> None:
             try:
                 value = make(self.result())
-            except BaseException as error:  # noqa: BLE001 (it belongs to those who wait)
+            except BaseException as error:  # noqa: BLE001 (it is raised to the caller that waits)
                 mapped.set_exception(error)
             else:
                 mapped.set_result(value)
@@ -267,7 +267,7 @@ class Operation(Future[T]):
         return mapped
 
     def carried_by(self, stop: Callable[[Operation[T]], None], runner: threading.Thread) -> None:
-        """Set how to stop the operation, and which thread must never wait for it."""
+        """Set how to stop the operation, and which thread runs it and so must never wait for it."""
         self._run.stop = partial(stop, self)
         self._run.runner = runner
         if _HERE.owner is not None:
@@ -287,24 +287,24 @@ class Operation(Future[T]):
             self._run.measure = None
 
     def report(self, what: str, percent: int) -> None:
-        """Note how far it is."""
+        """Record the progress."""
         self._run.progress = Progress(what, percent)
 
 
 def _call(fn: Callable[[Future[Any]], object], operation: Future[Any]) -> None:
-    """Call a callback so that nothing which it raises reaches the thread that completes operations."""
+    """Call a callback, and keep its exceptions away from the thread that completes operations."""
     try:
         fn(operation)
     except BaseException as error:
         thread = threading.current_thread()
         if isinstance(error, KeyboardInterrupt) and thread is threading.main_thread():
-            raise  # a real Ctrl-C, which comes on this thread only
-        with contextlib.suppress(BaseException):  # a hook that fails, too
+            raise  # a real Ctrl-C, which only the main thread gets
+        with contextlib.suppress(BaseException):  # the hook itself may fail
             threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
 
 
 class _Here(threading.local):
-    """Where operations that are begun on this thread are noted: the list of the innermost `finish`."""
+    """Per thread: the list of the innermost `finish`, which records the operations begun on the thread."""
 
     owner: list[Operation[Any]] | None = None
 
@@ -314,9 +314,9 @@ _HERE = _Here()
 
 @contextlib.contextmanager
 def _owning(begun: list[Operation[Any]]) -> Iterator[None]:
-    """Note each operation that this thread begins, from the moment it can be stopped.
+    """Record each operation that this thread begins, from the moment it can be stopped.
 
-    Ctrl-C can come before the backend has returned the operation. Without the note nobody could cancel it.
+    Ctrl-C can arrive before the backend has returned the operation. Without the record it could not be cancelled.
     """
     outer, _HERE.owner = _HERE.owner, begun
     try:
@@ -328,12 +328,12 @@ def _owning(begun: list[Operation[Any]]) -> Iterator[None]:
 def finish(begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | None = None) -> T:
     """Begin an operation, wait for its end and return its result.
 
-    Ctrl-C undoes the operation whenever it comes: also before `begin` has returned it, and when it has just succeeded
-    and nobody will see its result. Then `KeyboardInterrupt` is raised; a second Ctrl-C does not wait.
+    Ctrl-C undoes the operation at any time: even before `begin` has returned it, and even if it has just succeeded but
+    its result cannot be returned. `KeyboardInterrupt` is then raised; a second Ctrl-C does not wait.
 
     Args:
-        begin: Begins it.
-        undo: Undoes its success, where nobody gets the result. It is called with the backend's own result.
+        begin: Begins the operation.
+        undo: Undoes a success whose result cannot be returned. It is called with the backend's own result.
     """
     begun: list[Operation[Any]] = []
     try:
@@ -344,16 +344,16 @@ def finish(begin: Callable[[], Operation[T]], undo: Callable[[Any], object] | No
         for started in begun:
             started.cancel()
             if started.exception() is None and undo is not None:
-                with contextlib.suppress(DomainNotFound):  # it ended by itself
+                with contextlib.suppress(DomainNotFound):  # the domain has ended by itself
                     undo(started.result())
         raise
 
 
 class Calls:
-    """How the blocking face makes its calls; `pyxen.aio` has another class of this name, whose methods are awaited."""
+    """The calls of the blocking API. `pyxen.aio` has a class of the same name with coroutines as its methods."""
 
     def ask(self, look: Callable[[], T]) -> T:
-        """Make a call that only looks."""
+        """Make a read-only call."""
         return look()
 
     def finish(self, begin: Callable[[], Operation[T]], *, undo: Callable[[Any], object] | None = None) -> T:
@@ -361,12 +361,12 @@ class Calls:
         return finish(begin, undo)
 
     def acquire(self, get: Callable[[], T], *, give_back: Callable[[T], object]) -> T:  # noqa: ARG002 (as in pyxen.aio)
-        """Get something that the caller must give back."""
+        """Acquire something that the caller must release."""
         return get()
 
 
 def describe(cls: type[E], message: str, operation: Operation[Any], code: int | None = None) -> E:
-    """Return an exception that carries all that is known of an operation."""
+    """Return an exception with everything that is known about an operation."""
     return cls(
         message,
         operation=operation.verb,

@@ -1,4 +1,4 @@
-"""How a domain is replicated, as ``xl remus`` can be told."""
+"""Options for the replication of a domain, those of ``xl remus``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _LONGEST: Final = (2**31 - 1) / 1000  # libxl counts milliseconds in an int
 
 @dataclass(frozen=True, slots=True)
 class RemusOptions:
-    """How `Domain.remus` replicates a domain; what makes it unsafe has to be allowed.
+    """How `Domain.remus` replicates a domain. Unsafe options need `allow_unsafe`.
 
     Attributes:
-        interval: Seconds from one checkpoint to the next, from 0.001; default 0.2. ``-i`` has milliseconds.
-        netbuf: Hold back what the guest sends to the network until the next checkpoint was sent; default True. False,
+        interval: Seconds between checkpoints, at least 0.001; default 0.2. ``xl remus -i`` takes milliseconds.
+        netbuf: Hold back the guest's network output until the next checkpoint has been sent; default True. False,
             as ``-n``, is unsafe.
-        diskbuf: Replicate its disks, which must be DRBD's, with Remus's protocol; default True. False, as ``-d``, is
-            unsafe.
-        netbufscript: What sets a vif up for `netbuf`, as ``-N``; default libxl's ``remus-netbuf-setup``.
-        allow_unsafe: Allow what is unsafe, as ``-F``: the world may have seen what the backup does not know.
+        diskbuf: Replicate its disks, which must be DRBD devices, with Remus's protocol; default True. False, as
+            ``-d``, is unsafe.
+        netbufscript: Script that sets up a vif for `netbuf`, as ``-N``; default libxl's ``remus-netbuf-setup``.
+        allow_unsafe: Allow unsafe options, as ``-F``: others may have seen output that the backup does not know of.
 
     Raises:
-        InvalidArgument: The interval is not valid; or something unsafe is asked for without `allow_unsafe`.
+        InvalidArgument: The interval is invalid; or an unsafe option is set without `allow_unsafe`.
     """
 
     interval: float = 0.2
@@ -42,7 +42,7 @@ class RemusOptions:
             raise InvalidArgument(problem, operation="remus")
 
     def _problem(self) -> str:
-        """Return what is wrong; an empty text if nothing is."""
+        """Return what is wrong, or an empty string."""
         if not 0.001 <= self.interval <= _LONGEST:
             return f"an interval of {self.interval!r} seconds: give from 0.001 to {_LONGEST:.0f}"
         asked = {"netbuf=False": not self.netbuf, "diskbuf=False": not self.diskbuf}

@@ -1,4 +1,4 @@
-"""Amounts of memory: a configuration counts in MiB, as xl does; libxl and the hypervisor count in KiB."""
+"""Conversion between MiB, which xl and configurations use, and KiB, which libxl and Xen use."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ KIB_PER_MIB = 1024
 
 
 def mib_to_kib(mib: float) -> int:
-    """Convert MiB of a configuration to libxl's KiB.
+    """Convert MiB to libxl's KiB.
 
     Args:
-        mib: Mebibytes; a fraction must come to a whole number of KiB.
+        mib: Mebibytes; must be a whole number of KiB.
 
     Returns:
         Kibibytes.
@@ -26,7 +26,7 @@ def mib_to_kib(mib: float) -> int:
 
 
 def kib_to_mib(kib: int) -> float:
-    """Convert libxl's KiB to MiB: an int where it comes out even, else an exact fraction.
+    """Convert libxl's KiB to MiB: an int if it is whole, else an exact fraction.
 
     Args:
         kib: Kibibytes.

@@ -1,4 +1,4 @@
-"""The part of `pyxen.aio.Host` that is written by hand: opening, closing, and reading events."""
+"""The hand-written base of `pyxen.aio.Host`: opening, closing, and reading events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["HostBase"]
 
 
 class HostBase:
-    """What a host for asyncio is made of."""
+    """Base of an asyncio host."""
 
     def __init__(self, backend: Backend, calls: Calls) -> None:
         self._backend = backend
@@ -38,9 +38,9 @@ class HostBase:
             self._lifetime.abandon(repr(self))
 
     async def close(self) -> None:
-        """Close the host: running operations are stopped and undone, domains stay. Calling it again does nothing.
+        """Close the host. Running operations are stopped and undone; domains stay. Calling it again does nothing.
 
-        Every later call on the host or a domain of it raises `HostClosed`.
+        Every later call on the host or on one of its domains raises `HostClosed`.
         """
         await self._calls.close(self._lifetime.close)
 

@@ -1,4 +1,4 @@
-"""`connect`: from a URI to a host for asyncio."""
+"""`connect`, which opens an asyncio host by its URI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Connecting", "connect"]
 
 
 class Connecting(Awaitable[Host], AbstractAsyncContextManager[Host]):
-    """What `connect` returns: ``host = await connect()``, or ``async with connect() as host``, which closes it too."""
+    """The result of `connect`: ``host = await connect()``, or ``async with connect() as host``, which closes it."""
 
     def __init__(self, opening: Coroutine[Any, Any, Host]) -> None:
         self._opening = opening
@@ -39,24 +39,23 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Connecting:
     """Open a host.
 
     Args:
-        uri: ``xenlight:///``, the default, is the machine that this runs on, through libxl. ``memory:///`` is a host in
-            this process, for tests. ``xenlight:///driver`` is a driver domain, from inside: it need not be a control
-            domain, and all it can do is `Host.devd`. What libvirt connects to is a host through libvirt:
-            ``xen:///system``, ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes of
-            theirs, at the entry points ``pyxen.backends``: functions that take the URI and return a
-            `pyxen.backends.base.Backend`.
-        workers: For ``xenlight:///``: processes beside this one that create and destroy domains, begun when there is
-            first something to do for them. libxl forks for that, which is slow in a large process. With several,
-            creates overlap as far as the machine has CPUs. With 0 all is done in this process.
+        uri: ``xenlight:///``, the default, is the local machine, through libxl. ``memory:///`` is a host in this
+            process, for tests. ``xenlight:///driver`` is the driver domain that this runs in: it need not be a control
+            domain, and it supports `Host.devd` only. libvirt's URIs open a host through libvirt: ``xen:///system``,
+            ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes with the entry point
+            group ``pyxen.backends``: functions that take the URI and return a `pyxen.backends.base.Backend`.
+        workers: For ``xenlight:///``: the number of worker processes, which create and destroy domains. They are
+            started when first needed. libxl forks to do this work, which is slow in a large process. With several
+            workers, creates overlap as far as the machine has CPUs. With 0, this process does the work itself.
 
     Raises:
-        InvalidArgument: There cannot be as many workers.
+        InvalidArgument: `workers` is out of range, 0 to 64.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
         BindingNotBuilt: pyxen was built without the extension for the running Xen.
-        LibraryMissing: The extension is there, but Xen's libraries are not; or libvirt's are not.
+        LibraryMissing: The extension is installed, but Xen's libraries are not; or libvirt's are missing.
         ConnectFailed: The host does not answer.
-        UnsupportedFeature: The URI is of a kind that pyxen does not know.
+        UnsupportedFeature: The URI has a form that pyxen does not know.
     """
     return Connecting(_open(uri, workers))
 

@@ -16,7 +16,7 @@ from pyxen.info import DomainInfo, DomainState
 __all__ = ["DomainKey", "Domains"]
 
 DomainKey = str | int | UUID
-"""A name, a domid, or a uuid (as `uuid.UUID`, or as text in its usual form)."""
+"""A name, a domid, or a uuid (a `uuid.UUID`, or text in the usual form)."""
 
 
 class Domains(DomainsBase):
@@ -38,10 +38,10 @@ class Domains(DomainsBase):
     async def __getitem__(self, key: DomainKey) -> Domain:
         """Return a domain by name, domid or uuid.
 
-        A name wins over a uuid in text; text is never taken for a domid.
+        Text is tried as a name first, then as a uuid, and never as a domid.
 
         Raises:
-            DomainNotFound: There is none.
+            DomainNotFound: There is no such domain.
         """
         found = await self._calls.ask(lambda: self._find(key))
         if found is None:
@@ -50,7 +50,7 @@ class Domains(DomainsBase):
         return found
 
     async def get(self, key: DomainKey) -> Domain | None:
-        """Return a domain by name, domid or uuid; None if there is none."""
+        """Return a domain by name, domid or uuid; None if there is no such domain."""
         return await self._calls.ask(lambda: self._find(key))
 
     def _find(self, key: DomainKey) -> Domain | None:
