@@ -1,9 +1,10 @@
 """Hosts and domains for asyncio: the names of `pyxen`, awaited.
 
-The loop is never blocked: what only looks runs on a thread, what takes time is an operation of the backend, and both
-are awaited. Cancelling a task, or `asyncio.timeout`, cancels its operation, waits until what that had begun is undone,
-and then raises `asyncio.CancelledError`; a second cancel does not wait, and the rest is undone all the same. A domain
-whose `Host.create` or `Host.restore` was cancelled too late to stop it is destroyed, since nobody has its handle.
+The event loop is never blocked. Read-only calls run on a thread, and verbs that take time are operations of the
+backend; both are awaited. Cancelling a task, also by `asyncio.timeout`, cancels its operation, waits until its partial
+work is undone, and then raises `asyncio.CancelledError`. A second cancel does not wait, but the work is undone all the
+same. If `Host.create` or `Host.restore` is cancelled too late to be stopped, its domain is destroyed, since the caller
+did not get the handle.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From a task to the threads that do the work, and back: how the calls of a host are awaited, cancelled and undone.
+"""Calls of an asyncio host: awaited in a task, run on threads, cancelled and undone.
 
-Whatever must happen when a task is cancelled happens in callbacks of `concurrent.futures`, on whichever thread brings
-the end. So it happens too when the task does not wait for it, or its loop is no more.
+Cancellation is handled in callbacks of `concurrent.futures`, on the thread that completes the call. So it works even if
+the task does not wait for it, or its loop is closed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger("pyxen.aio")
 
-_THREADS = 4  # calls on them are short, and most of libxl's time is spent on the one thread that may be in it
+_THREADS = 4  # their calls are short, and only one thread at a time can be in libxl
 
 
 class Calls:
-    """Makes the calls of one host on a few threads of its own, and awaits them; any loop may use it."""
+    """Makes the calls of one host on a small pool of threads and awaits them; any loop may use it."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-aio")
@@ -37,29 +37,29 @@ class Calls:
         self._process = os.getpid()
 
     async def ask(self, look: Callable[[], T]) -> T:
-        """Await a call that only looks.
+        """Await a read-only call.
 
         Raises:
-            HostClosed: The host was closed, or belongs to the parent of this process.
+            HostClosed: The host was closed, or belongs to the parent process.
         """
         self._check_open()
         answer = self._threads.submit(look)
         try:
             await done(answer)
         except BaseException:
-            answer.cancel()  # helps only if it has not begun; its answer does no harm
+            answer.cancel()  # has an effect only if it has not begun; its answer is harmless
             raise
         return answer.result()
 
     async def finish(self, begin: Callable[[], Operation[T]], *, undo: Callable[[T], object] | None = None) -> T:
-        """Await an operation, from before it is begun to its end; a cancelled one is undone first.
+        """Begin an operation and await its end. If the task is cancelled, the operation is undone first.
 
         Args:
-            begin: Begins it, on a thread.
-            undo: Undoes a success that came although the task was cancelled, and that nobody will see; may block.
+            begin: Begins the operation, on a thread.
+            undo: Undoes an operation that succeeded although the task was cancelled; may block.
 
         Raises:
-            HostClosed: The host was closed, or belongs to the parent of this process.
+            HostClosed: The host was closed, or belongs to the parent process.
         """
         self._check_open()
         call = _Call(self._threads, begin, undo)
@@ -68,15 +68,15 @@ class Calls:
         except asyncio.CancelledError:
             await done(self._abandon(call))
             raise
-        except GeneratorExit:  # the loop was closed without an end of the task: nothing can be awaited here
+        except GeneratorExit:  # the loop was closed before the task ended: nothing can be awaited here
             self._abandon(call)
             raise
 
     async def acquire(self, get: Callable[[], T], *, give_back: Callable[[T], object]) -> T:
-        """Await something that must be given back, and is if the task is cancelled before it has it.
+        """Acquire something that must be released. If the task is cancelled meanwhile, it is released here.
 
         Raises:
-            HostClosed: The host was closed, or belongs to the parent of this process.
+            HostClosed: The host was closed, or belongs to the parent process.
         """
 
         def begin() -> Operation[T]:
@@ -87,19 +87,19 @@ class Calls:
         return await self.finish(begin, undo=give_back)
 
     async def close(self, last: Callable[[], None]) -> None:
-        """Refuse further calls, wait until those that were cancelled are undone, do the last thing, end the threads.
+        """Refuse further calls, wait until cancelled ones are undone, call `last`, and end the threads.
 
-        Calling it again waits for the same end. Cancelling it does not stop it.
+        Calling it again waits for the same close. Cancelling it does not stop the close.
         """
         if self._process != os.getpid():
-            last()  # in the child of a fork there is none of the threads, and nothing to wait for
+            last()  # a forked child does not have the threads, so there is nothing to wait for
             return
         if self._closing is None:
             self._closing = _Closing(lambda: self._close(last))
         await self._closing.end()
 
     def release(self) -> None:
-        """Let the threads end on their own: for where there is no host, and nothing to close."""
+        """Let the threads end by themselves, if no host was opened and there is nothing to close."""
         self._threads.shutdown(wait=False)
 
     def _close(self, last: Callable[[], None]) -> None:
@@ -121,12 +121,12 @@ class Calls:
 
 
 class _Call(Generic[T]):
-    """A call that takes time: begun on a thread, ended by whoever carries the operation out.
+    """A call that takes time: begun on a thread of the pool, completed by the thread that runs the operation.
 
     Args:
-        threads: Where it is begun.
-        begin: Begins it.
-        undo: Undoes its success, where nobody wants it.
+        threads: The pool on which the operation is begun.
+        begin: Begins the operation.
+        undo: Undoes its success if the call was abandoned.
     """
 
     def __init__(
@@ -138,10 +138,10 @@ class _Call(Generic[T]):
         self._once = threading.Lock()
 
     async def result(self, *, lost: Callable[[], object]) -> T:
-        """Await the end.
+        """Await the end and return the result.
 
         Args:
-            lost: Called, on any thread, when the end has come and the loop is closed.
+            lost: Called on any thread if the loop is closed when the call ends.
         """
         await done(self._begun, lost)
         operation = self._begun.result()
@@ -149,13 +149,13 @@ class _Call(Generic[T]):
         return operation.result()
 
     def abandon(self) -> Future[None]:
-        """Cancel it, since nobody wants its result any more, and return at once; calling it again changes nothing.
+        """Cancel the call because its result is no longer wanted, and return at once. It may be called again.
 
         Returns:
-            Done when nothing is left of the call.
+            A future that is done when the call has been undone.
         """
         if self._once.acquire(blocking=False):
-            self._begun.cancel()  # helps only if it waits for a thread
+            self._begun.cancel()  # has an effect only if it is still waiting for a thread
             self._begun.add_done_callback(self._cancel)
         return self._over
 
@@ -171,7 +171,7 @@ class _Call(Generic[T]):
         if self._undo is None or operation.exception() is not None:
             self._over.set_result(None)
         else:
-            # It was too late. Not here: this may be the very thread that carries operations out, or the loop's.
+            # It was too late to cancel. Undo on another thread: this one may run the operations, or the loop.
             threading.Thread(target=self._undo_success, args=[self._undo, operation.result()]).start()
 
     def _undo_success(self, undo: Callable[[T], object], result: T) -> None:
@@ -186,7 +186,7 @@ class _Call(Generic[T]):
 
 
 class _Closing:
-    """Something that is done once, on a thread of its own, and that any number of tasks can wait for."""
+    """A close that runs once, on a separate thread, and that any number of tasks can wait for."""
 
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
@@ -197,12 +197,12 @@ class _Closing:
     def _run(self) -> None:
         try:
             self._close()
-        except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+        except BaseException as error:  # noqa: BLE001 (it is raised in the tasks that wait)
             self._end.set_exception(error)
         else:
             self._end.set_result(None)
 
     async def end(self) -> None:
         await done(self._end)
-        self._thread.join()  # it has nothing left to do
+        self._thread.join()  # the thread is about to end
         self._end.result()

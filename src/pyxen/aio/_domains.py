@@ -1,4 +1,4 @@
-"""The part of `pyxen.aio.Domains` that is written by hand: what Python itself cannot await has another form."""
+"""The hand-written base of `pyxen.aio.Domains`, with replacements for operators that Python cannot await."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DomainsBase"]
 
 
 class DomainsBase:
-    """What the domains of a host for asyncio are made of."""
+    """Base of the domains of an asyncio host."""
 
     def __init__(self, backend: Backend, calls: Calls) -> None:
         self._backend = backend
@@ -24,7 +24,7 @@ class DomainsBase:
         for info in await self._calls.ask(self._alive):
             yield self._handle(info)
 
-    # Python would fall back on __getitem__ for these two, and find that a coroutine is true.
+    # Without these two, Python would fall back on __getitem__ and treat the coroutine as true.
 
     def __contains__(self, key: object) -> NoReturn:
         raise TypeError("'in' cannot await: say `await domains.get(key) is not None`")

@@ -21,11 +21,11 @@ E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
 class EventReader(AsyncIterator[E_co]):
-    """The events of a host, as `Host.events` gives it; users do not make one. Any number of tasks may read.
+    """A reader of a host's events, returned by `Host.events`. Any number of tasks may read from it.
 
-    It reads from ``async with`` on, or else from the first event that is asked for: what happens before that is not
-    read. ``async for event in reader`` waits for each, and ends when the host or the reader is closed. What had come
-    before the host was closed is still read. Letting go of a reader closes it too.
+    It collects events from ``async with`` on, or else from the first read; earlier events are not seen. ``async for
+    event in reader`` waits for each event, and ends when the host or the reader is closed. Events that arrived before
+    the host was closed are still read. A reader that is garbage-collected is closed too.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class EventReader(AsyncIterator[E_co]):
         return self._given(event)
 
     async def get(self, timeout: float | None = None) -> E_co | None:
-        """Return the next event; None if none has come in time.
+        """Return the next event, or None if no event arrives in time.
 
         Args:
-            timeout: Seconds to wait; 0 for what has come already. None waits for ever.
+            timeout: Seconds to wait; 0 returns only an event that has already arrived. None waits forever.
 
         Raises:
             HostClosed: The host or this reader was closed, and nothing is left to read.
@@ -87,11 +87,11 @@ class EventReader(AsyncIterator[E_co]):
         return self._given(event)
 
     async def close(self) -> None:
-        """Stop reading, from any thread: threads that wait for an event stop waiting. Calling it again does nothing."""
+        """Stop reading and wake all tasks that wait for an event. Calling it again does nothing."""
         self._stop()
 
     def _given(self, event: Event) -> E_co:
-        """Return an event with its handle; a copy, since other readers, of other hosts, have the same event."""
+        """Return a copy of an event with its handle. Readers of other hosts share the original."""
         return cast("E_co", copy(event).attach(self._handle_of))
 
     def _stop(self) -> None:
@@ -102,14 +102,14 @@ class EventReader(AsyncIterator[E_co]):
     async def _subscribe(self) -> None:
         async with self._subscribing:
             if self._unsubscribe is None and not self._inbox.ended:
-                inbox, backend = self._inbox, self._backend  # not the reader, which someone may let go of
+                inbox, backend = self._inbox, self._backend  # not `self`, so that the reader can be garbage-collected
                 self._unsubscribe = await self._calls.acquire(
                     lambda: backend.subscribe(inbox.put, inbox.end), give_back=lambda unsubscribe: unsubscribe()
                 )
 
 
 class _Inbox:
-    """A queue whose readers are tasks: what comes on the backend's thread wakes them."""
+    """A queue whose readers are tasks. Events from the backend's thread wake them."""
 
     def __init__(self, queue: EventQueue) -> None:
         self._queue = queue
@@ -135,12 +135,12 @@ class _Inbox:
         self._wake()
 
     async def take(self) -> Event | None:
-        """Return the next event; None if none will come."""
+        """Return the next event, or None if the queue has ended."""
         while True:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)  # before looking: what comes from now on wakes it
+            self._waiters.add(waiter)  # before looking, so that any later event wakes it
             try:
-                ended = self._queue.ended  # before taking: what came before the end is still taken
+                ended = self._queue.ended  # before taking, so that events from before the end are still taken
                 event = self._queue.take(0)
                 if event is not None or ended:
                     return event
