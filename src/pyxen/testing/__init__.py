@@ -1,6 +1,6 @@
-"""For the tests of programs that use pyxen: a host that does what a test says, and configurations for Hypothesis.
+"""Test support for programs that use pyxen: a scriptable host in memory, and Hypothesis strategies.
 
-With pytest, the fixture ``xen_host`` is a `FakeHost`. Every name is loaded when it is first used; the strategies need
+The pytest fixture ``xen_host`` is a `FakeHost`. Names are loaded when first used; the strategies need
 ``pip install 'pyxen[testing]'``.
 """
 
@@ -17,7 +17,7 @@ __all__ = ["FakeGuest", "FakeHost", "strategies"]
 
 _NAMES = {"FakeGuest": "fakeguest", "FakeHost": "fakehost"}
 
-if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one of ours
+if not TYPE_CHECKING:  # a type checker that saw this would accept every misspelt name
 
     def __getattr__(name: str) -> Any:
         import importlib

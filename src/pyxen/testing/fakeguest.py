@@ -1,4 +1,4 @@
-"""The guest in a domain of a `FakeHost`: what a test can make it do."""
+"""The guest in a domain of a `FakeHost`, under the control of a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class FakeGuest:
-    """The guest in a domain, as `FakeHost.guest` gives it. What it is made to do has happened when a method returns."""
+    """The guest in a domain, returned by `FakeHost.guest`. When a method returns, its effect has taken place."""
 
     def __init__(self, machine: Machine, guest: Guest) -> None:
         self._machine = machine
@@ -31,9 +31,9 @@ class FakeGuest:
 
     @property
     def answers(self) -> bool:
-        """Whether it does what it is asked for: to shut down, reboot, suspend, let go of a device. At first it does.
+        """Whether it obeys requests to shut down, reboot, suspend or release a device. Initially True.
 
-        One that does not is like a guest that hangs: set it to False to see what comes of that.
+        Set it to False to simulate a guest that hangs.
         """
         return self._guest.answers
 
@@ -44,7 +44,7 @@ class FakeGuest:
 
     @property
     def drivers(self) -> bool:
-        """Whether it has PV drivers; an HVM guest without cannot be asked for anything (`NoGuestDriver`)."""
+        """Whether it has PV drivers. An HVM guest without them cannot be asked for anything (`NoGuestDriver`)."""
         return self._guest.drivers
 
     @drivers.setter
@@ -54,23 +54,23 @@ class FakeGuest:
 
     @property
     def booted(self) -> bool:
-        """Whether it has booted; before that it answers nobody."""
+        """Whether it has booted. Before that it answers no requests."""
         return self._guest.booted
 
     @property
     def pins(self) -> dict[int, tuple[CpuSet | None, CpuSet | None]]:
-        """The CPUs on which each vCPU may run and had better run, as far as `Domain.pin_vcpu` has said."""
+        """The CPUs on which each vCPU may run and those it prefers, as set by `Domain.pin_vcpu`."""
         with self._machine.lock:
             return dict(self._guest.pins)
 
     @property
     def typed(self) -> bytes:
-        """All that was written to its console."""
+        """Everything that was written to its console."""
         console = self._guest.console
         return b"" if console is None else bytes(console.typed)
 
     def boot(self) -> None:
-        """Have booted."""
+        """Finish booting."""
         self._do(self._guest.boot)
 
     def power_off(self) -> None:
@@ -89,8 +89,8 @@ class FakeGuest:
         """Stop by itself, for any reason.
 
         Args:
-            reason: How it stops.
-            after: Seconds of the host's time; with more than 0 this returns at once, and it stops then.
+            reason: Why it stops.
+            after: Delay in seconds of the host's time. If more than 0, this returns at once.
         """
         if after > 0:
             self._machine.at(self._machine.now() + after, lambda: self._guest.end(reason))
@@ -98,7 +98,7 @@ class FakeGuest:
             self._do(lambda: self._guest.end(reason))
 
     def say(self, data: bytes) -> None:
-        """Write to its console."""
+        """Write to its console, as output of the guest."""
 
         def write() -> None:
             if self._guest.console is None:
@@ -114,7 +114,7 @@ class FakeGuest:
 
 
 def on_thread(machine: Machine, call: Callable[[], T]) -> T:
-    """Do something to a host where all is done to it; all events of it are told when this returns."""
+    """Call a function on the host's own thread. When this returns, all resulting events have been reported."""
 
     def script() -> Script[T]:
         yield from ()

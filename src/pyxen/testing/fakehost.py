@@ -1,4 +1,4 @@
-"""A host for tests: it behaves as a real one, except where a test says otherwise."""
+"""A host for tests, which behaves like a real one except where a test says otherwise."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _number = itertools.count(1)
 
 
 class FakeHost(Host):
-    """A `pyxen.Host` in memory, and what a test can do to it.
+    """A `pyxen.Host` in memory, under the control of a test.
 
     ::
 
@@ -59,23 +59,23 @@ class FakeHost(Host):
             with pytest.raises(NotEnoughMemory):
                 my_tool(xen)
 
-    Its time is virtual: it stands still until someone waits for an operation, and jumps then to what happens next. So a
-    guest that takes a minute to shut down takes no time at all, a ``timeout=60`` that passes passes at once, and all is
-    the same each time. A program that waits in other ways, for events or by looking again and again, waits until the
-    test lets time pass, with `advance`; or take ``time="real"``, where guests take some hundredths of a second.
+    By default its time is virtual: it stands still until a program waits for an operation, and then jumps to the next
+    event. A guest that takes a minute to shut down takes no real time, a ``timeout=60`` expires at once, and every run
+    is the same. A program that waits in another way, for events or by polling, waits until the test calls `advance`. Or
+    use ``time="real"``, where guests take some hundredths of a second.
 
     Args:
         memory: The host's memory, in MiB; dom0 has 512 of it.
-        cpus: Its CPUs.
-        seed: What uuids and MAC addresses come from.
-        xen: The release of Xen that it is said to run.
+        cpus: Number of CPUs.
+        seed: Seed for uuids and MAC addresses.
+        xen: The Xen release that the host reports.
         time: ``virtual`` or ``real``.
 
     Attributes:
-        missing: Files that are not on the host; all others are.
+        missing: Files that do not exist on the host; all others do.
 
     Raises:
-        InvalidArgument: No host can be like that.
+        InvalidArgument: The arguments do not describe a possible host.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class FakeHost(Host):
         super().__init__(MemoryBackend(self._machine))
 
     def close(self) -> None:
-        """Let go of the host; its `uri` leads nowhere from now on. Calling it again does nothing."""
+        """Close the host. Its `uri` cannot be opened afterwards. Calling it again does nothing."""
         forget(self._key)
         super().close()
         self._machine.hang_up()
@@ -113,7 +113,7 @@ class FakeHost(Host):
     def __del__(self) -> None:
         super().__del__()
         if hasattr(self, "_key") and not sys.is_finalizing():
-            _thread.start_new_thread(forget, (self._key,))  # it takes a lock, which this very thread may hold
+            _thread.start_new_thread(forget, (self._key,))  # it takes a lock, which this thread may already hold
 
     def aio(self) -> Connecting:
         """Open this same host for asyncio: ``async with fake.aio() as xen``."""
@@ -121,7 +121,7 @@ class FakeHost(Host):
 
     @contextlib.contextmanager
     def standing_in(self) -> Iterator[FakeHost]:
-        """Let `pyxen.connect` and `pyxen.aio.connect` lead here, whatever URI they get, in the whole process."""
+        """Make `pyxen.connect` and `pyxen.aio.connect` open this host for any URI, in the whole process."""
         before = connection.open_backend
 
         def open_this(uri: str, workers: int) -> Backend:  # noqa: ARG001 (as open_backend)
@@ -134,13 +134,13 @@ class FakeHost(Host):
             connection.open_backend = before
 
     def guest(self, key: DomainKey | Domain) -> FakeGuest:
-        """Return the guest in a domain, to make it do something.
+        """Return the guest in a domain, for the test to control.
 
         Args:
-            key: The domain: its name, domid, uuid, or a handle.
+            key: The domain's name, domid or uuid, or a handle.
 
         Raises:
-            DomainNotFound: There is none.
+            DomainNotFound: There is no such domain.
         """
         domid = key.domid if isinstance(key, Domain) else self.domains[key].domid
         with self._machine.lock:
@@ -149,13 +149,13 @@ class FakeHost(Host):
     def fail(
         self, verb: str, error: Exception, *, domain: str | int | UUID | None = None, times: int | None = 1
     ) -> None:
-        """Let a verb fail, the next time it is called: nothing of it happens.
+        """Make a verb fail the next time it is called, without any effect.
 
         Args:
             verb: A method of `Host` or `Domain`: ``create``, ``shutdown``, ``list`` …
-            error: What it raises.
-            domain: Only for this domain, by name, domid or uuid. None is any.
-            times: How often; None is always.
+            error: The exception that it raises.
+            domain: Fail for this domain only, by name, domid or uuid. None means any domain.
+            times: How many times to fail; None means always.
 
         Raises:
             InvalidArgument: There is no such verb.
@@ -167,11 +167,12 @@ class FakeHost(Host):
             self._machine.faults.append(Fault(verb, error, name, _FOREVER if times is None else times))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and all that happens in it: guests boot, shut down, follow what they were told.
+        """Advance the virtual time, with everything due in it: guests boot, shut down, follow requests.
 
         Raises:
             InvalidArgument: The host's time is real.
             HostClosed: The host was closed.
+            RuntimeError: Called from a callback on the host's own thread.
         """
         if self._clock is None:
             raise InvalidArgument("time is real here: wait, or take FakeHost() with virtual time", operation="advance")
@@ -182,19 +183,19 @@ class FakeHost(Host):
         self._clock.advance(self._machine.lock, seconds, lambda: self._lifetime.open)
 
     def vanish(self, error: Exception | None = None) -> None:
-        """Let the host go away, as when xenstored or libvirtd ends: nothing can be asked of it any more.
+        """Make the host unreachable, as when xenstored or libvirtd ends.
 
-        All calls raise the error, those under way end with `ConnectFailed`, and readers of events come to their end.
+        All later calls raise `error`, running ones end with `ConnectFailed`, and event readers end.
 
         Args:
-            error: What calls raise; `ConnectFailed` by default.
+            error: The exception that calls raise; `ConnectFailed` by default.
         """
         with self._machine.lock:
             self._machine.lost = error or ConnectFailed("the host does not answer any more")
             self._machine.go_away()
 
     def restart(self) -> None:
-        """Restart the host: all domains are gone, and those that are defined with ``autostart=True`` run."""
+        """Restart the host: all domains are gone, and those defined with ``autostart=True`` are started."""
         on_thread(self._machine, self._restart)
 
     def _restart(self) -> None:

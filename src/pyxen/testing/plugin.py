@@ -1,4 +1,4 @@
-"""For pytest, which loads this by itself: the fixture ``xen_host``. It loads nothing else until a test asks for it."""
+"""The pytest plugin, with the fixture ``xen_host``. It loads nothing else until a test uses it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["xen_host"]
 
 @pytest.fixture
 def xen_host() -> Iterator[FakeHost]:
-    """A `pyxen.testing.FakeHost`, new for each test; `pyxen.connect` leads there too, whatever URI it gets."""
+    """A new `pyxen.testing.FakeHost` for each test, which `pyxen.connect` also opens, for any URI."""
     from pyxen.testing.fakehost import FakeHost
 
     with FakeHost() as fake, fake.standing_in():

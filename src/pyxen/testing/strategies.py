@@ -1,8 +1,7 @@
-"""Hypothesis strategies for the model: any part of it, any configuration that its guest type can have.
+"""Hypothesis strategies for the model: its parts, and configurations of any guest type.
 
-What they make is right field by field (it could not be made otherwise) and says nothing to one type of guest that only
-another has. It need not `validate`: the fields are drawn one by one. What `creatable_configs` makes does, and a
-`FakeHost` can create it.
+Each field that they draw is valid by itself, and is one that the guest type has. Fields are drawn independently, so the
+result need not pass `validate`. The results of `creatable_configs` do, and a `FakeHost` can create them.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ UINT64_MAX = 2**64 - 1
 
 flags = st.sampled_from([True, False])
 uint32 = st.integers(0, UINT32_MAX)
-uint64 = st.integers(0, 2**53)  # what every JSON library carries
+uint64 = st.integers(0, 2**53)  # the integers that every JSON library preserves
 ports = st.integers(0, 65535)
 domids = st.integers(0, 0x7FFF)
 devids = st.integers(0, 9)
 
 
 def names() -> SearchStrategy[str]:
-    """Words that any spelling can say without quotes: names of bridges, domains, disks."""
+    """Words that need no quotes in any format: names of bridges, domains, disks."""
     return st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,11}", fullmatch=True)
 
 
@@ -56,20 +55,20 @@ def paths() -> SearchStrategy[str]:
 
 
 def texts() -> SearchStrategy[str]:
-    """Lines that need quotes and care: command lines, passwords; neither empty nor with blanks at their ends."""
+    """Lines that need quoting, such as command lines and passwords; not empty, without blanks at either end."""
     letters = st.characters(min_codepoint=0x20, max_codepoint=0x2FF, exclude_categories=["Cc", "Cf", "Zs"])
     inner = st.text(st.one_of(letters, st.just(" ")), max_size=20)
     return st.builds(lambda first, middle, last: first + middle + last, letters, inner, letters)
 
 
 def mebibytes() -> SearchStrategy[float]:
-    """Memory in MiB, mostly whole."""
+    """Amounts of memory in MiB, mostly whole."""
     kibibytes = st.integers(0, 2**30).map(lambda kib: kib / 1024 if kib % 1024 else kib // 1024)
     return st.one_of(st.integers(1, 2**20), st.integers(1, 4096), kibibytes)
 
 
 def cpu_sets(*, resolved: bool = False) -> SearchStrategy[CpuSet]:
-    """Sets of CPUs; with `resolved`, none that needs a host to mean something."""
+    """Sets of CPUs; with `resolved`, only those that mean the same on every host."""
     concrete = st.sets(st.integers(0, 63), min_size=1, max_size=8).map(CpuSet)
     if resolved:
         return concrete
@@ -84,7 +83,7 @@ def affinities(*, resolved: bool = False) -> SearchStrategy[Any]:
 
 
 def macs() -> SearchStrategy[model.Mac]:
-    """MAC addresses of interfaces: not multicast."""
+    """Unicast MAC addresses."""
     return st.binary(min_size=6, max_size=6).map(
         lambda octets: model.Mac(":".join(f"{octet:02x}" for octet in (octets[0] & 0xFE, *octets[1:])))
     )
@@ -108,17 +107,17 @@ def members(kind: type[Enum]) -> SearchStrategy[Any]:
 
 
 def uuids() -> SearchStrategy[uuid.UUID]:
-    """Uuids, not nil: libxl takes that for none."""
+    """Uuids other than the nil uuid, which libxl treats as unset."""
     return st.integers(1, 2**128 - 1).map(lambda number: uuid.UUID(int=number))
 
 
 def some(strategy: SearchStrategy[Any], most: int = 3) -> SearchStrategy[Any]:
-    """A few of something, as a tuple."""
+    """Tuples of a few items."""
     return st.lists(strategy, max_size=most).map(tuple)
 
 
 def part(kind: type[_P], fields: Mapping[str, SearchStrategy[Any]]) -> SearchStrategy[_P]:
-    """A part with some of its fields said."""
+    """Parts with some of their fields set."""
     needed = {name: strategy for name, strategy in fields.items() if name == "name" and kind is DomainConfig}
     rest = {name: strategy for name, strategy in fields.items() if name not in needed}
     return st.fixed_dictionaries(needed, optional=rest).map(lambda said: kind(**said))
@@ -314,11 +313,11 @@ _SETTINGS: dict[type[Part], dict[str, SearchStrategy[Any]]] = {
         **_DEVICE,
     },
 }
-"""Strategies for the fields of the parts that have no parts in them."""
+"""Strategies for the fields of parts that do not contain other parts."""
 
 
 def _compose() -> None:
-    """Add the parts that are made of others."""
+    """Add the parts that contain other parts."""
 
     def of(kind: type[Part]) -> SearchStrategy[Any]:
         return part(kind, _SETTINGS[kind])
@@ -356,7 +355,7 @@ _compose()
 
 
 def channels() -> SearchStrategy[model.Channel]:
-    """Channels; only one that is a socket has a path."""
+    """Channels; only sockets have a path."""
     fields: dict[str, SearchStrategy[Any]] = {"name": names(), **_DEVICE}
     pty = st.sampled_from([None, model.ChannelConnection.PTY])
     return st.one_of(
@@ -383,7 +382,7 @@ def devices(kind: type[_P]) -> SearchStrategy[_P]:
 
 
 def fields_of(kind: type[Part]) -> frozenset[str]:
-    """The fields of a kind of part that these strategies say."""
+    """The fields of a kind of part for which there are strategies."""
     if kind is DomainConfig:
         return frozenset(_domain_fields(resolved=False))
     if kind is model.Channel:
@@ -498,10 +497,10 @@ def _domain_fields(*, resolved: bool) -> dict[str, SearchStrategy[Any]]:
 
 
 def domain_configs(*, resolved: bool = False) -> SearchStrategy[DomainConfig]:
-    """Configurations of any type of guest, with what that type can have.
+    """Configurations of any guest type, with the fields that the type has.
 
     Args:
-        resolved: Leave out what means something on one host or at one moment only: CPU sets such as ``all``, and
+        resolved: Leave out values that depend on the host or the moment: CPU sets such as ``all``, and
             ``ms_vm_genid="generate"``.
     """
     fields = _domain_fields(resolved=resolved)
@@ -515,10 +514,10 @@ def domain_configs(*, resolved: bool = False) -> SearchStrategy[DomainConfig]:
 
 
 def creatable_configs(*, most_memory: int = 64) -> SearchStrategy[DomainConfig]:
-    """Small configurations that go together and name nothing special of a host: it can create them.
+    """Small valid configurations that any host can create.
 
     Args:
-        most_memory: The most memory of one, in MiB.
+        most_memory: The most memory of a domain, in MiB.
     """
     vdevs = st.lists(st.sampled_from(["xvda", "xvdb", "xvdc"]), unique=True, max_size=2)
     disks = vdevs.flatmap(lambda chosen: st.tuples(*(st.builds(_disk, paths(), st.just(vdev)) for vdev in chosen)))
