@@ -1,4 +1,4 @@
-"""The command ``pyxen``; it needs the extra: ``pip install 'pyxen[cli]'``."""
+"""The command ``pyxen``, which needs an extra: ``pip install 'pyxen[cli]'``."""
 
 from __future__ import annotations
 

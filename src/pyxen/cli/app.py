@@ -1,4 +1,4 @@
-"""The commands, put together: each has a module of its own."""
+"""The application ``pyxen``, assembled from the modules of its commands."""
 
 from __future__ import annotations
 

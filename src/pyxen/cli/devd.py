@@ -1,4 +1,4 @@
-"""``pyxen devd``."""
+"""The command ``pyxen devd``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ def devd(
         bool, typer.Option("--verbose", "-v", help="Tell which scripts are run, and all of libxl.")
     ] = False,
 ) -> None:
-    """Run the hotplug scripts of the devices that this driver domain serves, in the place of xl devd -F.
+    """Run the hotplug scripts of the devices that this driver domain serves, instead of xl devd -F.
 
-    It is for a guest that serves disks or vifs of other guests. What goes wrong, and what the scripts print, goes to
-    standard error.
+    This is for a guest that serves disks or vifs to other guests. Errors and the output of the scripts go to standard
+    error.
 
-    It goes on until Ctrl-C or SIGTERM; scripts that run then have five seconds to come to their end. The exit status is
-    0 then, and 2 if it cannot serve.
+    It runs until Ctrl-C or SIGTERM. Scripts that are running at that time have five seconds to finish.
+
+    The exit status is 0 after such a signal, and 2 if the domain cannot serve devices.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("pyxen.libxl").setLevel(logging.DEBUG if verbose else logging.WARNING)

@@ -1,4 +1,4 @@
-"""``pyxen migrate-receive``."""
+"""The command ``pyxen migrate-receive``."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def migrate_receive(
     paused: Annotated[bool, typer.Option("-p", help="Leave the domain paused.")] = False,
     _as_xl: Annotated[bool, typer.Option("-e", "-F", "-d", help="Do nothing; xl may pass them.")] = False,
 ) -> None:
-    """Take in a domain that xl or pyxen migrates here, or replicates, in the place of xl migrate-receive.
+    """Receive a domain that xl or pyxen migrates or replicates to this host, instead of xl migrate-receive.
 
-    It comes on standard input, and answers go to standard output: xl migrate -s "" DOMAIN "ssh HOST pyxen
-    migrate-receive" runs it. No process stays; pyxen supervise acts when the domain ends later.
+    The domain is read from standard input, and answers go to standard output. xl migrate -s "" DOMAIN "ssh HOST pyxen
+    migrate-receive" runs it. No process stays behind; pyxen supervise acts when the domain ends later.
 
-    The exit status is 0 if the domain is here, and 1 if nothing of it is.
+    The exit status is 0 if the domain is here, and 1 if nothing is left of it here.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # so that what was begun is undone
+        signal.signal(number, signal.default_int_handler)  # so that partial work is undone
     try:
         with connect(workers=0) as host:
             host.receive_migration(*take_over(), remus=remus, paused=paused)
@@ -43,9 +43,9 @@ def migrate_receive(
 
 
 def take_over() -> tuple[int, int]:
-    """Return standard input and output as descriptors that no other program gets.
+    """Return standard input and output as descriptors that child processes do not inherit.
 
-    What hotplug scripts print must not come between the answers, and who serves a domain must not hold them open.
+    The output of hotplug scripts must not mix with the answers, and a domain's backend must not hold them open.
     """
     private = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""``pyxen supervise``."""
+"""The command ``pyxen supervise``."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ def supervise(
     *,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell what goes wrong only.")] = False,
 ) -> None:
-    """Act when a domain of this host ends, as its on_poweroff, on_reboot, on_crash, on_watchdog say.
+    """Act when a domain of this host ends, following its on_poweroff, on_reboot, on_crash and on_watchdog.
 
-    One process does it for all domains, also for those that have ended already. Left alone are domains that an xl
-    process or libvirt watches: make them with xl create -e. What happens is told on standard error.
+    One process serves all domains, including those that have already ended. It leaves alone domains that an xl process
+    or libvirt watches: create them with xl create -e. Actions are logged to standard error.
 
-    It goes on until Ctrl-C or SIGTERM; what it has begun it brings to its end first, at a second one it does not. The
-    exit status is 0 then, and 2 if the host cannot be reached.
+    It runs until Ctrl-C or SIGTERM, and first finishes what it has begun; a second signal ends it at once.
+
+    The exit status is 0 after such a signal, and 2 if the host cannot be reached.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("pyxen.supervisor").setLevel(logging.WARNING if quiet else logging.INFO)
