@@ -1,6 +1,6 @@
-"""The model: a domain and its devices as immutable objects that know nothing of C, XML or files.
+"""The configuration model: a domain and its devices as immutable objects, independent of C, XML and files.
 
-`DomainConfig` is the whole; each kind of device and each group of settings has a module of its own here.
+`DomainConfig` is the whole. Each kind of device and each group of settings has its own module here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What every part of a configuration is built on: settings that check themselves, compare, print and convert.
+"""Base classes of all parts of a configuration: fields with checks, comparison, printing and conversion.
 
-A part is a frozen dataclass whose fields are declared with `setting`, which keeps what is known about each (the check
-it must pass, the Xen release it came with, the guest types it means something to) in one place, for the constructor,
-`validate`, the linter and the documentation alike.
+A part is a frozen dataclass whose fields are declared with `setting`. It records what is known about each field in one
+place: the check it must pass, the Xen release it came with, and the guest types it applies to. The constructor,
+`validate`, the linter and the documentation all use it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _METADATA_KEY = "pyxen"
 
 
 class Refused(ValueError):
-    """A check's way of saying no; `Part` turns it into a `ValidationError` with the field's path."""
+    """The exception with which a check refuses a value; `Part` converts it to a `ValidationError` with the path."""
 
     def __init__(self, reason: str, path: str = "") -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class Refused(ValueError):
 
 
 class Coerced(Generic[Held_co, Given_contra]):
-    """For type checkers: a field that reads as the first type and that the constructor takes as the second."""
+    """For type checkers: a field that has the first type when read and the second in the constructor."""
 
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Self: ...
@@ -64,14 +64,14 @@ class Coerced(Generic[Held_co, Given_contra]):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is known about one field.
+    """Metadata of one field.
 
     Attributes:
-        check: Called with the value; returns it as it is kept, or raises `Refused`.
-        guests: The guest types it means something to; empty for all of them.
-        since: The Xen release it came with, where that is newer than 4.17; None otherwise.
-        key: Its name in xl.cfg where that is not the field's; "" where xl.cfg cannot say it.
-        secret: Masks the value for `repr`; None where there is nothing to hide.
+        check: Called with the value; returns the value to store, or raises `Refused`.
+        guests: The guest types it applies to; empty for all types.
+        since: The Xen release it came with, if newer than 4.17; None otherwise.
+        key: Its name in xl.cfg if that differs from the field's; "" if xl.cfg does not have it.
+        secret: Masks the value for `repr`; None if it is not secret.
     """
 
     check: Check
@@ -96,7 +96,7 @@ def setting(
 
 
 def required(check: Check, *, key: str | None = None) -> dict[str, Any]:
-    """Metadata for `dataclasses.field` of a field that has no default."""
+    """Return the metadata for `dataclasses.field` of a field without a default."""
     return {_METADATA_KEY: Setting(check, key=key)}
 
 
@@ -108,16 +108,16 @@ def getter(paths: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 class Fields:
-    """The fields of a kind of part, in order, laid out so that those with their defaults cost next to nothing.
+    """The fields of a kind of part, in order, laid out so that fields with default values are cheap to skip.
 
-    A domain has some two hundred and says ten of them: whoever goes through them all should not look at each.
+    A domain has some two hundred fields, of which a typical configuration sets ten.
 
     Attributes:
         names: Their names.
-        defaults: Their defaults; `dataclasses.MISSING` where there is none.
-        settings: What is known about each, by name.
-        checks: What each value must pass.
-        values: Called with a part: returns the values of its fields.
+        defaults: Their defaults; `dataclasses.MISSING` for a required field.
+        settings: Their metadata, by name.
+        checks: Their checks.
+        values: A function that returns the values of a part's fields.
     """
 
     __slots__ = ("checks", "defaults", "names", "settings", "values")
@@ -131,7 +131,7 @@ class Fields:
         self.values = getter(self.names)
 
     def touched(self, values: tuple[Any, ...]) -> Iterator[int]:
-        """Yield the indices of the values that are not the very defaults; some may be equal to them."""
+        """Yield the indices of values that are not identical to the defaults, though some may be equal."""
         return compress(count(), map(is_not, values, self.defaults))
 
 
@@ -146,7 +146,7 @@ def fields_of(kind: type[Any]) -> Fields:
 
 
 def settings_of(kind: type[Any]) -> Mapping[str, Setting]:
-    """Return what is known about the fields of a kind of part, by name, in order."""
+    """Return the metadata of the fields of a kind of part, by name, in order."""
     return fields_of(kind).settings
 
 
@@ -158,7 +158,7 @@ def join_path(outer: str, inner: str) -> str:
 
 
 class Part:
-    """A piece of a configuration: immutable, compared and hashed by value, and never wrong about a single field."""
+    """A part of a configuration: immutable, compared and hashed by value, with every single field valid."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
@@ -178,7 +178,7 @@ class Part:
             if kept is not value:
                 object.__setattr__(self, name, kept)
 
-    # dataclasses would make these two for every class, which costs an import of all of them a third of its time.
+    # dataclasses would generate these two for every class, which takes a third of the import time.
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
@@ -213,7 +213,7 @@ class Part:
             The copy.
 
         Raises:
-            ValidationError: There is no such field, or a value is impossible.
+            ValidationError: There is no such field, or a value is invalid.
         """
         _check_names(type(self), changes)
         return dataclasses.replace(self, **changes)
@@ -224,16 +224,16 @@ class Part:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Build a part from what `to_dict` gave.
+        """Build a part from the result of `to_dict`.
 
         Args:
-            data: Fields by name; what is missing has its default.
+            data: Fields by name; missing ones get their defaults.
 
         Returns:
             The part.
 
         Raises:
-            ValidationError: A field is unknown, missing or has an impossible value; ``path`` says which.
+            ValidationError: A field is unknown, missing or invalid; ``path`` names it.
         """
         if not isinstance(data, Mapping):
             raise ValidationError(f"{cls.__name__} is read from a mapping, not from {type(data).__name__}")
@@ -254,8 +254,8 @@ def _check_names(part: type[Part], names: Iterable[Any]) -> None:
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return the end of an error message that names the nearest of the words that would be right, if one is near."""
-    from difflib import get_close_matches  # slow to load, and needed for errors only
+    """Return a suffix for an error message that suggests the closest valid word, or an empty string."""
+    from difflib import get_close_matches  # slow to load, and used only for errors
 
     near = get_close_matches(word, words, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

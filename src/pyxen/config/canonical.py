@@ -1,4 +1,4 @@
-"""Configurations in the fewest words, and on one host: `DomainConfig.canonical`, `DomainConfig.resolve_cpus`."""
+"""The minimal form of a configuration and its form for one host: `canonical` and `resolve_cpus`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Affinity = CpuSet | tuple[CpuSet, ...] | None
 
 
 def canonical(config: DomainConfig) -> DomainConfig:
-    """Return what `DomainConfig.canonical` promises."""
+    """Implement `DomainConfig.canonical`."""
     changes: dict[str, Any] = {
         "maxvcpus": _unless(config.maxvcpus, config.replace(maxvcpus=None).effective_maxvcpus),
         "maxmem": _unless(config.maxmem, config.replace(maxmem=None).effective_maxmem),
@@ -92,7 +92,7 @@ def _keyboards(config: DomainConfig) -> DomainConfig:
 
 
 def _placement(config: DomainConfig) -> DomainConfig:
-    """Say an affinity that all vCPUs have once, and NUMA placement only where xl would not conclude it."""
+    """Merge an affinity that all vCPUs share, and keep NUMA placement only if xl would not infer it."""
     placement = config.effective_numa_placement
     vcpus = config.effective_maxvcpus
     vnuma = tuple(_vnode(node, off=placement is False) for node in config.vnuma)
@@ -118,7 +118,7 @@ def _vnode(node: VNode, *, off: bool) -> VNode:
 
 
 def resolve_cpus(config: DomainConfig, cpus: tuple[int, ...], nodes: Mapping[int, Iterable[int]]) -> DomainConfig:
-    """Return what `DomainConfig.resolve_cpus` promises."""
+    """Implement `DomainConfig.resolve_cpus`."""
     changes: dict[str, Any] = {}
     for name in ("cpus", "cpus_soft", "cpumap"):
         affinity = getattr(config, name)

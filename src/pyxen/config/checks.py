@@ -1,4 +1,4 @@
-"""The checks that single fields pass: each returns the value as it is kept, or says what would be right."""
+"""Checks of single fields. Each returns the value to store, or raises with the values that are allowed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Check = Callable[[Any], Any]
 
 
 def text(value: Any) -> str:
-    """Pass a string that C can hold."""
+    """Pass a string that C can hold: without NUL characters, and valid as UTF-8."""
     if not isinstance(value, str):
         raise Refused(f"takes a string, not {_kind(value)}")
     if "\0" in value:
@@ -119,7 +119,7 @@ def member(kind: type[Enum]) -> Check:
 
 
 def many(inner: Check, limit: int | None = None) -> Check:
-    """Make a check for a sequence, kept as a tuple; ``limit`` bounds its length."""
+    """Make a check for a sequence, stored as a tuple; ``limit`` bounds its length."""
 
     def check(value: Any) -> tuple[Any, ...]:
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
@@ -138,7 +138,7 @@ def many(inner: Check, limit: int | None = None) -> Check:
 
 
 def pairs(inner: Check) -> Check:
-    """Make a check for names with values, from a mapping or from pairs, kept as a tuple of pairs in that order."""
+    """Make a check for named values, given as a mapping or as pairs, and stored as a tuple of pairs in that order."""
 
     def check(value: Any) -> tuple[tuple[str, Any], ...]:
         items = value.items() if isinstance(value, Mapping) else value
@@ -195,7 +195,7 @@ def value_of(kind: type[Any]) -> Check:
 
 def unique_id(value: Any) -> uuid.UUID:
     """Pass a `uuid.UUID`, or the usual text of one."""
-    import uuid  # slow to load, and not every configuration has one
+    import uuid  # slow to load, and not every configuration has a uuid
 
     if isinstance(value, uuid.UUID):
         return value
@@ -208,7 +208,7 @@ def unique_id(value: Any) -> uuid.UUID:
 
 
 def hide(_: str) -> str:
-    """Mask a secret whole."""
+    """Mask a whole secret."""
     return "***"
 
 

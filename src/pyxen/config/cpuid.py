@@ -1,4 +1,4 @@
-"""What the CPUID instruction tells a guest (xl.cfg ``cpuid``)."""
+"""The CPUID policy: what a guest sees of the CPU (xl.cfg ``cpuid``)."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def _bits(width: int) -> Any:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class CpuidLeaf(Part):
-    """What becomes of one leaf, a character for each bit.
+    """Changes to one leaf, one character per bit.
 
-    ``1`` and ``0`` set it, ``x`` is libxl's default, ``k`` the host's value, ``s`` the same and kept over a migration.
+    ``1`` and ``0`` set the bit, ``x`` is libxl's default, ``k`` the host's value, ``s`` the same, kept over migrations.
     """
 
     leaf: int = setting(0, integer(0, _LAST))
-    """The leaf: what the guest puts into EAX."""
+    """The leaf: the value that the guest passes in EAX."""
     subleaf: int | None = setting(None, integer(0, _LAST))
-    """The subleaf: what it puts into ECX. None: any."""
+    """The subleaf: the value that it passes in ECX. None means any."""
     eax: str | None = setting(None, _bits(32))
     """32 characters for EAX, highest bit first. None: libxl's default."""
     ebx: str | None = setting(None, _bits(32))
@@ -52,7 +52,7 @@ class CpuidLeaf(Part):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MsrPolicy(Part):
-    """What becomes of one model specific register; Xen has it for the feature registers."""
+    """Changes to one model specific register; Xen supports this for feature registers."""
 
     index: int = setting(0, integer(0, _LAST))
     """Number of the register."""
@@ -62,7 +62,7 @@ class MsrPolicy(Part):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class CpuidPolicy(Part):
-    """Changes to what the guest learns of the CPU; x86."""
+    """Changes to the CPU features that the guest sees; x86."""
 
     leaves: Coerced[tuple[CpuidLeaf, ...], Iterable[CpuidLeaf]] = setting((), many(part(CpuidLeaf)))
     """Changes to CPUID leaves."""
@@ -77,7 +77,7 @@ class CpuidPolicy(Part):
             text: ``host``, and names with ``1``, ``0``, ``x``, ``k``, ``s``, or a number for such as ``stepping``.
 
         Returns:
-            The changes; a later one to the same bit wins.
+            The changes; for the same bit, the last one wins.
 
         Raises:
             ValueError: A name or a value is unknown, or the first word is not ``host``.
@@ -115,10 +115,10 @@ class CpuidPolicy(Part):
             items: A leaf each, with a subleaf or not, and registers of 32 characters, highest bit first.
 
         Returns:
-            The changes; a later one to the same register wins.
+            The changes; for the same register, the last one wins.
 
         Raises:
-            ValueError: An item is not of that form.
+            ValueError: An item does not have that form.
         """
         registers: dict[tuple[int, int | None], dict[str, str]] = {}
         for item in items:
@@ -151,7 +151,7 @@ class CpuidPolicy(Part):
 
     @property
     def text(self) -> str | None:
-        """The changes in the notation of `parse`; None if that has no words for them."""
+        """The changes in the notation of `parse`; None if it cannot express them."""
         named = self.features()
         if named is None:
             return None
@@ -160,7 +160,7 @@ class CpuidPolicy(Part):
 
     @property
     def xend(self) -> tuple[str, ...] | None:
-        """The changes in the notation of `parse_xend`; None if that has no words for them."""
+        """The changes in the notation of `parse_xend`; None if it cannot express them."""
         if self.msrs:
             return None
         items = []
@@ -200,7 +200,7 @@ def _change(bits: str, feature: Feature, value: str) -> str:
     else:
         number = _number(value)
         said = f"{number & (2**feature.width - 1):0{feature.width}b}"
-    # The processor's family and model lie in two places of leaf 1 each.
+    # The processor's family and model are each split into two fields of leaf 1.
     if feature.name == "model":
         return _put(_put(bits, 16, said[:4]), feature.bit, said[4:])
     if feature.name == "family":

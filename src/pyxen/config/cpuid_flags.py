@@ -1,4 +1,4 @@
-"""The names that libxl has for bits and numbers of CPUID leaves and feature registers, in Xen 4.17 to 4.22."""
+"""libxl's names for fields of CPUID leaves and feature registers, in Xen 4.17 to 4.22."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Feature", "feature_names", "features"]
 
 
 class Feature(NamedTuple):
-    """Where a name points.
+    """The field that a name stands for.
 
     Attributes:
         name: The name.
@@ -28,7 +28,7 @@ class Feature(NamedTuple):
     width: int
 
 
-# By register, leaf and subleaf: the bit, "+" and the width of what is wider than a bit, and the name.
+# By register, leaf and subleaf: the bit, "+" and the width if the field is wider than a bit, and the name.
 _NAMES: Final = {
     ("eax", 0x00000000, None): ("0+32:maxleaf"),
     ("eax", 0x00000001, None): ("0+4:stepping 4+8:model 8+8:family"),

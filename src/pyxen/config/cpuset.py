@@ -17,11 +17,11 @@ _LARGEST: Final = 2**15 - 1  # Xen's own limit of CPUs is 16384
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
 class CpuSet:
-    """A set of CPUs (or of vCPUs, or of NUMA nodes), immutable and compared by what it stands for.
+    """A set of CPUs (or of vCPUs, or of NUMA nodes), immutable and compared by value.
 
-    ``CpuSet("0-3,^1")`` takes xl's notation; terms count from left to right, ``^`` takes out. ``CpuSet([0, 2, 3])`` is
-    the same set. ``"all"`` and ``"nodes:0"`` mean something on a given host only: such a set has no members until it is
-    resolved.
+    ``CpuSet("0-3,^1")`` takes xl's notation: terms apply from left to right, and ``^`` removes. ``CpuSet([0, 2, 3])``
+    is the same set. The meaning of ``"all"`` and ``"nodes:0"`` depends on the host: such a set has no members until it
+    is resolved.
 
     Attributes:
         text: The set in xl's notation, in its shortest form.
@@ -52,17 +52,17 @@ class CpuSet:
         object.__setattr__(self, "is_symbolic", symbolic)
 
     def resolve(self, cpus: Iterable[int], nodes: Mapping[int, Iterable[int]] | None = None) -> CpuSet:
-        """Return the set as it is on one host.
+        """Return the set for one host.
 
         Args:
-            cpus: What ``all`` stands for there.
-            nodes: CPUs of each NUMA node, by its number; what ``nodes:N`` stands for.
+            cpus: The host's CPUs, for ``all``.
+            nodes: The CPUs of each NUMA node by its number, for ``nodes:N``.
 
         Returns:
             A set that is not symbolic.
 
         Raises:
-            ValueError: It names a node that ``nodes`` has not.
+            ValueError: It names a node that is not in ``nodes``.
         """
         if not self.is_symbolic:
             return self
@@ -102,7 +102,7 @@ def cpu_set(value: Any) -> CpuSet:
 
 
 def affinity(value: Any) -> CpuSet | tuple[CpuSet, ...] | None:
-    """Pass one set for all vCPUs, or a list with one for each; there a plain number is a set of one CPU."""
+    """Pass one set for all vCPUs, or a list with one per vCPU. In a list, a plain number is a set of one CPU."""
     if isinstance(value, (str, CpuSet)) or not isinstance(value, Iterable):
         return cpu_set(value)
     kept = []

@@ -1,6 +1,6 @@
-"""The table of all kinds of devices: where each stands in a configuration, in libxl and in xenstore.
+"""The table of device kinds: their names and places in a configuration, in libxl and in xenstore.
 
-What codecs and backends need to know of a kind, besides its settings, they take from here.
+Codecs and backends take from here everything about a kind except its settings.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ class Kind:
     part: type[Part]
     """Its class."""
     noun: str
-    """What messages call it."""
+    """Its name in messages."""
     field: str
-    """Field of `DomainConfig` that has those of a domain."""
+    """Field of `DomainConfig` with the devices of this kind."""
     libxl: str
-    """What libxl calls it: there are ``libxl_device_disk``, ``libxl_device_disk_list`` …"""
+    """Its name in libxl, as in ``libxl_device_disk``, ``libxl_device_disk_list`` …"""
     node: str | None
-    """What libxl calls it in xenstore, ``/libxl/DOMID/device/NODE``, as events do; None for one that has no entry."""
+    """Its name in events and in xenstore, ``/libxl/DOMID/device/NODE``; None if it has no entry there."""
     names: tuple[tuple[str, ...], ...] = _NUMBER
-    """Its fields by which one is told from the others of the domain; each of these will do."""
+    """Alternative sets of fields, each of which identifies a device among those of the domain."""
     numbered_by: Literal["xl", "libxl"] | None = None
-    """Who gives one a ``devid`` that has none: xl by its place in the list, or libxl; None if it has no such number."""
+    """Who assigns a missing ``devid``: xl, by the place in the list, or libxl; None if the kind has no ``devid``."""
     served: bool = True
     """Whether another domain can serve it: it has ``backend`` and ``backend_domid``."""
     hot: bool = True
-    """Whether it can come to a running domain and go from it."""
+    """Whether it can be attached to and detached from a running domain."""
     listed: bool = True
-    """Whether libxl has a function that lists those of a domain; else xenstore has to be read."""
+    """Whether libxl has a function that lists the devices of a domain; otherwise xenstore has to be read."""
     add: str = ""
-    """The function of libxl's that attaches one, where it is named after something else."""
+    """libxl's function that attaches a device, if its name does not follow the pattern."""
 
     json: str = ""
-    """Member of ``libxl_domain_config`` that has those of a domain, where it is not `libxl` with an s."""
+    """Member of ``libxl_domain_config`` with the devices of this kind, if it is not `libxl` plus an s."""
 
     @property
     def member(self) -> str:
-        """Member of ``libxl_domain_config`` that has those of a domain."""
+        """Member of ``libxl_domain_config`` with the devices of this kind."""
         return self.json or f"{self.libxl}s"
 
     @property
@@ -84,7 +84,7 @@ KINDS: Final = (
 """All kinds, in the order in which libxl's JSON has them. (A channel is a console, and those count from the first.)"""
 
 NUMBERED_BY_XL: Final = tuple(kind.field for kind in KINDS if kind.numbered_by == "xl")
-"""Fields whose devices xl numbers by their place; the numbers of the others it leaves to libxl."""
+"""Fields whose devices xl numbers by their place in the list; libxl numbers the others."""
 
 WITH_NUMBERS: Final = tuple(kind.field for kind in KINDS if kind.numbered_by is not None)
 """Fields whose devices have a number when the domain runs."""

@@ -56,9 +56,9 @@ class P9(Part):
     type: Coerced[P9Type | None, P9Type | P9TypeName | None] = setting(None, member(P9Type), since="4.19")
     """Who serves it: ``qemu`` (default) or ``xen_9pfsd``. Xen 4.19."""
     max_space: int = setting(0, integer(0, INT_MAX), key="max-space", since="4.19")
-    """Most that may be stored, in MiB; 0 is no limit. ``xen_9pfsd`` only; Xen 4.19."""
+    """Most that may be stored, in MiB; 0 means unlimited. ``xen_9pfsd`` only; Xen 4.19."""
     max_files: int = setting(0, integer(0, INT_MAX), key="max-files", since="4.19")
-    """Most files; 0 is no limit. ``xen_9pfsd`` only; Xen 4.19."""
+    """Most files; 0 means unlimited. ``xen_9pfsd`` only; Xen 4.19."""
     max_open_files: int = setting(0, integer(0, INT_MAX), key="max-open-files", since="4.19")
     """Most files open at a time; 0 is the server's default. ``xen_9pfsd`` only; Xen 4.19."""
     auto_delete: bool = setting(False, yes_or_no, key="auto-delete", since="4.19")

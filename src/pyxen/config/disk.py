@@ -36,7 +36,7 @@ class DiskColo(Part):
     host: str | None = setting(None, text, key="colo-host")
     """Address of the secondary host."""
     port: int = setting(0, integer(0, 65535), key="colo-port")
-    """Port on the secondary host; 0 is none."""
+    """Port on the secondary host; 0 means no port."""
     export: str | None = setting(None, text, key="colo-export")
     """Name of the NBD export on the secondary host."""
     active_disk: str | None = setting(None, filename, key="active-disk")

@@ -1,4 +1,4 @@
-"""`DomainConfig`: all that a toolstack is told about a domain before it creates it."""
+"""`DomainConfig`: everything that a toolstack needs to know to create a domain."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ _Names = Mapping[str, str] | Iterable[tuple[str, str]]
 class DomainConfig(Part):
     """A domain, as an xl configuration file describes it; names and units are xl's, memory is in MiB.
 
-    Fields that are None, or empty, are left to libxl. ``bool | None`` is libxl's defbool: True, False, or its default.
+    Fields that are None or empty are left to libxl. ``bool | None`` is libxl's defbool: True, False, or its default.
     """
 
     # -- What it is ---------------------------------------------------------------------------------------------------
@@ -151,9 +151,9 @@ class DomainConfig(Part):
     bios: Coerced[BiosType | None, BiosType | BiosTypeName | None] = setting(None, member(BiosType), guests=HVM)
     """Firmware. Default ``seabios``. xl.cfg's ``firmware`` says this, ``firmware_override`` or, for PV, ``kernel``."""
     bios_path_override: Coerced[str | None, _Path] = setting(None, filename, guests=HVM)
-    """File with the firmware. Default: that which ``bios`` names in Xen's folder."""
+    """File with the firmware. Default: the one that ``bios`` names in Xen's folder."""
     firmware_override: Coerced[str | None, _Path] = setting(None, filename, guests=HVM)
-    """What is loaded instead of hvmloader."""
+    """File loaded instead of hvmloader."""
     smbios_firmware: Coerced[str | None, _Path] = setting(None, filename, guests=HVM)
     """File with SMBIOS structures added to the guest's."""
     acpi_firmware: Coerced[str | None, _Path] = setting(None, filename, guests=HVM)
@@ -175,7 +175,7 @@ class DomainConfig(Part):
     mmio_hole: float | None = setting(None, mebibytes, guests=HVM)
     """Address space left free below 4 GiB for devices, 256 to 3840. Default: as needed."""
     rdm_mem_boundary: float | None = setting(None, mebibytes, guests=HVM)
-    """Where memory below 4 GiB ends at the lowest, for the sake of ``rdm``. Default 2048."""
+    """Lowest address at which memory below 4 GiB may end to make room for ``rdm``. Default 2048."""
     slack_memory: float | None = setting(None, mebibytes, guests=PV, key="")
     """Memory kept beyond ``maxmem``, for what Xen adds. Default: none."""
 
@@ -202,7 +202,7 @@ class DomainConfig(Part):
     llc_colors: Coerced[tuple[int, ...], Iterable[int]] = setting((), many(integer(0, UINT32_MAX)), since="4.20")
     """Colours of the last level cache that its memory may use; Arm, Xen 4.20. Default: all."""
     cpuid: Coerced[CpuidPolicy, CpuidPolicy | str | Iterable[str]] = setting(CpuidPolicy(), as_cpuid)
-    """Changes to what the guest learns of the CPU, also in xl's notations, e.g. ``"host,tm=0"``; x86."""
+    """Changes to the CPU features that the guest sees, also in xl's notations, e.g. ``"host,tm=0"``; x86."""
     tsc_mode: Coerced[TscMode, TscMode | TscModeName] = setting(TscMode.DEFAULT, member(TscMode))
     """How it sees the time stamp counter; x86."""
     timer_mode: Coerced[TimerMode | None, TimerMode | TimerModeName | None] = setting(
@@ -232,7 +232,7 @@ class DomainConfig(Part):
     vpmu: bool | None = setting(None, flag)
     """Whether it has a performance monitoring unit. Default: no."""
     vmtrace_buf_kb: int = setting(0, integer(0, INT_MAX))
-    """Size of each vCPU's buffer for processor traces, in KiB, a power of two; 0 (default) is none."""
+    """Size of each vCPU's buffer for processor traces, in KiB, a power of two; 0 (default): no buffer."""
 
     # -- Platform -----------------------------------------------------------------------------------------------------
     acpi: bool | None = setting(None, flag)
@@ -256,7 +256,7 @@ class DomainConfig(Part):
     localtime: bool | None = setting(None, flag)
     """Whether its clock shows local time instead of UTC. Default: no."""
     rtc_timeoffset: int = setting(0, integer(-INT_MAX - 1, INT_MAX))
-    """What its clock is ahead of UTC, in seconds. Default 0."""
+    """How far its clock is ahead of UTC, in seconds. Default 0."""
     timeoffset: str | None = setting(None, text, guests=HVM, key="")
     """The clock's offset as QEMU keeps it in xenstore, in seconds. Default: 0."""
     ms_vm_genid: Coerced[GenerationId | None, GenerationId | str | None] = setting(None, generation_id, guests=HVM)
@@ -418,53 +418,53 @@ class DomainConfig(Part):
 
     @property
     def effective_maxvcpus(self) -> int:
-        """``maxvcpus`` as libxl gets it: what is said, or the vCPUs of ``vnuma``, or ``vcpus``."""
+        """``maxvcpus`` as libxl gets it: the value set, or the vCPUs of ``vnuma``, or ``vcpus``."""
         return self.maxvcpus or sum(len(node.vcpus) for node in self.vnuma) or self.vcpus
 
     @property
     def effective_maxmem(self) -> float | None:
-        """``maxmem`` as libxl gets it, in MiB: what is said, or the sum of ``vnuma``, or ``memory``."""
+        """``maxmem`` as libxl gets it, in MiB: the value set, or the sum of ``vnuma``, or ``memory``."""
         if self.maxmem is not None:
             return self.maxmem
         return sum(node.size or 0 for node in self.vnuma) if self.vnuma else self.memory
 
     @property
     def effective_numa_placement(self) -> bool | None:
-        """``numa_placement`` as libxl gets it: what is said, or False where xl switches it off, or None."""
+        """``numa_placement`` as libxl gets it: the value set, or False where xl switches it off, or None."""
         if self.numa_placement is not None:
             return self.numa_placement
         placed = any(node.pnode is not None for node in self.vnuma)
         return False if placed or isinstance(self.cpus, tuple) or self.cpus_soft is not None else None
 
     def canonical(self) -> DomainConfig:
-        """Return the configuration that means the same to libxl, said in the fewest words.
+        """Return the shortest configuration that means the same to libxl.
 
-        Two configurations that are one to libxl have equal canonical forms: a ``maxvcpus`` that is ``vcpus`` anyway, or
-        the number of a vif that is its place in the list, are left out. `pyxen.libxljson.loads` gives this form.
+        Configurations that mean the same to libxl have equal canonical forms. A ``maxvcpus`` that equals ``vcpus``, or
+        a vif's number that equals its place in the list, is left out. `pyxen.libxljson.loads` returns this form.
         """
         return canonical(self)
 
     def resolve_cpus(self, cpus: Iterable[int], nodes: Mapping[int, Iterable[int]] | None = None) -> DomainConfig:
-        """Return the configuration with ``all`` and ``nodes:N`` of its CPU sets put as they are on one host.
+        """Return the configuration with ``all`` and ``nodes:N`` in its CPU sets resolved for one host.
 
         Args:
             cpus: The host's CPUs.
             nodes: The CPUs of each NUMA node of the host, by its number.
 
         Raises:
-            ValidationError: A set names a node that is not there.
+            ValidationError: A set names a node that the host does not have.
         """
         return resolve_cpus(self, tuple(cpus), nodes or {})
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return what cannot work together in this configuration, as `validate` would raise it."""
+        """Return the contradictions between settings, as `validate` would raise them."""
         return problems(self)
 
     def validate(self) -> None:
-        """Check what no single field can tell: settings that exclude each other, or need another guest type.
+        """Check for settings that exclude each other, or that need another guest type.
 
         Raises:
-            ValidationError: With all `problems` in it, each with the path of its field.
+            ValidationError: There are `problems`; it lists them all, each with the path of its field.
         """
         found = self.problems()
         if found:

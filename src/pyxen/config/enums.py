@@ -1,6 +1,6 @@
 """The enumerations of libxl, by libxl's names; each member is also the string that libxl's JSON has for it.
 
-Where libxl has a member for "nobody said" (``UNKNOWN``, ``INVALID``), the model says None instead.
+Where libxl has a member for "not set" (``UNKNOWN``, ``INVALID``), the model uses None instead.
 xl's own spellings are accepted (``"qemu-xen"``, ``"coredump-destroy"``, ``"ioemu"``, ``"stdvga"``), in any case.
 """
 
@@ -47,7 +47,7 @@ __all__ = [
     "VuartType",
 ]
 
-# What xl.cfg calls a member that libxl calls otherwise.
+# xl.cfg's names for members, where they differ from libxl's.
 XL_NAMES: Final = {
     "ActionOnShutdown": {"rename_restart": "restart_rename"},
     "NicType": {"ioemu": "vif_ioemu"},
@@ -79,12 +79,12 @@ class DomainType(LibxlEnum):
 
 
 class ActionOnShutdown(LibxlEnum):
-    """What the toolstack does when a domain has stopped (xl.cfg ``on_poweroff`` and its like)."""
+    """What the toolstack does when a domain has stopped (xl.cfg ``on_poweroff`` and so on)."""
 
     DESTROY = "destroy"
     """Remove the domain."""
     RESTART = "restart"
-    """Remove it and create it anew from the same configuration."""
+    """Remove it and create it again from the same configuration."""
     RESTART_RENAME = "restart_rename"
     """Keep the old domain for inspection under another name, and create a new one."""
     PRESERVE = "preserve"
@@ -105,7 +105,7 @@ class RdmReserveStrategy(LibxlEnum):
 
 
 class RdmReservePolicy(LibxlEnum):
-    """What a conflict with a reserved device memory region means: failure, or a warning."""
+    """What a conflict with a reserved device memory region causes: failure, or a warning."""
 
     STRICT = "strict"
     RELAXED = "relaxed"

@@ -49,9 +49,9 @@ class Spice(Part):
     host: str | None = setting(None, text, key="spicehost")
     """Address to listen on. Default: all."""
     port: int = setting(0, integer(0, 65535), key="spiceport")
-    """Port without TLS; 0 (default) is none. This or ``tls_port`` is needed."""
+    """Port without TLS; 0 (default) means no port. This or ``tls_port`` is needed."""
     tls_port: int = setting(0, integer(0, 65535), key="spicetls_port")
-    """Port with TLS; 0 (default) is none."""
+    """Port with TLS; 0 (default) means no port."""
     disable_ticketing: bool | None = setting(None, flag, key="spicedisable_ticketing")
     """Whether clients need no password. Default: no, and then ``passwd`` is needed."""
     passwd: str | None = setting(None, text, key="spicepasswd", secret=hide)

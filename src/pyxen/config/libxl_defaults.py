@@ -1,4 +1,4 @@
-"""What libxl fills in where a configuration leaves a setting open, as running domains of Xen 4.17 and 4.20 show it."""
+"""libxl's defaults for settings that a configuration leaves open, observed on Xen 4.17 and 4.20."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["says_default", "without_defaults"]
 _MIB: Final = 1024
 
 _SAME_SHARES: Final = (SchedulerKind.CREDIT, SchedulerKind.CREDIT2)
-"""Schedulers whose weights and caps mean the same; the CPU pool of a domain decides which one it is."""
+"""Schedulers whose weights and caps mean the same; the domain's CPU pool decides which one is used."""
 
 _VIDEORAM: Final = {VgaInterfaceType.CIRRUS: 8, VgaInterfaceType.STD: 16}
 
@@ -140,7 +140,7 @@ def says_default(config: DomainConfig, path: str, value: Any) -> bool:
 
 
 def without_defaults(config: DomainConfig) -> DomainConfig:
-    """Return the configuration without the settings that only say what libxl would choose anyway."""
+    """Return the configuration without settings that only repeat what libxl would choose anyway."""
     changes: dict[str, Any] = {}
     fields = fields_of(type(config))
     for name, default in zip(fields.names, fields.defaults, strict=True):

@@ -43,7 +43,7 @@ class Vdispl(Part):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class VsndParams(Part):
-    """What a card, a PCM device or a stream can do; what is not said comes from the level above."""
+    """What a card, a PCM device or a stream can do; what is not set is inherited from the level above."""
 
     sample_rates: Coerced[tuple[int, ...], Iterable[int]] = setting(
         (), many(integer(0, UINT32_MAX)), key="sample-rates"
@@ -54,11 +54,11 @@ class VsndParams(Part):
     )
     """Sample formats."""
     channels_min: int = setting(0, integer(0, UINT32_MAX), key="channels-min")
-    """Fewest channels; 0 is not said."""
+    """Fewest channels; 0 means not set."""
     channels_max: int = setting(0, integer(0, UINT32_MAX), key="channels-max")
-    """Most channels; 0 is not said."""
+    """Most channels; 0 means not set."""
     buffer_size: int = setting(0, integer(0, UINT32_MAX), key="buffer-size")
-    """Largest buffer, in bytes; 0 is not said."""
+    """Largest buffer, in bytes; 0 means not set."""
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

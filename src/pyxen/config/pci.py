@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r"(?:([0-9a-fA-F]{1,4}):)?([0-9a-fA-F]{1,2}):([0-9a-fA-F]{
 
 @dataclass(frozen=True, slots=True, repr=False, order=True, init=False)
 class PciAddress:
-    """Where a PCI device sits: ``PciAddress("0000:03:00.0")``; function ``*`` stands for all of the device's.
+    """Where a PCI device sits: ``PciAddress("0000:03:00.0")``; function ``*`` stands for all functions.
 
     Attributes:
         domain: Segment, 0 to 0xffff.
@@ -84,7 +84,7 @@ class Pci(Part):
 class Rdm(Part):
     """How the guest's memory map treats the host's reserved device memory (xl.cfg ``rdm``); HVM guests.
 
-    xl has ignored ``rdm`` without a word since Xen 4.15; libxl does as it is told here.
+    xl has silently ignored ``rdm`` since Xen 4.15; with pyxen, libxl applies it.
     """
 
     strategy: Coerced[RdmReserveStrategy, RdmReserveStrategy | RdmReserveStrategyName] = setting(

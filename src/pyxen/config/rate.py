@@ -19,7 +19,7 @@ _DEFAULT_INTERVAL: Final = 50_000
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Rate(Part):
-    """How much a guest may send: so many bytes in each interval, as netback counts it."""
+    """A limit on what a guest may send: a number of bytes per interval, as netback counts."""
 
     bytes_per_interval: int = setting(0, integer(0, UINT64_MAX))
     """Credit per interval, in bytes."""
@@ -37,7 +37,7 @@ class Rate(Part):
             The limit.
 
         Raises:
-            ValueError: It is no rate, or out of range.
+            ValueError: It is not a rate, or is out of range.
         """
         found = _TEXT.fullmatch(text)
         if not found:
@@ -51,7 +51,7 @@ class Rate(Part):
 
     @property
     def text(self) -> str | None:
-        """The limit in xl's notation; None where that has no words for it, e.g. an interval of 0."""
+        """The limit in xl's notation; None if it cannot express the limit, e.g. an interval of 0."""
         if not self.interval_usecs:
             return None
         per_second = -(-self.bytes_per_interval * 1_000_000 // self.interval_usecs)

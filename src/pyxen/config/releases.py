@@ -1,4 +1,4 @@
-"""Which settings came with which release of Xen."""
+"""The Xen releases, and the settings that each supports."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ KNOWN: Final = ("4.17", "4.18", "4.19", "4.20", "4.21", "4.22")
 """The releases that pyxen knows, oldest first."""
 
 OLDEST: Final = KNOWN[0]
-"""The oldest of them; a setting without a release has been there since."""
+"""The oldest release; it has every setting for which no release is recorded."""
 
 DEFAULT: Final = "4.20"
-"""The release that is meant where none is named."""
+"""The release that is assumed if none is given."""
 
 TESTED: Final = ("4.17", "4.20")
-"""Those that the tests run on; the others are known from headers and documents."""
+"""The releases that the tests run on; the others are known from headers and documents."""
 
 _UNTIL: Final[dict[LibxlEnum, str]] = {
     DeviceModelVersion.QEMU_XEN_TRADITIONAL: "4.20",
     BiosType.ROMBIOS: "4.20",
 }
-"""Members of enumerations that later releases refuse, and the last release that takes each."""
+"""Members of enumerations that later releases refuse, and the last release that accepts each."""
 
 _MEMBERS: Final[dict[LibxlEnum, str]] = {TeeType.FFA: "4.18"}
 """Members of enumerations that are newer than the settings they are for."""
 
 
 def newer_than(part: Part, release: str) -> tuple[Problem, ...]:
-    """Return what a configuration, or a part of one, says that a release of Xen does not have.
+    """Return the settings of a configuration, or of a part, that a Xen release does not support.
 
     Args:
         part: A `DomainConfig`, `Disk` …

@@ -1,4 +1,4 @@
-"""How the hypervisor's scheduler treats a domain (xl.cfg ``cpu_weight``, ``cap`` …)."""
+"""Scheduling parameters of a domain (xl.cfg ``cpu_weight``, ``cap`` …)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Scheduler"]
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Scheduler(Part):
-    """Scheduling parameters; which of them count depends on the scheduler of the domain's CPU pool."""
+    """Scheduling parameters. The scheduler of the domain's CPU pool determines which of them apply."""
 
     weight: int | None = setting(None, integer(0, INT_MAX), key="cpu_weight")
     """Share of the CPU relative to other domains, 1 to 65535 (credit, credit2). Default 256."""
     cap: int | None = setting(None, integer(0, INT_MAX))
-    """Most CPU it may use, in per cent of one CPU; 0 is no limit (credit, credit2). Default 0."""
+    """Most CPU it may use, in per cent of one CPU; 0 means unlimited (credit, credit2). Default 0."""
     period: int | None = setting(None, integer(0, INT_MAX))
     """Length of a period, in microseconds (rtds). Default 10000."""
     budget: int | None = setting(None, integer(0, INT_MAX), key="")

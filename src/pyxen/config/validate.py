@@ -1,4 +1,4 @@
-"""What cannot work together in a configuration: see `DomainConfig.validate`."""
+"""Rules for contradictions between the settings of a configuration, see `DomainConfig.validate`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FRAMEBUFFER: Final = frozenset({"vnc", "sdl", "keymap"})
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that cannot work.
+    """One contradiction in a configuration.
 
     Attributes:
-        path: The field at fault, as in ``disks[1].vdev``.
-        message: What is wrong, and what would be right.
+        path: The invalid field, e.g. ``disks[1].vdev``.
+        message: What is wrong, and how to correct it.
     """
 
     path: str
@@ -247,4 +247,4 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Any], Iterable[Problem]]], 
     (("channels", "vkbs", "vdispls"), _small_devices),
     (("smbios",), _smbios),
 )
-"""Each rule with the fields of which one must be said for it to find anything; () for a rule that always may."""
+"""Each rule with the fields that trigger it: it runs if one of them is set, or always for ()."""

@@ -37,7 +37,7 @@ class Vfb(Part):
 class Vkb(Part):
     """A paravirtual keyboard, pointer or touch screen, as one item of xl.cfg's ``vkb``.
 
-    Those that come with a framebuffer are said by `Vfb.keyboard`, and come before these.
+    Those that come with a framebuffer are set by `Vfb.keyboard` and precede these.
     """
 
     backend_type: Coerced[VkbBackend | None, VkbBackend | VkbBackendName | None] = setting(

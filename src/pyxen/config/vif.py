@@ -31,7 +31,7 @@ class Mac(str):
             address: Six octets, separated by colons or dashes.
 
         Raises:
-            ValueError: It is no MAC address.
+            ValueError: It is not a MAC address.
         """
         if not _MAC.fullmatch(address):
             raise ValueError(f"{address!r} is not a MAC address; write it like '00:16:3e:12:34:56'")
@@ -94,15 +94,15 @@ class Vif(Part):
     type: Coerced[NicType | None, NicType | NicTypeName | None] = setting(None, member(NicType))
     """``vif`` (paravirtual only) or ``vif_ioemu`` (xl's ``ioemu``). Default: ``vif_ioemu`` for HVM guests."""
     ip: str | None = setting(None, text)
-    """Addresses for the hotplug script, separated by blanks; what they do is the script's business."""
+    """Addresses for the hotplug script, separated by blanks; their meaning is up to the script."""
     script: str | None = setting(None, filename)
     """Hotplug script. Default ``vif-bridge``; a name without a slash is looked for in xen's script folder."""
     vifname: str | None = setting(None, text)
     """Name of the interface in the backend domain. Default ``vifDOMID.DEVID``."""
     rate: Coerced[Rate | None, Rate | str | None] = setting(None, as_rate)
-    """Limit of what the guest may send, e.g. ``"10MB/s"`` or ``"1MB/s@20ms"``. Default: none."""
+    """Limit on what the guest may send, e.g. ``"10MB/s"`` or ``"1MB/s@20ms"``. Default: none."""
     mtu: int | None = setting(None, integer(1, INT_MAX))
-    """Largest frame, in bytes. Default 1492 in libxl's eyes, or what the bridge has."""
+    """MTU, in bytes. Default: libxl's 1492, or that of the bridge."""
     vlan: str | None = setting(None, text, since="4.19")
     """VLANs for a script that knows them, e.g. ``"10p/20"``. Xen 4.19."""
     gatewaydev: str | None = setting(None, text)

@@ -21,6 +21,6 @@ class VNode(Part):
     size: float | None = setting(None, mebibytes)
     """Its memory, in MiB; libxl demands it."""
     distances: Coerced[tuple[int, ...], Iterable[int]] = setting((), many(integer(0, UINT32_MAX)), key="vdistances")
-    """Distances from it to every node, itself included, 10 being its own. xl takes missing ones for 0."""
+    """Distances from it to every node, itself included, 10 being its own. xl treats missing ones as 0."""
     pnode: int | None = setting(None, integer(0, UINT32_MAX))
-    """The host's node that its memory is taken from. Default: node 0; saying it also switches NUMA placement off."""
+    """The host's node that its memory is taken from. Default: node 0; setting it also switches NUMA placement off."""
