@@ -43,7 +43,8 @@ if wanted not in {"auto", "require", "skip"}:
     sys.exit(f"PYXEN_XENLIGHT={wanted}: must be auto, require or skip")
 if wanted == "require" and not has_headers():
     sys.exit(
-        "PYXEN_XENLIGHT=require, but pkg-config does not know Xen's libraries: install libxen-dev and pkg-config (Debian)"
+        "PYXEN_XENLIGHT=require, but pkg-config does not know Xen's libraries: "
+        "install libxen-dev and pkg-config (Debian)"
     )
 build = wanted == "require" or (wanted == "auto" and has_headers())
 

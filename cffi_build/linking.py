@@ -55,8 +55,9 @@ def check(module: Path, release: str) -> None:
     wrong = sorted(name for name, linked in found.items() if linked != release)
     if wrong or not any(name.startswith("libxenlight.") for name in found):
         module.unlink()
+        took = ", ".join(wrong) or "no libxenlight of a release"
         raise LinkFailed(
-            f"the headers are of Xen {release}, but the linker took {', '.join(wrong) or 'no libxenlight of a release'}: let "
-            "pkg-config find headers and libraries of one installation (PKG_CONFIG_PATH), with libxenlight.so, "
-            f"libxlutil.so and libxenctrl.so beside the others. pkg-config says {shlex.join(flags('--libs'))}"
+            f"the headers are of Xen {release}, but the linker took {took}: let pkg-config find headers and libraries "
+            "of one installation (PKG_CONFIG_PATH), with libxenlight.so, libxlutil.so and libxenctrl.so beside the "
+            f"others. pkg-config says {shlex.join(flags('--libs'))}"
         )

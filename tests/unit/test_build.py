@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The headers and the libraries come from where pkg-config says
 
 
-def variable(name: str, package: str) -> str:
+def told(name: str, package: str) -> str:
     """Return a variable of a package that pkg-config knows."""
     question = ["pkg-config", f"--variable={name}", package]
     return subprocess.run(question, check=True, capture_output=True, text=True).stdout.strip()
@@ -33,7 +33,7 @@ def variable(name: str, package: str) -> str:
 def another_xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another Xen in a folder of its own, which pkg-config finds first: release 98.1, with one more function."""
     folder = tmp_path / "xen98"
-    include = Path(variable("includedir", "xenlight"))
+    include = Path(told("includedir", "xenlight"))
     (folder / "include").mkdir(parents=True)
     for header in (*include.glob("libxl*.h"), *include.glob("_libxl*.h"), *include.glob("xen*.h")):
         shutil.copy(header, folder / "include")
@@ -43,7 +43,7 @@ def another_xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert pause in libxl.read_text()
     libxl.write_text(libxl.read_text().replace(pause, f"int libxl_of_98(libxl_ctx *ctx);\n{pause}"))
     for name in linking.PACKAGES:
-        installed = Path(variable("pcfiledir", name)) / f"{name}.pc"
+        installed = Path(told("pcfiledir", name)) / f"{name}.pc"
         text = installed.read_text()
         for variable, value in (("prefix", folder), ("includedir", folder / "include"), ("libdir", folder / "lib")):
             text = re.sub(rf"^{variable}=.*$", f"{variable}={value}", text, flags=re.MULTILINE)
