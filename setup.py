@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cffi_build"))
@@ -21,22 +21,21 @@ import linking
 def has_headers() -> bool:
     """Tell whether the headers of a Xen release are installed."""
     try:
-        return subprocess.run(["pkg-config", "--exists", "xenlight"], check=False).returncode == 0
+        return subprocess.run(["pkg-config", "--exists", *linking.PACKAGES], check=False).returncode == 0
     except OSError:
         return False
 
 
 class CheckedBuild(build_ext):
-    """Builds the extension, and checks which libxenlight it was linked to."""
+    """Builds the extension, and checks which libraries it was linked to."""
 
-    def run(self) -> None:
-        """Build and check."""
-        super().run()
-        for extension in self.extensions:
-            try:
-                linking.check(Path(self.get_ext_fullpath(extension.name)), headers.xen_release())
-            except linking.LinkFailed as error:
-                sys.exit(str(error))
+    def build_extension(self, ext: Extension) -> None:
+        """Build and check, before the module is copied anywhere."""
+        super().build_extension(ext)
+        try:
+            linking.check(Path(self.get_ext_fullpath(ext.name)), headers.xen_release())
+        except linking.LinkFailed as error:
+            sys.exit(str(error))
 
 
 wanted = os.environ.get("PYXEN_XENLIGHT", "auto")
@@ -44,7 +43,8 @@ if wanted not in {"auto", "require", "skip"}:
     sys.exit(f"PYXEN_XENLIGHT={wanted}: must be auto, require or skip")
 if wanted == "require" and not has_headers():
     sys.exit(
-        "PYXEN_XENLIGHT=require, but pkg-config does not know xenlight: install libxen-dev and pkg-config (Debian)"
+        "PYXEN_XENLIGHT=require, but pkg-config does not know Xen's libraries: "
+        "install libxen-dev and pkg-config (Debian)"
     )
 build = wanted == "require" or (wanted == "auto" and has_headers())
 

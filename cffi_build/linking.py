@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 PACKAGES = ("xenlight", "xlutil", "xencontrol", "xenstore", "xentoollog")
 """pkg-config's names of the libraries that are bound."""
 
-_NEEDED = re.compile(r"\(NEEDED\).*\[libxenlight\.so\.(\d+\.\d+)[.\d]*\]")
+_NEEDED = re.compile(r"\(NEEDED\).*\[(lib(?:xenlight|xlutil|xenctrl)\.so\.(\d+\.\d+)[.\d]*)\]")
+"""The libraries whose names carry Xen's release."""
+
 _SECONDS = 60
 
 
@@ -30,21 +34,30 @@ def flags(kind: str) -> list[str]:
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", "") or str(error)
         raise LinkFailed(f"pkg-config does not know Xen's libraries: {reason.strip()}") from error
-    return done.stdout.split()
+    return shlex.split(done.stdout)
 
 
 def check(module: Path, release: str) -> None:
-    """Check that a module is linked to the libxenlight of the release whose headers it was compiled with.
+    """Check that a module is linked to the libraries of the release whose headers it was compiled with.
 
     Raises:
-        LinkFailed: It is linked to another one; the module is removed.
+        LinkFailed: One of them is another release's, or none is libxenlight; the module is removed.
     """
-    dynamic = subprocess.run(["readelf", "-d", module], capture_output=True, text=True, check=True, timeout=_SECONDS)
-    linked = _NEEDED.search(dynamic.stdout)
-    if linked is None or linked[1] != release:
+    dynamic = subprocess.run(
+        ["readelf", "-dW", module],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=_SECONDS,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    found = dict(_NEEDED.findall(dynamic.stdout))
+    wrong = sorted(name for name, linked in found.items() if linked != release)
+    if wrong or not any(name.startswith("libxenlight.") for name in found):
         module.unlink()
-        found = f"that of Xen {linked[1]}" if linked else "none that names its release"
+        took = ", ".join(wrong) or "no libxenlight of a release"
         raise LinkFailed(
-            f"the headers are of Xen {release}, but the linker took another libxenlight ({found}): let pkg-config find "
-            "headers and libraries of one installation (PKG_CONFIG_PATH), with a libxenlight.so beside the others"
+            f"the headers are of Xen {release}, but the linker took {took}: let pkg-config find headers and libraries "
+            "of one installation (PKG_CONFIG_PATH), with libxenlight.so, libxlutil.so and libxenctrl.so beside the "
+            f"others. pkg-config says {shlex.join(flags('--libs'))}"
         )

@@ -12,7 +12,7 @@ import headers
 import pytest
 import xenlight
 from headers import Declaration, declarations, select
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyxen.backends.xenlight.libxl import binding
@@ -220,6 +220,7 @@ def declared(draw: st.DrawFn) -> tuple[str, str | None, bool]:
     return f"enum {name}{space}{{ {name}_A = (1 << (2)), {name}_B{space}}};", None, False
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a loaded machine is no fault
 @given(st.lists(st.tuples(declared(), SPACE, st.sampled_from(["libxl.h", "other.h"]))))
 def test_whatever_stands_side_by_side_is_told_apart(items: list[tuple[tuple[str, str | None, bool], str, str]]) -> None:
     text = "".join(f'\n# 1 "/x/{header}"\n{c}{space}' for (c, _, _), space, header in items)

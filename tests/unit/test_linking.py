@@ -37,6 +37,19 @@ def test_another_release_is_refused_and_removed(tmp_path: Path, soname: str) -> 
     assert not module.exists()
 
 
+@pytest.mark.parametrize("other", ["libxlutil.so.4.17", "libxenctrl.so.4.17"])
+def test_no_library_may_be_of_another_release(tmp_path: Path, other: str) -> None:
+    libraries = [tmp_path / name for name in ("libxenlight.so.4.22", other, "libxenstore.so.4")]
+    command = ["gcc", "-shared", "-Wl,--no-as-needed", "-xc", "/dev/null", "-xnone"]
+    for library in libraries:
+        subprocess.run([*command, f"-Wl,-soname,{library.name}", "-o", str(library)], check=True, timeout=60)
+    module = tmp_path / "module.so"
+    subprocess.run([*command, *map(str, libraries), "-o", str(module)], check=True, timeout=60)
+    with pytest.raises(linking.LinkFailed, match=rf"headers are of Xen 4\.22, but the linker took {other}: let"):
+        linking.check(module, "4.22")
+    assert not module.exists()
+
+
 def test_the_flags_are_those_of_the_installation_that_pkg_config_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pyxen.config import DiskBackend, DomainConfig, DomainType, Rate, VgaInterfaceType
 from pyxen.libvirtxml import normal
 
-__all__ = ["BY_ITS_CONVERTER", "BY_ITS_DRIVER", "as_converted", "as_run", "as_xend"]
+__all__ = ["BY_ITS_CONVERTER", "BY_ITS_DRIVER", "BY_XEND", "as_converted", "as_run", "as_xend"]
 
 # XML and libxl's JSON: what libvirt's driver makes of a configuration before libxl gets it
 

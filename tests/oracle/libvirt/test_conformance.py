@@ -9,9 +9,12 @@ from pyxen.config import settings_of
 from pyxen.config.domain import DomainConfig
 from pyxen.errors import ConfigError, LossyConversion
 from pyxen.libvirtxml import normal
+from pyxen.xlcfg.deviations import DEVIATIONS
+from tests.oracle.compare import difference
 from tests.oracle.libvirt.documents import Pair, fetched, listed
-from tests.oracle.libvirt.pairs import as_converted, as_run, as_xend
+from tests.oracle.libvirt.pairs import BY_ITS_CONVERTER, BY_ITS_DRIVER, BY_XEND, as_converted, as_run, as_xend
 from tests.oracle.libvirt.schemas import Schema
+from tests.oracle.xl import XlOracle
 
 WITH_CFG = listed("xlconfigdata")
 WITH_XM_CFG = listed("xmconfigdata")
@@ -33,6 +36,9 @@ card, a parallel port."""
 NOT_XL = {"escape-paths": "side by side are Python's"}
 """Configurations of xend's time, which Python read, that xl cannot read, and why."""
 
+OTHERWISE_THAN_XL = {"xlconfigdata/usb": "USB devices without a type"}
+"""Configurations that pyxen reads otherwise than xl on purpose, and the deviation's name in pyxen's own list."""
+
 
 def assert_same(one: DomainConfig, other: DomainConfig) -> None:
     """Fail with the fields that differ, which is shorter than both configurations."""
@@ -46,6 +52,42 @@ def assert_same(one: DomainConfig, other: DomainConfig) -> None:
 
 def test_the_list_is_complete() -> None:
     assert set(ALL) == fetched()
+
+
+@pytest.mark.parametrize("pair", [*WITH_CFG, *WITH_XM_CFG], ids=str)
+def test_xl_reads_a_configuration_so(xl: XlOracle, pair: Pair) -> None:
+    found = difference(xl, pair.other.read_text())
+    if pair.name in OTHERWISE_THAN_XL:
+        assert OTHERWISE_THAN_XL[pair.name] in {deviation.name for deviation in DEVIATIONS}
+        assert found is not None
+    else:
+        assert found is None
+
+
+@pytest.mark.parametrize("pair", ALL, ids=str)
+def test_xl_reads_what_is_made_of_a_document(xl: XlOracle, pair: Pair) -> None:
+    config = libvirtxml.loads(pair.xml.read_bytes(), on_loss="ignore")
+    assert difference(xl, xlcfg.dumps(config, on_loss="ignore")) is None
+
+
+def test_every_deviation_is_met() -> None:
+    """A deviation that no pair has any more would only hide a fault."""
+    met = set()
+    for pair in ALL:
+        if pair.stem.removeprefix("test-") in {*REFUSED_BY_XL, *NOT_XL}:
+            continue
+        if pair in WITH_JSON:
+            other, changes = libxljson.loads(pair.other.read_bytes()), BY_ITS_DRIVER
+        else:
+            other = xlcfg.loads(pair.other.read_text(), on_loss="ignore")
+            changes = BY_XEND if pair in WITH_XM_CFG else BY_ITS_CONVERTER
+        other, xml = normal(other), normal(libvirtxml.loads(pair.xml.read_bytes(), on_loss="ignore"))
+        for change in changes:
+            changed = change(xml, other)
+            if changed != xml:
+                met.add(change)
+            xml = changed
+    assert [change.__name__ for change in (*BY_ITS_DRIVER, *BY_XEND) if change not in met] == []
 
 
 @pytest.mark.parametrize("pair", WITH_CFG, ids=str)
