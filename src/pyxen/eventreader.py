@@ -91,7 +91,7 @@ class EventReader(Iterator[E_co]):
         return cast("E_co", event if self._handle_of is None else copy(event).attach(self._handle_of))
 
     def close(self) -> None:
-        """Stop reading and wake all threads that wait for an event. Calling it again does nothing."""
+        """Stop reading and wake everything that waits for an event. Calling it again does nothing."""
         self._unsubscribe()
         self._queue.drop()
 

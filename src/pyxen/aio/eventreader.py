@@ -87,7 +87,7 @@ class EventReader(AsyncIterator[E_co]):
         return self._given(event)
 
     async def close(self) -> None:
-        """Stop reading and wake all tasks that wait for an event. Calling it again does nothing."""
+        """Stop reading and wake everything that waits for an event. Calling it again does nothing."""
         self._stop()
 
     def _given(self, event: Event) -> E_co:
