@@ -12,7 +12,7 @@ from pyxen.config import DomainConfig, Part, Rate, Viridian
 from pyxen.errors import ConfigError, LossyConversion
 from pyxen.losses import Loss
 
-__all__ = ["Spelling", "convert", "guess", "to_python"]
+__all__ = ["Spelling", "convert", "guess", "is_refused", "read", "to_python", "write"]
 
 Spelling: TypeAlias = Literal["xl", "libvirt-xml", "json", "python"]
 """The formats of a configuration. ``python`` can be written only."""
@@ -39,10 +39,8 @@ def convert(text: str | bytes, to: Spelling, from_: Spelling | None = None) -> t
         ParseError: The text is not in the given format.
         ConfigError: There is no such format, or the configuration is invalid.
     """
-    config, lost = _read(text, from_ or guess(text))
-    if to == "python":
-        return to_python(config), lost
-    written, more = _write(config, to)
+    config, lost = read(text, from_)
+    written, more = write(config, to)
     return written, (*lost, *more)
 
 
@@ -61,7 +59,21 @@ def _codec(spelling: str) -> Any:
     return importlib.import_module(_CODECS[spelling])
 
 
-def _read(text: str | bytes, spelling: str) -> tuple[DomainConfig, tuple[Loss, ...]]:
+def read(text: str | bytes, from_: Spelling | None = None) -> tuple[DomainConfig, tuple[Loss, ...]]:
+    """Read a configuration in any format.
+
+    Args:
+        text: The configuration.
+        from_: The format of `text`. Default: see `guess`.
+
+    Returns:
+        The configuration, and the settings that were lost.
+
+    Raises:
+        ParseError: The text is not in the given format.
+        ConfigError: There is no such format, or the configuration is invalid.
+    """
+    spelling = from_ or guess(text)
     if spelling == "python":
         raise ConfigError("Python code is written only: run it to get its configuration")
     codec = _codec(spelling)
@@ -71,13 +83,32 @@ def _read(text: str | bytes, spelling: str) -> tuple[DomainConfig, tuple[Loss, .
         return codec.loads(text, on_loss="ignore"), error.losses
 
 
-def _write(config: DomainConfig, spelling: str) -> tuple[str, tuple[Loss, ...]]:
-    codec = _codec(spelling)
+def write(config: DomainConfig, to: Spelling) -> tuple[str, tuple[Loss, ...]]:
+    """Write a configuration in any format.
+
+    Returns:
+        The text, and the settings that were lost.
+
+    Raises:
+        ConfigError: There is no such format, or it cannot hold the configuration at all.
+    """
+    if to == "python":
+        return to_python(config), ()
+    codec = _codec(to)
     try:
         written, lost = codec.dumps(config, on_loss="raise"), ()
     except LossyConversion as error:
         written, lost = codec.dumps(config, on_loss="ignore"), error.losses
     return str(written).rstrip("\n") + "\n", lost
+
+
+def is_refused(text: str) -> bool:
+    """Return whether xl would refuse a text that was written for it, for example a PVH guest without a kernel."""
+    try:
+        _codec("xl").loads(text, on_loss="ignore")
+    except ConfigError:
+        return True
+    return False
 
 
 def to_python(config: DomainConfig) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from pyxen.config.base import Part
+from pyxen.config.base import Part, settings_of
 from pyxen.errors import LossyConversion
 
 __all__ = ["Loss", "LossWarning", "OnLoss", "report", "shown"]
@@ -29,7 +29,7 @@ class Loss:
 
     Attributes:
         path: The field, e.g. ``disks[1].grant_usage``; for a parsed text, the place in that text.
-        value: Its value as text; the codec masks secrets.
+        value: Its value as text; the codec masks secrets. "" if it has none, because it is missing.
         reason: Why it is lost, and what to do about it if possible.
     """
 
@@ -38,11 +38,16 @@ class Loss:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path} = {self.value}: {self.reason}"
+        value = f" = {self.value}" if self.value else ""
+        return f"{self.path}{value}: {self.reason}"
 
 
 def shown(value: object) -> str:
-    """Return a value as plain text, without Python syntax around words and numbers."""
+    """Return a value as a person would write it, without Python's syntax and with secrets masked."""
+    if value is None:
+        return "not set"
+    if value == "":
+        return '""'
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, frozenset):
@@ -52,8 +57,15 @@ def shown(value: object) -> str:
     if isinstance(value, Enum):
         return str(value.value) if isinstance(value.value, str) else value.name.lower()
     if isinstance(value, Part) and type(value).__str__ is object.__str__:
-        return ", ".join(f"{name}={shown(inner)}" for name, inner in value.non_defaults())
+        return ", ".join(f"{name}={_masked(value, name, inner)}" for name, inner in value.non_defaults()) or "{}"
     return str(value)
+
+
+def _masked(part: Part, name: str, value: object) -> str:
+    mask = settings_of(type(part))[name].secret
+    if mask is None:
+        return shown(value)
+    return ", ".join(mask(str(item)) for item in value) if isinstance(value, tuple) else mask(str(value))
 
 
 def _callers_level() -> int:

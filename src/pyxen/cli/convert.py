@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from pyxen import conversion
-from pyxen.cli.files import complain, read
+from pyxen.cli.files import FAILED, complain, read, save, write
 from pyxen.errors import ConfigError
 
 __all__ = ["convert"]
 
-_FAILED = 2
-_LOSSY = 1
+_LOSSY: Final = 1
 
 
 class Source(StrEnum):
@@ -36,34 +34,45 @@ class Target(StrEnum):
 
 
 def convert(
-    file: Annotated[str, typer.Argument(help="A configuration; - is standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A configuration; - is standard input.")],
     to: Annotated[Target, typer.Option("--to", "-t", help="What to write.")],
     from_: Annotated[
         Source | None, typer.Option("--from", "-f", help="What it is. Default: what it looks like.")
     ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="Where to. Default: standard output.")] = None,
     *,
-    strict: Annotated[bool, typer.Option("--strict", help="Write nothing if something is lost.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Write nothing if something is lost or contradictory.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE itself with --output.")] = False,
 ) -> None:
     """Convert a configuration: of xl, of libvirt (XML) or of libxl (JSON), into another of these or into Python code.
 
-    What the other form cannot say is told on standard error. The exit status is 0; with --strict it is 1 if something
-    is lost; it is 2 if the configuration cannot be read.
+    What the other form cannot say, and what the configuration contradicts itself in, is told on standard error. The
+    exit status is 0; it is 1 if xl would refuse what is written, and with --strict if something is lost or
+    contradictory; it is 2 if the configuration cannot be read or written.
     """
     try:
-        text, losses = conversion.convert(read(file), to.value, from_.value if from_ else None)
-        for loss in losses:
-            complain(str(loss), style="bold yellow", label="lost")
-        if losses and strict:
-            raise typer.Exit(_LOSSY)
-        if output is None:
-            sys.stdout.write(text)
-        else:
-            with open(output, "w", encoding="utf-8") as written:
-                written.write(text)
+        text = read(file)
     except OSError as error:
-        complain(f"{error.filename or file}: {error.strerror}")
-        raise typer.Exit(_FAILED) from None
+        complain(f"{file}: {error.strerror}")
+        raise typer.Exit(FAILED) from None
+    try:
+        config, losses = conversion.read(text, from_.value if from_ else None)
+        written, more = conversion.write(config, to.value)
     except ConfigError as error:
         complain(f"{file}: {error}")
-        raise typer.Exit(_FAILED) from None
+        raise typer.Exit(FAILED) from None
+    for loss in (*losses, *more):
+        complain(str(loss), style="bold yellow", label="lost")
+    problems = config.problems()
+    for problem in problems:
+        complain(str(problem), style="bold yellow", label="problem")
+    if strict and (losses or more or problems):
+        raise typer.Exit(_LOSSY)
+    if output is None:
+        write(written)
+    else:
+        save(output, written, file, force=force)
+    if to is Target.XL and conversion.is_refused(written):
+        raise typer.Exit(_LOSSY)

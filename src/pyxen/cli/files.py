@@ -1,17 +1,28 @@
-"""Reading what is named on a command line, and complaining."""
+"""What a command reads and writes: files named on the command line, standard input and output, and messages."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["STANDARD_INPUT", "complain", "errors", "read"]
+from pyxen._printable import printable
+
+__all__ = ["FAILED", "STANDARD_INPUT", "complain", "errors", "read", "save", "write"]
+
+FAILED: Final = 2
+"""Exit status if something could not be read or written."""
 
 STANDARD_INPUT: Final = "-"
 """What stands for standard input."""
+
+_READER_GONE: Final = 128 + 13
+"""Exit status if nobody reads the output any more: that of a program which SIGPIPE ends."""
 
 errors: Final = Console(stderr=True, highlight=False, soft_wrap=True)
 """Where messages go."""
@@ -29,6 +40,66 @@ def read(name: str) -> bytes:
         return file.read()
 
 
+def write(text: str) -> None:
+    """Write to standard output; bytes that were not UTF-8 become what they were.
+
+    Raises:
+        typer.Exit: It cannot be written. That is said, unless the reader has gone, as in ``pyxen convert … | head``.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _give_up_output()
+        raise typer.Exit(_READER_GONE) from None
+    except OSError as error:
+        _give_up_output()
+        _fail(f"standard output: {error.strerror}")
+
+
+def _give_up_output() -> None:
+    """Let what is left in the buffer go nowhere: the interpreter would try to write it when it ends, and complain."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor, as in tests
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def save(name: str, text: str, source: str, *, force: bool) -> None:
+    """Write a file.
+
+    Args:
+        name: The file.
+        text: What to write.
+        source: The file that was read: it is not overwritten.
+        force: Overwrite it all the same.
+
+    Raises:
+        typer.Exit: It cannot be written, or is the source. That is said.
+    """
+    if not force and source != STANDARD_INPUT and _same(name, source):
+        _fail(f"{name}: is the file that was read; --force overwrites it, comments and all")
+    try:
+        with open(name, "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        _fail(f"{name}: {error.strerror}")
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _fail(message: str) -> NoReturn:
+    complain(message)
+    raise typer.Exit(FAILED)
+
+
 def complain(message: str, *, style: str = "bold red", label: str = "error") -> None:
     """Print a message, with a coloured label where there are colours."""
-    errors.print(Text.assemble((f"{label}: ", style), message))
+    with contextlib.suppress(OSError):  # nowhere is left to say it
+        errors.print(Text.assemble((f"{label}: ", style), printable(message)))

@@ -6,21 +6,21 @@ import dataclasses
 import json
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from pyxen import xlcfg
-from pyxen.cli.files import STANDARD_INPUT, complain, read
-from pyxen.config.releases import DEFAULT
+from pyxen._printable import printable
+from pyxen.cli.files import FAILED, STANDARD_INPUT, complain, read, write
+from pyxen.config.releases import DEFAULT, KNOWN, OLDEST, release
 
 __all__ = ["lint"]
 
-_FOUND = 1
-_FAILED = 2
-_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+_FOUND: Final = 1
+_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 
 
 class Format(StrEnum):
@@ -30,9 +30,21 @@ class Format(StrEnum):
     JSON = "json"
 
 
+def _release(text: str) -> str:
+    try:
+        known = release(text) >= release(OLDEST)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not known:
+        raise typer.BadParameter(f"Xen {text} is older than what is known here; {OLDEST} is the oldest")
+    return text
+
+
 def lint(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="xl configurations; - is standard input.")],
-    xen: Annotated[str, typer.Option(help="The Xen release that is to run them.")] = DEFAULT,
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="xl configurations; - is standard input.")],
+    xen: Annotated[
+        str, typer.Option(callback=_release, help=f"The Xen release that is to run them: {', '.join(KNOWN)}.")
+    ] = DEFAULT,
     format_: Annotated[Format, typer.Option("--format", help="How to write what is found.")] = Format.TEXT,
 ) -> None:
     """Look through xl configurations for what xl would take in silence and not do as was meant.
@@ -45,32 +57,36 @@ def lint(
     for name in files:
         shown = "<stdin>" if name == STANDARD_INPUT else name
         try:
-            findings += [(shown, found) for found in xlcfg.lint(_text(name), xen)]
+            text = read(name)
         except OSError as error:
             complain(f"{shown}: {error.strerror}")
-            status = _FAILED
-        except ValueError as error:
-            complain(f"{shown}: {error}")
-            status = _FAILED
+            status = FAILED
+            continue
+        findings += [(shown, found) for found in xlcfg.lint(text, xen)]
     if format_ is Format.JSON:
         items = [{"file": name, **dataclasses.asdict(found)} for name, found in findings]
-        sys.stdout.write(json.dumps(items, indent=2, ensure_ascii=False) + "\n")
-    else:
+        write(json.dumps(items, indent=2) + "\n")
+    elif sys.stdout.isatty():
         _print(findings)
+    else:
+        write("".join(map(_lines, findings)))
     serious = any(found.severity != "note" for _, found in findings)
     raise typer.Exit(status or (_FOUND if serious else 0))
 
 
-def _text(name: str) -> str:
-    return read(name).decode("utf-8", "surrogateescape")
+def _lines(named: tuple[str, xlcfg.Diagnostic]) -> str:
+    name, found = named
+    head = f"{name}:{found.line}:{found.column}: {found.severity}: {found.message} [{found.code}]"
+    return printable(f"{head}\n    {found.hint}\n" if found.hint else f"{head}\n")
 
 
 def _print(findings: list[tuple[str, xlcfg.Diagnostic]]) -> None:
+    """Print findings in colours, for a terminal."""
     console = Console(highlight=False, soft_wrap=True)
     for name, found in findings:
-        place = f"{name}:{found.line}:{found.column}: "
+        place, message = printable(f"{name}:{found.line}:{found.column}: "), printable(found.message)
         console.print(
-            Text.assemble(place, (f"{found.severity}: ", _STYLES[found.severity]), found.message, f" [{found.code}]")
+            Text.assemble(place, (f"{found.severity}: ", _STYLES[found.severity]), message, f" [{found.code}]")
         )
         if found.hint:
-            console.print(Text.assemble(" " * 4, (found.hint, "italic")))
+            console.print(Text.assemble(" " * 4, (printable(found.hint), "italic")))

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from pyxen.config.base import Part, Setting, settings_of
+from pyxen.config.channel import Channel
 from pyxen.config.cpuid import CpuidLeaf, CpuidPolicy, MsrPolicy
 from pyxen.config.cpuset import CpuSet
 from pyxen.config.device_model import DeviceModel, Stubdomain
-from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
 from pyxen.config.disk import Disk, DiskColo
 from pyxen.config.domain import DomainConfig
 from pyxen.config.enums import (
@@ -52,8 +52,10 @@ from pyxen.config.enums import (
 from pyxen.config.genid import GenerationId
 from pyxen.config.graphics import Sdl, Spice, Vnc
 from pyxen.config.media import Connector, Vdispl, Vsnd, VsndParams, VsndPcm, VsndStream
+from pyxen.config.p9 import P9
 from pyxen.config.pci import Pci, PciAddress, Rdm, RdmRegion
 from pyxen.config.platform import Arm, IomemRange, IoportRange, PvShim
+from pyxen.config.pvcalls import Pvcalls
 from pyxen.config.rate import Rate
 from pyxen.config.releases import newer_than
 from pyxen.config.scheduler import Scheduler
@@ -64,7 +66,9 @@ from pyxen.config.vdev import vdev_number
 from pyxen.config.vfb import Vfb, Vkb
 from pyxen.config.vif import COLO_KEYS, Mac, Vif
 from pyxen.config.viridian import Viridian
+from pyxen.config.virtio import Virtio
 from pyxen.config.vnuma import VNode
+from pyxen.config.vtpm import Vtpm
 
 __all__ = [
     "COLO_KEYS",

@@ -44,16 +44,16 @@ Check = Callable[[Any], Any]
 
 
 def text(value: Any) -> str:
-    """Pass a string that C can hold: without NUL characters, and valid as UTF-8."""
+    """Pass a string that C can hold: UTF-8 without NUL characters. Other bytes are surrogates, as in `os.fsdecode`."""
     if not isinstance(value, str):
         raise Refused(f"takes a string, not {_kind(value)}")
     if "\0" in value:
         raise Refused("cannot hold a NUL character")
     if not value.isascii():
         try:
-            value.encode()
+            value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            raise Refused("holds half of a surrogate pair, which UTF-8 cannot say") from None
+            raise Refused("holds half of a surrogate pair, which stands for no byte and no character") from None
     return value if type(value) is str else str(value)
 
 
@@ -212,7 +212,7 @@ def hide(_: str) -> str:
     return "***"
 
 
-_SECRET_KEY = re.compile(r"(?i)((?:^|[^a-z])(?:key|passw(?:or)?d|secret)=)(?:\\.|[^:,;\s\\])*")
+_SECRET_KEY = re.compile(r"(?i)((?:(?:^|[^a-z])(?:key|secret)|passw(?:or)?d)=)(?:\\.|[^:,;\s\\])*")
 
 
 def hide_keys(value: str) -> str:

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pyxen.config.base import Part
-from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
+from pyxen.config.channel import Channel
 from pyxen.config.disk import Disk
 from pyxen.config.media import Vdispl, Vsnd
+from pyxen.config.p9 import P9
 from pyxen.config.pci import Pci
+from pyxen.config.pvcalls import Pvcalls
 from pyxen.config.usb import UsbCtrl, UsbDev
 from pyxen.config.vfb import Vfb, Vkb
 from pyxen.config.vif import Vif
+from pyxen.config.virtio import Virtio
+from pyxen.config.vtpm import Vtpm
 
 __all__ = ["KINDS", "NUMBERED_BY_XL", "SERVED", "WITH_NUMBERS", "Kind"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pyxen.config.base import Coerced, Part, required, setting
 from pyxen.config.canonical import canonical, resolve_cpus
+from pyxen.config.channel import Channel
 from pyxen.config.checks import (
     INT_MAX,
     UINT16_MAX,
@@ -27,7 +28,6 @@ from pyxen.config.checks import (
 from pyxen.config.cpuid import CpuidPolicy, as_cpuid
 from pyxen.config.cpuset import CpuSet, affinity, cpu_set
 from pyxen.config.device_model import DeviceModel, Stubdomain
-from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
 from pyxen.config.disk import Disk
 from pyxen.config.enum_names import (
     ActionOnShutdownName,
@@ -62,8 +62,10 @@ from pyxen.config.enums import (
 from pyxen.config.genid import GenerationId, generation_id
 from pyxen.config.graphics import Sdl, Spice, Vnc
 from pyxen.config.media import Vdispl, Vsnd
+from pyxen.config.p9 import P9
 from pyxen.config.pci import Pci, Rdm, RdmRegion
 from pyxen.config.platform import Arm, IomemRange, IoportRange, PvShim
+from pyxen.config.pvcalls import Pvcalls
 from pyxen.config.scheduler import Scheduler
 from pyxen.config.smbios import Smbios
 from pyxen.config.usb import UsbCtrl, UsbDev
@@ -71,7 +73,9 @@ from pyxen.config.validate import Problem, problems
 from pyxen.config.vfb import Vfb, Vkb
 from pyxen.config.vif import Vif
 from pyxen.config.viridian import Viridian, as_viridian
+from pyxen.config.virtio import Virtio
 from pyxen.config.vnuma import VNode
+from pyxen.config.vtpm import Vtpm
 from pyxen.errors import ValidationError
 
 if TYPE_CHECKING:

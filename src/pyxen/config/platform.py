@@ -23,8 +23,9 @@ class Arm(Part):
     """An emulated serial port. Default: none."""
     sve: Coerced[SveType, SveType | SveTypeName] = setting(SveType.DISABLED, member(SveType), since="4.18")
     """Vector length of SVE. Default: no SVE. Xen 4.18."""
-    nr_spis: int | None = setting(None, integer(0, 960), since="4.19")
-    """Number of shared interrupts, 0 to 960. Default: as many as the devices need, as 0 is before 4.21. Xen 4.19."""
+    nr_spis: int | None = setting(None, integer(0, 5088), since="4.19")
+    """Number of shared interrupts, 0 to 5088 (to 991 before Xen 4.21). Default: as many as the devices need, and before
+    4.21 never fewer. Xen 4.19."""
     sci: Coerced[ArmSciType, ArmSciType | ArmSciTypeName] = setting(
         ArmSciType.NONE, member(ArmSciType), key="arm_sci", since="4.21"
     )

@@ -52,17 +52,24 @@ class Rate(Part):
     @property
     def text(self) -> str | None:
         """The limit in xl's notation; None if it cannot express the limit, e.g. an interval of 0."""
+        text = self.text_above
+        return text if text is not None and self.parse(text) == self else None
+
+    @property
+    def text_above(self) -> str | None:
+        """The lowest limit in xl's notation that is not below this one; None if there is none, e.g. for no interval."""
         if not self.interval_usecs:
             return None
         per_second = -(-self.bytes_per_interval * 1_000_000 // self.interval_usecs)
-        scale = next((s for s in "GMK" if per_second and per_second % _DECIMAL[s] == 0), "")
-        text = f"{max(per_second // _DECIMAL[scale], 1)}{scale}B/s"
-        if self.interval_usecs != _DEFAULT_INTERVAL:
-            text += f"@{self.interval_usecs}us"
-        try:
-            return text if self.parse(text) == self else None
-        except ValueError:
-            return None
+        interval = "" if self.interval_usecs == _DEFAULT_INTERVAL else f"@{self.interval_usecs}us"
+        for scale in (next((s for s in "GMK" if per_second and per_second % _DECIMAL[s] == 0), ""), "K", "M", "G"):
+            text = f"{max(-(-per_second // _DECIMAL[scale]), 1)}{scale}B/s{interval}"
+            try:
+                self.parse(text)
+            except ValueError:
+                continue
+            return text
+        return None
 
 
 def _number(digits: str, text: str) -> int:

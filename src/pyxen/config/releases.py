@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config.base import Part, join_path, settings_of
 from pyxen.config.enums import BiosType, DeviceModelVersion, LibxlEnum, TeeType
 from pyxen.config.validate import Problem
 
-__all__ = ["DEFAULT", "KNOWN", "OLDEST", "TESTED", "newer_than"]
+__all__ = ["DEFAULT", "KNOWN", "OLDEST", "TESTED", "newer_than", "release"]
 
 KNOWN: Final = ("4.17", "4.18", "4.19", "4.20", "4.21", "4.22")
 """The releases that pyxen knows, oldest first."""
@@ -22,60 +23,64 @@ DEFAULT: Final = "4.20"
 TESTED: Final = ("4.17", "4.20")
 """The releases that the tests run on; the others are known from headers and documents."""
 
-_UNTIL: Final[dict[LibxlEnum, str]] = {
+_MEMBERS_SINCE: Final[dict[LibxlEnum, str]] = {TeeType.FFA: "4.18"}
+"""Members of enumerations that are newer than the settings they are for, and the release that each came with."""
+
+_MEMBERS_UNTIL: Final[dict[LibxlEnum, str]] = {
     DeviceModelVersion.QEMU_XEN_TRADITIONAL: "4.20",
     BiosType.ROMBIOS: "4.20",
 }
 """Members of enumerations that later releases refuse, and the last release that accepts each."""
 
-_MEMBERS: Final[dict[LibxlEnum, str]] = {TeeType.FFA: "4.18"}
-"""Members of enumerations that are newer than the settings they are for."""
+_GROWN: Final[dict[str, tuple[int, str]]] = {"nr_spis": (991, "4.21")}
+"""Settings whose range grew: the largest value before, and the release that accepts more."""
 
 
-def newer_than(part: Part, release: str) -> tuple[Problem, ...]:
+def release(text: str) -> tuple[int, int]:
+    """Return a Xen release as numbers: ``"4.20"`` and ``"4.20.1"`` are (4, 20).
+
+    Raises:
+        ValueError: It is not a release.
+    """
+    major, _, rest = text.partition(".")
+    try:
+        return int(major), int(rest.partition(".")[0])
+    except ValueError:
+        raise ValueError(f"{text!r} is not a Xen release; write it like {DEFAULT!r}") from None
+
+
+def newer_than(part: Part, xen: str) -> tuple[Problem, ...]:
     """Return the settings of a configuration, or of a part, that a Xen release does not support.
 
     Args:
         part: A `DomainConfig`, `Disk` …
-        release: For example ``"4.17"``.
+        xen: For example ``"4.17"``.
 
     Returns:
         A problem for each setting, with its path and the release it came with, or the last one that has it.
     """
-    newer = (Problem(path, f"came with Xen {since}; this is {release}") for path, since in _newer(part, "", release))
-    older = (
-        Problem(path, f"Xen {until} was the last to have it; this is {release}")
-        for path, until in _older(part, "", release)
-    )
-    return (*newer, *older)
+    return tuple(Problem(path, f"{reason}; this is {xen}") for path, reason in _unsupported(part, "", release(xen)))
 
 
-def _older(part: Part, path: str, release: str) -> list[tuple[str, str]]:
-    found = []
-    for name, value in part.non_defaults():
-        at = join_path(path, name)
-        if isinstance(value, Part):
-            found += _older(value, at, release)
-        elif isinstance(value, LibxlEnum) and (until := _UNTIL.get(value)) and _number(until) < _number(release):
-            found.append((at, until))
-    return found
-
-
-def _newer(value: Any, path: str, release: str) -> list[tuple[str, str]]:
+def _unsupported(value: Any, path: str, xen: tuple[int, int]) -> Iterator[tuple[str, str]]:
+    """Yield the path of each setting that a release does not support, and why."""
     if isinstance(value, tuple):
-        return [found for index, item in enumerate(value) for found in _newer(item, f"{path}[{index}]", release)]
-    if isinstance(value, LibxlEnum):
-        since = _MEMBERS.get(value, OLDEST)
-        return [(path, since)] if _number(since) > _number(release) else []
-    if not isinstance(value, Part):
-        return []
-    found = []
-    for name, inner in value.non_defaults():
-        since = settings_of(type(value))[name].since or OLDEST
-        at = join_path(path, name)
-        found += [(at, since)] if _number(since) > _number(release) else _newer(inner, at, release)
-    return found
-
-
-def _number(release: str) -> tuple[int, ...]:
-    return tuple(int(piece) for piece in release.split("."))
+        for index, item in enumerate(value):
+            yield from _unsupported(item, f"{path}[{index}]", xen)
+    elif isinstance(value, LibxlEnum):
+        since, until = _MEMBERS_SINCE.get(value), _MEMBERS_UNTIL.get(value)
+        if since and release(since) > xen:
+            yield path, f"{value} came with Xen {since}"
+        if until and release(until) < xen:
+            yield path, f"Xen {until} was the last to have {value}"
+    elif isinstance(value, Part):
+        for name, inner in value.non_defaults():
+            at = join_path(path, name)
+            since = settings_of(type(value))[name].since
+            most, grown = _GROWN.get(name, (0, ""))
+            if since and release(since) > xen:
+                yield at, f"came with Xen {since}"
+            elif grown and inner > most and release(grown) > xen:
+                yield at, f"more than {most} are possible from Xen {grown} on"
+            else:
+                yield from _unsupported(inner, at, xen)

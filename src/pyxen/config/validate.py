@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pyxen.config.base import settings_of
+from pyxen.config.base import Part, join_path, settings_of
 from pyxen.config.device_table import NUMBERED_BY_XL, SERVED
 from pyxen.config.enums import ChannelConnection, DiskFormat, DomainType, Passthrough, SmbiosType
 from pyxen.config.vdev import vdev_number
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "problems"]
 
 _OEM_STRINGS: Final = 99
+_A: Final = {DomainType.HVM: "an HVM", DomainType.PV: "a PV", DomainType.PVH: "a PVH"}
+_BYTE: Final = re.compile("[\udc80-\udcff]")
+_FIRST_BYTE: Final = 0xDC00
 _FRAMEBUFFER: Final = frozenset({"vnc", "sdl", "keymap"})
 
 
@@ -57,6 +60,25 @@ def _name(config: DomainConfig) -> Iterator[Problem]:
         yield Problem("poolid", f"the pool is said by name already, {config.pool!r}")
 
 
+def _encoding(config: DomainConfig) -> Iterator[Problem]:
+    for path, value in _texts(config, ""):
+        if not value.isascii() and (found := _BYTE.search(value)):
+            byte = ord(found[0]) - _FIRST_BYTE
+            yield Problem(path, f"holds the byte {byte:#04x}, which is not UTF-8, so libxl cannot keep it: convert it")
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the value of every text in a part."""
+    if isinstance(value, Part):
+        for name, inner in value.non_defaults():
+            yield from _texts(inner, join_path(path, name))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{path}[{index}]")
+    elif isinstance(value, str):
+        yield path, value
+
+
 def _guest_type(config: DomainConfig) -> Iterator[Problem]:
     known = settings_of(type(config))
     for path, _ in config.non_defaults():
@@ -64,12 +86,12 @@ def _guest_type(config: DomainConfig) -> Iterator[Problem]:
         if guests and config.type not in guests:
             needed = " and ".join(sorted(guest.upper() for guest in guests))
             hint = ": say it in vfbs" if path in _FRAMEBUFFER and config.type is DomainType.PV else ""
-            yield Problem(path, f"is for {needed} guests, and this is a {config.type.upper()} guest{hint}")
+            yield Problem(path, f"is for {needed} guests, and this is {_A[config.type]} guest{hint}")
 
 
 def _boot(config: DomainConfig) -> Iterator[Problem]:
     if config.type is not DomainType.HVM and config.kernel is None and config.bootloader is None:
-        yield Problem("kernel", f"a {config.type.upper()} guest needs a kernel or a bootloader")
+        yield Problem("kernel", f"{_A[config.type]} guest needs a kernel or a bootloader")
 
 
 def _memory(config: DomainConfig) -> Iterator[Problem]:
@@ -233,6 +255,7 @@ def _smbios(config: DomainConfig) -> Iterator[Problem]:
 
 _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Any], Iterable[Problem]]], ...]] = (
     ((), _name),
+    ((), _encoding),
     ((), _guest_type),
     ((), _boot),
     ((), _memory),

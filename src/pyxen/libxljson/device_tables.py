@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pyxen.config.base import Part
+from pyxen.config.channel import Channel
 from pyxen.config.cpuid import CpuidPolicy
-from pyxen.config.devices import P9, Channel, Pvcalls, Virtio, Vtpm
 from pyxen.config.disk import Disk
 from pyxen.config.enums import (
     ChannelConnection,
@@ -24,10 +24,14 @@ from pyxen.config.enums import (
     VsndStreamType,
 )
 from pyxen.config.media import Vdispl, Vsnd
+from pyxen.config.p9 import P9
 from pyxen.config.pci import Pci, RdmRegion
+from pyxen.config.pvcalls import Pvcalls
 from pyxen.config.usb import UsbCtrl, UsbDev
 from pyxen.config.vfb import Vfb, Vkb
 from pyxen.config.vif import COLO_KEYS, Vif
+from pyxen.config.virtio import Virtio
+from pyxen.config.vtpm import Vtpm
 from pyxen.libxljson.table import Items, Nested, Row, Table
 from pyxen.libxljson.value_kinds import (
     BITMAP,
@@ -91,7 +95,7 @@ class _VifTable(Table):
         struct = super().encode(part, place)
         if part.rate:
             struct |= {key: value for name, key in self._RATE.items() if (value := getattr(part.rate, name))}
-        return struct | {f"colo_{name}": value for name, value in part.colo}
+        return struct | {f"colo_{name}": TEXT.encode(value, place.at("colo")) for name, value in part.colo}
 
     def decode(
         self, struct: Any, place: Place, skip: tuple[str, ...] = (), into: dict[str, Any] | None = None
@@ -168,7 +172,7 @@ class _ChannelTable(Table):
         socket = part.connection is ChannelConnection.SOCKET
         if part.path is not None and not socket:
             place.at("path").lose(part.path, "only a channel with connection='socket' has a path")
-        union = {"path": part.path} if socket and part.path is not None else {}
+        union = _SOCKET.encode(part, place) if socket else {}
         return struct | {f"connection.{part.connection or 'unknown'}": union}
 
     def decode(

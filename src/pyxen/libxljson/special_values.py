@@ -19,10 +19,10 @@ class _OneOrMany(Kind):
     def __init__(self, *, many: bool) -> None:
         self._many = many
 
-    def encode(self, value: Any, _place: Place, /) -> Any:
+    def encode(self, value: Any, place: Place, /) -> Any:
         if self._many:
-            return list(value) if len(value) > 1 else OMIT
-        return value[0] if len(value) == 1 else OMIT
+            return TEXTS.encode(value, place) if len(value) > 1 else OMIT
+        return TEXT.encode(value[0], place) if len(value) == 1 else OMIT
 
     def decode(self, value: Any, place: Place, /) -> Any:
         return TEXTS.decode(value if self._many else [value], place)
@@ -74,8 +74,8 @@ class _Paths(Kind):
 
     _TABLE: Final = Table(Row("path", "path", TEXT))
 
-    def encode(self, value: Any, _place: Place, /) -> Any:
-        return [{"path": path} for path in value] or OMIT
+    def encode(self, value: Any, place: Place, /) -> Any:
+        return [{"path": path} for path in TEXTS.encode(value, place)] if value else OMIT
 
     def decode(self, value: Any, place: Place, /) -> Any:
         return [item.get("path") for item in Items(self._TABLE).decode(value, place)]
@@ -86,14 +86,15 @@ class _Quota(Kind):
 
     _TABLE: Final = Table(Row("quota", "quota", Items(Table(Row("name", "name", TEXT), Row("val", "val", Number())))))
 
-    def encode(self, value: Any, _place: Place, /) -> Any:
+    def encode(self, value: Any, place: Place, /) -> Any:
         if not value:
             return OMIT
-        return {"quota": [{"name": name, **({"val": limit} if limit else {})} for name, limit in value]}
+        items = [(TEXT.encode(name, place), limit) for name, limit in value]
+        return {"quota": [{"name": name, **({"val": limit} if limit else {})} for name, limit in items]}
 
     def decode(self, value: Any, place: Place, /) -> Any:
         items = self._TABLE.decode(value, place).get("quota", [])
-        return [(item.get("name"), item.get("val", 0)) for item in items]
+        return list({item.get("name"): item.get("val", 0) for item in items}.items())  # the last of a name counts
 
 
 ONE: Final = _OneOrMany(many=False)

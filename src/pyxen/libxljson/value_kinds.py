@@ -93,9 +93,23 @@ class Kind(ABC):
         """Return the value for the model; raise a `ConfigError` if it is of the wrong type."""
 
 
+def _utf8(value: str, place: Place) -> str:
+    """Return a text that JSON can hold, which a file in another encoding may not be.
+
+    Raises:
+        ConfigError: It holds bytes that are not UTF-8.
+    """
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise place.wrong("holds bytes that are not UTF-8, which libxl's JSON cannot; convert it") from None
+    return value
+
+
 class _Text(Kind):
-    def encode(self, value: Any, _place: Place, /) -> Any:
-        return OMIT if value is None else value
+    def encode(self, value: Any, place: Place, /) -> Any:
+        return OMIT if value is None else _utf8(value, place)
 
     def decode(self, value: Any, place: Place, /) -> Any:
         if value is None or isinstance(value, str):
@@ -115,8 +129,8 @@ class _Mac(_Text):
 
 
 class _Texts(Kind):
-    def encode(self, value: Any, _place: Place, /) -> Any:
-        return list(value) if value else OMIT
+    def encode(self, value: Any, place: Place, /) -> Any:
+        return [_utf8(text, place.item(index)) for index, text in enumerate(value)] or OMIT
 
     def decode(self, value: Any, place: Place, /) -> Any:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -125,8 +139,8 @@ class _Texts(Kind):
 
 
 class _Pairs(Kind):
-    def encode(self, value: Any, _place: Place, /) -> Any:
-        return dict(value) if value else OMIT
+    def encode(self, value: Any, place: Place, /) -> Any:
+        return {_utf8(name, place): _utf8(text, place.at(name)) for name, text in value} or OMIT
 
     def decode(self, value: Any, place: Place, /) -> Any:
         if not isinstance(value, dict):

@@ -11,6 +11,7 @@ from pyxen.errors import ParseError
 from pyxen.losses import Loss, OnLoss, report, shown
 from pyxen.xlcfg.domain import read_domain
 from pyxen.xlcfg.keys import KEYS
+from pyxen.xlcfg.refused import without_refused
 from pyxen.xlcfg.roundtrip_loss import differences
 from pyxen.xlcfg.settings import read_settings
 from pyxen.xlcfg.source import Source
@@ -59,7 +60,8 @@ def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "warn") -> DomainCon
 def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
     """Write a configuration as xl's, in modern spelling.
 
-    The text is read back, so that nothing is lost in silence: what xl would not read as it was meant is reported.
+    The text is read back, so that nothing is lost in silence: what xl would not read as it was meant is reported. A
+    device that xl would refuse, such as a disk without a name, is left out and reported.
 
     Args:
         config: The configuration.
@@ -73,29 +75,32 @@ def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
         LossyConversion: It cannot say all of it, or xl would refuse it, and ``on_loss`` is ``"raise"``.
         ConfigError: A string holds a NUL character.
     """
-    text = layout(settings(config))
+    kept, refused = without_refused(config)
+    text = layout(settings(kept))
     if on_loss != "ignore":
-        report(_losses(config, text), on_loss)
+        report([*refused, *_losses(kept, text)], on_loss)
     return text
 
 
 def losses(config: DomainConfig) -> tuple[Loss, ...]:
     """Return what `dumps` would lose of a configuration."""
-    return tuple(_losses(config, layout(settings(config))))
+    kept, refused = without_refused(config)
+    return (*refused, *_losses(kept, layout(settings(kept))))
 
 
 def _losses(config: DomainConfig, text: str) -> list[Loss]:
     try:
         read = loads(text, on_loss="ignore")
     except ParseError as error:
-        return [Loss(error.path or "name", _value_of(config, error.path), f"xl would refuse the text: {error.message}")]
+        path, reason = error.path or "name", error.message.removeprefix(f"{error.path}: ")
+        return [Loss(path, _value_of(config, error.path), f"xl would refuse the text: {reason}")]
     # What libxl would choose anyway is not lost where xl.cfg leaves it to libxl.
     return differences(without_defaults(config).canonical(), without_defaults(read).canonical())
 
 
 def _value_of(config: DomainConfig, key: str | None) -> str:
     """Return the value of the setting that a key of xl.cfg stands for, as a person would write it."""
-    known = KEYS.get(key or "name")
+    known = KEYS.get((key or "name").partition("[")[0])
     value: object = config
     for name in (known.field or "").split(".") if known is not None else ():
         value = getattr(value, name, None)

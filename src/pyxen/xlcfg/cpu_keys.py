@@ -7,8 +7,9 @@ from typing import Final
 from pyxen.config import Altp2mMode, DomainType, LibxlEnum, TimerMode, TscMode
 from pyxen.xlcfg.cpuid import read_cpuid, read_xend_cpuid
 from pyxen.xlcfg.cpus import read_colors, read_cpus, read_hard_cpus, read_vnode
-from pyxen.xlcfg.item_grammar import SpecError
+from pyxen.xlcfg.item_grammar import Note, SpecError
 from pyxen.xlcfg.read_state import Reader, ReadState
+from pyxen.xlcfg.source import unnoting
 
 __all__ = ["READERS", "read_limits"]
 
@@ -33,9 +34,8 @@ def _vnuma(draft: ReadState, name: str) -> None:
     if not isinstance(value, list):
         draft.source.note(name, "xl expects a list here, and ignores a single value")
         return
-    note = draft.source.noting(name)
 
-    def read(item: object) -> object:
+    def read(item: object, note: Note) -> object:
         if not isinstance(item, list):
             raise SpecError("a virtual node is a list of strings")
         return read_vnode([word for word in item if isinstance(word, str)], len(value), note)
@@ -75,8 +75,8 @@ def _affinity(draft: ReadState, name: str, maxvcpus: int) -> None:
         return
     items = draft.source.items(name)
     if len(items) > maxvcpus:
-        draft.source.note(name, "there are not so many vCPUs", repr(items[maxvcpus:]))
-    draft.said[name] = draft.source.each(name, items[:maxvcpus], read)
+        draft.source.note(name, "there are not so many vCPUs", draft.source.written(name, maxvcpus), item=maxvcpus)
+    draft.said[name] = draft.source.each(name, items[:maxvcpus], unnoting(read))
     if not items:
         draft.said["numa_placement"] = False
 
@@ -88,12 +88,15 @@ def _llc_colors(draft: ReadState, name: str) -> None:
 
 def _cpuid(draft: ReadState, name: str) -> None:
     value = draft.settings.value(name)
-    note = draft.source.noting(name)
     if isinstance(value, str):
-        draft.said[name] = read_cpuid(value, note)
-    else:
-        items = draft.source.items(name)
-        draft.said[name] = draft.source.read(name, lambda: read_xend_cpuid(items, note))
+        draft.said[name] = read_cpuid(value, draft.source.noting(name))
+        return
+    items = draft.source.items(name)
+
+    def note(item: str, reason: str) -> None:
+        draft.source.note(name, reason, item, item=items.index(item))
+
+    draft.said[name] = draft.source.read(name, lambda: read_xend_cpuid(items, note))
 
 
 def _mode(draft: ReadState, name: str, kind: type[LibxlEnum]) -> None:

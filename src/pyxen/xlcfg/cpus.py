@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -60,13 +61,13 @@ def read_vnode(items: Iterable[str], nodes: int, note: Note) -> VNode:
     for item in items:
         name, value = pair(item, "setting of a virtual node")
         if name == "pnode":
-            said["pnode"] = number(value)
+            said["pnode"] = number(value, note)
         elif name == "size":
-            said["size"] = kib_to_mib(number(value) << 10)
+            said["size"] = kib_to_mib(number(value, note) << 10)
         elif name == "vcpus":
             said["vcpus"] = CpuSet([*said.get("vcpus", ()), *_vcpus(value)])
         elif name == "vdistances":
-            distances = [number(word) for word in words(value)]
+            distances = [number(word, note) for word in words(value)]
             if len(distances) > nodes:
                 raise SpecError(f"there are {len(distances)} distances for {nodes} nodes")
             said["distances"] = distances
@@ -90,8 +91,8 @@ def write_vnode(node: VNode) -> list[str]:
     items = []
     if node.pnode is not None:
         items.append(f"pnode={node.pnode}")
-    if node.size is not None and node.size == int(node.size):
-        items.append(f"size={int(node.size)}")
+    if node.size is not None:
+        items.append(f"size={math.ceil(node.size)}")  # xl counts in whole MiB; the difference is told as a loss
     if node.vcpus:
         items.append(f"vcpus={node.vcpus}")
     if node.distances:

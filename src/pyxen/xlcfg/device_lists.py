@@ -1,39 +1,22 @@
-"""The lists of devices: ``disk``, ``vif``, ``pci`` … as xl reads and writes them."""
+"""The lists of devices, ``disk``, ``vif``, ``pci`` …, and what other keys say of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from pyxen.config import DomainType, Sdl, Vfb, Vnc
-from pyxen.xlcfg import devices, pci, usb, vfb, vif
-from pyxen.xlcfg.disk import read_disk
+from pyxen.xlcfg import pci
+from pyxen.xlcfg.device_grammars import GRAMMARS
 from pyxen.xlcfg.item_grammar import Note, SpecError
-from pyxen.xlcfg.media import read_vdispl, read_vsnd
+from pyxen.xlcfg.keys import KEYS
 from pyxen.xlcfg.source import Source
 
 __all__ = ["KEYS_READ", "SCREEN_KEYS", "read"]
 
 _PCI_KEYS: Final = {f"pci_{name}": name for name in pci.FLAGS}
 
-_READERS: Final[dict[str, tuple[str, Callable[[str, Note], object]]]] = {
-    "disk": ("disks", lambda item, _: read_disk(item)),
-    "vif": ("vifs", vif.read_vif),
-    "p9": ("p9s", lambda item, _: devices.read_p9(item)),
-    "vtpm": ("vtpms", devices.read_vtpm),
-    "vdispl": ("vdispls", lambda item, _: read_vdispl(item)),
-    "pvcalls": ("pvcalls", devices.read_pvcalls),
-    "channel": ("channels", devices.read_channel),
-    "usbctrl": ("usbctrls", lambda item, _: usb.read_usbctrl(item)),
-    "usbdev": ("usbdevs", lambda item, _: usb.read_usbdev(item)),
-    "vfb": ("vfbs", vfb.read_vfb),
-    "vkb": ("vkbs", lambda item, _: vfb.read_vkb(item)),
-    "virtio": ("virtios", lambda item, _: devices.read_virtio(item)),
-    "dtdev": ("dtdevs", lambda item, _: item),
-}
-
-KEYS_READ: Final = (*_READERS, "vsnd", "pci", "rdm", *_PCI_KEYS)
+KEYS_READ: Final = (*GRAMMARS, "dtdev", "rdm", *_PCI_KEYS)
 """The keys that `read` reads."""
 
 _SCREEN: Final = {
@@ -59,11 +42,13 @@ def read(source: Source, guest: DomainType) -> dict[str, Any]:
         ParseError: xl would refuse one.
     """
     said: dict[str, Any] = {}
-    for key, (field, reader) in _READERS.items():
-        if key in source.settings:
-            said[field] = source.each(key, source.items(key), partial(_read_item, reader, source.noting(key)))
+    for key, grammar in GRAMMARS.items():
+        if key in source.settings and key not in ("pci", "vsnd"):
+            said[KEYS[key].field] = source.each(key, source.items(key), grammar.read)
     if "vsnd" in source.settings:
         said["vsnds"] = source.each("vsnd", source.values("vsnd"), _read_vsnd)
+    if "dtdev" in source.settings:
+        said["dtdevs"] = source.items("dtdev")
     _read_rdm(source, guest, said)
     _read_pci(source, guest, said)
     if guest is DomainType.PV:
@@ -71,11 +56,7 @@ def read(source: Source, guest: DomainType) -> dict[str, Any]:
     return said
 
 
-def _read_item(reader: Callable[[str, Note], object], note: Note, item: str) -> object:
-    return reader(item, note)
-
-
-def _read_vsnd(item: object) -> object:
+def _read_vsnd(item: object, note: Note) -> object:
     if not isinstance(item, list):
         raise SpecError("a sound card is a list of strings")
     words = []
@@ -83,7 +64,7 @@ def _read_vsnd(item: object) -> object:
         if not isinstance(word, str):
             break
         words.append(word)
-    return read_vsnd(words)
+    return GRAMMARS["vsnd"].read(words, note)
 
 
 def _read_rdm(source: Source, guest: DomainType, said: dict[str, Any]) -> None:
@@ -92,7 +73,7 @@ def _read_rdm(source: Source, guest: DomainType, said: dict[str, Any]) -> None:
         return
     rdm = pci.read_rdm(spec)
     if guest is not DomainType.HVM:
-        source.note("rdm", "only HVM guests have it")
+        source.note("rdm", "only HVM guests have it", code="other-guest")
     elif rdm is None:
         source.note("rdm", "since Xen 4.15 xl ignores all of it where it names a policy")
     else:
@@ -107,13 +88,13 @@ def _read_pci(source: Source, guest: DomainType, said: dict[str, Any]) -> None:
             defaults[name] = True
     if "pci" not in source.settings:
         return
-    said["pcis"] = source.each("pci", source.items("pci"), lambda item: pci.read_pci(item, defaults))
+    said["pcis"] = source.each("pci", source.items("pci"), partial(pci.read_pci, defaults=defaults))
     if said["pcis"] and guest is DomainType.PV:
         said["e820_host"] = True
 
 
 def _read_screen(source: Source, said: dict[str, Any]) -> None:
-    """Make a framebuffer of a PV guest's ``vnc`` and its like, as xl does where ``vfb`` says none."""
+    """Make a framebuffer of a PV guest's ``vnc`` and its like, as xl does where there is no ``vfb``."""
     written = [key for key in SCREEN_KEYS if key in source.settings]
     if not written:
         return

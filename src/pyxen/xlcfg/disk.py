@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config import Disk, DiskBackend, DiskColo, DiskFormat, DiskSpecification
-from pyxen.xlcfg.item_grammar import SpecError, atoi
+from pyxen.xlcfg.item_grammar import Note, SpecError, number_or_zero, unnoted
 
 __all__ = ["read_disk", "write_disk"]
 
@@ -57,7 +57,8 @@ _STRINGS: Final = {
 class _Reader:
     """One spec while it is read: what was said so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Note) -> None:
+        self._note = note
         self.said: dict[str, Any] = {}
         self.readonly = False
         self._old_prefix = False
@@ -96,7 +97,7 @@ class _Reader:
         elif name == "access":
             self.access(value)
         elif name == "colo-port":
-            self.said["colo.port"] = atoi(value)
+            self.said["colo.port"] = number_or_zero(f"{name}={value}", value, self._note, base=10)
             if not self.said["colo.port"]:
                 raise SpecError(f"{value!r} is no port")
         else:
@@ -158,14 +159,14 @@ class _Reader:
         return Disk(**said)
 
 
-def read_disk(spec: str) -> Disk:
+def read_disk(spec: str, note: Note = unnoted) -> Disk:
     """Read one item of ``disk``.
 
     Raises:
         SpecError: xl would refuse it.
         ValidationError: A value is impossible.
     """
-    reader = _Reader()
+    reader = _Reader(note)
     at = 0
     while at < len(spec):
         blank = _BLANKS.match(spec, at)

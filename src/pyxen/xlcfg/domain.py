@@ -82,7 +82,7 @@ def _later(_draft: ReadState, _name: str) -> None:
 
 
 def _without_effect(draft: ReadState, name: str) -> None:
-    draft.source.note(name, "xl ignores it")
+    draft.source.note(name, "xl ignores it", code="outdated-key")
 
 
 _READERS: Final[dict[str, Reader]] = {
@@ -108,7 +108,7 @@ def read_domain(source: Source) -> DomainConfig:
     for name in source.settings:
         known = KEYS.get(name)
         if known is None:
-            source.note(name, "xl knows no such key, and passes over it in silence")
+            source.note(name, "xl knows no such key, and passes over it in silence", code="unknown-key")
         elif _is_read(draft, known):
             reader = _READERS.get(name)
             if reader:
@@ -129,11 +129,12 @@ def _is_read(draft: ReadState, known: Key) -> bool:
     if name in device_lists.SCREEN_KEYS:
         # PV guests get a framebuffer of it: see `devicelists`.
         if draft.guest is DomainType.PVH:
-            draft.source.note(name, "a PVH guest has no screen")
+            draft.source.note(name, "a PVH guest has no screen", code="other-guest")
         return draft.guest is DomainType.HVM
     if known.guests not in (HVM, PV, PVH) or draft.guest in known.guests or name in _HANDED_ON or name == "rdm":
         return True
-    draft.source.note(name, f"only {known.guests[0].upper()} guests have it; xl passes over it in silence")
+    reason = f"only {known.guests[0].upper()} guests have it; xl passes over it in silence"
+    draft.source.note(name, reason, code="other-guest")
     return False
 
 

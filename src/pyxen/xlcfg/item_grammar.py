@@ -15,9 +15,12 @@ __all__ = [
     "joined",
     "member",
     "number",
+    "number_or_zero",
     "pair",
     "pairs",
+    "switch",
     "tokens",
+    "unnoted",
     "unsigned",
     "words",
 ]
@@ -26,6 +29,10 @@ Note: TypeAlias = Callable[[str, str], None]
 """Called with something that xl passes over, and why."""
 
 E = TypeVar("E", bound=LibxlEnum)
+
+
+def unnoted(_value: str, _reason: str) -> None:
+    """Forget what xl passes over."""
 
 
 class SpecError(ValueError):
@@ -59,16 +66,41 @@ def pairs(spec: str, what: str) -> Iterable[tuple[str, str]]:
     return [pair(word, what) for word in words(spec)]
 
 
-def number(text: str, base: int = 10) -> int:
-    """Read the number at the beginning of a text.
+def number(text: str, note: Note = unnoted) -> int:
+    """Read the number at the beginning of a text; what follows it is noted, as xl passes over it.
 
     Raises:
-        SpecError: There is none.
+        SpecError: The text does not begin with a number.
     """
-    found = unsigned(text, base)
+    found = unsigned(text)
     if found is None or found[0] == ULONG_MAX:
-        raise SpecError(f"{text!r} is no number")
+        raise SpecError(f"{text!r} is not a number")
+    if found[1].strip(BLANKS):
+        note(text, f"xl reads {found[0]}, and passes over what follows the number")
     return found[0]
+
+
+def number_or_zero(word: str, value: str, note: Note, base: int = 0) -> int:
+    """Read a number where xl makes 0 of anything else; what it passes over is noted.
+
+    Args:
+        word: The setting, as it stands in the item.
+        value: Its value.
+        note: Called with what is passed over.
+        base: 0 for strtoul with base 0, 10 for atoi.
+    """
+    found = unsigned(value, base)
+    if found is None:
+        note(word, "xl reads 0, because no number stands there")
+        return 0
+    if found[1]:
+        note(word, f"xl reads {found[0]}, and passes over what follows the number")
+    return found[0] if base == 0 else atoi(value)
+
+
+def switch(word: str, value: str, note: Note, base: int = 0) -> bool:
+    """Read a number as true or false, as `number_or_zero`."""
+    return number_or_zero(word, value, note, base) != 0
 
 
 def member(kind: type[E], text: str, what: str) -> E:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pyxen.config import DomainConfig
 from pyxen.config.base import Part, fields_of, settings_of
-from pyxen.config.releases import OLDEST
+from pyxen.config.releases import OLDEST, release
 
 __all__ = ["KEYS", "OLDEST", "Key", "release"]
 
@@ -69,19 +69,6 @@ def _setting(field: str) -> tuple[tuple[str, ...], str | None]:
         inner = fields.defaults[fields.names.index(name)]
         kind = type(inner) if isinstance(inner, Part) else kind
     return tuple(sorted(map(str, guests))), since
-
-
-def release(text: str) -> tuple[int, int]:
-    """Return a Xen release as numbers: ``"4.20"`` and ``"4.20.1"`` are (4, 20).
-
-    Raises:
-        ValueError: It is none.
-    """
-    major, _, rest = text.partition(".")
-    try:
-        return int(major), int(rest.partition(".")[0])
-    except ValueError:
-        raise ValueError(f"{text!r} is no Xen release; write it like '4.20'") from None
 
 
 _TABLE: Final = (

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pyxen.config import Connector, Vdispl, Vsnd, VsndParams, VsndPcm, VsndPcmFormat, VsndStream, VsndStreamType
 from pyxen.xlcfg.c_numbers import decimal
-from pyxen.xlcfg.item_grammar import SpecError, joined, member, tokens, unsigned
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number_or_zero, switch, tokens, unnoted
 
 __all__ = ["read_vdispl", "read_vsnd", "write_vdispl", "write_vsnd"]
 
@@ -16,7 +16,7 @@ _RESOLUTION = re.compile(r"\s*([0-9]+)x\s*([0-9]+)")
 _NUMBERS: Final = ("channels-min", "channels-max", "buffer-size")
 
 
-def read_vdispl(spec: str) -> Vdispl:
+def read_vdispl(spec: str, note: Note = unnoted) -> Vdispl:
     """Read one item of ``vdispl``.
 
     Raises:
@@ -29,7 +29,7 @@ def read_vdispl(spec: str) -> Vdispl:
         if sign and name == "backend":
             said["backend"] = value
         elif sign and name == "be-alloc":
-            said["be_alloc"] = bool((unsigned(value, 0) or (0, ""))[0])
+            said["be_alloc"] = switch(token, value, note)
         elif sign and name == "connectors":
             said["connectors"] = [_connector(word) for word in value.split(";") if word]
         else:
@@ -61,7 +61,8 @@ def write_vdispl(vdispl: Vdispl) -> str:
 class _Level:
     """A card, PCM device or stream while it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Note) -> None:
+        self._note = note
         self.said: dict[str, Any] = {}
         self.params: dict[str, Any] = {}
         self.inner: list[_Level] = []
@@ -70,12 +71,13 @@ class _Level:
         """Take one setting: of the names given, or one that every level has."""
         name, sign, value = token.partition("=")
         if sign and name == "sample-rates":
-            self.params["sample_rates"] = [(unsigned(word, 0) or (0, ""))[0] for word in value.split(";") if word]
+            rates = [number_or_zero(word, word, self._note) for word in value.split(";") if word]
+            self.params["sample_rates"] = rates
         elif sign and name == "sample-formats":
             formats = [member(VsndPcmFormat, word, "sample format") for word in value.split(";") if word]
             self.params["sample_formats"] = formats
         elif sign and name in _NUMBERS:
-            self.params[name.replace("-", "_")] = (unsigned(value, 0) or (0, ""))[0]
+            self.params[name.replace("-", "_")] = number_or_zero(token, value, self._note)
         elif sign and name == "type" and name in names:
             self.said["type"] = member(VsndStreamType, value, "type of stream")
         elif sign and name in names:
@@ -84,17 +86,17 @@ class _Level:
             raise SpecError(f"{token!r} is not understood")
 
 
-def read_vsnd(items: Iterable[str]) -> Vsnd:
+def read_vsnd(items: Iterable[str], note: Note = unnoted) -> Vsnd:
     """Read one item of ``vsnd``, itself a list: ``["card, …", "pcm, …", "stream, …"]``.
 
     Raises:
         SpecError: xl would refuse it.
         ValidationError: A value is impossible.
     """
-    card = _Level()
+    card = _Level(note)
     for item in items:
         kind, *rest = tokens(item) or [""]
-        level, names = _level(card, kind.lower() if kind else None)
+        level, names = _level(card, kind.lower() if kind else None, note)
         for token in rest:
             level.take(token, names)
     pcms = [
@@ -108,16 +110,16 @@ def read_vsnd(items: Iterable[str]) -> Vsnd:
     return Vsnd(**card.said, params=VsndParams(**card.params), pcms=pcms)
 
 
-def _level(card: _Level, kind: str | None) -> tuple[_Level, tuple[str, ...]]:
+def _level(card: _Level, kind: str | None, note: Note) -> tuple[_Level, tuple[str, ...]]:
     if kind == "card" or kind is None:
         return card, ("backend", "short-name", "long-name")
     if kind == "pcm":
-        card.inner.append(_Level())
+        card.inner.append(_Level(note))
         return card.inner[-1], ("name",)
     if kind == "stream":
         if not card.inner:
-            card.inner.append(_Level())
-        card.inner[-1].inner.append(_Level())
+            card.inner.append(_Level(note))
+        card.inner[-1].inner.append(_Level(note))
         return card.inner[-1].inner[-1], ("unique-id", "type")
     raise SpecError(f"{kind!r} begins no item; CARD, PCM and STREAM do")
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pyxen.config import Pci, Rdm, RdmReservePolicy, RdmReserveStrategy
-from pyxen.xlcfg.item_grammar import SpecError, atoi, joined, member, unsigned
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, switch, unnoted, unsigned
 
 __all__ = ["FLAGS", "read_pci", "read_rdm", "write_pci", "write_rdm"]
 
 _ADDRESS = re.compile(r"(?:([0-9a-fA-F]+):)?([0-9a-fA-F]+):([0-9a-fA-F]+)\.(\*|[0-9a-fA-F]+)")
 _MOST_DOMAIN, _MOST_BUS, _MOST_DEVICE, _MOST_FUNCTION = 0xFFFF, 0xFF, 0x1F, 7
 
+_NO_DEFAULTS: Final[Mapping[str, Any]] = {}
+
 FLAGS: Final = ("permissive", "msitranslate", "seize", "power_mgmt")
 """The switches of a device; each is also a key of its own, ``pci_permissive`` …, that sets it for all devices."""
 
 
-def read_pci(spec: str, defaults: dict[str, Any]) -> Pci:
+def read_pci(spec: str, note: Note = unnoted, defaults: Mapping[str, Any] = _NO_DEFAULTS) -> Pci:
     """Read one item of ``pci``.
 
     Args:
         spec: The item.
+        note: Called with what xl passes over.
         defaults: What holds for every device.
 
     Raises:
@@ -45,15 +48,15 @@ def read_pci(spec: str, defaults: dict[str, Any]) -> Pci:
                 f"{rest!r} is not understood; write the address like 0000:03:00.0 and the rest as key=value"
             )
         value, _, rest = behind.partition(",")
-        _set(said, key, value)
+        _set(said, key, value, note)
     if (said.get("address") is None) == (said.get("name") is None):
         raise SpecError("either an address (bdf) or a name is needed")
     return Pci(**said)
 
 
-def _set(said: dict[str, Any], key: str, value: str) -> None:
+def _set(said: dict[str, Any], key: str, value: str, note: Note) -> None:
     if key in FLAGS:
-        said[key] = atoi(value) != 0
+        said[key] = switch(f"{key}={value}", value, note, base=10)
     elif key == "bdf":
         said["address"], _ = _address(value)
         if said["address"] is None:

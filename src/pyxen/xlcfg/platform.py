@@ -17,6 +17,7 @@ __all__ = [
     "read_viridian",
     "write_iomem",
     "write_ioports",
+    "write_smbios",
     "write_viridian",
 ]
 
@@ -98,6 +99,11 @@ def read_smbios(item: str) -> Smbios:
     if not sign or not value:
         raise SpecError(f"{item!r} is no SMBIOS string; write NAME=TEXT")
     return Smbios(member(SmbiosType, name, "SMBIOS string"), value)
+
+
+def write_smbios(one: Smbios) -> str:
+    """Write one item of ``smbios``."""
+    return f"{one.type}={one.value}"
 
 
 def read_viridian(items: Iterable[str]) -> Viridian:

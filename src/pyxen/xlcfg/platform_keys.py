@@ -8,6 +8,7 @@ from pyxen.config import ArmSciType, McaCap
 from pyxen.xlcfg.item_grammar import SpecError, unsigned
 from pyxen.xlcfg.platform import read_iomem, read_ioports, read_irq, read_smbios, read_viridian
 from pyxen.xlcfg.read_state import Reader, ReadState
+from pyxen.xlcfg.source import unnoting
 
 __all__ = ["READERS"]
 
@@ -43,7 +44,7 @@ def _viridian(draft: ReadState, name: str) -> None:
 def _smbios(draft: ReadState, name: str) -> None:
     if isinstance(draft.settings.value(name), str):
         raise draft.source.error(name, "a list is needed")
-    found = draft.source.each(name, draft.source.plain_items(name), read_smbios)
+    found = draft.source.each(name, draft.source.plain_items(name), unnoting(read_smbios))
     if sum(getattr(one, "type", None) == "oem" for one in found) > _MOST_OEM_STRINGS:
         raise draft.source.error(name, f"at most {_MOST_OEM_STRINGS} oem strings are possible")
     draft.said[name] = found
@@ -67,18 +68,13 @@ def _mca_caps(draft: ReadState, name: str) -> None:
 
 
 def _ranges(draft: ReadState, name: str) -> None:
-    note = draft.source.noting(name)
-    readers: dict[str, Any] = {
-        "ioports": lambda item: read_ioports(item, note),
-        "irqs": read_irq,
-        "iomem": read_iomem,
-    }
+    readers: dict[str, Any] = {"ioports": read_ioports, "irqs": unnoting(read_irq), "iomem": unnoting(read_iomem)}
     draft.said[name] = draft.source.each(name, draft.source.plain_items(name), readers[name])
 
 
 def _xenstore_quota(draft: ReadState, name: str) -> None:
-    quotas = draft.source.each(name, draft.source.plain_items(name), _quota)
-    draft.said[name] = quotas
+    quotas = draft.source.each(name, draft.source.plain_items(name), unnoting(_quota))
+    draft.said[name] = dict(quotas)  # type: ignore[call-overload]  # pairs, of which the last of a name counts
 
 
 def _arm_sci(draft: ReadState, name: str) -> None:

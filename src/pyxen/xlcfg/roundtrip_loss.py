@@ -7,7 +7,7 @@ from typing import Any
 
 from pyxen.config import DomainConfig, Part, settings_of
 from pyxen.config.base import Setting
-from pyxen.losses import Loss
+from pyxen.losses import Loss, shown
 
 __all__ = ["differences"]
 
@@ -36,7 +36,9 @@ def _of_values(wanted: Any, read: Any, path: str, known: Setting, guest: str) ->
 
 
 def _shown(value: Any, known: Setting) -> str:
-    return known.secret(str(value)) if known.secret and value is not None else str(value)
+    if known.secret is None or value is None:
+        return shown(value)
+    return shown(tuple(map(known.secret, value))) if isinstance(value, tuple) else known.secret(str(value))
 
 
 def _reason(wanted: Any, read: Any, known: Setting, guest: str) -> str:
@@ -45,7 +47,9 @@ def _reason(wanted: Any, read: Any, known: Setting, guest: str) -> str:
     if known.key == "":
         return "xl.cfg has no word for it"
     if known.guests and guest not in known.guests:
-        return f"{guest} guests do not have it; {' and '.join(sorted(known.guests))} guests do"
-    if isinstance(wanted, float):
-        return "xl.cfg counts in whole MiB"
-    return "xl.cfg cannot say this value"
+        wanted_by = " and ".join(sorted(one.upper() for one in known.guests))
+        return f"{guest.upper()} guests do not have it; {wanted_by} guests do"
+    becomes = "" if read is None or read == () else f"; it becomes {_shown(read, known)}"
+    if isinstance(wanted, float) and not wanted.is_integer():
+        return f"xl.cfg counts in whole MiB{becomes}"
+    return f"xl.cfg cannot say this value{becomes}"

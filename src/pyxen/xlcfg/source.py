@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
-import reprlib
-from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
 from pyxen.losses import Loss
-from pyxen.xlcfg.grammar import Value, item_offsets
+from pyxen.xlcfg.grammar import Assignment, Value, item_offsets
 from pyxen.xlcfg.item_grammar import Note, SpecError
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.syntax_errors import Places
 
-__all__ = ["Source"]
+__all__ = ["Passed", "Source", "unnoting"]
 
 T = TypeVar("T")
 
-_SECRETS = ("vncpasswd", "spicepasswd")
+_SECRETS: Final = ("vncpasswd", "spicepasswd")
+_LONGEST: Final = 80
 
-_REPR: Final = reprlib.Repr()
-"""Shows values: lists may be nested more deeply than `repr` can follow."""
-_REPR.maxlevel, _REPR.maxlist, _REPR.maxstring, _REPR.maxother = 20, 80, 200, 200
+_NESTED: Final = "xl ends reading a list at a list inside it"
+
+Code: TypeAlias = Literal["unknown-key", "other-guest", "outdated-key", "nested-list", "ignored-value"]
+"""Why xl passes over something; `lint` reports it by this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Something that xl passes over.
+
+    Attributes:
+        key: The key.
+        item: The item of its list, from 0; None for the whole value.
+        line: Line of the value or the item, from 1.
+        column: Column, from 1.
+        value: What is passed over, as it stands in the text.
+        reason: Why.
+        code: The same as a name.
+    """
+
+    key: str
+    item: int | None
+    line: int
+    column: int
+    value: str
+    reason: str
+    code: Code
+
+    @property
+    def loss(self) -> Loss:
+        """The same for the callers of `load`."""
+        path = self.key if self.item is None else f"{self.key}[{self.item}]"
+        return Loss(f"{path} (line {self.line}, column {self.column})", self.value, self.reason)
 
 
 class Source:
@@ -30,28 +61,39 @@ class Source:
 
     Attributes:
         settings: The settings.
-        losses: What xl passes over, each with its place in the text.
+        passed: What xl passes over, in the order in which it was read.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.passed: list[Passed] = []
         self._position = Places(settings.text)
-        self.losses: list[Loss] = []
+        self._offsets: dict[int, list[int]] = {}
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What xl passes over, each with its place in the text."""
+        return [one.loss for one in self.passed]
 
     def place(self, key: str, item: int | None = None) -> tuple[int, int]:
         """Return line and column of a key's value, or of one item of its list; of the text's end if it is not set."""
-        text = self.settings.text
         chain = self.settings.chain(key)
         if not chain:
-            return self._position(len(text))
+            return self._position(len(self.settings.text))
         if item is None:
             return self._position(chain[-1].value_start)
         for assignment in chain:
-            offsets = item_offsets(text, assignment)
+            offsets = self._items(assignment)
             if item < len(offsets):
                 return self._position(offsets[item])
             item -= len(offsets)
         return self._position(chain[-1].value_start)
+
+    def _items(self, assignment: Assignment) -> list[int]:
+        """Return where the items of a list begin; this is looked up once, since every item may be asked for."""
+        if assignment.start not in self._offsets:
+            self._offsets[assignment.start] = item_offsets(self.settings.text, assignment)
+        return self._offsets[assignment.start]
 
     def error(self, key: str, message: str, item: int | None = None) -> ParseError:
         """Return the error for a key, or one item of its list."""
@@ -59,16 +101,31 @@ class Source:
         path = key if item is None else f"{key}[{item}]"
         return ParseError(hide_keys(f"{path}: {message}"), line=line, column=column, path=path)
 
-    def note(self, key: str, reason: str, value: str | None = None) -> None:
+    def note(
+        self,
+        key: str,
+        reason: str,
+        value: str | None = None,
+        *,
+        item: int | None = None,
+        code: Code = "ignored-value",
+    ) -> None:
         """Note that xl passes over a key, or over `value` in it."""
-        line, column = self.place(key)
-        if value is None:
-            value = "***" if key in _SECRETS else _shown(self.settings.value(key))
-        self.losses.append(Loss(f"{key} (line {line}, column {column})", hide_keys(value), reason))
+        line, column = self.place(key, item)
+        value = "***" if key in _SECRETS else hide_keys(self.written(key) if value is None else value)
+        self.passed.append(Passed(key, item, line, column, _short(value), reason, code))
 
-    def noting(self, key: str) -> Note:
-        """Return a function that notes what is passed over in a key's value."""
-        return lambda value, reason: self.note(key, reason, value)
+    def noting(self, key: str, item: int | None = None) -> Note:
+        """Return a function that notes what is passed over in a key's value, or in an item of its list."""
+        return lambda value, reason: self.note(key, reason, value, item=item)
+
+    def written(self, key: str, first: int = 0) -> str:
+        """Return the value of a key as it stands in the text, or of a list the items from `first` on."""
+        if not self.settings.chain(key):
+            return ""
+        last = self.settings.chain(key)[-1]
+        start = self._items(last)[first] if first and first < len(self._items(last)) else last.value_start
+        return self.settings.text[start : last.value_end]
 
     def string(self, key: str) -> str | None:
         """Return a single value; a list is noted, as xl warns of it and goes on."""
@@ -105,7 +162,8 @@ class Source:
         items: list[str] = []
         for value in values:
             if not isinstance(value, str):
-                self.note(key, "xl ends reading a list at a list inside it", _shown(values[len(items) :]))
+                value = self.written(key, len(items))
+                self.note(key, _NESTED, value, item=len(items), code="nested-list")
                 break
             items.append(value)
         return items
@@ -121,8 +179,8 @@ class Source:
             raise self.error(key, "a list cannot be here", len(items))
         return items
 
-    def each(self, key: str, items: Iterable[T], read: Callable[[T], object]) -> list[object]:
-        """Read every item by a function; its errors get the item's place.
+    def each(self, key: str, items: Sequence[T], read: Callable[[T, Note], object]) -> list[object]:
+        """Read every item by a function; its errors and what it notes get the item's place.
 
         Raises:
             ParseError: One is wrong.
@@ -130,7 +188,7 @@ class Source:
         found = []
         for index, item in enumerate(items):
             try:
-                found.append(read(item))
+                found.append(read(item, self.noting(key, index)))
             except (SpecError, ConfigError) as error:
                 raise self.error(key, str(error), index) from None
         return found
@@ -147,6 +205,11 @@ class Source:
             raise self.error(key, str(error)) from None
 
 
-def _shown(value: Value | None) -> str:
-    text = _REPR.repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def unnoting(read: Callable[[T], object]) -> Callable[[T, Note], object]:
+    """Return a reader that has nothing to note, as `Source.each` wants it."""
+    return lambda item, _note: read(item)
+
+
+def _short(text: str) -> str:
+    line, newline, _ = text.partition("\n")
+    return line if len(line) <= _LONGEST and not newline else f"{line[: _LONGEST - 1]}…"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pyxen.config import UsbCtrl, UsbCtrlType, UsbDev
-from pyxen.xlcfg.item_grammar import SpecError, atoi, joined, member, tokens, unsigned
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number_or_zero, tokens, unnoted
 
 __all__ = ["read_usbctrl", "read_usbdev", "write_usbctrl", "write_usbdev"]
 
 
-def read_usbctrl(spec: str) -> UsbCtrl:
+def read_usbctrl(spec: str, note: Note = unnoted) -> UsbCtrl:
     """Read one item of ``usbctrl``.
 
     Raises:
@@ -23,7 +23,7 @@ def read_usbctrl(spec: str) -> UsbCtrl:
         if sign and name == "type":
             said["type"] = member(UsbCtrlType, value, "type of USB controller")
         elif sign and name in ("version", "ports"):
-            said[name] = atoi(value) or None
+            said[name] = number_or_zero(token, value, note, base=10) or None
         else:
             raise SpecError(f"{token!r} is no setting of a USB controller; type, version and ports are")
     return UsbCtrl(**said)
@@ -34,7 +34,7 @@ def write_usbctrl(usbctrl: UsbCtrl) -> str:
     return joined([("type", usbctrl.type), ("version", usbctrl.version), ("ports", usbctrl.ports)])
 
 
-def read_usbdev(spec: str) -> UsbDev:
+def read_usbdev(spec: str, note: Note = unnoted) -> UsbDev:
     """Read one item of ``usbdev``.
 
     Raises:
@@ -50,9 +50,9 @@ def read_usbdev(spec: str) -> UsbDev:
             said = {"hostbus": 0, "hostaddr": 0} | said
         elif sign and name in ("hostbus", "hostaddr"):
             said = {"hostbus": 0, "hostaddr": 0} | said
-            said[name] = (unsigned(value, 0) or (0, ""))[0]
+            said[name] = number_or_zero(token, value, note)
         elif sign and name in ("controller", "port"):
-            said[name] = atoi(value)
+            said[name] = number_or_zero(token, value, note, base=10)
         else:
             raise SpecError(f"{token!r} is no setting of a USB device; hostbus, hostaddr, controller and port are")
     return UsbDev(**said)

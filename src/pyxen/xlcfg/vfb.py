@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config import Sdl, Vfb, Vkb, VkbBackend, Vnc
-from pyxen.xlcfg.item_grammar import Note, SpecError, atoi, joined, member, tokens, unsigned
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number_or_zero, switch, tokens, unnoted
 
 __all__ = ["read_vfb", "read_vkb", "write_vfb", "write_vkb"]
 
@@ -31,7 +31,7 @@ _VKB_TOUCH: Final = ("multi-touch-width", "multi-touch-height", "multi-touch-num
 _VKB_NUMBERS: Final = ("width", "height", *_VKB_TOUCH)
 
 
-def read_vfb(spec: str, note: Note) -> Vfb:
+def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
     """Read one item of ``vfb``; words that xl does not know are noted, as xl goes on without them.
 
     Raises:
@@ -45,7 +45,11 @@ def read_vfb(spec: str, note: Note) -> Vfb:
         if not sign:
             note(token, "xl ends reading the item at a word without '='")
             break
-        value: Any = bool(atoi(text)) if name in _SWITCHES else atoi(text) if name == "vncdisplay" else text
+        value: Any = text
+        if name in _SWITCHES:
+            value = switch(token, text, note, base=10)
+        elif name == "vncdisplay":
+            value = number_or_zero(token, text, note, base=10)
         if name in _VNC:
             vnc[_VNC[name]] = value
         elif name in _SDL:
@@ -69,7 +73,7 @@ def write_vfb(vfb: Vfb) -> str:
     return joined([*words, ("keymap", vfb.keymap)])
 
 
-def read_vkb(spec: str) -> Vkb:
+def read_vkb(spec: str, note: Note = unnoted) -> Vkb:
     """Read one item of ``vkb``.
 
     Raises:
@@ -80,9 +84,9 @@ def read_vkb(spec: str) -> Vkb:
     for token in tokens(spec):
         name, sign, text = token.partition("=")
         if sign and name in _VKB_FLAGS:
-            said[name.replace("-", "_")] = bool((unsigned(text, 0) or (0, ""))[0])
+            said[name.replace("-", "_")] = switch(token, text, note)
         elif sign and name in _VKB_NUMBERS:
-            said[name.replace("-", "_")] = (unsigned(text, 0) or (0, ""))[0]
+            said[name.replace("-", "_")] = number_or_zero(token, text, note)
         elif sign and name == "unique-id":
             said["unique_id"] = text
         elif sign and name == "backend":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen.config import COLO_KEYS, NicType, Rate, Vif
-from pyxen.xlcfg.item_grammar import Note, SpecError, joined, number, tokens
+from pyxen.xlcfg.c_numbers import BLANKS
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, number, tokens, unnoted, unsigned
 
 __all__ = ["read_vif", "write_vif"]
 
@@ -17,10 +17,11 @@ _STRINGS: Final = {
 _TYPES: Final = {"vif": NicType.VIF, "ioemu": NicType.VIF_IOEMU}
 _FLAGS: Final = {"trusted": True, "untrusted": False}
 _COLO: Final = {f"colo_{name}": name for name in COLO_KEYS}
-_MAC = re.compile(r"(?:([0-9a-fA-F]{1,2})[^0-9a-fA-F]){5}([0-9a-fA-F]{1,2})")
+_OCTETS: Final = 6
+_MOST: Final = 255
 
 
-def read_vif(spec: str, note: Note) -> Vif:
+def read_vif(spec: str, note: Note = unnoted) -> Vif:
     """Read one item of ``vif``; words that xl does not know are noted, as xl goes on without them.
 
     Raises:
@@ -40,7 +41,7 @@ def read_vif(spec: str, note: Note) -> Vif:
         elif sign and name == "type" and value not in _TYPES:
             note(token, "xl knows the types vif and ioemu only; it says so and goes on")
         elif sign and name in ("mac", "type", "rate", "devid", "mtu"):
-            said[name] = _value(name, value)
+            said[name] = _value(name, value, note)
         elif sign and name == "accel":
             note(token, "xl has no accelerated interfaces")
         else:
@@ -50,11 +51,9 @@ def read_vif(spec: str, note: Note) -> Vif:
     return Vif(**said)
 
 
-def _value(name: str, value: str) -> Any:
+def _value(name: str, value: str, note: Note) -> Any:
     if name == "mac":
-        if not _MAC.fullmatch(value):
-            raise SpecError(f"{value!r} is no MAC address; write it like 00:16:3e:12:34:56")
-        return ":".join(re.findall("[0-9a-fA-F]+", value))
+        return _mac(value, note)
     if name == "type":
         return _TYPES[value]
     if name == "rate":
@@ -62,7 +61,22 @@ def _value(name: str, value: str) -> Any:
             return Rate.parse(value)
         except ValueError as error:
             raise SpecError(str(error)) from None
-    return number(value)
+    return number(value, note)
+
+
+def _mac(value: str, note: Note) -> str:
+    """Read an address as xl does: six hexadecimal numbers with any one character between them."""
+    octets: list[str] = []
+    rest = value
+    while len(octets) < _OCTETS:
+        found = unsigned(rest, 16)
+        if found is None or found[0] > _MOST:
+            raise SpecError(f"{value!r} is not a MAC address; write it like 00:16:3e:12:34:56")
+        octets.append(f"{found[0]:02x}")
+        rest = found[1] if len(octets) == _OCTETS else found[1][1:]
+    if rest.strip(BLANKS):
+        note(value, f"xl passes over {rest!r}, which follows the address")
+    return ":".join(octets)
 
 
 def write_vif(vif: Vif) -> str:
@@ -76,6 +90,6 @@ def _words(vif: Vif) -> Iterator[tuple[str, Any]]:
     yield "type", None if vif.type is None else "ioemu" if vif.type is NicType.VIF_IOEMU else "vif"
     for name in ("model", "vifname", "script", "ip", "gatewaydev", "backend", "devid", "mtu", "vlan", "forwarddev"):
         yield name, getattr(vif, name)
-    yield "rate", vif.rate and vif.rate.text
+    yield "rate", vif.rate and (vif.rate.text or vif.rate.text_above)
     for name, value in vif.colo:
         yield f"colo_{name}", value

@@ -8,17 +8,16 @@ from enum import Enum
 from typing import Any, Final
 
 from pyxen.config import CpuSet, DomainConfig, GfxPassthruKind, McaCap, settings_of
-from pyxen.xlcfg import devices, media, platform, usb, vfb
+from pyxen.xlcfg import platform
 from pyxen.xlcfg.boot_keys import ACTIONS
 from pyxen.xlcfg.cpuid import write_cpuid
 from pyxen.xlcfg.cpus import write_colors, write_vnode
+from pyxen.xlcfg.device_grammars import GRAMMARS
 from pyxen.xlcfg.device_model_keys import MODELS, VGA
-from pyxen.xlcfg.disk import write_disk
 from pyxen.xlcfg.domain import GROUPS
 from pyxen.xlcfg.keys import KEYS
-from pyxen.xlcfg.pci import write_pci, write_rdm
+from pyxen.xlcfg.pci import write_rdm
 from pyxen.xlcfg.values import Settable, format_value
-from pyxen.xlcfg.vif import write_vif
 
 __all__ = ["layout", "settings"]
 
@@ -51,7 +50,7 @@ _WRITERS: Final[dict[str, Callable[[Any], Settable | None]]] = {
     "llc_colors": write_colors,
     "cpuid": write_cpuid,
     "viridian": platform.write_viridian,
-    "smbios": _each(lambda one: f"{one.type}={one.value}"),
+    "smbios": _each(platform.write_smbios),
     "mca_caps": _each(lambda _: McaCap("lmce").value),
     "ms_vm_genid": lambda value: value if value == "generate" else None,
     "ioports": _each(platform.write_ioports),
@@ -62,20 +61,7 @@ _WRITERS: Final[dict[str, Callable[[Any], Settable | None]]] = {
     "xenstore_quota": _each(lambda quota: f"{quota[0]}={quota[1]}"),
     "serial": _one_or_more,
     "usbdevice": _one_or_more,
-    "disk": _each(write_disk),
-    "vif": _each(write_vif),
-    "vfb": _each(vfb.write_vfb),
-    "vkb": _each(vfb.write_vkb),
-    "pci": _each(write_pci),
-    "usbctrl": _each(usb.write_usbctrl),
-    "usbdev": _each(usb.write_usbdev),
-    "channel": _each(devices.write_channel),
-    "p9": _each(devices.write_p9),
-    "pvcalls": _each(devices.write_pvcalls),
-    "vtpm": _each(devices.write_vtpm),
-    "vdispl": _each(media.write_vdispl),
-    "vsnd": _each(media.write_vsnd),
-    "virtio": _each(devices.write_virtio),
+    **{key: _each(grammar.write) for key, grammar in GRAMMARS.items()},
 }
 """How the values of keys are written that are not simply strings, numbers and lists of strings."""
 
@@ -94,6 +80,8 @@ def settings(config: DomainConfig) -> Iterator[tuple[str, Settable]]:
             yield from _group(field, value)
         elif field == "gfx_passthru" and value and config.gfx_passthru_kind is not GfxPassthruKind.DEFAULT:
             yield field, config.gfx_passthru_kind.value
+        elif field == "maxmem" and config.vnuma and value == config.replace(maxmem=None).effective_maxmem:
+            continue  # xl takes it from the nodes, whose sizes may have been rounded up
         elif field == "vcpus" and (config.cpus is not None or config.cpus_soft is not None):
             yield field, value  # even if it is the default: xl before 4.22 ignores cpus without it
         elif field in _KEYS_BY_FIELD and not _is_default(DomainConfig, field, value):

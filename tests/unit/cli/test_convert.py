@@ -64,6 +64,51 @@ def test_what_cannot_be_read(tmp_path: Path, text: str) -> None:
     assert f"error: {path}" in result.stderr
 
 
+def test_contradictions_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "twins.cfg"
+    path.write_text(XL + 'disk = [ "/a,raw,xvda", "/b,raw,xvda" ]\n')
+    result = CliRunner().invoke(app, ["convert", str(path), "--to", "json"])
+    assert result.exit_code == 0
+    assert "problem: disks[1].vdev: " in result.stderr
+    strict = CliRunner().invoke(app, ["convert", str(path), "--to", "json", "--strict"])
+    assert (strict.exit_code, strict.stdout) == (1, "")
+
+
+def test_a_text_that_xl_would_refuse(tmp_path: Path) -> None:
+    path = tmp_path / "vm1.json"
+    path.write_text('{"c_info": {"type": "pvh", "name": "vm1"}, "b_info": {"type.pvh": {}}}')
+    result = CliRunner().invoke(app, ["convert", str(path), "--to", "xl"])
+    assert result.exit_code == 1
+    assert "lost: kernel: xl would refuse the text: a PVH guest needs a kernel" in result.stderr
+    assert "vm1" not in result.stderr
+
+
+def test_the_source_is_not_overwritten_unasked(web1: Path) -> None:
+    web1.write_text(f"# precious\n{XL}")
+    same = f"{web1.parent}/./{web1.name}"
+    result = CliRunner().invoke(app, ["convert", str(web1), "--to", "xl", "-o", same])
+    assert result.exit_code == 2
+    assert "--force" in result.stderr
+    assert "# precious" in web1.read_text()
+    forced = CliRunner().invoke(app, ["convert", str(web1), "--to", "xl", "-o", same, "--force"])
+    assert forced.exit_code == 0
+    assert web1.read_text().startswith('name = "web1"')
+
+
+def test_a_file_that_cannot_be_written(web1: Path) -> None:
+    result = CliRunner().invoke(app, ["convert", str(web1), "--to", "xl", "-o", str(web1.parent)])
+    assert result.exit_code == 2
+    assert f"error: {web1.parent}: Is a directory" in result.stderr
+
+
+def test_bytes_that_are_not_utf_8_stay_what_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "latin1.cfg"
+    path.write_bytes(b'name = "caf\xe9"\ntype = "pv"\nkernel = "/k"\nmemory = 64\n')
+    result = CliRunner().invoke(app, ["convert", str(path), "--to", "xl"])
+    assert result.exit_code == 0
+    assert b'name = "caf\xe9"\n' in result.stdout_bytes
+
+
 def test_what_is_not_there(tmp_path: Path) -> None:
     for arguments in (["convert", str(tmp_path / "nothing"), "--to", "xl"], ["convert", str(tmp_path), "--to", "xl"]):
         result = CliRunner().invoke(app, arguments)

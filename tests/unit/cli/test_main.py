@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -55,3 +57,59 @@ def test_as_a_program() -> None:
     done = run("import sys; from pyxen.cli import main; sys.exit(main())", "lint", "/nonexistent")
     assert done.returncode == 2
     assert "/nonexistent" in done.stderr
+
+
+PROGRAM = "import sys; from pyxen.cli import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize("command", [["lint"], ["convert", "--to", "xl"], ["lint", "--format", "json"]])
+def test_an_output_that_is_full(command: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.cfg"
+    path.write_text('name = "a"\ntype = "hvm"\nmemroy = 5\n')
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *command, str(path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: standard output: No space left on device"
+    assert "Traceback" not in done.stderr
+    assert str(path) not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["lint"], ["convert", "--to", "xl"]])
+def test_an_output_that_nobody_reads(command: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.cfg"
+    path.write_text('name = "a"\ntype = "hvm"\nmemory = 64\nvcpu = 1\n')
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *command, str(path)],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 141
+    assert "error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("xen", ["3.0", "unstable"])
+def test_a_release_that_is_not_known_is_not_the_files_fault(xen: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.cfg"
+    path.write_text('name = "a"\n')
+    result = CliRunner().invoke(app, ["lint", str(path), "--xen", xen])
+    assert result.exit_code == 2
+    assert "--xen" in result.stderr
+    assert str(path) not in result.stderr
+
+
+@pytest.mark.parametrize(("command", "files"), [("lint", "FILE..."), ("convert", "FILE")])
+def test_the_usage_says_how_many_files_there_can_be(command: str, files: str) -> None:
+    usage = CliRunner().invoke(app, [command]).stderr.splitlines()[0]
+    assert usage.endswith(f" {{{files}}}" if not files.endswith("...") else " {FILE}..."), usage

@@ -144,7 +144,7 @@ def test_secrets_are_not_in_reprs() -> None:
         ({"type": "pvm"}, "type", "did you mean 'pv'?"),
         ({"name": 3}, "name", "takes a string, not int"),
         ({"name": "a\0b"}, "name", "NUL"),
-        ({"name": "a\udc80b"}, "name", "surrogate"),
+        ({"name": "a\ud800b"}, "name", "surrogate"),
         ({"acpi": "yes"}, "acpi", "takes True or False, not 'yes'"),
         ({"acpi": 2}, "acpi", "takes True or False, not 2"),
         ({"uuid": "123"}, "uuid", "takes a uuid"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pyxen import DomainConfig, libxljson, xlcfg
-from pyxen.errors import LossyConversion, ParseError
+from pyxen import Channel, Disk, DomainConfig, Rate, Stubdomain, Vdispl, Vif, VNode, Vtpm, libxljson, xlcfg
+from pyxen.config import Connector, Smbios
+from pyxen.errors import ConfigError, LossyConversion, ParseError
 
 PV = DomainConfig("a", kernel="/k")
 
@@ -26,6 +27,60 @@ def test_a_part_of_a_mib_is_rounded_up_and_told(memory: float, written: int) -> 
     if memory != written:
         with pytest.raises(LossyConversion, match="whole MiB"):
             xlcfg.dumps(config)
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("maxmem", {"memory": 100, "maxmem": 200.5}),
+        ("videoram", {"type": "hvm", "videoram": 8.25}),
+        ("shadow_memory", {"type": "hvm", "shadow_memory": 8.25}),
+        ("mmio_hole", {"type": "hvm", "mmio_hole": 512.5}),
+        ("stubdomain.memory", {"type": "hvm", "stubdomain": Stubdomain(memory=31.5)}),
+        ("vnuma[0].size", {"vnuma": [VNode(size=99.5, vcpus="0")]}),
+        ("vnuma[0].size", {"vnuma": [VNode(size=99.5, vcpus="0")], "maxmem": 99.5}),
+        ("vifs[0].rate.bytes_per_interval", {"vifs": [Vif(rate=Rate(12_345_678_901, 50_000))]}),
+    ],
+)
+def test_the_next_value_above_is_written_and_told(field: str, change: dict[str, object]) -> None:
+    config = PV.replace(**change)
+    losses = {loss.path: loss for loss in xlcfg.losses(config)}
+    assert field in losses
+    assert "it becomes" in losses[field].reason
+    read: object = xlcfg.loads(xlcfg.dumps(config, on_loss="ignore"))
+    wanted: object = config
+    for name in field.replace("[0]", ".0").split("."):
+        read = read[0] if name == "0" else getattr(read, name)  # type: ignore[index]  # a list
+        wanted = wanted[0] if name == "0" else getattr(wanted, name)  # type: ignore[index]  # a list
+    assert isinstance(read, (int, float))
+    assert isinstance(wanted, (int, float))
+    assert wanted < read < wanted * 1.01 + 1
+
+
+@pytest.mark.parametrize(
+    ("field", "refused", "taken", "said"),
+    [
+        ("channels", Channel("a.0", connection="socket"), Channel("b.0", connection="pty"), "path"),
+        ("disks", Disk("/x"), Disk("/y", vdev="xvdb"), "name in the guest"),
+        ("disks", Disk(vdev="xvda"), Disk("/y", vdev="xvdb"), "target"),
+        ("disks", Disk("/x\n/y", vdev="xvda"), Disk("/y", vdev="xvdb"), "target"),
+        ("vtpms", Vtpm(), Vtpm("vtpmmgr"), "backend"),
+        ("vdispls", Vdispl(), Vdispl(connectors=[Connector("1", 800, 600)]), "connectors"),
+        ("smbios", Smbios("oem", ""), Smbios("oem", "x"), "NAME=TEXT"),
+    ],
+)
+def test_an_item_that_xl_would_refuse_is_left_out_and_told(
+    field: str, refused: object, taken: object, said: str
+) -> None:
+    config = DomainConfig("a", type="hvm", **{field: [taken, refused]})  # type: ignore[arg-type]  # any list
+    (loss,) = xlcfg.losses(config)
+    assert loss.path == f"{field}[1]"
+    assert "xl would refuse it" in loss.reason
+    assert said in loss.reason
+    read = xlcfg.loads(xlcfg.dumps(config, on_loss="ignore"))
+    assert getattr(read, field) == (taken,)
+    with pytest.raises(LossyConversion, match="xl would refuse it"):
+        xlcfg.dumps(config)
 
 
 def test_what_xl_adds_by_itself_is_no_loss() -> None:
@@ -56,3 +111,36 @@ def test_a_key_that_is_there_twice_at_the_end_of_many() -> None:
     many = ",".join(f'"k{number}":1' for number in range(40_000))
     with pytest.raises(ParseError, match="'k7' is there twice"):
         libxljson.loads(f'{{{many},"k7":2}}')
+
+
+def test_bytes_that_are_not_utf_8_are_kept_and_told() -> None:
+    text = b'name = "caf\xe9"\ntype = "pv"\nkernel = "/k"\ndisk = ["format=raw,vdev=xvda,target=/\xff"]\n'
+    config = xlcfg.loads(text)
+    assert xlcfg.dumps(config).encode("utf-8", "surrogateescape") == text
+    assert [(problem.path, problem.message[:19]) for problem in config.problems()] == [
+        ("name", "holds the byte 0xe9"),
+        ("disks[0].target", "holds the byte 0xff"),
+    ]
+    with pytest.raises(ConfigError, match="name: holds bytes that are not UTF-8"):
+        libxljson.dumps(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"disks": [Disk("/\udcff", vdev="xvda")]},
+        {"channels": [Channel("x", connection="socket", path="/\udcff")]},
+        {"vifs": [Vif(colo={"compare_out": "\udcff"})]},
+        {"serial": ["\udcff"]},
+        {"serial": ["pty", "\udcff"]},
+        {"dtdevs": ["\udcff"]},
+        {"xsdata": {"\udcff": "1"}},
+        {"device_model": {"args": ["\udcff"]}},
+        {"xenstore_quota": {"\udcff": 1}},
+    ],
+)
+def test_libxls_json_holds_no_bytes_that_are_not_utf_8(change: dict[str, object]) -> None:
+    config = DomainConfig("a", type="hvm", **change)  # type: ignore[arg-type]  # any field
+    assert [problem.message[:19] for problem in config.problems()] in (["holds the byte 0xff"], [])
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        libxljson.dumps(config)

@@ -10,6 +10,7 @@ from pyxen import xlcfg
 from pyxen.config import DomainConfig
 from pyxen.errors import ConfigError
 from pyxen.testing.strategies import domain_configs
+from pyxen.xlcfg.refused import without_refused
 from pyxen.xlcfg.roundtrip_loss import differences
 
 # What may be lost although xl.cfg has a word for it.
@@ -50,7 +51,8 @@ def sayable(config: DomainConfig) -> DomainConfig:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(domain_configs())
 def test_what_comes_back_is_what_went_in(config: DomainConfig) -> None:
-    wanted = sayable(config)
+    wanted, refused = without_refused(sayable(config))
+    assert all("xl would refuse it" in loss.reason for loss in refused)
     text = xlcfg.dumps(wanted, on_loss="ignore")
     try:
         read = xlcfg.loads(text, on_loss="ignore")

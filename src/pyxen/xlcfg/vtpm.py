@@ -1,0 +1,42 @@
+"""The grammar of ``vtpm``: ``"backend=vtpmmgr,uuid=…"``."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from pyxen.config import Vtpm
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, tokens, unnoted
+
+__all__ = ["read_vtpm", "write_vtpm"]
+
+
+def read_vtpm(spec: str, note: Note = unnoted) -> Vtpm:
+    """Read one item of ``vtpm``.
+
+    Raises:
+        SpecError: xl would refuse it.
+    """
+    said: dict[str, Any] = {}
+    for token in tokens(spec):
+        name, sign, value = token.partition("=")
+        if not sign:
+            note(token, "xl ends reading the item at a word without '='")
+            break
+        if name == "backend":
+            said["backend"] = value
+        elif name == "uuid":
+            try:
+                said["uuid"] = uuid.UUID(value)
+            except ValueError:
+                raise SpecError(f"{value!r} is no uuid") from None
+        else:
+            raise SpecError(f"{name!r} is no setting of a TPM; backend and uuid are")
+    if "backend" not in said:
+        raise SpecError("backend, the vTPM domain, is missing")
+    return Vtpm(**said)
+
+
+def write_vtpm(vtpm: Vtpm) -> str:
+    """Write one item of ``vtpm``, as far as the grammar has words for it."""
+    return joined([("backend", vtpm.backend), ("uuid", vtpm.uuid)])
