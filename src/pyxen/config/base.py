@@ -70,6 +70,7 @@ class Setting:
         check: Called with the value; returns the value to store, or raises `Refused`.
         guests: The guest types it applies to; empty for all types.
         since: The Xen release it came with, if newer than 4.17; None otherwise.
+        until: The last Xen release on which it does something; None if that is the newest.
         key: Its name in xl.cfg if that differs from the field's; "" if xl.cfg does not have it.
         secret: Masks the value for `repr`; None if it is not secret.
     """
@@ -77,6 +78,7 @@ class Setting:
     check: Check
     guests: frozenset[str] = frozenset()
     since: str | None = None
+    until: str | None = None
     key: str | None = None
     secret: Callable[[str], str] | None = None
 
@@ -87,11 +89,12 @@ def setting(
     *,
     guests: Iterable[str] = (),
     since: str | None = None,
+    until: str | None = None,
     key: str | None = None,
     secret: Callable[[str], str] | None = None,
 ) -> Any:
     """Declare a field of a part; the arguments are those of `Setting`."""
-    known = Setting(check, frozenset(guests), since, key, secret)
+    known = Setting(check, frozenset(guests), since, until, key, secret)
     return dataclasses.field(default=default, metadata={_METADATA_KEY: known})
 
 

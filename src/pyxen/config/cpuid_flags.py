@@ -1,11 +1,11 @@
-"""libxl's names for fields of CPUID leaves and feature registers, in Xen 4.17 to 4.22."""
+"""libxl's names for fields of CPUID leaves and feature registers, from Xen 4.17 on."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Final, NamedTuple
 
-__all__ = ["Feature", "feature_names", "features"]
+__all__ = ["Feature", "feature_names", "features", "since"]
 
 
 class Feature(NamedTuple):
@@ -105,6 +105,33 @@ _NAMES: Final = {
     ),
     ("msr+32", 0x10A, None): ("0:pb-opt-ctrl 30:its-no"),
 }
+
+
+_SINCE: Final = {
+    "4.18": "bld pks wrmsrns avx-ifma avx-vnni-int8 avx-ne-convert ddp-ctrl cpuid-user-dis pb-opt-ctrl",
+    "4.19": (
+        "uintr arch-lbr amx-tile sha512 sm3 sm4 fred avx-vnni-int16 prefetchi addr-msk-ext no-nest-bp fs-gs-ns "
+        "amd-fsrs amd-fsrc epsf fsrsc amd-prefetchi"
+    ),
+    "4.20": ("sdbg waitpkg tme la57 sgx-lc sgx-keys pconfig amx-bf16 amx-int8 cmpccxadd amx-fp16 amx-complex xfd"),
+    "4.21": (
+        "lass arch-perf-mon lkgs nmi-src lam msrlist no-invd uiret-uif slsm uc-lock-dis cppc mcu-ext ign-umonitor "
+        "mon-umon-mitg"
+    ),
+    "4.22": "avx512-bmm",
+    "4.23": "movrs",
+}
+"""Names that are newer than Xen 4.17, by the release that they came with."""
+
+
+@cache
+def _releases() -> dict[str, str]:
+    return {name: xen for xen, names in _SINCE.items() for name in names.split()}
+
+
+def since(name: str) -> str | None:
+    """Return the Xen release whose xl first knew a name; None if that is 4.17, or no release knows it."""
+    return _releases().get(name)
 
 
 @cache

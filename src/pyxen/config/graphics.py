@@ -32,8 +32,8 @@ class Sdl(Part):
 
     enable: bool | None = setting(None, flag, key="sdl")
     """Whether there is one. Default: no."""
-    opengl: bool | None = setting(None, flag)
-    """Whether it uses OpenGL. Default: no."""
+    opengl: bool | None = setting(None, flag, until="4.20")
+    """Whether it uses OpenGL; ``qemu-xen-traditional`` only, so without effect from Xen 4.21 on. Default: no."""
     display: str | None = setting(None, text)
     """X display to open it on. Default: that of the toolstack."""
     xauthority: str | None = setting(None, filename)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pyxen.config.base import Part, join_path, settings_of
 from pyxen.config.device_table import NUMBERED_BY_XL, SERVED
-from pyxen.config.enums import ChannelConnection, DiskFormat, DomainType, Passthrough, SmbiosType
+from pyxen.config.enums import (
+    BiosType,
+    ChannelConnection,
+    DeviceModelVersion,
+    DiskFormat,
+    DomainType,
+    Passthrough,
+    SmbiosType,
+    VgaInterfaceType,
+)
 from pyxen.config.vdev import vdev_number
 
 if TYPE_CHECKING:
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "problems"]
 
 _OEM_STRINGS: Final = 99
+_LEAST_VIDEORAM: Final = {VgaInterfaceType.CIRRUS: 8, VgaInterfaceType.STD: 16, VgaInterfaceType.QXL: 128}
 _A: Final = {DomainType.HVM: "an HVM", DomainType.PV: "a PV", DomainType.PVH: "a PVH"}
 _BYTE: Final = re.compile("[\udc80-\udcff]")
 _FIRST_BYTE: Final = 0xDC00
@@ -105,6 +115,25 @@ def _memory(config: DomainConfig) -> Iterator[Problem]:
         yield Problem(path, f"memory is {config.memory} MiB, more than maxmem, {maxmem} MiB")
     if config.mmio_hole is not None and not 256 <= config.mmio_hole <= 3840:
         yield Problem("mmio_hole", f"{config.mmio_hole} MiB is out of range; it can be 256 to 3840")
+
+
+def _firmware(config: DomainConfig) -> Iterator[Problem]:
+    """Check what libxl demands of an HVM guest's firmware and graphics card."""
+    if config.type is not DomainType.HVM:
+        return
+    version, traditional = config.device_model.version, DeviceModelVersion.QEMU_XEN_TRADITIONAL
+    if version is None and config.stubdomain.enable:
+        return  # its device model depends on the Xen release
+    if config.bios is BiosType.ROMBIOS and version is not traditional:
+        yield Problem(
+            "bios", "rombios needs the device model qemu-xen-traditional, which Xen had until 4.20"
+        )
+    if config.bios not in (None, BiosType.ROMBIOS) and version is traditional:
+        yield Problem("bios", f"the device model qemu-xen-traditional has rombios only, not {config.bios}")
+    vga = config.vga or VgaInterfaceType.CIRRUS
+    least = _LEAST_VIDEORAM.get(vga, 0)
+    if version is not traditional and config.videoram is not None and config.videoram < least:
+        yield Problem("videoram", f"{config.videoram} MiB is too little; the graphics card {vga} needs {least} MiB")
 
 
 def _vcpus(config: DomainConfig) -> Iterator[Problem]:
@@ -259,6 +288,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Any], Iterable[Problem]]], 
     ((), _guest_type),
     ((), _boot),
     ((), _memory),
+    (("bios", "videoram"), _firmware),
     ((), _vcpus),
     (("vnuma",), _vnuma),
     (("disks",), _disks),

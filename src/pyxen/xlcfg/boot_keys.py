@@ -10,7 +10,7 @@ from pyxen.config import ActionOnShutdown, BiosType, DomainType
 from pyxen.xlcfg.read_state import Reader, ReadState
 from pyxen.xlcfg.source import Source
 
-__all__ = ["ACTIONS", "READERS", "read_boot", "read_type"]
+__all__ = ["ACTIONS", "READERS", "is_hvmloader", "read_boot", "read_type", "split_arguments"]
 
 
 _FIRMWARE_FOLDER: Final = "/usr/lib/xen/boot"
@@ -86,9 +86,9 @@ def _firmware(draft: ReadState) -> None:
     firmware = draft.source.string("firmware")
     kernel = draft.said.get("kernel")
     if draft.guest is DomainType.HVM:
-        if kernel is not None and kernel.rpartition("/")[2] == "hvmloader":
+        if kernel is not None and is_hvmloader(kernel):
             del draft.said["kernel"]
-            draft.source.note("kernel", "xl ignores it: hvmloader is loaded anyway")
+            draft.source.note("kernel", "xl ignores it: hvmloader is loaded anyway", code="outdated-key")
         _hvm_firmware(draft, firmware)
         return
     if firmware is not None:
@@ -113,10 +113,20 @@ def _hvm_firmware(draft: ReadState, firmware: str | None) -> None:
         draft.said["firmware_override"] = firmware
 
 
+def is_hvmloader(kernel: str) -> bool:
+    """Return whether a kernel is the firmware that xl ignores as a kernel."""
+    return kernel.rpartition("/")[2] == "hvmloader"
+
+
+def split_arguments(text: str) -> list[str]:
+    """Split the old form of ``bootloader_args``, a single string, as xl does."""
+    return _ARGUMENT.findall(text)
+
+
 def _bootloader_args(draft: ReadState, name: str) -> None:
     value = draft.settings.value(name)
     if isinstance(value, str):
-        draft.said[name] = _ARGUMENT.findall(value)
+        draft.said[name] = split_arguments(value)
     else:
         draft.said[name] = draft.source.items(name)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pyxen.config import Disk, DiskBackend, DiskColo, DiskFormat, DiskSpecification
+from pyxen.config import Disk, DiskBackend, DiskColo, DiskFormat, DiskSpecification, vdev_number
 from pyxen.xlcfg.item_grammar import Note, SpecError, number_or_zero, unnoted
 
 __all__ = ["read_disk", "write_disk"]
@@ -79,7 +79,10 @@ class _Reader:
     def format(self, value: str) -> None:
         """Take a format."""
         if value not in _FORMATS:
-            raise SpecError(f"{value!r} is no format; it can be raw, qcow, qcow2, vhd, qed or empty")
+            names = "raw, qcow, qcow2, vhd, qed or empty"
+            if vdev_number(value) is not None:
+                raise SpecError(f"{value!r} stands where the format belongs, which is {names}: write raw before it")
+            raise SpecError(f"{value!r} is not a format; it can be {names}")
         self.member("format", _FORMATS[value])
 
     def access(self, value: str) -> None:

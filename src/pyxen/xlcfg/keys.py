@@ -37,6 +37,7 @@ class Key:
         field: Where its value is in `pyxen.config.DomainConfig`, as a path; "" where it has no place of its own.
         guests: The guest types it means something to; empty for all. Default: those of the setting.
         since: The Xen release it came with; None if that is 4.17 or older. Default: that of the setting.
+        until: The last Xen release on which it does something; None if the newest does. Default: that of the setting.
         instead: What took its place, "" where nothing did; None for a key that is not outdated.
     """
 
@@ -45,30 +46,34 @@ class Key:
     field: str = "="
     guests: tuple[str, ...] = _OF_SETTING
     since: str | None = None
+    until: str | None = None
     instead: str | None = None
 
     def __post_init__(self) -> None:
         if self.field == "=":
             object.__setattr__(self, "field", self.name)
-        guests, since = _setting(self.field)
+        guests, since, until = _setting(self.field)
         if self.guests is _OF_SETTING:
             object.__setattr__(self, "guests", guests)
         if self.since is None:
             object.__setattr__(self, "since", since)
+        if self.until is None:
+            object.__setattr__(self, "until", until)
 
 
-def _setting(field: str) -> tuple[tuple[str, ...], str | None]:
-    """Return the guest types of a setting of the model, and the release that it came with."""
+def _setting(field: str) -> tuple[tuple[str, ...], str | None, str | None]:
+    """Return the guest types of a setting of the model, the release it came with, and the last on which it works."""
     kind: type[Part] = DomainConfig
     guests: frozenset[str] = frozenset()
     since: str | None = None
+    until: str | None = None
     for name in field.split(".") if field else ():
         known = settings_of(kind)[name]
-        guests, since = known.guests or guests, known.since or since
+        guests, since, until = known.guests or guests, known.since or since, known.until or until
         fields = fields_of(kind)
         inner = fields.defaults[fields.names.index(name)]
         kind = type(inner) if isinstance(inner, Part) else kind
-    return tuple(sorted(map(str, guests))), since
+    return tuple(sorted(map(str, guests))), since, until
 
 
 _TABLE: Final = (
@@ -148,7 +153,7 @@ _TABLE: Final = (
     Key("nographic", "boolean"),
     Key("nomigrate", "boolean"),
     Key("nr_spis", "integer", field="arm.nr_spis"),
-    Key("nx", "boolean", instead="cpuid"),
+    Key("nx", "boolean", instead=""),
     Key("on_crash", "string"),
     Key("on_poweroff", "string"),
     Key("on_reboot", "string"),

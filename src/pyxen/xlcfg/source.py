@@ -77,17 +77,25 @@ class Source:
 
     def place(self, key: str, item: int | None = None) -> tuple[int, int]:
         """Return line and column of a key's value, or of one item of its list; of the text's end if it is not set."""
+        return self._position(self.offset(key, item))
+
+    def offset(self, key: str, item: int | None = None) -> int:
+        """Return where a key's value begins, or one item of its list; the text's end if it is not set."""
         chain = self.settings.chain(key)
         if not chain:
-            return self._position(len(self.settings.text))
+            return len(self.settings.text)
         if item is None:
-            return self._position(chain[-1].value_start)
+            return chain[-1].value_start
         for assignment in chain:
             offsets = self._items(assignment)
             if item < len(offsets):
-                return self._position(offsets[item])
+                return offsets[item]
             item -= len(offsets)
-        return self._position(chain[-1].value_start)
+        return chain[-1].value_start
+
+    def offset_of(self, line: int, column: int) -> int:
+        """Return the offset of a line and column."""
+        return self._position.offset(line, column)
 
     def _items(self, assignment: Assignment) -> list[int]:
         """Return where the items of a list begin; this is looked up once, since every item may be asked for."""

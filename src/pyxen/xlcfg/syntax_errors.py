@@ -10,11 +10,20 @@ from pyxen.errors import ParseError
 
 __all__ = ["Places", "explain", "explain_setting", "position", "skip"]
 
-_PYTHON_SIGNS: Final = frozenset("():")
-_PYTHON = re.compile(
-    r"^[ \t]*(?:import|from|def|if|for|class|print|while|try)\b|\bos\.|%\s*\(|\bTrue\b|\bFalse\b", re.MULTILINE
+_COMMENT: Final = re.compile(r"#[^\n]*")
+_PYTHON: Final = re.compile(
+    r"^[ \t]*(?:import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b|print\b)"
+    r"|^[ \t]*(?:def|class|if|for|while|try|else)\b[^\n=]*:[ \t]*$"
+    r"|\bos\.\w+[.(]|['\"][ \t]*%[ \t]*[(\w]|=[ \t]*(?:True|False|None)\b|=[ \t]*[(\w.]+\(",
+    re.MULTILINE,
 )
-_PYTHON_HINT = "; this looks like Python, which only xend's configurations (until Xen 4.4) were: write plain values"
+_YAML: Final = re.compile(r"(?:---|[ \t]*(?:- )?[A-Za-z_][\w-]*:(?:[ \t\n]|\Z))")
+_BINARY: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+
+_HEAD: Final = 4096
+"""So much of a text tells whether it is one."""
+
+_LONGEST_KEY: Final = 60
 
 _SKIP = re.compile(r"(?:[ \t\n;]++|\#[^\n]*+\n)*+")
 _SKIP_IN_LIST = re.compile(r"(?:[ \t\n]++|\#[^\n]*+\n)*+")
@@ -55,9 +64,23 @@ def explain(text: str, offset: int, expected: str) -> ParseError:
     while offset < len(text) and text[offset] in " \t":
         offset += 1
     line, column = position(text, offset)
-    reason = _reason(text, offset, expected)
-    likely_python = text[offset : offset + 1] in _PYTHON_SIGNS or _PYTHON.search(text) is not None
-    return ParseError(reason + (_PYTHON_HINT if likely_python else ""), line=line, column=column)
+    return ParseError(_reason(text, offset, expected) + _foreign(text, offset), line=line, column=column)
+
+
+def _foreign(text: str, offset: int) -> str:
+    """Return what else a text could be, as a suffix for the error; "" if it looks like an xl configuration."""
+    head = text.lstrip()
+    if text[offset : offset + 1] != "\0" and _BINARY.search(text[:_HEAD]):
+        return "; this looks like a binary file"
+    if head.startswith("<"):
+        return "; this looks like XML, which pyxen convert reads"
+    if head.startswith(("{", "[{")):
+        return "; this looks like JSON, which pyxen convert reads"
+    if _PYTHON.search(_COMMENT.sub("", text)):
+        return "; this looks like Python, which only xend's configurations (until Xen 4.4) were: write plain values"
+    if _YAML.match(text[text.rfind("\n", 0, offset) + 1 :]):
+        return "; this looks like YAML: write key = value"
+    return ""
 
 
 class Places:
@@ -69,10 +92,18 @@ class Places:
 
     def __call__(self, offset: int) -> tuple[int, int]:
         """Return the line and the column of a place, both from 1."""
+        starts = self._lines()
+        line = bisect_right(starts, offset)
+        return line, offset - starts[line - 1] + 1
+
+    def offset(self, line: int, column: int) -> int:
+        """Return the place with a line and a column."""
+        return self._lines()[line - 1] + column - 1
+
+    def _lines(self) -> list[int]:
         if self._starts is None:
             self._starts = [0, *(match.end() for match in re.finditer("\n", self._text))]
-        line = bisect_right(self._starts, offset)
-        return line, offset - self._starts[line - 1] + 1
+        return self._starts
 
 
 def position(text: str, offset: int) -> tuple[int, int]:
@@ -110,6 +141,10 @@ def _reason_of_word(text: str, offset: int, shown: str) -> str | None:
         return f"{shown} is no value that stands without quotes: numbers are digits, or 0x and lower case digits"
     if re.match(r"[A-F]", shown) and re.search(r"0x[0-9a-f]*\Z", text[max(0, offset - 20) : offset]):
         return "hexadecimal digits are in lower case here, as in 0xff"
+    before = re.search(r"(?:^|[\n;])[ \t]*([a-z][._0-9a-z]*)\Z", text[max(0, offset - _LONGEST_KEY) : offset])
+    if shown.startswith("-") and before:
+        name = before[1] + shown
+        return f"{name} is not a key; keys have no hyphens, so it is {name.replace('-', '_')}, perhaps"
     if re.match(r"[A-Z_]", shown) and not text[:offset].rpartition("\n")[2].strip(" \t;"):
         return f"{shown} is no key; keys are in lower case and begin with a letter"
     if shown == "\ufeff":

@@ -1,0 +1,110 @@
+"""Findings about items of lists: old spellings of disks and interfaces, and words that newer releases know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pyxen.config import Disk, DiskFormat
+from pyxen.errors import ConfigError
+from pyxen.xlcfg.disk import read_disk, write_disk
+from pyxen.xlcfg.findings import Finding
+from pyxen.xlcfg.grammar import Assignment, item_offsets
+from pyxen.xlcfg.item_grammar import SpecError
+from pyxen.xlcfg.keys import KEYS, release
+
+__all__ = ["item_findings"]
+
+_RATE: Final = re.compile(r"(?:^|,)\s*rate=(0[0-9]+|[0-9]+)([GMK]?[Bb]/s)(@[0-9]+$|@[0-9]+(?=,))?")
+_OLD_PREFIX: Final = re.compile(r"(?:^|,)\s*(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):")
+_OLD_DEVTYPE: Final = re.compile(r",\s*([a-z0-9]*):(cdrom|disk)(?:,|$)")
+_SUFFIXES: Final = {f".{one.value}": one.value for one in DiskFormat if one not in (DiskFormat.RAW, DiskFormat.EMPTY)}
+
+_NEWER_WORDS: Final = {"disk": (("trusted", "4.19"), ("untrusted", "4.19"))}
+"""Words that xl knows later than libxl, and the release that they came with; the model has the others."""
+
+_NEEDED_BY_9PFS: Final = ("tag", "path", "security_model")
+_FREE_9PFS: Final = (4, 19)
+"""The release from which on xl leaves to libxl what a 9pfs folder needs."""
+
+
+def item_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
+    """Return what there is to say of items in a configuration that is for the Xen release `target`."""
+    for assignment in written:
+        if isinstance(assignment.value, str) or assignment.key not in KEYS:
+            continue
+        yield from _nested(text, assignment)
+        for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
+            if isinstance(item, str):
+                yield from _item(assignment.key, item, offset, target)
+
+
+def _nested(text: str, assignment: Assignment) -> Iterator[Finding]:
+    if assignment.key in ("vsnd", "vnuma"):
+        return
+    for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
+        if isinstance(item, list):
+            message = "xl ends reading the list at a list inside it, and drops what follows, in silence"
+            yield Finding(offset, "nested-list", message, "take the inner brackets away")
+            return
+
+
+def _item(key: str, item: str, offset: int, target: tuple[int, int]) -> Iterator[Finding]:
+    for word, since in _NEWER_WORDS.get(key, ()):
+        if release(since) > target and any(part.strip() == word for part in item.split(",")):
+            yield Finding(offset, "newer-key", f"{word} in {key} came with Xen {since}")
+    if key == "disk":
+        yield from _disk(item, offset)
+    elif key == "vif":
+        yield from _vif(item, offset)
+    elif key == "p9":
+        yield from _p9(item, offset, target)
+    elif key == "usbdev" and "type=" not in item:
+        message = "without type=hostdev the device is not in what libxl keeps of the domain"
+        yield Finding(offset, "no-usb-type", message, f'write "type=hostdev,{item}"')
+
+
+def _disk(item: str, offset: int) -> Iterator[Finding]:
+    try:
+        disk = read_disk(item)
+    except (SpecError, ConfigError):
+        return  # which is told as an error
+    hint = f'write "{write_disk(disk)}"'
+    prefix, old = _OLD_PREFIX.match(item), _OLD_DEVTYPE.search(item)
+    if prefix:
+        yield Finding(offset, "outdated-disk", f"the prefix {prefix[1]}: is outdated", hint, "note")
+    if old:
+        yield Finding(offset, "outdated-disk", f":{old[2]} is outdated", hint, "note")
+    yield from _format(disk, offset)
+
+
+def _format(disk: Disk, offset: int) -> Iterator[Finding]:
+    """Report a file whose name says another format than it is read as."""
+    named = next((one for suffix, one in _SUFFIXES.items() if (disk.target or "").endswith(suffix)), None)
+    if named and disk.format is DiskFormat.RAW and disk.script is None:
+        message = f"{disk.target} is read as raw, though its name says {named}"
+        yield Finding(offset, "disk-format", message, f"write format={named} if it is")
+
+
+def _vif(item: str, offset: int) -> Iterator[Finding]:
+    if re.search(r"(?:^|,)\s*netdev=", item):
+        yield Finding(offset, "outdated-value", "netdev is outdated", "write gatewaydev=", "note")
+    rate = _RATE.search(item)
+    if rate and rate[1].startswith("0"):
+        octal = rate[1].strip("01234567") == "" and int(rate[1], 8)
+        hint = f"write rate={octal}{rate[2]}; write {rate[1].lstrip('0')}{rate[2]} if that is meant" if octal else ""
+        yield Finding(offset, "octal", f"{rate[1]} is octal in rate", hint)
+    if rate and rate[3]:
+        message = f"{rate[3]} is in seconds, though the manual says microseconds"
+        yield Finding(offset, "rate-interval", message, f"write {rate[3]}s; write {rate[3]}us if that is meant")
+
+
+def _p9(item: str, offset: int, target: tuple[int, int]) -> Iterator[Finding]:
+    if target >= _FREE_9PFS:
+        return
+    said = {word.partition("=")[0].strip() for word in item.split(",")}
+    missing = [name for name in _NEEDED_BY_9PFS if name not in said]
+    if missing:
+        message = f"xl of {'.'.join(map(str, target))} refuses a folder without {' and '.join(missing)}"
+        yield Finding(offset, "refused", message, f"add {', '.join(f'{name}=…' for name in missing)}", "error")

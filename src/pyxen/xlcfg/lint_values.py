@@ -1,0 +1,127 @@
+"""Findings about single values that xl reads otherwise than they look, and about what a text leaves out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pyxen.config.cpuid_flags import since as feature_since
+from pyxen.xlcfg.boot_keys import is_hvmloader, split_arguments
+from pyxen.xlcfg.c_numbers import to_long
+from pyxen.xlcfg.findings import Finding
+from pyxen.xlcfg.grammar import Assignment
+from pyxen.xlcfg.keys import KEYS, release
+from pyxen.xlcfg.values import format_value
+
+__all__ = ["value_findings"]
+
+_OCTAL: Final = re.compile(r"0[0-7]{1,20}")
+_SWALLOWED: Final = re.compile(r"(?<!\\)(?:\\\\)*\\[0-7]")
+
+_ONE_VCPU: Final = (4, 22)
+"""The release from which on a domain has one vCPU where ``vcpus`` is missing, or less than 1, and ``cpus`` pins it."""
+
+_PREFIXED: Final = {"type": ("hvm", "pv", "pvh"), "firmware": ("uefi", "bios"), "builder": ("hvm", "generic")}
+"""Keys whose values may be abbreviated."""
+
+_NUMBERED: Final = {
+    "tsc_mode": ("default", "always_emulate", "native", "native_paravirt"),
+    "timer_mode": (
+        "delay_for_missed_ticks",
+        "no_delay_for_missed_ticks",
+        "no_missed_ticks_pending",
+        "one_missed_tick_pending",
+    ),
+    "altp2m": ("disabled", "mixed", "external", "limited"),
+}
+"""Keys whose values were numbers, and the names of these."""
+
+
+def value_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
+    """Return what there is to say of the values of a configuration that is for the Xen release `target`."""
+    for assignment in written:
+        known = KEYS.get(assignment.key)
+        if known is None:
+            continue
+        yield from _escapes(text, assignment)
+        if isinstance(assignment.value, str):
+            yield from _number(assignment, assignment.value, known.kind)
+            yield from _word(assignment, assignment.value)
+            yield from _of_release(assignment, assignment.value, target)
+    yield from _missing(written, target)
+    yield from _stray(text, written)
+
+
+def _escapes(text: str, assignment: Assignment) -> Iterator[Finding]:
+    raw = text[assignment.value_start : assignment.value_end]
+    for match in _SWALLOWED.finditer(raw) if "\\" in raw else ():
+        message = "an octal escape disappears from the string, with the digits behind it"
+        yield Finding(assignment.value_start + match.start(), "lost-escape", message, "write the character itself")
+
+
+def _number(assignment: Assignment, value: str, kind: str) -> Iterator[Finding]:
+    if _OCTAL.fullmatch(value) and ("integer" in kind or "boolean" in kind) and int(value, 8) != int(value):
+        hint = f"write {int(value, 8)}; write {int(value)} if that is meant"
+        yield Finding(assignment.value_start, "octal", f"{value} is octal, so {int(value, 8)}", hint)
+    names = _NUMBERED.get(assignment.key, ())
+    if names and value in map(str, range(len(names))):
+        hint = f'write {assignment.key} = "{names[int(value)]}"'
+        message = f"numbers are outdated in {assignment.key}"
+        yield Finding(assignment.value_start, "outdated-value", message, hint, "note")
+
+
+def _word(assignment: Assignment, value: str) -> Iterator[Finding]:
+    key, offset = assignment.key, assignment.value_start
+    choices = _PREFIXED.get(key, ())
+    meant = next((one for one in choices if one.startswith(value)), None)
+    if meant is not None and value not in choices:
+        yield Finding(offset, "abbreviated", f"xl takes {value!r} for {meant!r}", f'write {key} = "{meant}"')
+    if key == "bootloader_args":
+        hint = f"write {key} = {format_value(split_arguments(value))}"
+        yield Finding(offset, "outdated-value", "a single string is outdated here", hint, "note")
+    if key == "viridian" and to_long(value) is None:
+        hint = f"write {key} = [ {value!r} ]"
+        yield Finding(offset, "ignored-value", f"xl ignores {value!r} in silence", hint)
+    if key == "kernel" and is_hvmloader(value):
+        yield Finding(offset, "outdated-value", "hvmloader is no kernel, and is loaded anyway", "leave it out", "note")
+
+
+def _of_release(assignment: Assignment, value: str, target: tuple[int, int]) -> Iterator[Finding]:
+    version = ".".join(map(str, target))
+    number = to_long(value)
+    if assignment.key == "vcpus" and target < _ONE_VCPU and number is not None and number < 1:
+        if number:
+            message = f"xl of {version} refuses a negative number of vCPUs"
+            yield Finding(assignment.value_start, "refused", message, "write vcpus = 1", "error")
+        else:
+            message = f"no vCPU is online in a domain that xl of {version} makes with vcpus = 0"
+            yield Finding(assignment.value_start, "ignored-value", message, "write vcpus = 1")
+    if assignment.key == "cpuid" and value.startswith("host"):
+        for word in value.split(","):
+            name = word.partition("=")[0]
+            came = feature_since(name)
+            if came is not None and release(came) > target:
+                message = f"xl knows the CPU feature {name} from Xen {came} on; that of {version} ignores it"
+                yield Finding(assignment.value_start, "newer-value", message)
+
+
+def _missing(written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
+    """Report keys without which others do nothing, or the domain is of no use."""
+    keys = {assignment.key: assignment for assignment in written}
+    if keys.keys().isdisjoint(("vcpus", "maxvcpus", "vnuma")) and target < _ONE_VCPU:
+        version = ".".join(map(str, target))
+        for key in ("cpus", "cpus_soft"):
+            if key in keys:
+                message = f"xl of {version} ignores {key} without vcpus"
+                yield Finding(keys[key].start, "ignored-value", message, "write vcpus = 1, or more")
+    if written and keys.keys().isdisjoint(("memory", "maxmem", "vnuma")):
+        yield Finding(0, "no-memory", "no memory is said; libxl's default is 32 MiB", "write memory = 1024 or the like")
+
+
+def _stray(text: str, written: Sequence[Assignment]) -> Iterator[Finding]:
+    end = written[-1].value_end if written else 0
+    rest = text[end:].rpartition("\n")[2].strip(" \t;")
+    if rest and not text.endswith("\n"):
+        message = f"xl forgets {rest!r}, which ends the text; followed by anything it would be an error"
+        yield Finding(len(text) - 1, "stray-character", message, "leave it out, or end the line")
