@@ -49,7 +49,6 @@ from pyxen.libxljson.value_kinds import (
     Number,
     Numbers,
     Place,
-    shown,
 )
 
 _UINT64_MAX: Final = 2**64 - 1
@@ -205,7 +204,7 @@ class _Cpuid(Kind):
         if isinstance(value, list):
             value = {"cpuid": value}
         if not isinstance(value, dict):
-            raise place.wrong(f"takes an object or a list, not {shown(value)}")
+            raise place.wrong(f"takes an object or a list, not {place.shown(value)}")
         return _CPUID.decode(value, place)
 
 

@@ -9,7 +9,7 @@ from pyxen.config.enums import DomainType
 from pyxen.libxljson import device_tables
 from pyxen.libxljson.structs import BUILD_INFO, BY_TYPE, CONFIG, CREATE_INFO
 from pyxen.libxljson.table import Items, assign
-from pyxen.libxljson.value_kinds import BITMAP, DEFBOOL, MEMORY, OMIT, TEXT, Number, Place, shown
+from pyxen.libxljson.value_kinds import BITMAP, DEFBOOL, MEMORY, OMIT, TEXT, Number, Place
 
 __all__ = ["decode", "encode"]
 
@@ -86,7 +86,7 @@ def decode(document: Any, place: Place) -> DomainConfig:
         ConfigError: It says something that cannot be.
     """
     if not isinstance(document, dict):
-        raise place.wrong(f"a configuration is an object, not {shown(document)}")
+        raise place.wrong(f"a configuration is an object, not {place.shown(document)}")
     fields = CONFIG.decode(document, place, ("c_info", "b_info", "vkbs"))
     create = document.get("c_info", {})
     build = document.get("b_info", {})
@@ -144,7 +144,7 @@ def _decode_cpus(build: dict[str, Any], fields: dict[str, Any], place: Place) ->
         at = place.at(key)
         bitmaps = build.get(key, [])
         if not isinstance(bitmaps, list):
-            raise at.wrong(f"takes a list of lists, not {shown(bitmaps)}")
+            raise at.wrong(f"takes a list of lists, not {at.shown(bitmaps)}")
         affinity = tuple(BITMAP.decode(bitmap, at.item(index)) for index, bitmap in enumerate(bitmaps))
         if affinity:
             together = len(affinity) == (most or 1) and len(set(affinity)) == 1

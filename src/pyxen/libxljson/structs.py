@@ -36,19 +36,20 @@ from pyxen.libxljson.value_kinds import BITMAP, DEFBOOL, HOLE, MEMORY, PAIRS, TE
 __all__ = ["BUILD_INFO", "BY_TYPE", "CONFIG", "CREATE_INFO"]
 
 _UNSAID: Final = Number(absent=-1, default=None)  # a signed number that libxl sets to -1
-_UNSAID32: Final = Number(absent=2**32 - 1, default=None)  # an unsigned one
+_UNSAID32: Final = Number(absent=2**32 - 1, default=None, bits=32)  # an unsigned one
+_UINT32: Final = Number(bits=32)
 
 CREATE_INFO: Final = Table(
     Row("type", "type", Choice(DomainType, absent="invalid")),
     Row("hap", "hap", DEFBOOL),
     Row("oos", "oos", DEFBOOL),
-    Row("ssidref", "ssidref", Number()),
+    Row("ssidref", "ssidref", _UINT32),
     Row("name", "name", TEXT),
     Row("domid", "domid", Number(default=None)),
     Row("uuid", "uuid", UUID),
     Row("xsdata", "xsdata", PAIRS),
     Row("platformdata", "platformdata", PAIRS),
-    Row("poolid", "poolid", Number()),
+    Row("poolid", "poolid", _UINT32),
     Row("pool_name", "pool", TEXT),
     Row("run_hotplug_scripts", "run_hotplug_scripts", DEFBOOL),
     Row("driver_domain", "driver_domain", DEFBOOL),
@@ -84,7 +85,7 @@ BUILD_INFO: Final = Table(
     Row("shadow_memkb", "shadow_memory", MEMORY),
     Row("iommu_memkb", "iommu_memory", MEMORY),
     Row("rtc_timeoffset", "rtc_timeoffset", Number(signed_bits=32)),
-    Row("exec_ssidref", "exec_ssidref", Number()),
+    Row("exec_ssidref", "exec_ssidref", _UINT32),
     Row("localtime", "localtime", DEFBOOL),
     Row("disable_migrate", "nomigrate", DEFBOOL),
     Row("cpuid", "cpuid", device_tables.CPUID),
@@ -100,7 +101,7 @@ BUILD_INFO: Final = Table(
     Row("stubdomain_cmdline", "stubdomain.cmdline", TEXT),
     Row("stubdomain_ramdisk", "stubdomain.ramdisk", TEXT),
     Row("device_model", "device_model.path", TEXT),
-    Row("device_model_ssidref", "stubdomain.ssidref", Number()),
+    Row("device_model_ssidref", "stubdomain.ssidref", _UINT32),
     Row("device_model_ssid_label", "stubdomain.seclabel", TEXT),
     Row("device_model_user", "device_model.user", TEXT),
     Row("extra", "device_model.args", TEXTS),
@@ -112,7 +113,7 @@ BUILD_INFO: Final = Table(
     Row("iomem", "iomem", Items(device_tables.IOMEM)),
     Row("llc_colors", "llc_colors", Numbers()),
     Row("claim_mode", "claim_mode", DEFBOOL),
-    Row("event_channels", "max_event_channels", Number(default=None)),
+    Row("event_channels", "max_event_channels", Number(default=None, bits=32)),
     Row("kernel", "kernel", TEXT),
     Row("cmdline", "cmdline", TEXT),
     Row("ramdisk", "ramdisk", TEXT),
@@ -131,7 +132,7 @@ BUILD_INFO: Final = Table(
     Row("arch_x86", "msr_relaxed", Boxed("msr_relaxed", DEFBOOL)),
     Row("altp2m", "altp2m", Choice(Altp2mMode, absent="disabled")),
     Row("altp2m_count", "altp2m_count", _UNSAID32),
-    Row("vmtrace_buf_kb", "vmtrace_buf_kb", Number()),
+    Row("vmtrace_buf_kb", "vmtrace_buf_kb", _UINT32),
     Row("vpmu", "vpmu", DEFBOOL),
     Row("trap_unmapped_accesses", "trap_unmapped_accesses", DEFBOOL),
     Row("xenstore_feature_mask", "xenstore_feature_mask", _UNSAID32),

@@ -9,7 +9,7 @@ from operator import is_not
 from typing import Any
 
 from pyxen.config.base import fields_of, getter
-from pyxen.libxljson.value_kinds import OMIT, Kind, Place, shown
+from pyxen.libxljson.value_kinds import OMIT, Kind, Place
 
 __all__ = ["Boxed", "Items", "Nested", "Numbered", "Row", "Table", "assign"]
 
@@ -90,14 +90,14 @@ class Table:
             Values by field; a part's fields are in a mapping.
         """
         if not isinstance(struct, dict):
-            raise place.wrong(f"takes an object, not {shown(struct)}")
+            raise place.wrong(f"takes an object, not {place.shown(struct)}")
         fields: dict[str, Any] = {} if into is None else into
         old: list[tuple[Row, Any]] = []
         for key, value in struct.items():
             row = self._by_key.get(key)
             if row is None:
                 if key not in skip:
-                    place.at(key).lose(shown(value), "pyxen does not know this key of libxl's")
+                    place.at(key).lose(value, "pyxen does not know this key of libxl's")
                 continue
             decoded = row.kind.decode(value, place.at(key))
             if row.old:
@@ -157,7 +157,7 @@ class Items(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         """See `Kind.decode`."""
         if not isinstance(value, list):
-            raise place.wrong(f"takes a list, not {shown(value)}")
+            raise place.wrong(f"takes a list, not {place.shown(value)}")
         return [self.table.decode(item, place.item(index)) for index, item in enumerate(value)]
 
 

@@ -55,7 +55,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # None
-        raise ValueError(f"the key {twice!r} is there twice")
+        raise ValueError(f"the key {twice[:60]!r} is there twice")
     return found
 
 

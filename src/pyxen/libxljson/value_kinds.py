@@ -6,11 +6,13 @@ was written out, as other programs than libxl do.
 
 from __future__ import annotations
 
+import re
 import uuid as uuids
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pyxen.config.checks import hide_keys
 from pyxen.config.cpuset import CpuSet
 from pyxen.config.enums import LibxlEnum
 from pyxen.errors import ConfigError
@@ -36,7 +38,6 @@ __all__ = [
     "Number",
     "Numbers",
     "Place",
-    "shown",
 ]
 
 OMIT: Final[Any] = object()
@@ -45,6 +46,8 @@ OMIT: Final[Any] = object()
 _MEMKB_DEFAULT: Final = 2**64 - 1
 _SHOWN: Final = 60
 _HUGE: Final = 128  # bits; Python refuses to write out very long numbers
+_SECRET: Final = re.compile(r"(?:^|\.)(?:vnc|spice)(?:\.|$)|(?:passw|secret|key)[^.]*$", re.IGNORECASE)
+"""The paths of values that may be passwords: libxl keeps them in the structs of VNC and SPICE."""
 
 
 @dataclass(slots=True)
@@ -55,7 +58,8 @@ class Place:
     losses: list[Loss] = field(default_factory=list)
 
     def at(self, name: str) -> Place:
-        """Return the place of a member."""
+        """Return the place of a member. A name that is too long for a message is cut."""
+        name = _cut(name)
         return Place(f"{self.path}.{name}" if self.path else name, self.losses)
 
     def item(self, index: int) -> Place:
@@ -64,20 +68,30 @@ class Place:
 
     def lose(self, value: object, reason: str) -> None:
         """Note that the value here is lost."""
-        self.losses.append(Loss(self.path, shown(value), reason))
+        self.losses.append(Loss(self.path, self.shown(value), reason))
+
+    def shown(self, value: object) -> str:
+        """Return the value here for a message: short, never deep, and masked where it may be a password."""
+        if isinstance(value, str) and _SECRET.search(self.path):
+            return "***"
+        return hide_keys(_shown(value))
 
     def wrong(self, reason: str) -> ConfigError:
         """Return the error to raise about the value here."""
         return ConfigError(f"{self.path}: {reason}" if self.path else reason, path=self.path or None)
 
 
-def shown(value: object) -> str:
+def _shown(value: object) -> str:
     """Return a value for a message: short, and never deep."""
     if isinstance(value, dict):
         return "{…}" if value else "{}"
     if isinstance(value, list):
         return "[…]" if value else "[]"
     text = "a huge number" if isinstance(value, int) and value.bit_length() > _HUGE else str(value)
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
@@ -114,7 +128,7 @@ class _Text(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         if value is None or isinstance(value, str):
             return value
-        raise place.wrong(f"takes a string, not {shown(value)}")
+        raise place.wrong(f"takes a string, not {place.shown(value)}")
 
 
 class _Mac(_Text):
@@ -135,7 +149,7 @@ class _Texts(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
-        raise place.wrong(f"takes a list of strings, not {shown(value)}")
+        raise place.wrong(f"takes a list of strings, not {place.shown(value)}")
 
 
 class _Pairs(Kind):
@@ -144,7 +158,7 @@ class _Pairs(Kind):
 
     def decode(self, value: Any, place: Place, /) -> Any:
         if not isinstance(value, dict):
-            raise place.wrong(f"takes an object, not {shown(value)}")
+            raise place.wrong(f"takes an object, not {place.shown(value)}")
         kept = {}
         for name, text in value.items():
             if text is None:
@@ -163,7 +177,7 @@ class _Defbool(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         if isinstance(value, str) and value in self._WORDS:
             return self._WORDS[value]
-        raise place.wrong(f'takes "True", "False" or "<default>", not {shown(value)}')
+        raise place.wrong(f'takes "True", "False" or "<default>", not {place.shown(value)}')
 
 
 class _Bool(Kind):
@@ -173,7 +187,7 @@ class _Bool(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         if isinstance(value, bool):
             return value
-        raise place.wrong(f"takes true or false, not {shown(value)}")
+        raise place.wrong(f"takes true or false, not {place.shown(value)}")
 
 
 class _IntBool(Kind):
@@ -192,7 +206,7 @@ class _Uuid(Kind):
         try:
             found = uuids.UUID(value)
         except (ValueError, TypeError, AttributeError):
-            raise place.wrong(f"takes a uuid, not {shown(value)}") from None
+            raise place.wrong(f"takes a uuid, not {place.shown(value)}") from None
         return found if found.int else None
 
 
@@ -227,7 +241,7 @@ class _Bitmap(Kind):
 
     def decode(self, value: Any, place: Place, /) -> Any:
         if not isinstance(value, list):
-            raise place.wrong(f"takes a list of numbers, not {shown(value)}")
+            raise place.wrong(f"takes a list of numbers, not {place.shown(value)}")
         try:
             return CpuSet(_whole(item, place.item(index)) for index, item in enumerate(value))
         except ValueError as error:
@@ -242,11 +256,14 @@ class Number(Kind):
         absent: What libxl has where nothing is said, and so leaves out.
         default: What the model has then.
         signed_bits: Width of a number that the model has signed and libxl unsigned; 0 for all others.
+        bits: Width of an unsigned number; 0 if it has a sign, or if its width makes no difference. A libxl that was
+            built with json-c writes unsigned numbers as signed ones, so that large ones are negative.
     """
 
     absent: int = 0
     default: int | None = 0
     signed_bits: int = 0
+    bits: int = 0
 
     def encode(self, value: Any, _place: Place, /) -> Any:
         """See `Kind.encode`."""
@@ -257,6 +274,8 @@ class Number(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         """See `Kind.decode`."""
         number = _whole(value, place)
+        if self.bits and -(2 ** (self.bits - 1)) <= number < 0:
+            number += 2**self.bits
         if number == self.absent:
             return self.default
         if self.signed_bits and number >= 2 ** (self.signed_bits - 1):
@@ -274,7 +293,7 @@ class Numbers(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         """See `Kind.decode`."""
         if not isinstance(value, list):
-            raise place.wrong(f"takes a list of numbers, not {shown(value)}")
+            raise place.wrong(f"takes a list of numbers, not {place.shown(value)}")
         return tuple(_whole(item, place.item(index)) for index, item in enumerate(value))
 
 
@@ -299,14 +318,14 @@ class Choice(Kind):
         if value is None:  # what libxl writes for a number that it has no name for, as xl leaves in an rdm's policy
             return None
         if not isinstance(value, str):
-            raise place.wrong(f"takes a string, not {shown(value)}")
+            raise place.wrong(f"takes a string, not {place.shown(value)}")
         try:
             return self.members(value)
         except ValueError:
             if value.lower() == self.absent:
                 return None
             names = ", ".join(self.members)
-            raise place.wrong(f"{shown(value)!r} is not one of {names}") from None
+            raise place.wrong(f"{place.shown(value)!r} is not one of {names}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,14 +341,14 @@ class Choices(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         """See `Kind.decode`."""
         if not isinstance(value, list):
-            raise place.wrong(f"takes a list, not {shown(value)}")
+            raise place.wrong(f"takes a list, not {place.shown(value)}")
         choice = Choice(self.members)
         return tuple(choice.decode(item, place.item(index)) for index, item in enumerate(value))
 
 
 def _whole(value: Any, place: Place) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise place.wrong(f"takes a whole number, not {shown(value)}")
+        raise place.wrong(f"takes a whole number, not {place.shown(value)}")
     if not -(2**63) <= value < 2**64:
         raise place.wrong("the number is too large for libxl")
     return value
