@@ -125,9 +125,7 @@ def _firmware(config: DomainConfig) -> Iterator[Problem]:
     if version is None and config.stubdomain.enable:
         return  # its device model depends on the Xen release
     if config.bios is BiosType.ROMBIOS and version is not traditional:
-        yield Problem(
-            "bios", "rombios needs the device model qemu-xen-traditional, which Xen had until 4.20"
-        )
+        yield Problem("bios", "rombios needs the device model qemu-xen-traditional, which Xen had until 4.20")
     if config.bios not in (None, BiosType.ROMBIOS) and version is traditional:
         yield Problem("bios", f"the device model qemu-xen-traditional has rombios only, not {config.bios}")
     vga = config.vga or VgaInterfaceType.CIRRUS

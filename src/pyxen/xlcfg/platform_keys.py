@@ -74,7 +74,7 @@ def _ranges(draft: ReadState, name: str) -> None:
 
 def _xenstore_quota(draft: ReadState, name: str) -> None:
     quotas = draft.source.each(name, draft.source.plain_items(name), unnoting(_quota))
-    draft.said[name] = dict(quotas)  # type: ignore[call-overload]  # pairs, of which the last of a name counts
+    draft.said[name] = dict(quotas)  # of two quotas with the same name, the last one counts
 
 
 def _arm_sci(draft: ReadState, name: str) -> None:

@@ -17,6 +17,7 @@ from pyxen.xlcfg.syntax_errors import Places
 __all__ = ["Passed", "Source", "unnoting"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _SECRETS: Final = ("vncpasswd", "spicepasswd")
 _LONGEST: Final = 80
@@ -187,7 +188,7 @@ class Source:
             raise self.error(key, "a list cannot be here", len(items))
         return items
 
-    def each(self, key: str, items: Sequence[T], read: Callable[[T, Note], object]) -> list[object]:
+    def each(self, key: str, items: Sequence[T], read: Callable[[T, Note], R]) -> list[R]:
         """Read every item by a function; its errors and what it notes get the item's place.
 
         Raises:

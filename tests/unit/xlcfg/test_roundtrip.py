@@ -21,7 +21,7 @@ UNSAYABLE = {
     r"cpuid.*": "feature registers, and bits of leaves that have names in part only",
     r"viridian.*": "bits without a name",
     r"vkbs\[\]\.feature_multi_touch": "xl sets it where the touch screen has a size",
-    r"vifs\[\]\.rate": "not every number of bytes comes out of a rate per second",
+    r"vifs\[\]\.rate\.bytes_per_interval": "not every number of bytes comes out of a rate per second",
     r"rdm.*|pcis\[\]\.rdm_policy": "xl has ignored policies since 4.15",
     r"e820_host": "PV guests with PCI devices always have it",
     r"disks\[\]\.(format|readonly)": "an empty disk that is no CD-ROM, a CD-ROM that can be written",
