@@ -214,7 +214,7 @@ class Source:
             raise self.error(key, str(error)) from None
 
 
-def unnoting(read: Callable[[T], object]) -> Callable[[T, Note], object]:
+def unnoting(read: Callable[[T], R]) -> Callable[[T, Note], R]:
     """Return a reader that has nothing to note, as `Source.each` wants it."""
     return lambda item, _note: read(item)
 

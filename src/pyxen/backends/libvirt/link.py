@@ -130,9 +130,9 @@ class Link:
                 return
             self._broken = True
             lanes = list(self._lanes)
-        for lane in lanes:
-            lane.drop()
         _LOG.info("%s: the connection to libvirt broke", self._shown)
+        for lane in lanes:  # this may be the thread of libvirt's loop, without which a close may never return
+            threading.Thread(target=lane.drop, name="pyxen-libvirt-close", daemon=True).start()
         threading.Thread(target=self._connect_anew, name="pyxen-libvirt-reconnect", daemon=True).start()
 
     def _connect_anew(self) -> None:
