@@ -28,8 +28,8 @@ from typing import TextIO
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no", "-p", "tests.deadline", "--durations=15"]
-TEST_SECONDS = 2400
-"""How long one run of pytest may take, before it ends in order; on quiet cores the longest takes a quarter of that."""
+TEST_SECONDS = 1500
+"""How long one run of pytest may take, before it ends in order; on quiet cores the longest takes half of that."""
 COMMAND_SECONDS = TEST_SECONDS + 240
 """How long a command in dom0 may take, before it is killed."""
 BUILD_SECONDS = 1200

