@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 import pyxen
-from pyxen import DomainConfig, DomainState, Host, OperationCancelled, OperationTimeout
+from pyxen import ConnectFailed, DomainConfig, DomainState, Host, Operation, OperationCancelled, OperationTimeout
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.backend import LibvirtBackend
+from pyxen.backends.libvirt.threaded_operations import _MOST_THREADS, Run, ThreadedOperations
 from tests.xen.support import wait_until
 
 
@@ -122,3 +124,29 @@ def test_a_callback_may_not_wait(link: LibvirtBackend, pipe: Path) -> None:
     wait_until(lambda: bool(raised))
     assert raised == [RuntimeError]
     pipe.write_bytes(b"")
+
+
+def test_aborts_that_fail_use_up_no_thread() -> None:
+    """Whatever an abort raises, as over a link that has just broken, its thread serves the next call."""
+    threads = ThreadedOperations()
+
+    def broken() -> None:
+        raise ConnectFailed("the link broke")
+
+    try:
+        for _ in range(2 * _MOST_THREADS):
+            ready, go = threading.Event(), threading.Event()
+            run = Run(
+                Operation("save", 1, timeout=None),
+                nullcontext,  # type: ignore[arg-type]  # a connection that the work does not use
+                lambda _connection, _run, ready=ready, go=go: ready.set() or go.wait(10),  # type: ignore[misc]
+                lambda error: error,
+                abort=broken,
+            )
+            operation = threads.start(run)
+            assert ready.wait(10)
+            operation.cancel()
+            go.set()
+            assert operation.exception(10) is None or isinstance(operation.exception(0), OperationCancelled)
+    finally:
+        threads.close()

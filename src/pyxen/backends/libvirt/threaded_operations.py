@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, Generic, TypeVar
 
+from pyxen._common.stopped import what_stays
 from pyxen.backends.libvirt.binding import Connection
 from pyxen.backends.libvirt.deadlines import Clock
 from pyxen.backends.libvirt.error_map import stopped
@@ -179,7 +180,8 @@ class ThreadedOperations:
     def _stop(self, run: Run[Any]) -> None:
         operation = run.operation
         if not run.begun or run.waits:
-            run.fail(stopped(operation, "it had not begun" if not run.begun else "nothing waits for it any more"))
+            stays = what_stays(operation, "nothing waits for it any more")
+            run.fail(stopped(operation, stays if run.begun else "it had not begun"))
             return
         grace = _GRACE
         if run.abort is not None:
@@ -214,5 +216,8 @@ class ThreadedOperations:
                     self._threads -= 1
                     return
                 call = self._waiting.popleft()
-            call()
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 (an abort over a link that broke, for example; its operation ends by its own)
+                _LOG.debug("a call failed: %s", error)
             del call

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from pyxen._common.stopped import what_stays
 from pyxen.backends.memory.clock import Clock
 from pyxen.errors import ConnectFailed, Error, OperationCancelled, OperationTimeout
 from pyxen.operation import Operation, describe
@@ -208,9 +209,9 @@ def stopped(operation: Operation[Any]) -> Error:
     if operation.stopped == LOST:
         return ConnectFailed(f"{operation.verb}: the host went away")
     if operation.stopped == "timeout":
-        return describe(OperationTimeout, "the deadline passed; what was begun is undone", operation)
+        return describe(OperationTimeout, f"the deadline passed; {what_stays(operation)}", operation)
     reason = "the host was closed" if operation.stopped == "closed" else "cancelled"
-    return describe(OperationCancelled, f"{reason}; what was begun is undone", operation)
+    return describe(OperationCancelled, f"{reason}; {what_stays(operation)}", operation)
 
 
 def _call(function: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pyxen._common.stopped import what_stays
 from pyxen.backends.xenlight.libxl.binding import ffi, lib, release
 from pyxen.errors import (
     DeviceExists,
@@ -79,10 +80,9 @@ def raise_failure(operation: Operation[Any], code: int) -> None:
         raise failure(operation, code)
 
 
-def stopped(
-    operation: Operation[Any], code: int = lib.ERROR_ABORTED, now: str = "what was begun is undone"
-) -> OperationFailed:
-    """Return the exception for an operation that was stopped. `now` describes the resulting state."""
+def stopped(operation: Operation[Any], code: int = lib.ERROR_ABORTED, now: str | None = None) -> OperationFailed:
+    """Return the exception for an operation that was stopped. `now` tells what stays."""
+    now = now or what_stays(operation)
     if operation.stopped == "timeout":
         return describe(OperationTimeout, f"the deadline passed; {now}", operation, code)
     reason = "the host was closed" if operation.stopped == "closed" else "cancelled"
