@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -40,6 +42,8 @@ class EventReader(Iterator[E_co]):
     before the host was closed are still read. A reader that is garbage-collected is closed too.
     """
 
+    _open = False
+
     def __init__(
         self,
         backend: Backend,
@@ -50,6 +54,7 @@ class EventReader(Iterator[E_co]):
         self._queue = EventQueue(wanted, maxlen)
         self._handle_of = handle_of
         self._unsubscribe = backend.subscribe(self._queue.put, self._queue.end)
+        self._open = True
 
     def __repr__(self) -> str:
         return f"<EventReader: {self._queue.status()}>"
@@ -63,8 +68,8 @@ class EventReader(Iterator[E_co]):
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_unsubscribe"):
-            self.close()
+        if self._open and not sys.is_finalizing():
+            _thread.start_new_thread(self._unsubscribe, ())  # it takes locks, which this thread may already hold
 
     def __next__(self) -> E_co:
         event = self._queue.take(None)
@@ -92,6 +97,7 @@ class EventReader(Iterator[E_co]):
 
     def close(self) -> None:
         """Stop reading and wake everything that waits for an event. Calling it again does nothing."""
+        self._open = False
         self._unsubscribe()
         self._queue.drop()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from copy import copy
 from types import TracebackType
@@ -28,6 +30,8 @@ class EventReader(AsyncIterator[E_co]):
     the host was closed are still read. A reader that is garbage-collected is closed too.
     """
 
+    _unsubscribe: Callable[[], None] | None = None
+
     def __init__(
         self,
         backend: Backend,
@@ -40,7 +44,6 @@ class EventReader(AsyncIterator[E_co]):
         self._backend = backend
         self._calls = calls
         self._inbox = _Inbox(EventQueue(wanted, maxlen))
-        self._unsubscribe: Callable[[], None] | None = None
         self._subscribing = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -56,8 +59,8 @@ class EventReader(AsyncIterator[E_co]):
         await self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_unsubscribe", None) is not None:
-            self._stop()
+        if self._unsubscribe is not None and not sys.is_finalizing():
+            _thread.start_new_thread(self._unsubscribe, ())  # it takes locks, which this thread may already hold
 
     async def __anext__(self) -> E_co:
         await self._subscribe()
@@ -88,16 +91,14 @@ class EventReader(AsyncIterator[E_co]):
 
     async def close(self) -> None:
         """Stop reading and wake everything that waits for an event. Calling it again does nothing."""
-        self._stop()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        self._inbox.close()
 
     def _given(self, event: Event) -> E_co:
         """Return a copy of an event with its handle. Readers of other hosts share the original."""
         return cast("E_co", copy(event).attach(self._handle_of))
-
-    def _stop(self) -> None:
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-        self._inbox.close()
 
     async def _subscribe(self) -> None:
         async with self._subscribing:

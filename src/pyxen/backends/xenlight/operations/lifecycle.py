@@ -25,7 +25,6 @@ from pyxen.operation import Operation
 __all__ = [
     "Made",
     "await_memory",
-    "check_memory",
     "check_uuid",
     "create",
     "destroy",
@@ -219,11 +218,11 @@ def remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
 
 
 def await_memory(context: Context, operation: Operation[Any], config: CData) -> Script[None]:
-    """Wait for the memory of domains that are being destroyed, if a new one needs it; see `check_memory`."""
+    """Wait for the memory of domains that are being destroyed, if a new one needs it; see `_check_memory`."""
     late = time.monotonic() + _MEMORY_COMES_BACK
     while True:
         try:
-            return check_memory(context, operation, config)
+            return _check_memory(context, operation, config)
         except NotEnoughMemory:
             dying = [info.domid for info in context.hypervisor.glance() if info.state is DomainState.DYING]
             if not dying or time.monotonic() > late:
@@ -233,7 +232,7 @@ def await_memory(context: Context, operation: Operation[Any], config: CData) -> 
             yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
 
 
-def check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
+def _check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
     """Refuse a domain that the host has too little memory for, before Xen allocates what is left."""
     needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
