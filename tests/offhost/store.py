@@ -50,6 +50,18 @@ class Store(ABC):
         data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
         self._ask(_WRITE, path, after=data, transaction=transaction)
 
+    def post_write(self, path: str, value: str, *, behind: int) -> None:
+        """Write a node as the last of some requests that are sent together; their answers are left to `collect`."""
+        read, written = f"{path}\0".encode(), f"{path}\0{value}".encode()
+        first = _HEADER.pack(_READ, 1, 0, len(read)) + read
+        self._send(first * behind + _HEADER.pack(_WRITE, 1, 0, len(written)) + written)
+
+    def collect(self, answers: int) -> None:
+        """Take in the answers to requests that were sent together."""
+        for _ in range(answers):
+            if self._message(time.monotonic() + _PATIENCE) is None:
+                raise TimeoutError(f"xenstored has not answered within {_PATIENCE:.0f} s")
+
     def directory(self, path: str) -> list[str]:
         """Return the names of a node's children."""
         return [name.decode() for name in self._ask(_DIRECTORY, path).split(b"\0") if name]

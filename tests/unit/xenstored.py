@@ -25,16 +25,22 @@ class _Client:
     """What it has written in a transaction that has not ended."""
     began: int = 0
     """How often nodes had changed when the transaction began."""
-    held: list[bytes] | None = None
-    """While a list: the messages that are to be sent together."""
+    unsent: list[bytes] = field(default_factory=list)
+    """Messages that wait to be sent."""
+    held: int = 0
+    """While above 0, its messages wait."""
 
 
 class Xenstored:
     """Serves a tree of nodes on a unix socket until it is closed.
 
+    As in the real one, messages to a client wait while more of its requests are there, and an event is dropped if an
+    equal one waits.
+
     Attributes:
         requests: What was asked, in order: verb and body.
         before_answer: Called with each request before it is answered; what it changes is reported before the answer.
+        after_answer: Called with each request after it is answered, and before the answer is sent.
         answer_raw: If it returns bytes for a request, those are sent as they are, and the connection is closed.
         piece: How many bytes are sent at once; None: each message whole.
         most_watches: Watches that a client may have; a further one is refused.
@@ -45,6 +51,7 @@ class Xenstored:
         self.path = str(folder / "socket")
         self.requests: list[tuple[Verb, bytes]] = []
         self.before_answer: Callable[[Verb, str], None] = lambda *_: None
+        self.after_answer: Callable[[Verb, str], None] = lambda *_: None
         self.answer_raw: Callable[[Verb, str], bytes | None] = lambda *_: None
         self.piece: int | None = None
         self.most_watches = 1000
@@ -94,13 +101,12 @@ class Xenstored:
     def at_once(self) -> Iterator[None]:
         """Report all that changes meanwhile in one go, at the end: nobody can look before all of it has happened."""
         with self._lock:
-            for client in self._clients:
-                client.held = []
+            clients = list(self._clients)
+            for client in clients:
+                client.held += 1
             yield
-            for client in self._clients:
-                reports, client.held = client.held, None
-                with contextlib.suppress(OSError):
-                    client.socket.sendall(b"".join(reports or []))
+            for client in clients:
+                self._release(client)
 
     def clients(self) -> int:
         """Return how many are connected."""
@@ -115,8 +121,7 @@ class Xenstored:
         for client in self._clients:
             for watched, token in client.watches:
                 if f"{path}/".startswith(f"{watched}/"):
-                    with contextlib.suppress(OSError):  # it may be gone, and its thread not know it yet
-                        self._send(client, Verb.WATCH_EVENT, f"{path}\0{token}\0".encode())
+                    self._send(client, Verb.WATCH_EVENT, f"{path}\0{token}\0".encode())
 
     def _accept(self) -> None:
         with self._listener, contextlib.suppress(OSError):
@@ -128,18 +133,30 @@ class Xenstored:
 
     def _serve(self, client: _Client) -> None:
         with client.socket, contextlib.suppress(OSError):
-            for verb, body in _messages(client.socket):
+            for messages in _messages(client.socket):
+                client.held += 1
+                if not all(self._take(client, verb, body) for verb, body in messages):
+                    break
                 with self._lock:
-                    self.requests.append((verb, body))
-                    path = body.split(b"\0")[0].decode()
-                    self.before_answer(verb, path)
-                    raw = self.answer_raw(verb, path)
-                    if raw is not None:
-                        client.socket.sendall(raw)
-                        break
-                    self._answer(client, verb, body)
+                    self._release(client)
         with self._lock:
             self._clients.remove(client)
+
+    def _take(self, client: _Client, verb: Verb, body: bytes) -> bool:
+        """Answer a request; tell whether the connection goes on."""
+        with self._lock:
+            self.requests.append((verb, body))
+            path = body.split(b"\0")[0].decode()
+            self.before_answer(verb, path)
+            raw = self.answer_raw(verb, path)
+            if raw is not None:
+                client.held = 0
+                self._flush(client)
+                client.socket.sendall(raw)
+                return False
+            self._answer(client, verb, body)
+            self.after_answer(verb, path)
+        return True
 
     def _answer(self, client: _Client, verb: Verb, body: bytes) -> None:
         path, *rest = body.decode().split("\0")
@@ -193,16 +210,35 @@ class Xenstored:
 
     def _send(self, client: _Client, verb: Verb, body: bytes) -> None:
         data = HEADER.pack(verb, 0, 0, len(body)) + body
-        if client.held is not None:
-            client.held.append(data)
+        if verb == Verb.WATCH_EVENT and not body.startswith(b"@") and data in client.unsent:
             return
-        step = self.piece or len(data)
-        for start in range(0, len(data), step):
-            client.socket.sendall(data[start : start + step])
+        client.unsent.append(data)
+        self._flush(client)
+
+    def _release(self, client: _Client) -> None:
+        client.held -= 1
+        self._flush(client)
+
+    def _flush(self, client: _Client) -> None:
+        if client.held:
+            return
+        data, client.unsent = b"".join(client.unsent), []
+        step = self.piece or len(data) or 1
+        with contextlib.suppress(OSError):  # it may be gone, and its thread not know it yet
+            for start in range(0, len(data), step):
+                client.socket.sendall(data[start : start + step])
 
 
-def _messages(end: socket.socket) -> Iterator[tuple[Verb, bytes]]:
-    with end.makefile("rb") as stream:
-        while header := stream.read(HEADER.size):
-            verb, _, _, length = HEADER.unpack(header)
-            yield Verb(verb), stream.read(length)
+def _messages(end: socket.socket) -> Iterator[list[tuple[Verb, bytes]]]:
+    """Yield the requests that have arrived, those together that came together."""
+    buffer = b""
+    while data := end.recv(65536):
+        buffer += data
+        messages = []
+        while len(buffer) >= HEADER.size:
+            verb, _, _, length = HEADER.unpack_from(buffer)
+            if len(buffer) < HEADER.size + length:
+                break
+            messages.append((Verb(verb), buffer[HEADER.size : HEADER.size + length]))
+            buffer = buffer[HEADER.size + length :]
+        yield messages

@@ -338,6 +338,21 @@ def test_a_rename_just_after_the_read_is_seen(server: Xenstored, connection: Con
     assert names.of([first, second])[first] == "after"
 
 
+def test_a_rename_while_the_first_event_of_the_watch_waits_is_seen(server: Xenstored, connection: Connection) -> None:
+    """The event of the watch itself stands for both: xenstored sends no equal one meanwhile."""
+    names, key = Names(connection), (7, uuid4())
+    assert names.of([key]) == {key: None}
+
+    def rename(verb: Verb, _path: str) -> None:
+        if server.count(Verb.WATCH) and verb == Verb.READ:
+            server.after_answer = lambda *_: None
+            server.write("/local/domain/7/name", "web1")
+
+    server.after_answer = rename
+    assert names.of([key])[key] in {None, "web1"}
+    assert names.of([key]) == {key: "web1"}
+
+
 def test_a_name_that_comes_later_and_goes_earlier(server: Xenstored, connection: Connection) -> None:
     names, key = Names(connection), (7, uuid4())
     for _ in range(3):

@@ -1,8 +1,12 @@
 """Names of domains, cached to read xenstore as rarely as possible.
 
 A name is read when its domain is first seen. When the domain is seen again, its name's node is watched. From then on,
-the name is read only after it changed, so later lists cost one round trip for any number of domains. A watch event
-arrives before the answer to any later request on the same connection, so no change is missed.
+the name is read only after it changed, so later lists cost one round trip for any number of domains.
+
+No change is missed, since each watch event is followed by a read: the events that are pending arrive before the answer
+to a request, and the names are read after that answer. This includes the event that a new watch sends at once.
+xenstored does not send a second event while an equal one waits to be sent, so that first event may stand for a change
+which happened after the watch was set, and even after a read that was sent along with the watch.
 """
 
 from __future__ import annotations
@@ -33,10 +37,8 @@ class Names:
         present = dict.fromkeys(domains)
         self._start_anew_if_broken()
         self._forget_gone(present)
-        self._drop_changed()
-        seen_again = [key for key in present if self._watched.get(key) is False]
-        unknown = [key for key in present if key not in self._names or self._watched[key] is False]
-        self._read(seen_again, unknown)
+        self._catch_up([key for key in present if self._watched.get(key) is False])
+        self._read([key for key in present if key not in self._names or not self._watched[key]])
         return {key: self._names[key] for key in present}
 
     def _start_anew_if_broken(self) -> None:
@@ -46,29 +48,27 @@ class Names:
             self._watched.clear()
             self._generation = self._xenstore.generation
 
-    def _read(self, to_watch: list[Key], to_read: list[Key]) -> None:
-        watches: list[Request] = [(Verb.WATCH, f"{_path(key)}\0{key[0]}\0".encode()) for key in to_watch]
-        reads: list[Request] = [(Verb.READ, f"{_path(key)}\0".encode()) for key in to_read]
-        answers = self._xenstore.batch(watches + reads)
-        for key, answer in zip(to_read, answers[len(watches) :], strict=True):
-            self._names[key] = None if isinstance(answer, OSError) else answer.decode(errors="replace")
-            self._watched.setdefault(key, False)
+    def _catch_up(self, to_watch: list[Key]) -> None:
+        """Watch the names of these domains, and drop all names that have, or may have, changed since the last call."""
+        requests: list[Request] = [(Verb.WATCH, f"{_path(key)}\0{key[0]}\0".encode()) for key in to_watch]
+        if to_watch or any(self._watched.values()):
+            requests.append((Verb.GET_DOMAIN_PATH, b"0\0"))
+        answers = self._xenstore.batch(requests)
         for key, answer in zip(to_watch, answers, strict=False):
             # A watch is refused if the quota is used up. The name is then read each time.
             self._watched[key] = not isinstance(answer, OSError) or answer.errno == errno.EEXIST
-            # A new watch sends an initial event, before the name is read.
-            first = next((event for event in self._xenstore.events if event[1] == str(key[0])), None)
-            if first is not None:
-                self._xenstore.events.remove(first)
-
-    def _drop_changed(self) -> None:
-        """Drop the names whose nodes have changed since the last call."""
-        if any(self._watched.values()):
-            self._xenstore.batch([(Verb.GET_DOMAIN_PATH, b"0\0")])
+            self._names.pop(key, None)
         changed = {token for _, token in self._xenstore.events}
         for key in [key for key in self._names if str(key[0]) in changed]:
             del self._names[key]
         self._xenstore.events.clear()  # clear last: Ctrl-C may interrupt between any two lines
+
+    def _read(self, keys: list[Key]) -> None:
+        reads: list[Request] = [(Verb.READ, f"{_path(key)}\0".encode()) for key in keys]
+        answers = self._xenstore.batch(reads)
+        for key, answer in zip(keys, answers, strict=True):
+            self._names[key] = None if isinstance(answer, OSError) else answer.decode(errors="replace")
+            self._watched.setdefault(key, False)
 
     def _forget_gone(self, present: dict[Key, None]) -> None:
         unwatch: list[Request] = []
