@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 import pyxen.backends.xenlight.libxl
 from pyxen import DomainConfig, Host
 from tests.offhost.setup import Release
 
-__all__ = ["through_libxl", "use_extension"]
+__all__ = ["be_impatient", "through_libxl", "use_extension"]
 
 
 def use_extension(release: Release) -> None:
@@ -17,6 +19,13 @@ def use_extension(release: Release) -> None:
     folders, folder = pyxen.backends.xenlight.libxl.__path__, str(release.extension)
     if folder not in folders:
         folders.append(folder)
+
+
+def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up a worker that does not answer sooner than in real life."""
+    from pyxen.backends.xenlight.libxl import context
+
+    monkeypatch.setattr(context, "_SILENCE", 0.5)
 
 
 def through_libxl(host: Host) -> Callable[[DomainConfig], str]:

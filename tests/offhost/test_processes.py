@@ -13,9 +13,10 @@ import pytest
 
 import pyxen
 from pyxen import DomainConfig
-from pyxen.errors import Error, HostClosed, OperationCancelled
+from pyxen.errors import Error, HostClosed, OperationCancelled, OperationFailed, OperationTimeout
 from tests.forks import told_by_a_child
 from tests.offhost.host import OffHost, until
+from tests.offhost.internals import be_impatient
 from tests.offhost.store import SocketStore
 
 Configure = Callable[..., DomainConfig]
@@ -72,6 +73,97 @@ def test_a_stopped_create_leaves_nothing(offhost: OffHost, host: pyxen.Host, con
     offhost.signal_xenstored(signal.SIGCONT)
     with pytest.raises(OperationCancelled):
         begun.result(20)
+    assert offhost.left() == []
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that do not answer are given up sooner."""
+    be_impatient(monkeypatch)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_create_that_hangs_ends_at_its_deadline(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    others = children()
+    host.create(config()).destroy()
+    [worker] = children() - others
+    offhost.signal_xenstored(signal.SIGSTOP)
+    try:
+        with pytest.raises(OperationTimeout, match=f"worker process {worker} did not answer, and was killed"):
+            host.create(config(), timeout=0.5)
+        assert worker not in children()
+    finally:
+        offhost.signal_xenstored(signal.SIGCONT)
+    assert offhost.left() == []
+    host.create(config()).destroy()
+
+
+def create_and_stop_xenstored(offhost: OffHost, host: pyxen.Host, config: DomainConfig) -> BaseException | None:
+    """Begin a create, stop xenstored when Xen has the domain, and return how the create ended."""
+    mark, world = offhost.world.mark(), offhost.world
+    begun = host.begin.create(config, paused=True, timeout=2)
+    until(lambda: any(call.name == "domctl.createdomain" for call in world.calls_since(mark)), "no domain is made")
+    offhost.signal_xenstored(signal.SIGSTOP)
+    try:
+        return begun.exception(60)
+    finally:
+        offhost.signal_xenstored(signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_create_that_hangs_later_says_what_is_left(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    host.create(config()).destroy()
+    while (error := create_and_stop_xenstored(offhost, host, config())) is None:
+        host.domains["web"].destroy()  # it was too fast
+    assert isinstance(error, OperationTimeout)
+    assert f"domain {error.domid} may be left: destroy it later" in str(error)
+    [web] = [domain for domain in host.domains if domain.domid == error.domid]
+    web.destroy()
+    assert offhost.left() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_destroy_that_hangs_ends_at_its_deadline(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    host.create(config()).destroy()
+    web = host.create(config())
+    offhost.signal_xenstored(signal.SIGSTOP)
+    try:
+        with pytest.raises(OperationTimeout, match="did not answer, as when xenstored hangs, and was killed"):
+            web.destroy(timeout=0.5)
+    finally:
+        offhost.signal_xenstored(signal.SIGCONT)
+    web.destroy()
+    assert offhost.left() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_shares_the_worker_that_hangs(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    """What another operation's deadline has cut short is done again, or fails, when xenstored goes on."""
+    host.create(config()).destroy()
+    first, second = host.create(config(name="first")), host.create(config(name="second"))
+    offhost.signal_xenstored(signal.SIGSTOP)
+    try:
+        destroyed, created = second.begin.destroy(), host.begin.create(config(name="third"))
+        with pytest.raises(OperationTimeout):
+            first.destroy(timeout=0.5)
+    finally:
+        offhost.signal_xenstored(signal.SIGCONT)
+    destroyed.result(20)
+    with pytest.raises(OperationFailed, match="did not answer, and was killed"):
+        created.result(20)
+    first.destroy()
+    assert offhost.left() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_host_is_closed_while_a_worker_hangs(offhost: OffHost, config: Configure) -> None:
+    with pyxen.connect("xenlight:///") as host:
+        host.create(config()).destroy()
+        offhost.signal_xenstored(signal.SIGSTOP)
+        begun = host.begin.create(config())
+    with pytest.raises(OperationCancelled, match="did not answer, and was killed"):
+        begun.result(0)
+    offhost.signal_xenstored(signal.SIGCONT)
     assert offhost.left() == []
 
 

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -13,16 +14,27 @@ from typing import Any, TypeVar
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.error_map import code_name
-from pyxen.backends.xenlight.libxl.event_loop import Arrival, EventLoop, LibxlEvent, Script, Wait
+from pyxen.backends.xenlight.libxl.event_loop import (
+    TIME_IS_UP,
+    Arrival,
+    EventLoop,
+    LibxlEvent,
+    Script,
+    Stopped,
+    Wait,
+)
 from pyxen.backends.xenlight.libxl.journal import Journal
 from pyxen.backends.xenlight.libxl.log import LogSink
-from pyxen.backends.xenlight.libxl.process_workers import LOST, NO_DOMID, Workers
+from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Worker, Workers
 from pyxen.errors import ConnectFailed, HostClosed
 from pyxen.operation import Operation
 
 __all__ = ["Context"]
 
 T = TypeVar("T")
+
+_SILENCE = 2.0  # seconds without a sign of life after which a worker is killed, if its operation is to end
+_START = 10.0  # seconds for a worker to start, if the operation is to end
 
 
 class Context:
@@ -143,18 +155,40 @@ class Context:
             abortable: As in `complete`.
 
         Returns:
-            The event of its end; None if there is no worker, so that nothing was done.
+            The event of its end; None if there is no worker, so that nothing was done. If the operation is to end, and
+            the worker hangs, it is killed, and the event is `hung`.
         """
+        operation = self._sink.current  # whose script this is
         while (worker := self._workers.free()) is None:
             if not self._workers.starting():
                 return None
             token = self._event_loop.token()
             with self._workers.change(token):
-                yield Wait(token, None if abortable else lambda: 0)
+                until = None if abortable else time.monotonic() + _START
+                event = yield Wait(token, None if abortable else lambda: 0, until=until)
+            if event is TIME_IS_UP and operation is not None and operation.stopped is not None:
+                return LibxlEvent(0, NO_DOMID, lib.ERROR_FAIL, lost=True, hung=True)
         token = self._event_loop.token()
         worker.set_level(self._sink.level)
         worker.call(kind, token, domid, payload)
-        return (yield Wait(token, lambda: worker.abort(token) if abortable else 0))
+        return (yield from self._outcome(worker, token, operation, abortable=abortable))
+
+    def _outcome(
+        self, worker: Worker, token: int, operation: Operation[Any] | None, *, abortable: bool
+    ) -> Script[LibxlEvent]:
+        """Wait for the end of a worker's call. If the operation is to end, and the worker hangs, kill the worker."""
+        if abortable:
+            try:
+                return (yield Wait(token))
+            except Stopped:
+                worker.abort(token)
+        while True:
+            worker.knock()
+            event = yield Wait(token, lambda: 0, until=time.monotonic() + _SILENCE)
+            if event is not TIME_IS_UP:
+                return event
+            if operation is not None and operation.stopped is not None and worker.hangs():
+                worker.kill()
 
     def apart(self, kind: int) -> Script[LibxlEvent]:
         """Make a call in a new worker process, and end the process after it. This is a part of a script.
@@ -177,13 +211,14 @@ class Context:
     def _take(self, fd: int) -> Iterator[Arrival]:
         for frame in self._workers.take(fd):
             complete: int = lib.LIBXL_EVENT_TYPE_OPERATION_COMPLETE
-            yield frame.token, LibxlEvent(complete, frame.domid, frame.number, lost=frame.kind == LOST)
+            lost, hung = frame.kind in {LOST, HUNG}, frame.kind == HUNG
+            yield frame.token, LibxlEvent(complete, frame.domid, frame.number, lost=lost, hung=hung)
 
     def _note(self, token: int, level: int, line: str) -> None:
         """Take a line from a worker."""
-        self._sink.current = self._event_loop.waiting(token)
+        current, self._sink.current = self._sink.current, self._event_loop.waiting(token)
         self._sink.note(level, line)
-        self._sink.current = None
+        self._sink.current = current
 
     def _abort(self, how: CData) -> int:
         code: int = lib.libxl_ao_abort(self.pointer, how)

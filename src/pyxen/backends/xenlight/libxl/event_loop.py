@@ -55,6 +55,8 @@ class LibxlEvent(NamedTuple):
     """The result of an operation that is complete."""
     lost: bool = False
     """The worker that made the call died, so the result is unknown."""
+    hung: bool = False
+    """It was killed since it did not answer, so the same call may hang again."""
 
 
 TIME_IS_UP = LibxlEvent(0, 0)

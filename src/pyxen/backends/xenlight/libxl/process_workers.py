@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import signal
 import socket
 import struct
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -25,7 +27,7 @@ from pyxen.backends.xenlight.libxl import binding
 from pyxen.backends.xenlight.libxl.binding import CData, lib
 from pyxen.backends.xenlight.libxl.child import Child
 
-__all__ = ["LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
+__all__ = ["HUNG", "LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 
 _HEADER = struct.Struct("=IIQIi")  # struct pyxen_frame of worker.h
 _MAIN = (
@@ -60,6 +62,8 @@ class Worker:
         self.level = lib.XTL_WARN
         self.ready = False
         self.running: set[int] = set()
+        self.killed = False
+        self._cpu_time = 0
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
@@ -90,6 +94,27 @@ class Worker:
         if level != self.level:
             self.level = level
             self._send(lib.PYXEN_LOG_LEVEL, number=level)
+
+    def knock(self) -> None:
+        """Send it something to read, for `hangs`."""
+        self._cpu_time = self._child.cpu_time()
+        if not self._unread():
+            self._send(lib.PYXEN_LOG_LEVEL, number=self.level)
+
+    def hangs(self) -> bool:
+        """Tell whether it has neither read nor computed anything since `knock`.
+
+        libxl does much of its work inside its calls, during which a worker reads nothing. A call that computes makes
+        headway; one that only waits, e.g. for xenstored, does not.
+        """
+        return self._unread() and self._child.cpu_time() == self._cpu_time
+
+    def kill(self) -> None:
+        """Kill it. The calls that it was making are then lost, see `Workers.take`."""
+        self.killed = True
+        self._child.kill()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # it is lost even where it could not be killed
 
     def exchange(self) -> Iterator[Frame]:
         """Send pending data, and yield the frames that have arrived.
@@ -128,6 +153,11 @@ class Worker:
         """Give it up in the child of a fork."""
         self._socket.close()
         self._child.forked()
+
+    def _unread(self) -> bool:
+        """Tell whether it has something to read, or we still have something to send."""
+        (waiting,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))
+        return bool(self._unsent or waiting)
 
     def _send(self, kind: int, *, token: int = 0, domid: int = 0, number: int = 0, payload: bytes = b"") -> None:
         self._unsent += _HEADER.pack(kind, len(payload), token, domid, number) + payload
@@ -246,17 +276,18 @@ class Workers:
         return [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in self._waiting]
 
     def _lose(self, fd: int, worker: Worker) -> Iterator[Frame]:
-        if not worker.ready:
+        if not worker.ready and not worker.killed:
             self._wanted = 0  # another worker would fail, too
         if self._workers.pop(fd, None) is None:
             self.dismiss(worker)
         else:
             worker.close()
+        how = "did not answer, and was killed" if worker.killed else "ended in the middle of it"
         if not worker.running:
             self._log(0, lib.XTL_WARN, f"the worker process {worker.pid} has ended")
         for token in sorted(worker.running):
-            self._log(token, lib.XTL_ERROR, f"the worker process {worker.pid} ended in the middle of it")
-            yield Frame(LOST, token, NO_DOMID, lib.ERROR_FAIL)
+            self._log(token, lib.XTL_ERROR, f"the worker process {worker.pid} {how}")
+            yield Frame(HUNG if worker.killed else LOST, token, NO_DOMID, lib.ERROR_FAIL)
 
     def close(self) -> None:
         """End all workers. Their calls must be over."""
@@ -277,6 +308,9 @@ class Workers:
 
 LOST = 0
 """Kind of the frame for the end of a call whose worker is gone."""
+
+HUNG = -1
+"""Kind of the frame for the end of a call whose worker was killed since it did not answer."""
 
 NO_DOMID = 0xFFFFFFFF
 """libxl's INVALID_DOMID, a macro with a cast that cffi cannot parse."""

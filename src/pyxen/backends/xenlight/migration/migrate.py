@@ -153,7 +153,7 @@ class _Leaving:
             raise describe(OperationFailed, message, operation, code)
 
     def _end(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from end(self._context, self._domid, abortable=False)
+        code = yield from end(self._context, operation, self._domid, abortable=False)
         if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
             message = f"the domain runs at the destination, but {self._name}{_AWAY} is left here: destroy it"
             raise describe(OperationFailed, message, operation, code)
@@ -303,6 +303,6 @@ class _Coming:
         self._noting.close()
         return self._domid, self._uuid
 
-    def _remove(self, operation: Operation[Any]) -> Script[None]:  # noqa: ARG002 (the signature of every threaded operation's script)
-        yield from remove(self._context, self._domid, self._uuid)
+    def _remove(self, operation: Operation[Any]) -> Script[None]:
+        yield from remove(self._context, operation, self._domid, self._uuid)
         self._noting.close()

@@ -12,7 +12,7 @@ from pyxen._common.preconditions import file_missing, name_taken, not_enough_mem
 from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND, failure, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, failure, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
@@ -41,6 +41,7 @@ __all__ = [
 
 _MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
 _LOOK_AGAIN: Final = 0.05  # seconds between checks
+_KILLED: Final = "the worker process did not answer, as when xenstored hangs, and was killed"
 
 
 class Made(NamedTuple):
@@ -49,6 +50,8 @@ class Made(NamedTuple):
     code: int
     domid: int
     """`NO_DOMID` if there is no domain, or if the worker that created it died before it could report the domid."""
+    hung: bool = False
+    """The worker did not answer, and was killed."""
 
 
 def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
@@ -65,7 +68,7 @@ def create(context: Context, operation: Operation[Any], new: Prepared, identity:
 def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made | None]:
     """Have a worker do what `_make_here` does; None if there is no worker, or it did not start the create."""
     made = yield from context.elsewhere(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
-    return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid)
+    return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid, hung=made.hung)
 
 
 def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
@@ -89,7 +92,7 @@ def finish_create(
     paused: bool,
 ) -> Script[int]:
     """Finish a create or a restore after libxl's part; see `create`."""
-    code, domid = made
+    code, domid, hung = made
     if code != 0 and domid == NO_DOMID:
         domid = _find(context, identity)
     operation.domid = None if domid == NO_DOMID else domid
@@ -97,8 +100,9 @@ def finish_create(
         code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
     if code == 0 and operation.stopped is None:
         return domid
-    reason = _why_not_created(context, operation, name, files, code)
-    yield from remove(context, domid, identity)
+    # Where a worker hung, libxl would hang in this process, too.
+    reason = failure(operation, code) if hung else _why_not_created(context, operation, name, files, code)
+    yield from remove(context, operation, domid, identity)
     raise reason
 
 
@@ -111,12 +115,17 @@ def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> N
 
 def destroy(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Destroy a domain, as ``xl destroy``."""
-    raise_failure(operation, (yield from end(context, domid)))
+    raise_failure(operation, (yield from end(context, operation, domid)))
 
 
-def end(context: Context, domid: int, *, abortable: bool = True) -> Script[int]:
+def end(context: Context, operation: Operation[Any], domid: int, *, abortable: bool = True) -> Script[int]:
     """Destroy a domain and return libxl's code."""
     event = yield from context.elsewhere(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
+    while event is not None and event.hung:
+        if operation.stopped is not None:
+            raise stopped(operation, event.code, f"{_KILLED}; domain {domid} may be left: destroy it later")
+        # Another operation had to end. This one has time for another worker.
+        event = yield from context.elsewhere(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
     if event is not None and not event.lost:
         return event.code
     code = yield from context.complete(
@@ -161,6 +170,8 @@ def soft_reset(context: Context, operation: Operation[None], domid: int) -> Scri
     config = yield from retrieved(context, operation, domid)
     json = read(to_json(context.pointer, config), "what libxl keeps").json.encode() + b"\0"
     event = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
+    if event is not None and event.hung and operation.stopped is not None:
+        raise stopped(operation, event.code, f"{_KILLED}; the domain is not restarted: destroy it")
     if event is None:
         message = "a soft reset needs a worker process: connect with workers=1 or more, from an ordinary Python"
         raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
@@ -181,7 +192,7 @@ def shutdown(
             return
         event = yield Wait(token)
     if event.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, operation, domid)):
-        yield from remove(context, domid, uuid)
+        yield from remove(context, operation, domid, uuid)
 
 
 def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, fallback: bool) -> Script[None]:
@@ -208,12 +219,12 @@ def _find(context: Context, uuid: UUID) -> int:
     return next((info.domid for info in alive if info.uuid == uuid), NO_DOMID)
 
 
-def remove(context: Context, domid: int, uuid: UUID) -> Script[None]:
+def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) -> Script[None]:
     """Destroy a domain if it still exists. As part of a clean-up, it cannot be stopped."""
     if domid == NO_DOMID:
         return
     if context.hypervisor.alive(domid, uuid):
-        yield from end(context, domid, abortable=False)
+        yield from end(context, operation, domid, abortable=False)
     context.hypervisor.clear_away(domid)
 
 

@@ -54,7 +54,7 @@ def save(
     if leave_paused or checkpoint:
         yield from go_on(context, domid)
         return
-    raise_failure(operation, (yield from end(context, domid, abortable=False)))
+    raise_failure(operation, (yield from end(context, operation, domid, abortable=False)))
 
 
 def _send(context: Context, operation: Operation[None], domid: int, fd: int, path: str, config: str) -> Script[None]:
