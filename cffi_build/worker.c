@@ -86,6 +86,7 @@ static void vmessage(xentoollog_logger *base, xentoollog_level level, int errnov
     int saved = errno, foreign = context && *context && strcmp(context, "libxl");
     char line[LINE_LENGTH];
     size_t length = 0;
+    uint64_t token = worker->current;
 
     /* A child of libxl's would write into the middle of a frame. */
     if ((int)level < worker->min_level || getpid() != worker->pid)
@@ -98,7 +99,9 @@ static void vmessage(xentoollog_logger *base, xentoollog_level level, int errnov
     length = strlen(line);
     if (errnoval > 0)
         snprintf(line + length, sizeof line - length, ": %s", strerror(errnoval));
-    transmit(worker, (struct pyxen_frame){ PYXEN_LOG, strlen(line), worker->current, 0, level }, line);
+    if (!token && worker->jobs && !worker->jobs->next)
+        token = worker->jobs->token; /* there is no other that it could be about */
+    transmit(worker, (struct pyxen_frame){ PYXEN_LOG, strlen(line), token, 0, level }, line);
     errno = saved;
 }
 
@@ -136,6 +139,23 @@ static int begin_create(struct worker *worker, struct job *job, const char *uuid
         return PYXEN_NOT_BEGUN;
     memcpy(libxl_uuid_bytearray(&job->config.c_info.uuid), uuid, UUID_LENGTH);
     return libxl_domain_create_new(worker->ctx, &job->config, &job->domid, &job->how, NULL);
+}
+
+static int begin_restore(struct worker *worker, struct job *job, int checkpointed, const char *uuid, const char *json)
+{
+    libxl_domain_restore_params params;
+    int code = ERROR_INVAL;
+
+    libxl_domain_restore_params_init(&params);
+    params.stream_version = 2; /* since Xen 4.6 */
+    params.checkpointed_stream = checkpointed;
+    if (!libxl_domain_config_from_json(worker->ctx, &job->config, json)) {
+        memcpy(libxl_uuid_bytearray(&job->config.c_info.uuid), uuid, UUID_LENGTH);
+        code = libxl_domain_create_restore(worker->ctx, &job->config, &job->domid, PYXEN_STREAM_FD, -1, &params,
+                                           &job->how, NULL);
+    }
+    libxl_domain_restore_params_dispose(&params);
+    return code;
 }
 
 static struct {
@@ -219,6 +239,8 @@ static void begin(struct worker *worker, const struct pyxen_frame *frame, const 
     worker->current = job->token;
     if (frame->kind == PYXEN_CREATE)
         code = begin_create(worker, job, payload, payload + UUID_LENGTH);
+    else if (frame->kind == PYXEN_RESTORE)
+        code = begin_restore(worker, job, frame->number, payload, payload + UUID_LENGTH);
     else if (frame->kind == PYXEN_DESTROY)
         code = libxl_domain_destroy(worker->ctx, job->domid, &job->how);
     else if (frame->kind == PYXEN_CORE_DUMP)
@@ -294,7 +316,7 @@ static void on_event(struct worker *worker, const struct pyxen_event *event)
         job = job->next;
     if (!job || event->type != LIBXL_EVENT_TYPE_OPERATION_COMPLETE)
         return;
-    if (worker->alone && job->kind == PYXEN_CREATE && job->domid != NO_DOMID) {
+    if (worker->alone && (job->kind == PYXEN_CREATE || job->kind == PYXEN_RESTORE) && job->domid != NO_DOMID) {
         /* Nobody will ever know that it is there. libxl destroys what it aborts, but that is aborted too. */
         job->kind = PYXEN_DESTROY;
         if (!libxl_domain_destroy(worker->ctx, job->domid, &job->how))
@@ -330,6 +352,7 @@ int pyxen_worker(int fd)
 
     /* What libxl begins, as a device model, must not hold it open: the other end has to see when we are gone. */
     fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(PYXEN_STREAM_FD, F_SETFD, FD_CLOEXEC); /* it may not be there */
     worker.pid = getpid();
     worker.loop = pyxen_loop_new(-1);
     if (!worker.loop || pyxen_ctx_alloc(&worker.ctx, &worker.vtable) || pyxen_loop_watch(worker.loop, fd, POLLIN))
@@ -350,8 +373,9 @@ int pyxen_worker(int fd)
         if (worker.alone && !undone) {
             undone = 1;
             pyxen_loop_watch(worker.loop, fd, 0);
+            /* An abort of a restore before its helper runs would crash libxl; its stream ends by itself. */
             for (struct job *job = worker.jobs; job; job = job->next)
-                if (job->kind != PYXEN_DESTROY && job->kind != PYXEN_SOFT_RESET)
+                if (job->kind != PYXEN_DESTROY && job->kind != PYXEN_SOFT_RESET && job->kind != PYXEN_RESTORE)
                     libxl_ao_abort(worker.ctx, &job->how);
         }
     }

@@ -24,6 +24,10 @@ struct pyxen_frame {
 #define PYXEN_LOG_LEVEL 5 /* number: the least level of lines that are sent */
 #define PYXEN_SOFT_RESET 6 /* domid, and its configuration as JSON with its NUL */
 #define PYXEN_DEVD 7 /* serve the devices of this domain, until aborted; the process ends with it */
+#define PYXEN_RESTORE 8 /* as PYXEN_CREATE, from the stream at PYXEN_STREAM_FD; number: libxl_checkpointed_stream */
+
+/* The descriptor of a stream, in a worker that is begun with one */
+#define PYXEN_STREAM_FD 4
 
 /* Kinds of frames from it */
 #define PYXEN_HELLO 16 /* it is ready */

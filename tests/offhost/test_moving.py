@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import struct
 import threading
@@ -12,9 +15,9 @@ import pytest
 
 import pyxen
 from pyxen import Domain, DomainConfig
-from pyxen.errors import DomainExists, Error
+from pyxen.errors import DomainExists, Error, OperationFailed
 from pyxen.info import DomainState
-from tests.offhost.host import OffHost
+from tests.offhost.host import OffHost, until
 from tests.offhost.world import PAGE
 
 Configure = Callable[..., DomainConfig]
@@ -89,6 +92,67 @@ def test_a_stream_with_rubbish_in_the_middle(offhost: OffHost, host: pyxen.Host,
     saved.write_bytes(data)
     with pytest.raises(Error):
         host.restore(saved, timeout=20)
+    assert offhost.left() == []
+
+
+def test_whatever_a_stream_does_to_libxl_happens_elsewhere(
+    offhost: OffHost, host: pyxen.Host, saved: Path, config: Configure
+) -> None:
+    """The process that libxl reads a stream in dies: that restore fails, nothing is left, and all else goes on."""
+    error: BaseException | None = None
+    while error is None:
+        mark = offhost.world.mark()
+        begun = host.begin.restore(saved, timeout=30)
+        reader = _maker(offhost, mark)
+        assert reader != os.getpid()
+        offhost.signal_xenstored(signal.SIGSTOP)  # so that it stays in the middle of it
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(reader, signal.SIGKILL)
+        offhost.signal_xenstored(signal.SIGCONT)
+        error = begun.exception(30)
+        if error is None:
+            begun.result(0).destroy()  # it was too fast
+    assert isinstance(error, OperationFailed)
+    assert f"the worker process {reader} ended in the middle of it" in str(error)
+    assert offhost.left() == []
+    host.restore(saved, timeout=20).destroy()
+    host.create(config()).destroy()
+
+
+def _maker(offhost: OffHost, mark: int) -> int:
+    """Wait until a domain has been made since then, and return the pid of the process that made it."""
+    makers: list[int] = []
+
+    def made() -> bool:
+        makers[:] = [call.pid for call in offhost.world.calls_since(mark) if call.name == "domctl.createdomain"]
+        return bool(makers)
+
+    until(made, "no domain is made")
+    return makers[0]
+
+
+def test_who_restores_is_killed(offhost: OffHost, saved: Path) -> None:
+    """The worker ends what it was doing, and then destroys the domain that nobody knows of."""
+    mark = offhost.world.mark()
+    child = os.fork()
+    if child == 0:
+        with pyxen.connect("xenlight:///") as host:
+            host.begin.restore(saved)
+            _maker(offhost, mark)
+            offhost.signal_xenstored(signal.SIGSTOP)  # so that the worker stays in the middle of it
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    offhost.signal_xenstored(signal.SIGCONT)
+    until(lambda: offhost.left() == [], "the domain stays")
+
+
+def test_without_workers(offhost: OffHost, saved: Path) -> None:
+    mark = offhost.world.mark()
+    with pyxen.connect("xenlight:///", workers=0) as host:
+        again = host.restore(saved, timeout=20)
+        assert _maker(offhost, mark) == os.getpid()
+        assert remembers(offhost, again)
+        again.destroy()
     assert offhost.left() == []
 
 

@@ -47,7 +47,7 @@ def theirs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
     """The workers' ends of the sockets, in place of processes; what is spawned instead ends at once."""
     ends: list[socket.socket] = []
 
-    def spawn(end: socket.socket) -> int:
+    def spawn(end: socket.socket, _stream: int | None) -> int:
         ends.append(end.dup())
         return os.posix_spawn("/bin/true", ["true"], os.environ)
 
@@ -235,7 +235,7 @@ def test_what_one_has_begun_ends_if_it_was_killed(
 ) -> None:
     noted = tmp_path / "pid"
 
-    def spawn(_theirs: socket.socket) -> int:
+    def spawn(_theirs: socket.socket, _stream: int | None) -> int:
         program = f"sleep 600 & echo $! > {noted}; {end}"
         return os.posix_spawn("/bin/sh", ["sh", "-c", program], os.environ, setsid=True)
 
@@ -300,7 +300,7 @@ def test_a_worker_has_nothing_of_the_application(tmp_path: Path) -> None:
         "link = lambda fd: os.path.exists(f'/proc/self/fd/{{fd}}')\n"
         "print([fd for fd in range(3, 100) if link(fd)], signal.getsignal(signal.SIGCHLD).name, flush=True)\n"
         "'''\n"
-        "process_workers._spawn(theirs)\n"
+        "process_workers._spawn(theirs, None)\n"
         "theirs.close()\n"
         "print(len(ours.recv(1)))\n"
     )

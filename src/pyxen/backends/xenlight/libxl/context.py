@@ -34,6 +34,7 @@ __all__ = ["Context"]
 T = TypeVar("T")
 
 _SILENCE = 2.0  # seconds without a sign of life after which a worker is killed, if its operation is to end
+_LOOK_AGAIN = 0.02  # seconds between looks whether libxl may abort
 _START = 10.0  # seconds for a worker to start, if the operation is to end
 
 
@@ -174,24 +175,37 @@ class Context:
         return (yield from self._outcome(worker, token, operation, abortable=abortable))
 
     def _outcome(
-        self, worker: Worker, token: int, operation: Operation[Any] | None, *, abortable: bool
+        self,
+        worker: Worker,
+        token: int,
+        operation: Operation[Any] | None,
+        *,
+        abortable: bool,
+        may_abort: Callable[[], bool] | None = None,
     ) -> Script[LibxlEvent]:
         """Wait for the end of a worker's call. If the operation is to end, and the worker hangs, kill the worker."""
         if abortable:
             try:
                 return (yield Wait(token))
             except Stopped:
-                worker.abort(token)
+                pass
+        to_abort = abortable
         while True:
             worker.knock()
-            event = yield Wait(token, lambda: 0, until=time.monotonic() + _SILENCE)
-            if event is not TIME_IS_UP:
-                return event
+            silent = time.monotonic() + _SILENCE
+            while time.monotonic() < silent:
+                if to_abort and (may_abort is None or may_abort()):
+                    worker.abort(token)
+                    to_abort = False
+                until = min(silent, time.monotonic() + _LOOK_AGAIN) if to_abort else silent
+                event = yield Wait(token, lambda: 0, until=until)
+                if event is not TIME_IS_UP:
+                    return event
             if operation is not None and operation.stopped is not None and worker.hangs():
                 worker.kill()
 
-    def apart(self, kind: int) -> Script[LibxlEvent]:
-        """Make a call in a new worker process, and end the process after it. This is a part of a script.
+    def serve(self, kind: int) -> Script[LibxlEvent]:
+        """Make a call that never returns in a new worker process, which ends with it. This is a part of a script.
 
         Args:
             kind: Which, as in worker.h.
@@ -205,6 +219,37 @@ class Context:
             worker.set_level(self._sink.level)
             worker.call(kind, token, NO_DOMID, b"")
             return (yield Wait(token, lambda: worker.abort(token)))
+        finally:
+            self._workers.dismiss(worker)
+
+    def restore_apart(
+        self, payload: bytes, stream: int, may_abort: Callable[[], bool], *, checkpointed: int
+    ) -> Script[LibxlEvent | None]:
+        """Restore a domain in a worker process of its own, so that a stream can harm nothing else. Part of a script.
+
+        Args:
+            payload: As in worker.h.
+            stream: The descriptor of the stream.
+            may_abort: As in `complete`.
+            checkpointed: A ``libxl_checkpointed_stream``.
+
+        Returns:
+            The event of its end, as of `elsewhere`; None if there are to be no workers, or none can be started, so that
+            nothing was read of the stream.
+        """
+        operation = self._sink.current
+        if not self._workers.enabled:
+            return None
+        try:
+            worker = self._workers.apart(stream)
+        except OSError:
+            return None
+        try:
+            token = self._event_loop.token()
+            worker.set_level(self._sink.level)
+            worker.call(lib.PYXEN_RESTORE, token, NO_DOMID, payload, checkpointed)
+            event = yield from self._outcome(worker, token, operation, abortable=True, may_abort=may_abort)
+            return None if event.lost and not worker.ready and not event.hung else event
         finally:
             self._workers.dismiss(worker)
 

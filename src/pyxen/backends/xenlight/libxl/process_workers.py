@@ -50,9 +50,14 @@ class Frame(NamedTuple):
 
 
 class Worker:
-    """A process that makes calls, several at a time. The context's loop watches its socket."""
+    """A process that makes calls, several at a time. The context's loop watches its socket.
 
-    def __init__(self, loop: CData) -> None:
+    Args:
+        loop: The ``struct pyxen_loop`` of the context.
+        stream: A descriptor that it gets a duplicate of, for a restore.
+    """
+
+    def __init__(self, loop: CData, stream: int | None = None) -> None:
         self._loop = loop
         self._unsent = bytearray()
         self._received = bytearray()
@@ -67,7 +72,7 @@ class Worker:
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
-                self._child = Child(_spawn(theirs))
+                self._child = Child(_spawn(theirs, stream))
         except BaseException:
             self._socket.close()
             raise
@@ -79,10 +84,10 @@ class Worker:
         """Return the descriptor of our end of its socket."""
         return self._socket.fileno()
 
-    def call(self, kind: int, token: int, domid: int, payload: bytes) -> None:
+    def call(self, kind: int, token: int, domid: int, payload: bytes, number: int = 0) -> None:
         """Have it make a call. The frame of its end has this token."""
         self.running.add(token)
-        self._send(kind, token=token, domid=domid, payload=payload)
+        self._send(kind, token=token, domid=domid, number=number, payload=payload)
 
     def abort(self, token: int) -> int:
         """Have it abort a call, if that still runs. Returns 0, like libxl's own function."""
@@ -199,6 +204,8 @@ class Workers:
 
     def __init__(self, wanted: int, loop: CData, log: Callable[[int, int, str], None]) -> None:
         self._wanted = wanted if _can_spawn() else 0
+        self.enabled = self._wanted > 0
+        """Whether there are to be workers, and this interpreter can be started again."""
         self._loop = loop
         self._log = log
         self._workers: dict[int, Worker] = {}
@@ -225,8 +232,11 @@ class Workers:
         """Tell whether a usable worker is starting."""
         return any(not worker.ready and _here(worker.folder) for worker in self._workers.values())
 
-    def apart(self) -> Worker:
+    def apart(self, stream: int | None = None) -> Worker:
         """Start a worker for exclusive use, which must be passed to `dismiss` later. It need not be ready yet.
+
+        Args:
+            stream: As of `Worker`.
 
         Raises:
             OSError: It cannot be started.
@@ -234,7 +244,7 @@ class Workers:
         if not _can_spawn():
             raise OSError(errno.ENOEXEC, f"{sys.executable or 'this program'} is no Python interpreter")
         try:
-            worker = Worker(self._loop)
+            worker = Worker(self._loop, stream)
         except NotImplementedError as error:
             raise OSError(errno.ENOSYS, str(error)) from error
         self._apart[worker.fileno()] = worker
@@ -321,24 +331,30 @@ def _can_spawn() -> bool:
     return program.startswith("python") and not getattr(sys, "frozen", False)
 
 
-def _spawn(theirs: socket.socket) -> int:
+def _spawn(theirs: socket.socket, stream: int | None) -> int:
     folder, file = os.path.split(binding.file)
     main = _MAIN.format(module=file.partition(".")[0])
     # No site packages and no PYTHON* variables: only the extension and what it needs.
     command = [sys.executable, "-I", "-S", "-c", main, "pyxen-worker", str(_SOCKET), folder, binding.backend_folder]
-    return os.posix_spawn(
-        sys.executable,
-        command,
-        os.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET),
-            *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(_SOCKET)),
-        ],
-        setsid=True,  # so that Ctrl-C at the terminal only reaches the caller
-        setsigmask=[],
-        setsigdef=_SIGNALS,  # so that signals ignored here reach the worker and libxl's children
-    )
+    given = {_SOCKET: theirs.fileno()} if stream is None else {_SOCKET: theirs.fileno(), lib.PYXEN_STREAM_FD: stream}
+    with contextlib.ExitStack() as stack:
+        copies = {}  # above the worker's own, so that none is overwritten before it is duplicated
+        for fd, source in given.items():
+            copies[fd] = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, lib.PYXEN_STREAM_FD + 1)
+            stack.callback(os.close, copies[fd])
+        return os.posix_spawn(
+            sys.executable,
+            command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                *((os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in copies.items()),
+                *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(_SOCKET) if fd not in copies),
+            ],
+            setsid=True,  # so that Ctrl-C at the terminal only reaches the caller
+            setsigmask=[],
+            setsigdef=_SIGNALS,  # so that signals ignored here reach the worker and libxl's children
+        )
 
 
 def _inheritable(above: int) -> list[int]:

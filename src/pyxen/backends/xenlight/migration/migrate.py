@@ -237,14 +237,15 @@ class _Coming:
         self._name = document["c_info"]["name"]
         self._threaded.operation.subject = operation.subject = self._name
         document["c_info"]["name"] = self._name + _INCOMING
-        config = domain_config(context.pointer, json.dumps(document))
+        text = json.dumps(document)
+        config = domain_config(context.pointer, text)
         self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         self._check_free(operation)
         before = {info.domid for info in self._twins()}
         yield from await_memory(context, operation, config)
         if not before:  # with a twin, the uuid does not tell which one is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))
-        made = yield from make(context, config, fd, passed, remus=self._remus)
+        made = yield from make(context, config, text, fd, passed, remus=self._remus)
         left = [info.domid for info in self._twins() if info.domid not in before]
         self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
         self._threaded.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid

@@ -95,13 +95,14 @@ def restore(
         head = savefile.read(fd, path)
         stream_header.check(stream_header.peek(fd), path)
         new = uuid4() if override is not None and override.uuid is None else None
-        config = domain_config(context.pointer, saved(operation, head, override, path, allow).json, new)
+        json = saved(operation, head, override, path, allow).json
+        config = domain_config(context.pointer, json, new)
         name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
         yield from await_memory(context, operation, config)
         with context.journal.noting(identity), operation.measured(_passed(fd)):
-            made = yield from make(context, config, fd, stream_header.has_passed(fd))
+            made = yield from make(context, config, json, fd, stream_header.has_passed(fd))
             domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
         os.close(fd)
@@ -109,14 +110,28 @@ def restore(
 
 
 def make(
-    context: Context, config: CData, fd: int, may_abort: Callable[[], bool], *, remus: bool = False
+    context: Context,
+    config: CData,
+    json: str,
+    fd: int,
+    may_abort: Callable[[], bool],
+    *,
+    remus: bool = False,
 ) -> Script[Made]:
-    """Create a paused domain from libxl's stream (`remus`: from its last checkpoint). This is a part of a script."""
+    """Create a paused domain from libxl's stream (`remus`: from its last checkpoint). This is a part of a script.
+
+    The stream comes from elsewhere, and libxl may not survive it. So libxl reads it in a process of its own, if it can.
+    """
+    checkpointed = lib.LIBXL_CHECKPOINTED_STREAM_REMUS if remus else lib.LIBXL_CHECKPOINTED_STREAM_NONE
+    uuid = bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16))
+    payload = uuid + json.encode() + b"\0"
+    event = yield from context.restore_apart(payload, fd, may_abort, checkpointed=checkpointed)
+    if event is not None:
+        return Made(event.code, event.domid, event.hung)
     params = ffi.new("libxl_domain_restore_params *")
     lib.libxl_domain_restore_params_init(params)
     params.stream_version = savefile.STREAM_VERSION
-    if remus:
-        params.checkpointed_stream = lib.LIBXL_CHECKPOINTED_STREAM_REMUS
+    params.checkpointed_stream = checkpointed
     domid = ffi.new("uint32_t *", NO_DOMID)
     code = yield from context.complete(
         lambda how: lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL),
