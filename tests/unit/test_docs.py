@@ -146,6 +146,15 @@ def test_the_pages_are_read() -> None:
     assert CANNOT_RUN.keys() <= first_lines
 
 
+def _pages() -> list[Path]:
+    return [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("**/*.md"),
+        *(ROOT / "lab").glob("*.md"),
+        *ROOT.glob("tests/*/*.md"),
+    ]
+
+
 # What is generated
 
 
@@ -179,3 +188,14 @@ def test_every_promise_names_a_test() -> None:
     table = text[text.index("| promise | test |") :].split("\n\n", maxsplit=1)[0].splitlines()[2:]
     assert len(table) > 10
     assert [row for row in table if "::test_" not in row] == []
+
+
+@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in _pages()))
+def test_what_a_page_names_is_there(page: str) -> None:
+    """Links to files, and names of files and folders of the repository."""
+    text, folder = (ROOT / page).read_text(), (ROOT / page).parent
+    linked = {folder / found for found in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text)}
+    named = {
+        ROOT / found for found in re.findall(r"`((?:\w+/)*[A-Z]+\.md|(?:docs|lab|tests|tools|src)/[\w./-]+)`", text)
+    }
+    assert sorted(str(path) for path in linked | named if not path.exists()) == []
