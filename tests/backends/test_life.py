@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from pyxen import (
     Domain,
+    DomainConfig,
     DomainExists,
     DomainState,
+    DomainType,
     FileMissing,
     Host,
     InvalidState,
@@ -99,6 +102,42 @@ def test_a_uuid_that_is_taken(host: Host, make: Make, config: Make) -> None:
 def test_a_configuration_that_cannot_be(host: Host, config: Make) -> None:
     with pytest.raises(ValidationError, match="maxmem"):
         host.create(config("web1", memory=64, maxmem=32))
+    assert host.domains.get("web1") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "says"),
+    [
+        ("pv", {"memory": 3}, "memory: 3 MiB is too little; PV guests need at least 4 MiB"),
+        ("pvh", {"memory": 1}, "memory: 1 MiB is too little; PVH guests need at least 2 MiB"),
+        ("pvh", {"memory": 8.25}, "memory: 8.25 is not a whole number of MiB, .*: round it up to 9"),
+        ("pvh", {"memory": 8, "maxmem": 16.5}, "maxmem: 16.5 is not a whole number"),
+        ("hvm", {"memory": 9}, "memory: 9 MiB is too little; .* at least 10 MiB, 8 of them for the graphics card"),
+        ("hvm", {"memory": 12, "videoram": 16}, "at least 18 MiB, 16 of them"),
+        ("hvm", {"memory": 32.5}, "memory: 32.5 is not a whole number"),
+    ],
+)
+def test_memory_that_xen_does_not_build(host: Host, kind: str, settings: dict[str, Any], says: str) -> None:
+    kernel: dict[str, Any] = {} if kind == "hvm" else {"kernel": "/k"}
+    with pytest.raises(ValidationError, match=says) as caught:
+        host.create(DomainConfig("web1", type=DomainType(kind), **kernel, **settings))
+    assert caught.value.path in settings
+    assert host.domains.get("web1") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "says"),
+    [
+        ("pvh", {"vcpus": 129}, "vcpus=129: PVH guests can have 128 vCPUs at most"),
+        ("hvm", {"maxvcpus": 129}, "maxvcpus=129: HVM guests can have 128 vCPUs at most"),
+        ("pv", {"vcpus": 1025}, "vcpus=1025: PV guests can have 1024 vCPUs at most: .* more with set_vcpus"),
+    ],
+)
+def test_more_vcpus_than_xen_gives(host: Host, kind: str, settings: dict[str, Any], says: str) -> None:
+    kernel: dict[str, Any] = {} if kind == "hvm" else {"kernel": "/k"}
+    with pytest.raises(UnsupportedFeature, match=says) as caught:
+        host.create(DomainConfig("web1", type=DomainType(kind), memory=64, **kernel, **settings))
+    assert caught.value.feature == says.partition("=")[0]
     assert host.domains.get("web1") is None
 
 

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +17,11 @@ from pyxen.errors import (
     DomainExists,
     DomainNotFound,
     Error,
+    InvalidArgument,
     NotEnoughMemory,
     OperationTimeout,
     UnsupportedFeature,
+    ValidationError,
 )
 from pyxen.info import DomainState, ShutdownReason
 from tests.offhost.host import OffHost, until
@@ -171,6 +174,27 @@ def test_created_right_after_one_that_dies_slowly(offhost: OffHost, host: pyxen.
 def test_a_configuration_without_memory(host: pyxen.Host, config: Configure) -> None:
     web = host.create(config().replace(memory=None))
     assert web.config().memory == 32
+
+
+@pytest.mark.parametrize(("kind", "memory"), [("pv", 4), ("pvh", 2)])
+def test_the_least_memory(host: pyxen.Host, config: Configure, kind: str, memory: int) -> None:
+    assert host.create(config(kind, memory=memory)).info().name == "web"
+
+
+def test_without_a_graphics_card(host: pyxen.Host) -> None:
+    with pytest.raises(ValidationError, match=r"HVM guests need at least 2 MiB$"):
+        host.create(DomainConfig("web", type="hvm", memory=1, vga="none"))
+
+
+@pytest.mark.parametrize(("kind", "memory"), [("pv", 4), ("pv", 8), ("pvh", 4), ("pvh", 16)])
+def test_a_ramdisk_that_has_no_room(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, kind: str, memory: int
+) -> None:
+    ramdisk = tmp_path / "ramdisk"
+    ramdisk.write_bytes(bytes(memory << 20))
+    with pytest.raises(InvalidArgument, match="no room in the guest's memory: give it more"):
+        host.create(config(kind, memory=memory, ramdisk=str(ramdisk)))
+    assert offhost.left() == []
 
 
 @pytest.mark.parametrize("cpus", ["all", "all,^0", "nodes:0"])

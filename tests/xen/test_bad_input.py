@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from pyxen import (
     DomainState,
     FileMissing,
     Host,
+    InvalidArgument,
     UnsupportedFeature,
     Vif,
 )
@@ -65,6 +67,39 @@ def test_kernel_is_no_kernel(host: Host, tiny: MakeConfig) -> None:
     with pytest.raises(pyxen.OperationFailed) as caught:
         host.create(tiny(kernel="/etc/passwd"))
     assert caught.value.log
+
+
+@pytest.mark.parametrize(
+    ("guest", "settings"),
+    [
+        ("pv", {"memory": 4}),
+        ("pvh", {"memory": 2}),
+        ("hvm", {"memory": 10}),
+        ("hvm", {"memory": 18, "vga": "stdvga"}),
+        ("hvm", {"memory": 2, "vga": "none"}),
+        ("pvh", {"memory": 32.5, "maxmem": 64}),
+        ("pv", {"memory": 16, "vcpus": 1024}),
+        ("pvh", {"memory": 16, "vcpus": 128}),
+    ],
+)
+def test_the_limits_of_xen_are_not_refused(host: Host, tiny: MakeConfig, guest: str, settings: dict[str, Any]) -> None:
+    host.create(tiny(guest, disks=[], **settings), paused=True).destroy()  # no disk: its script takes time
+
+
+@pytest.mark.parametrize("text", ["type='pv' memory=3", "type='pvh' memory=1", "type='pvh' memory=16 maxvcpus=129"])
+def test_xl_does_not_get_beyond_them_either(tmp_path: Path, tiny: MakeConfig, text: str) -> None:
+    kernel = tiny("pv" if "'pv'" in text else "pvh").kernel
+    (tmp_path / "beyond").write_text("\n".join([f"name='beyond' kernel='{kernel}'", text]).replace(" ", "\n"))
+    command = ["xl", "create", "-p", str(tmp_path / "beyond")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0, done.stdout + done.stderr
+    assert "libxl: error" in done.stderr
+
+
+@pytest.mark.parametrize("guest", ["pv", "pvh"])
+def test_a_kernel_that_does_not_fit(host: Host, linux: MakeConfig, guest: str) -> None:
+    with pytest.raises(InvalidArgument, match="no room in the guest's memory: give it more"):
+        host.create(linux(guest, memory=16))
 
 
 @pytest.mark.parametrize("guest", ["pv", "pvh", "hvm"])

@@ -6,6 +6,7 @@ finds it out in its own way. Where an operation exists already, it is passed on,
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +15,7 @@ from uuid import UUID
 
 from pyxen._common.cpu_affinity import on_host
 from pyxen._printable import printable
-from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler
+from pyxen.config import CpuSet, DeviceModelVersion, DomainConfig, DomainType, Scheduler, VgaInterfaceType
 from pyxen.errors import (
     DomainExists,
     DomainNotFound,
@@ -25,6 +26,7 @@ from pyxen.errors import (
     NotFound,
     OperationFailed,
     UnsupportedFeature,
+    ValidationError,
 )
 from pyxen.features import Feature
 from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
@@ -46,6 +48,7 @@ __all__ = [
     "check_note",
     "check_note_key",
     "check_scheduler",
+    "check_size",
     "check_soft_reset",
     "check_spared",
     "check_suspended",
@@ -417,6 +420,66 @@ def check_hap(config: DomainConfig, backend: str, *, has_shadow_paging: Callable
     if config.hap is False and config.type is not DomainType.PV and not has_shadow_paging():
         message = "hap=0: this Xen was built without shadow paging, which a guest needs then: leave hap out"
         raise UnsupportedFeature(message, feature="hap", backend=backend)
+
+
+_MOST_VCPUS: Final = 128
+"""vCPUs that an HVM or PVH guest can have (HVM_MAX_VCPUS, up to Xen 4.22)."""
+
+_MOST_AT_FIRST: Final = 1024
+"""vCPUs that libxl can set online in any guest when it creates it."""
+
+_LEAST_MIB: Final = {DomainType.PV: 4, DomainType.PVH: 2, DomainType.HVM: 2}
+"""Memory that a guest with the smallest kernel takes, on Xen 4.17 and 4.20. An HVM guest's kernel is hvmloader."""
+
+_VIDEORAM: Final = {VgaInterfaceType.CIRRUS: 8, VgaInterfaceType.STD: 16, VgaInterfaceType.QXL: 128}
+"""MiB of a guest's memory that libxl takes for the graphics card by default."""
+
+
+def check_size(config: DomainConfig, backend: str) -> None:
+    """Check that Xen can build a domain with so many vCPUs and so much memory; libxl would only say ERROR_FAIL.
+
+    Args:
+        config: A valid configuration that says how much memory the domain has.
+        backend: What errors call the way to the host.
+
+    Raises:
+        UnsupportedFeature: It has more vCPUs than Xen gives to a guest of its type.
+        ValidationError: It has too little memory, or memory that Xen does not build.
+    """
+    most = _MOST_AT_FIRST if config.type is DomainType.PV else _MOST_VCPUS
+    vcpus = config.vcpus if config.type is DomainType.PV else config.effective_maxvcpus
+    if vcpus > most:
+        path = "maxvcpus" if config.type is not DomainType.PV and config.maxvcpus is not None else "vcpus"
+        advice = ", and more with set_vcpus later, up to maxvcpus" if config.type is DomainType.PV else ""
+        message = f"{path}={vcpus}: {config.type.upper()} guests can have {most} vCPUs at most: ask for {most}{advice}"
+        raise UnsupportedFeature(message, feature=path, backend=backend)
+    problem = _size_problem(config)
+    if problem is not None:
+        raise ValidationError(": ".join(problem), path=problem[0], problems=(": ".join(problem),))
+
+
+def _size_problem(config: DomainConfig) -> tuple[str, str] | None:
+    """Return what is wrong with the memory of a domain, and which setting says it."""
+    path, mib, videoram = "memory", config.memory or 0, 0.0
+    if config.type is not DomainType.PV:  # all of its memory is laid out at first, though it may get less
+        path, mib = ("memory" if config.maxmem is None else "maxmem"), config.effective_maxmem or 0
+    if config.type is DomainType.HVM:
+        videoram = config.videoram if config.videoram is not None else _default_videoram(config)
+    least = _LEAST_MIB[config.type] + videoram
+    if mib < least:
+        share = f", {videoram:g} of them for the graphics card" if videoram else ""
+        return path, f"{mib:g} MiB is too little; {config.type.upper()} guests need at least {least:g} MiB{share}"
+    if mib % 1 and config.type is not DomainType.PV:
+        advice = f"round it up to {math.ceil(mib)}"
+        return path, f"{mib:g} is not a whole number of MiB, which {config.type.upper()} guests need: {advice}"
+    return None
+
+
+def _default_videoram(config: DomainConfig) -> int:
+    """Return libxl's default, where it is known."""
+    if config.device_model.version is DeviceModelVersion.QEMU_XEN_TRADITIONAL:
+        return 0  # half of the others', or less
+    return _VIDEORAM.get(config.vga or VgaInterfaceType.CIRRUS, 0)
 
 
 def file_missing(operation: Operation[Any], *paths: str, code: int | None = None) -> FileMissing:

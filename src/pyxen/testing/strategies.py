@@ -517,7 +517,7 @@ def creatable_configs(*, most_memory: int = 64) -> SearchStrategy[DomainConfig]:
     """Small valid configurations that any host can create.
 
     Args:
-        most_memory: The most memory of a domain, in MiB.
+        most_memory: The most memory of a domain, in MiB; 10 or more.
     """
     vdevs = st.lists(st.sampled_from(["xvda", "xvdb", "xvdc"]), unique=True, max_size=2)
     disks = vdevs.flatmap(lambda chosen: st.tuples(*(st.builds(_disk, paths(), st.just(vdev)) for vdev in chosen)))
@@ -536,7 +536,7 @@ def creatable_configs(*, most_memory: int = 64) -> SearchStrategy[DomainConfig]:
         ),
         names(),
         members(model.DomainType),
-        st.integers(4, most_memory),
+        st.integers(10, most_memory),  # what an HVM guest needs at least
         st.integers(0, 8),
         st.integers(1, 3),
         st.integers(0, 2),

@@ -10,7 +10,15 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen import libvirtxml
-from pyxen._common.preconditions import check_answers, check_spared, check_suspended, maxmem_kib, memory_kib
+from pyxen._common.defaults import with_memory
+from pyxen._common.preconditions import (
+    check_answers,
+    check_size,
+    check_spared,
+    check_suspended,
+    maxmem_kib,
+    memory_kib,
+)
 from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.backends.libvirt import (
     buttons,
@@ -156,6 +164,7 @@ class LibvirtBackend(Backend):
         """Create a domain; a create that fails leaves nothing, and one that comes late is destroyed."""
         config = config if config.uuid is not None else config.replace(uuid=uuids.uuid4())
         xml = lifecycle.as_xml(config, self._domain_type)
+        check_size(with_memory(config), self.name)
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
 
         def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:

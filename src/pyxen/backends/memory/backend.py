@@ -9,10 +9,12 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen import libxljson
+from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import (
     check_answers,
     check_ended,
     check_name,
+    check_size,
     check_soft_reset,
     check_spared,
     check_suspended,
@@ -146,6 +148,7 @@ class MemoryBackend(Backend):
         config.validate()
         _check_release(config, self._machine.xen)
         libxljson.to_dict(config.replace(ms_vm_genid=None))  # what libxl cannot be told is refused there
+        check_size(with_memory(config), "memory")
         operation: Operation[DomainRef] = Operation(verb, config.name, timeout=timeout)
         return self._run(
             operation, _ref(lifecycle.create(self._machine, operation, config, uuid, paused=paused)), timeout

@@ -17,6 +17,7 @@ from pyxen._common.preconditions import (
     check_ended,
     check_hap,
     check_name,
+    check_size,
     check_soft_reset,
     check_spared,
     check_suspended,
@@ -118,6 +119,7 @@ class XenlightBackend(Backend):
         check_hap(config, BACKEND, has_shadow_paging=self._hypervisor.has_shadow_paging)
         whole = with_memory(config)
         prepared = None if is_symbolic(whole) else marshal.prepare(whole)
+        check_size(whole, BACKEND)
         identity = config.uuid or uuid4()
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -12,13 +13,13 @@ from pyxen._common.preconditions import file_missing, name_taken, not_enough_mem
 from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND, failure, raise_failure, stopped
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.errors import Error, NotEnoughMemory, OperationFailed, UnsupportedFeature
+from pyxen.errors import Error, InvalidArgument, NotEnoughMemory, OperationFailed, UnsupportedFeature
 from pyxen.info import DomainState
 from pyxen.operation import Operation
 
@@ -41,6 +42,7 @@ __all__ = [
 
 _MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
 _LOOK_AGAIN: Final = 0.05  # seconds between checks
+_NO_ROOM: Final = re.compile(r"segment \w+ too large|not enough memory for initial mapping")
 _KILLED: Final = "the worker process did not answer, as when xenstored hangs, and was killed"
 
 
@@ -261,4 +263,7 @@ def _why_not_created(context: Context, operation: Operation[Any], name: str, fil
         missing = [path for path in files if not os.path.exists(path)]
         if missing:
             return file_missing(operation, *missing, code=code)
+        if any(map(_NO_ROOM.search, operation.log)):
+            message = "the kernel, its ramdisk and its page tables have no room in the guest's memory: give it more"
+            return describe(InvalidArgument, message, operation, code)
     return failure(operation, code)
