@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyxen.backends.xenlight.libxl
 from pyxen import DomainConfig, Host
 from tests.offhost.setup import Release
 
-__all__ = ["be_impatient", "through_libxl", "use_extension"]
+__all__ = ["be_impatient", "through_libxl", "use_extension", "write_as_json_c"]
 
 
 def use_extension(release: Release) -> None:
@@ -26,6 +27,19 @@ def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyxen.backends.xenlight.libxl import context
 
     monkeypatch.setattr(context, "_SILENCE", 0.5)
+
+
+def write_as_json_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have libxl write unsigned numbers of 32 bits as signed ones, as with json-c. It reads as ever."""
+    from pyxen.backends.xenlight.libxl import marshal
+
+    write = marshal.to_json
+
+    def signed(number: re.Match[str]) -> str:
+        value = int(number[0])
+        return str(value - 2**32 if 2**31 <= value < 2**32 else value)
+
+    monkeypatch.setattr(marshal, "to_json", lambda *arguments: re.sub(r"\b\d{10}\b", signed, write(*arguments)))
 
 
 def through_libxl(host: Host) -> Callable[[DomainConfig], str]:

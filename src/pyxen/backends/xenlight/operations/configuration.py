@@ -11,6 +11,7 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import to_json
+from pyxen.backends.xenlight.libxl.own_records import unreadable
 from pyxen.config import DomainConfig
 from pyxen.errors import NotFound
 from pyxen.operation import Operation
@@ -26,20 +27,28 @@ def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script
     code = yield from context.complete(
         lambda how: lib.libxl_retrieve_domain_configuration(context.pointer, domid, found, how)
     )
-    if code == lib.ERROR_JSON_CONFIG_EMPTY or (code != 0 and not _is_kept(context, domid)):
+    record = _record(context, domid) if code != 0 else None
+    if code == lib.ERROR_JSON_CONFIG_EMPTY or record == b"":
         message = "libxl keeps no configuration of this domain: another toolstack made it"
         raise describe(NotFound, message, operation, code)
+    if record and (reason := unreadable(record)) is not None:
+        raise reason
     raise_failure(operation, code)
     return found
 
 
-def _is_kept(context: Context, domid: int) -> bool:
-    """Tell whether libxl keeps a configuration. If it keeps none, its error code only says that it failed."""
+def _record(context: Context, domid: int) -> bytes | None:
+    """Return libxl's record of a domain, as JSON; empty if it keeps none, None if that is not known.
+
+    If it keeps none, the error code of other calls only says that they failed.
+    """
     data, length = ffi.new("uint8_t **"), ffi.new("int *")
     if lib.libxl_userdata_retrieve(context.pointer, domid, b"libxl-json", data, length) != 0:
-        return True  # not known
-    lib.free(data[0])
-    return bool(length[0])
+        return None
+    try:
+        return bytes(ffi.buffer(data[0], length[0])) if length[0] else b""
+    finally:
+        lib.free(data[0])
 
 
 def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:

@@ -16,6 +16,7 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, to_json
+from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
@@ -60,6 +61,7 @@ def create(context: Context, operation: Operation[Any], new: Prepared, identity:
     """Create a domain and return its domid. Any failure leaves nothing behind."""
     if new.config.uuid is not None:  # a new random one is unique
         check_uuid(context, operation, identity)
+    check_readable(context.pointer, new.json)
     with context.journal.noting(identity):
         made = yield from _make_elsewhere(context, new.json, identity)
         if made is None:
