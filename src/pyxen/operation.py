@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
+from io import FileIO
 from typing import Any, NamedTuple, TypeVar
 
 from pyxen._durations import timeout_of
@@ -363,6 +364,10 @@ class Calls:
     def acquire(self, get: Callable[[], T], *, give_back: Callable[[T], object]) -> T:  # noqa: ARG002 (as in pyxen.aio)
         """Acquire something that the caller must release."""
         return get()
+
+    def file(self, fd: int) -> FileIO:
+        """Return a descriptor as a raw file, which closes it."""
+        return FileIO(fd, "r+")
 
 
 def describe(cls: type[E], message: str, operation: Operation[Any], code: int | None = None) -> E:

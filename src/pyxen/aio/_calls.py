@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from io import FileIO
 from typing import Any, Generic, TypeVar
 
 from pyxen._asyncio import done
@@ -85,6 +86,12 @@ class Calls:
             return operation
 
         return await self.finish(begin, undo=give_back)
+
+    def file(self, fd: int) -> FileIO:
+        """Return a descriptor as a raw file, which closes it, and which does not block."""
+        file = FileIO(fd, "r+")
+        os.set_blocking(fd, False)
+        return file
 
     async def close(self, last: Callable[[], None]) -> None:
         """Refuse further calls, wait until cancelled ones are undone, call `last`, and end the threads.

@@ -576,12 +576,15 @@ class Domain:
         """Open the guest's console, as ``xl console``, as a raw unbuffered file for reading and writing; close it.
 
         If two readers read at once, each gets part of the output. A read returns what has arrived, at least one byte.
-        In an event loop, ``loop.add_reader(console, ...)`` calls back when there is output.
+        In `pyxen.aio`, no call of the file blocks: a read returns None if nothing has arrived, and a write returns how
+        much of the data it took, or None. ``loop.add_reader(console, ...)`` calls back when there is output.
 
         Raises:
             NotFound: The domain does not have a console, or not yet.
         """
-        return await self._calls.acquire(lambda: FileIO(self._backend.console(self._ref), "r+"), give_back=FileIO.close)
+        return await self._calls.acquire(
+            lambda: self._calls.file(self._backend.console(self._ref)), give_back=FileIO.close
+        )
 
     async def add_console(self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0) -> None:
         """Announce the guest's console to xenconsoled, so that `console` and ``xl console`` can open it.

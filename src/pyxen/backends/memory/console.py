@@ -14,52 +14,54 @@ _MOST: Final = 64 * 1024
 
 
 class Console:
-    """A guest's end of its console; of several readers, as with a real one, each byte reaches one."""
+    """A guest's end of its console. Of several readers, each byte reaches one, the one that came last."""
 
     def __init__(self) -> None:
         self.typed = bytearray()
         self._lock = threading.Lock()
         self._unread = bytearray()
-        self._ends: tuple[socket.socket, socket.socket] | None = None
-        self._closed = False
+        self._readers: list[socket.socket] = []
+        """Our ends. Each reader has a descriptor of its own, which it can make blocking or not."""
 
     def open(self) -> int:
         """Return a descriptor of the console, which is the caller's to close."""
+        ours, theirs = socket.socketpair()
         with self._lock:
-            if self._ends is None:
-                self._ends = socket.socketpair()
-                if self._unread:
-                    self._ends[1].sendall(self._unread)
-                    self._unread.clear()
-                threading.Thread(target=self._serve, args=[self._ends[1]], name="pyxen-console", daemon=True).start()
-            return self._ends[0].dup().detach()
+            ours.sendall(self._unread)
+            self._unread.clear()
+            self._readers.append(ours)
+        threading.Thread(target=self._serve, args=[ours], name="pyxen-console", daemon=True).start()
+        return theirs.detach()
 
     def write(self, data: bytes) -> None:
         """Let the guest say something."""
         with self._lock:
-            if self._ends is None:
-                self._unread += data
-                del self._unread[:-_MOST]
-            else:
-                with contextlib.suppress(BlockingIOError, OSError):
-                    self._ends[1].send(data, socket.MSG_DONTWAIT)
+            for reader in reversed(self._readers):
+                try:
+                    reader.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                except BlockingIOError:
+                    return  # it does not read: what is said is lost
+                except OSError:
+                    continue  # it has just been closed
+                else:
+                    return
+            self._unread += data
+            del self._unread[:-_MOST]
 
     def close(self) -> None:
         """End it: its readers see the end of the stream."""
         with self._lock:
-            ends, self._ends = self._ends, None
-        if ends is not None:
-            for end in ends:
+            for reader in self._readers:
                 with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-            ends[0].close()
+                    reader.shutdown(socket.SHUT_RDWR)
 
-    def _serve(self, guest: socket.socket) -> None:
-        with guest:
-            while data := _received(guest):
+    def _serve(self, reader: socket.socket) -> None:
+        with reader:
+            while data := _received(reader):
                 self.typed += data
-                with contextlib.suppress(OSError):
-                    guest.sendall(data.replace(b"\r", b"\r\n"))
+                self.write(data.replace(b"\r", b"\r\n"))
+            with self._lock:
+                self._readers.remove(reader)
 
 
 def _received(end: socket.socket) -> bytes:
