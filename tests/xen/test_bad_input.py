@@ -24,10 +24,13 @@ from pyxen import (
     DomainExists,
     DomainNotFound,
     DomainState,
+    Error,
     FileMissing,
     Host,
     InvalidArgument,
+    Scheduler,
     UnsupportedFeature,
+    ValidationError,
     Vif,
 )
 from tests.forks import told_by_a_child
@@ -100,6 +103,27 @@ def test_xl_does_not_get_beyond_them_either(tmp_path: Path, tiny: MakeConfig, te
 def test_a_kernel_that_does_not_fit(host: Host, linux: MakeConfig, guest: str) -> None:
     with pytest.raises(InvalidArgument, match="no room in the guest's memory: give it more"):
         host.create(linux(guest, memory=16))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"cpus": "900"}, ValidationError, "cpus: 900: the domain's CPU pool has none of them; it has 0"),
+        ({"cpus": ["0", "900"], "vcpus": 2}, ValidationError, "900: the domain's CPU pool has none"),
+        (
+            {"scheduler": Scheduler(kind="rtds")},
+            UnsupportedFeature,
+            "kind=rtds: .* has the scheduler credit2",
+        ),
+        ({"pool": "nowhere"}, InvalidArgument, "pool=nowhere: the host has no CPU pool of that name"),
+    ],
+)
+def test_what_the_cpu_pool_has_not(
+    host: Host, tiny: MakeConfig, settings: dict[str, Any], error: type[Error], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        host.create(tiny(**settings))
+    host.create(tiny(cpus="0,900", scheduler=Scheduler(kind="credit2"), pool="Pool-0")).destroy()
 
 
 @pytest.mark.parametrize("guest", ["pv", "pvh", "hvm"])

@@ -47,6 +47,7 @@ __all__ = [
     "check_name",
     "check_note",
     "check_note_key",
+    "check_pool",
     "check_scheduler",
     "check_size",
     "check_soft_reset",
@@ -480,6 +481,30 @@ def _default_videoram(config: DomainConfig) -> int:
     if config.device_model.version is DeviceModelVersion.QEMU_XEN_TRADITIONAL:
         return 0  # half of the others', or less
     return _VIDEORAM.get(config.vga or VgaInterfaceType.CIRRUS, 0)
+
+
+def check_pool(config: DomainConfig, backend: str, *, scheduler: str, cpus: Collection[int]) -> None:
+    """Check that a domain fits the CPU pool that it is to be in; libxl would only say ERROR_FAIL.
+
+    Args:
+        config: Its configuration.
+        backend: What errors call the way to the host.
+        scheduler: The pool's.
+        cpus: The pool's.
+
+    Raises:
+        UnsupportedFeature: The pool has another scheduler.
+        ValidationError: A vCPU is pinned to CPUs of which the pool has none.
+    """
+    if config.scheduler.kind is not None and config.scheduler.kind != scheduler:
+        wanted = f"scheduler.kind={config.scheduler.kind}"
+        message = f"{wanted}: the domain's CPU pool has the scheduler {scheduler}: ask for that, or for another pool"
+        raise UnsupportedFeature(message, feature="scheduler", backend=backend)
+    pins = (config.cpus,) if isinstance(config.cpus, CpuSet) else config.cpus or ()
+    for pin in pins:
+        if not set(pin).intersection(cpus):
+            problem = f"cpus: {pin}: the domain's CPU pool has none of them; it has {CpuSet(cpus)}"
+            raise ValidationError(problem, path="cpus", problems=(problem,))
 
 
 def file_missing(operation: Operation[Any], *paths: str, code: int | None = None) -> FileMissing:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,9 @@ from pyxen import (
     HostClosed,
     OperationCancelled,
     OperationTimeout,
+    Scheduler,
     UnsupportedFeature,
+    ValidationError,
 )
 from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.backends.memory.durations import QUICK
@@ -164,3 +167,20 @@ def test_a_supervisor_acts_as_on_a_real_host() -> None:
         assert {event.uuid for event in found if event is not None} == {domain.uuid}
         assert fake.domains["web1"] != domain
         assert [outcome.error for outcome in outcomes] == [None]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"cpus": "900"}, ValidationError, "cpus: 900: the domain's CPU pool has none of them"),
+        (
+            {"scheduler": Scheduler(kind="rtds")},
+            UnsupportedFeature,
+            "kind=rtds: .* has the scheduler credit2",
+        ),
+    ],
+)
+def test_what_the_cpu_pool_has_not(fake: FakeHost, settings: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        fake.create(config(**settings))
+    fake.create(config(cpus="0,900", scheduler=Scheduler(kind="credit2")))

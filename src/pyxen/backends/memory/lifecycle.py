@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from pyxen._common.preconditions import name_taken, not_enough_memory, uuid_taken
+from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled, random_uuid
 from pyxen.backends.memory.devices import check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about, overhead_kib
+from pyxen.backends.memory.resources import SCHEDULER
 from pyxen.config import ActionOnShutdown, DomainConfig
 from pyxen.errors import (
     DomainNotFound,
@@ -85,6 +86,7 @@ def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig,
     """Return a domain that is being built."""
     identity = uuid or config.uuid or random_uuid(machine.random)
     whole = filled(config, 0x7FFF, identity, machine.cpus, machine.random)
+    check_pool(whole, "memory", scheduler=SCHEDULER, cpus=range(machine.cpus))
     _check_new(machine, operation, whole, identity)
     domid = machine.next_domid(operation, config.domid)
     guest = Guest(machine, domid, identity, whole.replace(domid=domid), machine.timing)

@@ -22,9 +22,11 @@ from pyxen.events import MemoryTargetChanged
 from pyxen.operation import Operation
 from pyxen.units import kib_to_mib, mib_to_kib
 
-__all__ = ["pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
+__all__ = ["SCHEDULER", "pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
 
-_KIND: Final = "credit2"
+SCHEDULER: Final = "credit2"
+"""The scheduler of the host's only CPU pool."""
+
 _RANGES: Final = {"weight": (1, 65535), "cap": (0, None)}
 
 
@@ -80,11 +82,11 @@ def pin_vcpu(
 @at_once
 def set_scheduler(operation: Operation[Any], guest: Guest, scheduler: Scheduler, backend: str) -> None:
     """Set a domain's scheduler parameters; those that are not given stay as they are."""
-    said = check_scheduler(scheduler, _KIND, _RANGES, backend)
+    said = check_scheduler(scheduler, SCHEDULER, _RANGES, backend)
     for name, value in said.items():
         least, most = _RANGES[name]
         if value < least or value > (most or 100 * guest.config.effective_maxvcpus):
             shown = ", ".join(f"{name}={value}" for name, value in said.items())
-            raise describe(InvalidArgument, f"{_KIND} does not take {shown}", operation)
+            raise describe(InvalidArgument, f"{SCHEDULER} does not take {shown}", operation)
     guest.scheduler = guest.scheduler.replace(**said)
     guest.config = guest.config.replace(scheduler=guest.config.scheduler.replace(**said))

@@ -125,7 +125,8 @@ class XenlightBackend(Backend):
 
         def script() -> Script[DomainRef]:
             context = self._context
-            new = prepared or marshal.prepare(resources.with_cpus_of_host(context, operation, whole))
+            config = resources.fitted(context, operation, whole)
+            new = prepared or marshal.prepare(config)
             domid = yield from lifecycle.create(context, operation, new, identity, paused=paused)
             return DomainRef(domid, identity)
 

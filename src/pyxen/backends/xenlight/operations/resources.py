@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from typing import Any, Final
 
+from pyxen._common.cpu_affinity import is_symbolic
 from pyxen._common.preconditions import (
     check_affinity,
     check_cpus,
     check_maxmem,
     check_memory,
+    check_pool,
     check_scheduler,
     check_vcpus,
 )
@@ -24,7 +27,7 @@ from pyxen.config import CpuSet, DomainConfig, Scheduler
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 
-__all__ = ["pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus", "with_cpus_of_host"]
+__all__ = ["fitted", "pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
 
 _OFFLINE: Final = 0xFFFFFFFF  # LIBXL_CPUTOPOLOGY_INVALID_ENTRY; a macro with a cast that cffi cannot read
 
@@ -114,10 +117,34 @@ def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[i
     return None
 
 
-def with_cpus_of_host(context: Context, operation: Operation[Any], config: DomainConfig) -> DomainConfig:
-    """Return a configuration with ``all`` and ``nodes:N`` in CPU sets replaced by this host's CPUs, as xl does."""
-    nodes = _nodes(context, operation)
-    return config.resolve_cpus(sorted(cpu for members in nodes.values() for cpu in members), nodes)
+def fitted(context: Context, operation: Operation[Any], config: DomainConfig) -> DomainConfig:
+    """Return a configuration with ``all`` and ``nodes:N`` in CPU sets replaced by this host's CPUs, as xl does.
+
+    Raises:
+        InvalidArgument: There is no such CPU pool.
+        UnsupportedFeature: The domain's CPU pool has another scheduler.
+        ValidationError: A vCPU is pinned to CPUs of which the pool has none.
+    """
+    if is_symbolic(config):
+        nodes = _nodes(context, operation)
+        config = config.resolve_cpus(sorted(cpu for members in nodes.values() for cpu in members), nodes)
+    if config.cpus is not None or config.scheduler.kind is not None or config.pool or config.poolid:
+        scheduler, cpus = _pool(context, operation, config.pool or str(config.poolid))
+        check_pool(config, BACKEND, scheduler=scheduler, cpus=cpus)
+    return config
+
+
+def _pool(context: Context, operation: Operation[Any], name: str) -> tuple[str, list[int]]:
+    """Return the scheduler and the CPUs of a CPU pool, by its name or number."""
+    number = ffi.new("uint32_t *")
+    if lib.libxl_cpupool_qualifier_to_cpupoolid(context.pointer, os.fsencode(name), number, ffi.NULL):
+        raise describe(InvalidArgument, f"pool={name}: the host has no CPU pool of that name or number", operation)
+    info = ffi.new("libxl_cpupoolinfo *")
+    lib.libxl_cpupoolinfo_init(info)
+    info = ffi.gc(info, lib.libxl_cpupoolinfo_dispose)
+    raise_failure(operation, lib.libxl_cpupool_info(context.pointer, info, number[0]))
+    cpus = [cpu for cpu in range(info.cpumap.size * 8) if lib.libxl_bitmap_test(ffi.addressof(info.cpumap), cpu)]
+    return ffi.string(lib.libxl_scheduler_to_string(info.sched)).decode(), cpus
 
 
 def _nodes(context: Context, operation: Operation[Any]) -> dict[int, list[int]]:
