@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import INT_MAX, UINT32_MAX, integer, many, member, part, text, yes_or_no
+from pyxen.config.device import Device
 from pyxen.config.enum_names import VsndPcmFormatName, VsndStreamTypeName
 from pyxen.config.enums import VsndPcmFormat, VsndStreamType
 
@@ -19,14 +20,14 @@ class Connector(Part):
 
     unique_id: str | None = setting(None, text)
     """Name by which the backend finds it."""
-    width: int = setting(0, integer(0, UINT32_MAX))
+    width: int = setting(0, integer(0, UINT32_MAX), unit="pixels")
     """Width, in pixels."""
-    height: int = setting(0, integer(0, UINT32_MAX))
+    height: int = setting(0, integer(0, UINT32_MAX), unit="pixels")
     """Height, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class Vdispl(Part):
+class Vdispl(Device):
     """A paravirtual display, as one item of xl.cfg's ``vdispl``."""
 
     connectors: Coerced[tuple[Connector, ...], Iterable[Connector]] = setting((), many(part(Connector)))
@@ -46,7 +47,7 @@ class VsndParams(Part):
     """What a card, a PCM device or a stream can do; what is not set is inherited from the level above."""
 
     sample_rates: Coerced[tuple[int, ...], Iterable[int]] = setting(
-        (), many(integer(0, UINT32_MAX)), key="sample-rates"
+        (), many(integer(0, UINT32_MAX)), key="sample-rates", unit="Hz"
     )
     """Sample rates, in Hz."""
     sample_formats: Coerced[tuple[VsndPcmFormat, ...], Iterable[VsndPcmFormat | VsndPcmFormatName]] = setting(
@@ -57,7 +58,7 @@ class VsndParams(Part):
     """Fewest channels; 0 means not set."""
     channels_max: int = setting(0, integer(0, UINT32_MAX), key="channels-max")
     """Most channels; 0 means not set."""
-    buffer_size: int = setting(0, integer(0, UINT32_MAX), key="buffer-size")
+    buffer_size: int = setting(0, integer(0, UINT32_MAX), key="buffer-size", unit="bytes")
     """Largest buffer, in bytes; 0 means not set."""
 
 
@@ -90,7 +91,7 @@ class VsndPcm(Part):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class Vsnd(Part):
+class Vsnd(Device):
     """A paravirtual sound card, as one item of xl.cfg's ``vsnd``."""
 
     short_name: str | None = setting(None, text, key="short-name")

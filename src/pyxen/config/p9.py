@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from pyxen.config.base import Coerced, Part, setting
+from pyxen.config.base import Coerced, setting
 from pyxen.config.checks import INT_MAX, filename, integer, member, text, yes_or_no
+from pyxen.config.device import Device
 from pyxen.config.enum_names import P9TypeName
 from pyxen.config.enums import P9Type
 
@@ -14,7 +15,7 @@ __all__ = ["P9"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class P9(Part):
+class P9(Device):
     """A folder of the host shared by the 9pfs protocol, as one item of xl.cfg's ``p9``."""
 
     tag: str | None = setting(None, text)
@@ -25,7 +26,7 @@ class P9(Part):
     """How QEMU keeps owners and modes; ``none`` is the one that works."""
     type: Coerced[P9Type | None, P9Type | P9TypeName | None] = setting(None, member(P9Type), since="4.19")
     """Who serves it: ``qemu`` (default) or ``xen_9pfsd``. Xen 4.19."""
-    max_space: int = setting(0, integer(0, INT_MAX), key="max-space", since="4.19")
+    max_space: int = setting(0, integer(0, INT_MAX), key="max-space", since="4.19", unit="MiB")
     """Most that may be stored, in MiB; 0 means unlimited. ``xen_9pfsd`` only; Xen 4.19."""
     max_files: int = setting(0, integer(0, INT_MAX), key="max-files", since="4.19")
     """Most files; 0 means unlimited. ``xen_9pfsd`` only; Xen 4.19."""

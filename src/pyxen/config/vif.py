@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, Self
 
-from pyxen.config.base import Coerced, Part, Refused, setting
+from pyxen._printable import quoted
+from pyxen.config.base import Coerced, Refused, setting
 from pyxen.config.checks import INT_MAX, filename, flag, integer, member, pairs, text, value_of
+from pyxen.config.device import Device
 from pyxen.config.enum_names import NicTypeName
 from pyxen.config.enums import NicType
 from pyxen.config.rate import Rate, as_rate
@@ -34,7 +36,7 @@ class Mac(str):
             ValueError: It is not a MAC address.
         """
         if not _MAC.fullmatch(address):
-            raise ValueError(f"{address!r} is not a MAC address; write it like '00:16:3e:12:34:56'")
+            raise ValueError(f"{quoted(address)} is not a MAC address; write it like '00:16:3e:12:34:56'")
         octets = re.split("[:-]", address)
         return super().__new__(cls, ":".join(f"{int(octet, 16):02x}" for octet in octets))
 
@@ -76,12 +78,12 @@ def _colo(value: Any) -> tuple[tuple[str, str], ...]:
     given = pairs(text)(value)
     for name, _ in given:
         if name not in COLO_KEYS:
-            raise Refused(f"{name!r} is not one of COLO's settings (see pyxen.config.COLO_KEYS)")
+            raise Refused(f"{quoted(name)} is not one of COLO's settings (see pyxen.config.COLO_KEYS)")
     return tuple(sorted(given, key=lambda item: COLO_KEYS.index(item[0])))
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Vif(Part):
+class Vif(Device):
     """A network interface, as one item of xl.cfg's ``vif``: ``Vif(bridge="xenbr0")``."""
 
     bridge: str | None = setting(None, text)
@@ -101,7 +103,7 @@ class Vif(Part):
     """Name of the interface in the backend domain. Default ``vifDOMID.DEVID``."""
     rate: Coerced[Rate | None, Rate | str | None] = setting(None, as_rate)
     """Limit on what the guest may send, e.g. ``"10MB/s"`` or ``"1MB/s@20ms"``. Default: none."""
-    mtu: int | None = setting(None, integer(1, INT_MAX))
+    mtu: int | None = setting(None, integer(1, INT_MAX), unit="bytes")
     """MTU, in bytes. Default: libxl's 1492, or that of the bridge."""
     vlan: str | None = setting(None, text, since="4.19")
     """VLANs for a script that knows them, e.g. ``"10p/20"``. Xen 4.19."""

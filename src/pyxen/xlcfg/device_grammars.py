@@ -9,8 +9,8 @@ from typing import Any, Final
 from pyxen.config import (
     P9,
     Channel,
+    Device,
     Disk,
-    Part,
     Pci,
     Pvcalls,
     UsbCtrl,
@@ -38,14 +38,14 @@ class Grammar:
     Attributes:
         key: Its key in xl.cfg.
         part: Its class.
-        read: Reads an item, a string (of ``vsnd`` a list of strings); what xl passes over goes to the second argument.
+        read: Reads an item, a string (of ``vsnd`` a list of strings); words that xl ignores go to the second argument.
             Raises `SpecError` or `ValidationError` where xl would refuse it.
         write: Writes a device, as far as the grammar has words for it.
     """
 
     key: str
-    part: type[Part]
-    read: Callable[[Any, Note], Part]
+    part: type[Device]
+    read: Callable[[Any, Note], Device]
     write: Callable[[Any], Settable]
 
 

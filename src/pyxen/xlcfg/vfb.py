@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import Sdl, Vfb, Vkb, VkbBackend, Vnc
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number_or_zero, switch, tokens, unnoted
 
@@ -32,7 +33,7 @@ _VKB_NUMBERS: Final = ("width", "height", *_VKB_TOUCH)
 
 
 def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
-    """Read one item of ``vfb``; words that xl does not know are noted, as xl goes on without them.
+    """Read one item of ``vfb``; words that xl does not know are noted, because xl ignores them.
 
     Raises:
         ValidationError: A value is impossible.
@@ -43,7 +44,7 @@ def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
     for token in tokens(spec):
         name, sign, text = token.partition("=")
         if not sign:
-            note(token, "xl ends reading the item at a word without '='")
+            note(token, "xl stops reading the item at a word without '='")
             break
         value: Any = text
         if name in _SWITCHES:
@@ -57,7 +58,7 @@ def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
         elif name == "keymap":
             said["keymap"] = value
         else:
-            note(token, "xl does not know it, and passes over it in silence")
+            note(token, "xl does not know it, and ignores it without a warning")
     return Vfb(vnc=Vnc(**vnc), sdl=Sdl(**sdl), **said)
 
 
@@ -94,7 +95,7 @@ def read_vkb(spec: str, note: Note = unnoted) -> Vkb:
         elif sign and name == "backend-type":
             said["backend_type"] = member(VkbBackend, text, "type of backend")
         else:
-            raise SpecError(f"{token!r} is no setting of a keyboard")
+            raise SpecError(f"{quoted(token)} is not a setting of a keyboard")
     if said.get("backend_type") is None:
         raise SpecError("backend-type is missing; it can be qemu or linux")
     touch = any(said.get(name.replace("-", "_")) for name in _VKB_TOUCH)
