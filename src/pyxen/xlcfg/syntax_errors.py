@@ -1,4 +1,4 @@
-"""Why a text is no xl configuration: the reason that its author looks for, at its line and column."""
+"""Explanations of syntax errors: the reason that the author needs, with its line and column."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from pyxen.errors import ParseError
 
 __all__ = ["Places", "explain", "explain_setting", "position", "skip"]
 
-_COMMENT: Final = re.compile(r"#[^\n]*")
+_QUOTED: Final = re.compile(r"#[^\n]*|'[^'\n]*'|\"[^\"\n]*\"")
+"""Comments and strings: what they contain tells nothing about the language of the file."""
+
 _PYTHON: Final = re.compile(
     r"^[ \t]*(?:import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b|print\b)"
     r"|^[ \t]*(?:def|class|if|for|while|try|else)\b[^\n=]*:[ \t]*$"
-    r"|\bos\.\w+[.(]|['\"][ \t]*%[ \t]*[(\w]|=[ \t]*(?:True|False|None)\b|=[ \t]*[(\w.]+\(",
+    r"|\bos\.\w+[.(]|['\"][ \t]*%[ \t]*[(\w]|=[ \t]*(?:True|False|None)\b|=[ \t]*[(\w.]+\("
+    r"|=[^=\n]{1,200}[ \t]if[ \t][^\n]{1,200}[ \t]else[ \t]",
     re.MULTILINE,
 )
-_YAML: Final = re.compile(r"(?:---|[ \t]*(?:- )?[A-Za-z_][\w-]*:(?:[ \t\n]|\Z))")
-_BINARY: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_YAML: Final = re.compile(
+    r"---|[ \t]*(?:- (?=[\w'\"{\[])|(?:- )?(?!(?:else|try|finally):)[A-Za-z_][\w-]*:(?:[ \t\n]|\Z))"
+)
+_ORACLE_VM: Final = re.compile(r"^OVM_\w+[ \t]*=", re.MULTILINE)
+_UTF16: Final = re.compile("[\udcfe\udcff]{0,2}(?:(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4})")
+_CONTROLS: Final = re.compile(r"[\x01-\x08\x0e-\x1f\x7f]")
+_SOME: Final = 0.05
+"""Share of control characters above which a file is binary."""
+
 
 _HEAD: Final = 4096
-"""So much of a text tells whether it is one."""
+"""Number of characters that are looked at to tell whether a file is text."""
 
 _LONGEST_KEY: Final = 60
 
@@ -33,13 +43,13 @@ _VALUE = re.compile(r"""[0-9][0-9a-fx]*+|'(?:[^'\\\n\0]|\\[^\n\0])*+'|"(?:[^"\\\
 
 
 def skip(text: str, offset: int, *, in_list: bool) -> int:
-    """Return the place behind the blanks, line ends and comments at `offset` (and semicolons outside lists)."""
+    """Return the offset after the blanks, line ends and comments at `offset` (and semicolons outside lists)."""
     match = (_SKIP_IN_LIST if in_list else _SKIP).match(text, offset)
     return match.end() if match else offset
 
 
 def explain_setting(text: str, offset: int) -> ParseError:
-    """Return the error for the setting behind `offset`, which is none."""
+    """Return the error for the text at `offset`, where a setting was expected."""
     offset = skip(text, offset, in_list=False)
     for part, expected in (
         (_KEY, "a key"),
@@ -54,7 +64,7 @@ def explain_setting(text: str, offset: int) -> ParseError:
 
 
 def explain(text: str, offset: int, expected: str) -> ParseError:
-    """Return the error for what stands at `offset`, where `expected` should.
+    """Return the error for the text at `offset`, where `expected` was expected.
 
     Args:
         text: The whole configuration.
@@ -68,36 +78,47 @@ def explain(text: str, offset: int, expected: str) -> ParseError:
 
 
 def _foreign(text: str, offset: int) -> str:
-    """Return what else a text could be, as a suffix for the error; "" if it looks like an xl configuration."""
+    """Return what else the file could be, as a suffix for the error; "" if it looks like an xl configuration."""
     head = text.lstrip()
-    if text[offset : offset + 1] != "\0" and _BINARY.search(text[:_HEAD]):
+    start = text[:_HEAD]
+    if _UTF16.match(start):
+        return "; this looks like UTF-16: save the file as UTF-8"
+    controls = len(_CONTROLS.findall(start))
+    if controls and ("\0" in start or controls > _SOME * len(start)):
         return "; this looks like a binary file"
     if head.startswith("<"):
         return "; this looks like XML, which pyxen convert reads"
     if head.startswith(("{", "[{")):
         return "; this looks like JSON, which pyxen convert reads"
-    if _PYTHON.search(_COMMENT.sub("", text)):
-        return "; this looks like Python, which only xend's configurations (until Xen 4.4) were: write plain values"
+    if _ORACLE_VM.search(text):
+        return "; this looks like a file of Oracle VM: leave out the keys that begin with OVM_"
     if _YAML.match(text[text.rfind("\n", 0, offset) + 1 :]):
         return "; this looks like YAML: write key = value"
+    if _PYTHON.search(_QUOTED.sub(_emptied, text)):
+        return "; this looks like Python, which only xend (until Xen 4.4) could read: write plain values"
     return ""
 
 
+def _emptied(found: re.Match[str]) -> str:
+    """Return nothing for a comment, and empty quotes for a string."""
+    return "" if found[0].startswith("#") else "''"
+
+
 class Places:
-    """The lines and columns of a text, for many questions about one text."""
+    """The lines and columns of one text, for many lookups."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._starts: list[int] | None = None
 
     def __call__(self, offset: int) -> tuple[int, int]:
-        """Return the line and the column of a place, both from 1."""
+        """Return the line and the column of an offset, both from 1."""
         starts = self._lines()
         line = bisect_right(starts, offset)
         return line, offset - starts[line - 1] + 1
 
     def offset(self, line: int, column: int) -> int:
-        """Return the place with a line and a column."""
+        """Return the offset of a line and a column."""
         return self._lines()[line - 1] + column - 1
 
     def _lines(self) -> list[int]:
@@ -107,7 +128,7 @@ class Places:
 
 
 def position(text: str, offset: int) -> tuple[int, int]:
-    """Return the line and the column of a place in a text, both from 1."""
+    """Return the line and the column of an offset in a text, both from 1."""
     before = text.rfind("\n", 0, offset)
     return text.count("\n", 0, offset) + 1, offset - before
 
@@ -121,6 +142,8 @@ def _reason(text: str, offset: int, expected: str) -> str:
     shown = word[0] if word and word[0] else char
     if char == "#":
         return "a comment on the last line needs a line end after it"
+    if char == "\\" and text.startswith("\n", offset + 1):
+        return "a backslash does not continue a line; lists can go over several lines without it"
     if char == "\r":
         return "a carriage return: the lines end as Windows ends them (CRLF); convert the file with dos2unix"
     if char == "\0" or ("\0" in rest and char in "'\""):
@@ -131,22 +154,22 @@ def _reason(text: str, offset: int, expected: str) -> str:
         return f"the string that begins here has no closing {char} on this line"
     if char == "\n":
         return f"the line ends here; {expected} is missing"
-    return _reason_of_word(text, offset, shown) or f"{shown!r} is unexpected; {expected} should be here"
+    return _reason_of_word(text, offset, shown) or f"{shown!r} is unexpected here: expected {expected}"
 
 
 def _reason_of_word(text: str, offset: int, shown: str) -> str | None:
     if shown in ("True", "False", "None", "true", "false", "yes", "no", "on", "off"):
-        return f"{shown} is no value; write 1 or 0"
+        return f"{shown} is not a value; write 1 or 0"
     if re.match(r"[-+.][0-9]", shown):
-        return f"{shown} is no value that stands without quotes: numbers are digits, or 0x and lower case digits"
+        return f"{shown} needs quotes: numbers without quotes are digits, or 0x and digits in lower case"
     if re.match(r"[A-F]", shown) and re.search(r"0x[0-9a-f]*\Z", text[max(0, offset - 20) : offset]):
         return "hexadecimal digits are in lower case here, as in 0xff"
     before = re.search(r"(?:^|[\n;])[ \t]*([a-z][._0-9a-z]*)\Z", text[max(0, offset - _LONGEST_KEY) : offset])
     if shown.startswith("-") and before:
         name = before[1] + shown
-        return f"{name} is not a key; keys have no hyphens, so it is {name.replace('-', '_')}, perhaps"
+        return f"{name} is not a key: keys have no hyphens; did you mean {name.replace('-', '_')}?"
     if re.match(r"[A-Z_]", shown) and not text[:offset].rpartition("\n")[2].strip(" \t;"):
-        return f"{shown} is no key; keys are in lower case and begin with a letter"
+        return f"{shown} is not a key: keys are in lower case and begin with a letter"
     if shown == "\ufeff":
         return "a byte order mark; save the file as UTF-8 without one"
     return None
