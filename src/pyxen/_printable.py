@@ -1,11 +1,14 @@
-"""Escaping of untrusted text, so that a guest, a file or a peer cannot send commands to a terminal."""
+"""Untrusted text in messages: escaped, so that it cannot send commands to a terminal, and cut where it is long."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-__all__ = ["printable"]
+__all__ = ["LONGEST", "printable", "quoted"]
+
+LONGEST: Final = 60
+"""The longest text that a message quotes whole, in characters."""
 
 _UNSAFE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters except tab and newline, marks that reorder text, and bytes that were not UTF-8."""
@@ -14,3 +17,10 @@ _UNSAFE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u20
 def printable(text: str) -> str:
     r"""Escape all characters that control a terminal: ESC becomes ``\x1b``. Tabs and newlines stay."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+
+
+def quoted(text: object) -> str:
+    """Return a text in quotes for a message; of a long one, the beginning. Anything but text is shown by its type."""
+    if not isinstance(text, str):
+        return type(text).__name__
+    return repr(str(text) if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 from uuid import UUID
 
+from pyxen._common.device_kinds import check_is_device
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
@@ -258,6 +259,7 @@ class DomainOperations(Generic[H]):
 
     def attach(self, device: D, *, timeout: float | None = None) -> Operation[D]:
         """Begin `Domain.attach`."""
+        check_is_device(device, "attach")
         return self._on(self._backend.attach(self._ref, device, timeout=timeout_of(timeout)))
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> Operation[None]:

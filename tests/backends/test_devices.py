@@ -86,7 +86,7 @@ def test_what_is_not_there(host: Host, make: Make, image: str) -> None:
             domain.detach("00:16:3e:01:02:03")
         with pytest.raises(InvalidArgument, match=r"which vif\? Say its mac or devid"):
             domain.detach(Vif(bridge="xenbr0"))
-        with pytest.raises(InvalidArgument, match="'eth0' names no device"):
+        with pytest.raises(InvalidArgument, match="'eth0' does not name a device"):
             domain.detach("eth0")
         domain.destroy()
         with pytest.raises(DomainNotFound):
@@ -95,6 +95,8 @@ def test_what_is_not_there(host: Host, make: Make, image: str) -> None:
 
 def test_what_cannot_be_attached(host: Host, make: Make, image: str) -> None:
     domain = make("web1")
+    with pytest.raises(InvalidArgument, match=r"not the string 'phy:/x,xvdb,w': Disk\.from_xl"):
+        domain.attach("phy:/x,xvdb,w")
     with supporting(host, Feature.ATTACH):
         with pytest.raises(ValidationError, match="vdev"):
             domain.attach(Disk(image))

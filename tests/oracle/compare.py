@@ -46,6 +46,11 @@ def ours(text: str) -> DomainConfig | ConfigError:
         config = xlcfg.loads(text, on_loss="ignore")
     except ConfigError as error:
         return error
+    return seen(config)
+
+
+def seen(config: DomainConfig) -> DomainConfig:
+    """Return a configuration as it is on the oracle's host, without what libxl's JSON cannot say."""
     resolved = config.resolve_cpus(range(HOST_CPUS), NODES).replace(ms_vm_genid=None)
     # The two ends of the comparison meet in libxl's JSON, which says less than the model: numbers of the host, say.
     same = libxljson.from_dict(libxljson.to_dict(resolved, on_loss="ignore"), on_loss="ignore")

@@ -75,7 +75,7 @@ def test_which_is_meant(said: Part | str, device: Part, name: str) -> None:
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        ("eth0", "'eth0' names no device"),
+        ("eth0", "'eth0' does not name a device"),
         (Vif(bridge="xenbr0"), r"which vif\? Say its mac or devid"),
         (UsbDev(hostbus=1), r"which USB device\? Say its hostbus and hostaddr or controller and port"),
     ],

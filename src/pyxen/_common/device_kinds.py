@@ -6,16 +6,19 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from pyxen.config import Disk, DiskSpecification, DomainConfig, DomainType, Part, Pci, PciAddress, Vif
+from pyxen._printable import quoted
+from pyxen.config import Device, Disk, DiskSpecification, DomainConfig, DomainType, Part, Pci, PciAddress, Vif
+from pyxen.config.checks import hide_keys
 from pyxen.config.device_table import KINDS, Kind
 from pyxen.config.vdev import vdev_number
 from pyxen.config.vif import Mac
-from pyxen.errors import UnsupportedFeature
+from pyxen.errors import InvalidArgument, UnsupportedFeature
 
 __all__ = [
     "Kind",
     "already_there",
     "check",
+    "check_is_device",
     "drive",
     "kind_of",
     "meant",
@@ -26,8 +29,30 @@ __all__ = [
 ]
 
 
-_HOT: Final = {kind.part: kind for kind in KINDS if kind.hot}
+_HOT: Final[dict[type[Part], Kind]] = {kind.part: kind for kind in KINDS if kind.hot}
 """Those that can come to a running domain, by their classes."""
+
+
+def check_is_device(device: object, verb: str) -> None:
+    """Check that an argument is a device, and not the text of one.
+
+    Args:
+        device: The argument.
+        verb: The verb that takes it.
+
+    Raises:
+        InvalidArgument: It is something else.
+    """
+    if isinstance(device, str):
+        message = (
+            f"takes a device, not the string {hide_keys(quoted(device))}: "
+            "Disk.from_xl, Vif.from_xl, Pci.from_xl and so on make a device of xl's text"
+        )
+        raise InvalidArgument(message, operation=verb)
+    if not isinstance(device, Device):
+        given = "None" if device is None else type(device).__name__
+        message = f"takes a device such as a Disk or a Vif, not {given}"
+        raise InvalidArgument(message, operation=verb)
 
 
 def kind_of(device: Part, backend: str | None = None) -> Kind:
@@ -86,7 +111,10 @@ def _from_text(text: str) -> Part:
     try:
         return Pci(PciAddress(text))
     except ValueError:
-        message = f"{text!r} names no device: say a vdev, a MAC or PCI address, or give the device, e.g. Vif(devid=0)"
+        message = (
+            f"{hide_keys(quoted(text))} does not name a device: give a vdev, a MAC or PCI address, "
+            "or a device such as Vif(devid=0) or Disk.from_xl(...)"
+        )
         raise ValueError(message) from None
 
 

@@ -9,6 +9,7 @@ from pyxen.config.base import Part, Setting, settings_of
 from pyxen.config.channel import Channel
 from pyxen.config.cpuid import CpuidLeaf, CpuidPolicy, MsrPolicy
 from pyxen.config.cpuset import CpuSet
+from pyxen.config.device import Device
 from pyxen.config.device_model import DeviceModel, Stubdomain
 from pyxen.config.disk import Disk, DiskColo
 from pyxen.config.domain import DomainConfig
@@ -84,6 +85,7 @@ __all__ = [
     "CpuSet",
     "CpuidLeaf",
     "CpuidPolicy",
+    "Device",
     "DeviceModel",
     "DeviceModelVersion",
     "Disk",

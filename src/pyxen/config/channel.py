@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import KW_ONLY, dataclass
 
-from pyxen.config.base import Coerced, Part, setting
+from pyxen.config.base import Coerced, setting
 from pyxen.config.checks import INT_MAX, filename, integer, member, text
+from pyxen.config.device import Device
 from pyxen.config.enum_names import ChannelConnectionName
 from pyxen.config.enums import ChannelConnection
 
@@ -14,7 +15,7 @@ __all__ = ["Channel"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Channel(Part):
+class Channel(Device):
     """A byte stream between guest and host, as one item of xl.cfg's ``channel``."""
 
     name: str | None = setting(None, text)

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from pyxen.config.base import Part, Refused, did_you_mean, join_path
+from pyxen.config.device import Device
 from pyxen.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -172,7 +173,9 @@ def part(kind: type[Part]) -> Check:
             except ValidationError as error:
                 reason = error.message.removeprefix(f"{error.path}: ")
                 raise Refused(reason, error.path or "") from None
-        raise Refused(f"takes a {kind.__name__}, not {_shown(value)}")
+        is_text = isinstance(value, str) and issubclass(kind, Device)
+        hint = f"; {kind.__name__}.from_xl reads xl's text of one" if is_text else ""
+        raise Refused(f"takes a {kind.__name__}, not {_shown(value)}{hint}")
 
     return check
 

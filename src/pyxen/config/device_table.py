@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pyxen.config.base import Part
 from pyxen.config.channel import Channel
+from pyxen.config.device import Device
 from pyxen.config.disk import Disk
 from pyxen.config.media import Vdispl, Vsnd
 from pyxen.config.p9 import P9
@@ -30,7 +30,7 @@ _NUMBER: Final = (("devid",),)
 class Kind:
     """A kind of device, here, in libxl and in a configuration."""
 
-    part: type[Part]
+    part: type[Device]
     """Its class."""
     noun: str
     """Its name in messages."""

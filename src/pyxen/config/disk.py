@@ -19,6 +19,7 @@ from pyxen.config.checks import (
     text,
     yes_or_no,
 )
+from pyxen.config.device import Device
 from pyxen.config.enum_names import DiskBackendName, DiskFormatName, DiskSpecificationName, VirtioTransportName
 from pyxen.config.enums import DiskBackend, DiskFormat, DiskSpecification, VirtioTransport
 
@@ -46,7 +47,7 @@ class DiskColo(Part):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Disk(Part):
+class Disk(Device):
     """A disk or CD-ROM drive, as one item of xl.cfg's ``disk``: ``Disk("/dev/vg0/web1", vdev="xvda")``."""
 
     target: Coerced[str | None, str | os.PathLike[str] | None] = setting(None, filename, secret=hide_keys)

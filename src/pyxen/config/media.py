@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import INT_MAX, UINT32_MAX, integer, many, member, part, text, yes_or_no
+from pyxen.config.device import Device
 from pyxen.config.enum_names import VsndPcmFormatName, VsndStreamTypeName
 from pyxen.config.enums import VsndPcmFormat, VsndStreamType
 
@@ -26,7 +27,7 @@ class Connector(Part):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class Vdispl(Part):
+class Vdispl(Device):
     """A paravirtual display, as one item of xl.cfg's ``vdispl``."""
 
     connectors: Coerced[tuple[Connector, ...], Iterable[Connector]] = setting((), many(part(Connector)))
@@ -90,7 +91,7 @@ class VsndPcm(Part):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class Vsnd(Part):
+class Vsnd(Device):
     """A paravirtual sound card, as one item of xl.cfg's ``vsnd``."""
 
     short_name: str | None = setting(None, text, key="short-name")

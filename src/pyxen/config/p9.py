@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from pyxen.config.base import Coerced, Part, setting
+from pyxen.config.base import Coerced, setting
 from pyxen.config.checks import INT_MAX, filename, integer, member, text, yes_or_no
+from pyxen.config.device import Device
 from pyxen.config.enum_names import P9TypeName
 from pyxen.config.enums import P9Type
 
@@ -14,7 +15,7 @@ __all__ = ["P9"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class P9(Part):
+class P9(Device):
     """A folder of the host shared by the 9pfs protocol, as one item of xl.cfg's ``p9``."""
 
     tag: str | None = setting(None, text)

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import UINT64_MAX, integer, member, text, value_of, yes_or_no
+from pyxen.config.device import Device
 from pyxen.config.enum_names import RdmReservePolicyName, RdmReserveStrategyName
 from pyxen.config.enums import RdmReservePolicy, RdmReserveStrategy
 from pyxen.errors import ValidationError
@@ -50,7 +51,7 @@ class PciAddress:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Pci(Part):
+class Pci(Device):
     """A PCI device passed through, as one item of xl.cfg's ``pci``: ``Pci("03:00.0", permissive=True)``."""
 
     address: Coerced[PciAddress | None, PciAddress | str | None] = setting(None, value_of(PciAddress), key="bdf")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-from pyxen.config.base import Part, setting
+from pyxen.config.base import setting
 from pyxen.config.checks import INT_MAX, integer, text
+from pyxen.config.device import Device
 
 __all__ = ["Pvcalls"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Pvcalls(Part):
+class Pvcalls(Device):
     """Sockets that another domain opens for the guest, as one item of xl.cfg's ``pvcalls``."""
 
     backend: str | None = setting(None, text)

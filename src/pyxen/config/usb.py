@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyxen.config.base import Coerced, Part, setting
+from pyxen.config.base import Coerced, setting
 from pyxen.config.checks import INT_MAX, integer, member, text
+from pyxen.config.device import Device
 from pyxen.config.enum_names import UsbCtrlTypeName
 from pyxen.config.enums import UsbCtrlType
 
@@ -13,7 +14,7 @@ __all__ = ["UsbCtrl", "UsbDev"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class UsbCtrl(Part):
+class UsbCtrl(Device):
     """A USB controller, as one item of xl.cfg's ``usbctrl``."""
 
     type: Coerced[UsbCtrlType, UsbCtrlType | UsbCtrlTypeName] = setting(UsbCtrlType.AUTO, member(UsbCtrlType))
@@ -31,7 +32,7 @@ class UsbCtrl(Part):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class UsbDev(Part):
+class UsbDev(Device):
     """A USB device of the host, as one item of xl.cfg's ``usbdev``: ``UsbDev(hostbus=1, hostaddr=3)``."""
 
     hostbus: int | None = setting(None, integer(0, 255))

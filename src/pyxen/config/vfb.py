@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyxen.config.base import Coerced, Part, setting
+from pyxen.config.base import Coerced, setting
 from pyxen.config.checks import INT_MAX, UINT32_MAX, integer, member, part, text, yes_or_no
+from pyxen.config.device import Device
 from pyxen.config.enum_names import VkbBackendName
 from pyxen.config.enums import VkbBackend
 from pyxen.config.graphics import Sdl, Vnc
@@ -14,7 +15,7 @@ __all__ = ["Vfb", "Vkb"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class Vfb(Part):
+class Vfb(Device):
     """A paravirtual framebuffer, as one item of xl.cfg's ``vfb``; xl adds a keyboard to each."""
 
     vnc: Vnc = setting(Vnc(), part(Vnc), key="vnc")
@@ -34,7 +35,7 @@ class Vfb(Part):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class Vkb(Part):
+class Vkb(Device):
     """A paravirtual keyboard, pointer or touch screen, as one item of xl.cfg's ``vkb``.
 
     Those that come with a framebuffer are set by `Vfb.keyboard` and precede these.

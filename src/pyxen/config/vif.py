@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, Self
 
-from pyxen.config.base import Coerced, Part, Refused, setting
+from pyxen.config.base import Coerced, Refused, setting
 from pyxen.config.checks import INT_MAX, filename, flag, integer, member, pairs, text, value_of
+from pyxen.config.device import Device
 from pyxen.config.enum_names import NicTypeName
 from pyxen.config.enums import NicType
 from pyxen.config.rate import Rate, as_rate
@@ -81,7 +82,7 @@ def _colo(value: Any) -> tuple[tuple[str, str], ...]:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Vif(Part):
+class Vif(Device):
     """A network interface, as one item of xl.cfg's ``vif``: ``Vif(bridge="xenbr0")``."""
 
     bridge: str | None = setting(None, text)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyxen.config.base import Coerced, Part, setting
+from pyxen.config.base import Coerced, setting
 from pyxen.config.checks import INT_MAX, UINT32_MAX, UINT64_MAX, flag, integer, member, text
+from pyxen.config.device import Device
 from pyxen.config.enum_names import VirtioTransportName
 from pyxen.config.enums import VirtioTransport
 
@@ -13,7 +14,7 @@ __all__ = ["Virtio"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
-class Virtio(Part):
+class Virtio(Device):
     """A virtio device served outside QEMU, as one item of xl.cfg's ``virtio``; Arm guests, Xen 4.18."""
 
     type: str | None = setting(None, text, since="4.18")

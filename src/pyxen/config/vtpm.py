@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
-from pyxen.config.base import Coerced, Part, setting
+from pyxen.config.base import Coerced, setting
 from pyxen.config.checks import INT_MAX, integer, text, unique_id
+from pyxen.config.device import Device
 
 if TYPE_CHECKING:
     import uuid as uuids
@@ -15,7 +16,7 @@ __all__ = ["Vtpm"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Vtpm(Part):
+class Vtpm(Device):
     """A virtual TPM served by a vTPM domain, as one item of xl.cfg's ``vtpm``."""
 
     backend: str | None = setting(None, text)

@@ -9,8 +9,8 @@ from typing import Any, Final
 from pyxen.config import (
     P9,
     Channel,
+    Device,
     Disk,
-    Part,
     Pci,
     Pvcalls,
     UsbCtrl,
@@ -44,8 +44,8 @@ class Grammar:
     """
 
     key: str
-    part: type[Part]
-    read: Callable[[Any, Note], Part]
+    part: type[Device]
+    read: Callable[[Any, Note], Device]
     write: Callable[[Any], Settable]
 
 

@@ -209,7 +209,7 @@ def write_disk(disk: Disk) -> str:
 
 
 def _words(disk: Disk) -> Iterator[str]:
-    if not (disk.cdrom and disk.format is DiskFormat.EMPTY):
+    if disk.target or not (disk.cdrom and disk.format is DiskFormat.EMPTY):
         yield f"format={disk.format}"
     yield from _strings({"vdev": disk.vdev, "backend": disk.backend, "script": disk.script})
     if disk.cdrom:

@@ -14,7 +14,7 @@ from pyxen.xlcfg.item_grammar import Note, SpecError
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.syntax_errors import Places
 
-__all__ = ["Passed", "Source", "unnoting"]
+__all__ = ["Passed", "Source", "shortened", "unnoting"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -122,7 +122,7 @@ class Source:
         """Note that xl passes over a key, or over `value` in it."""
         line, column = self.place(key, item)
         value = "***" if key in _SECRETS else hide_keys(self.written(key) if value is None else value)
-        self.passed.append(Passed(key, item, line, column, _short(value), reason, code))
+        self.passed.append(Passed(key, item, line, column, shortened(value), reason, code))
 
     def noting(self, key: str, item: int | None = None) -> Note:
         """Return a function that notes what is passed over in a key's value, or in an item of its list."""
@@ -219,6 +219,7 @@ def unnoting(read: Callable[[T], R]) -> Callable[[T, Note], R]:
     return lambda item, _note: read(item)
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return the first line of a text, cut if it is long, for a message."""
     line, newline, _ = text.partition("\n")
     return line if len(line) <= _LONGEST and not newline else f"{line[: _LONGEST - 1]}…"

@@ -16,13 +16,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import pyxen.config as model
-from pyxen.config import DomainConfig, Part, settings_of
+from pyxen.config import Device, DomainConfig, Part, settings_of
 from pyxen.errors import ConfigError, ValidationError
 from pyxen.testing import strategies
 
 PACKAGE = Path(model.__file__).parent
 PARTS = sorted(
-    (kind for kind in vars(model).values() if isinstance(kind, type) and issubclass(kind, Part) and kind is not Part),
+    (
+        kind
+        for kind in vars(model).values()
+        if isinstance(kind, type) and issubclass(kind, Part) and kind not in (Part, Device)
+    ),
     key=lambda kind: kind.__name__,
 )
 WORD = "s3cret"
@@ -49,7 +53,7 @@ class TestEveryPart:
 def test_every_field_and_class_has_a_docstring() -> None:
     for path in sorted(PACKAGE.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Part" for base in node.bases):
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) in ("Part", "Device") for base in node.bases):
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"
                 for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
                     if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) != "_":
