@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pyxen import xlcfg
-from pyxen.config import Device
+from pyxen.config import Device, Vif
 from pyxen.config.device_table import KINDS
 from pyxen.errors import ParseError
 from pyxen.xlcfg.device_grammars import GRAMMARS
@@ -64,3 +64,36 @@ def test_every_item_of_the_corpus(xl: XlOracle, key: str) -> None:
         assert theirs(xl, in_a_list(key, device.to_xl(on_loss="ignore"))) == expected, device.to_xl(on_loss="ignore")
     # This xl reads p9 otherwise than its manual and later releases do.
     assert taken or f"{key} =" in configs.NEWER_WORDS[xl.release]
+
+
+# Blanks around a value, and other ways to write an address.
+VIFS = (
+    "mac=00:16:3e:00:00:01 ",
+    "mac= 00:16:3e:00:00:01",
+    "mac=00:16:3e:00:00:01 ,bridge=x",
+    "mac=00:16:3e:00:00:01\t, bridge=x",
+    "mac=00: 16:3e:00:00:01",
+    "mac=00 16 3e 00 00 01",
+    "mac=00-16-3e-00-00-01",
+    "mac=0:16:3e:0:0:1",
+    "mac=00:16:3e:00:00:+1",
+    "mac=00:16:3e:00:00:01x",
+    "mac=00:16:3e:00:00:01\u00a0",
+    "mac =00:16:3e:00:00:01",
+    " mac=00:16:3e:00:00:01",
+    "ip=192.0.2.1 ,mac=00:16:3e:00:00:01",
+    "ip= 192.0.2.1",
+    " bridge=x , vifname= v ",
+)
+
+
+def test_blanks_in_vifs(xl: XlOracle) -> None:
+    for text in VIFS:
+        config = xlcfg.loads(BASE).replace(vifs=[Vif.from_xl(text, on_loss="ignore")])
+        assert seen(config) == theirs(xl, in_a_list("vif", text)), text
+
+
+def test_bytes_that_are_not_utf8(xl: XlOracle) -> None:
+    answer = xl.create('name = "caf\xe9"\nkernel = "/k"\n'.encode("latin-1"))
+    assert not isinstance(answer, Refused)
+    assert answer["c_info"]["name"] == xlcfg.loads('name = "caf\xe9"\nkernel = "/k"\n'.encode("latin-1")).name

@@ -71,6 +71,6 @@ class XlOracle:
         self.last = answer = self._servers[verb].ask(request)
         if answer.status:
             return Refused(answer.status, answer.messages)
-        output = answer.output.decode("utf-8")
+        output = answer.output.decode("utf-8", "surrogateescape")
         found: dict[str, Any] = json.loads(output[output.index("{") :])
         return found

@@ -73,6 +73,8 @@ class Setting:
         until: The last Xen release on which it does something; None if that is the newest.
         key: Its name in xl.cfg if that differs from the field's; "" if xl.cfg does not have it.
         secret: Masks the value for `repr`; None if it is not secret.
+        unit: What its numbers count, for the documentation: ``s``, ``KiB`` …; "" if they have no unit, or are in MiB,
+            which the check says.
     """
 
     check: Check
@@ -81,6 +83,7 @@ class Setting:
     until: str | None = None
     key: str | None = None
     secret: Callable[[str], str] | None = None
+    unit: str = ""
 
 
 def setting(
@@ -92,9 +95,10 @@ def setting(
     until: str | None = None,
     key: str | None = None,
     secret: Callable[[str], str] | None = None,
+    unit: str = "",
 ) -> Any:
     """Declare a field of a part; the arguments are those of `Setting`."""
-    known = Setting(check, frozenset(guests), since, until, key, secret)
+    known = Setting(check, frozenset(guests), since, until, key, secret, unit)
     return dataclasses.field(default=default, metadata={_METADATA_KEY: known})
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config.base import Part, Refused, did_you_mean, join_path
 from pyxen.config.device import Device
 from pyxen.errors import ValidationError
@@ -151,7 +152,7 @@ def pairs(inner: Check) -> Check:
                 raise Refused(f"takes pairs of a name and a value, not {_shown(item)}")
             name = text(pair[0])
             if name in kept:
-                raise Refused(f"names {name!r} twice")
+                raise Refused(f"names {quoted(name)} twice")
             try:
                 kept[name] = inner(pair[1])
             except Refused as refused:
@@ -230,5 +231,4 @@ def _kind(value: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > 128:
         return "a huge number"
-    shown = repr(value) if isinstance(value, (str, int, float)) or value is None else type(value).__name__
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return repr(value) if isinstance(value, (int, float)) or value is None else quoted(value)

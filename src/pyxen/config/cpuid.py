@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from pyxen._printable import quoted
 from pyxen.config.base import Coerced, Part, Refused, did_you_mean, setting
 from pyxen.config.checks import UINT32_MAX, integer, many, part
 from pyxen.config.cpuid_flags import Feature, feature_names, features
@@ -23,7 +24,7 @@ _XEND_REGISTER: Final = re.compile(r"(e[abcd]x)=([01xks]{32})(?:,[ \n]*|$)")
 def _bits(width: int) -> Any:
     def check(value: Any) -> str:
         if not isinstance(value, str) or len(value) != width or value.strip("01xksXKS"):
-            raise Refused(f"takes {width} of the characters 0, 1, x, k and s, highest bit first, not {value!r}")
+            raise Refused(f"takes {width} of the characters 0, 1, x, k and s, highest bit first, not {quoted(value)}")
         return value
 
     return check
@@ -84,19 +85,19 @@ class CpuidPolicy(Part):
         """
         first, *words = [word for word in text.split(",") if word] or [""]
         if first != "host":
-            raise ValueError(f"{text!r} does not begin with 'host'")
+            raise ValueError(f"{quoted(text)} does not begin with 'host'")
         registers: dict[tuple[int, int | None], dict[str, str]] = {}
         msrs: dict[int, str] = {}
         for word in words:
             name, equals, value = word.partition("=")
             feature = features().get(name)
             if not equals:
-                raise ValueError(f"{word!r} has no '='")
+                raise ValueError(f"{quoted(word)} has no '='")
             if feature is None:
-                raise ValueError(f"{name!r} is not a name of CPUID{did_you_mean(name, features())}")
+                raise ValueError(f"{quoted(name)} is not a name of CPUID{did_you_mean(name, features())}")
             if feature.register == "msr":
                 if value not in ("0", "1", "x", "k", "s"):
-                    raise ValueError(f"{word!r}: the value can be 0, 1, x, k or s")
+                    raise ValueError(f"{quoted(word)}: the value can be 0, 1, x, k or s")
                 bits = value.replace("s", "k")  # as libxl does it: Xen has no "s" for these
                 msrs[feature.leaf] = _put(msrs.get(feature.leaf, "x" * 64), feature.bit, bits)
             else:
@@ -124,14 +125,14 @@ class CpuidPolicy(Part):
         for item in items:
             found = _XEND_LEAF.fullmatch(item)
             if not found:
-                raise ValueError(f"{item[:40]!r} does not begin with a leaf and a colon")
+                raise ValueError(f"{quoted(item)} does not begin with a leaf and a colon")
             subleaf = None if found[2] is None else _number(found[2])
             leaf = registers.setdefault((_number(found[1]), subleaf), {})
             rest = found[3]
             while rest:
                 register = _XEND_REGISTER.match(rest)
                 if not register:
-                    raise ValueError(f"{rest[:40]!r} is not a register and 32 of the characters 0, 1, x, k and s")
+                    raise ValueError(f"{quoted(rest)} is not a register and 32 of the characters 0, 1, x, k and s")
                 leaf[register[1]] = register[2]
                 rest = rest[register.end() :]
         return cls([CpuidLeaf(leaf, subleaf, **changed) for (leaf, subleaf), changed in registers.items()])
@@ -189,7 +190,7 @@ def _put(bits: str, lowest: int, value: str) -> str:
 def _number(text: str) -> int:
     """Read a number as strtoul does with base 0."""
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is not a number")
+        raise ValueError(f"{quoted(text)} is not a number")
     return int(text, 8) if text[0] == "0" and text.isdigit() else int(text, 0)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config.base import Refused, join_path
 
 __all__ = ["CpuSet", "affinity", "cpu_set"]
@@ -137,7 +138,7 @@ def _parse(text: str) -> tuple[_Term, ...]:
         found = _TERM.fullmatch(piece)
         if not found:
             forms = "write 'N', 'N-M', '^N', 'all' or 'nodes:N', joined by commas"
-            raise ValueError(f"{piece[:40]!r} is not a range of CPUs: {forms}")
+            raise ValueError(f"{quoted(piece)} is not a range of CPUs: {forms}")
         out, nodes, what, first, last = found.groups()
         if what == "all":
             if out:
@@ -146,7 +147,7 @@ def _parse(text: str) -> tuple[_Term, ...]:
             continue
         low, high = _number(first), _number(last or first)
         if high < low:
-            raise ValueError(f"the range {what!r} runs backwards")
+            raise ValueError(f"the range {quoted(what)} runs backwards")
         terms.append(_Term(bool(out), bool(nodes), everything=False, first=low, last=high))
     return tuple(terms)
 

@@ -235,7 +235,7 @@ class DomainConfig(Part):
     """Whether reads of unknown model specific registers give 0 instead of a fault; x86. Default: no."""
     vpmu: bool | None = setting(None, flag)
     """Whether it has a performance monitoring unit. Default: no."""
-    vmtrace_buf_kb: int = setting(0, integer(0, INT_MAX))
+    vmtrace_buf_kb: int = setting(0, integer(0, INT_MAX), unit="KiB")
     """Size of each vCPU's buffer for processor traces, in KiB, a power of two; 0 (default): no buffer."""
 
     # -- Platform -----------------------------------------------------------------------------------------------------
@@ -259,9 +259,9 @@ class DomainConfig(Part):
     """Whether its periodic timers are aligned with each other. Default: yes."""
     localtime: bool | None = setting(None, flag)
     """Whether its clock shows local time instead of UTC. Default: no."""
-    rtc_timeoffset: int = setting(0, integer(-INT_MAX - 1, INT_MAX))
+    rtc_timeoffset: int = setting(0, integer(-INT_MAX - 1, INT_MAX), unit="s")
     """How far its clock is ahead of UTC, in seconds. Default 0."""
-    timeoffset: str | None = setting(None, text, guests=HVM, key="")
+    timeoffset: str | None = setting(None, text, guests=HVM, key="", unit="s")
     """The clock's offset as QEMU keeps it in xenstore, in seconds. Default: 0."""
     ms_vm_genid: Coerced[GenerationId | None, GenerationId | str | None] = setting(None, generation_id, guests=HVM)
     """Generation id for Windows: a uuid, or ``"generate"`` for a new one at each creation. Default: none."""
@@ -353,9 +353,9 @@ class DomainConfig(Part):
     # -- Limits and toolstack -----------------------------------------------------------------------------------------
     max_event_channels: int | None = setting(None, integer(1, UINT32_MAX))
     """Highest event channel. Default 1023."""
-    max_grant_frames: int | None = setting(None, integer(0, INT_MAX))
+    max_grant_frames: int | None = setting(None, integer(0, INT_MAX), unit="pages")
     """Pages of grant entries. Default: libxl's, 64."""
-    max_maptrack_frames: int | None = setting(None, integer(0, INT_MAX))
+    max_maptrack_frames: int | None = setting(None, integer(0, INT_MAX), unit="pages")
     """Pages of entries for foreign grants. Default: libxl's, 1024."""
     max_grant_version: int | None = setting(None, integer(0, INT_MAX))
     """Newest version of the grant table, 1 or 2. Default: the host's."""

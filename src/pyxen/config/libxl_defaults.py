@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyxen.config.disk import Disk
     from pyxen.config.domain import DomainConfig
 
-__all__ = ["says_default", "without_defaults"]
+__all__ = ["always", "says_default", "without_defaults"]
 
 _MIB: Final = 1024
 
@@ -123,6 +123,11 @@ _COMPUTED: Final[dict[str, Callable[[DomainConfig], Any]]] = {
 """Settings whose default depends on others."""
 
 _NOTHING: Final = object()
+
+
+def always(path: str) -> Any:
+    """Return the default that a setting has in every domain, by its path; None if there is none, or it depends."""
+    return _ALWAYS.get(path)
 
 
 def says_default(config: DomainConfig, path: str, value: Any) -> bool:

@@ -20,9 +20,9 @@ class Connector(Part):
 
     unique_id: str | None = setting(None, text)
     """Name by which the backend finds it."""
-    width: int = setting(0, integer(0, UINT32_MAX))
+    width: int = setting(0, integer(0, UINT32_MAX), unit="pixels")
     """Width, in pixels."""
-    height: int = setting(0, integer(0, UINT32_MAX))
+    height: int = setting(0, integer(0, UINT32_MAX), unit="pixels")
     """Height, in pixels."""
 
 
@@ -47,7 +47,7 @@ class VsndParams(Part):
     """What a card, a PCM device or a stream can do; what is not set is inherited from the level above."""
 
     sample_rates: Coerced[tuple[int, ...], Iterable[int]] = setting(
-        (), many(integer(0, UINT32_MAX)), key="sample-rates"
+        (), many(integer(0, UINT32_MAX)), key="sample-rates", unit="Hz"
     )
     """Sample rates, in Hz."""
     sample_formats: Coerced[tuple[VsndPcmFormat, ...], Iterable[VsndPcmFormat | VsndPcmFormatName]] = setting(
@@ -58,7 +58,7 @@ class VsndParams(Part):
     """Fewest channels; 0 means not set."""
     channels_max: int = setting(0, integer(0, UINT32_MAX), key="channels-max")
     """Most channels; 0 means not set."""
-    buffer_size: int = setting(0, integer(0, UINT32_MAX), key="buffer-size")
+    buffer_size: int = setting(0, integer(0, UINT32_MAX), key="buffer-size", unit="bytes")
     """Largest buffer, in bytes; 0 means not set."""
 
 

@@ -26,7 +26,7 @@ class P9(Device):
     """How QEMU keeps owners and modes; ``none`` is the one that works."""
     type: Coerced[P9Type | None, P9Type | P9TypeName | None] = setting(None, member(P9Type), since="4.19")
     """Who serves it: ``qemu`` (default) or ``xen_9pfsd``. Xen 4.19."""
-    max_space: int = setting(0, integer(0, INT_MAX), key="max-space", since="4.19")
+    max_space: int = setting(0, integer(0, INT_MAX), key="max-space", since="4.19", unit="MiB")
     """Most that may be stored, in MiB; 0 means unlimited. ``xen_9pfsd`` only; Xen 4.19."""
     max_files: int = setting(0, integer(0, INT_MAX), key="max-files", since="4.19")
     """Most files; 0 means unlimited. ``xen_9pfsd`` only; Xen 4.19."""

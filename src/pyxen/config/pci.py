@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import KW_ONLY, dataclass
 
+from pyxen._printable import quoted
 from pyxen.config.base import Coerced, Part, setting
 from pyxen.config.checks import UINT64_MAX, integer, member, text, value_of, yes_or_no
 from pyxen.config.device import Device
@@ -36,7 +37,7 @@ class PciAddress:
     def __init__(self, address: str) -> None:
         found = _ADDRESS.fullmatch(address)
         if not found or int(found[3], 16) > 0x1F:
-            raise ValueError(f"{address!r} is not a PCI address; write it like '0000:03:00.0' or '03:00.*'")
+            raise ValueError(f"{quoted(address)} is not a PCI address; write it like '0000:03:00.0' or '03:00.*'")
         object.__setattr__(self, "domain", int(found[1] or "0", 16))
         object.__setattr__(self, "bus", int(found[2], 16))
         object.__setattr__(self, "device", int(found[3], 16))

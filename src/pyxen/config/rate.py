@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from pyxen._printable import quoted
 from pyxen.config.base import Part, Refused, setting
 from pyxen.config.checks import UINT32_MAX, UINT64_MAX, integer, part
 
@@ -41,12 +42,12 @@ class Rate(Part):
         """
         found = _TEXT.fullmatch(text)
         if not found:
-            raise ValueError(f"{text!r} is not a rate; write it like '10MB/s' or '1MB/s@20ms'")
+            raise ValueError(f"{quoted(text)} is not a rate; write it like '10MB/s' or '1MB/s@20ms'")
         number, scale, unit, interval, interval_unit = found.groups()
         per_second = _number(number, text) * _DECIMAL[scale] // (8 if unit == "b" else 1)
         usecs = _DEFAULT_INTERVAL if interval is None else _number(interval, text) * _USECS[interval_unit]
         if usecs > UINT32_MAX or per_second * usecs > UINT64_MAX:
-            raise ValueError(f"{text!r} is out of range")
+            raise ValueError(f"{quoted(text)} is out of range")
         return cls(per_second * usecs // 1_000_000, usecs)
 
     @property
@@ -79,7 +80,7 @@ def _number(digits: str, text: str) -> int:
     except ValueError:
         number = 0
     if not 0 < number <= UINT32_MAX:
-        raise ValueError(f"{text!r} is out of range; its numbers can be 1 to {UINT32_MAX}")
+        raise ValueError(f"{quoted(text)} is out of range; its numbers can be 1 to {UINT32_MAX}")
     return number
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config.base import Part, join_path, settings_of
 from pyxen.config.enums import BiosType, DeviceModelVersion, LibxlEnum, TeeType
 from pyxen.config.validate import Problem
@@ -46,7 +47,7 @@ def release(text: str) -> tuple[int, int]:
     try:
         return int(major), int(rest.partition(".")[0])
     except ValueError:
-        raise ValueError(f"{text!r} is not a Xen release; write it like {DEFAULT!r}") from None
+        raise ValueError(f"{quoted(text)} is not a Xen release; write it like {DEFAULT!r}") from None
 
 
 def newer_than(part: Part, xen: str) -> tuple[Problem, ...]:

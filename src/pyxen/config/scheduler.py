@@ -18,11 +18,11 @@ class Scheduler(Part):
 
     weight: int | None = setting(None, integer(0, INT_MAX), key="cpu_weight")
     """Share of the CPU relative to other domains, 1 to 65535 (credit, credit2). Default 256."""
-    cap: int | None = setting(None, integer(0, INT_MAX))
+    cap: int | None = setting(None, integer(0, INT_MAX), unit="% of a CPU")
     """Most CPU it may use, in per cent of one CPU; 0 means unlimited (credit, credit2). Default 0."""
-    period: int | None = setting(None, integer(0, INT_MAX))
+    period: int | None = setting(None, integer(0, INT_MAX), unit="µs")
     """Length of a period, in microseconds (rtds). Default 10000."""
-    budget: int | None = setting(None, integer(0, INT_MAX), key="")
+    budget: int | None = setting(None, integer(0, INT_MAX), key="", unit="µs")
     """CPU time in each period, in microseconds (rtds). Default 4000. xl.cfg cannot say it, ``xl sched-rtds -b`` can."""
     extratime: int | None = setting(None, integer(0, INT_MAX))
     """Whether it may use time beyond its budget, 0 or 1 (rtds). Default 1."""

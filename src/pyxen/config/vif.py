@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, Self
 
+from pyxen._printable import quoted
 from pyxen.config.base import Coerced, Refused, setting
 from pyxen.config.checks import INT_MAX, filename, flag, integer, member, pairs, text, value_of
 from pyxen.config.device import Device
@@ -35,7 +36,7 @@ class Mac(str):
             ValueError: It is not a MAC address.
         """
         if not _MAC.fullmatch(address):
-            raise ValueError(f"{address!r} is not a MAC address; write it like '00:16:3e:12:34:56'")
+            raise ValueError(f"{quoted(address)} is not a MAC address; write it like '00:16:3e:12:34:56'")
         octets = re.split("[:-]", address)
         return super().__new__(cls, ":".join(f"{int(octet, 16):02x}" for octet in octets))
 
@@ -77,7 +78,7 @@ def _colo(value: Any) -> tuple[tuple[str, str], ...]:
     given = pairs(text)(value)
     for name, _ in given:
         if name not in COLO_KEYS:
-            raise Refused(f"{name!r} is not one of COLO's settings (see pyxen.config.COLO_KEYS)")
+            raise Refused(f"{quoted(name)} is not one of COLO's settings (see pyxen.config.COLO_KEYS)")
     return tuple(sorted(given, key=lambda item: COLO_KEYS.index(item[0])))
 
 
@@ -102,7 +103,7 @@ class Vif(Device):
     """Name of the interface in the backend domain. Default ``vifDOMID.DEVID``."""
     rate: Coerced[Rate | None, Rate | str | None] = setting(None, as_rate)
     """Limit on what the guest may send, e.g. ``"10MB/s"`` or ``"1MB/s@20ms"``. Default: none."""
-    mtu: int | None = setting(None, integer(1, INT_MAX))
+    mtu: int | None = setting(None, integer(1, INT_MAX), unit="bytes")
     """MTU, in bytes. Default: libxl's 1492, or that of the bridge."""
     vlan: str | None = setting(None, text, since="4.19")
     """VLANs for a script that knows them, e.g. ``"10p/20"``. Xen 4.19."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config.base import Coerced, Part, Refused, setting
 from pyxen.config.checks import flag, part
 from pyxen.config.enums import ViridianEnlightenment
@@ -22,7 +23,7 @@ def _groups(value: Any) -> frozenset[int]:
     if value == "all":
         value = range(VIRIDIAN_WIDTH)
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise Refused(f"takes names of enlightenments, or 'all', not {value!r}")
+        raise Refused(f"takes names of enlightenments, or 'all', not {quoted(value)}")
     return frozenset(map(_group, value))
 
 
@@ -31,7 +32,7 @@ def _group(value: Any) -> int:
         return _NAMES[value.lower()]
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < VIRIDIAN_WIDTH:
         return ViridianEnlightenment(value) if value < len(ViridianEnlightenment) else value
-    raise Refused(f"{value!r} is not one of {', '.join(_NAMES)}")
+    raise Refused(f"{quoted(value)} is not one of {', '.join(_NAMES)}")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)

@@ -123,7 +123,7 @@ def _write_vif(vif: Vif, guest: DomainType, devices: Node) -> None:
         node.add("virtualport", type="openvswitch")
         _write_tags(tagged, node)
     _write_rate(vif.rate, node)
-    addresses = (vif.ip or "").split(" ")
+    addresses = (vif.ip or "").split()
     if all(map(is_address, addresses)):
         for address in addresses:
             node.add("ip", address=address, family="ipv6" if ":" in address else "ipv4")

@@ -57,7 +57,7 @@ REASONS: Final = {
     "vfbs.vnc.listen": "libvirt wants an IP address or a host name, without a display",
     "vga": "libvirt has neither screen nor card, or both",
     "vifs.bridge": "libvirt wants a name of letters, digits and ._-:/",
-    "vifs.ip": "libvirt wants IP addresses, without prefixes",
+    "vifs.ip": "libvirt takes IP addresses only, and no prefix such as /24",
     "vifs.mac": "libvirt takes no multicast address",
     "vifs.model": "an interface has one model in libvirt, and in a PV or PVH guest none",
     "vifs.mtu": "libvirt's Xen driver ignores it",

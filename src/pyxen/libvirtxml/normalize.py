@@ -33,6 +33,7 @@ from pyxen.libvirtxml.boot import PYGRUB, XL_BOOT_ORDER
 from pyxen.libvirtxml.characters import NO_SERIAL
 from pyxen.libvirtxml.cpu import LOCAL, REMOTE, normal_policy
 from pyxen.libvirtxml.memory import DEFAULT_MEMORY
+from pyxen.libvirtxml.schema_patterns import is_address
 from pyxen.libvirtxml.usb import DEFAULT_PORTS, DEFAULT_VERSION
 from pyxen.libvirtxml.video import DEFAULT_VIDEORAM
 
@@ -145,9 +146,11 @@ def _disk(disk: Disk) -> Disk:
 
 def _vif(vif: Vif, place: int, *, hvm: bool) -> Vif:
     default = NicType.VIF_IOEMU if hvm else NicType.VIF
+    addresses = (vif.ip or "").split()  # the script takes them as words, whatever blanks stand around them
     unlimited = vif.rate is not None and not vif.rate.bytes_per_interval
     return vif.replace(
         type=vif.type or default,
+        ip=(" ".join(addresses) or None) if all(map(is_address, addresses)) else vif.ip,
         devid=None if vif.devid == place else vif.devid,
         rate=None if unlimited else vif.rate,
         mac=None if vif.mac is not None and not vif.mac.strip("0:") else vif.mac,

@@ -39,6 +39,7 @@ _values: Final = attrgetter(*_FIELDS)
 _A: Final = {DomainType.HVM: "an HVM", DomainType.PV: "a PV", DomainType.PVH: "a PVH"}
 
 _INDEX = re.compile(r"\[[0-9]+\]")
+_NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def differences(config: DomainConfig, said: DomainConfig, *, is_xen: bool) -> tuple[Loss, ...]:
@@ -118,6 +119,8 @@ def _parts(items: tuple[Any, ...]) -> bool:
 def _loss(path: str, value: Any, reason: str = "", secret: Callable[[str], str] | None = None) -> Loss:
     if secret is not None and value is not None:
         value = tuple(map(secret, value)) if isinstance(value, tuple) else secret(str(value))
+    if isinstance(value, str) and _NOT_XML.search(value):
+        reason = "XML cannot hold control characters, nor bytes that are not UTF-8"
     return Loss(path, shown(value), reason or _reason(path))
 
 

@@ -103,7 +103,11 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
     document = parse(text, source)
     if isinstance(document, list):
         if len(document) != 1:
-            raise ParseError(f"a list of {len(document)} domains: loads_list reads it", source=source)
+            raise ParseError(
+                f"the text is a list of {len(document)} domains, and one is needed: "
+                "take one of its items, or print one domain with xl list -l NAME",
+                source=source,
+            )
         document = document[0]
     return from_dict(document, on_loss=on_loss)
 

@@ -6,6 +6,7 @@ import re
 import uuid
 from typing import Final
 
+from pyxen._printable import quoted
 from pyxen.config import ActionOnShutdown, BiosType, DomainType
 from pyxen.xlcfg.read_state import Reader, ReadState
 from pyxen.xlcfg.source import Source
@@ -38,15 +39,15 @@ def read_type(source: Source) -> DomainType:
         # xl compares as many characters as there are: "h" is hvm, and so is "".
         found = next((one for one in ("hvm", "pv", "pvh") if one.startswith(value)), None)
         if found is None:
-            raise source.error("type", f"{value!r} is no type of guest; it can be hvm, pvh or pv")
+            raise source.error("type", f"{quoted(value)} is not a type of guest; it can be hvm, pvh or pv")
     builder = source.string("builder")
     if builder is None:
         return DomainType(found or "pv")
     built = "hvm" if "hvm".startswith(builder) else "pv" if "generic".startswith(builder) else None
     if built is None:
-        raise source.error("builder", f"{builder!r} is no builder; say type='hvm', 'pvh' or 'pv' instead")
+        raise source.error("builder", f"{quoted(builder)} is not a builder; write type='hvm', 'pvh' or 'pv' instead")
     if found is not None and found != built:
-        raise source.error("builder", f"builder={builder!r} contradicts type={value!r}; leave builder out")
+        raise source.error("builder", f"builder={quoted(builder)} contradicts type={quoted(value)}; remove builder")
     return DomainType(built)
 
 
@@ -54,7 +55,7 @@ def _uuid(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if not _UUID.fullmatch(value):
-            raise draft.source.error(name, f"{value!r} is no uuid")
+            raise draft.source.error(name, f"{quoted(value)} is not a uuid")
         draft.said["uuid"] = uuid.UUID(value)
 
 
@@ -95,7 +96,10 @@ def _firmware(draft: ReadState) -> None:
         if kernel is not None:
             raise draft.source.error("firmware", "kernel and firmware exclude each other")
         if not ("pvgrub32".startswith(firmware) or "pvgrub64".startswith(firmware)):
-            raise draft.source.error("firmware", f"{firmware!r} is no firmware of this type of guest; pvgrub64 is")
+            raise draft.source.error(
+                "firmware",
+                f"{quoted(firmware)} is not a firmware for such guests; pvgrub32 and pvgrub64 are",
+            )
         draft.said["kernel"] = f"{_FIRMWARE_FOLDER}/{firmware}.bin"
     if "kernel" not in draft.said and "bootloader" not in draft.said:
         raise draft.source.error("kernel", f"a {draft.guest.upper()} guest needs a kernel, or a bootloader")
@@ -135,7 +139,7 @@ def _action(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in ACTIONS:
-            raise draft.source.error(name, f"{value!r} is no action; it can be {', '.join(ACTIONS)}")
+            raise draft.source.error(name, f"{quoted(value)} is not an action; it can be {', '.join(ACTIONS)}")
         draft.said[name] = ACTIONS[value]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyxen._printable import quoted
 from pyxen.config import Channel, ChannelConnection
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, pairs, unnoted, words
 
@@ -24,7 +25,7 @@ def read_channel(spec: str, note: Note = unnoted) -> Channel:
             said[name] = value
         elif name == "connection":
             if value not in ("pty", "socket"):
-                raise SpecError(f"{value!r} is no connection of a channel; it can be pty or socket")
+                raise SpecError(f"{quoted(value)} is not a valid connection; it can be pty or socket")
             said["connection"] = ChannelConnection(value)
         else:
             note(name, "xl does not know it, says so and goes on")
@@ -33,9 +34,9 @@ def read_channel(spec: str, note: Note = unnoted) -> Channel:
         raise SpecError("connection is missing; it can be pty or socket")
     if connection is ChannelConnection.SOCKET:
         if "path" not in said:
-            raise SpecError("path is missing: connection=socket needs one")
+            raise SpecError("path is missing; a channel with connection=socket needs it")
     elif "path" in said:
-        note(f"path={said.pop('path')}", "only connection=socket has a path")
+        note(f"path={said.pop('path')}", "only a channel with connection=socket has a path")
     return Channel(**said)
 
 

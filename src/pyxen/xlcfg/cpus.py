@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import CpuSet, VNode
 from pyxen.units import kib_to_mib
 from pyxen.xlcfg.c_numbers import decimal
@@ -82,7 +83,7 @@ def _vcpus(text: str) -> CpuSet:
     except ValueError as error:
         raise SpecError(str(error)) from None
     if vcpus.is_symbolic or "^" in text:
-        raise SpecError(f"{text!r} is no list of vCPUs; write it like 0-3,7")
+        raise SpecError(f"{quoted(text)} is not a list of vCPUs; write it like 0-3,7")
     return vcpus
 
 
@@ -110,13 +111,13 @@ def read_colors(items: Iterable[str]) -> list[int]:
     for item in items:
         found = _COLORS.match(item)
         if not found:
-            raise SpecError(f"{item!r} is no colour, nor a range of colours")
+            raise SpecError(f"{quoted(item)} is not a colour or a range of colours; write it like 3 or 0-7")
         first = decimal(found[1])
         last = decimal(found[2]) if found[2] else first
         if last < first:
-            raise SpecError(f"the range {item!r} runs backwards")
+            raise SpecError(f"the range {quoted(item)} runs backwards")
         if last - first + len(colors) >= _MOST_COLORS or last > _LARGEST_COLOR:
-            raise SpecError(f"{item!r} names more colours than any cache has")
+            raise SpecError(f"{quoted(item)} names more colours than any cache has")
         colors.extend(range(first, last + 1))
     return colors
 

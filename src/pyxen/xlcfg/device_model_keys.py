@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pyxen._printable import quoted
 from pyxen.config import DeviceModelVersion, GfxPassthruKind, VgaInterfaceType
 from pyxen.xlcfg.read_state import Reader, ReadState
 
@@ -28,7 +29,7 @@ def _vga(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in VGA:
-            raise draft.source.error(name, f"{value!r} is no graphics card; it can be {', '.join(VGA)}")
+            raise draft.source.error(name, f"{quoted(value)} is not a graphics card; it can be {', '.join(VGA)}")
         draft.said["vga"] = VGA[value]
 
 
@@ -61,7 +62,7 @@ def _device_model_version(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in MODELS:
-            raise draft.source.error(name, f"{value!r} is no device model; qemu-xen is")
+            raise draft.source.error(name, f"{quoted(value)} is not a device model; it can be qemu-xen")
         draft.said["device_model.version"] = MODELS[value]
 
 

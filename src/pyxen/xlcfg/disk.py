@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import Disk, DiskBackend, DiskColo, DiskFormat, DiskSpecification, vdev_number
 from pyxen.xlcfg.item_grammar import Note, SpecError, number_or_zero, unnoted
 
@@ -67,28 +68,30 @@ class _Reader:
     def string(self, name: str, value: str) -> None:
         """Take a string; it may be said again only where nothing was said first."""
         if self.said.get(name):
-            raise SpecError(f"{name.rpartition('.')[2]} is said twice")
+            raise SpecError(f"{name.rpartition('.')[2]} is given twice")
         self.said[name] = value
 
     def member(self, name: str, value: Any) -> None:
         """Take a member of an enumeration; it may be said again, but not otherwise."""
         if self.said.get(name, value) is not value:
-            raise SpecError(f"{name} is said twice, once as {self.said[name]} and once as {value}")
+            raise SpecError(f"{name} is given twice, as {self.said[name]} and as {value}")
         self.said[name] = value
 
     def format(self, value: str) -> None:
         """Take a format."""
         if value not in _FORMATS:
             names = "raw, qcow, qcow2, vhd, qed or empty"
-            if vdev_number(value) is not None:
-                raise SpecError(f"{value!r} stands where the format belongs, which is {names}: write raw before it")
-            raise SpecError(f"{value!r} is not a format; it can be {names}")
+            if vdev_number(value.partition(":")[0]) is not None:
+                raise SpecError(
+                    f"{quoted(value)} stands where the format belongs, which is {names}: write raw before it"
+                )
+            raise SpecError(f"{quoted(value)} is not a format; it can be {names}")
         self.member("format", _FORMATS[value])
 
     def access(self, value: str) -> None:
         """Take a mode of access."""
         if value not in _ACCESS:
-            raise SpecError(f"{value!r} is no access; it can be ro, r, rw or w")
+            raise SpecError(f"{quoted(value)} is not a mode of access; it can be ro, r, rw or w")
         self.readonly = _ACCESS[value]
 
     def named(self, name: str, value: str) -> None:
@@ -102,12 +105,12 @@ class _Reader:
         elif name == "colo-port":
             self.said["colo.port"] = number_or_zero(f"{name}={value}", value, self._note, base=10)
             if not self.said["colo.port"]:
-                raise SpecError(f"{value!r} is no port")
+                raise SpecError(f"{quoted(value)} is not a port number")
         else:
             kind = DiskBackend if name == "backendtype" else DiskSpecification
             found = next((one for one in kind if one.value == value and value != "unknown"), None)
             if found is None:
-                raise SpecError(f"{value!r} is no {name}")
+                raise SpecError(f"{quoted(value)} is not a valid {name}")
             self.member(name, found)
 
     def prefix(self, word: str) -> None:
@@ -134,7 +137,7 @@ class _Reader:
             self._access_by_position = True
             self.access(word)
         else:
-            raise SpecError(f"{word!r} is too much: target, format, vdev and access are all said")
+            raise SpecError(f"{quoted(word)} is left over: target, format, vdev and access are all given")
 
     def _vdev_and_devtype(self, word: str) -> bool:
         vdev, colon, devtype = word.rpartition(":")
@@ -142,7 +145,7 @@ class _Reader:
             return False
         self.string("vdev", vdev)
         if devtype not in ("cdrom", "disk"):
-            raise SpecError(f"{devtype!r} is no device type; it can be cdrom or disk")
+            raise SpecError(f"{quoted(devtype)} is not a type of device; it can be cdrom or disk")
         self.said["cdrom"] = devtype == "cdrom"
         return True
 
@@ -151,9 +154,9 @@ class _Reader:
         said = self.said
         cdrom = said.get("cdrom", False)
         if "vdev" not in said:
-            raise SpecError("the disk's name in the guest is missing; say vdev=xvda or the like")
+            raise SpecError("the disk's name in the guest is missing; write vdev=xvda, for example")
         if "target" not in said and not cdrom:
-            raise SpecError("the disk's target is missing; only a CD-ROM drive can do without")
+            raise SpecError("the disk's target is missing; only a CD-ROM drive can be without one")
         colo = {name[5:]: said.pop(name) for name in list(said) if name.startswith("colo.")}
         if colo:
             said["colo"] = DiskColo(**colo)
@@ -190,7 +193,9 @@ def read_disk(spec: str, note: Note = unnoted) -> Disk:
             reader.prefix(match[1])
             at = match.end()
         elif match := _UNKNOWN_PREFIX.match(spec, at):
-            raise SpecError(f"{match[0]} is an unknown prefix; a target with a colon is said by target= at the end")
+            raise SpecError(
+                f"{quoted(match[0])} is not a known prefix; write a target that contains a colon as target=… at the end"
+            )
         elif match := _POSITIONAL.match(spec, at):
             word = match[1] if match[2] is None else match[2]
             reader.positional(word)
@@ -199,7 +204,7 @@ def read_disk(spec: str, note: Note = unnoted) -> Disk:
             # xl's scanner forgets a character that it does not know when the spec ends right behind it.
             break
         else:
-            raise SpecError(f"{spec[at:]!r} is not understood")
+            raise SpecError(f"{quoted(spec[at:])} is not a setting that xl knows")
     return reader.finish()
 
 

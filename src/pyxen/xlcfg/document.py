@@ -9,7 +9,7 @@ from pyxen.xlcfg.grammar import Assignment, Value, assignments, item_offsets
 from pyxen.xlcfg.lexer import LIST_TOKEN
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.syntax_errors import position
-from pyxen.xlcfg.values import Settable, check_key, format_value
+from pyxen.xlcfg.values import DEEPEST, TOO_DEEP, Settable, check_key, format_value
 
 __all__ = ["Document", "parse"]
 
@@ -28,21 +28,26 @@ class Document(MutableMapping[str, Value]):
         text = str(document)
     """
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, text: str | bytes = "") -> None:
         """Read a configuration.
 
         Args:
-            text: The configuration; empty for a new one.
+            text: The configuration; empty for a new one. Bytes are UTF-8, and other bytes are kept as surrogates.
 
         Raises:
-            ParseError: xl would refuse the text.
+            ParseError: xl would refuse the text, or its lists are nested more than 100 levels deep.
         """
-        self._read(text)
+        self._read(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
 
     def _read(self, text: str) -> None:
+        found = assignments(text)
+        for one in found:
+            if _is_too_deep(one.value):
+                line, column = position(text, one.value_start)
+                raise ParseError(f"{one.key}: {TOO_DEEP}", line=line, column=column, path=one.key)
         self._text = text
-        self._assignments = assignments(text)
-        self._settings = Settings(text, self._assignments)
+        self._assignments = found
+        self._settings = Settings(text, found)
 
     def __str__(self) -> str:
         return self._text
@@ -152,19 +157,28 @@ class Document(MutableMapping[str, Value]):
         self._read(text[:behind] + "".join(separator + word for word in words) + text[behind:])
 
 
-def parse(text: str) -> Document:
+def parse(text: str | bytes) -> Document:
     """Read a configuration for editing.
 
     Args:
-        text: What stands in the file.
+        text: The content of the file. Bytes are UTF-8, and other bytes are kept as surrogates.
 
     Returns:
-        The document; ``str`` of it is `text` again, as long as nothing is changed.
+        The document. As long as nothing is changed, ``str(document)`` is `text`; a file gets its bytes back with
+        ``str(document).encode("utf-8", "surrogateescape")``.
 
     Raises:
-        ParseError: xl would refuse the text; with line and column.
+        ParseError: xl would refuse the text, or its lists are nested more than 100 levels deep; with line and column.
     """
     return Document(text)
+
+
+def _is_too_deep(value: Value) -> bool:
+    """Tell whether lists are nested more than `DEEPEST` levels deep: to copy such a list takes a deep stack."""
+    level: list[Value] = [value]
+    for _ in range(DEEPEST if isinstance(value, list) else 0):
+        level = [item for one in level if isinstance(one, list) for item in one]
+    return any(isinstance(one, list) for one in level)
 
 
 def _plain(value: Settable) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
+from pyxen._printable import quoted
 from pyxen.config import LibxlEnum
 from pyxen.xlcfg.c_numbers import BLANKS, ULONG_MAX, atoi, unsigned
 
@@ -57,7 +58,7 @@ def pair(word: str, what: str) -> tuple[str, str]:
     """
     key, sign, value = word.partition("=")
     if not sign or not value:
-        raise SpecError(f"{word!r} is no {what}; write key=value")
+        raise SpecError(f"{quoted(word)} is not a {what}; write name=value")
     return key.strip(BLANKS), value.strip(BLANKS)
 
 
@@ -74,7 +75,7 @@ def number(text: str, note: Note = unnoted) -> int:
     """
     found = unsigned(text)
     if found is None or found[0] == ULONG_MAX:
-        raise SpecError(f"{text!r} is not a number")
+        raise SpecError(f"{quoted(text)} is not a number")
     if found[1].strip(BLANKS):
         note(text, f"xl reads {found[0]}, and passes over what follows the number")
     return found[0]
@@ -114,7 +115,7 @@ def member(kind: type[E], text: str, what: str) -> E:
         if one.value == lowered:
             return one
     names = ", ".join(one.value for one in kind)
-    raise SpecError(f"{text!r} is no {what}; it can be {names}")
+    raise SpecError(f"{quoted(text)} is not a valid {what}; it can be {names}")
 
 
 def joined(items: Iterable[tuple[str, Any]]) -> str:

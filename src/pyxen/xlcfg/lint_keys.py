@@ -13,7 +13,7 @@ from pyxen.xlcfg.findings import Finding
 from pyxen.xlcfg.grammar import Assignment
 from pyxen.xlcfg.keys import KEYS, Key, release
 from pyxen.xlcfg.similar import nearest
-from pyxen.xlcfg.source import Source
+from pyxen.xlcfg.source import Source, shortened
 from pyxen.xlcfg.values import quote
 
 __all__ = ["key_findings"]
@@ -103,7 +103,8 @@ def _unknown(assignment: Assignment, *, guess: bool) -> Finding:
     if not hint and guess:
         near = nearest(key, (name for name, known in KEYS.items() if known.instead is None))
         hint = f"did you mean {near}?" if near else ""
-    return Finding(assignment.start, "unknown-key", f"xl knows no key {key}, and passes over it in silence", hint)
+    message = f"xl knows no key {shortened(key)}, and passes over it in silence"
+    return Finding(assignment.start, "unknown-key", message, hint)
 
 
 def _of_release(known: Key, assignment: Assignment, target: tuple[int, int]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import Connector, Vdispl, Vsnd, VsndParams, VsndPcm, VsndPcmFormat, VsndStream, VsndStreamType
 from pyxen.xlcfg.c_numbers import decimal
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number_or_zero, switch, tokens, unnoted
@@ -33,7 +34,7 @@ def read_vdispl(spec: str, note: Note = unnoted) -> Vdispl:
         elif sign and name == "connectors":
             said["connectors"] = [_connector(word) for word in value.split(";") if word]
         else:
-            raise SpecError(f"{token!r} is no setting of a display; backend, be-alloc and connectors are")
+            raise SpecError(f"{quoted(token)} is not a setting of a display; backend, be-alloc and connectors are")
     if not said.get("connectors"):
         raise SpecError("connectors is missing; write connectors=ID:WIDTHxHEIGHT;…")
     return Vdispl(**said)
@@ -43,7 +44,7 @@ def _connector(word: str) -> Connector:
     unique_id, _, resolution = word.partition(":")
     found = _RESOLUTION.match(resolution)
     if not found or not unique_id:
-        raise SpecError(f"{word!r} is no connector; write ID:WIDTHxHEIGHT")
+        raise SpecError(f"{quoted(word)} is not a connector; write it like ID:WIDTHxHEIGHT")
     return Connector(unique_id, decimal(found[1]), decimal(found[2]))
 
 
@@ -83,7 +84,7 @@ class _Level:
         elif sign and name in names:
             self.said[name.replace("-", "_")] = value
         else:
-            raise SpecError(f"{token!r} is not understood")
+            raise SpecError(f"{quoted(token)} is not a setting that can stand here")
 
 
 def read_vsnd(items: Iterable[str], note: Note = unnoted) -> Vsnd:
@@ -121,7 +122,7 @@ def _level(card: _Level, kind: str | None, note: Note) -> tuple[_Level, tuple[st
             card.inner.append(_Level(note))
         card.inner[-1].inner.append(_Level(note))
         return card.inner[-1].inner[-1], ("unique-id", "type")
-    raise SpecError(f"{kind!r} begins no item; CARD, PCM and STREAM do")
+    raise SpecError(f"a string cannot begin with {quoted(kind)}; it can begin with CARD, PCM or STREAM")
 
 
 def write_vsnd(vsnd: Vsnd) -> list[str]:

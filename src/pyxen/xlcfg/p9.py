@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import P9, P9Type
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number, pairs, switch, unnoted, words
 
@@ -33,7 +34,7 @@ def read_p9(spec: str, note: Note = unnoted) -> P9:
         elif name == "auto-delete":
             said["auto_delete"] = switch(f"{name}={value}", value, note)
         else:
-            raise SpecError(f"{name!r} is no setting of 9pfs")
+            raise SpecError(f"{quoted(name)} is not a setting of 9pfs")
     return P9(**said)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import Pci, Rdm, RdmReservePolicy, RdmReserveStrategy
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, switch, unnoted, unsigned
 
@@ -39,18 +40,19 @@ def read_pci(spec: str, note: Note = unnoted, defaults: Mapping[str, Any] = _NO_
         if rest.startswith("@"):
             said["vslot"], rest = _vslot(rest[1:])
         if rest and not rest.startswith(","):
-            raise SpecError(f"{rest!r} behind the address is not understood")
+            raise SpecError(f"{quoted(rest)} cannot follow the address; write @SLOT, or a comma and name=value")
         rest = rest[1:]
     while rest:
         key, sign, behind = rest.partition("=")
         if not sign:
             raise SpecError(
-                f"{rest!r} is not understood; write the address like 0000:03:00.0 and the rest as key=value"
+                f"{quoted(rest)} is neither an address nor a setting; "
+                "write the address like 0000:03:00.0 and settings as name=value"
             )
         value, _, rest = behind.partition(",")
         _set(said, key, value, note)
     if (said.get("address") is None) == (said.get("name") is None):
-        raise SpecError("either an address (bdf) or a name is needed")
+        raise SpecError("a device needs either an address (bdf) or a name")
     return Pci(**said)
 
 
@@ -60,7 +62,7 @@ def _set(said: dict[str, Any], key: str, value: str, note: Note) -> None:
     elif key == "bdf":
         said["address"], _ = _address(value)
         if said["address"] is None:
-            raise SpecError(f"{value!r} is no PCI address; write it like 0000:03:00.0")
+            raise SpecError(f"{quoted(value)} is not a PCI address; write it like 0000:03:00.0")
     elif key == "vslot":
         said["vslot"], _ = _vslot(value)
     elif key == "rdm_policy":
@@ -68,7 +70,7 @@ def _set(said: dict[str, Any], key: str, value: str, note: Note) -> None:
     elif key == "name":
         said["name"] = value
     else:
-        raise SpecError(f"{key!r} is no setting of a PCI device")
+        raise SpecError(f"{quoted(key)} is not a setting of a PCI device")
 
 
 def _address(text: str) -> tuple[str | None, str]:
@@ -86,7 +88,7 @@ def _address(text: str) -> tuple[str | None, str]:
 def _vslot(text: str) -> tuple[int | None, str]:
     found = unsigned(text, 16)
     if found is None or found[0] > _MOST_DEVICE:
-        raise SpecError(f"{text!r} is no slot; it can be 0 to 1f, in hexadecimal")
+        raise SpecError(f"{quoted(text)} is not a slot; it can be 0 to 1f, in hexadecimal")
     return found[0] or None, found[1]
 
 

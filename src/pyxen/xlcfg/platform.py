@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import IomemRange, IoportRange, Smbios, SmbiosType, Viridian, ViridianEnlightenment
 from pyxen.xlcfg.item_grammar import Note, SpecError, member, unsigned
 
@@ -36,18 +37,18 @@ def read_ioports(item: str, note: Note) -> IoportRange:
     """
     found = unsigned(item, 16)
     if found is None or found[0] > _LARGEST:
-        raise SpecError(f"{item!r} is no range of I/O ports; write it like 2f8-2ff")
+        raise SpecError(f"{quoted(item)} is not a range of I/O ports; write it like 2f8-2ff")
     first, rest = found
     last = first
     if rest.startswith("-"):
         end = unsigned(rest[1:], 16)
         if end is None or end[1] or end[0] > _LARGEST:
-            raise SpecError(f"{item!r} is no range of I/O ports; write it like 2f8-2ff")
+            raise SpecError(f"{quoted(item)} is not a range of I/O ports; write it like 2f8-2ff")
         last = end[0]
     elif rest:
-        note(item, f"xl complains of {rest!r} and goes on without it")
+        note(item, f"xl warns of {quoted(rest)} and continues without it")
     if last < first:
-        raise SpecError(f"the range {item!r} runs backwards")
+        raise SpecError(f"the range {quoted(item)} runs backwards")
     return IoportRange(first, last - first + 1)
 
 
@@ -66,7 +67,7 @@ def read_irq(item: str) -> int:
     """
     found = unsigned(item)
     if found is None or found[1] or found[0] > _LARGEST:
-        raise SpecError(f"{item!r} is no number of an interrupt")
+        raise SpecError(f"{quoted(item)} is not the number of an interrupt")
     return found[0]
 
 
@@ -79,7 +80,7 @@ def read_iomem(item: str) -> IomemRange:
     """
     found = _IOMEM.fullmatch(item)
     if not found:
-        raise SpecError(f"{item!r} is no range of pages; write it like a0,20 or a0,20@0, in hexadecimal")
+        raise SpecError(f"{quoted(item)} is not a range of pages; write it like a0,20 or a0,20@0, in hexadecimal")
     gfn = None if found[3] is None else int(found[3], 16)
     return IomemRange(int(found[1], 16), int(found[2], 16), gfn)
 
@@ -97,7 +98,7 @@ def read_smbios(item: str) -> Smbios:
     """
     name, sign, value = item.partition("=")
     if not sign or not value:
-        raise SpecError(f"{item!r} is no SMBIOS string; write NAME=TEXT")
+        raise SpecError(f"{quoted(item)} is not an SMBIOS string; write NAME=TEXT")
     return Smbios(member(SmbiosType, name, "SMBIOS string"), value)
 
 
@@ -123,7 +124,7 @@ def read_viridian(items: Iterable[str]) -> Viridian:
             wanted = not item.startswith("!")
             name = item.removeprefix("!").lower()
             if name not in _VIRIDIAN:
-                raise SpecError(f"{item!r} is no group of enlightenments; {', '.join(_VIRIDIAN)} are")
+                raise SpecError(f"{quoted(item)} is not a group of enlightenments; it can be {', '.join(_VIRIDIAN)}")
             sets[wanted].add(_VIRIDIAN[name])
             sets[not wanted].discard(_VIRIDIAN[name])
     return Viridian(enable=sets[True], disable=sets[False], **said)

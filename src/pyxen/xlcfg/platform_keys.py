@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import ArmSciType, McaCap
 from pyxen.xlcfg.item_grammar import SpecError, unsigned
 from pyxen.xlcfg.platform import read_iomem, read_ioports, read_irq, read_smbios, read_viridian
@@ -53,7 +54,7 @@ def _smbios(draft: ReadState, name: str) -> None:
 def _ms_vm_genid(draft: ReadState, name: str) -> None:
     value = draft.source.string(name)
     if value not in ("generate", "none", None):
-        raise draft.source.error(name, f"{value!r} is no generation id; it can be generate or none")
+        raise draft.source.error(name, f"{quoted(value)} is not a generation id; it can be generate or none")
     if value == "generate":
         draft.said[name] = value
 
@@ -90,7 +91,7 @@ def _quota(item: str) -> tuple[str, int]:
     name, sign, value = item.partition("=")
     found = unsigned(value, 0)
     if not sign or found is None or found[1] or found[0] >= 2**32:
-        raise SpecError(f"{item!r} is no quota; write NAME=NUMBER")
+        raise SpecError(f"{quoted(item)} is not a quota; write NAME=NUMBER")
     return name, found[0]
 
 

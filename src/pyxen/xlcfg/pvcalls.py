@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyxen._printable import quoted
 from pyxen.config import Pvcalls
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, tokens, unnoted
 
@@ -21,7 +22,7 @@ def read_pvcalls(spec: str, note: Note = unnoted) -> Pvcalls:
             note(token, "xl ends reading the item at a word without '='")
             break
         if name != "backend":
-            raise SpecError(f"{name!r} is no setting of pvcalls; backend is")
+            raise SpecError(f"{quoted(name)} is not a setting of pvcalls; backend is")
         backend = value
     return Pvcalls(backend)
 

@@ -53,7 +53,7 @@ class Passed:
     @property
     def loss(self) -> Loss:
         """The same for the callers of `load`."""
-        path = self.key if self.item is None else f"{self.key}[{self.item}]"
+        path = shortened(self.key) if self.item is None else f"{self.key}[{self.item}]"
         return Loss(f"{path} (line {self.line}, column {self.column})", self.value, self.reason)
 
 

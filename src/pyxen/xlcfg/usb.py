@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyxen._printable import quoted
 from pyxen.config import UsbCtrl, UsbCtrlType, UsbDev
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number_or_zero, tokens, unnoted
 
@@ -25,7 +26,7 @@ def read_usbctrl(spec: str, note: Note = unnoted) -> UsbCtrl:
         elif sign and name in ("version", "ports"):
             said[name] = number_or_zero(token, value, note, base=10) or None
         else:
-            raise SpecError(f"{token!r} is no setting of a USB controller; type, version and ports are")
+            raise SpecError(f"{quoted(token)} is not a setting of a USB controller; type, version and ports are")
     return UsbCtrl(**said)
 
 
@@ -46,7 +47,7 @@ def read_usbdev(spec: str, note: Note = unnoted) -> UsbDev:
         name, sign, value = token.partition("=")
         if sign and name == "type":
             if value.lower() != "hostdev":
-                raise SpecError(f"{value!r} is no type of USB device; hostdev is")
+                raise SpecError(f"{quoted(value)} is not a type of USB device; it can be hostdev")
             said = {"hostbus": 0, "hostaddr": 0} | said
         elif sign and name in ("hostbus", "hostaddr"):
             said = {"hostbus": 0, "hostaddr": 0} | said
@@ -54,7 +55,9 @@ def read_usbdev(spec: str, note: Note = unnoted) -> UsbDev:
         elif sign and name in ("controller", "port"):
             said[name] = number_or_zero(token, value, note, base=10)
         else:
-            raise SpecError(f"{token!r} is no setting of a USB device; hostbus, hostaddr, controller and port are")
+            raise SpecError(
+                f"{quoted(token)} is not a setting of a USB device; type, hostbus, hostaddr, controller and port are"
+            )
     return UsbDev(**said)
 
 

@@ -6,12 +6,19 @@ import re
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from pyxen._printable import quoted
 from pyxen.errors import ConfigError
 
-__all__ = ["Settable", "check_key", "format_value", "quote"]
+__all__ = ["DEEPEST", "TOO_DEEP", "Settable", "check_key", "format_value", "quote"]
 
 Settable: TypeAlias = "str | int | Sequence[Settable]"
 """What a key can be set to: a string, a number, True or False (1 and 0), or a list of such."""
+
+DEEPEST: Final = 100
+"""How deep lists can be nested, in levels; xl itself needs two."""
+
+TOO_DEEP: Final = f"lists are nested more than {DEEPEST} levels deep, and no key of xl takes such a list"
+"""The message about others."""
 
 _KEY: Final = re.compile(r"[a-z][._0-9a-z]*")
 _SPECIAL: Final = re.compile(r'[\\"\n\r\a\b\f\v]')
@@ -27,15 +34,19 @@ def quote(text: str) -> str:
         ConfigError: It holds a NUL character, which no xl configuration can.
     """
     if "\0" in text:
-        raise ConfigError(f"{text!r} holds a NUL character, which an xl configuration cannot")
+        raise ConfigError(f"{quoted(text)} contains a NUL character, which an xl configuration cannot hold")
     return '"' + _SPECIAL.sub(lambda match: _ESCAPES[match[0]], text) + '"'
 
 
-def format_value(value: Settable) -> str:
+def format_value(value: Settable, depth: int = 0) -> str:
     """Return a value as it is written behind the ``=``.
 
+    Args:
+        value: The value.
+        depth: How many lists it is in.
+
     Raises:
-        ConfigError: It is of another kind, or holds a NUL character.
+        ConfigError: It is of another kind, contains a NUL character, or is nested too deeply.
     """
     if isinstance(value, str):
         return quote(value)
@@ -43,8 +54,10 @@ def format_value(value: Settable) -> str:
         # A sign is legal in quotes only; xl reads numbers out of strings all the same.
         return str(int(value)) if value >= 0 else quote(str(value))
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(format_value(item) for item in value)}]"
-    raise ConfigError(f"{value!r} is no value of an xl configuration: strings, whole numbers and lists of them are")
+        if depth == DEEPEST:
+            raise ConfigError(TOO_DEEP)
+        return f"[{', '.join(format_value(item, depth + 1) for item in value)}]"
+    raise ConfigError(f"{quoted(value)} cannot be a value of a key; strings, whole numbers and lists of these can")
 
 
 def check_key(key: str) -> None:
@@ -54,4 +67,6 @@ def check_key(key: str) -> None:
         ConfigError: It cannot.
     """
     if not _KEY.fullmatch(key):
-        raise ConfigError(f"{key!r} is no key of an xl configuration: lower case letters, digits, dots and underscores")
+        raise ConfigError(
+            f"{quoted(key)} cannot be a key; a key has lower case letters, digits, dots and underscores, a letter first"
+        )

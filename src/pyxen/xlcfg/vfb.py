@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import Sdl, Vfb, Vkb, VkbBackend, Vnc
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number_or_zero, switch, tokens, unnoted
 
@@ -94,7 +95,7 @@ def read_vkb(spec: str, note: Note = unnoted) -> Vkb:
         elif sign and name == "backend-type":
             said["backend_type"] = member(VkbBackend, text, "type of backend")
         else:
-            raise SpecError(f"{token!r} is no setting of a keyboard")
+            raise SpecError(f"{quoted(token)} is not a setting of a keyboard")
     if said.get("backend_type") is None:
         raise SpecError("backend-type is missing; it can be qemu or linux")
     touch = any(said.get(name.replace("-", "_")) for name in _VKB_TOUCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pyxen._printable import quoted
 from pyxen.config import COLO_KEYS, NicType, Rate, Vif
 from pyxen.xlcfg.c_numbers import BLANKS
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, number, tokens, unnoted, unsigned
@@ -71,11 +72,11 @@ def _mac(value: str, note: Note) -> str:
     while len(octets) < _OCTETS:
         found = unsigned(rest, 16)
         if found is None or found[0] > _MOST:
-            raise SpecError(f"{value!r} is not a MAC address; write it like 00:16:3e:12:34:56")
+            raise SpecError(f"{quoted(value)} is not a MAC address; write it like 00:16:3e:12:34:56")
         octets.append(f"{found[0]:02x}")
         rest = found[1] if len(octets) == _OCTETS else found[1][1:]
     if rest.strip(BLANKS):
-        note(value, f"xl passes over {rest!r}, which follows the address")
+        note(value, f"xl ignores {quoted(rest)}, which follows the address")
     return ":".join(octets)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyxen._printable import quoted
 from pyxen.config import Virtio, VirtioTransport
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, switch, unnoted, words
 
@@ -24,7 +25,7 @@ def read_virtio(spec: str, note: Note = unnoted) -> Virtio:
             # The one value that holds a comma: "virtio,device22".
             second = next(remaining, None) if value.startswith("virtio") else None
             if value.startswith("virtio") and second is None:
-                raise SpecError(f"{value!r} is no type; write it like virtio,device or virtio,device22")
+                raise SpecError(f"{quoted(value)} is not a type; write it like virtio,device or virtio,device22")
             said["type"] = value if second is None else f"{value},{second}"
         elif sign and name == "backend":
             said["backend"] = value
@@ -33,7 +34,9 @@ def read_virtio(spec: str, note: Note = unnoted) -> Virtio:
         elif sign and name == "grant_usage":
             said["grant_usage"] = switch(word.strip(), value, note)
         else:
-            raise SpecError(f"{word!r} is no setting of a virtio device")
+            raise SpecError(
+                f"{quoted(word)} is not a setting of a virtio device; type, backend, transport and grant_usage are"
+            )
     return Virtio(**said)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from pyxen._printable import quoted
 from pyxen.config import Vtpm
 from pyxen.xlcfg.item_grammar import Note, SpecError, joined, tokens, unnoted
 
@@ -29,11 +30,11 @@ def read_vtpm(spec: str, note: Note = unnoted) -> Vtpm:
             try:
                 said["uuid"] = uuid.UUID(value)
             except ValueError:
-                raise SpecError(f"{value!r} is no uuid") from None
+                raise SpecError(f"{quoted(value)} is not a uuid") from None
         else:
-            raise SpecError(f"{name!r} is no setting of a TPM; backend and uuid are")
+            raise SpecError(f"{quoted(name)} is not a setting of a TPM; backend and uuid are")
     if "backend" not in said:
-        raise SpecError("backend, the vTPM domain, is missing")
+        raise SpecError("backend is missing; it is the name of the vTPM domain")
     return Vtpm(**said)
 
 

@@ -116,7 +116,7 @@ def test_what_xl_list_prints_is_read() -> None:
     assert [(domid, config.name) for domid, config in libxljson.loads_list(text)] == [(0, "Domain-0"), (7, "a")]
     assert libxljson.loads(json.dumps([{"domid": 7, "config": MINIMAL}])).name == "a"
     assert libxljson.loads_list(json.dumps(MINIMAL))[0][0] is None
-    with pytest.raises(ParseError, match="a list of 2 domains: loads_list reads it"):
+    with pytest.raises(ParseError, match="a list of 2 domains, and one is needed: take one of its items"):
         libxljson.loads(text)
     with pytest.raises(ConfigError, match="domid"):
         libxljson.loads_list('[{"domid": "7", "config": {}}]')

@@ -189,7 +189,7 @@ def test_what_xl_cannot_say_is_a_loss(device: Device, path: str, reason: str) ->
         (Disk, "/dev/x,xvda", "disk", "'xvda' stands where the format belongs"),
         (Vif, "rate=fast", "vif", "'fast' is not a rate"),
         (Vif, "mtu=0", "vif", "mtu: 0 is out of range"),
-        (Pci, "gpu", "pci", "'gpu' is not understood"),
+        (Pci, "gpu", "pci", "'gpu' is neither an address nor a setting"),
         (Disk, "a\0b", "disk", "NUL"),
         (Vsnd, "CARD", "vsnd", "is unexpected; a value"),
         (Vsnd, '["CARD"]\nname = "x"', "vsnd", "a list in brackets is needed"),

@@ -123,7 +123,7 @@ def test_a_new_document() -> None:
 
 def test_what_cannot_be_written_is_refused() -> None:
     document = parse(TEXT)
-    with pytest.raises(ConfigError, match="no key"):
+    with pytest.raises(ConfigError, match="cannot be a key"):
         document["Memory"] = 1
     with pytest.raises(ConfigError, match="NUL"):
         document["name"] = "a\0b"
@@ -160,3 +160,32 @@ def test_random_edits_of_random_texts() -> None:
             assert dict(parse(str(document))) == wanted, text
             edited += 1
     assert edited > 500
+
+
+def test_bytes_are_kept() -> None:
+    data = 'name = "caf\xe9"\n# \xff\n'.encode("latin-1")
+    document = parse(data)
+    assert document["name"] == "caf\udce9"
+    document["memory"] = 512
+    assert str(document).encode("utf-8", "surrogateescape") == data + b"memory = 512\n"
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+def test_lists_that_are_nested_too_deeply() -> None:
+    document = parse(f"name = 'a'\na = {nested(100)}\n")
+    document["b"] = document["a"]
+    assert document["b"] == document["a"]
+    for levels in (101, 1900, 4900):
+        with pytest.raises(ParseError, match="a: lists are nested more than 100 levels deep") as caught:
+            parse(f"name = 'a'\na = {nested(levels)}\n")
+        assert (caught.value.line, caught.value.column, caught.value.path) == (2, 5, "a")
+    with pytest.raises(ConfigError, match="nested more than 100 levels deep"):
+        document["c"] = [document["a"]]
+    endless: list[Value] = []
+    endless.append(endless)
+    with pytest.raises(ConfigError, match="nested more than 100 levels deep"):
+        document["c"] = endless
+    assert list(document) == ["name", "a", "b"]
