@@ -33,11 +33,14 @@ DomainConfig("web1").memroy  # typo
 Disk("/a.img", vdev="xvda", format="qcow3")  # typo
 Disk("/a.img", vdev="xvda", backendtype="qdsik")  # typo
 Vif(type="ioemul")  # typo
+Vif.from_xl("bridge=xenbr0", on_loss="rais")  # typo
+Disk.from_xml("phy:/dev/vg0/web1,xvda,w")  # typo
 
 
 def use(host: Host, domain: Domain) -> None:
     """Make mistakes with a host."""
     host.supports("evnts")  # typo
+    domain.attach("phy:/dev/vg0/web1,xvda,w")  # typo
     host.creat(DomainConfig("web1"))  # typo
     host.create(DomainConfig("web1"), timout=5)  # typo
     host.list()[0].doimd  # typo

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyxen._printable import printable
+from pyxen._printable import LONGEST, printable, quoted
+from pyxen.config import Mac
 from pyxen.errors import Error, OperationFailed, ParseError
 
 
@@ -33,3 +34,11 @@ def test_errors_are_safe_to_print(char: str) -> None:
     ]
     assert [error for error in errors if char in str(error)] == []
     assert errors[0].message == f"a{char}b"  # a program sees it as it was
+
+
+def test_a_long_text_is_quoted_in_part() -> None:
+    assert quoted("it's") == '"it\'s"'
+    assert quoted("x" * LONGEST) == repr("x" * LONGEST)
+    assert quoted("x" * 1_000_000) == repr("x" * (LONGEST - 1) + "…")
+    assert quoted(Mac("00:16:3e:12:34:56")) == "'00:16:3e:12:34:56'"
+    assert quoted(["x"] * 1_000_000) == "list"

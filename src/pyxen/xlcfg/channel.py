@@ -12,7 +12,7 @@ __all__ = ["read_channel", "write_channel"]
 
 
 def read_channel(spec: str, note: Note = unnoted) -> Channel:
-    """Read one item of ``channel``; words that xl does not know are noted, as xl goes on without them.
+    """Read one item of ``channel``; words that xl does not know are noted, because xl ignores them.
 
     Raises:
         SpecError: xl would refuse it.
@@ -28,7 +28,7 @@ def read_channel(spec: str, note: Note = unnoted) -> Channel:
                 raise SpecError(f"{quoted(value)} is not a valid connection; it can be pty or socket")
             said["connection"] = ChannelConnection(value)
         else:
-            note(name, "xl does not know it, says so and goes on")
+            note(name, "xl warns that it does not know it, and ignores it")
     connection = said.get("connection")
     if connection is None:
         raise SpecError("connection is missing; it can be pty or socket")

@@ -73,7 +73,7 @@ def read_vnode(items: Iterable[str], nodes: int, note: Note) -> VNode:
                 raise SpecError(f"there are {len(distances)} distances for {nodes} nodes")
             said["distances"] = distances
         else:
-            note(item, "xl passes over it in silence")
+            note(item, "xl ignores it without a warning")
     return VNode(**said)
 
 

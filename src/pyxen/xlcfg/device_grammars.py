@@ -38,7 +38,7 @@ class Grammar:
     Attributes:
         key: Its key in xl.cfg.
         part: Its class.
-        read: Reads an item, a string (of ``vsnd`` a list of strings); what xl passes over goes to the second argument.
+        read: Reads an item, a string (of ``vsnd`` a list of strings); words that xl ignores go to the second argument.
             Raises `SpecError` or `ValidationError` where xl would refuse it.
         write: Writes a device, as far as the grammar has words for it.
     """

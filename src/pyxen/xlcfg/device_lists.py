@@ -32,7 +32,7 @@ _SCREEN: Final = {
 }
 
 SCREEN_KEYS: Final = (*_SCREEN, "keymap")
-"""The keys of a screen: an HVM guest's own, a PV guest's framebuffer."""
+"""The keys of a screen: that of an HVM guest, or the framebuffer of a PV guest."""
 
 
 def read(source: Source, guest: DomainType) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _read_rdm(source: Source, guest: DomainType, said: dict[str, Any]) -> None:
     if guest is not DomainType.HVM:
         source.note("rdm", "only HVM guests have it", code="other-guest")
     elif rdm is None:
-        source.note("rdm", "since Xen 4.15 xl ignores all of it where it names a policy")
+        source.note("rdm", "since Xen 4.15 xl ignores the whole setting if it names a policy")
     else:
         said["rdm"] = rdm
 
@@ -94,12 +94,16 @@ def _read_pci(source: Source, guest: DomainType, said: dict[str, Any]) -> None:
 
 
 def _read_screen(source: Source, said: dict[str, Any]) -> None:
-    """Make a framebuffer of a PV guest's ``vnc`` and its like, as xl does where there is no ``vfb``."""
+    """Make a framebuffer from ``vnc`` and similar keys of a PV guest, as xl does if there is no ``vfb``."""
     written = [key for key in SCREEN_KEYS if key in source.settings]
     if not written:
         return
     if said.get("vfbs") or not source.settings.integer("vnc"):
-        reason = "xl ignores it beside vfb" if said.get("vfbs") else "a PV guest needs vnc=1 (or vfb) with it"
+        reason = (
+            "xl ignores it if there is a vfb"
+            if said.get("vfbs")
+            else "xl ignores it in a PV guest without vnc=1 or vfb"
+        )
         for key in written:
             if key != "vnc" or said.get("vfbs"):
                 source.note(key, reason)

@@ -108,7 +108,7 @@ def read_domain(source: Source) -> DomainConfig:
     for name in source.settings:
         known = KEYS.get(name)
         if known is None:
-            source.note(name, "xl knows no such key, and passes over it in silence", code="unknown-key")
+            source.note(name, "xl does not know this key, and ignores it without a warning", code="unknown-key")
         elif _is_read(draft, known):
             reader = _READERS.get(name)
             if reader:
@@ -133,7 +133,7 @@ def _is_read(draft: ReadState, known: Key) -> bool:
         return draft.guest is DomainType.HVM
     if known.guests not in (HVM, PV, PVH) or draft.guest in known.guests or name in _HANDED_ON or name == "rdm":
         return True
-    reason = f"only {known.guests[0].upper()} guests have it; xl passes over it in silence"
+    reason = f"only {known.guests[0].upper()} guests have it; xl ignores it without a warning"
     draft.source.note(name, reason, code="other-guest")
     return False
 

@@ -1,4 +1,4 @@
-"""What the small grammars inside strings have in common: ``"bridge=xenbr0, rate=1MB/s"`` and the like."""
+"""The parts that the small grammars inside strings share: ``"bridge=xenbr0, rate=1MB/s"`` and similar."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ __all__ = [
 ]
 
 Note: TypeAlias = Callable[[str, str], None]
-"""Called with something that xl passes over, and why."""
+"""Called with a word that xl ignores, and the reason."""
 
 E = TypeVar("E", bound=LibxlEnum)
 
 
 def unnoted(_value: str, _reason: str) -> None:
-    """Forget what xl passes over."""
+    """Forget what xl ignores."""
 
 
 class SpecError(ValueError):
-    """A spec is wrong; the caller knows where it stands."""
+    """An item is wrong; the caller knows its place in the text."""
 
 
 def words(spec: str) -> list[str]:
-    """Split at commas as strtok does, which knows no empty words."""
+    """Split at commas as C's strtok does, which skips empty words."""
     return [word for word in spec.split(",") if word]
 
 
 def tokens(spec: str) -> list[str]:
-    """Split at commas, and drop the blanks before each word but not those behind it: so do most of xl's grammars."""
+    """Split at commas, and remove the blanks before each word but not those after it, as most of xl's grammars do."""
     return [word.lstrip(" ") for word in words(spec)]
 
 
 def pair(word: str, what: str) -> tuple[str, str]:
-    """Split ``key=value`` and trim both.
+    """Split ``name=value`` and trim both.
 
     Raises:
         SpecError: There is no ``=``, or nothing behind it.
@@ -63,12 +63,12 @@ def pair(word: str, what: str) -> tuple[str, str]:
 
 
 def pairs(spec: str, what: str) -> Iterable[tuple[str, str]]:
-    """Split ``key=value,key=value`` and trim all."""
+    """Split ``name=value,name=value`` and trim all of them."""
     return [pair(word, what) for word in words(spec)]
 
 
 def number(text: str, note: Note = unnoted) -> int:
-    """Read the number at the beginning of a text; what follows it is noted, as xl passes over it.
+    """Read the number at the beginning of a text; what follows it is noted, because xl ignores it.
 
     Raises:
         SpecError: The text does not begin with a number.
@@ -77,25 +77,25 @@ def number(text: str, note: Note = unnoted) -> int:
     if found is None or found[0] == ULONG_MAX:
         raise SpecError(f"{quoted(text)} is not a number")
     if found[1].strip(BLANKS):
-        note(text, f"xl reads {found[0]}, and passes over what follows the number")
+        note(text, f"xl reads {found[0]}, and ignores what follows the number")
     return found[0]
 
 
 def number_or_zero(word: str, value: str, note: Note, base: int = 0) -> int:
-    """Read a number where xl makes 0 of anything else; what it passes over is noted.
+    """Read a number, or 0 where there is none, as xl does in some places; what xl ignores is noted.
 
     Args:
         word: The setting, as it stands in the item.
         value: Its value.
-        note: Called with what is passed over.
+        note: Called with what xl ignores.
         base: 0 for strtoul with base 0, 10 for atoi.
     """
     found = unsigned(value, base)
     if found is None:
-        note(word, "xl reads 0, because no number stands there")
+        note(word, "xl reads 0, because there is no number")
         return 0
     if found[1]:
-        note(word, f"xl reads {found[0]}, and passes over what follows the number")
+        note(word, f"xl reads {found[0]}, and ignores what follows the number")
     return found[0] if base == 0 else atoi(value)
 
 
@@ -105,10 +105,10 @@ def switch(word: str, value: str, note: Note, base: int = 0) -> bool:
 
 
 def member(kind: type[E], text: str, what: str) -> E:
-    """Return the member of an enumeration that libxl knows by a name, in any case.
+    """Return the member of an enumeration with a name of libxl's, in upper or lower case.
 
     Raises:
-        SpecError: It knows none.
+        SpecError: There is no such member.
     """
     lowered = text.lower()
     for one in kind:
@@ -119,5 +119,5 @@ def member(kind: type[E], text: str, what: str) -> E:
 
 
 def joined(items: Iterable[tuple[str, Any]]) -> str:
-    """Write ``key=value,key=value``, leaving out what is None, or holds a comma or a line end."""
+    """Write ``name=value,name=value``, without values that are None or contain a comma or a line end."""
     return ",".join(f"{key}={value}" for key, value in items if value is not None and not set(str(value)) & set(",\n"))

@@ -26,7 +26,7 @@ def read_pci(spec: str, note: Note = unnoted, defaults: Mapping[str, Any] = _NO_
 
     Args:
         spec: The item.
-        note: Called with what xl passes over.
+        note: Called with what xl ignores.
         defaults: What holds for every device.
 
     Raises:
@@ -107,9 +107,9 @@ def _words(pci: Pci) -> Iterator[tuple[str, Any]]:
 
 
 def read_rdm(spec: str) -> Rdm | None:
-    """Read ``rdm`` as xl has done since 4.15: None, so nothing, where it names a policy that exists.
+    """Read ``rdm`` as xl has done since Xen 4.15; None if it names a policy that exists.
 
-    The code that reads the policy takes success for failure, and all of the setting is then ignored.
+    xl takes success in reading the policy for failure, and then ignores the whole setting.
     """
     strategy = RdmReserveStrategy.IGNORE
     for word in spec.split(","):
@@ -122,7 +122,7 @@ def read_rdm(spec: str) -> Rdm | None:
 
 
 def write_rdm(rdm: Rdm) -> str | None:
-    """Write ``rdm``; None where there is nothing to say."""
+    """Write ``rdm``; None if it says nothing."""
     if rdm == Rdm():
         return None
     policy = f",policy={rdm.policy}" if rdm.policy else ""

@@ -84,7 +84,7 @@ def _arm_sci(draft: ReadState, name: str) -> None:
         if sign and key == "type":
             draft.said["arm.sci"] = draft.member(name, ArmSciType, value)
         elif word:
-            draft.source.note(name, "xl passes over it in silence", word)
+            draft.source.note(name, "xl ignores it without a warning", word)
 
 
 def _quota(item: str) -> tuple[str, int]:

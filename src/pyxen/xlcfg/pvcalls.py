@@ -19,7 +19,7 @@ def read_pvcalls(spec: str, note: Note = unnoted) -> Pvcalls:
     for token in tokens(spec):
         name, sign, value = token.partition("=")
         if not sign:
-            note(token, "xl ends reading the item at a word without '='")
+            note(token, "xl stops reading the item at a word without '='")
             break
         if name != "backend":
             raise SpecError(f"{quoted(name)} is not a setting of pvcalls; backend is")

@@ -57,7 +57,10 @@ def format_value(value: Settable, depth: int = 0) -> str:
         if depth == DEEPEST:
             raise ConfigError(TOO_DEEP)
         return f"[{', '.join(format_value(item, depth + 1) for item in value)}]"
-    raise ConfigError(f"{quoted(value)} cannot be a value of a key; strings, whole numbers and lists of these can")
+    kind = type(value).__name__
+    raise ConfigError(
+        f"a key cannot have a value of type {kind}; it can have a string, a whole number or a list of these"
+    )
 
 
 def check_key(key: str) -> None:

@@ -33,7 +33,7 @@ _VKB_NUMBERS: Final = ("width", "height", *_VKB_TOUCH)
 
 
 def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
-    """Read one item of ``vfb``; words that xl does not know are noted, as xl goes on without them.
+    """Read one item of ``vfb``; words that xl does not know are noted, because xl ignores them.
 
     Raises:
         ValidationError: A value is impossible.
@@ -44,7 +44,7 @@ def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
     for token in tokens(spec):
         name, sign, text = token.partition("=")
         if not sign:
-            note(token, "xl ends reading the item at a word without '='")
+            note(token, "xl stops reading the item at a word without '='")
             break
         value: Any = text
         if name in _SWITCHES:
@@ -58,7 +58,7 @@ def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
         elif name == "keymap":
             said["keymap"] = value
         else:
-            note(token, "xl does not know it, and passes over it in silence")
+            note(token, "xl does not know it, and ignores it without a warning")
     return Vfb(vnc=Vnc(**vnc), sdl=Sdl(**sdl), **said)
 
 

@@ -23,7 +23,7 @@ _MOST: Final = 255
 
 
 def read_vif(spec: str, note: Note = unnoted) -> Vif:
-    """Read one item of ``vif``; words that xl does not know are noted, as xl goes on without them.
+    """Read one item of ``vif``; words that xl does not know are noted, because xl ignores them.
 
     Raises:
         SpecError: A value is wrong.
@@ -40,13 +40,13 @@ def read_vif(spec: str, note: Note = unnoted) -> Vif:
         elif token in _FLAGS:
             said["trusted"] = _FLAGS[token]
         elif sign and name == "type" and value not in _TYPES:
-            note(token, "xl knows the types vif and ioemu only; it says so and goes on")
+            note(token, "xl knows the types vif and ioemu only; it warns, and ignores others")
         elif sign and name in ("mac", "type", "rate", "devid", "mtu"):
             said[name] = _value(name, value, note)
         elif sign and name == "accel":
             note(token, "xl has no accelerated interfaces")
         else:
-            note(token, "xl does not know it, says so and goes on")
+            note(token, "xl warns that it does not know it, and ignores it")
     if colo:
         said["colo"] = colo
     return Vif(**said)
@@ -66,7 +66,7 @@ def _value(name: str, value: str, note: Note) -> Any:
 
 
 def _mac(value: str, note: Note) -> str:
-    """Read an address as xl does: six hexadecimal numbers with any one character between them."""
+    """Read an address as xl does: six hexadecimal numbers, with any character between two and blanks before each."""
     octets: list[str] = []
     rest = value
     while len(octets) < _OCTETS:

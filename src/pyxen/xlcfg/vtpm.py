@@ -22,7 +22,7 @@ def read_vtpm(spec: str, note: Note = unnoted) -> Vtpm:
     for token in tokens(spec):
         name, sign, value = token.partition("=")
         if not sign:
-            note(token, "xl ends reading the item at a word without '='")
+            note(token, "xl stops reading the item at a word without '='")
             break
         if name == "backend":
             said["backend"] = value

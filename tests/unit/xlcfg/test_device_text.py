@@ -214,7 +214,7 @@ def test_the_place_of_an_error_in_a_list() -> None:
 
 
 def test_what_xl_ignores() -> None:
-    with pytest.warns(LossWarning, match="vif = bogus=1: xl does not know it"):
+    with pytest.warns(LossWarning, match="vif = bogus=1: xl warns that it does not know it"):
         assert Vif.from_xl("bridge=a,bogus=1") == Vif("a")
     assert Vif.from_xl("bridge=a,bogus=1", on_loss="ignore") == Vif("a")
     with pytest.raises(LossyConversion):

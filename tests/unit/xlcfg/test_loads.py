@@ -91,7 +91,7 @@ def test_old_spellings() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("nosuchkey = 5", "no such key"),
+        ("nosuchkey = 5", "does not know this key"),
         ("acpi = 'yes'", "no number"),
         ("vcpus += 2", "+="),
         ("disk = '/x,raw,xvda'", "list"),
