@@ -1,9 +1,9 @@
-"""What two configurations differ in, as losses: how `dumps` finds out what a text cannot say."""
+"""The differences of two configurations, as losses: `dumps` compares what was meant with what xl reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from pyxen.config import DomainConfig, Part, settings_of
 from pyxen.config.base import Setting
@@ -11,10 +11,13 @@ from pyxen.losses import Loss, shown
 
 __all__ = ["differences"]
 
+_FROM_THE_HOST: Final = "claim_mode"
+"""A setting that says how a host builds a domain. xl takes it from xl.conf, so it is no loss."""
+
 
 def differences(wanted: DomainConfig, read: DomainConfig) -> list[Loss]:
-    """Return what is lost where a configuration was written, and `read` is what xl reads of it."""
-    return list(_of_parts(wanted, read, "", wanted.type))
+    """Return what is lost of a configuration, `wanted`, if xl reads `read` from its text."""
+    return [loss for loss in _of_parts(wanted, read, "", wanted.type) if loss.path != _FROM_THE_HOST]
 
 
 def _of_parts(wanted: Part, read: Part, path: str, guest: str) -> Iterator[Loss]:
@@ -43,7 +46,7 @@ def _shown(value: Any, known: Setting) -> str:
 
 def _reason(wanted: Any, read: Any, known: Setting, guest: str) -> str:
     if wanted is None:
-        return f"xl makes it {_shown(read, known)} by itself"
+        return f"xl sets it to {_shown(read, known)} itself"
     if known.key == "":
         return "xl.cfg has no word for it"
     if known.guests and guest not in known.guests:
