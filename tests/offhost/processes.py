@@ -132,7 +132,7 @@ class _Child:
              "--rootdir", str(REPOSITORY), f"@{listing}"],
             cwd=REPOSITORY,
             env={
-                **os.environ, _INSIDE: name, _REPORTS: str(there), FOLDER: self._folder, "LD_PRELOAD": str(found.stub),
+                **os.environ, _INSIDE: name, _REPORTS: str(there), FOLDER: self._folder, "LD_PRELOAD": found.preload,
             },
             stdin=subprocess.PIPE, stdout=self._output, stderr=self._output, pass_fds=[there],
         )  # fmt: skip

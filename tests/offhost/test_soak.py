@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import re
 from collections.abc import Callable
@@ -75,6 +76,17 @@ class Growth:
         assert more <= MOST_OBJECTS
 
 
+def await_event(events: pyxen.EventReader[pyxen.Event], kind: type[pyxen.Event]) -> int:
+    """Read events up to one of a kind, and return how many that were."""
+    for number in itertools.count(1):
+        event = events.get(timeout=60)
+        assert event is not None, f"no {kind.__name__} within a minute"
+        assert not isinstance(event, pyxen.EventsLost)
+        if isinstance(event, kind):
+            return number
+    raise AssertionError
+
+
 def test_cycles_of_create_and_destroy(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
     before, seen = children(), 0
     with host.events() as events:
@@ -83,14 +95,11 @@ def test_cycles_of_create_and_destroy(offhost: OffHost, host: pyxen.Host, config
                 [worker] = children() - before
                 growth = Growth({"this process": os.getpid(), "the worker": worker})
                 counted = seen
+            # Who destroys a domain before the watcher has looked is told only that events were lost.
             domain = host.create(config(memory=8, shadow_memory=1), paused=number % 2 == 0)
+            seen += await_event(events, pyxen.DomainCreated)
             domain.destroy()
-            event = None
-            while not isinstance(event, pyxen.DomainDestroyed):
-                event = events.get(timeout=60)
-                assert event is not None
-                assert not isinstance(event, pyxen.EventsLost)
-                seen += 1
+            seen += await_event(events, pyxen.DomainDestroyed)
         growth.check(f"{CYCLES} cycles and {seen - counted} events")
     assert children() - before == {worker}
     assert journal_slots(host) == 1
