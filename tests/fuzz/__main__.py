@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,8 +24,8 @@ FOUND: Final = ROOT / "build" / "fuzz"
 """Where inputs are written on which a target has failed."""
 
 OFFHOST: Final = ("restore", "receive")
-LIMITS: Final = ("-timeout=30", "-rss_limit_mb=2048", "-print_final_stats=1")
-"""What one input may take: seconds, and MiB."""
+LIMITS: Final = ("-timeout=30", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1")
+"""What one input may take: seconds and MiB; and how large it may be, in bytes."""
 
 _GRACE: Final = 120
 """Seconds that a target has beyond its time, to begin and to end."""
@@ -76,26 +75,23 @@ def everything() -> list[Target]:
     return [*map(Target, TARGETS), *hosted]
 
 
-def fuzz(target: Target, seconds: int, most_runs: int, corpus: Path | None) -> Outcome:
+def fuzz(target: Target, asked: argparse.Namespace) -> Outcome:
     """Fuzz a target for a time."""
+    corpus: Path | None = asked.corpus and asked.corpus.resolve()
     FOUND.mkdir(parents=True, exist_ok=True)
     # The paths of sockets in a host's folder must be short.
-    with tempfile.TemporaryDirectory(prefix="fuzz-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         kept = folder / "corpus" if corpus is None else corpus / target.title
         kept.mkdir(parents=True, exist_ok=True)
         target.prepare(kept, folder / "words")
         command, environment = target.command(kept, folder)
-        own = [f"-max_total_time={seconds}", f"-runs={most_runs}", f"-dict={folder / 'words'}", "-max_len=16384"]
+        bounds = [f"-max_total_time={asked.seconds}", f"-runs={asked.runs}", f"-seed={asked.seed}", *LIMITS]
+        places = [f"-dict={folder / 'words'}", f"-artifact_prefix={FOUND / target.title}-"]
         with tempfile.TemporaryFile("w+", errors="replace") as log:
-            status = _run(
-                [*command, *LIMITS, *own, f"-artifact_prefix={FOUND / target.title}-"], environment, log, seconds
-            )
+            status = _run([*command, *bounds, *places], environment, log, asked.seconds)
             log.seek(0)
             text = log.read()
-        for path in folder.iterdir():  # what a host has left; its programs have ended by now
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
     runs = re.search(r"number_of_executed_units:\s*(\d+)", text)
     return Outcome(status == 0 and runs is not None, int(runs[1]) if runs else 0, text[-6000:])
 
@@ -123,13 +119,14 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(known))
     parser.add_argument("--seconds", type=int, default=600, help="for each target (default: 600)")
     parser.add_argument("--runs", type=int, default=-1, help="the most inputs for each target (default: any number)")
+    parser.add_argument("--seed", type=int, default=0, help="of libFuzzer's random numbers (default: any)")
     parser.add_argument("--corpus", type=Path, help="a folder in which inputs are kept from one run to the next")
     asked = parser.parse_args()
     if unknown := set(asked.targets) - known.keys():
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
     failed = total = 0
     for title in asked.targets or known:
-        outcome = fuzz(known[title], asked.seconds, asked.runs, asked.corpus)
+        outcome = fuzz(known[title], asked)
         total += outcome.runs
         failed += not outcome.passed
         print(f"{title}: {'passed' if outcome.passed else 'FAILED'} ({outcome.runs:,} inputs)", flush=True)
