@@ -533,7 +533,10 @@ def crowded(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def test_a_xenstored_that_is_too_busy_to_accept(crowded: socket.socket) -> None:
-    accepting = threading.Timer(0.1, lambda: crowded.accept()[0].close())
+    def accept() -> None:
+        crowded.accept()[0].close()
+
+    accepting = threading.Timer(0.1, accept)
     accepting.start()
     Connection(sockets=[crowded.getsockname()], devices=()).close()
     accepting.join()
