@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -124,7 +125,7 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := set(asked.targets) - known.keys():
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
-    failed = total = 0
+    start, failed, total = time.monotonic(), 0, 0
     for title in asked.targets or known:
         outcome = fuzz(known[title], asked)
         total += outcome.runs
@@ -133,8 +134,7 @@ def main() -> int:
         if not outcome.passed:
             print(outcome.last_words, f"The input is in {FOUND.relative_to(ROOT)}.", sep="\n", flush=True)
     passed = len(asked.targets or known) - failed
-    print(f"{total:,} inputs")
-    print(f"fuzz: {passed} passed, {failed} failed")
+    print(f"{total:,} inputs: {passed} passed, {failed} failed in {time.monotonic() - start:.0f} s")
     return 1 if failed else 0
 
 
