@@ -28,6 +28,9 @@ OFFHOST: Final = ("restore", "receive")
 LIMITS: Final = ("-timeout=30", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1")
 """What one input may take: seconds and MiB; and how large it may be, in bytes."""
 
+_SHOWN: Final = 100
+"""How many of the last lines of a target that failed are shown."""
+
 _GRACE: Final = 120
 """Seconds that a target has beyond its time, to begin and to end."""
 
@@ -94,7 +97,8 @@ def fuzz(target: Target, asked: argparse.Namespace) -> Outcome:
             log.seek(0)
             text = log.read()
     runs = re.search(r"number_of_executed_units:\s*(\d+)", text)
-    return Outcome(status == 0 and runs is not None, int(runs[1]) if runs else 0, text[-6000:])
+    told = [line for line in text.splitlines() if not line.startswith("INFO: Instrumenting")]
+    return Outcome(status == 0 and runs is not None, int(runs[1]) if runs else 0, "\n".join(told[-_SHOWN:]))
 
 
 def _run(command: list[str], environment: dict[str, str], log: IO[str], seconds: int) -> int:
