@@ -3,8 +3,9 @@
 PYTHON = .venv/bin/python
 XEN = 4.20
 CPUS = 1
+FUZZ_SECONDS = 600
 
-.PHONY: help demo test test-fast lab-test lint bench fuzz soak shell docs clean setup
+.PHONY: help demo test test-fast lab-test lint bench fuzz sanitize soak shell docs clean setup
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,10 +28,16 @@ lint: setup     ## Run the checks: ruff and mypy
 bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks/RESULTS.md
 	@$(PYTHON) -m benchmarks
 
-fuzz: setup     ## Look for texts that pyxen and the real xl read differently; takes long
+fuzz: setup     ## Fuzz all readers (FUZZ_SECONDS=600 each), and look for texts that xl reads differently; takes long
+	@nice -n 15 $(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS) --corpus build/fuzz/corpus
 	@PYTEST_TIMEOUT=0 PYXEN_CONFIGS=20000 PYXEN_TEXTS=200000 $(PYTHON) -m tools.test unit oracle
 
-soak: setup     ## Create and destroy a thousand domains, and see that nothing grows
+sanitize: setup ## Run the tests of the C code with the sanitizers of addresses and of undefined behaviour
+	@nice -n 15 $(PYTHON) -m tools.sanitize
+
+soak: setup     ## Create and destroy 10,000 domains off-host and 1,000 on Xen, a day of events: nothing grows; takes long
+	@PYXEN_CYCLES=10000 PYXEN_EVENTS=86400 PYTEST_TIMEOUT=7200 nice -n 15 \
+		$(PYTHON) -m pytest -q -rP --durations=4 tests/offhost/test_soak.py -k "$(XEN)"
 	@$(PYTHON) -m lab run --xen $(XEN) -- env PYXEN_CYCLES=1000 \
 		python3 -m pytest -p no:cacheprovider -s --timeout 3600 tests/xen/test_cycles.py
 

@@ -37,6 +37,9 @@ BUILD_SECONDS = 1200
 LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
 
+FUZZ_SECONDS = 4
+"""How long each target is fuzzed; ``make fuzz`` takes longer."""
+
 AT_ONCE = 2
 """How many parts run at a time: each keeps a core busy."""
 
@@ -157,6 +160,7 @@ def parts() -> list[Part]:
         Part("oracle", oracle),
         Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
         Part("offhost", [[*nice, *PYTEST, "tests/offhost"]]),
+        Part("fuzz", [[*nice, PYTHON, "-m", "tests.fuzz", "--seed", "1", "--seconds", str(FUZZ_SECONDS)]]),
         Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system"))]),
         Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
         Part(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
+from pyxen._interpreter import check_interpreter
 from pyxen.backends.base import Backend
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.host import Host
@@ -47,13 +48,15 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
         BindingNotBuilt: pyxen was built without the extension for the running Xen.
         LibraryMissing: The extension is installed, but Xen's libraries are not; or libvirt's are missing.
         ConnectFailed: The host does not answer.
-        UnsupportedFeature: The URI has a form that pyxen does not know.
+        UnsupportedFeature: The URI has a form that pyxen does not know; or this is a subinterpreter, or a free-threaded
+            Python without the GIL.
     """
     return Host(open_backend(uri, workers))
 
 
 def open_backend(uri: str, workers: int) -> Backend:
     """Open the backend for a URI, for both APIs; see `connect`."""
+    check_interpreter()
     if not 0 <= workers <= MOST_WORKERS:
         raise InvalidArgument(f"workers={workers}: a host has 0 to {MOST_WORKERS} of them")
     scheme = uri.partition(":")[0]

@@ -65,7 +65,7 @@ class OffHost:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to be on this host. `start` puts it into this process's environment."""
-        return {**os.environ, "PYXEN_OFFHOST": str(self.folder), "LD_PRELOAD": str(self.release.stub)}
+        return {**os.environ, "PYXEN_OFFHOST": str(self.folder), "LD_PRELOAD": self.release.preload}
 
     def start(self) -> Self:
         """Begin it, and let this process be on it."""
@@ -145,7 +145,7 @@ class OffHost:
 
     def _command(self, program: str) -> list[str]:
         command = self.release.program(program)
-        return [*command[:-1], "--preload", str(self.release.stub), command[-1]]
+        return [*command[:-1], "--preload", self.release.preload, command[-1]]
 
     def _own_environment(self) -> dict[str, str]:
         # The release's own loader and libraries: what is preloaded into this process need not fit them.

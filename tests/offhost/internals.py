@@ -12,7 +12,7 @@ import pyxen.backends.xenlight.libxl
 from pyxen import DomainConfig, Host
 from tests.offhost.setup import Release
 
-__all__ = ["be_impatient", "through_libxl", "use_extension", "write_as_json_c"]
+__all__ = ["be_impatient", "journal_slots", "through_libxl", "use_extension", "write_as_json_c"]
 
 
 def use_extension(release: Release) -> None:
@@ -54,3 +54,9 @@ def through_libxl(host: Host) -> Callable[[DomainConfig], str]:
         return marshal.to_json(context.pointer, value)
 
     return carry
+
+
+def journal_slots(host: Host) -> int:
+    """Return how many domains the journal of a host has room for: as many as were ever created at the same time."""
+    backend: Any = host._backend
+    return len(backend._context.journal._slots)

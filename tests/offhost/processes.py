@@ -34,7 +34,8 @@ __all__ = [
 
 _INSIDE = "PYXEN_OFFHOST_RELEASE"
 _REPORTS = "PYXEN_OFFHOST_REPORTS"  # descriptor that reports go to
-_PATIENCE = 330.0  # seconds; its own limit for a test is pytest's, 300
+_NO_LIMIT = 24 * 3600.0  # seconds that stand for no limit
+_LONGER = 30.0  # seconds that it has beyond its own limit for a test, which is pytest's
 _HERE = Path(__file__).parent
 
 _CHILDREN = pytest.StashKey[dict[str, "_Child"]]()
@@ -52,6 +53,12 @@ def _release_of(item: pytest.Item) -> str | None:
         return None
     callspec: Any = getattr(item, "callspec", None)
     return callspec.params["xen"] if callspec is not None else None
+
+
+def _patience() -> float:
+    """Return how many seconds a test may take: pytest's own limit, which ``PYTEST_TIMEOUT`` can change, and a bit."""
+    limit = float(os.environ.get("PYTEST_TIMEOUT") or 300)
+    return (limit or _NO_LIMIT) + _LONGER
 
 
 # In the pytest that was called.
@@ -125,7 +132,7 @@ class _Child:
              "--rootdir", str(REPOSITORY), f"@{listing}"],
             cwd=REPOSITORY,
             env={
-                **os.environ, _INSIDE: name, _REPORTS: str(there), FOLDER: self._folder, "LD_PRELOAD": str(found.stub),
+                **os.environ, _INSIDE: name, _REPORTS: str(there), FOLDER: self._folder, "LD_PRELOAD": found.preload,
             },
             stdin=subprocess.PIPE, stdout=self._output, stderr=self._output, pass_fds=[there],
         )  # fmt: skip
@@ -154,12 +161,13 @@ class _Child:
 
     def _line(self) -> bytes | None:
         """Return its next report; None where it has ended, and where it takes too long, so that it is ended."""
-        end = time.monotonic() + _PATIENCE
+        patience = _patience()
+        end = time.monotonic() + patience
         while b"\n" not in self._unread:
             ready, _, _ = select.select([self._lines], [], [], max(end - time.monotonic(), 0))
             data = os.read(self._lines, 1 << 16) if ready else b""
             if not ready and self._process is not None:
-                self._complaint = f"it did nothing for {_PATIENCE:.0f} s, and was killed; "
+                self._complaint = f"it did nothing for {patience:.0f} s, and was killed; "
                 self._process.kill()
             if not data:
                 return None

@@ -1,6 +1,7 @@
 """What a pretended host is made of: Debian's packages of a Xen release, the stub, the extension.
 
-The packages are those of the oracles. What is compiled here is kept in the cache, by what it was compiled from.
+The packages are those of the oracles. What is compiled here is kept in the cache, by what it was compiled from. With
+``PYXEN_SANITIZE`` in the environment, it is compiled with gcc's sanitizers of addresses and of undefined behaviour.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from tests.oracle.debian import SetupFailed, cache_folder, run
 from tests.oracle.setup import RELEASES, set_up
+from tools.sanitize import flags, runtime
 
 __all__ = ["RELEASES", "Release", "SetupFailed", "release"]
 
@@ -33,7 +35,8 @@ class Release:
     Attributes:
         name: As ``4.20``.
         tree: Where its packages are unpacked.
-        stub: The library to preload.
+        stub: The library that stands for the hypervisor.
+        preload: What is preloaded: the stub, after the sanitizers' runtime where it is compiled with them.
         extension: The folder with pyxen's extension for it.
         python: The interpreter to run pyxen with: by the release's own loader and C library.
     """
@@ -41,6 +44,7 @@ class Release:
     name: str
     tree: Path
     stub: Path
+    preload: str
     extension: Path
     python: Path
 
@@ -67,7 +71,8 @@ def release(name: str) -> Release:
         lambda out: _compile_extension(tree, out),
     )
     python = _made(folder / "python", [tree, Path(sys.executable)], lambda out: _write_python(tree, out))
-    return Release(name, tree, stub / "stub.so", extension, python / "python3")
+    preload = ":".join(map(str, [*runtime(), stub / "stub.so"]))
+    return Release(name, tree, stub / "stub.so", preload, extension, python / "python3")
 
 
 def libraries(tree: Path) -> list[Path]:
@@ -85,7 +90,7 @@ def _loader(tree: Path) -> list[str]:
 
 def _made(place: Path, sources: list[Path], make: Callable[[Path], None]) -> Path:
     """Return a folder that `make` fills, made anew where a source has changed."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(" ".join(flags()).encode())
     for path in sources:
         digest.update(str(path).encode() + b"\0" + (path.read_bytes() if path.is_file() else b""))
     done = place / digest.hexdigest()[:16]
@@ -108,7 +113,7 @@ def _made(place: Path, sources: list[Path], make: Callable[[Path], None]) -> Pat
 def _compile_stub(name: str, tree: Path, out: Path) -> None:
     run(
         "gcc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden",
-        "-shared", "-fPIC", f"-DXEN_MINOR={name.partition('.')[2]}", f"-I{tree / 'usr' / 'include'}",
+        *flags(), "-shared", "-fPIC", f"-DXEN_MINOR={name.partition('.')[2]}", f"-I{tree / 'usr' / 'include'}",
         "-o", out / "stub.so", *sorted((HERE / "stub").glob("*.c")), "-ldl", "-lpthread",
     )  # fmt: skip
 
@@ -127,6 +132,7 @@ def _compile_extension(tree: Path, out: Path) -> None:
         "CPATH": str(tree / "usr" / "include"),
         # The release's libraries may need a newer C library than the compiler's; the one they run with is theirs.
         "LDFLAGS": f"-L{libs} -Wl,--allow-shlib-undefined",
+        "CFLAGS": " ".join([os.environ.get("CFLAGS", ""), *flags()]).strip(),
     }
     run(sys.executable, BINDING / "xenlight.py", "--output", out, env=environment)
     shutil.rmtree(out / "build", ignore_errors=True)

@@ -23,7 +23,7 @@ LAYERS = (
     {"_common"},
     {"config", "events", "features", "info", "losses", "remus"},
     {"operation"},
-    {"_durations", "_records"},
+    {"_durations", "_interpreter", "_records"},
     {"_asyncio", "errors", "units"},
     {"_printable"},
 )

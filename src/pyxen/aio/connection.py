@@ -55,7 +55,8 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Connecting:
         BindingNotBuilt: pyxen was built without the extension for the running Xen.
         LibraryMissing: The extension is installed, but Xen's libraries are not; or libvirt's are missing.
         ConnectFailed: The host does not answer.
-        UnsupportedFeature: The URI has a form that pyxen does not know.
+        UnsupportedFeature: The URI has a form that pyxen does not know; or this is a subinterpreter, or a free-threaded
+            Python without the GIL.
     """
     return Connecting(_open(uri, workers))
 

@@ -231,10 +231,13 @@ static long several(multicall_entry_t *entries, unsigned long count)
     return 0;
 }
 
-long hypercall(const privcmd_hypercall_t *call)
+long hypercall(const void *argument)
 {
+    privcmd_hypercall_t call;
+
+    memcpy(&call, argument, sizeof call); /* who calls ioctl need not align it; the kernel copies it, too */
     world_lock();
-    long result = call->op == __HYPERVISOR_multicall ? several((void *)call->arg[0], call->arg[1]) : one(call);
+    long result = call.op == __HYPERVISOR_multicall ? several((void *)call.arg[0], call.arg[1]) : one(&call);
     world_unlock();
     return result;
 }

@@ -174,7 +174,7 @@ bool fifo_is_read(uint32_t fifo);
 /* Counts a call; 0, or the errno that it shall fail with. */
 int count_call(enum class class, unsigned op, int domid);
 
-long hypercall(const privcmd_hypercall_t *call); /* without */
+long hypercall(const void *argument); /* without; a privcmd_hypercall_t, aligned or not */
 int do_domctl(xen_domctl_t *op);
 int do_sysctl(xen_sysctl_t *op);
 long do_memory(unsigned op, void *argument);

@@ -517,6 +517,37 @@ def test_a_xenstored_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
         connection.close()
 
 
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket of a xenstored that is too busy to accept connections; xenstored lets one wait, as this does."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen(1)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(tmp_path / "socket"))
+        yield listener
+
+
+def test_a_xenstored_that_is_too_busy_to_accept(crowded: socket.socket) -> None:
+    def accept() -> None:
+        crowded.accept()[0].close()
+
+    accepting = threading.Timer(0.1, accept)
+    accepting.start()
+    Connection(sockets=[crowded.getsockname()], devices=()).close()
+    accepting.join()
+
+
+def test_a_xenstored_that_accepts_nobody(crowded: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PATIENCE", 0.1)
+    with pytest.raises(ConnectFailed, match=r"has not answered for 0\.1 s"):
+        Connection(sockets=[crowded.getsockname(), "/nowhere"], devices=())
+
+
 def test_a_device_that_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "PATIENCE", 0.1)
     device = tmp_path / "xenbus"

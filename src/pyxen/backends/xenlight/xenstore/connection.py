@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 PATIENCE = 5.0
 """Seconds to wait for xenstored without any data from it."""
 
+_PAUSE = 0.01
+"""Seconds between attempts to connect to a xenstored that is busy."""
+
+_SILENT = "xenstored has not answered for {:g} s: is it stopped?"
 _HEADER = struct.Struct("=IIII")  # type, request, transaction, length
 _LONGEST = 4096  # bytes of a message (XENSTORE_PAYLOAD_MAX)
 
@@ -157,7 +162,7 @@ class Connection:
         except BaseException as error:
             self._break()
             if isinstance(error, TimeoutError):
-                raise ConnectFailed(f"xenstored has not answered for {PATIENCE:g} s: is it stopped?") from error
+                raise ConnectFailed(_SILENT.format(PATIENCE)) from error
             if isinstance(error, OSError) and not isinstance(error, ConnectFailed):
                 raise ConnectFailed(f"the connection to xenstore broke: {error.strerror}") from error
             raise
@@ -230,7 +235,7 @@ class _Socket:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(PATIENCE)
         try:
-            self._socket.connect(path)
+            _connect(self._socket, path)
         except BaseException:
             self._socket.close()
             raise
@@ -249,6 +254,19 @@ class _Socket:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _connect(channel: socket.socket, path: str) -> None:
+    """Connect a socket. If xenstored already has a connection that it has not accepted yet, wait until it has."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            channel.connect(path)
+            return
+        except BlockingIOError:  # with a timeout, only connections over a network are waited for
+            if time.monotonic() >= end:
+                raise ConnectFailed(_SILENT.format(PATIENCE)) from None
+            time.sleep(_PAUSE)
 
 
 class _Device:
@@ -283,6 +301,8 @@ def _open(sockets: Sequence[str], devices: Sequence[str]) -> _Socket | _Device:
         for path in paths:
             try:
                 return kind(path)
+            except ConnectFailed:  # it is there
+                raise
             except PermissionError:
                 refused = path
             except OSError:
