@@ -1,4 +1,4 @@
-"""The kinds of devices that can come to a running domain and go from it, and what names one of them."""
+"""Hot-pluggable device kinds, and the names by which a device is found among others of its kind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 _HOT: Final = {kind.part: kind for kind in KINDS if kind.hot}
-"""Those that can come to a running domain, by their classes."""
+"""The kinds that can be attached to a running domain, by class."""
 
 
 def kind_of(device: Part, backend: str | None = None) -> Kind:
@@ -35,10 +35,10 @@ def kind_of(device: Part, backend: str | None = None) -> Kind:
 
     Args:
         device: The device.
-        backend: What the error calls the way to the host.
+        backend: The backend's name, for the error.
 
     Raises:
-        UnsupportedFeature: Such devices come and go with their domain.
+        UnsupportedFeature: Devices of this kind cannot be hot-plugged.
     """
     if type(device) not in _HOT:
         what = type(device).__name__
@@ -48,20 +48,20 @@ def kind_of(device: Part, backend: str | None = None) -> Kind:
 
 
 def check(device: Part, guest: DomainType, backend: str) -> Kind:
-    """Check that a device can come to a running domain, and return its kind.
+    """Check that a device can be attached to a running domain, and return its kind.
 
     Args:
         device: The device.
         guest: The type of the domain.
-        backend: What errors call the way to the host.
+        backend: The backend's name, for errors.
 
     Raises:
-        UnsupportedFeature: It cannot.
-        ValidationError: Its settings do not go together.
+        UnsupportedFeature: The device cannot be hot-plugged.
+        ValidationError: The device's settings conflict.
     """
     kind = kind_of(device, backend)
     domain = DomainConfig("domain", type=guest, kernel="/")
-    domain.replace(**{kind.field: (device,)}).validate()  # the rules are the model's
+    domain.replace(**{kind.field: (device,)}).validate()  # the model has the rules
     if isinstance(device, Disk) and device.specification is DiskSpecification.VIRTIO:
         message = "a virtio disk comes and goes with its domain: create the domain anew, or use specification='xen'"
         raise UnsupportedFeature(message, feature="specification", backend=backend)
@@ -72,10 +72,10 @@ def check(device: Part, guest: DomainType, backend: str) -> Kind:
 
 
 def _from_text(text: str) -> Part:
-    """Return the device that a text names: a disk by its vdev, a vif by its MAC address, a PCI device by its address.
+    """Return the device named by a string: a disk's vdev, a vif's MAC address or a PCI device's address.
 
     Raises:
-        ValueError: The text does not name a device.
+        ValueError: The string is not a device name.
     """
     if vdev_number(text) is not None:
         return Disk(vdev=text)
@@ -91,11 +91,11 @@ def _from_text(text: str) -> Part:
 
 
 def meant(device: Part | str, backend: str) -> tuple[Kind, Part]:
-    """Return which device is meant, by itself or by its name, and its kind.
+    """Return the kind and the device for a caller's argument, which is a device or a device's name.
 
     Raises:
-        UnsupportedFeature: Such devices come and go with their domain.
-        ValueError: Too little is said to know it from the others.
+        UnsupportedFeature: Devices of this kind cannot be hot-plugged.
+        ValueError: The argument does not identify one device.
     """
     if isinstance(device, str):
         device = _from_text(device)
@@ -107,12 +107,12 @@ def meant(device: Part | str, backend: str) -> tuple[Kind, Part]:
 
 
 def same(device: Part, other: Part) -> bool:
-    """Tell whether all names that a device has are those of another one."""
+    """Tell whether another device has all the names that this one has."""
     return _is_named(device) and all(_equal(names, _values(other, fields)) for fields, names in _names(device))
 
 
 def already_there(kind: Kind, device: Part, present: Iterable[Part]) -> str | None:
-    """Return why a device cannot come where others have its name; None where none has any of its names."""
+    """Return the message for a device whose name is taken by one that is present; None if its names are free."""
     for other in present:
         if any(_equal(names, _values(other, fields)) for fields, names in _names(device)):
             return f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
@@ -120,13 +120,13 @@ def already_there(kind: Kind, device: Part, present: Iterable[Part]) -> str | No
 
 
 def not_there(kind: Kind, device: Part, present: Sequence[Part]) -> str:
-    """Return what to say of a device that a domain does not have."""
+    """Return the message for a device that the domain does not have."""
     have = f"it has {', '.join(map(name_of, present))}" if present else "it has none"
     return f"the domain has no {kind.noun} {name_of(device)}; {have}"
 
 
 def needs_qemu(device: Part, backend: str) -> UnsupportedFeature:
-    """Return the exception for a device that QEMU would serve, where the domain has no QEMU."""
+    """Return the exception for a device that needs QEMU, in a domain that runs without QEMU."""
     what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
     message = (
         f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
@@ -136,10 +136,10 @@ def needs_qemu(device: Part, backend: str) -> UnsupportedFeature:
 
 
 def drive(vdev: str, disks: Iterable[Disk]) -> Disk:
-    """Return the CD-ROM drive of that vdev.
+    """Return the CD-ROM drive with this vdev.
 
     Raises:
-        LookupError: None of the disks is it.
+        LookupError: The domain has no such drive.
     """
     drives = [disk for disk in disks if disk.cdrom]
     for one in drives:
@@ -150,7 +150,7 @@ def drive(vdev: str, disks: Iterable[Disk]) -> Disk:
 
 
 def name_of(device: Part) -> str:
-    """Return what tells a device from the others of its kind, for messages; empty where nothing is said."""
+    """Return the name of a device for messages; empty if it has no name."""
     for fields, values in _names(device):
         if fields in (("vdev",), ("mac",), ("address",), ("uuid",)):
             return str(getattr(device, fields[0]))
@@ -159,7 +159,7 @@ def name_of(device: Part) -> str:
 
 
 def _is_named(device: Part) -> bool:
-    """Tell whether enough is said of a device to know it from the others."""
+    """Tell whether a device has at least one name that identifies it."""
     return any(True for _ in _names(device))
 
 
@@ -177,7 +177,7 @@ def _values(device: Part, fields: tuple[str, ...]) -> tuple[Any, ...]:
 def _value(field: str, value: Any) -> Any:
     if field == "vdev" and value is not None:
         return vdev_number(value)  # d0p0 is xvda
-    return None if field == "port" and value == 0 else value  # any port
+    return None if field == "port" and value == 0 else value  # port 0 means any port
 
 
 def _equal(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
@@ -187,7 +187,7 @@ def _equal(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
 
 
 def _equal_addresses(one: PciAddress, other: Any) -> bool:
-    """Compare addresses; one with all functions is that of each of them."""
+    """Compare PCI addresses; an address without a function matches every function of the device."""
     if not isinstance(other, PciAddress):
         return False
     functions = {one.function, other.function}

@@ -1,4 +1,4 @@
-"""What an operation that was stopped leaves, for its error."""
+"""Effects that remain after an operation was stopped, for its error message."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ _ASKED: Final = {
 
 
 def what_stays(operation: Operation[Any], usual: str = "what was begun is undone") -> str:
-    """Return what becomes of what an operation had begun; `usual`, unless a guest was asked and cannot be stopped."""
+    """Return the remaining effect of a stopped operation: `usual`, unless the guest was already asked to act."""
     return _ASKED.get(operation.verb, usual)
