@@ -37,7 +37,7 @@ def test_every_device_has_one_kind() -> None:
 @pytest.mark.parametrize(
     ("device", "guest", "problem"),
     [
-        (Channel("org.example", connection="pty"), "pv", "Channel comes and goes with its domain"),
+        (Channel("org.example", connection="pty"), "pv", "Channel cannot be hot-plugged"),
         (Disk("/a", vdev="xvdb", specification="virtio", backendtype="standalone"), "pvh", "virtio disk"),
         (Pci("00:1f.0"), "pvh", "PVH guest cannot"),
     ],
@@ -75,9 +75,9 @@ def test_which_is_meant(said: Part | str, device: Part, name: str) -> None:
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        ("eth0", "'eth0' names no device"),
-        (Vif(bridge="xenbr0"), r"which vif\? Say its mac or devid"),
-        (UsbDev(hostbus=1), r"which USB device\? Say its hostbus and hostaddr or controller and port"),
+        ("eth0", "'eth0' is not a device name"),
+        (Vif(bridge="xenbr0"), r"does not identify one vif: set its mac or devid"),
+        (UsbDev(hostbus=1), r"identify one USB device: set its hostbus and hostaddr or controller and port"),
     ],
 )
 def test_too_little_is_said(said: Part | str, problem: str) -> None:
@@ -88,11 +88,11 @@ def test_too_little_is_said(said: Part | str, problem: str) -> None:
 def test_names_that_are_taken() -> None:
     disks, vifs = kind_of(Disk()), kind_of(Vif())
     present = [Vif(mac="00:16:3e:01:02:03", devid=0)]
-    problem = "the domain has the disk d1p0 already: detach it first, or choose another"
+    problem = "the domain already has the disk d1p0: detach it first, or choose another name"
     assert already_there(disks, Disk("/b", vdev="xvdb"), [Disk("/a", vdev="d1p0")]) == problem
     assert already_there(disks, Disk("/b", vdev="xvdb"), [Disk("/a", vdev="xvdc")]) is None
     for vif in (Vif(mac="00:16:3e:01:02:03"), Vif(mac="00:16:3e:01:02:04", devid=0)):
-        assert "the vif 00:16:3e:01:02:03 already" in (already_there(vifs, vif, present) or "")
+        assert "already has the vif 00:16:3e:01:02:03" in (already_there(vifs, vif, present) or "")
     assert already_there(vifs, Vif(bridge="xenbr0"), present) is None
 
 

@@ -92,9 +92,9 @@ def test_devices_that_qemu_serves(host: Host, tiny: MakeConfig, image: str) -> N
 def test_a_domain_without_qemu(host: Host, tiny: MakeConfig, image: str) -> None:
     domain = host.create(tiny("pvh"))
     before = xenstore_entries()
-    with pytest.raises(UnsupportedFeature, match=r"QEMU would serve this qdisk disk.*backendtype=phy"):
+    with pytest.raises(UnsupportedFeature, match=r"this qdisk disk needs QEMU.*backendtype=phy"):
         domain.attach(Disk(image, vdev="xvdb", backendtype="qdisk"))
-    with pytest.raises(UnsupportedFeature, match="QEMU would serve this USB controller"):
+    with pytest.raises(UnsupportedFeature, match="this USB controller needs QEMU"):
         domain.attach(UsbCtrl(type="qusb"))
     assert xenstore_entries() == before
     assert domain.config().disks == ()
@@ -199,10 +199,10 @@ def test_a_name_that_is_taken(host: Host, tiny: MakeConfig, image: str) -> None:
     domain = host.create(tiny("pv", disks=[Disk(image, vdev="xvdb")], vifs=[Vif(mac="00:16:3e:01:02:03")]))
     before = xenstore_entries()
     for vdev in ("xvdb", "d1p0"):  # which is the same
-        with pytest.raises(DeviceExists, match="the disk xvdb already"):
+        with pytest.raises(DeviceExists, match="already has the disk xvdb"):
             domain.attach(Disk(image, vdev=vdev))
     for vif in (Vif(mac="00:16:3e:01:02:03"), Vif(devid=0)):
-        with pytest.raises(DeviceExists, match="the vif 00:16:3e:01:02:03 already"):
+        with pytest.raises(DeviceExists, match="already has the vif 00:16:3e:01:02:03"):
             domain.attach(vif)
     assert xenstore_entries() == before
     assert block_list(domain) == [51728]

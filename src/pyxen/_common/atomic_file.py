@@ -110,7 +110,7 @@ def _link(folder: int, name: str) -> str | None:
         return None
     around = os.fstat(folder)
     if around.st_mode & stat.S_IWOTH and found.st_uid not in {os.geteuid(), around.st_uid}:
-        reason = f"{name} is a link that somebody else put into a folder that everybody can write to"
+        reason = f"{name} is a symbolic link that another user put into a world-writable folder"
         raise OSError(errno.EACCES, reason)
     return target
 
@@ -121,4 +121,4 @@ def _check_replaceable(folder: int, name: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EEXIST, "it exists, and is not a regular file")
+        raise OSError(errno.EEXIST, "it exists and is not a regular file")

@@ -30,6 +30,6 @@ def on_host(cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> CpuSet:
     resolved = cpus.resolve(online, nodes)
     absent = [cpu for cpu in resolved if cpu not in online]
     if absent or not resolved.cpus:
-        what = f"the host has no CPU {', '.join(map(str, absent))}" if absent else "a vCPU needs one CPU at least"
-        raise ValueError(f"{what}; there are {CpuSet(online)}")
+        what = f"the host has no CPU {', '.join(map(str, absent))}" if absent else "a vCPU needs at least one CPU"
+        raise ValueError(f"{what}; the host has {CpuSet(online)}")
     return resolved

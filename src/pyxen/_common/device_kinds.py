@@ -42,7 +42,7 @@ def kind_of(device: Part, backend: str | None = None) -> Kind:
     """
     if type(device) not in _HOT:
         what = type(device).__name__
-        message = f"a {what} comes and goes with its domain: put it into the configuration, and create the domain anew"
+        message = f"a {what} cannot be hot-plugged: put it into the configuration, and create the domain again"
         raise UnsupportedFeature(message, feature=what, backend=backend)
     return _HOT[type(device)]
 
@@ -63,7 +63,10 @@ def check(device: Part, guest: DomainType, backend: str) -> Kind:
     domain = DomainConfig("domain", type=guest, kernel="/")
     domain.replace(**{kind.field: (device,)}).validate()  # the model has the rules
     if isinstance(device, Disk) and device.specification is DiskSpecification.VIRTIO:
-        message = "a virtio disk comes and goes with its domain: create the domain anew, or use specification='xen'"
+        message = (
+            "a virtio disk cannot be hot-plugged: put it into the configuration and create the domain again, "
+            "or use specification='xen'"
+        )
         raise UnsupportedFeature(message, feature="specification", backend=backend)
     if isinstance(device, Pci) and guest is DomainType.PVH and platform.machine() == "x86_64":
         message = "a PVH guest cannot be given PCI devices: make it a PV or HVM guest"
@@ -86,7 +89,9 @@ def _from_text(text: str) -> Part:
     try:
         return Pci(PciAddress(text))
     except ValueError:
-        message = f"{text!r} names no device: say a vdev, a MAC or PCI address, or give the device, e.g. Vif(devid=0)"
+        message = (
+            f"{text!r} is not a device name: use a vdev, a MAC or PCI address, or pass the device, e.g. Vif(devid=0)"
+        )
         raise ValueError(message) from None
 
 
@@ -102,7 +107,7 @@ def meant(device: Part | str, backend: str) -> tuple[Kind, Part]:
     kind = kind_of(device, backend)
     if not _is_named(device):
         ways = " or ".join(" and ".join(fields) for fields in kind.names)
-        raise ValueError(f"which {kind.noun}? Say its {ways}")
+        raise ValueError(f"this does not identify one {kind.noun}: set its {ways}")
     return kind, device
 
 
@@ -115,7 +120,7 @@ def already_there(kind: Kind, device: Part, present: Iterable[Part]) -> str | No
     """Return the message for a device whose name is taken by one that is present; None if its names are free."""
     for other in present:
         if any(_equal(names, _values(other, fields)) for fields, names in _names(device)):
-            return f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
+            return f"the domain already has the {kind.noun} {name_of(other)}: detach it first, or choose another name"
     return None
 
 
@@ -129,7 +134,7 @@ def needs_qemu(device: Part, backend: str) -> UnsupportedFeature:
     """Return the exception for a device that needs QEMU, in a domain that runs without QEMU."""
     what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
     message = (
-        f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
+        f"this {what} needs QEMU, and the domain runs without it: create the domain again with the device in its "
         f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
     )
     return UnsupportedFeature(message, feature=what, backend=backend)

@@ -75,7 +75,7 @@ _NOT_TO_DOM0: Final = frozenset(
 
 _CANNOT_ANSWER: Final = {
     DomainState.PAUSED: "is paused and cannot answer: unpause it first",
-    DomainState.SHUTDOWN: "has shut down already: destroy it",
+    DomainState.SHUTDOWN: "has already shut down: destroy it",
     DomainState.CRASHED: "has crashed: destroy it",
 }
 
@@ -83,10 +83,10 @@ _NOTE_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 """Valid keys; libxl makes them part of a file name."""
 
 _OTHERS_NOTES: Final = {
-    "libxl-json": "libxl's own",
-    "domain-userdata-lock": "libxl's own",
-    "xl": "xl's own",
-    "libvirt-xml": "libvirt's own",
+    "libxl-json": "libxl",
+    "domain-userdata-lock": "libxl",
+    "xl": "xl",
+    "libvirt-xml": "libvirt",
 }
 
 
@@ -111,10 +111,10 @@ def check_spared(verb: str, domid: int, own: int = 0) -> None:
     if verb not in _NOT_TO_DOM0:
         return
     if domid == 0:
-        message = "domain 0 is dom0, which runs the host: pyxen does this to guests only, so leave out domid 0"
+        message = "domain 0 is dom0, which runs the host: pyxen does this only to guests, so leave out domid 0"
         raise _refusal(InvalidState, message, verb, domid)
     if domid == own:
-        message = f"domain {domid} is the one that this process runs in: do this from dom0"
+        message = f"this process runs in domain {domid}: do this from dom0"
         raise _refusal(InvalidState, message, verb, domid)
 
 
@@ -135,13 +135,13 @@ def check_name(name: str) -> None:
 
 def name_taken(operation: Operation[Any], other: int, name: str, code: int | None = None) -> DomainExists:
     """Return the exception for a name that another domain has."""
-    message = f"domain {other} has the name {name!r} already: choose another, or destroy or rename that one"
+    message = f"domain {other} already has the name {name!r}: choose another name, or destroy or rename that domain"
     return describe(DomainExists, message, operation, code)
 
 
 def uuid_taken(operation: Operation[Any], other: DomainInfo) -> DomainExists:
     """Return the exception for a uuid that another domain has."""
-    message = f"domain {other.domid} ({other.name}) has the uuid {other.uuid} already: leave the uuid out"
+    message = f"domain {other.domid} ({other.name}) already has the uuid {other.uuid}: leave the uuid out"
     error = describe(DomainExists, message, operation)
     error.domid = other.domid
     return error
@@ -200,7 +200,7 @@ def check_soft_reset(info: DomainInfo, backend: str) -> None:
         InvalidState: The guest has not shut down.
     """
     if info.type is not DomainType.HVM:
-        message = f"soft_reset: {info.name} is a {info.type} guest, and libxl resets HVM guests only: destroy it"
+        message = f"soft_reset: {info.name} is a {info.type} guest, and libxl resets only HVM guests: destroy it"
         raise UnsupportedFeature(message, feature=Feature.SOFT_RESET.value, backend=backend)
     check_ended(info, "soft_reset", "shut down")
 
@@ -246,9 +246,9 @@ def check_memory(
     """
     verb = "set_memory"
     if kib <= 0:
-        raise _refusal(InvalidArgument, "a domain cannot be without memory", verb, domid)
+        raise _refusal(InvalidArgument, "a domain needs memory: the amount must be more than 0", verb, domid)
     if most_kib is not None and kib > most_kib:
-        message = f"{_mib(kib)} is more than the domain's maxmem of {_mib(most_kib)}: raise that first, with set_maxmem"
+        message = f"{_mib(kib)} is more than the domain's maxmem of {_mib(most_kib)}: raise it first, with set_maxmem"
         raise _refusal(InvalidArgument, message, verb, domid)
     if has_kib is not None and free_kib is not None and kib - has_kib > free_kib:
         message = f"needs {_mib(kib - has_kib)} more, and the host has {_mib(free_kib)} free: ask for less"
@@ -262,7 +262,7 @@ def check_maxmem(domid: int, kib: int, has_kib: int) -> None:
         InvalidArgument: The domain has more memory than that.
     """
     if kib < has_kib:
-        message = f"{_mib(kib)} is less than the domain has, {_mib(has_kib)}: lower that first, with set_memory"
+        message = f"{_mib(kib)} is less than the {_mib(has_kib)} that the domain has: lower that first, with set_memory"
         raise _refusal(InvalidArgument, message, "set_maxmem", domid)
 
 
@@ -284,8 +284,8 @@ def check_vcpus(domid: int, vcpus: int, most: int | None) -> None:
         InvalidArgument: The number is less than 1, or more than the domain's maxvcpus.
     """
     if vcpus < 1 or (most is not None and vcpus > most):
-        limit = "" if most is None else f" to {most}, its maxvcpus, which it was made with"
-        message = f"{vcpus} vCPUs are out of range; it can have 1{limit}"
+        limit = "or more" if most is None else f"to {most}, the maxvcpus that it was created with"
+        message = f"vcpus={vcpus} is out of range: the domain can have 1 {limit}"
         raise _refusal(InvalidArgument, message, "set_vcpus", domid)
 
 
@@ -305,7 +305,7 @@ def check_affinity(domid: int, vcpu: int | None, most: int, *sets: CpuSet | None
         message = f"there is no vCPU {vcpu}; the domain has 0 to {most - 1}"
         raise _refusal(InvalidArgument, message, "pin_vcpu", domid)
     if all(given is None for given in sets):
-        raise _refusal(InvalidArgument, "say cpus, cpus_soft or both", "pin_vcpu", domid)
+        raise _refusal(InvalidArgument, "give cpus, cpus_soft or both", "pin_vcpu", domid)
 
 
 def check_cpus(domid: int, cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> CpuSet:
@@ -338,7 +338,7 @@ def check_scheduler(scheduler: Scheduler, kind: str, knows: Collection[str], bac
     said = {name: value for name, value in scheduler.non_defaults() if name != "kind"}
     foreign = sorted(said.keys() - set(knows))
     if foreign:
-        message = f"the domain's scheduler, {kind}, knows nothing of {', '.join(foreign)}"
+        message = f"the domain's scheduler, {kind}, has no parameter {', '.join(foreign)}"
         raise UnsupportedFeature(message, feature="scheduler", backend=backend)
     return said
 
@@ -357,7 +357,7 @@ def check_note_key(verb: str, domid: int, key: str) -> None:
         InvalidArgument: The key is not valid.
     """
     if not _NOTE_KEY.fullmatch(key):
-        message = f"{key!r} is not a valid key: it takes 1 to 64 letters, digits, dots, dashes and underscores"
+        message = f"{key!r} is not a valid key: use 1 to 64 letters, digits, dots, dashes and underscores"
         raise _refusal(InvalidArgument, message, verb, domid)
 
 
@@ -370,7 +370,7 @@ def check_note(domid: int, key: str, data: bytes | None) -> None:
     verb = "set_userdata"
     check_note_key(verb, domid, key)
     if key in _OTHERS_NOTES:
-        message = f"the note {key!r} is {_OTHERS_NOTES[key]}: choose a key that begins with your program's name"
+        message = f"the note {key!r} belongs to {_OTHERS_NOTES[key]}: use a key that begins with your program's name"
         raise _refusal(InvalidArgument, message, verb, domid)
     if data is not None and not data:  # libxl would remove the note
         raise _refusal(InvalidArgument, "a note cannot be empty: None removes it", verb, domid)
@@ -383,7 +383,7 @@ def check_sysrq_key(domid: int, key: str) -> None:
         InvalidArgument: The key is not one printable ASCII character.
     """
     if len(key) != 1 or not key.isascii() or not key.isprintable():
-        message = f"{key!r} is not a key: it takes one letter or digit, such as 's' for sync"
+        message = f"{key!r} is not a SysRq key: use one letter or digit, such as 's' for sync"
         raise _refusal(InvalidArgument, message, "send_sysrq", domid)
 
 
@@ -397,7 +397,7 @@ def check_disc_can_change(verb: str, guest: DomainType, vdev: str, backend: str)
         UnsupportedFeature: Guests of this type do not.
     """
     if guest is not DomainType.HVM:
-        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
+        message = f"only HVM guests have drives whose disc can be changed: attach and detach {vdev} as a disk instead"
         raise UnsupportedFeature(message, feature=verb, backend=backend)
 
 
@@ -408,7 +408,7 @@ def check_disc(operation: Operation[Any], target: str) -> None:
         InvalidArgument: The path is a folder.
     """
     if os.path.isdir(target):
-        message = f"{target} is a folder: it takes an image file, such as an .iso, or a block device"
+        message = f"{target} is a folder: use an image file, such as an .iso, or a block device"
         raise describe(InvalidArgument, message, operation)
 
 
@@ -419,7 +419,7 @@ def check_hap(config: DomainConfig, backend: str, *, has_shadow_paging: Callable
         UnsupportedFeature: The domain needs shadow paging, and this Xen was built without it.
     """
     if config.hap is False and config.type is not DomainType.PV and not has_shadow_paging():
-        message = "hap=0: this Xen was built without shadow paging, which a guest needs then: leave hap out"
+        message = "hap=0 needs shadow paging, and this Xen was built without it: leave hap out"
         raise UnsupportedFeature(message, feature="hap", backend=backend)
 
 
@@ -492,7 +492,7 @@ def file_missing(operation: Operation[Any], *paths: str, code: int | None = None
 
 def no_bridge(operation: Operation[Any], bridge: str | None, code: int | None = None) -> NotFound:
     """Return the exception for a bridge that is missing on the host."""
-    message = f"there is no bridge {bridge} on the host: make it, or name another"
+    message = f"there is no bridge {bridge} on the host: create it, or use another one"
     return describe(NotFound, message, operation, code)
 
 
@@ -503,4 +503,4 @@ def check_allowed(config: DomainConfig, allow: Callable[[DomainConfig], object] 
         InvalidArgument: `allow` returned False. Exceptions that `allow` raises are passed on.
     """
     if allow is not None and allow(config) is False:
-        raise InvalidArgument(f"{source}: the configuration of {printable(config.name)} was refused by allow")
+        raise InvalidArgument(f"{source}: allow refused the configuration of {printable(config.name)}")

@@ -112,23 +112,23 @@ def parse(take: Callable[[int], bytes], source: str | None = None) -> Head:
     """
     magic, byteorder, mandatory, optional, length = _HEAD.unpack(take(_HEAD.size))
     if magic != _MAGIC:
-        raise ParseError("not a domain that xl or pyxen saved: the file begins otherwise", source=source)
+        raise ParseError("not a domain saved by xl or pyxen: the file begins with something else", source=source)
     if byteorder != _BYTEORDER:
-        raise ParseError("saved on a machine with another byte order: restore it on one of that kind", source=source)
+        raise ParseError("saved on a machine with another byte order: restore it on such a machine", source=source)
     if not mandatory & _STREAM_V2:
-        raise ParseError("saved by Xen 4.5 or older: restore it with `xl restore`, and save it anew", source=source)
+        raise ParseError("saved by Xen 4.5 or older: restore it with `xl restore`, and save it again", source=source)
     if mandatory & ~(_JSON | _STREAM_V2) or optional or length > _MOST:
         flags = f"{mandatory:#x}/{optional:#x}"
-        raise ParseError(f"saved by a newer xl (flags {flags}, {length} bytes): restore it with that", source=source)
+        raise ParseError(f"saved by a newer xl (flags {flags}, {length} bytes): restore it with that xl", source=source)
     data = take(length)
     size = _LENGTH.unpack_from(data)[0] if length >= _LENGTH.size else 0
     if size > max(length - _LENGTH.size, 0):
-        raise ParseError("damaged: its configuration is cut short", source=source)
+        raise ParseError("damaged: the configuration is truncated", source=source)
     config = data[_LENGTH.size : _LENGTH.size + size].rstrip(b"\0")
     try:
         text = config.decode()
     except UnicodeDecodeError:
-        raise ParseError("damaged: its configuration is not UTF-8", source=source) from None
+        raise ParseError("damaged: the configuration is not UTF-8", source=source) from None
     return Head(text, bool(mandatory & _JSON))
 
 
@@ -137,6 +137,6 @@ def _exactly(fd: int, size: int, source: str | None) -> bytes:
     while len(data) < size:
         more = os.read(fd, size - len(data))
         if not more:
-            raise ParseError("not a saved domain, or cut short: it ends in its head", source=source)
+            raise ParseError("not a saved domain, or truncated: the file ends within the header", source=source)
         data += more
     return data

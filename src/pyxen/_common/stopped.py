@@ -9,8 +9,8 @@ from pyxen.operation import Operation
 __all__ = ["what_stays"]
 
 _ASKED: Final = {
-    "shutdown": "the guest was asked, and may still shut down",
-    "reboot": "the guest was asked, and may still reboot",
+    "shutdown": "the guest was asked and may still shut down",
+    "reboot": "the guest was asked and may still reboot",
 }
 
 

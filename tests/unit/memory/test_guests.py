@@ -252,6 +252,6 @@ def test_a_disc_is_no_folder(tmp_path: Path) -> None:
         kernel.touch()
         drive = Disk(None, vdev="hdc", cdrom=True)
         web = xen.create(DomainConfig("web1", type="hvm", kernel=kernel, memory=32, disks=[drive]))
-        with pytest.raises(InvalidArgument, match="is a folder: it takes an image file"):
+        with pytest.raises(InvalidArgument, match="is a folder: use an image file"):
             web.insert_cdrom("hdc", tmp_path)
         web.insert_cdrom("hdc", kernel)

@@ -105,7 +105,7 @@ def test_allow_sees_it_first() -> None:
     seen: list[DomainConfig] = []
     read(json.dumps(PVH), "file", seen.append)
     assert [config.kernel for config in seen] == ["/k"]
-    with pytest.raises(InvalidArgument, match="web was refused"):
+    with pytest.raises(InvalidArgument, match="allow refused the configuration of web"):
         read(json.dumps(PVH), "file", lambda config: config.kernel != "/k")
     with pytest.raises(ZeroDivisionError):
         read(json.dumps(PVH), "file", lambda _: 1 // 0)
