@@ -1,4 +1,4 @@
-"""Defined domains, which libvirt calls persistent: it keeps them while they do not run."""
+"""Defined domains, which libvirt calls persistent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DOM0: Final = UUID(int=0)
 
 
 def define(connection: Connection, config: DomainConfig, domain_type: str, autostart: bool | None) -> DefinedDomain:
-    """Keep a configuration, in place of one with the same uuid or name."""
+    """Define a domain; this replaces the definition with the same uuid or name."""
     named = _look(connection.lookupByName, config.name)
     uuid = config.uuid or (UUID(named.UUIDString()) if named is not None else None)
     if named is not None and UUID(named.UUIDString()) != uuid:
@@ -40,7 +40,7 @@ def define(connection: Connection, config: DomainConfig, domain_type: str, autos
 
 
 def _define_renamed(connection: Connection, before: VirDomain, xml: str, name: str) -> VirDomain:
-    """Define a domain that had another name, which libvirt does not do in one step."""
+    """Redefine a domain under another name, which libvirt cannot do in one step."""
     if before.ID() >= 0:
         message = f"the domain of this uuid runs, as {before.name()!r}, and cannot get another name"
         raise DomainExists(message, operation="define", domain=name, domid=before.ID())
@@ -57,7 +57,7 @@ def _define_renamed(connection: Connection, before: VirDomain, xml: str, name: s
 
 
 def kept(connection: Connection, verb: str, uuid: UUID) -> VirDomain:
-    """Return a domain that is kept.
+    """Return a defined domain.
 
     Raises:
         DomainNotFound: No domain is defined with this uuid.
@@ -69,12 +69,12 @@ def kept(connection: Connection, verb: str, uuid: UUID) -> VirDomain:
 
 
 def undefine(domain: VirDomain) -> None:
-    """Forget a configuration; a domain that runs of it goes on."""
+    """Remove a definition; if the domain runs, it continues to run."""
     _undefine(domain)
 
 
 def defined(connection: Connection) -> list[DefinedDomain]:
-    """Return what is kept, by name; not dom0, which libvirt counts among them."""
+    """Return the defined domains by name, without dom0, which libvirt lists among them."""
     found = []
     for domain in connection.listAllDomains(_PERSISTENT):
         try:

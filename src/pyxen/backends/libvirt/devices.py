@@ -1,4 +1,4 @@
-"""Devices that come to a running domain and go from it, as XML: what is there is found, and told apart, by its name."""
+"""Hotplug of devices through libvirt's XML, with devices identified by name."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
 _KNOWN: Final = (Disk, Vif, Pci, UsbDev)
 
 Name = tuple[str, object]
-"""What tells a device from the others of a domain: the field of a configuration that it is in, and its name there."""
+"""The name of a device: its field in a configuration, and what identifies it within that field."""
 
 
 def devices_of(xml: str) -> dict[Name, etree._Element]:
-    """Return the devices in the XML of a domain by their names; a vif has two, its MAC address and its number."""
+    """Return the devices in a domain's XML by name; a vif has two names, its MAC address and its number."""
     found: dict[Name, etree._Element] = {}
     vifs = 0
     for element in parse_tree(xml).iterfind("devices/*"):
@@ -69,7 +69,7 @@ def _number(element: etree._Element, name: str) -> int:
 
 
 def _names(device: Part) -> list[Name]:
-    """Return the names that a device has; one of them is enough to find it."""
+    """Return the names of a device; each of them identifies it."""
     if isinstance(device, Disk) and device.vdev is not None:
         return [("disks", vdev_number(device.vdev) or device.vdev)]
     if isinstance(device, Vif):
@@ -84,7 +84,7 @@ def _names(device: Part) -> list[Name]:
 
 
 def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainType, device: D, backend: str) -> D:
-    """Attach a device, and return it as it is then."""
+    """Attach a device, and return it with the settings that libvirt filled in."""
     kind = _kind(device, backend)
     whole = DomainConfig("domain", type=guest, kernel="/kernel").replace(**{kind.field: (device,)})
     whole.validate()
@@ -101,7 +101,7 @@ def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainTyp
 
 
 def why_not_attached(uri: str, ref: DomainRef, device: Part) -> Exception | None:
-    """Return what is missing on the host for a device, where the host is this machine; None if that is unknown."""
+    """Return the exception for a file or bridge that a device needs and this machine lacks; None if unknown."""
     if urlsplit(uri).netloc:
         return None
     path = missing_file(files_of(device))
@@ -121,7 +121,7 @@ def _tag(device: Part) -> str:
 
 
 def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, device: D) -> D:
-    """Return a new device as libvirt has it now."""
+    """Return a newly attached device with the settings that libvirt gave it."""
     config = libvirtxml.loads(xml, on_loss="ignore")
     wanted = set(_names(device))
     for other in reversed(getattr(config, field)):
@@ -132,7 +132,7 @@ def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, devic
 
 
 def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) -> None:
-    """Detach a device, given by itself or by its name."""
+    """Detach a device, given as a device or by name."""
     try:
         _, part = meant(device, backend)
     except ValueError as error:
@@ -142,7 +142,7 @@ def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) 
 
 
 def change_disc(domain: VirDomain, info: DomainInfo, verb: str, vdev: str, target: str | None, backend: str) -> None:
-    """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
+    """Change the disc in a CD-ROM drive; None ejects it."""
     check_disc_can_change(verb, info.type, vdev, backend)
     ref = DomainRef(info.domid, info.uuid)
     element = copy.deepcopy(_there(domain, ref, verb, Disk(vdev=vdev)))
@@ -175,7 +175,7 @@ def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part) -> etree.
 
 
 def _said(element: etree._Element) -> str:
-    """Return the name of a device, for messages."""
+    """Return a device's name for messages."""
     target, mac, address = element.find("target"), element.find("mac"), element.find("source/address")
     if element.tag == "disk" and target is not None:
         return target.get("dev", "")

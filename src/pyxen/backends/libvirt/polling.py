@@ -1,4 +1,4 @@
-"""Waiting until something is so on the host: one thread that looks for all who wait."""
+"""Polling for conditions on the host, by one thread for all waiting operations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["Waiting"]
 
 T = TypeVar("T")
 
-_FIRST_LOOK: Final = 0.01  # seconds
-_MOST_APART: Final = 0.2  # seconds
+_FIRST_LOOK: Final = 0.01  # seconds between the first checks
+_MOST_APART: Final = 0.2  # seconds between later checks
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class _Wait:
 
 
 class Waiting:
-    """Looks whether what operations wait for has come: less and less often, and at once when `wake` says so."""
+    """Checks the conditions that operations wait for, at growing intervals, and at once after `wake`."""
 
     def __init__(self) -> None:
         self._waits: list[_Wait] = []
@@ -36,7 +36,7 @@ class Waiting:
         self._thread: threading.Thread | None = None
 
     def add(self, run: Run[T], look: Callable[[], tuple[bool, T]]) -> None:
-        """Have an operation end with what a function returns, as soon as that returns True beside it."""
+        """Let an operation wait: `look` returns whether the condition holds, and the operation's result."""
         with self._changed:
             run.waits = True
             self._waits.append(_Wait(run, look, time.monotonic()))
@@ -46,14 +46,14 @@ class Waiting:
             self._changed.notify()
 
     def wake(self) -> None:
-        """Look for all of them now: something has happened."""
+        """Check all conditions now, because something has happened."""
         with self._changed:
             for wait in self._waits:
                 wait.at, wait.apart = 0.0, _FIRST_LOOK
             self._changed.notify()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         with self._changed:
             self._open = False
             self._changed.notify()
@@ -82,7 +82,7 @@ class Waiting:
             return
         try:
             so, result = wait.look()
-        except Exception as error:  # noqa: BLE001 (whatever it is, the operation ends with it)
+        except Exception as error:  # noqa: BLE001 (any exception ends the operation)
             wait.run.fail(wait.run.describe(error))
             return
         if so:

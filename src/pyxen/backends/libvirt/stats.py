@@ -1,4 +1,4 @@
-"""What a domain has used so far."""
+"""CPU, memory, disk and network statistics of a domain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def stats(domain: VirDomain, looking: Looking) -> DomainStats:
-    """Return what a domain has used; a device that the driver does not know is left out."""
+    """Return a domain's statistics, without devices that the driver has no statistics for."""
     info = looking.one(domain)
     disks, vifs = [], []
     for (field, name), element in devices_of(domain.XMLDesc(0)).items():

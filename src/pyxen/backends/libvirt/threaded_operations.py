@@ -1,4 +1,4 @@
-"""Operations on threads: libvirt's calls block, and most of them nothing can stop."""
+"""Operations on worker threads, for libvirt's calls, which block and mostly cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger("pyxen.libvirt")
 
 _MOST_THREADS: Final = 24
-_IDLE: Final = 10.0  # seconds after which a thread with nothing to do ends
-_GRACE: Final = 5.0  # seconds that a call has to return after it was told to stop, or is no longer wanted
+_IDLE: Final = 10.0  # seconds after which an idle thread ends
+_GRACE: Final = 5.0  # seconds that a call has to return after it was aborted or cancelled
 
 
 class Run(Generic[T]):
-    """An operation, from its beginning to its end.
+    """An operation whose work runs on a thread.
 
     Args:
-        operation: What is told of it.
-        lease: Gives the connection that the work and what undoes it are done on.
-        work: Does it, on a thread; may block. What it raises is how the operation fails.
-        describe: Makes the exception to raise of one that the work raised.
-        undo: Undoes what came of it after it was stopped.
-        abort: Makes `work` come back early, from another thread; may block and fail.
-        late: What becomes of it when it cannot be stopped, for the error.
+        operation: The handle that the caller has.
+        lease: Gives the connection for `work` and `undo`.
+        work: Does the work, on a thread; may block. Its exception becomes the operation's.
+        describe: Turns an exception of `work` into the one that the caller sees.
+        undo: Undoes the work if it succeeded after the operation was stopped.
+        abort: Makes `work` return early. It is called on another thread, and may block and fail.
+        late: What happens to work that cannot be stopped, for the error message.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Run(Generic[T]):
         self._lock = threading.Lock()
 
     def settle(self, result: T) -> bool:
-        """End it well; False if it has ended already."""
+        """Set the result; return False if the operation has already ended."""
         with self._lock:
             if self.operation.done():
                 return False
@@ -72,7 +72,7 @@ class Run(Generic[T]):
             return True
 
     def fail(self, error: BaseException) -> bool:
-        """End it with an error; False if it has ended already."""
+        """Set an exception; return False if the operation has already ended."""
         with self._lock:
             if self.operation.done():
                 return False
@@ -86,16 +86,16 @@ class Run(Generic[T]):
             if self._gave_up():
                 return
             with self._lease() as connection:
-                if self._gave_up():  # it may have waited for its turn
+                if self._gave_up():  # it may have been stopped while it waited for a connection
                     return
                 result = self._work(connection, self)
                 if not self.waits:
                     self._finish(connection, result)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the operation ends with it)
+        except Exception as error:  # noqa: BLE001 (any exception ends the operation)
             self._fail_with(error)
 
     def _gave_up(self) -> bool:
-        """End it if it was stopped before there was anything to stop."""
+        """End the operation if it was stopped before the work began."""
         if self.operation.stopped is None:
             return False
         self.fail(stopped(self.operation, "it had not begun"))
@@ -115,13 +115,13 @@ class Run(Generic[T]):
             return
         try:
             self._undo(connection, result)
-        except Exception as error:  # noqa: BLE001 (nobody is there to raise it to)
+        except Exception as error:  # noqa: BLE001 (there is no caller left to raise it to)
             _LOG.error("%r: what came of it late could not be undone: %s", self.operation, error)
         self.fail(stopped(self.operation, "what was begun is undone"))
 
 
 class ThreadedOperations:
-    """Threads that carry out operations: as many as are needed, up to a bound. What is beyond that waits its turn."""
+    """A pool of threads that carry out operations. It grows as needed up to a limit; further operations wait."""
 
     def __init__(self) -> None:
         self.clock = Clock("pyxen-libvirt-clock")
@@ -132,7 +132,7 @@ class ThreadedOperations:
         self._open = True
 
     def start(self, run: Run[T]) -> Operation[T]:
-        """Begin an operation.
+        """Start an operation.
 
         Raises:
             HostClosed: The host was closed.
@@ -150,7 +150,7 @@ class ThreadedOperations:
         return operation
 
     def close(self) -> None:
-        """Stop all operations and wait a moment for them; those that cannot be stopped end here, not in libvirt."""
+        """Stop all operations and wait briefly for them. Those that cannot be stopped end here but go on in libvirt."""
         with self._changed:
             if not self._open:
                 return
@@ -218,6 +218,6 @@ class ThreadedOperations:
                 call = self._waiting.popleft()
             try:
                 call()
-            except Exception as error:  # noqa: BLE001 (an abort over a link that broke, for example; its operation ends by its own)
+            except Exception as error:  # noqa: BLE001 (e.g. an abort over a broken link; its operation ends on its own)
                 _LOG.debug("a call failed: %s", error)
             del call
