@@ -33,7 +33,7 @@ def pipe(tmp_path: Path) -> Path:
 
 def test_what_comes_late_is_undone(host: Host, saved: bytes, pipe: Path) -> None:
     begun = time.monotonic()
-    with pytest.raises(OperationTimeout, match="destroyed as soon as it is there") as caught:
+    with pytest.raises(OperationTimeout, match="destroys it as soon as it exists") as caught:
         host.restore(pipe, timeout=0.2)
     assert time.monotonic() - begun < 5
     assert caught.value.operation == "restore"

@@ -14,6 +14,6 @@ _ASKED: Final = {
 }
 
 
-def what_stays(operation: Operation[Any], usual: str = "what was begun is undone") -> str:
+def what_stays(operation: Operation[Any], usual: str = "what it had begun was undone") -> str:
     """Return the remaining effect of a stopped operation: `usual`, unless the guest was already asked to act."""
     return _ASKED.get(operation.verb, usual)

@@ -175,7 +175,7 @@ class LibvirtBackend(Backend):
             operation.domid = ref.domid
             return ref
 
-        late = "libvirt still creates it, since nothing can stop that, and it is destroyed as soon as it is there"
+        late = "libvirt cannot stop creating it; pyxen destroys it as soon as it exists"
         return self._start(
             operation, work, undo=lifecycle.destroy_if_there, late=late, secrets=lifecycle.secrets_of(config)
         )
@@ -267,7 +267,7 @@ class LibvirtBackend(Backend):
     ) -> Operation[None]:
         """Save a domain to a file on the host, in libvirt's format, and end it."""
         if checkpoint or leave_paused:
-            raise lacking(Feature.CHECKPOINT, self.name, "libvirt ends a domain that it saves; restore it")
+            raise lacking(Feature.CHECKPOINT, self.name, "libvirt ends a domain that it saves: restore it afterwards")
 
         def work(connection: Connection, _: Run[None]) -> None:
             found = lifecycle.find(connection, "save", domain)
@@ -298,7 +298,7 @@ class LibvirtBackend(Backend):
             # for one restore at a time.
             with self._restoring if wanted is None else nullcontext():
                 if operation.stopped is not None:
-                    raise stopped(operation, "it had not begun")
+                    raise stopped(operation, "nothing had been done yet")
                 try:
                     ref = save.restore(connection, path, xml, wanted, paused=paused)
                 except VirError as error:
@@ -306,7 +306,7 @@ class LibvirtBackend(Backend):
             operation.domid = ref.domid
             return ref
 
-        late = "libvirt still restores it, since nothing can stop that, and it is destroyed as soon as it is there"
+        late = "libvirt cannot stop restoring it; pyxen destroys it as soon as it exists"
         return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
@@ -321,13 +321,13 @@ class LibvirtBackend(Backend):
         """Migrate a domain to another host, given as a libvirt URI. This host's daemon must reach the other's."""
         self._need(Feature.MIGRATE)
         if not isinstance(destination, str):
-            message = "libvirt migrates to a URI, e.g. xen+ssh://root@host/system, and runs no command"
+            message = "libvirt cannot migrate over a command: give a URI, e.g. xen+ssh://root@host/system"
             raise InvalidArgument(message, operation="migrate", domain=domain.domid, domid=domain.domid)
 
         def work(found: VirDomain) -> None:
             migration.migrate(found, destination, paused=paused)
 
-        late = "libvirt goes on with it, since its driver cannot stop it: look on which host the domain is"
+        late = "libvirt's driver cannot stop it and continues: check on which host the domain is"
         return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
 
     def _abort(self, domain: DomainRef) -> Callable[[], None] | None:
@@ -368,13 +368,13 @@ class LibvirtBackend(Backend):
         def undo(connection: Connection, attached: D) -> None:
             devices.detach(lifecycle.find(connection, "detach", domain), domain, attached, self.name)
 
-        late = "libvirt still attaches it, since nothing can stop that, and it is detached as soon as it is there"
+        late = "libvirt cannot stop attaching it; pyxen detaches it as soon as it is attached"
         return self._start(self._operation("attach", domain, timeout), work, undo=undo, late=late)
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         self._need(Feature.ATTACH)
         if force and self._driver != "Xen":  # the Xen driver always forces the detach after ten seconds
-            raise lacking(Feature.ATTACH, self.name, "libvirt detaches by asking the guest: leave out force")
+            raise lacking(Feature.ATTACH, self.name, "libvirt detaches only by asking the guest: leave out force")
         return self._act("detach", domain, lambda found: devices.detach(found, domain, device, self.name), timeout)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
@@ -413,7 +413,7 @@ class LibvirtBackend(Backend):
             raise lacking(Feature.PIN_SOFT, self.name)
         if cpus is None:
             raise InvalidArgument(
-                "say cpus: libvirt has no cpus_soft", operation="pin_vcpu", domain=domain.domid, domid=domain.domid
+                "give cpus: libvirt has no cpus_soft", operation="pin_vcpu", domain=domain.domid, domid=domain.domid
             )
 
         def work(connection: Connection, _: Run[None]) -> None:
@@ -474,7 +474,7 @@ class LibvirtBackend(Backend):
             operation.domid = ref.domid
             return ref
 
-        late = "libvirt still starts it, since nothing can stop that, and it is destroyed as soon as it is there"
+        late = "libvirt cannot stop starting it; pyxen destroys it as soon as it exists"
         return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
 
     def _why_not_started(self, connection: Connection, found: VirDomain, error: Exception) -> Exception | None:

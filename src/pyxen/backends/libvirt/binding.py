@@ -26,7 +26,7 @@ _APPLICATION_HAS_IT: Final = "libvirt" in sys.modules
 try:
     import libvirt as _libvirt
 except ImportError as error:
-    raise LibraryMissing(f"libvirt-python does not load ({error}): {_REMEDY}") from None
+    raise LibraryMissing(f"libvirt-python cannot be loaded ({error}): {_REMEDY}") from None
 
 api: Any = _libvirt
 """The module ``libvirt``."""

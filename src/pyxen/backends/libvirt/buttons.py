@@ -26,7 +26,7 @@ _KEYS: Final = {key: first + place for first, row in _ROWS for place, key in enu
 def send_trigger(domain: VirDomain, trigger: Trigger, vcpu: int, backend: str) -> None:
     """Press a button or interrupt the vCPUs."""
     if vcpu and trigger is Trigger.NMI:
-        raise lacking(Feature.TRIGGER, backend, "libvirt interrupts all vCPUs: leave out which")
+        raise lacking(Feature.TRIGGER, backend, "libvirt sends an NMI to all vCPUs: leave out vcpu")
     if trigger is Trigger.POWER:
         domain.shutdownFlags(_POWER_BUTTON)
     elif trigger is Trigger.NMI:
@@ -43,7 +43,7 @@ def send_sysrq(domain: VirDomain, ref: DomainRef, key: str) -> None:
     """Press Alt+SysRq with a key."""
     check_sysrq_key(ref.domid, key)
     if key.lower() not in _KEYS:
-        message = f"{key!r} is not a key: it takes one letter or digit, such as 's' for sync"
+        message = f"{key!r} is not a SysRq key: use one letter or digit, such as 's' for sync"
         raise InvalidArgument(message, operation="send_sysrq", domain=ref.domid, domid=ref.domid)
     keys = [_ALT, _SYSRQ, _KEYS[key.lower()]]
     domain.sendKey(_LINUX_KEYS, 50, keys, len(keys), 0)

@@ -119,7 +119,7 @@ def _opened(uri: str) -> Connection:
         return opening.result(_LONGEST)
     except TimeoutError:
         opening.add_done_callback(_close_late)
-        message = f"{redacted(uri)}: there is someone who has not answered for {_LONGEST:.0f} s; is the daemon stopped?"
+        message = f"{redacted(uri)}: the other side has not answered for {_LONGEST:.0f} s; is the daemon stopped?"
         raise ConnectFailed(message) from None
 
 
@@ -132,16 +132,16 @@ def _check_file(uri: str) -> None:
     """Refuse a missing file of the test driver: libvirt's XML parser would print an error to stderr."""
     parts = urlsplit(uri)
     if is_in_this_process(uri) and parts.path != "/default" and not os.path.exists(parts.path):
-        raise ConnectFailed(f"{uri}: no such file: {parts.path}; test:///default is a host that needs none")
+        raise ConnectFailed(f"{uri}: no such file: {parts.path}; test:///default needs no file")
 
 
 def _why_not(uri: str, error: Exception) -> Exception:
     shown, words = redacted(uri), redacted(str(error).strip())
     if is_code(error, "AUTH_FAILED", "AUTH_CANCELLED", "AUTH_UNAVAILABLE", "ACCESS_DENIED", "OPERATION_DENIED"):
-        return NotPrivileged(f"{shown}: libvirt does not let this user in: {words}")
+        return NotPrivileged(f"{shown}: libvirt rejects this user: {words}")
     if "ermission denied" in words:
-        return NotPrivileged(f"{shown}: {words}: be root, or a member of the group that libvirtd serves")
+        return NotPrivileged(f"{shown}: {words}: run as root, or as a member of the group that libvirtd serves")
     if unsupported(error) or is_code(error, "NO_CONNECT", "INVALID_ARG") or "no connection driver" in words:
-        return UnsupportedFeature(f"{shown}: libvirt here does not know such URIs: {words}", feature=shown)
-    remedy = "" if urlsplit(uri).netloc else "; does libvirtd, or virtxend, run?"
+        return UnsupportedFeature(f"{shown}: this libvirt does not support such URIs: {words}", feature=shown)
+    remedy = "" if urlsplit(uri).netloc else "; is libvirtd or virtxend running?"
     return ConnectFailed(f"{shown}: {words}{remedy}")

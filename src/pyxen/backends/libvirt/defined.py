@@ -26,7 +26,7 @@ def define(connection: Connection, config: DomainConfig, domain_type: str, autos
     named = _look(connection.lookupByName, config.name)
     uuid = config.uuid or (UUID(named.UUIDString()) if named is not None else None)
     if named is not None and UUID(named.UUIDString()) != uuid:
-        message = f"a domain of this name has the uuid {named.UUIDString()}: leave the uuid out, or undefine it"
+        message = f"a domain with this name has the uuid {named.UUIDString()}: leave the uuid out, or undefine that one"
         raise DomainExists(message, operation="define", domain=config.name)
     xml = as_xml(config.replace(uuid=uuid), domain_type)
     before = None if uuid is None else _look(connection.lookupByUUIDString, str(uuid))
@@ -42,7 +42,7 @@ def define(connection: Connection, config: DomainConfig, domain_type: str, autos
 def _define_renamed(connection: Connection, before: VirDomain, xml: str, name: str) -> VirDomain:
     """Redefine a domain under another name, which libvirt cannot do in one step."""
     if before.ID() >= 0:
-        message = f"the domain of this uuid runs, as {before.name()!r}, and cannot get another name"
+        message = f"the domain with this uuid is running as {before.name()!r} and cannot be renamed"
         raise DomainExists(message, operation="define", domain=name, domid=before.ID())
     old, autostart = before.XMLDesc(_INACTIVE), before.autostart()
     _undefine(before)

@@ -90,11 +90,13 @@ def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainTyp
     whole.validate()
     element = parse_tree(libvirtxml.dumps(whole, domain_type=domain_type)).find(f"devices/{_tag(device)}")
     if element is None:
-        raise UnsupportedFeature(f"libvirt cannot be told of {device!r}", feature=kind.field, backend=backend)
+        raise UnsupportedFeature(f"libvirt's XML cannot express {device!r}", feature=kind.field, backend=backend)
     before = devices_of(domain.XMLDesc(_SECURE))
     for name in _names(device):
         if name in before:
-            message = f"the domain has the {kind.noun} {name_of(device)} already: detach it first, or choose another"
+            message = (
+                f"the domain already has the {kind.noun} {name_of(device)}: detach it first, or choose another name"
+            )
             raise DeviceExists(message, operation="attach", domain=ref.domid, domid=ref.domid)
     domain.attachDeviceFlags(etree.tostring(element, encoding="unicode"), _LIVE)
     return _as_attached(domain.XMLDesc(_SECURE), before, kind.field, device)
@@ -111,7 +113,7 @@ def why_not_attached(uri: str, ref: DomainRef, device: Part) -> Exception | None
         missing.filename = path
         return missing
     if isinstance(device, Vif) and lacks_bridge(device):
-        message = f"there is no bridge {device.bridge} on the host: make it, or name another"
+        message = f"there is no bridge {device.bridge} on the host: create it, or use another one"
         return NotFound(message, operation="attach", domain=ref.domid, domid=ref.domid)
     return None
 
@@ -187,7 +189,7 @@ def _said(element: etree._Element) -> str:
 def _kind(device: Part, backend: str) -> Kind:
     if not isinstance(device, _KNOWN):
         what = type(device).__name__
-        message = f"a {what} comes and goes with its domain here: libvirt attaches disks, vifs, PCI and USB devices"
+        message = f"libvirt cannot hot-plug a {what}, only disks, vifs, PCI and USB devices"
         raise UnsupportedFeature(message, feature=what, backend=backend)
     return kind_of(device, backend)
 

@@ -148,9 +148,9 @@ def failure(
     if unsupported(error):
         return UnsupportedFeature(f"{verb}: {backend} cannot do this: {words}", feature=verb, backend=backend)
     if code in _DENIED:
-        return NotPrivileged(f"{verb}: libvirt does not let this user: {words}")
+        return NotPrivileged(f"{verb}: libvirt does not allow this user to do this: {words}")
     if broke_the_link(error):
-        return ConnectFailed(f"{verb}: no way to libvirt: {words}")
+        return ConnectFailed(f"{verb}: libvirt cannot be reached: {words}")
     cls = _class_of(error, code, words)
     return cls(f"libvirt: {words}", operation=verb, domain=domain, domid=domid, code=code)
 

@@ -101,7 +101,7 @@ def create(connection: Connection, xml: str, *, paused: bool) -> DomainRef:
 def start(connection: Connection, domain: VirDomain, *, paused: bool) -> DomainRef:
     """Start a defined domain."""
     if domain.ID() >= 0:
-        message = f"{domain.name()} runs already, as domain {domain.ID()}"
+        message = f"{domain.name()} is already running, as domain {domain.ID()}"
         raise DomainExists(message, operation="start", domain=domain.name(), domid=domain.ID())
     try:
         domain.createWithFlags(_PAUSED if paused else 0)
@@ -150,7 +150,7 @@ def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, e
         return None
     if is_code(error, "OPERATION_FAILED", "DOM_EXIST", "OPERATION_INVALID"):
         for other in _namesakes(connection, config):
-            message = f"domain {other.ID()} has the name {other.name()!r} and the uuid {other.UUIDString()} already"
+            message = f"domain {other.ID()} already has the name {other.name()!r} and the uuid {other.UUIDString()}"
             return DomainExists(f"{message} (libvirt: {error})", operation=verb, domain=config.name)
     if is_code(error, "OPERATION_FAILED", "INTERNAL_ERROR", "SYSTEM_ERROR") and not urlsplit(uri).netloc:
         missing = missing_file(files_of_config(config))

@@ -57,11 +57,11 @@ class Link:
             ConnectFailed: The daemon is away.
         """
         if os.getpid() != self._pid:
-            raise HostClosed(f"{self._shown} was opened before a fork: open it anew")
+            raise HostClosed(f"{self._shown} was opened before a fork: open it again")
         if not self._open:
             raise HostClosed(f"{self._shown} was closed")
         if self._broken:
-            raise ConnectFailed(f"{self._shown}: the connection broke; pyxen connects anew as soon as libvirt answers")
+            raise ConnectFailed(f"{self._shown}: the connection broke; pyxen reconnects as soon as libvirt answers")
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
@@ -169,7 +169,7 @@ class Link:
                 main.close()
             else:
                 self._main, self._generation, self._broken = main, generation, False
-                _LOG.info("%s: connected to libvirt anew", self._shown)
+                _LOG.info("%s: reconnected to libvirt", self._shown)
         return True
 
 

@@ -80,16 +80,16 @@ def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backe
     except VirError as error:
         if "scheduler" not in str(error):
             raise
-        message = f"set_scheduler: {backend} does not know this host's scheduler: {error}"
+        message = f"set_scheduler: {backend} does not support this host's scheduler: {error}"
         raise UnsupportedFeature(message, feature="set_scheduler", backend=backend) from None
     unknown = next((name for name in wanted if name not in have), None)
     if unknown is not None:
         message = (
-            f"{unknown}: the scheduler of this host, as libvirt sees it, has {', '.join(have) or 'nothing to set'}"
+            f"{unknown}: libvirt can set only these parameters of this host's scheduler: {', '.join(have) or 'none'}"
         )
         raise UnsupportedFeature(message, feature=unknown, backend=backend)
     if not 1 <= wanted.get("weight", 1) <= _MOST_WEIGHT:
-        message = f"weight={wanted['weight']}: it is from 1 to {_MOST_WEIGHT}"
+        message = f"weight={wanted['weight']} is out of range: use 1 to {_MOST_WEIGHT}"
         raise InvalidArgument(message, operation="set_scheduler", domain=ref.domid, domid=ref.domid)
     if wanted:
         domain.setSchedulerParameters(wanted)

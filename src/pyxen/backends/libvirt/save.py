@@ -87,7 +87,7 @@ def restore(connection: Connection, path: str, xml: str | None, wanted: UUID | N
     ref = next((ref for ref in new if wanted is None or ref.uuid == wanted), None)
     if ref is None:
         raise OperationFailed(
-            f"{path} was restored, and its domain has ended already", operation="restore", domain=path
+            f"{path} was restored, but its domain has already ended", operation="restore", domain=path
         )
     if suspend:
         try:
@@ -105,7 +105,7 @@ def why_not_restored(path: str, error: Exception) -> Exception | None:
         missing.filename = path
         return missing
     if re.search(r"magic|header|image version|corrupt", str(error)):
-        return ParseError(f"it is no domain that libvirt saved: {error}", source=path)
+        return ParseError(f"not a domain saved by libvirt: {error}", source=path)
     return None
 
 

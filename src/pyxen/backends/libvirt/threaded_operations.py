@@ -50,7 +50,7 @@ class Run(Generic[T]):
         *,
         undo: Callable[[Connection, T], None] | None = None,
         abort: Callable[[], None] | None = None,
-        late: str = "libvirt goes on with it, since nothing can stop it",
+        late: str = "libvirt cannot stop it and goes on with it",
     ) -> None:
         self.operation = operation
         self.describe = describe
@@ -98,7 +98,7 @@ class Run(Generic[T]):
         """End the operation if it was stopped before the work began."""
         if self.operation.stopped is None:
             return False
-        self.fail(stopped(self.operation, "it had not begun"))
+        self.fail(stopped(self.operation, "nothing had been done yet"))
         return True
 
     def _fail_with(self, error: Exception) -> None:
@@ -116,8 +116,8 @@ class Run(Generic[T]):
         try:
             self._undo(connection, result)
         except Exception as error:  # noqa: BLE001 (there is no caller left to raise it to)
-            _LOG.error("%r: what came of it late could not be undone: %s", self.operation, error)
-        self.fail(stopped(self.operation, "what was begun is undone"))
+            _LOG.error("%r: it succeeded after it was stopped, and could not be undone: %s", self.operation, error)
+        self.fail(stopped(self.operation, "what it had begun was undone"))
 
 
 class ThreadedOperations:
@@ -180,8 +180,8 @@ class ThreadedOperations:
     def _stop(self, run: Run[Any]) -> None:
         operation = run.operation
         if not run.begun or run.waits:
-            stays = what_stays(operation, "nothing waits for it any more")
-            run.fail(stopped(operation, stays if run.begun else "it had not begun"))
+            stays = what_stays(operation, "pyxen no longer waits for it")
+            run.fail(stopped(operation, stays if run.begun else "nothing had been done yet"))
             return
         grace = _GRACE
         if run.abort is not None:

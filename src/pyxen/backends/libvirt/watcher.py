@@ -198,7 +198,7 @@ class Watching:
 
     def _linked(self) -> Link:
         if self._link is None:
-            raise HostClosed("nobody has asked for events yet")
+            raise HostClosed("there are no subscribers to events yet")
         return self._link
 
     def _is_there(self, domain: DomainRef) -> bool:
