@@ -7,7 +7,7 @@ from typing import Final
 from pyxen.config import DomainConfig
 from pyxen.config.base import fields_of
 
-__all__ = ["for_its_type", "with_memory"]
+__all__ = ["with_memory", "without_foreign_settings"]
 
 _LEAST_MIB: Final = 32
 """The memory that libxl gives a domain whose configuration does not set any."""
@@ -20,7 +20,7 @@ def with_memory(config: DomainConfig) -> DomainConfig:
     return config.replace(memory=config.effective_maxmem or _LEAST_MIB)
 
 
-def for_its_type(config: DomainConfig) -> DomainConfig:
+def without_foreign_settings(config: DomainConfig) -> DomainConfig:
     """Return a configuration without the settings of other guest types.
 
     libxl keeps some of them for every domain, and a domain cannot be created from a configuration that has them.

@@ -15,14 +15,14 @@ from pyxen.errors import UnsupportedFeature
 __all__ = [
     "Kind",
     "already_there",
-    "check",
-    "drive",
+    "check_hotplug",
+    "find_drive",
+    "identify",
     "kind_of",
-    "meant",
+    "matches",
     "name_of",
     "needs_qemu",
     "not_there",
-    "same",
 ]
 
 
@@ -47,7 +47,7 @@ def kind_of(device: Part, backend: str | None = None) -> Kind:
     return _HOT[type(device)]
 
 
-def check(device: Part, guest: DomainType, backend: str) -> Kind:
+def check_hotplug(device: Part, guest: DomainType, backend: str) -> Kind:
     """Check that a device can be attached to a running domain, and return its kind.
 
     Args:
@@ -95,7 +95,7 @@ def _from_text(text: str) -> Part:
         raise ValueError(message) from None
 
 
-def meant(device: Part | str, backend: str) -> tuple[Kind, Part]:
+def identify(device: Part | str, backend: str) -> tuple[Kind, Part]:
     """Return the kind and the device for a caller's argument, which is a device or a device's name.
 
     Raises:
@@ -111,7 +111,7 @@ def meant(device: Part | str, backend: str) -> tuple[Kind, Part]:
     return kind, device
 
 
-def same(device: Part, other: Part) -> bool:
+def matches(device: Part, other: Part) -> bool:
     """Tell whether another device has all the names that this one has."""
     return _is_named(device) and all(_equal(names, _values(other, fields)) for fields, names in _names(device))
 
@@ -140,7 +140,7 @@ def needs_qemu(device: Part, backend: str) -> UnsupportedFeature:
     return UnsupportedFeature(message, feature=what, backend=backend)
 
 
-def drive(vdev: str, disks: Iterable[Disk]) -> Disk:
+def find_drive(vdev: str, disks: Iterable[Disk]) -> Disk:
     """Return the CD-ROM drive with this vdev.
 
     Raises:
@@ -148,7 +148,7 @@ def drive(vdev: str, disks: Iterable[Disk]) -> Disk:
     """
     drives = [disk for disk in disks if disk.cdrom]
     for one in drives:
-        if same(Disk(vdev=vdev), one):
+        if matches(Disk(vdev=vdev), one):
             return one
     have = f"its drives are {', '.join(map(name_of, drives))}" if drives else "it has none"
     raise LookupError(f"the domain has no CD-ROM drive {vdev}; {have}")

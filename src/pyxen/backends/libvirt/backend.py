@@ -35,11 +35,11 @@ from pyxen.backends.libvirt import (
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.console import open_console
 from pyxen.backends.libvirt.error_map import failure, redacted, stopped
-from pyxen.backends.libvirt.inspect import Looking, host_info
+from pyxen.backends.libvirt.inspect import DomainReader, host_info
 from pyxen.backends.libvirt.link import Link
-from pyxen.backends.libvirt.polling import Waiting
-from pyxen.backends.libvirt.threaded_operations import Run, ThreadedOperations
-from pyxen.backends.libvirt.watcher import Watching
+from pyxen.backends.libvirt.polling import Poller
+from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
+from pyxen.backends.libvirt.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.events import Event
@@ -93,11 +93,11 @@ class LibvirtBackend(Backend):
         self._uri = uri
         self._shown = redacted(uri)
         self._workers: ThreadedOperations | None = None
-        self._waiting = Waiting()
-        self._watching = Watching(self._waiting.wake)
+        self._poller = Poller()
+        self._watcher = Watcher(self._poller.wake)
         self._restoring = threading.Lock()
         self._beginning = threading.Lock()
-        self._link = Link(uri, self._watching.arm_anew)
+        self._link = Link(uri, self._watcher.rearm)
         try:
             with self._link.look() as connection:
                 self._driver = connection.getType()
@@ -105,7 +105,7 @@ class LibvirtBackend(Backend):
         except BaseException:
             self._link.close()
             raise
-        self._looking = Looking(self._driver)
+        self._reader = DomainReader(self._driver)
         event_loop.close_at_exit(self)
 
     # The host
@@ -131,8 +131,8 @@ class LibvirtBackend(Backend):
             workers = self._workers
         if workers is not None:
             workers.close()
-        self._waiting.close()
-        self._watching.close()
+        self._poller.close()
+        self._watcher.close()
         self._link.close()
 
     def info(self) -> HostInfo:
@@ -143,7 +143,7 @@ class LibvirtBackend(Backend):
     def list(self) -> list[DomainInfo]:
         """Return the domains that libvirt knows, by domid; on Xen, dom0 and the domains that libvirt created."""
         with self._look("list") as connection:
-            return self._looking.all(connection)
+            return self._reader.all(connection)
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         """Call `on_event` with each event from now on, and `on_end` once when the host is closed.
@@ -152,11 +152,11 @@ class LibvirtBackend(Backend):
         the daemon was away, an `EventsLost` comes as soon as it is back.
         """
         with self._translated("events"):
-            return self._watching.subscribe(self._link, on_event, on_end)
+            return self._watcher.subscribe(self._link, on_event, on_end)
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         with self._look("info", domain) as connection:
-            return self._looking.one(lifecycle.find(connection, "info", domain))
+            return self._reader.one(lifecycle.find(connection, "info", domain))
 
     # From beginning to end
 
@@ -167,7 +167,7 @@ class LibvirtBackend(Backend):
         check_size(with_memory(config), self.name)
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
 
-        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
             try:
                 ref = lifecycle.create(connection, xml, paused=paused)
             except VirError as error:
@@ -184,10 +184,10 @@ class LibvirtBackend(Backend):
         return self._act("destroy", domain, lambda found: found.destroy(), timeout)
 
     def pause(self, domain: DomainRef) -> Operation[None]:
-        return self._act("pause", domain, lambda found: lifecycle.pause(found, self._looking))
+        return self._act("pause", domain, lambda found: lifecycle.pause(found, self._reader))
 
     def unpause(self, domain: DomainRef) -> Operation[None]:
-        return self._act("unpause", domain, lambda found: lifecycle.unpause(found, self._looking))
+        return self._act("unpause", domain, lambda found: lifecycle.unpause(found, self._reader))
 
     def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         flags = 0
@@ -196,26 +196,26 @@ class LibvirtBackend(Backend):
         if self._driver == "Xen":
             flags = _PARAVIRT | (_POWER_BUTTON if fallback else 0)
 
-        def work(connection: Connection, run: Run[None]) -> None:
+        def work(connection: Connection, run: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "shutdown", domain)
-            check_answers(self._looking.one(found), "shutdown")
+            check_answers(self._reader.one(found), "shutdown")
             stays = wait and lifecycle.stays_after_poweroff(found)
             found.shutdownFlags(flags) if flags else found.shutdown()
             if wait:
-                self._waiting.add(run, lambda: (self._has_ended(domain, stays=stays), None))
+                self._poller.add(run, lambda: (self._has_ended(domain, stays=stays), None))
 
         return self._start(self._operation("shutdown", domain, timeout), work)
 
     def _has_ended(self, domain: DomainRef, *, stays: bool) -> bool:
         """Tell whether a domain has shut down and libvirt has carried out the action for that."""
         with self._link.look() as connection:
-            info = lifecycle.info_if_there(connection, self._looking, domain)
+            info = lifecycle.info_if_there(connection, self._reader, domain)
         return info is None or (stays and info.state in ENDS)
 
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        def work(connection: Connection, _: Run[None]) -> None:
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "reboot", domain)
-            check_answers(self._looking.one(found), "reboot")
+            check_answers(self._reader.one(found), "reboot")
             found.reboot(0)
 
         return self._start(self._operation("reboot", domain, timeout), work)
@@ -225,13 +225,13 @@ class LibvirtBackend(Backend):
     ) -> Operation[DomainInfo | None]:
         def look() -> tuple[bool, DomainInfo | None]:
             with self._link.look() as connection:
-                info = lifecycle.info_if_there(connection, self._looking, domain)
+                info = lifecycle.info_if_there(connection, self._reader, domain)
             return info is None or info.state in states, info
 
-        def work(_: Connection, run: Run[DomainInfo | None]) -> DomainInfo | None:
+        def work(_: Connection, run: ThreadedOperation[DomainInfo | None]) -> DomainInfo | None:
             so, info = look()
             if not so:
-                self._waiting.add(run, look)
+                self._poller.add(run, look)
             return info
 
         operation: Operation[DomainInfo | None] = self._operation("wait", domain, timeout)
@@ -246,9 +246,9 @@ class LibvirtBackend(Backend):
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         self._need(Feature.SUSPEND)
 
-        def work(connection: Connection, _: Run[None]) -> None:
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "suspend", domain)
-            check_answers(self._looking.one(found), "suspend")
+            check_answers(self._reader.one(found), "suspend")
             found.pMSuspendForDuration(_TO_MEMORY, 0, 0)
 
         return self._start(self._operation("suspend", domain, timeout), work)
@@ -257,7 +257,7 @@ class LibvirtBackend(Backend):
         self._need(Feature.SUSPEND)
 
         def work(found: VirDomain) -> None:
-            check_suspended(self._looking.one(found))
+            check_suspended(self._reader.one(found))
             found.pMWakeup(0)
 
         return self._act("resume", domain, work)
@@ -269,9 +269,9 @@ class LibvirtBackend(Backend):
         if checkpoint or leave_paused:
             raise lacking(Feature.CHECKPOINT, self.name, "libvirt ends a domain that it saves: restore it afterwards")
 
-        def work(connection: Connection, _: Run[None]) -> None:
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "save", domain)
-            check_answers(self._looking.one(found), "save")
+            check_answers(self._reader.one(found), "save")
             save.save(found, domain, path, self._uri)
 
         return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
@@ -292,7 +292,7 @@ class LibvirtBackend(Backend):
         xml = None if config is None else lifecycle.as_xml(config, self._domain_type)
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 
-        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
             wanted = save.uuid_in(path, self._uri)
             # If the file's uuid is unknown, the domain is found as the one that was not there before. This works only
             # for one restore at a time.
@@ -357,9 +357,9 @@ class LibvirtBackend(Backend):
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         self._need(Feature.ATTACH)
 
-        def work(connection: Connection, _: Run[D]) -> D:
+        def work(connection: Connection, _: ThreadedOperation[D]) -> D:
             found = lifecycle.find(connection, "attach", domain)
-            guest = self._looking.one(found).type
+            guest = self._reader.one(found).type
             try:
                 return devices.attach(found, domain, self._domain_type, guest, device, self.name)
             except VirError as error:
@@ -389,7 +389,7 @@ class LibvirtBackend(Backend):
         self._need(Feature.CDROM)
 
         def work(found: VirDomain) -> None:
-            devices.change_disc(found, self._looking.one(found), verb, vdev, target, self.name)
+            devices.change_disc(found, self._reader.one(found), verb, vdev, target, self.name)
 
         return self._act(verb, domain, work, timeout)
 
@@ -403,7 +403,7 @@ class LibvirtBackend(Backend):
         return self._act("set_maxmem", domain, lambda found: resources.set_maxmem(found, domain, kib))
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
-        return self._act("set_vcpus", domain, lambda found: resources.set_vcpus(found, domain, self._looking, vcpus))
+        return self._act("set_vcpus", domain, lambda found: resources.set_vcpus(found, domain, self._reader, vcpus))
 
     def pin_vcpu(
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
@@ -416,9 +416,9 @@ class LibvirtBackend(Backend):
                 "give cpus: libvirt has no cpus_soft", operation="pin_vcpu", domain=domain.domid, domid=domain.domid
             )
 
-        def work(connection: Connection, _: Run[None]) -> None:
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "pin_vcpu", domain)
-            resources.pin_vcpu(connection, found, domain, self._looking, vcpu, cpus)
+            resources.pin_vcpu(connection, found, domain, self._reader, vcpu, cpus)
 
         return self._start(self._operation("pin_vcpu", domain, None), work)
 
@@ -433,7 +433,7 @@ class LibvirtBackend(Backend):
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return a domain's statistics, without devices that the driver has no statistics for."""
         with self._look("stats", domain) as connection:
-            return stats.stats(lifecycle.find(connection, "stats", domain), self._looking)
+            return stats.stats(lifecycle.find(connection, "stats", domain), self._reader)
 
     def console(self, domain: DomainRef) -> int:
         self._need(Feature.CONSOLE)
@@ -464,7 +464,7 @@ class LibvirtBackend(Backend):
         """Start the defined domain with this uuid. A domain that appears late is destroyed."""
         operation: Operation[DomainRef] = Operation("start", str(uuid), timeout=timeout)
 
-        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
             found = defined.kept(connection, "start", uuid)
             operation.subject = found.name()
             try:
@@ -508,7 +508,7 @@ class LibvirtBackend(Backend):
     ) -> Operation[Any]:
         """Start an operation on an active domain. Its result is what `work` returns, with libvirt's zeros as None."""
 
-        def whole(connection: Connection, _: Run[Any]) -> Any:
+        def whole(connection: Connection, _: ThreadedOperation[Any]) -> Any:
             result = work(lifecycle.find(connection, verb, domain))
             return None if isinstance(result, int) else result
 
@@ -517,7 +517,7 @@ class LibvirtBackend(Backend):
     def _start(
         self,
         operation: Operation[T],
-        work: Callable[[Connection, Run[T]], T],
+        work: Callable[[Connection, ThreadedOperation[T]], T],
         *,
         lease: Any = None,
         secrets: Collection[str] = (),
@@ -534,7 +534,7 @@ class LibvirtBackend(Backend):
         with self._beginning:
             if self._workers is None:
                 self._workers = ThreadedOperations()
-        return self._workers.start(Run(operation, lease or self._link.work, work, describe, **how))
+        return self._workers.start(ThreadedOperation(operation, lease or self._link.work, work, describe, **how))
 
     @contextmanager
     def _look(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from lxml import etree
 
 from pyxen import libvirtxml
-from pyxen._common.device_kinds import Kind, kind_of, meant, name_of
+from pyxen._common.device_kinds import Kind, identify, kind_of, name_of
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
 from pyxen._common.preconditions import check_disc_can_change
 from pyxen.backends.base import DomainRef
@@ -136,7 +136,7 @@ def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, devic
 def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) -> None:
     """Detach a device, given as a device or by name."""
     try:
-        _, part = meant(device, backend)
+        _, part = identify(device, backend)
     except ValueError as error:
         raise InvalidArgument(str(error), operation="detach", domain=ref.domid, domid=ref.domid) from None
     _kind(part, backend)

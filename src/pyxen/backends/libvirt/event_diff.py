@@ -25,7 +25,7 @@ from pyxen.events import (
 )
 from pyxen.info import ShutdownReason
 
-__all__ = ["KINDS", "EventDiff", "Told"]
+__all__ = ["KINDS", "EventDiff", "LibvirtEvent"]
 
 _STARTED: Final = number("VIR_DOMAIN_EVENT_STARTED")
 _STOPPED: Final = number("VIR_DOMAIN_EVENT_STOPPED")
@@ -53,7 +53,7 @@ _NODES: Final = {"disks": "vbd", "vifs": "vif", "pcis": "pci", "usbdevs": "vusb"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LibvirtEvent:
     """One callback of libvirt about a domain."""
 
     kind: str
@@ -102,45 +102,45 @@ class EventDiff:
         self.begin(domains)
         yield EventsLost(time=datetime.now(UTC), count=None)
 
-    def events(self, told: Told) -> Iterator[Event]:
+    def events(self, raw: LibvirtEvent) -> Iterator[Event]:
         """Return the events for a callback of libvirt."""
-        if told.kind == "lifecycle":
-            yield from self._lifecycle(told, *told.values)
+        if raw.kind == "lifecycle":
+            yield from self._lifecycle(raw, *raw.values)
             return
-        known = self._known.get(told.uuid)
+        known = self._known.get(raw.uuid)
         if known is None:
             return
-        about: dict[str, Any] = {"domid": known.domid, "uuid": told.uuid, "name": known.name, "time": told.time}
-        if told.kind == "reboot":
+        about: dict[str, Any] = {"domid": known.domid, "uuid": raw.uuid, "name": known.name, "time": raw.time}
+        if raw.kind == "reboot":
             yield DomainShutdown(**about, reason=ShutdownReason.REBOOT)
-        elif told.kind == "balloon":
-            yield MemoryTargetChanged(**about, target_kib=told.values[0])
-        elif told.kind == "tray":
-            device = self._device(told.uuid, known, told.values[0])
-            if told.values[1] == _OPENED and device is not None:
+        elif raw.kind == "balloon":
+            yield MemoryTargetChanged(**about, target_kib=raw.values[0])
+        elif raw.kind == "tray":
+            device = self._device(raw.uuid, known, raw.values[0])
+            if raw.values[1] == _OPENED and device is not None:
                 yield DiskEjected(**about, kind="vbd", devid=device.devid, backend=0, vdev=device.vdev)
-        elif told.kind == "added":
-            device = self._device(told.uuid, known, told.values[0])
+        elif raw.kind == "added":
+            device = self._device(raw.uuid, known, raw.values[0])
             if device is not None:
                 yield DeviceAdded(**about, kind=device.kind, devid=device.devid, backend=0)
-        elif told.kind == "removed":
-            device = known.devices.pop(told.values[0], None)
+        elif raw.kind == "removed":
+            device = known.devices.pop(raw.values[0], None)
             if device is not None:
                 yield DeviceRemoved(**about, kind=device.kind, devid=device.devid, backend=0)
 
-    def _lifecycle(self, told: Told, event: int, detail: int) -> Iterator[Event]:
-        known = self._known.get(told.uuid)
+    def _lifecycle(self, raw: LibvirtEvent, event: int, detail: int) -> Iterator[Event]:
+        known = self._known.get(raw.uuid)
         if event == _STARTED:
-            if known is not None and known.domid == told.domid:
+            if known is not None and known.domid == raw.domid:
                 return  # already known, or woken up
             if known is not None:
-                yield DomainDestroyed(domid=known.domid, uuid=told.uuid, name=known.name, time=told.time)
-            self._known[told.uuid] = _Known(told.domid, told.name)
-            yield DomainCreated(domid=told.domid, uuid=told.uuid, name=told.name, time=told.time)
+                yield DomainDestroyed(domid=known.domid, uuid=raw.uuid, name=known.name, time=raw.time)
+            self._known[raw.uuid] = _Known(raw.domid, raw.name)
+            yield DomainCreated(domid=raw.domid, uuid=raw.uuid, name=raw.name, time=raw.time)
             return
-        if known is None or told.domid not in (-1, known.domid):
+        if known is None or raw.domid not in (-1, known.domid):
             return  # about a domain that is gone, or has since been started again
-        about: dict[str, Any] = {"domid": known.domid, "uuid": told.uuid, "name": known.name, "time": told.time}
+        about: dict[str, Any] = {"domid": known.domid, "uuid": raw.uuid, "name": known.name, "time": raw.time}
         if event == _PMSUSPENDED:
             yield DomainShutdown(**about, reason=ShutdownReason.SUSPEND)
             return
@@ -148,8 +148,8 @@ class EventDiff:
         if reason is not None and not known.has_ended:
             known.has_ended = True
             yield DomainShutdown(**about, reason=reason)
-        if event == _STOPPED and not (reason is not None and self._is_there(DomainRef(known.domid, told.uuid))):
-            del self._known[told.uuid]
+        if event == _STOPPED and not (reason is not None and self._is_there(DomainRef(known.domid, raw.uuid))):
+            del self._known[raw.uuid]
             yield DomainDestroyed(**about)
 
     def _device(self, uuid: UUID, known: _Known, alias: str) -> _Device | None:

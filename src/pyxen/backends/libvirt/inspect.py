@@ -13,7 +13,7 @@ from pyxen.backends.libvirt.error_map import is_code, is_gone, unsupported
 from pyxen.config import DomainType
 from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 
-__all__ = ["Looking", "host_info"]
+__all__ = ["DomainReader", "host_info"]
 
 _STATES: Final = {
     number("VIR_DOMAIN_NOSTATE"): DomainState.BLOCKED,
@@ -49,7 +49,7 @@ _MANY: Final = 8  # domains
 _AT_ONCE: Final = 4  # a daemon reads up to five requests per connection; one is left for other callers
 
 
-class Looking:
+class DomainReader:
     """Queries information about domains in few round trips, and caches what cannot change while a domain exists.
 
     A driver with bulk statistics gives all domains in one call. The Xen driver has no bulk statistics: it is asked for
@@ -80,7 +80,7 @@ class Looking:
     def _each(self, domains: Sequence[VirDomain]) -> Iterable[DomainInfo | None]:
         if len(domains) < _MANY:
             return map(self._alive, domains)
-        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-looking") as threads:
+        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-reader") as threads:
             return list(threads.map(self._alive, domains))
 
     def _alive(self, domain: VirDomain) -> DomainInfo | None:

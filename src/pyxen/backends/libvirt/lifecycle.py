@@ -13,7 +13,7 @@ from pyxen._common.preconditions import gone
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
-from pyxen.backends.libvirt.inspect import Looking
+from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing
 from pyxen.info import DomainInfo, DomainState
@@ -52,10 +52,10 @@ def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
     raise gone(verb, domain.domid, domain.uuid, ", or not libvirt's")
 
 
-def info_if_there(connection: Connection, looking: Looking, domain: DomainRef) -> DomainInfo | None:
+def info_if_there(connection: Connection, reader: DomainReader, domain: DomainRef) -> DomainInfo | None:
     """Return information about a domain; None if it is gone."""
     try:
-        return looking.one(find(connection, "info", domain))
+        return reader.one(find(connection, "info", domain))
     except DomainNotFound:
         return None
     except VirError as error:
@@ -132,15 +132,15 @@ def destroy_if_there(connection: Connection, domain: DomainRef) -> None:
             raise
 
 
-def pause(domain: VirDomain, looking: Looking) -> None:
+def pause(domain: VirDomain, reader: DomainReader) -> None:
     """Pause a domain; nothing happens if it is already paused."""
-    if looking.one(domain).state is not DomainState.PAUSED:
+    if reader.one(domain).state is not DomainState.PAUSED:
         domain.suspend()
 
 
-def unpause(domain: VirDomain, looking: Looking) -> None:
+def unpause(domain: VirDomain, reader: DomainReader) -> None:
     """Unpause a domain; nothing happens if it is not paused."""
-    if looking.one(domain).state is DomainState.PAUSED:
+    if reader.one(domain).state is DomainState.PAUSED:
         domain.resume()
 
 

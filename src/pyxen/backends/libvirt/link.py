@@ -18,8 +18,8 @@ __all__ = ["Link"]
 
 _LOG: Final = logging.getLogger("pyxen.libvirt")
 
-_FIRST_TRY: Final = 0.1  # seconds between the first attempts to reconnect
-_MOST_APART: Final = 5.0  # seconds between later attempts to reconnect
+_FIRST_DELAY: Final = 0.1  # seconds between the first attempts to reconnect
+_LONGEST_DELAY: Final = 5.0  # seconds between later attempts to reconnect
 _CALLS: Final = 4  # at a time on a connection: a daemon reads at most 5 requests of a client, keepalives included
 _LANES: Final = 4  # connections for work, opened as needed
 
@@ -133,16 +133,16 @@ class Link:
         _LOG.info("%s: the connection to libvirt broke", self._shown)
         for lane in lanes:  # this may be libvirt's event loop thread, and a close may never return without the loop
             threading.Thread(target=lane.drop, name="pyxen-libvirt-close", daemon=True).start()
-        threading.Thread(target=self._connect_anew, name="pyxen-libvirt-reconnect", daemon=True).start()
+        threading.Thread(target=self._reconnect, name="pyxen-libvirt-reconnect", daemon=True).start()
 
-    def _connect_anew(self) -> None:
+    def _reconnect(self) -> None:
         self._main.close()
-        apart = _FIRST_TRY
+        delay = _FIRST_DELAY
         while not self._try_to_connect():
             with self._changed:
-                if self._changed.wait_for(self._is_closed, apart):
+                if self._changed.wait_for(self._is_closed, delay):
                     return
-            apart = min(2 * apart, _MOST_APART)
+            delay = min(2 * delay, _LONGEST_DELAY)
 
     def _is_closed(self) -> bool:
         return not self._open

@@ -8,25 +8,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from pyxen.backends.libvirt.threaded_operations import Run
+from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 
-__all__ = ["Waiting"]
+__all__ = ["Poller"]
 
 T = TypeVar("T")
 
-_FIRST_LOOK: Final = 0.01  # seconds between the first checks
-_MOST_APART: Final = 0.2  # seconds between later checks
+_FIRST_DELAY: Final = 0.01  # seconds between the first checks
+_LONGEST_DELAY: Final = 0.2  # seconds between later checks
 
 
 @dataclass(slots=True)
 class _Wait:
-    run: Run[Any]
+    run: ThreadedOperation[Any]
     look: Callable[[], tuple[bool, Any]]
     at: float
-    apart: float = _FIRST_LOOK
+    delay: float = _FIRST_DELAY
 
 
-class Waiting:
+class Poller:
     """Checks the conditions that operations wait for, at growing intervals, and at once after `wake`."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Waiting:
         self._open = True
         self._thread: threading.Thread | None = None
 
-    def add(self, run: Run[T], look: Callable[[], tuple[bool, T]]) -> None:
+    def add(self, run: ThreadedOperation[T], look: Callable[[], tuple[bool, T]]) -> None:
         """Let an operation wait: `look` returns whether the condition holds, and the operation's result."""
         with self._changed:
             run.waits = True
@@ -49,7 +49,7 @@ class Waiting:
         """Check all conditions now, because something has happened."""
         with self._changed:
             for wait in self._waits:
-                wait.at, wait.apart = 0.0, _FIRST_LOOK
+                wait.at, wait.delay = 0.0, _FIRST_DELAY
             self._changed.notify()
 
     def close(self) -> None:
@@ -71,8 +71,8 @@ class Waiting:
                 now = time.monotonic()
                 ready = [wait for wait in self._waits if wait.at <= now]
                 for wait in ready:
-                    wait.at = now + wait.apart
-                    wait.apart = min(2 * wait.apart, _MOST_APART)
+                    wait.at = now + wait.delay
+                    wait.delay = min(2 * wait.delay, _LONGEST_DELAY)
             for wait in ready:
                 self._look(wait)
 

@@ -9,7 +9,7 @@ from pyxen._common.preconditions import check_affinity, check_cpus, check_maxmem
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code
-from pyxen.backends.libvirt.inspect import Looking
+from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.libvirtxml.text import parse_tree
@@ -34,17 +34,17 @@ def set_maxmem(domain: VirDomain, ref: DomainRef, kib: int) -> None:
     domain.setMemoryFlags(kib, _LIVE | _MAXIMUM)
 
 
-def set_vcpus(domain: VirDomain, ref: DomainRef, looking: Looking, vcpus: int) -> None:
+def set_vcpus(domain: VirDomain, ref: DomainRef, reader: DomainReader, vcpus: int) -> None:
     """Set the number of vCPUs that a guest uses; libvirt allows at most as many as the host has CPUs."""
-    check_vcpus(ref.domid, vcpus, looking.one(domain).maxvcpus)
+    check_vcpus(ref.domid, vcpus, reader.one(domain).maxvcpus)
     domain.setVcpusFlags(vcpus, _LIVE)
 
 
 def pin_vcpu(
-    connection: Connection, domain: VirDomain, ref: DomainRef, looking: Looking, vcpu: int | None, cpus: CpuSet
+    connection: Connection, domain: VirDomain, ref: DomainRef, reader: DomainReader, vcpu: int | None, cpus: CpuSet
 ) -> None:
     """Set the CPUs that a vCPU may run on; None means all vCPUs."""
-    info = looking.one(domain)
+    info = reader.one(domain)
     count = connection.getInfo()[2]
     check_affinity(ref.domid, vcpu, info.maxvcpus, cpus)
     wanted = set(check_cpus(ref.domid, cpus, _nodes(connection, cpus, count)))

@@ -12,12 +12,12 @@ from typing import Any, Final, Generic, TypeVar
 
 from pyxen._common.stopped import what_stays
 from pyxen.backends.libvirt.binding import Connection
-from pyxen.backends.libvirt.deadlines import Clock
 from pyxen.backends.libvirt.error_map import stopped
+from pyxen.backends.libvirt.timer_thread import TimerThread
 from pyxen.errors import HostClosed
 from pyxen.operation import Operation
 
-__all__ = ["Run", "ThreadedOperations"]
+__all__ = ["ThreadedOperation", "ThreadedOperations"]
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ _IDLE: Final = 10.0  # seconds after which an idle thread ends
 _GRACE: Final = 5.0  # seconds that a call has to return after it was aborted or cancelled
 
 
-class Run(Generic[T]):
+class ThreadedOperation(Generic[T]):
     """An operation whose work runs on a thread.
 
     Args:
@@ -45,7 +45,7 @@ class Run(Generic[T]):
         self,
         operation: Operation[T],
         lease: Callable[[], AbstractContextManager[Connection]],
-        work: Callable[[Connection, Run[T]], T],
+        work: Callable[[Connection, ThreadedOperation[T]], T],
         describe: Callable[[Exception], BaseException],
         *,
         undo: Callable[[Connection, T], None] | None = None,
@@ -124,14 +124,14 @@ class ThreadedOperations:
     """A pool of threads that carry out operations. It grows as needed up to a limit; further operations wait."""
 
     def __init__(self) -> None:
-        self.clock = Clock("pyxen-libvirt-clock")
+        self.timer = TimerThread("pyxen-libvirt-timer")
         self._changed = threading.Condition()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._queue: deque[Callable[[], None]] = deque()
         self._threads = self._idle = 0
-        self._runs: set[Run[Any]] = set()
+        self._runs: set[ThreadedOperation[Any]] = set()
         self._open = True
 
-    def start(self, run: Run[T]) -> Operation[T]:
+    def start(self, run: ThreadedOperation[T]) -> Operation[T]:
         """Start an operation.
 
         Raises:
@@ -143,9 +143,9 @@ class ThreadedOperations:
                 raise HostClosed("the host was closed")
             self._runs.add(run)
         operation.add_done_callback(lambda _: self._forget(run))
-        operation.carried_by(lambda _: self._stop(run), self.clock.thread)
+        operation.carried_by(lambda _: self._stop(run), self.timer.thread)
         if operation.deadline is not None:
-            self.clock.at(operation.deadline, lambda: self._late(operation))
+            self.timer.at(operation.deadline, lambda: self._late(operation))
         self._submit(run.carry_out)
         return operation
 
@@ -166,18 +166,18 @@ class ThreadedOperations:
             run.fail(stopped(run.operation, run.late))
         with self._changed:
             self._changed.notify_all()
-        self.clock.close()
+        self.timer.close()
 
     @staticmethod
     def _late(operation: Operation[Any]) -> None:
         operation.stop("timeout")
 
-    def _forget(self, run: Run[Any]) -> None:
+    def _forget(self, run: ThreadedOperation[Any]) -> None:
         with self._changed:
             self._runs.discard(run)
             self._changed.notify_all()
 
-    def _stop(self, run: Run[Any]) -> None:
+    def _stop(self, run: ThreadedOperation[Any]) -> None:
         operation = run.operation
         if not run.begun or run.waits:
             stays = what_stays(operation, "pyxen no longer waits for it")
@@ -189,18 +189,18 @@ class ThreadedOperations:
         elif operation.stopped == "timeout":
             grace = 0
         if grace:
-            self.clock.at(time.monotonic() + grace, lambda: self._give_up(run))
+            self.timer.at(time.monotonic() + grace, lambda: self._give_up(run))
         else:
             self._give_up(run)
 
     @staticmethod
-    def _give_up(run: Run[Any]) -> None:
+    def _give_up(run: ThreadedOperation[Any]) -> None:
         run.fail(stopped(run.operation, run.late))
 
     def _submit(self, call: Callable[[], None]) -> None:
         with self._changed:
-            self._waiting.append(call)
-            if self._idle >= len(self._waiting) or self._threads >= _MOST_THREADS:
+            self._queue.append(call)
+            if self._idle >= len(self._queue) or self._threads >= _MOST_THREADS:
                 self._changed.notify_all()
                 return
             self._threads += 1
@@ -210,12 +210,12 @@ class ThreadedOperations:
         while True:
             with self._changed:
                 self._idle += 1
-                self._changed.wait_for(lambda: self._waiting or not self._open, _IDLE)
+                self._changed.wait_for(lambda: self._queue or not self._open, _IDLE)
                 self._idle -= 1
-                if not self._waiting:
+                if not self._queue:
                     self._threads -= 1
                     return
-                call = self._waiting.popleft()
+                call = self._queue.popleft()
             try:
                 call()
             except Exception as error:  # noqa: BLE001 (e.g. an abort over a broken link; its operation ends on its own)

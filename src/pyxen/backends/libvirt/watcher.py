@@ -16,13 +16,13 @@ from uuid import UUID
 
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.event_diff import KINDS, EventDiff, Told
+from pyxen.backends.libvirt.event_diff import KINDS, EventDiff, LibvirtEvent
 from pyxen.backends.libvirt.lifecycle import find
 from pyxen.backends.libvirt.link import Link
 from pyxen.errors import Error, HostClosed
 from pyxen.events import DomainCreated, DomainDestroyed, Event
 
-__all__ = ["Watching"]
+__all__ = ["Watcher"]
 
 _TO_TAKE: Final = 5.0  # seconds for subscribers to take pending events when the host is closed
 _ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
@@ -76,7 +76,7 @@ class _Subscriber:
         _call(self._on_event, event)
 
 
-class Watching:
+class Watcher:
     """The subscribers to a host's events.
 
     Args:
@@ -86,7 +86,7 @@ class Watching:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._link: Link | None = None
-        self._items: deque[Told | _There] = deque()
+        self._items: deque[LibvirtEvent | _There] = deque()
         self._changed = threading.Condition()
         self._arming = threading.Lock()
         self._subscribers: list[_Subscriber] = []
@@ -121,7 +121,7 @@ class Watching:
             raise
         return lambda: self._unsubscribe(subscriber)
 
-    def arm_anew(self, connection: Connection) -> None:
+    def rearm(self, connection: Connection) -> None:
         """Subscribe again on a new connection, if there were subscribers; report the gap to them."""
         with self._arming:
             if self._armed is None:
@@ -149,20 +149,24 @@ class Watching:
         """Register the callbacks, then return the domains that exist. Changes between the two are reported."""
         for kind, event in KINDS.items():
             try:
-                self._callbacks.append(connection.domainEventRegisterAny(None, event, self._told, kind))
+                self._callbacks.append(connection.domainEventRegisterAny(None, event, self._on_callback, kind))
             except VirError:
                 if kind == "lifecycle":
                     raise
         self._armed = connection
         return _there(connection)
 
-    def _told(self, _: Connection, domain: VirDomain, *values: Any) -> None:
+    def _on_callback(self, _: Connection, domain: VirDomain, *values: Any) -> None:
         """Queue a callback of libvirt; called on the loop's thread."""
-        *told, kind = values
-        self._put(Told(kind, UUID(domain.UUIDString()), domain.ID(), domain.name(), tuple(told), datetime.now(UTC)))
+        *arguments, kind = values
+        self._put(
+            LibvirtEvent(
+                kind, UUID(domain.UUIDString()), domain.ID(), domain.name(), tuple(arguments), datetime.now(UTC)
+            )
+        )
         self._wake()
 
-    def _put(self, what: Told | _There) -> None:
+    def _put(self, what: LibvirtEvent | _There) -> None:
         with self._changed:
             self._items.append(what)
             self._changed.notify()
@@ -188,13 +192,13 @@ class Watching:
         for subscriber in subscribers:
             _call(subscriber.on_end)
 
-    def _deliver(self, what: Told | _There) -> None:
-        events = self._changes.events(what) if isinstance(what, Told) else self._changes.lost(what)
+    def _deliver(self, what: LibvirtEvent | _There) -> None:
+        events = self._changes.events(what) if isinstance(what, LibvirtEvent) else self._changes.lost(what)
         for event in events:
             with self._changed:
                 subscribers = list(self._subscribers)
             for subscriber in subscribers:
-                subscriber.tell(event, None if isinstance(what, Told) else what)
+                subscriber.tell(event, None if isinstance(what, LibvirtEvent) else what)
 
     def _linked(self) -> Link:
         if self._link is None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from pyxen._common.device_kinds import Kind, already_there, check, drive, meant, name_of, needs_qemu, not_there, same
+from pyxen._common.device_kinds import (
+    Kind,
+    already_there,
+    check_hotplug,
+    find_drive,
+    identify,
+    matches,
+    name_of,
+    needs_qemu,
+    not_there,
+)
 from pyxen._common.host_files import files_of
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen._common.scripts import at_once
@@ -47,7 +57,7 @@ _BY_QEMU: Final = frozenset({UsbCtrlType.QUSB, UsbCtrlType.DEVICEMODEL})
 @at_once
 def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> D:
     """Attach a device, and return it as it is then; a failure leaves nothing."""
-    kind = check(device, guest.config.type, backend)
+    kind = check_hotplug(device, guest.config.type, backend)
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
@@ -64,10 +74,10 @@ def detach(
 ) -> Script[None]:
     """Detach a device, when the guest has let go of it, or at once."""
     try:
-        kind, wanted = meant(device, backend)
+        kind, wanted = identify(device, backend)
     except ValueError as error:
         raise describe(InvalidArgument, str(error), operation) from None
-    found = next((other for other in _present(guest, kind) if same(wanted, other)), None)
+    found = next((other for other in _present(guest, kind) if matches(wanted, other)), None)
     if found is None:
         raise describe(NotFound, not_there(kind, wanted, _present(guest, kind)), operation)
     if not force:
@@ -101,7 +111,7 @@ def change_disc(
     """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
     check_disc_can_change(operation.verb, guest.config.type, vdev, backend)
     try:
-        before = drive(vdev, guest.config.disks)
+        before = find_drive(vdev, guest.config.disks)
     except LookupError as error:
         raise describe(NotFound, str(error), operation) from None
     if target is not None:

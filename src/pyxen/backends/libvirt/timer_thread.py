@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Clock"]
+__all__ = ["TimerThread"]
 
 
-class Clock:
+class TimerThread:
     """Calls functions at given times, one after the other, on one thread. The functions must not block."""
 
     def __init__(self, name: str) -> None:
