@@ -196,13 +196,13 @@ class LibvirtBackend(Backend):
         if self._driver == "Xen":
             flags = _PARAVIRT | (_POWER_BUTTON if fallback else 0)
 
-        def work(connection: Connection, run: ThreadedOperation[None]) -> None:
+        def work(connection: Connection, threaded: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "shutdown", domain)
             check_answers(self._reader.one(found), "shutdown")
             stays = wait and lifecycle.stays_after_poweroff(found)
             found.shutdownFlags(flags) if flags else found.shutdown()
             if wait:
-                self._poller.add(run, lambda: (self._has_ended(domain, stays=stays), None))
+                self._poller.add(threaded, lambda: (self._has_ended(domain, stays=stays), None))
 
         return self._start(self._operation("shutdown", domain, timeout), work)
 
@@ -228,10 +228,10 @@ class LibvirtBackend(Backend):
                 info = lifecycle.info_if_there(connection, self._reader, domain)
             return info is None or info.state in states, info
 
-        def work(_: Connection, run: ThreadedOperation[DomainInfo | None]) -> DomainInfo | None:
+        def work(_: Connection, threaded: ThreadedOperation[DomainInfo | None]) -> DomainInfo | None:
             so, info = look()
             if not so:
-                self._poller.add(run, look)
+                self._poller.add(threaded, look)
             return info
 
         operation: Operation[DomainInfo | None] = self._operation("wait", domain, timeout)

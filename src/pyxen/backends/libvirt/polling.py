@@ -20,7 +20,7 @@ _LONGEST_DELAY: Final = 0.2  # seconds between later checks
 
 @dataclass(slots=True)
 class _Wait:
-    run: ThreadedOperation[Any]
+    threaded: ThreadedOperation[Any]
     look: Callable[[], tuple[bool, Any]]
     at: float
     delay: float = _FIRST_DELAY
@@ -35,11 +35,11 @@ class Poller:
         self._open = True
         self._thread: threading.Thread | None = None
 
-    def add(self, run: ThreadedOperation[T], look: Callable[[], tuple[bool, T]]) -> None:
+    def add(self, threaded: ThreadedOperation[T], look: Callable[[], tuple[bool, T]]) -> None:
         """Let an operation wait: `look` returns whether the condition holds, and the operation's result."""
         with self._changed:
-            run.waits = True
-            self._waits.append(_Wait(run, look, time.monotonic()))
+            threaded.waits = True
+            self._waits.append(_Wait(threaded, look, time.monotonic()))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pyxen-libvirt-waiting", daemon=True)
                 self._thread.start()
@@ -61,7 +61,7 @@ class Poller:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._waits = [wait for wait in self._waits if not wait.run.operation.done()]
+                self._waits = [wait for wait in self._waits if not wait.threaded.operation.done()]
                 due = min((wait.at for wait in self._waits), default=None)
                 left = None if due is None else due - time.monotonic()
                 if self._open and (left is None or left > 0):
@@ -78,12 +78,12 @@ class Poller:
 
     @staticmethod
     def _look(wait: _Wait) -> None:
-        if wait.run.operation.done():
+        if wait.threaded.operation.done():
             return
         try:
             so, result = wait.look()
         except Exception as error:  # noqa: BLE001 (any exception ends the operation)
-            wait.run.fail(wait.run.describe(error))
+            wait.threaded.fail(wait.threaded.describe(error))
             return
         if so:
-            wait.run.settle(result)
+            wait.threaded.settle(result)

@@ -128,25 +128,25 @@ class ThreadedOperations:
         self._changed = threading.Condition()
         self._queue: deque[Callable[[], None]] = deque()
         self._threads = self._idle = 0
-        self._runs: set[ThreadedOperation[Any]] = set()
+        self._running: set[ThreadedOperation[Any]] = set()
         self._open = True
 
-    def start(self, run: ThreadedOperation[T]) -> Operation[T]:
+    def start(self, threaded: ThreadedOperation[T]) -> Operation[T]:
         """Start an operation.
 
         Raises:
             HostClosed: The host was closed.
         """
-        operation = run.operation
+        operation = threaded.operation
         with self._changed:
             if not self._open:
                 raise HostClosed("the host was closed")
-            self._runs.add(run)
-        operation.add_done_callback(lambda _: self._forget(run))
-        operation.carried_by(lambda _: self._stop(run), self.timer.thread)
+            self._running.add(threaded)
+        operation.add_done_callback(lambda _: self._forget(threaded))
+        operation.carried_by(lambda _: self._stop(threaded), self.timer.thread)
         if operation.deadline is not None:
             self.timer.at(operation.deadline, lambda: self._late(operation))
-        self._submit(run.carry_out)
+        self._submit(threaded.carry_out)
         return operation
 
     def close(self) -> None:
@@ -155,15 +155,15 @@ class ThreadedOperations:
             if not self._open:
                 return
             self._open = False
-            runs = list(self._runs)
-        for run in runs:
-            run.operation.stop("closed")
+            running = list(self._running)
+        for threaded in running:
+            threaded.operation.stop("closed")
         end = time.monotonic() + _GRACE
         with self._changed:
-            self._changed.wait_for(lambda: not self._runs, end - time.monotonic())
-            left = list(self._runs)
-        for run in left:
-            run.fail(stopped(run.operation, run.late))
+            self._changed.wait_for(lambda: not self._running, end - time.monotonic())
+            left = list(self._running)
+        for threaded in left:
+            threaded.fail(stopped(threaded.operation, threaded.late))
         with self._changed:
             self._changed.notify_all()
         self.timer.close()
@@ -172,30 +172,30 @@ class ThreadedOperations:
     def _late(operation: Operation[Any]) -> None:
         operation.stop("timeout")
 
-    def _forget(self, run: ThreadedOperation[Any]) -> None:
+    def _forget(self, threaded: ThreadedOperation[Any]) -> None:
         with self._changed:
-            self._runs.discard(run)
+            self._running.discard(threaded)
             self._changed.notify_all()
 
-    def _stop(self, run: ThreadedOperation[Any]) -> None:
-        operation = run.operation
-        if not run.begun or run.waits:
+    def _stop(self, threaded: ThreadedOperation[Any]) -> None:
+        operation = threaded.operation
+        if not threaded.begun or threaded.waits:
             stays = what_stays(operation, "pyxen no longer waits for it")
-            run.fail(stopped(operation, stays if run.begun else "nothing had been done yet"))
+            threaded.fail(stopped(operation, stays if threaded.begun else "nothing had been done yet"))
             return
         grace = _GRACE
-        if run.abort is not None:
-            self._submit(run.abort)
+        if threaded.abort is not None:
+            self._submit(threaded.abort)
         elif operation.stopped == "timeout":
             grace = 0
         if grace:
-            self.timer.at(time.monotonic() + grace, lambda: self._give_up(run))
+            self.timer.at(time.monotonic() + grace, lambda: self._give_up(threaded))
         else:
-            self._give_up(run)
+            self._give_up(threaded)
 
     @staticmethod
-    def _give_up(run: ThreadedOperation[Any]) -> None:
-        run.fail(stopped(run.operation, run.late))
+    def _give_up(threaded: ThreadedOperation[Any]) -> None:
+        threaded.fail(stopped(threaded.operation, threaded.late))
 
     def _submit(self, call: Callable[[], None]) -> None:
         with self._changed:
