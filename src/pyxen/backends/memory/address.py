@@ -1,4 +1,4 @@
-"""``memory:///`` and what may follow: which host in memory a URI means."""
+"""``memory:///`` URIs, and the simulated hosts that they name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _lock = threading.Lock()
 
 
 def machine_at(uri: str) -> Machine:
-    """Return the host that a URI means: a new one, or that of the name if there is one in this process.
+    """Return the host for a URI: the existing host with that name in this process, or else a new one.
 
     Raises:
-        InvalidArgument: The URI makes no sense.
+        InvalidArgument: The URI is not valid.
     """
     parts = urlsplit(uri)
     name = parts.path.strip("/")
@@ -49,13 +49,13 @@ def machine_at(uri: str) -> Machine:
 
 
 def register(name: str, machine: Machine) -> None:
-    """Let ``memory:///NAME`` mean a host."""
+    """Make ``memory:///NAME`` connect to this host."""
     with _lock:
         _machines[name] = machine
 
 
 def forget(name: str) -> None:
-    """Let ``memory:///NAME`` mean a new host again."""
+    """Make ``memory:///NAME`` connect to a new host again."""
     with _lock:
         _machines.pop(name, None)
         _options_of.pop(name, None)

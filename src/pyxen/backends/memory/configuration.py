@@ -1,4 +1,4 @@
-"""The configuration of a domain in memory, as libxl would tell it."""
+"""The configuration of a simulated domain, as libxl would return it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ __all__ = ["config"]
 
 
 def config(guest: Guest) -> DomainConfig:
-    """Return a configuration as libxl tells it: in the fewest words, and nothing that other guest types have."""
+    """Return a configuration as libxl does: in canonical form, and without settings of other guest types."""
     found = guest.config.canonical().replace(scheduler=guest.scheduler if guest.domid else Scheduler())
     return without_foreign_settings(found).replace(domid=None)

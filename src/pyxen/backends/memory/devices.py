@@ -1,4 +1,4 @@
-"""Scripts that attach devices to a domain in memory, and detach them."""
+"""Scripts that attach and detach devices of a simulated domain."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _BY_QEMU: Final = frozenset({UsbCtrlType.QUSB, UsbCtrlType.DEVICEMODEL})
 
 @at_once
 def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> D:
-    """Attach a device, and return it as it is then; a failure leaves nothing."""
+    """Attach a device, and return it with the settings that were filled in; a failed attach changes nothing."""
     kind = check_hotplug(device, guest.config.type, backend)
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
@@ -72,7 +72,7 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
 def detach(
     machine: Machine, operation: Operation[Any], guest: Guest, device: Part | str, backend: str, *, force: bool
 ) -> Script[None]:
-    """Detach a device, when the guest has let go of it, or at once."""
+    """Detach a device, after the guest has released it or, with `force`, at once."""
     try:
         kind, wanted = identify(device, backend)
     except ValueError as error:
@@ -87,7 +87,7 @@ def detach(
 
 
 def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
-    """Wait until the guest has let go of a device; any device but a disk is then taken away in any case."""
+    """Wait for the guest to release a device. Only a disk that it does not release is an error."""
     let_go: list[bool] = []
     guest.soon(lambda: let_go.append(True))
     what = f"{kind.noun} {name_of(device)}"
@@ -108,7 +108,7 @@ def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kin
 def change_disc(
     machine: Machine, operation: Operation[Any], guest: Guest, vdev: str, target: str | None, backend: str
 ) -> None:
-    """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
+    """Change the disc in a CD-ROM drive; None ejects it."""
     check_disc_can_change(operation.verb, guest.config.type, vdev, backend)
     try:
         before = find_drive(vdev, guest.config.disks)
@@ -133,14 +133,14 @@ def _present(guest: Guest, kind: Kind) -> tuple[Any, ...]:
 
 
 def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> None:
-    """Refuse files that are not on the host."""
+    """Refuse files that are missing on the host."""
     missing = [path for path in paths if path.startswith("/") and not machine.exists(path)]
     if missing:
         raise file_missing(operation, *missing)
 
 
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
-    """Refuse devices for which the host lacks something."""
+    """Refuse devices whose files or bridges are missing on the host."""
     check_files(machine, operation, *files_of(*config.disks))
     for vif in config.vifs:
         local = vif.backend is None and not vif.backend_domid

@@ -1,4 +1,4 @@
-"""Guests in memory that suspend themselves, and go on."""
+"""Suspend and resume of simulated guests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["resume", "suspend"]
 
 
 def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[None]:
-    """Let a guest suspend itself."""
+    """Ask a guest to suspend itself, and wait until it has."""
     if not guest.drivers and is_hvm(guest):
         raise describe(NoGuestDriver, "the guest has no PV driver that could answer", operation)
     guest.ask("suspend")
@@ -36,5 +36,5 @@ def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script
 
 @at_once
 def resume(guest: Guest) -> None:
-    """Let a suspended guest go on."""
+    """Resume a suspended guest."""
     guest.go_on()
