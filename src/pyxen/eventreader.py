@@ -155,7 +155,7 @@ class EventQueue:
     def take(self, timeout: float | None) -> Event | None:
         """Return the next event, or None if no event arrived in time or the queue has ended."""
         if os.getpid() != self._pid:
-            raise HostClosed("events: the host was opened before a fork: open it anew")
+            raise HostClosed("events: the host was opened before a fork: open it again")
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._events and not self.ended:

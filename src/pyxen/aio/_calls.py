@@ -124,7 +124,7 @@ class Calls:
 
     def _check_open(self) -> None:
         if self._closing is not None or self._process != os.getpid():
-            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
+            raise HostClosed("the host is closed, or was opened before a fork: open it again")
 
 
 class _Call(Generic[T]):

@@ -70,7 +70,7 @@ def test_a_guest_that_hangs(fake: FakeHost) -> None:
             call()
     with pytest.raises(GuestTimeout):
         domain.suspend()
-    with pytest.raises(GuestTimeout, match="does not let go of the disk xvda"):
+    with pytest.raises(GuestTimeout, match="does not release the disk xvda"):
         domain.detach("xvda")
     domain.detach("00:16:3e:00:00:01")  # libxl takes it away in the end
     assert [disk.vdev for disk in domain.config().disks] == ["xvda"]
@@ -81,7 +81,7 @@ def test_a_guest_that_hangs(fake: FakeHost) -> None:
 def test_a_detach_that_is_stopped(fake: FakeHost) -> None:
     domain = fake.create(config(disks=[Disk("/dev/a", vdev="xvda")]))
     fake.guest(domain).answers = False
-    with pytest.raises(OperationTimeout, match="which it still may"):
+    with pytest.raises(OperationTimeout, match="which it may still do"):
         domain.detach("xvda", timeout=1)
     assert len(domain.config().disks) == 1
 

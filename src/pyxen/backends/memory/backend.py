@@ -334,7 +334,7 @@ class MemoryBackend(Backend):
     def _check(self, verb: str, *names: str | int | UUID) -> None:
         """Raise an error if the host is closed or lost, or if a test injected a failure of this call."""
         if self._closed or os.getpid() != self._pid:
-            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
+            raise HostClosed("the host is closed, or was opened before a fork: open it again")
         with self._machine.lock:
             if self._machine.lost is not None:
                 raise self._machine.lost
@@ -422,5 +422,5 @@ def _check_release(config: DomainConfig, xen: str) -> None:
     release = ".".join(xen.split(".")[:2])
     newer = newer_than(config, release)
     if newer:
-        message = f"Xen {release} has no {newer[0].path}: leave it out, or use a newer Xen"
+        message = f"Xen {release} does not have {newer[0].path}: leave it out, or use a newer Xen"
         raise UnsupportedFeature(message, feature=newer[0].path, backend="memory")

@@ -22,7 +22,7 @@ _KEYS: Final = {"b": ShutdownReason.REBOOT, "o": ShutdownReason.POWEROFF, "c": S
 def send_trigger(operation: Operation[Any], guest: Guest, trigger: Trigger, vcpu: int) -> None:
     """Press a button or interrupt a vCPU."""
     if trigger is not Trigger.NMI and not is_hvm(guest):
-        raise describe(OperationFailed, f"a {guest.config.type.upper()} guest knows no {trigger}", operation)
+        raise describe(OperationFailed, f"a {guest.config.type.upper()} guest has no {trigger} trigger", operation)
     if not 0 <= vcpu < guest.config.effective_maxvcpus:
         raise describe(OperationFailed, f"the domain has no vCPU {vcpu}", operation)
     if trigger is Trigger.POWER:

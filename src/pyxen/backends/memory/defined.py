@@ -18,13 +18,13 @@ def define(machine: Machine, config: DomainConfig, autostart: bool | None) -> De
     named = next((kept for kept in machine.kept.values() if kept.config.name == config.name), None)
     uuid = config.uuid or (named.uuid if named is not None else _uuid_of_running(machine, config.name))
     if named is not None and named.uuid != uuid:
-        message = f"a domain of this name is defined with the uuid {named.uuid}: leave the uuid out, or undefine it"
+        message = f"a domain with this name is defined with the uuid {named.uuid}: leave the uuid out, or undefine it"
         raise DomainExists(message, operation="define", domain=config.name)
     other = next(
         (guest for guest in machine.domains.values() if _clash(guest.name, guest.uuid, config.name, uuid)), None
     )
     if other is not None:
-        message = f"domain {other.domid} ({other.name}) has this name or this uuid, and is another one"
+        message = f"domain {other.domid} ({other.name}) already has either this name or this uuid, but not both"
         raise DomainExists(message, operation="define", domain=config.name, domid=other.domid)
     before = machine.kept.get(uuid)
     starts = autostart if autostart is not None else before is not None and before.autostart

@@ -97,11 +97,11 @@ def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kin
         raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
     if not let_go and operation.stopped is not None:
         cls = OperationTimeout if operation.stopped == "timeout" else OperationCancelled
-        message = f"stopped before the guest let go of the {what}, which it still may: detach it again"
-        raise describe(cls, f"{message}, or take it away with force=True", operation)
+        message = f"stopped before the guest released the {what}, which it may still do: detach it again"
+        raise describe(cls, f"{message}, or remove it with force=True", operation)
     if not let_go and isinstance(device, Disk):
-        message = f"the guest does not let go of the {what}: it has no driver for it, or uses it. Detach it again"
-        raise describe(GuestTimeout, f"{message}, or take it away with force=True", operation)
+        message = f"the guest does not release the {what}: it has no driver for it, or uses it. Detach it again"
+        raise describe(GuestTimeout, f"{message}, or remove it with force=True", operation)
 
 
 @at_once

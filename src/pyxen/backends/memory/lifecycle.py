@@ -134,7 +134,7 @@ def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str)
     late = machine.now() + machine.timing.patience
     yield Wait(until=late, ready=lambda: guest.gone or guest.request is None)
     if guest.request is not None and not guest.gone:
-        raise describe(OperationTimeout, "the guest did not take note of it in time", operation)
+        raise describe(OperationTimeout, "the guest did not acknowledge the request in time", operation)
 
 
 @at_once

@@ -103,7 +103,7 @@ class Machine:
         xen: str = "4.20.0",
     ) -> None:
         if memory < DOM0_MIB or cpus < 1:
-            message = f"memory={memory}, cpus={cpus}: a host has {DOM0_MIB} MiB for its dom0, and one CPU at least"
+            message = f"memory={memory}, cpus={cpus}: a host needs at least {DOM0_MIB} MiB, for its dom0, and one CPU"
             raise InvalidArgument(message, operation="connect")
         self.uri = uri
         self.memory_kib = memory * KIB_PER_MIB
@@ -190,10 +190,10 @@ class Machine:
         if wanted is not None:
             if wanted in self.domains or wanted > _MOST_DOMID:
                 operation.log.append("domain creation fail")
-                raise describe(OperationFailed, f"the domid {wanted} is taken, or none: leave it out", operation)
+                raise describe(OperationFailed, f"the domid {wanted} is taken or not valid: leave it out", operation)
             if self._is_recent(wanted):
                 operation.log.append("domain id recently used")
-                raise describe(OperationFailed, f"domain {wanted} has just gone: leave out the domid", operation)
+                raise describe(OperationFailed, f"domain {wanted} has only just ended: leave out the domid", operation)
             return wanted
         while True:
             self._last_domid = self._last_domid % _MOST_DOMID + 1

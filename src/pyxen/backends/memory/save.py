@@ -100,7 +100,7 @@ def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
     text = data[_TAIL.size :]
     if len(text) != size or zlib.crc32(text) != checksum or not text:
         operation.log.append(f"the state of the guest has {len(text)} of {size} bytes, or is damaged")
-        raise describe(OperationFailed, "damaged: the state of the guest is cut short", operation)
+        raise describe(OperationFailed, "damaged: the state of the guest is truncated", operation)
     state = json.loads(text)
     guest.memory_kib, guest.online = state["memory"], state["online"]
     guest.answers, guest.drivers = state["answers"], state["drivers"]
@@ -114,13 +114,13 @@ def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -
         head = savefile.read(file.fileno(), path)
         rest = file.read()
     if override is None and not head.config:
-        message = "the file has no configuration: give one, as the domain had it"
+        message = "the file has no configuration: give the configuration that the domain had"
         raise describe(InvalidArgument, message, operation)
     if override is None:
         override = libxljson.loads(head.config, on_loss="ignore") if head.is_json else xlcfg.loads(head.config)
     if not rest.startswith(_MAGIC):
-        message = "this is a guest of real Xen, or damaged: a host in memory restores what it has saved itself"
-        operation.log.append("the file has no state that a host in memory knows")
+        message = "saved on real Xen, or damaged: memory:/// restores only what it saved itself"
+        operation.log.append("the file has no state that memory:/// can restore")
         raise describe(OperationFailed, message, operation)
     return override, rest[len(_MAGIC) :]
 

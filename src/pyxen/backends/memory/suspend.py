@@ -30,7 +30,7 @@ def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script
         raise describe(OperationFailed, "the guest ended instead of suspending itself", operation)
     if guest.reason is None:
         guest.request = None
-        message = "the guest did not suspend itself in time: it does not know how, or does not want to"
+        message = "the guest did not suspend itself in time: it may not support that, or ignores the request"
         raise describe(GuestTimeout, message, operation)
 
 

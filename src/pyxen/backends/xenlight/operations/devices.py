@@ -103,7 +103,7 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     if add is None:
         what = type(device).__name__
         message = (
-            f"libxl of Xen {release} attaches no {what}: put it into the configuration, and create the domain anew"
+            f"libxl of Xen {release} cannot hot-plug a {what}: create the domain again with it in its configuration"
         )
         raise UnsupportedFeature(message, feature=what, backend=BACKEND)
     code = yield from context.complete(lambda how: add(context.pointer, domid, struct, how))
@@ -236,13 +236,11 @@ def _why_not_detached(
     operation: Operation[Any], kind: Kind, device: Part, code: int, *, force: bool
 ) -> OperationFailed | Error:
     what = f"{kind.noun} {name_of(device)}"
-    remedy = "" if force else ", or take it away with force=True"
+    remedy = "" if force else ", or remove it with force=True"
     if operation.stopped is not None:
-        message = f"stopped before the guest let go of the {what}, which it still may: detach it again{remedy}"
+        message = f"stopped before the guest released the {what}, which it may still do: detach it again{remedy}"
         return describe(type(stopped(operation)), message, operation, code)
     if code == lib.ERROR_TIMEDOUT:
-        message = (
-            f"the guest does not let go of the {what}: it has no driver for it, or uses it. Detach it again{remedy}"
-        )
+        message = f"the guest does not release the {what}: it has no driver for it, or uses it. Detach it again{remedy}"
         return describe(GuestTimeout, message, operation, code)
     return failure(operation, code)
