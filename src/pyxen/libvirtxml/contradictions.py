@@ -1,4 +1,4 @@
-"""Where libvirt contradicts xl, or itself, and what pyxen does: xl is right."""
+"""The cases in which libvirt contradicts xl or itself, and pyxen's behaviour, which follows xl."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["CONTRADICTIONS", "Contradiction"]
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """One case.
+    """A case in which libvirt contradicts xl or itself.
 
     Attributes:
-        name: A short name for it.
-        libvirt: What libvirt does.
-        pyxen: What pyxen does, and xl.
+        name: A short name for the case.
+        libvirt: libvirt's behaviour.
+        pyxen: The behaviour of pyxen and xl.
     """
 
     name: str
@@ -130,4 +130,4 @@ CONTRADICTIONS: Final = (
         "takes it for 'destroy', as xl and libvirt's XML do",
     ),
 )
-"""The cases met."""
+"""The known cases."""

@@ -1,4 +1,4 @@
-"""``<cpu>``: what the guest learns of the CPU, whether it can nest, and its NUMA nodes."""
+"""``<cpu>``: CPU features, nested virtualisation and virtual NUMA nodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNTOUCHED: Final = "x" * _WIDTH
 _REGISTERS: Final = ("eax", "ebx", "ecx", "edx")
 
 LOCAL, REMOTE = 10, 20
-"""The distances of NUMA nodes that are not said."""
+"""The default distances of a NUMA node, to itself and to others."""
 _NEAREST, _FARTHEST = 10, 255
 _MOST_NODES: Final = 1024
 
@@ -67,7 +67,7 @@ def _read_features(cpu: Node, found: ReadState) -> None:
 
 
 def normal_policy(policy: CpuidPolicy) -> CpuidPolicy:
-    """Return a policy without what changes nothing, its leaves in order."""
+    """Return a policy with its leaves in order, without registers and leaves that have no effect."""
     leaves = [
         leaf.replace(**{name: None for name in _REGISTERS if getattr(leaf, name) == _UNTOUCHED})
         for leaf in sorted(policy.leaves, key=lambda leaf: (leaf.leaf, leaf.subleaf or 0))

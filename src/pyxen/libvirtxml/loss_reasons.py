@@ -1,4 +1,4 @@
-"""Why XML cannot say what it cannot, by the field."""
+"""The reasons for losses in libvirt's XML, by field."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["DEFAULT_REASON", "REASONS"]
 
 DEFAULT_REASON: Final = "the XML that pyxen writes has no element for it"
-"""The reason for every field that has none of its own."""
+"""The reason for fields that are not in `REASONS`."""
 
 REASONS: Final = {
     "acpi": "libvirt has it on for an HVM guest, and switches it off for no other",
@@ -72,4 +72,4 @@ REASONS: Final = {
     "vnuma.distances": "libvirt wants one for every node, from 10 to 255",
     "vnuma.pnode": "libvirt gives cell N of the guest the host's node N",
 }
-"""Reasons, by the fields' paths without the numbers of items."""
+"""Reasons by field path, without the indexes of items."""

@@ -1,4 +1,4 @@
-"""What no reader took: what libvirt adds by itself is no loss and is listed here, all else is reported."""
+"""Unread parts of a document: those that libvirt adds on its own are listed here, and all others are losses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["ADDED", "Added", "report_leftovers"]
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """An element or attribute that says nothing about the domain that has to be kept.
+    """An element or attribute whose absence from the model is not a loss.
 
     Attributes:
-        path: Where it is, from ``<domain>`` on; ``*`` is any one element.
-        reason: Where it comes from.
-        attribute: The attribute that has to have one of `values`, where not every such element is meant.
-        values: Those values; None is for an attribute that is not there.
+        path: Its path from ``<domain>``; ``*`` matches any one element.
+        reason: Where it comes from, or why it does not matter.
+        attribute: An attribute that must have one of `values`, if the entry covers only some of the elements.
+        values: These values; None stands for a missing attribute.
     """
 
     path: str
@@ -29,7 +29,7 @@ class Added:
     values: tuple[str | None, ...] = ()
 
     def covers(self, node: Node) -> bool:
-        """Whether it is about this element."""
+        """Whether the entry covers this element."""
         return not self.attribute or node.attributes.get(self.attribute) in self.values
 
 
@@ -73,7 +73,7 @@ ADDED: Final = (
     Added("devices/serial/target", "the kind of port that every serial port is"),
     Added("devices/channel/source", "the terminal of a running domain"),
 )  # fmt: skip
-"""All that libvirt adds by itself, and all that is not about the domain's settings."""
+"""Everything that libvirt adds on its own, and everything that is not a setting of the domain."""
 
 _BY_PATH: Final[dict[str, list[Added]]] = {}
 for _added in ADDED:
@@ -104,13 +104,13 @@ _DEFAULT: Final = "pyxen does not read it"
 
 
 def report_leftovers(domain: Node, found: ReadState) -> None:
-    """Note a loss for whatever in a tree nobody read."""
+    """Record a loss for every unread part of a tree."""
     for path, kind, value in _leftovers(domain, "", ""):
         found.lose(path, value, _REASONS.get(kind, _DEFAULT))
 
 
 def _leftovers(node: Node, path: str, kind: str) -> Iterator[tuple[str, str, str]]:
-    """Yield path, path without counts, and value of all that is left in an element."""
+    """Yield the path, the path without indexes, and the value of every unread part of an element."""
     prefix, kind_prefix = (f"{path}/", f"{kind}/") if path else ("", "")
     for name, value in node.attributes.items():
         if name != "xmlns:xen" and not _is_added(f"{kind_prefix}@{name}", node):
