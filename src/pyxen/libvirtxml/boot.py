@@ -46,7 +46,7 @@ def read(domain: Node, found: ReadState) -> None:
     if guest is not None:
         name = (guest.word() or "").strip()
         if name not in _TYPES:
-            raise guest.wrong(f"{name!r} is no type of guest that Xen has; those are {', '.join(_TYPES)}")
+            raise guest.wrong(f"{name!r} is not a guest type of Xen; use one of {', '.join(_TYPES)}")
         found.put("type", _TYPES[name], guest)
         guest.drop()  # its attributes are the architecture and machine that libvirt chose
     if bootloader is not None:
@@ -93,7 +93,7 @@ def _read_firmware(os: Node, found: ReadState) -> None:
     devices = [boot.get("dev") or "hd" for boot in os.all("boot")]
     for device in devices:
         if device not in _BOOT:
-            raise os.wrong(f"{device!r} is nothing to boot from; {', '.join(_BOOT)} are")
+            raise os.wrong(f"{device!r} is not a valid boot device; use one of {', '.join(_BOOT)}")
     found.put("boot", "".join(_BOOT[device] for device in devices) or "c", os)
     table = acpi.child("table") if (acpi := os.child("acpi")) is not None else None
     if table is not None and table.attributes.get("type") in _ACPI_TYPES:

@@ -53,7 +53,7 @@ def _read_timer(timer: Node, found: ReadState) -> None:
         timer.get("present")
         if (mode := timer.get("mode")) is not None:
             if mode not in _TSC:
-                raise timer.wrong(f"{mode!r} is no mode; {', '.join(_TSC)} are")
+                raise timer.wrong(f"{mode!r} is not a valid mode; use one of {', '.join(_TSC)}")
             found.put("tsc_mode", _TSC[mode], timer)
 
 

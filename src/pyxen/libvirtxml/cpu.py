@@ -46,7 +46,7 @@ def _read_features(cpu: Node, found: ReadState) -> None:
     for feature in list(cpu.all("feature")):
         name, said = feature.attributes.get("name"), feature.attributes.get("policy", "require")
         if said not in _POLICIES:
-            raise feature.wrong(f"{said!r} is no policy; {', '.join(_POLICIES)} are")
+            raise feature.wrong(f"{said!r} is not a valid policy; use one of {', '.join(_POLICIES)}")
         if name in _NESTING:
             nested = _POLICIES[said] != "0"
         elif name not in FLAGS:
@@ -88,7 +88,7 @@ def _read_nodes(numa: Node, found: ReadState) -> list[VNode]:
             other = sibling.number("id", 0, _MOST_NODES)
             value = sibling.number("value", _NEAREST, _FARTHEST)
             if other is None or other >= count or value is None:
-                raise sibling.wrong("it needs the id of a cell, and a value")
+                raise sibling.wrong("it needs the id of an existing cell, and a value")
             said[number, other] = value
     nodes = []
     for number, (_, _, cell) in enumerate(cells):

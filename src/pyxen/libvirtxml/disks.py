@@ -74,9 +74,9 @@ def _read_driver(driver: Node | None, disk: Node) -> tuple[DiskBackend | None, D
         return None, DiskFormat.RAW, None
     name, form = driver.get("name"), driver.get("type") or "raw"
     if name is not None and name not in _DRIVERS:
-        raise disk.wrong(f"its driver is {name!r}; Xen has {', '.join(_DRIVERS)}")
+        raise disk.wrong(f"its driver {name!r} is not valid; use one of {', '.join(_DRIVERS)}")
     if form not in _FORMATS:
-        raise disk.wrong(f"its format is {form!r}; Xen has {', '.join(_FORMATS)}")
+        raise disk.wrong(f"its format {form!r} is not valid; use one of {', '.join(_FORMATS)}")
     if driver.attributes.get("cache") == "default":
         driver.get("cache")
     backend = _DRIVERS[name] if name is not None else None

@@ -47,7 +47,7 @@ def read(domain: Node) -> ReadState:
         ParseError: The element is not a domain, or has an invalid value.
     """
     if domain.tag != "domain":
-        raise domain.wrong("it is no <domain>")
+        raise domain.wrong("it is not a <domain>")
     domain.get("type")
     devices = domain.child("devices") or Node("devices", line=domain.line)
     found = ReadState()

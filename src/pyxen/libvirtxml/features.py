@@ -70,7 +70,7 @@ def _read_xen(xen: Node, found: ReadState) -> None:
         return
     mode = passthrough.get("mode")
     if mode is not None and mode not in _MODES:
-        raise passthrough.wrong(f"{mode!r} is no mode; sync_pt and share_pt are")
+        raise passthrough.wrong(f"{mode!r} is not a valid mode; use sync_pt or share_pt")
     found.put("passthrough", _MODES.get(mode or "", Passthrough.ENABLED), passthrough)
 
 

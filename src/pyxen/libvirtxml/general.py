@@ -74,7 +74,7 @@ def read_events(domain: Node, found: ReadState) -> None:
             continue
         action = node.word() or ""
         if action not in _ACTIONS:
-            raise node.wrong(f"{action!r} is not one of {', '.join(_ACTIONS)}")
+            raise node.wrong(f"{action!r} is not a valid action; use one of {', '.join(_ACTIONS)}")
         found.put(event, _ACTIONS[action], node)
 
 

@@ -66,7 +66,7 @@ def _read_vnc(node: Node, found: ReadState) -> Vnc:
     port = node.number("port", -1, _LARGEST_PORT)
     auto = node.switch("autoport", default=port is None or port <= 0)
     if not auto and (port is None or port < _VNC_PORTS):
-        raise node.wrong(f"its port is {port}; Xen counts displays from port {_VNC_PORTS}")
+        raise node.wrong(f"its port {port} is not valid; Xen's displays begin at port {_VNC_PORTS}")
     return found.make(
         Vnc,
         node,
@@ -89,7 +89,7 @@ def _read_spice(node: Node, found: ReadState) -> Spice:
     mouse, clipboard = node.child("mouse"), node.child("clipboard")
     mode = mouse.get("mode") if mouse is not None else None
     if mode is not None and mode not in _MODES:
-        raise node.wrong(f"{mode!r} is no mode of the mouse; server and client are")
+        raise node.wrong(f"{mode!r} is not a valid mouse mode; use server or client")
     sharing = clipboard.switch("copypaste", default=False) if clipboard is not None else False
     passwd = node.get("passwd")
     found.put("keymap", node.get("keymap"), node)

@@ -33,7 +33,7 @@ def kibibytes(node: Node, text: str) -> int:
     unit = node.get("unit") or "KiB"
     factor = _UNITS.get(unit.lower())
     if factor is None:
-        raise node.wrong(f"{unit!r} is no unit of memory; libvirt knows b, KB, KiB, MB, MiB, GB, GiB and so on")
+        raise node.wrong(f"{unit!r} is not a valid unit of memory; use b, KB, KiB, MB, MiB, GB, GiB or a larger one")
     amount: int = -(-node.as_number(text, 0, _LIMIT) * factor // _MIB)
     return amount
 

@@ -71,7 +71,7 @@ def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss
     if ours == theirs:
         return
     known = settings_of(DomainConfig)[name]
-    elsewhere = f"means nothing to {_A[config.type]} guest" if known.guests and config.type not in known.guests else ""
+    elsewhere = f"does not apply to {_A[config.type]} guest" if known.guests and config.type not in known.guests else ""
     if (sayable := _SAYABLE.get(name)) is not None:
         yield from _listed(name, ours, theirs, sayable)
     else:

@@ -42,7 +42,7 @@ def parse_tree(text: str | bytes, source: str | None = None) -> etree._Element:
         try:
             text = text.encode()
         except UnicodeEncodeError:
-            raise ParseError("half of a surrogate pair, which no text can hold", source=source) from None
+            raise ParseError("the text contains half of a surrogate pair", source=source) from None
         encoding = "utf-8"
     if len(text) > MAX_SIZE:
         raise ParseError(f"the text is larger than {MAX_SIZE // 2**20} MiB", source=source)
@@ -53,10 +53,10 @@ def parse_tree(text: str | bytes, source: str | None = None) -> etree._Element:
         root = etree.fromstring(text, parser)
     except etree.XMLSyntaxError as error:
         line, column = error.position
-        reason = str(error.msg or "no XML").split(", line ", maxsplit=1)[0]
+        reason = str(error.msg or "syntax error").split(", line ", maxsplit=1)[0]
         raise ParseError(f"not XML: {reason}", line=line or None, column=column or None, source=source) from None
     if root.getroottree().docinfo.doctype:
-        raise ParseError("it has a document type (<!DOCTYPE>), which no domain needs", line=1, source=source)
+        raise ParseError("a document type (<!DOCTYPE>) is not allowed: remove it", line=1, source=source)
     return root
 
 

@@ -65,7 +65,7 @@ def cpu_set(text: str, node: Node) -> CpuSet:
     except ValueError as error:
         raise node.wrong(str(error)) from None
     if cpus.is_symbolic or not cpus:
-        raise node.wrong(f"{text!r} is not a set of CPUs; write it like 0-3,^1")
+        raise node.wrong(f"{text!r} is not a set of CPUs; use the form 0-3,^1")
     return cpus
 
 
