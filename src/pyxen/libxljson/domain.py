@@ -1,4 +1,4 @@
-"""The whole of a domain as libxl's ``libxl_domain_config`` has it."""
+"""The conversion of whole configurations to and from ``libxl_domain_config``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _UNIONS: Final = tuple(f"type.{kind}" for kind in (*DomainType, _NO_TYPE))
 
 
 def encode(config: DomainConfig, place: Place) -> dict[str, Any]:
-    """Return the libxl_domain_config that says `config`; losses go to `place`."""
+    """Return a configuration as a libxl_domain_config; losses go to `place`."""
     create = CREATE_INFO.encode(config, place)
     build = _cpus(config, place) | BUILD_INFO.encode(config, place)
     build |= _labels(config, create)
     for node in build.get("vnuma_nodes", ()):
-        # xl always says as many distances as there are nodes; libxl counts on it.
+        # xl always writes as many distances as there are nodes, and libxl relies on it.
         said = list(node.get("distances", []))
         while said and not said[-1]:
             said.pop()
@@ -52,7 +52,7 @@ def _cpus(config: DomainConfig, place: Place) -> dict[str, Any]:
         if len(place.losses) == losses:
             said[key] = bitmaps
         else:
-            del place.losses[losses + 1 :]  # one is enough
+            del place.losses[losses + 1 :]  # one loss per field is enough
     if config.effective_numa_placement is not None:
         said["numa_placement"] = str(config.effective_numa_placement)
     if config.effective_maxmem is not None:
@@ -61,7 +61,7 @@ def _cpus(config: DomainConfig, place: Place) -> dict[str, Any]:
 
 
 def _labels(config: DomainConfig, create: dict[str, Any]) -> dict[str, Any]:
-    """Say the security labels as xl does: one alone is that of the domain, however it was called."""
+    """Write the security labels as xl does: a single label is the domain's, under whichever name it was given."""
     first = config.seclabel if config.init_seclabel is None else config.init_seclabel
     if first is not None:
         create["ssid_label"] = first
@@ -80,10 +80,10 @@ def _lose_other_types(config: DomainConfig, place: Place) -> None:
 
 
 def decode(document: Any, place: Place) -> DomainConfig:
-    """Return the configuration that a libxl_domain_config says; losses go to `place`.
+    """Return the configuration in a libxl_domain_config; losses go to `place`.
 
     Raises:
-        ConfigError: It says something that cannot be.
+        ConfigError: A value is not valid.
     """
     if not isinstance(document, dict):
         raise place.wrong(f"a configuration is an object, not {place.shown(document)}")
@@ -157,7 +157,7 @@ def _decode_cpus(build: dict[str, Any], fields: dict[str, Any], place: Place) ->
 
 
 def _decode_keyboards(vkbs: Any, fields: dict[str, Any], place: Place) -> None:
-    """Take every keyboard for one of its own; the canonical form gives the framebuffers theirs."""
+    """Read every keyboard as a separate device; the canonical form assigns them to framebuffers."""
     for vfb in fields.get("vfbs", ()):
         vfb["keyboard"] = False
     fields["vkbs"] = _VKBS.decode(vkbs, place)
