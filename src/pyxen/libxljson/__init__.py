@@ -105,7 +105,7 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
     document = parse(text, source)
     if isinstance(document, list):
         if len(document) != 1:
-            raise ParseError(f"a list of {len(document)} domains: loads_list reads it", source=source)
+            raise ParseError(f"a list of {len(document)} domains: use loads_list to read it", source=source)
         document = document[0]
     return from_dict(document, on_loss=on_loss)
 

@@ -132,11 +132,11 @@ class _PciTable(Table):
         domain, bus, device, function, mask, vdevfn = said
         if any(said[:5]) or "name" not in fields:
             if mask not in (0, 1, _ALL_FUNCTIONS):
-                place.at("vfunc_mask").lose(mask, "the model has one function of a device, or all of them")
+                place.at("vfunc_mask").lose(mask, "the model has either one function of a device, or all of them")
             text = "*" if mask == _ALL_FUNCTIONS else f"{function:x}"
             fields["address"] = f"{domain:04x}:{bus:02x}:{device:02x}.{text}"
         if vdevfn & 7:
-            place.at("vdevfn").lose(vdevfn, "the model has the slot in the guest, not the function in it")
+            place.at("vdevfn").lose(vdevfn, "the model has only the slot in the guest, not the function")
         if vdevfn >> 3:
             fields["vslot"] = vdevfn >> 3
         return fields
@@ -180,7 +180,7 @@ class _ChannelTable(Table):
         fields = super().decode(struct, place, (*skip, *self._UNION), into)
         said = [key for key in self._UNION if key in struct]
         if len(said) > 1:
-            raise place.wrong(f"{' and '.join(said)} cannot both be there")
+            raise place.wrong(f"{' and '.join(said)} cannot both be set")
         for key in said:
             table = _SOCKET if key.endswith("socket") else Table()
             fields |= table.decode(struct[key], place.at(key))

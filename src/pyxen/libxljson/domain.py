@@ -73,7 +73,7 @@ def _labels(config: DomainConfig, create: dict[str, Any]) -> dict[str, Any]:
 def _lose_other_types(config: DomainConfig, place: Place) -> None:
     for kind, table in BY_TYPE.items():
         if kind is not config.type:
-            reason = f"{kind} guests have it, {config.type} guests have not"
+            reason = f"{kind} guests have it, but {config.type} guests do not"
             for row, value in table.said(config):
                 if row.kind.encode(value, Place()) is not OMIT:
                     place.at(row.field).lose(value, reason)
@@ -105,7 +105,7 @@ def decode(document: Any, place: Place) -> DomainConfig:
 def _decode_union(build: dict[str, Any], fields: dict[str, Any], place: Place) -> None:
     said = [key for key in _UNIONS if key in build]
     if len(said) > 1:
-        raise place.wrong(f"{' and '.join(said)} cannot both be there")
+        raise place.wrong(f"{' and '.join(said)} cannot both be set")
     for key in said:
         kind = key.removeprefix("type.")
         fields.setdefault("type", kind)
@@ -114,7 +114,7 @@ def _decode_union(build: dict[str, Any], fields: dict[str, Any], place: Place) -
         union = build[key]
         for one, many in (("serial", "serial_list"), ("usbdevice", "usbdevice_list")):
             if isinstance(union, dict) and one in union and many in union:
-                raise place.at(key).wrong(f"{one} and {many} cannot both be there")
+                raise place.at(key).wrong(f"{one} and {many} cannot both be set")
         if kind != _NO_TYPE:
             BY_TYPE[DomainType(kind)].decode(union, place.at(key), into=fields)
 
@@ -126,7 +126,7 @@ def _decode_labels(create: dict[str, Any], build: dict[str, Any], fields: dict[s
     if second is None:
         fields["seclabel"] = first
     elif first is None:
-        at.lose(second, "the model has it only beside a label that the domain is built under")
+        at.lose(second, "the model has it only together with a label for building the domain")
     else:
         fields |= {"init_seclabel": first, "seclabel": second}
 
@@ -138,7 +138,7 @@ def _decode_cpus(build: dict[str, Any], fields: dict[str, Any], place: Place) ->
         at = place.at("avail_vcpus")
         available = BITMAP.decode(build["avail_vcpus"], at)
         if available.cpus != tuple(range(len(available))):
-            at.lose(available, f"the model has the first {len(available)} vCPUs online")
+            at.lose(available, f"the model can only have the first {len(available)} vCPUs online")
         fields["vcpus"] = max(len(available), 1)
     for key, name in (("vcpu_hard_affinity", "cpus"), ("vcpu_soft_affinity", "cpus_soft")):
         at = place.at(key)

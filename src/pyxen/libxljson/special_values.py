@@ -54,7 +54,7 @@ class _GenerationId(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         numbers = Numbers().decode(value, place)
         if len(numbers) != 16 or not all(0 <= number <= 255 for number in numbers):
-            raise place.wrong("takes 16 numbers of 0 to 255")
+            raise place.wrong("takes 16 numbers from 0 to 255")
         found = uuid.UUID(bytes=bytes(numbers))
         return found if found.int else None
 

@@ -117,7 +117,7 @@ def _utf8(value: str, place: Place) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise place.wrong("holds bytes that are not UTF-8, which libxl's JSON cannot; convert it") from None
+            raise place.wrong("has bytes that are not UTF-8, which libxl's JSON cannot hold: convert it") from None
     return value
 
 
@@ -162,7 +162,7 @@ class _Pairs(Kind):
         kept = {}
         for name, text in value.items():
             if text is None:
-                place.at(name).lose("null", "a name without a value")
+                place.at(name).lose("null", "the name has no value")
             else:
                 kept[name] = TEXT.decode(text, place.at(name))
         return kept
@@ -235,7 +235,7 @@ class _Bitmap(Kind):
         if not value:
             return OMIT
         if value.is_symbolic:
-            place.lose(value, "means something on one host only: DomainConfig.resolve_cpus says what")
+            place.lose(value, "its meaning depends on the host: DomainConfig.resolve_cpus resolves it for one host")
             return OMIT
         return list(value.cpus)
 
