@@ -70,8 +70,8 @@ class Table:
         for row in self._written:
             default = _default(type(part), row.field)
             place = Place()
-            told = default is OMIT or row.kind.encode(default, place) is not OMIT or place.losses
-            silent.append(OMIT if told else default)
+            written = default is OMIT or row.kind.encode(default, place) is not OMIT or place.losses
+            silent.append(OMIT if written else default)
         self._silent[type(part)] = tuple(silent)
         return self._silent[type(part)]
 

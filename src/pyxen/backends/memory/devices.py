@@ -81,25 +81,25 @@ def detach(
     if found is None:
         raise describe(NotFound, not_there(kind, wanted, _present(guest, kind)), operation)
     if not force:
-        yield from _let_go(machine, operation, guest, kind, found)
+        yield from _await_release(machine, operation, guest, kind, found)
     left = tuple(other for other in _present(guest, kind) if other is not found)
     machine.change_devices(guest, guest.config.replace(**{kind.field: left}))
 
 
-def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
+def _await_release(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
     """Wait for the guest to release a device. Only a disk that it does not release is an error."""
-    let_go: list[bool] = []
-    guest.soon(lambda: let_go.append(True))
+    released: list[bool] = []
+    guest.soon(lambda: released.append(True))
     what = f"{kind.noun} {name_of(device)}"
     late = machine.now() + machine.timing.mercy
-    yield Wait(until=late, ready=lambda: bool(let_go) or guest.gone or operation.stopped is not None, abortable=False)
+    yield Wait(until=late, ready=lambda: bool(released) or guest.gone or operation.stopped is not None, abortable=False)
     if guest.gone:
         raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
-    if not let_go and operation.stopped is not None:
+    if not released and operation.stopped is not None:
         cls = OperationTimeout if operation.stopped == "timeout" else OperationCancelled
         message = f"stopped before the guest released the {what}, which it may still do: detach it again"
         raise describe(cls, f"{message}, or remove it with force=True", operation)
-    if not let_go and isinstance(device, Disk):
+    if not released and isinstance(device, Disk):
         message = f"the guest does not release the {what}: it has no driver for it, or uses it. Detach it again"
         raise describe(GuestTimeout, f"{message}, or remove it with force=True", operation)
 

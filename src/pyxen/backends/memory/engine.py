@@ -97,17 +97,17 @@ class Engine:
 
     def end_use(self) -> None:
         """Remove a user after all its events have been delivered; the last one ends the thread."""
-        told = threading.Event()
+        delivered = threading.Event()
         with self.changed:
             thread = self.thread
-            self.say(told.set)
+            self.say(delivered.set)
             self._users -= 1
             last = self._users == 0
             if last:
                 self.thread = None
             self.changed.notify_all()
         if thread is not None and thread is not threading.current_thread():
-            told.wait()
+            delivered.wait()
             if last:
                 thread.join()
 

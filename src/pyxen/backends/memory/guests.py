@@ -198,7 +198,7 @@ class Guest:
         """Send a request: ``poweroff``, ``reboot`` or ``suspend``. It replaces an earlier request."""
         self.request = what
         if self.ready:
-            self._plan(self.timing.answer, self._take_note)
+            self._plan(self.timing.answer, self._acknowledge)
 
     def press(self, reason: ShutdownReason) -> None:
         """Press a button, to which the guest responds after a while if it responds at all."""
@@ -228,9 +228,9 @@ class Guest:
         if self.ending is not None:
             self.end(self.ending)
         elif self.request is not None and self.ready:
-            self._plan(self.timing.answer, self._take_note)
+            self._plan(self.timing.answer, self._acknowledge)
 
-    def _take_note(self) -> None:
+    def _acknowledge(self) -> None:
         what, self.request = self.request, None
         if what == "suspend":
             self.end(ShutdownReason.SUSPEND)
