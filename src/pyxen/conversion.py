@@ -55,7 +55,7 @@ def guess(text: str | bytes) -> Spelling:
 
 def _codec(spelling: str) -> Any:
     if spelling not in _CODECS:
-        raise ConfigError(f"{spelling!r} is not a spelling of a configuration; {', '.join(_CODECS)} are")
+        raise ConfigError(f"{spelling!r} is not a configuration format; use one of {', '.join(_CODECS)}")
     return importlib.import_module(_CODECS[spelling])
 
 
@@ -75,7 +75,7 @@ def read(text: str | bytes, from_: Spelling | None = None) -> tuple[DomainConfig
     """
     spelling = from_ or guess(text)
     if spelling == "python":
-        raise ConfigError("Python code is written only: run it to get its configuration")
+        raise ConfigError("Python code can only be written: run it to get its configuration")
     codec = _codec(spelling)
     try:
         return codec.loads(text, on_loss="raise"), ()

@@ -107,7 +107,7 @@ class EventQueue:
 
     def __init__(self, wanted: Callable[[Event], bool], maxlen: int) -> None:
         if maxlen < 1:
-            raise InvalidArgument(f"maxlen is {maxlen}: a reader needs room for 1 event at least", operation="events")
+            raise InvalidArgument(f"maxlen={maxlen}: a reader needs room for at least 1 event", operation="events")
         self._wanted = wanted
         self._maxlen = maxlen
         self._events: deque[Event] = deque()

@@ -100,5 +100,5 @@ def report(losses: Iterable[Loss], on_loss: OnLoss) -> None:
             warnings.warn(str(loss), LossWarning, stacklevel=_callers_level())
         return
     lines = "\n".join(f"  {loss}" for loss in found)
-    message = f"not everything can be said in the other form (on_loss='warn' or 'ignore' goes on without):\n{lines}"
+    message = f"the other format cannot express everything (on_loss='warn' or 'ignore' leaves it out):\n{lines}"
     raise LossyConversion(message, losses=found)

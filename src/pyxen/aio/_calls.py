@@ -187,7 +187,7 @@ class _Call(Generic[T]):
         except DomainNotFound:
             pass
         except Error:
-            _LOG.exception("Cancelled, but it had succeeded, and cannot be undone: %s stays", result)
+            _LOG.exception("Cancelled, but it had already succeeded and cannot be undone: %s stays", result)
         finally:
             self._over.set_result(None)
 

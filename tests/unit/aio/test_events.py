@@ -192,7 +192,7 @@ def test_a_closed_host_has_no_events(on_host: OnHost) -> None:
         await host.close()
         with pytest.raises(HostClosed, match="open it again"):
             await anext(host.events())
-        with pytest.raises(InvalidArgument, match="maxlen is 0"):
+        with pytest.raises(InvalidArgument, match="maxlen=0"):
             host.events(maxlen=0)
         with pytest.raises(InvalidArgument, match="not a kind of event"):
             host.events(int)  # type: ignore[type-var]  # wrong on purpose
