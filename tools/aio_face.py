@@ -2,7 +2,7 @@
 
 `pyxen.host`, `pyxen.domain` and `pyxen.domains` make every call through ``self._calls``. In `pyxen.aio` that object has
 the same methods as coroutines, so a method that uses it becomes ``async``, and each use an ``await``. Signatures,
-docstrings and comments stay. What cannot be had this way is written by hand, in a base class in `pyxen.aio`.
+docstrings and comments stay. Members that cannot be generated are written by hand, in a base class in `pyxen.aio`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ AWAITED = {
     ("pyxen.eventreader", "EventReader"): "pyxen.aio.eventreader",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
 }
-"""Names that come from another module in the asyncio face."""
+"""Names that the asyncio face imports from another module."""
 
 USES = {"ask", "finish", "acquire"}
-"""The methods of ``self._calls``, all of which are awaited."""
+"""The methods of ``self._calls``, which are all awaited."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Face:
         module: Its name, in both faces.
         doc: The docstring of the module.
         class_doc: The docstring of its class.
-        base: Module and class with the part that is written by hand.
-        by_hand: The members that are not taken from the blocking class.
+        base: The module and name of the base class that is written by hand.
+        by_hand: The members that are not generated from the blocking class.
     """
 
     module: str
@@ -48,7 +48,7 @@ class Face:
 
     @property
     def target(self) -> Path:
-        """The file that is written."""
+        """The generated file."""
         return PACKAGE / "aio" / f"{self.module}.py"
 
 
@@ -97,7 +97,7 @@ FACES = (
 
 
 class Edits:
-    """Changes to a text, by position."""
+    """Edits of a text, by position."""
 
     def __init__(self, text: str) -> None:
         self._lines = text.splitlines(keepends=True)
@@ -109,21 +109,21 @@ class Edits:
         return before + len(self._lines[line - 1].encode()[:column].decode())
 
     def replace(self, node: ast.stmt | ast.expr, text: str) -> None:
-        """Put a text in place of a node."""
+        """Replace a node by a text."""
         start = self.at(node.lineno, node.col_offset)
         end = self.at(node.end_lineno or node.lineno, node.end_col_offset or 0)
         self._made.append((start, end, text))
 
     def drop(self, first: int, last: int) -> None:
-        """Take lines out."""
+        """Remove lines."""
         self._made.append((self.at(first, 0), self.at(last, 0) + len(self._lines[last - 1]), ""))
 
     def splice(self, start: int, end: int, text: str) -> None:
-        """Put a text in place of what is between two positions."""
+        """Replace the text between two positions."""
         self._made.append((start, end, text))
 
     def insert(self, node: ast.stmt | ast.expr, text: str) -> None:
-        """Put a text before a node."""
+        """Insert a text before a node."""
         position = self.at(node.lineno, node.col_offset)
         self._made.append((position, position, text))
 
@@ -188,7 +188,7 @@ def _is_use(node: ast.Call) -> bool:
 
 
 def _formatted(text: str, name: Path) -> str:
-    """Return the text as ruff wants it: imports sorted, unused ones left out."""
+    """Return the text formatted by ruff, with sorted imports and without unused ones."""
     ruff = [sys.executable, "-m", "ruff"]
     for command in (
         [*ruff, "check", "--fix-only", "--quiet", "--select", "I,F401", "--stdin-filename", str(name), "-"],
@@ -200,7 +200,7 @@ def _formatted(text: str, name: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the face, or with ``--check`` tell which of its modules are not up to date."""
+    """Write the face; with ``--check``, only report which of its modules are out of date."""
     stale = [face for face in FACES if not face.target.exists() or face.target.read_text() != awaited(face)]
     for face in stale:
         print(f"{face.target.relative_to(ROOT)}: not what tools/aio_face.py makes of pyxen.{face.module}")

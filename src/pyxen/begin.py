@@ -213,7 +213,7 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.remus`."""
         options = options or RemusOptions()
         if destination is None and not options.allow_unsafe:
-            raise InvalidArgument("destination=None makes no backup; say allow_unsafe=True to do it", operation="remus")
+            raise InvalidArgument("destination=None makes no backup: set allow_unsafe=True for that", operation="remus")
         return self._on(self._backend.remus(self._ref, destination, options, timeout=timeout_of(timeout)))
 
     def remus_over(
@@ -329,5 +329,5 @@ def uuid_of_defined(backend: Backend, key: str | UUID) -> UUID:
     found = [one.uuid for one in kept if key in {one.name, one.uuid, str(one.uuid)}]
     if not found:
         names = ", ".join(one.name for one in kept) or "none"
-        raise DomainNotFound(f"no domain is defined under this name or uuid; there are: {names}", domain=str(key))
+        raise DomainNotFound(f"no domain is defined with this name or uuid; the names are: {names}", domain=str(key))
     return found[0]

@@ -58,7 +58,7 @@ def open_backend(uri: str, workers: int) -> Backend:
     """Open the backend for a URI, for both APIs; see `connect`."""
     check_interpreter()
     if not 0 <= workers <= MOST_WORKERS:
-        raise InvalidArgument(f"workers={workers}: a host has 0 to {MOST_WORKERS} of them")
+        raise InvalidArgument(f"workers={workers} is out of range: use 0 to {MOST_WORKERS}")
     scheme = uri.partition(":")[0]
     if scheme == "xenlight":
         return _open_xenlight(uri, workers)
@@ -71,13 +71,13 @@ def open_backend(uri: str, workers: int) -> Backend:
         return _open_libvirt(uri)
     known = "xenlight:/// (this machine, through libxl), memory:/// (a host in this process, for tests)"
     offers = "".join(f", {name}:" for name in offered)
-    raise UnsupportedFeature(f"{uri}: pyxen knows {known}, and libvirt's URIs, as xen:///system{offers}", feature=uri)
+    raise UnsupportedFeature(f"{uri}: use {known}, or a libvirt URI such as xen:///system{offers}", feature=uri)
 
 
 def _open_xenlight(uri: str, workers: int) -> Backend:
     driver = uri == "xenlight:///driver"
     if not driver and uri not in {"xenlight:///", "xenlight:"}:
-        raise UnsupportedFeature(f"{uri}: libxl reaches this machine only: xenlight:///", feature=uri)
+        raise UnsupportedFeature(f"{uri}: libxl reaches only this machine: use xenlight:///", feature=uri)
     from pyxen.backends.xenlight.libxl import loader
 
     loader.check_host(control=not driver)

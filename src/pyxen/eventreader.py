@@ -107,7 +107,7 @@ class EventQueue:
 
     def __init__(self, wanted: Callable[[Event], bool], maxlen: int) -> None:
         if maxlen < 1:
-            raise InvalidArgument(f"maxlen is {maxlen}: a reader needs room for 1 event at least", operation="events")
+            raise InvalidArgument(f"maxlen={maxlen}: a reader needs room for at least 1 event", operation="events")
         self._wanted = wanted
         self._maxlen = maxlen
         self._events: deque[Event] = deque()
@@ -155,7 +155,7 @@ class EventQueue:
     def take(self, timeout: float | None) -> Event | None:
         """Return the next event, or None if no event arrived in time or the queue has ended."""
         if os.getpid() != self._pid:
-            raise HostClosed("events: the host was opened before a fork: open it anew")
+            raise HostClosed("events: the host was opened before a fork: open it again")
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._events and not self.ended:

@@ -127,5 +127,5 @@ def lacking(feature: Feature, backend: str, remedy: str = "") -> UnsupportedFeat
         backend: The backend that lacks it, as in `UnsupportedFeature.backend`.
         remedy: What may have it instead. Default: pyxen on the host itself, through libxl.
     """
-    hint = remedy or "pyxen on the host itself, through xenlight:///, may"
+    hint = remedy or "it may work with pyxen on the host itself, through xenlight:///"
     return UnsupportedFeature(f"{feature}: {backend} cannot do this; {hint}", feature=feature.value, backend=backend)

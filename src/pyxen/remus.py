@@ -44,11 +44,11 @@ class RemusOptions:
     def _problem(self) -> str:
         """Return what is wrong, or an empty string."""
         if not 0.001 <= self.interval <= _LONGEST:
-            return f"an interval of {self.interval!r} seconds: give from 0.001 to {_LONGEST:.0f}"
+            return f"an interval of {self.interval!r} seconds is out of range: use 0.001 to {_LONGEST:.0f}"
         asked = {"netbuf=False": not self.netbuf, "diskbuf=False": not self.diskbuf}
         unsafe = ", ".join(name for name, is_asked in asked.items() if is_asked)
         if unsafe and not self.allow_unsafe:
-            return f"{unsafe}: what the backup has may not fit what the world has seen; say allow_unsafe=True to do it"
+            return f"{unsafe}: the backup may not match what others have already seen: set allow_unsafe=True for that"
         if self.netbufscript is not None and not self.netbuf:
-            return "a netbufscript is for netbuf=True: leave one of both out"
+            return "a netbufscript requires netbuf=True: leave the script out, or set netbuf"
         return ""

@@ -84,7 +84,7 @@ def test_what_is_not_there(host: Host, make: Make, image: str) -> None:
             domain.detach("xvda")
         with pytest.raises(NotFound, match="no vif 00:16:3e:01:02:03; it has none"):
             domain.detach("00:16:3e:01:02:03")
-        with pytest.raises(InvalidArgument, match=r"which vif\? Say its mac or devid"):
+        with pytest.raises(InvalidArgument, match=r"this does not identify one vif: set its mac or devid"):
             domain.detach(Vif(bridge="xenbr0"))
         with pytest.raises(InvalidArgument, match="'eth0' does not name a device"):
             domain.detach("eth0")

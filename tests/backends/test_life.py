@@ -183,7 +183,7 @@ def test_a_soft_reset_is_for_hvm_guests(host: Host, make: Make) -> None:
     domain = make("web1")
     with supporting(host, Feature.SOFT_RESET):
         if host.supports(Feature.SOFT_RESET):
-            with pytest.raises(UnsupportedFeature, match="HVM guests only"):
+            with pytest.raises(UnsupportedFeature, match="only HVM guests"):
                 domain.soft_reset()
         else:
             domain.soft_reset()

@@ -61,7 +61,7 @@ def test_save_and_restore(host: Host, willing: Willing, files: Files, folder: st
             return False
 
         again.destroy()
-        with pytest.raises(InvalidArgument, match="refused by allow"):
+        with pytest.raises(InvalidArgument, match="allow refused"):
             host.restore(file, allow=refuse)
         with pytest.raises(ZeroDivisionError):
             host.restore(file, allow=lambda _: 1 // 0)

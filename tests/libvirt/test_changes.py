@@ -21,7 +21,7 @@ from pyxen import (
     ShutdownReason,
 )
 from pyxen.backends.base import DomainRef
-from pyxen.backends.libvirt.event_diff import EventDiff, Told
+from pyxen.backends.libvirt.event_diff import EventDiff, LibvirtEvent
 
 WEB1 = UUID(int=1)
 NOW = datetime.now(UTC)
@@ -45,7 +45,7 @@ class Domains:
         self.changes.begin([(DomainRef(3, WEB1), "web1")])
 
     def told(self, kind: str, *values: Any, domid: int = 3) -> list[Event]:
-        return list(self.changes.events(Told(kind, WEB1, domid, "web1", values, NOW)))
+        return list(self.changes.events(LibvirtEvent(kind, WEB1, domid, "web1", values, NOW)))
 
 
 @pytest.fixture

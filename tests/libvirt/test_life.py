@@ -241,7 +241,7 @@ def test_what_is_kept(link: LibvirtBackend, host: Host, web1: DomainConfig) -> N
     assert link.defined()[0].domid == ref.domid
     info = link.domain_info(ref)
     assert (info.state, info.maxvcpus) == (DomainState.PAUSED, 1)
-    with pytest.raises(DomainExists, match="runs already"):
+    with pytest.raises(DomainExists, match="already running"):
         link.start(kept.uuid, paused=False, timeout=10).wait()
     link.set_autostart(kept.uuid, False)
     link.undefine(kept.uuid)
@@ -262,6 +262,6 @@ def test_a_kept_domain_of_another_name(link: LibvirtBackend, web1: DomainConfig)
     with pytest.raises(DomainExists):
         link.define(web1.replace(name="web2", uuid=uuid4()), autostart=None)
     link.start(kept.uuid, paused=False, timeout=10).wait()
-    with pytest.raises(DomainExists, match="runs"):
+    with pytest.raises(DomainExists, match="is running as"):
         link.define(web1.replace(uuid=kept.uuid), autostart=None)
     assert link.defined()[0].name == "web2"

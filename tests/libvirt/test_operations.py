@@ -14,7 +14,7 @@ import pyxen
 from pyxen import ConnectFailed, DomainConfig, DomainState, Host, Operation, OperationCancelled, OperationTimeout
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.backend import LibvirtBackend
-from pyxen.backends.libvirt.threaded_operations import _MOST_THREADS, Run, ThreadedOperations
+from pyxen.backends.libvirt.threaded_operations import _MOST_THREADS, ThreadedOperation, ThreadedOperations
 from tests.xen.support import wait_until
 
 
@@ -33,7 +33,7 @@ def pipe(tmp_path: Path) -> Path:
 
 def test_what_comes_late_is_undone(host: Host, saved: bytes, pipe: Path) -> None:
     begun = time.monotonic()
-    with pytest.raises(OperationTimeout, match="destroyed as soon as it is there") as caught:
+    with pytest.raises(OperationTimeout, match="destroys it as soon as it exists") as caught:
         host.restore(pipe, timeout=0.2)
     assert time.monotonic() - begun < 5
     assert caught.value.operation == "restore"
@@ -136,7 +136,7 @@ def test_aborts_that_fail_use_up_no_thread() -> None:
     try:
         for _ in range(2 * _MOST_THREADS):
             ready, go = threading.Event(), threading.Event()
-            run = Run(
+            run = ThreadedOperation(
                 Operation("save", 1, timeout=None),
                 nullcontext,  # type: ignore[arg-type]  # a connection that the work does not use
                 lambda _connection, _run, ready=ready, go=go: ready.set() or go.wait(10),  # type: ignore[misc]

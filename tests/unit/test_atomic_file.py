@@ -74,7 +74,7 @@ def test_a_link_of_somebody_elses(tmp_path: Path, where: str) -> None:
     target.write_text("precious")
     link.symlink_to(victim)
     os.lchown(link, 12345, 12345)
-    with pytest.raises(InvalidArgument, match="a link that somebody else put into a folder"):
+    with pytest.raises(InvalidArgument, match="a symbolic link that another user put"):
         appearing_whole(OPERATION, f"{folder}/{where}file").__enter__()
     assert target.read_text() == "precious"
 

@@ -9,7 +9,7 @@ import pytest
 
 import pyxen.config
 from pyxen import Channel, Disk, DomainConfig, DomainType, Pci, UnsupportedFeature, UsbDev, ValidationError, Vif
-from pyxen._common.device_kinds import already_there, check, drive, kind_of, meant, name_of, not_there
+from pyxen._common.device_kinds import already_there, check_hotplug, find_drive, identify, kind_of, name_of, not_there
 from pyxen.config import Part
 from pyxen.config.base import fields_of
 from pyxen.config.device_table import KINDS, Kind
@@ -37,7 +37,7 @@ def test_every_device_has_one_kind() -> None:
 @pytest.mark.parametrize(
     ("device", "guest", "problem"),
     [
-        (Channel("org.example", connection="pty"), "pv", "Channel comes and goes with its domain"),
+        (Channel("org.example", connection="pty"), "pv", "Channel cannot be hot-plugged"),
         (Disk("/a", vdev="xvdb", specification="virtio", backendtype="standalone"), "pvh", "virtio disk"),
         (Pci("00:1f.0"), "pvh", "PVH guest cannot"),
     ],
@@ -46,15 +46,15 @@ def test_every_device_has_one_kind() -> None:
 def test_what_cannot_come(monkeypatch: pytest.MonkeyPatch, device: Part, guest: str, problem: str) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     with pytest.raises(UnsupportedFeature, match=problem) as caught:
-        check(device, DomainType(guest), BACKEND)
+        check_hotplug(device, DomainType(guest), BACKEND)
     assert caught.value.backend == BACKEND
 
 
 def test_what_can_come() -> None:
-    assert check(Disk("/a", vdev="xvdb"), DomainType.PVH, BACKEND).noun == "disk"
-    assert check(Pci("00:1f.0"), DomainType.PV, BACKEND).noun == "PCI device"
+    assert check_hotplug(Disk("/a", vdev="xvdb"), DomainType.PVH, BACKEND).noun == "disk"
+    assert check_hotplug(Pci("00:1f.0"), DomainType.PV, BACKEND).noun == "PCI device"
     with pytest.raises(ValidationError, match="vdev"):
-        check(Disk("/a"), DomainType.PVH, BACKEND)
+        check_hotplug(Disk("/a"), DomainType.PVH, BACKEND)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_can_come() -> None:
     ],
 )
 def test_which_is_meant(said: Part | str, device: Part, name: str) -> None:
-    assert meant(said, BACKEND) == (kind_of(device), device)
+    assert identify(said, BACKEND) == (kind_of(device), device)
     assert name_of(device) == name
 
 
@@ -76,23 +76,23 @@ def test_which_is_meant(said: Part | str, device: Part, name: str) -> None:
     ("said", "problem"),
     [
         ("eth0", "'eth0' does not name a device"),
-        (Vif(bridge="xenbr0"), r"which vif\? Say its mac or devid"),
-        (UsbDev(hostbus=1), r"which USB device\? Say its hostbus and hostaddr or controller and port"),
+        (Vif(bridge="xenbr0"), r"does not identify one vif: set its mac or devid"),
+        (UsbDev(hostbus=1), r"identify one USB device: set its hostbus and hostaddr or controller and port"),
     ],
 )
 def test_too_little_is_said(said: Part | str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        meant(said, BACKEND)
+        identify(said, BACKEND)
 
 
 def test_names_that_are_taken() -> None:
     disks, vifs = kind_of(Disk()), kind_of(Vif())
     present = [Vif(mac="00:16:3e:01:02:03", devid=0)]
-    problem = "the domain has the disk d1p0 already: detach it first, or choose another"
+    problem = "the domain already has the disk d1p0: detach it first, or choose another name"
     assert already_there(disks, Disk("/b", vdev="xvdb"), [Disk("/a", vdev="d1p0")]) == problem
     assert already_there(disks, Disk("/b", vdev="xvdb"), [Disk("/a", vdev="xvdc")]) is None
     for vif in (Vif(mac="00:16:3e:01:02:03"), Vif(mac="00:16:3e:01:02:04", devid=0)):
-        assert "the vif 00:16:3e:01:02:03 already" in (already_there(vifs, vif, present) or "")
+        assert "already has the vif 00:16:3e:01:02:03" in (already_there(vifs, vif, present) or "")
     assert already_there(vifs, Vif(bridge="xenbr0"), present) is None
 
 
@@ -106,8 +106,8 @@ def test_what_is_not_there() -> None:
 
 def test_drives() -> None:
     disks = [Disk("/a", vdev="hda"), Disk("/b", vdev="hdc", cdrom=True)]
-    assert drive("hdc", disks) == disks[1]
+    assert find_drive("hdc", disks) == disks[1]
     with pytest.raises(LookupError, match="no CD-ROM drive hda; its drives are hdc"):
-        drive("hda", disks)
+        find_drive("hda", disks)
     with pytest.raises(LookupError, match="no CD-ROM drive hdc; it has none"):
-        drive("hdc", disks[:1])
+        find_drive("hdc", disks[:1])

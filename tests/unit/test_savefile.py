@@ -80,14 +80,14 @@ def test_what_is_written_is_what_xl_writes_and_is_read_back(config: str) -> None
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "ends in its head"),
+        (b"", "ends within the header"),
         (b"\x7fELF" + bytes(100), "not a domain"),
-        (head()[:60], "ends in its head"),
+        (head()[:60], "ends within the header"),
         (head(byteorder=0x04030201), "byte order"),
         (head(mandatory=7), "newer xl"),
         (head(optional=1), "newer xl"),
         (MAGIC + struct.pack("=IIII", 0x01020304, 3, 0, 2**31), "newer xl"),
-        (MAGIC + struct.pack("=IIIII", 0x01020304, 3, 0, 4, 5), "cut short"),
+        (MAGIC + struct.pack("=IIIII", 0x01020304, 3, 0, 4, 5), "truncated"),
         (head(b"\xff\xfe\0"), "UTF-8"),
     ],
 )

@@ -94,7 +94,7 @@ def test_everything_of_the_configuration_arrives(
 def test_soft_reset_of_a_guest_that_cannot(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny("pv", cmdline="crash"))
     domain.wait(timeout=30)
-    with pytest.raises(UnsupportedFeature, match="HVM guests only"):
+    with pytest.raises(UnsupportedFeature, match="only HVM guests"):
         domain.soft_reset()
     domain.destroy()
 

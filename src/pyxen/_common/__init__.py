@@ -1,1 +1,1 @@
-"""Helpers that every backend needs: preconditions, kinds of devices, files of the host."""
+"""Helpers shared by all backends: preconditions, device kinds, host files."""

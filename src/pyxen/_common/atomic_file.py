@@ -1,4 +1,4 @@
-"""Files that appear complete, or not at all."""
+"""Files that appear only once they are complete."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pyxen.operation import Operation, describe
 
 __all__ = ["appearing_whole", "writing"]
 
-_MOST_LINKS: Final = 40  # as the kernel's own
+_MOST_LINKS: Final = 40  # the kernel's own limit
 
 
 @contextlib.contextmanager
 def appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int, str]]:
-    """Give the descriptor and the path of a new file, which replaces `path` on success and is removed on failure.
+    """Yield the descriptor and path of a new file, which replaces `path` on success and is removed on failure.
 
-    It is on the disk when this ends. A symbolic link is followed, except one that somebody else put into a folder that
-    everybody can write to: root would replace whatever it leads to.
+    The file is synced to disk before this returns. Symbolic links are followed, except a link that another user put
+    into a world-writable folder: following it could make root replace an arbitrary file.
 
     Raises:
         InvalidArgument: The file cannot be written.
@@ -38,7 +38,7 @@ def appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int,
             fd = os.open(partial, flags, 0o600, dir_fd=folder)
         stack.callback(os.close, fd)
         try:
-            # By way of the folder that was found: whoever opens it by its path must not be led elsewhere.
+            # The path goes through the descriptor of the folder, so that a link swapped in later cannot redirect it.
             yield fd, f"/proc/{os.getpid()}/fd/{folder}/{partial}"
             with writing(operation, path):
                 os.fsync(fd)
@@ -52,10 +52,10 @@ def appearing_whole(operation: Operation[Any], path: str) -> Iterator[tuple[int,
 
 @contextlib.contextmanager
 def writing(operation: Operation[Any], path: str) -> Iterator[None]:
-    """Turn an error of the operating system into pyxen's exception for a file that cannot be written.
+    """Turn an operating system error into pyxen's exception for a file that cannot be written.
 
     Raises:
-        InvalidArgument: It cannot.
+        InvalidArgument: The file cannot be written.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def writing(operation: Operation[Any], path: str) -> Iterator[None]:
 
 
 def _place(path: str) -> tuple[int, str]:
-    """Return the folder of a path, as a descriptor, and the name in it, which is no link that is to be followed."""
+    """Return the folder of a path as a descriptor, and the file's name in it, after following symbolic links."""
     rest = deque(os.path.join(os.getcwd(), path).split("/"))
     folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     name, links = "", 0
@@ -93,14 +93,14 @@ def _place(path: str) -> tuple[int, str]:
 
 
 def _enter(folder: int, name: str) -> int:
-    """Return the descriptor of a folder in another one, in whose place it comes."""
+    """Open a subfolder, close its parent, and return the subfolder's descriptor."""
     entered = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     os.close(folder)
     return entered
 
 
 def _link(folder: int, name: str) -> str | None:
-    """Return where a link leads; None for what is none, or is not there."""
+    """Return the target of a symbolic link; None if there is no such file, or it is not a link."""
     try:
         found = os.lstat(name, dir_fd=folder)
         if not stat.S_ISLNK(found.st_mode):
@@ -110,7 +110,7 @@ def _link(folder: int, name: str) -> str | None:
         return None
     around = os.fstat(folder)
     if around.st_mode & stat.S_IWOTH and found.st_uid not in {os.geteuid(), around.st_uid}:
-        reason = f"{name} is a link that somebody else put into a folder that everybody can write to"
+        reason = f"{name} is a symbolic link that another user put into a world-writable folder"
         raise OSError(errno.EACCES, reason)
     return target
 
@@ -121,4 +121,4 @@ def _check_replaceable(folder: int, name: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EEXIST, "it exists, and is not a regular file")
+        raise OSError(errno.EEXIST, "it exists and is not a regular file")

@@ -1,4 +1,4 @@
-"""What a domain gets that its configuration does not say, where backends must know it before they make the domain."""
+"""Default settings that a backend must know before it creates a domain."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Final
 from pyxen.config import DomainConfig
 from pyxen.config.base import fields_of
 
-__all__ = ["for_its_type", "with_memory"]
+__all__ = ["with_memory", "without_foreign_settings"]
 
 _LEAST_MIB: Final = 32
-"""The memory that libxl gives a domain whose configuration says nothing of memory."""
+"""The memory that libxl gives a domain whose configuration does not set any."""
 
 
 def with_memory(config: DomainConfig) -> DomainConfig:
-    """Return a configuration that says how much memory the domain has at first: as libxl, its maxmem or 32 MiB."""
+    """Return a configuration with its initial memory filled in: like libxl, with maxmem, or else with 32 MiB."""
     if config.memory is not None:
         return config
     return config.replace(memory=config.effective_maxmem or _LEAST_MIB)
 
 
-def for_its_type(config: DomainConfig) -> DomainConfig:
+def without_foreign_settings(config: DomainConfig) -> DomainConfig:
     """Return a configuration without the settings of other guest types.
 
-    libxl keeps some of them for every domain, and a configuration that has them could not be created again.
+    libxl keeps some of them for every domain, and a domain cannot be created from a configuration that has them.
     """
     fields = fields_of(DomainConfig)
     defaults = dict(zip(fields.names, fields.defaults, strict=True))

@@ -1,4 +1,4 @@
-"""The kinds of devices that can come to a running domain and go from it, and what names one of them."""
+"""Hot-pluggable device kinds, and the names by which a device is found among others of its kind."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pyxen.errors import InvalidArgument, UnsupportedFeature
 __all__ = [
     "Kind",
     "already_there",
-    "check",
+    "check_hotplug",
     "check_is_device",
-    "drive",
+    "find_drive",
+    "identify",
     "kind_of",
-    "meant",
+    "matches",
     "name_of",
     "needs_qemu",
     "not_there",
-    "same",
 ]
 
 
 _HOT: Final[dict[type[Part], Kind]] = {kind.part: kind for kind in KINDS if kind.hot}
-"""Those that can come to a running domain, by their classes."""
+"""The kinds that can be attached to a running domain, by class."""
 
 
 def check_is_device(device: object, verb: str) -> None:
@@ -60,35 +60,38 @@ def kind_of(device: Part, backend: str | None = None) -> Kind:
 
     Args:
         device: The device.
-        backend: What the error calls the way to the host.
+        backend: The backend's name, for the error.
 
     Raises:
-        UnsupportedFeature: Such devices come and go with their domain.
+        UnsupportedFeature: Devices of this kind cannot be hot-plugged.
     """
     if type(device) not in _HOT:
         what = type(device).__name__
-        message = f"a {what} comes and goes with its domain: put it into the configuration, and create the domain anew"
+        message = f"a {what} cannot be hot-plugged: put it into the configuration, and create the domain again"
         raise UnsupportedFeature(message, feature=what, backend=backend)
     return _HOT[type(device)]
 
 
-def check(device: Part, guest: DomainType, backend: str) -> Kind:
-    """Check that a device can come to a running domain, and return its kind.
+def check_hotplug(device: Part, guest: DomainType, backend: str) -> Kind:
+    """Check that a device can be attached to a running domain, and return its kind.
 
     Args:
         device: The device.
         guest: The type of the domain.
-        backend: What errors call the way to the host.
+        backend: The backend's name, for errors.
 
     Raises:
-        UnsupportedFeature: It cannot.
-        ValidationError: Its settings do not go together.
+        UnsupportedFeature: The device cannot be hot-plugged.
+        ValidationError: The device's settings conflict.
     """
     kind = kind_of(device, backend)
     domain = DomainConfig("domain", type=guest, kernel="/")
-    domain.replace(**{kind.field: (device,)}).validate()  # the rules are the model's
+    domain.replace(**{kind.field: (device,)}).validate()  # the model has the rules
     if isinstance(device, Disk) and device.specification is DiskSpecification.VIRTIO:
-        message = "a virtio disk comes and goes with its domain: create the domain anew, or use specification='xen'"
+        message = (
+            "a virtio disk cannot be hot-plugged: put it into the configuration and create the domain again, "
+            "or use specification='xen'"
+        )
         raise UnsupportedFeature(message, feature="specification", backend=backend)
     if isinstance(device, Pci) and guest is DomainType.PVH and platform.machine() == "x86_64":
         message = "a PVH guest cannot be given PCI devices: make it a PV or HVM guest"
@@ -97,10 +100,10 @@ def check(device: Part, guest: DomainType, backend: str) -> Kind:
 
 
 def _from_text(text: str) -> Part:
-    """Return the device that a text names: a disk by its vdev, a vif by its MAC address, a PCI device by its address.
+    """Return the device named by a string: a disk's vdev, a vif's MAC address or a PCI device's address.
 
     Raises:
-        ValueError: The text does not name a device.
+        ValueError: The string is not a device name.
     """
     if vdev_number(text) is not None:
         return Disk(vdev=text)
@@ -118,67 +121,67 @@ def _from_text(text: str) -> Part:
         raise ValueError(message) from None
 
 
-def meant(device: Part | str, backend: str) -> tuple[Kind, Part]:
-    """Return which device is meant, by itself or by its name, and its kind.
+def identify(device: Part | str, backend: str) -> tuple[Kind, Part]:
+    """Return the kind and the device for a caller's argument, which is a device or a device's name.
 
     Raises:
-        UnsupportedFeature: Such devices come and go with their domain.
-        ValueError: Too little is said to know it from the others.
+        UnsupportedFeature: Devices of this kind cannot be hot-plugged.
+        ValueError: The argument does not identify one device.
     """
     if isinstance(device, str):
         device = _from_text(device)
     kind = kind_of(device, backend)
     if not _is_named(device):
         ways = " or ".join(" and ".join(fields) for fields in kind.names)
-        raise ValueError(f"which {kind.noun}? Say its {ways}")
+        raise ValueError(f"this does not identify one {kind.noun}: set its {ways}")
     return kind, device
 
 
-def same(device: Part, other: Part) -> bool:
-    """Tell whether all names that a device has are those of another one."""
+def matches(device: Part, other: Part) -> bool:
+    """Tell whether another device has all the names that this one has."""
     return _is_named(device) and all(_equal(names, _values(other, fields)) for fields, names in _names(device))
 
 
 def already_there(kind: Kind, device: Part, present: Iterable[Part]) -> str | None:
-    """Return why a device cannot come where others have its name; None where none has any of its names."""
+    """Return the message for a device whose name is taken by one that is present; None if its names are free."""
     for other in present:
         if any(_equal(names, _values(other, fields)) for fields, names in _names(device)):
-            return f"the domain has the {kind.noun} {name_of(other)} already: detach it first, or choose another"
+            return f"the domain already has the {kind.noun} {name_of(other)}: detach it first, or choose another name"
     return None
 
 
 def not_there(kind: Kind, device: Part, present: Sequence[Part]) -> str:
-    """Return what to say of a device that a domain does not have."""
+    """Return the message for a device that the domain does not have."""
     have = f"it has {', '.join(map(name_of, present))}" if present else "it has none"
     return f"the domain has no {kind.noun} {name_of(device)}; {have}"
 
 
 def needs_qemu(device: Part, backend: str) -> UnsupportedFeature:
-    """Return the exception for a device that QEMU would serve, where the domain has no QEMU."""
+    """Return the exception for a device that needs QEMU, in a domain that runs without QEMU."""
     what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
     message = (
-        f"QEMU would serve this {what}, and the domain was made without: create it anew with the device in its "
+        f"this {what} needs QEMU, and the domain runs without it: create the domain again with the device in its "
         f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
     )
     return UnsupportedFeature(message, feature=what, backend=backend)
 
 
-def drive(vdev: str, disks: Iterable[Disk]) -> Disk:
-    """Return the CD-ROM drive of that vdev.
+def find_drive(vdev: str, disks: Iterable[Disk]) -> Disk:
+    """Return the CD-ROM drive with this vdev.
 
     Raises:
-        LookupError: None of the disks is it.
+        LookupError: The domain has no such drive.
     """
     drives = [disk for disk in disks if disk.cdrom]
     for one in drives:
-        if same(Disk(vdev=vdev), one):
+        if matches(Disk(vdev=vdev), one):
             return one
     have = f"its drives are {', '.join(map(name_of, drives))}" if drives else "it has none"
     raise LookupError(f"the domain has no CD-ROM drive {vdev}; {have}")
 
 
 def name_of(device: Part) -> str:
-    """Return what tells a device from the others of its kind, for messages; empty where nothing is said."""
+    """Return the name of a device for messages; empty if it has no name."""
     for fields, values in _names(device):
         if fields in (("vdev",), ("mac",), ("address",), ("uuid",)):
             return str(getattr(device, fields[0]))
@@ -187,7 +190,7 @@ def name_of(device: Part) -> str:
 
 
 def _is_named(device: Part) -> bool:
-    """Tell whether enough is said of a device to know it from the others."""
+    """Tell whether a device has at least one name that identifies it."""
     return any(True for _ in _names(device))
 
 
@@ -205,7 +208,7 @@ def _values(device: Part, fields: tuple[str, ...]) -> tuple[Any, ...]:
 def _value(field: str, value: Any) -> Any:
     if field == "vdev" and value is not None:
         return vdev_number(value)  # d0p0 is xvda
-    return None if field == "port" and value == 0 else value  # any port
+    return None if field == "port" and value == 0 else value  # port 0 means any port
 
 
 def _equal(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
@@ -215,7 +218,7 @@ def _equal(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
 
 
 def _equal_addresses(one: PciAddress, other: Any) -> bool:
-    """Compare addresses; one with all functions is that of each of them."""
+    """Compare PCI addresses; an address without a function matches every function of the device."""
     if not isinstance(other, PciAddress):
         return False
     functions = {one.function, other.function}

@@ -1,4 +1,4 @@
-"""Files and bridges that a configuration needs on the host; toolstacks do not say which are missing."""
+"""Files and bridges that a configuration needs on the host; toolstacks do not report which are missing."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _BRIDGE_SCRIPT: Final = "vif-bridge"
 
 
 def files_of_config(config: DomainConfig) -> list[str]:
-    """Return the files that a configuration names and that must exist on the host."""
+    """Return the files named in a configuration that must exist on the host."""
     return [path for path in (config.kernel, config.ramdisk, *files_of(*config.disks)) if path and path[0] == "/"]
 
 
 def files_of(*devices: Part) -> list[str]:
-    """Return the host's files that disks are in; a script, or a driver domain, finds the target in its own way."""
+    """Return the image files of disks on the host, without targets that a script or a driver domain resolves."""
     disks = [device for device in devices if isinstance(device, Disk)]
     targets = [disk.target for disk in disks if not (disk.script or disk.backend or disk.backend_domid)]
     return [target for target in targets if target and target.startswith("/")]
 
 
 def missing_file(paths: list[str]) -> str | None:
-    """Return the first of these files that this machine does not have; None if it has all of them."""
+    """Return the first of these files that is missing on this machine; None if all of them exist."""
     return next((path for path in paths if not os.path.exists(path)), None)
 
 
 def lacks_bridge(device: Part) -> bool:
-    """Tell whether a device is a vif for a bridge that this machine does not have."""
+    """Tell whether a device is a vif whose bridge is missing on this machine."""
     if not isinstance(device, Vif) or device.bridge is None:
         return False
     bridged = device.script is None or os.path.basename(device.script) == _BRIDGE_SCRIPT

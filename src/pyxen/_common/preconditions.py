@@ -1,7 +1,8 @@
-"""What must hold before a verb is carried out, and what a user reads when it does not: the same for every backend.
+"""Preconditions of verbs and their error messages, shared by all backends.
 
-A function named ``check_…`` raises; one that is named after what is wrong returns the exception, for a backend that
-finds it out in its own way. Where an operation exists already, it is passed on, so that the exception carries its log.
+A function named ``check_…`` raises. A function named after a problem returns the exception, for backends that detect
+the problem in their own way. It takes the operation where one exists, so that the exception carries the operation's
+log.
 """
 
 from __future__ import annotations
@@ -71,22 +72,22 @@ _NOT_TO_DOM0: Final = frozenset(
     {"core_dump", "destroy", "migrate", "pause", "preserve", "reboot", "remus", "resume", "save"}
     | {"shutdown", "soft_reset", "suspend", "unpause"}
 )
-"""Verbs that would end, stop or move the host itself; libxl removes dom0's entries of xenstore before Xen refuses."""
+"""Verbs that must not be used on dom0; libxl would delete dom0's xenstore entries before Xen refuses."""
 
 _CANNOT_ANSWER: Final = {
     DomainState.PAUSED: "is paused and cannot answer: unpause it first",
-    DomainState.SHUTDOWN: "has shut down already: destroy it",
+    DomainState.SHUTDOWN: "has already shut down: destroy it",
     DomainState.CRASHED: "has crashed: destroy it",
 }
 
 _NOTE_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-"""What can be part of a file's name, which is what libxl makes of a key."""
+"""Valid keys; libxl makes them part of a file name."""
 
 _OTHERS_NOTES: Final = {
-    "libxl-json": "libxl's own",
-    "domain-userdata-lock": "libxl's own",
-    "xl": "xl's own",
-    "libvirt-xml": "libvirt's own",
+    "libxl-json": "libxl",
+    "domain-userdata-lock": "libxl",
+    "xl": "xl",
+    "libvirt-xml": "libvirt",
 }
 
 
@@ -94,27 +95,27 @@ def _refusal(cls: type[E], message: str, verb: str, domid: int) -> E:
     return cls(message, operation=verb, domain=domid, domid=domid)
 
 
-# Which domain
+# The domain
 
 
 def check_spared(verb: str, domid: int, own: int = 0) -> None:
-    """Check that a verb does not end, stop or move the host itself, or the domain that this process runs in.
+    """Check that a verb does not end, stop or move dom0, or the domain that this process runs in.
 
     Args:
         verb: The verb; most may be used on any domain.
-        domid: The domain it is for.
-        own: The domain that this process runs in, where that is a domain of the same host.
+        domid: The domain to use it on.
+        own: The domain that this process runs in, if it is on the same host.
 
     Raises:
-        InvalidState: It would. ``xl destroy 0`` is refused as well.
+        InvalidState: The verb must not be used on this domain. ``xl destroy 0`` is refused as well.
     """
     if verb not in _NOT_TO_DOM0:
         return
     if domid == 0:
-        message = "domain 0 is dom0, which runs the host: pyxen does this to guests only, so leave out domid 0"
+        message = "domain 0 is dom0, which runs the host: pyxen does this only to guests, so leave out domid 0"
         raise _refusal(InvalidState, message, verb, domid)
     if domid == own:
-        message = f"domain {domid} is the one that this process runs in: do this from dom0"
+        message = f"this process runs in domain {domid}: do this from dom0"
         raise _refusal(InvalidState, message, verb, domid)
 
 
@@ -125,36 +126,36 @@ def gone(verb: str, domid: int, uuid: UUID, hint: str = "") -> DomainNotFound:
 
 
 def check_name(name: str) -> None:
-    """Check that a domain can have a name.
+    """Check the name of a domain.
 
     Raises:
-        ValidationError: It cannot.
+        ValidationError: The name is not valid.
     """
-    DomainConfig(name, kernel="/").validate()  # what a name may be is a rule of the model
+    DomainConfig(name, kernel="/").validate()  # the model has the rules for names
 
 
 def name_taken(operation: Operation[Any], other: int, name: str, code: int | None = None) -> DomainExists:
     """Return the exception for a name that another domain has."""
-    message = f"domain {other} has the name {name!r} already: choose another, or destroy or rename that one"
+    message = f"domain {other} already has the name {name!r}: choose another name, or destroy or rename that domain"
     return describe(DomainExists, message, operation, code)
 
 
 def uuid_taken(operation: Operation[Any], other: DomainInfo) -> DomainExists:
     """Return the exception for a uuid that another domain has."""
-    message = f"domain {other.domid} ({other.name}) has the uuid {other.uuid} already: leave the uuid out"
+    message = f"domain {other.domid} ({other.name}) already has the uuid {other.uuid}: leave the uuid out"
     error = describe(DomainExists, message, operation)
     error.domid = other.domid
     return error
 
 
-# What state it is in
+# The domain's state
 
 
 def check_answers(info: DomainInfo, verb: str) -> None:
-    """Check that a guest can react to being asked to shut down, to suspend, or the like.
+    """Check that a guest can respond to a request such as shutdown or suspend.
 
     Raises:
-        InvalidState: It cannot.
+        InvalidState: The domain is paused, or has ended.
     """
     if info.state not in _CANNOT_ANSWER:
         return
@@ -170,7 +171,7 @@ def check_suspended(info: DomainInfo) -> None:
     """Check that a domain can be resumed.
 
     Raises:
-        InvalidState: It is not suspended.
+        InvalidState: The domain is not suspended.
     """
     if not _is_suspended(info):
         raise _refusal(InvalidState, f"{info.name} is {info.state}, not suspended", "resume", info.domid)
@@ -181,11 +182,11 @@ def check_ended(info: DomainInfo, verb: str, ended: str = "ended") -> None:
 
     Args:
         info: The domain.
-        verb: What is to be done to it.
-        ended: What the message says that it has not done.
+        verb: The verb, for the error.
+        ended: The participle for the message, ``has not …``.
 
     Raises:
-        InvalidState: It has not; one that is suspended can go on.
+        InvalidState: The guest still runs, or is suspended and can be resumed.
     """
     if info.state not in ENDS or _is_suspended(info):
         condition = "suspended" if _is_suspended(info) else info.state
@@ -193,14 +194,14 @@ def check_ended(info: DomainInfo, verb: str, ended: str = "ended") -> None:
 
 
 def check_soft_reset(info: DomainInfo, backend: str) -> None:
-    """Check that a guest can be started anew in its own memory.
+    """Check that a guest can be restarted in place, keeping its memory.
 
     Raises:
-        UnsupportedFeature: libxl cannot do it to guests of this type.
-        InvalidState: It has not shut down.
+        UnsupportedFeature: libxl cannot soft-reset guests of this type.
+        InvalidState: The guest has not shut down.
     """
     if info.type is not DomainType.HVM:
-        message = f"soft_reset: {info.name} is a {info.type} guest, and libxl resets HVM guests only: destroy it"
+        message = f"soft_reset: {info.name} is a {info.type} guest, and libxl resets only HVM guests: destroy it"
         raise UnsupportedFeature(message, feature=Feature.SOFT_RESET.value, backend=backend)
     check_ended(info, "soft_reset", "shut down")
 
@@ -216,14 +217,14 @@ def memory_kib(memory: float) -> int:
     """Return an amount of memory in KiB.
 
     Raises:
-        ValidationError: No domain can have that much, or it is not a number.
+        ValidationError: The amount is out of range, or not a number.
     """
-    DomainConfig("domain", memory=memory)  # what an amount of memory may be is a rule of the model
+    DomainConfig("domain", memory=memory)  # the model has the limits
     return mib_to_kib(memory)
 
 
 def maxmem_kib(maxmem: float) -> int:
-    """Return a limit of memory in KiB; see `memory_kib`."""
+    """Return a memory limit in KiB; see `memory_kib`."""
     DomainConfig("domain", maxmem=maxmem)
     return mib_to_kib(maxmem)
 
@@ -231,24 +232,24 @@ def maxmem_kib(maxmem: float) -> int:
 def check_memory(
     domid: int, kib: int, *, most_kib: int | None = None, has_kib: int | None = None, free_kib: int | None = None
 ) -> None:
-    """Check that a domain can be told to have so much memory.
+    """Check a new memory target for a domain.
 
     Args:
         domid: The domain.
-        kib: The memory it is to have.
-        most_kib: Its maxmem, where that is known.
-        has_kib: The memory it has now, where that is known.
-        free_kib: The memory that the host has free, where that is known.
+        kib: The new target.
+        most_kib: The domain's maxmem, if known.
+        has_kib: The domain's current memory, if known.
+        free_kib: The host's free memory, if known.
 
     Raises:
-        InvalidArgument: It is nothing, or more than its maxmem.
-        NotEnoughMemory: The host does not have it.
+        InvalidArgument: The target is zero, or larger than maxmem.
+        NotEnoughMemory: The host has too little free memory.
     """
     verb = "set_memory"
     if kib <= 0:
-        raise _refusal(InvalidArgument, "a domain cannot be without memory", verb, domid)
+        raise _refusal(InvalidArgument, "a domain needs memory: the amount must be more than 0", verb, domid)
     if most_kib is not None and kib > most_kib:
-        message = f"{_mib(kib)} is more than the domain's maxmem of {_mib(most_kib)}: raise that first, with set_maxmem"
+        message = f"{_mib(kib)} is more than the domain's maxmem of {_mib(most_kib)}: raise it first, with set_maxmem"
         raise _refusal(InvalidArgument, message, verb, domid)
     if has_kib is not None and free_kib is not None and kib - has_kib > free_kib:
         message = f"needs {_mib(kib - has_kib)} more, and the host has {_mib(free_kib)} free: ask for less"
@@ -256,20 +257,20 @@ def check_memory(
 
 
 def check_maxmem(domid: int, kib: int, has_kib: int) -> None:
-    """Check that a domain may be limited to so much memory.
+    """Check a new maxmem for a domain.
 
     Raises:
-        InvalidArgument: It has more.
+        InvalidArgument: The domain has more memory than that.
     """
     if kib < has_kib:
-        message = f"{_mib(kib)} is less than the domain has, {_mib(has_kib)}: lower that first, with set_memory"
+        message = f"{_mib(kib)} is less than the {_mib(has_kib)} that the domain has: lower that first, with set_memory"
         raise _refusal(InvalidArgument, message, "set_maxmem", domid)
 
 
 def not_enough_memory(
     operation: Operation[Any], needed_kib: int, free_kib: int, code: int | None = None
 ) -> NotEnoughMemory:
-    """Return the exception for a domain that the host has no memory for."""
+    """Return the exception for a domain that needs more memory than the host has free."""
     message = (
         f"needs {needed_kib // 1024} MiB, and the host has {free_kib // 1024} MiB free: ask for less, or free some "
         "(destroy a domain, or lower dom0's memory)"
@@ -278,41 +279,41 @@ def not_enough_memory(
 
 
 def check_vcpus(domid: int, vcpus: int, most: int | None) -> None:
-    """Check that a domain can use so many vCPUs.
+    """Check a new number of vCPUs for a domain.
 
     Raises:
-        InvalidArgument: It cannot.
+        InvalidArgument: The number is less than 1, or more than the domain's maxvcpus.
     """
     if vcpus < 1 or (most is not None and vcpus > most):
-        limit = "" if most is None else f" to {most}, its maxvcpus, which it was made with"
-        message = f"{vcpus} vCPUs are out of range; it can have 1{limit}"
+        limit = "or more" if most is None else f"to {most}, the maxvcpus that it was created with"
+        message = f"vcpus={vcpus} is out of range: the domain can have 1 {limit}"
         raise _refusal(InvalidArgument, message, "set_vcpus", domid)
 
 
 def check_affinity(domid: int, vcpu: int | None, most: int, *sets: CpuSet | None) -> None:
-    """Check what is said of the CPUs that vCPUs may run on.
+    """Check the arguments of a change of CPU affinity.
 
     Args:
         domid: The domain.
-        vcpu: The vCPU; None is all of them.
-        most: How many it has.
-        sets: What is said; None is nothing.
+        vcpu: The vCPU; None means all of them.
+        most: The number of vCPUs that the domain has.
+        sets: The CPU sets; None for a set that the caller did not give.
 
     Raises:
-        InvalidArgument: There is no such vCPU, or nothing is said.
+        InvalidArgument: There is no such vCPU, or no set was given.
     """
     if vcpu is not None and not 0 <= vcpu < most:
         message = f"there is no vCPU {vcpu}; the domain has 0 to {most - 1}"
         raise _refusal(InvalidArgument, message, "pin_vcpu", domid)
     if all(given is None for given in sets):
-        raise _refusal(InvalidArgument, "say cpus, cpus_soft or both", "pin_vcpu", domid)
+        raise _refusal(InvalidArgument, "give cpus, cpus_soft or both", "pin_vcpu", domid)
 
 
 def check_cpus(domid: int, cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> CpuSet:
-    """Return which CPUs of the host a set means.
+    """Return the CPUs of the host that a set stands for.
 
     Raises:
-        InvalidArgument: The host does not have one of them, or there are none.
+        InvalidArgument: The host lacks one of the CPUs, or the set is empty.
     """
     try:
         return on_host(cpus, nodes)
@@ -321,16 +322,16 @@ def check_cpus(domid: int, cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> 
 
 
 def check_scheduler(scheduler: Scheduler, kind: str, knows: Collection[str], backend: str) -> dict[str, Any]:
-    """Return what is said to a domain's scheduler.
+    """Return the scheduler parameters to set for a domain.
 
     Args:
-        scheduler: What is said.
-        kind: The scheduler that it has.
-        knows: What that can be told.
-        backend: What errors call the way to the host.
+        scheduler: The caller's parameters.
+        kind: The scheduler of the domain's CPU pool.
+        knows: The parameters that this scheduler has.
+        backend: The backend's name, for errors.
 
     Raises:
-        UnsupportedFeature: It is another one, or cannot be told that.
+        UnsupportedFeature: The CPU pool has another scheduler, or its scheduler lacks a parameter.
     """
     if scheduler.kind is not None and scheduler.kind != kind:
         message = f"the domain's CPU pool has the scheduler {kind}, not {scheduler.kind}"
@@ -338,7 +339,7 @@ def check_scheduler(scheduler: Scheduler, kind: str, knows: Collection[str], bac
     said = {name: value for name, value in scheduler.non_defaults() if name != "kind"}
     foreign = sorted(said.keys() - set(knows))
     if foreign:
-        message = f"the domain's scheduler, {kind}, knows nothing of {', '.join(foreign)}"
+        message = f"the domain's scheduler, {kind}, has no parameter {', '.join(foreign)}"
         raise UnsupportedFeature(message, feature="scheduler", backend=backend)
     return said
 
@@ -354,25 +355,25 @@ def check_note_key(verb: str, domid: int, key: str) -> None:
     """Check the key of a note.
 
     Raises:
-        InvalidArgument: It is not valid.
+        InvalidArgument: The key is not valid.
     """
     if not _NOTE_KEY.fullmatch(key):
-        message = f"{key!r} is not a valid key: it takes 1 to 64 letters, digits, dots, dashes and underscores"
+        message = f"{key!r} is not a valid key: use 1 to 64 letters, digits, dots, dashes and underscores"
         raise _refusal(InvalidArgument, message, verb, domid)
 
 
 def check_note(domid: int, key: str, data: bytes | None) -> None:
-    """Check a note before it is kept, or removed with None.
+    """Check a note before it is stored; None removes the note.
 
     Raises:
-        InvalidArgument: Its key is not valid or belongs to a toolstack, or it is empty.
+        InvalidArgument: The key is not valid or belongs to a toolstack, or the note is empty.
     """
     verb = "set_userdata"
     check_note_key(verb, domid, key)
     if key in _OTHERS_NOTES:
-        message = f"the note {key!r} is {_OTHERS_NOTES[key]}: choose a key that begins with your program's name"
+        message = f"the note {key!r} belongs to {_OTHERS_NOTES[key]}: use a key that begins with your program's name"
         raise _refusal(InvalidArgument, message, verb, domid)
-    if data is not None and not data:  # libxl would take it for a removal
+    if data is not None and not data:  # libxl would remove the note
         raise _refusal(InvalidArgument, "a note cannot be empty: None removes it", verb, domid)
 
 
@@ -380,46 +381,46 @@ def check_sysrq_key(domid: int, key: str) -> None:
     """Check a key of Linux's magic SysRq.
 
     Raises:
-        InvalidArgument: It is not one character of ASCII.
+        InvalidArgument: The key is not one printable ASCII character.
     """
     if len(key) != 1 or not key.isascii() or not key.isprintable():
-        message = f"{key!r} is not a key: it takes one letter or digit, such as 's' for sync"
+        message = f"{key!r} is not a SysRq key: use one letter or digit, such as 's' for sync"
         raise _refusal(InvalidArgument, message, "send_sysrq", domid)
 
 
-# What the host has
+# The host
 
 
 def check_disc_can_change(verb: str, guest: DomainType, vdev: str, backend: str) -> None:
-    """Check that a guest can have CD-ROM drives whose disc can be changed.
+    """Check that a guest has CD-ROM drives with removable media.
 
     Raises:
-        UnsupportedFeature: It cannot.
+        UnsupportedFeature: Guests of this type do not.
     """
     if guest is not DomainType.HVM:
-        message = f"only HVM guests have drives whose disc can be changed: attach {vdev} as a disk, and detach it"
+        message = f"only HVM guests have drives whose disc can be changed: attach and detach {vdev} as a disk instead"
         raise UnsupportedFeature(message, feature=verb, backend=backend)
 
 
 def check_disc(operation: Operation[Any], target: str) -> None:
-    """Check that something can be put into a drive: an image or a block device, not a folder.
+    """Check that a path can be inserted into a drive: it must be an image or a block device.
 
     Raises:
-        InvalidArgument: It is a folder.
+        InvalidArgument: The path is a folder.
     """
     if os.path.isdir(target):
-        message = f"{target} is a folder: it takes an image file, such as an .iso, or a block device"
+        message = f"{target} is a folder: use an image file, such as an .iso, or a block device"
         raise describe(InvalidArgument, message, operation)
 
 
 def check_hap(config: DomainConfig, backend: str, *, has_shadow_paging: Callable[[], bool]) -> None:
-    """Check that the host has the kind of paging that a configuration asks for.
+    """Check that the host supports the kind of paging in a configuration.
 
     Raises:
-        UnsupportedFeature: The domain needs shadow paging, and this Xen was built without.
+        UnsupportedFeature: The domain needs shadow paging, and this Xen was built without it.
     """
     if config.hap is False and config.type is not DomainType.PV and not has_shadow_paging():
-        message = "hap=0: this Xen was built without shadow paging, which a guest needs then: leave hap out"
+        message = "hap=0 needs shadow paging, and this Xen was built without it: leave hap out"
         raise UnsupportedFeature(message, feature="hap", backend=backend)
 
 
@@ -508,23 +509,23 @@ def check_pool(config: DomainConfig, backend: str, *, scheduler: str, cpus: Coll
 
 
 def file_missing(operation: Operation[Any], *paths: str, code: int | None = None) -> FileMissing:
-    """Return the exception for files that the host does not have."""
+    """Return the exception for files that are missing on the host."""
     error = describe(FileMissing, f"no such file on the host: {', '.join(paths)}", operation, code)
     error.filename = paths[0]
     return error
 
 
 def no_bridge(operation: Operation[Any], bridge: str | None, code: int | None = None) -> NotFound:
-    """Return the exception for a bridge that the host does not have."""
-    message = f"there is no bridge {bridge} on the host: make it, or name another"
+    """Return the exception for a bridge that is missing on the host."""
+    message = f"there is no bridge {bridge} on the host: create it, or use another one"
     return describe(NotFound, message, operation, code)
 
 
 def check_allowed(config: DomainConfig, allow: Callable[[DomainConfig], object] | None, source: str) -> None:
-    """Check that the caller takes the configuration of a domain that comes from elsewhere.
+    """Check that the caller accepts a configuration that came with a saved or incoming domain.
 
     Raises:
-        InvalidArgument: `allow` returned False. What it raises itself is passed on.
+        InvalidArgument: `allow` returned False. Exceptions that `allow` raises are passed on.
     """
     if allow is not None and allow(config) is False:
-        raise InvalidArgument(f"{source}: the configuration of {printable(config.name)} was refused by allow")
+        raise InvalidArgument(f"{source}: allow refused the configuration of {printable(config.name)}")

@@ -1,6 +1,6 @@
-"""The head of a file that ``xl save`` writes: magic, flags, and the domain's configuration. libxl's stream follows.
+"""The header of files written by ``xl save``: magic, flags and the domain's configuration. libxl's stream follows.
 
-All numbers are in the byte order of the machine that wrote it.
+All numbers are in the byte order of the machine that wrote the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyxen.operation import Operation, describe
 __all__ = ["STREAM_VERSION", "Head", "head", "opened", "parse", "read", "write"]
 
 STREAM_VERSION: Final = 2
-"""Version of the stream that follows: libxl's, from Xen 4.6 on."""
+"""Version of libxl's stream after the header, since Xen 4.6."""
 
 _MAGIC: Final = b"Xen saved domain, xl format\n \0 \r"
 _BYTEORDER: Final = 0x01020304
@@ -31,11 +31,11 @@ _MOST: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What stands before libxl's stream.
+    """The contents of a file's header.
 
     Attributes:
-        config: The domain's configuration; empty where the file has none.
-        is_json: Whether that is libxl's JSON; otherwise it is an xl configuration file, as before Xen 4.5.
+        config: The domain's configuration; empty if the file does not contain one.
+        is_json: Whether the configuration is libxl's JSON; it is an xl configuration file in files from before Xen 4.5.
     """
 
     config: str
@@ -43,17 +43,17 @@ class Head:
 
 
 def head(config: str) -> bytes:
-    """Return the head of a file with a configuration in libxl's JSON."""
+    """Return the header for a configuration in libxl's JSON."""
     data = config.encode() + b"\0"
     optional = _LENGTH.pack(len(data)) + data
     return _HEAD.pack(_MAGIC, _BYTEORDER, _JSON | _STREAM_V2, 0, len(optional)) + optional
 
 
 def write(fd: int, config: str) -> None:
-    """Write the head of a file with a configuration in libxl's JSON.
+    """Write the header for a configuration in libxl's JSON.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The header cannot be written.
     """
     rest = memoryview(head(config))
     while rest:
@@ -65,10 +65,10 @@ def opened(operation: Operation[Any], path: str) -> int:
 
     Raises:
         FileMissing: There is no such file.
-        InvalidArgument: It cannot be read, or is not a regular file.
+        InvalidArgument: The file cannot be read, or is not a regular file.
     """
     try:
-        # To open a pipe may take for ever.
+        # Opening a pipe could block forever.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
@@ -87,48 +87,48 @@ def opened(operation: Operation[Any], path: str) -> int:
 
 
 def read(fd: int, source: str | None = None) -> Head:
-    """Read the head of a file; what follows is libxl's.
+    """Read the header of a file, and stop where libxl's stream begins.
 
     Args:
-        fd: Where to read; nothing beyond the head is taken.
-        source: Name of the file, for errors.
+        fd: The file; nothing beyond the header is read.
+        source: The file's name, for errors.
 
     Raises:
-        ParseError: It is not a saved domain, is cut short, or is of an unknown kind.
-        OSError: It cannot be read.
+        ParseError: The file is not a saved domain, is truncated, or has an unknown format.
+        OSError: The file cannot be read.
     """
     return parse(lambda size: _exactly(fd, size, source), source)
 
 
 def parse(take: Callable[[int], bytes], source: str | None = None) -> Head:
-    """Read a head by a function that returns as many bytes as it is asked for.
+    """Parse a header, read through a function that returns exactly as many bytes as requested.
 
     Args:
-        take: The function; it is asked for nothing beyond the head.
-        source: Where it reads, for errors.
+        take: The function; nothing beyond the header is requested.
+        source: The name of its source, for errors.
 
     Raises:
-        ParseError: It is not a saved domain, or is of an unknown kind.
+        ParseError: The data is not a saved domain, or has an unknown format.
     """
     magic, byteorder, mandatory, optional, length = _HEAD.unpack(take(_HEAD.size))
     if magic != _MAGIC:
-        raise ParseError("not a domain that xl or pyxen saved: the file begins otherwise", source=source)
+        raise ParseError("not a domain saved by xl or pyxen: the file begins with something else", source=source)
     if byteorder != _BYTEORDER:
-        raise ParseError("saved on a machine with another byte order: restore it on one of that kind", source=source)
+        raise ParseError("saved on a machine with another byte order: restore it on such a machine", source=source)
     if not mandatory & _STREAM_V2:
-        raise ParseError("saved by Xen 4.5 or older: restore it with `xl restore`, and save it anew", source=source)
+        raise ParseError("saved by Xen 4.5 or older: restore it with `xl restore`, and save it again", source=source)
     if mandatory & ~(_JSON | _STREAM_V2) or optional or length > _MOST:
         flags = f"{mandatory:#x}/{optional:#x}"
-        raise ParseError(f"saved by a newer xl (flags {flags}, {length} bytes): restore it with that", source=source)
+        raise ParseError(f"saved by a newer xl (flags {flags}, {length} bytes): restore it with that xl", source=source)
     data = take(length)
     size = _LENGTH.unpack_from(data)[0] if length >= _LENGTH.size else 0
     if size > max(length - _LENGTH.size, 0):
-        raise ParseError("damaged: its configuration is cut short", source=source)
+        raise ParseError("damaged: the configuration is truncated", source=source)
     config = data[_LENGTH.size : _LENGTH.size + size].rstrip(b"\0")
     try:
         text = config.decode()
     except UnicodeDecodeError:
-        raise ParseError("damaged: its configuration is not UTF-8", source=source) from None
+        raise ParseError("damaged: the configuration is not UTF-8", source=source) from None
     return Head(text, bool(mandatory & _JSON))
 
 
@@ -137,6 +137,6 @@ def _exactly(fd: int, size: int, source: str | None) -> bytes:
     while len(data) < size:
         more = os.read(fd, size - len(data))
         if not more:
-            raise ParseError("not a saved domain, or cut short: it ends in its head", source=source)
+            raise ParseError("not a saved domain, or truncated: the file ends within the header", source=source)
         data += more
     return data

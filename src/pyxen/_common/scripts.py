@@ -1,4 +1,4 @@
-"""What the scripts of every backend share. A script is a generator that does one operation; its backend runs it."""
+"""Helpers for scripts: generators that do one operation each, and that a backend runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 def at_once(call: Callable[P, T]) -> Callable[P, Generator[Any, Any, T]]:
-    """Make a script of a function that waits for nothing.
+    """Turn a function that never waits into a script.
 
-    A generator's body runs only when its backend steps it: on the backend's own thread, under its lock, and with every
-    exception going to whoever waits for the operation. A plain function would run at once on the caller's thread. So
-    what has nothing to yield must be a generator too, and this decorator makes it one.
+    A generator's body runs only when its backend steps it: on the backend's own thread and under its lock, and its
+    exceptions go to the caller who waits for the operation. A plain function would run at once on the caller's thread.
+    A script with nothing to yield must therefore be a generator too, and this decorator makes it one.
     """
 
     @functools.wraps(call)

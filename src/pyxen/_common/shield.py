@@ -1,4 +1,4 @@
-"""Calls of what others wrote: callbacks, log handlers, filters. Whatever they raise stops nothing of ours."""
+"""Shielded calls of user code: exceptions in callbacks, log handlers and filters do not stop pyxen."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["logger", "shielded"]
 
 
 def shielded(function: Callable[..., object], *arguments: Any) -> None:
-    """Call a function; what it raises, `SystemExit` too, goes to `threading.excepthook`, and no further."""
+    """Call a function, and pass any exception that it raises, even `SystemExit`, to `threading.excepthook`."""
     try:
         function(*arguments)
-    except BaseException as error:  # noqa: BLE001 (goes where Python shows what no thread catches)
+    except BaseException as error:  # noqa: BLE001 (reported as an uncaught exception of a thread)
         report(error)
 
 
 def report(error: BaseException) -> None:
-    """Show what somebody else's function raised, where Python shows what no thread catches."""
+    """Report an exception of user code as an uncaught exception of this thread."""
     thread = threading.current_thread()
-    with contextlib.suppress(BaseException):  # a hook that raises is foreign, too, and there is nobody left to tell
+    with contextlib.suppress(BaseException):  # the hook may be user code too, and there is nowhere left to report it
         threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
 
 
@@ -33,7 +33,7 @@ else:
 
 
 class _Shielded(_Adapter):
-    """A logger whose handlers and filters can raise what they like."""
+    """A logger that survives exceptions in its handlers and filters."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         if self.isEnabledFor(level):
@@ -45,5 +45,5 @@ class _Shielded(_Adapter):
 
 
 def logger(name: str) -> _Adapter:
-    """Return the logger of that name, shielded from what its handlers and filters raise."""
+    """Return the logger with this name, shielded from exceptions in its handlers and filters."""
     return _Shielded(logging.getLogger(name), {})

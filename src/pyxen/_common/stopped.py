@@ -1,4 +1,4 @@
-"""What an operation that was stopped leaves, for its error."""
+"""Effects that remain after an operation was stopped, for its error message."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pyxen.operation import Operation
 __all__ = ["what_stays"]
 
 _ASKED: Final = {
-    "shutdown": "the guest was asked, and may still shut down",
-    "reboot": "the guest was asked, and may still reboot",
+    "shutdown": "the guest was asked and may still shut down",
+    "reboot": "the guest was asked and may still reboot",
 }
 
 
-def what_stays(operation: Operation[Any], usual: str = "what was begun is undone") -> str:
-    """Return what becomes of what an operation had begun; `usual`, unless a guest was asked and cannot be stopped."""
+def what_stays(operation: Operation[Any], usual: str = "what it had begun was undone") -> str:
+    """Return the remaining effect of a stopped operation: `usual`, unless the guest was already asked to act."""
     return _ASKED.get(operation.verb, usual)

@@ -124,7 +124,7 @@ class Calls:
 
     def _check_open(self) -> None:
         if self._closing is not None or self._process != os.getpid():
-            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
+            raise HostClosed("the host is closed, or was opened before a fork: open it again")
 
 
 class _Call(Generic[T]):
@@ -187,7 +187,7 @@ class _Call(Generic[T]):
         except DomainNotFound:
             pass
         except Error:
-            _LOG.exception("Cancelled, but it had succeeded, and cannot be undone: %s stays", result)
+            _LOG.exception("Cancelled, but it had already succeeded and cannot be undone: %s stays", result)
         finally:
             self._over.set_result(None)
 

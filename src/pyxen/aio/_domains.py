@@ -27,10 +27,10 @@ class DomainsBase:
     # Without these two, Python would fall back on __getitem__ and treat the coroutine as true.
 
     def __contains__(self, key: object) -> NoReturn:
-        raise TypeError("'in' cannot await: say `await domains.get(key) is not None`")
+        raise TypeError("'in' cannot await: use `await domains.get(key) is not None`")
 
     def __iter__(self) -> NoReturn:
-        raise TypeError("'for' cannot await: say `async for domain in domains`")
+        raise TypeError("'for' cannot await: use `async for domain in domains`")
 
     def _alive(self) -> list[DomainInfo]:
         raise NotImplementedError

@@ -458,7 +458,7 @@ class Domain:
     async def set_memory(self, memory: float) -> None:
         """Set how much memory the guest should use, and limit it to that, as ``xl mem-set``.
 
-        It returns once the guest has been told. Whether and how fast the guest follows is up to its balloon driver;
+        It returns once the guest has been asked. Whether and how fast the guest follows is up to its balloon driver;
         `info` shows how much memory it has.
 
         Args:
@@ -486,11 +486,11 @@ class Domain:
     async def set_vcpus(self, vcpus: int) -> None:
         """Set how many vCPUs the guest should use, as ``xl vcpu-set``.
 
-        It returns once the guest has been told; `info` shows how many it uses. Unlike xl, pyxen allows more vCPUs than
-        the host has CPUs.
+        It returns once the guest has been asked; `info` shows how many it uses. Unlike xl, pyxen allows more vCPUs than
+        the host has CPUs; libvirt does not.
 
         Args:
-            vcpus: 1 to ``maxvcpus``.
+            vcpus: 1 to ``maxvcpus``. Through libvirt, at most as many as the host has CPUs.
 
         Raises:
             InvalidArgument: It is out of range.

@@ -1,8 +1,8 @@
-"""libvirt's XML of domains: every element that its Xen driver reads or writes.
+"""libvirt's domain XML, with every element that its Xen driver reads or writes.
 
-`loads` reads what ``virsh dumpxml`` prints, `dumps` writes what ``virsh define`` takes, `patch` changes a document that
-exists and leaves the rest of it alone. Where libvirt contradicts xl, xl is right: `CONTRADICTIONS` lists the cases.
-What libvirt adds by itself is in `ADDED`, and is no loss.
+`loads` reads the output of ``virsh dumpxml``. `dumps` writes input for ``virsh define``. `patch` changes an existing
+document and leaves the rest of it alone. Where libvirt contradicts xl, pyxen follows xl: `CONTRADICTIONS` lists the
+cases. `ADDED` lists the elements that libvirt adds on its own; they do not count as losses.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ __all__ = [
 
 
 def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = None) -> DomainConfig:
-    """Read the XML of a domain, of whatever type.
+    """Read the XML of a domain, for any of libvirt's drivers.
 
     Args:
-        text: The document; bytes in the encoding that it claims.
-        on_loss: What to do about what the model cannot hold: ``"raise"``, ``"warn"`` or ``"ignore"``.
-        source: Name of the file, for messages.
+        text: The document; bytes are decoded as its XML declaration says.
+        on_loss: What to do if the model cannot hold everything: ``"raise"``, ``"warn"`` or ``"ignore"``.
+        source: Name of the file, for errors.
 
     Returns:
         The configuration.
 
     Raises:
-        ParseError: It is no XML, no domain, or says something that cannot be; with the line.
+        ParseError: The text is not XML, is not a domain, or has an invalid value. The error has the line.
         LossyConversion: The model cannot hold all of it, and ``on_loss`` is ``"raise"``.
     """
     try:
@@ -68,18 +68,18 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
 def dumps(config: DomainConfig, *, domain_type: str = "xen", on_loss: OnLoss = "raise") -> str:
     """Write the XML of a domain.
 
-    What XML has to say and the configuration leaves open is said as libxl would have it: see `normal`.
+    Settings that XML requires and the configuration leaves open are written with libxl's defaults: see `normal`.
 
     Args:
         config: The configuration.
-        domain_type: The driver it is for: ``xen``, or ``test``, ``kvm``, ``qemu`` …
-        on_loss: What to do about what XML cannot say: ``"raise"``, ``"warn"`` or ``"ignore"``.
+        domain_type: The libvirt driver that the document is for: ``xen``, or ``test``, ``kvm``, ``qemu`` …
+        on_loss: What to do if XML cannot express everything: ``"raise"``, ``"warn"`` or ``"ignore"``.
 
     Returns:
         The document, indented by two.
 
     Raises:
-        LossyConversion: XML cannot say all of it, and ``on_loss`` is ``"raise"``.
+        LossyConversion: XML cannot express all of it, and ``on_loss`` is ``"raise"``.
     """
     tree = document.write(config, domain_type)
     text = serialise(tree)
@@ -89,7 +89,7 @@ def dumps(config: DomainConfig, *, domain_type: str = "xen", on_loss: OnLoss = "
 
 
 def losses(config: DomainConfig, *, domain_type: str = "xen") -> tuple[Loss, ...]:
-    """Return what `dumps` would lose of a configuration."""
+    """Return the parts of a configuration that `dumps` would lose."""
     return _lost(config, document.write(config, domain_type), domain_type)
 
 
@@ -99,7 +99,7 @@ def _lost(config: DomainConfig, tree: Node, domain_type: str) -> tuple[Loss, ...
 
 
 def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainConfig:
-    """Read a configuration from a file; arguments and errors as `loads`, and `OSError`."""
+    """Read a configuration from a file. Arguments and errors are those of `loads`, plus `OSError`."""
     with open(path, "rb") as file:
         return loads(file.read(MAX_SIZE + 1), on_loss=on_loss, source=os.fspath(path))
 
@@ -107,29 +107,29 @@ def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainCo
 def dump(
     config: DomainConfig, path: str | os.PathLike[str], *, domain_type: str = "xen", on_loss: OnLoss = "raise"
 ) -> None:
-    """Write a configuration to a file; arguments and errors as `dumps`, and `OSError`."""
+    """Write a configuration to a file. Arguments and errors are those of `dumps`, plus `OSError`."""
     text = dumps(config, domain_type=domain_type, on_loss=on_loss)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
 
 
 def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise", source: str | None = None) -> str:
-    """Change a document so that it says a configuration, and only what differs.
+    """Change a document to match a configuration, and touch only what differs.
 
-    Comments, metadata, unknown elements and blanks stay as they are; so do devices that pyxen does not know.
+    Comments, metadata, unknown elements and whitespace stay as they are; so do devices that pyxen does not know.
 
     Args:
         text: The document.
-        config: What it is to say.
-        on_loss: What to do about what XML cannot say: ``"raise"``, ``"warn"`` or ``"ignore"``.
-        source: Name of the file, for messages.
+        config: The configuration that it should have.
+        on_loss: What to do if XML cannot express everything: ``"raise"``, ``"warn"`` or ``"ignore"``.
+        source: Name of the file, for errors.
 
     Returns:
-        The document, changed.
+        The changed document.
 
     Raises:
-        ParseError: ``text`` is no XML, or no domain.
-        LossyConversion: XML cannot say all of it, and ``on_loss`` is ``"raise"``.
+        ParseError: ``text`` is not XML, or not a domain.
+        LossyConversion: XML cannot express all of it, and ``on_loss`` is ``"raise"``.
     """
     root = parse_tree(text, source)
     domain_type = root.get("type") or document.XEN
@@ -149,4 +149,4 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise",
 
 
 _PASSES: Final = 3
-"""One is enough, but where an element that goes changes what the lack of another means."""
+"""The most passes over a document. One suffices, unless removing an element changes the meaning of an absent one."""

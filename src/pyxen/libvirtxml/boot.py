@@ -1,4 +1,4 @@
-"""``<os>`` and ``<bootloader>``: the type of guest, and what it boots."""
+"""``<os>`` and ``<bootloader>``: the guest type and its boot settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TYPE_NAMES: Final = {
     DomainType.PV: ("linux", "xenpv"),
     DomainType.PVH: ("xenpvh", "xenpvh"),
 }
-"""libvirt's words for types of guest, and its machine for each. ``linux`` is Xen's driver's own word for ``xen``."""
+"""libvirt's names of guest types, and its machine for each. The Xen driver writes ``linux`` instead of ``xen``."""
 
 _BOOT: Final = {"fd": "a", "hd": "c", "cdrom": "d", "network": "n"}
 _BOOT_NAMES: Final = {letter: name for name, letter in _BOOT.items()}
@@ -30,14 +30,14 @@ _FILES: Final = {"kernel": "kernel", "initrd": "ramdisk"}
 _ACPI_TYPES: Final = ("slic", "rawset")
 
 PYGRUB: Final = "pygrub"
-"""What libvirt boots a PV guest by that names neither a kernel nor a boot loader; xl refuses such a guest."""
+"""libvirt's boot loader for a PV guest with neither a kernel nor a boot loader; xl refuses such a guest."""
 
 XL_BOOT_ORDER: Final = "cda"
-"""What libxl takes for a boot order that is not said; libvirt takes ``c``, so it has to be said in XML."""
+"""libxl's default boot order. libvirt's default is ``c``, so XML must include the order."""
 
 
 def read(domain: Node, found: ReadState) -> None:
-    """Read the type of guest, and what it boots."""
+    """Read the guest type and its boot settings."""
     os = domain.child("os")
     guest = os.child("type") if os is not None else None
     bootloader = domain.child("bootloader")
@@ -46,9 +46,9 @@ def read(domain: Node, found: ReadState) -> None:
     if guest is not None:
         name = (guest.word() or "").strip()
         if name not in _TYPES:
-            raise guest.wrong(f"{name!r} is no type of guest that Xen has; those are {', '.join(_TYPES)}")
+            raise guest.wrong(f"{name!r} is not a guest type of Xen; use one of {', '.join(_TYPES)}")
         found.put("type", _TYPES[name], guest)
-        guest.drop()  # the architecture and the machine that libvirt has for it
+        guest.drop()  # its attributes are the architecture and machine that libvirt chose
     if bootloader is not None:
         found.put("bootloader", bootloader.word(), bootloader)
         if (arguments := domain.child("bootloader_args")) is not None:
@@ -69,7 +69,7 @@ def read(domain: Node, found: ReadState) -> None:
 
 
 def _drop_disk_boot(os: Node) -> None:
-    """Pass over a boot order of the disk alone: virt-install writes it for every guest, and libvirt ignores it."""
+    """Ignore a boot order of only the disk: virt-install writes it for every guest, and libvirt ignores it too."""
     if all(boot.attributes.get("dev") == "hd" for boot in os.named("boot")):
         for boot in os.all("boot"):
             boot.drop()
@@ -86,14 +86,14 @@ def _read_firmware(os: Node, found: ReadState) -> None:
             loader.get("secure")
         if loader.attributes.get("format") == "raw":
             loader.get("format")
-        path = loader.word()  # of a ROM it is hvmloader's, which libxl finds by itself
+        path = loader.word()  # for a ROM it is the path of hvmloader, which libxl finds on its own
         if is_flash or firmware == "efi":
             found.put("bios", BiosType.OVMF, loader)
             found.put("bios_path_override", path, loader)
     devices = [boot.get("dev") or "hd" for boot in os.all("boot")]
     for device in devices:
         if device not in _BOOT:
-            raise os.wrong(f"{device!r} is nothing to boot from; {', '.join(_BOOT)} are")
+            raise os.wrong(f"{device!r} is not a valid boot device; use one of {', '.join(_BOOT)}")
     found.put("boot", "".join(_BOOT[device] for device in devices) or "c", os)
     table = acpi.child("table") if (acpi := os.child("acpi")) is not None else None
     if table is not None and table.attributes.get("type") in _ACPI_TYPES:
@@ -102,7 +102,7 @@ def _read_firmware(os: Node, found: ReadState) -> None:
 
 
 def write(config: DomainConfig, domain: Node, *, is_xen: bool) -> None:
-    """Write the type of guest, and what it boots."""
+    """Write the guest type and its boot settings."""
     guest = config.type
     if guest is not DomainType.HVM and config.bootloader and _is_bootloader(config.bootloader):
         domain.add("bootloader", config.bootloader)
@@ -123,7 +123,7 @@ def write(config: DomainConfig, domain: Node, *, is_xen: bool) -> None:
 
 
 def _is_bootloader(path: str) -> bool:
-    # A bare name is found in Xen's folder; libvirt's schema takes pygrub alone.
+    # Xen finds a bare name in its own folder, but libvirt's schema accepts only pygrub.
     return path == PYGRUB or ABSOLUTE_PATH.fullmatch(path) is not None
 
 
@@ -132,7 +132,7 @@ def _write_boot_order(config: DomainConfig, os: Node) -> None:
         if letter in _BOOT_NAMES:
             os.add("boot", dev=_BOOT_NAMES[letter])
     if table := fitting(config.acpi_firmware, ABSOLUTE_PATH):
-        # Every release of libvirt knows "slic"; "rawset", which says it better, came with 11.2.
+        # Every release of libvirt knows "slic"; the more fitting "rawset" came with 11.2.
         os.add("acpi").add("table", table, type="slic")
 
 

@@ -13,10 +13,10 @@ from pyxen.libvirtxml.schema_patterns import LINE, fitting
 __all__ = ["NO_SERIAL", "channel_sayable", "is_serial", "read", "with_path", "write"]
 
 NO_SERIAL: Final = "none"
-"""A port of xl's list that is not there."""
+"""An absent port in xl's list."""
 
 _CHANNELS: Final = "/var/lib/libvirt/libxl/channel/target"
-"""The folder in which libvirt's Xen driver makes the socket of a channel without a path."""
+"""The folder where libvirt's Xen driver creates the socket of a channel without a path."""
 
 _BARE: Final = ("null", "stdio", "vc", "pty")
 _WITH_PATH: Final = ("file", "pipe")
@@ -27,7 +27,7 @@ _UDP = re.compile(r"udp:([^:]*):([^@]+)@([^:]*):(.+)")
 
 
 def read(devices: Node, found: ReadState) -> None:
-    """Read serial ports and channels. The console of a PV guest is always there, and so no setting."""
+    """Read serial ports and channels. The console of a PV guest always exists, so it is not a setting."""
     for node in devices.children:
         if node.tag == "channel":
             _read_channel(node, found)
@@ -40,7 +40,7 @@ def read(devices: Node, found: ReadState) -> None:
     for node in serials:
         _read_serial(node, ports)
     if not serials:
-        # Where it stands alone, the console is the first serial port.
+        # Without a <serial>, the console is the first serial port.
         for console in devices.children:
             if console.tag == "console" and not ports and is_serial(console):
                 _read_serial(console, ports)
@@ -70,7 +70,7 @@ def _read_serial(node: Node, ports: dict[int, str]) -> None:
 
 
 def _as_qemu(node: Node) -> str | None:
-    """Return what QEMU's ``-serial`` calls a character device; None for one that Xen has not."""
+    """Return a character device in the syntax of QEMU's ``-serial``; None if Xen does not support it."""
     kind = node.attributes.get("type")
     sources = [child for child in node.children if child.tag == "source"]
     source = sources[0] if sources else Node("source")
@@ -146,7 +146,7 @@ def with_path(channel: Channel, domain: str) -> Channel:
 
 
 def channel_sayable(channel: Channel) -> bool:
-    """Whether libvirt can have a channel: it wants to know how it is connected."""
+    """Whether libvirt's XML can express a channel: the channel needs a connection type."""
     return channel.connection is not None
 
 

@@ -1,4 +1,4 @@
-"""``<clock>`` and the timers in it."""
+"""``<clock>`` and its timers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INT_MAX: Final = 2**31 - 1
 
 
 def read(domain: Node, found: ReadState) -> None:
-    """Read the clock's offset, and the timers that Xen has."""
+    """Read the clock's offset, and the timers that Xen supports."""
     clock = domain.child("clock")
     if clock is None:
         return
@@ -30,7 +30,7 @@ def read(domain: Node, found: ReadState) -> None:
     if offset in ("utc", "localtime", "variable"):
         clock.get("offset")
         if clock.attributes.get("adjustment") == "reset":
-            clock.get("adjustment")  # what PV guests have by nature: theirs is never kept
+            clock.get("adjustment")  # always so for PV guests, whose adjustment is never stored
         basis = clock.get("basis") if offset == "variable" else offset
         if basis == "localtime":
             found.put("localtime", True, clock)
@@ -53,12 +53,12 @@ def _read_timer(timer: Node, found: ReadState) -> None:
         timer.get("present")
         if (mode := timer.get("mode")) is not None:
             if mode not in _TSC:
-                raise timer.wrong(f"{mode!r} is no mode; {', '.join(_TSC)} are")
+                raise timer.wrong(f"{mode!r} is not a valid mode; use one of {', '.join(_TSC)}")
             found.put("tsc_mode", _TSC[mode], timer)
 
 
 def write(config: DomainConfig, domain: Node) -> None:
-    """Write the clock's offset, and the timers that Xen has."""
+    """Write the clock's offset, and the timers that Xen supports."""
     basis = "localtime" if config.localtime else "utc"
     if config.rtc_timeoffset:
         clock = domain.add("clock", offset="variable", adjustment=config.rtc_timeoffset, basis=basis)

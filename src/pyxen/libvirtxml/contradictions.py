@@ -1,4 +1,4 @@
-"""Where libvirt contradicts xl, or itself, and what pyxen does: xl is right."""
+"""The cases in which libvirt contradicts xl or itself, and pyxen's behaviour, which follows xl."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["CONTRADICTIONS", "Contradiction"]
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """One case.
+    """A case in which libvirt contradicts xl or itself.
 
     Attributes:
-        name: A short name for it.
-        libvirt: What libvirt does.
-        pyxen: What pyxen does, and xl.
+        name: A short name for the case.
+        libvirt: libvirt's behaviour.
+        pyxen: The behaviour of pyxen and xl.
     """
 
     name: str
@@ -26,23 +26,23 @@ class Contradiction:
 CONTRADICTIONS: Final = (
     Contradiction(
         "boot-order",
-        "takes a boot order that is not said for 'c'",
-        "writes libxl's 'cda' out; reads a missing order as libvirt does",
+        "takes a missing boot order to mean 'c'",
+        "always writes libxl's default 'cda'; reads a missing order as libvirt does",
     ),
     Contradiction(
         "format-without-driver",
-        "takes <driver type='qcow2'/> without a name for raw, which would corrupt the disk",
-        "reads the format that is said, and always writes name='qemu' with it",
+        "treats <driver type='qcow2'/> without a name as raw, which would corrupt the disk",
+        "reads the given format, and always writes name='qemu' with it",
     ),
     Contradiction(
         "rate-units",
-        "its converter writes an average in units of 1024 bytes a second as xl's KB/s, which are 1000",
-        "takes an average for units of 1024 bytes, as libvirt's own driver does, and a rate of xl's for what xl means",
+        "its converter writes an average in units of 1024 bytes per second as xl's KB/s, which are 1000 bytes",
+        "counts an average in units of 1024 bytes, as libvirt's own driver does, and xl's rates in xl's units",
     ),
     Contradiction(
         "vlan-in-bridge",
-        "its converter takes every dot in the name of a bridge for the tag of a VLAN",
-        "takes it for one with the script vif-openvswitch only: others get the name as it is",
+        "its converter treats every dot in a bridge name as the start of a VLAN tag",
+        "does so only with the script vif-openvswitch; other scripts get the name unchanged",
     ),
     Contradiction(
         "hpet-off",
@@ -51,83 +51,83 @@ CONTRADICTIONS: Final = (
     ),
     Contradiction(
         "bootloader-arguments",
-        "its driver splits them at the string ' \\t\\n', so never",
-        "splits them at blanks, tabs and line ends",
+        "its driver splits them only at the whole string ' \\t\\n', so in practice never",
+        "splits them at spaces, tabs and newlines",
     ),
     Contradiction(
         "pinning-by-cpuset",
-        "its driver ignores <vcpu cpuset=…>, its converter writes it as cpus=",
+        "its driver ignores <vcpu cpuset=…>, but its converter writes it as cpus=",
         "reads and writes it as cpus=, as the converter does",
     ),
     Contradiction(
         "managed-devices",
-        "takes a device with managed='yes' from its driver itself, and does not tell libxl",
-        "reads managed='yes' as seize=1, by which libxl does the same",
+        "unbinds a device with managed='yes' from its driver itself, without libxl",
+        "reads managed='yes' as seize=1, with which libxl does the same",
     ),
     Contradiction(
         "free-display",
-        "chooses a port for autoport='yes' itself, and tells libxl not to look for one",
-        "reads autoport='yes' as vncunused=1: libxl looks for one",
+        "chooses the port for autoport='yes' itself, and tells libxl not to search for one",
+        "reads autoport='yes' as vncunused=1, with which libxl searches for one",
     ),
     Contradiction(
         "removable-disks",
-        "its driver calls every disk removable",
-        "calls CD-ROM drives so, as xl does",
+        "its driver marks every disk as removable",
+        "marks only CD-ROM drives as removable, as xl does",
     ),
     Contradiction(
         "framebuffers-of-hvm",
-        "its driver gives an HVM guest a paravirtual framebuffer for each <graphics>, which nothing uses",
-        "gives it none, as xl does",
+        "its driver gives an HVM guest an unused paravirtual framebuffer for each <graphics>",
+        "gives it no framebuffer, as xl does",
     ),
     Contradiction(
         "spice-agent",
-        "its converter gives the agent a channel for mode='client', its driver for a shared clipboard only",
-        "does so for either: the client's pointer does not work without",
+        "its converter adds the agent's channel for mode='client', but its driver only for a shared clipboard",
+        "adds it for either, because the client's pointer does not work without it",
     ),
     Contradiction(
         "memory-in-mib",
         "rounds memory up to whole MiB",
-        "keeps KiB",
+        "keeps the exact amount in KiB",
     ),
     Contradiction(
         "video-memory",
         "rounds the memory of a graphics card up to a power of two",
-        "keeps KiB",
+        "keeps the exact amount in KiB",
     ),
     Contradiction(
         "serial-ports",
-        "its driver puts serial ports in the order of their elements, its converter in that of their numbers",
-        "goes by their numbers",
+        "its driver orders serial ports by their elements, but its converter by their numbers",
+        "orders them by their numbers",
     ),
     Contradiction(
         "soft-reset",
-        "its driver tells libxl to destroy a domain that asks for a soft reset, and restarts it itself",
-        "leaves it at soft_reset, xl's default",
+        "its driver tells libxl to destroy a domain that requests a soft reset, and restarts the domain itself",
+        "leaves the action at soft_reset, xl's default",
     ),
     Contradiction(
         "numa-placement",
-        "its driver leaves libxl to look for a place for a guest whose NUMA nodes have theirs",
-        "switches that off then, as xl does",
+        "its driver lets libxl choose NUMA nodes even for a guest whose virtual nodes are already placed",
+        "switches that off for such guests, as xl does",
     ),
     Contradiction(
         "shadow-memory",
-        "its driver works shadow memory out itself",
-        "leaves it to libxl, which does the same",
+        "its driver calculates the shadow memory itself",
+        "leaves it to libxl, which calculates the same amount",
     ),
     Contradiction(
         "disk-backend",
-        "its converter has QEMU serve each disk for which an xl configuration names nobody",
-        "leaves it to libxl, which has the kernel serve a block device, faster",
+        "its converter uses QEMU for each disk without a backend in the xl configuration",
+        "leaves the choice to libxl, which uses the faster kernel backend for block devices",
     ),
     Contradiction(
         "no-screen",
-        "its driver takes the graphics card away from an HVM guest without <graphics> and <video>",
-        "reads such a document so; an xl configuration without a viewer keeps its card, so <video> is written for it",
+        "its driver removes the graphics card of an HVM guest without <graphics> and <video>",
+        "reads such a document the same way, but writes <video> for an xl configuration with a card and no viewer",
     ),
     Contradiction(
         "crash",
-        "its converter takes on_crash for 'restart' where an xl configuration does not say it",
-        "takes it for 'destroy', as xl and libvirt's XML do",
+        "its converter takes a missing on_crash in an xl configuration to mean 'restart'",
+        "takes it to mean 'destroy', as xl and libvirt's XML do",
     ),
 )
-"""The cases met."""
+"""The known cases."""

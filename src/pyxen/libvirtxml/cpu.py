@@ -1,4 +1,4 @@
-"""``<cpu>``: what the guest learns of the CPU, whether it can nest, and its NUMA nodes."""
+"""``<cpu>``: CPU features, nested virtualisation and virtual NUMA nodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNTOUCHED: Final = "x" * _WIDTH
 _REGISTERS: Final = ("eax", "ebx", "ecx", "edx")
 
 LOCAL, REMOTE = 10, 20
-"""The distances of NUMA nodes that are not said."""
+"""The default distances of a NUMA node, to itself and to others."""
 _NEAREST, _FARTHEST = 10, 255
 _MOST_NODES: Final = 1024
 
@@ -46,7 +46,7 @@ def _read_features(cpu: Node, found: ReadState) -> None:
     for feature in list(cpu.all("feature")):
         name, said = feature.attributes.get("name"), feature.attributes.get("policy", "require")
         if said not in _POLICIES:
-            raise feature.wrong(f"{said!r} is no policy; {', '.join(_POLICIES)} are")
+            raise feature.wrong(f"{said!r} is not a valid policy; use one of {', '.join(_POLICIES)}")
         if name in _NESTING:
             nested = _POLICIES[said] != "0"
         elif name not in FLAGS:
@@ -67,7 +67,7 @@ def _read_features(cpu: Node, found: ReadState) -> None:
 
 
 def normal_policy(policy: CpuidPolicy) -> CpuidPolicy:
-    """Return a policy without what changes nothing, its leaves in order."""
+    """Return a policy with its leaves in order, without registers and leaves that have no effect."""
     leaves = [
         leaf.replace(**{name: None for name in _REGISTERS if getattr(leaf, name) == _UNTOUCHED})
         for leaf in sorted(policy.leaves, key=lambda leaf: (leaf.leaf, leaf.subleaf or 0))
@@ -88,7 +88,7 @@ def _read_nodes(numa: Node, found: ReadState) -> list[VNode]:
             other = sibling.number("id", 0, _MOST_NODES)
             value = sibling.number("value", _NEAREST, _FARTHEST)
             if other is None or other >= count or value is None:
-                raise sibling.wrong("it needs the id of a cell, and a value")
+                raise sibling.wrong("it needs the id of an existing cell, and a value")
             said[number, other] = value
     nodes = []
     for number, (_, _, cell) in enumerate(cells):

@@ -1,4 +1,4 @@
-"""The CPU features that libvirt has names for, and the CPUID bits they stand for."""
+"""libvirt's names of CPU features, and their CPUID bits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["FLAGS", "NAMES", "Bit"]
 
 
 class Bit(NamedTuple):
-    """Where a feature is.
+    """The CPUID bit of a feature.
 
     Attributes:
         leaf: The CPUID leaf.
-        subleaf: The subleaf; None for leaves without.
+        subleaf: The subleaf; None for leaves without subleaves.
         register: ``eax`` … ``edx``.
         bit: The bit, 0 for the lowest.
     """
@@ -23,7 +23,7 @@ class Bit(NamedTuple):
     bit: int
 
 
-# Leaf, subleaf, register: the names with their bits. Only leaves that libxl can change.
+# Names and bits by leaf, subleaf and register; only leaves that libxl can change.
 _TABLE: Final[dict[tuple[int, int | None, str], str]] = {
     (0x1, None, "ecx"): (
         "pni:0 pclmuldq:1 dtes64:2 monitor:3 ds_cpl:4 vmx:5 smx:6 est:7 tm2:8 ssse3:9 cid:10 fma:12 cx16:13 "

@@ -1,4 +1,4 @@
-"""``<disk>``."""
+"""``<disk>``: disks and CD-ROM drives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FORMATS: Final = {
     "vpc": DiskFormat.VHD,  # QEMU's name for it
 }
 _NEEDS_QEMU: Final = (DiskFormat.QCOW, DiskFormat.QCOW2, DiskFormat.QED)
-"""Formats that QEMU alone can serve. libvirt takes a disk without driver for raw, so they need ``name='qemu'``."""
+"""Formats that only QEMU can serve. libvirt treats a disk without a driver as raw, so they need ``name='qemu'``."""
 
 _DISCARD: Final = {"unmap": True, "ignore": False}
 _SOURCES: Final = {"file": "file", "block": "dev"}
@@ -74,9 +74,9 @@ def _read_driver(driver: Node | None, disk: Node) -> tuple[DiskBackend | None, D
         return None, DiskFormat.RAW, None
     name, form = driver.get("name"), driver.get("type") or "raw"
     if name is not None and name not in _DRIVERS:
-        raise disk.wrong(f"its driver is {name!r}; Xen has {', '.join(_DRIVERS)}")
+        raise disk.wrong(f"its driver {name!r} is not valid; use one of {', '.join(_DRIVERS)}")
     if form not in _FORMATS:
-        raise disk.wrong(f"its format is {form!r}; Xen has {', '.join(_FORMATS)}")
+        raise disk.wrong(f"its format {form!r} is not valid; use one of {', '.join(_FORMATS)}")
     if driver.attributes.get("cache") == "default":
         driver.get("cache")
     backend = _DRIVERS[name] if name is not None else None
@@ -103,7 +103,7 @@ def _read_source(disk: Node) -> str | None:
 
 
 def sayable(disk: Disk) -> bool:
-    """Whether libvirt can have a disk at all: it has to have a name in the guest that libvirt knows."""
+    """Whether libvirt's XML can express a disk: its vdev must be a name that libvirt supports."""
     return fitting(disk.vdev, DISK) is not None
 
 

@@ -1,4 +1,4 @@
-"""The whole of a ``<domain>``: which modules read and write its elements, and in which order."""
+"""The whole ``<domain>`` document, read and written by one module per element, in order."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from pyxen.libvirtxml.unread import report_leftovers
 __all__ = ["XEN", "has_xen_words", "read", "write"]
 
 XEN: Final = "xen"
-"""The type of domain that Xen's driver runs."""
+"""The domain type of libvirt's Xen driver."""
 
 _WITH_XEN_WORDS: Final = (XEN, "test")
-"""Types of domain that have what Xen's driver has for disks: its own, and that of the test driver."""
+"""Domain types with the Xen driver's disk drivers and buses: its own, and that of the test driver."""
 
 
 def has_xen_words(domain_type: str) -> bool:
-    """Whether a type of domain has disk drivers and buses called as Xen's driver calls them."""
+    """Whether a domain type uses the Xen driver's names of disk drivers and buses."""
     return domain_type in _WITH_XEN_WORDS
 
 
 def read(domain: Node) -> ReadState:
-    """Read a ``<domain>``; the tree is used up.
+    """Read a ``<domain>``; this consumes the tree.
 
     Raises:
-        ParseError: It is none, or says what cannot be.
+        ParseError: The element is not a domain, or has an invalid value.
     """
     if domain.tag != "domain":
-        raise domain.wrong("it is no <domain>")
+        raise domain.wrong("it is not a <domain>")
     domain.get("type")
     devices = domain.child("devices") or Node("devices", line=domain.line)
     found = ReadState()
@@ -72,7 +72,7 @@ def read(domain: Node) -> ReadState:
 
 
 def write(config: DomainConfig, domain_type: str) -> Node:
-    """Write a ``<domain>``, its elements in libvirt's order."""
+    """Write a ``<domain>``, with its elements in libvirt's order."""
     is_xen = has_xen_words(domain_type)
     domain = Node("domain").set(type=domain_type)
     general.write(config, domain)

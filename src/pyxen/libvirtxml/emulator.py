@@ -1,4 +1,4 @@
-"""``<emulator>`` and ``<xen:commandline>``: the device model, and further arguments for it."""
+"""``<emulator>`` and ``<xen:commandline>``: the device model and its extra arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(domain: Node, devices: Node, found: ReadState) -> None:
 
 
 def write(config: DomainConfig, domain: Node, devices: Node, *, is_xen: bool) -> None:
-    """Write the device model and its arguments; another driver than Xen's has no place for those."""
+    """Write the device model, and its arguments, which only the Xen driver supports."""
     if path := fitting(config.device_model.path, ABSOLUTE_PATH):
         devices.add("emulator", path)
     if config.device_model.args and is_xen:

@@ -1,4 +1,4 @@
-"""``<features>``: ACPI, APIC, PAE, paging, enlightenments, and Xen's own."""
+"""``<features>``: ACPI, APIC, PAE, paging, Viridian enlightenments, and Xen's own features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyxen.libvirtxml.read_state import ReadState
 __all__ = ["read", "write"]
 
 _SAID_BY_PRESENCE: Final = ("acpi", "apic", "pae")
-"""For an HVM guest these are on where the element is there, and off where it is not."""
+"""For an HVM guest, these are on if the element is present, and otherwise off."""
 
 _E = ViridianEnlightenment
 _ALWAYS: Final = frozenset({_E.BASE, _E.CRASH_CTL})
@@ -23,14 +23,14 @@ _HYPERV: Final[dict[str, frozenset[int]]] = {
     "tlbflush": frozenset({_E.HCALL_REMOTE_TLB_FLUSH}),
     "ipi": frozenset({_E.HCALL_IPI}),
 }
-"""What libvirt switches on for each element; `_ALWAYS` comes with any."""
+"""The enlightenments that libvirt enables for each element, in addition to `_ALWAYS`."""
 
 _IN_THE_BASE: Final = ("relaxed", "vpindex")
 _MODES: Final = {"sync_pt": Passthrough.SYNC_PT, "share_pt": Passthrough.SHARE_PT}
 
 
 def read(domain: Node, found: ReadState) -> None:
-    """Read every feature that the Xen driver knows."""
+    """Read the features that the Xen driver supports."""
     features = domain.child("features") or Node("features")
     for name in _SAID_BY_PRESENCE:
         node = features.child(name)
@@ -70,12 +70,12 @@ def _read_xen(xen: Node, found: ReadState) -> None:
         return
     mode = passthrough.get("mode")
     if mode is not None and mode not in _MODES:
-        raise passthrough.wrong(f"{mode!r} is no mode; sync_pt and share_pt are")
+        raise passthrough.wrong(f"{mode!r} is not a valid mode; use sync_pt or share_pt")
     found.put("passthrough", _MODES.get(mode or "", Passthrough.ENABLED), passthrough)
 
 
 def write(config: DomainConfig, domain: Node) -> None:
-    """Write every feature that the Xen driver knows."""
+    """Write the features that the Xen driver supports."""
     features = Node("features")
     is_hvm = config.type is DomainType.HVM
     for name in _SAID_BY_PRESENCE:

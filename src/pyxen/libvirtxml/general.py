@@ -1,4 +1,4 @@
-"""Who the domain is: ``<name>``, ``<uuid>``, ``<seclabel>``; what happens when it stops: ``<on_…>``."""
+"""The domain's identity, ``<name>``, ``<uuid>`` and ``<seclabel>``, and its actions on shutdown, ``<on_…>``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(domain: Node, found: ReadState) -> None:
 
 def _read_seclabel(seclabel: Node, found: ReadState) -> None:
     if seclabel.attributes.get("type", "dynamic") != "static":
-        seclabel.drop()  # libvirt chooses labels of its own host's making, and none for Xen
+        seclabel.drop()  # libvirt chooses such labels at run time, and never for Xen
         return
     label = seclabel.child("label")
     if label is not None and "seclabel" not in found.fields:
@@ -60,26 +60,26 @@ def write(config: DomainConfig, domain: Node) -> None:
 
 
 def write_seclabel(config: DomainConfig, domain: Node) -> None:
-    """Write the XSM label, behind the devices, as libvirt has it."""
+    """Write the XSM label, which libvirt has after the devices."""
     label = config.seclabel if config.seclabel is not None else config.init_seclabel
     if label:
         domain.add("seclabel", type="static", model="flask", relabel="no").add("label", label)
 
 
 def read_events(domain: Node, found: ReadState) -> None:
-    """Read what happens when the domain stops."""
+    """Read the actions on shutdown, reboot and crash."""
     for event in _EVENTS:
         node = domain.child(event)
         if node is None:
             continue
         action = node.word() or ""
         if action not in _ACTIONS:
-            raise node.wrong(f"{action!r} is not one of {', '.join(_ACTIONS)}")
+            raise node.wrong(f"{action!r} is not a valid action; use one of {', '.join(_ACTIONS)}")
         found.put(event, _ACTIONS[action], node)
 
 
 def write_events(config: DomainConfig, domain: Node) -> None:
-    """Write what happens when the domain stops."""
+    """Write the actions on shutdown, reboot and crash."""
     for event in _EVENTS:
         action = _ACTION_NAMES.get(getattr(config, event))
         if action and (event == "on_crash" or action not in _AFTER_CRASHES_ONLY):

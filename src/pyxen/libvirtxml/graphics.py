@@ -1,4 +1,4 @@
-"""``<graphics>``: ways to see the screen. Those of an HVM guest are its own, those of others come as framebuffers."""
+"""``<graphics>``: VNC, SPICE and SDL. They show an HVM guest's emulated card, and other guests' framebuffers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MODES: Final = {"server": False, "client": True}
 
 
 def read(devices: Node, found: ReadState) -> None:
-    """Read every way to see the screen that Xen has."""
+    """Read the kinds of graphics that Xen supports."""
     for node in devices.children:
         if node.tag != "graphics":
             continue
@@ -66,7 +66,7 @@ def _read_vnc(node: Node, found: ReadState) -> Vnc:
     port = node.number("port", -1, _LARGEST_PORT)
     auto = node.switch("autoport", default=port is None or port <= 0)
     if not auto and (port is None or port < _VNC_PORTS):
-        raise node.wrong(f"its port is {port}; Xen counts displays from port {_VNC_PORTS}")
+        raise node.wrong(f"its port {port} is not valid; Xen's displays begin at port {_VNC_PORTS}")
     return found.make(
         Vnc,
         node,
@@ -85,11 +85,11 @@ def _read_sdl(node: Node, found: ReadState) -> Sdl:
 def _read_spice(node: Node, found: ReadState) -> Spice:
     port, tls_port = node.number("port", -1, _LARGEST_PORT) or 0, node.number("tlsPort", -1, _LARGEST_PORT) or 0
     if node.switch("autoport", default=False):
-        port = tls_port = 0  # libvirt finds one at each start
+        port = tls_port = 0  # libvirt chooses one at each start
     mouse, clipboard = node.child("mouse"), node.child("clipboard")
     mode = mouse.get("mode") if mouse is not None else None
     if mode is not None and mode not in _MODES:
-        raise node.wrong(f"{mode!r} is no mode of the mouse; server and client are")
+        raise node.wrong(f"{mode!r} is not a valid mouse mode; use server or client")
     sharing = clipboard.switch("copypaste", default=False) if clipboard is not None else False
     passwd = node.get("passwd")
     found.put("keymap", node.get("keymap"), node)
@@ -103,19 +103,19 @@ def _read_spice(node: Node, found: ReadState) -> Spice:
         passwd=passwd,
         disable_ticketing=passwd is None,
         agent_mouse=_MODES.get(mode or "", True),
-        # The pointer of the client needs the agent's channel, and so does its clipboard.
+        # The client's pointer and clipboard both need the agent's channel.
         vdagent=bool(sharing) or mode == "client",
         clipboard_sharing=sharing,
     )
 
 
 def vfb_sayable(vfb: Vfb) -> bool:
-    """Whether libvirt can have a framebuffer: it has to be seen in some way."""
+    """Whether libvirt's XML can express a framebuffer: it needs VNC or SDL."""
     return vfb.vnc.enable is not False or bool(vfb.sdl.enable)
 
 
 def write(config: DomainConfig, devices: Node) -> None:
-    """Write every way to see the screen."""
+    """Write the graphics."""
     if config.type is not DomainType.HVM:
         for vfb in config.vfbs:
             if vfb.vnc.enable is not False:

@@ -1,4 +1,4 @@
-"""``<hostdev>``: PCI and USB devices of the host."""
+"""``<hostdev>``: PCI and USB passthrough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["pci_sayable", "read", "read_pci", "usb_sayable", "write"]
 
 
 def read(devices: Node, found: ReadState) -> None:
-    """Read the devices; what kinds of them Xen has not is left, and so reported."""
+    """Read the devices; kinds that Xen does not support stay unread, and are reported as losses."""
     for node in devices.children:
         if node.tag != "hostdev" or node.attributes.get("mode", "subsystem") != "subsystem":
             continue
@@ -29,7 +29,7 @@ def read(devices: Node, found: ReadState) -> None:
 
 
 def read_pci(node: Node, found: ReadState) -> Pci:
-    """Read a PCI device, from a ``<hostdev>`` or an ``<interface>`` that is one."""
+    """Read a PCI device from a ``<hostdev>``, or from an ``<interface>`` for a passed-through network card."""
     source = node.child("source")
     address = source.child("address") if source is not None else None
     if source is None or address is None:
@@ -61,12 +61,12 @@ def _read_usb(node: Node, found: ReadState) -> UsbDev:
 
 
 def pci_sayable(pci: Pci) -> bool:
-    """Whether libvirt can have a PCI device: it goes by addresses of single functions."""
+    """Whether libvirt's XML can express a PCI device: it needs the address of a single function."""
     return pci.address is not None and pci.address.function is not None
 
 
 def usb_sayable(usbdev: UsbDev) -> bool:
-    """Whether libvirt can have a USB device: it goes by addresses."""
+    """Whether libvirt's XML can express a USB device: it needs a bus and an address."""
     return bool(usbdev.hostbus) and bool(usbdev.hostaddr)
 
 

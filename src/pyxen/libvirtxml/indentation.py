@@ -1,4 +1,4 @@
-"""Documents of lxml's: putting elements in and taking them out as a careful hand would, and writing them out again."""
+"""Insertion and removal of elements in lxml documents with matching indentation, and serialisation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _STEP: Final = "  "
 
 
 def add_after(parent: etree._Element, before: etree._Element | None, node: Node) -> etree._Element:
-    """Put a new element behind another of its parent's children, or first; indented as those around it are."""
+    """Insert a new element after a sibling, or as the first child, with the indentation of its surroundings."""
     inner = _inner_indent(parent)
     element = _build(node, inner)
     while before is not None and _is_remark(following := before.getnext()) and "\n" not in (before.tail or ""):
-        before = following  # on the same line, so about what stands before it
+        before = following  # a comment on the same line belongs to the element before it
     place = 0 if before is None else parent.index(before) + 1
     if len(parent) == 0:
         parent.text = inner
@@ -38,7 +38,7 @@ def _is_remark(node: etree._Element | None) -> bool:
 
 
 def remove(element: etree._Element) -> None:
-    """Take an element out, and the blanks before it."""
+    """Remove an element and the whitespace before it."""
     parent = element.getparent()
     if parent is None:
         return
@@ -52,7 +52,7 @@ def remove(element: etree._Element) -> None:
 
 
 def _inner_indent(parent: etree._Element) -> str | None:
-    """Return what stands before each child of an element: a line end and blanks; None where there are no lines."""
+    """Return the line break and indentation before each child of an element; None if they share a line."""
     if len(parent) and parent.text is not None and parent.text.isspace():
         return "\n" + parent.text.rpartition("\n")[2] if "\n" in parent.text else parent.text
     if len(parent):
@@ -80,7 +80,7 @@ def _build(node: Node, indent: str | None) -> etree._Element:
 
 
 def write_out(root: etree._Element, source: Source) -> str:
-    """Write a document out: what did not change as it was in its source, the rest in its manner."""
+    """Serialise a document: unchanged parts exactly as in the source, and changed parts in the same style."""
     pieces = [source.head]
     for node in (*reversed(list(root.itersiblings(preceding=True))), root, *root.itersiblings()):
         _write(node, {}, source, pieces)
@@ -106,7 +106,7 @@ def _write(node: etree._Element, outer: dict[str | None, str], source: Source, p
 def _start(
     node: etree._Element, was: Pieces | None, outer: dict[str | None, str], quote: str, *, is_empty: bool
 ) -> str:
-    """Return the first tag of an element."""
+    """Return the start tag of an element."""
     attributes = {str(name): str(value) for name, value in node.items()}
     if was is not None:
         quote = next((character for character in was.start if character in "'\""), quote)

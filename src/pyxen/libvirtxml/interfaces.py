@@ -1,4 +1,4 @@
-"""``<interface>``: network interfaces, and network cards passed through."""
+"""``<interface>``: virtual network interfaces, and passed-through network cards."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pyxen.libvirtxml.schema_patterns import DEVICE, LINE, MODEL, fitting, is_ad
 __all__ = ["read", "write"]
 
 _VIF: Final = "netfront"
-"""libvirt's model for an interface without an emulated twin."""
+"""libvirt's model for an interface without an emulated card."""
 
 _OPENVSWITCH: Final = "vif-openvswitch"
 _TAGGED = re.compile(r"([^.:]+)(?:\.([0-9]{1,4})|((?::[0-9]{1,4})+))")
 _LARGEST_TAG: Final = 4095
 
 _INTERVAL: Final = 50_000
-"""libvirt has a rate without interval, in units of 1024 bytes a second; its driver counts in xl's default interval."""
+"""xl's default interval, which libvirt's driver uses. Its XML has a rate in KiB per second, without an interval."""
 _USECS: Final = 1_000_000
 _MOST_SPEED: Final = 2**32 - 1
 
 
 def read(devices: Node, found: ReadState) -> None:
-    """Read the interfaces; what kinds of them Xen has not is left, and so reported."""
+    """Read the interfaces; kinds that Xen does not support stay unread, and are reported as losses."""
     for node in devices.children:
         if node.tag != "interface":
             continue
@@ -52,7 +52,7 @@ def _read_vif(node: Node, kind: str, found: ReadState) -> Vif:
         source = node.child("source")
         bridge = source.get("bridge") if source is not None else None
         if source is not None and kind == "network":
-            # A running domain's: libvirt's network is connected to this bridge.
+            # In a running domain, libvirt has resolved the network to this bridge.
             source.get("network")
             source.get("portgroup")
             source.get("portid")

@@ -1,4 +1,4 @@
-"""Why XML cannot say what it cannot, by the field."""
+"""The reasons for losses in libvirt's XML, by field."""
 
 from __future__ import annotations
 
@@ -72,4 +72,4 @@ REASONS: Final = {
     "vnuma.distances": "libvirt needs a distance to every node, from 10 to 255",
     "vnuma.pnode": "libvirt places node N of the guest on node N of the host",
 }
-"""Reasons, by the fields' paths without the numbers of items."""
+"""Reasons by field path, without the indexes of items."""

@@ -1,4 +1,4 @@
-"""``<memory>`` (the most it can be given) and ``<currentMemory>`` (what it starts with)."""
+"""``<memory>``, the maximum memory, and ``<currentMemory>``, the initial memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyxen.units import kib_to_mib, mib_to_kib
 __all__ = ["DEFAULT_MEMORY", "kibibytes", "read", "write"]
 
 DEFAULT_MEMORY: Final = 32
-"""What libxl gives a domain that says nothing, in MiB; libvirt wants it said."""
+"""libxl's default memory in MiB, which libvirt's XML must include."""
 
 _UNITS: Final = {
     "b": 1, "bytes": 1, "byte": 1,
@@ -25,15 +25,15 @@ _MIB: Final = 1024
 
 
 def kibibytes(node: Node, text: str) -> int:
-    """Return an amount, of which `node` may have the unit, in KiB; rounded up, as libvirt does.
+    """Return an amount of memory in KiB, rounded up as libvirt does; `node` may have a unit.
 
     Raises:
-        ParseError: It is no amount.
+        ParseError: The amount or the unit is not valid.
     """
     unit = node.get("unit") or "KiB"
     factor = _UNITS.get(unit.lower())
     if factor is None:
-        raise node.wrong(f"{unit!r} is no unit of memory; libvirt knows b, KB, KiB, MB, MiB, GB, GiB and so on")
+        raise node.wrong(f"{unit!r} is not a valid unit of memory; use b, KB, KiB, MB, MiB, GB, GiB or a larger one")
     amount: int = -(-node.as_number(text, 0, _LIMIT) * factor // _MIB)
     return amount
 

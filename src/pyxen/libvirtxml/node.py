@@ -1,6 +1,6 @@
-"""XML as this codec sees it: small trees that know what of them has been read.
+"""XML trees that keep track of which parts have been read.
 
-A reader takes attributes and children out of a `Node`; what nobody took is what pyxen does not know, and a loss.
+A reader takes attributes and children from a `Node`. Whatever remains is unknown to pyxen, and counts as a loss.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pyxen.errors import ParseError
 
 __all__ = ["Node"]
 
-# XML 1.0 has no way to say these, not even as references.
+# XML 1.0 cannot represent these, not even as character references.
 _UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NUMBER = re.compile(r"[ \t\n]*([-+]?)(0[xX][0-9a-fA-F]+|[0-9]+)[ \t\n]*")
 _SWITCH: Final = {"on": True, "off": False, "yes": True, "no": False}
@@ -24,12 +24,12 @@ class Node:
     """An element: a tag, attributes, children, and the text before the first child.
 
     Attributes:
-        tag: Its name; ``{namespace}name`` outside libvirt's own vocabulary.
-        attributes: Its attributes; those that were read are gone.
-        children: The elements in it.
-        text: The text in it, without that between its children; "" for none.
-        line: The line it stands on in the text that was read; 0 in a tree that is being written.
-        taken: Whether a reader has asked for it.
+        tag: Its name; ``{namespace}name`` for elements outside libvirt's own vocabulary.
+        attributes: Its attributes, without those that were read.
+        children: Its child elements.
+        text: Its text; "" if it has none.
+        line: Its line in the source; 0 in a tree that is being written.
+        taken: Whether a reader has taken it.
     """
 
     __slots__ = ("attributes", "children", "line", "tag", "taken", "text")
@@ -43,11 +43,11 @@ class Node:
         self.taken = False
 
     def named(self, tag: str) -> list[Node]:
-        """Return the children of a tag, taken or not."""
+        """Return the children with this tag, taken or not."""
         return [child for child in self.children if child.tag == tag]
 
     def without(self, tag: str) -> Node:
-        """Return the same element without the children of a tag; it shares the others."""
+        """Return a copy without the children with this tag; it shares the other children."""
         node = Node(self.tag, self.text, self.line)
         node.attributes = self.attributes
         node.children = [child for child in self.children if child.tag != tag]
@@ -56,20 +56,20 @@ class Node:
     # -- Writing ------------------------------------------------------------------------------------------------------
 
     def add(self, tag: str, text: str | int | None = None, /, **attributes: str | int | None) -> Node:
-        """Add a child at the end; attributes that are None are left out, and characters that XML cannot say."""
+        """Append a child. Attributes that are None and characters that XML cannot represent are left out."""
         child = Node(tag, "" if text is None else _sayable(text))
         self.children.append(child)
         return child.set(**attributes)
 
     def set(self, **attributes: str | int | None) -> Node:
-        """Set attributes, those that are not None; return the node."""
+        """Set the attributes that are not None, and return the node."""
         for name, value in attributes.items():
             if value is not None:
                 self.attributes[name] = _sayable(value)
         return self
 
     def inner(self, tag: str) -> Node:
-        """Return the child with this tag, added where there is none yet."""
+        """Return the child with this tag, and add it if it is missing."""
         for child in self.children:
             if child.tag == tag:
                 return child
@@ -78,7 +78,7 @@ class Node:
     # -- Reading ------------------------------------------------------------------------------------------------------
 
     def child(self, tag: str) -> Node | None:
-        """Take the first child with this tag; None where there is none."""
+        """Take the first child with this tag; None if there is none."""
         for child in self.children:
             if child.tag == tag:
                 child.taken = True
@@ -93,28 +93,28 @@ class Node:
                 yield child
 
     def get(self, name: str) -> str | None:
-        """Take an attribute; None where there is none."""
+        """Take an attribute; None if it is missing."""
         return self.attributes.pop(name, None)
 
     def word(self) -> str | None:
-        """Take the text; None where there is none."""
+        """Take the text; None if it is empty."""
         text, self.text = self.text, ""
         return text or None
 
     def number(self, name: str, low: int, high: int) -> int | None:
-        """Take an attribute that is a number from `low` to `high`; None where there is none.
+        """Take an attribute that is a number from `low` to `high`; None if it is missing.
 
         Raises:
-            ParseError: It is no such number.
+            ParseError: The value is not a number in this range.
         """
         text = self.attributes.pop(name, None)
         return None if text is None else self.as_number(text, low, high, name)
 
     def as_number(self, text: str, low: int, high: int, what: str = "") -> int:
-        """Return the number that a text of this element is: decimal, or hexadecimal with ``0x``.
+        """Parse a number of this element: decimal, or hexadecimal with ``0x``.
 
         Raises:
-            ParseError: It is none, or not from `low` to `high`.
+            ParseError: The text is not a number from `low` to `high`.
         """
         found = _NUMBER.fullmatch(text) if len(text) < _LONGEST_NUMBER else None
         if found is None:
@@ -129,7 +129,7 @@ class Node:
         """Take an attribute that is ``yes`` or ``no``, ``on`` or ``off``.
 
         Raises:
-            ParseError: It is something else.
+            ParseError: The value is something else.
         """
         text = self.attributes.pop(name, None)
         if text is None:
@@ -139,7 +139,7 @@ class Node:
         return _SWITCH[text]
 
     def drop(self) -> None:
-        """Count everything in this element as read."""
+        """Mark everything in this element as read."""
         self.taken = True
         self.text = ""
         self.attributes.clear()

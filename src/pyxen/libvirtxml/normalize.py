@@ -1,6 +1,6 @@
-"""What a configuration means to libxl, said as XML says it: where XML has to say what the model may leave open.
+"""The normal form of a configuration, with libxl's defaults filled in wherever XML requires a value.
 
-Two configurations with the same `normal` form are one to libxl. The defaults are libxl's own, or they are left alone.
+Two configurations with the same `normal` form mean the same to libxl. Only libxl's own defaults are filled in.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["MEANINGS", "normal"]
 
 
 def normal(config: DomainConfig) -> DomainConfig:
-    """Return the configuration that means the same, with all said that XML has to say."""
+    """Return an equivalent configuration that sets everything that XML requires."""
     plain = without_defaults(config)
     return plain.replace(**{name: meaning(plain) for name, meaning in MEANINGS.items()})
 
@@ -51,12 +51,12 @@ def _is_hvm(config: DomainConfig) -> bool:
 
 
 def _on(name: str) -> Callable[[DomainConfig], Any]:
-    """Make the meaning of a switch that is on by default, in an HVM guest."""
+    """Return the normalizer of a switch that is on by default in an HVM guest."""
     return lambda config: True if getattr(config, name) is None and _is_hvm(config) else getattr(config, name)
 
 
 def _off(name: str) -> Callable[[DomainConfig], Any]:
-    """Make the meaning of a switch that is off by default."""
+    """Return the normalizer of a switch that is off by default."""
     return lambda config: bool(getattr(config, name))
 
 
@@ -81,7 +81,7 @@ def _cpus(config: DomainConfig) -> Any:
     one_each = list(cpus[: config.effective_maxvcpus])
     while one_each and one_each[-1] == CpuSet("all"):
         one_each.pop()
-    # A list of nothing but "all" still keeps libxl from looking for NUMA nodes, which XML has no other way to say.
+    # Even a list of only "all" disables libxl's NUMA placement, and XML has no other way to express that.
     return tuple(one_each) or cpus[:1]
 
 
@@ -216,4 +216,4 @@ MEANINGS: Final[dict[str, Callable[[DomainConfig], Any]]] = {
     "pcis": lambda c: tuple(pci.replace(vslot=pci.vslot or None) for pci in c.pcis),
     "usbctrls": lambda c: tuple(_usbctrl(one, place) for place, one in enumerate(c.usbctrls)),
 }
-"""What fields mean to libxl, where that is more, or less, than what they say."""
+"""Normalizers of the fields whose value alone does not determine what they mean to libxl."""

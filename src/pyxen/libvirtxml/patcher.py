@@ -1,7 +1,7 @@
-"""Changing a document that exists: see `pyxen.libvirtxml.patch`.
+"""Changes to an existing document: see `pyxen.libvirtxml.patch`.
 
-What the document says is written anew, once as it is and once as it is to be; what differs between those two trees is
-carried over to the elements of the document that say it. So nothing else in it is ever touched.
+The codec writes two trees: the document's current configuration and the wanted one. The differences between them are
+carried over to the matching elements of the document, so that nothing else in it is touched.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ _KEYS: Final[dict[str, Callable[[Node], _Key]]] = {
     "sibling": _own("id"),
     "vcpupin": _own("vcpu"),
 }
-"""What tells elements of one tag apart; those of other tags go by their order."""
+"""Functions that return the identity of an element, by tag; elements with other tags are matched by order."""
 
 _REPEATED: Final = frozenset(_KEYS) | {
     *("arg", "boot", "console", "ip", "listen", "param", "serial", "sound", "source", "tag", "video"),
 }
-"""Elements of which there may be several; a document has at most one of any other in its parent."""
+"""Elements that may occur several times in their parent; all others occur at most once."""
 
 _IS_READ: Final[dict[str, Callable[[Node], bool]]] = {
     "disk": lambda node: node.attributes.get("device", "disk") in ("disk", "cdrom"),
@@ -71,17 +71,17 @@ _IS_READ: Final[dict[str, Callable[[Node], bool]]] = {
     ),
     "console": is_serial,
 }
-"""Elements that the codec reads, for tags of which it leaves others alone."""
+"""Which elements the codec reads, for tags where it ignores some."""
 
 _MAY_CHANGE: Final = ("interface",)
-"""Elements whose key may change without their becoming others."""
+"""Elements that stay the same element even if their key changes."""
 
 _STAND_INS: Final = {"serial": "console", "hostdev": "interface"}
-"""Elements that can say what another says: a console alone is a serial port, some network cards are PCI devices."""
+"""Elements that can stand for another: a lone console is a serial port, and some interfaces are PCI devices."""
 
 
 def carry_over(element: etree._Element, before: Node, after: Node) -> bool:
-    """Change an element of a document from what `before` says to what `after` says; return whether it changed."""
+    """Apply the difference from `before` to `after` to an element of a document; return whether it changed."""
     foreign = "type" in before.attributes and element.get("type") not in (None, before.attributes["type"])
     changed = _carry_attributes(element, before, after)
     if before.text != after.text:
@@ -92,7 +92,7 @@ def carry_over(element: etree._Element, before: Node, after: Node) -> bool:
     tags = dict.fromkeys(node.tag for node in (*after.children, *before.children))
     for tag in tags:
         if tag == "source" and foreign and _differ(tag, before, after):
-            # The document says where the data is in words of another type: none of them fit beside new ones.
+            # The document has sources of another type, which do not fit beside a new one.
             _take_out(element, tag)
             changed |= _carry_group(element, tag, before.without(tag), after)
             _set_attributes(element, after)
@@ -114,7 +114,7 @@ def _differ(tag: str, before: Node, after: Node) -> bool:
 
 
 def _is_new(tag: str, before: Node, after: Node) -> bool:
-    """Whether only the document to be has an element; what stands there now is then nothing that the codec knows."""
+    """Whether only the new tree has this element; an existing one is then unknown to the codec."""
     return not before.named(tag) and bool(after.named(tag))
 
 
@@ -124,7 +124,7 @@ def _take_out(element: etree._Element, tag: str) -> None:
 
 
 def _replace(element: etree._Element, tag: str, after: Node) -> bool:
-    """Put what is to be said in the place of the one element of that tag, which says what the codec does not know."""
+    """Replace the element with this tag, whose content the codec does not know, by the new one."""
     there, *others = element.iterchildren(tag)
     for other in others:
         remove(other)
@@ -154,7 +154,7 @@ def _carry_attributes(element: etree._Element, before: Node, after: Node) -> boo
 
 
 def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) -> bool:
-    """Carry over the children of one tag."""
+    """Carry over the changes to the children with one tag."""
     old, new = before.named(tag), after.named(tag)
     if not _differ(tag, before, after):
         return False
@@ -178,7 +178,7 @@ def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) ->
 
 
 def _said(parent: etree._Element, tag: str, old: list[Node]) -> dict[int, etree._Element]:
-    """Return the elements of the document that say the old nodes, by their index."""
+    """Return the elements of the document that correspond to the old nodes, by index of the node."""
     elements = _read_ones(parent, tag)
     key = _KEYS.get(tag)
     if key is None:
@@ -200,14 +200,14 @@ def _said(parent: etree._Element, tag: str, old: list[Node]) -> dict[int, etree.
 
 
 def _read_ones(parent: etree._Element, tag: str, *, stands_in: bool = False) -> list[etree._Element]:
-    """Return the elements of a tag that the codec reads."""
+    """Return the elements with a tag that the codec reads."""
     elements = list(parent.iterchildren(tag))
     is_read = None if stands_in and tag != "console" else _IS_READ.get(tag)
     return elements if is_read is None else [element for element in elements if is_read(to_node(element))]
 
 
 def _pairs(tag: str, old: list[Node], new: list[Node]) -> dict[int, int]:
-    """Return which old node becomes which new one: their indexes, by that of the new one."""
+    """Return which old node becomes which new one: the old index by the new index."""
     key = _KEYS.get(tag)
     if key is None:
         return {index: index for index in range(min(len(old), len(new)))}
@@ -220,7 +220,7 @@ def _pairs(tag: str, old: list[Node], new: list[Node]) -> dict[int, int]:
 
 
 def _matches(wanted: Sequence[Hashable], offered: Sequence[Hashable]) -> dict[int, int]:
-    """Return where each wanted key is offered: indexes of `offered`, by that of `wanted`; each is given out once."""
+    """Match equal keys, each at most once: the index in `offered` by the index in `wanted`."""
     places: dict[Hashable, deque[int]] = {}
     for place, key in enumerate(offered):
         places.setdefault(key, deque()).append(place)
@@ -238,7 +238,7 @@ def _same(one: Node, other: Node) -> bool:
 
 
 def _anchor(parent: etree._Element, after: Node, node: Node) -> etree._Element | None:
-    """Return the element behind which a new one goes: the last of those that libvirt has before it."""
+    """Return the element to insert a new one after: the last element that precedes it in libvirt's order."""
     earlier = set()
     for one in after.children:
         if one is node:
@@ -265,4 +265,4 @@ def _put_in_order(elements: list[etree._Element]) -> None:
         children[place] = element
     parent[:] = children
     for child, tail in zip(children, tails, strict=True):
-        child.tail = tail  # the blanks stay where they are
+        child.tail = tail  # the whitespace stays where it is

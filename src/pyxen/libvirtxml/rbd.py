@@ -1,7 +1,7 @@
-r"""Ceph's block devices: libvirt has elements for what QEMU, and so xl, has in one string.
+r"""Ceph block devices: elements in libvirt, and a single string in QEMU and xl.
 
-``rbd:POOL/IMAGE:auth_supported=none[:mon_host=HOST\:PORT\;HOST …][:conf=FILE]``; a backslash stands before a colon or a
-semicolon that belongs to a value, which an xl configuration doubles, as its own strings use it too.
+The string is ``rbd:POOL/IMAGE:auth_supported=none[:mon_host=HOST\:PORT\;HOST …][:conf=FILE]``. A backslash escapes a
+colon or a semicolon within a value; an xl configuration doubles it, because its strings use backslashes too.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _LARGEST_PORT: Final = 65535
 
 
 def read(source: Node) -> str:
-    """Return the string that a ``<source protocol='rbd'>`` stands for.
+    """Return the string for a ``<source protocol='rbd'>``.
 
-    Secrets are in libvirt's keeping and not in its XML: ``<auth>`` is not read, and so is reported as lost.
+    libvirt stores secrets outside of its XML. ``<auth>`` is therefore not read, and is reported as a loss.
     """
     source.get("protocol")
     pieces = [f"rbd:{source.get('name') or ''}", _AUTHENTICATION]
@@ -45,7 +45,7 @@ def _read_host(host: Node) -> str:
 
 
 def write(target: str, disk: Node) -> bool:
-    """Write the ``<source>`` of a target; return False, and write none, where `read` would not read the same."""
+    """Write the ``<source>`` for a target; return False and write nothing if `read` would not give the target back."""
     source = Node("source")
     image, *options = _OPTIONS.findall(target.removeprefix("rbd:")) or [""]
     source.set(protocol="rbd", name=image)

@@ -1,4 +1,4 @@
-"""What was read so far: fields of the model, the lines they came from, and what is lost."""
+"""The state of a reader: fields of the model, their lines, and losses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _P = TypeVar("_P", bound=Part)
 
 @dataclass(slots=True)
 class ReadState:
-    """A configuration while it is read.
+    """A configuration that is being read.
 
     Attributes:
         fields: Fields of the `DomainConfig`, by name.
-        lines: The lines that those came from, as far as they are known.
+        lines: The lines of these fields, where known.
         losses: What the model cannot hold.
     """
 
@@ -31,24 +31,24 @@ class ReadState:
 
     @property
     def is_hvm(self) -> bool:
-        """Whether it is an HVM guest; known from ``<os>`` on, which is read first."""
+        """Whether this is an HVM guest; known once ``<os>`` has been read, which comes first."""
         return self.fields.get("type") is DomainType.HVM
 
     def put(self, name: str, value: Any, node: Node) -> None:
-        """Keep a field, unless it is None."""
+        """Set a field, unless the value is None."""
         if value is not None:
             self.fields[name] = value
             self.lines[name] = node.line
 
     def append(self, name: str, item: Any) -> None:
-        """Add an item to a field that is a list."""
+        """Append an item to a list field."""
         self.fields.setdefault(name, []).append(item)
 
     def make(self, kind: type[_P], node: Node, **fields: Any) -> _P:
-        """Make a part of the fields that are not None.
+        """Create a part from the fields that are not None.
 
         Raises:
-            ParseError: A value is impossible; the error has the line of `node`.
+            ParseError: A value is not valid. The error has the line of `node`.
         """
         try:
             return kind(**{name: value for name, value in fields.items() if value is not None})
@@ -56,14 +56,14 @@ class ReadState:
             raise ParseError(f"<{node.tag}>: {error.message}", line=node.line or None, path=error.path) from None
 
     def lose(self, path: str, value: str, reason: str) -> None:
-        """Note that something is lost."""
+        """Record a loss."""
         self.losses.append(Loss(path, value, reason))
 
     def config(self) -> DomainConfig:
         """Return the configuration.
 
         Raises:
-            ParseError: A value is impossible; the error has its line.
+            ParseError: A value is not valid. The error has its line.
         """
         try:
             return DomainConfig(**self.fields)

@@ -1,6 +1,6 @@
-"""What XML did not say: the difference between a configuration and what its XML reads as.
+"""Losses of a round trip: the difference between a configuration and its XML as read back.
 
-So nothing can be lost in silence: whatever no writer wrote, or wrote so that it means something else, is found here.
+Nothing is lost silently: this finds everything that no writer wrote, or that was written with another meaning.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SAYABLE: Final[dict[str, Callable[[Any], bool]]] = {
     "usbctrls": ctrl_sayable,
     "channels": channel_sayable,
 }
-"""Lists of which some items have no XML at all; it has the others in their order."""
+"""Lists with items that XML cannot express at all; the other items keep their order."""
 
 _FIELDS: Final = tuple(settings_of(DomainConfig))
 _values: Final = attrgetter(*_FIELDS)
@@ -46,22 +46,22 @@ _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def differences(config: DomainConfig, said: DomainConfig, *, is_xen: bool) -> tuple[Loss, ...]:
-    """Return what is lost of a configuration.
+    """Return the losses of a configuration.
 
     Args:
         config: The configuration.
-        said: What its XML reads as.
-        is_xen: Whether that is XML for Xen; for other drivers QEMU serves every disk.
+        said: Its XML as read back.
+        is_xen: Whether the XML is for Xen; with other drivers QEMU serves every disk.
     """
     if not is_xen:
         config = config.replace(disks=[_served_by_qemu(disk) for disk in config.disks])
     if config != said:
-        # What libxl would choose anyway is not lost where XML leaves it to libxl.
+        # A setting that equals libxl's default is not lost if XML leaves it to libxl.
         config, said = without_defaults(config), without_defaults(said)
     pairs = zip(_FIELDS, _values(config), _values(said), strict=True)
     changed = [name for name, ours, theirs in pairs if ours is not theirs and ours != theirs]
     if "kernel" in changed and config.bootloader is None:
-        changed = [name for name in changed if name != "bootloader"]  # the reason of the kernel's loss says it
+        changed = [name for name in changed if name != "bootloader"]  # the loss of the kernel has it in its reason
     return tuple(loss for name in changed for loss in _field(name, config, said))
 
 
@@ -75,7 +75,7 @@ def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss
     if ours == theirs:
         return
     known = settings_of(DomainConfig)[name]
-    elsewhere = f"means nothing to {_A[config.type]} guest" if known.guests and config.type not in known.guests else ""
+    elsewhere = f"does not apply to {_A[config.type]} guest" if known.guests and config.type not in known.guests else ""
     if name in _SWITCHED and not ours.enable:
         elsewhere = elsewhere or f"libvirt has no settings of {_SWITCHED[name]} that is off"
     if (sayable := _SAYABLE.get(name)) is not None:
@@ -88,7 +88,7 @@ def _listed(
     name: str, ours: tuple[Any, ...], theirs: tuple[Any, ...], sayable: Callable[[Any], bool]
 ) -> Iterator[Loss]:
     rest = iter([item for item in theirs if sayable(item)])
-    left_alone = [item for item in theirs if not sayable(item)]  # in a document that was changed elsewhere
+    left_alone = [item for item in theirs if not sayable(item)]  # devices in a patched document that were left alone
     for index, item in enumerate(ours):
         path = f"{name}[{index}]"
         if not sayable(item) and item in left_alone:
@@ -130,9 +130,9 @@ def _loss(path: str, value: Any, reason: str = "", secret: Callable[[str], str] 
 
 
 def _reason(path: str) -> str:
-    """Return the reason for a path: that of the field itself, or of the nearest part around it that has one.
+    """Return the reason for a path: the field's own, or that of the nearest enclosing part that has one.
 
-    What is said of devices as a whole is the reason for whole devices only, not for their settings.
+    A reason for whole devices does not apply to their individual settings.
     """
     kind = _INDEX.sub("", path)
     if kind in REASONS:

@@ -1,4 +1,4 @@
-"""Which words libvirt's schema takes where; a value that does not fit is left out, and reported."""
+"""Patterns from libvirt's schema. A value that does not match is left out of the XML, and reported as a loss."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CPU_SET: Final = re.compile(r"[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*")
 
 
 def fitting(value: str | None, words: re.Pattern[str]) -> str | None:
-    """Return a value that libvirt's schema takes, or None."""
+    """Return the value if libvirt's schema accepts it; else None."""
     return value if value is not None and words.fullmatch(value) else None
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an IPv4 or IPv6 address, without zone."""
+    """Whether a text is an IPv4 or IPv6 address without a zone."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

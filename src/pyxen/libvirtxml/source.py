@@ -1,4 +1,4 @@
-"""The text that a document was read from, piece by piece, so that what did not change is written out as it was."""
+"""The source text of a document in pieces, so that unchanged parts can be written exactly as they were."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _ASIS: Final = ("utf-8", "utf8", "us-ascii", "ascii")
 
 @dataclass(slots=True)
 class Pieces:
-    """The text of one element, comment or instruction, and what lxml made of it.
+    """The source text of one element, comment or instruction, and what lxml read from it.
 
     Attributes:
-        start: Its first tag, or all of it where it has but one.
-        text: What stands behind that, up to the first thing in it.
-        end: Its last tag; "" where it has but one.
-        tail: What stands behind it, up to the next thing.
-        attributes: lxml's reading of its attributes.
-        read_text: lxml's reading of `text`.
-        read_tail: lxml's reading of `tail`.
+        start: Its start tag, or all of it if it has only one tag.
+        text: The text after the start tag, up to the first child.
+        end: Its end tag; "" if it has none.
+        tail: The text after it, up to the next node.
+        attributes: The attributes as lxml read them.
+        read_text: `text` as lxml read it.
+        read_tail: `tail` as lxml read it.
     """
 
     start: str
@@ -42,12 +42,12 @@ class Pieces:
 
 
 class Source:
-    """A document's text.
+    """The source text of a document.
 
     Attributes:
-        head: What stands before the first element, comment or instruction.
-        quote: The kind of quotes that most of its attributes have.
-        pieces: The text of each node; empty where text and nodes do not fit together.
+        head: The text before the first element, comment or instruction.
+        quote: The quote character that most attributes use.
+        pieces: The text of each node; empty if the text does not match the nodes.
     """
 
     def __init__(self, text: str, root: etree._Element) -> None:
@@ -59,7 +59,7 @@ class Source:
             self.pieces.clear()
 
     def _cut(self, text: str) -> bool:
-        """Cut the text up; return whether each node has got its piece."""
+        """Split the text into pieces; return whether every node has its piece."""
         coming = iter(self.nodes)
         open_elements: list[Pieces] = []
         last: Pieces | None = None
@@ -102,7 +102,7 @@ def _attributes(node: etree._Element) -> list[tuple[str, str]]:
 
 
 def _declaration(raw: str) -> str:
-    """Return an XML declaration that is right about a string: without an encoding that it no longer has."""
+    """Return an XML declaration for a string, without the encoding that applied to bytes."""
     found = _ENCODING.search(raw)
     if found is None or (found[1] or found[2]).lower() in _ASIS:
         return raw

@@ -1,4 +1,4 @@
-"""Text to trees and back: bounded, and without anything that XML would fetch, expand or run."""
+"""Parsing and serialisation of XML, with limits on size and depth, and without entities or network access."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyxen.libvirtxml.node import Node
 __all__ = ["MAX_SIZE", "XEN_NAMESPACE", "decoded", "parse", "parse_tree", "serialise", "to_node"]
 
 MAX_SIZE: Final = 4 * 1024 * 1024
-"""The largest text that is read, in bytes: no more goes through libvirt's own protocol."""
+"""The largest document that is read, in bytes: the limit of libvirt's own protocol."""
 
 XEN_NAMESPACE: Final = "http://libvirt.org/schemas/domain/xen/1.0"
 """The namespace of ``<xen:commandline>``."""
@@ -25,24 +25,24 @@ _SPECIAL_ATTRIBUTE = re.compile(r"[&<>'\r\n\t]")
 
 
 def parse_tree(text: str | bytes, source: str | None = None) -> etree._Element:
-    """Read a text with lxml.
+    """Parse a document with lxml.
 
     Args:
-        text: The document; a string is taken as it is, whatever encoding it claims to have.
+        text: The document; for a string, the encoding in its XML declaration is ignored.
         source: Name of the file, for errors.
 
     Returns:
-        Its root.
+        The root element.
 
     Raises:
-        ParseError: It is not well-formed, too large or too deep, or has a document type.
+        ParseError: The document is not well-formed, too large or too deep, or has a document type.
     """
     encoding = None
     if isinstance(text, str):
         try:
             text = text.encode()
         except UnicodeEncodeError:
-            raise ParseError("half of a surrogate pair, which no text can hold", source=source) from None
+            raise ParseError("the text contains half of a surrogate pair", source=source) from None
         encoding = "utf-8"
     if len(text) > MAX_SIZE:
         raise ParseError(f"the text is larger than {MAX_SIZE // 2**20} MiB", source=source)
@@ -53,28 +53,28 @@ def parse_tree(text: str | bytes, source: str | None = None) -> etree._Element:
         root = etree.fromstring(text, parser)
     except etree.XMLSyntaxError as error:
         line, column = error.position
-        reason = str(error.msg or "no XML").split(", line ", maxsplit=1)[0]
+        reason = str(error.msg or "syntax error").split(", line ", maxsplit=1)[0]
         raise ParseError(f"not XML: {reason}", line=line or None, column=column or None, source=source) from None
     if root.getroottree().docinfo.doctype:
-        raise ParseError("it has a document type (<!DOCTYPE>), which no domain needs", line=1, source=source)
+        raise ParseError("a document type (<!DOCTYPE>) is not allowed: remove it", line=1, source=source)
     return root
 
 
 def decoded(text: bytes, root: etree._Element) -> str:
-    """Return the text that a document was read from."""
+    """Return the text of a document that was parsed from bytes."""
     try:
         return text.decode(root.getroottree().docinfo.encoding or "utf-8").removeprefix("\ufeff")
-    except (LookupError, UnicodeDecodeError):  # an encoding that lxml knows and Python does not
+    except (LookupError, UnicodeDecodeError):  # an encoding that only lxml knows
         return etree.tostring(root.getroottree(), encoding="unicode")
 
 
 def parse(text: str | bytes, source: str | None = None) -> Node:
-    """Read a text; arguments and errors as `parse_tree`."""
+    """Parse a document into nodes. Arguments and errors are those of `parse_tree`."""
     return to_node(parse_tree(text, source))
 
 
 def to_node(element: etree._Element) -> Node:
-    """Return an lxml element as a tree; comments and processing instructions are left out."""
+    """Convert an lxml element to nodes, without comments and processing instructions."""
     text = element.text or ""
     node = Node(str(element.tag), text, element.sourceline or 0)
     if attributes := element.attrib:
@@ -92,7 +92,7 @@ def to_node(element: etree._Element) -> Node:
 
 
 def serialise(root: Node) -> str:
-    """Write a tree as libvirt does: indented by two, attributes in single quotes."""
+    """Serialise a tree as libvirt does, indented by two and with attributes in single quotes."""
     lines: list[str] = []
     _write(root, "", lines)
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What no reader took: what libvirt adds by itself is no loss and is listed here, all else is reported."""
+"""Unread parts of a document: those that libvirt adds on its own are listed here, and all others are losses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["ADDED", "Added", "report_leftovers"]
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """An element or attribute that says nothing about the domain that has to be kept.
+    """An element or attribute whose absence from the model is not a loss.
 
     Attributes:
-        path: Where it is, from ``<domain>`` on; ``*`` is any one element.
-        reason: Where it comes from.
-        attribute: The attribute that has to have one of `values`, where not every such element is meant.
-        values: Those values; None is for an attribute that is not there.
+        path: Its path from ``<domain>``; ``*`` matches any one element.
+        reason: Where it comes from, or why it does not matter.
+        attribute: An attribute that must have one of `values`, if the entry covers only some of the elements.
+        values: These values; None stands for a missing attribute.
     """
 
     path: str
@@ -29,12 +29,12 @@ class Added:
     values: tuple[str | None, ...] = ()
 
     def covers(self, node: Node) -> bool:
-        """Whether it is about this element."""
+        """Whether the entry covers this element."""
         return not self.attribute or node.attributes.get(self.attribute) in self.values
 
 
-_WORDS = "words for people and other programs"
-_ADDRESS = "libvirt numbers the places of devices, and its Xen driver uses none of them"
+_WORDS = "information for people and other programs"
+_ADDRESS = "libvirt assigns addresses to devices, and its Xen driver does not use them"
 _IMPLICIT = "every guest of its type has it"
 
 ADDED: Final = (
@@ -44,22 +44,22 @@ ADDED: Final = (
     Added("metadata", _WORDS),
     Added("resource", "the group of processes that libvirt put the domain in"),
     Added("os/acpi", "an empty element"),
-    Added("os/bootmenu", "libvirt writes down that there is none", "enable", ("no",)),
+    Added("os/bootmenu", "no boot menu, which is the default", "enable", ("no",)),
     Added("features", "an empty element"),
-    Added("cpu/@check", "libvirt's check of CPUs, which its Xen driver does not make"),
-    Added("cpu/@migratable", "about live migration between QEMUs"),
-    Added("cpu/@match", "libvirt's default of it"),
+    Added("cpu/@check", "libvirt's check of CPUs, which its Xen driver does not perform"),
+    Added("cpu/@migratable", "concerns live migration between QEMUs"),
+    Added("cpu/@match", "libvirt's default"),
     Added("cpu/topology", "libvirt's Xen driver ignores it: the guest sees what Xen shows"),
     Added("clock/timer/@tickpolicy", "libvirt's Xen driver ignores it"),
-    Added("features/hyperv/relaxed", "in the base of every enlightenment"),
-    Added("devices/*/alias", "libvirt's own name of the device"),
+    Added("features/hyperv/relaxed", "part of every enlightenment's base"),
+    Added("devices/*/alias", "libvirt's own name for the device"),
     Added("devices/*/address", _ADDRESS),
     Added("devices/disk/backingStore", "what libvirt found in the image"),
-    Added("devices/disk/source/@index", "libvirt's count of images"),
+    Added("devices/disk/source/@index", "libvirt's number of the image"),
     Added("devices/disk/source/@startupPolicy", "libvirt's default", "startupPolicy", ("mandatory",)),
-    Added("devices/interface/target/@managed", "libvirt's Xen driver makes the device itself"),
-    Added("devices/interface/mac/@type", "who chose the address"),
-    Added("devices/interface/link", "the cable is in", "state", ("up",)),
+    Added("devices/interface/target/@managed", "libvirt's Xen driver creates the device itself"),
+    Added("devices/interface/mac/@type", "how the address was chosen"),
+    Added("devices/interface/link", "the link is up, which is the default", "state", ("up",)),
     Added("devices/controller", _ADDRESS, "type", (
         "ide", "fdc", "scsi", "sata", "pci", "isa", "ccid", "virtio-serial",
     )),
@@ -73,7 +73,7 @@ ADDED: Final = (
     Added("devices/serial/target", "the kind of port that every serial port is"),
     Added("devices/channel/source", "the terminal of a running domain"),
 )  # fmt: skip
-"""All that libvirt adds by itself, and all that is not about the domain's settings."""
+"""Everything that libvirt adds on its own, and everything that is not a setting of the domain."""
 
 _BY_PATH: Final[dict[str, list[Added]]] = {}
 for _added in ADDED:
@@ -84,33 +84,33 @@ _REASONS: Final = {
     "devices/interface/source": "a network of libvirt's own: only libvirt knows its bridge; name the bridge instead",
     "devices/interface/mtu": "libvirt's Xen driver ignores it",
     "devices/interface/mac": "a network card passed through has an address of its own",
-    "devices/disk/source": "Xen reads disks from files, block devices and Ceph only",
-    "devices/disk/@type": "Xen reads disks from files, block devices and Ceph only",
-    "devices/disk/source/auth": "the secret is in libvirt's keeping; name it in the target, as QEMU's rbd: does",
-    "devices/disk/shareable": "xl has no such mark: it never checks who else uses a disk",
+    "devices/disk/source": "Xen supports only files, block devices and Ceph for disks",
+    "devices/disk/@type": "Xen supports only files, block devices and Ceph for disks",
+    "devices/disk/source/auth": "the secret is not in libvirt's XML; put it into the target, as in QEMU's rbd:",
+    "devices/disk/shareable": "xl has no such setting: it never checks who else uses a disk",
     "devices/disk/transient": "libvirt's Xen driver refuses it",
-    "devices/disk/boot": "libvirt's Xen driver boots by <os><boot> alone",
-    "devices/interface/boot": "libvirt's Xen driver boots by <os><boot> alone",
-    "devices/hostdev": "Xen passes PCI and USB devices through, by their addresses",
-    "devices/parallel": "libvirt's Xen driver refuses it, and xl has none",
+    "devices/disk/boot": "libvirt's Xen driver uses only the boot order in <os><boot>",
+    "devices/interface/boot": "libvirt's Xen driver uses only the boot order in <os><boot>",
+    "devices/hostdev": "Xen passes through only PCI and USB devices, by address",
+    "devices/parallel": "libvirt's Xen driver refuses it, and xl does not support it",
     "genid": "libvirt's Xen driver ignores it",
-    "cpu/@mode": "libvirt's Xen driver knows host-passthrough only, and ignores others",
-    "cpu/model": "libvirt's Xen driver ignores models of CPUs",
-    "os/nvram": "libxl keeps no variables of the firmware",
-    "clock/timer": "Xen has the timers tsc and hpet only",
+    "cpu/@mode": "libvirt's Xen driver supports only host-passthrough, and ignores other modes",
+    "cpu/model": "libvirt's Xen driver ignores CPU models",
+    "os/nvram": "libxl does not store firmware variables",
+    "clock/timer": "Xen supports only the timers tsc and hpet",
     "vcpu/@placement": "libvirt's Xen driver ignores it",
 }
 _DEFAULT: Final = "pyxen does not read it"
 
 
 def report_leftovers(domain: Node, found: ReadState) -> None:
-    """Note a loss for whatever in a tree nobody read."""
+    """Record a loss for every unread part of a tree."""
     for path, kind, value in _leftovers(domain, "", ""):
         found.lose(path, value, _REASONS.get(kind, _DEFAULT))
 
 
 def _leftovers(node: Node, path: str, kind: str) -> Iterator[tuple[str, str, str]]:
-    """Yield path, path without counts, and value of all that is left in an element."""
+    """Yield the path, the path without indexes, and the value of every unread part of an element."""
     prefix, kind_prefix = (f"{path}/", f"{kind}/") if path else ("", "")
     for name, value in node.attributes.items():
         if name != "xmlns:xen" and not _is_added(f"{kind_prefix}@{name}", node):

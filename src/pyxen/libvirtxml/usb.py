@@ -1,4 +1,4 @@
-"""``<input bus='usb'>``, and the controllers that say something: ``usb``, and ``xenbus`` for Xen's own limits."""
+"""``<input bus='usb'>``, and controllers with settings: ``usb``, and ``xenbus`` for Xen's own limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_PORTS: Final = 31
 _MOST_CONTROLLERS: Final = 2**16
 
 DEFAULT_VERSION, DEFAULT_PORTS = 2, 8
-"""What a controller has of which nothing is said, to libxl and libvirt alike."""
+"""The defaults of a controller, which are the same in libxl and libvirt."""
 
 
 def read(devices: Node, found: ReadState) -> None:
@@ -56,7 +56,7 @@ def _read_controller(node: Node, found: ReadState) -> None:
 
 
 def ctrl_sayable(controller: UsbCtrl) -> bool:
-    """Whether libvirt can have a USB controller: those that QEMU serves to PV drivers only."""
+    """Whether libvirt's XML can express a USB controller: only those that QEMU serves to PV drivers."""
     return controller.type is UsbCtrlType.QUSB and controller.version in (None, 1, 2)
 
 

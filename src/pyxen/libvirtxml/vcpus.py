@@ -1,4 +1,4 @@
-"""``<vcpu>``, and of ``<cputune>`` the pinning and the weight."""
+"""``<vcpu>`` and ``<cputune>``: the number of vCPUs, their CPU affinity and the scheduler weight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALL: Final = CpuSet("all")
 
 
 def read(domain: Node, found: ReadState) -> None:
-    """Read the number of vCPUs, where they may run, and their weight."""
+    """Read the number of vCPUs, their CPU affinity and the weight."""
     vcpu = domain.child("vcpu")
     most = 1
     if vcpu is not None:
@@ -26,7 +26,7 @@ def read(domain: Node, found: ReadState) -> None:
         current = vcpu.number("current", 1, most)
         found.put("vcpus", most if current is None else current, vcpu)
         in_nodes = sum(len(node.vcpus) for node in found.fields.get("vnuma", ()))
-        if current not in {None, most} or in_nodes not in {0, most}:  # libxl goes by the nodes where nothing is said
+        if current not in {None, most} or in_nodes not in {0, most}:  # libxl defaults to the nodes' vCPUs
             found.put("maxvcpus", most, vcpu)
         if vcpu.attributes.get("placement") == "static":
             vcpu.get("placement")
@@ -58,19 +58,19 @@ def cpu_set(text: str, node: Node) -> CpuSet:
     """Read a set of CPUs.
 
     Raises:
-        ParseError: It is none.
+        ParseError: The text is not a set of CPUs.
     """
     try:
         cpus = CpuSet(text.replace(" ", ""))
     except ValueError as error:
         raise node.wrong(str(error)) from None
     if cpus.is_symbolic or not cpus:
-        raise node.wrong(f"{text!r} is not a set of CPUs; write it like 0-3,^1")
+        raise node.wrong(f"{text!r} is not a set of CPUs; use the form 0-3,^1")
     return cpus
 
 
 def write(config: DomainConfig, domain: Node) -> None:
-    """Write the number of vCPUs, where they may run, and their weight."""
+    """Write the number of vCPUs, their CPU affinity and the weight."""
     most = config.effective_maxvcpus
     cpus = config.cpus if isinstance(config.cpus, CpuSet) and sayable(config.cpus) else None
     vcpu = domain.add("vcpu", max(most, config.vcpus), placement="static", cpuset=str(cpus) if cpus else None)
@@ -91,5 +91,5 @@ def write(config: DomainConfig, domain: Node) -> None:
 
 
 def sayable(cpus: CpuSet) -> bool:
-    """Whether libvirt can say a set: it has at least one member, and no ``all`` or ``nodes:N``."""
+    """Whether libvirt's XML can express a set: it must not be empty, or have ``all`` or ``nodes:N``."""
     return not cpus.is_symbolic and CPU_SET.fullmatch(cpus.text) is not None

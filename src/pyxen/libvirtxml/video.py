@@ -28,7 +28,7 @@ _MOST_KIB: Final = 2**32 - 1
 _OF_QXL: Final = ("ram", "vgamem", "vram64")
 
 DEFAULT_VIDEORAM: Final = {VgaInterfaceType.CIRRUS: 8, VgaInterfaceType.STD: 16, VgaInterfaceType.QXL: 128}
-"""Video memory where nothing is said, to libxl and libvirt alike, in MiB."""
+"""The default video memory in MiB, which is the same in libxl and libvirt."""
 
 
 def read(devices: Node, found: ReadState) -> None:
@@ -48,7 +48,7 @@ def _read_video(devices: Node, found: ReadState) -> None:
             video.drop()  # libvirt adds it to every framebuffer
         return
     if video is None:
-        # Without any way to see it there is no card; with one, libvirt adds a card, which is xl's default.
+        # Without <graphics> there is no card; otherwise libvirt adds one, which is xl's default card.
         if not any(node.tag == "graphics" for node in devices.children):
             found.fields["nographic"] = True
             found.fields["vga"] = VgaInterfaceType.NONE

@@ -1,11 +1,10 @@
-"""libxl's own JSON of domains: what ``xl -N create`` and ``xl list -l`` print, and libxl keeps of a running domain.
+"""libxl's own JSON format of domains, which ``xl -N create`` and ``xl list -l`` print and libxl stores for each domain.
 
-`dumps` gives what ``libxl_domain_config_from_json`` takes, `loads` reads what ``libxl_domain_config_to_json`` gives.
-What libxl leaves out because it is the default is left out here too; structs that are empty then
-(``"sched_params": {}``), which libxl writes and does not need, are left out as well. Nothing here depends on a release
-of Xen.
+`dumps` writes input for ``libxl_domain_config_from_json``, and `loads` reads output of
+``libxl_domain_config_to_json``. Like libxl, this package leaves out defaults. It also leaves out structs that are then
+empty (``"sched_params": {}``), which libxl writes but does not need. Nothing here depends on the release of Xen.
 
-`to_dict` and `from_dict` are the same with plain objects instead of text; `device_to_dict` is for one device.
+`to_dict` and `from_dict` convert to and from plain objects instead of text; `device_to_dict` converts one device.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ def to_dict(config: DomainConfig, *, on_loss: OnLoss = "raise") -> dict[str, Any
 
     Args:
         config: The configuration.
-        on_loss: What to do about settings that libxl cannot be told, e.g. those of another guest type: ``"raise"``,
-            ``"warn"`` or ``"ignore"``.
+        on_loss: What to do about settings that libxl's structs cannot hold, e.g. those of another guest type:
+            ``"raise"``, ``"warn"`` or ``"ignore"``.
 
     Returns:
-        What `json.dumps` takes.
+        An object for `json.dumps`.
 
     Raises:
-        LossyConversion: libxl cannot be told all of it, and ``on_loss`` is ``"raise"``.
+        LossyConversion: libxl's structs cannot hold all of it, and ``on_loss`` is ``"raise"``.
     """
     place = Place()
     document = encode(config, place)
@@ -60,18 +59,18 @@ def to_dict(config: DomainConfig, *, on_loss: OnLoss = "raise") -> dict[str, Any
 
 
 def from_dict(document: Any, *, on_loss: OnLoss = "raise") -> DomainConfig:
-    """Return the configuration that a libxl_domain_config says, from plain objects.
+    """Return the configuration in a libxl_domain_config, given as plain objects.
 
     Args:
-        document: The struct; or an item of ``xl list -l``, with the struct under ``config``.
-        on_loss: What to do about what pyxen does not know: ``"raise"``, ``"warn"`` or ``"ignore"``.
+        document: The struct, or an item of ``xl list -l`` with the struct under ``config``.
+        on_loss: What to do about settings that pyxen does not know: ``"raise"``, ``"warn"`` or ``"ignore"``.
 
     Returns:
         The configuration, in its canonical form.
 
     Raises:
         LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
-        ConfigError: It says something that cannot be; ``path`` says where.
+        ConfigError: A value is not valid; the error's ``path`` gives its place.
     """
     place = Place()
     config = decode(_unwrapped(document)[1], place)
@@ -80,7 +79,10 @@ def from_dict(document: Any, *, on_loss: OnLoss = "raise") -> DomainConfig:
 
 
 def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
-    """Return a configuration as libxl's JSON, as ``xl -N create`` prints it; arguments and errors as `to_dict`."""
+    """Return a configuration as libxl's JSON, as ``xl -N create`` prints it.
+
+    Arguments and errors are those of `to_dict`.
+    """
     return write(to_dict(config, on_loss=on_loss))
 
 
@@ -88,17 +90,17 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
     """Read libxl's JSON of one domain.
 
     Args:
-        text: What ``libxl_domain_config_to_json`` or ``xl -N create`` gave, or ``xl list -l`` of one domain.
-        on_loss: As `from_dict`.
+        text: Output of ``libxl_domain_config_to_json`` or ``xl -N create``, or of ``xl list -l`` for one domain.
+        on_loss: As for `from_dict`.
         source: Name of the file, for errors.
 
     Returns:
         The configuration, in its canonical form.
 
     Raises:
-        ParseError: It is not JSON, or not one domain.
+        ParseError: The text is not JSON, or has more or fewer than one domain.
         LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
-        ConfigError: It says something that cannot be.
+        ConfigError: A value is not valid.
     """
     document = parse(text, source)
     if isinstance(document, list):
@@ -115,20 +117,20 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
 def loads_list(
     text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = None
 ) -> list[tuple[int | None, DomainConfig]]:
-    """Read what ``xl list -l`` printed.
+    """Read the output of ``xl list -l``.
 
     Args:
         text: A list of domains, or one domain.
-        on_loss: As `from_dict`.
+        on_loss: As for `from_dict`.
         source: Name of the file, for errors.
 
     Returns:
-        Domid (None where it is not said) and configuration of each.
+        The domid, or None if it is missing, and the configuration of each domain.
 
     Raises:
-        ParseError: It is not JSON.
+        ParseError: The text is not JSON.
         LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
-        ConfigError: It says something that cannot be.
+        ConfigError: A value is not valid.
     """
     document = parse(text, source)
     items = document if isinstance(document, list) else [document]
@@ -136,35 +138,35 @@ def loads_list(
 
 
 def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:
-    """Write a configuration to a file; arguments and errors as `dumps`, and `OSError`."""
+    """Write a configuration to a file. Arguments and errors are those of `dumps`, plus `OSError`."""
     text = dumps(config, on_loss=on_loss)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text + "\n")
 
 
 def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainConfig:
-    """Read a configuration from a file; arguments and errors as `loads`, and `OSError`."""
+    """Read a configuration from a file. Arguments and errors are those of `loads`, plus `OSError`."""
     with open(path, "rb") as file:
         return loads(file.read(), on_loss=on_loss, source=os.fspath(path))
 
 
 def losses(config: DomainConfig) -> tuple[Loss, ...]:
-    """Return what `dumps` would lose of a configuration."""
+    """Return the parts of a configuration that `dumps` would lose."""
     place = Place()
     encode(config, place)
     return tuple(place.losses)
 
 
 def device_to_dict(device: Part, *, on_loss: OnLoss = "raise") -> dict[str, Any]:
-    """Return one device as libxl's struct of it (``libxl_device_disk`` …), as plain objects.
+    """Return one device as libxl's struct (``libxl_device_disk`` …), as plain objects.
 
     Args:
         device: A `Disk`, `Vif`, `Pci` …
-        on_loss: As `to_dict`.
+        on_loss: As for `to_dict`.
 
     Raises:
-        LossyConversion: libxl cannot be told all of it, and ``on_loss`` is ``"raise"``.
-        TypeError: libxl has no struct for it.
+        LossyConversion: The struct cannot hold all of it, and ``on_loss`` is ``"raise"``.
+        TypeError: libxl has no struct for such devices.
     """
     place = Place()
     struct = _table(type(device)).encode(device, place)
@@ -173,17 +175,17 @@ def device_to_dict(device: Part, *, on_loss: OnLoss = "raise") -> dict[str, Any]
 
 
 def device_from_dict(kind: type[_Device], struct: Any, *, on_loss: OnLoss = "raise") -> _Device:
-    """Return the device that libxl's struct of it says.
+    """Return the device in libxl's struct.
 
     Args:
         kind: `Disk`, `Vif`, `Pci` …
         struct: The struct, as plain objects.
-        on_loss: As `from_dict`.
+        on_loss: As for `from_dict`.
 
     Raises:
         LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
-        ConfigError: It says something that cannot be.
-        TypeError: libxl has no struct for it.
+        ConfigError: A value is not valid.
+        TypeError: libxl has no struct for such devices.
     """
     place = Place()
     device = kind.from_dict(_table(kind).decode(struct, place))
@@ -198,7 +200,7 @@ def _table(kind: type[Part]) -> Table:
 
 
 def _unwrapped(document: Any) -> tuple[int | None, Any]:
-    """Take an item of ``xl list -l`` apart."""
+    """Split an item of ``xl list -l`` into its domid and configuration."""
     if isinstance(document, dict) and "config" in document and "c_info" not in document:
         domid = document.get("domid")
         if domid is not None and (not isinstance(domid, int) or isinstance(domid, bool)):

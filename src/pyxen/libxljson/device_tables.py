@@ -1,4 +1,4 @@
-"""The devices of a domain as libxl's structs have them, one table each."""
+"""Tables of libxl's device structs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _DEVID: Final = Row("devid", "devid", Number(absent=-1, default=None))
 
 
 class _DiskTable(Table):
-    """libxl has ``readwrite`` where the model has ``readonly``; both depend on what kind of drive it is."""
+    """The struct has ``readwrite`` instead of the model's ``readonly``; both defaults depend on the kind of drive."""
 
     _KEYS: Final = ("readwrite", "removable", "is_cdrom")
 
@@ -85,7 +85,7 @@ class _DiskTable(Table):
 
 
 class _VifTable(Table):
-    """The rate is two fields of libxl's, COLO's settings are 48."""
+    """The struct has two fields for the rate, and 48 for COLO's settings."""
 
     _RATE: Final = {"bytes_per_interval": "rate_bytes_per_interval", "interval_usecs": "rate_interval_usecs"}
     _COLO: Final = {f"colo_{name}": name for name in COLO_KEYS}
@@ -110,7 +110,7 @@ class _VifTable(Table):
 
 
 class _PciTable(Table):
-    """The address is four fields of libxl's, and a mask of functions."""
+    """The struct has four fields for the address, and a mask of functions."""
 
     _KEYS: Final = ("domain", "bus", "dev", "func", "vfunc_mask", "vdevfn")
 
@@ -132,18 +132,18 @@ class _PciTable(Table):
         domain, bus, device, function, mask, vdevfn = said
         if any(said[:5]) or "name" not in fields:
             if mask not in (0, 1, _ALL_FUNCTIONS):
-                place.at("vfunc_mask").lose(mask, "the model has one function of a device, or all of them")
+                place.at("vfunc_mask").lose(mask, "the model has either one function of a device, or all of them")
             text = "*" if mask == _ALL_FUNCTIONS else f"{function:x}"
             fields["address"] = f"{domain:04x}:{bus:02x}:{device:02x}.{text}"
         if vdevfn & 7:
-            place.at("vdevfn").lose(vdevfn, "the model has the slot in the guest, not the function in it")
+            place.at("vdevfn").lose(vdevfn, "the model has only the slot in the guest, not the function")
         if vdevfn >> 3:
             fields["vslot"] = vdevfn >> 3
         return fields
 
 
 class _UsbDevTable(Table):
-    """A union of libxl's that can be nothing, or a device of the host."""
+    """The struct has a union: empty, or a device of the host."""
 
     def encode(self, part: Any, place: Place) -> dict[str, Any]:
         struct = super().encode(part, place)
@@ -162,7 +162,7 @@ class _UsbDevTable(Table):
 
 
 class _ChannelTable(Table):
-    """A union of libxl's: nothing, a pty, or a socket with a path."""
+    """The struct has a union: empty, a pty, or a socket with a path."""
 
     _UNION: Final = ("connection.unknown", "connection.pty", "connection.socket")
 
@@ -180,7 +180,7 @@ class _ChannelTable(Table):
         fields = super().decode(struct, place, (*skip, *self._UNION), into)
         said = [key for key in self._UNION if key in struct]
         if len(said) > 1:
-            raise place.wrong(f"{' and '.join(said)} cannot both be there")
+            raise place.wrong(f"{' and '.join(said)} cannot both be set")
         for key in said:
             table = _SOCKET if key.endswith("socket") else Table()
             fields |= table.decode(struct[key], place.at(key))
@@ -190,7 +190,7 @@ class _ChannelTable(Table):
 
 
 class _Cpuid(Kind):
-    """A map of two lists; before Xen 4.17 the list of leaves alone."""
+    """An object with two lists; before Xen 4.17, only the list of leaves."""
 
     def encode(self, value: CpuidPolicy, place: Place) -> Any:
         if not value.leaves and not value.msrs:
@@ -447,4 +447,4 @@ DEVICES: Final[dict[type[Part], Table]] = {
     Vsnd: VSND,
     Vtpm: VTPM,
 }
-"""The structs of devices; what `pyxen.config.device_table` says of kinds is not said again."""
+"""The table of each device's struct. `pyxen.config.device_table` has the other properties of device kinds."""

@@ -1,4 +1,4 @@
-"""The whole of a domain as libxl's ``libxl_domain_config`` has it."""
+"""The conversion of whole configurations to and from ``libxl_domain_config``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _UNIONS: Final = tuple(f"type.{kind}" for kind in (*DomainType, _NO_TYPE))
 
 
 def encode(config: DomainConfig, place: Place) -> dict[str, Any]:
-    """Return the libxl_domain_config that says `config`; losses go to `place`."""
+    """Return a configuration as a libxl_domain_config; losses go to `place`."""
     create = CREATE_INFO.encode(config, place)
     build = _cpus(config, place) | BUILD_INFO.encode(config, place)
     build |= _labels(config, create)
     for node in build.get("vnuma_nodes", ()):
-        # xl always says as many distances as there are nodes; libxl counts on it.
+        # xl always writes as many distances as there are nodes, and libxl relies on it.
         said = list(node.get("distances", []))
         while said and not said[-1]:
             said.pop()
@@ -52,7 +52,7 @@ def _cpus(config: DomainConfig, place: Place) -> dict[str, Any]:
         if len(place.losses) == losses:
             said[key] = bitmaps
         else:
-            del place.losses[losses + 1 :]  # one is enough
+            del place.losses[losses + 1 :]  # one loss per field is enough
     if config.effective_numa_placement is not None:
         said["numa_placement"] = str(config.effective_numa_placement)
     if config.effective_maxmem is not None:
@@ -61,7 +61,7 @@ def _cpus(config: DomainConfig, place: Place) -> dict[str, Any]:
 
 
 def _labels(config: DomainConfig, create: dict[str, Any]) -> dict[str, Any]:
-    """Say the security labels as xl does: one alone is that of the domain, however it was called."""
+    """Write the security labels as xl does: a single label is the domain's, under whichever name it was given."""
     first = config.seclabel if config.init_seclabel is None else config.init_seclabel
     if first is not None:
         create["ssid_label"] = first
@@ -73,17 +73,17 @@ def _labels(config: DomainConfig, create: dict[str, Any]) -> dict[str, Any]:
 def _lose_other_types(config: DomainConfig, place: Place) -> None:
     for kind, table in BY_TYPE.items():
         if kind is not config.type:
-            reason = f"{kind} guests have it, {config.type} guests have not"
+            reason = f"{kind} guests have it, but {config.type} guests do not"
             for row, value in table.said(config):
                 if row.kind.encode(value, Place()) is not OMIT:
                     place.at(row.field).lose(value, reason)
 
 
 def decode(document: Any, place: Place) -> DomainConfig:
-    """Return the configuration that a libxl_domain_config says; losses go to `place`.
+    """Return the configuration in a libxl_domain_config; losses go to `place`.
 
     Raises:
-        ConfigError: It says something that cannot be.
+        ConfigError: A value is not valid.
     """
     if not isinstance(document, dict):
         raise place.wrong(f"a configuration is an object, not {place.shown(document)}")
@@ -105,7 +105,7 @@ def decode(document: Any, place: Place) -> DomainConfig:
 def _decode_union(build: dict[str, Any], fields: dict[str, Any], place: Place) -> None:
     said = [key for key in _UNIONS if key in build]
     if len(said) > 1:
-        raise place.wrong(f"{' and '.join(said)} cannot both be there")
+        raise place.wrong(f"{' and '.join(said)} cannot both be set")
     for key in said:
         kind = key.removeprefix("type.")
         fields.setdefault("type", kind)
@@ -114,7 +114,7 @@ def _decode_union(build: dict[str, Any], fields: dict[str, Any], place: Place) -
         union = build[key]
         for one, many in (("serial", "serial_list"), ("usbdevice", "usbdevice_list")):
             if isinstance(union, dict) and one in union and many in union:
-                raise place.at(key).wrong(f"{one} and {many} cannot both be there")
+                raise place.at(key).wrong(f"{one} and {many} cannot both be set")
         if kind != _NO_TYPE:
             BY_TYPE[DomainType(kind)].decode(union, place.at(key), into=fields)
 
@@ -126,7 +126,7 @@ def _decode_labels(create: dict[str, Any], build: dict[str, Any], fields: dict[s
     if second is None:
         fields["seclabel"] = first
     elif first is None:
-        at.lose(second, "the model has it only beside a label that the domain is built under")
+        at.lose(second, "the model has it only together with a label for building the domain")
     else:
         fields |= {"init_seclabel": first, "seclabel": second}
 
@@ -138,7 +138,7 @@ def _decode_cpus(build: dict[str, Any], fields: dict[str, Any], place: Place) ->
         at = place.at("avail_vcpus")
         available = BITMAP.decode(build["avail_vcpus"], at)
         if available.cpus != tuple(range(len(available))):
-            at.lose(available, f"the model has the first {len(available)} vCPUs online")
+            at.lose(available, f"the model can only have the first {len(available)} vCPUs online")
         fields["vcpus"] = max(len(available), 1)
     for key, name in (("vcpu_hard_affinity", "cpus"), ("vcpu_soft_affinity", "cpus_soft")):
         at = place.at(key)
@@ -157,7 +157,7 @@ def _decode_cpus(build: dict[str, Any], fields: dict[str, Any], place: Place) ->
 
 
 def _decode_keyboards(vkbs: Any, fields: dict[str, Any], place: Place) -> None:
-    """Take every keyboard for one of its own; the canonical form gives the framebuffers theirs."""
+    """Read every keyboard as a separate device; the canonical form assigns them to framebuffers."""
     for vfb in fields.get("vfbs", ()):
         vfb["keyboard"] = False
     fields["vkbs"] = _VKBS.decode(vkbs, place)

@@ -1,4 +1,4 @@
-"""Values of a domain that libxl says in a way of their own."""
+"""Values with a representation of their own in libxl's JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["BITS", "FLAGS", "GENERATION_ID", "MANY", "ONE", "PATHS", "QUOTA"]
 
 
 class _OneOrMany(Kind):
-    """Strings of which libxl has one in a field of its own; two and more are in a list beside it."""
+    """Strings: libxl has one field for a single string, and another with a list for two or more."""
 
     def __init__(self, *, many: bool) -> None:
         self._many = many
@@ -29,7 +29,7 @@ class _OneOrMany(Kind):
 
 
 class _Flags(Kind):
-    """Machine check capabilities: a number, a bit for each."""
+    """Machine check capabilities: a number with a bit for each."""
 
     _BITS: Final[dict[LibxlEnum, int]] = {McaCap.LMCE: 1}
 
@@ -44,7 +44,7 @@ class _Flags(Kind):
 
 
 class _GenerationId(Kind):
-    """Sixteen numbers; "generate" is carried out here, as xl does it."""
+    """A generation ID as sixteen numbers. "generate" is resolved here, as in xl."""
 
     def encode(self, value: Any, _place: Place, /) -> Any:
         if value == "generate":
@@ -54,13 +54,13 @@ class _GenerationId(Kind):
     def decode(self, value: Any, place: Place, /) -> Any:
         numbers = Numbers().decode(value, place)
         if len(numbers) != 16 or not all(0 <= number <= 255 for number in numbers):
-            raise place.wrong("takes 16 numbers of 0 to 255")
+            raise place.wrong("takes 16 numbers from 0 to 255")
         found = uuid.UUID(bytes=bytes(numbers))
         return found if found.int else None
 
 
 class _Bits(Kind):
-    """Groups of enlightenments, by number."""
+    """Groups of Viridian enlightenments, by number."""
 
     def encode(self, value: Any, _place: Place, /) -> Any:
         return sorted(map(int, value)) or OMIT
@@ -70,7 +70,7 @@ class _Bits(Kind):
 
 
 class _Paths(Kind):
-    """Paths of the host's device tree, each in a struct."""
+    """Paths in the host's device tree, each in a struct."""
 
     _TABLE: Final = Table(Row("path", "path", TEXT))
 
@@ -82,7 +82,7 @@ class _Paths(Kind):
 
 
 class _Quota(Kind):
-    """Quotas in xenstore, by name."""
+    """Xenstore quotas, by name."""
 
     _TABLE: Final = Table(Row("quota", "quota", Items(Table(Row("name", "name", TEXT), Row("val", "val", Number())))))
 
@@ -94,7 +94,7 @@ class _Quota(Kind):
 
     def decode(self, value: Any, place: Place, /) -> Any:
         items = self._TABLE.decode(value, place).get("quota", [])
-        return list({item.get("name"): item.get("val", 0) for item in items}.items())  # the last of a name counts
+        return list({item.get("name"): item.get("val", 0) for item in items}.items())  # the last value of a name wins
 
 
 ONE: Final = _OneOrMany(many=False)

@@ -1,4 +1,4 @@
-"""A domain's own settings as libxl's structs have them."""
+"""Tables of libxl's structs for a domain's own settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from pyxen.libxljson.value_kinds import BITMAP, DEFBOOL, HOLE, MEMORY, PAIRS, TE
 __all__ = ["BUILD_INFO", "BY_TYPE", "CONFIG", "CREATE_INFO"]
 
 _UNSAID: Final = Number(absent=-1, default=None)  # a signed number that libxl sets to -1
-_UNSAID32: Final = Number(absent=2**32 - 1, default=None, bits=32)  # an unsigned one
+_UNSAID32: Final = Number(absent=2**32 - 1, default=None, bits=32)  # an unsigned number that libxl sets to its maximum
 _UINT32: Final = Number(bits=32)
 
 CREATE_INFO: Final = Table(
@@ -227,7 +227,7 @@ CONFIG: Final = Table(
     *(
         Row(kind.member, kind.field, _DEVICE_LISTS[kind.numbered_by == "xl"](device_tables.DEVICES[kind.part]))
         for kind in KINDS
-        if kind.part is not Vkb  # keyboards come with frame buffers, too
+        if kind.part is not Vkb  # framebuffers bring keyboards too
     ),
     Row("rdms", "rdms", Items(device_tables.RDM_REGION)),
     Row("dtdevs", "dtdevs", PATHS),

@@ -1,4 +1,4 @@
-"""Tables of fields: how a part of the model lies in one or more of libxl's structs."""
+"""Tables that map the fields of a part of the model to the fields of libxl's structs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Row:
 
     Attributes:
         key: Its name in libxl's JSON.
-        field: The model's name for it, with dots where it is a part's: ``stubdomain.memory``.
-        kind: How its value is said.
-        missing: What the model has where the key is missing, if that is not the model's default.
-        old: Whether libxl keeps it for old callers only: it is read where nothing newer is there, and never written.
+        field: Its name in the model, with dots for the fields of a nested part: ``stubdomain.memory``.
+        kind: The kind of its value.
+        missing: The model's value if the key is missing, where that is not the model's default.
+        old: Whether libxl keeps it only for old callers. It is read if no newer field is set, and never written.
     """
 
     key: str
@@ -45,7 +45,7 @@ class Table:
         self._values = getter([row.field for row in self._written])
 
     def encode(self, part: Any, place: Place) -> dict[str, Any]:
-        """Return the struct that says `part`, without what libxl leaves out."""
+        """Return the struct for `part`, without the values that libxl leaves out."""
         struct = {}
         for row, value in self.said(part):
             encoded = row.kind.encode(value, place.at(row.field))
@@ -54,10 +54,10 @@ class Table:
         return struct
 
     def said(self, part: Any) -> Iterator[tuple[Row, Any]]:
-        """Yield the rows that may have something to say of `part`, each with its value.
+        """Yield the rows of `part` that may have to be written, each with its value.
 
-        Most of a domain's many fields have their defaults, of which libxl is told nothing: they are passed over
-        without a look at their rows.
+        Most of a domain's many fields have defaults that are not written. They are skipped quickly, without
+        evaluating their rows.
         """
         silent = self._silent.get(type(part)) or self._find_silent(part)
         values = self._values(part)
@@ -65,29 +65,29 @@ class Table:
             yield self._written[index], values[index]
 
     def _find_silent(self, part: Any) -> tuple[Any, ...]:
-        """Return for each row the default of which libxl is told nothing, or something that no part has."""
+        """Return for each row its default if that is not written; else `OMIT`, which no part has as a value."""
         silent = []
         for row in self._written:
             default = _default(type(part), row.field)
             place = Place()
-            told = default is OMIT or row.kind.encode(default, place) is not OMIT or place.losses
-            silent.append(OMIT if told else default)
+            written = default is OMIT or row.kind.encode(default, place) is not OMIT or place.losses
+            silent.append(OMIT if written else default)
         self._silent[type(part)] = tuple(silent)
         return self._silent[type(part)]
 
     def decode(
         self, struct: Any, place: Place, skip: tuple[str, ...] = (), into: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return the fields of the model that `struct` says, as `Part.from_dict` takes them.
+        """Return the model's fields from `struct`, in the form of `Part.from_dict`.
 
         Args:
-            struct: What JSON has.
-            place: Where that is.
-            skip: Keys that the caller deals with.
-            into: Fields found so far, to add these to.
+            struct: The struct from JSON.
+            place: Its place.
+            skip: Keys that the caller handles.
+            into: A mapping to add the fields to.
 
         Returns:
-            Values by field; a part's fields are in a mapping.
+            Values by field; the fields of a nested part are in a mapping.
         """
         if not isinstance(struct, dict):
             raise place.wrong(f"takes an object, not {place.shown(struct)}")
@@ -114,7 +114,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Nested(Kind):
-    """A struct in a struct; libxl writes it even when it is empty, which says nothing, so it is left out here."""
+    """A nested struct. libxl writes it even if it is empty; here it is left out then."""
 
     table: Table
 
@@ -129,7 +129,7 @@ class Nested(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Boxed(Kind):
-    """A single value for which libxl has a struct with nothing else in it."""
+    """A single value in a struct with no other fields."""
 
     key: str
     kind: Kind
@@ -146,7 +146,7 @@ class Boxed(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Items(Kind):
-    """A list of structs, which libxl leaves out when it is empty."""
+    """A list of structs, which libxl leaves out if it is empty."""
 
     table: Table
 
@@ -162,7 +162,7 @@ class Items(Kind):
 
 
 class Numbered(Items):
-    """A list of devices with numbers; one that says none has its place in the list, as xl numbers them."""
+    """A list of numbered devices. Like xl, it numbers devices without a number by their place in the list."""
 
     def encode(self, value: Any, place: Place, /) -> Any:
         """See `Kind.encode`."""
@@ -174,7 +174,7 @@ class Numbered(Items):
 
 
 def _default(kind: type[Any], field: str) -> Any:
-    """Return the default of a field of a kind of part; `OMIT` where there is none."""
+    """Return the default of a part's field; `OMIT` if it has no default."""
     name, _, inner = field.partition(".")
     fields = fields_of(kind)
     default = fields.defaults[fields.names.index(name)]
@@ -184,7 +184,7 @@ def _default(kind: type[Any], field: str) -> Any:
 
 
 def assign(fields: dict[str, Any], field: str, value: Any, *, only_if_absent: bool = False) -> None:
-    """Put a value where the dots of `field` lead to; None is not put at all."""
+    """Set the value of a field, whose name may have dots; None is not set."""
     if value is None:
         return
     *path, name = field.split(".")

@@ -1,4 +1,4 @@
-"""JSON text to plain objects and back, bounded: whatever comes in, the way out is an object or a `ParseError`."""
+"""Parsing and writing of JSON text, with limits, and with `ParseError` for every malformed text."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def parse(text: str | bytes, source: str | None = None) -> Any:
         source: Name of the file, for errors.
 
     Returns:
-        What `json.loads` gives.
+        The result of `json.loads`.
 
     Raises:
-        ParseError: It is not JSON, says a key twice, is too large or nested too deeply.
+        ParseError: The text is not JSON, has a key twice, is too large, or is nested too deeply.
     """
     if len(text) > MAX_SIZE:
         raise ParseError(f"the text is larger than {MAX_SIZE // 2**20} MiB", source=source)
@@ -41,12 +41,12 @@ def parse(text: str | bytes, source: str | None = None) -> Any:
         raise ParseError(f"not JSON: {error.msg}", line=error.lineno, column=error.colno, source=source) from None
     except RecursionError:
         raise ParseError("not a configuration: nested too deeply", source=source) from None
-    except ValueError as error:  # a number of thousands of digits, or one of the hooks below
+    except ValueError as error:  # a number with thousands of digits, or a hook below
         raise ParseError(f"not a configuration: {error}", source=source) from None
 
 
 def write(document: Any) -> str:
-    """Write JSON as xl prints it: indented by four, in the order given."""
+    """Write JSON as xl prints it, indented by four and in the given order."""
     return json.dumps(document, indent=4, ensure_ascii=False)
 
 
@@ -55,9 +55,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # None
-        raise ValueError(f"the key {twice[:60]!r} is there twice")
+        raise ValueError(f"the key {twice[:60]!r} occurs twice")
     return found
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"{name} is not valid in JSON")

@@ -1,7 +1,7 @@
-"""How single values of the model are said in libxl's JSON, and read back.
+"""Conversions of single values between the model and libxl's JSON.
 
-libxl leaves out what has its default, and so does `encode`: it returns `OMIT` then. `decode` also takes a default that
-was written out, as other programs than libxl do.
+libxl leaves out values that have their default, and so does `encode`, which then returns `OMIT`. `decode` also accepts
+defaults, because programs other than libxl write them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 OMIT: Final[Any] = object()
-"""What `Kind.encode` returns for a value that libxl's JSON leaves out."""
+"""The result of `Kind.encode` for a value that libxl's JSON leaves out."""
 
 _MEMKB_DEFAULT: Final = 2**64 - 1
 _SHOWN: Final = 60
@@ -52,37 +52,37 @@ _SECRET: Final = re.compile(r"(?:^|\.)(?:vnc|spice)(?:\.|$)|(?:passw|secret|key)
 
 @dataclass(slots=True)
 class Place:
-    """Where a codec is: the path of the value at hand, and the losses found so far."""
+    """The position of a codec: the path of the current value, and the losses found so far."""
 
     path: str = ""
     losses: list[Loss] = field(default_factory=list)
 
     def at(self, name: str) -> Place:
-        """Return the place of a member. A name that is too long for a message is cut."""
+        """Return the place of a member. A name that is too long for a message is shortened."""
         name = _cut(name)
         return Place(f"{self.path}.{name}" if self.path else name, self.losses)
 
     def item(self, index: int) -> Place:
-        """Return the place of an item of a list."""
+        """Return the place of a list item."""
         return Place(f"{self.path}[{index}]", self.losses)
 
     def lose(self, value: object, reason: str) -> None:
-        """Note that the value here is lost."""
+        """Record the loss of the value at this place."""
         self.losses.append(Loss(self.path, self.shown(value), reason))
 
     def shown(self, value: object) -> str:
-        """Return the value here for a message: short, never deep, and masked where it may be a password."""
+        """Return the value at this place for a message: shortened, not nested, and masked if it may be a password."""
         if isinstance(value, str) and _SECRET.search(self.path):
             return "***"
         return hide_keys(_shown(value))
 
     def wrong(self, reason: str) -> ConfigError:
-        """Return the error to raise about the value here."""
+        """Return the error to raise about the value at this place."""
         return ConfigError(f"{self.path}: {reason}" if self.path else reason, path=self.path or None)
 
 
 def _shown(value: object) -> str:
-    """Return a value for a message: short, and never deep."""
+    """Return a value for a message: shortened and not nested."""
     if isinstance(value, dict):
         return "{…}" if value else "{}"
     if isinstance(value, list):
@@ -96,7 +96,7 @@ def _cut(text: str) -> str:
 
 
 class Kind(ABC):
-    """A way to say a value."""
+    """The representation of one kind of value."""
 
     @abstractmethod
     def encode(self, value: Any, _place: Place, /) -> Any:
@@ -104,20 +104,20 @@ class Kind(ABC):
 
     @abstractmethod
     def decode(self, value: Any, place: Place, /) -> Any:
-        """Return the value for the model; raise a `ConfigError` if it is of the wrong type."""
+        """Return the value for the model, or raise `ConfigError` if it has the wrong type."""
 
 
 def _utf8(value: str, place: Place) -> str:
-    """Return a text that JSON can hold, which a file in another encoding may not be.
+    """Return the text unchanged if JSON can hold it; a text from a file in another encoding may not fit.
 
     Raises:
-        ConfigError: It holds bytes that are not UTF-8.
+        ConfigError: The text has bytes that are not UTF-8.
     """
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise place.wrong("holds bytes that are not UTF-8, which libxl's JSON cannot; convert it") from None
+            raise place.wrong("has bytes that are not UTF-8, which libxl's JSON cannot hold: convert it") from None
     return value
 
 
@@ -132,7 +132,7 @@ class _Text(Kind):
 
 
 class _Mac(_Text):
-    """An address; that of nobody is libxl's default."""
+    """A MAC address; all zeros is libxl's default."""
 
     def encode(self, value: Any, place: Place, /) -> Any:
         return super().encode(value if value and value.strip("0:") else None, place)
@@ -162,7 +162,7 @@ class _Pairs(Kind):
         kept = {}
         for name, text in value.items():
             if text is None:
-                place.at(name).lose("null", "a name without a value")
+                place.at(name).lose("null", "the name has no value")
             else:
                 kept[name] = TEXT.decode(text, place.at(name))
         return kept
@@ -211,7 +211,7 @@ class _Uuid(Kind):
 
 
 class _Memory(Kind):
-    """MiB in the model, KiB in JSON."""
+    """An amount of memory: MiB in the model, KiB in JSON."""
 
     def encode(self, value: Any, _place: Place, /) -> Any:
         return OMIT if value is None else mib_to_kib(value)
@@ -222,20 +222,20 @@ class _Memory(Kind):
 
 
 class _Hole(_Memory):
-    """As memory, but of 0 libxl says that nothing was asked for."""
+    """An amount of memory for which 0 means libxl's default."""
 
     def encode(self, value: Any, place: Place, /) -> Any:
         return super().encode(value, place) if value else OMIT
 
 
 class _Bitmap(Kind):
-    """A `CpuSet`; libxl writes the numbers of the bits."""
+    """A `CpuSet`, which JSON has as a list of numbers."""
 
     def encode(self, value: Any, place: Place, /) -> Any:
         if not value:
             return OMIT
         if value.is_symbolic:
-            place.lose(value, "means something on one host only: DomainConfig.resolve_cpus says what")
+            place.lose(value, "its meaning depends on the host: DomainConfig.resolve_cpus resolves it for one host")
             return OMIT
         return list(value.cpus)
 
@@ -253,11 +253,11 @@ class Number(Kind):
     """A number.
 
     Attributes:
-        absent: What libxl has where nothing is said, and so leaves out.
-        default: What the model has then.
-        signed_bits: Width of a number that the model has signed and libxl unsigned; 0 for all others.
-        bits: Width of an unsigned number; 0 if it has a sign, or if its width makes no difference. A libxl that was
-            built with json-c writes unsigned numbers as signed ones, so that large ones are negative.
+        absent: libxl's default, which it leaves out.
+        default: The model's value for that default.
+        signed_bits: Width of a number that is signed in the model and unsigned in libxl; 0 for all others.
+        bits: Width of an unsigned number; 0 if it is signed, or if its width makes no difference. A libxl built with
+            json-c writes unsigned numbers as signed ones, so large ones become negative.
     """
 
     absent: int = 0
@@ -284,7 +284,7 @@ class Number(Kind):
 
 
 class Numbers(Kind):
-    """A list of numbers, which libxl leaves out when it is empty."""
+    """A list of numbers, which libxl leaves out if it is empty."""
 
     def encode(self, value: Any, _place: Place, /) -> Any:
         """See `Kind.encode`."""
@@ -303,7 +303,7 @@ class Choice(Kind):
 
     Attributes:
         members: The enumeration.
-        absent: libxl's name for what it leaves out: a member, or a name that the model says by None.
+        absent: libxl's name of the value that it leaves out: a member, or a name for the model's None.
     """
 
     members: type[LibxlEnum]
@@ -315,7 +315,7 @@ class Choice(Kind):
 
     def decode(self, value: Any, place: Place, /) -> Any:
         """See `Kind.decode`."""
-        if value is None:  # what libxl writes for a number that it has no name for, as xl leaves in an rdm's policy
+        if value is None:  # libxl writes null for a number without a name, which xl leaves in an rdm's policy
             return None
         if not isinstance(value, str):
             raise place.wrong(f"takes a string, not {place.shown(value)}")

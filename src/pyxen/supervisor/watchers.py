@@ -24,7 +24,8 @@ _NEWS: Final = re.compile(
 )
 _MOST: Final = 1 << 20  # bytes read from the end of a file
 
-_PATIENCE, _APART = 10.0, 0.1  # seconds
+_TO_SAY: Final = 10.0  # seconds for an xl that is still creating a domain to write to its log which one it watches
+_BETWEEN_LOOKS: Final = 0.1  # seconds
 _LOOKS: Final = 2
 _BEGINS: Final = "?"
 
@@ -52,7 +53,7 @@ class Watchers:
         An xl process that is still creating a domain does not say yet which domain it will watch. This waits for such a
         process, for at most 10 seconds.
         """
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TO_SAY
         # An xl that starts to watch hands over to a child, which one scan of all processes can miss: so scan twice.
         nobody = 0
         while nobody < _LOOKS and time.monotonic() < deadline:
@@ -63,7 +64,7 @@ class Watchers:
                 nobody += 1
             else:
                 nobody = 0
-                time.sleep(_APART)
+                time.sleep(_BETWEEN_LOOKS)
         runs = any(name in _LIBVIRT for _, name in self._processes())
         return "libvirt" if runs and self._is_libvirts(info) else None
 

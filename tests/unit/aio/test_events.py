@@ -190,9 +190,9 @@ def test_a_loop_that_is_closed_while_someone_reads(backend: FakeBackend) -> None
 def test_a_closed_host_has_no_events(on_host: OnHost) -> None:
     async def main(host: pyxen.aio.Host) -> None:
         await host.close()
-        with pytest.raises(HostClosed, match="open it anew"):
+        with pytest.raises(HostClosed, match="open it again"):
             await anext(host.events())
-        with pytest.raises(InvalidArgument, match="maxlen is 0"):
+        with pytest.raises(InvalidArgument, match="maxlen=0"):
             host.events(maxlen=0)
         with pytest.raises(InvalidArgument, match="not a kind of event"):
             host.events(int)  # type: ignore[type-var]  # wrong on purpose

@@ -163,7 +163,7 @@ def test_closing(backend: FakeBackend, connecting: Callable[[], Connecting]) -> 
             host.domains[3],
         ]
         for call in calls:
-            with pytest.raises(HostClosed, match="open it anew"):
+            with pytest.raises(HostClosed, match="open it again"):
                 await call
 
     run(main())

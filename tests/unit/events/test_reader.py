@@ -146,7 +146,7 @@ def test_what_is_no_kind(kind: Any) -> None:
 
 
 def test_no_room_at_all() -> None:
-    with pytest.raises(InvalidArgument, match="maxlen is 0"):
+    with pytest.raises(InvalidArgument, match="maxlen=0"):
         EventReader(cast("Backend", Silent()), event_filter((), None), 0)
 
 

@@ -128,7 +128,7 @@ class TestLosses:
         config = DomainConfig("a", type="pv", kernel="/k", hpet=True, spice=spice)
         losses = libxljson.losses(config)
         assert [loss.path for loss in losses] == ["hpet", "spice"]
-        assert "hvm guests have it, pv guests have not" in losses[0].reason
+        assert "hvm guests have it, but pv guests do not" in losses[0].reason
         assert "s3cret" not in str(losses)
         with pytest.raises(LossyConversion, match="hpet = True") as caught:
             libxljson.dumps(config)
@@ -243,14 +243,14 @@ class TestPlacement:
         ({**MINIMAL, "b_info": {"avail_vcpus": [-1]}}, "b_info.avail_vcpus: -1 is not the number of a CPU"),
         ({**MINIMAL, "b_info": {"vcpu_hard_affinity": 3}}, "b_info.vcpu_hard_affinity: takes a list of lists"),
         ({**MINIMAL, "b_info": {"type.hvm": {}}}, "b_info.type.hvm: the domain's type is pvh"),
-        ({**MINIMAL, "b_info": {"type.hvm": {}, "type.pvh": {}}}, "cannot both be there"),
+        ({**MINIMAL, "b_info": {"type.hvm": {}, "type.pvh": {}}}, "cannot both be set"),
         ({**MINIMAL, "b_info": {"cpuid": {"cpuid": [{"leaf": 1, "eax": "x"}]}}}, "cpuid.leaves.0..eax: takes 32"),
-        ({**MINIMAL, "channels": [{"connection.pty": {}, "connection.socket": {}}]}, "cannot both be there"),
+        ({**MINIMAL, "channels": [{"connection.pty": {}, "connection.socket": {}}]}, "cannot both be set"),
         ({**MINIMAL, "vkbs": None}, "vkbs: takes a list"),
         ({"c_info": {"name": "a", "xsdata": {"x": 3}}}, "c_info.xsdata.x: takes a string"),
         (
             {"c_info": {"type": "hvm", "name": "a"}, "b_info": {"type.hvm": {"serial": "x", "serial_list": ["y"]}}},
-            "serial and serial_list cannot both be there",
+            "serial and serial_list cannot both be set",
         ),
         (
             {"c_info": {"type": "hvm", "name": "a"}, "b_info": {"type.hvm": {"ms_vm_genid": [1]}}},
@@ -271,8 +271,8 @@ class TestHostileTexts:
             ("[" * 10_000, "nested too deeply|not JSON"),
             ('{"a":' * 10_000 + "1" + "}" * 10_000, "nested too deeply"),
             ('{"c_info": {"domid": ' + "9" * 5000 + "}}", "not a configuration"),
-            ('{"c_info": {}, "c_info": {}}', "'c_info' is there twice"),
-            ('{"c_info": NaN}', "NaN is not JSON"),
+            ('{"c_info": {}, "c_info": {}}', "'c_info' occurs twice"),
+            ('{"c_info": NaN}', "NaN is not valid in JSON"),
             (b"\xff{}", "not UTF-8: byte 0 is 0xff"),
         ],
         ids=["empty", "lists", "objects", "digits", "twice", "nan", "bytes"],

@@ -25,7 +25,7 @@ def test_one_of_a_name_stays() -> None:
     with pyxen.connect("memory:///stays") as again, pyxen.connect("memory:///stays?memory=1024&cpus=2&seed=7") as third:
         assert again.domains["web1"].uuid == third.domains["web1"].uuid
         assert again.domains["web1"].config().name == "web1"
-    with pytest.raises(InvalidArgument, match="there already"):
+    with pytest.raises(InvalidArgument, match="already exists"):
         pyxen.connect("memory:///stays?memory=2048")
 
 
@@ -40,17 +40,17 @@ def test_the_files_of_this_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("memory://host/", "say memory:///"),
-        ("memory:///a/b", "say memory:///"),
-        ("memory:///#a", "say memory:///"),
-        ("memory:///?memory=lots", "it takes a number from 512"),
-        ("memory:///?memory=-1", "it takes a number from 512"),
-        ("memory:///?memory=100", "it takes a number from 512"),
-        ("memory:///?cpus=0", "it takes a number from 1"),
-        ("memory:///?cpus=", "it takes a number from 1"),
-        ("memory:///?cpus=1&cpus=2", "said twice"),
-        ("memory:///?files=some", "it takes any"),
-        ("memory:///?colour=red", "colour is not known; there are memory, cpus, seed, files, bridges"),
+        ("memory://host/", "use memory:///"),
+        ("memory:///a/b", "use memory:///"),
+        ("memory:///#a", "use memory:///"),
+        ("memory:///?memory=lots", "use a whole number, at least 512"),
+        ("memory:///?memory=-1", "use a whole number, at least 512"),
+        ("memory:///?memory=100", "use a whole number, at least 512"),
+        ("memory:///?cpus=0", "use a whole number, at least 1"),
+        ("memory:///?cpus=", "use a whole number, at least 1"),
+        ("memory:///?cpus=1&cpus=2", "given twice"),
+        ("memory:///?files=some", "use any"),
+        ("memory:///?colour=red", "colour is not an option; the options are memory, cpus, seed, files, bridges"),
     ],
 )
 def test_nonsense(uri: str, reason: str) -> None:

@@ -106,13 +106,13 @@ def test_files_and_bridges(fake: FakeHost) -> None:
 def test_an_old_xen() -> None:
     with FakeHost(xen="4.17.0") as old:
         assert old.info().xen_version == "4.17.0"
-        with pytest.raises(UnsupportedFeature, match=r"Xen 4\.17 has no vifs\[0\]\.vlan"):
+        with pytest.raises(UnsupportedFeature, match=r"Xen 4\.17 does not support vifs\[0\]\.vlan"):
             old.create(config(vifs=[Vif(vlan="10")]))
 
 
 @pytest.mark.parametrize(("memory", "cpus"), [(511, 1), (4096, 0)])
 def test_a_host_that_cannot_be(memory: int, cpus: int) -> None:
-    with pytest.raises(InvalidArgument, match="512 MiB for its dom0"):
+    with pytest.raises(InvalidArgument, match="at least 512 MiB, for its dom0"):
         FakeHost(memory=memory, cpus=cpus)
 
 

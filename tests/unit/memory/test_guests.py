@@ -70,7 +70,7 @@ def test_a_guest_that_hangs(fake: FakeHost) -> None:
             call()
     with pytest.raises(GuestTimeout):
         domain.suspend()
-    with pytest.raises(GuestTimeout, match="does not let go of the disk xvda"):
+    with pytest.raises(GuestTimeout, match="does not release the disk xvda"):
         domain.detach("xvda")
     domain.detach("00:16:3e:00:00:01")  # libxl takes it away in the end
     assert [disk.vdev for disk in domain.config().disks] == ["xvda"]
@@ -81,7 +81,7 @@ def test_a_guest_that_hangs(fake: FakeHost) -> None:
 def test_a_detach_that_is_stopped(fake: FakeHost) -> None:
     domain = fake.create(config(disks=[Disk("/dev/a", vdev="xvda")]))
     fake.guest(domain).answers = False
-    with pytest.raises(OperationTimeout, match="which it still may"):
+    with pytest.raises(OperationTimeout, match="which it may still do"):
         domain.detach("xvda", timeout=1)
     assert len(domain.config().disks) == 1
 
@@ -252,6 +252,6 @@ def test_a_disc_is_no_folder(tmp_path: Path) -> None:
         kernel.touch()
         drive = Disk(None, vdev="hdc", cdrom=True)
         web = xen.create(DomainConfig("web1", type="hvm", kernel=kernel, memory=32, disks=[drive]))
-        with pytest.raises(InvalidArgument, match="is a folder: it takes an image file"):
+        with pytest.raises(InvalidArgument, match="is a folder: use an image file"):
             web.insert_cdrom("hdc", tmp_path)
         web.insert_cdrom("hdc", kernel)

@@ -146,9 +146,9 @@ def test_progress(tmp_path: Path, machine: Machine) -> None:
 
 def test_what_qemu_would_serve(fake: FakeHost) -> None:
     without = fake.create(config("web1", type="pv"))
-    with pytest.raises(UnsupportedFeature, match=r"QEMU would serve this qdisk disk.*backendtype=phy"):
+    with pytest.raises(UnsupportedFeature, match=r"this qdisk disk needs QEMU.*backendtype=phy"):
         without.attach(Disk("/a", vdev="xvdb", backendtype="qdisk"))
-    with pytest.raises(UnsupportedFeature, match="QEMU would serve this USB controller"):
+    with pytest.raises(UnsupportedFeature, match="this USB controller needs QEMU"):
         without.attach(UsbCtrl(type="qusb"))
     assert without.config().disks == ()
     has = fake.create(config("web2", type="pv", disks=[Disk("/a", vdev="xvda", format="qcow2")]))

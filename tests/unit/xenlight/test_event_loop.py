@@ -485,7 +485,7 @@ def test_close_stops_what_runs_and_waits_until_it_is_undone(sink: LogSink) -> No
 
 def test_after_a_disaster_nothing_begins(event_loop: PacedPump) -> None:
     event_loop.disaster = "poll failed: Bad file descriptor"
-    with pytest.raises(HostClosed, match="open the host anew: poll failed"):
+    with pytest.raises(HostClosed, match="open the host again: poll failed"):
         run(event_loop, waits(1)).wait()
 
 

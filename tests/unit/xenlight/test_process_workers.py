@@ -266,7 +266,7 @@ def test_none_of_its_own_where_there_is_no_interpreter(pool: Workers, monkeypatc
 
 
 def test_a_number_that_is_anothers_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(child_module, "_TO_END", 0.1)
     ours = os.posix_spawn("/bin/true", ["true"], os.environ)
     os.waitpid(-1, 0)  # the application waits for any child
     stranger = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
@@ -280,7 +280,7 @@ def test_a_number_that_is_anothers_is_not_killed(monkeypatch: pytest.MonkeyPatch
 
 
 def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(child_module, "_TO_END", 0.1)
     child = Child(os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ))
     child.end()
     with pytest.raises(ChildProcessError):

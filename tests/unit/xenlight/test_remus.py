@@ -15,14 +15,14 @@ from tests.unit.aio.fakehost import FakeBackend
     ("options", "problem"),
     [
         ({"interval": 0}, "0 seconds"),
-        ({"interval": -1}, "from 0.001"),
+        ({"interval": -1}, "use 0.001 to"),
         ({"interval": math.nan}, "nan seconds"),
-        ({"interval": 0.0001}, "from 0.001"),
+        ({"interval": 0.0001}, "use 0.001 to"),
         ({"interval": 3e6}, "to 2147484"),
         ({"netbuf": False}, "netbuf=False: .* allow_unsafe=True"),
         ({"diskbuf": False}, "diskbuf=False: .* allow_unsafe=True"),
         ({"netbuf": False, "diskbuf": False}, "netbuf=False, diskbuf=False: "),
-        ({"netbuf": False, "allow_unsafe": True, "netbufscript": "/srv/setup"}, "leave one of both out"),
+        ({"netbuf": False, "allow_unsafe": True, "netbufscript": "/srv/setup"}, "leave the script out"),
     ],
 )
 def test_what_cannot_be_replicated(options: dict[str, Any], problem: str) -> None:
@@ -34,7 +34,7 @@ def test_to_nobody_is_unsafe() -> None:
     backend = FakeBackend()
     with (
         Host(backend) as host,
-        pytest.raises(InvalidArgument, match=r"destination=None makes no backup; .* allow_unsafe=True"),
+        pytest.raises(InvalidArgument, match=r"destination=None makes no backup: .* allow_unsafe=True"),
     ):
         host.domains["web1"].remus(None)
     assert not backend.requests

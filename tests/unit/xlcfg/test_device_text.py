@@ -191,7 +191,7 @@ def test_what_xl_cannot_say_is_a_loss(device: Device, path: str, reason: str) ->
         (Vif, "mtu=0", "vif", "mtu: 0 is out of range"),
         (Pci, "gpu", "pci", "'gpu' is neither an address nor a setting"),
         (Disk, "a\0b", "disk", "NUL"),
-        (Vsnd, "CARD", "vsnd", "is unexpected; a value"),
+        (Vsnd, "CARD", "vsnd", "is unexpected here: expected a value"),
         (Vsnd, '["CARD"]\nname = "x"', "vsnd", "a list in brackets is needed"),
         (Vsnd, '"CARD"', "vsnd", "a list in brackets is needed"),
         (Vsnd, '["CARD", ["PCM"]]', "vsnd", "strings only"),

@@ -185,7 +185,7 @@ def test_the_source_is_in_the_error() -> None:
 
 def test_a_key_that_is_there_twice_at_the_end_of_many() -> None:
     many = ",".join(f'"k{number}":1' for number in range(40_000))
-    with pytest.raises(ParseError, match="'k7' is there twice"):
+    with pytest.raises(ParseError, match="'k7' occurs twice"):
         libxljson.loads(f'{{{many},"k7":2}}')
 
 
@@ -197,7 +197,7 @@ def test_bytes_that_are_not_utf_8_are_kept_and_told() -> None:
         ("name", "holds the byte 0xe9"),
         ("disks[0].target", "holds the byte 0xff"),
     ]
-    with pytest.raises(ConfigError, match="name: holds bytes that are not UTF-8"):
+    with pytest.raises(ConfigError, match="name: has bytes that are not UTF-8"):
         libxljson.dumps(config)
 
 

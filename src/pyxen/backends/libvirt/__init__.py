@@ -1,1 +1,1 @@
-"""The way through libvirt; importing `backend` loads libvirt-python, this does not."""
+"""The libvirt backend. Importing `backend` loads libvirt-python; importing this package does not."""

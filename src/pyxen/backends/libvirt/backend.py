@@ -1,4 +1,4 @@
-"""The way through libvirt: what its drivers run, on this machine or another."""
+"""The backend for hosts managed by libvirt, on this machine or another."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from pyxen.backends.libvirt import (
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.console import open_console
 from pyxen.backends.libvirt.error_map import failure, redacted, stopped
-from pyxen.backends.libvirt.inspect import Looking, host_info
+from pyxen.backends.libvirt.inspect import DomainReader, host_info
 from pyxen.backends.libvirt.link import Link
-from pyxen.backends.libvirt.polling import Waiting
-from pyxen.backends.libvirt.threaded_operations import Run, ThreadedOperations
-from pyxen.backends.libvirt.watcher import Watching
+from pyxen.backends.libvirt.polling import Poller
+from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
+from pyxen.backends.libvirt.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.events import Event
@@ -58,7 +58,7 @@ _LIBVIRTS: Final = frozenset(
     | {Feature.MEMORY, Feature.MAXMEM, Feature.VCPUS, Feature.PIN, Feature.SCHEDULER, Feature.STATS, Feature.CONSOLE}
 )
 _NOT_ITS_DRIVERS: Final = {
-    "Xen": {Feature.PIN, Feature.SYSRQ},  # libvirt-python pins with the help of a call that its driver lacks
+    "Xen": {Feature.PIN, Feature.SYSRQ},  # libvirt-python needs a call for pinning that this driver lacks
     "TEST": {
         Feature.ATTACH,
         Feature.CDROM,
@@ -80,24 +80,24 @@ _TO_MEMORY: Final = number("VIR_NODE_SUSPEND_TARGET_MEM")
 class LibvirtBackend(Backend):
     """A host that libvirt manages.
 
-    libvirt knows the domains that it made itself, and dom0; those of xl or of ``xenlight:///`` it does not see. Its
-    daemon acts on ``on_poweroff`` and the like of its domains by itself.
+    libvirt knows only dom0 and the domains that it created itself, not those of xl or ``xenlight:///``. Its daemon
+    itself carries out ``on_poweroff`` and the other actions of its domains.
 
     Raises:
         ConnectFailed: libvirt's daemon does not answer.
-        NotPrivileged: It does not let this user in.
-        UnsupportedFeature: libvirt knows no such URI.
+        NotPrivileged: The daemon rejects this user.
+        UnsupportedFeature: libvirt does not support such URIs.
     """
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._shown = redacted(uri)
         self._workers: ThreadedOperations | None = None
-        self._waiting = Waiting()
-        self._watching = Watching(self._waiting.wake)
+        self._poller = Poller()
+        self._watcher = Watcher(self._poller.wake)
         self._restoring = threading.Lock()
         self._beginning = threading.Lock()
-        self._link = Link(uri, self._watching.arm_anew)
+        self._link = Link(uri, self._watcher.rearm)
         try:
             with self._link.look() as connection:
                 self._driver = connection.getType()
@@ -105,19 +105,19 @@ class LibvirtBackend(Backend):
         except BaseException:
             self._link.close()
             raise
-        self._looking = Looking(self._driver)
+        self._reader = DomainReader(self._driver)
         event_loop.close_at_exit(self)
 
     # The host
 
     @property
     def uri(self) -> str:
-        """How `pyxen.connect` finds this host; a password in it is not shown."""
+        """The URI of this host for `pyxen.connect`, with any password masked."""
         return self._shown
 
     @property
     def name(self) -> str:
-        """What this way is called in errors, with libvirt's driver: ``libvirt (Xen)``."""
+        """The name of this backend in errors, with libvirt's driver: ``libvirt (Xen)``."""
         return f"libvirt ({self._driver})"
 
     @property
@@ -126,48 +126,48 @@ class LibvirtBackend(Backend):
         return _LIBVIRTS - _NOT_ITS_DRIVERS.get(self._driver, set())
 
     def close(self) -> None:
-        """Stop what runs and let go of the host; may be called again. What libvirt cannot stop goes on there."""
+        """Stop all operations and close the connections; may be called again. libvirt finishes what it cannot stop."""
         with self._beginning:
             workers = self._workers
         if workers is not None:
             workers.close()
-        self._waiting.close()
-        self._watching.close()
+        self._poller.close()
+        self._watcher.close()
         self._link.close()
 
     def info(self) -> HostInfo:
-        """Return the figures of the host; ``xen_version`` is what the driver says of its hypervisor."""
+        """Return information about the host; ``xen_version`` is the version of the driver's hypervisor."""
         with self._look("info") as connection:
             return host_info(connection)
 
     def list(self) -> list[DomainInfo]:
-        """Return the domains that libvirt knows, by domid; for Xen, dom0 and those that libvirt made."""
+        """Return the domains that libvirt knows, by domid; on Xen, dom0 and the domains that libvirt created."""
         with self._look("list") as connection:
-            return self._looking.all(connection)
+            return self._reader.all(connection)
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
-        """Have a function called with each event from now on, and another once when the host is closed.
+        """Call `on_event` with each event from now on, and `on_end` once when the host is closed.
 
-        Events are of libvirt's own domains. libvirt's Xen driver tells of domains that begin and end, and of nothing
-        else. When the daemon was away, an `EventsLost` comes as soon as it is back.
+        Events cover only libvirt's own domains. libvirt's Xen driver reports only when domains start and end. After
+        the daemon was away, an `EventsLost` comes as soon as it is back.
         """
         with self._translated("events"):
-            return self._watching.subscribe(self._link, on_event, on_end)
+            return self._watcher.subscribe(self._link, on_event, on_end)
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         with self._look("info", domain) as connection:
-            return self._looking.one(lifecycle.find(connection, "info", domain))
+            return self._reader.one(lifecycle.find(connection, "info", domain))
 
     # From beginning to end
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        """Create a domain; a create that fails leaves nothing, and one that comes late is destroyed."""
+        """Create a domain. A failed create leaves nothing behind; a domain that appears late is destroyed."""
         config = config if config.uuid is not None else config.replace(uuid=uuids.uuid4())
         xml = lifecycle.as_xml(config, self._domain_type)
         check_size(with_memory(config), self.name)
         operation: Operation[DomainRef] = Operation("create", config.name, timeout=timeout)
 
-        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
             try:
                 ref = lifecycle.create(connection, xml, paused=paused)
             except VirError as error:
@@ -175,7 +175,7 @@ class LibvirtBackend(Backend):
             operation.domid = ref.domid
             return ref
 
-        late = "libvirt still creates it, since nothing can stop that, and it is destroyed as soon as it is there"
+        late = "libvirt cannot stop creating it; pyxen destroys it as soon as it exists"
         return self._start(
             operation, work, undo=lifecycle.destroy_if_there, late=late, secrets=lifecycle.secrets_of(config)
         )
@@ -184,10 +184,10 @@ class LibvirtBackend(Backend):
         return self._act("destroy", domain, lambda found: found.destroy(), timeout)
 
     def pause(self, domain: DomainRef) -> Operation[None]:
-        return self._act("pause", domain, lambda found: lifecycle.pause(found, self._looking))
+        return self._act("pause", domain, lambda found: lifecycle.pause(found, self._reader))
 
     def unpause(self, domain: DomainRef) -> Operation[None]:
-        return self._act("unpause", domain, lambda found: lifecycle.unpause(found, self._looking))
+        return self._act("unpause", domain, lambda found: lifecycle.unpause(found, self._reader))
 
     def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         flags = 0
@@ -196,26 +196,26 @@ class LibvirtBackend(Backend):
         if self._driver == "Xen":
             flags = _PARAVIRT | (_POWER_BUTTON if fallback else 0)
 
-        def work(connection: Connection, run: Run[None]) -> None:
+        def work(connection: Connection, threaded: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "shutdown", domain)
-            check_answers(self._looking.one(found), "shutdown")
+            check_answers(self._reader.one(found), "shutdown")
             stays = wait and lifecycle.stays_after_poweroff(found)
             found.shutdownFlags(flags) if flags else found.shutdown()
             if wait:
-                self._waiting.add(run, lambda: (self._has_ended(domain, stays=stays), None))
+                self._poller.add(threaded, lambda: (self._has_ended(domain, stays=stays), None))
 
         return self._start(self._operation("shutdown", domain, timeout), work)
 
     def _has_ended(self, domain: DomainRef, *, stays: bool) -> bool:
-        """Tell whether a domain has shut down, and libvirt has done with it what it has to do then."""
+        """Tell whether a domain has shut down and libvirt has carried out the action for that."""
         with self._link.look() as connection:
-            info = lifecycle.info_if_there(connection, self._looking, domain)
+            info = lifecycle.info_if_there(connection, self._reader, domain)
         return info is None or (stays and info.state in ENDS)
 
     def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        def work(connection: Connection, _: Run[None]) -> None:
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "reboot", domain)
-            check_answers(self._looking.one(found), "reboot")
+            check_answers(self._reader.one(found), "reboot")
             found.reboot(0)
 
         return self._start(self._operation("reboot", domain, timeout), work)
@@ -225,20 +225,20 @@ class LibvirtBackend(Backend):
     ) -> Operation[DomainInfo | None]:
         def look() -> tuple[bool, DomainInfo | None]:
             with self._link.look() as connection:
-                info = lifecycle.info_if_there(connection, self._looking, domain)
+                info = lifecycle.info_if_there(connection, self._reader, domain)
             return info is None or info.state in states, info
 
-        def work(_: Connection, run: Run[DomainInfo | None]) -> DomainInfo | None:
+        def work(_: Connection, threaded: ThreadedOperation[DomainInfo | None]) -> DomainInfo | None:
             so, info = look()
             if not so:
-                self._waiting.add(run, look)
+                self._poller.add(threaded, look)
             return info
 
         operation: Operation[DomainInfo | None] = self._operation("wait", domain, timeout)
         return self._start(operation, work, lease=self._link.look)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:
-        """Return the configuration of a domain as it is now; of what the model cannot hold, a `LossWarning` tells."""
+        """Return the current configuration of a domain; a `LossWarning` lists what the model cannot hold."""
         return self._act("config", domain, configuration.config)
 
     # Into files and to other hosts
@@ -246,9 +246,9 @@ class LibvirtBackend(Backend):
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         self._need(Feature.SUSPEND)
 
-        def work(connection: Connection, _: Run[None]) -> None:
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "suspend", domain)
-            check_answers(self._looking.one(found), "suspend")
+            check_answers(self._reader.one(found), "suspend")
             found.pMSuspendForDuration(_TO_MEMORY, 0, 0)
 
         return self._start(self._operation("suspend", domain, timeout), work)
@@ -257,7 +257,7 @@ class LibvirtBackend(Backend):
         self._need(Feature.SUSPEND)
 
         def work(found: VirDomain) -> None:
-            check_suspended(self._looking.one(found))
+            check_suspended(self._reader.one(found))
             found.pMWakeup(0)
 
         return self._act("resume", domain, work)
@@ -265,13 +265,13 @@ class LibvirtBackend(Backend):
     def save(
         self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
     ) -> Operation[None]:
-        """Save a domain to a file on the host, of libvirt's format, and end it."""
+        """Save a domain to a file on the host, in libvirt's format, and end it."""
         if checkpoint or leave_paused:
-            raise lacking(Feature.CHECKPOINT, self.name, "libvirt ends a domain that it saves; restore it")
+            raise lacking(Feature.CHECKPOINT, self.name, "libvirt ends a domain that it saves: restore it afterwards")
 
-        def work(connection: Connection, _: Run[None]) -> None:
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "save", domain)
-            check_answers(self._looking.one(found), "save")
+            check_answers(self._reader.one(found), "save")
             save.save(found, domain, path, self._uri)
 
         return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
@@ -285,19 +285,20 @@ class LibvirtBackend(Backend):
         allow: Allow | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
-        """Create a domain from a file on the host that libvirt wrote; one that comes late is destroyed."""
+        """Create a domain from a file on the host that libvirt wrote. A domain that appears late is destroyed."""
         if allow is not None:
             message = "restore: libvirt does not show the configuration in its files, so allow cannot see it"
             raise UnsupportedFeature(message, feature="allow", backend=self.name)
         xml = None if config is None else lifecycle.as_xml(config, self._domain_type)
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 
-        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
             wanted = save.uuid_in(path, self._uri)
-            # Where the file does not tell which domain it is, it is found by what was not there before: one at a time.
+            # If the file's uuid is unknown, the domain is found as the one that was not there before. This works only
+            # for one restore at a time.
             with self._restoring if wanted is None else nullcontext():
                 if operation.stopped is not None:
-                    raise stopped(operation, "it had not begun")
+                    raise stopped(operation, "nothing had been done yet")
                 try:
                     ref = save.restore(connection, path, xml, wanted, paused=paused)
                 except VirError as error:
@@ -305,7 +306,7 @@ class LibvirtBackend(Backend):
             operation.domid = ref.domid
             return ref
 
-        late = "libvirt still restores it, since nothing can stop that, and it is destroyed as soon as it is there"
+        late = "libvirt cannot stop restoring it; pyxen destroys it as soon as it exists"
         return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
@@ -317,20 +318,20 @@ class LibvirtBackend(Backend):
     def migrate(
         self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
     ) -> Operation[None]:
-        """Move a domain to another host, given as a URI of libvirt's; its daemon must reach that host's."""
+        """Migrate a domain to another host, given as a libvirt URI. This host's daemon must reach the other's."""
         self._need(Feature.MIGRATE)
         if not isinstance(destination, str):
-            message = "libvirt migrates to a URI, e.g. xen+ssh://root@host/system, and runs no command"
+            message = "libvirt cannot migrate over a command: give a URI, e.g. xen+ssh://root@host/system"
             raise InvalidArgument(message, operation="migrate", domain=domain.domid, domid=domain.domid)
 
         def work(found: VirDomain) -> None:
             migration.migrate(found, destination, paused=paused)
 
-        late = "libvirt goes on with it, since its driver cannot stop it: look on which host the domain is"
+        late = "libvirt's driver cannot stop it and continues: check on which host the domain is"
         return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
 
     def _abort(self, domain: DomainRef) -> Callable[[], None] | None:
-        """Return what makes libvirt stop what it does with a domain; None where its driver cannot."""
+        """Return a function that aborts libvirt's job on a domain; None if the driver cannot abort jobs."""
         if self._driver in _WITHOUT_JOBS:
             return None
 
@@ -339,14 +340,14 @@ class LibvirtBackend(Backend):
                 with self._link.look() as connection:
                     lifecycle.find(connection, "abort", domain).abortJob()
             except (VirError, DomainNotFound):
-                pass  # there is no job any more, or a driver that cannot: then the operation ends without
+                pass  # the job has ended, or the driver cannot abort it: the operation ends after its grace time
 
         return abort
 
     # A running domain
 
     def send_trigger(self, domain: DomainRef, trigger: Trigger, *, vcpu: int) -> Operation[None]:
-        """Press a button, or interrupt the vCPUs. libvirt's Xen driver can press the power button only."""
+        """Press a button or interrupt the vCPUs. libvirt's Xen driver can only press the power button."""
         return self._act("send_trigger", domain, lambda found: buttons.send_trigger(found, trigger, vcpu, self.name))
 
     def send_sysrq(self, domain: DomainRef, key: str) -> Operation[None]:
@@ -356,9 +357,9 @@ class LibvirtBackend(Backend):
     def attach(self, domain: DomainRef, device: D, *, timeout: float | None) -> Operation[D]:
         self._need(Feature.ATTACH)
 
-        def work(connection: Connection, _: Run[D]) -> D:
+        def work(connection: Connection, _: ThreadedOperation[D]) -> D:
             found = lifecycle.find(connection, "attach", domain)
-            guest = self._looking.one(found).type
+            guest = self._reader.one(found).type
             try:
                 return devices.attach(found, domain, self._domain_type, guest, device, self.name)
             except VirError as error:
@@ -367,13 +368,13 @@ class LibvirtBackend(Backend):
         def undo(connection: Connection, attached: D) -> None:
             devices.detach(lifecycle.find(connection, "detach", domain), domain, attached, self.name)
 
-        late = "libvirt still attaches it, since nothing can stop that, and it is detached as soon as it is there"
+        late = "libvirt cannot stop attaching it; pyxen detaches it as soon as it is attached"
         return self._start(self._operation("attach", domain, timeout), work, undo=undo, late=late)
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         self._need(Feature.ATTACH)
-        if force and self._driver != "Xen":  # that one asks the guest for ten seconds, and then needs no answer
-            raise lacking(Feature.ATTACH, self.name, "libvirt detaches by asking the guest: leave out force")
+        if force and self._driver != "Xen":  # the Xen driver always forces the detach after ten seconds
+            raise lacking(Feature.ATTACH, self.name, "libvirt detaches only by asking the guest: leave out force")
         return self._act("detach", domain, lambda found: devices.detach(found, domain, device, self.name), timeout)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
@@ -388,7 +389,7 @@ class LibvirtBackend(Backend):
         self._need(Feature.CDROM)
 
         def work(found: VirDomain) -> None:
-            devices.change_disc(found, self._looking.one(found), verb, vdev, target, self.name)
+            devices.change_disc(found, self._reader.one(found), verb, vdev, target, self.name)
 
         return self._act(verb, domain, work, timeout)
 
@@ -402,7 +403,7 @@ class LibvirtBackend(Backend):
         return self._act("set_maxmem", domain, lambda found: resources.set_maxmem(found, domain, kib))
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
-        return self._act("set_vcpus", domain, lambda found: resources.set_vcpus(found, domain, self._looking, vcpus))
+        return self._act("set_vcpus", domain, lambda found: resources.set_vcpus(found, domain, self._reader, vcpus))
 
     def pin_vcpu(
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
@@ -412,34 +413,34 @@ class LibvirtBackend(Backend):
             raise lacking(Feature.PIN_SOFT, self.name)
         if cpus is None:
             raise InvalidArgument(
-                "say cpus: libvirt has no cpus_soft", operation="pin_vcpu", domain=domain.domid, domid=domain.domid
+                "give cpus: libvirt has no cpus_soft", operation="pin_vcpu", domain=domain.domid, domid=domain.domid
             )
 
-        def work(connection: Connection, _: Run[None]) -> None:
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "pin_vcpu", domain)
-            resources.pin_vcpu(connection, found, domain, self._looking, vcpu, cpus)
+            resources.pin_vcpu(connection, found, domain, self._reader, vcpu, cpus)
 
         return self._start(self._operation("pin_vcpu", domain, None), work)
 
     def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
-        """Set what the hypervisor's scheduler knows of a domain; libvirt's Xen driver knows ``credit`` only."""
+        """Set a domain's scheduler parameters; libvirt's Xen driver supports only ``credit``."""
         return self._act(
             "set_scheduler", domain, lambda found: resources.set_scheduler(found, domain, scheduler, self.name)
         )
 
-    # Looking into it
+    # Statistics and the console
 
     def stats(self, domain: DomainRef) -> DomainStats:
-        """Return what a domain has used so far; devices that the driver does not know are left out."""
+        """Return a domain's statistics, without devices that the driver has no statistics for."""
         with self._look("stats", domain) as connection:
-            return stats.stats(lifecycle.find(connection, "stats", domain), self._looking)
+            return stats.stats(lifecycle.find(connection, "stats", domain), self._reader)
 
     def console(self, domain: DomainRef) -> int:
         self._need(Feature.CONSOLE)
         with self._look("console", domain) as connection:
             return open_console(connection, lifecycle.find(connection, "console", domain))
 
-    # What is kept
+    # Defined domains
 
     def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
         config.validate()
@@ -455,15 +456,15 @@ class LibvirtBackend(Backend):
             return defined.defined(connection)
 
     def set_autostart(self, uuid: UUID, autostart: bool) -> None:
-        """Say whether a kept domain is started with its host: with libvirt's daemon, the first time after a boot."""
+        """Set whether a defined domain starts with the host: when libvirt's daemon first starts after a boot."""
         with self._look("set_autostart") as connection:
             defined.kept(connection, "set_autostart", uuid).setAutostart(autostart)
 
     def start(self, uuid: UUID, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        """Create a domain of what is kept under that uuid; one that comes late is destroyed."""
+        """Start the defined domain with this uuid. A domain that appears late is destroyed."""
         operation: Operation[DomainRef] = Operation("start", str(uuid), timeout=timeout)
 
-        def work(connection: Connection, _: Run[DomainRef]) -> DomainRef:
+        def work(connection: Connection, _: ThreadedOperation[DomainRef]) -> DomainRef:
             found = defined.kept(connection, "start", uuid)
             operation.subject = found.name()
             try:
@@ -473,7 +474,7 @@ class LibvirtBackend(Backend):
             operation.domid = ref.domid
             return ref
 
-        late = "libvirt still starts it, since nothing can stop that, and it is destroyed as soon as it is there"
+        late = "libvirt cannot stop starting it; pyxen destroys it as soon as it exists"
         return self._start(operation, work, undo=lifecycle.destroy_if_there, late=late)
 
     def _why_not_started(self, connection: Connection, found: VirDomain, error: Exception) -> Exception | None:
@@ -483,7 +484,7 @@ class LibvirtBackend(Backend):
             return None
         return lifecycle.explain(connection, self._uri, config, "start", error)
 
-    # How it is done
+    # Internals
 
     def _need(self, feature: Feature) -> None:
         if feature not in self.features:
@@ -491,7 +492,7 @@ class LibvirtBackend(Backend):
 
     @staticmethod
     def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[Any]:
-        """Return the operation of a verb for a domain, unless it would end or stop dom0."""
+        """Return a new operation for a verb on a domain; refuse verbs that would end or stop dom0."""
         check_spared(verb, domain.domid)
         operation: Operation[Any] = Operation(verb, domain.domid, timeout=timeout)
         operation.domid = domain.domid
@@ -505,9 +506,9 @@ class LibvirtBackend(Backend):
         timeout: float | None = None,
         **how: Any,
     ) -> Operation[Any]:
-        """Do something with a domain that is there; what the work returns is the result, but for libvirt's zeros."""
+        """Start an operation on an active domain. Its result is what `work` returns, with libvirt's zeros as None."""
 
-        def whole(connection: Connection, _: Run[Any]) -> Any:
+        def whole(connection: Connection, _: ThreadedOperation[Any]) -> Any:
             result = work(lifecycle.find(connection, verb, domain))
             return None if isinstance(result, int) else result
 
@@ -516,7 +517,7 @@ class LibvirtBackend(Backend):
     def _start(
         self,
         operation: Operation[T],
-        work: Callable[[Connection, Run[T]], T],
+        work: Callable[[Connection, ThreadedOperation[T]], T],
         *,
         lease: Any = None,
         secrets: Collection[str] = (),
@@ -533,7 +534,7 @@ class LibvirtBackend(Backend):
         with self._beginning:
             if self._workers is None:
                 self._workers = ThreadedOperations()
-        return self._workers.start(Run(operation, lease or self._link.work, work, describe, **how))
+        return self._workers.start(ThreadedOperation(operation, lease or self._link.work, work, describe, **how))
 
     @contextmanager
     def _look(
@@ -546,7 +547,7 @@ class LibvirtBackend(Backend):
     def _translated(
         self, verb: str, domain: DomainRef | None = None, *, secrets: Collection[str] = ()
     ) -> Iterator[None]:
-        """Raise pyxen's exceptions for libvirt's."""
+        """Translate libvirt's exceptions to pyxen's."""
         domid = None if domain is None else domain.domid
         try:
             yield

@@ -1,9 +1,9 @@
-"""libvirt-python, and the types of what pyxen uses of it: it ships none. Nothing else imports it.
+"""The binding to libvirt-python, with type stubs for the part of it that pyxen uses. No other module imports it.
 
-Importing this module loads libvirt, so `pyxen.connect` does it only when a URI is libvirt's.
+Importing this module loads libvirt, so `pyxen.connect` imports it only for libvirt URIs.
 """
 
-# ruff: noqa: D102, N802 (the methods are libvirt's, in name and in meaning)
+# ruff: noqa: D102, N802 (the methods are libvirt's, in name and meaning)
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ _APPLICATION_HAS_IT: Final = "libvirt" in sys.modules
 try:
     import libvirt as _libvirt
 except ImportError as error:
-    raise LibraryMissing(f"libvirt-python does not load ({error}): {_REMEDY}") from None
+    raise LibraryMissing(f"libvirt-python cannot be loaded ({error}): {_REMEDY}") from None
 
 api: Any = _libvirt
 """The module ``libvirt``."""
 
 VirError: type[Exception] = api.libvirtError
-"""What libvirt-python raises."""
+"""The exception class of libvirt-python."""
 
-logging.getLogger("pyxen").addHandler(logging.NullHandler())  # a library prints nothing by itself
+logging.getLogger("pyxen").addHandler(logging.NullHandler())  # a library must not print
 _LOG: Final = logging.getLogger("pyxen.libvirt")
 
 
 def number(name: str) -> int:
-    """Return the value of a constant of libvirt's; -1 if this libvirt-python is too old to have it."""
+    """Return the value of a libvirt constant; -1 if this libvirt-python is too old to have it."""
     return int(getattr(api, name, -1))
 
 
 def silence() -> None:
-    """Have libvirt log its errors, at level ``DEBUG``, rather than print them to stderr; each is raised anyway.
+    """Log libvirt's errors at level ``DEBUG`` instead of printing them to stderr; each is also raised.
 
-    There is one handler in a process, and libvirt does not say whose it is. An application that has loaded libvirt
-    before pyxen did keeps what it has, and one that registers a handler later replaces this one.
+    A process has one error handler, and libvirt does not tell who registered it. An application that loaded libvirt
+    before pyxen keeps its handler, and one that registers a handler later replaces this one.
     """
     if not _APPLICATION_HAS_IT:
         api.registerErrorHandler(_log_error, None)
@@ -58,7 +58,7 @@ def _log_error(_: object, error: Sequence[Any]) -> None:
 
 
 class VirDomain(Protocol):
-    """A ``virDomain``, with what pyxen needs of it. Methods are named and counted as libvirt's."""
+    """A ``virDomain``, with the methods that pyxen uses. Names and parameters are libvirt's."""
 
     def ID(self) -> int: ...
     def name(self) -> str: ...

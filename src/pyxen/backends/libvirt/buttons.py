@@ -1,4 +1,4 @@
-"""Buttons and keys of a running domain."""
+"""Virtual buttons, interrupts and SysRq keys of a running domain."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ALT: Final = 56
 _SYSRQ: Final = 99
 _ROWS: Final = ((2, "1234567890"), (16, "qwertyuiop"), (30, "asdfghjkl"), (44, "zxcvbnm"))
 _KEYS: Final = {key: first + place for first, row in _ROWS for place, key in enumerate(row)}
-"""Linux's codes of the keys of a keyboard."""
+"""Linux's key codes."""
 
 
 def send_trigger(domain: VirDomain, trigger: Trigger, vcpu: int, backend: str) -> None:
-    """Press a button, or interrupt the vCPUs."""
+    """Press a button or interrupt the vCPUs."""
     if vcpu and trigger is Trigger.NMI:
-        raise lacking(Feature.TRIGGER, backend, "libvirt interrupts all vCPUs: leave out which")
+        raise lacking(Feature.TRIGGER, backend, "libvirt sends an NMI to all vCPUs: leave out vcpu")
     if trigger is Trigger.POWER:
         domain.shutdownFlags(_POWER_BUTTON)
     elif trigger is Trigger.NMI:
@@ -40,10 +40,10 @@ def send_trigger(domain: VirDomain, trigger: Trigger, vcpu: int, backend: str) -
 
 
 def send_sysrq(domain: VirDomain, ref: DomainRef, key: str) -> None:
-    """Press a key of Linux's magic SysRq, with the keys that make it one."""
+    """Press Alt+SysRq with a key."""
     check_sysrq_key(ref.domid, key)
     if key.lower() not in _KEYS:
-        message = f"{key!r} is not a key: it takes one letter or digit, such as 's' for sync"
+        message = f"{key!r} is not a SysRq key: use one letter or digit, such as 's' for sync"
         raise InvalidArgument(message, operation="send_sysrq", domain=ref.domid, domid=ref.domid)
     keys = [_ALT, _SYSRQ, _KEYS[key.lower()]]
     domain.sendKey(_LINUX_KEYS, 50, keys, len(keys), 0)

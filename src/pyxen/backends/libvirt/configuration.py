@@ -1,4 +1,4 @@
-"""The configuration of a running domain, as libvirt tells it."""
+"""The configuration of a running domain, from libvirt's XML."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
 
 
 def config(domain: VirDomain) -> DomainConfig:
-    """Return the configuration of a domain as it is now; what the model cannot hold is warned of."""
+    """Return the current configuration of a domain, and warn of anything that the model cannot hold."""
     return libvirtxml.loads(domain.XMLDesc(_SECURE), on_loss="warn")

@@ -1,4 +1,4 @@
-"""One connection to libvirt, which is not closed while someone is in a call on it."""
+"""A connection to libvirt that stays open until the calls in progress on it have returned."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pyxen.errors import ConnectFailed, NotPrivileged, UnsupportedFeature
 
 __all__ = ["Connected", "connect", "is_in_this_process"]
 
-_LONGEST: Final = 30.0  # seconds that the other side has to let us in
-_KEEPALIVE: Final = (5, 3)  # seconds between questions, and how many may go unanswered: a dead link is known after 20 s
+_LONGEST: Final = 30.0  # seconds that the daemon has to answer while a connection is opened
+_KEEPALIVE: Final = (5, 3)  # seconds between probes, and how many may go unanswered: a dead link is noticed after 20 s
 
 
 def is_in_this_process(uri: str) -> bool:
-    """Tell whether a URI is of libvirt's test driver, which is part of the library and has no daemon."""
+    """Tell whether a URI is for libvirt's test driver, which runs in this process without a daemon."""
     parts = urlsplit(uri)
     return parts.scheme == "test" and not parts.netloc
 
 
 class Connected:
-    """A connection that is open, and closed when its last user is done."""
+    """An open connection, which closes when its last user is done."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -38,7 +38,7 @@ class Connected:
 
     @contextmanager
     def use(self) -> Iterator[Connection]:
-        """Yield the connection for some calls."""
+        """Yield the connection, and keep it open until the caller is done."""
         with self._lock:
             if self._closing:
                 raise ConnectFailed("the connection to libvirt was closed")
@@ -56,7 +56,7 @@ class Connected:
             self._close()
 
     def is_alive(self) -> bool:
-        """Tell whether the other side is thought to be there; it is not asked."""
+        """Tell whether the connection is believed to be alive; this does not contact the daemon."""
         try:
             with self.use() as connection:
                 return bool(connection.isAlive())
@@ -64,7 +64,7 @@ class Connected:
             return False
 
     def close(self) -> None:
-        """Close the connection when the last call on it has returned."""
+        """Close the connection once the last call on it has returned."""
         with self._lock:
             close = not self._closing and not self._users
             self._closing = True
@@ -72,9 +72,9 @@ class Connected:
             self._close()
 
     def _close(self) -> None:
-        with suppress(VirError):  # none is registered
+        with suppress(VirError):  # no callback is registered
             self._connection.unregisterCloseCallback()
-        with suppress(VirError):  # it is gone already
+        with suppress(VirError):  # the connection is already gone
             self._connection.close()
 
 
@@ -82,13 +82,13 @@ def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
     """Open a connection.
 
     Args:
-        uri: libvirt's.
-        on_close: Called on the thread of libvirt's loop when the other side has gone.
+        uri: A libvirt URI.
+        on_close: Called on the thread of libvirt's loop when the daemon has gone.
 
     Raises:
         ConnectFailed: libvirt cannot be reached.
-        NotPrivileged: This user is not let in.
-        UnsupportedFeature: This libvirt does not know such URIs.
+        NotPrivileged: libvirt rejects this user.
+        UnsupportedFeature: This libvirt does not support such URIs.
     """
     _check_file(uri)
     event_loop.begin()
@@ -97,7 +97,7 @@ def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
     except VirError as error:
         raise _why_not(uri, error) from None
     if on_close is not None:
-        with suppress(VirError):  # a driver in this process has nothing that could go
+        with suppress(VirError):  # a driver in this process has no connection that could break
             connection.registerCloseCallback(lambda *_: on_close(), None)
     with suppress(VirError):  # the same
         connection.setKeepAlive(*_KEEPALIVE)
@@ -105,13 +105,13 @@ def connect(uri: str, on_close: Callable[[], None] | None = None) -> Connected:
 
 
 def _opened(uri: str) -> Connection:
-    """Open a connection on another thread, since a peer that never answers would block ours for ever."""
+    """Open a connection on another thread, since a daemon that never answers would block this one forever."""
     opening: Future[Connection] = Future()
 
     def work() -> None:
         try:
             opening.set_result(open_connection(uri))
-        except Exception as error:  # noqa: BLE001 (it is raised to who waits)
+        except Exception as error:  # noqa: BLE001 (it is raised in the waiting thread)
             opening.set_exception(error)
 
     threading.Thread(target=work, name="pyxen-libvirt-connecting", daemon=True).start()
@@ -119,7 +119,7 @@ def _opened(uri: str) -> Connection:
         return opening.result(_LONGEST)
     except TimeoutError:
         opening.add_done_callback(_close_late)
-        message = f"{redacted(uri)}: there is someone who has not answered for {_LONGEST:.0f} s; is the daemon stopped?"
+        message = f"{redacted(uri)}: the other side has not answered for {_LONGEST:.0f} s; is the daemon stopped?"
         raise ConnectFailed(message) from None
 
 
@@ -129,19 +129,19 @@ def _close_late(opening: Future[Connection]) -> None:
 
 
 def _check_file(uri: str) -> None:
-    """Refuse a file of the test driver's that is missing: libvirt's XML parser would print that to stderr."""
+    """Refuse a missing file of the test driver: libvirt's XML parser would print an error to stderr."""
     parts = urlsplit(uri)
     if is_in_this_process(uri) and parts.path != "/default" and not os.path.exists(parts.path):
-        raise ConnectFailed(f"{uri}: no such file: {parts.path}; test:///default is a host that needs none")
+        raise ConnectFailed(f"{uri}: no such file: {parts.path}; test:///default needs no file")
 
 
 def _why_not(uri: str, error: Exception) -> Exception:
     shown, words = redacted(uri), redacted(str(error).strip())
     if is_code(error, "AUTH_FAILED", "AUTH_CANCELLED", "AUTH_UNAVAILABLE", "ACCESS_DENIED", "OPERATION_DENIED"):
-        return NotPrivileged(f"{shown}: libvirt does not let this user in: {words}")
+        return NotPrivileged(f"{shown}: libvirt rejects this user: {words}")
     if "ermission denied" in words:
-        return NotPrivileged(f"{shown}: {words}: be root, or a member of the group that libvirtd serves")
+        return NotPrivileged(f"{shown}: {words}: run as root, or as a member of the group that libvirtd serves")
     if unsupported(error) or is_code(error, "NO_CONNECT", "INVALID_ARG") or "no connection driver" in words:
-        return UnsupportedFeature(f"{shown}: libvirt here does not know such URIs: {words}", feature=shown)
-    remedy = "" if urlsplit(uri).netloc else "; does libvirtd, or virtxend, run?"
+        return UnsupportedFeature(f"{shown}: this libvirt does not support such URIs: {words}", feature=shown)
+    remedy = "" if urlsplit(uri).netloc else "; is libvirtd or virtxend running?"
     return ConnectFailed(f"{shown}: {words}{remedy}")

@@ -1,6 +1,6 @@
-"""A guest's console: libvirt's stream on one side, a pair of sockets on the other; all on the thread of libvirt's loop.
+"""A bridge between libvirt's stream of a guest's console and a socket pair, on the thread of libvirt's loop.
 
-Nothing waits for anything: a side that takes no more has its bytes kept, and no more are read for it.
+Nothing here blocks. If one side does not take more data, its bytes are buffered, and the other side is not read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_KEPT: Final = 65536
 
 
 def open_console(connection: Connection, domain: VirDomain) -> int:
-    """Return a descriptor of a domain's console, which is the caller's to close."""
+    """Return a descriptor of a domain's console, which the caller must close."""
     stream = connection.newStream(_NONBLOCK)
     domain.openConsole(None, stream, 0)
     ours, theirs = socket.socketpair()
@@ -41,7 +41,7 @@ def open_console(connection: Connection, domain: VirDomain) -> int:
 
 
 class _Bridge:
-    """Carries bytes both ways until either side ends."""
+    """Copies bytes both ways until either side ends."""
 
     def __init__(self, stream: Stream, end: socket.socket) -> None:
         self._stream = stream
@@ -138,6 +138,6 @@ class _Bridge:
         self._over = True
         api.virEventRemoveHandle(self._watch)
         for end in (self._stream.eventRemoveCallback, self._stream.abort):
-            with suppress(VirError):  # it is over already
+            with suppress(VirError):  # the stream has already ended
                 end()
         self._end.close()

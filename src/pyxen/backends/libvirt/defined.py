@@ -1,4 +1,4 @@
-"""Defined domains, which libvirt calls persistent: it keeps them while they do not run."""
+"""Defined domains, which libvirt calls persistent."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _DOM0: Final = UUID(int=0)
 
 
 def define(connection: Connection, config: DomainConfig, domain_type: str, autostart: bool | None) -> DefinedDomain:
-    """Keep a configuration, in place of one with the same uuid or name."""
+    """Define a domain; this replaces the definition with the same uuid or name."""
     named = _look(connection.lookupByName, config.name)
     uuid = config.uuid or (UUID(named.UUIDString()) if named is not None else None)
     if named is not None and UUID(named.UUIDString()) != uuid:
-        message = f"a domain of this name has the uuid {named.UUIDString()}: leave the uuid out, or undefine it"
+        message = f"a domain with this name has the uuid {named.UUIDString()}: leave the uuid out, or undefine that one"
         raise DomainExists(message, operation="define", domain=config.name)
     xml = as_xml(config.replace(uuid=uuid), domain_type)
     before = None if uuid is None else _look(connection.lookupByUUIDString, str(uuid))
@@ -40,9 +40,9 @@ def define(connection: Connection, config: DomainConfig, domain_type: str, autos
 
 
 def _define_renamed(connection: Connection, before: VirDomain, xml: str, name: str) -> VirDomain:
-    """Define a domain that had another name, which libvirt does not do in one step."""
+    """Redefine a domain under another name, which libvirt cannot do in one step."""
     if before.ID() >= 0:
-        message = f"the domain of this uuid runs, as {before.name()!r}, and cannot get another name"
+        message = f"the domain with this uuid is running as {before.name()!r} and cannot be renamed"
         raise DomainExists(message, operation="define", domain=name, domid=before.ID())
     old, autostart = before.XMLDesc(_INACTIVE), before.autostart()
     _undefine(before)
@@ -57,7 +57,7 @@ def _define_renamed(connection: Connection, before: VirDomain, xml: str, name: s
 
 
 def kept(connection: Connection, verb: str, uuid: UUID) -> VirDomain:
-    """Return a domain that is kept.
+    """Return a defined domain.
 
     Raises:
         DomainNotFound: No domain is defined with this uuid.
@@ -69,12 +69,12 @@ def kept(connection: Connection, verb: str, uuid: UUID) -> VirDomain:
 
 
 def undefine(domain: VirDomain) -> None:
-    """Forget a configuration; a domain that runs of it goes on."""
+    """Remove a definition; if the domain runs, it continues to run."""
     _undefine(domain)
 
 
 def defined(connection: Connection) -> list[DefinedDomain]:
-    """Return what is kept, by name; not dom0, which libvirt counts among them."""
+    """Return the defined domains by name, without dom0, which libvirt lists among them."""
     found = []
     for domain in connection.listAllDomains(_PERSISTENT):
         try:

@@ -1,4 +1,4 @@
-"""Devices that come to a running domain and go from it, as XML: what is there is found, and told apart, by its name."""
+"""Hotplug of devices through libvirt's XML, with devices identified by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from lxml import etree
 
 from pyxen import libvirtxml
-from pyxen._common.device_kinds import Kind, kind_of, meant, name_of
+from pyxen._common.device_kinds import Kind, identify, kind_of, name_of
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
 from pyxen._common.preconditions import check_disc_can_change
 from pyxen.backends.base import DomainRef
@@ -30,11 +30,11 @@ _SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
 _KNOWN: Final = (Disk, Vif, Pci, UsbDev)
 
 Name = tuple[str, object]
-"""What tells a device from the others of a domain: the field of a configuration that it is in, and its name there."""
+"""The name of a device: its field in a configuration, and what identifies it within that field."""
 
 
 def devices_of(xml: str) -> dict[Name, etree._Element]:
-    """Return the devices in the XML of a domain by their names; a vif has two, its MAC address and its number."""
+    """Return the devices in a domain's XML by name; a vif has two names, its MAC address and its number."""
     found: dict[Name, etree._Element] = {}
     vifs = 0
     for element in parse_tree(xml).iterfind("devices/*"):
@@ -69,7 +69,7 @@ def _number(element: etree._Element, name: str) -> int:
 
 
 def _names(device: Part) -> list[Name]:
-    """Return the names that a device has; one of them is enough to find it."""
+    """Return the names of a device; each of them identifies it."""
     if isinstance(device, Disk) and device.vdev is not None:
         return [("disks", vdev_number(device.vdev) or device.vdev)]
     if isinstance(device, Vif):
@@ -84,24 +84,26 @@ def _names(device: Part) -> list[Name]:
 
 
 def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainType, device: D, backend: str) -> D:
-    """Attach a device, and return it as it is then."""
+    """Attach a device, and return it with the settings that libvirt filled in."""
     kind = _kind(device, backend)
     whole = DomainConfig("domain", type=guest, kernel="/kernel").replace(**{kind.field: (device,)})
     whole.validate()
     element = parse_tree(libvirtxml.dumps(whole, domain_type=domain_type)).find(f"devices/{_tag(device)}")
     if element is None:
-        raise UnsupportedFeature(f"libvirt cannot be told of {device!r}", feature=kind.field, backend=backend)
+        raise UnsupportedFeature(f"libvirt's XML cannot express {device!r}", feature=kind.field, backend=backend)
     before = devices_of(domain.XMLDesc(_SECURE))
     for name in _names(device):
         if name in before:
-            message = f"the domain has the {kind.noun} {name_of(device)} already: detach it first, or choose another"
+            message = (
+                f"the domain already has the {kind.noun} {name_of(device)}: detach it first, or choose another name"
+            )
             raise DeviceExists(message, operation="attach", domain=ref.domid, domid=ref.domid)
     domain.attachDeviceFlags(etree.tostring(element, encoding="unicode"), _LIVE)
     return _as_attached(domain.XMLDesc(_SECURE), before, kind.field, device)
 
 
 def why_not_attached(uri: str, ref: DomainRef, device: Part) -> Exception | None:
-    """Return what is missing on the host for a device, where the host is this machine; None if that is unknown."""
+    """Return the exception for a file or bridge that a device needs and this machine lacks; None if unknown."""
     if urlsplit(uri).netloc:
         return None
     path = missing_file(files_of(device))
@@ -111,7 +113,7 @@ def why_not_attached(uri: str, ref: DomainRef, device: Part) -> Exception | None
         missing.filename = path
         return missing
     if isinstance(device, Vif) and lacks_bridge(device):
-        message = f"there is no bridge {device.bridge} on the host: make it, or name another"
+        message = f"there is no bridge {device.bridge} on the host: create it, or use another one"
         return NotFound(message, operation="attach", domain=ref.domid, domid=ref.domid)
     return None
 
@@ -121,7 +123,7 @@ def _tag(device: Part) -> str:
 
 
 def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, device: D) -> D:
-    """Return a new device as libvirt has it now."""
+    """Return a newly attached device with the settings that libvirt gave it."""
     config = libvirtxml.loads(xml, on_loss="ignore")
     wanted = set(_names(device))
     for other in reversed(getattr(config, field)):
@@ -132,9 +134,9 @@ def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, devic
 
 
 def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) -> None:
-    """Detach a device, given by itself or by its name."""
+    """Detach a device, given as a device or by name."""
     try:
-        _, part = meant(device, backend)
+        _, part = identify(device, backend)
     except ValueError as error:
         raise InvalidArgument(str(error), operation="detach", domain=ref.domid, domid=ref.domid) from None
     _kind(part, backend)
@@ -142,7 +144,7 @@ def detach(domain: VirDomain, ref: DomainRef, device: Part | str, backend: str) 
 
 
 def change_disc(domain: VirDomain, info: DomainInfo, verb: str, vdev: str, target: str | None, backend: str) -> None:
-    """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
+    """Change the disc in a CD-ROM drive; None ejects it."""
     check_disc_can_change(verb, info.type, vdev, backend)
     ref = DomainRef(info.domid, info.uuid)
     element = copy.deepcopy(_there(domain, ref, verb, Disk(vdev=vdev)))
@@ -175,7 +177,7 @@ def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part) -> etree.
 
 
 def _said(element: etree._Element) -> str:
-    """Return the name of a device, for messages."""
+    """Return a device's name for messages."""
     target, mac, address = element.find("target"), element.find("mac"), element.find("source/address")
     if element.tag == "disk" and target is not None:
         return target.get("dev", "")
@@ -187,7 +189,7 @@ def _said(element: etree._Element) -> str:
 def _kind(device: Part, backend: str) -> Kind:
     if not isinstance(device, _KNOWN):
         what = type(device).__name__
-        message = f"a {what} comes and goes with its domain here: libvirt attaches disks, vifs, PCI and USB devices"
+        message = f"libvirt cannot hot-plug a {what}, only disks, vifs, PCI and USB devices"
         raise UnsupportedFeature(message, feature=what, backend=backend)
     return kind_of(device, backend)
 

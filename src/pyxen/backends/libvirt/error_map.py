@@ -1,4 +1,4 @@
-"""From libvirt's errors to pyxen's."""
+"""The mapping of libvirt's errors to pyxen's exceptions."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ _WORDS: Final[tuple[tuple[str, type[OperationFailed]], ...]] = (
     (r"[Nn]o such file or directory", FileMissing),
     (r"cannot allocate memory|not enough memory|[Ii]nsufficient memory|ENOMEM", NotEnoughMemory),
 )
-"""What libvirt says in words only, with a code that means no more than that it failed."""
+"""Exceptions by the text of libvirt's message, for errors whose code is unspecific."""
 
 _VAGUE: Final = _codes("OPERATION_FAILED", "INTERNAL_ERROR", "OPERATION_INVALID", "SYSTEM_ERROR")
 
 
 def code_of(error: Exception) -> int:
-    """Return libvirt's code of an error; 0 for one without a code."""
-    ask = getattr(error, "get_error_code", None)  # only libvirt's have it
+    """Return libvirt's code of an error; 0 if it has no code."""
+    ask = getattr(error, "get_error_code", None)  # only libvirt's exceptions have it
     return int(ask() or 0) if ask is not None else 0
 
 
@@ -97,7 +97,7 @@ def is_code(error: Exception, *names: str) -> bool:
 
 
 def broke_the_link(error: Exception) -> bool:
-    """Tell whether an error means that the connection is no longer usable."""
+    """Tell whether an error means that the connection has broken."""
     code = code_of(error)
     if code in _ALWAYS_THE_LINK:
         return True
@@ -105,12 +105,12 @@ def broke_the_link(error: Exception) -> bool:
 
 
 def is_errno(error: Any, *numbers: int) -> bool:
-    """Tell whether an error is the operating system's, with one of these numbers."""
+    """Tell whether an error is an operating system error with one of these errnos."""
     return code_of(error) == _SYSTEM_ERROR and int(error.get_int1() or 0) in numbers
 
 
 def is_gone(error: Exception) -> bool:
-    """Tell whether an error means that a domain is gone, or on its way: libvirt's Xen driver asks Xen all the same."""
+    """Tell whether an error means that a domain is gone or going; libvirt's Xen driver queries Xen even then."""
     return is_code(error, "NO_DOMAIN") or (is_code(error, "INTERNAL_ERROR") and _GOING in str(error))
 
 
@@ -119,7 +119,7 @@ def _domain_of(error: Any) -> int:
 
 
 def unsupported(error: Exception) -> bool:
-    """Tell whether an error means that the driver cannot do this, or not with these flags."""
+    """Tell whether an error means that the driver does not support the call or its flags."""
     return code_of(error) in _UNSUPPORTED or (
         is_code(error, "INVALID_ARG") and str(error).startswith("unsupported flags")
     )
@@ -134,23 +134,23 @@ def failure(
     domid: int | None = None,
     secrets: Collection[str] = (),
 ) -> Error:
-    """Return pyxen's exception for one of libvirt's, with libvirt's own words.
+    """Return pyxen's exception for one of libvirt's, with libvirt's message.
 
     Args:
-        error: What libvirt-python raised.
-        verb: What was being done.
+        error: The exception of libvirt-python.
+        verb: The verb that failed.
         backend: The name of the backend.
-        domain: The domain that it was done to.
+        domain: The domain that the verb was used on.
         domid: Its domid.
-        secrets: What must not stand in a message.
+        secrets: Passwords to mask in the message.
     """
     code, words = code_of(error), redacted(str(error).strip(), secrets)
     if unsupported(error):
         return UnsupportedFeature(f"{verb}: {backend} cannot do this: {words}", feature=verb, backend=backend)
     if code in _DENIED:
-        return NotPrivileged(f"{verb}: libvirt does not let this user: {words}")
+        return NotPrivileged(f"{verb}: libvirt does not allow this user to do this: {words}")
     if broke_the_link(error):
-        return ConnectFailed(f"{verb}: no way to libvirt: {words}")
+        return ConnectFailed(f"{verb}: libvirt cannot be reached: {words}")
     cls = _class_of(error, code, words)
     return cls(f"libvirt: {words}", operation=verb, domain=domain, domid=domid, code=code)
 
@@ -168,7 +168,7 @@ def _class_of(error: Any, code: int, words: str) -> type[OperationFailed]:
 
 
 def stopped(operation: Operation[Any], what_now: str) -> OperationFailed:
-    """Return the exception for an operation that was stopped, saying what becomes of what it had begun."""
+    """Return the exception for an operation that was stopped, with the state that it leaves behind."""
     cls: type[OperationFailed] = OperationTimeout if operation.stopped == "timeout" else OperationCancelled
     reason = {"timeout": "the deadline passed", "closed": "the host was closed"}.get(
         operation.stopped or "", "cancelled"
@@ -180,7 +180,7 @@ _USERINFO: Final = re.compile(r"(?<=//)([^/@:\s]*):[^/@\s]*@")
 
 
 def redacted(text: str, secrets: Collection[str] = ()) -> str:
-    """Return a text without passwords: those of URIs, and these."""
+    """Return a text with these secrets and the passwords in URIs masked."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")

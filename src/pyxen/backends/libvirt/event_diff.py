@@ -1,4 +1,4 @@
-"""From what libvirt tells to events: which domain it is about, and what of it is news."""
+"""Conversion of libvirt's callbacks to events, without repetitions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pyxen.events import (
 )
 from pyxen.info import ShutdownReason
 
-__all__ = ["KINDS", "EventDiff", "Told"]
+__all__ = ["KINDS", "EventDiff", "LibvirtEvent"]
 
 _STARTED: Final = number("VIR_DOMAIN_EVENT_STARTED")
 _STOPPED: Final = number("VIR_DOMAIN_EVENT_STOPPED")
@@ -47,19 +47,19 @@ KINDS: Final = {
     "added": number("VIR_DOMAIN_EVENT_ID_DEVICE_ADDED"),
     "removed": number("VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED"),
 }
-"""What libvirt is asked to tell; not every driver tells all of it."""
+"""The libvirt events to subscribe to; not every driver has all of them."""
 
 _NODES: Final = {"disks": "vbd", "vifs": "vif", "pcis": "pci", "usbdevs": "vusb"}
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Something that libvirt told of a domain."""
+class LibvirtEvent:
+    """One callback of libvirt about a domain."""
 
     kind: str
     uuid: UUID
     domid: int
-    """-1 where the domain does not run any more, or did not."""
+    """-1 if the domain does not run."""
     name: str
     values: tuple[Any, ...]
     time: datetime
@@ -81,11 +81,11 @@ class _Known:
 
 
 class EventDiff:
-    """What is known of the domains that run, and what is news against it.
+    """The known state of the running domains, and the difference that each callback makes to it.
 
     Args:
-        is_there: Tells whether a domain is there still, in whatever state. May ask the host.
-        xml_of: Returns the XML of a domain; None if it is gone. May ask the host.
+        is_there: Tells whether a domain still exists, in whatever state. May query the host.
+        xml_of: Returns the XML of a domain; None if it is gone. May query the host.
     """
 
     def __init__(self, is_there: Callable[[DomainRef], bool], xml_of: Callable[[UUID], str | None]) -> None:
@@ -94,53 +94,53 @@ class EventDiff:
         self._known: dict[UUID, _Known] = {}
 
     def begin(self, domains: Iterable[tuple[DomainRef, str]]) -> None:
-        """Take what there is for known: domains and their names."""
+        """Set the known state: the domains and their names."""
         self._known = {ref.uuid: _Known(ref.domid, name) for ref, name in domains}
 
     def lost(self, domains: Iterable[tuple[DomainRef, str]]) -> Iterator[Event]:
-        """Take the current state as known, after a gap without events."""
+        """Reset the known state after a gap, and report the gap."""
         self.begin(domains)
         yield EventsLost(time=datetime.now(UTC), count=None)
 
-    def events(self, told: Told) -> Iterator[Event]:
-        """Return what is new in what libvirt told."""
-        if told.kind == "lifecycle":
-            yield from self._lifecycle(told, *told.values)
+    def events(self, raw: LibvirtEvent) -> Iterator[Event]:
+        """Return the events for a callback of libvirt."""
+        if raw.kind == "lifecycle":
+            yield from self._lifecycle(raw, *raw.values)
             return
-        known = self._known.get(told.uuid)
+        known = self._known.get(raw.uuid)
         if known is None:
             return
-        about: dict[str, Any] = {"domid": known.domid, "uuid": told.uuid, "name": known.name, "time": told.time}
-        if told.kind == "reboot":
+        about: dict[str, Any] = {"domid": known.domid, "uuid": raw.uuid, "name": known.name, "time": raw.time}
+        if raw.kind == "reboot":
             yield DomainShutdown(**about, reason=ShutdownReason.REBOOT)
-        elif told.kind == "balloon":
-            yield MemoryTargetChanged(**about, target_kib=told.values[0])
-        elif told.kind == "tray":
-            device = self._device(told.uuid, known, told.values[0])
-            if told.values[1] == _OPENED and device is not None:
+        elif raw.kind == "balloon":
+            yield MemoryTargetChanged(**about, target_kib=raw.values[0])
+        elif raw.kind == "tray":
+            device = self._device(raw.uuid, known, raw.values[0])
+            if raw.values[1] == _OPENED and device is not None:
                 yield DiskEjected(**about, kind="vbd", devid=device.devid, backend=0, vdev=device.vdev)
-        elif told.kind == "added":
-            device = self._device(told.uuid, known, told.values[0])
+        elif raw.kind == "added":
+            device = self._device(raw.uuid, known, raw.values[0])
             if device is not None:
                 yield DeviceAdded(**about, kind=device.kind, devid=device.devid, backend=0)
-        elif told.kind == "removed":
-            device = known.devices.pop(told.values[0], None)
+        elif raw.kind == "removed":
+            device = known.devices.pop(raw.values[0], None)
             if device is not None:
                 yield DeviceRemoved(**about, kind=device.kind, devid=device.devid, backend=0)
 
-    def _lifecycle(self, told: Told, event: int, detail: int) -> Iterator[Event]:
-        known = self._known.get(told.uuid)
+    def _lifecycle(self, raw: LibvirtEvent, event: int, detail: int) -> Iterator[Event]:
+        known = self._known.get(raw.uuid)
         if event == _STARTED:
-            if known is not None and known.domid == told.domid:
-                return  # it was seen already, or woke up
+            if known is not None and known.domid == raw.domid:
+                return  # already known, or woken up
             if known is not None:
-                yield DomainDestroyed(domid=known.domid, uuid=told.uuid, name=known.name, time=told.time)
-            self._known[told.uuid] = _Known(told.domid, told.name)
-            yield DomainCreated(domid=told.domid, uuid=told.uuid, name=told.name, time=told.time)
+                yield DomainDestroyed(domid=known.domid, uuid=raw.uuid, name=known.name, time=raw.time)
+            self._known[raw.uuid] = _Known(raw.domid, raw.name)
+            yield DomainCreated(domid=raw.domid, uuid=raw.uuid, name=raw.name, time=raw.time)
             return
-        if known is None or told.domid not in (-1, known.domid):
-            return  # of a domain that is gone, or has been started anew meanwhile
-        about: dict[str, Any] = {"domid": known.domid, "uuid": told.uuid, "name": known.name, "time": told.time}
+        if known is None or raw.domid not in (-1, known.domid):
+            return  # about a domain that is gone, or has since been started again
+        about: dict[str, Any] = {"domid": known.domid, "uuid": raw.uuid, "name": known.name, "time": raw.time}
         if event == _PMSUSPENDED:
             yield DomainShutdown(**about, reason=ShutdownReason.SUSPEND)
             return
@@ -148,12 +148,12 @@ class EventDiff:
         if reason is not None and not known.has_ended:
             known.has_ended = True
             yield DomainShutdown(**about, reason=reason)
-        if event == _STOPPED and not (reason is not None and self._is_there(DomainRef(known.domid, told.uuid))):
-            del self._known[told.uuid]
+        if event == _STOPPED and not (reason is not None and self._is_there(DomainRef(known.domid, raw.uuid))):
+            del self._known[raw.uuid]
             yield DomainDestroyed(**about)
 
     def _device(self, uuid: UUID, known: _Known, alias: str) -> _Device | None:
-        """Return the device of that alias, by the XML of its domain; all others of it are known from then on."""
+        """Return the device with this alias. On first use, all devices of the domain are read from its XML."""
         if alias not in known.devices:
             xml = self._xml_of(uuid)
             for (kind, devid), element in ({} if xml is None else devices_of(xml)).items():
@@ -167,4 +167,4 @@ class EventDiff:
 def _devid(name: object, vdev: str) -> int:
     if isinstance(name, int):
         return name
-    return vdev_number(f"x{vdev}") or 0  # vda is to QEMU what xvda is to Xen
+    return vdev_number(f"x{vdev}") or 0  # QEMU's vda is Xen's xvda

@@ -1,4 +1,4 @@
-"""libvirt's event loop: one for the process, on a thread of its own, begun before the first connection is opened."""
+"""libvirt's event loop: one per process, on its own thread, started before the first connection is opened."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _open: weakref.WeakSet[Closeable] = weakref.WeakSet()
 
 
 class Closeable(Protocol):
-    """What is closed before Python ends."""
+    """Something that is closed before Python exits."""
 
     def close(self) -> None: ...
 
 
 def close_at_exit(what: Closeable) -> None:
-    """Have something closed when Python ends, if it still is there then: later, threads of its own would be gone."""
+    """Close something before Python exits, if it still exists: later, its threads would already be gone."""
     _open.add(what)
 
 
 def begin() -> None:
-    """Begin the loop, if it does not run yet.
+    """Start the loop, unless it already runs.
 
-    libvirt knows one loop. Where the application has registered its own, libvirt keeps to that, and this one idles.
+    libvirt has one loop per process. If the application registered its own, libvirt uses that, and this one idles.
     """
     global _begun_by  # noqa: PLW0603 (libvirt's loop is the process's)
     with _lock:
@@ -47,7 +47,7 @@ def begin() -> None:
 
 
 def _run() -> None:
-    # Without a timeout the loop would sleep for ever when nothing is registered, and never see that it has to end.
+    # Without a timeout the loop would sleep forever if nothing is registered, and never notice that it should end.
     api.virEventAddTimeout(1000, lambda *_: None, None)
     while not _ending.is_set():
         try:
@@ -57,7 +57,7 @@ def _run() -> None:
 
 
 def _end(thread: threading.Thread) -> None:
-    """End the loop before Python ends: a callback after that would crash."""
+    """Stop the loop before Python exits: a callback after that would crash."""
     if os.getpid() == _begun_by:
         for what in list(_open):
             what.close()

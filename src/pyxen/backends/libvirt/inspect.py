@@ -1,4 +1,4 @@
-"""What a host and its domains look like, from what libvirt says of them."""
+"""Queries for information about a host and its domains."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pyxen.backends.libvirt.error_map import is_code, is_gone, unsupported
 from pyxen.config import DomainType
 from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 
-__all__ = ["Looking", "host_info"]
+__all__ = ["DomainReader", "host_info"]
 
 _STATES: Final = {
     number("VIR_DOMAIN_NOSTATE"): DomainState.BLOCKED,
     number("VIR_DOMAIN_RUNNING"): DomainState.RUNNING,
     number("VIR_DOMAIN_BLOCKED"): DomainState.BLOCKED,
     number("VIR_DOMAIN_PAUSED"): DomainState.PAUSED,
-    number("VIR_DOMAIN_SHUTDOWN"): DomainState.RUNNING,  # it was asked to, and has not yet
+    number("VIR_DOMAIN_SHUTDOWN"): DomainState.RUNNING,  # the guest was asked to shut down and still runs
     number("VIR_DOMAIN_SHUTOFF"): DomainState.SHUTDOWN,
     number("VIR_DOMAIN_CRASHED"): DomainState.CRASHED,
     number("VIR_DOMAIN_PMSUSPENDED"): DomainState.SHUTDOWN,
@@ -30,7 +30,7 @@ _SUSPENDED: Final = number("VIR_DOMAIN_PMSUSPENDED")
 _OFF_CRASHED: Final = number("VIR_DOMAIN_SHUTOFF_CRASHED")
 
 _TYPES: Final = {"xen": DomainType.PV, "linux": DomainType.PV, "xenpvh": DomainType.PVH}
-"""Guest types by what libvirt calls them; every other one is emulated whole."""
+"""Guest types by libvirt's names; all other names are of HVM guests."""
 
 _OS_TYPE: Final = re.compile(r"<type\b[^>]*>\s*([^<\s]*)\s*</type>")
 
@@ -46,23 +46,23 @@ _NEEDED: Final = ("state.state", "cpu.time", "balloon.current", "balloon.maximum
 
 
 _MANY: Final = 8  # domains
-_AT_ONCE: Final = 4  # a daemon reads up to five requests of a connection; one is left for who else asks
+_AT_ONCE: Final = 4  # a daemon reads up to five requests per connection; one is left for other callers
 
 
-class Looking:
-    """Reads domains, with few round trips: what stays the same as long as a domain lives is asked once.
+class DomainReader:
+    """Queries information about domains in few round trips, and caches what cannot change while a domain exists.
 
-    A driver that has bulk statistics is asked for all domains at once. Xen's has none: it is asked for the domains, and
-    then for each of them; of many, several at a time.
+    A driver with bulk statistics gives all domains in one call. The Xen driver has no bulk statistics: it is asked for
+    the list of domains and then for each domain, several at a time if there are many.
     """
 
     def __init__(self, driver: str) -> None:
-        self._types_are_in_xml = driver == "TEST"  # its domains are all "linux", whatever they were made as
+        self._types_are_in_xml = driver == "TEST"  # it says "linux" for every domain, whatever its type
         self._bulk = True
         self._kept: dict[tuple[UUID, int], tuple[DomainType, int]] = {}
 
     def all(self, connection: Connection) -> list[DomainInfo]:
-        """Return all domains that are active, by domid."""
+        """Return all active domains, by domid."""
         found = self._all_at_once(connection) if self._bulk else None
         if found is None:
             found = [info for info in self._each(connection.listAllDomains(_ACTIVE)) if info is not None]
@@ -72,7 +72,7 @@ class Looking:
         return sorted(found, key=lambda info: info.domid)
 
     def one(self, domain: VirDomain) -> DomainInfo:
-        """Return a domain that is active."""
+        """Return an active domain."""
         state, maxmem, memory, vcpus, cpu_time = domain.info()
         reason = domain.state()[1] if state == _SHUTOFF else 0
         return self._info(domain, state, reason, maxmem, memory, vcpus, cpu_time, None)
@@ -80,7 +80,7 @@ class Looking:
     def _each(self, domains: Sequence[VirDomain]) -> Iterable[DomainInfo | None]:
         if len(domains) < _MANY:
             return map(self._alive, domains)
-        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-looking") as threads:
+        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-reader") as threads:
             return list(threads.map(self._alive, domains))
 
     def _alive(self, domain: VirDomain) -> DomainInfo | None:
@@ -90,11 +90,11 @@ class Looking:
             return self.one(domain)
         except VirError as error:
             if is_gone(error) or is_code(error, "OPERATION_INVALID"):
-                return None  # it went meanwhile
+                return None  # the domain has gone in the meantime
             raise
 
     def _all_at_once(self, connection: Connection) -> list[DomainInfo] | None:
-        """Return all domains from one answer; None where the driver does not say enough in it."""
+        """Return all domains from one bulk query; None if the driver's answer is incomplete."""
         try:
             records = connection.getAllDomainStats(_STATS, _STATS_ACTIVE)
         except VirError as error:
@@ -173,7 +173,7 @@ def _maxvcpus(domain: VirDomain, vcpus: int) -> int:
     except VirError as error:
         if is_gone(error):
             raise
-        return vcpus  # of dom0, Xen's driver does not say
+        return vcpus  # the Xen driver does not give it for dom0
 
 
 def _shutdown_reason(state: int, what: DomainState) -> ShutdownReason | None:
@@ -183,7 +183,7 @@ def _shutdown_reason(state: int, what: DomainState) -> ShutdownReason | None:
 
 
 def host_info(connection: Connection) -> HostInfo:
-    """Return the figures of a host."""
+    """Return information about a host."""
     _, memory_mib, cpus, mhz, nodes, _, cores, threads = connection.getInfo()
     version = connection.getVersion()
     return HostInfo(

@@ -1,4 +1,4 @@
-"""The life of a domain, from create to destroy, as plain calls that block."""
+"""The lifecycle of a domain, from create to destroy, as blocking calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyxen._common.preconditions import gone
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, unsupported
-from pyxen.backends.libvirt.inspect import Looking
+from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing
 from pyxen.info import DomainInfo, DomainState
@@ -36,10 +36,10 @@ _PAUSED: Final = number("VIR_DOMAIN_START_PAUSED")
 
 
 def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
-    """Return a domain that is active.
+    """Return an active domain.
 
     Raises:
-        DomainNotFound: It is gone.
+        DomainNotFound: The domain is gone.
     """
     try:
         found = connection.lookupByUUIDString(str(domain.uuid))
@@ -52,10 +52,10 @@ def find(connection: Connection, verb: str, domain: DomainRef) -> VirDomain:
     raise gone(verb, domain.domid, domain.uuid, ", or not libvirt's")
 
 
-def info_if_there(connection: Connection, looking: Looking, domain: DomainRef) -> DomainInfo | None:
-    """Return a domain; None if it is gone."""
+def info_if_there(connection: Connection, reader: DomainReader, domain: DomainRef) -> DomainInfo | None:
+    """Return information about a domain; None if it is gone."""
     try:
-        return looking.one(find(connection, "info", domain))
+        return reader.one(find(connection, "info", domain))
     except DomainNotFound:
         return None
     except VirError as error:
@@ -65,16 +65,16 @@ def info_if_there(connection: Connection, looking: Looking, domain: DomainRef) -
 
 
 def stays_after_poweroff(domain: VirDomain) -> bool:
-    """Tell whether libvirt leaves a domain as it is when its guest powers off."""
+    """Tell whether libvirt keeps a domain when its guest powers off."""
     return "<on_poweroff>preserve</on_poweroff>" in domain.XMLDesc(0)
 
 
 def as_xml(config: DomainConfig, domain_type: str) -> str:
-    """Return a configuration as libvirt wants it.
+    """Return a configuration as libvirt's XML.
 
     Raises:
-        ValidationError: Settings do not go together.
-        LossyConversion: libvirt cannot be told all of it.
+        ValidationError: Settings conflict.
+        LossyConversion: libvirt's XML cannot express all of it.
     """
     config.validate()
     return libvirtxml.dumps(config, domain_type=domain_type)
@@ -87,21 +87,21 @@ def secrets_of(config: DomainConfig) -> tuple[str, ...]:
 
 
 def create(connection: Connection, xml: str, *, paused: bool) -> DomainRef:
-    """Create a domain that is gone for good when it ends."""
+    """Create a transient domain: libvirt forgets it when it ends."""
     try:
         domain = connection.createXML(xml, _PAUSED if paused else 0)
     except VirError as error:
         if not paused or not unsupported(error):
             raise
-        domain = connection.createXML(xml, 0)  # the test driver begins no domain paused
+        domain = connection.createXML(xml, 0)  # the test driver cannot start a domain paused
         _pause_new(domain)
     return DomainRef(domain.ID(), UUID(domain.UUIDString()))
 
 
 def start(connection: Connection, domain: VirDomain, *, paused: bool) -> DomainRef:
-    """Start a domain that is defined."""
+    """Start a defined domain."""
     if domain.ID() >= 0:
-        message = f"{domain.name()} runs already, as domain {domain.ID()}"
+        message = f"{domain.name()} is already running, as domain {domain.ID()}"
         raise DomainExists(message, operation="start", domain=domain.name(), domid=domain.ID())
     try:
         domain.createWithFlags(_PAUSED if paused else 0)
@@ -122,7 +122,7 @@ def _pause_new(domain: VirDomain) -> None:
 
 
 def destroy_if_there(connection: Connection, domain: DomainRef) -> None:
-    """End a domain, unless it has ended."""
+    """Destroy a domain, unless it is already gone."""
     try:
         find(connection, "destroy", domain).destroy()
     except DomainNotFound:
@@ -132,25 +132,25 @@ def destroy_if_there(connection: Connection, domain: DomainRef) -> None:
             raise
 
 
-def pause(domain: VirDomain, looking: Looking) -> None:
-    """Stop a domain's vCPUs; a second time does nothing."""
-    if looking.one(domain).state is not DomainState.PAUSED:
+def pause(domain: VirDomain, reader: DomainReader) -> None:
+    """Pause a domain; nothing happens if it is already paused."""
+    if reader.one(domain).state is not DomainState.PAUSED:
         domain.suspend()
 
 
-def unpause(domain: VirDomain, looking: Looking) -> None:
-    """Let a domain's vCPUs run; nothing happens if they do."""
-    if looking.one(domain).state is DomainState.PAUSED:
+def unpause(domain: VirDomain, reader: DomainReader) -> None:
+    """Unpause a domain; nothing happens if it is not paused."""
+    if reader.one(domain).state is DomainState.PAUSED:
         domain.resume()
 
 
 def explain(connection: Connection, uri: str, config: DomainConfig, verb: str, error: Exception) -> Exception | None:
-    """Return why a domain could not be created, where libvirt's code does not say; None if that is unknown."""
+    """Return a specific exception for a failed create that libvirt's error code does not explain; None if unknown."""
     if broke_the_link(error):
         return None
     if is_code(error, "OPERATION_FAILED", "DOM_EXIST", "OPERATION_INVALID"):
         for other in _namesakes(connection, config):
-            message = f"domain {other.ID()} has the name {other.name()!r} and the uuid {other.UUIDString()} already"
+            message = f"domain {other.ID()} already has the name {other.name()!r} and the uuid {other.UUIDString()}"
             return DomainExists(f"{message} (libvirt: {error})", operation=verb, domain=config.name)
     if is_code(error, "OPERATION_FAILED", "INTERNAL_ERROR", "SYSTEM_ERROR") and not urlsplit(uri).netloc:
         missing = missing_file(files_of_config(config))

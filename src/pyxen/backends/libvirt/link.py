@@ -1,4 +1,4 @@
-"""The way to libvirt's daemon: kept open, opened anew when the daemon or the link comes back."""
+"""The link to libvirt's daemon, which reconnects after the daemon or the network was away."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["Link"]
 
 _LOG: Final = logging.getLogger("pyxen.libvirt")
 
-_FIRST_TRY: Final = 0.1  # seconds between attempts to connect anew
-_MOST_APART: Final = 5.0  # seconds between attempts to connect anew
-_CALLS: Final = 4  # at a time on a connection: a daemon reads no more than 5 of a client, not even its keepalives
-_LANES: Final = 4  # connections for work, opened as they are needed
+_FIRST_DELAY: Final = 0.1  # seconds between the first attempts to reconnect
+_LONGEST_DELAY: Final = 5.0  # seconds between later attempts to reconnect
+_CALLS: Final = 4  # at a time on a connection: a daemon reads at most 5 requests of a client, keepalives included
+_LANES: Final = 4  # connections for work, opened as needed
 
 
 class Link:
-    """The connections to one URI: one for looking and for events, and some for calls that take long.
+    """The connections to one URI: one for queries and events, and several for long calls.
 
-    While the daemon is away every call raises `ConnectFailed` at once.
+    While the daemon is away, every call raises `ConnectFailed` at once.
 
     Args:
-        uri: libvirt's.
-        on_back: Called when it is connected anew, with the connection, on a thread of the link's. While it is not
-            through, the link still counts as broken.
+        uri: A libvirt URI.
+        on_back: Called with the new connection after a reconnect, on a thread of the link. The link counts as broken
+            until this returns.
     """
 
     def __init__(self, uri: str, on_back: Callable[[Connection], None]) -> None:
@@ -50,22 +50,22 @@ class Link:
         self._generation = 0
 
     def check(self) -> None:
-        """Check that calls can be made.
+        """Check that the link is usable.
 
         Raises:
-            HostClosed: The host was closed, or belongs to the parent process.
-            ConnectFailed: The daemon does not answer now.
+            HostClosed: The host was closed, or was opened before a fork.
+            ConnectFailed: The daemon is away.
         """
         if os.getpid() != self._pid:
-            raise HostClosed(f"{self._shown} was opened before a fork: open it anew")
+            raise HostClosed(f"{self._shown} was opened before a fork: open it again")
         if not self._open:
             raise HostClosed(f"{self._shown} was closed")
         if self._broken:
-            raise ConnectFailed(f"{self._shown}: the connection broke; pyxen connects anew as soon as libvirt answers")
+            raise ConnectFailed(f"{self._shown}: the connection broke; pyxen reconnects as soon as libvirt answers")
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
-        """Yield the connection for calls that are over at once."""
+        """Yield the connection for short calls."""
         self.check()
         main, generation = self._main, self._generation
         with main.use() as connection:
@@ -78,7 +78,7 @@ class Link:
 
     @contextmanager
     def work(self) -> Iterator[Connection]:
-        """Yield a connection for calls that may take long; waits while there are very many."""
+        """Yield a connection for long calls; waits while all of them are busy."""
         self.check()
         if is_in_this_process(self._uri):
             with self._main.use() as connection:
@@ -98,7 +98,7 @@ class Link:
                     lane.calls -= 1
 
     def close(self) -> None:
-        """Let go of all connections; calls under way end on their own."""
+        """Close all connections; each stays open until the calls in progress on it have returned."""
         with self._changed:
             if not self._open or os.getpid() != self._pid:
                 return
@@ -123,7 +123,7 @@ class Link:
         return lambda: self._break(generation)
 
     def _break(self, generation: int) -> None:
-        """Take note that the connection is of no use, and begin to open another."""
+        """Mark the connection as broken, and start to reconnect."""
         with self._changed:
             self._died = generation
             if not self._open or self._broken or generation != self._generation:
@@ -131,18 +131,18 @@ class Link:
             self._broken = True
             lanes = list(self._lanes)
         _LOG.info("%s: the connection to libvirt broke", self._shown)
-        for lane in lanes:  # this may be the thread of libvirt's loop, without which a close may never return
+        for lane in lanes:  # this may be libvirt's event loop thread, and a close may never return without the loop
             threading.Thread(target=lane.drop, name="pyxen-libvirt-close", daemon=True).start()
-        threading.Thread(target=self._connect_anew, name="pyxen-libvirt-reconnect", daemon=True).start()
+        threading.Thread(target=self._reconnect, name="pyxen-libvirt-reconnect", daemon=True).start()
 
-    def _connect_anew(self) -> None:
+    def _reconnect(self) -> None:
         self._main.close()
-        apart = _FIRST_TRY
+        delay = _FIRST_DELAY
         while not self._try_to_connect():
             with self._changed:
-                if self._changed.wait_for(self._is_closed, apart):
+                if self._changed.wait_for(self._is_closed, delay):
                     return
-            apart = min(2 * apart, _MOST_APART)
+            delay = min(2 * delay, _LONGEST_DELAY)
 
     def _is_closed(self) -> bool:
         return not self._open
@@ -157,7 +157,7 @@ class Link:
         try:
             with main.use() as connection:
                 self._on_back(connection)
-        except VirError as error:  # it broke at once
+        except VirError as error:  # the new connection has already broken
             _LOG.debug("%s: %s", self._shown, error)
             main.close()
             return False
@@ -169,12 +169,12 @@ class Link:
                 main.close()
             else:
                 self._main, self._generation, self._broken = main, generation, False
-                _LOG.info("%s: connected to libvirt anew", self._shown)
+                _LOG.info("%s: reconnected to libvirt", self._shown)
         return True
 
 
 class _Lane:
-    """A connection for work; opened when it is needed, and anew when it broke."""
+    """A connection for long calls, opened on first use and reopened when it breaks."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -183,14 +183,14 @@ class _Lane:
         self.calls = 0
 
     def connected(self) -> Connected:
-        """Return the connection, open."""
+        """Return the open connection."""
         with self._lock:
             if self._connected is None or not self._connected.is_alive():
                 self._connected = connect(self._uri)
             return self._connected
 
     def drop(self) -> None:
-        """Let go of the connection; the next one who needs it opens it anew."""
+        """Close the connection; the next use reopens it."""
         with self._lock:
             connected, self._connected = self._connected, None
         if connected is not None:

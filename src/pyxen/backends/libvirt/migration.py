@@ -1,4 +1,4 @@
-"""Domains that move to other hosts."""
+"""Migration of domains to other hosts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MIGRATE_KEPT: Final = number("VIR_MIGRATE_PERSIST_DEST") | number("VIR_MIGRATE_
 
 
 def migrate(domain: VirDomain, destination: str, *, paused: bool) -> None:
-    """Move a domain to another host of libvirt's: the two daemons talk to each other, pyxen to both."""
+    """Migrate a domain to another libvirt host: the two daemons talk to each other, and pyxen talks to both."""
     there = connect(destination)
     try:
         with there.use() as connection:

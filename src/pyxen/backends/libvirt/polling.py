@@ -1,4 +1,4 @@
-"""Waiting until something is so on the host: one thread that looks for all who wait."""
+"""Polling for conditions on the host, by one thread for all waiting operations."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from pyxen.backends.libvirt.threaded_operations import Run
+from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 
-__all__ = ["Waiting"]
+__all__ = ["Poller"]
 
 T = TypeVar("T")
 
-_FIRST_LOOK: Final = 0.01  # seconds
-_MOST_APART: Final = 0.2  # seconds
+_FIRST_DELAY: Final = 0.01  # seconds between the first checks
+_LONGEST_DELAY: Final = 0.2  # seconds between later checks
 
 
 @dataclass(slots=True)
 class _Wait:
-    run: Run[Any]
+    threaded: ThreadedOperation[Any]
     look: Callable[[], tuple[bool, Any]]
     at: float
-    apart: float = _FIRST_LOOK
+    delay: float = _FIRST_DELAY
 
 
-class Waiting:
-    """Looks whether what operations wait for has come: less and less often, and at once when `wake` says so."""
+class Poller:
+    """Checks the conditions that operations wait for, at growing intervals, and at once after `wake`."""
 
     def __init__(self) -> None:
         self._waits: list[_Wait] = []
@@ -35,25 +35,25 @@ class Waiting:
         self._open = True
         self._thread: threading.Thread | None = None
 
-    def add(self, run: Run[T], look: Callable[[], tuple[bool, T]]) -> None:
-        """Have an operation end with what a function returns, as soon as that returns True beside it."""
+    def add(self, threaded: ThreadedOperation[T], look: Callable[[], tuple[bool, T]]) -> None:
+        """Let an operation wait: `look` returns whether the condition holds, and the operation's result."""
         with self._changed:
-            run.waits = True
-            self._waits.append(_Wait(run, look, time.monotonic()))
+            threaded.waits = True
+            self._waits.append(_Wait(threaded, look, time.monotonic()))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pyxen-libvirt-waiting", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
     def wake(self) -> None:
-        """Look for all of them now: something has happened."""
+        """Check all conditions now, because something has happened."""
         with self._changed:
             for wait in self._waits:
-                wait.at, wait.apart = 0.0, _FIRST_LOOK
+                wait.at, wait.delay = 0.0, _FIRST_DELAY
             self._changed.notify()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         with self._changed:
             self._open = False
             self._changed.notify()
@@ -61,7 +61,7 @@ class Waiting:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._waits = [wait for wait in self._waits if not wait.run.operation.done()]
+                self._waits = [wait for wait in self._waits if not wait.threaded.operation.done()]
                 due = min((wait.at for wait in self._waits), default=None)
                 left = None if due is None else due - time.monotonic()
                 if self._open and (left is None or left > 0):
@@ -71,19 +71,19 @@ class Waiting:
                 now = time.monotonic()
                 ready = [wait for wait in self._waits if wait.at <= now]
                 for wait in ready:
-                    wait.at = now + wait.apart
-                    wait.apart = min(2 * wait.apart, _MOST_APART)
+                    wait.at = now + wait.delay
+                    wait.delay = min(2 * wait.delay, _LONGEST_DELAY)
             for wait in ready:
                 self._look(wait)
 
     @staticmethod
     def _look(wait: _Wait) -> None:
-        if wait.run.operation.done():
+        if wait.threaded.operation.done():
             return
         try:
             so, result = wait.look()
-        except Exception as error:  # noqa: BLE001 (whatever it is, the operation ends with it)
-            wait.run.fail(wait.run.describe(error))
+        except Exception as error:  # noqa: BLE001 (any exception ends the operation)
+            wait.threaded.fail(wait.threaded.describe(error))
             return
         if so:
-            wait.run.settle(result)
+            wait.threaded.settle(result)

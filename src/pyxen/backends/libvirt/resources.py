@@ -9,7 +9,7 @@ from pyxen._common.preconditions import check_affinity, check_cpus, check_maxmem
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code
-from pyxen.backends.libvirt.inspect import Looking
+from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.libvirtxml.text import parse_tree
@@ -23,28 +23,28 @@ _MOST_WEIGHT: Final = 65535
 
 
 def set_memory(domain: VirDomain, ref: DomainRef, kib: int) -> None:
-    """Tell a guest how much memory to have."""
+    """Set a guest's memory target."""
     check_memory(ref.domid, kib)
     domain.setMemoryFlags(kib, _LIVE)
 
 
 def set_maxmem(domain: VirDomain, ref: DomainRef, kib: int) -> None:
-    """Set how much memory a domain can be given."""
+    """Set the maximum memory of a domain."""
     check_maxmem(ref.domid, kib, int(parse_tree(domain.XMLDesc(0)).findtext("currentMemory", "0")))  # in KiB
     domain.setMemoryFlags(kib, _LIVE | _MAXIMUM)
 
 
-def set_vcpus(domain: VirDomain, ref: DomainRef, looking: Looking, vcpus: int) -> None:
-    """Tell a guest how many vCPUs to use."""
-    check_vcpus(ref.domid, vcpus, looking.one(domain).maxvcpus)
+def set_vcpus(domain: VirDomain, ref: DomainRef, reader: DomainReader, vcpus: int) -> None:
+    """Set the number of vCPUs that a guest uses; libvirt allows at most as many as the host has CPUs."""
+    check_vcpus(ref.domid, vcpus, reader.one(domain).maxvcpus)
     domain.setVcpusFlags(vcpus, _LIVE)
 
 
 def pin_vcpu(
-    connection: Connection, domain: VirDomain, ref: DomainRef, looking: Looking, vcpu: int | None, cpus: CpuSet
+    connection: Connection, domain: VirDomain, ref: DomainRef, reader: DomainReader, vcpu: int | None, cpus: CpuSet
 ) -> None:
-    """Say on which CPUs a vCPU, or with None all of them, may run."""
-    info = looking.one(domain)
+    """Set the CPUs that a vCPU may run on; None means all vCPUs."""
+    info = reader.one(domain)
     count = connection.getInfo()[2]
     check_affinity(ref.domid, vcpu, info.maxvcpus, cpus)
     wanted = set(check_cpus(ref.domid, cpus, _nodes(connection, cpus, count)))
@@ -54,11 +54,11 @@ def pin_vcpu(
             domain.pinVcpu(each, places)
         except VirError as error:
             if vcpu is not None or each < info.vcpus or not is_code(error, "INVALID_ARG"):
-                raise  # else it is offline, and not every driver pins such
+                raise  # otherwise the vCPU is offline, and some drivers do not pin offline vCPUs
 
 
 def _nodes(connection: Connection, cpus: CpuSet, count: int) -> dict[int, list[int]]:
-    """Return the CPUs of each NUMA node; where a set does not ask for nodes, of all at once."""
+    """Return the CPUs of each NUMA node, or a single node with all CPUs if the set does not depend on nodes."""
     if not cpus.is_symbolic:
         return {0: list(range(count))}
     nodes: dict[int, list[int]] = {}
@@ -69,7 +69,7 @@ def _nodes(connection: Connection, cpus: CpuSet, count: int) -> dict[int, list[i
 
 
 def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backend: str) -> None:
-    """Set a domain's share of the CPUs; what is not said stays."""
+    """Set a domain's scheduler parameters; parameters that are not given stay as they are."""
     wanted: dict[str, Any] = {}
     for name in ("weight", "cap", "period", "budget", "extratime"):
         value = getattr(scheduler, name)
@@ -80,16 +80,16 @@ def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backe
     except VirError as error:
         if "scheduler" not in str(error):
             raise
-        message = f"set_scheduler: {backend} does not know this host's scheduler: {error}"
+        message = f"set_scheduler: {backend} does not support this host's scheduler: {error}"
         raise UnsupportedFeature(message, feature="set_scheduler", backend=backend) from None
     unknown = next((name for name in wanted if name not in have), None)
     if unknown is not None:
         message = (
-            f"{unknown}: the scheduler of this host, as libvirt sees it, has {', '.join(have) or 'nothing to set'}"
+            f"{unknown}: libvirt can set only these parameters of this host's scheduler: {', '.join(have) or 'none'}"
         )
         raise UnsupportedFeature(message, feature=unknown, backend=backend)
     if not 1 <= wanted.get("weight", 1) <= _MOST_WEIGHT:
-        message = f"weight={wanted['weight']}: it is from 1 to {_MOST_WEIGHT}"
+        message = f"weight={wanted['weight']} is out of range: use 1 to {_MOST_WEIGHT}"
         raise InvalidArgument(message, operation="set_scheduler", domain=ref.domid, domid=ref.domid)
     if wanted:
         domain.setSchedulerParameters(wanted)

@@ -1,4 +1,4 @@
-"""Domains that are saved to files and restored from them."""
+"""Save, restore and core dump of domains."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ _LONGEST_HEAD: Final = 1024 * 1024
 
 
 def save(domain: VirDomain, ref: DomainRef, path: str, uri: str) -> None:
-    """Save a domain to a file on the host, and end it; a failure leaves no file."""
+    """Save a domain to a file on the host, and end it; a failed save leaves no file."""
     with _writing("save", ref, path, uri):
         domain.save(path)
 
 
 def core_dump(domain: VirDomain, ref: DomainRef, path: str, uri: str) -> None:
-    """Write a domain's memory to a file on the host; a failure leaves no file."""
+    """Write a domain's memory to a file on the host; a failed dump leaves no file."""
     with _writing("core_dump", ref, path, uri):
         domain.coreDump(path, 0)
 
 
 @contextmanager
 def _writing(verb: str, domain: DomainRef, path: str, uri: str) -> Iterator[None]:
-    """Take away what a failure leaves, where the host is this machine and nothing was there before."""
+    """Remove the partial file of a failed write, if the host is this machine and the file did not exist before."""
     is_here = not urlsplit(uri).netloc
     was_there = os.path.lexists(path)
     try:
         yield
     except VirError as error:
         if is_here and not was_there:
-            with suppress(OSError):  # there is nothing, or it is not ours to remove
+            with suppress(OSError):  # the file does not exist, or this user cannot remove it
                 os.unlink(path)
         cannot = is_errno(error, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EROFS)
-        if cannot or (is_here and not os.path.isdir(os.path.dirname(path))):  # of a core dump, libxl does not say
+        if cannot or (is_here and not os.path.isdir(os.path.dirname(path))):  # libxl does not explain a failed dump
             message = f"cannot write {path} on the host: {error}"
             raise InvalidArgument(message, operation=verb, domain=domain.domid, domid=domain.domid) from None
         raise
 
 
 def uuid_in(path: str, uri: str) -> UUID | None:
-    """Return the uuid of the domain in a file of libvirt's, which begins with its XML; None if it cannot be read."""
-    if urlsplit(uri).netloc or not os.path.isfile(path):  # it is elsewhere, or reading it would take from it
+    """Return the uuid of the domain in a file that libvirt saved, from the XML at its start; None if unreadable."""
+    if urlsplit(uri).netloc or not os.path.isfile(path):  # on another host, or a pipe, which must not be read twice
         return None
     try:
         with open(path, "rb") as file:
@@ -71,7 +71,7 @@ def uuid_in(path: str, uri: str) -> UUID | None:
 def restore(connection: Connection, path: str, xml: str | None, wanted: UUID | None, *, paused: bool) -> DomainRef:
     """Create a domain from a file on the host.
 
-    libvirt does not say which one it has made: it is the one of that uuid, or one that was not there before.
+    libvirt does not return the new domain: it is found by its uuid, or as the one that was not there before.
     """
     before = _active(connection)
     flags = _START_PAUSED if paused else 0
@@ -81,13 +81,13 @@ def restore(connection: Connection, path: str, xml: str | None, wanted: UUID | N
     except VirError as error:
         if not paused or xml is not None or not unsupported(error):
             raise
-        connection.restoreFlags(path, xml, 0)  # the test driver begins no domain paused
+        connection.restoreFlags(path, xml, 0)  # the test driver cannot start a domain paused
         suspend = True
     new = _active(connection) - before
     ref = next((ref for ref in new if wanted is None or ref.uuid == wanted), None)
     if ref is None:
         raise OperationFailed(
-            f"{path} was restored, and its domain has ended already", operation="restore", domain=path
+            f"{path} was restored, but its domain has already ended", operation="restore", domain=path
         )
     if suspend:
         try:
@@ -99,13 +99,13 @@ def restore(connection: Connection, path: str, xml: str | None, wanted: UUID | N
 
 
 def why_not_restored(path: str, error: Exception) -> Exception | None:
-    """Return what is the matter with a file, where it is the file; else None."""
+    """Return the exception if the file is the reason that a restore failed; else None."""
     if is_errno(error, errno.ENOENT):
         missing = FileMissing(f"no such file on the host: {path} (libvirt: {error})", operation="restore", domain=path)
         missing.filename = path
         return missing
     if re.search(r"magic|header|image version|corrupt", str(error)):
-        return ParseError(f"it is no domain that libvirt saved: {error}", source=path)
+        return ParseError(f"not a domain saved by libvirt: {error}", source=path)
     return None
 
 

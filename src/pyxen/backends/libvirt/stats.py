@@ -1,4 +1,4 @@
-"""What a domain has used so far."""
+"""CPU, memory, disk and network statistics of a domain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lxml import etree
 from pyxen.backends.libvirt.binding import VirDomain, VirError
 from pyxen.backends.libvirt.devices import devices_of
 from pyxen.backends.libvirt.error_map import is_code
-from pyxen.backends.libvirt.inspect import Looking
+from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.info import DiskStats, DomainStats, VifStats
 
 __all__ = ["stats"]
@@ -19,9 +19,9 @@ __all__ = ["stats"]
 T = TypeVar("T")
 
 
-def stats(domain: VirDomain, looking: Looking) -> DomainStats:
-    """Return what a domain has used; a device that the driver does not know is left out."""
-    info = looking.one(domain)
+def stats(domain: VirDomain, reader: DomainReader) -> DomainStats:
+    """Return a domain's statistics, without devices that the driver has no statistics for."""
+    info = reader.one(domain)
     disks, vifs = [], []
     for (field, name), element in devices_of(domain.XMLDesc(0)).items():
         target = _target(element)

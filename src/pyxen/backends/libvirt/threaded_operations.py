@@ -1,4 +1,4 @@
-"""Operations on threads: libvirt's calls block, and most of them nothing can stop."""
+"""Operations on worker threads, for libvirt's calls, which block and mostly cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from typing import Any, Final, Generic, TypeVar
 
 from pyxen._common.stopped import what_stays
 from pyxen.backends.libvirt.binding import Connection
-from pyxen.backends.libvirt.deadlines import Clock
 from pyxen.backends.libvirt.error_map import stopped
+from pyxen.backends.libvirt.timer_thread import TimerThread
 from pyxen.errors import HostClosed
 from pyxen.operation import Operation
 
-__all__ = ["Run", "ThreadedOperations"]
+__all__ = ["ThreadedOperation", "ThreadedOperations"]
 
 T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("pyxen.libvirt")
 
 _MOST_THREADS: Final = 24
-_IDLE: Final = 10.0  # seconds after which a thread with nothing to do ends
-_GRACE: Final = 5.0  # seconds that a call has to return after it was told to stop, or is no longer wanted
+_IDLE: Final = 10.0  # seconds after which an idle thread ends
+_GRACE: Final = 5.0  # seconds that a call has to return after it was aborted or cancelled
 
 
-class Run(Generic[T]):
-    """An operation, from its beginning to its end.
+class ThreadedOperation(Generic[T]):
+    """An operation whose work runs on a thread.
 
     Args:
-        operation: What is told of it.
-        lease: Gives the connection that the work and what undoes it are done on.
-        work: Does it, on a thread; may block. What it raises is how the operation fails.
-        describe: Makes the exception to raise of one that the work raised.
-        undo: Undoes what came of it after it was stopped.
-        abort: Makes `work` come back early, from another thread; may block and fail.
-        late: What becomes of it when it cannot be stopped, for the error.
+        operation: The handle that the caller has.
+        lease: Gives the connection for `work` and `undo`.
+        work: Does the work, on a thread; may block. Its exception becomes the operation's.
+        describe: Turns an exception of `work` into the one that the caller sees.
+        undo: Undoes the work if it succeeded after the operation was stopped.
+        abort: Makes `work` return early. It is called on another thread, and may block and fail.
+        late: What happens to work that cannot be stopped, for the error message.
     """
 
     def __init__(
         self,
         operation: Operation[T],
         lease: Callable[[], AbstractContextManager[Connection]],
-        work: Callable[[Connection, Run[T]], T],
+        work: Callable[[Connection, ThreadedOperation[T]], T],
         describe: Callable[[Exception], BaseException],
         *,
         undo: Callable[[Connection, T], None] | None = None,
         abort: Callable[[], None] | None = None,
-        late: str = "libvirt goes on with it, since nothing can stop it",
+        late: str = "libvirt cannot stop it and goes on with it",
     ) -> None:
         self.operation = operation
         self.describe = describe
@@ -64,7 +64,7 @@ class Run(Generic[T]):
         self._lock = threading.Lock()
 
     def settle(self, result: T) -> bool:
-        """End it well; False if it has ended already."""
+        """Set the result; return False if the operation has already ended."""
         with self._lock:
             if self.operation.done():
                 return False
@@ -72,7 +72,7 @@ class Run(Generic[T]):
             return True
 
     def fail(self, error: BaseException) -> bool:
-        """End it with an error; False if it has ended already."""
+        """Set an exception; return False if the operation has already ended."""
         with self._lock:
             if self.operation.done():
                 return False
@@ -86,19 +86,19 @@ class Run(Generic[T]):
             if self._gave_up():
                 return
             with self._lease() as connection:
-                if self._gave_up():  # it may have waited for its turn
+                if self._gave_up():  # it may have been stopped while it waited for a connection
                     return
                 result = self._work(connection, self)
                 if not self.waits:
                     self._finish(connection, result)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the operation ends with it)
+        except Exception as error:  # noqa: BLE001 (any exception ends the operation)
             self._fail_with(error)
 
     def _gave_up(self) -> bool:
-        """End it if it was stopped before there was anything to stop."""
+        """End the operation if it was stopped before the work began."""
         if self.operation.stopped is None:
             return False
-        self.fail(stopped(self.operation, "it had not begun"))
+        self.fail(stopped(self.operation, "nothing had been done yet"))
         return True
 
     def _fail_with(self, error: Exception) -> None:
@@ -115,92 +115,92 @@ class Run(Generic[T]):
             return
         try:
             self._undo(connection, result)
-        except Exception as error:  # noqa: BLE001 (nobody is there to raise it to)
-            _LOG.error("%r: what came of it late could not be undone: %s", self.operation, error)
-        self.fail(stopped(self.operation, "what was begun is undone"))
+        except Exception as error:  # noqa: BLE001 (there is no caller left to raise it to)
+            _LOG.error("%r: it succeeded after it was stopped, and could not be undone: %s", self.operation, error)
+        self.fail(stopped(self.operation, "what it had begun was undone"))
 
 
 class ThreadedOperations:
-    """Threads that carry out operations: as many as are needed, up to a bound. What is beyond that waits its turn."""
+    """A pool of threads that carry out operations. It grows as needed up to a limit; further operations wait."""
 
     def __init__(self) -> None:
-        self.clock = Clock("pyxen-libvirt-clock")
+        self.timer = TimerThread("pyxen-libvirt-timer")
         self._changed = threading.Condition()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._queue: deque[Callable[[], None]] = deque()
         self._threads = self._idle = 0
-        self._runs: set[Run[Any]] = set()
+        self._running: set[ThreadedOperation[Any]] = set()
         self._open = True
 
-    def start(self, run: Run[T]) -> Operation[T]:
-        """Begin an operation.
+    def start(self, threaded: ThreadedOperation[T]) -> Operation[T]:
+        """Start an operation.
 
         Raises:
             HostClosed: The host was closed.
         """
-        operation = run.operation
+        operation = threaded.operation
         with self._changed:
             if not self._open:
                 raise HostClosed("the host was closed")
-            self._runs.add(run)
-        operation.add_done_callback(lambda _: self._forget(run))
-        operation.carried_by(lambda _: self._stop(run), self.clock.thread)
+            self._running.add(threaded)
+        operation.add_done_callback(lambda _: self._forget(threaded))
+        operation.carried_by(lambda _: self._stop(threaded), self.timer.thread)
         if operation.deadline is not None:
-            self.clock.at(operation.deadline, lambda: self._late(operation))
-        self._submit(run.carry_out)
+            self.timer.at(operation.deadline, lambda: self._late(operation))
+        self._submit(threaded.carry_out)
         return operation
 
     def close(self) -> None:
-        """Stop all operations and wait a moment for them; those that cannot be stopped end here, not in libvirt."""
+        """Stop all operations and wait briefly for them. Those that cannot be stopped end here but go on in libvirt."""
         with self._changed:
             if not self._open:
                 return
             self._open = False
-            runs = list(self._runs)
-        for run in runs:
-            run.operation.stop("closed")
+            running = list(self._running)
+        for threaded in running:
+            threaded.operation.stop("closed")
         end = time.monotonic() + _GRACE
         with self._changed:
-            self._changed.wait_for(lambda: not self._runs, end - time.monotonic())
-            left = list(self._runs)
-        for run in left:
-            run.fail(stopped(run.operation, run.late))
+            self._changed.wait_for(lambda: not self._running, end - time.monotonic())
+            left = list(self._running)
+        for threaded in left:
+            threaded.fail(stopped(threaded.operation, threaded.late))
         with self._changed:
             self._changed.notify_all()
-        self.clock.close()
+        self.timer.close()
 
     @staticmethod
     def _late(operation: Operation[Any]) -> None:
         operation.stop("timeout")
 
-    def _forget(self, run: Run[Any]) -> None:
+    def _forget(self, threaded: ThreadedOperation[Any]) -> None:
         with self._changed:
-            self._runs.discard(run)
+            self._running.discard(threaded)
             self._changed.notify_all()
 
-    def _stop(self, run: Run[Any]) -> None:
-        operation = run.operation
-        if not run.begun or run.waits:
-            stays = what_stays(operation, "nothing waits for it any more")
-            run.fail(stopped(operation, stays if run.begun else "it had not begun"))
+    def _stop(self, threaded: ThreadedOperation[Any]) -> None:
+        operation = threaded.operation
+        if not threaded.begun or threaded.waits:
+            stays = what_stays(operation, "pyxen no longer waits for it")
+            threaded.fail(stopped(operation, stays if threaded.begun else "nothing had been done yet"))
             return
         grace = _GRACE
-        if run.abort is not None:
-            self._submit(run.abort)
+        if threaded.abort is not None:
+            self._submit(threaded.abort)
         elif operation.stopped == "timeout":
             grace = 0
         if grace:
-            self.clock.at(time.monotonic() + grace, lambda: self._give_up(run))
+            self.timer.at(time.monotonic() + grace, lambda: self._give_up(threaded))
         else:
-            self._give_up(run)
+            self._give_up(threaded)
 
     @staticmethod
-    def _give_up(run: Run[Any]) -> None:
-        run.fail(stopped(run.operation, run.late))
+    def _give_up(threaded: ThreadedOperation[Any]) -> None:
+        threaded.fail(stopped(threaded.operation, threaded.late))
 
     def _submit(self, call: Callable[[], None]) -> None:
         with self._changed:
-            self._waiting.append(call)
-            if self._idle >= len(self._waiting) or self._threads >= _MOST_THREADS:
+            self._queue.append(call)
+            if self._idle >= len(self._queue) or self._threads >= _MOST_THREADS:
                 self._changed.notify_all()
                 return
             self._threads += 1
@@ -210,14 +210,14 @@ class ThreadedOperations:
         while True:
             with self._changed:
                 self._idle += 1
-                self._changed.wait_for(lambda: self._waiting or not self._open, _IDLE)
+                self._changed.wait_for(lambda: self._queue or not self._open, _IDLE)
                 self._idle -= 1
-                if not self._waiting:
+                if not self._queue:
                     self._threads -= 1
                     return
-                call = self._waiting.popleft()
+                call = self._queue.popleft()
             try:
                 call()
-            except Exception as error:  # noqa: BLE001 (an abort over a link that broke, for example; its operation ends by its own)
+            except Exception as error:  # noqa: BLE001 (e.g. an abort over a broken link; its operation ends on its own)
                 _LOG.debug("a call failed: %s", error)
             del call

@@ -1,6 +1,6 @@
-"""Events for subscribers: libvirt calls back on its loop's thread, and a thread of the backend makes events of that.
+"""Delivery of events to subscribers: libvirt calls back on its loop's thread, and a backend thread makes the events.
 
-On the loop's thread nothing may wait, and libvirt may not be asked.
+Code on the loop's thread must not block or call libvirt.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from uuid import UUID
 
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.event_diff import KINDS, EventDiff, Told
+from pyxen.backends.libvirt.event_diff import KINDS, EventDiff, LibvirtEvent
 from pyxen.backends.libvirt.lifecycle import find
 from pyxen.backends.libvirt.link import Link
 from pyxen.errors import Error, HostClosed
 from pyxen.events import DomainCreated, DomainDestroyed, Event
 
-__all__ = ["Watching"]
+__all__ = ["Watcher"]
 
-_TO_TAKE: Final = 5.0  # seconds that a subscriber has to take what has come when the host is closed
+_TO_TAKE: Final = 5.0  # seconds for subscribers to take pending events when the host is closed
 _ACTIVE: Final = number("VIR_CONNECT_LIST_DOMAINS_ACTIVE")
 
 
 _There = list[tuple[DomainRef, str]]
-"""Domains, and their names."""
+"""Domains and their names."""
 
 
 class _Subscriber:
-    """Someone who wants events of what happens from a moment on; libvirt tells some of what happened before it, later.
+    """A subscriber to events from a given moment on. libvirt may report things late that happened before it.
 
-    What comes before `begin` is held until then. Of a domain that was there at that moment, it is no news that it was
-    created; of one that was gone, nothing is.
+    Events before `begin` are held until then. After it, the creation of a domain that existed at that moment is
+    dropped, and so is every event of a domain that was already gone.
     """
 
     def __init__(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> None:
@@ -47,7 +47,7 @@ class _Subscriber:
         self._held: list[Event] = []
 
     def begin(self, there: _There) -> None:
-        """Tell from here on, with these domains there."""
+        """Start the delivery, given the domains that exist at this moment."""
         with self._lock:
             self._there = {ref for ref, _ in there}
             held, self._held = self._held, []
@@ -55,7 +55,7 @@ class _Subscriber:
                 self._tell(event, self._there)
 
     def tell(self, event: Event, there: _There | None) -> None:
-        """Tell of an event, and after a gap of what is there now."""
+        """Deliver an event; after a gap, `there` has the domains that exist now."""
         with self._lock:
             if self._there is None:
                 self._held.append(event)
@@ -76,17 +76,17 @@ class _Subscriber:
         _call(self._on_event, event)
 
 
-class Watching:
-    """Who is told what happens on a host.
+class Watcher:
+    """The subscribers to a host's events.
 
     Args:
-        wake: Called, on the loop's thread, whenever something has happened to a domain.
+        wake: Called on the loop's thread whenever something has happened to a domain.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._link: Link | None = None
-        self._items: deque[Told | _There] = deque()
+        self._items: deque[LibvirtEvent | _There] = deque()
         self._changed = threading.Condition()
         self._arming = threading.Lock()
         self._subscribers: list[_Subscriber] = []
@@ -99,7 +99,7 @@ class Watching:
     def subscribe(
         self, link: Link, on_event: Callable[[Event], None], on_end: Callable[[], None]
     ) -> Callable[[], None]:
-        """Have functions called with each event from now on, and at the end; returns what ends it."""
+        """Add a subscriber to the events from now on, and return a function that removes it."""
         self._link = link
         with self._arming:
             if self._armed is None:
@@ -121,22 +121,22 @@ class Watching:
             raise
         return lambda: self._unsubscribe(subscriber)
 
-    def arm_anew(self, connection: Connection) -> None:
-        """Ask a new connection for events, if there was one before; those who read learn of the gap."""
+    def rearm(self, connection: Connection) -> None:
+        """Subscribe again on a new connection, if there were subscribers; report the gap to them."""
         with self._arming:
             if self._armed is None:
                 return
-            self._callbacks.clear()  # they went with the old one
+            self._callbacks.clear()  # they went with the old connection
             there = self._arm(connection)
         self._put(there)
 
     def close(self) -> None:
-        """Tell what has come already, and then that it is over."""
+        """Deliver the pending events, then end all subscriptions."""
         with self._arming:
             connection, self._armed = self._armed, None
             callbacks, self._callbacks = self._callbacks, []
             if connection is not None:
-                with suppress(VirError):  # the connection is gone, and they with it
+                with suppress(VirError):  # the callbacks went with the connection
                     for callback in callbacks:
                         connection.domainEventDeregisterAny(callback)
         with self._changed:
@@ -146,23 +146,27 @@ class Watching:
             self._thread.join(_TO_TAKE)
 
     def _arm(self, connection: Connection) -> _There:
-        """Ask for events and return the domains that there are; what happens between the two is told."""
+        """Register the callbacks, then return the domains that exist. Changes between the two are reported."""
         for kind, event in KINDS.items():
             try:
-                self._callbacks.append(connection.domainEventRegisterAny(None, event, self._told, kind))
+                self._callbacks.append(connection.domainEventRegisterAny(None, event, self._on_callback, kind))
             except VirError:
                 if kind == "lifecycle":
                     raise
         self._armed = connection
         return _there(connection)
 
-    def _told(self, _: Connection, domain: VirDomain, *values: Any) -> None:
-        """Take note of what libvirt tells; on the loop's thread."""
-        *told, kind = values
-        self._put(Told(kind, UUID(domain.UUIDString()), domain.ID(), domain.name(), tuple(told), datetime.now(UTC)))
+    def _on_callback(self, _: Connection, domain: VirDomain, *values: Any) -> None:
+        """Queue a callback of libvirt; called on the loop's thread."""
+        *arguments, kind = values
+        self._put(
+            LibvirtEvent(
+                kind, UUID(domain.UUIDString()), domain.ID(), domain.name(), tuple(arguments), datetime.now(UTC)
+            )
+        )
         self._wake()
 
-    def _put(self, what: Told | _There) -> None:
+    def _put(self, what: LibvirtEvent | _There) -> None:
         with self._changed:
             self._items.append(what)
             self._changed.notify()
@@ -181,24 +185,24 @@ class Watching:
                 what = self._items.popleft()
             try:
                 self._deliver(what)
-            except Exception:  # noqa: BLE001 (one event that nobody understands must not end all others)
+            except Exception:  # noqa: BLE001 (one bad event must not end the delivery of others)
                 _report()
         with self._changed:
             subscribers, self._subscribers = self._subscribers, []
         for subscriber in subscribers:
             _call(subscriber.on_end)
 
-    def _deliver(self, what: Told | _There) -> None:
-        events = self._changes.events(what) if isinstance(what, Told) else self._changes.lost(what)
+    def _deliver(self, what: LibvirtEvent | _There) -> None:
+        events = self._changes.events(what) if isinstance(what, LibvirtEvent) else self._changes.lost(what)
         for event in events:
             with self._changed:
                 subscribers = list(self._subscribers)
             for subscriber in subscribers:
-                subscriber.tell(event, None if isinstance(what, Told) else what)
+                subscriber.tell(event, None if isinstance(what, LibvirtEvent) else what)
 
     def _linked(self) -> Link:
         if self._link is None:
-            raise HostClosed("nobody has asked for events yet")
+            raise HostClosed("there are no subscribers to events yet")
         return self._link
 
     def _is_there(self, domain: DomainRef) -> bool:
@@ -228,10 +232,10 @@ def _there(connection: Connection) -> _There:
 def _call(call: Callable[..., None], *arguments: Event) -> None:
     try:
         call(*arguments)
-    except Exception:  # noqa: BLE001 (what a caller's function raises is the caller's)
+    except Exception:  # noqa: BLE001 (a subscriber's exception is reported, not raised here)
         _report()
 
 
 def _report() -> None:
-    """Give the exception that is being handled to `threading.excepthook`."""
+    """Pass the current exception to `threading.excepthook`."""
     threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -1,1 +1,1 @@
-"""The way to a host in this process, in pure Python: ``memory:///``, for tests and for trying things out."""
+"""The ``memory:///`` backend: a simulated host in this process, in pure Python, for tests and experiments."""

@@ -1,4 +1,4 @@
-"""``memory:///`` and what may follow: which host in memory a URI means."""
+"""``memory:///`` URIs, and the simulated hosts that they name."""
 
 from __future__ import annotations
 
@@ -21,22 +21,20 @@ _lock = threading.Lock()
 
 
 def machine_at(uri: str) -> Machine:
-    """Return the host that a URI means: a new one, or that of the name if there is one in this process.
+    """Return the host for a URI: the existing host with that name in this process, or else a new one.
 
     Raises:
-        InvalidArgument: The URI makes no sense.
+        InvalidArgument: The URI is not valid.
     """
     parts = urlsplit(uri)
     name = parts.path.strip("/")
     if parts.scheme != "memory" or parts.netloc or parts.fragment or "/" in name:
-        raise _refused(uri, "say memory:///, or memory:///NAME for one that stays")
+        raise _refused(uri, "use memory:///, or memory:///NAME for a host that stays in this process")
     options = _options(uri, parts.query)
     with _lock:
         if name in _machines:
             if options and options != _options_of.get(name):
-                raise _refused(
-                    uri, f"the host {name!r} is there already, and is another one: leave out what follows it"
-                )
+                raise _refused(uri, f"the host {name!r} already exists with other options: leave out the options")
             return _machines[name]
         machine = Machine(f"memory:///{name}", **{key: options[key] for key in options.keys() & _LEAST.keys()})
         if options.get("files") == "here":
@@ -49,13 +47,13 @@ def machine_at(uri: str) -> Machine:
 
 
 def register(name: str, machine: Machine) -> None:
-    """Let ``memory:///NAME`` mean a host."""
+    """Make ``memory:///NAME`` connect to this host."""
     with _lock:
         _machines[name] = machine
 
 
 def forget(name: str) -> None:
-    """Let ``memory:///NAME`` mean a new host again."""
+    """Make ``memory:///NAME`` connect to a new host again."""
     with _lock:
         _machines.pop(name, None)
         _options_of.pop(name, None)
@@ -65,21 +63,21 @@ def _options(uri: str, query: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key in found:
-            raise _refused(uri, f"{key} is said twice")
+            raise _refused(uri, f"{key} is given twice")
         if key in _LEAST:
             if not (value.isascii() and value.isdecimal()) or int(value) < _LEAST[key]:
-                raise _refused(uri, f"{key}={value}: it takes a number from {_LEAST[key]}")
+                raise _refused(uri, f"{key}={value} is not valid: use a whole number, at least {_LEAST[key]}")
             found[key] = int(value)
         elif key == "files":
             if value not in _FILES:
                 raise _refused(
-                    uri, f"files={value}: it takes any (every file is there) or here (those of this machine)"
+                    uri, f"files={value} is not valid: use any (every file exists) or here (the files of this machine)"
                 )
             found[key] = value
         elif key == "bridges":
             found[key] = value
         else:
-            raise _refused(uri, f"{key} is not known; there are {', '.join([*_LEAST, 'files', 'bridges'])}")
+            raise _refused(uri, f"{key} is not an option; the options are {', '.join([*_LEAST, 'files', 'bridges'])}")
     return found
 
 

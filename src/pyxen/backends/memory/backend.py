@@ -1,4 +1,4 @@
-"""The way to a host in memory: what `pyxen.connect` opens for ``memory:///``."""
+"""The backend for simulated hosts, which `pyxen.connect` opens for ``memory:///``."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ _LACKS: Final = frozenset(
 
 
 class MemoryBackend(Backend):
-    """A way to a host in memory; several may lead to one.
+    """A connection to a simulated host; a host can have several connections.
 
     Args:
         machine: The host.
 
     Raises:
-        ConnectFailed: It went away.
+        ConnectFailed: The host has gone away.
     """
 
     name = "memory"
@@ -92,7 +92,7 @@ class MemoryBackend(Backend):
 
     def close(self) -> None:
         if os.getpid() != self._pid:
-            return  # the thread is the parent's
+            return  # the thread belongs to the parent process
         engine = self._machine.engine
         with engine.changed:
             if self._closed:
@@ -122,7 +122,7 @@ class MemoryBackend(Backend):
             return [guest.info() for _, guest in sorted(self._machine.domains.items())]
 
     def orphans(self) -> tuple[DomainRef, ...]:
-        """Return nothing: what is in this process goes with it."""
+        """Return nothing: simulated domains end with this process."""
         self._check("orphans")
         return ()
 
@@ -147,7 +147,7 @@ class MemoryBackend(Backend):
     ) -> Operation[DomainRef]:
         config.validate()
         _check_release(config, self._machine.xen)
-        libxljson.to_dict(config.replace(ms_vm_genid=None))  # what libxl cannot be told is refused there
+        libxljson.to_dict(config.replace(ms_vm_genid=None))  # refuses settings that libxl's structs cannot hold
         check_size(with_memory(config), "memory")
         operation: Operation[DomainRef] = Operation(verb, config.name, timeout=timeout)
         return self._run(
@@ -329,12 +329,12 @@ class MemoryBackend(Backend):
             kept = defined.kept(self._machine, uuid, "start")
         return self._create("start", kept.config, uuid, paused=paused, timeout=timeout)
 
-    # How it is done
+    # Internals
 
     def _check(self, verb: str, *names: str | int | UUID) -> None:
-        """Refuse a call on a host that is closed or lost, and one that a test lets fail."""
+        """Raise an error if the host is closed or lost, or if a test injected a failure of this call."""
         if self._closed or os.getpid() != self._pid:
-            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
+            raise HostClosed("the host is closed, or was opened before a fork: open it again")
         with self._machine.lock:
             if self._machine.lost is not None:
                 raise self._machine.lost
@@ -351,13 +351,13 @@ class MemoryBackend(Backend):
         return guest if guest is not None and guest.uuid == domain.uuid else None
 
     def _guest(self, verb: str, domain: DomainRef) -> Guest:
-        """Return an existing domain, unless a test lets the verb fail; call it under the lock."""
+        """Return an existing domain, or raise a failure that a test injected; the caller holds the lock."""
         guest = self._find(domain)
         self._check(verb, domain.domid, domain.uuid, *([guest.name] if guest is not None else []))
         return self._there(verb, domain, guest)
 
     def _glance(self, verb: str, domain: DomainRef) -> DomainInfo:
-        """Return what a domain looks like before a verb is begun."""
+        """Return information about a domain for checks before a verb starts."""
         with self._machine.lock:
             self._check("")
             guest = self._there(verb, domain, self._find(domain))
@@ -397,7 +397,7 @@ def _leave(subscriber: Subscriber) -> None:
 
 @at_once
 def _nothing() -> None:
-    """Wait for nothing: the domain is gone."""
+    """Return at once, because the domain is gone."""
 
 
 def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[T]:
@@ -412,13 +412,13 @@ def _ref(script: Script[Guest]) -> Script[DomainRef]:
 
 
 def _while_there(operation: Operation[Any], guest: Guest, script: Script[T]) -> Script[T]:
-    """Do something to a domain, unless it went when it was about to begin."""
+    """Run a script on a domain, unless the domain went away before the script started."""
     lifecycle.check_there(operation, guest)
     return (yield from script)
 
 
 def _check_release(config: DomainConfig, xen: str) -> None:
-    """Refuse what the host's Xen does not know."""
+    """Refuse settings that are newer than the host's Xen."""
     release = ".".join(xen.split(".")[:2])
     newer = newer_than(config, release)
     if newer:

@@ -1,4 +1,4 @@
-"""Buttons and keys of a guest in memory."""
+"""Virtual buttons, interrupts and SysRq keys of a simulated guest."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pyxen.operation import Operation
 __all__ = ["send_sysrq", "send_trigger"]
 
 _KEYS: Final = {"b": ShutdownReason.REBOOT, "o": ShutdownReason.POWEROFF, "c": ShutdownReason.CRASH}
-"""What some keys of Linux's magic SysRq do."""
+"""The SysRq keys that end a guest."""
 
 
 @at_once
 def send_trigger(operation: Operation[Any], guest: Guest, trigger: Trigger, vcpu: int) -> None:
-    """Press a button, or interrupt a vCPU."""
+    """Press a button or interrupt a vCPU."""
     if trigger is not Trigger.NMI and not is_hvm(guest):
-        raise describe(OperationFailed, f"a {guest.config.type.upper()} guest knows no {trigger}", operation)
+        raise describe(OperationFailed, f"a {guest.config.type.upper()} guest has no {trigger} trigger", operation)
     if not 0 <= vcpu < guest.config.effective_maxvcpus:
         raise describe(OperationFailed, f"the domain has no vCPU {vcpu}", operation)
     if trigger is Trigger.POWER:
@@ -33,7 +33,7 @@ def send_trigger(operation: Operation[Any], guest: Guest, trigger: Trigger, vcpu
 
 @at_once
 def send_sysrq(guest: Guest, key: str) -> None:
-    """Press a key of Linux's magic SysRq."""
+    """Press Alt+SysRq with a key."""
     check_sysrq_key(guest.domid, key)
     if key in _KEYS:
         guest.soon(lambda: guest.end(_KEYS[key]))

@@ -1,4 +1,4 @@
-"""The time of a host in memory: that of the world, or one that passes only while somebody waits."""
+"""The clocks of a simulated host: real time, and virtual time that passes only while someone waits."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ __all__ = ["Clock", "RealClock", "VirtualClock"]
 
 
 class Clock(Protocol):
-    """What a host in memory tells the time by, in seconds."""
+    """The clock of a simulated host, in seconds."""
 
     def now(self) -> float:
-        """Return the time."""
+        """Return the current time."""
 
     def idle(self, changed: threading.Condition, due: float | None, *, busy: bool) -> None:
-        """Let time pass until something is due, or someone notifies of a change; may return early.
+        """Let time pass until something is due or `changed` is notified; may return early.
 
         Args:
-            changed: Held, and waited for.
-            due: When the next thing happens; None if nothing will.
-            busy: Whether somebody waits for something to happen.
+            changed: The condition to wait for; the caller holds it.
+            due: The time of the next scheduled action; None if there is none.
+            busy: Whether an operation is in progress.
         """
 
 
 class RealClock:
-    """The time of the world."""
+    """Real time."""
 
     def now(self) -> float:
-        """Return the time, as `time.monotonic`."""
+        """Return the time of `time.monotonic`."""
         return time.monotonic()
 
     def idle(
@@ -40,14 +40,14 @@ class RealClock:
         *,
         busy: bool,  # noqa: ARG002 (it is a Clock)
     ) -> None:
-        """Wait."""
+        """Wait until something is due or has changed."""
         changed.wait(None if due is None else max(0.0, due - self.now()))
 
 
 class VirtualClock:
-    """A time that stands still until somebody waits, and then jumps to what happens next.
+    """Virtual time, which stands still until someone waits, and then jumps to the next scheduled action.
 
-    So nothing in a test takes time, and the order of all that happens is the same each time.
+    Tests then take no real time, and things happen in the same order in every run.
     """
 
     def __init__(self) -> None:
@@ -55,11 +55,11 @@ class VirtualClock:
         self._goal: float | None = None
 
     def now(self) -> float:
-        """Return the time, which began at 0."""
+        """Return the time since the clock was created."""
         return self._now
 
     def idle(self, changed: threading.Condition, due: float | None, *, busy: bool) -> None:
-        """Jump to what is due if somebody waits for it, or `advance` comes as far; else wait for a change."""
+        """Jump to the next due time if an operation is in progress or `advance` covers it; else wait for a change."""
         if due is not None and (busy or (self._goal is not None and due <= self._goal)):
             self._now = max(self._now, due)
         elif self._goal is not None:
@@ -70,12 +70,12 @@ class VirtualClock:
             changed.wait()
 
     def advance(self, changed: threading.Condition, seconds: float, goes_on: Callable[[], bool]) -> None:
-        """Let time pass, with all that happens in it, and return then.
+        """Let time pass, and return after everything scheduled in that time has happened.
 
         Args:
-            changed: The condition of whoever calls `idle`, on another thread.
-            seconds: How long.
-            goes_on: Whether that thread is still there.
+            changed: The condition of the thread that calls `idle`.
+            seconds: The time to pass.
+            goes_on: Tells whether that thread still runs.
         """
         with changed:
             goal = self._goal = max(self._now, self._goal or 0.0) + seconds

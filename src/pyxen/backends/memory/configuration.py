@@ -1,8 +1,8 @@
-"""The configuration of a domain in memory, as libxl would tell it."""
+"""The configuration of a simulated domain, as libxl would return it."""
 
 from __future__ import annotations
 
-from pyxen._common.defaults import for_its_type
+from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.memory.guests import Guest
 from pyxen.config import DomainConfig, Scheduler
 
@@ -10,6 +10,6 @@ __all__ = ["config"]
 
 
 def config(guest: Guest) -> DomainConfig:
-    """Return a configuration as libxl tells it: in the fewest words, and nothing that other guest types have."""
+    """Return a configuration as libxl does: in canonical form, and without settings of other guest types."""
     found = guest.config.canonical().replace(scheduler=guest.scheduler if guest.domid else Scheduler())
-    return for_its_type(found).replace(domid=None)
+    return without_foreign_settings(found).replace(domid=None)

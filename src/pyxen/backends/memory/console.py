@@ -1,4 +1,4 @@
-"""The console of a guest in memory: it greets its reader and echoes what it is sent, as a terminal does."""
+"""The console of a simulated guest, which prints a greeting and echoes its input."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 __all__ = ["Console"]
 
 _MOST: Final = 64 * 1024
-"""Bytes of a guest's output that are kept while the console is not open; the oldest go first."""
+"""Bytes of output that are buffered while the console is not open; the oldest are dropped first."""
 
 
 class Console:
-    """A guest's end of its console. Of several readers, each byte reaches one, the one that came last."""
+    """The guest's end of a console. Each byte reaches only one of several readers: the one that came last."""
 
     def __init__(self) -> None:
         self.typed = bytearray()
@@ -24,7 +24,7 @@ class Console:
         """Our ends. Each reader has a descriptor of its own, which it can make blocking or not."""
 
     def open(self) -> int:
-        """Return a descriptor of the console, which is the caller's to close."""
+        """Return a descriptor of the console, which the caller must close."""
         ours, theirs = socket.socketpair()
         with self._lock:
             ours.sendall(self._unread)
@@ -34,22 +34,22 @@ class Console:
         return theirs.detach()
 
     def write(self, data: bytes) -> None:
-        """Let the guest say something."""
+        """Write output of the guest."""
         with self._lock:
             for reader in reversed(self._readers):
                 try:
                     reader.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
                 except BlockingIOError:
-                    return  # it does not read: what is said is lost
+                    return  # the reader does not read, so the output is lost
                 except OSError:
-                    continue  # it has just been closed
+                    continue  # the reader has just been closed
                 else:
                     return
             self._unread += data
             del self._unread[:-_MOST]
 
     def close(self) -> None:
-        """End it: its readers see the end of the stream."""
+        """Close the console; readers see the end of the stream."""
         with self._lock:
             for reader in self._readers:
                 with contextlib.suppress(OSError):
@@ -67,5 +67,5 @@ class Console:
 def _received(end: socket.socket) -> bytes:
     try:
         return end.recv(4096)
-    except OSError:  # it was closed
+    except OSError:  # the console was closed
         return b""

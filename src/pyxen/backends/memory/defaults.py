@@ -1,4 +1,4 @@
-"""The defaults that libxl fills in and `Domain.config` shows."""
+"""Default settings that libxl fills in and `Domain.config` shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["filled", "filled_device", "random_uuid"]
 D = TypeVar("D", bound=Part)
 
 _BRIDGE: Final = "xenbr0"
-"""The bridge of a vif that names none."""
+"""The bridge of a vif without one in its configuration."""
 
 _BRIDGE_SCRIPT: Final = "vif-bridge"
 
@@ -40,7 +40,7 @@ def random_uuid(random: Random) -> UUID:
 
 
 def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Random) -> DomainConfig:
-    """Return a configuration with all that libxl decides when it makes a domain of it."""
+    """Return a configuration with the settings that libxl fills in when it creates the domain."""
     memory = with_memory(config).memory
     changes: dict[str, Any] = {
         "domid": domid,
@@ -62,7 +62,7 @@ def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Rand
 
 
 def filled_device(device: D, guest: DomainType, present: Sequence[Any], random: Random) -> D:
-    """Return a device as libxl makes it, beside those of its kind that are there."""
+    """Return a device with the settings that libxl fills in, given the present devices of its kind."""
     changes: dict[str, Any] = {}
     if getattr(device, "devid", 0) is None:
         changes["devid"] = 1 + max((other.devid or 0 for other in present), default=-1)

@@ -1,4 +1,4 @@
-"""The configurations that a host in memory keeps."""
+"""The defined domains of a simulated host."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["define", "defined", "kept"]
 
 
 def define(machine: Machine, config: DomainConfig, autostart: bool | None) -> DefinedDomain:
-    """Keep a configuration, in place of one with the same uuid or name."""
+    """Define a domain; this replaces the definition with the same uuid or name."""
     named = next((kept for kept in machine.kept.values() if kept.config.name == config.name), None)
     uuid = config.uuid or (named.uuid if named is not None else _uuid_of_running(machine, config.name))
     if named is not None and named.uuid != uuid:
-        message = f"a domain of this name is defined with the uuid {named.uuid}: leave the uuid out, or undefine it"
+        message = f"a domain with this name is defined with the uuid {named.uuid}: leave the uuid out, or undefine it"
         raise DomainExists(message, operation="define", domain=config.name)
     other = next(
         (guest for guest in machine.domains.values() if _clash(guest.name, guest.uuid, config.name, uuid)), None
     )
     if other is not None:
-        message = f"domain {other.domid} ({other.name}) has this name or this uuid, and is another one"
+        message = f"domain {other.domid} ({other.name}) already has either this name or this uuid, but not both"
         raise DomainExists(message, operation="define", domain=config.name, domid=other.domid)
     before = machine.kept.get(uuid)
     starts = autostart if autostart is not None else before is not None and before.autostart
@@ -33,12 +33,12 @@ def define(machine: Machine, config: DomainConfig, autostart: bool | None) -> De
 
 
 def defined(machine: Machine) -> list[DefinedDomain]:
-    """Return what is kept, by name."""
+    """Return the defined domains, by name."""
     return sorted((_shown(machine, kept) for kept in machine.kept.values()), key=lambda shown: shown.name)
 
 
 def kept(machine: Machine, uuid: UUID, verb: str) -> Kept:
-    """Return what is kept under a uuid."""
+    """Return the definition with this uuid."""
     if uuid not in machine.kept:
         raise DomainNotFound(f"no domain is defined with the uuid {uuid}", operation=verb)
     return machine.kept[uuid]

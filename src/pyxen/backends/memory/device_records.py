@@ -1,4 +1,4 @@
-"""The devices of a domain as xenstore has them, which device events are about."""
+"""A domain's devices under the kinds and numbers that xenstore and device events use."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pyxen.config.vdev import vdev_number
 __all__ = ["DeviceKey", "device_keys", "key_of"]
 
 DeviceKey = tuple[str, int]
-"""Kind and number of a device, as in an event."""
+"""The kind and number of a device, as in an event."""
 
 _SPECIAL: Final = frozenset({"disks", "pcis", "channels", "usbdevs"})
-"""Fields whose devices have no entry that bears their number."""
+"""Fields whose devices are not numbered by devid in xenstore."""
 
 _NODES: Final = {kind.field: kind.node for kind in KINDS if kind.node is not None and kind.field not in _SPECIAL}
-"""The other fields, and what libxl calls their devices in xenstore."""
+"""All other fields, and libxl's xenstore names for their devices."""
 
 _CONSOLE: Final[DeviceKey] = ("console", 0)
 
 
 def key_of(field: str, device: Part) -> DeviceKey | None:
-    """Return the kind and number of a device; None for one that xenstore has no entry of its own for."""
+    """Return the kind and number of a device; None if it has no xenstore entry of its own."""
     if isinstance(device, Disk):
         return "vbd", vdev_number(device.vdev or "") or 0
     if field == "pcis":
@@ -36,7 +36,7 @@ def key_of(field: str, device: Part) -> DeviceKey | None:
 
 
 def device_keys(guest: Guest) -> dict[DeviceKey, int]:
-    """Return the devices of a domain in the order of xenstore, each with the domid of who provides it."""
+    """Return the devices of a domain in xenstore's order, each with the domid of its backend."""
     config = guest.config
     found: dict[DeviceKey, int] = {_CONSOLE: 0}
     if is_hvm(guest) and config.vkb_device is not False:

@@ -1,10 +1,20 @@
-"""Scripts that attach devices to a domain in memory, and detach them."""
+"""Scripts that attach and detach devices of a simulated domain."""
 
 from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from pyxen._common.device_kinds import Kind, already_there, check, drive, meant, name_of, needs_qemu, not_there, same
+from pyxen._common.device_kinds import (
+    Kind,
+    already_there,
+    check_hotplug,
+    find_drive,
+    identify,
+    matches,
+    name_of,
+    needs_qemu,
+    not_there,
+)
 from pyxen._common.host_files import files_of
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen._common.scripts import at_once
@@ -46,8 +56,8 @@ _BY_QEMU: Final = frozenset({UsbCtrlType.QUSB, UsbCtrlType.DEVICEMODEL})
 
 @at_once
 def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D, backend: str) -> D:
-    """Attach a device, and return it as it is then; a failure leaves nothing."""
-    kind = check(device, guest.config.type, backend)
+    """Attach a device, and return it with the settings that were filled in; a failed attach changes nothing."""
+    kind = check_hotplug(device, guest.config.type, backend)
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
@@ -62,46 +72,46 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
 def detach(
     machine: Machine, operation: Operation[Any], guest: Guest, device: Part | str, backend: str, *, force: bool
 ) -> Script[None]:
-    """Detach a device, when the guest has let go of it, or at once."""
+    """Detach a device, after the guest has released it or, with `force`, at once."""
     try:
-        kind, wanted = meant(device, backend)
+        kind, wanted = identify(device, backend)
     except ValueError as error:
         raise describe(InvalidArgument, str(error), operation) from None
-    found = next((other for other in _present(guest, kind) if same(wanted, other)), None)
+    found = next((other for other in _present(guest, kind) if matches(wanted, other)), None)
     if found is None:
         raise describe(NotFound, not_there(kind, wanted, _present(guest, kind)), operation)
     if not force:
-        yield from _let_go(machine, operation, guest, kind, found)
+        yield from _await_release(machine, operation, guest, kind, found)
     left = tuple(other for other in _present(guest, kind) if other is not found)
     machine.change_devices(guest, guest.config.replace(**{kind.field: left}))
 
 
-def _let_go(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
-    """Wait until the guest has let go of a device; any device but a disk is then taken away in any case."""
-    let_go: list[bool] = []
-    guest.soon(lambda: let_go.append(True))
+def _await_release(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
+    """Wait for the guest to release a device. Only a disk that it does not release is an error."""
+    released: list[bool] = []
+    guest.soon(lambda: released.append(True))
     what = f"{kind.noun} {name_of(device)}"
     late = machine.now() + machine.timing.mercy
-    yield Wait(until=late, ready=lambda: bool(let_go) or guest.gone or operation.stopped is not None, abortable=False)
+    yield Wait(until=late, ready=lambda: bool(released) or guest.gone or operation.stopped is not None, abortable=False)
     if guest.gone:
         raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
-    if not let_go and operation.stopped is not None:
+    if not released and operation.stopped is not None:
         cls = OperationTimeout if operation.stopped == "timeout" else OperationCancelled
-        message = f"stopped before the guest let go of the {what}, which it still may: detach it again"
-        raise describe(cls, f"{message}, or take it away with force=True", operation)
-    if not let_go and isinstance(device, Disk):
-        message = f"the guest does not let go of the {what}: it has no driver for it, or uses it. Detach it again"
-        raise describe(GuestTimeout, f"{message}, or take it away with force=True", operation)
+        message = f"stopped before the guest released the {what}, which it may still do: detach it again"
+        raise describe(cls, f"{message}, or remove it with force=True", operation)
+    if not released and isinstance(device, Disk):
+        message = f"the guest does not release the {what}: it has no driver for it, or uses it. Detach it again"
+        raise describe(GuestTimeout, f"{message}, or remove it with force=True", operation)
 
 
 @at_once
 def change_disc(
     machine: Machine, operation: Operation[Any], guest: Guest, vdev: str, target: str | None, backend: str
 ) -> None:
-    """Put a disc into a CD-ROM drive in place of what is there; None leaves the drive empty."""
+    """Change the disc in a CD-ROM drive; None ejects it."""
     check_disc_can_change(operation.verb, guest.config.type, vdev, backend)
     try:
-        before = drive(vdev, guest.config.disks)
+        before = find_drive(vdev, guest.config.disks)
     except LookupError as error:
         raise describe(NotFound, str(error), operation) from None
     if target is not None:
@@ -123,14 +133,14 @@ def _present(guest: Guest, kind: Kind) -> tuple[Any, ...]:
 
 
 def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> None:
-    """Refuse files that are not on the host."""
+    """Refuse files that are missing on the host."""
     missing = [path for path in paths if path.startswith("/") and not machine.exists(path)]
     if missing:
         raise file_missing(operation, *missing)
 
 
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
-    """Refuse devices for which the host lacks something."""
+    """Refuse devices whose files or bridges are missing on the host."""
     check_files(machine, operation, *files_of(*config.disks))
     for vif in config.vifs:
         local = vif.backend is None and not vif.backend_domid

@@ -1,4 +1,4 @@
-"""How long things take on a host in memory."""
+"""Durations of the actions on a simulated host."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ __all__ = ["LIFELIKE", "QUICK", "Timing"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long things take, in seconds; those that a guest does count while it runs."""
+    """Durations, in seconds. Those of a guest's actions count only the time in which it runs."""
 
     create: float
-    """To build a domain."""
+    """Building a domain."""
     boot: float
-    """For a guest to boot; before that it does not answer."""
+    """Booting a guest, which does not respond to requests before."""
     answer: float
-    """For a guest to take note of what it is asked for, and to do small things."""
+    """Acknowledging a request, or doing a small task, in a guest."""
     stop: float
-    """For a guest to shut down, from when it has taken note."""
+    """Shutting down a guest, after it acknowledged the request."""
     save: float
-    """To write a domain to a file, and to read it."""
+    """Writing a domain to a file, or reading it."""
     mercy: float
-    """That a guest has to let go of a device."""
+    """The host's limit for a guest to release a device."""
     patience: float
-    """That the host waits for a guest to take note of what it is asked for."""
+    """The host's limit for a guest to acknowledge a request."""
 
 
 QUICK: Final = Timing(create=0.01, boot=0.05, answer=0.01, stop=0.03, save=0.02, mercy=0.3, patience=60.0)
-"""For time that really passes."""
+"""For real time."""
 
 LIFELIKE: Final = Timing(create=0.5, boot=8.0, answer=0.1, stop=3.0, save=2.0, mercy=10.0, patience=60.0)
-"""For time that does not."""
+"""For virtual time."""

@@ -1,4 +1,4 @@
-"""What runs on a host in memory: operations, and what guests do by themselves, on one thread, in the order of time."""
+"""The engine of a simulated host, which runs operations and guests' own actions on one thread, in order of time."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger("pyxen.memory")
 
 LOST: Final = "lost"
-"""Why operations are stopped when their host goes away."""
+"""The reason for stopping operations when their host goes away."""
 
 
 class Stopped(Exception):
-    """Raised in a script that waits when its operation is stopped: it undoes what it has begun, and lets this pass."""
+    """Raised in a waiting script when its operation is stopped. The script undoes its work and lets this propagate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a script waits for: whichever comes first."""
+    """What a script waits for: a time or a condition, whichever comes first."""
 
     until: float | None = None
     """A time of the clock."""
     ready: Callable[[], bool] | None = None
-    """Something that is so."""
+    """A condition."""
     abortable: bool = True
-    """Whether it ends when the operation is stopped; not in a clean-up."""
+    """Whether the wait ends when the operation is stopped; False during cleanup."""
 
 
 Script = Generator[Wait, None, T]
-"""What an operation does, step by step, each under the engine's lock; it yields what it waits for."""
+"""The steps of an operation, each run under the engine's lock; it yields what it waits for between them."""
 
 
 class _Task:
@@ -59,21 +59,21 @@ class _Task:
         self.thrown = False
 
     def stops(self) -> bool:
-        """Tell whether it is to be told that it was stopped."""
+        """Tell whether `Stopped` is to be raised in the script."""
         return self.operation.stopped is not None and self.wait.abortable and not self.thrown
 
     def goes_on(self, now: float) -> bool:
-        """Tell whether what it waits for is there."""
+        """Tell whether the script's wait is over."""
         wait = self.wait
         return (wait.until is not None and now >= wait.until) or (wait.ready is not None and wait.ready())
 
 
 class Engine:
-    """Runs scripts and calls on a thread of its own, which is there while anyone uses the host.
+    """Runs scripts and scheduled calls on its own thread, which exists while the host is in use.
 
     Attributes:
-        changed: Held by whoever touches the state of the host.
-        clock: The time.
+        changed: The lock for all access to the host's state, and the condition for its changes.
+        clock: The clock.
         thread: The thread; None while the host is not in use.
     """
 
@@ -88,7 +88,7 @@ class Engine:
         self._outbox: deque[Callable[[], object]] = deque()
 
     def begin_use(self) -> None:
-        """Begin the thread, if there is none."""
+        """Add a user; the first one starts the thread."""
         with self.changed:
             self._users += 1
             if self.thread is None:
@@ -96,33 +96,33 @@ class Engine:
                 self.thread.start()
 
     def end_use(self) -> None:
-        """End the thread with its last user, and wait until all events have been delivered."""
-        told = threading.Event()
+        """Remove a user after all its events have been delivered; the last one ends the thread."""
+        delivered = threading.Event()
         with self.changed:
             thread = self.thread
-            self.say(told.set)
+            self.say(delivered.set)
             self._users -= 1
             last = self._users == 0
             if last:
                 self.thread = None
             self.changed.notify_all()
         if thread is not None and thread is not threading.current_thread():
-            told.wait()
+            delivered.wait()
             if last:
                 thread.join()
 
     def is_me(self) -> bool:
-        """Tell whether this is called on the thread, which must not wait for itself."""
+        """Tell whether the caller is on the engine's thread, which must not wait for itself."""
         return threading.current_thread() is self.thread
 
     def at(self, time: float, call: Callable[[], None]) -> None:
-        """Have something called at a time."""
+        """Schedule a call for a time."""
         with self.changed:
             heapq.heappush(self._timers, (time, next(self._count), call))
             self.changed.notify_all()
 
     def say(self, call: Callable[[], object]) -> None:
-        """Have something called on the thread when the lock is free, after all that was said before it."""
+        """Queue a call to be made on the thread without the lock, after all calls queued before it."""
         with self.changed:
             self._outbox.append(call)
             self.changed.notify_all()
@@ -130,7 +130,7 @@ class Engine:
     def run(
         self, operation: Operation[T], script: Script[T], owner: object, timeout: float | None = None
     ) -> Operation[T]:
-        """Begin an operation."""
+        """Start an operation."""
         with self.changed:
             if self.thread is not None:
                 operation.carried_by(self._rouse, self.thread)
@@ -140,7 +140,7 @@ class Engine:
         return operation
 
     def stop(self, reason: str, owner: object = None) -> list[Operation[Any]]:
-        """Stop what runs, of one owner or of all, and return it."""
+        """Stop the operations in progress, of one owner or of all, and return them."""
         with self.changed:
             found = [task.operation for task in self._tasks if owner is None or task.owner is owner]
             for operation in found:
@@ -151,7 +151,7 @@ class Engine:
         with self.changed:
             self.changed.notify_all()
 
-    # What follows runs on the thread
+    # The rest runs on the thread
 
     def _run(self) -> None:
         me = threading.current_thread()
@@ -172,7 +172,7 @@ class Engine:
         return min(times, default=None)
 
     def _advance(self) -> bool:
-        """Do one thing that is due; False if nothing is."""
+        """Do one thing that is due; return False if nothing is due."""
         now = self.clock.now()
         task = next((task for task in self._tasks if task.stops() or task.goes_on(now)), None)
         if task is not None:
@@ -196,7 +196,7 @@ class Engine:
             self._end(task, partial(operation.set_result, end.value))
         except Stopped:
             self._end(task, partial(operation.set_exception, stopped(operation)))
-        except BaseException as error:  # noqa: BLE001 (whatever it is, it belongs to whoever waits)
+        except BaseException as error:  # noqa: BLE001 (any exception goes to the caller who waits)
             self._end(task, partial(operation.set_exception, error))
 
     def _end(self, task: _Task, tell: Callable[[], object]) -> None:
@@ -215,9 +215,9 @@ def stopped(operation: Operation[Any]) -> Error:
 
 
 def _call(function: Callable[[], object]) -> None:
-    """Call someone's function, whose mistakes are none of ours, but must not be lost."""
+    """Call a user's function, and report its exception instead of losing it."""
     try:
         function()
-    except BaseException as error:  # noqa: BLE001 (goes where Python shows what no thread catches)
+    except BaseException as error:  # noqa: BLE001 (reported as an uncaught exception of a thread)
         thread = threading.current_thread()
         threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))

@@ -1,4 +1,4 @@
-"""A domain on a host in memory, and the guest in it: what it is, and what it does when its time has come."""
+"""A simulated domain and its guest: state, CPU time, and scheduled actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["LIMIT_ROOM_KIB", "Guest", "is_hvm", "vcpu_times"]
 
 LIMIT_ROOM_KIB: Final = 1024
-"""What Xen allows a domain beyond its memory, as libxl does."""
+"""The slack that libxl adds to a domain's memory limit in Xen."""
 
 _IDLE_SHARE: Final = 0.02
 _ENDINGS: Final = {word: ShutdownReason[word.upper()] for word in ("poweroff", "reboot", "crash")}
@@ -27,35 +27,35 @@ _ASKED: Final = {"poweroff": ShutdownReason.POWEROFF, "reboot": ShutdownReason.R
 
 
 class Surroundings(Protocol):
-    """What guests need of the machine that they are on."""
+    """The part of a machine that its guests use."""
 
     def now(self) -> float:
-        """Return the time."""
+        """Return the current time."""
 
     def at(self, time: float, call: Callable[[], None]) -> None:
-        """Have something called at a time."""
+        """Schedule a call for a time."""
 
     def free_kib(self) -> int:
-        """Return the memory that no domain has."""
+        """Return the free memory of the host."""
 
     def tell_end(self, guest: Guest) -> None:
-        """Tell that a guest has stopped."""
+        """Send the event that a guest has stopped."""
 
 
 class Guest:
-    """A domain, and the guest in it.
+    """A domain and the guest in it.
 
-    Its command line may have a word of its own for tests, as those of the guests of the lab: ``poweroff``, ``reboot``
-    and ``crash`` say what it does when it has booted, with ``ignore`` it never answers.
+    As in the lab's guests, words on the command line control the guest in tests: after ``poweroff``, ``reboot`` or
+    ``crash`` it ends that way once it has booted, and with ``ignore`` it never responds.
 
     Attributes:
-        config: What it was made from and what changed since, as libxl would keep it.
-        host: What it asks of the machine: the time, being woken up, memory, to be told of.
-        answers: Whether the guest answers when it is asked for something.
-        drivers: Whether it has PV drivers, without which an HVM guest cannot be asked.
-        building: Whether it is still being built, and events do not mention it yet.
+        config: The configuration that it was created from, with later changes, as libxl would keep it.
+        host: The machine that the guest runs on.
+        answers: Whether the guest responds to requests.
+        drivers: Whether it has PV drivers; an HVM guest without them cannot receive requests.
+        building: Whether it is still being built; events do not mention it until then.
         gone: Whether it was destroyed.
-        request: What it was asked for and has not taken note of.
+        request: A request that the guest has not acknowledged yet.
     """
 
     def __init__(self, host: Surroundings, domid: int, uuid: UUID, config: DomainConfig, timing: Timing) -> None:
@@ -71,7 +71,7 @@ class Guest:
         self.building = True
         self.gone = False
         self.booted = False
-        self.pauses = 1  # as Xen makes domains
+        self.pauses = 1  # Xen creates domains paused
         self.reason: ShutdownReason | None = None
         self.request: str | None = None
         self.target_kib = mib_to_kib(config.memory or 0)
@@ -88,7 +88,7 @@ class Guest:
         self._count = itertools.count()
         self._turn = 0
 
-    # What it looks like
+    # State
 
     @property
     def name(self) -> str:
@@ -97,7 +97,7 @@ class Guest:
 
     @property
     def state(self) -> DomainState:
-        """What it is doing."""
+        """Its state."""
         if self.reason is not None:
             return DomainState.CRASHED if self.reason is ShutdownReason.CRASH else DomainState.SHUTDOWN
         if self.paused:
@@ -116,21 +116,21 @@ class Guest:
 
     @property
     def ready(self) -> bool:
-        """Whether it hears what it is asked for."""
+        """Whether it can receive requests."""
         return self.booted and self.answers and self.drivers
 
     def ran(self) -> float:
-        """Return for how long it has run, in seconds."""
+        """Return how long it has run, in seconds."""
         return self._ran + (0.0 if self._since is None else self.host.now() - self._since)
 
     def cpu_time_ns(self) -> int:
-        """Return the CPU time that it has used."""
+        """Return its CPU time: all of the time it ran while booting, and a small share of the time since."""
         ran = self.ran()
         busy = min(ran, self.timing.boot)
         return int((busy + (ran - busy) * _IDLE_SHARE) * 1e9)
 
     def info(self) -> DomainInfo:
-        """Return what a host lists of it."""
+        """Return its entry in the host's list."""
         return DomainInfo(
             domid=self.domid,
             name=self.name,
@@ -147,30 +147,30 @@ class Guest:
             ssidref=self.config.ssidref,
         )
 
-    # What is done to it
+    # Actions on the domain
 
     def begin(self) -> None:
-        """Begin to boot, as soon as it runs."""
+        """Schedule the boot, which starts as soon as the domain runs."""
         self.booted = False
         self._plan(self.timing.boot, self.boot)
 
     def set_paused(self, paused: bool) -> None:
-        """Pause it, or let it run, however often it was paused."""
+        """Pause or unpause it, whatever its pause count."""
         self.pauses = int(paused)
         self.settle()
 
     def pause(self) -> None:
-        """Pause it once more."""
+        """Increase the pause count."""
         self.pauses += 1
         self.settle()
 
     def unpause(self) -> None:
-        """Take back one pause; it runs when none is left."""
+        """Decrease the pause count; the domain runs when the count is 0."""
         self.pauses -= 1
         self.settle()
 
     def settle(self) -> None:
-        """Note whether it may run."""
+        """Start or stop its time, depending on whether it runs."""
         if self.runs and self._since is None:
             self._since = self.host.now()
             self._arm()
@@ -179,7 +179,7 @@ class Guest:
             self._turn += 1
 
     def end(self, reason: ShutdownReason) -> None:
-        """Stop by itself."""
+        """End the guest, with a shutdown reason."""
         if self.gone or self.reason is not None:
             return
         self.reason = reason
@@ -190,35 +190,35 @@ class Guest:
         self.host.tell_end(self)
 
     def go_on(self) -> None:
-        """Go on after a suspend."""
+        """Resume after a suspend."""
         self.reason = None
         self.settle()
 
     def ask(self, what: str) -> None:
-        """Ask it for something: ``poweroff``, ``reboot``, ``suspend``; what it was asked for before is forgotten."""
+        """Send a request: ``poweroff``, ``reboot`` or ``suspend``. It replaces an earlier request."""
         self.request = what
         if self.ready:
-            self._plan(self.timing.answer, self._take_note)
+            self._plan(self.timing.answer, self._acknowledge)
 
     def press(self, reason: ShutdownReason) -> None:
-        """Press a button that the guest follows in its time, if it does."""
+        """Press a button, to which the guest responds after a while if it responds at all."""
         if self.booted and self.answers:
             self._plan(self.timing.answer + self.timing.stop, lambda: self.end(reason))
 
     def follow(self) -> None:
-        """Do in its time what it was told of memory and vCPUs."""
+        """Schedule the guest's adjustment to new settings of memory and vCPUs."""
         if self.ready:
             self._plan(self.timing.answer, self._follow)
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Do something in its time, if it listens."""
+        """Schedule a small task of the guest, if it receives requests."""
         if self.ready:
             self._plan(self.timing.answer, call)
 
-    # What it does
+    # Actions of the guest
 
     def boot(self) -> None:
-        """Have booted."""
+        """Complete the boot."""
         if self.booted:
             return
         self.booted = True
@@ -228,9 +228,9 @@ class Guest:
         if self.ending is not None:
             self.end(self.ending)
         elif self.request is not None and self.ready:
-            self._plan(self.timing.answer, self._take_note)
+            self._plan(self.timing.answer, self._acknowledge)
 
-    def _take_note(self) -> None:
+    def _acknowledge(self) -> None:
         what, self.request = self.request, None
         if what == "suspend":
             self.end(ShutdownReason.SUSPEND)
@@ -247,7 +247,7 @@ class Guest:
             room = self.memory_kib + self.host.free_kib()
             self.memory_kib = min(self.target_kib, room)
 
-    # Its time
+    # Scheduling
 
     def _plan(self, delay: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._plans, (self.ran() + delay, next(self._count), call))
@@ -267,7 +267,7 @@ class Guest:
         self._arm()
 
     def drop(self) -> None:
-        """Let go of what it has: it is gone."""
+        """Mark the domain as gone, and release its resources."""
         self.gone = True
         self.settle()
         if self.console is not None:
@@ -275,12 +275,12 @@ class Guest:
 
 
 def vcpu_times(guest: Guest) -> tuple[int, ...]:
-    """Return the CPU time of each vCPU; those that are online share evenly, and the first has the rest."""
+    """Return the CPU time of each vCPU: the online vCPUs have equal shares, and the first has the remainder."""
     share, rest = divmod(guest.cpu_time_ns(), guest.online)
     offline = guest.config.effective_maxvcpus - guest.online
     return (share + rest, *[share] * (guest.online - 1), *[0] * offline)
 
 
 def is_hvm(guest: Guest) -> bool:
-    """Tell whether it is an HVM guest."""
+    """Tell whether this is an HVM guest."""
     return guest.config.type is DomainType.HVM

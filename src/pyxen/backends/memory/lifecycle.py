@@ -1,4 +1,4 @@
-"""The life of domains on a host in memory: the scripts that make, run and end them."""
+"""Scripts that create, run and end domains on a simulated host."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = [
 def create(
     machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None, *, paused: bool
 ) -> Script[Guest]:
-    """Create a domain; whatever goes wrong, nothing of it stays."""
+    """Create a domain; a failed create leaves nothing behind."""
     guest = new_guest(machine, operation, config, uuid)
     try:
         yield Wait(until=machine.now() + machine.timing.create, ready=lambda: guest.gone)
@@ -57,13 +57,13 @@ def create(
 
 
 def check_there(operation: Operation[Any], guest: Guest) -> None:
-    """Refuse to go on with a domain that someone has destroyed meanwhile."""
+    """Raise an error if the domain has been destroyed in the meantime."""
     if guest.gone:
         raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
 
 
 def _check_new(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID) -> None:
-    """Refuse a domain that cannot be made."""
+    """Refuse a domain that cannot be created."""
     other = machine.of_uuid(uuid)
     if other is not None:
         raise uuid_taken(operation, other.info())
@@ -76,14 +76,14 @@ def _check_new(machine: Machine, operation: Operation[Any], config: DomainConfig
 
 
 def check_name(machine: Machine, operation: Operation[Any], name: str, owner: Guest | None = None) -> None:
-    """Refuse a name that another domain has."""
+    """Refuse a name that is taken by another domain."""
     other = machine.named(name)
     if other is not None and other is not owner:
         raise name_taken(operation, other.domid, name)
 
 
 def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None) -> Guest:
-    """Return a domain that is being built."""
+    """Return a new domain, still being built."""
     identity = uuid or config.uuid or random_uuid(machine.random)
     whole = filled(config, 0x7FFF, identity, machine.cpus, machine.random)
     check_pool(whole, "memory", scheduler=SCHEDULER, cpus=range(machine.cpus))
@@ -97,13 +97,13 @@ def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig,
 
 @at_once
 def destroy(machine: Machine, guest: Guest) -> None:
-    """End a domain at once."""
+    """Destroy a domain."""
     machine.remove(guest)
 
 
 @at_once
 def unpause(operation: Operation[Any], guest: Guest) -> None:
-    """Take back one pause."""
+    """Decrease the pause count."""
     if not guest.paused:
         operation.log.append("unpausing domain: Invalid argument")
         raise describe(OperationFailed, "the domain is not paused", operation)
@@ -129,26 +129,26 @@ def reboot(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[
 
 
 def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str) -> Script[None]:
-    """Ask a guest for something, and wait until it has taken note."""
+    """Send a request to a guest, and wait until the guest acknowledges it."""
     if not guest.drivers and is_hvm(guest):
         raise describe(NoGuestDriver, "the guest has no PV driver that could answer", operation)
     guest.ask(what)
     late = machine.now() + machine.timing.patience
     yield Wait(until=late, ready=lambda: guest.gone or guest.request is None)
     if guest.request is not None and not guest.gone:
-        raise describe(OperationTimeout, "the guest did not take note of it in time", operation)
+        raise describe(OperationTimeout, "the guest did not acknowledge the request in time", operation)
 
 
 @at_once
 def soft_reset(guest: Guest) -> None:
-    """Start a guest anew in its own memory."""
+    """Restart a guest in its existing memory."""
     guest.begin()
     guest.go_on()
 
 
 @at_once
 def rename(machine: Machine, operation: Operation[Any], guest: Guest, name: str) -> None:
-    """Give a domain another name."""
+    """Rename a domain."""
     check_name(machine, operation, name, guest)
     old = guest.name
     guest.config = guest.config.replace(name=name)

@@ -1,4 +1,4 @@
-"""A host in memory: its memory and CPUs, its domains, and the subscribers to their events."""
+"""A simulated host: its memory and CPUs, its domains, and the subscribers to their events."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ RANDOM_DOMID: Final = 0xFFFFFFFE
 _MOST_DOMID: Final = 0x7FEF
 _NIL: Final = UUID(int=0)
 _VCPU_KIB: Final = 1024
-"""Memory that Xen needs for a vCPU."""
+"""Memory that Xen needs per vCPU."""
 
 _RECENT: Final = 60.0
-"""Seconds for which a domid is kept back, as libxl does."""
+"""Seconds during which a domid is not reused, as in libxl."""
 
 
 @dataclass(slots=True)
@@ -45,12 +45,12 @@ class Subscriber:
     listens: bool = True
 
     def hear(self, event: Event) -> None:
-        """Tell an event."""
+        """Deliver an event."""
         if self.listens:
             self.on_event(event)
 
     def end(self) -> None:
-        """Tell the subscriber that no more events will come."""
+        """Notify the subscriber that no more events will come."""
         if self.listens:
             self.listens = False
             self.on_end()
@@ -58,7 +58,7 @@ class Subscriber:
 
 @dataclass(slots=True)
 class Kept:
-    """A configuration that is kept."""
+    """A defined domain."""
 
     config: DomainConfig
     uuid: UUID
@@ -67,7 +67,7 @@ class Kept:
 
 @dataclass(slots=True)
 class Fault:
-    """A failure that a test has ordered."""
+    """A failure injected by a test."""
 
     verb: str
     error: Exception
@@ -76,19 +76,19 @@ class Fault:
 
 
 class Machine:
-    """A host in memory, to which any number of backends lead.
+    """A simulated host, which any number of backends can connect to.
 
     Args:
-        uri: How it is found.
+        uri: Its URI.
         memory: Its memory, in MiB.
-        cpus: Its CPUs.
-        seed: What all that is random comes from: uuids, MAC addresses.
-        clock: Its time.
-        timing: How long things take.
-        xen: The release of Xen that it is said to run.
+        cpus: Its number of CPUs.
+        seed: The seed for everything random, such as uuids and MAC addresses.
+        clock: Its clock.
+        timing: The durations of its actions.
+        xen: The Xen release that it reports.
 
     Raises:
-        InvalidArgument: No host can be like that.
+        InvalidArgument: The host has too little memory or too few CPUs.
     """
 
     def __init__(
@@ -103,13 +103,13 @@ class Machine:
         xen: str = "4.20.0",
     ) -> None:
         if memory < DOM0_MIB or cpus < 1:
-            message = f"memory={memory}, cpus={cpus}: a host has {DOM0_MIB} MiB for its dom0, and one CPU at least"
+            message = f"memory={memory}, cpus={cpus}: a host needs at least {DOM0_MIB} MiB, for its dom0, and one CPU"
             raise InvalidArgument(message, operation="connect")
         self.uri = uri
         self.memory_kib = memory * KIB_PER_MIB
         self.cpus = cpus
         self.xen = xen
-        self.random = Random(seed)  # noqa: S311 (the same each time, on purpose)
+        self.random = Random(seed)  # noqa: S311 (reproducible on purpose)
         self.clock = clock or RealClock()
         self.timing = timing
         self.engine = Engine(self.clock)
@@ -127,7 +127,7 @@ class Machine:
 
     @property
     def lock(self) -> threading.Condition:
-        """What is held by whoever looks at the host, or changes it."""
+        """The lock for all access to the host's state."""
         return self.engine.changed
 
     def _make_dom0(self) -> None:
@@ -139,29 +139,29 @@ class Machine:
         dom0.set_paused(False)
         self.domains[0] = dom0
 
-    # What guests need
+    # For guests
 
     def now(self) -> float:
-        """Return the time."""
+        """Return the current time."""
         return self.clock.now()
 
     def at(self, time: float, call: Callable[[], None]) -> None:
-        """Have something called at a time."""
+        """Schedule a call for a time."""
         self.engine.at(time, call)
 
     def free_kib(self) -> int:
-        """Return the memory that no domain has."""
+        """Return the free memory of the host."""
         return self.memory_kib - sum(guest.memory_kib + overhead_kib(guest.config) for guest in self.domains.values())
 
     def tell_end(self, guest: Guest) -> None:
-        """Tell that a guest has stopped."""
+        """Send the event that a guest has stopped."""
         if guest.reason is not None and not guest.building:
             self.tell(DomainShutdown(**about(guest), reason=guest.reason))
 
-    # Looking
+    # Queries
 
     def info(self) -> HostInfo:
-        """Return the figures of the host."""
+        """Return information about the host."""
         return HostInfo(
             xen_version=self.xen,
             nr_cpus=self.cpus,
@@ -174,26 +174,26 @@ class Machine:
         )
 
     def named(self, name: str) -> Guest | None:
-        """Return the domain of a name."""
+        """Return the domain with a name."""
         return next((guest for guest in self.domains.values() if guest.name == name), None)
 
     def of_uuid(self, uuid: UUID) -> Guest | None:
-        """Return the domain of a uuid."""
+        """Return the domain with a uuid."""
         return next((guest for guest in self.domains.values() if guest.uuid == uuid and guest.domid), None)
 
     # Changes
 
     def next_domid(self, operation: Operation[Any], wanted: int | None) -> int:
-        """Return the domid of a new domain; none comes again soon."""
+        """Return the domid for a new domain; recent domids are not reused."""
         if wanted == RANDOM_DOMID:
             wanted = self.random.choice([domid for domid in range(1, _MOST_DOMID) if domid not in self.domains])
         if wanted is not None:
             if wanted in self.domains or wanted > _MOST_DOMID:
                 operation.log.append("domain creation fail")
-                raise describe(OperationFailed, f"the domid {wanted} is taken, or none: leave it out", operation)
+                raise describe(OperationFailed, f"the domid {wanted} is taken or not valid: leave it out", operation)
             if self._is_recent(wanted):
                 operation.log.append("domain id recently used")
-                raise describe(OperationFailed, f"domain {wanted} has just gone: leave out the domid", operation)
+                raise describe(OperationFailed, f"domain {wanted} has only just ended: leave out the domid", operation)
             return wanted
         while True:
             self._last_domid = self._last_domid % _MOST_DOMID + 1
@@ -204,11 +204,11 @@ class Machine:
         return domid in self._left and self.now() < self._left[domid] + _RECENT
 
     def add(self, guest: Guest) -> None:
-        """Take in a domain that is being built."""
+        """Add a domain that is still being built."""
         self.domains[guest.domid] = guest
 
     def introduce(self, guest: Guest) -> None:
-        """Tell of a domain that is whole."""
+        """Send the events of a domain whose build is complete."""
         guest.building = False
         self.tell(DomainCreated(**about(guest)))
         for (kind, devid), backend in device_keys(guest).items():
@@ -217,7 +217,7 @@ class Machine:
             self.tell_end(guest)
 
     def remove(self, guest: Guest) -> None:
-        """Take a domain away."""
+        """Remove a domain."""
         if self.domains.get(guest.domid) is not guest:
             return
         del self.domains[guest.domid]
@@ -229,7 +229,7 @@ class Machine:
             self.tell(DomainDestroyed(**about(guest)))
 
     def change_devices(self, guest: Guest, config: DomainConfig) -> None:
-        """Give a domain another configuration, and tell which devices have come and gone."""
+        """Change the configuration of a domain, and send the events of added and removed devices."""
         before = device_keys(guest)
         guest.config = config
         after = device_keys(guest)
@@ -241,37 +241,37 @@ class Machine:
                 self.tell(DeviceAdded(**about(guest), kind=kind, devid=devid, backend=backend))
 
     def autostarting(self) -> Iterable[Kept]:
-        """Return what is started with the host."""
+        """Return the defined domains that start with the host."""
         return [kept for kept in self.kept.values() if kept.autostart]
 
-    # Telling
+    # Events
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Tell someone of all that happens from now on."""
+        """Add a subscriber to all events from now on."""
         self._subscribers.append(subscriber)
 
     def tell(self, event: Event) -> None:
-        """Tell everyone of an event."""
+        """Send an event to all subscribers."""
         self._subscribers = [one for one in self._subscribers if one.listens]
         for subscriber in self._subscribers:
             self.engine.say(partial(subscriber.hear, event))
 
     def go_away(self) -> None:
-        """Stop all that runs, and tell everyone that this is the end."""
+        """Stop all operations, and end all subscriptions."""
         self.engine.stop(LOST)
         subscribers, self._subscribers = self._subscribers, []
         for subscriber in subscribers:
             self.engine.say(subscriber.end)
 
     def hang_up(self) -> None:
-        """End all consoles: their readers see the end of the stream."""
+        """Close all consoles; their readers see the end of the stream."""
         with self.lock:
             for guest in self.domains.values():
                 if guest.console is not None:
                     guest.console.close()
 
     def fault(self, verb: str, *names: object) -> Exception | None:
-        """Return the error that a test has ordered for a call; None for none."""
+        """Return the error that a test injected for a call; None if there is none."""
         for fault in self.faults:
             if fault.verb == verb and (fault.domain is None or fault.domain in map(str, names)):
                 fault.times -= 1
@@ -282,12 +282,12 @@ class Machine:
 
 
 def about(guest: Guest) -> dict[str, Any]:
-    """Return what every event of a domain says."""
+    """Return the fields that every event of a domain has."""
     return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": datetime.now(UTC)}
 
 
 def overhead_kib(config: DomainConfig) -> int:
-    """Return what Xen needs for a domain besides its memory."""
+    """Return the memory that Xen needs for a domain in addition to the guest's."""
     if config.name == "Domain-0":
         return 0
     return _VCPU_KIB * config.effective_maxvcpus + mib_to_kib(config.shadow_memory or 0)

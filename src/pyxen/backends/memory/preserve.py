@@ -1,4 +1,4 @@
-"""Setting a domain in memory aside, so that another can be made in its place."""
+"""Preservation of a simulated domain that has ended, so that another can take its name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["preserve"]
 
 @at_once
 def preserve(machine: Machine, operation: Operation[Any], guest: Guest, suffix: str) -> UUID:
-    """Give a domain that has ended another name and another uuid, and return that uuid."""
+    """Give a domain that has ended a new name and a new uuid, and return the uuid."""
     name = guest.name + suffix
     check_name(machine, operation, name)
     machine.tell(DomainDestroyed(**about(guest)))

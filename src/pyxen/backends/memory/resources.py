@@ -1,4 +1,4 @@
-"""Memory, vCPUs, CPU affinity and scheduler parameters of a running domain in memory."""
+"""Memory, vCPUs, CPU affinity and scheduler parameters of a simulated domain."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RANGES: Final = {"weight": (1, 65535), "cap": (0, None)}
 
 @at_once
 def set_memory(machine: Machine, guest: Guest, kib: int) -> None:
-    """Tell a guest how much memory to have, and let it have no more."""
+    """Set a guest's memory target, and limit the domain to it."""
     most = mib_to_kib(guest.config.effective_maxmem or 0) if guest.domid else None
     check_memory(guest.domid, kib, most_kib=most, has_kib=guest.memory_kib, free_kib=machine.free_kib())
     changed, guest.target_kib = guest.target_kib != kib, kib
@@ -46,7 +46,7 @@ def set_memory(machine: Machine, guest: Guest, kib: int) -> None:
 
 @at_once
 def set_maxmem(guest: Guest, kib: int) -> None:
-    """Set how much memory a domain can be given."""
+    """Set the maximum memory of a domain."""
     check_maxmem(guest.domid, kib, guest.target_kib)
     guest.config = guest.config.replace(maxmem=kib_to_mib(kib))
     guest.limit_kib = kib + LIMIT_ROOM_KIB
@@ -54,7 +54,7 @@ def set_maxmem(guest: Guest, kib: int) -> None:
 
 @at_once
 def set_vcpus(guest: Guest, vcpus: int) -> None:
-    """Tell a guest how many vCPUs to use."""
+    """Set the number of vCPUs that a guest uses."""
     most = guest.config.effective_maxvcpus
     check_vcpus(guest.domid, vcpus, most)
     guest.config = guest.config.replace(vcpus=vcpus, maxvcpus=most)
@@ -69,7 +69,7 @@ def pin_vcpu(
     cpus: CpuSet | None,
     cpus_soft: CpuSet | None,
 ) -> None:
-    """Set on which CPUs a vCPU may run, and which it prefers; None is all vCPUs."""
+    """Set the CPUs that a vCPU may run on, and those that it prefers; None means all vCPUs."""
     most = guest.config.effective_maxvcpus
     check_affinity(guest.domid, vcpu, most, cpus, cpus_soft)
     nodes = {0: range(machine.cpus)}

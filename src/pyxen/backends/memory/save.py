@@ -1,4 +1,4 @@
-"""Domains in memory that stop and go on in files: xl's head, in which the configuration is, and a few numbers."""
+"""Save, restore and core dump of simulated domains: files with xl's header, then the few numbers of a guest's state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TAIL: Final = struct.Struct("=II")
 def save(
     machine: Machine, operation: Operation[Any], guest: Guest, path: str, *, checkpoint: bool, leave_paused: bool
 ) -> Script[None]:
-    """Save a domain to a file; whatever goes wrong, it goes on and no file is left."""
+    """Save a domain to a file; after a failed save the domain runs on, and no file is left."""
     try:
         with appearing_whole(operation, path) as (fd, _):
             yield from suspend(machine, operation, guest)
@@ -64,7 +64,7 @@ def restore(
     paused: bool,
     allow: Allow | None,
 ) -> Script[Guest]:
-    """Create a domain from a file; a failure leaves nothing."""
+    """Create a domain from a file; a failed restore leaves nothing behind."""
     config, state = _read(operation, path, override)
     operation.subject = config.name
     check_allowed(config, allow, path)
@@ -83,7 +83,7 @@ def restore(
 
 
 def _state_of(guest: Guest) -> bytes:
-    """Return what is saved of a guest besides its configuration."""
+    """Return a guest's state for a file, without its configuration."""
     state = {
         "memory": guest.memory_kib,
         "online": guest.online,
@@ -95,12 +95,12 @@ def _state_of(guest: Guest) -> bytes:
 
 
 def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
-    """Give a new domain what was saved of a guest."""
+    """Restore a saved guest's state into a new domain."""
     size, checksum = _TAIL.unpack(data[: _TAIL.size].ljust(_TAIL.size, b"\0"))
     text = data[_TAIL.size :]
     if len(text) != size or zlib.crc32(text) != checksum or not text:
         operation.log.append(f"the state of the guest has {len(text)} of {size} bytes, or is damaged")
-        raise describe(OperationFailed, "damaged: the state of the guest is cut short", operation)
+        raise describe(OperationFailed, "damaged: the state of the guest is truncated", operation)
     state = json.loads(text)
     guest.memory_kib, guest.online = state["memory"], state["online"]
     guest.answers, guest.drivers = state["answers"], state["drivers"]
@@ -109,24 +109,24 @@ def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
 
 
 def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -> tuple[DomainConfig, bytes]:
-    """Return the configuration and the state that a file holds."""
+    """Return the configuration and the state in a file."""
     with open(savefile.opened(operation, path), "rb", buffering=0) as file:
         head = savefile.read(file.fileno(), path)
         rest = file.read()
     if override is None and not head.config:
-        message = "the file has no configuration: give one, as the domain had it"
+        message = "the file has no configuration: give the configuration that the domain had"
         raise describe(InvalidArgument, message, operation)
     if override is None:
         override = libxljson.loads(head.config, on_loss="ignore") if head.is_json else xlcfg.loads(head.config)
     if not rest.startswith(_MAGIC):
-        message = "this is a guest of real Xen, or damaged: a host in memory restores what it has saved itself"
-        operation.log.append("the file has no state that a host in memory knows")
+        message = "saved on real Xen, or damaged: memory:/// restores only what it saved itself"
+        operation.log.append("the file has no state that memory:/// can restore")
         raise describe(OperationFailed, message, operation)
     return override, rest[len(_MAGIC) :]
 
 
 def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: str) -> Script[None]:
-    """Write what stands for a domain's memory to a file; a failure leaves none."""
+    """Write a stand-in for a domain's memory to a file; a failed dump leaves no file."""
     with appearing_whole(operation, path) as (fd, _):
         with operation.measured(_passing(machine)):
             yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
@@ -136,7 +136,7 @@ def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: s
 
 
 def _passing(machine: Machine) -> Callable[[], float]:
-    """Return what tells how much of the time of a save has passed."""
+    """Return a function that gives the progress of a save, from 0 to 1."""
     begun = machine.now()
     return lambda: (machine.now() - begun) / (machine.timing.save or 1)
 

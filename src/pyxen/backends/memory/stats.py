@@ -1,4 +1,4 @@
-"""What a guest in memory has used so far: figures that grow while it runs, the same each time."""
+"""Simulated statistics of a guest, which grow while it runs. Its CPU time is computed in `guests`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from pyxen.info import DiskStats, DomainStats, VifStats
 
 __all__ = ["stats"]
 
-_BLOCK: Final = 4096
-_FRAME: Final = 128
-_READS: Final = 50
+_BLOCK: Final = 4096  # bytes in a request
+_FRAME: Final = 128  # bytes in a packet
+_READS: Final = 50  # requests a second
 _WRITES: Final = 10
-_RECEIVED: Final = 20
+_RECEIVED: Final = 20  # packets a second
 _SENT: Final = 5
-"""Requests and packets a second."""
 
 
 def stats(guest: Guest) -> DomainStats:
-    """Return what a domain has used."""
+    """Return a domain's statistics."""
     seconds = guest.ran()
     reads, writes = int(seconds * _READS), int(seconds * _WRITES)
     received, sent = int(seconds * _RECEIVED), int(seconds * _SENT)

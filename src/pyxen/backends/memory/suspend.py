@@ -1,4 +1,4 @@
-"""Guests in memory that suspend themselves, and go on."""
+"""Suspend and resume of simulated guests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["resume", "suspend"]
 
 
 def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[None]:
-    """Let a guest suspend itself."""
+    """Ask a guest to suspend itself, and wait until it has."""
     if not guest.drivers and is_hvm(guest):
         raise describe(NoGuestDriver, "the guest has no PV driver that could answer", operation)
     guest.ask("suspend")
@@ -30,11 +30,11 @@ def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script
         raise describe(OperationFailed, "the guest ended instead of suspending itself", operation)
     if guest.reason is None:
         guest.request = None
-        message = "the guest did not suspend itself in time: it does not know how, or does not want to"
+        message = "the guest did not suspend itself in time: it may not support that, or ignores the request"
         raise describe(GuestTimeout, message, operation)
 
 
 @at_once
 def resume(guest: Guest) -> None:
-    """Let a suspended guest go on."""
+    """Resume a suspended guest."""
     guest.go_on()

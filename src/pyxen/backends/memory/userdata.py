@@ -1,4 +1,4 @@
-"""The notes that are kept with a domain in memory."""
+"""The notes stored with a simulated domain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONFIGURATION: Final = "libxl-json"
 
 
 def userdata(guest: Guest, key: str) -> bytes | None:
-    """Return the note of a key."""
+    """Return the note with a key."""
     check_note_key("userdata", guest.domid, key)
     if key == _CONFIGURATION:
         return libxljson.dumps(guest.config, on_loss="ignore").encode()
@@ -22,7 +22,7 @@ def userdata(guest: Guest, key: str) -> bytes | None:
 
 
 def set_userdata(guest: Guest, key: str, data: bytes | None) -> None:
-    """Keep a note, or remove it."""
+    """Store a note; None removes it."""
     check_note(guest.domid, key, data)
     guest.notes.pop(key, None)
     if data is not None:

@@ -1,4 +1,4 @@
-"""Waiting for a domain in memory to reach a state."""
+"""Waits for a simulated domain to reach a state."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ __all__ = ["wait"]
 
 
 def wait(guest: Guest, states: Collection[DomainState]) -> Script[DomainInfo | None]:
-    """Wait until a domain is in one of these states, or gone."""
+    """Wait until a domain reaches one of these states, or is gone."""
     yield Wait(ready=lambda: guest.gone or guest.state in states)
     return None if guest.gone else guest.info()

@@ -281,7 +281,7 @@ class Hypervisor:
 
     def _check_open(self) -> None:
         if self._xc == ffi.NULL or self._pid != os.getpid():
-            raise HostClosed("the host is closed, or was opened before a fork: open it anew")
+            raise HostClosed("the host is closed, or was opened before a fork: open it again")
 
 
 def _refused(verb: str, message: str) -> OperationFailed:

@@ -12,7 +12,7 @@ import signal
 
 __all__ = ["Child"]
 
-_PATIENCE = 10.0  # seconds for a child to end
+_TO_END = 10.0  # seconds for a child to end
 
 
 class Child:
@@ -78,7 +78,7 @@ class Child:
     def _ended(self) -> bool:
         poller = select.poll()
         poller.register(self._fd or 0, select.POLLIN)
-        return bool(poller.poll(_PATIENCE * 1000))
+        return bool(poller.poll(_TO_END * 1000))
 
     def _kill_group_of_killed(self, fd: int) -> None:
         """Kill the child's process group if the child was killed. Its pid is not reused until it is waited for."""

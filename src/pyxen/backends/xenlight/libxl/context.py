@@ -102,7 +102,7 @@ class Context:
             HostClosed: The context was closed, or belongs to the parent of this process.
         """
         if self._closed:
-            raise HostClosed(f"{operation.verb}: the host is closed, or was opened before a fork: open it anew")
+            raise HostClosed(f"{operation.verb}: the host is closed, or was opened before a fork: open it again")
         return self._event_loop.submit(operation, script)
 
     def complete(

@@ -194,7 +194,7 @@ class EventLoop:
         if operation.stopped is not None:
             self._end(task, error=stopped(operation))
         elif self.disaster is not None:
-            message = f"{operation.verb}: libxl broke down, open the host anew: {self.disaster}"
+            message = f"{operation.verb}: libxl broke down, open the host again: {self.disaster}"
             self._end(task, error=HostClosed(message))
         else:
             self._sink.adjust()

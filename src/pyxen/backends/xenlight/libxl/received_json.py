@@ -114,7 +114,7 @@ class _Reader:
             where = f"{path}.{key}" if path else key
             union, dot, _ = key.partition(".")
             if dot and arms.setdefault(union, key) != key:
-                raise self._wrong(path, f"{printable(arms[union])} and {printable(key)} cannot both be there")
+                raise self._wrong(path, f"{printable(arms[union])} and {printable(key)} cannot both be set")
             member = marshal.member(ctype, key)
             if member is not None:
                 found[key] = self._value(item, member, where)

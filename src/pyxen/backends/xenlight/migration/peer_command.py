@@ -15,7 +15,7 @@ from pyxen.operation import Operation
 
 __all__ = ["PeerCommand", "command"]
 
-_PATIENCE = 2.0  # seconds for it to end after the conversation, as in xl
+_TO_END = 2.0  # seconds for it to end after the conversation, as in xl
 _MOMENT = 1.0  # seconds for its last words to arrive
 _WORDS = 600  # characters
 
@@ -94,7 +94,7 @@ class PeerCommand:
         os.close(self.write_fd)
         os.close(self.read_fd)
         try:
-            self._process.wait(_PATIENCE)
+            self._process.wait(_TO_END)
         except subprocess.TimeoutExpired:
             threading.Thread(target=self._process.wait, name="pyxen-peer", daemon=True).start()
 

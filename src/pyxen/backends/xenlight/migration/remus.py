@@ -39,7 +39,7 @@ E = TypeVar("E", bound=OperationFailed)
 
 _LOG = logger("pyxen.migration")
 
-_PATIENCE = 2.0  # seconds for a guest to suspend for a checkpoint: we cannot tell if one has just begun
+_TO_SUSPEND = 2.0  # seconds for a guest to suspend for a checkpoint: we cannot tell if one has just begun
 _WITHOUT = "{}=False with allow_unsafe=True does without"
 _NOT_BOTH = "Look there, and destroy one of both. Never let both run"
 
@@ -177,7 +177,7 @@ class _Primary:
         return info
 
     def _go_on(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from let_go_on(self._context, self._domain.domid, asked=self._begun, patience=_PATIENCE)
+        code = yield from let_go_on(self._context, self._domain.domid, asked=self._begun, patience=_TO_SUSPEND)
         if code != 0:
             message = "the replication ended, and the guest could not be resumed: it is suspended; try to resume it"
             raise describe(OperationFailed, message, operation, code)

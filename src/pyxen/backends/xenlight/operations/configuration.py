@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyxen import libxljson
-from pyxen._common.defaults import for_its_type
+from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
@@ -54,5 +54,5 @@ def _record(context: Context, domid: int) -> bytes | None:
 def config(context: Context, operation: Operation[DomainConfig], domid: int) -> Script[DomainConfig]:
     """Return the current configuration of a domain."""
     found = yield from retrieved(context, operation, domid)
-    read = for_its_type(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
+    read = without_foreign_settings(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
     return read.replace(domid=None)  # a domid would request that number, which Xen does not reuse so soon

@@ -11,14 +11,14 @@ from pyxen import libxljson
 from pyxen._common.device_kinds import (
     Kind,
     already_there,
-    check,
-    drive,
+    check_hotplug,
+    find_drive,
+    identify,
     kind_of,
-    meant,
+    matches,
     name_of,
     needs_qemu,
     not_there,
-    same,
 )
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
@@ -67,7 +67,7 @@ class _Present(Generic[D]):
     def find(self, device: D) -> CData | None:
         """Return libxl's structure of a device; None if the domain does not have it."""
         for index, other in enumerate(self.devices):
-            if same(device, other):
+            if matches(device, other):
                 return self._structs[index]
         return None
 
@@ -90,7 +90,7 @@ def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
 
 def attach(context: Context, operation: Operation[D], domid: int, guest: DomainType, device: D) -> Script[D]:
     """Attach a device, as ``xl block-attach`` and the like, and return it as attached. A failure leaves nothing."""
-    kind = check(device, guest, BACKEND)
+    kind = check_hotplug(device, guest, BACKEND)
     document = libxljson.device_to_dict(device)
     check_keys(document, kind.ctype)
     if isinstance(device, Disk):
@@ -103,7 +103,7 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     if add is None:
         what = type(device).__name__
         message = (
-            f"libxl of Xen {release} attaches no {what}: put it into the configuration, and create the domain anew"
+            f"libxl of Xen {release} cannot hot-plug a {what}: create the domain again with it in its configuration"
         )
         raise UnsupportedFeature(message, feature=what, backend=BACKEND)
     code = yield from context.complete(lambda how: add(context.pointer, domid, struct, how))
@@ -121,7 +121,7 @@ def detach(
 ) -> Script[None]:
     """Detach a device, as ``xl block-detach`` and the like."""
     try:
-        kind, wanted = meant(device, BACKEND)
+        kind, wanted = identify(device, BACKEND)
     except ValueError as error:
         raise describe(InvalidArgument, str(error), operation) from None
     present = _Present(context, domid, kind, type(wanted))
@@ -141,7 +141,7 @@ def change_disc(
     check_disc_can_change(operation.verb, guest, vdev, BACKEND)
     kind = kind_of(Disk())
     try:
-        before = drive(vdev, _Present(context, domid, kind, Disk).devices)
+        before = find_drive(vdev, _Present(context, domid, kind, Disk).devices)
     except LookupError as error:
         raise describe(NotFound, str(error), operation, lib.ERROR_NOTFOUND) from None
     disc = Disk(target, vdev=before.vdev, cdrom=True)
@@ -211,7 +211,7 @@ def _assignable(context: Context, device: Pci) -> bool:
     if array == ffi.NULL:
         return False
     kind = kind_of(device)
-    found = any(same(device, _read(context, kind, Pci, array + index)) for index in range(count[0]))
+    found = any(matches(device, _read(context, kind, Pci, array + index)) for index in range(count[0]))
     lib.libxl_device_pci_assignable_list_free(array, count[0])
     return found
 
@@ -236,13 +236,11 @@ def _why_not_detached(
     operation: Operation[Any], kind: Kind, device: Part, code: int, *, force: bool
 ) -> OperationFailed | Error:
     what = f"{kind.noun} {name_of(device)}"
-    remedy = "" if force else ", or take it away with force=True"
+    remedy = "" if force else ", or remove it with force=True"
     if operation.stopped is not None:
-        message = f"stopped before the guest let go of the {what}, which it still may: detach it again{remedy}"
+        message = f"stopped before the guest released the {what}, which it may still do: detach it again{remedy}"
         return describe(type(stopped(operation)), message, operation, code)
     if code == lib.ERROR_TIMEDOUT:
-        message = (
-            f"the guest does not let go of the {what}: it has no driver for it, or uses it. Detach it again{remedy}"
-        )
+        message = f"the guest does not release the {what}: it has no driver for it, or uses it. Detach it again{remedy}"
         return describe(GuestTimeout, message, operation, code)
     return failure(operation, code)

@@ -128,11 +128,11 @@ class ThreadedOperations:
         operation.carried_by(threaded.stop, thread)
         try:
             if self._process != os.getpid():  # check first: a thread that the fork did not copy may hold the gate
-                message = f"{operation.verb}: the host was opened before a fork: open it anew"
+                message = f"{operation.verb}: the host was opened before a fork: open it again"
                 raise HostClosed(message)
             with self._gate:
                 if self._closed:
-                    message = f"{operation.verb}: the host is closed, or was opened before a fork: open it anew"
+                    message = f"{operation.verb}: the host is closed, or was opened before a fork: open it again"
                     raise HostClosed(message)
                 self._running[operation] = thread
                 thread.start()

@@ -116,7 +116,7 @@ class Watcher:
 
     def _check_open(self) -> None:
         if self._closed or os.getpid() != self._pid:
-            raise HostClosed("events: the host is closed, or was opened before a fork: open it anew")
+            raise HostClosed("events: the host is closed, or was opened before a fork: open it again")
 
     def _rouse(self) -> None:
         if os.getpid() != self._pid:

@@ -1,4 +1,4 @@
-"""A thread that does small things at their time: deadlines."""
+"""A timer thread, for the deadlines of operations."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Clock"]
+__all__ = ["TimerThread"]
 
 
-class Clock:
-    """Calls functions at given moments, one after the other, on one thread; they must not block."""
+class TimerThread:
+    """Calls functions at given times, one after the other, on one thread. The functions must not block."""
 
     def __init__(self, name: str) -> None:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -23,13 +23,13 @@ class Clock:
         self.thread.start()
 
     def at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have a function called at a moment, by `time.monotonic`."""
+        """Schedule a call for a time of `time.monotonic`."""
         with self._changed:
             heapq.heappush(self._due, (moment, next(self._count), call))
             self._changed.notify()
 
     def close(self) -> None:
-        """Call nothing more."""
+        """Cancel all scheduled calls and end the thread."""
         with self._changed:
             self._open = False
             self._due.clear()
@@ -44,4 +44,4 @@ class Clock:
                     return
                 call = heapq.heappop(self._due)[2]
             call()
-            del call  # what it holds may go
+            del call  # release what it holds while the thread waits
