@@ -161,7 +161,9 @@ class FakeHost(Host):
             InvalidArgument: There is no such verb.
         """
         if verb not in _VERBS:
-            raise InvalidArgument(f"{verb!r} is no verb: it takes {', '.join(sorted(_VERBS))}", operation="fail")
+            raise InvalidArgument(
+                f"{verb!r} is not a verb that can fail; it can be {', '.join(sorted(_VERBS))}", operation="fail"
+            )
         with self._machine.lock:
             name = None if domain is None else str(domain)
             self._machine.faults.append(Fault(verb, error, name, _FOREVER if times is None else times))

@@ -145,7 +145,7 @@ class Source:
         return value
 
     def integer(self, key: str) -> int | None:
-        """Return a number; what is none is noted, as xl warns of it and goes on."""
+        """Return a number; another value is noted, since xl warns of it and goes on."""
         number = self.settings.integer(key)
         if number is None and self.string(key) is not None:
             added = self.settings.added(key)
@@ -153,7 +153,7 @@ class Source:
         return number
 
     def boolean(self, key: str) -> bool | None:
-        """Return a number as true or false; what is none is noted."""
+        """Return a number as true or false; another value is noted."""
         number = self.integer(key)
         return None if number is None else number != 0
 

@@ -200,15 +200,15 @@ def test_where_a_domain_is_replicated(destination: str | Sequence[str], expected
 
 
 def test_who_cannot_replicate_there() -> None:
-    with pytest.raises(InvalidArgument, match=r"remus.*is no host"):
+    with pytest.raises(InvalidArgument, match=r"remus.*is not a host"):
         command("", verb="remus", remus=True)
 
 
 @pytest.mark.parametrize(
     ("destination", "paused", "problem"),
     [
-        ("", False, "is no host"),
-        ("-oProxyCommand=reboot", False, "is no host"),
+        ("", False, "is not a host"),
+        ("-oProxyCommand=reboot", False, "is not a host"),
         ("ssh host2 xl migrate-receive", False, "or a command as a list"),
         ([], False, "the command is empty"),
         (["xl", "migrate-receive"], True, "says -p itself"),

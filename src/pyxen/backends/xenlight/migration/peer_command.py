@@ -35,7 +35,7 @@ def command(
         return tuple(destination)
     # ssh would take "-oProxyCommand=..." for an option; a space suggests a whole command.
     if not destination or destination.startswith("-") or " " in destination:
-        message = f"{destination!r} is no host: give one as for ssh, root@host2, or a command as a list"
+        message = f"{destination!r} is not a host: give one as for ssh, root@host2, or a command as a list"
         raise InvalidArgument(message, operation=verb)
     return ("ssh", destination, "xl", "migrate-receive", *(["-r"] if remus else []), *(["-p"] if paused else []))
 

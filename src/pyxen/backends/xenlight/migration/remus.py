@@ -197,8 +197,8 @@ class _Primary:
             self._channel.expect_end()
         except Lost as lost:
             message = (
-                "the replication was ended, the domain goes on here, and nobody knows whether the destination knows of "
-                f"it ({lost}): it may run there too. {_NOT_BOTH}"
+                "the replication was ended, and the domain goes on here. It is not known whether the destination has "
+                f"heard of it ({lost}): the domain may run there too. {_NOT_BOTH}"
             )
             raise self._in_doubt(message) from lost
 

@@ -41,7 +41,7 @@ def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
     # The guest cannot write to this node. Still, check it: we open the path as root and change its terminal mode.
     if not _TERMINAL.fullmatch(path):
-        message = f"xenstore says that the console is {printable(path)!r}, which is no terminal under /dev/pts"
+        message = f"xenstore says that the console is {printable(path)!r}, which is not a terminal under /dev/pts"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -24,7 +24,7 @@ def devd(context: Context, operation: Operation[None]) -> Script[None]:
         event = yield from context.serve(lib.PYXEN_DEVD)
     except OSError as error:
         raise describe(
-            OperationFailed, f"it needs a process of its own, and there is none: {error}", operation
+            OperationFailed, f"it needs a process of its own, which cannot be started: {error}", operation
         ) from error
     if operation.stopped is not None:
         raise stopped(operation, event.code, "scripts are not run any more, and devices stay as they are")
