@@ -24,8 +24,8 @@ class Arm(Part):
     sve: Coerced[SveType, SveType | SveTypeName] = setting(SveType.DISABLED, member(SveType), since="4.18")
     """Vector length of SVE. Default: no SVE. Xen 4.18."""
     nr_spis: int | None = setting(None, integer(0, 5088), since="4.19")
-    """Number of shared interrupts, 0 to 5088 (to 991 before Xen 4.21). Default: as many as the devices need, and before
-    4.21 never fewer. Xen 4.19."""
+    """Number of shared interrupts: 0 to 960, and with extended ones (Xen 4.21) 4033 to 5088. Default: as many as the
+    devices need, and before 4.21 never fewer. Xen 4.19."""
     sci: Coerced[ArmSciType, ArmSciType | ArmSciTypeName] = setting(
         ArmSciType.NONE, member(ArmSciType), key="arm_sci", since="4.21"
     )

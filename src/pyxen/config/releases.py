@@ -9,7 +9,7 @@ from pyxen.config.base import Part, join_path, settings_of
 from pyxen.config.enums import BiosType, DeviceModelVersion, LibxlEnum, TeeType
 from pyxen.config.validate import Problem
 
-__all__ = ["DEFAULT", "KNOWN", "OLDEST", "TESTED", "newer_than", "release"]
+__all__ = ["DEFAULT", "GROWN", "KNOWN", "MEMBERS_SINCE", "MEMBERS_UNTIL", "OLDEST", "TESTED", "newer_than", "release"]
 
 KNOWN: Final = ("4.17", "4.18", "4.19", "4.20", "4.21", "4.22")
 """The releases that pyxen knows, oldest first."""
@@ -23,16 +23,16 @@ DEFAULT: Final = "4.20"
 TESTED: Final = ("4.17", "4.20")
 """The releases that the tests run on; the others are known from headers and documents."""
 
-_MEMBERS_SINCE: Final[dict[LibxlEnum, str]] = {TeeType.FFA: "4.18"}
+MEMBERS_SINCE: Final[dict[LibxlEnum, str]] = {TeeType.FFA: "4.18"}
 """Members of enumerations that are newer than the settings they are for, and the release that each came with."""
 
-_MEMBERS_UNTIL: Final[dict[LibxlEnum, str]] = {
+MEMBERS_UNTIL: Final[dict[LibxlEnum, str]] = {
     DeviceModelVersion.QEMU_XEN_TRADITIONAL: "4.20",
     BiosType.ROMBIOS: "4.20",
 }
 """Members of enumerations that later releases refuse, and the last release that accepts each."""
 
-_GROWN: Final[dict[str, tuple[int, str]]] = {"nr_spis": (991, "4.21")}
+GROWN: Final[dict[str, tuple[int, str]]] = {"nr_spis": (960, "4.21")}
 """Settings whose range grew: the largest value before, and the release that accepts more."""
 
 
@@ -68,7 +68,7 @@ def _unsupported(value: Any, path: str, xen: tuple[int, int]) -> Iterator[tuple[
         for index, item in enumerate(value):
             yield from _unsupported(item, f"{path}[{index}]", xen)
     elif isinstance(value, LibxlEnum):
-        since, until = _MEMBERS_SINCE.get(value), _MEMBERS_UNTIL.get(value)
+        since, until = MEMBERS_SINCE.get(value), MEMBERS_UNTIL.get(value)
         if since and release(since) > xen:
             yield path, f"{value} came with Xen {since}"
         if until and release(until) < xen:
@@ -77,7 +77,7 @@ def _unsupported(value: Any, path: str, xen: tuple[int, int]) -> Iterator[tuple[
         for name, inner in value.non_defaults():
             at = join_path(path, name)
             since = settings_of(type(value))[name].since
-            most, grown = _GROWN.get(name, (0, ""))
+            most, grown = GROWN.get(name, (0, ""))
             if since and release(since) > xen:
                 yield at, f"came with Xen {since}"
             elif grown and inner > most and release(grown) > xen:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "problems"]
 
 _OEM_STRINGS: Final = 99
+_SPIS: Final = 960
+_EXTENDED_SPIS: Final = 4033
+"""Xen rounds the number up to whole ranks of 32 interrupts, and refuses what lies between the two ranges of numbers."""
+
 _LEAST_VIDEORAM: Final = {VgaInterfaceType.CIRRUS: 8, VgaInterfaceType.STD: 16, VgaInterfaceType.QXL: 128}
 _A: Final = {DomainType.HVM: "an HVM", DomainType.PV: "a PV", DomainType.PVH: "a PVH"}
 _BYTE: Final = re.compile("[\udc80-\udcff]")
@@ -269,6 +273,13 @@ def _small_devices(config: DomainConfig) -> Iterator[Problem]:
             yield Problem(f"vdispls[{index}].connectors", "a display needs an output")
 
 
+def _interrupts(config: DomainConfig) -> Iterator[Problem]:
+    number = config.arm.nr_spis
+    if number is not None and _SPIS < number < _EXTENDED_SPIS:
+        message = f"{number} is not possible; it can be up to {_SPIS}, or from {_EXTENDED_SPIS} on for extended ones"
+        yield Problem("arm.nr_spis", message)
+
+
 def _smbios(config: DomainConfig) -> Iterator[Problem]:
     kinds = [string.type for string in config.smbios]
     if kinds.count(SmbiosType.OEM) > _OEM_STRINGS:
@@ -296,6 +307,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Any], Iterable[Problem]]], 
     (("pcis", "dtdevs", "usbdevs", "ioports"), _passthrough),
     (("vnc", "vfbs", "spice"), _screens),
     (("channels", "vkbs", "vdispls"), _small_devices),
+    (("arm",), _interrupts),
     (("smbios",), _smbios),
 )
 """Each rule with the fields that trigger it: it runs if one of them is set, or always for ()."""

@@ -98,7 +98,7 @@ def _read_screen(source: Source, said: dict[str, Any]) -> None:
     written = [key for key in SCREEN_KEYS if key in source.settings]
     if not written:
         return
-    if said.get("vfbs") or not source.settings.integer("vnc"):
+    if said.get("vfbs") or "vnc" not in source.settings or not source.integer("vnc"):
         reason = "xl ignores it beside vfb" if said.get("vfbs") else "a PV guest needs vnc=1 (or vfb) with it"
         for key in written:
             if key != "vnc" or said.get("vfbs"):

@@ -8,6 +8,7 @@ from typing import Final
 
 from pyxen.config import Disk, DiskFormat
 from pyxen.errors import ConfigError
+from pyxen.xlcfg.device_grammars import GRAMMARS
 from pyxen.xlcfg.disk import read_disk, write_disk
 from pyxen.xlcfg.findings import Finding
 from pyxen.xlcfg.grammar import Assignment, item_offsets
@@ -19,7 +20,9 @@ __all__ = ["item_findings"]
 _RATE: Final = re.compile(r"(?:^|,)\s*rate=(0[0-9]+|[0-9]+)([GMK]?[Bb]/s)(@[0-9]+$|@[0-9]+(?=,))?")
 _OLD_PREFIX: Final = re.compile(r"(?:^|,)\s*(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):")
 _OLD_DEVTYPE: Final = re.compile(r",\s*([a-z0-9]*):(cdrom|disk)(?:,|$)")
-_SUFFIXES: Final = {f".{one.value}": one.value for one in DiskFormat if one not in (DiskFormat.RAW, DiskFormat.EMPTY)}
+_FORMATS: Final = tuple(one.value for one in DiskFormat if one not in (DiskFormat.RAW, DiskFormat.EMPTY))
+_NO_FORMATS: Final = ("vdi", "vhdx", "vmdk")
+"""Formats of images that xl does not have."""
 
 _NEWER_WORDS: Final = {"disk": (("trusted", "4.19"), ("untrusted", "4.19"))}
 """Words that xl knows later than libxl, and the release that they came with; the model has the others."""
@@ -31,13 +34,17 @@ _FREE_9PFS: Final = (4, 19)
 
 def item_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
     """Return what there is to say of items in a configuration that is for the Xen release `target`."""
+    of_9pfs: set[str] = set()
     for assignment in written:
         if isinstance(assignment.value, str) or assignment.key not in KEYS:
             continue
         yield from _nested(text, assignment)
         for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
-            if isinstance(item, str):
-                yield from _item(assignment.key, item, offset, target)
+            if not isinstance(item, str):
+                continue
+            yield from _item(assignment.key, item, offset, target)
+            if assignment.key == "p9" and target < _FREE_9PFS and _is_readable("p9", item):
+                yield from _old_p9(item, offset, target, of_9pfs)
 
 
 def _nested(text: str, assignment: Assignment) -> Iterator[Finding]:
@@ -45,24 +52,31 @@ def _nested(text: str, assignment: Assignment) -> Iterator[Finding]:
         return
     for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
         if isinstance(item, list):
-            message = "xl ends reading the list at a list inside it, and drops what follows, in silence"
-            yield Finding(offset, "nested-list", message, "take the inner brackets away")
+            message = "xl stops reading the list where a list begins inside it, and drops the rest in silence"
+            yield Finding(offset, "nested-list", message, "remove the inner brackets")
             return
 
 
 def _item(key: str, item: str, offset: int, target: tuple[int, int]) -> Iterator[Finding]:
     for word, since in _NEWER_WORDS.get(key, ()):
         if release(since) > target and any(part.strip() == word for part in item.split(",")):
-            yield Finding(offset, "newer-key", f"{word} in {key} came with Xen {since}")
+            message = f"xl of {'.'.join(map(str, target))} refuses {word}, which came with Xen {since}"
+            yield Finding(offset, "newer-key", message, severity="error")
     if key == "disk":
         yield from _disk(item, offset)
     elif key == "vif":
         yield from _vif(item, offset)
-    elif key == "p9":
-        yield from _p9(item, offset, target)
-    elif key == "usbdev" and "type=" not in item:
-        message = "without type=hostdev the device is not in what libxl keeps of the domain"
+    elif key == "usbdev" and "type=" not in item and _is_readable(key, item):
+        message = "without type=hostdev, libxl does not keep bus and address of the device"
         yield Finding(offset, "no-usb-type", message, f'write "type=hostdev,{item}"')
+
+
+def _is_readable(key: str, item: str) -> bool:
+    try:
+        GRAMMARS[key].read(item, lambda _value, _reason: None)
+    except (SpecError, ConfigError):
+        return False  # which is told as an error
+    return True
 
 
 def _disk(item: str, offset: int) -> Iterator[Finding]:
@@ -70,10 +84,13 @@ def _disk(item: str, offset: int) -> Iterator[Finding]:
         disk = read_disk(item)
     except (SpecError, ConfigError):
         return  # which is told as an error
-    hint = f'write "{write_disk(disk)}"'
+    vdev = None if disk.vdev is None else disk.vdev.removeprefix("/dev/")
+    hint = f'write "{write_disk(disk.replace(vdev=vdev))}"'
     prefix, old = _OLD_PREFIX.match(item), _OLD_DEVTYPE.search(item)
     if prefix:
         yield Finding(offset, "outdated-disk", f"the prefix {prefix[1]}: is outdated", hint, "note")
+    elif disk.vdev != vdev:
+        yield Finding(offset, "outdated-disk", "xl takes the name of a disk without /dev/", hint)
     if old:
         yield Finding(offset, "outdated-disk", f":{old[2]} is outdated", hint, "note")
     yield from _format(disk, offset)
@@ -81,10 +98,15 @@ def _disk(item: str, offset: int) -> Iterator[Finding]:
 
 def _format(disk: Disk, offset: int) -> Iterator[Finding]:
     """Report a file whose name says another format than it is read as."""
-    named = next((one for suffix, one in _SUFFIXES.items() if (disk.target or "").endswith(suffix)), None)
-    if named and disk.format is DiskFormat.RAW and disk.script is None:
-        message = f"{disk.target} is read as raw, though its name says {named}"
-        yield Finding(offset, "disk-format", message, f"write format={named} if it is")
+    target = disk.target or ""
+    if disk.format is not DiskFormat.RAW or disk.script is not None or target.startswith("/dev/"):
+        return
+    suffix = target.rpartition(".")[2].lower()
+    message = f"{target} is read as raw, though its name says {suffix}"
+    if suffix in _FORMATS:
+        yield Finding(offset, "disk-format", message, f"write format={suffix} if it is")
+    elif suffix in _NO_FORMATS:
+        yield Finding(offset, "disk-format", message, "xl cannot read that format; qemu-img converts it to qcow2")
 
 
 def _vif(item: str, offset: int) -> Iterator[Finding]:
@@ -100,11 +122,16 @@ def _vif(item: str, offset: int) -> Iterator[Finding]:
         yield Finding(offset, "rate-interval", message, f"write {rate[3]}s; write {rate[3]}us if that is meant")
 
 
-def _p9(item: str, offset: int, target: tuple[int, int]) -> Iterator[Finding]:
-    if target >= _FREE_9PFS:
-        return
-    said = {word.partition("=")[0].strip() for word in item.split(",")}
+def _old_p9(item: str, offset: int, target: tuple[int, int], said: set[str]) -> Iterator[Finding]:
+    """Report a 9pfs folder that an older xl refuses. It takes what a folder lacks from those before it, in `said`."""
+    version = ".".join(map(str, target))
+    names = [word.lstrip(" ").partition("=")[0] for word in item.split(",") if "=" in word]
+    for name in names:
+        if name != name.rstrip():
+            message = f"xl of {version} refuses a blank before ="
+            yield Finding(offset, "refused", message, f"write {name.rstrip()}=", "error")
+    said.update(name.rstrip() for name in names)
     missing = [name for name in _NEEDED_BY_9PFS if name not in said]
     if missing:
-        message = f"xl of {'.'.join(map(str, target))} refuses a folder without {' and '.join(missing)}"
+        message = f"xl of {version} refuses a folder without {' and '.join(missing)}"
         yield Finding(offset, "refused", message, f"add {', '.join(f'{name}=…' for name in missing)}", "error")

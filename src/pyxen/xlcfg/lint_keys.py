@@ -12,11 +12,12 @@ from pyxen.xlcfg.boot_keys import read_type
 from pyxen.xlcfg.findings import Finding
 from pyxen.xlcfg.grammar import Assignment
 from pyxen.xlcfg.keys import KEYS, Key, release
+from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.similar import nearest
 from pyxen.xlcfg.source import Source
 from pyxen.xlcfg.values import quote
 
-__all__ = ["key_findings"]
+__all__ = ["FOREIGN", "key_findings", "settings_of_release"]
 
 _MOST_GUESSES: Final = 100
 """Unknown keys that a known one is looked for."""
@@ -26,7 +27,7 @@ _FROM_CREATE: Final = "xl create -p starts a domain paused"
 _IN_DISK: Final = "write it into disk"
 _IN_VIF: Final = "write it into vif"
 
-_FOREIGN: Final = {
+FOREIGN: Final = {
     "audio": "xl's word for it is soundhw",
     "autostart": "link the file into /etc/xen/auto",
     "boot_order": "xl's word for it is boot",
@@ -69,9 +70,20 @@ _FOREIGN: Final = {
 """Keys of xend, of libvirt's converter and of other configurations that xl does not know, and what to do about them."""
 
 
+def settings_of_release(settings: Settings, written: Sequence[Assignment], target: tuple[int, int]) -> Settings:
+    """Return the settings without those whose key is newer than the Xen release `target`: its xl does not read them."""
+    kept = [one for one in written if not _is_newer(KEYS.get(one.key), target)]
+    return settings if len(kept) == len(written) else Settings(settings.text, kept)
+
+
+def _is_newer(known: Key | None, target: tuple[int, int]) -> bool:
+    return known is not None and known.since is not None and release(known.since) > target
+
+
 def key_findings(written: Sequence[Assignment], source: Source, target: tuple[int, int]) -> Iterator[Finding]:
     """Return what there is to say of the keys of a configuration that is for the Xen release `target`."""
     guest = _guest(source)
+    version = ".".join(map(str, target))
     guesses = 0
     for assignment in written:
         known = KEYS.get(assignment.key)
@@ -79,10 +91,15 @@ def key_findings(written: Sequence[Assignment], source: Source, target: tuple[in
             guesses += 1
             yield _unknown(assignment, guess=guesses <= _MOST_GUESSES)
             continue
-        yield from _of_release(known, assignment, target)
+        if _is_newer(known, target):
+            message = f"{known.name} came with Xen {known.since}; xl of {version} passes over it in silence"
+            yield Finding(assignment.start, "newer-key", message)
+            continue
         if known.instead is not None:
             yield from _outdated(known, assignment, source)
-        if guest is not None and known.guests and guest not in known.guests:
+        if guest is None or not known.guests or guest in known.guests:
+            yield from _without_effect(known, assignment, target)
+        else:
             wanted = " and ".join(one.upper() for one in known.guests)
             a = "an" if guest is DomainType.HVM else "a"
             message = f"{known.name} means nothing to {a} {guest.upper()} guest"
@@ -99,21 +116,19 @@ def _guest(source: Source) -> DomainType | None:
 
 def _unknown(assignment: Assignment, *, guess: bool) -> Finding:
     key = assignment.key
-    hint = _FOREIGN.get(key, "")
+    hint = FOREIGN.get(key, "")
     if not hint and guess:
         near = nearest(key, (name for name, known in KEYS.items() if known.instead is None))
         hint = f"did you mean {near}?" if near else ""
     return Finding(assignment.start, "unknown-key", f"xl knows no key {key}, and passes over it in silence", hint)
 
 
-def _of_release(known: Key, assignment: Assignment, target: tuple[int, int]) -> Iterator[Finding]:
-    version = ".".join(map(str, target))
-    if known.since and release(known.since) > target:
-        message = f"{known.name} came with Xen {known.since}; xl of {version} passes over it in silence"
-        yield Finding(assignment.start, "newer-key", message)
+def _without_effect(known: Key, assignment: Assignment, target: tuple[int, int]) -> Iterator[Finding]:
     if known.until and release(known.until) < target:
-        message = f"{known.name} does nothing: Xen {known.until} was the last on which it did"
+        message = f"{known.name} has no effect: Xen {known.until} was the last release where it had one"
         yield Finding(assignment.start, "removed", message, "leave it out", "note")
+    if known.name == "msr_relaxed":
+        yield Finding(assignment.start, "outdated-key", "xl warns that later releases may not have it", severity="note")
 
 
 def _outdated(known: Key, assignment: Assignment, source: Source) -> Iterator[Finding]:
@@ -125,12 +140,14 @@ def _outdated(known: Key, assignment: Assignment, source: Source) -> Iterator[Fi
 
 
 def _hint(known: Key, source: Source) -> str:
-    value = source.settings.string(known.name)
+    value = source.settings.string(known.name) or ""
     number = source.settings.integer(known.name)
     if known.name == "builder":
         if "type" in source.settings:
             return "leave it out: type says it"
-        return 'write type = "hvm"' if value and "hvm".startswith(value) else 'write type = "pv"'
+        return 'write type = "hvm"' if "hvm".startswith(value) else 'write type = "pv"'
+    if known.name == "device_model" and "stubdom-dm" in value:
+        return "leave it out: xl ignores it, and a stub domain needs device_model_stubdomain_override = 1"
     if known.name in ("root", "extra"):
         root, extra = source.settings.string("root"), source.settings.string("extra")
         words = [*([] if root is None else [f"root={root}"]), *([] if extra is None else [extra])]

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from pyxen.config import DomainConfig, DomainType, newer_than
+from pyxen.config import DeviceModelVersion, DomainConfig, DomainType, newer_than
+from pyxen.config.validate import Problem
 from pyxen.errors import ConfigError
 from pyxen.xlcfg.domain import read_domain
-from pyxen.xlcfg.findings import Finding
+from pyxen.xlcfg.findings import Finding, Severity
 from pyxen.xlcfg.keys import KEYS
 from pyxen.xlcfg.source import Passed, Source
 
 __all__ = ["meaning_findings"]
 
 _INDEX: Final = re.compile(r"\[([0-9]+)\]")
-_WORDS: Final = ("yes", "no", "true", "false", "on", "off")
+_LIST_ITEM: Final = re.compile(r"\b([a-z][a-z0-9]*)(?=\[[0-9]+\])")
+_WORDS: Final = ("yes", "no", "true", "false", "on", "off", "enabled", "enable", "disabled", "disable")
 _SWITCH: Final = re.compile(r"([a-z-]+(?:_[a-z]+)*)=(?:(yes|true|on|enabled?)|no|false|off|disabled?)")
+_AMOUNT: Final = re.compile(r"""(['"])([1-9][0-9]{0,8})[ ]?(?:(m|mb|mib)|g|gb|gib)\1""", re.IGNORECASE)
+_IN_MIB: Final = ("maxmem", "memory", "shadow_memory", "videoram")
 _UPSTREAM_STUBDOMAINS: Final = (4, 21)
+_REFUSED_ITEMS: Final = ("disk", "p9")
+"""Lists in which xl refuses what it does not know; it passes over such in others."""
 
 _BY_FIELD: Final[dict[str, str]] = {}
 for _name, _key in KEYS.items():
     if _key.field and _key.instead is None:
         _BY_FIELD.setdefault(_key.field, _name)
+
+_IN_XL: Final = {
+    "disable_ticketing=True": "spicedisable_ticketing=1",
+    "a tls_port": "spicetls_port",
+    "say it in vfbs": "say it in vfb",
+}
+"""Words of the model in messages, and xl's words for them."""
+
+_OTHERWISE: Final = {
+    "altp2m": ("altp2mhvm",),
+    "bios": ("firmware",),
+    "maxmem": ("memory", "vnuma"),
+    "maxvcpus": ("vcpus", "vnuma"),
+    "memory": ("maxmem", "vnuma"),
+    "vfb": ("vnc", "sdl"),
+    "vga": ("stdvga",),
+}
+"""Keys, and others that can say the same, or of which it is made."""
 
 
 def meaning_findings(source: Source, target: tuple[int, int]) -> Iterator[Finding]:
@@ -34,52 +58,81 @@ def meaning_findings(source: Source, target: tuple[int, int]) -> Iterator[Findin
         offset = source.offset_of(getattr(error, "line", None) or 1, getattr(error, "column", None) or 1)
         yield Finding(offset, "refused", error.message, severity="error")
     else:
-        yield from _problems(config, source)
-        yield from _of_release(config, source, target)
+        lacking = newer_than(config, ".".join(map(str, target)))
+        told = {problem.path for problem in lacking}
+        yield from (_of_release(problem, source, target) for problem in lacking)
+        yield from _problems([problem for problem in config.problems() if problem.path not in told], config, source)
         yield from _device_model(config, source, target)
+        yield from _opengl(config, source, target)
     for passed in source.passed:
         yield from _passed(passed, source)
 
 
-def _problems(config: DomainConfig, source: Source) -> Iterator[Finding]:
-    for problem in config.problems():
-        key, item = _place(problem.path)
+def _problems(problems: Iterable[Problem], config: DomainConfig, source: Source) -> Iterator[Finding]:
+    for problem in problems:
+        key, item = _place(problem.path, source)
         known = KEYS.get(key)
         if known is not None and known.guests and config.type not in known.guests:
             continue  # told of the key already
-        yield Finding(source.offset(key, item), "problem", f"{_as_written(key, item)}: {problem.message}")
+        message = _LIST_ITEM.sub(lambda found: _BY_FIELD.get(found[1], found[1]), problem.message)
+        for words, of_xl in _IN_XL.items():
+            message = message.replace(words, of_xl)
+        yield Finding(source.offset(key, item), "problem", f"{_as_written(key, item)}: {message}")
 
 
-def _of_release(config: DomainConfig, source: Source, target: tuple[int, int]) -> Iterator[Finding]:
-    """Report values, and settings of devices, that the release does not have."""
-    for problem in newer_than(config, ".".join(map(str, target))):
-        key, item = _place(problem.path)
-        known = KEYS.get(key)
-        if known is not None and known.since and item is None:
-            continue  # told of the key already
-        removed = "was the last" in problem.message
-        code = "removed" if removed else "newer-value"
-        hint = "leave it out" if removed else ""
-        named = _INDEX.split(problem.path)[-1] if item is not None else ""
-        message = f"{_as_written(key, item)}{named}: {problem.message}"
-        if key == "device_model_version":
-            message = message.replace("qemu_xen_", "qemu-xen-")
-        yield Finding(source.offset(key, item), code, message, hint, "error" if removed else "warning")
+def _of_release(problem: Problem, source: Source, target: tuple[int, int]) -> Finding:
+    """Report a value, or a setting of a device, that the release does not have."""
+    key, item = _place(problem.path, source)
+    named = _INDEX.split(problem.path)[-1].lstrip(".") if item is not None else ""
+    reason = problem.message.rpartition(";")[0]
+    if key == "device_model_version":
+        reason = reason.replace("qemu_xen_", "qemu-xen-")
+    removed = " was the last " in reason
+    a_setting = reason.startswith("came ")
+    refuses = not a_setting or key in _REFUSED_ITEMS
+    version = ".".join(map(str, target))
+    if a_setting:
+        message = f"xl of {version} {'refuses' if refuses else 'ignores'} {named}, which {reason}"
+    else:
+        message = f"Xen {version} refuses this: {reason}"
+    code = "removed" if removed else "newer-value"
+    severity: Severity = "error" if refuses else "warning"
+    message = f"{_as_written(key, item)}: {message}"
+    return Finding(source.offset(key, item), code, message, "leave it out" if removed else "", severity)
 
 
 def _device_model(config: DomainConfig, source: Source, target: tuple[int, int]) -> Iterator[Finding]:
-    """Report device models whose family is left to xl."""
+    """Report programs that are named without their kind, which is left to xl then."""
+    if config.bios_path_override is not None and config.bios is None and config.type is DomainType.HVM:
+        message = "xl warns of bios_path_override without bios"
+        yield Finding(source.offset("bios_path_override"), "no-bios", message, 'write bios = "seabios", or "ovmf"')
     if config.device_model.version is not None:
         return
     hint = 'write device_model_version = "qemu-xen"'
     if config.device_model.path is not None:
-        message = "xl warns of an override without device_model_version"
+        message = "xl warns of device_model_override without device_model_version"
         yield Finding(source.offset("device_model_override"), "no-model-version", message, hint)
-    if config.type is DomainType.HVM and config.stubdomain.enable:
-        message = "without device_model_version, a stub domain runs qemu-xen-traditional, from Xen 4.21 on qemu-xen"
+    elif config.type is DomainType.HVM and config.stubdomain.enable:
+        message = "without device_model_version, a stub domain runs qemu-xen-traditional; from Xen 4.21 on, qemu-xen"
         older = "" if target >= _UPSTREAM_STUBDOMAINS else ' or "qemu-xen-traditional"'
         offset = source.offset("device_model_stubdomain_override")
         yield Finding(offset, "no-model-version", message, hint + older, "note")
+
+
+def _opengl(config: DomainConfig, source: Source, target: tuple[int, int]) -> Iterator[Finding]:
+    """Report OpenGL where the device model cannot use it; for releases on which none can, others report the key."""
+    version = config.device_model.version
+    if version is None and config.stubdomain.enable and config.type is DomainType.HVM:
+        version = DeviceModelVersion.QEMU_XEN_TRADITIONAL
+    able = version is DeviceModelVersion.QEMU_XEN_TRADITIONAL and target < _UPSTREAM_STUBDOMAINS
+    message = "the device model qemu-xen does not use opengl"
+    if able:
+        return
+    if "opengl" in source.settings and config.type is not DomainType.PVH and target < _UPSTREAM_STUBDOMAINS:
+        yield Finding(source.offset("opengl"), "no-effect", message, "leave it out", "note")
+    for index, vfb in enumerate(config.vfbs if "vfb" in source.settings else ()):
+        if vfb.sdl.opengl is not None:
+            yield Finding(source.offset("vfb", index), "no-effect", f"vfb[{index}]: {message}", "leave it out", "note")
 
 
 def _passed(passed: Passed, source: Source) -> Iterator[Finding]:
@@ -87,27 +140,50 @@ def _passed(passed: Passed, source: Source) -> Iterator[Finding]:
         return  # told of the key, the value or the item already
     offset = source.offset(passed.key, passed.item)
     message = f"{_as_written(passed.key, passed.item)}: {passed.value}: {passed.reason}"
-    if passed.key == "vfb" and passed.value.startswith("type="):
+    if passed.key in ("root", "extra"):
+        if source.settings.string(passed.key):
+            yield Finding(offset, "ignored-value", message, "leave it out, or add it to cmdline")
+        else:
+            yield Finding(offset, "outdated-key", f"{passed.key} is outdated", "leave it out", "note")
+    elif passed.key == "vfb" and passed.value == "type=sdl":
+        yield Finding(offset, "ignored-value", message, "write sdl=1,vnc=0")
+    elif passed.key == "vfb" and passed.value.startswith("type="):
         yield Finding(offset, "outdated-value", message, "leave it out", "note")
     else:
-        yield Finding(offset, "ignored-value", message, _hint(passed.value))
+        yield Finding(offset, "ignored-value", message, _hint(passed))
 
 
-def _hint(value: str) -> str:
-    switch = _SWITCH.fullmatch(value)
+def _hint(passed: Passed) -> str:
+    switch = _SWITCH.fullmatch(passed.value)
     if switch:
         return f"write {switch[1]}={1 if switch[2] else 0}"
-    return "write 1 or 0" if value.strip("'\"").lower() in _WORDS else ""
+    amount = _AMOUNT.fullmatch(passed.value) if passed.key in _IN_MIB else None
+    if amount:
+        return f"write {passed.key} = {int(amount[2]) * (1 if amount[3] else 1024)}"
+    known = KEYS.get(passed.key)
+    is_switch = passed.item is None and known is not None and "boolean" in known.kind
+    word = passed.value.strip("'\"").lower()
+    return "write 1 or 0" if word in _WORDS and (is_switch or passed.key.startswith("pci_")) else ""
 
 
 def _as_written(key: str, item: int | None) -> str:
     return key if item is None else f"{key}[{item}]"
 
 
-def _place(path: str) -> tuple[str, int | None]:
-    """Return the key that says a field, and the item of its list."""
+def _place(path: str, source: Source) -> tuple[str, int | None]:
+    """Return the key that says a field, and the item of its list; of several keys, one that is set."""
     index = _INDEX.search(path)
     head = path[: index.start()] if index else path
     while head not in _BY_FIELD and "." in head:
         head = head.rpartition(".")[0]
-    return _BY_FIELD.get(head, head), int(index[1]) if index else None
+    key = _BY_FIELD.get(head, head)
+    if key not in source.settings:
+        group = head.partition(".")[0] + "."
+        others = [*_OTHERWISE.get(key, ()), *(name for name in source.settings if _field(name).startswith(group))]
+        key = next((name for name in others if name in source.settings), key)
+        index = index if key == _BY_FIELD.get(head) else None
+    return key, int(index[1]) if index else None
+
+
+def _field(name: str) -> str:
+    return KEYS[name].field if name in KEYS else ""

@@ -22,7 +22,7 @@ _SWALLOWED: Final = re.compile(r"(?<!\\)(?:\\\\)*\\[0-7]")
 _ONE_VCPU: Final = (4, 22)
 """The release from which on a domain has one vCPU where ``vcpus`` is missing, or less than 1, and ``cpus`` pins it."""
 
-_PREFIXED: Final = {"type": ("hvm", "pv", "pvh"), "firmware": ("uefi", "bios"), "builder": ("hvm", "generic")}
+_PREFIXED: Final = {"type": ("hvm", "pv", "pvh"), "firmware": ("uefi", "bios")}
 """Keys whose values may be abbreviated."""
 
 _NUMBERED: Final = {
@@ -56,7 +56,7 @@ def value_findings(text: str, written: Sequence[Assignment], target: tuple[int, 
 def _escapes(text: str, assignment: Assignment) -> Iterator[Finding]:
     raw = text[assignment.value_start : assignment.value_end]
     for match in _SWALLOWED.finditer(raw) if "\\" in raw else ():
-        message = "an octal escape disappears from the string, with the digits behind it"
+        message = "xl drops an octal escape from the string, with its digits"
         yield Finding(assignment.value_start + match.start(), "lost-escape", message, "write the character itself")
 
 
@@ -77,14 +77,16 @@ def _word(assignment: Assignment, value: str) -> Iterator[Finding]:
     meant = next((one for one in choices if one.startswith(value)), None)
     if meant is not None and value not in choices:
         yield Finding(offset, "abbreviated", f"xl takes {value!r} for {meant!r}", f'write {key} = "{meant}"')
-    if key == "bootloader_args":
+    if key == "bootloader_args" and not value:
+        yield Finding(offset, "refused", "xl crashes on an empty string here", "leave it out", "error")
+    elif key == "bootloader_args":
         hint = f"write {key} = {format_value(split_arguments(value))}"
         yield Finding(offset, "outdated-value", "a single string is outdated here", hint, "note")
     if key == "viridian" and to_long(value) is None:
         hint = f"write {key} = [ {value!r} ]"
         yield Finding(offset, "ignored-value", f"xl ignores {value!r} in silence", hint)
     if key == "kernel" and is_hvmloader(value):
-        yield Finding(offset, "outdated-value", "hvmloader is no kernel, and is loaded anyway", "leave it out", "note")
+        yield Finding(offset, "outdated-value", "xl loads hvmloader anyway; it is not a kernel", "leave it out", "note")
 
 
 def _of_release(assignment: Assignment, value: str, target: tuple[int, int]) -> Iterator[Finding]:
@@ -95,14 +97,15 @@ def _of_release(assignment: Assignment, value: str, target: tuple[int, int]) -> 
             message = f"xl of {version} refuses a negative number of vCPUs"
             yield Finding(assignment.value_start, "refused", message, "write vcpus = 1", "error")
         else:
-            message = f"no vCPU is online in a domain that xl of {version} makes with vcpus = 0"
+            message = f"xl of {version} makes a domain without an online vCPU of vcpus = 0"
             yield Finding(assignment.value_start, "ignored-value", message, "write vcpus = 1")
-    if assignment.key == "cpuid" and value.startswith("host"):
-        for word in value.split(","):
+    first, *words = value.split(",")
+    if assignment.key == "cpuid" and first == "host":
+        for word in words:
             name = word.partition("=")[0]
             came = feature_since(name)
             if came is not None and release(came) > target:
-                message = f"xl knows the CPU feature {name} from Xen {came} on; that of {version} ignores it"
+                message = f"xl of {version} ignores the CPU feature {name}, which came with Xen {came}"
                 yield Finding(assignment.value_start, "newer-value", message)
 
 
@@ -113,15 +116,16 @@ def _missing(written: Sequence[Assignment], target: tuple[int, int]) -> Iterator
         version = ".".join(map(str, target))
         for key in ("cpus", "cpus_soft"):
             if key in keys:
-                message = f"xl of {version} ignores {key} without vcpus"
+                message = f"xl of {version} ignores {key} where vcpus is missing"
                 yield Finding(keys[key].start, "ignored-value", message, "write vcpus = 1, or more")
     if written and keys.keys().isdisjoint(("memory", "maxmem", "vnuma")):
-        yield Finding(0, "no-memory", "no memory is said; libxl's default is 32 MiB", "write memory = 1024 or the like")
+        message = "memory is missing; libxl's default is 32 MiB"
+        yield Finding(0, "no-memory", message, "write memory = 1024 or the like")
 
 
 def _stray(text: str, written: Sequence[Assignment]) -> Iterator[Finding]:
     end = written[-1].value_end if written else 0
     rest = text[end:].rpartition("\n")[2].strip(" \t;")
     if rest and not text.endswith("\n"):
-        message = f"xl forgets {rest!r}, which ends the text; followed by anything it would be an error"
+        message = f"xl drops {rest!r} at the end of the text; if anything followed, it would be an error"
         yield Finding(len(text) - 1, "stray-character", message, "leave it out, or end the line")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pyxen.config.releases import DEFAULT
 from pyxen.errors import ParseError
 from pyxen.xlcfg.findings import Finding, Severity
-from pyxen.xlcfg.grammar import assignments
+from pyxen.xlcfg.grammar import Assignment, assignments
 from pyxen.xlcfg.keys import OLDEST, release
 from pyxen.xlcfg.lint_items import item_findings
-from pyxen.xlcfg.lint_keys import key_findings
+from pyxen.xlcfg.lint_keys import key_findings, settings_of_release
 from pyxen.xlcfg.lint_meaning import meaning_findings
 from pyxen.xlcfg.lint_values import value_findings
 from pyxen.xlcfg.settings import Settings
@@ -18,6 +21,9 @@ from pyxen.xlcfg.source import Source
 from pyxen.xlcfg.syntax_errors import Places
 
 __all__ = ["Diagnostic", "lint"]
+
+_ALWAYS: Final = ("no-memory", "repeated-key", "lost-escape")
+"""Findings that are independent of others at the same place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +76,42 @@ def lint(text: str | bytes, xen: str = DEFAULT) -> list[Diagnostic]:
         settings = Settings(text, written)
     except ParseError as error:
         return [Diagnostic(error.line or 1, error.column or 1, "syntax", error.message, severity="error")]
-    source = Source(settings)
-    found: set[Finding] = {
+    source = Source(settings_of_release(settings, written, target))
+    findings = {
         *key_findings(written, source, target),
         *value_findings(text, written, target),
         *item_findings(text, written, target),
         *meaning_findings(source, target),
     }
+    found = _weightiest(findings, written)
     place = Places(text)
     ordered = sorted(found, key=lambda one: (one.offset, one.code, one.message))
     return [Diagnostic(*place(one.offset), one.code, one.message, one.hint, one.severity) for one in ordered]
+
+
+def _weightiest(found: Collection[Finding], written: Sequence[Assignment]) -> list[Finding]:
+    """Return the findings without those that mean nothing beside another one of the same setting.
+
+    Where xl does not use a key for this type of guest, only what xl refuses matters more. Where a whole value has an
+    error or a warning, an outdated spelling does not matter.
+    """
+    starts = [assignment.start for assignment in written]
+    settings: dict[int, list[Finding]] = {}
+    kept = []
+    for finding in found:
+        index = bisect_right(starts, finding.offset) - 1
+        if finding.code in _ALWAYS or index < 0 or finding.offset > written[index].value_end:
+            kept.append(finding)
+        else:
+            settings.setdefault(index, []).append(finding)
+    for index, group in settings.items():
+        unused = [finding for finding in group if finding.code == "other-guest"]
+        if unused:
+            kept += [finding for finding in group if finding.severity == "error"] or unused[:1]
+            continue
+        whole = (written[index].start, written[index].value_start)
+        weighty = any(finding.severity != "note" for finding in group if finding.offset in whole)
+        kept += [
+            finding for finding in group if not (weighty and finding.severity == "note" and finding.offset in whole)
+        ]
+    return kept

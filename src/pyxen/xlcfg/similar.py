@@ -18,9 +18,16 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     if len(word) <= _SHORT:
         return None
     most = 1 if len(word) < _LONG else 2
-    scored = [(_slips(word, other), len(other), other) for other in words if abs(len(other) - len(word)) <= most]
+    digits = _digits(word)
+    alike = (other for other in words if abs(len(other) - len(word)) <= most and _digits(other) == digits)
+    scored = [(_slips(word, other), len(other), other) for other in alike]
     best = min(scored, default=(_FAR, 0, ""))
     return best[2] if best[0] <= most else None
+
+
+def _digits(word: str) -> str:
+    """Return the digits of a word: another number is no slip, but another thing."""
+    return "".join(filter(str.isdigit, word))
 
 
 def _slips(one: str, other: str) -> int:

@@ -10,15 +10,24 @@ from pyxen.errors import ParseError
 
 __all__ = ["Places", "explain", "explain_setting", "position", "skip"]
 
-_COMMENT: Final = re.compile(r"#[^\n]*")
+_QUOTED: Final = re.compile(r"#[^\n]*|'[^'\n]*'|\"[^\"\n]*\"")
+"""Comments and strings, in which words of other languages mean nothing."""
+
 _PYTHON: Final = re.compile(
     r"^[ \t]*(?:import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b|print\b)"
     r"|^[ \t]*(?:def|class|if|for|while|try|else)\b[^\n=]*:[ \t]*$"
-    r"|\bos\.\w+[.(]|['\"][ \t]*%[ \t]*[(\w]|=[ \t]*(?:True|False|None)\b|=[ \t]*[(\w.]+\(",
+    r"|\bos\.\w+[.(]|['\"][ \t]*%[ \t]*[(\w]|=[ \t]*(?:True|False|None)\b|=[ \t]*[(\w.]+\("
+    r"|=[^=\n]{1,200}[ \t]if[ \t][^\n]{1,200}[ \t]else[ \t]",
     re.MULTILINE,
 )
-_YAML: Final = re.compile(r"(?:---|[ \t]*(?:- )?[A-Za-z_][\w-]*:(?:[ \t\n]|\Z))")
-_BINARY: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_YAML: Final = re.compile(
+    r"---|[ \t]*(?:- (?=[\w'\"{\[])|(?:- )?(?!(?:else|try|finally):)[A-Za-z_][\w-]*:(?:[ \t\n]|\Z))"
+)
+_UTF16: Final = re.compile("[\udcfe\udcff]{0,2}(?:(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4})")
+_CONTROLS: Final = re.compile(r"[\x01-\x08\x0e-\x1f\x7f]")
+_SOME: Final = 0.05
+"""A text with this share of control characters is not one."""
+
 
 _HEAD: Final = 4096
 """So much of a text tells whether it is one."""
@@ -39,7 +48,7 @@ def skip(text: str, offset: int, *, in_list: bool) -> int:
 
 
 def explain_setting(text: str, offset: int) -> ParseError:
-    """Return the error for the setting behind `offset`, which is none."""
+    """Return the error for the text behind `offset`, which should be a setting."""
     offset = skip(text, offset, in_list=False)
     for part, expected in (
         (_KEY, "a key"),
@@ -70,17 +79,26 @@ def explain(text: str, offset: int, expected: str) -> ParseError:
 def _foreign(text: str, offset: int) -> str:
     """Return what else a text could be, as a suffix for the error; "" if it looks like an xl configuration."""
     head = text.lstrip()
-    if text[offset : offset + 1] != "\0" and _BINARY.search(text[:_HEAD]):
+    start = text[:_HEAD]
+    if _UTF16.match(start):
+        return "; this looks like UTF-16: save the file as UTF-8"
+    controls = len(_CONTROLS.findall(start))
+    if controls and ("\0" in start or controls > _SOME * len(start)):
         return "; this looks like a binary file"
     if head.startswith("<"):
         return "; this looks like XML, which pyxen convert reads"
     if head.startswith(("{", "[{")):
         return "; this looks like JSON, which pyxen convert reads"
-    if _PYTHON.search(_COMMENT.sub("", text)):
-        return "; this looks like Python, which only xend's configurations (until Xen 4.4) were: write plain values"
     if _YAML.match(text[text.rfind("\n", 0, offset) + 1 :]):
         return "; this looks like YAML: write key = value"
+    if _PYTHON.search(_QUOTED.sub(_emptied, text)):
+        return "; this looks like Python, which only xend's configurations (until Xen 4.4) were: write plain values"
     return ""
+
+
+def _emptied(found: re.Match[str]) -> str:
+    """Return what is left of a comment, or of a string: nothing, or its quotes."""
+    return "" if found[0].startswith("#") else "''"
 
 
 class Places:
@@ -136,17 +154,17 @@ def _reason(text: str, offset: int, expected: str) -> str:
 
 def _reason_of_word(text: str, offset: int, shown: str) -> str | None:
     if shown in ("True", "False", "None", "true", "false", "yes", "no", "on", "off"):
-        return f"{shown} is no value; write 1 or 0"
+        return f"{shown} is not a value; write 1 or 0"
     if re.match(r"[-+.][0-9]", shown):
-        return f"{shown} is no value that stands without quotes: numbers are digits, or 0x and lower case digits"
+        return f"{shown} needs quotes: numbers without quotes are digits, or 0x and digits in lower case"
     if re.match(r"[A-F]", shown) and re.search(r"0x[0-9a-f]*\Z", text[max(0, offset - 20) : offset]):
         return "hexadecimal digits are in lower case here, as in 0xff"
     before = re.search(r"(?:^|[\n;])[ \t]*([a-z][._0-9a-z]*)\Z", text[max(0, offset - _LONGEST_KEY) : offset])
     if shown.startswith("-") and before:
         name = before[1] + shown
-        return f"{name} is not a key; keys have no hyphens, so it is {name.replace('-', '_')}, perhaps"
+        return f"{name} is not a key: keys have no hyphens; did you mean {name.replace('-', '_')}?"
     if re.match(r"[A-Z_]", shown) and not text[:offset].rpartition("\n")[2].strip(" \t;"):
-        return f"{shown} is no key; keys are in lower case and begin with a letter"
+        return f"{shown} is not a key: keys are in lower case and begin with a letter"
     if shown == "\ufeff":
         return "a byte order mark; save the file as UTF-8 without one"
     return None
