@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from pyxen import xlcfg
-from pyxen.xlcfg.keys import release
+from pyxen.config.cpuid_flags import features, since
+from pyxen.config.releases import KNOWN
+from pyxen.xlcfg.keys import KEYS, release
+from pyxen.xlcfg.lint_keys import FOREIGN
+from tests.oracle import configs
 from tests.oracle.server import Refused
 from tests.oracle.setup import RELEASES
 from tests.oracle.xl import XlOracle
@@ -60,7 +64,7 @@ SAME = (
            'cmdline = "root= a \\"b\\""'),
     Advice(HVM, "stdvga = 1", "outdated-key", 'write vga = "stdvga"', 'vga = "stdvga"'),
     Advice(HVM, "stdvga = 0", "outdated-key", 'write vga = "cirrus"', 'vga = "cirrus"'),
-    Advice(HVM, "vga = 'qxl'\nstdvga = 0", "outdated-key", "leave it out: vga says it", "vga = 'qxl'"),
+    Advice(HVM, "vga = 'qxl'\nstdvga = 0", "ignored-value", "leave it out: vga says it", "vga = 'qxl'"),
     Advice(HVM, "vncviewer = 1", "outdated-key", "leave it out; xl create -V starts a viewer", ""),
     Advice(HVM, "vif2 = [ 'x' ]", "outdated-key", "leave it out", ""),
     Advice(HVM, "on_reboot = 'destroy'\non_reboot = 'destroy'", "repeated-key", "leave it out",
@@ -107,6 +111,15 @@ SAME = (
            "vif = [ 'rate=1MB/s@20s' ]"),
     Advice(PV, "vfb = [ 'type=vnc,vncunused=1' ]", "outdated-value", "leave it out", "vfb = [ 'vncunused=1' ]"),
     Advice(HVM, "opengl = 1", "removed", "leave it out", "", same=False),
+    Advice(HVM, "opengl = 1", "no-effect", "leave it out", "", same=False),
+    Advice(PV, "vfb = [ 'sdl=1,opengl=1' ]", "no-effect", "leave it out", "vfb = [ 'sdl=1' ]", same=False),
+    Advice(HVM, "device_model = '/usr/lib/xen/bin/stubdom-dm'", "outdated-key",
+           "leave it out: xl ignores it, and a stub domain needs device_model_stubdomain_override = 1", ""),
+    Advice(PV, "cmdline = 'a'\nroot = '/r'", "ignored-value", "leave it out, or add it to cmdline", "cmdline = 'a'"),
+    Advice(PV, "cmdline = 'a'\nextra = ''", "outdated-key", "leave it out", "cmdline = 'a'"),
+    Advice(HVM, "nx = 1", "outdated-key", 'leave it out; cpuid = "host,nx=0" hides the bit', "", same=False),
+    Advice(HVM, "altp2mhvm = 1", "outdated-key", 'write altp2m = "mixed"', 'altp2m = "mixed"', same=False),
+    Advice(HVM, "altp2mhvm = 0", "outdated-key", "leave it out", "", same=False),
 )  # fmt: skip
 
 MEANT = (
@@ -133,6 +146,27 @@ MEANT = (
     Advice(HVM.replace("vcpus = 2\n", ""), "vcpus = 0", "ignored-value", "write vcpus = 1", "vcpus = 1", same=False),
     Advice(HVM.replace("memory = 512\n", ""), "", "no-memory", "write memory = 1024 or the like", "memory = 1024",
            same=False),
+    Advice(PV, "vfb = [ 'type=sdl' ]", "ignored-value", "write sdl=1,vnc=0", "vfb = [ 'sdl=1,vnc=0' ]", same=False),
+    Advice(HVM, "hap = 'disabled'", "ignored-value", "write 1 or 0", "hap = 0", same=False),
+    Advice(HVM, "pci_permissive = 'yes'\npci = [ '03:00.0' ]", "ignored-value", "write 1 or 0",
+           "pci_permissive = 1\npci = [ '03:00.0' ]", same=False),
+    Advice(HVM.replace("memory = 512\n", ""), "memory = '512M'", "ignored-value", "write memory = 512",
+           "memory = 512", same=False),
+    Advice(HVM.replace("memory = 512\n", ""), "memory = '2 GB'", "ignored-value", "write memory = 2048",
+           "memory = 2048", same=False),
+    Advice(HVM, "bios_path_override = '/x'", "no-bios", 'write bios = "seabios", or "ovmf"',
+           "bios_path_override = '/x'\nbios = \"seabios\"", same=False),
+    Advice(HVM, "command = 'quiet'", "unknown-key", "xl's word for it is cmdline", "cmdline = 'quiet'", same=False),
+    Advice(HVM, "dtb = '/d'", "unknown-key", "xl's word for it is device_tree", "device_tree = '/d'", same=False),
+    Advice(HVM, "iommu = 'on'", "unknown-key", "xl's word for it is passthrough", "passthrough = 'enabled'",
+           same=False),
+    Advice(HVM, "graphics = 'vnc'", "unknown-key", "xl's words for it are vnc, spice and sdl", "vnc = 1", same=False),
+    Advice(HVM, "loader = '/usr/lib/xen/boot/hvmloader'", "unknown-key",
+           "leave it out: libxl finds hvmloader by itself, and firmware names another", ""),
+    Advice(HVM, "paused = 1", "unknown-key", "xl create -p starts a domain paused", ""),
+    Advice(HVM, "uefi = 1", "unknown-key", 'write firmware = "uefi"', 'firmware = "uefi"', same=False),
+    Advice(PV, "disk = [ '/a.img,raw,/dev/xvda,w' ]", "problem", "write the name without /dev/",
+           "disk = [ '/a.img,raw,xvda,w' ]", same=False),
     Advice(HVM, "mem = 512", "unknown-key", "xl's word for it is memory", "", same=True),
     Advice(PV, "bootargs = '-q'", "unknown-key", "xl's word for it is bootloader_args", 'bootloader_args = [ "-q" ]',
            same=False),
@@ -166,3 +200,64 @@ def test_the_file_still_means_the_same(release_: str) -> None:
             before = answer(xl, f"{advice.head}{advice.before}\n")
             after = answer(xl, f"{advice.head}{advice.after}\n")
             assert (before == after) is advice.same, (advice, before, after)
+
+
+def texts() -> list[tuple[str, str]]:
+    """Return every head with a line of the corpus, or with some value of every key."""
+    values = ("0", "1", "5", '"x"', '"1"', '"yes"', '""', "[]", '["x"]', '["a=1"]')
+    lines = [*configs.lines("values.txt"), *(f"{key} = {value}" for key in KEYS if key != "name" for value in values)]
+    return [(head, line) for line in lines for head in (HVM, PV, PVH)]
+
+
+REFUSED_BY_PYXEN = ("spiceusbredirection", "usbversion", 'p9 = [ "tag=,')
+"""Values of which xl makes numbers that libxl refuses, and a tag that xl before 4.19 takes and libxl does not."""
+
+NO_WARNING = "got a tsc mode string"
+"""What xl says of a value that is right."""
+
+
+@pytest.mark.parametrize("release_", RELEASES)
+def test_what_xl_refuses_is_an_error_and_what_it_warns_of_is_found(release_: str) -> None:
+    with XlOracle(release_) as xl:
+        for head, line in texts():
+            text = f"{head}{line}\n"
+            refused = isinstance(xl.create(text), Refused)
+            said = [one for one in xl.messages().splitlines()[1:] if one and NO_WARNING not in one]
+            found = [one for one in xlcfg.lint(text, release_) if one.code != "repeated-key"]
+            errors = [one for one in found if one.severity == "error"]
+            if not line.startswith(REFUSED_BY_PYXEN):
+                assert bool(errors) is refused, (text, said, found)
+            assert found or not said, (text, said)
+
+
+@pytest.mark.parametrize("release_", RELEASES)
+def test_what_is_newer_is_an_error_where_xl_refuses_it(release_: str) -> None:
+    newer = (
+        "tee = 'ffa'", "p9 = [ 'tag=a,path=/,security_model=none,type=xen_9pfsd' ]", "vif = [ 'vlan=5' ]",
+        "p9 = [ 'tag=a,path=/,security_model=none,max_files=5' ]", "p9 = [ 'tag=a' ]", "smbios = [ 'bios_vendor=x' ]",
+        "disk = [ '/a,raw,xvda,w,trusted' ]", "disk = [ '/a,raw,xvda,w,untrusted' ]", "sve = 'hw'", "altp2m_count = 5",
+        "virtio = [ 'type=virtio,device' ]", "arm_sci = 'type=scmi_smc'", "xenstore_quota = [ 'nodes=5' ]",
+        "llc_colors = [ '0-3' ]", "hvm_pirq = 1", "cpuid = 'host,lass=1'", "cpuid = 'host,fred=1'", "vcpus = '-1'",
+    )  # fmt: skip
+    with XlOracle(release_) as xl:
+        for line in newer:
+            text = f"{HVM}{line}\n"
+            refused = isinstance(xl.create(text), Refused)
+            errors = [one for one in xlcfg.lint(text, release_) if one.severity == "error"]
+            assert bool(errors) is refused, (text, xl.messages(), errors)
+
+
+@pytest.mark.parametrize("release_", RELEASES)
+def test_the_names_of_cpuid_that_xl_knows(release_: str) -> None:
+    with XlOracle(release_) as xl:
+        for name in features():
+            answer(xl, f"{HVM}cpuid = 'host,{name}=1'\n")
+            known = release(since(name) or KNOWN[0]) <= release(release_)
+            assert ("unknown CPUID" not in xl.messages()) is known, (name, xl.messages())
+
+
+@pytest.mark.parametrize("release_", RELEASES)
+def test_foreign_keys_mean_nothing_to_xl(release_: str) -> None:
+    with XlOracle(release_) as xl:
+        without = answer(xl, HVM)
+        assert [key for key in FOREIGN if answer(xl, f"{HVM}{key} = 'x'\n") != without] == []

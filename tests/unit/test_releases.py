@@ -30,7 +30,8 @@ def test_the_makefile_and_the_readme_name_the_same() -> None:
 
 @pytest.mark.parametrize("release", KNOWN)
 def test_what_was_removed_is_told_for_the_releases_after(release: str) -> None:
-    config = DomainConfig("a", type="hvm", memory=64, bios="rombios", device_model=DeviceModel(version="qemu_xen_traditional"))
+    model = DeviceModel(version="qemu_xen_traditional")
+    config = DomainConfig("a", type="hvm", memory=64, bios="rombios", device_model=model)
     told = [problem.path for problem in newer_than(config, release)]
     found = [(one.code, one.severity) for one in xlcfg.lint(xlcfg.dumps(config), xen=release)]
     refused = [("removed", "error")] * 2 if release in ("4.21", "4.22") else []

@@ -221,7 +221,7 @@ _TABLE: Final = (
     Key("vcpus", "integer"),
     Key("vdispl", "list", field="vdispls"),
     Key("vendor_device", "string"),
-    Key("vfb", "list", field="vfbs"),
+    Key("vfb", "list", field="vfbs", guests=NOT_HVM),
     Key("vga", "string"),
     Key("videoram", "integer", guests=HVM),
     Key("vif", "list", field="vifs"),

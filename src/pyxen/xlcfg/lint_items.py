@@ -87,19 +87,17 @@ def _disk(item: str, offset: int) -> Iterator[Finding]:
     vdev = None if disk.vdev is None else disk.vdev.removeprefix("/dev/")
     hint = f'write "{write_disk(disk.replace(vdev=vdev))}"'
     prefix, old = _OLD_PREFIX.match(item), _OLD_DEVTYPE.search(item)
-    if prefix:
-        yield Finding(offset, "outdated-disk", f"the prefix {prefix[1]}: is outdated", hint, "note")
-    elif disk.vdev != vdev:
-        yield Finding(offset, "outdated-disk", "xl takes the name of a disk without /dev/", hint)
-    if old:
-        yield Finding(offset, "outdated-disk", f":{old[2]} is outdated", hint, "note")
+    outdated = [*([f"the prefix {prefix[1]}:"] if prefix else []), *([f":{old[2]}"] if old else [])]
+    if outdated:
+        message = f"{' and '.join(outdated)} {'are' if len(outdated) > 1 else 'is'} outdated"
+        yield Finding(offset, "outdated-disk", message, hint, "note")
     yield from _format(disk, offset)
 
 
 def _format(disk: Disk, offset: int) -> Iterator[Finding]:
     """Report a file whose name says another format than it is read as."""
     target = disk.target or ""
-    if disk.format is not DiskFormat.RAW or disk.script is not None or target.startswith("/dev/"):
+    if disk.format is not DiskFormat.RAW or disk.script is not None:
         return
     suffix = target.rpartition(".")[2].lower()
     message = f"{target} is read as raw, though its name says {suffix}"

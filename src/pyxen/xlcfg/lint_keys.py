@@ -24,10 +24,15 @@ _MOST_GUESSES: Final = 100
 
 _NOTHING: Final = "xl has nothing of the kind"
 _FROM_CREATE: Final = "xl create -p starts a domain paused"
+_FOR_VIEWER: Final = "xl create -V starts a viewer"
 _IN_DISK: Final = "write it into disk"
 _IN_VIF: Final = "write it into vif"
 
+_OFF: Final = ("", "0", "none")
+"""Values that ask for nothing."""
+
 FOREIGN: Final = {
+    "arch": _NOTHING,
     "audio": "xl's word for it is soundhw",
     "autostart": "link the file into /etc/xen/auto",
     "boot_order": "xl's word for it is boot",
@@ -52,6 +57,8 @@ FOREIGN: Final = {
     "monitor": _NOTHING,
     "netmask": _NOTHING,
     "nics": "leave it out: vif has an item for each",
+    "on_xend_start": "link the file into /etc/xen/auto",
+    "on_xend_stop": _NOTHING,
     "os": _NOTHING,
     "parallel": _NOTHING,
     "paused": _FROM_CREATE,
@@ -64,7 +71,8 @@ FOREIGN: Final = {
     "uefi": 'write firmware = "uefi"',
     "vcpu_avail": "xl's words for it are vcpus and maxvcpus",
     "video": "xl's word for it is vga",
-    "vnc_console": _NOTHING,
+    "vnc_console": _FOR_VIEWER,
+    "vncconsole": _FOR_VIEWER,
     "xen_extended_power_mgmt": _NOTHING,
 }
 """Keys of xend, of libvirt's converter and of other configurations that xl does not know, and what to do about them."""
@@ -120,7 +128,9 @@ def _unknown(assignment: Assignment, *, guess: bool) -> Finding:
     if not hint and guess:
         near = nearest(key, (name for name, known in KEYS.items() if known.instead is None))
         hint = f"did you mean {near}?" if near else ""
-    return Finding(assignment.start, "unknown-key", f"xl knows no key {key}, and passes over it in silence", hint)
+    message = f"xl does not know the key {key}, and passes over it in silence"
+    nothing_lost = hint == _NOTHING and assignment.value in _OFF
+    return Finding(assignment.start, "unknown-key", message, hint, "note" if nothing_lost else "warning")
 
 
 def _without_effect(known: Key, assignment: Assignment, target: tuple[int, int]) -> Iterator[Finding]:

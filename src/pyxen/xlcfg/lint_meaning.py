@@ -77,7 +77,8 @@ def _problems(problems: Iterable[Problem], config: DomainConfig, source: Source)
         message = _LIST_ITEM.sub(lambda found: _BY_FIELD.get(found[1], found[1]), problem.message)
         for words, of_xl in _IN_XL.items():
             message = message.replace(words, of_xl)
-        yield Finding(source.offset(key, item), "problem", f"{_as_written(key, item)}: {message}")
+        hint = "write the name without /dev/" if "'/dev/" in message and problem.path.endswith(".vdev") else ""
+        yield Finding(source.offset(key, item), "problem", f"{_as_written(key, item)}: {message}", hint)
 
 
 def _of_release(problem: Problem, source: Source, target: tuple[int, int]) -> Finding:
@@ -157,6 +158,8 @@ def _hint(passed: Passed) -> str:
     switch = _SWITCH.fullmatch(passed.value)
     if switch:
         return f"write {switch[1]}={1 if switch[2] else 0}"
+    if passed.key == "stdvga" and "vga" in passed.reason:
+        return "leave it out: vga says it"
     amount = _AMOUNT.fullmatch(passed.value) if passed.key in _IN_MIB else None
     if amount:
         return f"write {passed.key} = {int(amount[2]) * (1 if amount[3] else 1024)}"

@@ -23,6 +23,7 @@ _PYTHON: Final = re.compile(
 _YAML: Final = re.compile(
     r"---|[ \t]*(?:- (?=[\w'\"{\[])|(?:- )?(?!(?:else|try|finally):)[A-Za-z_][\w-]*:(?:[ \t\n]|\Z))"
 )
+_ORACLE_VM: Final = re.compile(r"^OVM_\w+[ \t]*=", re.MULTILINE)
 _UTF16: Final = re.compile("[\udcfe\udcff]{0,2}(?:(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4})")
 _CONTROLS: Final = re.compile(r"[\x01-\x08\x0e-\x1f\x7f]")
 _SOME: Final = 0.05
@@ -89,6 +90,8 @@ def _foreign(text: str, offset: int) -> str:
         return "; this looks like XML, which pyxen convert reads"
     if head.startswith(("{", "[{")):
         return "; this looks like JSON, which pyxen convert reads"
+    if _ORACLE_VM.search(text):
+        return "; this looks like a file of Oracle VM: leave out the keys that begin with OVM_"
     if _YAML.match(text[text.rfind("\n", 0, offset) + 1 :]):
         return "; this looks like YAML: write key = value"
     if _PYTHON.search(_QUOTED.sub(_emptied, text)):
@@ -139,6 +142,8 @@ def _reason(text: str, offset: int, expected: str) -> str:
     shown = word[0] if word and word[0] else char
     if char == "#":
         return "a comment on the last line needs a line end after it"
+    if char == "\\" and text.startswith("\n", offset + 1):
+        return "a backslash does not continue a line; lists can go over several lines without it"
     if char == "\r":
         return "a carriage return: the lines end as Windows ends them (CRLF); convert the file with dos2unix"
     if char == "\0" or ("\0" in rest and char in "'\""):

@@ -36,7 +36,8 @@ HEAD = 'name = "x"\ntype = "hvm"\nmemory = 512\n'
         ("n\0a\0m\0e\0=\0'\0a\0'\0", "UTF-16"),
         ("<domain type='xen'/>", "XML"),
         ('{"c_info": {}}', "JSON"),
-        ("OVM_simple_name = 'x'\nmemory = 5\n", None),
+        ("OVM_simple_name = 'x'\nmemory = 5\n", "a file of Oracle VM"),
+        ("memory = 5\nOVM_x = 'y'\nOVM_high_availability = False\n", "a file of Oracle VM"),
         ("memory = 512 MB\n", None),
         ("cmdline = 'x=f(y) % z: import os'  # import os\nmemory = 512 MB\n", None),
         ("# \x1b[31m" + "red " * 20 + "\nmemory = 512 MB\n", None),
@@ -54,6 +55,20 @@ def test_what_a_text_looks_like(text: str, looks_like: str | None) -> None:
 def test_utf_16_with_its_mark() -> None:
     (found,) = xlcfg.lint("name = 'a'\n".encode("utf-16"))
     assert found.message.endswith("; this looks like UTF-16: save the file as UTF-8")
+
+
+def test_lines_that_go_on() -> None:
+    (found,) = xlcfg.lint(HEAD + "disk = [ '/a,raw,xvda,w', \\\n '/b,raw,xvdb,w' ]\n")
+    assert (found.line, found.column) == (4, 27)
+    assert "a backslash does not continue a line" in found.message
+
+
+@pytest.mark.parametrize(
+    ("value", "severity"), [("'none'", "note"), ("''", "note"), ("0", "note"), ("'tcp::5'", "warning")]
+)
+def test_what_asks_for_nothing_loses_nothing(value: str, severity: str) -> None:
+    (found,) = xlcfg.lint(f"{HEAD}parallel = {value}\n")
+    assert (found.code, found.severity) == ("unknown-key", severity)
 
 
 def test_hyphens() -> None:
