@@ -5,6 +5,7 @@ Where the author meant something else than xl reads, the text after it is the on
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import pytest
@@ -64,6 +65,7 @@ SAME = (
            'cmdline = "root= a \\"b\\""'),
     Advice(HVM, "stdvga = 1", "outdated-key", 'write vga = "stdvga"', 'vga = "stdvga"'),
     Advice(HVM, "stdvga = 0", "outdated-key", 'write vga = "cirrus"', 'vga = "cirrus"'),
+    Advice(HVM, "vga = 'stdvga'\nstdvga = 1", "outdated-key", "leave it out: vga says it", "vga = 'stdvga'"),
     Advice(HVM, "vga = 'qxl'\nstdvga = 0", "ignored-value", "leave it out: vga says it", "vga = 'qxl'"),
     Advice(HVM, "vncviewer = 1", "outdated-key", "leave it out; xl create -V starts a viewer", ""),
     Advice(HVM, "vif2 = [ 'x' ]", "outdated-key", "leave it out", ""),
@@ -147,6 +149,14 @@ MEANT = (
     Advice(HVM.replace("memory = 512\n", ""), "", "no-memory", "write memory = 1024 or the like", "memory = 1024",
            same=False),
     Advice(PV, "vfb = [ 'type=sdl' ]", "ignored-value", "write sdl=1,vnc=0", "vfb = [ 'sdl=1,vnc=0' ]", same=False),
+    Advice(HVM, "device_model_stubdomain_override = 1", "no-model-version",
+           'write device_model_version = "qemu-xen" or "qemu-xen-traditional"',
+           'device_model_stubdomain_override = 1\ndevice_model_version = "qemu-xen-traditional"', same=False),
+    Advice(HVM, "serial = [ 'pty', [ 'null' ], 'stdio' ]", "nested-list", "remove the inner brackets",
+           "serial = [ 'pty', 'null', 'stdio' ]", same=False),
+    Advice(HVM, "vnuma = [ [ 'pnode=0', 'size=512', 'vcpus=0-1', 'vdistance=10' ] ]", "ignored-value",
+           "did you mean vdistances?", "vnuma = [ [ 'pnode=0', 'size=512', 'vcpus=0-1', 'vdistances=10' ] ]",
+           same=False),
     Advice(HVM, "hap = 'disabled'", "ignored-value", "write 1 or 0", "hap = 0", same=False),
     Advice(HVM, "pci_permissive = 'yes'\npci = [ '03:00.0' ]", "ignored-value", "write 1 or 0",
            "pci_permissive = 1\npci = [ '03:00.0' ]", same=False),
@@ -174,6 +184,17 @@ MEANT = (
 )  # fmt: skip
 
 
+REFUSED = (
+    ("4.17", HVM, "p9 = [ 'tag=a' ]", "add path=…, security_model=…", "p9 = [ 'tag=a,path=/,security_model=none' ]"),
+    ("4.17", HVM, "p9 = [ 'tag=a,path =/,security_model=none' ]", "write path=",
+     "p9 = [ 'tag=a,path=/,security_model=none' ]"),
+    ("4.17", PV.replace("vcpus = 2\n", ""), "vcpus = '-1'", "write vcpus = 1", "vcpus = 1"),
+    ("4.20", PV.replace("vcpus = 2\n", ""), "vcpus = '-1'", "write vcpus = 1", "vcpus = 1"),
+    ("4.20", PV, "bootloader_args = ''", "leave it out", ""),
+)  # fmt: skip
+"""Lines that xl of a release refuses, what is advised, and the lines that it takes then."""
+
+
 def answer(xl: XlOracle, text: str) -> Any:
     """Return what xl makes of a text."""
     found = xl.create(text)
@@ -189,6 +210,33 @@ def test_the_advice_is_given_and_helps(advice: Advice) -> None:
     assert (advice.code, advice.hint) not in {
         (one.code, one.hint) for one in xlcfg.lint(f"{advice.head}{advice.after}\n", xen)
     }
+
+
+@pytest.mark.parametrize(("xen", "head", "before", "hint", "after"), REFUSED)
+def test_what_was_refused_is_taken(xen: str, head: str, before: str, hint: str, after: str) -> None:
+    assert hint in [one.hint for one in xlcfg.lint(f"{head}{before}\n", xen) if one.severity == "error"]
+    assert [one for one in xlcfg.lint(f"{head}{after}\n", xen) if one.severity == "error"] == []
+    with XlOracle(xen) as xl:
+        assert isinstance(xl.create(f"{head}{before}\n"), Refused)
+        answer(xl, f"{head}{after}\n")
+
+
+def kind(code: str, hint: str) -> tuple[str, str]:
+    """Return what is alike in the hints of one kind: values, and keys that are set, stand for all."""
+    return code, re.sub(r"\w+(?= ?=)", "KEY", re.sub(r'"(\\.|[^"\\])*"|\[.*\]|\d+', "*", hint))
+
+
+def test_each_hint_is_followed_here() -> None:
+    followed = {kind(one.code, one.hint) for one in (*SAME, *MEANT)} | {kind("refused", one[3]) for one in REFUSED}
+    told_elsewhere = ("other-guest", "unknown-key")  # the one says which guests have the key; the other has its test
+    given = {
+        kind(one.code, one.hint): (head, line)
+        for head, line in texts()
+        for xen in ("4.17", "4.20", "4.22")
+        for one in xlcfg.lint(f"{head}{line}\n", xen)
+        if one.hint and one.code not in told_elsewhere
+    }
+    assert {hint: line for hint, line in given.items() if hint not in followed} == {}
 
 
 @pytest.mark.parametrize("release_", RELEASES)

@@ -12,6 +12,7 @@ from pyxen.errors import ConfigError
 from pyxen.xlcfg.domain import read_domain
 from pyxen.xlcfg.findings import Finding, Severity
 from pyxen.xlcfg.keys import KEYS
+from pyxen.xlcfg.similar import nearest
 from pyxen.xlcfg.source import Passed, Source
 
 __all__ = ["meaning_findings"]
@@ -37,6 +38,12 @@ _IN_XL: Final = {
     "say it in vfbs": "say it in vfb",
 }
 """Words of the model in messages, and xl's words for them."""
+
+_VGA: Final = {0: "cirrus", 1: "stdvga"}
+"""The graphics cards that ``stdvga`` means."""
+
+_OF_NODES: Final = ("pnode", "size", "vcpus", "vdistances")
+"""Settings of a node in ``vnuma``."""
 
 _OTHERWISE: Final = {
     "altp2m": ("altp2mhvm",),
@@ -146,6 +153,12 @@ def _passed(passed: Passed, source: Source) -> Iterator[Finding]:
             yield Finding(offset, "ignored-value", message, "leave it out, or add it to cmdline")
         else:
             yield Finding(offset, "outdated-key", f"{passed.key} is outdated", "leave it out", "note")
+    elif passed.key == "stdvga" and "vga" in source.settings:
+        hint = "leave it out: vga says it"
+        if source.settings.string("vga") == _VGA.get(source.settings.integer("stdvga") or 0):
+            yield Finding(offset, "outdated-key", "stdvga is outdated", hint, "note")
+        else:
+            yield Finding(offset, "ignored-value", message, hint)
     elif passed.key == "vfb" and passed.value == "type=sdl":
         yield Finding(offset, "ignored-value", message, "write sdl=1,vnc=0")
     elif passed.key == "vfb" and passed.value.startswith("type="):
@@ -158,8 +171,10 @@ def _hint(passed: Passed) -> str:
     switch = _SWITCH.fullmatch(passed.value)
     if switch:
         return f"write {switch[1]}={1 if switch[2] else 0}"
-    if passed.key == "stdvga" and "vga" in passed.reason:
-        return "leave it out: vga says it"
+    if passed.key == "vnuma":
+        word, sign, _ = passed.value.partition("=")
+        near = nearest(word, _OF_NODES) if sign else None
+        return f"did you mean {near}?" if near else ""
     amount = _AMOUNT.fullmatch(passed.value) if passed.key in _IN_MIB else None
     if amount:
         return f"write {passed.key} = {int(amount[2]) * (1 if amount[3] else 1024)}"
