@@ -121,7 +121,10 @@ _SINCE: Final = {
     "4.22": "avx512-bmm",
     "4.23": "movrs",
 }
-"""Names that are newer than Xen 4.17, by the release that they came with."""
+"""Names that are newer than Xen 4.17, by the release that they came with.
+
+Point releases add names: these are the names that the newest point release of each release knows.
+"""
 
 
 @cache
@@ -130,7 +133,7 @@ def _releases() -> dict[str, str]:
 
 
 def since(name: str) -> str | None:
-    """Return the Xen release whose xl first knew a name; None if that is 4.17, or no release knows it."""
+    """Return the first Xen release whose xl knows a name; None if that is 4.17, or if no release knows it."""
     return _releases().get(name)
 
 

@@ -21,10 +21,10 @@ DEFAULT: Final = "4.20"
 """The release that is assumed if none is given."""
 
 TESTED: Final = ("4.17", "4.20")
-"""The releases that the tests run on; the others are known from headers and documents."""
+"""The releases that the tests run on. The others are known from their sources."""
 
 MEMBERS_SINCE: Final[dict[LibxlEnum, str]] = {TeeType.FFA: "4.18"}
-"""Members of enumerations that are newer than the settings they are for, and the release that each came with."""
+"""Members of enumerations that are newer than their settings, and the release that each came with."""
 
 MEMBERS_UNTIL: Final[dict[LibxlEnum, str]] = {
     DeviceModelVersion.QEMU_XEN_TRADITIONAL: "4.20",

@@ -1,4 +1,4 @@
-"""What `lint` finds, while the text is still at hand: findings with their places in it."""
+"""The findings of `lint`, each with its offset in the text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 __all__ = ["Finding", "Severity"]
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
-"""``error`` where xl refuses, ``warning`` where it does something else than was meant, ``note`` for old spellings."""
+"""``error``: xl refuses the text; ``warning``: xl does something else than was meant; ``note``: an old spelling."""
 
 
 class Finding(NamedTuple):
@@ -16,8 +16,8 @@ class Finding(NamedTuple):
     Attributes:
         offset: Its place in the text.
         code: Short name of the kind of finding.
-        message: What is the matter.
-        hint: What to write instead; "" where there is nothing to say.
+        message: What is wrong.
+        hint: What to write instead; "" if there is no advice.
         severity: How bad it is.
     """
 

@@ -1,4 +1,4 @@
-"""Findings about items of lists: old spellings of disks and interfaces, and words that newer releases know."""
+"""Findings about items of lists: old spellings of disks and interfaces, and words that an older xl refuses."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _OLD_PREFIX: Final = re.compile(r"(?:^|,)\s*(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tap
 _OLD_DEVTYPE: Final = re.compile(r",\s*([a-z0-9]*):(cdrom|disk)(?:,|$)")
 _FORMATS: Final = tuple(one.value for one in DiskFormat if one not in (DiskFormat.RAW, DiskFormat.EMPTY))
 _NO_FORMATS: Final = ("vdi", "vhdx", "vmdk")
-"""Formats of images that xl does not have."""
+"""Formats of images that xl cannot read."""
 
 _NEWER_WORDS: Final = {"disk": (("trusted", "4.19"), ("untrusted", "4.19"))}
-"""Words that xl knows later than libxl, and the release that they came with; the model has the others."""
+"""Words that came to xl later than to libxl, each with its release. The model has the releases of the others."""
 
 _NEEDED_BY_9PFS: Final = ("tag", "path", "security_model")
 _FREE_9PFS: Final = (4, 19)
-"""The release from which on xl leaves to libxl what a 9pfs folder needs."""
+"""The first release where xl accepts a 9pfs folder without these settings."""
 
 
 def item_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
-    """Return what there is to say of items in a configuration that is for the Xen release `target`."""
+    """Yield the findings about items of lists in a configuration for the Xen release `target`."""
     of_9pfs: set[str] = set()
     for assignment in written:
         if isinstance(assignment.value, str) or assignment.key not in KEYS:
@@ -67,7 +67,7 @@ def _item(key: str, item: str, offset: int, target: tuple[int, int]) -> Iterator
     elif key == "vif":
         yield from _vif(item, offset)
     elif key == "usbdev" and "type=" not in item and _is_readable(key, item):
-        message = "without type=hostdev, libxl does not keep bus and address of the device"
+        message = "without type=hostdev, libxl does not keep the bus and the address of the device"
         yield Finding(offset, "no-usb-type", message, f'write "type=hostdev,{item}"')
 
 
@@ -75,7 +75,7 @@ def _is_readable(key: str, item: str) -> bool:
     try:
         GRAMMARS[key].read(item, lambda _value, _reason: None)
     except (SpecError, ConfigError):
-        return False  # which is told as an error
+        return False  # reported as an error elsewhere
     return True
 
 
@@ -83,7 +83,7 @@ def _disk(item: str, offset: int) -> Iterator[Finding]:
     try:
         disk = read_disk(item)
     except (SpecError, ConfigError):
-        return  # which is told as an error
+        return  # reported as an error elsewhere
     vdev = None if disk.vdev is None else disk.vdev.removeprefix("/dev/")
     hint = f'write "{write_disk(disk.replace(vdev=vdev))}"'
     prefix, old = _OLD_PREFIX.match(item), _OLD_DEVTYPE.search(item)
@@ -95,12 +95,12 @@ def _disk(item: str, offset: int) -> Iterator[Finding]:
 
 
 def _format(disk: Disk, offset: int) -> Iterator[Finding]:
-    """Report a file whose name says another format than it is read as."""
+    """Report an image that is read as raw, although its name has the suffix of another format."""
     target = disk.target or ""
     if disk.format is not DiskFormat.RAW or disk.script is not None:
         return
     suffix = target.rpartition(".")[2].lower()
-    message = f"{target} is read as raw, though its name says {suffix}"
+    message = f"xl reads {target} as raw, although its name says {suffix}"
     if suffix in _FORMATS:
         yield Finding(offset, "disk-format", message, f"write format={suffix} if it is")
     elif suffix in _NO_FORMATS:
@@ -116,12 +116,15 @@ def _vif(item: str, offset: int) -> Iterator[Finding]:
         hint = f"write rate={octal}{rate[2]}; write {rate[1].lstrip('0')}{rate[2]} if that is meant" if octal else ""
         yield Finding(offset, "octal", f"{rate[1]} is octal in rate", hint)
     if rate and rate[3]:
-        message = f"{rate[3]} is in seconds, though the manual says microseconds"
+        message = f"{rate[3]} is in seconds, although the manual says microseconds"
         yield Finding(offset, "rate-interval", message, f"write {rate[3]}s; write {rate[3]}us if that is meant")
 
 
 def _old_p9(item: str, offset: int, target: tuple[int, int], said: set[str]) -> Iterator[Finding]:
-    """Report a 9pfs folder that an older xl refuses. It takes what a folder lacks from those before it, in `said`."""
+    """Report a 9pfs folder that an older xl refuses.
+
+    That xl fills in what a folder lacks from the folders before it: `said` has the names of their settings.
+    """
     version = ".".join(map(str, target))
     names = [word.lstrip(" ").partition("=")[0] for word in item.split(",") if "=" in word]
     for name in names:

@@ -1,4 +1,4 @@
-"""Findings about keys: those that xl does not know, has not yet, or passes over, and settings that are undone."""
+"""Findings about keys that xl does not know, does not have yet or ignores, and about settings that are overwritten."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pyxen.xlcfg.values import quote
 __all__ = ["FOREIGN", "key_findings", "settings_of_release"]
 
 _MOST_GUESSES: Final = 100
-"""Unknown keys that a known one is looked for."""
+"""Number of unknown keys for which a similar known key is looked up."""
 
 _NOTHING: Final = "xl has nothing of the kind"
 _FROM_CREATE: Final = "xl create -p starts a domain paused"
@@ -75,11 +75,11 @@ FOREIGN: Final = {
     "vncconsole": _FOR_VIEWER,
     "xen_extended_power_mgmt": _NOTHING,
 }
-"""Keys of xend, of libvirt's converter and of other configurations that xl does not know, and what to do about them."""
+"""Keys that xl does not know, from xend, libvirt's converter and other configurations, and what to do about them."""
 
 
 def settings_of_release(settings: Settings, written: Sequence[Assignment], target: tuple[int, int]) -> Settings:
-    """Return the settings without those whose key is newer than the Xen release `target`: its xl does not read them."""
+    """Return the settings that xl of the Xen release `target` reads: those whose key is not newer."""
     kept = [one for one in written if not _is_newer(KEYS.get(one.key), target)]
     return settings if len(kept) == len(written) else Settings(settings.text, kept)
 
@@ -89,7 +89,7 @@ def _is_newer(known: Key | None, target: tuple[int, int]) -> bool:
 
 
 def key_findings(written: Sequence[Assignment], source: Source, target: tuple[int, int]) -> Iterator[Finding]:
-    """Return what there is to say of the keys of a configuration that is for the Xen release `target`."""
+    """Yield the findings about the keys of a configuration for the Xen release `target`."""
     guest = _guest(source)
     version = ".".join(map(str, target))
     guesses = 0
@@ -138,12 +138,12 @@ def _without_effect(known: Key, assignment: Assignment, target: tuple[int, int])
         message = f"{known.name} has no effect: Xen {known.until} was the last release where it had one"
         yield Finding(assignment.start, "removed", message, "leave it out", "note")
     if known.name == "msr_relaxed":
-        yield Finding(assignment.start, "outdated-key", "xl warns that later releases may not have it", severity="note")
+        yield Finding(assignment.start, "outdated-key", "xl warns that a later release will remove it", severity="note")
 
 
 def _outdated(known: Key, assignment: Assignment, source: Source) -> Iterator[Finding]:
     if known.name in ("root", "extra") and "cmdline" in source.settings:
-        return  # xl ignores them then, which is told as a warning
+        return  # xl ignores them then, which is reported as a warning
     hint = _hint(known, source)
     message = f"{known.name} is outdated" + ("" if known.instead else " and without effect")
     yield Finding(assignment.start, "outdated-key", message, hint, "note")
@@ -176,11 +176,11 @@ _HINTS: Final = {
     "nx": 'leave it out; cpuid = "host,nx=0" hides the bit',
     "vncviewer": "leave it out; xl create -V starts a viewer",
 }
-"""What to do about outdated keys, where it is not only to leave them out."""
+"""What to do about outdated keys, where there is more to say than to leave them out."""
 
 
 def _repeated(written: Sequence[Assignment]) -> Iterator[Finding]:
-    """Report settings that a later one of the same key undoes."""
+    """Report settings that a later setting of the same key overwrites."""
     chains: dict[str, list[Assignment]] = {}
     for assignment in written:
         chains.setdefault(assignment.key, []).append(assignment)

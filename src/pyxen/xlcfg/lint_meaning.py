@@ -1,4 +1,4 @@
-"""Findings about what a configuration means: what xl refuses or passes over, contradictions, lacks of a release."""
+"""Findings about the meaning of a configuration: what xl refuses or ignores, contradictions, what a release lacks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AMOUNT: Final = re.compile(r"""(['"])([1-9][0-9]{0,8})[ ]?(?:(m|mb|mib)|g|gb|gi
 _IN_MIB: Final = ("maxmem", "memory", "shadow_memory", "videoram")
 _UPSTREAM_STUBDOMAINS: Final = (4, 21)
 _REFUSED_ITEMS: Final = ("disk", "p9")
-"""Lists in which xl refuses what it does not know; it passes over such in others."""
+"""Lists in which xl refuses settings that it does not know. In the others, it ignores them."""
 
 _BY_FIELD: Final[dict[str, str]] = {}
 for _name, _key in KEYS.items():
@@ -37,10 +37,10 @@ _IN_XL: Final = {
     "a tls_port": "spicetls_port",
     "say it in vfbs": "say it in vfb",
 }
-"""Words of the model in messages, and xl's words for them."""
+"""The model's words in messages, and xl's words for them."""
 
-_VGA: Final = {0: "cirrus", 1: "stdvga"}
-"""The graphics cards that ``stdvga`` means."""
+_VGA: Final = {False: "cirrus", True: "stdvga"}
+"""The graphics cards that ``stdvga`` stands for."""
 
 _OF_NODES: Final = ("pnode", "size", "vcpus", "vdistances")
 """Settings of a node in ``vnuma``."""
@@ -54,11 +54,11 @@ _OTHERWISE: Final = {
     "vfb": ("vnc", "sdl"),
     "vga": ("stdvga",),
 }
-"""Keys, and others that can say the same, or of which it is made."""
+"""Keys that may be missing, and the keys that can set the same value."""
 
 
 def meaning_findings(source: Source, target: tuple[int, int]) -> Iterator[Finding]:
-    """Return what there is to say of the meaning of a configuration that is for the Xen release `target`."""
+    """Yield the findings about the meaning of a configuration for the Xen release `target`."""
     try:
         config = read_domain(source)
     except ConfigError as error:
@@ -80,7 +80,7 @@ def _problems(problems: Iterable[Problem], config: DomainConfig, source: Source)
         key, item = _place(problem.path, source)
         known = KEYS.get(key)
         if known is not None and known.guests and config.type not in known.guests:
-            continue  # told of the key already
+            continue  # the key itself is reported
         message = _LIST_ITEM.sub(lambda found: _BY_FIELD.get(found[1], found[1]), problem.message)
         for words, of_xl in _IN_XL.items():
             message = message.replace(words, of_xl)
@@ -91,7 +91,7 @@ def _problems(problems: Iterable[Problem], config: DomainConfig, source: Source)
 def _of_release(problem: Problem, source: Source, target: tuple[int, int]) -> Finding:
     """Report a value, or a setting of a device, that the release does not have."""
     key, item = _place(problem.path, source)
-    named = _INDEX.split(problem.path)[-1].lstrip(".") if item is not None else ""
+    named = _INDEX.split(problem.path)[-1].lstrip(".") if item is not None else key
     reason = problem.message.rpartition(";")[0]
     if key == "device_model_version":
         reason = reason.replace("qemu_xen_", "qemu-xen-")
@@ -110,15 +110,15 @@ def _of_release(problem: Problem, source: Source, target: tuple[int, int]) -> Fi
 
 
 def _device_model(config: DomainConfig, source: Source, target: tuple[int, int]) -> Iterator[Finding]:
-    """Report programs that are named without their kind, which is left to xl then."""
+    """Report programs whose kind is not given, so that xl chooses it."""
     if config.bios_path_override is not None and config.bios is None and config.type is DomainType.HVM:
-        message = "xl warns of bios_path_override without bios"
+        message = "xl warns about bios_path_override without bios"
         yield Finding(source.offset("bios_path_override"), "no-bios", message, 'write bios = "seabios", or "ovmf"')
     if config.device_model.version is not None:
         return
     hint = 'write device_model_version = "qemu-xen"'
     if config.device_model.path is not None:
-        message = "xl warns of device_model_override without device_model_version"
+        message = "xl warns about device_model_override without device_model_version"
         yield Finding(source.offset("device_model_override"), "no-model-version", message, hint)
     elif config.type is DomainType.HVM and config.stubdomain.enable:
         message = "without device_model_version, a stub domain runs qemu-xen-traditional; from Xen 4.21 on, qemu-xen"
@@ -128,7 +128,7 @@ def _device_model(config: DomainConfig, source: Source, target: tuple[int, int])
 
 
 def _opengl(config: DomainConfig, source: Source, target: tuple[int, int]) -> Iterator[Finding]:
-    """Report OpenGL where the device model cannot use it; for releases on which none can, others report the key."""
+    """Report OpenGL where the device model cannot use it. From Xen 4.21 on, the key is reported elsewhere."""
     version = config.device_model.version
     if version is None and config.stubdomain.enable and config.type is DomainType.HVM:
         version = DeviceModelVersion.QEMU_XEN_TRADITIONAL
@@ -145,7 +145,7 @@ def _opengl(config: DomainConfig, source: Source, target: tuple[int, int]) -> It
 
 def _passed(passed: Passed, source: Source) -> Iterator[Finding]:
     if passed.code != "ignored-value" or (passed.key == "viridian" and passed.item is None):
-        return  # told of the key, the value or the item already
+        return  # the key, the value or the item is reported elsewhere
     offset = source.offset(passed.key, passed.item)
     message = f"{_as_written(passed.key, passed.item)}: {passed.value}: {passed.reason}"
     if passed.key in ("root", "extra"):
@@ -154,11 +154,8 @@ def _passed(passed: Passed, source: Source) -> Iterator[Finding]:
         else:
             yield Finding(offset, "outdated-key", f"{passed.key} is outdated", "leave it out", "note")
     elif passed.key == "stdvga" and "vga" in source.settings:
-        hint = "leave it out: vga says it"
-        if source.settings.string("vga") == _VGA.get(source.settings.integer("stdvga") or 0):
-            yield Finding(offset, "outdated-key", "stdvga is outdated", hint, "note")
-        else:
-            yield Finding(offset, "ignored-value", message, hint)
+        if source.settings.string("vga") != _VGA[bool(source.settings.integer("stdvga"))]:
+            yield Finding(offset, "ignored-value", message, "leave it out: vga says it")
     elif passed.key == "vfb" and passed.value == "type=sdl":
         yield Finding(offset, "ignored-value", message, "write sdl=1,vnc=0")
     elif passed.key == "vfb" and passed.value.startswith("type="):
@@ -189,7 +186,7 @@ def _as_written(key: str, item: int | None) -> str:
 
 
 def _place(path: str, source: Source) -> tuple[str, int | None]:
-    """Return the key that says a field, and the item of its list; of several keys, one that is set."""
+    """Return the key for a field, and the index in its list. If several keys can set it, one that is set is taken."""
     index = _INDEX.search(path)
     head = path[: index.start()] if index else path
     while head not in _BY_FIELD and "." in head:

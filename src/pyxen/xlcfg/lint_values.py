@@ -1,4 +1,4 @@
-"""Findings about single values that xl reads otherwise than they look, and about what a text leaves out."""
+"""Findings about values that xl reads in another way than they look, and about missing keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OCTAL: Final = re.compile(r"0[0-7]{1,20}")
 _SWALLOWED: Final = re.compile(r"(?<!\\)(?:\\\\)*\\[0-7]")
 
 _ONE_VCPU: Final = (4, 22)
-"""The release from which on a domain has one vCPU where ``vcpus`` is missing, or less than 1, and ``cpus`` pins it."""
+"""The first release where a domain with no ``vcpus``, or fewer than 1, has one vCPU, which ``cpus`` pins."""
 
 _PREFIXED: Final = {"type": ("hvm", "pv", "pvh"), "firmware": ("uefi", "bios")}
 """Keys whose values may be abbreviated."""
@@ -35,11 +35,11 @@ _NUMBERED: Final = {
     ),
     "altp2m": ("disabled", "mixed", "external", "limited"),
 }
-"""Keys whose values were numbers, and the names of these."""
+"""Keys whose values were numbers, and the names of the numbers."""
 
 
 def value_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
-    """Return what there is to say of the values of a configuration that is for the Xen release `target`."""
+    """Yield the findings about the values of a configuration for the Xen release `target`."""
     for assignment in written:
         known = KEYS.get(assignment.key)
         if known is None:
@@ -63,7 +63,7 @@ def _escapes(text: str, assignment: Assignment) -> Iterator[Finding]:
 def _number(assignment: Assignment, value: str, kind: str) -> Iterator[Finding]:
     if _OCTAL.fullmatch(value) and ("integer" in kind or "boolean" in kind) and int(value, 8) != int(value):
         hint = f"write {int(value, 8)}; write {int(value)} if that is meant"
-        yield Finding(assignment.value_start, "octal", f"{value} is octal, so {int(value, 8)}", hint)
+        yield Finding(assignment.value_start, "octal", f"{value} is octal, and means {int(value, 8)}", hint)
     names = _NUMBERED.get(assignment.key, ())
     if names and value in map(str, range(len(names))):
         hint = f'write {assignment.key} = "{names[int(value)]}"'
@@ -76,17 +76,19 @@ def _word(assignment: Assignment, value: str) -> Iterator[Finding]:
     choices = _PREFIXED.get(key, ())
     meant = next((one for one in choices if one.startswith(value)), None)
     if meant is not None and value not in choices:
-        yield Finding(offset, "abbreviated", f"xl takes {value!r} for {meant!r}", f'write {key} = "{meant}"')
+        yield Finding(offset, "abbreviated", f"xl reads {value!r} as {meant!r}", f'write {key} = "{meant}"')
     if key == "bootloader_args" and not value:
         yield Finding(offset, "refused", "xl crashes on an empty string here", "leave it out", "error")
     elif key == "bootloader_args":
         hint = f"write {key} = {format_value(split_arguments(value))}"
-        yield Finding(offset, "outdated-value", "a single string is outdated here", hint, "note")
+        yield Finding(offset, "outdated-value", "a single string is outdated in bootloader_args", hint, "note")
     if key == "viridian" and to_long(value) is None:
         hint = f"write {key} = [ {value!r} ]"
         yield Finding(offset, "ignored-value", f"xl ignores {value!r} in silence", hint)
     if key == "kernel" and is_hvmloader(value):
-        yield Finding(offset, "outdated-value", "xl loads hvmloader anyway; it is not a kernel", "leave it out", "note")
+        yield Finding(
+            offset, "outdated-value", "hvmloader is not a kernel, and xl loads it anyway", "leave it out", "note"
+        )
 
 
 def _of_release(assignment: Assignment, value: str, target: tuple[int, int]) -> Iterator[Finding]:
@@ -97,7 +99,7 @@ def _of_release(assignment: Assignment, value: str, target: tuple[int, int]) -> 
             message = f"xl of {version} refuses a negative number of vCPUs"
             yield Finding(assignment.value_start, "refused", message, "write vcpus = 1", "error")
         else:
-            message = f"xl of {version} makes a domain without an online vCPU of vcpus = 0"
+            message = f"with vcpus = 0, xl of {version} makes a domain without an online vCPU"
             yield Finding(assignment.value_start, "ignored-value", message, "write vcpus = 1")
     first, *words = value.split(",")
     if assignment.key == "cpuid" and first == "host":
@@ -110,7 +112,7 @@ def _of_release(assignment: Assignment, value: str, target: tuple[int, int]) -> 
 
 
 def _missing(written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
-    """Report keys without which others do nothing, or the domain is of no use."""
+    """Report missing keys without which another key has no effect, or the domain is too small."""
     keys = {assignment.key: assignment for assignment in written}
     if keys.keys().isdisjoint(("vcpus", "maxvcpus", "vnuma")) and target < _ONE_VCPU:
         version = ".".join(map(str, target))

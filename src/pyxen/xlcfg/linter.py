@@ -1,4 +1,4 @@
-"""Looks through a configuration for what xl takes in silence and its author did not mean."""
+"""A check of configurations for what xl accepts in silence and the author did not mean."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pyxen.xlcfg.syntax_errors import Places
 __all__ = ["Diagnostic", "lint"]
 
 _ALWAYS: Final = ("no-memory", "repeated-key", "lost-escape")
-"""Findings that are independent of others at the same place."""
+"""Findings that do not depend on others at the same place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Diagnostic:
         line: Line, from 1.
         column: Column, from 1, in characters.
         code: Short name of the kind of finding, as ``unknown-key``.
-        message: What is the matter.
-        hint: What to write instead; "" where there is nothing to say.
-        severity: ``error`` where xl refuses, ``warning`` where it does something else than was meant, ``note`` for
-            outdated spellings.
+        message: What is wrong.
+        hint: What to write instead; "" if there is no advice.
+        severity: ``error`` if xl refuses the configuration, ``warning`` if xl does something else than was meant,
+            ``note`` for outdated spellings.
     """
 
     line: int
@@ -53,22 +53,22 @@ class Diagnostic:
 
 
 def lint(text: str | bytes, xen: str = DEFAULT) -> list[Diagnostic]:
-    """Look through a configuration.
+    """Check a configuration for mistakes that xl accepts in silence, and for outdated spellings.
 
     Args:
-        text: The configuration; it need not be one that xl takes.
-        xen: The Xen release it is for, ``"4.17"`` to ``"4.22"``; keys and values that this release does not have, or
-            no longer has, are reported.
+        text: The configuration. xl need not accept it.
+        xen: The Xen release it is for, ``"4.17"`` to ``"4.22"``. Keys and values are reported that this release does
+            not have yet, or does not have any more.
 
     Returns:
-        What was found, in the order of the text.
+        The findings, in the order of the text. A text with a syntax error has this one finding.
 
     Raises:
         ValueError: `xen` is not a release, or is older than 4.17.
     """
     target = release(xen)
     if target < release(OLDEST):
-        raise ValueError(f"Xen {xen} is older than what is known here; {OLDEST} is the oldest")
+        raise ValueError(f"Xen {xen} is too old; the oldest release that lint knows is {OLDEST}")
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
     try:
@@ -90,10 +90,10 @@ def lint(text: str | bytes, xen: str = DEFAULT) -> list[Diagnostic]:
 
 
 def _weightiest(found: Collection[Finding], written: Sequence[Assignment]) -> list[Finding]:
-    """Return the findings without those that mean nothing beside another one of the same setting.
+    """Return the findings without those that another finding about the same setting makes pointless.
 
-    Where xl does not use a key for this type of guest, only what xl refuses matters more. Where a whole value has an
-    error or a warning, an outdated spelling does not matter.
+    If xl does not use a key for this type of guest, its value does not matter, unless xl refuses it. If a whole value
+    has an error or a warning, its outdated spelling does not matter.
     """
     starts = [assignment.start for assignment in written]
     settings: dict[int, list[Finding]] = {}

@@ -1,4 +1,4 @@
-"""The word that somebody meant who wrote another: near enough to be a slip of the fingers."""
+"""The word that was meant by a misspelt one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 __all__ = ["nearest"]
 
 _SHORT, _LONG = 3, 6
-"""Words of so few letters resemble too many others; from so many letters on, two slips are possible."""
+"""Words of at most this many letters resemble too many others. Words of at least this many can have two slips."""
 
 _FAR: Final = 3
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Return the word that differs from `word` by a slip or two: a letter too many, too few, wrong or out of order."""
+    """Return the word that differs from `word` by one or two letters: added, missing, wrong or swapped ones."""
     if len(word) <= _SHORT:
         return None
     most = 1 if len(word) < _LONG else 2
@@ -26,12 +26,12 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def _digits(word: str) -> str:
-    """Return the digits of a word: another number is no slip, but another thing."""
+    """Return the digits of a word. Another number is not a slip: it is something else."""
     return "".join(filter(str.isdigit, word))
 
 
 def _slips(one: str, other: str) -> int:
-    """Count the letters to add, remove, replace or swap with their neighbour to make one word of the other."""
+    """Count the letters to add, remove, replace or swap with their neighbour to turn one word into the other."""
     before: list[int] = []
     above = list(range(len(other) + 1))
     for row, letter in enumerate(one, 1):

@@ -1,4 +1,4 @@
-"""Why a text is no xl configuration: the reason that its author looks for, at its line and column."""
+"""Explanations of syntax errors: the reason that the author needs, with its line and column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyxen.errors import ParseError
 __all__ = ["Places", "explain", "explain_setting", "position", "skip"]
 
 _QUOTED: Final = re.compile(r"#[^\n]*|'[^'\n]*'|\"[^\"\n]*\"")
-"""Comments and strings, in which words of other languages mean nothing."""
+"""Comments and strings: what they contain tells nothing about the language of the file."""
 
 _PYTHON: Final = re.compile(
     r"^[ \t]*(?:import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b|print\b)"
@@ -27,11 +27,11 @@ _ORACLE_VM: Final = re.compile(r"^OVM_\w+[ \t]*=", re.MULTILINE)
 _UTF16: Final = re.compile("[\udcfe\udcff]{0,2}(?:(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4})")
 _CONTROLS: Final = re.compile(r"[\x01-\x08\x0e-\x1f\x7f]")
 _SOME: Final = 0.05
-"""A text with this share of control characters is not one."""
+"""Share of control characters above which a file is binary."""
 
 
 _HEAD: Final = 4096
-"""So much of a text tells whether it is one."""
+"""Number of characters that are looked at to tell whether a file is text."""
 
 _LONGEST_KEY: Final = 60
 
@@ -43,13 +43,13 @@ _VALUE = re.compile(r"""[0-9][0-9a-fx]*+|'(?:[^'\\\n\0]|\\[^\n\0])*+'|"(?:[^"\\\
 
 
 def skip(text: str, offset: int, *, in_list: bool) -> int:
-    """Return the place behind the blanks, line ends and comments at `offset` (and semicolons outside lists)."""
+    """Return the offset after the blanks, line ends and comments at `offset` (and semicolons outside lists)."""
     match = (_SKIP_IN_LIST if in_list else _SKIP).match(text, offset)
     return match.end() if match else offset
 
 
 def explain_setting(text: str, offset: int) -> ParseError:
-    """Return the error for the text behind `offset`, which should be a setting."""
+    """Return the error for the text at `offset`, where a setting was expected."""
     offset = skip(text, offset, in_list=False)
     for part, expected in (
         (_KEY, "a key"),
@@ -64,7 +64,7 @@ def explain_setting(text: str, offset: int) -> ParseError:
 
 
 def explain(text: str, offset: int, expected: str) -> ParseError:
-    """Return the error for what stands at `offset`, where `expected` should.
+    """Return the error for the text at `offset`, where `expected` was expected.
 
     Args:
         text: The whole configuration.
@@ -78,7 +78,7 @@ def explain(text: str, offset: int, expected: str) -> ParseError:
 
 
 def _foreign(text: str, offset: int) -> str:
-    """Return what else a text could be, as a suffix for the error; "" if it looks like an xl configuration."""
+    """Return what else the file could be, as a suffix for the error; "" if it looks like an xl configuration."""
     head = text.lstrip()
     start = text[:_HEAD]
     if _UTF16.match(start):
@@ -95,30 +95,30 @@ def _foreign(text: str, offset: int) -> str:
     if _YAML.match(text[text.rfind("\n", 0, offset) + 1 :]):
         return "; this looks like YAML: write key = value"
     if _PYTHON.search(_QUOTED.sub(_emptied, text)):
-        return "; this looks like Python, which only xend's configurations (until Xen 4.4) were: write plain values"
+        return "; this looks like Python, which only xend (until Xen 4.4) could read: write plain values"
     return ""
 
 
 def _emptied(found: re.Match[str]) -> str:
-    """Return what is left of a comment, or of a string: nothing, or its quotes."""
+    """Return nothing for a comment, and empty quotes for a string."""
     return "" if found[0].startswith("#") else "''"
 
 
 class Places:
-    """The lines and columns of a text, for many questions about one text."""
+    """The lines and columns of one text, for many lookups."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._starts: list[int] | None = None
 
     def __call__(self, offset: int) -> tuple[int, int]:
-        """Return the line and the column of a place, both from 1."""
+        """Return the line and the column of an offset, both from 1."""
         starts = self._lines()
         line = bisect_right(starts, offset)
         return line, offset - starts[line - 1] + 1
 
     def offset(self, line: int, column: int) -> int:
-        """Return the place with a line and a column."""
+        """Return the offset of a line and a column."""
         return self._lines()[line - 1] + column - 1
 
     def _lines(self) -> list[int]:
@@ -128,7 +128,7 @@ class Places:
 
 
 def position(text: str, offset: int) -> tuple[int, int]:
-    """Return the line and the column of a place in a text, both from 1."""
+    """Return the line and the column of an offset in a text, both from 1."""
     before = text.rfind("\n", 0, offset)
     return text.count("\n", 0, offset) + 1, offset - before
 
@@ -154,7 +154,7 @@ def _reason(text: str, offset: int, expected: str) -> str:
         return f"the string that begins here has no closing {char} on this line"
     if char == "\n":
         return f"the line ends here; {expected} is missing"
-    return _reason_of_word(text, offset, shown) or f"{shown!r} is unexpected; {expected} should be here"
+    return _reason_of_word(text, offset, shown) or f"{shown!r} is unexpected here: expected {expected}"
 
 
 def _reason_of_word(text: str, offset: int, shown: str) -> str | None:

@@ -422,5 +422,5 @@ def _check_release(config: DomainConfig, xen: str) -> None:
     release = ".".join(xen.split(".")[:2])
     newer = newer_than(config, release)
     if newer:
-        message = f"Xen {release} has no {newer[0].path}: leave it out, or use a newer Xen"
+        message = f"Xen {release} does not support {newer[0].path}: {newer[0].message}; leave it out"
         raise UnsupportedFeature(message, feature=newer[0].path, backend="memory")
