@@ -21,6 +21,7 @@ _INDEX: Final = re.compile(r"\[([0-9]+)\]")
 _LIST_ITEM: Final = re.compile(r"\b([a-z][a-z0-9]*)(?=\[[0-9]+\])")
 _WORDS: Final = ("yes", "no", "true", "false", "on", "off", "enabled", "enable", "disabled", "disable")
 _SWITCH: Final = re.compile(r"([a-z-]+(?:_[a-z]+)*)=(?:(yes|true|on|enabled?)|no|false|off|disabled?)")
+_TRUSTED: Final = re.compile(r"(un)?trusted=(?:(no|false|off|0)|.*)")
 _AMOUNT: Final = re.compile(r"""(['"])([1-9][0-9]{0,8})[ ]?(?:(m|mb|mib)|g|gb|gib)\1""", re.IGNORECASE)
 _IN_MIB: Final = ("maxmem", "memory", "shadow_memory", "videoram")
 _UPSTREAM_STUBDOMAINS: Final = (4, 21)
@@ -165,8 +166,11 @@ def _passed(passed: Passed, source: Source) -> Iterator[Finding]:
 
 
 def _hint(passed: Passed) -> str:
+    trusted = _TRUSTED.fullmatch(passed.value) if passed.key == "vif" else None
+    if trusted:
+        return "write untrusted" if bool(trusted[1]) != bool(trusted[2]) else "write trusted"
     switch = _SWITCH.fullmatch(passed.value)
-    if switch:
+    if switch and "reads 0" in passed.reason:
         return f"write {switch[1]}={1 if switch[2] else 0}"
     if passed.key == "vnuma":
         word, sign, _ = passed.value.partition("=")
