@@ -96,9 +96,9 @@ def migrate_over(context: Context, domain: DomainInfo, channel: PeerChannel) -> 
         except protocol.InDoubt as error:
             message = (
                 f"the connection broke ({error}) after the destination was told to start the domain. It is not known "
-                f"whether it has. The domain stays suspended here, as {domain.name}{_AWAY}. Look at the destination: if "
-                "it runs there, destroy it here; if nothing of it is there, rename it back and resume it here. Never let "
-                "both run"
+                f"whether it has. The domain stays suspended here, as {domain.name}{_AWAY}. Look at the destination: "
+                "if it runs there, destroy it here; if nothing of it is there, rename it back and resume it here. "
+                "Never let both run"
             )
             doubt = describe(MigrationInDoubt, message, operation)
             _LOG.error("%s", doubt)  # after Ctrl-C, or when a task is cancelled, nobody sees the exception
