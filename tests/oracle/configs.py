@@ -36,7 +36,7 @@ for _line in lines("values.txt"):
 SPECIAL["disk"] += tuple(f"[ {spec!r} ]" for spec in DISKS)
 SPECIAL["vif"] += tuple(f"[ {spec!r} ]" for spec in VIFS)
 
-NEWER_WORDS = {"4.17": ("trusted", "grant_usage", "p9 =", "vlan", "smbios")}
+NEWER_WORDS = {"4.17": ("trusted", "grant_usage", "p9", "vlan", "smbios")}
 """What older xl does not know, or reads otherwise, in values of keys that it has."""
 
 _BY_KIND = {"boolean": BOOLEANS, "integer": NUMBERS, "string": STRINGS, "strings": LISTS, "list": LISTS}

@@ -15,18 +15,27 @@ from pyxen.xlcfg.item_grammar import Note, SpecError, number_or_zero, unnoted
 
 __all__ = ["read_disk", "write_disk"]
 
-_BLANKS = re.compile(r"[ \t\n]+")
-_NAMED = re.compile(
-    r"(format|access|backend|backendtype|specification|vdev|script|colo-host|colo-port|colo-export|active-disk"
-    r"|hidden-disk)=([^,]*),?"
-)
-_FLAG = re.compile(
-    r"(cdrom|devtype=cdrom|devtype=disk|direct-io-safe|discard|no-discard|colo|no-colo|trusted|untrusted"
-    r"|grant_usage=1|grant_usage=0)(?:,|$)"
-)
-_PREFIX = re.compile(r"(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):")
-_UNKNOWN_PREFIX = re.compile(r"([a-z][a-z0-9]*):(?![a-z0-9])")
-_POSITIONAL = re.compile(r"([^=,]*),|([^=,]+)$")
+_RULES: Final = {
+    # Each matches from where the scanner stands. What is taken is the group of that name, or else the whole match.
+    "blanks": re.compile(r"(?P<taken>[ \t\n]+)(?:[^ \t\n].*)?"),
+    "flag": re.compile(
+        r"(cdrom|devtype=cdrom|devtype=disk|direct-io-safe|discard|no-discard|colo|no-colo|trusted|untrusted"
+        r"|grant_usage=1|grant_usage=0),?"
+    ),
+    "named": re.compile(
+        r"(format|devtype|access|backend|backendtype|specification|vdev|script|colo-host|colo-port|colo-export"
+        r"|active-disk|hidden-disk)=([^,]*),?"
+    ),
+    "target": re.compile(r"target=(.*)"),
+    "unknown": re.compile(r"([a-z][-a-z0-9]*)=[^,]"),
+    "prefix": re.compile(r"(?P<taken>(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):).*"),
+    "unknown prefix": re.compile(r"(?P<taken>[a-z][a-z0-9]*:)(?:[^a-z0-9].*)?"),
+    "positional": re.compile(r"([^=,]*),|([^=,]+)"),
+}
+"""The rules of xl's scanner: the longest match decides, the first of these among matches of the same length.
+
+What stands behind the group ``taken`` counts for the length, but is read again. A dot is no line end.
+"""
 
 _FORMATS: Final = {"": DiskFormat.RAW} | {kind.value: kind for kind in DiskFormat if kind != "unknown"}
 _ACCESS: Final = {"r": True, "ro": True, "rw": False, "w": False, "": False}
@@ -102,6 +111,8 @@ class _Reader:
             self.format(value)
         elif name == "access":
             self.access(value)
+        elif name == "devtype":
+            raise SpecError(f"{quoted(value)} is not a device type; it can be cdrom or disk")
         elif name == "colo-port":
             self.said["colo.port"] = number_or_zero(f"{name}={value}", value, self._note, base=10)
             if not self.said["colo.port"]:
@@ -112,6 +123,25 @@ class _Reader:
             if found is None:
                 raise SpecError(f"{quoted(value)} is not a valid {name}")
             self.member(name, found)
+
+    def take(self, rule: str, match: re.Match[str]) -> None:
+        """Take what a rule of the scanner matches."""
+        if rule == "flag":
+            name, value = _FLAGS[match[1]]
+            self.said[name] = value
+        elif rule == "named":
+            self.named(match[1], match[2])
+        elif rule == "target":
+            self.string("target", match[1].removesuffix(","))
+        elif rule == "unknown":
+            raise SpecError(f"{quoted(match[1])} is not a setting of a disk")
+        elif rule == "prefix":
+            self.prefix(match[2])
+        elif rule == "unknown prefix":
+            remedy = "write a target that contains a colon as target=… at the end"
+            raise SpecError(f"{quoted(match['taken'])} is not a known prefix; {remedy}")
+        elif rule == "positional":
+            self.positional(match[2] if match[1] is None else match[1])
 
     def prefix(self, word: str) -> None:
         """Take an old prefix."""
@@ -173,38 +203,19 @@ def read_disk(spec: str, note: Note = unnoted) -> Disk:
         ValidationError: A value is impossible.
     """
     reader = _Reader(note)
-    at = 0
+    at = before = 0
     while at < len(spec):
-        blank = _BLANKS.match(spec, at)
-        if blank:
-            at = blank.end()
-        elif spec.startswith("target=", at):
-            line = spec[at + len("target=") :].partition("\n")[0]
-            at += len("target=") + len(line)
-            reader.string("target", line.removesuffix(","))
-        elif match := _FLAG.match(spec, at):
-            name, value = _FLAGS[match[1]]
-            reader.said[name] = value
-            at = match.end()
-        elif match := _NAMED.match(spec, at):
-            reader.named(match[1], match[2])
-            at = match.end()
-        elif match := _PREFIX.match(spec, at):
-            reader.prefix(match[1])
-            at = match.end()
-        elif match := _UNKNOWN_PREFIX.match(spec, at):
-            raise SpecError(
-                f"{quoted(match[0])} is not a known prefix; write a target that contains a colon as target=… at the end"
-            )
-        elif match := _POSITIONAL.match(spec, at):
-            word = match[1] if match[2] is None else match[2]
-            reader.positional(word)
-            at = match.end()
-        elif spec[at:] == "=":
-            # xl's scanner forgets a character that it does not know when the spec ends right behind it.
-            break
-        else:
-            raise SpecError(f"{quoted(spec[at:])} is not a setting that xl knows")
+        matches = [(rule, match) for rule, pattern in _RULES.items() if (match := pattern.match(spec, at))]
+        if not matches:
+            if spec[at:] == "=":
+                # xl's scanner forgets a character that it does not know when the spec ends right behind it.
+                break
+            # The word before it is shown too: it can be a name such as key=, whose value is masked.
+            raise SpecError(f"{quoted(spec[before:])} is not a setting that xl knows")
+        rule, match = max(matches, key=lambda found: found[1].end())
+        reader.take(rule, match)
+        before = at
+        at = match.end("taken") if "taken" in match.groupdict() else match.end()
     return reader.finish()
 
 
