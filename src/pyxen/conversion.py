@@ -55,7 +55,7 @@ def guess(text: str | bytes) -> Spelling:
 
 def _codec(spelling: str) -> Any:
     if spelling not in _CODECS:
-        raise ConfigError(f"{spelling!r} is not a spelling of a configuration; {', '.join(_CODECS)} are")
+        raise ConfigError(f"{spelling!r} is not a format of configurations; it can be {', '.join(_CODECS)}")
     return importlib.import_module(_CODECS[spelling])
 
 
@@ -75,7 +75,7 @@ def read(text: str | bytes, from_: Spelling | None = None) -> tuple[DomainConfig
     """
     spelling = from_ or guess(text)
     if spelling == "python":
-        raise ConfigError("Python code is written only: run it to get its configuration")
+        raise ConfigError("Python code can only be written; run it to get its configuration")
     codec = _codec(spelling)
     try:
         return codec.loads(text, on_loss="raise"), ()
@@ -103,12 +103,12 @@ def write(config: DomainConfig, to: Spelling) -> tuple[str, tuple[Loss, ...]]:
 
 
 def is_refused(text: str) -> bool:
-    """Return whether xl would refuse a text that was written for it, for example a PVH guest without a kernel."""
+    """Return whether xl or libxl would refuse a text that was written for xl, such as a PVH guest without a kernel."""
     try:
-        _codec("xl").loads(text, on_loss="ignore")
+        config = _codec("xl").loads(text, on_loss="ignore")
     except ConfigError:
         return True
-    return False
+    return bool(importlib.import_module("pyxen.xlcfg.refused").refused_by_libxl(config))
 
 
 def to_python(config: DomainConfig) -> str:

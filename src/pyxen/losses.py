@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pyxen.config.base import Part, settings_of
+from pyxen.config.enums import ActionOnShutdown, DeviceModelVersion, VgaInterfaceType
 from pyxen.errors import LossyConversion
 
 __all__ = ["Loss", "LossWarning", "OnLoss", "report", "shown"]
@@ -42,23 +43,76 @@ class Loss:
         return f"{self.path}{value}: {self.reason}"
 
 
+_DASHED: Final = (ActionOnShutdown, DeviceModelVersion)
+"""Enumerations whose names have dashes in xl.cfg and in libvirt's XML, and underscores in libxl only."""
+
+_OTHERWISE: Final[dict[object, str]] = {
+    ActionOnShutdown.RESTART_RENAME: "rename-restart",
+    VgaInterfaceType.STD: "stdvga",
+}
+"""Members of enumerations that xl.cfg gives other names than libxl."""
+
+_RUN: Final = 3
+"""Numbers that follow each other are shown as a range from this many on."""
+
+
 def shown(value: object) -> str:
-    """Return a value as a person would write it, without Python's syntax and with secrets masked."""
+    """Return a value as a person would write it in xl.cfg, without Python's syntax and with secrets masked."""
     if value is None:
         return "not set"
     if value == "":
         return '""'
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(map(shown, value)))
-    if isinstance(value, tuple):
-        return ", ".join(map(shown, value))
     if isinstance(value, Enum):
-        return str(value.value) if isinstance(value.value, str) else value.name.lower()
+        return _member(value)
+    if isinstance(value, (tuple, frozenset)):
+        return _items(value)
     if isinstance(value, Part) and type(value).__str__ is object.__str__:
-        return ", ".join(f"{name}={_masked(value, name, inner)}" for name, inner in value.non_defaults()) or "{}"
-    return str(value)
+        return ", ".join(f"{name}={_masked(value, name, inner)}" for name, inner in value.non_defaults()) or '""'
+    return str(value) or '""'
+
+
+def _member(value: Enum) -> str:
+    if isinstance(value.value, str):
+        return _OTHERWISE.get(value) or (value.value.replace("_", "-") if isinstance(value, _DASHED) else value.value)
+    return value.name.lower()
+
+
+def _items(values: tuple[object, ...] | frozenset[object]) -> str:
+    """Return several values, those of a set in order and named ones first; of pairs, the name and the value."""
+    if isinstance(values, frozenset):
+        named = sorted(_member(value) for value in values if isinstance(value, Enum))
+        numbers = sorted(value for value in values if isinstance(value, int) and not isinstance(value, Enum))
+        return ", ".join([*named, *_runs(numbers)])
+    if values and all(type(value) is int for value in values):
+        return ", ".join(_runs([value for value in values if isinstance(value, int)]))
+    separator = "; " if any(isinstance(value, Part) for value in values) else ", "
+    return separator.join(_pair(value) if _is_pair(value) else shown(value) for value in values)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == len(("name", "value")) and isinstance(value[0], str)
+
+
+def _pair(pair: Any) -> str:
+    name, value = pair
+    return f"{name}={shown(value)}"
+
+
+def _runs(numbers: Sequence[int]) -> list[str]:
+    """Return numbers, and ranges of those that follow each other."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [
+        text
+        for run in runs
+        for text in ([f"{run[0]}-{run[-1]}"] if len(run) >= _RUN else [str(number) for number in run])
+    ]
 
 
 def _masked(part: Part, name: str, value: object) -> str:

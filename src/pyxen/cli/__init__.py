@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 __all__ = ["main"]
 
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 _OF_THE_EXTRA = ("typer", "rich", "click")
 
 
@@ -18,5 +20,14 @@ def main() -> int:
             raise
         sys.stderr.write(f"pyxen: the command needs {error.name}, which is not installed: pip install 'pyxen[cli]'\n")
         return 2
-    app()
+    try:
+        app()
+    except OSError as error:
+        # The commands deal with their own files and output. What is left is the output of --help and --version.
+        if error.errno not in _OUTPUT_ERRORS or error.filename is not None:
+            raise
+        from pyxen.cli.files import FAILED, output_failed
+
+        output_failed(error)
+        return FAILED
     return 0

@@ -35,22 +35,24 @@ class Target(StrEnum):
 
 def convert(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A configuration; - is standard input.")],
-    to: Annotated[Target, typer.Option("--to", "-t", help="What to write.")],
+    to: Annotated[Target, typer.Option("--to", "-t", help="The format to write.")],
     from_: Annotated[
-        Source | None, typer.Option("--from", "-f", help="What it is. Default: what it looks like.")
+        Source | None, typer.Option("--from", "-f", help="The format of FILE. Default: what it looks like.")
     ] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Where to. Default: standard output.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="The file to write. Default: standard output.")
+    ] = None,
     *,
     strict: Annotated[
         bool, typer.Option("--strict", help="Write nothing if something is lost or contradictory.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE itself with --output.")] = False,
 ) -> None:
-    """Convert a configuration: of xl, of libvirt (XML) or of libxl (JSON), into another of these or into Python code.
+    """Convert a configuration of xl, libvirt (XML) or libxl (JSON) to another of these formats, or to Python code.
 
-    What the other form cannot say, and what the configuration contradicts itself in, is told on standard error. The
-    exit status is 0; it is 1 if xl would refuse what is written, and with --strict if something is lost or
-    contradictory; it is 2 if the configuration cannot be read or written.
+    Standard error names what the other format cannot say, and what is contradictory in the configuration. The exit
+    status is 0. It is 1 if xl or libxl would refuse what is written, and with --strict if something is lost or
+    contradictory. It is 2 if a file cannot be read or written.
     """
     try:
         text = read(file)

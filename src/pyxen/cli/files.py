@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from typing import Final, NoReturn
@@ -13,13 +14,13 @@ from rich.text import Text
 
 from pyxen._printable import printable
 
-__all__ = ["FAILED", "STANDARD_INPUT", "complain", "errors", "read", "save", "write"]
+__all__ = ["FAILED", "STANDARD_INPUT", "complain", "errors", "output_failed", "read", "save", "write"]
 
 FAILED: Final = 2
 """Exit status if something could not be read or written."""
 
 STANDARD_INPUT: Final = "-"
-"""What stands for standard input."""
+"""What stands for standard input, and for standard output."""
 
 _READER_GONE: Final = 128 + 13
 """Exit status if nobody reads the output any more: that of a program which SIGPIPE ends."""
@@ -35,6 +36,8 @@ def read(name: str) -> bytes:
         OSError: It cannot be read.
     """
     if name == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return sys.stdin.buffer.read()
     with open(name, "rb") as file:
         return file.read()
@@ -46,6 +49,8 @@ def write(text: str) -> None:
     Raises:
         typer.Exit: It cannot be written. That is said, unless the reader has gone, as in ``pyxen convert … | head``.
     """
+    if sys.stdout is None:
+        _fail("standard output: it is closed")
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
@@ -54,8 +59,14 @@ def write(text: str) -> None:
         _give_up_output()
         raise typer.Exit(_READER_GONE) from None
     except OSError as error:
-        _give_up_output()
-        _fail(f"standard output: {error.strerror}")
+        output_failed(error)
+        raise typer.Exit(FAILED) from None
+
+
+def output_failed(error: OSError) -> None:
+    """Say that standard output cannot be written, and write no more to it."""
+    _give_up_output()
+    complain(f"standard output: {error.strerror}")
 
 
 def _give_up_output() -> None:
@@ -70,7 +81,7 @@ def save(name: str, text: str, source: str, *, force: bool) -> None:
     """Write a file.
 
     Args:
-        name: The file.
+        name: The file; ``-`` is standard output.
         text: What to write.
         source: The file that was read: it is not overwritten.
         force: Overwrite it all the same.
@@ -78,8 +89,11 @@ def save(name: str, text: str, source: str, *, force: bool) -> None:
     Raises:
         typer.Exit: It cannot be written, or is the source. That is said.
     """
-    if not force and source != STANDARD_INPUT and _same(name, source):
-        _fail(f"{name}: is the file that was read; --force overwrites it, comments and all")
+    if name == STANDARD_INPUT:
+        write(text)
+        return
+    if not force and _same(name, source):
+        _fail(f"{name} is the file that was read; --force overwrites it, and its comments are lost")
     try:
         with open(name, "wb") as file:
             file.write(text.encode("utf-8", "surrogateescape"))
@@ -87,10 +101,11 @@ def save(name: str, text: str, source: str, *, force: bool) -> None:
         _fail(f"{name}: {error.strerror}")
 
 
-def _same(one: str, other: str) -> bool:
+def _same(name: str, source: str) -> bool:
     try:
-        return os.path.samefile(one, other)
-    except OSError:
+        read = os.fstat(sys.stdin.fileno()) if source == STANDARD_INPUT else os.stat(source)
+        return os.path.samestat(os.stat(name), read)
+    except (OSError, ValueError, AttributeError):  # there is no such file yet, or standard input is no file
         return False
 
 

@@ -47,10 +47,10 @@ def lint(
     ] = DEFAULT,
     format_: Annotated[Format, typer.Option("--format", help="How to write what is found.")] = Format.TEXT,
 ) -> None:
-    """Look through xl configurations for what xl would take in silence and not do as was meant.
+    """Find what xl would accept in silence in its configurations, but not do as was meant.
 
-    The exit status is 0 if there are no errors and no warnings (notes on outdated spellings do not count), 1 if there
-    are, and 2 if a file cannot be read.
+    The exit status is 0 if there are no errors and no warnings, 1 if there are, and 2 if a file cannot be read. Notes
+    on outdated settings do not count.
     """
     status = 0
     findings: list[tuple[str, xlcfg.Diagnostic]] = []
@@ -66,7 +66,7 @@ def lint(
     if format_ is Format.JSON:
         items = [{"file": name, **dataclasses.asdict(found)} for name, found in findings]
         write(json.dumps(items, indent=2) + "\n")
-    elif sys.stdout.isatty():
+    elif sys.stdout is not None and sys.stdout.isatty():
         _print(findings)
     else:
         write("".join(map(_lines, findings)))

@@ -50,6 +50,12 @@ class CpuidLeaf(Part):
     edx: str | None = setting(None, _bits(32))
     """The same for EDX."""
 
+    def __str__(self) -> str:
+        """Return it as xl.cfg has it, by its registers."""
+        place = f"{self.leaf:#x}" + ("" if self.subleaf is None else f",{self.subleaf:#x}")
+        said = [f"{register}={bits}" for register in _REGISTERS if (bits := getattr(self, register)) is not None]
+        return f"{place}:{','.join(said)}"
+
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MsrPolicy(Part):
@@ -59,6 +65,10 @@ class MsrPolicy(Part):
     """Number of the register."""
     policy: str = setting("x" * 64, _bits(64))
     """64 characters, highest bit first, as in `CpuidLeaf`."""
+
+    def __str__(self) -> str:
+        """Return it as leaves are written, with its number in hexadecimal."""
+        return f"{self.index:#x}:{self.policy}"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -164,11 +174,7 @@ class CpuidPolicy(Part):
         """The changes in the notation of `parse_xend`; None if it cannot express them."""
         if self.msrs:
             return None
-        items = []
-        for leaf in self.leaves:
-            place = f"{leaf.leaf:#x}" + ("" if leaf.subleaf is None else f",{leaf.subleaf:#x}")
-            said = [f"{register}={bits}" for register in _REGISTERS if (bits := getattr(leaf, register)) is not None]
-            items.append(f"{place}:{','.join(said)}")
+        items = [str(leaf) for leaf in self.leaves]
         return tuple(items) if self.parse_xend(items) == self else None
 
     def _registers(self) -> Iterator[tuple[str, int, int | None, str]]:

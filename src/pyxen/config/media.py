@@ -25,6 +25,10 @@ class Connector(Part):
     height: int = setting(0, integer(0, UINT32_MAX), unit="pixels")
     """Height, in pixels."""
 
+    def __str__(self) -> str:
+        """Return it as xl.cfg has it."""
+        return f"{self.unique_id or ''}:{self.width}x{self.height}"
+
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False, kw_only=True)
 class Vdispl(Device):

@@ -72,6 +72,10 @@ class Rate(Part):
             return text
         return None
 
+    def __str__(self) -> str:
+        """Return it in xl's notation, or in words if that cannot express it."""
+        return self.text or f"{self.bytes_per_interval} B every {self.interval_usecs} µs"
+
 
 def _number(digits: str, text: str) -> int:
     # As strtoull does with base 0: a leading zero means octal.

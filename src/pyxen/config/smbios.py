@@ -20,3 +20,7 @@ class Smbios(Part):
     """Which string. ``oem`` can be given up to 99 times, the others once."""
     value: str = setting("", text)
     """Its text; not empty."""
+
+    def __str__(self) -> str:
+        """Return it as xl.cfg has it."""
+        return f"{self.type}={self.value}"

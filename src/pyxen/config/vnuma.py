@@ -24,3 +24,10 @@ class VNode(Part):
     """Distances from it to every node, itself included, 10 being its own. xl treats missing ones as 0."""
     pnode: int | None = setting(None, integer(0, UINT32_MAX))
     """The host's node that its memory is taken from. Default: node 0; setting it also switches NUMA placement off."""
+
+    def __str__(self) -> str:
+        """Return it as xl.cfg has it."""
+        distances = ",".join(map(str, self.distances))
+        said = {"pnode": self.pnode, "size": self.size, "vcpus": self.vcpus or None, "vdistances": distances or None}
+        words = [f'"{name}={value}"' for name, value in said.items() if value is not None]
+        return f"[{', '.join(words)}]"

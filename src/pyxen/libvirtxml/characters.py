@@ -10,7 +10,7 @@ from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import ReadState
 from pyxen.libvirtxml.schema_patterns import LINE, fitting
 
-__all__ = ["NO_SERIAL", "channel_sayable", "is_serial", "read", "write"]
+__all__ = ["NO_SERIAL", "channel_sayable", "is_serial", "read", "with_path", "write"]
 
 NO_SERIAL: Final = "none"
 """A port of xl's list that is not there."""
@@ -134,9 +134,15 @@ def _read_channel(node: Node, found: ReadState) -> None:
     name = target.get("name")
     if kind == "pty":
         path = None  # what stands there is the terminal of a running domain
-    elif path is None:
-        path = f"{_CHANNELS}/{found.fields.get('name')}-{name or 'unknown.sock'}"
-    found.append("channels", found.make(Channel, node, name=name, connection=connection, path=path))
+    channel = found.make(Channel, node, name=name, connection=connection, path=path)
+    found.append("channels", with_path(channel, str(found.fields.get("name"))))
+
+
+def with_path(channel: Channel, domain: str) -> Channel:
+    """Return a channel with the path that libvirt's Xen driver gives it, if it needs one and has none."""
+    if channel.connection is not ChannelConnection.SOCKET or channel.path:
+        return channel
+    return channel.replace(path=f"{_CHANNELS}/{domain}-{channel.name or 'unknown.sock'}")
 
 
 def channel_sayable(channel: Channel) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["DEFAULT_REASON", "REASONS"]
 
-DEFAULT_REASON: Final = "the XML that pyxen writes has no element for it"
+DEFAULT_REASON: Final = "the XML that pyxen writes does not say it"
 """The reason for every field that has none of its own."""
 
 REASONS: Final = {

@@ -30,7 +30,7 @@ from pyxen.config import (
 )
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.libvirtxml.boot import PYGRUB, XL_BOOT_ORDER
-from pyxen.libvirtxml.characters import NO_SERIAL
+from pyxen.libvirtxml.characters import NO_SERIAL, with_path
 from pyxen.libvirtxml.cpu import LOCAL, REMOTE, normal_policy
 from pyxen.libvirtxml.memory import DEFAULT_MEMORY
 from pyxen.libvirtxml.schema_patterns import is_address
@@ -208,6 +208,8 @@ MEANINGS: Final[dict[str, Callable[[DomainConfig], Any]]] = {
     "usb": lambda c: None if c.usb and c.usbdevice else c.usb,
     "device_model": _device_model,
     "max_grant_frames": lambda c: c.max_grant_frames or None,
+    "claim_mode": lambda _: None,  # how the host builds the domain: xl takes it from xl.conf
+    "channels": lambda c: tuple(with_path(channel, c.name) for channel in c.channels),
     "disks": lambda c: tuple(map(_disk, c.disks)),
     "vifs": lambda c: tuple(_vif(vif, place, hvm=_is_hvm(c)) for place, vif in enumerate(c.vifs)),
     "vfbs": lambda c: tuple(_vfb(vfb, place) for place, vfb in enumerate(c.vfbs)),

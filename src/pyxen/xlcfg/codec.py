@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 
 from pyxen.config import DomainConfig
-from pyxen.config.checks import hide_keys
 from pyxen.config.libxl_defaults import without_defaults
-from pyxen.errors import ParseError
-from pyxen.losses import Loss, OnLoss, report, shown
+from pyxen.errors import ConfigError, ParseError
+from pyxen.losses import Loss, OnLoss, report
 from pyxen.xlcfg.domain import read_domain
-from pyxen.xlcfg.keys import KEYS
-from pyxen.xlcfg.refused import without_refused
+from pyxen.xlcfg.refused import refused_by_libxl, without_refused_items, without_refused_setting
 from pyxen.xlcfg.roundtrip_loss import differences
 from pyxen.xlcfg.settings import read_settings
 from pyxen.xlcfg.source import Source
@@ -60,8 +58,9 @@ def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "warn") -> DomainCon
 def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
     """Write a configuration as xl's, in modern spelling.
 
-    The text is read back, so that nothing is lost in silence: what xl would not read as it was meant is reported. A
-    device that xl would refuse, such as a disk without a name, is left out and reported.
+    The text is read back, so that nothing is lost in silence: what xl would not read as it was meant is reported. What
+    xl would refuse, such as a disk without a name, is left out and reported. A number that xl cannot say exactly, such
+    as a part of a MiB, is rounded up and reported.
 
     Args:
         config: The configuration.
@@ -72,41 +71,36 @@ def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
         (see `DomainConfig.canonical`).
 
     Raises:
-        LossyConversion: It cannot say all of it, or xl would refuse it, and ``on_loss`` is ``"raise"``.
+        LossyConversion: It cannot say all of it, or xl or libxl would refuse it, and ``on_loss`` is ``"raise"``.
         ConfigError: A string holds a NUL character.
     """
-    kept, refused = without_refused(config)
-    text = layout(settings(kept))
-    if on_loss != "ignore":
-        report([*refused, *_losses(kept, text)], on_loss)
+    text, lost = _written(config)
+    report(lost, on_loss)
     return text
 
 
 def losses(config: DomainConfig) -> tuple[Loss, ...]:
     """Return what `dumps` would lose of a configuration."""
-    kept, refused = without_refused(config)
-    return (*refused, *_losses(kept, layout(settings(kept))))
+    return tuple(_written(config)[1])
 
 
-def _losses(config: DomainConfig, text: str) -> list[Loss]:
-    try:
-        read = loads(text, on_loss="ignore")
-    except ParseError as error:
-        path, reason = error.path or "name", error.message.removeprefix(f"{error.path}: ")
-        return [Loss(path, _value_of(config, error.path), f"xl would refuse the text: {reason}")]
-    # What libxl would choose anyway is not lost where xl.cfg leaves it to libxl.
-    return differences(without_defaults(config).canonical(), without_defaults(read).canonical())
-
-
-def _value_of(config: DomainConfig, key: str | None) -> str:
-    """Return the value of the setting that a key of xl.cfg stands for, as a person would write it."""
-    known = KEYS.get((key or "name").partition("[")[0])
-    value: object = config
-    for name in (known.field or "").split(".") if known is not None else ():
-        value = getattr(value, name, None)
-    if value is config or value is None:
-        return ""
-    return "***" if "passw" in (key or "") else hide_keys(shown(value))
+def _written(config: DomainConfig) -> tuple[str, list[Loss]]:
+    """Return the text of a configuration, without what xl would refuse, and all that is lost."""
+    config, lost = without_refused_items(config)
+    while True:
+        text = layout(settings(config))
+        try:
+            read = loads(text, on_loss="ignore")
+        except ConfigError as error:
+            less, loss = without_refused_setting(config, error)
+            lost.append(loss)
+            if less is None:
+                return text, lost
+            config = less
+        else:
+            # What libxl would choose anyway is not lost where xl.cfg leaves it to libxl.
+            lost += differences(without_defaults(config).canonical(), without_defaults(read).canonical())
+            return text, lost + refused_by_libxl(config)
 
 
 def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:

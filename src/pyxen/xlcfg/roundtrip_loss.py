@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from pyxen.config import DomainConfig, Part, settings_of
 from pyxen.config.base import Setting
@@ -11,10 +11,13 @@ from pyxen.losses import Loss, shown
 
 __all__ = ["differences"]
 
+_FROM_THE_HOST: Final = "claim_mode"
+"""A setting that says how a host builds a domain. xl takes it from xl.conf, so it is no loss."""
+
 
 def differences(wanted: DomainConfig, read: DomainConfig) -> list[Loss]:
     """Return what is lost where a configuration was written, and `read` is what xl reads of it."""
-    return list(_of_parts(wanted, read, "", wanted.type))
+    return [loss for loss in _of_parts(wanted, read, "", wanted.type) if loss.path != _FROM_THE_HOST]
 
 
 def _of_parts(wanted: Part, read: Part, path: str, guest: str) -> Iterator[Loss]:

@@ -83,16 +83,27 @@ def test_a_text_that_xl_would_refuse(tmp_path: Path) -> None:
     assert "vm1" not in result.stderr
 
 
-def test_the_source_is_not_overwritten_unasked(web1: Path) -> None:
-    web1.write_text(f"# precious\n{XL}")
-    same = f"{web1.parent}/./{web1.name}"
-    result = CliRunner().invoke(app, ["convert", str(web1), "--to", "xl", "-o", same])
-    assert result.exit_code == 2
-    assert "--force" in result.stderr
-    assert "# precious" in web1.read_text()
-    forced = CliRunner().invoke(app, ["convert", str(web1), "--to", "xl", "-o", same, "--force"])
-    assert forced.exit_code == 0
-    assert web1.read_text().startswith('name = "web1"')
+def test_spice_without_a_port_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "vm1.xml"
+    path.write_text(
+        "<domain type='xen'><name>vm1</name><memory>524288</memory><os><type>hvm</type></os>"
+        "<devices><graphics type='spice' autoport='yes'/></devices></domain>"
+    )
+    result = CliRunner().invoke(app, ["convert", str(path), "--to", "xl"])
+    assert result.exit_code == 1
+    assert "lost: spice.port: libxl refuses SPICE without a port" in result.stderr
+
+
+def test_a_disk_of_a_storage_pool_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "vm1.xml"
+    path.write_text(
+        "<domain type='xen'><name>vm1</name><memory>524288</memory><os><type>hvm</type></os>"
+        "<devices><disk type='volume'><source pool='p' volume='v'/><target dev='hda'/></disk></devices></domain>"
+    )
+    result = CliRunner().invoke(app, ["convert", str(path), "--to", "xl"])
+    assert result.exit_code == 0  # the text is one that xl takes: the disk is not in it
+    assert "disk" not in result.stdout
+    assert "lost: devices[1]/disk[1]" in result.stderr
 
 
 def test_a_file_that_cannot_be_written(web1: Path) -> None:

@@ -62,51 +62,99 @@ def test_as_a_program() -> None:
 PROGRAM = "import sys; from pyxen.cli import main; sys.exit(main())"
 
 
-@pytest.mark.parametrize("command", [["lint"], ["convert", "--to", "xl"], ["lint", "--format", "json"]])
-def test_an_output_that_is_full(command: list[str], tmp_path: Path) -> None:
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
     path = tmp_path / "a.cfg"
-    path.write_text('name = "a"\ntype = "hvm"\nmemroy = 5\n')
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *command, str(path)],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+    path.write_text('# precious\nname = "a"\ntype = "hvm"\nmemory = 64\nvcpu = 1\n')
+    return path
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell in which ``pyxen`` is the command."""
+    script = f'pyxen() {{ "$PYTHON" -c "$PROGRAM" "$@"; }}\n{line}\n'
+    environment = os.environ | {"PYTHON": sys.executable, "PROGRAM": PROGRAM}
+    return subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+COMMANDS = ["lint a.cfg", "lint --format json a.cfg", "convert a.cfg --to xl", "convert a.cfg --to json"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "--help", "--version", "lint --help"])
+def test_an_output_that_is_full(command: str, config: Path) -> None:
+    done = shell(f"pyxen {command} > /dev/full", config.parent)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "error: standard output: No space left on device"
     assert "Traceback" not in done.stderr
-    assert str(path) not in done.stderr
+    assert "a.cfg" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [["lint"], ["convert", "--to", "xl"]])
-def test_an_output_that_nobody_reads(command: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "a.cfg"
-    path.write_text('name = "a"\ntype = "hvm"\nmemory = 64\nvcpu = 1\n')
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *command, str(path)],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    os.close(writing)
-    assert done.returncode == 141
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_output_that_is_closed(command: str, config: Path) -> None:
+    done = shell(f"pyxen {command} >&-", config.parent)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: standard output: it is closed"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS[::2])
+def test_messages_that_go_nowhere(command: str, config: Path) -> None:
+    full, closed, plain = (shell(f"pyxen {command} 2>{to}", config.parent) for to in ("/dev/full", "&-", "/dev/null"))
+    assert (full.stdout, full.returncode) == (closed.stdout, closed.returncode) == (plain.stdout, plain.returncode)
+    assert "a" in plain.stdout
+
+
+@pytest.mark.parametrize("command", [*COMMANDS[::2], "--help"])
+def test_an_output_that_nobody_reads(command: str, config: Path) -> None:
+    # The reader has gone for certain before anything is written.
+    done = shell(f"{{ sleep 0.1; pyxen {command}; echo $? >&3; }} 3> status | true", config.parent)
+    assert (config.parent / "status").read_text().strip() == ("1" if command == "--help" else "141")
     assert "error" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
+def test_an_input_that_is_closed(config: Path) -> None:
+    done = shell("pyxen lint - <&-", config.parent)
+    assert done.returncode == 2
+    assert done.stderr == "error: <stdin>: Bad file descriptor\n"
+
+
+@pytest.mark.parametrize("line", ["a.cfg -o a.cfg", "a.cfg -o ./a.cfg", "a.cfg -o link", "- -o a.cfg < a.cfg"])
+def test_the_source_is_not_overwritten_unasked(line: str, config: Path) -> None:
+    (config.parent / "link").symlink_to("a.cfg")
+    before = config.read_text()
+    done = shell(f"pyxen convert --to xl {line}", config.parent)
+    assert done.returncode == 2
+    assert "--force" in done.stderr
+    assert config.read_text() == before
+    forced = shell(f"pyxen convert --force --to xl {line}", config.parent)
+    assert forced.returncode == 0
+    assert config.read_text() == 'name = "a"\ntype = "hvm"\nmemory = 64\n'
+
+
+def test_a_dash_is_standard_output(config: Path) -> None:
+    done = shell("pyxen convert a.cfg --to xl -o -", config.parent)
+    assert done.stdout == 'name = "a"\ntype = "hvm"\nmemory = 64\n'
+    assert not (config.parent / "-").exists()
+
+
+def test_several_files_are_told_apart(config: Path) -> None:
+    (config.parent / "b.cfg").write_text("name = 'b'\ntype = 'hvm'\nmemory = 5\nacpo = 1\n")
+    done = shell("pyxen lint a.cfg nothing b.cfg", config.parent)
+    assert done.returncode == 2
+    assert [line.partition(":")[0] for line in done.stdout.splitlines() if line[0] != " "] == ["a.cfg", "b.cfg"]
+    assert done.stderr == "error: nothing: No such file or directory\n"
+
+
 @pytest.mark.parametrize("xen", ["3.0", "unstable"])
-def test_a_release_that_is_not_known_is_not_the_files_fault(xen: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.cfg"
-    path.write_text('name = "a"\n')
-    result = CliRunner().invoke(app, ["lint", str(path), "--xen", xen])
-    assert result.exit_code == 2
-    assert "--xen" in result.stderr
-    assert str(path) not in result.stderr
+def test_a_release_that_is_not_known_is_not_the_files_fault(xen: str, config: Path) -> None:
+    done = shell(f"pyxen lint a.cfg --xen {xen}", config.parent)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: ")
+    assert "--xen" in done.stderr
+    assert xen in done.stderr
+    assert "a.cfg" not in done.stderr
 
 
 @pytest.mark.parametrize(("command", "files"), [("lint", "FILE..."), ("convert", "FILE")])

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from pyxen import Channel, Disk, DomainConfig, Rate, Stubdomain, Vdispl, Vif, VNode, Vtpm, libxljson, xlcfg
+from pyxen import (
+    Channel,
+    Disk,
+    DomainConfig,
+    Rate,
+    Stubdomain,
+    Vdispl,
+    Vif,
+    VNode,
+    Vtpm,
+    libvirtxml,
+    libxljson,
+    xlcfg,
+)
 from pyxen.config import Connector, Smbios
 from pyxen.errors import ConfigError, LossyConversion, ParseError
 
@@ -83,10 +98,71 @@ def test_an_item_that_xl_would_refuse_is_left_out_and_told(
         xlcfg.dumps(config)
 
 
-def test_what_xl_adds_by_itself_is_no_loss() -> None:
-    config = PV.replace(claim_mode=False, run_hotplug_scripts=True, nomigrate=False)
-    assert xlcfg.losses(config) == ()
-    assert [loss.path for loss in xlcfg.losses(PV.replace(run_hotplug_scripts=False))] == ["run_hotplug_scripts"]
+@pytest.mark.parametrize(
+    ("path", "change", "said"),
+    [
+        ("mmio_hole", {"type": "hvm", "mmio_hole": 128}, "256 to 3840"),
+        ("maxvcpus", {"vcpus": 4, "maxvcpus": 2}, "less than vcpus"),
+        ("maxvcpus", {"vnuma": [VNode(size=64, vcpus="0")], "maxvcpus": 3}, "the nodes of vnuma have 1"),
+        ("maxmem", {"vnuma": [VNode(size=64, vcpus="0")], "maxmem": 128}, "the nodes of vnuma have 64 MiB"),
+        ("vnuma", {"vnuma": [VNode(size=64, vcpus="0", distances=[10, 20])]}, "2 distances"),
+        ("irqs[1]", {"irqs": [5, 2**32 - 1, 7]}, "4294967295"),
+        ("vnc.display", {"type": "hvm", "vnc": {"listen": "::1:5", "display": 3, "passwd": "hush"}}, "vnclisten"),
+        ("llc_colors", {"llc_colors": [2**32 - 1]}, "colours"),
+    ],
+)
+def test_a_setting_that_xl_would_refuse_is_left_out_and_told(path: str, change: dict[str, object], said: str) -> None:
+    config = PV.replace(**change, ssidref=7)
+    losses = {loss.path: loss for loss in xlcfg.losses(config)}
+    assert set(losses) == {path, "ssidref"}  # the other losses are told too
+    assert losses[path].reason.startswith("left out, because xl would refuse it: ")
+    assert said in losses[path].reason
+    assert losses[path].value
+    assert "hush" not in str(losses)
+    read = xlcfg.loads(xlcfg.dumps(config, on_loss="ignore"), on_loss="raise")
+    assert xlcfg.losses(read) == ()
+    if path == "irqs[1]":
+        assert read.irqs == (5, 7)
+
+
+@pytest.mark.parametrize("ticketing", [{"disable_ticketing": True}, {"passwd": "hush"}])
+def test_spice_that_libxl_would_refuse_is_told(ticketing: dict[str, object]) -> None:
+    hvm = DomainConfig("a", type="hvm")
+    (loss,) = xlcfg.losses(hvm.replace(spice={"enable": True, **ticketing}))
+    assert (loss.path, loss.value) == ("spice.port", "")
+    assert "5900" in loss.reason
+    (loss,) = xlcfg.losses(hvm.replace(spice={"enable": True, "port": 5900}))
+    assert loss.path == "spice.passwd"
+    for port in ("port", "tls_port"):
+        assert xlcfg.losses(hvm.replace(spice={"enable": True, port: 5900, **ticketing})) == ()
+
+
+@pytest.mark.parametrize("codec", [xlcfg, libvirtxml])
+@pytest.mark.parametrize("claim_mode", [True, False, None])
+def test_what_xl_adds_by_itself_is_no_loss(codec: Any, claim_mode: bool | None) -> None:
+    config = PV.replace(claim_mode=claim_mode, run_hotplug_scripts=True, nomigrate=False)
+    assert codec.losses(config) == ()
+    assert [loss.path for loss in codec.losses(PV.replace(run_hotplug_scripts=False))] == ["run_hotplug_scripts"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "xen_platform_pci=1", "usb=0", "acpi_s3=1", "nomigrate=0", "gfx_passthru=0", "timer_mode=1", "cap=0",
+        "vkb_device=1", "hvm_pirq=0", 'soundhw=""', 'ramdisk=""', 'kernel=""',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("codec", [xlcfg, libvirtxml])
+def test_a_setting_that_says_libxls_default_is_no_loss(codec: Any, line: str) -> None:
+    assert codec.losses(xlcfg.loads(f'name="a"\ntype="hvm"\n{line}\n', on_loss="raise")) == ()
+
+
+def test_the_path_that_libvirt_gives_a_channel_is_no_loss() -> None:
+    config = PV.replace(channels=[Channel("a.0", connection="socket")])
+    assert libvirtxml.losses(config) == ()
+    read = libvirtxml.loads(libvirtxml.dumps(config))
+    assert read.channels[0].path == "/var/lib/libvirt/libxl/channel/target/a-a.0"
+    assert xlcfg.losses(read) == ()
 
 
 def test_the_value_of_what_xl_would_refuse_is_its_own() -> None:
