@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
 
-from pyxen import xlcfg
+from pyxen import libxljson, xlcfg
 from pyxen.config import DomainConfig, Rdm
 from pyxen.errors import ConfigError
 from pyxen.testing.strategies import domain_configs
 from tests.oracle import configs
 from tests.oracle.compare import difference
+from tests.oracle.server import Refused
 from tests.oracle.xl import XlOracle
 from tests.unit.xlcfg.test_roundtrip import sayable
 
@@ -36,3 +38,29 @@ def test_xl_reads_what_was_meant(xl: XlOracle, config: DomainConfig) -> None:
         del document[key]
     found = difference(xl, str(document))
     assert found is None, found
+
+
+SAYABLE_BY_NOBODY = {
+    "ms_vm_genid": "xl made it up",
+    "spice.port": "libxl would refuse it",
+    "spice.passwd": "libxl would refuse it",
+}
+"""What may be lost of what xl prints."""
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_what_xl_prints_is_written_without_loss(xl: XlOracle, data: st.DataObject) -> None:
+    """Convert the JSON of ``xl -N create`` to xl's text: what xl adds by itself is no loss."""
+    answer = xl.create(data.draw(configs.configs(xl.release)))
+    if isinstance(answer, Refused):
+        return
+    assert answer["b_info"]["claim_mode"] == "True"
+    assert answer["c_info"]["run_hotplug_scripts"] == "True"
+    lost = [loss for loss in xlcfg.losses(libxljson.from_dict(answer)) if loss.path not in SAYABLE_BY_NOBODY]
+    assert lost == []

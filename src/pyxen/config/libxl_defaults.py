@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pyxen.config.base import Part, fields_of
 from pyxen.config.enums import (
@@ -18,10 +18,15 @@ from pyxen.config.enums import (
 )
 
 if TYPE_CHECKING:
+    from pyxen.config.channel import Channel
     from pyxen.config.disk import Disk
     from pyxen.config.domain import DomainConfig
+    from pyxen.config.p9 import P9
+    from pyxen.config.vfb import Vkb
 
 __all__ = ["always", "says_default", "without_defaults"]
+
+D = TypeVar("D", "Channel", "P9", "Vkb")
 
 _MIB: Final = 1024
 
@@ -122,6 +127,12 @@ _COMPUTED: Final[dict[str, Callable[[DomainConfig], Any]]] = {
 }
 """Settings whose default depends on others."""
 
+_NUMBERS: Final = {"channels": (0, 1), "p9s": (0,), "vkbs": (0,)}
+"""Numbers that libxl gives the first device of a kind, by the fields of `DomainConfig`; the others follow.
+
+The first channel gets 1, because the domain's console is 0. Older xls count channels from 0 by mistake.
+"""
+
 _NOTHING: Final = object()
 
 
@@ -156,6 +167,10 @@ def without_defaults(config: DomainConfig) -> DomainConfig:
                 changes[name] = plain
         elif value is not default and says_default(config, name, value):
             changes[name] = default
+    for name, numbers in _NUMBERS.items():
+        devices = getattr(config, name)
+        if any(device.devid is not None for device in devices):
+            changes[name] = tuple(_plain_number(device, place, numbers) for place, device in enumerate(devices))
     if any(disk.colo.restore_enable is False for disk in config.disks):
         changes["disks"] = tuple(_plain_disk(disk) for disk in config.disks)
     return config.replace(**changes) if changes else config
@@ -169,6 +184,10 @@ def _plain_part(config: DomainConfig, name: str, part: Part) -> Part:
         if says_default(config, f"{name}.{inner}", getattr(part, inner))
     }
     return part.replace(**changes) if changes else part
+
+
+def _plain_number(device: D, place: int, numbers: tuple[int, ...]) -> D:
+    return device.replace(devid=None) if device.devid is not None and device.devid - place in numbers else device
 
 
 def _plain_disk(disk: Disk) -> Disk:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from pyxen import DomainConfig, libvirtxml
-from pyxen.config import Disk, DiskColo, Rdm, Scheduler, Sdl, Spice, Viridian, Vnc
+from pyxen import DomainConfig, libvirtxml, xlcfg
+from pyxen.config import P9, Channel, Disk, DiskColo, Rdm, Scheduler, Sdl, Spice, Viridian, Vkb, Vnc
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.testing.strategies import domain_configs
 
@@ -70,3 +70,21 @@ def test_another_value_than_the_default_stays_and_is_lost_in_xml(said: dict[str,
 def test_it_is_said_once(config: DomainConfig) -> None:
     plain = without_defaults(config)
     assert without_defaults(plain) == plain
+
+
+def test_the_numbers_that_libxl_gives_devices() -> None:
+    config = ASKED["hvm"].replace(
+        channels=[Channel("a", connection="pty"), Channel("b", connection="pty")],
+        p9s=[P9(tag="t", path="/p", security_model="none")],
+        vkbs=[Vkb(backend_type="qemu")],
+    )
+    running = config.replace(
+        channels=[channel.replace(devid=place + 1) for place, channel in enumerate(config.channels)],
+        p9s=[config.p9s[0].replace(devid=0)],
+        vkbs=[config.vkbs[0].replace(devid=0)],
+    )
+    assert without_defaults(running) == config
+    assert xlcfg.losses(running) == ()
+    other = config.replace(p9s=[config.p9s[0].replace(devid=5)], channels=[config.channels[0].replace(devid=7)])
+    assert without_defaults(other) == other
+    assert [loss.path for loss in xlcfg.losses(other)] == ["channels[0].devid", "p9s[0].devid"]
