@@ -133,12 +133,13 @@ def _callers_level() -> int:
 _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
-def report(losses: Iterable[Loss], on_loss: OnLoss) -> None:
+def report(losses: Iterable[Loss], on_loss: OnLoss, source: str | None = None) -> None:
     """Handle losses the way the caller of a codec asked for.
 
     Args:
         losses: What was lost, if anything.
         on_loss: ``"raise"``, ``"warn"`` or ``"ignore"``.
+        source: Name of the file that was read, for messages.
 
     Raises:
         LossyConversion: There are losses, and ``on_loss`` is ``"raise"``.
@@ -149,10 +150,12 @@ def report(losses: Iterable[Loss], on_loss: OnLoss) -> None:
     found = tuple(losses)
     if not found or on_loss == "ignore":
         return
+    head = f"{source}: " if source else ""
     if on_loss == "warn":
         for loss in found:
-            warnings.warn(str(loss), LossWarning, stacklevel=_callers_level())
+            warnings.warn(f"{head}{loss}", LossWarning, stacklevel=_callers_level())
         return
     lines = "\n".join(f"  {loss}" for loss in found)
-    message = f"not everything can be said in the other form (on_loss='warn' or 'ignore' goes on without):\n{lines}"
+    remedy = "on_loss='warn' or 'ignore' leaves it out"
+    message = f"{head}the conversion would lose a part of the configuration ({remedy}):\n{lines}"
     raise LossyConversion(message, losses=found)

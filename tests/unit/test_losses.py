@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,8 @@ from pyxen.config import (
     VgaInterfaceType,
     Viridian,
 )
-from pyxen.losses import shown
+from pyxen.errors import LossyConversion, ParseError
+from pyxen.losses import LossWarning, shown
 from pyxen.testing.strategies import domain_configs
 
 BITS = "x" * 32
@@ -68,11 +70,11 @@ def test_a_value(value: object, text: str) -> None:
     assert shown(value) == text
 
 
-PYTHON = re.compile(r"frozenset|\bNone\b|\bTrue\b|\bFalse\b|UUID\(|<[A-Z][A-Za-z]+\.|\b[A-Z][A-Za-z0-9]+\(|\('|\{|\[\]")
+PYTHON = re.compile(r"frozenset\(|UUID\(|<[A-Z][A-Za-z]+\.[A-Z_]+: |\b[A-Z][A-Za-z0-9]+\([a-z_0-9]+=")
 """What Python writes and no person would."""
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(domain_configs())
 def test_no_loss_shows_python(config: DomainConfig) -> None:
     for loss in (*xlcfg.losses(config), *libvirtxml.losses(config)):
@@ -97,3 +99,26 @@ def test_no_loss_shows_python(config: DomainConfig) -> None:
 def test_a_loss_of_xml(change: dict[str, object], path: str, value: str) -> None:
     lost = {loss.path: loss.value for loss in libvirtxml.losses(HVM.replace(**change))}
     assert lost[path] == value
+
+
+XL = "name='a'\nkernel='/k'\nfoo=1\n"
+XML = "<domain><name>a</name><memory>1024</memory><os><type>linux</type><kernel>/k</kernel></os><genid/></domain>"
+
+
+@pytest.mark.parametrize(("codec", "text"), [(xlcfg, XL), (libvirtxml, XML)])
+def test_messages_name_the_file(codec: Any, text: str) -> None:
+    with pytest.raises(LossyConversion, match=r"^web\.cfg: the conversion would lose"):
+        codec.loads(text, on_loss="raise", source="web.cfg")
+    with pytest.warns(LossWarning, match=r"^web\.cfg: "):
+        codec.loads(text, on_loss="warn", source="web.cfg")
+    with pytest.raises(LossyConversion, match=r"^the conversion would lose"):
+        codec.loads(text, on_loss="raise")
+
+
+def test_messages_of_a_patch_name_the_file() -> None:
+    with pytest.raises(ParseError, match=r"^web\.xml:1"):
+        libvirtxml.patch("<domain>", HVM, source="web.xml")
+    with pytest.raises(ParseError, match=r"^web\.xml:"):
+        libvirtxml.patch("<domain><name>a</name><vcpu>x</vcpu></domain>", HVM, source="web.xml")
+    with pytest.raises(LossyConversion, match=r"^web\.xml: "):
+        libvirtxml.patch(XML, libvirtxml.loads(XML, on_loss="ignore").replace(pool="fast"), source="web.xml")

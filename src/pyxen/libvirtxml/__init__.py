@@ -46,7 +46,7 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
     Args:
         text: The document; bytes in the encoding that it claims.
         on_loss: What to do about what the model cannot hold: ``"raise"``, ``"warn"`` or ``"ignore"``.
-        source: Name of the file, for errors.
+        source: Name of the file, for messages.
 
     Returns:
         The configuration.
@@ -61,7 +61,7 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
     except ParseError as error:
         error.source = source
         raise
-    report(found.losses, on_loss)
+    report(found.losses, on_loss, source)
     return config
 
 
@@ -113,7 +113,7 @@ def dump(
         file.write(text)
 
 
-def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
+def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise", source: str | None = None) -> str:
     """Change a document so that it says a configuration, and only what differs.
 
     Comments, metadata, unknown elements and blanks stay as they are; so do devices that pyxen does not know.
@@ -122,6 +122,7 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise")
         text: The document.
         config: What it is to say.
         on_loss: What to do about what XML cannot say: ``"raise"``, ``"warn"`` or ``"ignore"``.
+        source: Name of the file, for messages.
 
     Returns:
         The document, changed.
@@ -130,17 +131,21 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise")
         ParseError: ``text`` is no XML, or no domain.
         LossyConversion: XML cannot say all of it, and ``on_loss`` is ``"raise"``.
     """
-    root = parse_tree(text)
+    root = parse_tree(text, source)
     domain_type = root.get("type") or document.XEN
-    source = Source(text if isinstance(text, str) else decoded(text, root), root)
+    written = Source(text if isinstance(text, str) else decoded(text, root), root)
     after = document.write(config, domain_type)
-    for _ in range(_PASSES):
-        before = document.write(document.read(to_node(root)).config(), domain_type)
-        if not carry_over(root, before, after):
-            break
-    said = document.read(to_node(root)).config()
-    report(differences(config, said, is_xen=document.has_xen_words(domain_type)), on_loss)
-    return write_out(root, source)
+    try:
+        for _ in range(_PASSES):
+            before = document.write(document.read(to_node(root)).config(), domain_type)
+            if not carry_over(root, before, after):
+                break
+        said = document.read(to_node(root)).config()
+    except ParseError as error:
+        error.source = source
+        raise
+    report(differences(config, said, is_xen=document.has_xen_words(domain_type)), on_loss, source)
+    return write_out(root, written)
 
 
 _PASSES: Final = 3

@@ -28,7 +28,7 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "warn", source: str | None = N
         text: The configuration; bytes are UTF-8, other bytes are kept as surrogates.
         on_loss: What to do about what xl passes over: ``"warn"`` (the default: xl goes on, too), ``"raise"`` or
             ``"ignore"``.
-        source: Name of the file, for errors.
+        source: Name of the file, for messages.
 
     Returns:
         The configuration.
@@ -45,7 +45,7 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "warn", source: str | None = N
     except ParseError as error:
         error.source = source
         raise
-    report(read.losses, on_loss)
+    report(read.losses, on_loss, source)
     return config
 
 
