@@ -173,7 +173,8 @@ class _Writer:
 
     def _quoted(self, text: str) -> str:
         """Return a text in one of the quotes, with escapes where they are needed, and where they are not."""
-        mark, other = self._pick(("\"'", "'\""))
+        mark = self._pick("\"'")
+        other = "'" if mark == '"' else '"'
         written = text.replace("\\", "\\\\").replace(mark, f"\\{mark}").replace("\n", "\\n").replace("\r", "\\r")
         if self._one_in(4):
             written = written.replace(other, f"\\{other}").replace("\t", "\\t")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pyxen import DomainConfig, Rate, Stubdomain, VNode, libvirtxml, xlcfg
+from pyxen import Disk, DomainConfig, Pci, Rate, Stubdomain, Vfb, Vif, Vkb, Vnc, VNode, Vtpm, libvirtxml, xlcfg
 from pyxen.config import (
     ActionOnShutdown,
     Connector,
@@ -63,6 +63,13 @@ HVM = DomainConfig("a", type="hvm")
         (CpuidPolicy([CpuidLeaf(1, ecx=BITS)]).leaves, f"0x1:ecx={BITS}"),
         (MsrPolicy(0x10A), f"0x10a:{BITS}{BITS}"),
         (Stubdomain(kernel="/k"), "kernel=/k"),
+        (Disk("/dev/vg/a", vdev="xvda", readonly=True), "format=raw,vdev=xvda,access=ro,target=/dev/vg/a"),
+        (Disk("rbd:pool/a:key=hush", vdev="xvda"), "format=raw,vdev=xvda,target=rbd:pool/a:key=***"),
+        (Vif("xenbr0", mac="00:16:3e:00:00:01"), "mac=00:16:3e:00:00:01,bridge=xenbr0"),
+        (Pci("03:00.0", permissive=True), "bdf=0000:03:00.0,permissive=1"),
+        (Vkb(backend_type="linux", feature_raw_pointer=True), "backend-type=linux,feature-raw-pointer=1"),
+        (Vfb(vnc=Vnc(enable=True, passwd="hush")), "vnc=1,vncpasswd=***"),
+        ((Vtpm("a"), Vtpm("b")), "backend=a; backend=b"),
         (Stubdomain(), '""'),
     ],
 )

@@ -105,7 +105,7 @@ def _same(name: str, source: str) -> bool:
     try:
         read = os.fstat(sys.stdin.fileno()) if source == STANDARD_INPUT else os.stat(source)
         return os.path.samestat(os.stat(name), read)
-    except (OSError, ValueError, AttributeError):  # there is no such file yet, or standard input is no file
+    except (OSError, ValueError, AttributeError):  # there is no such file yet, or standard input is not a file
         return False
 
 

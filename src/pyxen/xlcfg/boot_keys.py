@@ -1,4 +1,4 @@
-"""What a domain is and boots: ``type``, ``uuid``, ``cmdline``, ``firmware`` and their like."""
+"""Keys of a domain's identity and of its boot: ``type``, ``uuid``, ``cmdline``, ``firmware`` and similar ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ACTIONS", "READERS", "is_hvmloader", "read_boot", "read_type", "spli
 
 
 _FIRMWARE_FOLDER: Final = "/usr/lib/xen/boot"
-"""Where Xen's firmware is by default; xl has the folder it was built with, Debian's ``/usr/lib/xen-4.NN/boot``."""
+"""The default folder of Xen's firmware. xl uses the folder of its build: Debian's is ``/usr/lib/xen-4.NN/boot``."""
 
 ACTIONS: Final = {
     "rename-restart" if one is ActionOnShutdown.RESTART_RENAME else one.replace("_", "-"): one
@@ -60,7 +60,7 @@ def _uuid(draft: ReadState, name: str) -> None:
 
 
 def read_boot(draft: ReadState) -> None:
-    """Read what several keys say together: the command line, the firmware, the kernel.
+    """Read what several keys set together: the command line, the firmware and the kernel.
 
     Raises:
         ParseError: xl would refuse it.

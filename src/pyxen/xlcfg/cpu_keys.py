@@ -1,4 +1,4 @@
-"""CPUs: ``vcpus``, ``cpus``, ``vnuma``, ``cpuid``, and the modes that the CPU is seen in."""
+"""Keys of CPUs: ``vcpus``, ``cpus``, ``vnuma``, ``cpuid``, and the modes of timers and of altp2m."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _affinity(draft: ReadState, name: str, maxvcpus: int) -> None:
         return
     items = draft.source.items(name)
     if len(items) > maxvcpus:
-        draft.source.note(name, "there are not so many vCPUs", draft.source.written(name, maxvcpus), item=maxvcpus)
+        draft.source.note(name, "the guest has fewer vCPUs", draft.source.written(name, maxvcpus), item=maxvcpus)
     draft.said[name] = draft.source.each(name, items[:maxvcpus], unnoting(read))
     if not items:
         draft.said["numa_placement"] = False
@@ -100,7 +100,7 @@ def _cpuid(draft: ReadState, name: str) -> None:
 
 
 def _mode(draft: ReadState, name: str, kind: type[LibxlEnum]) -> None:
-    """Read a mode by its name, or by its number as of old."""
+    """Read a mode by its name or, as old files have it, by its number."""
     number = draft.settings.integer(name)
     modes = list(kind)
     if number is None:
@@ -110,7 +110,7 @@ def _mode(draft: ReadState, name: str, kind: type[LibxlEnum]) -> None:
     elif 0 <= number < len(modes):
         draft.said[name] = modes[number]
     else:
-        raise draft.source.error(name, f"{number} is no value of {name}; it can be {', '.join(modes)}")
+        raise draft.source.error(name, f"{number} is not a value of {name}; it can be {', '.join(modes)}")
 
 
 def _timer_mode(draft: ReadState, name: str) -> None:

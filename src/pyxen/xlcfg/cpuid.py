@@ -1,6 +1,6 @@
 """The grammars of ``cpuid``: ``"host,htt=0,family=15"``, or xend's list ``["1:ecx=xxx…", "0x7,0:ebx=…"]``.
 
-What xl does not understand here it complains of, and goes on without.
+xl warns of what it does not understand here, and continues without it.
 """
 
 from __future__ import annotations
@@ -130,20 +130,20 @@ def read_xend_cpuid(items: Iterable[str], note: Note) -> CpuidPolicy:
         try:
             _read_xend_item(policy, item)
         except SpecError as error:
-            note(item, f"xl complains and ignores the rest of it: {error}")
+            note(item, f"xl warns of it and ignores the rest: {error}")
     return policy.finish()
 
 
 def _read_xend_item(policy: _Policy, item: str) -> None:
     found = unsigned(item, 0)
     if found is None:
-        raise SpecError("it begins with no number of a leaf")
+        raise SpecError("it does not begin with the number of a leaf")
     leaf, rest = found
     subleaf: int | None = None
     if rest.startswith(","):
         found = unsigned(rest[1:], 0)
         if found is None:
-            raise SpecError("no number of a subleaf is behind the comma")
+            raise SpecError("no number of a subleaf follows the comma")
         subleaf, rest = found[0] % (1 << 32), found[1]
         subleaf = None if subleaf == (1 << 32) - 1 else subleaf
     if not rest.startswith(":"):

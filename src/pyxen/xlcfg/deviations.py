@@ -1,7 +1,8 @@
-"""Where `loads` differs from xl on purpose: the one list, each with its reason and an example that a test runs.
+"""The differences between `loads` and xl that are intended, each with its reason and an example that a test runs.
 
-Not in it is where xl's own result is chance, as it reads memory that nobody wrote or writes beyond what it has: more
-distances than virtual nodes and ranges of thousands of colours are refused, and ``rdm="strategy=host"`` has no policy.
+The list does not name cases in which xl's own result is chance, because it reads memory that was not written, or writes
+beyond what it has. More distances than virtual nodes and ranges of thousands of colours are refused, and
+``rdm="strategy=host"`` has no policy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the device model emulates: ``vga``, ``serial``, ``usbdevice`` and their like."""
+"""Keys of what the device model emulates: ``vga``, ``serial``, ``usbdevice`` and similar ones."""
 
 from __future__ import annotations
 

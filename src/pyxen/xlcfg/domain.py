@@ -47,7 +47,7 @@ GROUPS: Final[dict[str, type[Part]]] = {
     "stubdomain": Stubdomain,
     "vnc": Vnc,
 }
-"""The parts of a `DomainConfig` that keys say field by field."""
+"""The parts of a `DomainConfig` whose fields have keys of their own."""
 
 _ENUMS: Final[dict[str, type[LibxlEnum]]] = {
     "bios": BiosType,
@@ -65,7 +65,7 @@ _UNSAID: Final = {
     "xenstore_feature_mask": 2**32 - 1,
     "vuart": "unknown",
 } | dict.fromkeys(("cpu_weight", "cap", "period", "slice", "latency", "extratime"), -1)
-"""Values that are libxl's own word for "not said"."""
+"""Values that libxl takes for "not set"."""
 
 _HANDED_ON: Final = frozenset(
     (
@@ -74,11 +74,11 @@ _HANDED_ON: Final = frozenset(
         "stubdomain_memory",
     )
 )  # fmt: skip
-"""Keys that mean something to HVM guests only, but that xl hands on for all."""
+"""Keys that have a meaning for HVM guests only, but that xl passes on for every guest."""
 
 
 def _later(_draft: ReadState, _name: str) -> None:
-    """Leave a key to what reads several together."""
+    """Leave a key to a function that reads several keys together."""
 
 
 def _without_effect(draft: ReadState, name: str) -> None:
@@ -97,7 +97,7 @@ _READERS: Final[dict[str, Reader]] = {
 
 
 def read_domain(source: Source) -> DomainConfig:
-    """Return the configuration that the settings say.
+    """Return the configuration that the settings describe.
 
     Raises:
         ParseError: xl would refuse it, or a value is impossible.
@@ -124,10 +124,10 @@ def read_domain(source: Source) -> DomainConfig:
 
 
 def _is_read(draft: ReadState, known: Key) -> bool:
-    """Return whether xl reads a key for a guest of this type; it is noted if not."""
+    """Return whether xl reads a key for a guest of this type. A key that it does not read is noted."""
     name = known.name
     if name in device_lists.SCREEN_KEYS:
-        # PV guests get a framebuffer of it: see `devicelists`.
+        # For a PV guest these keys make a framebuffer: see `device_lists`.
         if draft.guest is DomainType.PVH:
             draft.source.note(name, "a PVH guest has no screen", code="other-guest")
         return draft.guest is DomainType.HVM
@@ -139,7 +139,7 @@ def _is_read(draft: ReadState, known: Key) -> bool:
 
 
 def _plain(draft: ReadState, known: Key) -> None:
-    """Read a key that says one field."""
+    """Read a key that sets one field."""
     name, kind, source = known.name, known.kind, draft.source
     value: Any
     if kind == "boolean":
@@ -182,7 +182,7 @@ def _group(group: str, values: dict[str, Any]) -> Part:
 
 
 def _impossible(source: Source, error: ValidationError) -> ConfigError:
-    """Give the error of a field the place of the key that says it."""
+    """Return the error of a field with the place of the key that sets it."""
     path = error.path or ""
     fitting = [name for name, key in KEYS.items() if key.field in (path, path.partition("[")[0])]
     key = next((name for name in fitting if name in source.settings), None)

@@ -91,7 +91,7 @@ def _unquoted(text: str, word: str, offset: int) -> str:
     if isinstance(value, str):
         return value
     message = (
-        f"{word[value : value + 2]} is no escape that xl knows; "
+        f"{word[value : value + 2]} is not an escape that xl knows; "
         r"it knows \a \b \f \n \r \t \v \\ \" \' (its octal and hexadecimal escapes never worked)"
     )
     raise _error(text, offset + value, message)
@@ -145,7 +145,7 @@ def _error(text: str, offset: int, message: str) -> ParseError:
 
 
 def item_offsets(text: str, assignment: Assignment) -> list[int]:
-    """Return where each item of a list begins in the text; for a value that is no list, where it begins."""
+    """Return where each item of a list begins in the text; for a value that is not a list, where it begins."""
     if isinstance(assignment.value, str):
         return [assignment.value_start]
     offsets = []

@@ -1,4 +1,4 @@
-"""The platform: ``viridian``, ``smbios``, ``ioports``, limits, and what else is neither CPU nor device."""
+"""Keys of the platform: ``viridian``, ``smbios``, ``ioports``, limits, and others that set neither CPUs nor devices."""
 
 from __future__ import annotations
 

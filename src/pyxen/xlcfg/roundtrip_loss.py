@@ -1,4 +1,4 @@
-"""What two configurations differ in, as losses: how `dumps` finds out what a text cannot say."""
+"""The differences of two configurations, as losses: `dumps` compares what was meant with what xl reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FROM_THE_HOST: Final = "claim_mode"
 
 
 def differences(wanted: DomainConfig, read: DomainConfig) -> list[Loss]:
-    """Return what is lost where a configuration was written, and `read` is what xl reads of it."""
+    """Return what is lost of a configuration, `wanted`, if xl reads `read` from its text."""
     return [loss for loss in _of_parts(wanted, read, "", wanted.type) if loss.path != _FROM_THE_HOST]
 
 
@@ -46,7 +46,7 @@ def _shown(value: Any, known: Setting) -> str:
 
 def _reason(wanted: Any, read: Any, known: Setting, guest: str) -> str:
     if wanted is None:
-        return f"xl makes it {_shown(read, known)} by itself"
+        return f"xl sets it to {_shown(read, known)} itself"
     if known.key == "":
         return "xl.cfg has no word for it"
     if known.guests and guest not in known.guests:

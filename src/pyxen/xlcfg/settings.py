@@ -1,4 +1,4 @@
-"""The settings of a configuration, asked for as xl asks libxlutil: by key and kind, the last one written counts."""
+"""The settings of a text, asked for as xl asks libxlutil: by key and kind, and the last setting counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Settings", "read_settings"]
 
 
 class Settings:
-    """What a configuration sets. A question for another kind than was written gets None, as in libxlutil."""
+    """The settings of a text. As in libxlutil, a question for another kind of value gets None."""
 
     __slots__ = ("_chains", "_values", "text")
 
@@ -48,23 +48,23 @@ class Settings:
         return key in self._values
 
     def value(self, key: str) -> Value | None:
-        """Return the value of a key, whatever its kind; None where it is not set."""
+        """Return the value of a key, whatever its kind; None if it is not set."""
         return self._values.get(key)
 
     def string(self, key: str) -> str | None:
-        """Return a single value; None where it is not set, or a list."""
+        """Return a single value; None if the key is not set, or is a list."""
         value = self._values.get(key)
         return value if isinstance(value, str) else None
 
     def items(self, key: str) -> list[Value] | None:
-        """Return a list; None where it is not set, or a single value."""
+        """Return a list; None if the key is not set, or is a single value."""
         value = self._values.get(key)
         return value if isinstance(value, list) else None
 
     def integer(self, key: str) -> int | None:
-        """Return a number, as C's strtol reads one with base 0; None where there is none.
+        """Return a number as C's strtol reads it with base 0; None if there is none.
 
-        Nor is there one where it was written with ``+=``: libxlutil warns and ignores such.
+        A number that was written with ``+=`` is None too: libxlutil warns of it and ignores it.
         """
         value = self._values.get(key)
         if not isinstance(value, str) or self.added(key):
@@ -76,7 +76,7 @@ class Settings:
         return key in self._chains and self._chains[key][-1].adds
 
     def chain(self, key: str) -> list[Assignment]:
-        """Return the settings that make up the value of a key: one, and those that add to it."""
+        """Return the settings that make up the value of a key: the last ``=``, and every ``+=`` behind it."""
         return self._chains.get(key, [])
 
 

@@ -1,4 +1,4 @@
-"""Why a text is no xl configuration: the reason that its author looks for, at its line and column."""
+"""Errors of syntax: why a text is not an xl configuration, with line and column."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _YAML: Final = re.compile(r"(?:---|[ \t]*(?:- )?[A-Za-z_][\w-]*:(?:[ \t\n]|\Z))"
 _BINARY: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 _HEAD: Final = 4096
-"""So much of a text tells whether it is one."""
+"""Number of characters at the beginning of a text that are searched for bytes of a binary file."""
 
 _LONGEST_KEY: Final = 60
 
@@ -39,7 +39,7 @@ def skip(text: str, offset: int, *, in_list: bool) -> int:
 
 
 def explain_setting(text: str, offset: int) -> ParseError:
-    """Return the error for the setting behind `offset`, which is none."""
+    """Return the error for what stands behind `offset` where a setting should be."""
     offset = skip(text, offset, in_list=False)
     for part, expected in (
         (_KEY, "a key"),
@@ -54,7 +54,7 @@ def explain_setting(text: str, offset: int) -> ParseError:
 
 
 def explain(text: str, offset: int, expected: str) -> ParseError:
-    """Return the error for what stands at `offset`, where `expected` should.
+    """Return the error for what stands at `offset`, where `expected` should be.
 
     Args:
         text: The whole configuration.
@@ -136,9 +136,9 @@ def _reason(text: str, offset: int, expected: str) -> str:
 
 def _reason_of_word(text: str, offset: int, shown: str) -> str | None:
     if shown in ("True", "False", "None", "true", "false", "yes", "no", "on", "off"):
-        return f"{shown} is no value; write 1 or 0"
+        return f"{shown} is not a value; write 1 or 0"
     if re.match(r"[-+.][0-9]", shown):
-        return f"{shown} is no value that stands without quotes: numbers are digits, or 0x and lower case digits"
+        return f"{shown} needs quotes; without quotes only digits, or 0x and lower case digits, are a number"
     if re.match(r"[A-F]", shown) and re.search(r"0x[0-9a-f]*\Z", text[max(0, offset - 20) : offset]):
         return "hexadecimal digits are in lower case here, as in 0xff"
     before = re.search(r"(?:^|[\n;])[ \t]*([a-z][._0-9a-z]*)\Z", text[max(0, offset - _LONGEST_KEY) : offset])
@@ -146,7 +146,7 @@ def _reason_of_word(text: str, offset: int, shown: str) -> str | None:
         name = before[1] + shown
         return f"{name} is not a key; keys have no hyphens, so it is {name.replace('-', '_')}, perhaps"
     if re.match(r"[A-Z_]", shown) and not text[:offset].rpartition("\n")[2].strip(" \t;"):
-        return f"{shown} is no key; keys are in lower case and begin with a letter"
+        return f"{shown} is not a key; keys are in lower case and begin with a letter"
     if shown == "\ufeff":
         return "a byte order mark; save the file as UTF-8 without one"
     return None

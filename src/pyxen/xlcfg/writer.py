@@ -1,4 +1,4 @@
-"""From a `DomainConfig` to the settings of an xl configuration, in modern spelling."""
+"""The writer of xl configurations: from a `DomainConfig` to settings in modern spelling, and to a text."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ _WRITERS: Final[dict[str, Callable[[Any], Settable | None]]] = {
     "usbdevice": _one_or_more,
     **{key: _each(grammar.write) for key, grammar in GRAMMARS.items()},
 }
-"""How the values of keys are written that are not simply strings, numbers and lists of strings."""
+"""Functions that write the values of keys, but for plain strings, numbers and lists of strings."""
 
 _KEYS_BY_FIELD: Final = {key.field: name for name, key in KEYS.items() if key.field}
 
 
 def settings(config: DomainConfig) -> Iterator[tuple[str, Settable]]:
-    """Return what the configuration says, key by key, as far as there are words for it."""
+    """Yield the settings of a configuration, key by key, as far as xl.cfg has words for them."""
     yield "name", config.name
     yield "type", config.type.value
     for field in settings_of(DomainConfig):
