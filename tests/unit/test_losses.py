@@ -27,6 +27,7 @@ from pyxen.losses import LossWarning, shown
 from pyxen.testing.strategies import domain_configs
 
 BITS = "x" * 32
+PHRASE = "hush"
 
 HVM = DomainConfig("a", type="hvm")
 
@@ -68,7 +69,7 @@ HVM = DomainConfig("a", type="hvm")
         (Vif("xenbr0", mac="00:16:3e:00:00:01"), "mac=00:16:3e:00:00:01,bridge=xenbr0"),
         (Pci("03:00.0", permissive=True), "bdf=0000:03:00.0,permissive=1"),
         (Vkb(backend_type="linux", feature_raw_pointer=True), "backend-type=linux,feature-raw-pointer=1"),
-        (Vfb(vnc=Vnc(enable=True, passwd="hush")), "vnc=1,vncpasswd=***"),
+        (Vfb(vnc=Vnc(enable=True, passwd=PHRASE)), "vnc=1,vncpasswd=***"),
         ((Vtpm("a"), Vtpm("b")), "backend=a; backend=b"),
         (Stubdomain(), '""'),
     ],
