@@ -38,6 +38,9 @@ _values: Final = attrgetter(*_FIELDS)
 
 _A: Final = {DomainType.HVM: "an HVM", DomainType.PV: "a PV", DomainType.PVH: "a PVH"}
 
+_SWITCHED: Final = {"vnc": "a VNC server", "spice": "a SPICE server", "sdl": "a window"}
+"""Settings of one screen, which is on or off."""
+
 _INDEX = re.compile(r"\[[0-9]+\]")
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -73,6 +76,8 @@ def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss
         return
     known = settings_of(DomainConfig)[name]
     elsewhere = f"means nothing to {_A[config.type]} guest" if known.guests and config.type not in known.guests else ""
+    if name in _SWITCHED and not ours.enable:
+        elsewhere = elsewhere or f"libvirt has no settings of {_SWITCHED[name]} that is off"
     if (sayable := _SAYABLE.get(name)) is not None:
         yield from _listed(name, ours, theirs, sayable)
     else:
