@@ -149,13 +149,16 @@ class _Writer:
             pieces.append(self._pick(pieces))
         written = ""
         for place, piece in enumerate(pieces):
-            mark = self._pick(MARKS) if self._one_in(6) else ","
+            beside_mac = any("mac" in one for one in pieces[max(0, place - 1) : place + 1])
+            mark = self._pick(MARKS) if not beside_mac and self._one_in(6) else ","
             written += (mark if place else "") + self._piece(piece)
         return written
 
     def _piece(self, text: str) -> str:
         """Return a piece of an item with blanks around it and its sign, and its number in another spelling."""
         name, sign, value = text.partition("=")
+        if "mac" in name:
+            return text  # half an address is one of the deviations
         if self._one_in(4):
             value = _NUMBER.sub(lambda found: self._respelled(found[0]), value)
         if sign and self._one_in(16):
@@ -178,7 +181,7 @@ class _Writer:
         written = text.replace("\\", "\\\\").replace(mark, f"\\{mark}").replace("\n", "\\n").replace("\r", "\\r")
         if self._one_in(4):
             written = written.replace(other, f"\\{other}").replace("\t", "\\t")
-        if self._wrong and self._one_in(8):
+        if self._wrong and "mac" not in text and self._one_in(8):
             at = self._draw(st.integers(0, len(written)))
             written = written[:at] + self._pick(ESCAPES) + written[at:]
         return f"{mark}{written}{mark}"
