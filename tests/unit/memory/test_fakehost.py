@@ -68,7 +68,7 @@ def test_a_verb_that_always_fails(fake: FakeHost) -> None:
     for _ in range(3):
         with pytest.raises(ConnectFailed):
             fake.list()
-    with pytest.raises(InvalidArgument, match="no verb"):
+    with pytest.raises(InvalidArgument, match="not a verb"):
         fake.fail("teleport", OperationFailed("no"))
 
 
