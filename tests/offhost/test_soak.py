@@ -29,8 +29,8 @@ DOMAINS = 40
 MOST_KIB = 1024
 """How much more memory a process may have in the end: a leak of 128 bytes in each of 10,000 cycles is more.
 
-Measured were 556 KiB after 10,000 cycles in the process that asks, and none in the worker. What is in use grows ever more
-slowly meanwhile, and Python's objects do not.
+Measured were 556 KiB after 10,000 cycles in the process that asks, and none in the worker. What malloc has given grows
+ever more slowly meanwhile, and Python's objects do not.
 """
 
 MOST_OBJECTS = 300
