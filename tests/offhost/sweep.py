@@ -160,8 +160,7 @@ def nothing_more() -> Iterator[None]:
     yield
     until(lambda: not _own_threads(), f"a thread is left: {_own_threads()}", BOUND)
     until(lambda: len(children()) <= processes, "a child is left", BOUND)
-    more = {number: name for number, name in descriptors().items() if before.get(number) != name}
-    assert len(descriptors()) <= len(before), f"left open, or new: {more}"
+    until(lambda: len(descriptors()) <= len(before), "a descriptor is left open", BOUND)
 
 
 def _own_threads() -> list[str]:
