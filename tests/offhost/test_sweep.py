@@ -12,6 +12,7 @@ import pytest
 
 from tests.offhost.host import OffHost
 from tests.offhost.sweep import FAULTS, VERBS, Configure, Fault, Sweep
+from tests.offhost.world import How
 
 WHOLE = "PYXEN_SWEEP" in os.environ
 
@@ -28,6 +29,8 @@ def test_a_call_that_fails(offhost: OffHost, config: Configure, verb: str) -> No
     sweep = Sweep(offhost, config, VERBS[verb])
     with sweep.open():
         for place, fault in enumerate(FAULTS.values()):
+            if fault.how is How.TEAR and offhost.release.name == "4.17":
+                continue  # its xenstored waits for the rest of a request, and serves nobody meanwhile
             for nth in numbers(sweep.count(fault), fault, place):
                 sweep.try_with(fault, nth)
 
