@@ -5,7 +5,7 @@ XEN = 4.20
 CPUS = 1
 FUZZ_SECONDS = 600
 
-.PHONY: help demo test test-fast lab-test lint bench fuzz sanitize soak shell docs clean setup
+.PHONY: help demo test test-fast lab-test lint bench fuzz sanitize sweep soak shell docs clean setup
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,6 +31,9 @@ bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks
 fuzz: setup     ## Fuzz all readers (FUZZ_SECONDS=600 each), and look for texts that xl reads differently; takes long
 	@nice -n 15 $(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS) --corpus build/fuzz/corpus
 	@PYTEST_TIMEOUT=0 PYXEN_CONFIGS=20000 PYXEN_TEXTS=200000 $(PYTHON) -m tools.test unit oracle
+
+sweep: setup    ## Let each call of each verb fail once, on a pretended host; takes an hour
+	@PYXEN_SWEEP=1 PYTEST_TIMEOUT=0 $(PYTHON) -m pytest -q tests/offhost/test_sweep.py
 
 sanitize: setup ## Run the tests of the C code with the sanitizers of addresses and of undefined behaviour
 	@nice -n 15 $(PYTHON) -m tools.sanitize

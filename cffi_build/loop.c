@@ -3,6 +3,7 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <libxl_event.h>
+#include <libxl_utils.h>
 
 #include "loop.h"
 
@@ -27,11 +29,14 @@
 struct child {
     pid_t pid;
     int pidfd; /* -1 where the kernel has none */
+    int none;  /* there is no such process */
 };
 
 struct pyxen_loop {
     pid_t pid; /* the process that the context belongs to */
     int wake;
+    xentoollog_logger *logger;
+    pid_t none; /* the last number given to a child that could not be started */
     struct child *children; /* under the lock */
     int nchildren, room;
     struct pollfd *watched; /* descriptors of others, and what they wait for; at the end of `fds` when polled */
@@ -60,6 +65,21 @@ int pyxen_locked(void)
     return 0;
 }
 
+/* libxl gets a pipe with its first watch, and aborts the process if there is none: get it now, when we can say so. */
+static int prepare_watches(libxl_ctx *ctx)
+{
+    libxl_evgen_domain_death *watch = NULL;
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC))
+        return -1;
+    close(ends[0]);
+    close(ends[1]);
+    if (!libxl_evenable_domain_death(ctx, 0, 0, &watch))
+        libxl_evdisable_domain_death(ctx, watch);
+    return 0;
+}
+
 int pyxen_ctx_alloc(libxl_ctx **ctx, xentoollog_logger *logger)
 {
     int code;
@@ -68,6 +88,11 @@ int pyxen_ctx_alloc(libxl_ctx **ctx, xentoollog_logger *logger)
     malloc_trim(0);
     pyxen_lock();
     code = libxl_ctx_alloc(ctx, LIBXL_VERSION, 0, logger);
+    if (!code && prepare_watches(*ctx)) {
+        libxl_ctx_free(*ctx);
+        *ctx = NULL;
+        code = ERROR_NOMEM;
+    }
     pyxen_unlock();
     return code;
 }
@@ -79,7 +104,21 @@ void pyxen_ctx_free(libxl_ctx *ctx)
     pyxen_unlock();
 }
 
-struct pyxen_loop *pyxen_loop_new(int wake)
+int pyxen_ctx_is_cut_off(libxl_ctx *ctx)
+{
+    char *name;
+    int reason;
+
+    errno = 0;
+    name = libxl_domid_to_name(ctx, 0);
+    reason = errno;
+    free(name);
+    /* Any other reason is xenstored's answer. libxenstore closes the connection when a request cannot be sent (EBADF
+     * from then on), and says EINVAL when the thread that reads it has ended. */
+    return !name && (reason == EBADF || reason == EPIPE || reason == ECONNRESET || reason == EINVAL || reason == EIO);
+}
+
+struct pyxen_loop *pyxen_loop_new(int wake, xentoollog_logger *logger)
 {
     struct pyxen_loop *loop = calloc(1, sizeof *loop);
 
@@ -87,6 +126,7 @@ struct pyxen_loop *pyxen_loop_new(int wake)
         return NULL;
     loop->pid = getpid();
     loop->wake = wake;
+    loop->logger = logger;
     return loop;
 }
 
@@ -124,10 +164,16 @@ int pyxen_loop_watch(struct pyxen_loop *loop, int fd, int events)
     return 0;
 }
 
+/* More than any pid: the kernel has none above 2^22. */
+#define NO_PID 0x7f000000
+#define NO_PID_COUNT 0xffffff
+
+/* When libxl cannot fork, some of its functions abort the process (libxl_aoutils.c leaves the timer of a script on). So
+ * it is told of a child that fails at once. */
 pid_t pyxen_fork(void *user)
 {
     struct pyxen_loop *loop = user;
-    struct child child;
+    struct child child = { .pidfd = -1 };
     int saved;
 
     /* libxl's children fork in turn, to start a device model: those are theirs. */
@@ -143,14 +189,21 @@ pid_t pyxen_fork(void *user)
         loop->room = room;
     }
     child.pid = fork();
-    if (child.pid <= 0)
-        return child.pid;
+    if (!child.pid)
+        return 0;
     saved = errno;
-    child.pidfd = syscall(SYS_pidfd_open, child.pid, 0);
-    /* Whoever waits for any child may have taken it by now, and the pid may be another's. */
-    if (child.pidfd >= 0 && waitid((idtype_t)P_PIDFD, child.pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG | WNOWAIT)) {
-        close(child.pidfd);
-        child.pidfd = -1;
+    if (child.pid < 0) {
+        xtl_log(loop->logger, XTL_ERROR, saved, "pyxen", "cannot start a process");
+        child.pid = NO_PID + loop->none++ % NO_PID_COUNT;
+        child.none = 1;
+    } else {
+        child.pidfd = syscall(SYS_pidfd_open, child.pid, 0);
+        /* Whoever waits for any child may have taken it by now, and the pid may be another's. */
+        if (child.pidfd >= 0
+            && waitid((idtype_t)P_PIDFD, child.pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG | WNOWAIT)) {
+            close(child.pidfd);
+            child.pidfd = -1;
+        }
     }
     loop->children[loop->nchildren++] = child;
     errno = saved;
@@ -179,6 +232,10 @@ static int has_ended(const struct child *child, int *status)
     siginfo_t info = { .si_pid = 0 };
     idtype_t kind = child->pidfd >= 0 ? (idtype_t)P_PIDFD : P_PID;
 
+    if (child->none) {
+        *status = UNKNOWN;
+        return 1;
+    }
     if (waitid(kind, child->pidfd >= 0 ? child->pidfd : child->pid, &info, WEXITED | WNOHANG) == 0) {
         if (info.si_pid == 0)
             return 0;
@@ -262,7 +319,9 @@ static int prepare(struct pyxen_loop *loop, libxl_ctx *ctx, int *timeout, int *t
             own += loop->children[i].pidfd >= 0;
         libxls = loop->nfds > own ? loop->nfds - own : 0;
         gettimeofday(&now, NULL);
-        code = libxl_osevent_beforepoll(ctx, &libxls, loop->fds, &wanted, now);
+        if (!ctx)
+            libxls = 0;
+        code = ctx ? libxl_osevent_beforepoll(ctx, &libxls, loop->fds, &wanted, now) : 0;
         if (!code && loop->nfds >= own + libxls) {
             *timeout = sooner(*timeout, wanted);
             break;
@@ -305,7 +364,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
 
         pyxen_lock();
         /* libxl does not wake its poller for an operation that ended inside the call which began it. */
-        found = take_events(ctx, events, most);
+        found = ctx ? take_events(ctx, events, most) : 0;
         libxls = found ? 0 : prepare(loop, ctx, &limit, &total);
         pyxen_unlock();
         if (found || libxls < 0)
@@ -323,9 +382,12 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
 
         gettimeofday(&now, NULL);
         pyxen_lock();
-        libxl_osevent_afterpoll(ctx, libxls, loop->fds, now);
-        reap(loop, ctx);
-        found = take_events(ctx, events, most);
+        found = 0;
+        if (ctx) {
+            libxl_osevent_afterpoll(ctx, libxls, loop->fds, now);
+            reap(loop, ctx);
+            found = take_events(ctx, events, most);
+        }
         pyxen_unlock();
         found = take_ready(loop->fds + total - loop->nwatched, loop->nwatched, events, found, most);
         if (found || woken || left == 0)

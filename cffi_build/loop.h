@@ -17,9 +17,14 @@ int pyxen_locked(void);
 int pyxen_ctx_alloc(libxl_ctx **ctx, xentoollog_logger *logger);
 void pyxen_ctx_free(libxl_ctx *ctx);
 
-/* What a context waits for: its own descriptors and times, its children, and `wake`, an eventfd for other threads. */
+/* Returns whether a context has lost its connection to xenstore: libxl never opens another one, and nothing works any
+ * more. Asks xenstored, under the caller's lock; libxl may log an error. */
+int pyxen_ctx_is_cut_off(libxl_ctx *ctx);
+
+/* What a context waits for: its own descriptors and times, its children, and `wake`, an eventfd for other threads. The
+ * logger takes what the loop itself has to say. */
 struct pyxen_loop;
-struct pyxen_loop *pyxen_loop_new(int wake);
+struct pyxen_loop *pyxen_loop_new(int wake, xentoollog_logger *logger);
 void pyxen_loop_free(struct pyxen_loop *loop);
 
 /* Watch another descriptor too; `events` as for poll, 0 to stop. Only between waits, on the thread that waits.
@@ -36,7 +41,7 @@ struct pyxen_event {
 };
 
 /* Wait until libxl has events, a watched descriptor is ready, `wake` is written to, or the time is over (in ms; -1 is
- * never). Returns how many events there are, 0 for the other two, or -errno. */
+ * never). Without a context (NULL), libxl is not waited for. Returns how many events there are, 0 for the other two, or -errno. */
 int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct pyxen_event *events, int most);
 
 /* Returns how many children of libxl's run. */

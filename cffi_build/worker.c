@@ -45,6 +45,7 @@ struct worker {
     int fd;
     int min_level;
     int alone; /* the other end is gone */
+    int cut_off; /* from xenstore, for good */
     struct job *devd; /* which ends with the process */
     int leaving; /* it was aborted */
     uint64_t current; /* the job whose call is under way */
@@ -116,6 +117,23 @@ static void destroy(xentoollog_logger *base)
     (void)base; /* it is in a variable of pyxen_worker's */
 }
 
+/* After a failure: tell the other end if all that follows will fail, too, and let nothing wait for xenstore. */
+static void look_after_failure(struct worker *worker)
+{
+    int level = worker->min_level;
+
+    if (worker->cut_off)
+        return;
+    worker->min_level = XTL_NUM_LEVELS; /* libxl logs what it does not get */
+    worker->cut_off = pyxen_ctx_is_cut_off(worker->ctx);
+    worker->min_level = level;
+    if (!worker->cut_off)
+        return;
+    transmit(worker, (struct pyxen_frame){ .kind = PYXEN_CUT_OFF }, NULL);
+    for (struct job *job = worker->jobs; job; job = job->next)
+        libxl_ao_abort(worker->ctx, &job->how);
+}
+
 static void end(struct worker *worker, struct job *job, int code)
 {
     struct job **at = &worker->jobs;
@@ -123,6 +141,8 @@ static void end(struct worker *worker, struct job *job, int code)
     while (*at != job)
         at = &(*at)->next;
     *at = job->next;
+    if (code)
+        look_after_failure(worker);
     transmit(worker, (struct pyxen_frame){ PYXEN_DONE, 0, job->token, job->domid, code }, NULL);
     libxl_domain_config_dispose(&job->config);
     free(job->stack);
@@ -354,7 +374,7 @@ int pyxen_worker(int fd)
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(PYXEN_STREAM_FD, F_SETFD, FD_CLOEXEC); /* it may not be there */
     worker.pid = getpid();
-    worker.loop = pyxen_loop_new(-1);
+    worker.loop = pyxen_loop_new(-1, &worker.vtable);
     if (!worker.loop || pyxen_ctx_alloc(&worker.ctx, &worker.vtable) || pyxen_loop_watch(worker.loop, fd, POLLIN))
         return 1;
     libxl_childproc_setmode(worker.ctx, &hooks, worker.loop);

@@ -34,6 +34,7 @@ struct pyxen_frame {
 #define PYXEN_DONE 17  /* a job has ended: number is libxl's code, domid the domain */
 #define PYXEN_NOT_BEGUN 1 /* in place of libxl's code: it cannot be created, do it yourself to see why */
 #define PYXEN_LOG 18   /* a line: number is its level, token 0 unless the call of a job is under way */
+#define PYXEN_CUT_OFF 19 /* it has lost xenstore: it can do no more, and what its jobs have done is not known */
 
 /* Serve the other end of a socket until that is closed; then creates are undone, and scripts that serve devices come to
  * their end. Returns an exit status. */

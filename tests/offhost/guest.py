@@ -48,7 +48,7 @@ class Guest:
         self._thread.start()
 
     def _obey(self) -> None:
-        with contextlib.suppress(GuestStopped):
+        with contextlib.suppress(GuestStopped, TimeoutError):  # xenstored may be gone, and the guest hangs
             while not self._ended.is_set():
                 if self._world.is_down(self.domid):
                     time.sleep(0.001)  # suspended; it may be resumed

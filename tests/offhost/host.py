@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 from uuid import UUID, uuid4
@@ -21,7 +22,7 @@ from tests.offhost.setup import Release
 from tests.offhost.store import SocketStore, Store, StoreError
 from tests.offhost.world import Reason, World
 
-__all__ = ["FOLDER", "OffHost", "until"]
+__all__ = ["FOLDER", "OffHost", "children", "until"]
 
 FOLDER = "PYXEN_OFFHOST_FOLDER"
 """The variable that names where the folders of hosts are; whoever sets it removes what is left."""
@@ -53,6 +54,7 @@ class OffHost:
         self.store: Store
         self._processes: list[subprocess.Popen[bytes]] = []
         self._xenstored: subprocess.Popen[bytes] | None = None
+        self._xenconsoled: subprocess.Popen[bytes] | None = None
         self._backends: Backends | None = None
         self._guests: dict[int, Guest] = {}
         self._pristine: set[str] = set()
@@ -76,10 +78,10 @@ class OffHost:
         self.world.use()
         os.environ["PYXEN_OFFHOST"] = str(self.folder)
         self.start_xenstored()
-        self._begin("xenconsoled", "-i", "--log=none", f"--pid-file={self.folder}/xenconsoled.pid")
+        self.start_xenconsoled()
         self.run_program("xen-init-dom0")
         self._backends = Backends(self.socket)
-        self._pristine = self._things()
+        self._pristine = self.things()
         return self
 
     def _make_files(self) -> None:
@@ -108,8 +110,7 @@ class OffHost:
 
     def close(self) -> None:
         """End everything that was begun here, and remove the folder."""
-        for guest in self._guests.values():
-            guest.close()
+        self.end_guests()
         if self._backends is not None:
             self._backends.close()
         if hasattr(self, "store"):
@@ -170,6 +171,28 @@ class OffHost:
             timeout=timeout,
         )  # fmt: skip
 
+    def start_xenconsoled(self) -> None:
+        """Begin xenconsoled."""
+        self._xenconsoled = self._begin("xenconsoled", "-i", "--log=none", f"--pid-file={self.folder}/xenconsoled.pid")
+
+    def end_xenconsoled(self) -> None:
+        """Kill xenconsoled."""
+        assert self._xenconsoled is not None
+        self._xenconsoled.kill()
+        self._xenconsoled.wait()
+
+    @contextlib.contextmanager
+    def python(self, code: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Begin a Python program on this host that the caller talks to, and may kill; in the end it is killed."""
+        with subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def start_xenstored(self) -> None:
         """Begin xenstored; what is stored is empty."""
         for name in ("root/var/lib/xenstored/tdb", "xenstored.pid"):
@@ -196,12 +219,17 @@ class OffHost:
             self.store.close()
 
     def restart_xenstored(self) -> None:
-        """Begin xenstored anew, and tell it what the host's own programs tell: domain 0, and the domains there are."""
+        """Begin xenstored anew, what ends with it too, and tell it what the host's own programs tell: domain 0."""
         assert self._xenstored is not None
         if self._xenstored.poll() is None:
             self.signal_xenstored(signal.SIGKILL)
         self.start_xenstored()
         self.run_program("xen-init-dom0")
+        self.end_xenconsoled()
+        self.start_xenconsoled()
+        if self._backends is not None:
+            self._backends.close()
+            self._backends = Backends(self.socket)
 
     # Domains that another program has made.
 
@@ -248,11 +276,16 @@ class OffHost:
         out.
         """
         end = time.monotonic() + timeout
-        while (things := self._things() - self._pristine) and time.monotonic() < end:
+        while (things := self.things() - self._pristine) and time.monotonic() < end:
             time.sleep(0.005)
         return sorted(things)
 
-    def _things(self) -> set[str]:
+    def forgive(self, pattern: str) -> None:
+        """Let `left` not count what matches now."""
+        self._pristine |= {thing for thing in self.things() if re.search(pattern, thing)}
+
+    def things(self) -> set[str]:
+        """Return what is there now: domains, nodes, files, event channels."""
         things = {f"event channel {number} of domain 0" for number in range(self.world.ports(0))}
         things |= {f"domain {domid}" for domid in self.world.domids()}
         for folder in ("var/lib/xen", "run/xen"):
@@ -274,6 +307,12 @@ class OffHost:
             self._guests[domid] = Guest(self.world, domid, int(self.store.read(path)))
         return self._guests[domid]
 
+    def end_guests(self) -> None:
+        """Let nothing run in any domain any more."""
+        for guest in self._guests.values():
+            guest.close()
+        self._guests.clear()
+
     def shut_down(self, domid: int, reason: int = Reason.POWEROFF) -> None:
         """Let a domain shut itself down."""
         self.world.shut_down(domid, reason)
@@ -282,6 +321,15 @@ class OffHost:
 def _write_program(path: Path, line: str) -> None:
     path.write_text(f"#!/bin/sh\n{line}\n")
     path.chmod(0o755)
+
+
+def children(pid: int | str = "self") -> set[int]:
+    """Return the pids of a process's children, whichever of its threads began them; by default this one's."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the thread has just ended
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
 
 
 def until(condition: Callable[[], bool], complaint: str, timeout: float = _PATIENCE) -> None:

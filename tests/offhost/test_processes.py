@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -15,16 +14,11 @@ import pyxen
 from pyxen import DomainConfig
 from pyxen.errors import Error, HostClosed, OperationCancelled, OperationFailed, OperationTimeout
 from tests.forks import told_by_a_child
-from tests.offhost.host import OffHost, until
+from tests.offhost.host import OffHost, children, until
 from tests.offhost.internals import be_impatient
 from tests.offhost.store import SocketStore
 
 Configure = Callable[..., DomainConfig]
-
-
-def children() -> set[int]:
-    """Return the pids of this process's children, whichever of its threads began them."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
 def test_lists_beside_destroys(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import pyxen
 from pyxen import DomainConfig
-from tests.offhost.host import OffHost
+from tests.offhost.host import OffHost, children
 from tests.offhost.internals import journal_slots
-from tests.offhost.test_processes import children
 
 Configure = Callable[..., DomainConfig]
 

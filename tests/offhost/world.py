@@ -9,12 +9,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-__all__ = ["ANY", "PAGE", "Call", "Class", "Reason", "World"]
+__all__ = ["ANY", "PAGE", "Call", "Class", "How", "Kind", "Reason", "Swept", "World"]
 
 PAGE = 4096
 _XENSTORE = 1  # GNTTAB_RESERVED_XENSTORE
@@ -57,6 +58,37 @@ class Reason(IntEnum):
     SOFT_RESET = 5
 
 
+class Kind(IntFlag):
+    """What a sweep makes fail, as in world.h."""
+
+    HYPERCALLS = 1
+    REQUESTS = 2
+    FILES = 4
+    RESOURCES = 8
+    ALLOCATIONS = 16
+
+
+class How(IntEnum):
+    """How it fails, as in world.h. All but FAIL are for requests."""
+
+    FAIL = 1
+    DENY = 2
+    TEAR = 3
+    CUT = 4
+
+
+@dataclass
+class Swept:
+    """What has become of a sweep, see `World.sweeping`; known once it is over."""
+
+    count: int = 0
+    """How many calls there were."""
+    pid: int = 0
+    """The process whose call has failed; 0: none has."""
+    what: str = ""
+    """Which call that was."""
+
+
 class Call(NamedTuple):
     """A call that was made.
 
@@ -96,7 +128,7 @@ class World:
         self.root = root
         self._lib = ctypes.CDLL(str(stub))
         self._lib.offhost_granted.restype = ctypes.c_int64
-        for name in ("offhost_param", "offhost_count", "offhost_calls", "offhost_free_pages"):
+        for name in ("offhost_param", "offhost_count", "offhost_calls", "offhost_free_pages", "offhost_swept"):
             getattr(self._lib, name).restype = ctypes.c_uint64
         self._numbers = _numbers(headers)
         self._names = {(kind, number): name for name, (kind, number) in self._numbers.items()}
@@ -225,6 +257,28 @@ class World:
             yield
         finally:
             self._lib.offhost_fail_nothing()
+
+    @contextmanager
+    def sweeping(self, kind: Kind, nth: int, error: int, how: How = How.FAIL) -> Iterator[Swept]:
+        """Make the nth call of a kind fail, counted from when the context is opened.
+
+        Only calls of the toolstack count: of this process, and of what it has begun, not of xenstored and xenconsoled.
+
+        Args:
+            kind: Which calls, counted together.
+            nth: Which one fails, 1 for the next; 0: they are only counted.
+            error: The errno. For a request that is denied it is one of EAGAIN, ENOSPC, EACCES, ENOMEM.
+            how: How it fails.
+        """
+        self._lib.offhost_sweep(kind, how, error, ctypes.c_uint64(nth))
+        swept = Swept()
+        try:
+            yield swept
+        finally:
+            hits, pid, what = ctypes.c_uint64(), ctypes.c_int32(), ctypes.create_string_buffer(64)
+            swept.count = self._lib.offhost_swept(ctypes.byref(hits), ctypes.byref(pid), what)
+            if hits.value:
+                swept.pid, swept.what = pid.value, what.value.decode()
 
     @contextmanager
     def recording(self) -> Iterator[list[Call]]:

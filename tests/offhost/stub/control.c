@@ -11,7 +11,9 @@ __attribute__((constructor)) static void start(void)
 {
     const char *root = getenv("PYXEN_OFFHOST");
 
-    if (getenv("PYXEN_OFFHOST_DAEMON"))
+    toolstack = !getenv("PYXEN_OFFHOST_DAEMON");
+    begun = toolstack && root;
+    if (!toolstack)
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that ends its process ends what it has begun */
     if (root && *root && world_use(root))
         unanswered("PYXEN_OFFHOST: there is no pretended host in that folder", (unsigned long)errno, 0);
@@ -218,6 +220,29 @@ EXPORT int offhost_fail_nothing(void)
             world->counters[class][op].fail_from = world->counters[class][op].fail_until = 0;
     world_unlock();
     return 0;
+}
+
+/* Makes the nth call of some kinds together fail; the calls are counted anew. */
+EXPORT int offhost_sweep(uint32_t kinds, uint32_t how, int error, uint64_t nth)
+{
+    world_lock();
+    world->sweep = (struct sweep){ .how = how, .error = error, .nth = nth };
+    __atomic_store_n(&world->sweep.kinds, kinds, __ATOMIC_SEQ_CST);
+    world_unlock();
+    return 0;
+}
+
+/* Ends it. Returns how many calls there were; what failed goes into `what`, which has 64 bytes. */
+EXPORT uint64_t offhost_swept(uint64_t *hits, int32_t *pid, char *what)
+{
+    world_lock();
+    __atomic_store_n(&world->sweep.kinds, 0, __ATOMIC_SEQ_CST);
+    *hits = world->sweep.hits;
+    *pid = world->sweep.pid;
+    memcpy(what, world->sweep.what, sizeof world->sweep.what);
+    uint64_t count = world->sweep.count;
+    world_unlock();
+    return count;
 }
 
 EXPORT uint64_t offhost_calls(void)

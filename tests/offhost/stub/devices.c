@@ -1,5 +1,6 @@
 /* /dev/xen/privcmd, gntdev and evtchn: descriptors of the memory file and of FIFOs, and what ioctl does with them. */
 #include "devices.h"
+#include "faults.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -24,6 +25,7 @@ static struct {
 } events[DESCRIPTORS];
 
 static ino_t xenstore[DESCRIPTORS];
+static ssize_t xenstore_send(int fd, const struct iovec *pieces, int count, int flags);
 
 static ino_t inode_of(int fd)
 {
@@ -141,67 +143,90 @@ static int event_ioctl(uint32_t fifo, unsigned long request, void *argument)
     }
 }
 
+static bool is_xenstore(int fd)
+{
+    return world && fd >= 0 && fd < DESCRIPTORS && xenstore[fd] && xenstore[fd] == inode_of(fd);
+}
+
 EXPORT ssize_t write(int fd, const void *data, size_t size)
 {
     REAL(write);
     if (world && size == sizeof(evtchn_port_t) && fifo_of(fd))
         return (ssize_t)size; /* a port is unmasked, which it always is */
-    if (world && fd >= 0 && fd < DESCRIPTORS && xenstore[fd] && xenstore[fd] == inode_of(fd)) {
-        int error = count_now(XENSTORE, SEND, -1);
-        if (error)
-            return failed(error);
-    }
-    return real(fd, data, size);
+    if (is_xenstore(fd))
+        return xenstore_send(fd, &(struct iovec){ (void *)data, size }, 1, 0);
+    return file_fails(fd, "write") ? -1 : real(fd, data, size);
 }
 
 /* What a process says to xenstored and hears of it. */
 
 void xenstore_connected(int fd)
 {
-    if (fd >= 0 && fd < DESCRIPTORS)
+    if (fd >= 0 && fd < DESCRIPTORS) {
         xenstore[fd] = inode_of(fd);
+        conversation_begins(fd);
+    }
 }
 
-static int counted(int fd, enum xenstore op)
+ssize_t real_sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    if (!world || fd < 0 || fd >= DESCRIPTORS || !xenstore[fd] || xenstore[fd] != inode_of(fd))
-        return 0;
-    return count_now(XENSTORE, op, -1);
+    static __typeof__(&sendmsg) real;
+    if (!real)
+        real = (__typeof__(real))dlsym(RTLD_NEXT, "sendmsg");
+    return real(fd, message, flags);
+}
+
+static ssize_t xenstore_send(int fd, const struct iovec *pieces, int count, int flags)
+{
+    int error = count_now(XENSTORE, SEND, -1);
+    return error ? failed(error) : conversation_send(fd, pieces, count, flags);
+}
+
+static ssize_t xenstore_received(void *data, ssize_t size)
+{
+    conversation_heard(data, size);
+    return size;
 }
 
 EXPORT ssize_t read(int fd, void *data, size_t size)
 {
     REAL(read);
-    int error = counted(fd, RECEIVE);
-    return error ? failed(error) : real(fd, data, size);
+    if (!is_xenstore(fd))
+        return file_fails(fd, "read") ? -1 : real(fd, data, size);
+    int error = count_now(XENSTORE, RECEIVE, -1);
+    return error ? failed(error) : xenstore_received(data, real(fd, data, size));
 }
 
 EXPORT ssize_t recv(int fd, void *data, size_t size, int flags)
 {
     REAL(recv);
-    int error = counted(fd, RECEIVE);
-    return error ? failed(error) : real(fd, data, size, flags);
+    if (!is_xenstore(fd))
+        return real(fd, data, size, flags);
+    int error = count_now(XENSTORE, RECEIVE, -1);
+    return error ? failed(error) : xenstore_received(data, real(fd, data, size, flags));
 }
 
 EXPORT ssize_t send(int fd, const void *data, size_t size, int flags)
 {
     REAL(send);
-    int error = counted(fd, SEND);
-    return error ? failed(error) : real(fd, data, size, flags);
+    if (is_xenstore(fd))
+        return xenstore_send(fd, &(struct iovec){ (void *)data, size }, 1, flags);
+    return real(fd, data, size, flags);
 }
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    REAL(sendmsg);
-    int error = counted(fd, SEND);
-    return error ? failed(error) : real(fd, message, flags);
+    if (is_xenstore(fd))
+        return xenstore_send(fd, message->msg_iov, (int)message->msg_iovlen, flags);
+    return real_sendmsg(fd, message, flags);
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *pieces, int count)
 {
     REAL(writev);
-    int error = counted(fd, SEND);
-    return error ? failed(error) : real(fd, pieces, count);
+    if (is_xenstore(fd))
+        return xenstore_send(fd, pieces, count, 0);
+    return file_fails(fd, "writev") ? -1 : real(fd, pieces, count);
 }
 
 /* Memory of domains. */

@@ -47,6 +47,18 @@ static const char *redirected(const char *path, char *room)
     return path;
 }
 
+/* Whether a sweep makes this call fail: it is about a file of the host's. */
+static bool refused(const char *name, const char *path)
+{
+    const char *root = world_root();
+
+    if (!root || !path || strncmp(path, root, strlen(root)) || !fault(FILES, NULL))
+        return false;
+    snprintf(world->sweep.what, sizeof world->sweep.what, "%s %s", name, path + strlen(root));
+    errno = world->sweep.error;
+    return true;
+}
+
 #define REAL(name)                                        \
     static __typeof__(&name) real;                        \
     if (!real)                                            \
@@ -54,11 +66,16 @@ static const char *redirected(const char *path, char *room)
     char room[PATH_MAX];                                  \
     (void)room
 
+/* What a function of this type returns when it fails. */
+#define FAILED(type) _Generic((type)0, FILE *: 0, DIR *: 0, char *: 0, default: -1)
+
 #define WITH_PATH(type, name, path_is, parameters, ...) \
     EXPORT type name parameters                         \
     {                                                   \
         REAL(name);                                     \
         path_is = redirected(path_is, room);            \
+        if (refused(#name, path_is))                    \
+            return (type)(intptr_t)(FAILED(type));      \
         return real(__VA_ARGS__);                       \
     }
 
@@ -102,6 +119,8 @@ WITH_PATH(int, execve, path, (const char *path, char *const *arguments, char *co
         char room2[PATH_MAX];                           \
         from = redirected(from, room);                  \
         to = redirected(to, room2);                     \
+        if (refused(#name, to))                         \
+            return -1;                                  \
         return real(__VA_ARGS__);                       \
     }
 
@@ -128,6 +147,8 @@ static int opened(const char *path, int fd)
             va_end(more);                                   \
         }                                                   \
         const char *there = redirected(path, room);         \
+        if (refused(#name, there))                          \
+            return -1;                                      \
         return opened(path, real(before there, flags, mode)); \
     }
 
@@ -175,6 +196,8 @@ EXPORT int connect(int fd, const struct sockaddr *given, socklen_t length)
         return real(fd, given, length);
     if (strstr(changed.sun_path, "/run/xenstored/")) {
         int error = count_now(XENSTORE, CONNECT, -1);
+        if (refused("connect", changed.sun_path))
+            return -1;
         if (error) {
             errno = error;
             return -1;

@@ -143,6 +143,10 @@ int count_call(enum class class, unsigned op, int domid)
         error = counter->error;
     else if (any >= world->any.fail_from && any < world->any.fail_until)
         error = world->any.error;
+    else if (class != XENSTORE && fault(HYPERCALLS, NULL)) {
+        error = world->sweep.error;
+        snprintf(world->sweep.what, sizeof world->sweep.what, "call %d.%u of domain %d", (int)class, op, domid);
+    }
     *entry = (struct log_entry){ getpid(), (uint16_t)class, (uint16_t)op, domid, error };
     return error;
 }

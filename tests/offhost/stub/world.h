@@ -68,6 +68,32 @@ struct counter {
     int error;
 };
 
+/* What a sweep makes fail: the nth call of some kinds together, of the toolstack's processes, not Xen's daemons. */
+enum kind {
+    HYPERCALLS = 1,  /* and what the kernel does for dom0 */
+    REQUESTS = 2,    /* messages to xenstored */
+    FILES = 4,       /* the host's own: opened, read, written, renamed, removed */
+    RESOURCES = 8,   /* descriptors, threads and processes */
+    ALLOCATIONS = 16 /* of memory; only in processes that the test has begun, since libxl ends a process without */
+};
+
+enum how {
+    FAIL = 1, /* the call fails; xenstored does not see the request */
+    DENY,     /* xenstored refuses the request */
+    TEAR,     /* the head of the request is sent, and its body fails */
+    CUT       /* the connection ends */
+};
+
+struct sweep {
+    uint32_t kinds;
+    uint32_t how;
+    int error;
+    uint64_t count, nth;
+    uint64_t hits;
+    int32_t pid;    /* in which process it was */
+    char what[64];  /* which call it was */
+};
+
 struct log_entry {
     int32_t pid;
     uint16_t class, op;
@@ -128,6 +154,7 @@ struct world {
     uint32_t slots_used, ports_used;  /* what is beyond was never used, and need not be looked at */
     uint16_t domid_in[SLOTS];         /* DOMID_INVALID where the slot is free */
     struct counter any, counters[CLASSES][OPS];
+    struct sweep sweep;
     struct log_entry log[LOG_LENGTH];
     struct port ports[PORTS];
     struct domain domains[SLOTS];
@@ -173,6 +200,11 @@ bool fifo_is_read(uint32_t fifo);
 
 /* Counts a call; 0, or the errno that it shall fail with. */
 int count_call(enum class class, unsigned op, int domid);
+
+/* Tells whether a call is the one that a sweep makes fail, with `world->sweep.error`. Needs no lock. */
+bool fault(enum kind kind, const char *what);
+extern bool toolstack; /* this process is not one of Xen's daemons */
+extern bool begun;     /* this process was begun on a pretended host, and is not the test's */
 
 long hypercall(const void *argument); /* without; a privcmd_hypercall_t, aligned or not */
 int do_domctl(xen_domctl_t *op);

@@ -123,3 +123,8 @@ def test_the_child_of_a_fork_lets_go(tmp_path: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) == before - 1
     journal.close()
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_dom0_is_never_abandoned(tmp_path: Path) -> None:
+    leave(tmp_path)  # with a free slot, which looks like dom0's uuid
+    assert abandoned({UUID(int=0)}, str(tmp_path)) == set()

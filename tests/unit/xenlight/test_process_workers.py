@@ -16,7 +16,7 @@ import pytest
 
 from pyxen.backends.xenlight.libxl import child as child_module
 from pyxen.backends.xenlight.libxl import process_workers
-from pyxen.backends.xenlight.libxl.binding import CData, lib
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.child import Child
 from pyxen.backends.xenlight.libxl.process_workers import LOST, NO_DOMID, Frame, Worker, Workers
 
@@ -25,7 +25,7 @@ Lines = list[tuple[int, int, str]]
 
 @pytest.fixture
 def loop() -> Iterator[CData]:
-    loop = lib.pyxen_loop_new(-1)
+    loop = lib.pyxen_loop_new(-1, ffi.NULL)
     yield loop
     lib.pyxen_loop_free(loop)
 

@@ -5,6 +5,7 @@ Importing this module loads the compiled binding, so `pyxen.connect` imports it 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -25,6 +26,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
+from pyxen._common.shortage import shortage
 from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl import journal, loader, marshal
@@ -52,6 +54,7 @@ from pyxen.backends.xenlight.operations.devd import devd
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.errors import ConnectFailed
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.info import DomainInfo, DomainState, DomainStats, HostInfo, Trigger
@@ -82,14 +85,14 @@ class XenlightBackend(Backend):
     features = frozenset(Feature) - _LACKS - _COMES_LATER
 
     def __init__(self, workers: int = 1) -> None:
-        self._hypervisor = Hypervisor()
-        try:
+        with contextlib.ExitStack() as opened, shortage(ConnectFailed, "cannot connect"):
+            self._hypervisor = Hypervisor()
+            opened.callback(self._hypervisor.close)
             self._context = Context(self._hypervisor, workers)
-        except BaseException:
-            self._hypervisor.close()
-            raise
-        self._threaded_operations = ThreadedOperations(self._context)
-        self._watcher = Watcher(self._hypervisor.glance)
+            opened.callback(self._context.close)
+            self._threaded_operations = ThreadedOperations(self._context)
+            self._watcher = Watcher(self._hypervisor.glance)
+            opened.pop_all()
         self._own_domid: int | None = None
 
     def close(self) -> None:
@@ -150,7 +153,7 @@ class XenlightBackend(Backend):
         return self._context.run(operation, script())
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        return self._run("destroy", domain, lifecycle.destroy, timeout)
+        return self._run("destroy", domain, partial(lifecycle.destroy, uuid=domain.uuid), timeout)
 
     def pause(self, domain: DomainRef) -> Operation[None]:
         return self._run("pause", domain, lifecycle.pause)
@@ -179,7 +182,7 @@ class XenlightBackend(Backend):
         self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
     ) -> Operation[None]:
         check_answers(self._info("save", domain), "save")
-        script = partial(save.save, path=path, checkpoint=checkpoint, leave_paused=leave_paused)
+        script = partial(save.save, uuid=domain.uuid, path=path, checkpoint=checkpoint, leave_paused=leave_paused)
         return self._run("save", domain, script, timeout)
 
     def migrate(

@@ -99,11 +99,16 @@ class Hypervisor:
             self._sink.free()
             raise ConnectFailed(f"libxenctrl does not open: {os.strerror(ffi.errno)}")
         try:
-            self._xenstore = Connection()
+            self._xenstore = Connection(repeats=True)
         except BaseException:
             self._close_xc()
             raise
         self._names = Names(self._xenstore)
+
+    @property
+    def generation(self) -> int:
+        """How often it has connected to xenstore; more than before: xenstored was restarted."""
+        return self._xenstore.generation
 
     def forked(self) -> None:
         """Release it in the child of a fork: the connection to xenstore belongs to the parent."""
@@ -192,6 +197,11 @@ class Hypervisor:
         with self._open():
             return self._xenstore.directory(path)
 
+    def remove(self, *paths: str) -> None:
+        """Remove xenstore nodes and their children, as far as they exist."""
+        with self._open():
+            self._xenstore.remove(*paths)
+
     def vcpu_times(self, domid: int, vcpus: int) -> tuple[int, ...]:
         """Return the CPU time that each vCPU of a domain has used, in nanoseconds."""
         with self._open():
@@ -211,15 +221,22 @@ class Hypervisor:
         port, gfn = found
         return None if refused or not port or not gfn else (port, gfn)
 
-    def clear_away(self, domid: int) -> None:
-        """Remove the rest of a destroyed domain's entries from xenstore.
+    def clear_away(self, domid: int, uuid: UUID) -> None:
+        """Remove the rest of a destroyed domain's entries from xenstore. If the domain is still there, do nothing.
 
-        libxl removes them, but xenconsoled may write a new domain's tty later, without checking that the domain exists.
+        libxl removes them, but not all if xenstored refuses something. Also, xenconsoled may write a new domain's tty
+        later, without checking that the domain exists.
         """
         with self._open():
-            rows = self._ask(domid, 1)
-            if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
-                self._xenstore.remove(f"/local/domain/{domid}")
+            alive = [row for row in self._rows() if not row[_AT["flags"]] & lib.XEN_DOMINF_dying]
+            if any(row[_AT["domain"]] == domid for row in alive):
+                return
+            backends = "/local/domain/0/backend"
+            kinds = self._xenstore.directory(backends)
+            paths = [f"/local/domain/{domid}", f"/libxl/{domid}", *(f"{backends}/{kind}/{domid}" for kind in kinds)]
+            if all(row[_AT["handle"]] != uuid.bytes for row in alive):  # a domain that moves here from here has it, too
+                paths.append(f"/vm/{uuid}")
+            self._xenstore.remove(*paths)
 
     def set_uuid(self, domid: int, uuid: UUID) -> None:
         """Change a domain's uuid in Xen."""

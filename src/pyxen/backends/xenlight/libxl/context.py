@@ -9,8 +9,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.error_map import code_name
@@ -24,22 +26,50 @@ from pyxen.backends.xenlight.libxl.event_loop import (
     Wait,
 )
 from pyxen.backends.xenlight.libxl.journal import Journal
+from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
 from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Worker, Workers
-from pyxen.errors import ConnectFailed, HostClosed
-from pyxen.operation import Operation
+from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
+from pyxen.info import DomainState
+from pyxen.operation import Operation, describe
 
 __all__ = ["Context"]
 
 T = TypeVar("T")
 
+_CUT_OFF: Final = "libxl has lost its connection to xenstore"
+_TO_END: Final = 15.0  # seconds in which calls that were aborted end
+_LOOK_AGAIN: Final = 0.02  # seconds between looks at calls that are to end, and whether libxl may abort
 _SILENCE = 2.0  # seconds without a sign of life after which a worker is killed, if its operation is to end
-_LOOK_AGAIN = 0.02  # seconds between looks whether libxl may abort
 _START = 10.0  # seconds for a worker to start, if the operation is to end
+_OPEN_AGAIN: Final = 0.5  # seconds between attempts to open libxl while xenstored is away
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call of libxl's that has begun and not ended."""
+
+    how: CData
+    may_abort: Callable[[], bool] | None
+    given_up: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Watching:
+    """A domain whose end libxl reports."""
+
+    domid: int
+    token: int
+    evgen: CData
 
 
 class Context:
     """A ``libxl_ctx`` with everything that it needs.
+
+    A ``libxl_ctx`` has one connection to xenstore. When libxl has lost that, because xenstored was restarted or a
+    request could not be sent, it never opens another one. So each operation that follows a failure looks whether the
+    connection is still there, and replaces the ``libxl_ctx`` if it is not. Clean-up that fails for this reason is done
+    again.
 
     Args:
         hypervisor: Read-only queries for scripts. The caller still owns it.
@@ -52,48 +82,51 @@ class Context:
     def __init__(self, hypervisor: Hypervisor, workers: int) -> None:
         self.hypervisor = hypervisor
         self.journal = Journal()
-        self._opening: Operation[None] | None = Operation("connect")
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._sink = LogSink(self._running, lambda: os.eventfd_write(self._wake, 1))
-        self._sink.current = self._opening
         self._closed = False
         self._closing = threading.Lock()
         self._pid = os.getpid()
+        self._suspect = False
+        """Look whether libxl still has its connection to xenstore before the next operation."""
+        self._cut_off = False
+        """libxl itself has said that it lost its connection."""
+        self._generation = hypervisor.generation
+        self._calls: dict[int, _Call] = {}
+        self._watchings: list[_Watching] = []
         self._handle = ffi.new_handle(self)
-        self._loop: CData = lib.pyxen_loop_new(self._wake)
-        if self._loop == ffi.NULL:
-            self._sink.free()
-            os.close(self._wake)
-            raise MemoryError
+        self._loop: CData = lib.pyxen_loop_new(self._wake, self._sink.logger)
         self.pointer: CData = ffi.NULL
         try:
-            self._allocate()
-            self._set_hooks()
+            if self._loop == ffi.NULL:
+                raise MemoryError
+            self._make_hooks()
+            self.pointer = self._allocate()
+            self._workers = Workers(workers, self._loop, self._note)
+            self._event_loop: EventLoop = EventLoop(self.pointer, self._sink, self._loop, self._wake, self._take)
         except BaseException:
             self._free()
             raise
-        self._sink.current = self._opening = None
-        self._workers = Workers(workers, self._loop, self._note)
-        self._event_loop: EventLoop = EventLoop(self.pointer, self._sink, self._loop, self._wake, self._take)
         _CONTEXTS.add(self)
 
-    def _allocate(self) -> None:
+    def _allocate(self) -> CData:
         pointer = ffi.new("libxl_ctx **")
-        code = lib.pyxen_ctx_alloc(pointer, self._sink.logger)
+        with self._sink.collecting() as lines:
+            code = lib.pyxen_ctx_alloc(pointer, self._sink.logger)
         if code != 0:
-            lines = "".join(f"\n  libxl: {line}" for line in self._opening.log) if self._opening else ""
-            raise ConnectFailed(f"libxl does not open ({code_name(code)}){lines}")
-        self.pointer = pointer[0]
+            shown = "".join(f"\n  libxl: {line}" for line in lines)
+            raise ConnectFailed(f"libxl does not open ({code_name(code)}){shown}")
+        lib.libxl_event_register_callbacks(pointer[0], self._event_hooks, self._handle)
+        lib.libxl_childproc_setmode(pointer[0], self._child_hooks, self._loop)
+        return pointer[0]
 
-    def _set_hooks(self) -> None:
+    def _make_hooks(self) -> None:
         # libxl keeps pointers to both structures, so they must live as long as the context.
         self._event_hooks = ffi.new("libxl_event_hooks *")
         self._event_hooks.disaster = lib.pyxen_on_disaster
-        lib.libxl_event_register_callbacks(self.pointer, self._event_hooks, self._handle)
         self._child_hooks = ffi.new("libxl_childproc_hooks *")
         self._child_hooks.chldowner = lib.libxl_sigchld_owner_mainloop
         self._child_hooks.fork_replacement = ffi.addressof(lib, "pyxen_fork")
-        lib.libxl_childproc_setmode(self.pointer, self._child_hooks, self._loop)
 
     def run(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Start a script. Its end ends the operation.
@@ -103,10 +136,24 @@ class Context:
         """
         if self._closed:
             raise HostClosed(f"{operation.verb}: the host is closed, or was opened before a fork: open it again")
-        return self._event_loop.submit(operation, script)
+        return self._event_loop.submit(operation, self._connected(operation, script))
+
+    def _connected(self, operation: Operation[T], script: Script[T]) -> Script[T]:
+        """Run a script with a ``libxl_ctx`` that has its connection to xenstore."""
+        yield from self._replace_if_cut_off()
+        try:
+            return (yield from script)
+        finally:
+            if operation.log:
+                self._suspect = True  # something failed, even if the whole did not, and libxl does not say why
 
     def complete(
-        self, start: Callable[[CData], int], *, abortable: bool = True, may_abort: Callable[[], bool] | None = None
+        self,
+        start: Callable[[CData], int],
+        *,
+        abortable: bool = True,
+        may_abort: Callable[[], bool] | None = None,
+        repeatable: bool = False,
     ) -> Script[int]:
         """Start one of libxl's asynchronous functions and wait for its end. This is a part of a script.
 
@@ -114,18 +161,140 @@ class Context:
             start: Makes the call, given the ``libxl_asyncop_how *``.
             abortable: False for clean-up, which continues when the operation is stopped.
             may_abort: Tells whether libxl's operation may be aborted yet. Until then, a stopped operation continues.
+            repeatable: If libxl has lost its connection to xenstore, make the call again over a new one.
 
         Returns:
             libxl's code, 0 for success.
         """
+        pointer = self.pointer
+        code = yield from self._complete(start, abortable, may_abort)
+        if code != 0 and repeatable:
+            yield from self.reconnect()
+            if pointer != self.pointer:
+                code = yield from self._complete(start, abortable, may_abort)
+        return code
+
+    def connected(self) -> Script[None]:
+        """If there is a sign that libxl has lost its connection to xenstore, open it again. This is a part of a script.
+
+        Raises:
+            ConnectFailed: libxl does not open, because xenstored is away.
+        """
+        yield from self._replace_if_cut_off()
+
+    def reconnect(self) -> Script[None]:
+        """After a failure, open libxl again if it has lost its connection to xenstore. This is a part of a script."""
+        self._suspect = True
+        with contextlib.suppress(ConnectFailed):
+            yield from self._replace_if_cut_off()
+
+    def _complete(
+        self, start: Callable[[CData], int], abortable: bool, may_abort: Callable[[], bool] | None
+    ) -> Script[int]:
         token = self._event_loop.token()
         how = ffi.new("libxl_asyncop_how *")
         how.u.for_event = token
         code: int = start(how)
         if code != 0:
             return code
+        call = self._calls[token] = _Call(how, may_abort)
+        self._choose_what_to_wait_for()
         event: LibxlEvent = yield Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
+        del self._calls[token]
+        self._choose_what_to_wait_for()
+        if call.given_up and event.code != 0:
+            self._sink.note(lib.XTL_ERROR, _CUT_OFF)
+            return lib.ERROR_FAIL  # type: ignore[no-any-return]  # cffi has no types
         return event.code
+
+    def check_connected(self) -> None:
+        """Check whether libxl found nothing because it has lost its connection to xenstore.
+
+        Raises:
+            OperationFailed: It has.
+        """
+        self._suspect = True
+        if self._is_cut_off():
+            raise self._failed(f"{_CUT_OFF}: try again", lib.ERROR_FAIL)
+
+    def _failed(self, message: str, code: int) -> OperationFailed:
+        """Return an exception for the operation whose script runs."""
+        operation = self._sink.current
+        return describe(OperationFailed, message, operation, code) if operation else OperationFailed(message, code=code)
+
+    # Replacement of a libxl_ctx that has lost its connection to xenstore
+
+    def break_down(self, reason: str) -> None:
+        """Replace the ``libxl_ctx``: libxl itself says that it cannot continue."""
+        if self._cut_off:
+            return
+        self._suspect = self._cut_off = True
+        self._sink.note(lib.XTL_ERROR, f"{_CUT_OFF}: {reason}")
+        self._event_loop.rests = True
+        with contextlib.suppress(HostClosed):
+            self._event_loop.submit(Operation("reconnect"), self._reconnect())
+
+    def _reconnect(self) -> Script[None]:
+        """Replace the ``libxl_ctx`` as soon as xenstored is there, as long as someone waits for libxl's reports."""
+        while self._cut_off:
+            with contextlib.suppress(ConnectFailed):
+                yield from self._replace_if_cut_off()
+            if not self._watchings:
+                return
+            yield Wait(self._event_loop.token(), until=time.monotonic() + _OPEN_AGAIN)
+
+    def _replace_if_cut_off(self) -> Script[None]:
+        """Replace the ``libxl_ctx`` if it has lost its connection to xenstore. This is a part of a script.
+
+        Calls of libxl's that wait are aborted first, because they would wait for ever. If one of them does not end,
+        nothing is replaced yet.
+
+        Raises:
+            ConnectFailed: libxl does not open, because xenstored is away.
+        """
+        if self._generation != self.hypervisor.generation:
+            self._generation, self._suspect = self.hypervisor.generation, True
+        if not self._suspect or not self._is_cut_off():
+            return
+        pointer, late = self.pointer, time.monotonic() + _TO_END
+        while self._calls and time.monotonic() < late:
+            self._give_up_calls()
+            yield Wait(self._event_loop.token(), lambda: 0, until=time.monotonic() + _LOOK_AGAIN)
+            if self.pointer != pointer:
+                return  # another script was faster
+        self._choose_what_to_wait_for()
+        if not self._calls:
+            self._replace()
+
+    def _is_cut_off(self) -> bool:
+        if not self._cut_off:
+            with self._sink.silent():
+                self._cut_off = bool(lib.pyxen_ctx_is_cut_off(self.pointer))
+            self._suspect = self._event_loop.rests = self._cut_off
+        return self._cut_off
+
+    def _choose_what_to_wait_for(self) -> None:
+        """Do not wait for a ``libxl_ctx`` whose descriptors are ready all the time and which has nothing to tell."""
+        self._event_loop.context = ffi.NULL if self._cut_off and not self._calls else self.pointer
+
+    def _give_up_calls(self) -> None:
+        for call in self._calls.values():
+            if not call.given_up and (call.may_abort is None or call.may_abort()):
+                call.given_up = True
+                self._abort(call.how)
+
+    def _replace(self) -> None:
+        with LIBXL.released():
+            fresh = self._allocate()
+        old, self.pointer, self._event_loop.context = self.pointer, fresh, fresh
+        self._suspect = self._cut_off = self._event_loop.rests = False
+        for watching in self._watchings:
+            self._disable(watching, old)
+            with contextlib.suppress(OperationFailed):  # it is lost again, and the next operation sees that
+                self._enable(watching)
+        with LIBXL.released():
+            lib.pyxen_ctx_free(old)
+        self._sink.note(lib.XTL_WARN, f"{_CUT_OFF}: it has been opened again")
 
     def outside(self, function: Callable[[], object]) -> Script[None]:
         """Call a slow function on its own thread, and wait for its end. This is a part of a script."""
@@ -139,7 +308,8 @@ class Context:
                 failures.append(error)
             self._event_loop.arrive(token)
 
-        threading.Thread(target=call, name="pyxen-outside", daemon=True).start()
+        with shortage(OperationFailed, "cannot start a thread"):
+            threading.Thread(target=call, name="pyxen-outside", daemon=True).start()
         yield Wait(token, lambda: 0)
         if failures:
             raise failures[0]
@@ -254,7 +424,10 @@ class Context:
             self._workers.dismiss(worker)
 
     def _take(self, fd: int) -> Iterator[Arrival]:
-        for frame in self._workers.take(fd):
+        frames = self._workers.take(fd)
+        if self._workers.was_cut_off():
+            self._suspect = True  # what a worker has lost, this process may have lost, too
+        for frame in frames:
             complete: int = lib.LIBXL_EVENT_TYPE_OPERATION_COMPLETE
             lost, hung = frame.kind in {LOST, HUNG}, frame.kind == HUNG
             yield frame.token, LibxlEvent(complete, frame.domid, frame.number, lost=lost, hung=hung)
@@ -276,20 +449,31 @@ class Context:
         Yields:
             The token of both events. A domain that is already gone is reported as dead.
         """
-        token = self._event_loop.token()
-        watch = ffi.new("libxl_evgen_domain_death **")
-        if lib.libxl_evenable_domain_death(self.pointer, domid, token, watch) != 0:
-            self._event_loop.bring(token, LibxlEvent(lib.LIBXL_EVENT_TYPE_DOMAIN_DEATH, domid))
+        watching = _Watching(domid, self._event_loop.token(), ffi.new("libxl_evgen_domain_death **"))
+        self._enable(watching)
+        self._watchings.append(watching)
         try:
-            yield token
+            yield watching.token
         finally:
-            if watch[0] != ffi.NULL:
-                lib.libxl_evdisable_domain_death(self.pointer, watch[0])
-            self._event_loop.forget(token)
+            self._watchings.remove(watching)
+            self._disable(watching, self.pointer)
+            self._event_loop.forget(watching.token)
 
-    def break_down(self, reason: str) -> None:
-        """Refuse all further operations: libxl's event loop cannot continue."""
-        self._event_loop.disaster = reason
+    def _enable(self, watching: _Watching) -> None:
+        code = lib.libxl_evenable_domain_death(self.pointer, watching.domid, watching.token, watching.evgen)
+        if code == 0:
+            return
+        self._suspect = True
+        infos = self.hypervisor.glance()
+        if any(info.domid == watching.domid and info.state is not DomainState.DYING for info in infos):
+            raise self._failed(f"libxl does not watch domain {watching.domid} ({code_name(code)})", code)
+        self._event_loop.bring(watching.token, LibxlEvent(lib.LIBXL_EVENT_TYPE_DOMAIN_DEATH, watching.domid))
+
+    @staticmethod
+    def _disable(watching: _Watching, pointer: CData) -> None:
+        if watching.evgen[0] != ffi.NULL:
+            lib.libxl_evdisable_domain_death(pointer, watching.evgen[0])
+            watching.evgen[0] = ffi.NULL
 
     def close(self) -> None:
         """Stop running operations, wait until they are undone, and free everything. A second call waits for this."""

@@ -54,7 +54,7 @@ class LibxlEvent(NamedTuple):
     code: int = 0
     """The result of an operation that is complete."""
     lost: bool = False
-    """The worker that made the call died, so the result is unknown."""
+    """The worker that made the call died or lost xenstore, so the result is unknown."""
     hung: bool = False
     """It was killed since it did not answer, so the same call may hang again."""
 
@@ -94,7 +94,10 @@ class EventLoop:
     def __init__(
         self, context: CData, sink: LogSink, loop: CData, wake: int, on_ready: Callable[[int], Iterable[Arrival]]
     ) -> None:
-        self._context = context
+        self.context = context
+        """The ``libxl_ctx`` to wait for; NULL while there is none that works."""
+        self.rests = False
+        """Look at libxl only now and then: its descriptors may be ready all the time."""
         self._sink = sink
         self._c_loop = loop
         self._wake = wake
@@ -292,7 +295,9 @@ class EventLoop:
 
     def _poll(self) -> list[Arrival]:
         """Wait for events and return them."""
-        found = lib.pyxen_loop_wait(self._c_loop, self._context, self._milliseconds(), self._events, _MOST_EVENTS)
+        if self.rests and self.context != ffi.NULL:
+            time.sleep(_AGAIN)
+        found = lib.pyxen_loop_wait(self._c_loop, self.context, self._milliseconds(), self._events, _MOST_EVENTS)
         self._sink.flush()
         if found < 0:
             raise OSError(-found, f"libxl's event loop: {os.strerror(-found)}")

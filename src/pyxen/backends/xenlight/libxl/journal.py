@@ -99,7 +99,8 @@ def abandoned(alive: Collection[UUID], folder: str = FOLDER) -> set[UUID]:
             with open(path, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 data = file.read()
-                named = {UUID(bytes=data[at : at + _SLOT]) for at in range(0, len(data) - _SLOT + 1, _SLOT)}
+                slots = {data[at : at + _SLOT] for at in range(0, len(data) - _SLOT + 1, _SLOT)}
+                named = {UUID(bytes=slot) for slot in slots - {_FREE}}  # dom0's uuid is all zeros, too
                 if named.isdisjoint(alive):
                     os.unlink(path)
         except (BlockingIOError, FileNotFoundError):

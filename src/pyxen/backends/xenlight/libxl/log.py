@@ -6,10 +6,11 @@ that is inside libxl and holds its lock. The callback only stores them. `LogSink
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pyxen._common.shield import logger as shielded_logger
@@ -79,6 +80,24 @@ class LogSink:
         else:
             self.level = lib.XTL_WARN
         lib.pyxen_logger_set_level(self.logger, self.level)
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[list[str]]:
+        """Collect the lines that belong to no operation."""
+        outer, self.current = self.current, Operation("connect")
+        try:
+            yield self.current.log
+        finally:
+            self.current = outer
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Drop the lines of calls whose failure is no news."""
+        lib.pyxen_logger_set_level(self.logger, lib.XTL_NUM_LEVELS)
+        try:
+            yield
+        finally:
+            lib.pyxen_logger_set_level(self.logger, self.level)
 
     def note(self, level: int, line: str) -> None:
         """Store a line from libxl."""

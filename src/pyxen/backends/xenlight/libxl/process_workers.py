@@ -20,6 +20,7 @@ import socket
 import struct
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ _HEADER = struct.Struct("=IIQIi")  # struct pyxen_frame of worker.h
 _MAIN = (
     "import sys; sys.path[:] += sys.argv[3:]; import {module}; sys.exit({module}.lib.pyxen_worker(int(sys.argv[2])))"
 )
+_PAUSE = 10.0  # seconds in which no worker is started after one could not be
 _SOCKET = 3  # descriptor of the worker's end, in the worker
 
 
@@ -66,6 +68,8 @@ class Worker:
         """Its current directory, which relative paths in configurations refer to."""
         self.level = lib.XTL_WARN
         self.ready = False
+        self.cut_off = False
+        """It has lost xenstore: it ends what it does, and then itself."""
         self.running: set[int] = set()
         self.killed = False
         self._cpu_time = 0
@@ -140,6 +144,8 @@ class Worker:
         while (frame := self._next()) is not None:
             if frame.kind == lib.PYXEN_HELLO:
                 self.ready = True
+            elif frame.kind == lib.PYXEN_CUT_OFF:
+                self.cut_off = True
             elif frame.kind == lib.PYXEN_DONE:
                 self.running.discard(frame.token)
             yield frame
@@ -210,6 +216,9 @@ class Workers:
         self._log = log
         self._workers: dict[int, Worker] = {}
         self._apart: dict[int, Worker] = {}
+        self._leaving: dict[int, Worker] = {}
+        self._not_before = 0.0
+        self._was_cut_off = False
         self._waiting: set[int] = set()
 
     def free(self) -> Worker | None:
@@ -217,11 +226,11 @@ class Workers:
 
         Relative paths refer to the current directory, so a worker that was started in another one cannot be used.
         """
-        while len(self._workers) < self._wanted:
+        while len(self._workers) < self._wanted and time.monotonic() >= self._not_before:
             try:
                 worker = Worker(self._loop)
             except (OSError, NotImplementedError) as error:
-                self._wanted = 0
+                self._not_before = time.monotonic() + _PAUSE
                 self._log(0, lib.XTL_WARN, f"no worker process: {error}")
             else:
                 self._workers[worker.fileno()] = worker
@@ -266,7 +275,7 @@ class Workers:
 
     def take(self, fd: int) -> list[Frame]:
         """Read from a worker whose descriptor is ready; return the ends of its calls, and the events for `change`."""
-        worker = self._workers.get(fd) or self._apart.get(fd)
+        worker = self._workers.get(fd) or self._apart.get(fd) or self._leaving.get(fd)
         done: list[Frame] = []
         if worker is None:
             return done
@@ -275,9 +284,13 @@ class Workers:
                 if frame.kind == lib.PYXEN_LOG:
                     self._log(frame.token, frame.number, frame.text)
                 elif frame.kind == lib.PYXEN_DONE:
-                    done.append(frame)
+                    done.append(frame._replace(kind=LOST) if worker.cut_off and frame.number < 0 else frame)
+                elif frame.kind == lib.PYXEN_CUT_OFF:
+                    self._let_go(fd, worker)
                 else:
                     done += self._changed()
+            if worker.cut_off and not worker.running and self._leaving.pop(fd, None) is not None:
+                worker.close()
         except EOFError:
             done += [*self._lose(fd, worker), *self._changed()]
         return done
@@ -285,12 +298,26 @@ class Workers:
     def _changed(self) -> list[Frame]:
         return [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in self._waiting]
 
+    def was_cut_off(self) -> bool:
+        """Tell whether a worker has lost xenstore since this was called the last time."""
+        was, self._was_cut_off = self._was_cut_off, False
+        return was
+
+    def _let_go(self, fd: int, worker: Worker) -> None:
+        """Give a worker that has lost xenstore nothing more to do."""
+        self._was_cut_off = True
+        self._log(0, lib.XTL_WARN, f"the worker process {worker.pid} has lost its connection to xenstore: it ends")
+        if self._workers.pop(fd, None) is not None:
+            self._leaving[fd] = worker
+
     def _lose(self, fd: int, worker: Worker) -> Iterator[Frame]:
         if not worker.ready and not worker.killed:
-            self._wanted = 0  # another worker would fail, too
-        if self._workers.pop(fd, None) is None:
+            self._not_before = time.monotonic() + _PAUSE  # for the moment, another worker would fail, too
+        if fd in self._apart:
             self.dismiss(worker)
         else:
+            self._workers.pop(fd, None)
+            self._leaving.pop(fd, None)
             worker.close()
         how = "did not answer, and was killed" if worker.killed else "ended in the middle of it"
         if not worker.running:
@@ -302,17 +329,18 @@ class Workers:
     def close(self) -> None:
         """End all workers. Their calls must be over."""
         self._wanted = 0
-        while self._workers:
-            self._workers.popitem()[1].close()
+        for workers in (self._workers, self._leaving):
+            while workers:
+                workers.popitem()[1].close()
         for worker in list(self._apart.values()):
             self.dismiss(worker)
 
     def forked(self) -> None:
         """Release them in the child of a fork: they belong to the parent, and must notice when it ends."""
-        for worker in (*self._workers.values(), *self._apart.values()):
-            worker.forked()
-        self._workers.clear()
-        self._apart.clear()
+        for workers in (self._workers, self._apart, self._leaving):
+            for worker in workers.values():
+                worker.forked()
+            workers.clear()
         self._wanted = 0
 
 

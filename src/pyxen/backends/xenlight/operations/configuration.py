@@ -34,6 +34,7 @@ def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script
     if record and (reason := unreadable(record)) is not None:
         raise reason
     raise_failure(operation, code)
+    context.check_connected()  # otherwise, libxl finds no devices, and does not say that it failed
     return found
 
 

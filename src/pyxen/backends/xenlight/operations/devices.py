@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from pyxen import libxljson
@@ -29,6 +30,7 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import check_keys, structure, to_json
 from pyxen.config import Disk, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.errors import (
+    ConnectFailed,
     DeviceExists,
     Error,
     GuestTimeout,
@@ -58,7 +60,9 @@ class _Present(Generic[D]):
     def _listed(self, context: Context, domid: int, kind: Kind) -> Iterator[CData]:
         count = ffi.new("int *")
         array = getattr(lib, f"{kind.ctype}_list")(context.pointer, domid, count)
-        if array != ffi.NULL:
+        if array == ffi.NULL:
+            context.check_connected()
+        else:
             array = ffi.gc(array, lambda array: getattr(lib, f"{kind.ctype}_list_free")(array, count[0]))
         self._array: CData = array
         for index in range(count[0]):
@@ -72,9 +76,14 @@ class _Present(Generic[D]):
         return None
 
 
+def _folder(domid: int, kind: Kind) -> str:
+    """Return the xenstore folder of libxl's entries for a domain's devices of a kind."""
+    return f"/libxl/{domid}/device/{kind.node}"
+
+
 def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
     """Yield the devices of a kind that libxl does not list, with the fields that are needed to detach them."""
-    folder = f"/libxl/{domid}/device/{kind.node}"
+    folder = _folder(domid, kind)
     for devid in context.hypervisor.directory(folder):
         backend = context.hypervisor.read(f"{folder}/{devid}/backend")  # /local/domain/0/backend/vfb/5/0
         if backend is None:
@@ -98,6 +107,7 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     present = _Present(context, domid, kind, type(device))
     if message := already_there(kind, device, present.devices):
         raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
+    known = context.hypervisor.directory(_folder(domid, kind))
     struct = structure(context.pointer, kind.ctype, json.dumps(document))
     add = getattr(lib, kind.add or f"{kind.ctype}_add", None)
     if add is None:
@@ -113,6 +123,8 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     error = _why_not_attached(context, operation, made, code)
     if code != lib.ERROR_DEVICE_EXISTS:  # otherwise, the device belongs to another toolstack
         yield from _take_back(context, domid, kind, made)
+        with contextlib.suppress(ConnectFailed):
+            _clear_remnants(context, domid, kind, known)
     raise error
 
 
@@ -176,11 +188,27 @@ def _removal(kind: Kind, *, force: bool) -> Any:
 
 def _take_back(context: Context, domid: int, kind: Kind, device: Part) -> Script[None]:
     """Remove what a failed attach has left. As part of a clean-up, it cannot be stopped."""
+    yield from context.reconnect()
     present = _Present(context, domid, kind, type(device))
     struct = present.find(device)
     if struct is not None:
         remove = _removal(kind, force=True)
         yield from context.complete(lambda how: remove(context.pointer, domid, struct, how), abortable=False)
+
+
+def _clear_remnants(context: Context, domid: int, kind: Kind, known: Collection[str]) -> None:
+    """Remove new entries of devices that have no backend.
+
+    libxl makes them if xenstored refuses a part of what it writes. It does not list them, so it cannot remove them.
+    """
+    hypervisor, folder = context.hypervisor, _folder(domid, kind)
+    for devid in set(hypervisor.directory(folder)) - set(known):
+        backend = hypervisor.read(f"{folder}/{devid}/backend")
+        if backend is None or hypervisor.read(backend) is None:
+            frontends = f"/local/domain/{domid}/device/{kind.node}"
+            hypervisor.remove(f"{folder}/{devid}", f"{frontends}/{devid}")
+            if not known:
+                hypervisor.remove(*(path for path in (folder, frontends) if not hypervisor.directory(path)))
 
 
 def _check_files(operation: Operation[Any], disk: Disk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -20,7 +21,14 @@ from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.errors import Error, InvalidArgument, NotEnoughMemory, OperationFailed, UnsupportedFeature
+from pyxen.errors import (
+    ConnectFailed,
+    Error,
+    InvalidArgument,
+    NotEnoughMemory,
+    OperationFailed,
+    UnsupportedFeature,
+)
 from pyxen.info import DomainState
 from pyxen.operation import Operation
 
@@ -28,6 +36,7 @@ __all__ = [
     "Made",
     "await_memory",
     "check_uuid",
+    "clear_away",
     "create",
     "destroy",
     "end",
@@ -76,6 +85,7 @@ def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made 
 
 
 def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
+    yield from context.connected()
     config = domain_config(context.pointer, json, identity)
     yield from await_memory(context, operation, config)
     domid = ffi.new("uint32_t *", NO_DOMID)
@@ -101,7 +111,9 @@ def finish_create(
         domid = _find(context, identity)
     operation.domid = None if domid == NO_DOMID else domid
     if code == 0 and operation.stopped is None and not paused:
-        code = yield from context.complete(lambda how: lib.libxl_domain_unpause(context.pointer, domid, how))
+        code = yield from context.complete(
+            lambda how: lib.libxl_domain_unpause(context.pointer, domid, how), repeatable=True
+        )
     if code == 0 and operation.stopped is None:
         return domid
     # Where a worker hung, libxl would hang in this process, too.
@@ -117,9 +129,16 @@ def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> N
         raise uuid_taken(operation, other)
 
 
-def destroy(context: Context, operation: Operation[None], domid: int) -> Script[None]:
+def destroy(context: Context, operation: Operation[None], domid: int, uuid: UUID) -> Script[None]:
     """Destroy a domain, as ``xl destroy``."""
     raise_failure(operation, (yield from end(context, operation, domid)))
+    clear_away(context, domid, uuid)
+
+
+def clear_away(context: Context, domid: int, uuid: UUID) -> None:
+    """Remove what libxl has left of a destroyed domain in xenstore, as far as that is possible."""
+    with contextlib.suppress(ConnectFailed, OperationFailed):  # the domain is gone all the same
+        context.hypervisor.clear_away(domid, uuid)
 
 
 def end(context: Context, operation: Operation[Any], domid: int, *, abortable: bool = True) -> Script[int]:
@@ -133,7 +152,7 @@ def end(context: Context, operation: Operation[Any], domid: int, *, abortable: b
     if event is not None and not event.lost:
         return event.code
     code = yield from context.complete(
-        lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=abortable
+        lambda how: lib.libxl_domain_destroy(context.pointer, domid, how), abortable=abortable, repeatable=True
     )
     return 0 if code == lib.ERROR_DOMAIN_NOTFOUND and event is not None else code  # the worker already destroyed it
 
@@ -229,7 +248,7 @@ def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) 
         return
     if context.hypervisor.alive(domid, uuid):
         yield from end(context, operation, domid, abortable=False)
-    context.hypervisor.clear_away(domid)
+    clear_away(context, domid, uuid)
 
 
 def await_memory(context: Context, operation: Operation[Any], config: CData) -> Script[None]:

@@ -22,7 +22,14 @@ from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import Received, read
 from pyxen.backends.xenlight.operations import stream_header
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.backends.xenlight.operations.lifecycle import Made, await_memory, check_uuid, end, finish_create
+from pyxen.backends.xenlight.operations.lifecycle import (
+    Made,
+    await_memory,
+    check_uuid,
+    clear_away,
+    end,
+    finish_create,
+)
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
@@ -32,7 +39,14 @@ __all__ = ["core_dump", "make", "restore", "save", "saved"]
 
 
 def save(
-    context: Context, operation: Operation[None], domid: int, path: str, *, checkpoint: bool, leave_paused: bool
+    context: Context,
+    operation: Operation[None],
+    domid: int,
+    uuid: UUID,
+    path: str,
+    *,
+    checkpoint: bool,
+    leave_paused: bool,
 ) -> Script[None]:
     """Save a domain to a file, as ``xl save``. After any failure, the domain continues and no file is left.
 
@@ -55,6 +69,7 @@ def save(
         yield from go_on(context, domid)
         return
     raise_failure(operation, (yield from end(context, operation, domid, abortable=False)))
+    clear_away(context, domid, uuid)
 
 
 def _send(context: Context, operation: Operation[None], domid: int, fd: int, path: str, config: str) -> Script[None]:

@@ -87,7 +87,7 @@ def go_on(context: Context, domid: int) -> Script[int]:
         return 0
     return (
         yield from context.complete(
-            lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False
+            lambda how: lib.libxl_domain_resume(context.pointer, domid, 1, how), abortable=False, repeatable=True
         )
     )
 

@@ -14,10 +14,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.errors import HostClosed
+from pyxen.errors import HostClosed, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["ThreadedOperation", "ThreadedOperations"]
@@ -35,7 +36,8 @@ class ThreadedOperation:
 
     def __init__(self, context: Context, operation: Operation[Any]) -> None:
         self.operation = operation
-        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with shortage(OperationFailed, f"{operation.verb}: cannot begin"):
+            self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Readable when the operation has been stopped."""
         self._context = context
         self._gate = threading.Lock()
@@ -135,7 +137,8 @@ class ThreadedOperations:
                     message = f"{operation.verb}: the host is closed, or was opened before a fork: open it again"
                     raise HostClosed(message)
                 self._running[operation] = thread
-                thread.start()
+                with shortage(OperationFailed, f"{operation.verb}: cannot start a thread"):
+                    thread.start()
         except BaseException as error:
             if thread.ident is None:  # Ctrl-C, or the limit on threads is reached
                 self._running.pop(operation, None)

@@ -65,17 +65,26 @@ class Connection:
     A connection that broke, or that Ctrl-C interrupted during an answer, is reopened at its next use. Its watches are
     then lost, and `generation` is greater than before.
 
+    Args:
+        sockets: Paths of xenstored's sockets, tried in this order.
+        devices: Paths of the kernel's devices, tried if there is no socket.
+        repeats: If the connection turns out to be broken, send the requests again over a new one. Only for a connection
+            without watches, and for requests that can be repeated.
+
     Raises:
         NotPrivileged: This user may not talk to xenstore.
         ConnectFailed: There is no xenstore.
     """
 
-    def __init__(self, sockets: Sequence[str] = SOCKETS, devices: Sequence[str] = DEVICES) -> None:
+    def __init__(
+        self, sockets: Sequence[str] = SOCKETS, devices: Sequence[str] = DEVICES, *, repeats: bool = False
+    ) -> None:
         override = os.environ.get("XENSTORED_PATH")
         self._places = [override] if override else sockets, devices
         self._channel = _open(*self._places)
         self._buffer = bytearray()
         self._broken = False
+        self._repeats = repeats
         self.generation = 1
         self.events: deque[WatchEvent] = deque()
 
@@ -107,9 +116,9 @@ class Connection:
             return []
         return [name.decode(errors="replace") for name in answer.split(b"\0") if name]
 
-    def remove(self, path: str) -> None:
-        """Remove a node and its children. If it does not exist or may not be removed, this does nothing."""
-        self.batch([(Verb.RM, path.encode() + b"\0")])
+    def remove(self, *paths: str) -> None:
+        """Remove nodes and their children. If one does not exist or may not be removed, it is left out."""
+        self.batch([(Verb.RM, path.encode() + b"\0") for path in paths])
 
     def replace(self, path: str, old: str, new: str) -> bool | None:
         """Write a node if it has a certain value, and tell whether it was written. Both happen in one transaction.
@@ -137,6 +146,13 @@ class Connection:
         Raises:
             ConnectFailed: The connection broke.
         """
+        self.ensure_open()
+        try:
+            with self._broken_by_errors():
+                return self._exchange(requests, transaction)
+        except ConnectFailed as error:
+            if not self._repeats or transaction or isinstance(error.__cause__, TimeoutError):
+                raise
         self.ensure_open()
         with self._broken_by_errors():
             return self._exchange(requests, transaction)

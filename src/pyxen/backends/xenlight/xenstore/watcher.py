@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from pyxen._common.shield import logger, shielded
+from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.event_diff import EventDiff
 from pyxen.backends.xenlight.xenstore.watch_hints import from_guest
@@ -85,10 +86,19 @@ class Watcher:
             if threading.current_thread() is self._thread:  # in a callback; it cannot wait for itself
                 self._subscribers.append(subscriber)
                 return lambda: self._leave(subscriber)
-            self._joining.append(subscriber)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pyxen-events", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="pyxen-events", daemon=True)
+                self._joining.append(subscriber)  # before the thread begins: without it, the thread would end
+                try:
+                    with shortage(OperationFailed, "events: cannot start a thread"):
+                        self._thread = thread
+                        thread.start()
+                except OperationFailed:
+                    self._thread = None
+                    self._joining.remove(subscriber)
+                    raise
+            else:
+                self._joining.append(subscriber)
             self._rouse()
         try:
             subscriber.joined.result()

@@ -1,0 +1,291 @@
+"""A sweep: each call that a verb makes fails once, and afterwards all is as it should be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+import pyxen
+from pyxen import Disk, Domain, DomainConfig, Vif
+from tests.offhost.host import OffHost, children, until
+from tests.offhost.world import How, Kind
+
+__all__ = ["FAULTS", "VERBS", "Fault", "Outcome", "Sweep", "Verb", "bounded", "descriptors", "nothing_more"]
+
+BOUND = 60.0
+"""Seconds in which every operation must have ended, on a busy machine; their own timeouts are shorter."""
+_TIMEOUT = 4.0  # seconds; libxl would wait 10 for a console that nobody was told of
+_LEFT_OPEN = 16  # descriptors that libxl may keep for the next operation
+
+Configure = Callable[..., DomainConfig]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Which calls fail, and how."""
+
+    kind: Kind
+    error: int
+    how: How = How.FAIL
+    stride: int = 1
+    """Every so many of them is enough: there are thousands, and they are alike."""
+
+
+FAULTS = {
+    "hypercall": Fault(Kind.HYPERCALLS, errno.ENOMEM),
+    "request refused for now": Fault(Kind.REQUESTS, errno.EAGAIN, How.DENY),
+    "request refused": Fault(Kind.REQUESTS, errno.ENOSPC, How.DENY),
+    "request not sent": Fault(Kind.REQUESTS, errno.EPIPE),
+    "request half sent": Fault(Kind.REQUESTS, errno.EIO, How.TEAR),
+    "connection cut": Fault(Kind.REQUESTS, errno.EPIPE, How.CUT),
+    "file": Fault(Kind.FILES, errno.EIO),
+    "descriptor, thread or process": Fault(Kind.RESOURCES, errno.EMFILE),
+    # libxl ends its process without memory, by its design: so only the worker is tried.
+    "memory of the worker": Fault(Kind.ALLOCATIONS, errno.ENOMEM, stride=11),
+}
+
+
+class Needs(Enum):
+    """What a verb needs to be there."""
+
+    NOTHING = auto()
+    DOMAIN = auto()
+    GUEST = auto()
+    """A domain that does what it is asked."""
+    PAUSED = auto()
+    DISK = auto()
+    VIF = auto()
+    FILE = auto()
+    """A saved domain."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb, and what it needs."""
+
+    act: Callable[[Sweep], object]
+    needs: Needs = Needs.NOTHING
+    ends: bool = False
+    """The domain that it needs is not as before when it has succeeded."""
+
+
+VERBS = {
+    "connect": Verb(lambda _: pyxen.connect("xenlight:///").close()),
+    "list": Verb(lambda s: s.host.list()),
+    "create": Verb(lambda s: s.host.create(s.config("pvh"), timeout=_TIMEOUT)),
+    "create a PV guest with devices": Verb(
+        lambda s: s.host.create(s.config("pv", disks=[s.disk], vifs=[s.vif]), timeout=_TIMEOUT)
+    ),
+    "pause": Verb(lambda s: s.domain.pause(), Needs.DOMAIN),
+    "unpause": Verb(lambda s: s.domain.unpause(), Needs.PAUSED),
+    "rename": Verb(lambda s: s.domain.rename("shop"), Needs.DOMAIN, ends=True),
+    "set_userdata": Verb(lambda s: s.domain.set_userdata("note", b"x"), Needs.DOMAIN),
+    "userdata": Verb(lambda s: s.domain.userdata("note"), Needs.DOMAIN),
+    "config": Verb(lambda s: s.domain.config(), Needs.DOMAIN),
+    "set_memory": Verb(lambda s: s.domain.set_memory(12), Needs.DOMAIN),
+    "set_vcpus": Verb(lambda s: s.domain.set_vcpus(1), Needs.DOMAIN),
+    "attach a disk": Verb(lambda s: s.domain.attach(s.disk, timeout=_TIMEOUT), Needs.DOMAIN, ends=True),
+    "attach a vif": Verb(lambda s: s.domain.attach(s.vif, timeout=_TIMEOUT), Needs.DOMAIN, ends=True),
+    "detach a disk": Verb(lambda s: s.domain.detach("xvda", timeout=_TIMEOUT), Needs.DISK, ends=True),
+    "detach a vif": Verb(lambda s: s.domain.detach(Vif(devid=0), timeout=_TIMEOUT), Needs.VIF, ends=True),
+    "shutdown": Verb(lambda s: s.domain.shutdown(timeout=_TIMEOUT), Needs.GUEST, ends=True),
+    "suspend and resume": Verb(lambda s: s.suspend_and_resume(), Needs.GUEST),
+    "save": Verb(lambda s: s.domain.save(s.path, timeout=_TIMEOUT), Needs.GUEST, ends=True),
+    "restore": Verb(lambda s: s.host.restore(s.path, timeout=_TIMEOUT), Needs.FILE),
+    "destroy": Verb(lambda s: s.domain.destroy(timeout=_TIMEOUT), Needs.DOMAIN, ends=True),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call has come to: its error, or none."""
+
+    error: BaseException | None
+    late: str = ""
+    """Where it was when its time was over."""
+
+
+def bounded(act: Callable[[], object], begin: threading.Event | None = None) -> Callable[[], Outcome]:
+    """Make a call on a thread that is there already; what this returns waits for its outcome, for a time."""
+    outcomes: list[Outcome] = []
+    begin = begin or threading.Event()
+
+    def run() -> None:
+        begin.wait()
+        try:
+            act()
+        except BaseException as error:  # noqa: BLE001 (that is what is looked at)
+            outcomes.append(Outcome(error))
+        else:
+            outcomes.append(Outcome(None))
+
+    thread = threading.Thread(target=run, name="bounded", daemon=True)
+    thread.start()
+
+    def outcome() -> Outcome:
+        begin.set()
+        thread.join(BOUND)
+        if outcomes:
+            return outcomes[0]
+        frame = sys._current_frames().get(thread.ident or 0)
+        return Outcome(None, "".join(traceback.format_stack(frame)) if frame else "it has just ended")
+
+    return outcome
+
+
+def descriptors() -> dict[int, str]:
+    """Return what this process has open."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue  # listdir's own
+    return found
+
+
+@contextmanager
+def nothing_more() -> Iterator[None]:
+    """See that what happens in the context leaves this process no descriptor, thread and child more than before."""
+    before, processes = descriptors(), len(children())  # counted: what the host itself begins anew is another one
+    yield
+    until(lambda: not _own_threads(), f"a thread is left: {_own_threads()}", BOUND)
+    until(lambda: len(children()) <= processes, "a child is left", BOUND)
+    until(lambda: len(descriptors()) <= len(before), "a descriptor is left open", BOUND)
+
+
+def _own_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("pyxen", "bounded"))]
+
+
+class Sweep:
+    """What a verb is tried on.
+
+    Args:
+        offhost: The pretended host.
+        config: Makes configurations.
+        verb: The verb.
+    """
+
+    def __init__(self, offhost: OffHost, config: Configure, verb: Verb) -> None:
+        self.host: pyxen.Host
+        self.domain: Domain
+        self.path: Path = offhost.folder / "saved"
+        self.disk: Disk = Disk(str(self._file("disk.img", bytes(1 << 16))), vdev="xvda", backendtype="phy")
+        self.vif: Vif = Vif(bridge="xenbr0")
+        self._offhost = offhost
+        self._verb = verb
+        self._there = False
+        self._saved = b""
+        self._kernels = {
+            kind: str(self._file(f"kernel-{kind}", Path(config(kind).kernel or "").read_bytes()))
+            for kind in ("pvh", "pv")
+        }
+        self._make_config = config
+        self._most_open = 0
+
+    def _file(self, name: str, data: bytes) -> Path:
+        # In the host's folder: files elsewhere do not fail.
+        path = self.path.parent / name
+        path.write_bytes(data)
+        return path
+
+    def config(self, kind: str = "pvh", name: str = "web", **settings: Any) -> DomainConfig:
+        """Return the configuration of a small guest."""
+        return self._make_config(kind, name=name, vcpus=2, kernel=self._kernels[kind], **settings)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Connect, and begin what is kept for later."""
+        with nothing_more():
+            with pyxen.connect("xenlight:///") as self.host:
+                self.host.create(self.config()).destroy()
+                if self._verb.needs is Needs.FILE:
+                    self._make(Needs.GUEST)
+                    self.domain.save(self.path, timeout=20)
+                    self._there, self._saved = False, self.path.read_bytes()
+                self._most_open = len(descriptors()) + _LEFT_OPEN
+                yield
+            self._offhost.end_guests()
+
+    def make(self) -> None:
+        """See that what the verb needs is there."""
+        self._make(self._verb.needs)
+
+    def _make(self, needs: Needs) -> None:
+        if needs is Needs.FILE:
+            self.path.write_bytes(self._saved)
+        if needs in {Needs.NOTHING, Needs.FILE} or self._there:
+            return
+        self.domain = self.host.create(self.config())
+        self._there = True
+        if needs is Needs.PAUSED:
+            self.domain.pause()
+        elif needs is Needs.GUEST:
+            self._offhost.guest(self.domain.domid).obey()
+        elif needs is Needs.DISK:
+            self.domain.attach(self.disk)
+        elif needs is Needs.VIF:
+            self.domain.attach(self.vif)
+
+    def suspend_and_resume(self) -> None:
+        """Do these two, which leave the domain as it was."""
+        self.domain.suspend(timeout=_TIMEOUT)
+        self.domain.resume()
+
+    def count(self, fault: Fault) -> int:
+        """Return how many calls the verb makes that may fail so."""
+        self.make()
+        outcome = bounded(lambda: self._verb.act(self))
+        with self._offhost.world.sweeping(fault.kind, 0, fault.error, fault.how) as swept:
+            error = outcome().error
+        if error is not None:
+            raise error
+        self.put_away()
+        return swept.count
+
+    def try_with(self, fault: Fault, nth: int) -> bool:
+        """Let the nth call fail, and look at everything; return whether there was an nth call."""
+        self.make()
+        before = self._offhost.things()
+        waiting = bounded(lambda: self._verb.act(self))
+        with self._offhost.world.sweeping(fault.kind, nth, fault.error, fault.how) as swept:
+            outcome = waiting()
+        case = f"call {nth}, {swept.what}"
+        assert not outcome.late, f"{case}: it does not end:\n{outcome.late}"
+        assert outcome.error is None or isinstance(outcome.error, pyxen.Error), case
+        if outcome.error is not None:
+            until(lambda: not self._more_than(before), f"{case}: {outcome.error}: more is left than there was", BOUND)
+        elif self._verb.ends:
+            self._there = False
+        again = bounded(lambda: self.host.create(self.config(name="after"), timeout=20).destroy(timeout=20))()
+        assert not again.late, f"{case}: afterwards the host hangs:\n{again.late}"
+        assert again.error is None, f"{case}: {outcome.error}: afterwards the host does not work: {again.error}"
+        self.put_away()
+        if swept.what.startswith(("unlink", "rmdir")):
+            self._offhost.forgive(r"^/var/lib/xen/userdata-")  # what the kernel does not remove stays, of course
+        assert not self._offhost.left(BOUND), f"{case}: {outcome.error}: left {self._offhost.left(0)}"
+        assert len(descriptors()) <= self._most_open, f"{case}: {descriptors()}"
+        return bool(swept.pid)
+
+    def _more_than(self, before: set[str]) -> list[str]:
+        """Return what is there beside what was there; libxl's notes on a domain go with the domain."""
+        more = self._offhost.things() - before
+        return sorted(thing for thing in more if not thing.startswith(("event channel", "/var/lib/xen/userdata-")))
+
+    def put_away(self) -> None:
+        """Destroy all domains."""
+        for info in self.host.list():
+            if info.domid:
+                self.host.domains[info.domid].destroy(timeout=20)
+        self._there = False
+        self._offhost.end_guests()

@@ -1,0 +1,190 @@
+"""Processes that a verb needs are killed, or stopped for a while, in the middle of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+import pyxen
+from pyxen import Brake, DomainConfig, Outcome, Supervisor
+from pyxen.errors import Error, OperationCancelled, OperationTimeout
+from tests.offhost.host import OffHost, children, until
+from tests.offhost.sweep import BOUND, VERBS, Configure, Sweep, bounded
+from tests.offhost.world import Reason
+
+LASTING = [name for name in VERBS if name not in {"connect", "list"}]
+"""Verbs that are operations of libxl's."""
+
+
+def works(offhost: OffHost, host: pyxen.Host, config: DomainConfig) -> None:
+    """See that a host can do what it could, and that nothing is left of what was there."""
+    for info in host.list():
+        if info.domid:
+            host.domains[info.domid].destroy(timeout=20)
+    host.create(config, timeout=20).destroy(timeout=20)
+    assert offhost.left(BOUND) == []
+
+
+@pytest.mark.parametrize("verb", LASTING)
+def test_xenstored_dies_and_comes_back(offhost: OffHost, config: Configure, verb: str) -> None:
+    sweep = Sweep(offhost, config, VERBS[verb])
+    with sweep.open():
+        sweep.make()
+        offhost.signal_xenstored(signal.SIGSTOP)  # so that it dies in the middle
+        mark, world = offhost.world.mark(), offhost.world
+        outcome = bounded(lambda: VERBS[verb].act(sweep), begin := threading.Event())
+        begin.set()
+        quiet = time.monotonic() + 0.1
+        while time.monotonic() < quiet and not world.calls_since(mark):
+            time.sleep(0.001)  # a verb that needs no xenstore makes no call that waits
+        offhost.end_guests()
+        offhost.restart_xenstored()
+        found = outcome()
+        assert not found.late, found.late
+        assert found.error is None or isinstance(found.error, Error)
+        for _ in range(2):  # the first may meet what is broken, and mends it
+            found = bounded(sweep.put_away)()
+            assert not found.late, found.late
+        works(offhost, sweep.host, config(name="after"))
+
+
+@pytest.mark.parametrize("verb", LASTING)
+def test_xenstored_stops_and_goes_on(offhost: OffHost, config: Configure, verb: str) -> None:
+    sweep = Sweep(offhost, config, VERBS[verb])
+    with sweep.open():
+        sweep.make()
+        offhost.signal_xenstored(signal.SIGSTOP)
+        outcome = bounded(lambda: VERBS[verb].act(sweep), begin := threading.Event())
+        begin.set()
+        time.sleep(0.05)
+        offhost.signal_xenstored(signal.SIGCONT)
+        found = outcome()
+        assert not found.late, found.late
+        assert found.error is None or isinstance(found.error, OperationTimeout)
+        works(offhost, sweep.host, config(name="after"))
+
+
+@pytest.mark.parametrize("verb", ["create", "create a PV guest with devices", "shutdown", "save", "destroy"])
+def test_the_worker_dies(offhost: OffHost, config: Configure, verb: str) -> None:
+    sweep = Sweep(offhost, config, VERBS[verb])
+    before = children()
+    with sweep.open():
+        sweep.make()
+        [worker] = children() - before
+        offhost.signal_xenstored(signal.SIGSTOP)
+        outcome = bounded(lambda: VERBS[verb].act(sweep), begin := threading.Event())
+        begin.set()
+        time.sleep(0.05)
+        os.kill(worker, signal.SIGKILL)
+        offhost.signal_xenstored(signal.SIGCONT)
+        found = outcome()
+        assert not found.late, found.late
+        assert found.error is None or isinstance(found.error, Error)
+        works(offhost, sweep.host, config(name="after"))
+
+
+def test_the_worker_stops_and_goes_on(offhost: OffHost, config: Configure) -> None:
+    sweep = Sweep(offhost, config, VERBS["create"])
+    before = children()
+    with sweep.open():
+        [worker] = children() - before
+        os.kill(worker, signal.SIGSTOP)
+        begun = sweep.host.begin.create(config())
+        begun.cancel()
+        assert not begun.done()
+        os.kill(worker, signal.SIGCONT)
+        with pytest.raises(OperationCancelled):
+            begun.result(BOUND)
+        works(offhost, sweep.host, config(name="after"))
+
+
+def test_xenconsoled_dies(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    host.create(config()).destroy()
+    offhost.end_xenconsoled()
+    with pytest.raises(OperationTimeout):
+        host.create(config(), timeout=1)
+    offhost.start_xenconsoled()
+    works(offhost, host, config(name="after"))
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+PROGRAM = """
+import sys, pyxen
+from tests.offhost.internals import use_extension
+from tests.offhost.setup import release
+use_extension(release(sys.argv[2]))
+sys.executable = str(release(sys.argv[2]).python)
+config = pyxen.DomainConfig(name='web', type='pvh', kernel=sys.argv[1], memory=16)
+host = pyxen.connect('xenlight:///', workers=int(sys.argv[3]))
+host.create(config).destroy()
+print('begin', flush=True)
+sys.stdin.readline()
+web = host.create(config)
+web.set_userdata('note', b'x')
+web.destroy()
+print('end', flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize(("requests", "workers"), [(1, 0), (20, 0), (60, 0), (110, 0), (1, 1), (60, 1), (110, 1)])
+def test_the_process_dies(
+    offhost: OffHost, host: pyxen.Host, config: Configure, kernels: dict[str, str], requests: int, workers: int
+) -> None:
+    host.create(config(name="first")).destroy()
+    with offhost.python(PROGRAM, kernels["pvh"], offhost.release.name, str(workers)) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"begin\n"
+        count = offhost.world.count("xenstore.send") + requests
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        until(lambda: offhost.world.count("xenstore.send") >= count, "it does nothing")
+        helpers = children(process.pid)
+        process.kill()
+    # The worker undoes what it was doing; what a process without workers was doing can be found.
+    until(lambda: not any(runs(pid) for pid in helpers), "the worker does not end", BOUND)
+    for domain in host.orphans():
+        domain.destroy(timeout=20)
+    works(offhost, host, config(name="after"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_xenstored_under_a_supervisor(
+    offhost: OffHost, host: pyxen.Host, config: Configure, number: signal.Signals
+) -> None:
+    told: Queue[Outcome] = Queue()
+    supervisor = Supervisor(host, on_outcome=told.put, brake=Brake(min_uptime=0))
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        host.create(config(name="first")).destroy()
+        offhost.signal_xenstored(number)
+        time.sleep(0.1)
+        if number == signal.SIGKILL:
+            offhost.restart_xenstored()
+        else:
+            offhost.signal_xenstored(signal.SIGCONT)
+        web = host.create(config(on_reboot="restart"), timeout=20)
+        offhost.shut_down(web.domid, Reason.REBOOT)
+        outcome = told.get(timeout=BOUND)
+        assert outcome.error is None
+        until(lambda: [info.name for info in host.list()] == ["Domain-0", "web"], "it does not come back", BOUND)
+    finally:
+        supervisor.stop()
+        thread.join(BOUND)
+    assert not thread.is_alive()
+    works(offhost, host, config(name="after"))

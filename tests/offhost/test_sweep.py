@@ -1,0 +1,45 @@
+"""Each call that a verb makes fails once: the verb ends, with a result or pyxen's error, and the host works on.
+
+One call of each verb is tried with each fault; ``make sweep`` tries them all, which takes an hour.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import pytest
+
+from tests.offhost.host import OffHost
+from tests.offhost.sweep import FAULTS, VERBS, Configure, Fault, Sweep
+from tests.offhost.world import How
+
+WHOLE = "PYXEN_SWEEP" in os.environ
+
+
+def numbers(count: int, fault: Fault, place: int) -> Iterable[int]:
+    """Return which calls are to fail: all, or one, for each kind of fault at another place."""
+    if WHOLE:
+        return range(1, count + 1, fault.stride)
+    return (1 + int(place * count / len(FAULTS)),) if count else ()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_call_that_fails(offhost: OffHost, config: Configure, verb: str) -> None:
+    sweep = Sweep(offhost, config, VERBS[verb])
+    with sweep.open():
+        for place, fault in enumerate(FAULTS.values()):
+            if fault.how is How.TEAR and offhost.release.name == "4.17":
+                continue  # its xenstored waits for the rest of a request, and serves nobody meanwhile
+            for nth in numbers(sweep.count(fault), fault, place):
+                sweep.try_with(fault, nth)
+
+
+def test_faults_are_what_they_say(offhost: OffHost, config: Configure) -> None:
+    sweep = Sweep(offhost, config, VERBS["create"])
+    with sweep.open():
+        counts = {name: sweep.count(fault) for name, fault in FAULTS.items()}
+    assert counts["hypercall"] > 50
+    assert counts["request refused"] > 80
+    assert counts["file"] > 5
+    assert counts["memory of the worker"] > 200
