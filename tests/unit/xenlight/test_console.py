@@ -48,7 +48,7 @@ def test_a_terminal() -> None:
 )  # fmt: skip
 def test_what_is_no_terminal(path: str) -> None:
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(NotFound, match="no terminal under /dev/pts") as caught:
+    with pytest.raises(NotFound, match="not a terminal under /dev/pts") as caught:
         opened(path)
     assert "\x1b" not in str(caught.value)
     assert os.listdir("/proc/self/fd") == before
