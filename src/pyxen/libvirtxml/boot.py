@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import BiosType, DomainConfig, DomainType
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
 
 __all__ = ["read", "write"]
@@ -36,7 +36,7 @@ XL_BOOT_ORDER: Final = "cda"
 """libxl's default boot order. libvirt's default is ``c``, so XML must include the order."""
 
 
-def read(domain: Node, found: ReadState) -> None:
+def read(domain: Node, found: XmlReadState) -> None:
     """Read the guest type and its boot settings."""
     os = domain.child("os")
     guest = os.child("type") if os is not None else None
@@ -75,7 +75,7 @@ def _drop_disk_boot(os: Node) -> None:
             boot.drop()
 
 
-def _read_firmware(os: Node, found: ReadState) -> None:
+def _read_firmware(os: Node, found: XmlReadState) -> None:
     firmware, loader = os.get("firmware"), os.child("loader")
     if firmware == "efi":
         found.put("bios", BiosType.OVMF, os)

@@ -7,7 +7,7 @@ from typing import Final
 
 from pyxen.config import Channel, ChannelConnection, DomainConfig, DomainType
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import LINE, fitting
 
 __all__ = ["NO_SERIAL", "channel_sayable", "is_serial", "read", "with_path", "write"]
@@ -26,7 +26,7 @@ _UNIX = re.compile(r"unix:([^,]+)(,server,nowait)?")
 _UDP = re.compile(r"udp:([^:]*):([^@]+)@([^:]*):(.+)")
 
 
-def read(devices: Node, found: ReadState) -> None:
+def read(devices: Node, found: XmlReadState) -> None:
     """Read serial ports and channels. The console of a PV guest always exists, so it is not a setting."""
     for node in devices.children:
         if node.tag == "channel":
@@ -117,7 +117,7 @@ def _udp_as_qemu(sources: list[Node]) -> str:
     return f"udp:{ends['connect'][0]}:{ends['connect'][1]}@{ends['bind'][0]}:{ends['bind'][1]}"
 
 
-def _read_channel(node: Node, found: ReadState) -> None:
+def _read_channel(node: Node, found: XmlReadState) -> None:
     kind = node.attributes.get("type")
     target = next((child for child in node.children if child.tag == "target"), None)
     if target is None or target.attributes.get("type") != "xen" or kind not in ("pty", "unix"):

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import DomainConfig, TscMode
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 
 __all__ = ["read", "write"]
 
@@ -21,7 +21,7 @@ _TSC_NAMES: Final = {TscMode.NATIVE: "native", TscMode.NATIVE_PARAVIRT: "paravir
 _INT_MAX: Final = 2**31 - 1
 
 
-def read(domain: Node, found: ReadState) -> None:
+def read(domain: Node, found: XmlReadState) -> None:
     """Read the clock's offset, and the timers that Xen supports."""
     clock = domain.child("clock")
     if clock is None:
@@ -40,7 +40,7 @@ def read(domain: Node, found: ReadState) -> None:
             _read_timer(timer, found)
 
 
-def _read_timer(timer: Node, found: ReadState) -> None:
+def _read_timer(timer: Node, found: XmlReadState) -> None:
     name = timer.attributes.get("name")
     present = timer.attributes.get("present")
     if name == "hpet":

@@ -8,7 +8,7 @@ from pyxen.config import CpuidLeaf, CpuidPolicy, DomainConfig, DomainType, VNode
 from pyxen.libvirtxml.cpuflags import FLAGS, NAMES, Bit
 from pyxen.libvirtxml.memory import kibibytes
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.vcpus import cpu_set, sayable
 from pyxen.units import kib_to_mib, mib_to_kib
 
@@ -27,7 +27,7 @@ _NEAREST, _FARTHEST = 10, 255
 _MOST_NODES: Final = 1024
 
 
-def read(domain: Node, found: ReadState) -> None:
+def read(domain: Node, found: XmlReadState) -> None:
     """Read features, nesting and NUMA nodes."""
     cpu = domain.child("cpu")
     if cpu is None:
@@ -40,7 +40,7 @@ def read(domain: Node, found: ReadState) -> None:
         found.put("vnuma", _read_nodes(numa, found), numa)
 
 
-def _read_features(cpu: Node, found: ReadState) -> None:
+def _read_features(cpu: Node, found: XmlReadState) -> None:
     nested = True
     policy: dict[tuple[int, int | None], dict[str, list[str]]] = {}
     for feature in list(cpu.all("feature")):
@@ -75,7 +75,7 @@ def normal_policy(policy: CpuidPolicy) -> CpuidPolicy:
     return CpuidPolicy([leaf for leaf in leaves if any(getattr(leaf, name) for name in _REGISTERS)], policy.msrs)
 
 
-def _read_nodes(numa: Node, found: ReadState) -> list[VNode]:
+def _read_nodes(numa: Node, found: XmlReadState) -> list[VNode]:
     cells = sorted(
         ((cell.number("id", 0, _MOST_NODES), place, cell) for place, cell in enumerate(numa.all("cell"))),
         key=lambda item: item[1] if item[0] is None else item[0],

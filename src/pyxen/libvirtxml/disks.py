@@ -7,7 +7,7 @@ from typing import Final
 from pyxen.config import Disk, DiskBackend, DiskFormat, DomainConfig, DomainType
 from pyxen.libvirtxml import rbd
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, DEVICE, DISK, LINE, fitting
 
 __all__ = ["read", "sayable", "write"]
@@ -36,7 +36,7 @@ _DISCARD: Final = {"unmap": True, "ignore": False}
 _SOURCES: Final = {"file": "file", "block": "dev"}
 
 
-def read(devices: Node, found: ReadState) -> None:
+def read(devices: Node, found: XmlReadState) -> None:
     """Read the disks and CD-ROM drives."""
     for node in devices.children:
         if node.tag == "disk" and node.attributes.get("device", "disk") in ("disk", "cdrom"):
@@ -44,7 +44,7 @@ def read(devices: Node, found: ReadState) -> None:
             found.append("disks", _read_disk(node, found))
 
 
-def _read_disk(node: Node, found: ReadState) -> Disk:
+def _read_disk(node: Node, found: XmlReadState) -> Disk:
     cdrom = node.get("device") == "cdrom"
     backendtype, form, discard = _read_driver(node.child("driver"), node)
     target = node.child("target")

@@ -23,7 +23,7 @@ from pyxen.libvirtxml import (
     video,
 )
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.unread import report_leftovers
 
 __all__ = ["XEN", "has_xen_words", "read", "write"]
@@ -40,7 +40,7 @@ def has_xen_words(domain_type: str) -> bool:
     return domain_type in _WITH_XEN_WORDS
 
 
-def read(domain: Node) -> ReadState:
+def read(domain: Node) -> XmlReadState:
     """Read a ``<domain>``; this consumes the tree.
 
     Raises:
@@ -50,7 +50,7 @@ def read(domain: Node) -> ReadState:
         raise domain.wrong("it is not a <domain>")
     domain.get("type")
     devices = domain.child("devices") or Node("devices", line=domain.line)
-    found = ReadState()
+    found = XmlReadState()
     boot.read(domain, found)
     general.read(domain, found)
     cpu.read(domain, found)

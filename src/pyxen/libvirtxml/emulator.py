@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyxen.config import DeviceModel, DomainConfig
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
 from pyxen.libvirtxml.text import XEN_NAMESPACE
 
@@ -14,7 +14,7 @@ _COMMANDLINE = f"{{{XEN_NAMESPACE}}}commandline"
 _ARG = f"{{{XEN_NAMESPACE}}}arg"
 
 
-def read(domain: Node, devices: Node, found: ReadState) -> None:
+def read(domain: Node, devices: Node, found: XmlReadState) -> None:
     """Read the device model and its arguments."""
     emulator, commandline = devices.child("emulator"), domain.child(_COMMANDLINE)
     path = emulator.word() if emulator is not None else None

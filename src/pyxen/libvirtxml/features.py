@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, Passthrough, Viridian, ViridianEnlightenment
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 
 __all__ = ["read", "write"]
 
@@ -29,7 +29,7 @@ _IN_THE_BASE: Final = ("relaxed", "vpindex")
 _MODES: Final = {"sync_pt": Passthrough.SYNC_PT, "share_pt": Passthrough.SHARE_PT}
 
 
-def read(domain: Node, found: ReadState) -> None:
+def read(domain: Node, found: XmlReadState) -> None:
     """Read the features that the Xen driver supports."""
     features = domain.child("features") or Node("features")
     for name in _SAID_BY_PRESENCE:
@@ -59,7 +59,7 @@ def _read_hyperv(hyperv: Node) -> frozenset[int] | str:
     return frozenset(enable)
 
 
-def _read_xen(xen: Node, found: ReadState) -> None:
+def _read_xen(xen: Node, found: XmlReadState) -> None:
     if (e820_host := xen.child("e820_host")) is not None:
         found.put("e820_host", e820_host.switch("state", default=True), e820_host)
     passthrough = xen.child("passthrough")

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import ActionOnShutdown, DomainConfig
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import LINE, fitting
 
 __all__ = ["read", "read_events", "write", "write_events", "write_seclabel"]
@@ -24,7 +24,7 @@ _AFTER_CRASHES_ONLY: Final = ("coredump-destroy", "coredump-restart")
 _EVENTS: Final = ("on_poweroff", "on_reboot", "on_crash")
 
 
-def read(domain: Node, found: ReadState) -> None:
+def read(domain: Node, found: XmlReadState) -> None:
     """Read name, uuid and label."""
     name = domain.child("name")
     if name is None:
@@ -39,7 +39,7 @@ def read(domain: Node, found: ReadState) -> None:
         _read_seclabel(seclabel, found)
 
 
-def _read_seclabel(seclabel: Node, found: ReadState) -> None:
+def _read_seclabel(seclabel: Node, found: XmlReadState) -> None:
     if seclabel.attributes.get("type", "dynamic") != "static":
         seclabel.drop()  # libvirt chooses such labels at run time, and never for Xen
         return
@@ -66,7 +66,7 @@ def write_seclabel(config: DomainConfig, domain: Node) -> None:
         domain.add("seclabel", type="static", model="flask", relabel="no").add("label", label)
 
 
-def read_events(domain: Node, found: ReadState) -> None:
+def read_events(domain: Node, found: XmlReadState) -> None:
     """Read the actions on shutdown, reboot and crash."""
     for event in _EVENTS:
         node = domain.child(event)

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, Sdl, Spice, Vfb, Vnc
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import HOST, fitting, is_address
 
 __all__ = ["read", "vfb_sayable", "write"]
@@ -16,7 +16,7 @@ _LARGEST_PORT: Final = 65535
 _MODES: Final = {"server": False, "client": True}
 
 
-def read(devices: Node, found: ReadState) -> None:
+def read(devices: Node, found: XmlReadState) -> None:
     """Read the kinds of graphics that Xen supports."""
     for node in devices.children:
         if node.tag != "graphics":
@@ -36,7 +36,7 @@ def _start(node: Node) -> None:
     node.get("type")
 
 
-def _read_either(node: Node, kind: str, found: ReadState) -> None:
+def _read_either(node: Node, kind: str, found: XmlReadState) -> None:
     if found.is_hvm and kind in found.fields:
         return
     _start(node)
@@ -62,7 +62,7 @@ def _read_listen(node: Node) -> str | None:
     return address
 
 
-def _read_vnc(node: Node, found: ReadState) -> Vnc:
+def _read_vnc(node: Node, found: XmlReadState) -> Vnc:
     port = node.number("port", -1, _LARGEST_PORT)
     auto = node.switch("autoport", default=port is None or port <= 0)
     if not auto and (port is None or port < _VNC_PORTS):
@@ -78,11 +78,11 @@ def _read_vnc(node: Node, found: ReadState) -> Vnc:
     )
 
 
-def _read_sdl(node: Node, found: ReadState) -> Sdl:
+def _read_sdl(node: Node, found: XmlReadState) -> Sdl:
     return found.make(Sdl, node, enable=True, display=node.get("display"), xauthority=node.get("xauth"))
 
 
-def _read_spice(node: Node, found: ReadState) -> Spice:
+def _read_spice(node: Node, found: XmlReadState) -> Spice:
     port, tls_port = node.number("port", -1, _LARGEST_PORT) or 0, node.number("tlsPort", -1, _LARGEST_PORT) or 0
     if node.switch("autoport", default=False):
         port = tls_port = 0  # libvirt chooses one at each start

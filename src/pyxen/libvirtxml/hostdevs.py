@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pyxen.config import DomainConfig, Pci, UsbDev
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 
 __all__ = ["pci_sayable", "read", "read_pci", "usb_sayable", "write"]
 
 
-def read(devices: Node, found: ReadState) -> None:
+def read(devices: Node, found: XmlReadState) -> None:
     """Read the devices; kinds that Xen does not support stay unread, and are reported as losses."""
     for node in devices.children:
         if node.tag != "hostdev" or node.attributes.get("mode", "subsystem") != "subsystem":
@@ -28,7 +28,7 @@ def read(devices: Node, found: ReadState) -> None:
                 found.append("usbdevs", _read_usb(node, found))
 
 
-def read_pci(node: Node, found: ReadState) -> Pci:
+def read_pci(node: Node, found: XmlReadState) -> Pci:
     """Read a PCI device from a ``<hostdev>``, or from an ``<interface>`` for a passed-through network card."""
     source = node.child("source")
     address = source.child("address") if source is not None else None
@@ -51,7 +51,7 @@ def read_pci(node: Node, found: ReadState) -> Pci:
     )
 
 
-def _read_usb(node: Node, found: ReadState) -> UsbDev:
+def _read_usb(node: Node, found: XmlReadState) -> UsbDev:
     node.switch("managed")
     source = node.child("source")
     address = source.child("address") if source is not None else None

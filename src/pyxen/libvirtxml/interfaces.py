@@ -8,7 +8,7 @@ from typing import Final
 from pyxen.config import DomainConfig, DomainType, NicType, Rate, Vif
 from pyxen.libvirtxml import hostdevs
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import DEVICE, LINE, MODEL, fitting, is_address
 
 __all__ = ["read", "write"]
@@ -26,7 +26,7 @@ _USECS: Final = 1_000_000
 _MOST_SPEED: Final = 2**32 - 1
 
 
-def read(devices: Node, found: ReadState) -> None:
+def read(devices: Node, found: XmlReadState) -> None:
     """Read the interfaces; kinds that Xen does not support stay unread, and are reported as losses."""
     for node in devices.children:
         if node.tag != "interface":
@@ -41,7 +41,7 @@ def read(devices: Node, found: ReadState) -> None:
             found.append("pcis", hostdevs.read_pci(node, found))
 
 
-def _read_vif(node: Node, kind: str, found: ReadState) -> Vif:
+def _read_vif(node: Node, kind: str, found: XmlReadState) -> Vif:
     mac, target, script = node.child("mac"), node.child("target"), node.child("script")
     domain, model = node.child("backenddomain"), node.child("model")
     bridge = None

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import DomainConfig
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.units import kib_to_mib, mib_to_kib
 
 __all__ = ["DEFAULT_MEMORY", "kibibytes", "read", "write"]
@@ -38,7 +38,7 @@ def kibibytes(node: Node, text: str) -> int:
     return amount
 
 
-def read(domain: Node, found: ReadState) -> None:
+def read(domain: Node, found: XmlReadState) -> None:
     """Read both amounts."""
     total, current = domain.child("memory"), domain.child("currentMemory")
     if total is not None:

@@ -1,33 +1,29 @@
-"""The state of a reader: fields of the model, their lines, and losses."""
+"""The state of the reader of libvirt XML."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pyxen._common.read_state import ReadState
 from pyxen.config import DomainConfig, DomainType, Part
 from pyxen.errors import ParseError, ValidationError
 from pyxen.libvirtxml.node import Node
-from pyxen.losses import Loss
 
-__all__ = ["ReadState"]
+__all__ = ["XmlReadState"]
 
 _P = TypeVar("_P", bound=Part)
 
 
-@dataclass(slots=True)
-class ReadState:
-    """A configuration that is being read.
+class XmlReadState(ReadState):
+    """A configuration that is being read from XML.
 
     Attributes:
-        fields: Fields of the `DomainConfig`, by name.
-        lines: The lines of these fields, where known.
-        losses: What the model cannot hold.
+        lines: The lines of the fields, where known.
     """
 
-    fields: dict[str, Any] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)
-    losses: list[Loss] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: dict[str, int] = {}
 
     @property
     def is_hvm(self) -> bool:
@@ -55,10 +51,6 @@ class ReadState:
         except ValidationError as error:
             raise ParseError(f"<{node.tag}>: {error.message}", line=node.line or None, path=error.path) from None
 
-    def lose(self, path: str, value: str, reason: str) -> None:
-        """Record a loss."""
-        self.losses.append(Loss(path, value, reason))
-
     def config(self) -> DomainConfig:
         """Return the configuration.
 
@@ -66,7 +58,7 @@ class ReadState:
             ParseError: A value is not valid. The error has its line.
         """
         try:
-            return DomainConfig(**self.fields)
+            return self.build()
         except ValidationError as error:
             root = (error.path or "").split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
             raise ParseError(error.message, line=self.lines.get(root), path=error.path) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 
 __all__ = ["ADDED", "Added", "report_leftovers"]
 
@@ -103,7 +103,7 @@ _REASONS: Final = {
 _DEFAULT: Final = "pyxen does not read it"
 
 
-def report_leftovers(domain: Node, found: ReadState) -> None:
+def report_leftovers(domain: Node, found: XmlReadState) -> None:
     """Record a loss for every unread part of a tree."""
     for path, kind, value in _leftovers(domain, "", ""):
         found.lose(path, value, _REASONS.get(kind, _DEFAULT))

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, UsbCtrl, UsbCtrlType
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 
 __all__ = ["DEFAULT_PORTS", "DEFAULT_VERSION", "ctrl_sayable", "read", "write"]
 
@@ -20,7 +20,7 @@ DEFAULT_VERSION, DEFAULT_PORTS = 2, 8
 """The defaults of a controller, which are the same in libxl and libvirt."""
 
 
-def read(devices: Node, found: ReadState) -> None:
+def read(devices: Node, found: XmlReadState) -> None:
     """Read input devices and controllers."""
     for node in devices.children:
         if node.tag == "input" and found.is_hvm and node.attributes.get("bus") == "usb":
@@ -32,7 +32,7 @@ def read(devices: Node, found: ReadState) -> None:
             _read_controller(node, found)
 
 
-def _read_controller(node: Node, found: ReadState) -> None:
+def _read_controller(node: Node, found: XmlReadState) -> None:
     kind = node.attributes.get("type")
     if kind == "xenbus":
         node.taken = True

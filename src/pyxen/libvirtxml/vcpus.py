@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import CpuSet, DomainConfig, Scheduler
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import CPU_SET
 
 __all__ = ["read", "write"]
@@ -17,7 +17,7 @@ _INT_MAX: Final = 2**31 - 1
 _ALL: Final = CpuSet("all")
 
 
-def read(domain: Node, found: ReadState) -> None:
+def read(domain: Node, found: XmlReadState) -> None:
     """Read the number of vCPUs, their CPU affinity and the weight."""
     vcpu = domain.child("vcpu")
     most = 1
@@ -41,7 +41,7 @@ def read(domain: Node, found: ReadState) -> None:
     _read_pinning(cputune, most, found)
 
 
-def _read_pinning(cputune: Node, most: int, found: ReadState) -> None:
+def _read_pinning(cputune: Node, most: int, found: XmlReadState) -> None:
     pinned: dict[int, CpuSet] = {}
     for pin in cputune.all("vcpupin"):
         number, cpus = pin.number("vcpu", 0, _MOST), pin.get("cpuset")

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.config import DomainConfig, DomainType, VgaInterfaceType
 from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.read_state import ReadState
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.units import kib_to_mib, mib_to_kib
 
 __all__ = ["DEFAULT_VIDEORAM", "read", "write"]
@@ -31,7 +31,7 @@ DEFAULT_VIDEORAM: Final = {VgaInterfaceType.CIRRUS: 8, VgaInterfaceType.STD: 16,
 """The default video memory in MiB, which is the same in libxl and libvirt."""
 
 
-def read(devices: Node, found: ReadState) -> None:
+def read(devices: Node, found: XmlReadState) -> None:
     """Read the first graphics card and the first sound card."""
     _read_video(devices, found)
     for node in devices.children:
@@ -41,7 +41,7 @@ def read(devices: Node, found: ReadState) -> None:
             break
 
 
-def _read_video(devices: Node, found: ReadState) -> None:
+def _read_video(devices: Node, found: XmlReadState) -> None:
     video = next((node for node in devices.children if node.tag == "video"), None)
     if not found.is_hvm:
         if video is not None:

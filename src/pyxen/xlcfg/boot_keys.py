@@ -8,7 +8,7 @@ from typing import Final
 
 from pyxen._printable import quoted
 from pyxen.config import ActionOnShutdown, BiosType, DomainType
-from pyxen.xlcfg.read_state import Reader, ReadState
+from pyxen.xlcfg.read_state import Reader, XlReadState
 from pyxen.xlcfg.source import Source
 
 __all__ = ["ACTIONS", "READERS", "is_hvmloader", "read_boot", "read_type", "split_arguments"]
@@ -51,15 +51,15 @@ def read_type(source: Source) -> DomainType:
     return DomainType(built)
 
 
-def _uuid(draft: ReadState, name: str) -> None:
+def _uuid(draft: XlReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if not _UUID.fullmatch(value):
             raise draft.source.error(name, f"{quoted(value)} is not a uuid")
-        draft.said["uuid"] = uuid.UUID(value)
+        draft.fields["uuid"] = uuid.UUID(value)
 
 
-def read_boot(draft: ReadState) -> None:
+def read_boot(draft: XlReadState) -> None:
     """Read what several keys set together: the command line, the firmware and the kernel.
 
     Raises:
@@ -69,26 +69,26 @@ def read_boot(draft: ReadState) -> None:
     _firmware(draft)
 
 
-def _cmdline(draft: ReadState) -> None:
+def _cmdline(draft: XlReadState) -> None:
     root, extra = draft.settings.string("root"), draft.settings.string("extra")
     if root is None and extra is None:
         return
-    if "cmdline" in draft.said:
+    if "cmdline" in draft.fields:
         for name in ("root", "extra"):
             if name in draft.settings:
                 draft.source.note(name, "xl ignores it beside cmdline")
     elif extra is None or root is None:
-        draft.said["cmdline"] = extra if root is None else f"root={root}"
+        draft.fields["cmdline"] = extra if root is None else f"root={root}"
     else:
-        draft.said["cmdline"] = f"root={root} {extra}"
+        draft.fields["cmdline"] = f"root={root} {extra}"
 
 
-def _firmware(draft: ReadState) -> None:
+def _firmware(draft: XlReadState) -> None:
     firmware = draft.source.string("firmware")
-    kernel = draft.said.get("kernel")
+    kernel = draft.fields.get("kernel")
     if draft.guest is DomainType.HVM:
         if kernel is not None and is_hvmloader(kernel):
-            del draft.said["kernel"]
+            del draft.fields["kernel"]
             draft.source.note("kernel", "xl ignores it: hvmloader is loaded anyway", code="outdated-key")
         _hvm_firmware(draft, firmware)
         return
@@ -100,21 +100,21 @@ def _firmware(draft: ReadState) -> None:
                 "firmware",
                 f"{quoted(firmware)} is not a firmware for such guests; pvgrub32 and pvgrub64 are",
             )
-        draft.said["kernel"] = f"{_FIRMWARE_FOLDER}/{firmware}.bin"
-    if "kernel" not in draft.said and "bootloader" not in draft.said:
+        draft.fields["kernel"] = f"{_FIRMWARE_FOLDER}/{firmware}.bin"
+    if "kernel" not in draft.fields and "bootloader" not in draft.fields:
         raise draft.source.error("kernel", f"a {draft.guest.upper()} guest needs a kernel, or a bootloader")
 
 
-def _hvm_firmware(draft: ReadState, firmware: str | None) -> None:
+def _hvm_firmware(draft: XlReadState, firmware: str | None) -> None:
     if firmware is None:
         return
     bios = next((one for one in BiosType if one.value == firmware.lower()), None)
     if bios is not None:
-        draft.said["bios"] = bios
+        draft.fields["bios"] = bios
     elif "uefi".startswith(firmware):
-        draft.said["bios"] = BiosType.OVMF
+        draft.fields["bios"] = BiosType.OVMF
     elif not "bios".startswith(firmware):
-        draft.said["firmware_override"] = firmware
+        draft.fields["firmware_override"] = firmware
 
 
 def is_hvmloader(kernel: str) -> bool:
@@ -127,20 +127,20 @@ def split_arguments(text: str) -> list[str]:
     return _ARGUMENT.findall(text)
 
 
-def _bootloader_args(draft: ReadState, name: str) -> None:
+def _bootloader_args(draft: XlReadState, name: str) -> None:
     value = draft.settings.value(name)
     if isinstance(value, str):
-        draft.said[name] = split_arguments(value)
+        draft.fields[name] = split_arguments(value)
     else:
-        draft.said[name] = draft.source.items(name)
+        draft.fields[name] = draft.source.items(name)
 
 
-def _action(draft: ReadState, name: str) -> None:
+def _action(draft: XlReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in ACTIONS:
             raise draft.source.error(name, f"{quoted(value)} is not an action; it can be {', '.join(ACTIONS)}")
-        draft.said[name] = ACTIONS[value]
+        draft.fields[name] = ACTIONS[value]
 
 
 READERS: Final[dict[str, Reader]] = {

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen._printable import quoted
 from pyxen.config import DeviceModelVersion, GfxPassthruKind, VgaInterfaceType
-from pyxen.xlcfg.read_state import Reader, ReadState
+from pyxen.xlcfg.read_state import Reader, XlReadState
 
 __all__ = ["MODELS", "READERS", "VGA"]
 
@@ -25,45 +25,45 @@ MODELS: Final = {
 }
 
 
-def _vga(draft: ReadState, name: str) -> None:
+def _vga(draft: XlReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in VGA:
             raise draft.source.error(name, f"{quoted(value)} is not a graphics card; it can be {', '.join(VGA)}")
-        draft.said["vga"] = VGA[value]
+        draft.fields["vga"] = VGA[value]
 
 
-def _stdvga(draft: ReadState, name: str) -> None:
+def _stdvga(draft: XlReadState, name: str) -> None:
     if draft.settings.string("vga") is not None:
         draft.source.note(name, "xl ignores it beside vga")
         return
     number = draft.source.integer(name)
     if number is not None:
-        draft.said["vga"] = VgaInterfaceType.STD if number else VgaInterfaceType.CIRRUS
+        draft.fields["vga"] = VgaInterfaceType.STD if number else VgaInterfaceType.CIRRUS
 
 
-def _gfx_passthru(draft: ReadState, name: str) -> None:
+def _gfx_passthru(draft: XlReadState, name: str) -> None:
     number = draft.settings.integer(name)
     if number is not None:
-        draft.said[name] = number != 0
+        draft.fields[name] = number != 0
         return
     value = draft.source.string(name)
     if value is not None:
-        draft.said["gfx_passthru_kind"] = draft.member(name, GfxPassthruKind, value)
-        draft.said[name] = True
+        draft.fields["gfx_passthru_kind"] = draft.member(name, GfxPassthruKind, value)
+        draft.fields[name] = True
 
 
-def _one_or_more(draft: ReadState, name: str) -> None:
+def _one_or_more(draft: XlReadState, name: str) -> None:
     value = draft.settings.value(name)
-    draft.said[name] = [value] if isinstance(value, str) else draft.source.items(name)
+    draft.fields[name] = [value] if isinstance(value, str) else draft.source.items(name)
 
 
-def _device_model_version(draft: ReadState, name: str) -> None:
+def _device_model_version(draft: XlReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
         if value not in MODELS:
             raise draft.source.error(name, f"{quoted(value)} is not a device model; it can be qemu-xen")
-        draft.said["device_model.version"] = MODELS[value]
+        draft.fields["device_model.version"] = MODELS[value]
 
 
 READERS: Final[dict[str, Reader]] = {

@@ -8,46 +8,25 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pyxen.config import (
-    Arm,
     BiosType,
-    DeviceModel,
     DomainConfig,
     DomainType,
     GicVersion,
     HdType,
     LibxlEnum,
-    Part,
     Passthrough,
-    PvShim,
-    Scheduler,
-    Sdl,
-    Spice,
-    Stubdomain,
     SveType,
     TeeType,
     VendorDevice,
-    Vnc,
     VuartType,
 )
 from pyxen.errors import ConfigError, ValidationError
 from pyxen.xlcfg import boot_keys, cpu_keys, device_lists, device_model_keys, platform_keys
 from pyxen.xlcfg.keys import HVM, KEYS, PV, PVH, Key
-from pyxen.xlcfg.read_state import Reader, ReadState
+from pyxen.xlcfg.read_state import Reader, XlReadState
 from pyxen.xlcfg.source import Source
 
-__all__ = ["GROUPS", "read_domain"]
-
-GROUPS: Final[dict[str, type[Part]]] = {
-    "arm": Arm,
-    "device_model": DeviceModel,
-    "pvshim": PvShim,
-    "scheduler": Scheduler,
-    "sdl": Sdl,
-    "spice": Spice,
-    "stubdomain": Stubdomain,
-    "vnc": Vnc,
-}
-"""The parts of a `DomainConfig` whose fields have keys of their own."""
+__all__ = ["read_domain"]
 
 _ENUMS: Final[dict[str, type[LibxlEnum]]] = {
     "bios": BiosType,
@@ -77,11 +56,11 @@ _HANDED_ON: Final = frozenset(
 """Keys that have a meaning for HVM guests only, but that xl passes on for every guest."""
 
 
-def _later(_draft: ReadState, _name: str) -> None:
+def _later(_draft: XlReadState, _name: str) -> None:
     """Leave a key to a function that reads several keys together."""
 
 
-def _without_effect(draft: ReadState, name: str) -> None:
+def _without_effect(draft: XlReadState, name: str) -> None:
     draft.source.note(name, "xl ignores it", code="outdated-key")
 
 
@@ -102,7 +81,7 @@ def read_domain(source: Source) -> DomainConfig:
     Raises:
         ParseError: xl would refuse it, or a value is impossible.
     """
-    draft = ReadState(source, boot_keys.read_type(source))
+    draft = XlReadState(source, boot_keys.read_type(source))
     if source.settings.string("name") is None:
         raise source.error("name", "a domain needs a name")
     for name in source.settings:
@@ -117,13 +96,13 @@ def read_domain(source: Source) -> DomainConfig:
                 _plain(draft, known)
     boot_keys.read_boot(draft)
     cpu_keys.read_limits(draft)
-    draft.said.update(device_lists.read(source, draft.guest))
-    if draft.guest is DomainType.HVM and draft.said.get("vnc.display") and ":" in draft.said.get("vnc.listen", ""):
+    draft.fields.update(device_lists.read(source, draft.guest))
+    if draft.guest is DomainType.HVM and draft.fields.get("vnc.display") and ":" in draft.fields.get("vnc.listen", ""):
         raise source.error("vncdisplay", "vnclisten says a display already")
     return _finish(draft)
 
 
-def _is_read(draft: ReadState, known: Key) -> bool:
+def _is_read(draft: XlReadState, known: Key) -> bool:
     """Return whether xl reads a key for a guest of this type. A key that it does not read is noted."""
     name = known.name
     if name in device_lists.SCREEN_KEYS:
@@ -138,7 +117,7 @@ def _is_read(draft: ReadState, known: Key) -> bool:
     return False
 
 
-def _plain(draft: ReadState, known: Key) -> None:
+def _plain(draft: XlReadState, known: Key) -> None:
     """Read a key that sets one field."""
     name, kind, source = known.name, known.kind, draft.source
     value: Any
@@ -154,31 +133,14 @@ def _plain(draft: ReadState, known: Key) -> None:
         value = source.string(name)
     if value is None or (name in _UNSAID and value == _UNSAID[name]):
         return
-    draft.said[known.field] = draft.member(name, _ENUMS[name], value) if name in _ENUMS else value
+    draft.fields[known.field] = draft.member(name, _ENUMS[name], value) if name in _ENUMS else value
 
 
-def _finish(draft: ReadState) -> DomainConfig:
-    fields: dict[str, Any] = {}
-    groups: dict[str, dict[str, Any]] = {}
-    for path, value in draft.said.items():
-        group, dot, name = path.partition(".")
-        if dot:
-            groups.setdefault(group, {})[name] = value
-        else:
-            fields[path] = value
+def _finish(draft: XlReadState) -> DomainConfig:
     try:
-        for group, values in groups.items():
-            fields[group] = _group(group, values)
-        return DomainConfig(**fields)
+        return draft.build()
     except ValidationError as error:
         raise _impossible(draft.source, error) from None
-
-
-def _group(group: str, values: dict[str, Any]) -> Part:
-    try:
-        return GROUPS[group](**values)
-    except ValidationError as error:
-        raise ValidationError(error.message, path=f"{group}.{error.path}") from None
 
 
 def _impossible(source: Source, error: ValidationError) -> ConfigError:

@@ -8,7 +8,7 @@ from pyxen._printable import quoted
 from pyxen.config import ArmSciType, McaCap
 from pyxen.xlcfg.item_grammar import SpecError, unsigned
 from pyxen.xlcfg.platform import read_iomem, read_ioports, read_irq, read_smbios, read_viridian
-from pyxen.xlcfg.read_state import Reader, ReadState
+from pyxen.xlcfg.read_state import Reader, XlReadState
 from pyxen.xlcfg.source import unnoting
 
 __all__ = ["READERS"]
@@ -19,70 +19,70 @@ _INT_MAX: Final = 2**31 - 1
 _MOST_OEM_STRINGS: Final = 99
 
 
-def _bounded(draft: ReadState, name: str) -> None:
+def _bounded(draft: XlReadState, name: str) -> None:
     number = draft.settings.integer(name)
     if number is None or not 0 <= number <= _INT_MAX:
         raise draft.source.error(name, f"a number from 0 to {_INT_MAX} is needed")
-    draft.said[name] = number
+    draft.fields[name] = number
 
 
-def _mmio_hole(draft: ReadState, name: str) -> None:
+def _mmio_hole(draft: XlReadState, name: str) -> None:
     number = draft.source.integer(name)
     if number is not None:
         if not _LEAST_HOLE <= number <= _MOST_HOLE:
             raise draft.source.error(name, f"{number} is out of range; it can be {_LEAST_HOLE} to {_MOST_HOLE} MiB")
-        draft.said[name] = number
+        draft.fields[name] = number
 
 
-def _viridian(draft: ReadState, name: str) -> None:
+def _viridian(draft: XlReadState, name: str) -> None:
     if isinstance(draft.settings.value(name), str):
-        draft.said[name] = draft.source.boolean(name)
+        draft.fields[name] = draft.source.boolean(name)
     else:
         items = draft.source.plain_items(name)
-        draft.said[name] = draft.source.read(name, lambda: read_viridian(items))
+        draft.fields[name] = draft.source.read(name, lambda: read_viridian(items))
 
 
-def _smbios(draft: ReadState, name: str) -> None:
+def _smbios(draft: XlReadState, name: str) -> None:
     if isinstance(draft.settings.value(name), str):
         raise draft.source.error(name, "a list is needed")
     found = draft.source.each(name, draft.source.plain_items(name), unnoting(read_smbios))
     if sum(getattr(one, "type", None) == "oem" for one in found) > _MOST_OEM_STRINGS:
         raise draft.source.error(name, f"at most {_MOST_OEM_STRINGS} oem strings are possible")
-    draft.said[name] = found
+    draft.fields[name] = found
 
 
-def _ms_vm_genid(draft: ReadState, name: str) -> None:
+def _ms_vm_genid(draft: XlReadState, name: str) -> None:
     value = draft.source.string(name)
     if value not in ("generate", "none", None):
         raise draft.source.error(name, f"{quoted(value)} is not a generation id; it can be generate or none")
     if value == "generate":
-        draft.said[name] = value
+        draft.fields[name] = value
 
 
-def _mca_caps(draft: ReadState, name: str) -> None:
+def _mca_caps(draft: XlReadState, name: str) -> None:
     if isinstance(draft.settings.value(name), str):
         raise draft.source.error(name, "a list is needed")
     items = draft.source.plain_items(name)
     if any(item != "lmce" for item in items):
         raise draft.source.error(name, "lmce is the only machine check capability")
-    draft.said[name] = [McaCap("lmce")] if items else []
+    draft.fields[name] = [McaCap("lmce")] if items else []
 
 
-def _ranges(draft: ReadState, name: str) -> None:
+def _ranges(draft: XlReadState, name: str) -> None:
     readers: dict[str, Any] = {"ioports": read_ioports, "irqs": unnoting(read_irq), "iomem": unnoting(read_iomem)}
-    draft.said[name] = draft.source.each(name, draft.source.plain_items(name), readers[name])
+    draft.fields[name] = draft.source.each(name, draft.source.plain_items(name), readers[name])
 
 
-def _xenstore_quota(draft: ReadState, name: str) -> None:
+def _xenstore_quota(draft: XlReadState, name: str) -> None:
     quotas = draft.source.each(name, draft.source.plain_items(name), unnoting(_quota))
-    draft.said[name] = dict(quotas)  # of two quotas with the same name, the last one counts
+    draft.fields[name] = dict(quotas)  # of two quotas with the same name, the last one counts
 
 
-def _arm_sci(draft: ReadState, name: str) -> None:
+def _arm_sci(draft: XlReadState, name: str) -> None:
     for word in (draft.source.string(name) or "").split(","):
         key, sign, value = word.partition("=")
         if sign and key == "type":
-            draft.said["arm.sci"] = draft.member(name, ArmSciType, value)
+            draft.fields["arm.sci"] = draft.member(name, ArmSciType, value)
         elif word:
             draft.source.note(name, "xl ignores it without a warning", word)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Any, Final
 
+from pyxen._common.read_state import PARTS
 from pyxen.config import CpuSet, DomainConfig, GfxPassthruKind, McaCap, settings_of
 from pyxen.xlcfg import platform
 from pyxen.xlcfg.boot_keys import ACTIONS
@@ -14,7 +15,6 @@ from pyxen.xlcfg.cpuid import write_cpuid
 from pyxen.xlcfg.cpus import write_colors, write_vnode
 from pyxen.xlcfg.device_grammars import GRAMMARS
 from pyxen.xlcfg.device_model_keys import MODELS, VGA
-from pyxen.xlcfg.domain import GROUPS
 from pyxen.xlcfg.keys import KEYS
 from pyxen.xlcfg.pci import write_rdm
 from pyxen.xlcfg.values import Settable, format_value
@@ -76,7 +76,7 @@ def settings(config: DomainConfig) -> Iterator[tuple[str, Settable]]:
         if field in ("name", "type", "gfx_passthru_kind"):
             continue
         value = getattr(config, field)
-        if field in GROUPS:
+        if field in PARTS:
             yield from _group(field, value)
         elif field == "gfx_passthru" and value and config.gfx_passthru_kind is not GfxPassthruKind.DEFAULT:
             yield field, config.gfx_passthru_kind.value

@@ -314,7 +314,7 @@ class Context:
         if failures:
             raise failures[0]
 
-    def elsewhere(
+    def in_worker(
         self, kind: int, *, domid: int = NO_DOMID, payload: bytes = b"", abortable: bool = True
     ) -> Script[LibxlEvent | None]:
         """Have a worker make a call, and wait for its end. This is a part of a script.
@@ -392,7 +392,7 @@ class Context:
         finally:
             self._workers.dismiss(worker)
 
-    def restore_apart(
+    def restore_in_own_worker(
         self, payload: bytes, stream: int, may_abort: Callable[[], bool], *, checkpointed: int
     ) -> Script[LibxlEvent | None]:
         """Restore a domain in a worker process of its own, so that a stream can harm nothing else. Part of a script.
@@ -404,7 +404,7 @@ class Context:
             checkpointed: A ``libxl_checkpointed_stream``.
 
         Returns:
-            The event of its end, as of `elsewhere`; None if there are to be no workers, or none can be started, so that
+            The event of its end, as of `in_worker`; None if there are to be no workers, or none can be started, so that
             nothing was read of the stream.
         """
         operation = self._sink.current

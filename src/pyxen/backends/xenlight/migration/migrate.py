@@ -23,7 +23,7 @@ from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.lifecycle import await_memory, end, remove, rename
-from pyxen.backends.xenlight.operations.save import make, saved
+from pyxen.backends.xenlight.operations.save import create_from_stream, received_config
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.config import DomainType
@@ -89,7 +89,7 @@ def migrate_over(context: Context, domain: DomainInfo, channel: PeerChannel) -> 
         operation = threaded.operation
         channel.wake = threaded.wake
         try:
-            protocol.send(channel, _Leaving(context, threaded, domain))
+            protocol.send(channel, _DomainAtSource(context, threaded, domain))
         except (Lost, protocol.Refused) as error:
             message = f"{error}; the domain goes on here"
             raise describe(MigrationFailed, message, operation) from error
@@ -109,7 +109,7 @@ def migrate_over(context: Context, domain: DomainInfo, channel: PeerChannel) -> 
     return work
 
 
-class _Leaving:
+class _DomainAtSource:
     """The domain at the source."""
 
     def __init__(self, context: Context, threaded: ThreadedOperation, domain: DomainInfo) -> None:
@@ -188,8 +188,8 @@ def receive(
     def work(threaded: ThreadedOperation) -> tuple[int, UUID]:
         channel.wake = threaded.wake
         try:
-            coming = _Coming(context, threaded, channel, remus=remus, paused=paused, allow=allow)
-            return protocol.receive_backup(channel, coming) if remus else protocol.receive(channel, coming)
+            arriving = _DomainAtDestination(context, threaded, channel, remus=remus, paused=paused, allow=allow)
+            return protocol.receive_backup(channel, arriving) if remus else protocol.receive(channel, arriving)
         except Lost as error:
             message = f"{error}; nothing of the domain is left here"
             raise describe(MigrationFailed, message, threaded.operation) from error
@@ -199,7 +199,7 @@ def receive(
     return work
 
 
-class _Coming:
+class _DomainAtDestination:
     """The domain at the destination. It is as configured, except that it has a temporary name until it runs."""
 
     def __init__(
@@ -234,7 +234,7 @@ class _Coming:
 
     def _restore(self, head: savefile.Head, operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
         context = self._context
-        document = saved(operation, head, None, _STREAM, self._allow).document
+        document = received_config(operation, head, None, _STREAM, self._allow).document
         self._name = document["c_info"]["name"]
         self._threaded.operation.subject = operation.subject = self._name
         document["c_info"]["name"] = self._name + _INCOMING
@@ -246,7 +246,7 @@ class _Coming:
         yield from await_memory(context, operation, config)
         if not before:  # with a twin, the uuid does not tell which one is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))
-        made = yield from make(context, config, text, fd, passed, remus=self._remus)
+        made = yield from create_from_stream(context, config, text, fd, passed, remus=self._remus)
         left = [info.domid for info in self._twins() if info.domid not in before]
         self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
         self._threaded.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid

@@ -72,15 +72,15 @@ def create(context: Context, operation: Operation[Any], new: Prepared, identity:
         check_uuid(context, operation, identity)
     check_readable(context.pointer, new.json)
     with context.journal.noting(identity):
-        made = yield from _make_elsewhere(context, new.json, identity)
+        made = yield from _make_in_worker(context, new.json, identity)
         if made is None:
             made = yield from _make_here(context, operation, new.json, identity)
         return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
 
 
-def _make_elsewhere(context: Context, json: str, identity: UUID) -> Script[Made | None]:
+def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:
     """Have a worker do what `_make_here` does; None if there is no worker, or it did not start the create."""
-    made = yield from context.elsewhere(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
+    made = yield from context.in_worker(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
     return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid, hung=made.hung)
 
 
@@ -143,12 +143,12 @@ def clear_away(context: Context, domid: int, uuid: UUID) -> None:
 
 def end(context: Context, operation: Operation[Any], domid: int, *, abortable: bool = True) -> Script[int]:
     """Destroy a domain and return libxl's code."""
-    event = yield from context.elsewhere(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
+    event = yield from context.in_worker(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
     while event is not None and event.hung:
         if operation.stopped is not None:
             raise stopped(operation, event.code, f"{_KILLED}; domain {domid} may be left: destroy it later")
         # Another operation had to end. This one has time for another worker.
-        event = yield from context.elsewhere(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
+        event = yield from context.in_worker(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
     if event is not None and not event.lost:
         return event.code
     code = yield from context.complete(
@@ -192,7 +192,7 @@ def soft_reset(context: Context, operation: Operation[None], domid: int) -> Scri
     """
     config = yield from retrieved(context, operation, domid)
     json = read(to_json(context.pointer, config), "what libxl keeps").json.encode() + b"\0"
-    event = yield from context.elsewhere(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
+    event = yield from context.in_worker(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
     if event is not None and event.hung and operation.stopped is not None:
         raise stopped(operation, event.code, f"{_KILLED}; the domain is not restarted: destroy it")
     if event is None:

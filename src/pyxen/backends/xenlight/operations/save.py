@@ -35,7 +35,7 @@ from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 
-__all__ = ["core_dump", "make", "restore", "save", "saved"]
+__all__ = ["core_dump", "create_from_stream", "received_config", "restore", "save"]
 
 
 def save(
@@ -110,21 +110,21 @@ def restore(
         head = savefile.read(fd, path)
         stream_header.check(stream_header.peek(fd), path)
         new = uuid4() if override is not None and override.uuid is None else None
-        json = saved(operation, head, override, path, allow).json
+        json = received_config(operation, head, override, path, allow).json
         config = domain_config(context.pointer, json, new)
         name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
         yield from await_memory(context, operation, config)
         with context.journal.noting(identity), operation.measured(_passed(fd)):
-            made = yield from make(context, config, json, fd, stream_header.has_passed(fd))
+            made = yield from create_from_stream(context, config, json, fd, stream_header.has_passed(fd))
             domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
         os.close(fd)
     return domid, identity
 
 
-def make(
+def create_from_stream(
     context: Context,
     config: CData,
     json: str,
@@ -140,7 +140,7 @@ def make(
     checkpointed = lib.LIBXL_CHECKPOINTED_STREAM_REMUS if remus else lib.LIBXL_CHECKPOINTED_STREAM_NONE
     uuid = bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16))
     payload = uuid + json.encode() + b"\0"
-    event = yield from context.restore_apart(payload, fd, may_abort, checkpointed=checkpointed)
+    event = yield from context.restore_in_own_worker(payload, fd, may_abort, checkpointed=checkpointed)
     if event is not None:
         return Made(event.code, event.domid, event.hung)
     params = ffi.new("libxl_domain_restore_params *")
@@ -155,7 +155,7 @@ def make(
     return Made(code, domid[0])
 
 
-def saved(
+def received_config(
     operation: Operation[Any],
     head: savefile.Head,
     override: DomainConfig | None = None,
@@ -186,7 +186,7 @@ def core_dump(context: Context, operation: Operation[None], domid: int, path: st
     """Write a domain's memory to a file, as ``xl dump-core``. A failure leaves no new file and keeps an old one."""
     with appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
         there = os.fsencode(partial)
-        event = yield from context.elsewhere(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
+        event = yield from context.in_worker(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
         if event is not None:
             code = event.code
         else:
