@@ -18,6 +18,9 @@ PACKAGE = ROOT / "src" / "pyxen"
 
 AWAITED = {
     ("pyxen.domain", "Domain"): "pyxen.aio.domain",
+    ("pyxen._domain_devices", "DomainDevices"): "pyxen.aio._domain_devices",
+    ("pyxen._domain_handle", "DomainHandle"): "pyxen.aio._domain_handle",
+    ("pyxen._domain_resources", "DomainResources"): "pyxen.aio._domain_resources",
     ("pyxen.domains", "Domains"): "pyxen.aio.domains",
     ("pyxen.eventreader", "EventReader"): "pyxen.aio.eventreader",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
@@ -53,6 +56,21 @@ class Face:
 
 
 FACES = (
+    Face(
+        "_domain_handle",
+        "What identifies a domain on a host, for asyncio: the part of `Domain` that all of its verbs use.",
+        "The identity of a domain, and its way to the host.",
+    ),
+    Face(
+        "_domain_devices",
+        "Devices and consoles of a running domain, for asyncio.",
+        "The verbs of `Domain` for devices and consoles, awaited.",
+    ),
+    Face(
+        "_domain_resources",
+        "Memory, vCPUs, scheduling and statistics of a running domain, for asyncio.",
+        "The verbs of `Domain` for its share of the host, awaited.",
+    ),
     Face(
         "domain",
         "A domain on a host, for asyncio: a handle with xl's verbs, awaited.",

@@ -3,79 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from io import FileIO
-from typing import Literal, TypeVar
-from uuid import UUID
+from collections.abc import Sequence
 
-from pyxen.backends.base import Backend, DomainRef
-from pyxen.begin import AnyCpus, DomainOperations
-from pyxen.config import DomainConfig, Part, Scheduler
-from pyxen.info import DomainInfo, DomainState, DomainStateName, DomainStats, Trigger, TriggerName
-from pyxen.operation import Calls
+from pyxen._domain_devices import DomainDevices
+from pyxen._domain_resources import DomainResources
+from pyxen.config import DomainConfig
+from pyxen.info import DomainInfo, DomainState, DomainStateName, Trigger, TriggerName
 from pyxen.remus import RemusOptions
 
 __all__ = ["Domain"]
 
-D = TypeVar("D", bound=Part)
 
-
-class Domain:
+class Domain(DomainDevices, DomainResources):
     """A domain on a host, returned by `Host.create` and `Host.domains`. Do not construct one yourself.
 
     A handle holds the domain's domid and uuid, so it never refers to a later domain that reuses the domid. Every method
     raises `DomainNotFound` once the domain is gone. Attributes are local; only methods talk to the host.
     """
 
-    __slots__ = ("_backend", "_calls", "_name", "_ref")
-
-    def __init__(self, backend: Backend, calls: Calls, ref: DomainRef, name: str | None = None) -> None:
-        self._backend = backend
-        self._calls = calls
-        self._ref = ref
-        self._name = name
-
-    @property
-    def domid(self) -> int:
-        """The domain's number while it runs."""
-        return self._ref.domid
-
-    @property
-    def uuid(self) -> UUID:
-        """The domain's uuid."""
-        return self._ref.uuid
-
-    @property
-    def name(self) -> str | None:
-        """The name last seen by this handle; `info` asks for the current one.
-
-        It is the name under which the domain was found or created. `info` and `rename` on this handle update it.
-        None if no name has been seen.
-        """
-        return self._name
-
-    @property
-    def begin(self) -> DomainOperations[Domain]:
-        """The same verbs without waiting: ``web.begin.save(path)`` returns an `Operation` at once."""
-        return DomainOperations(self._backend, self._ref, self, self._other)
-
-    def _other(self, ref: DomainRef, name: str | None) -> Domain:
-        return Domain(self._backend, self._calls, ref, name)
-
-    def __repr__(self) -> str:
-        name = "" if self.name is None else f" {self.name!r}"
-        return f"<Domain {self.domid}{name} {self.uuid}>"
-
-    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
-        yield from (("domid", self.domid), ("name", self.name), ("uuid", self.uuid))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Domain):
-            return NotImplemented
-        return self._ref == other._ref and self._backend is other._backend
-
-    def __hash__(self) -> int:
-        return hash(self._ref)
+    __slots__ = ()
 
     def info(self) -> DomainInfo:
         """Return the current state of the domain, as its line in ``xl list``."""
@@ -372,155 +318,6 @@ class Domain:
         """
         self._calls.finish(lambda: self.begin.send_sysrq(key))
 
-    def attach(self, device: D, *, timeout: float | None = None) -> D:
-        """Attach a device to the running domain, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and so on.
-
-        libxl creates the device and does not wait for the guest to use it. An HVM guest needs PV drivers to see it:
-        emulated devices exist only if the domain was created with them.
-
-        Args:
-            device: A `Disk`, `Vif`, `Pci`, `UsbCtrl`, `UsbDev`, `Vtpm`, `Vkb`, `Vdispl`, `Vsnd`, `Vfb`, or from Xen
-                4.20 on a `P9`.
-            timeout: Seconds after which to give up and undo the attach. None waits as long as libxl does.
-
-        Returns:
-            The device as libxl created it, e.g. with the MAC address that it chose. Pass it to `detach`.
-
-        Raises:
-            DeviceExists: The domain already has a device with that vdev, MAC, address or devid.
-            FileMissing: The file of a disk is not on the host.
-            NotFound: The bridge of a vif, or a USB device, is not on the host; or a PCI device is not assignable.
-            UnsupportedFeature: Such a device can only be created and removed with its domain.
-            ValidationError: Its settings contradict each other.
-            OperationTimeout: The timeout expired.
-            OperationFailed: libxl fails for another reason; its log lines are in the error.
-        """
-        return self._calls.finish(
-            lambda: self.begin.attach(device, timeout=timeout),
-            undo=lambda made: self.begin.detach(made, force=True).wait(),
-        )
-
-    def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
-        """Detach a device from the running domain, as ``xl block-detach``, ``network-detach`` and so on.
-
-        The guest is asked to release the device, and has ten seconds to do so. After that a disk stays and an error is
-        raised; libxl removes other devices all the same.
-
-        Args:
-            device: The vdev of a disk, the MAC address of a vif, or the address of a PCI device; or a device, compared
-                by its identifying fields only: ``Vif(devid=0)``, ``Vtpm(uuid=...)``, or what `attach` returned.
-            force: Remove it immediately, as ``xl block-detach --force``: like pulling the cable. Data that the guest
-                has not written is lost.
-            timeout: Seconds after which to give up; the guest may still release it later.
-
-        Raises:
-            NotFound: The domain has no such device; the message lists those it has.
-            InvalidArgument: The argument does not identify a device.
-            GuestTimeout: The guest did not release it: it has no driver, or uses the device. It may do so later.
-            UnsupportedFeature: Such a device can only be created and removed with its domain.
-            OperationTimeout: The guest did not release it in time.
-        """
-        self._calls.finish(lambda: self.begin.detach(device, force=force, timeout=timeout))
-
-    def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
-        """Insert a disc into a CD-ROM drive, replacing the current one, as ``xl cd-insert``; HVM guests.
-
-        Args:
-            vdev: The drive, e.g. ``hdc``. The domain must have been created with it.
-            target: An ISO image or a block device on the host.
-            timeout: Seconds after which to give up; the drive may be left empty. None waits for libxl's own limits.
-
-        Raises:
-            NotFound: The domain has no such drive; the message lists those it has.
-            FileMissing: The image is not on the host.
-            UnsupportedFeature: The domain is not an HVM guest.
-            OperationTimeout: The timeout expired.
-        """
-        self._calls.finish(lambda: self.begin.insert_cdrom(vdev, target, timeout=timeout))
-
-    def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
-        """Remove the disc from a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
-
-        Args:
-            vdev: The drive, e.g. ``hdc``.
-            timeout: Seconds after which to give up. None waits for libxl's own limits.
-
-        Raises:
-            OperationFailed: As for `insert_cdrom`.
-        """
-        self._calls.finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
-
-    def set_memory(self, memory: float) -> None:
-        """Set how much memory the guest should use, and limit it to that, as ``xl mem-set``.
-
-        It returns once the guest has been asked. Whether and how fast the guest follows is up to its balloon driver;
-        `info` shows how much memory it has.
-
-        Args:
-            memory: In MiB, as `DomainConfig.memory`; at most ``maxmem``.
-
-        Raises:
-            InvalidArgument: It is zero, or more than ``maxmem``.
-            NotEnoughMemory: The host has not enough free memory.
-            ValidationError: It is not a valid amount of memory.
-        """
-        self._calls.finish(lambda: self.begin.set_memory(memory))
-
-    def set_maxmem(self, maxmem: float) -> None:
-        """Set the most memory that `set_memory` can give the domain, as ``xl mem-max``.
-
-        Args:
-            maxmem: In MiB, as `DomainConfig.maxmem`. A guest may not be able to use more than it started with.
-
-        Raises:
-            InvalidArgument: It is less than the guest's current memory target.
-            ValidationError: It is not a valid amount of memory.
-        """
-        self._calls.finish(lambda: self.begin.set_maxmem(maxmem))
-
-    def set_vcpus(self, vcpus: int) -> None:
-        """Set how many vCPUs the guest should use, as ``xl vcpu-set``.
-
-        It returns once the guest has been asked; `info` shows how many it uses. Unlike xl, pyxen allows more vCPUs than
-        the host has CPUs; libvirt does not.
-
-        Args:
-            vcpus: 1 to ``maxvcpus``. Through libvirt, at most as many as the host has CPUs.
-
-        Raises:
-            InvalidArgument: It is out of range.
-        """
-        self._calls.finish(lambda: self.begin.set_vcpus(vcpus))
-
-    def pin_vcpu(
-        self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
-    ) -> None:
-        """Set the CPUs on which a vCPU may run, and those that it prefers, as ``xl vcpu-pin``.
-
-        Args:
-            vcpu: Its number, or ``"all"``.
-            cpus: The CPUs on which it may run: a `CpuSet`, or what `CpuSet` accepts: ``"0-3,^1"``, ``"nodes:0"``,
-                ``"all"``, ``[2, 3]``. None leaves them unchanged.
-            cpus_soft: The CPUs that it prefers. None leaves them unchanged.
-
-        Raises:
-            InvalidArgument: There is no such vCPU or CPU, or neither `cpus` nor `cpus_soft` is given.
-            ValueError: It is not a set of CPUs.
-        """
-        self._calls.finish(lambda: self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft))
-
-    def set_scheduler(self, scheduler: Scheduler) -> None:
-        """Set the domain's share of the CPUs, as ``xl sched-credit2 -w`` and so on; `config` includes it.
-
-        Args:
-            scheduler: E.g. ``Scheduler(weight=512, cap=50)``; parameters not given stay unchanged.
-
-        Raises:
-            InvalidArgument: A value is out of range.
-            UnsupportedFeature: The scheduler of the domain's CPU pool has no such parameter.
-        """
-        self._calls.finish(lambda: self.begin.set_scheduler(scheduler))
-
     def monitor_command(self, command: str, *, timeout: float | None = None) -> str:
         """Run a command in QEMU's human monitor and return the answer, as ``xl qemu-monitor-command``.
 
@@ -559,42 +356,3 @@ class Domain:
             InvalidArgument: The key is not valid, or belongs to libxl or xl.
         """
         self._calls.finish(lambda: self.begin.set_userdata(key, data))
-
-    def stats(self) -> DomainStats:
-        """Return what the domain has used so far: CPU time, and disk and network traffic, as ``xl top``.
-
-        Disk and vif counters come from dom0's kernel: devices served by QEMU or by another domain have no counters.
-        """
-        return self._calls.ask(lambda: self._backend.stats(self._ref))
-
-    def console(self) -> FileIO:
-        """Open the guest's console, as ``xl console``, as a raw unbuffered file for reading and writing; close it.
-
-        If two readers read at once, each gets part of the output. A read returns what has arrived, at least one byte.
-        In `pyxen.aio`, no call of the file blocks: a read returns None if nothing has arrived, and a write returns how
-        much of the data it took, or None. ``loop.add_reader(console, ...)`` calls back when there is output.
-
-        Raises:
-            NotFound: The domain does not have a console, or not yet.
-        """
-        return self._calls.acquire(lambda: self._calls.file(self._backend.console(self._ref)), give_back=FileIO.close)
-
-    def add_console(self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0) -> None:
-        """Announce the guest's console to xenconsoled, so that `console` and ``xl console`` can open it.
-
-        This is for a domain that Xen itself created when the host booted (dom0less), once init-dom0less has introduced
-        it to xenstore. Domains created by libxl have a console already. xenconsoled publishes the terminal shortly
-        afterwards.
-
-        Args:
-            port: The guest's end of the event channel. Default: the one that Xen keeps; for PV guests it keeps no port.
-            gfn: Frame number of the page with the console's ring. Default: the one that Xen keeps.
-            backend_domid: The domain in which xenconsoled serves the console.
-
-        Raises:
-            DeviceExists: The domain already has a console.
-            DomainNotFound: The domain `backend_domid` does not exist.
-            InvalidArgument: Xen keeps no `port` or `gfn` for this guest, or those given are not valid.
-            UnsupportedFeature: libxl of Xen 4.17 cannot do this.
-        """
-        self._calls.finish(lambda: self.begin.add_console(port=port, gfn=gfn, backend_domid=backend_domid))

@@ -1,0 +1,130 @@
+"""Devices and consoles of a running domain."""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from typing import TypeVar
+
+from pyxen._domain_handle import DomainHandle
+from pyxen.config import Part
+
+__all__ = ["DomainDevices"]
+
+D = TypeVar("D", bound=Part)
+
+
+class DomainDevices(DomainHandle):
+    """The verbs of `Domain` for devices and consoles."""
+
+    __slots__ = ()
+
+    def attach(self, device: D, *, timeout: float | None = None) -> D:
+        """Attach a device to the running domain, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and so on.
+
+        libxl creates the device and does not wait for the guest to use it. An HVM guest needs PV drivers to see it:
+        emulated devices exist only if the domain was created with them.
+
+        Args:
+            device: A `Disk`, `Vif`, `Pci`, `UsbCtrl`, `UsbDev`, `Vtpm`, `Vkb`, `Vdispl`, `Vsnd`, `Vfb`, or from Xen
+                4.20 on a `P9`.
+            timeout: Seconds after which to give up and undo the attach. None waits as long as libxl does.
+
+        Returns:
+            The device as libxl created it, e.g. with the MAC address that it chose. Pass it to `detach`.
+
+        Raises:
+            DeviceExists: The domain already has a device with that vdev, MAC, address or devid.
+            FileMissing: The file of a disk is not on the host.
+            NotFound: The bridge of a vif, or a USB device, is not on the host; or a PCI device is not assignable.
+            UnsupportedFeature: Such a device can only be created and removed with its domain.
+            ValidationError: Its settings contradict each other.
+            OperationTimeout: The timeout expired.
+            OperationFailed: libxl fails for another reason; its log lines are in the error.
+        """
+        return self._calls.finish(
+            lambda: self.begin.attach(device, timeout=timeout),
+            undo=lambda made: self.begin.detach(made, force=True).wait(),
+        )
+
+    def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> None:
+        """Detach a device from the running domain, as ``xl block-detach``, ``network-detach`` and so on.
+
+        The guest is asked to release the device, and has ten seconds to do so. After that a disk stays and an error is
+        raised; libxl removes other devices all the same.
+
+        Args:
+            device: The vdev of a disk, the MAC address of a vif, or the address of a PCI device; or a device, compared
+                by its identifying fields only: ``Vif(devid=0)``, ``Vtpm(uuid=...)``, or what `attach` returned.
+            force: Remove it immediately, as ``xl block-detach --force``: like pulling the cable. Data that the guest
+                has not written is lost.
+            timeout: Seconds after which to give up; the guest may still release it later.
+
+        Raises:
+            NotFound: The domain has no such device; the message lists those it has.
+            InvalidArgument: The argument does not identify a device.
+            GuestTimeout: The guest did not release it: it has no driver, or uses the device. It may do so later.
+            UnsupportedFeature: Such a device can only be created and removed with its domain.
+            OperationTimeout: The guest did not release it in time.
+        """
+        self._calls.finish(lambda: self.begin.detach(device, force=force, timeout=timeout))
+
+    def insert_cdrom(self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None) -> None:
+        """Insert a disc into a CD-ROM drive, replacing the current one, as ``xl cd-insert``; HVM guests.
+
+        Args:
+            vdev: The drive, e.g. ``hdc``. The domain must have been created with it.
+            target: An ISO image or a block device on the host.
+            timeout: Seconds after which to give up; the drive may be left empty. None waits for libxl's own limits.
+
+        Raises:
+            NotFound: The domain has no such drive; the message lists those it has.
+            FileMissing: The image is not on the host.
+            UnsupportedFeature: The domain is not an HVM guest.
+            OperationTimeout: The timeout expired.
+        """
+        self._calls.finish(lambda: self.begin.insert_cdrom(vdev, target, timeout=timeout))
+
+    def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> None:
+        """Remove the disc from a CD-ROM drive, as ``xl cd-eject``; HVM guests. An empty drive stays empty.
+
+        Args:
+            vdev: The drive, e.g. ``hdc``.
+            timeout: Seconds after which to give up. None waits for libxl's own limits.
+
+        Raises:
+            OperationFailed: As for `insert_cdrom`.
+        """
+        self._calls.finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
+
+    def console(self) -> FileIO:
+        """Open the guest's console, as ``xl console``, as a raw unbuffered file for reading and writing; close it.
+
+        If two readers read at once, each gets part of the output. A read returns what has arrived, at least one byte.
+        In `pyxen.aio`, no call of the file blocks: a read returns None if nothing has arrived, and a write returns how
+        much of the data it took, or None. ``loop.add_reader(console, ...)`` calls back when there is output.
+
+        Raises:
+            NotFound: The domain does not have a console, or not yet.
+        """
+        return self._calls.acquire(lambda: self._calls.file(self._backend.console(self._ref)), give_back=FileIO.close)
+
+    def add_console(self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0) -> None:
+        """Announce the guest's console to xenconsoled, so that `console` and ``xl console`` can open it.
+
+        This is for a domain that Xen itself created when the host booted (dom0less), once init-dom0less has introduced
+        it to xenstore. Domains created by libxl have a console already. xenconsoled publishes the terminal shortly
+        afterwards.
+
+        Args:
+            port: The guest's end of the event channel. Default: the one that Xen keeps; for PV guests it keeps no port.
+            gfn: Frame number of the page with the console's ring. Default: the one that Xen keeps.
+            backend_domid: The domain in which xenconsoled serves the console.
+
+        Raises:
+            DeviceExists: The domain already has a console.
+            DomainNotFound: The domain `backend_domid` does not exist.
+            InvalidArgument: Xen keeps no `port` or `gfn` for this guest, or those given are not valid.
+            UnsupportedFeature: libxl of Xen 4.17 cannot do this.
+        """
+        self._calls.finish(lambda: self.begin.add_console(port=port, gfn=gfn, backend_domid=backend_domid))
