@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 from uuid import UUID
 
+from pyxen._common.arguments import check_config, check_is, check_number, member
 from pyxen._common.device_kinds import check_is_device
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
@@ -58,6 +59,7 @@ class HostOperations(Generic[H]):
 
     def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
         """Begin `Host.create`."""
+        check_config(config, "create")
         return self._made(self._backend.create(config, paused=paused, timeout=timeout_of(timeout)), config.name)
 
     def restore(
@@ -70,6 +72,8 @@ class HostOperations(Generic[H]):
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.restore`."""
+        if config is not None:
+            check_config(config, "restore")
         operation = self._backend.restore(
             os.fspath(path), config, paused=paused, allow=allow, timeout=timeout_of(timeout)
         )
@@ -163,7 +167,7 @@ class DomainOperations(Generic[H]):
         self, *states: DomainState | DomainStateName, timeout: float | None = None
     ) -> Operation[DomainInfo | None]:
         """Begin `Domain.wait`."""
-        wanted = frozenset(map(DomainState, states)) or ENDS
+        wanted = frozenset(member(DomainState, state, "wait") for state in states) or ENDS
         return self._on(self._backend.wait(self._ref, wanted, timeout=timeout_of(timeout)))
 
     def suspend(self, *, timeout: float | None = None) -> Operation[None]:
@@ -251,10 +255,11 @@ class DomainOperations(Generic[H]):
 
     def send_trigger(self, trigger: Trigger | TriggerName, *, vcpu: int = 0) -> Operation[None]:
         """Begin `Domain.send_trigger`."""
-        return self._on(self._backend.send_trigger(self._ref, Trigger(trigger), vcpu=vcpu))
+        return self._on(self._backend.send_trigger(self._ref, member(Trigger, trigger, "send_trigger"), vcpu=vcpu))
 
     def send_sysrq(self, key: str) -> Operation[None]:
         """Begin `Domain.send_sysrq`."""
+        check_is(str, key, "send_sysrq")
         return self._on(self._backend.send_sysrq(self._ref, key))
 
     def attach(self, device: D, *, timeout: float | None = None) -> Operation[D]:
@@ -278,14 +283,17 @@ class DomainOperations(Generic[H]):
 
     def set_memory(self, memory: float) -> Operation[None]:
         """Begin `Domain.set_memory`."""
+        check_number(memory, "set_memory", whole=False)
         return self._on(self._backend.set_memory(self._ref, memory))
 
     def set_maxmem(self, maxmem: float) -> Operation[None]:
         """Begin `Domain.set_maxmem`."""
+        check_number(maxmem, "set_maxmem", whole=False)
         return self._on(self._backend.set_maxmem(self._ref, maxmem))
 
     def set_vcpus(self, vcpus: int) -> Operation[None]:
         """Begin `Domain.set_vcpus`."""
+        check_number(vcpus, "set_vcpus")
         return self._on(self._backend.set_vcpus(self._ref, vcpus))
 
     def pin_vcpu(
@@ -293,10 +301,13 @@ class DomainOperations(Generic[H]):
     ) -> Operation[None]:
         """Begin `Domain.pin_vcpu`."""
         number = None if vcpu == "all" else vcpu
+        if number is not None:
+            check_number(number, "pin_vcpu")
         return self._on(self._backend.pin_vcpu(self._ref, number, _cpus(cpus), _cpus(cpus_soft)))
 
     def set_scheduler(self, scheduler: Scheduler) -> Operation[None]:
         """Begin `Domain.set_scheduler`."""
+        check_is(Scheduler, scheduler, "set_scheduler")
         return self._on(self._backend.set_scheduler(self._ref, scheduler))
 
     def monitor_command(self, command: str, *, timeout: float | None = None) -> Operation[str]:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
+from pyxen._common.arguments import check_config
 from pyxen._lifetime import Lifetime
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
@@ -294,6 +295,7 @@ class Host:
             DomainExists: Another domain has that name or uuid.
             ValidationError: Settings contradict each other.
         """
+        check_config(config, "define")
         return self._calls.ask(lambda: self._backend.define(config, autostart=autostart))
 
     def defined(self) -> Sequence[DefinedDomain]:

@@ -504,7 +504,10 @@ def check_pool(config: DomainConfig, backend: str, *, scheduler: str, cpus: Coll
     pins = (config.cpus,) if isinstance(config.cpus, CpuSet) else config.cpus or ()
     for pin in pins:
         if not set(pin).intersection(cpus):
-            problem = f"cpus: {pin}: the domain's CPU pool has none of them; it has {CpuSet(cpus)}"
+            why = (
+                f"{pin}: the domain's CPU pool has none of them; it has" if set(pin) else "a vCPU needs at least one of"
+            )
+            problem = f"cpus: {why} {CpuSet(cpus)}"
             raise ValidationError(problem, path="cpus", problems=(problem,))
 
 

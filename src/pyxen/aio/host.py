@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
+from pyxen._common.arguments import check_config
 from pyxen.aio._host import HostBase
 from pyxen.aio.domain import Domain
 from pyxen.aio.eventreader import EventReader
@@ -271,6 +272,7 @@ class Host(HostBase):
             DomainExists: Another domain has that name or uuid.
             ValidationError: Settings contradict each other.
         """
+        check_config(config, "define")
         return await self._calls.ask(lambda: self._backend.define(config, autostart=autostart))
 
     async def defined(self) -> Sequence[DefinedDomain]:

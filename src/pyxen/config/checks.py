@@ -216,12 +216,18 @@ def hide(_: str) -> str:
     return "***"
 
 
-_SECRET_KEY = re.compile(r"(?i)((?:(?:^|[^a-z])(?:key|secret)|passw(?:or)?d)=)(?:\\.|[^:,;\s\\])*")
+_SECRETS = (
+    re.compile(r"(?i)((?:(?:^|[^a-z])(?:key|secret)=|passw(?:or)?d[ \t]*=[ \t]*))(?:\\.|[^:,;\s\\])*"),
+    re.compile(r"(?i)(\"passw(?:or)?d\"\s*:\s*\")(?:\\.|[^\"\\])*"),  # QEMU's json:{…}
+    re.compile(r"(://[^/@\s:%]*[:%])[^/@\s]*(?=@)"),  # user:password@host, or user%password@host in iscsi
+)
 
 
 def hide_keys(value: str) -> str:
     """Mask the secrets inside a longer text, as in ``rbd:pool/image:id=admin:key=…``."""
-    return _SECRET_KEY.sub(r"\1***", value)
+    for secret in _SECRETS:
+        value = secret.sub(r"\1***", value)
+    return value
 
 
 def _kind(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -19,7 +20,9 @@ __all__ = ["Passed", "Source", "shortened", "unnoting"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_SECRETS: Final = ("vncpasswd", "spicepasswd")
+_SECRET: Final = re.compile(r"passw|pass\Z")
+"""Keys whose values are secrets; xl knows two of them, and the others are those misspelt."""
+
 _LONGEST: Final = 80
 
 _NESTED: Final = "xl ends reading a list at a list inside it"
@@ -121,7 +124,7 @@ class Source:
     ) -> None:
         """Note that xl passes over a key, or over `value` in it."""
         line, column = self.place(key, item)
-        value = "***" if key in _SECRETS else hide_keys(self.written(key) if value is None else value)
+        value = "***" if _SECRET.search(key) else hide_keys(self.written(key) if value is None else value)
         self.passed.append(Passed(key, item, line, column, shortened(value), reason, code))
 
     def noting(self, key: str, item: int | None = None) -> Note:

@@ -35,6 +35,9 @@ _HEAD: Final = 4096
 
 _LONGEST_KEY: Final = 60
 
+_PASSWORD: Final = re.compile(r"passw|pass[ \t]*\+?=")
+"""What comes before a password on its line: messages do not quote what follows."""
+
 _SKIP = re.compile(r"(?:[ \t\n;]++|\#[^\n]*+\n)*+")
 _SKIP_IN_LIST = re.compile(r"(?:[ \t\n]++|\#[^\n]*+\n)*+")
 _KEY = re.compile(r"[a-z][._0-9a-z]*+[ \t]*+")
@@ -154,6 +157,8 @@ def _reason(text: str, offset: int, expected: str) -> str:
         return f"the string that begins here has no closing {char} on this line"
     if char == "\n":
         return f"the line ends here; {expected} is missing"
+    if word and word[0] and _PASSWORD.search(text, text.rfind("\n", 0, offset) + 1, offset):
+        return f"a word that may be a password is unexpected here: expected {expected}"
     return _reason_of_word(text, offset, shown) or f"{shown!r} is unexpected here: expected {expected}"
 
 

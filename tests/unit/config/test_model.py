@@ -132,6 +132,21 @@ def test_secrets_are_not_in_reprs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        (f"nbd://user:{WORD}@[::1]:10809/x", "nbd://user:***@[::1]:10809/x"),
+        (f"iscsi://user%{WORD}@192.0.2.1/iqn/0", "iscsi://user%***@192.0.2.1/iqn/0"),
+        ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
+        (f'json:{{"driver": "http", "password": "{WORD}"}}', 'json:{"driver": "http", "password": "***"}'),
+    ],
+)
+def test_secrets_in_targets(target: str, shown: str) -> None:
+    disk = model.Disk(target, vdev="xvda")
+    assert repr(disk) == f"Disk(target={shown!r}, vdev='xvda')"
+    assert shown in str(disk)
+
+
+@pytest.mark.parametrize(
     ("arguments", "path", "message"),
     [
         ({"vcpus": 0}, "vcpus", "0 is out of range; it can be 1 to 8192"),

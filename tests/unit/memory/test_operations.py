@@ -13,12 +13,14 @@ import pytest
 
 import pyxen
 from pyxen import (
+    DomainConfig,
     DomainCreated,
     DomainDestroyed,
     DomainNotFound,
     DomainState,
     Host,
     HostClosed,
+    InvalidArgument,
     OperationCancelled,
     OperationTimeout,
     Scheduler,
@@ -173,6 +175,7 @@ def test_a_supervisor_acts_as_on_a_real_host() -> None:
     ("settings", "error", "says"),
     [
         ({"cpus": "900"}, ValidationError, "cpus: 900: the domain's CPU pool has none of them"),
+        ({"cpus": "0,^0"}, ValidationError, "cpus: a vCPU needs at least one of 0-3"),
         (
             {"scheduler": Scheduler(kind="rtds")},
             UnsupportedFeature,
@@ -184,3 +187,35 @@ def test_what_the_cpu_pool_has_not(fake: FakeHost, settings: dict[str, Any], err
     with pytest.raises(error, match=says):
         fake.create(config(**settings))
     fake.create(config(cpus="0,900", scheduler=Scheduler(kind="credit2")))
+
+
+@pytest.mark.parametrize("cpus", ["all", "nodes:0", ["0", "nodes:0"]])
+def test_cpus_that_depend_on_the_host(cpus: Any) -> None:
+    with FakeHost(cpus=4) as host:
+        made = host.create(config(cpus=cpus, vcpus=2)).config().cpus
+    given = DomainConfig("x", vcpus=2, cpus=cpus).resolve_cpus(range(4), {0: range(4)}).cpus
+    assert made == given
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda host, _: host.create("name = 'x'"), "create: takes a DomainConfig, not str: pyxen.xlcfg.load"),
+        (lambda host, _: host.create(None), "create: takes a DomainConfig, not None"),
+        (lambda host, _: host.restore("/x", {}), "restore: takes a DomainConfig, not dict"),
+        (lambda host, _: host.define("x"), "define: takes a DomainConfig, not str"),
+        (lambda _, web: web.wait("runing"), "wait: 'runing' is not one of dying, .*running"),
+        (lambda _, web: web.send_trigger(3), "send_trigger: int is not one of power, "),
+        (lambda _, web: web.send_sysrq(b"h"), "send_sysrq: takes a str, not bytes"),
+        (lambda _, web: web.set_memory(None), "set_memory: takes a number, not None"),
+        (lambda _, web: web.set_maxmem("64"), "set_maxmem: takes a number, not '64'"),
+        (lambda _, web: web.set_vcpus("2"), "set_vcpus: takes a whole number, not '2'"),
+        (lambda _, web: web.pin_vcpu("0", "0"), "pin_vcpu: takes a whole number, not '0'"),
+        (lambda _, web: web.set_scheduler("credit2"), "set_scheduler: takes a Scheduler, not str"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(call: Callable[[Any, Any], object], says: str) -> None:
+    with FakeHost() as host:
+        web = host.create(config())
+        with pytest.raises(InvalidArgument, match=says):
+            call(host, web)

@@ -108,3 +108,26 @@ def test_bytes_that_xml_cannot_hold_have_their_own_reason() -> None:
 def test_a_disk_without_its_format(disk: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         xlcfg.loads(f"{HEAD}disk = [{disk!r}]\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vncpasswd = hunter2",
+        "vncpasswd=1hunter2",
+        "spicepasswd = True",
+        "vncpassword = 'hunter2'",
+        "vnc_passwd = 'hunter2'",
+        "vncpass = 'hunter2'",
+        "vfb = ['vnc=1, vncpasswd = hunter2']",
+        "vfb = ['vncpasswd='hunter2'']",
+        "disk = ['vdev=xvda, target=nbd://user:hunter2@example.org/x', 'y z']",
+    ],
+)
+def test_misspelt_passwords(line: str) -> None:
+    text = f"{HEAD}{line}\n"
+    said = message(lambda: xlcfg.loads(text, on_loss="raise"))
+    assert said
+    for told in (said, *map(repr, xlcfg.lint(text))):
+        assert "hunter2" not in told
+        assert "True" not in told

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen import libxljson
+from pyxen._common.cpu_affinity import is_symbolic
 from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import (
     check_answers,
@@ -145,7 +146,7 @@ class MemoryBackend(Backend):
     def _create(
         self, verb: str, config: DomainConfig, uuid: UUID | None, *, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
-        config.validate()
+        config = self._fitted(config)
         _check_release(config, self._machine.xen)
         libxljson.to_dict(config.replace(ms_vm_genid=None))  # refuses settings that libxl's structs cannot hold
         check_size(with_memory(config), "memory")
@@ -153,6 +154,12 @@ class MemoryBackend(Backend):
         return self._run(
             operation, _ref(lifecycle.create(self._machine, operation, config, uuid, paused=paused)), timeout
         )
+
+    def _fitted(self, config: DomainConfig) -> DomainConfig:
+        """Return a valid configuration with ``all`` and ``nodes:N`` in CPU sets replaced by this host's CPUs."""
+        config.validate()
+        cpus = range(self._machine.cpus)
+        return config.resolve_cpus(cpus, {0: cpus}) if is_symbolic(config) else config
 
     def restore(
         self,
@@ -165,7 +172,7 @@ class MemoryBackend(Backend):
     ) -> Operation[DomainRef]:
         self._check("restore", path)
         if config is not None:
-            config.validate()
+            config = self._fitted(config)
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
         script = save.restore(self._machine, operation, path, config, paused=paused, allow=allow)
         return self._run(operation, _ref(script), timeout)
