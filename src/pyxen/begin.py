@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 from uuid import UUID
 
-from pyxen._common.arguments import check_config, check_is, check_number, member
+from pyxen._common.arguments import check_config, check_is, check_number, member, path_of
 from pyxen._common.device_kinds import check_is_device
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
@@ -75,7 +75,7 @@ class HostOperations(Generic[H]):
         if config is not None:
             check_config(config, "restore")
         operation = self._backend.restore(
-            os.fspath(path), config, paused=paused, allow=allow, timeout=timeout_of(timeout)
+            path_of(path, "restore"), config, paused=paused, allow=allow, timeout=timeout_of(timeout)
         )
         return self._made(operation, None if config is None else config.name)
 
@@ -190,7 +190,7 @@ class DomainOperations(Generic[H]):
         return self._on(
             self._backend.save(
                 self._ref,
-                os.fspath(path),
+                path_of(path, "save"),
                 checkpoint=checkpoint,
                 leave_paused=leave_paused,
                 timeout=timeout_of(timeout),
@@ -232,7 +232,7 @@ class DomainOperations(Generic[H]):
 
     def core_dump(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.core_dump`."""
-        return self._on(self._backend.core_dump(self._ref, os.fspath(path), timeout=timeout_of(timeout)))
+        return self._on(self._backend.core_dump(self._ref, path_of(path, "core_dump"), timeout=timeout_of(timeout)))
 
     def soft_reset(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.soft_reset`."""
@@ -275,7 +275,8 @@ class DomainOperations(Generic[H]):
         self, vdev: str, target: str | os.PathLike[str], *, timeout: float | None = None
     ) -> Operation[None]:
         """Begin `Domain.insert_cdrom`."""
-        return self._on(self._backend.insert_cdrom(self._ref, vdev, os.fspath(target), timeout=timeout_of(timeout)))
+        path = path_of(target, "insert_cdrom")
+        return self._on(self._backend.insert_cdrom(self._ref, vdev, path, timeout=timeout_of(timeout)))
 
     def eject_cdrom(self, vdev: str, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.eject_cdrom`."""
@@ -316,10 +317,14 @@ class DomainOperations(Generic[H]):
 
     def userdata(self, key: str) -> Operation[bytes | None]:
         """Begin `Domain.userdata`."""
+        check_is(str, key, "userdata", ", as the key")
         return self._on(self._backend.userdata(self._ref, key))
 
     def set_userdata(self, key: str, data: bytes | None) -> Operation[None]:
         """Begin `Domain.set_userdata`."""
+        check_is(str, key, "set_userdata", ", as the key")
+        if data is not None:
+            check_is(bytes, data, "set_userdata", ", as the data: encode text yourself")
         return self._on(self._backend.set_userdata(self._ref, key, data))
 
     def add_console(

@@ -8,7 +8,7 @@ from uuid import UUID
 from pyxen._records import html_table
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
-from pyxen.errors import DomainNotFound
+from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.info import DomainInfo, DomainState
 from pyxen.operation import Calls
 
@@ -66,6 +66,8 @@ class Domains(Collection[Domain]):
         return len(self._alive())
 
     def _find(self, key: DomainKey) -> Domain | None:
+        if not isinstance(key, str | int | UUID):
+            raise InvalidArgument(f"takes a name, a domid or a uuid, not {type(key).__name__}", operation="domains")
         infos = self._alive()
         if isinstance(key, int):
             return next((self._handle(info) for info in infos if info.domid == key), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ from pyxen._printable import quoted
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
 
-__all__ = ["check_config", "check_is", "check_number", "member"]
+__all__ = ["check_config", "check_is", "check_number", "member", "path_of"]
 
 E = TypeVar("E", bound=Enum)
 
@@ -58,3 +59,17 @@ def member(kind: type[E], value: object, verb: str) -> E:
     except ValueError:
         names = ", ".join(str(one.value) for one in kind)
         raise InvalidArgument(f"{quoted(value)} is not one of {names}", operation=verb) from None
+
+
+def path_of(value: object, verb: str) -> str:
+    """Return a path as text.
+
+    Raises:
+        InvalidArgument: It is not a path.
+    """
+    try:
+        path = os.fspath(value)  # type: ignore[call-overload]  # what else it is, is refused
+    except TypeError:
+        path = value
+    check_is(str, path, verb, ", as the path")
+    return str(path)

@@ -10,7 +10,7 @@ from uuid import UUID
 from pyxen.aio._domains import DomainsBase
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import DomainRef
-from pyxen.errors import DomainNotFound
+from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.info import DomainInfo, DomainState
 
 __all__ = ["DomainKey", "Domains"]
@@ -54,6 +54,8 @@ class Domains(DomainsBase):
         return await self._calls.ask(lambda: self._find(key))
 
     def _find(self, key: DomainKey) -> Domain | None:
+        if not isinstance(key, str | int | UUID):
+            raise InvalidArgument(f"takes a name, a domid or a uuid, not {type(key).__name__}", operation="domains")
         infos = self._alive()
         if isinstance(key, int):
             return next((self._handle(info) for info in infos if info.domid == key), None)

@@ -212,6 +212,14 @@ def test_cpus_that_depend_on_the_host(cpus: Any) -> None:
         (lambda _, web: web.set_vcpus("2"), "set_vcpus: takes a whole number, not '2'"),
         (lambda _, web: web.pin_vcpu("0", "0"), "pin_vcpu: takes a whole number, not '0'"),
         (lambda _, web: web.set_scheduler("credit2"), "set_scheduler: takes a Scheduler, not str"),
+        (lambda _, web: web.save(3), "save: takes a str, not int, as the path"),
+        (lambda _, web: web.core_dump(None), "core_dump: takes a str, not None, as the path"),
+        (lambda host, _: host.restore(b"/x"), "restore: takes a str, not bytes, as the path"),
+        (lambda _, web: web.insert_cdrom("hdc", None), "insert_cdrom: takes a str, not None, as the path"),
+        (lambda _, web: web.userdata(3), "userdata: takes a str, not int, as the key"),
+        (lambda _, web: web.set_userdata("a", "b"), "set_userdata: takes a bytes, not str, as the data"),
+        (lambda host, _: host.domains[None], "domains: takes a name, a domid or a uuid, not NoneType"),
+        (lambda host, _: host.domains.get(3.5), "domains: takes a name, a domid or a uuid, not float"),
     ],
 )
 def test_arguments_of_the_wrong_kind(call: Callable[[Any, Any], object], says: str) -> None:
