@@ -55,13 +55,12 @@ class Child:
                 signal.pidfd_send_signal(self._fd, signal.SIGKILL)
 
     def cpu_time(self) -> int:
-        """Return the clock ticks of CPU time that the child has used; 0 if that cannot be told."""
+        """Return the nanoseconds of CPU time that the child's main thread has used; 0 if that cannot be told."""
         try:
-            with open(f"/proc/{self.pid}/stat") as stat:
-                fields = stat.read().rpartition(")")[2].split()
-        except OSError:
+            with open(f"/proc/{self.pid}/schedstat") as stat:
+                return int(stat.read().split()[0])
+        except (OSError, ValueError, IndexError):
             return 0
-        return int(fields[11]) + int(fields[12])
 
     def forked(self) -> None:
         """Release it in the child of a fork."""

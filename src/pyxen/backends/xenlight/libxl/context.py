@@ -40,7 +40,7 @@ T = TypeVar("T")
 _CUT_OFF: Final = "libxl has lost its connection to xenstore"
 _TO_END: Final = 15.0  # seconds in which calls that were aborted end
 _LOOK_AGAIN: Final = 0.02  # seconds between looks at calls that are to end, and whether libxl may abort
-_SILENCE = 2.0  # seconds without a sign of life after which a worker is killed, if its operation is to end
+_SILENCE = 5.0  # seconds without a sign of life after which a worker is killed, if its operation is to end
 _START = 10.0  # seconds for a worker to start, if the operation is to end
 _OPEN_AGAIN: Final = 0.5  # seconds between attempts to open libxl while xenstored is away
 
@@ -359,20 +359,24 @@ class Context:
                 return (yield Wait(token))
             except Stopped:
                 pass
-        to_abort = abortable
+        to_abort, silent = abortable, 0.0
+        worker.knock()
         while True:
-            worker.knock()
-            silent = time.monotonic() + _SILENCE
-            while time.monotonic() < silent:
-                if to_abort and (may_abort is None or may_abort()):
-                    worker.abort(token)
-                    to_abort = False
-                until = min(silent, time.monotonic() + _LOOK_AGAIN) if to_abort else silent
-                event = yield Wait(token, lambda: 0, until=until)
-                if event is not TIME_IS_UP:
-                    return event
-            if operation is not None and operation.stopped is not None and worker.hangs():
-                worker.kill()
+            if to_abort and (may_abort is None or may_abort()):
+                worker.abort(token)
+                to_abort = False
+            pause = _LOOK_AGAIN if to_abort else _SILENCE / 10
+            event = yield Wait(token, lambda: 0, until=time.monotonic() + pause)
+            if event is not TIME_IS_UP:
+                return event
+            # Only our own pauses count, however long they took: where this process gets no CPU, a worker gets none.
+            if operation is None or operation.stopped is None or not worker.hangs():
+                silent = 0
+                worker.knock()
+            else:
+                silent += pause
+                if silent >= _SILENCE:
+                    worker.kill()
 
     def serve(self, kind: int) -> Script[LibxlEvent]:
         """Make a call that never returns in a new worker process, which ends with it. This is a part of a script.
