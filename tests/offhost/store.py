@@ -220,10 +220,16 @@ class GuestStore(Store):
         self._page.close()
 
     def _index(self, number: int) -> int:
-        return int(struct.unpack_from("=I", self._page, _INDEXES + 4 * number)[0])
+        try:
+            return int(struct.unpack_from("=I", self._page, _INDEXES + 4 * number)[0])
+        except ValueError as error:  # closed, by another thread
+            raise GuestStopped from error
 
     def _set_index(self, number: int, value: int) -> None:
-        struct.pack_into("=I", self._page, _INDEXES + 4 * number, value & 0xFFFFFFFF)
+        try:
+            struct.pack_into("=I", self._page, _INDEXES + 4 * number, value & 0xFFFFFFFF)
+        except ValueError as error:
+            raise GuestStopped from error
 
     def _send(self, data: bytes) -> None:
         end = time.monotonic() + _PATIENCE
