@@ -52,9 +52,9 @@ def test_a_guest_that_follows(host: Host, willing: Willing) -> None:
     domain = willing()
     with supporting(host, Feature.MEMORY):
         domain.set_memory(128)
-        wait_until(lambda: domain.info().memory_kib <= 130 * 1024)
+        wait_until(lambda: domain.info().memory_kib <= 130 * 1024, 180)
         domain.set_memory(160)
-        wait_until(lambda: domain.info().memory_kib >= 155 * 1024)
+        wait_until(lambda: domain.info().memory_kib >= 155 * 1024, 180)
 
 
 def test_vcpus(host: Host, make: Make) -> None:
