@@ -52,9 +52,9 @@ def goes_on(domain: Domain) -> None:
     wait_until(lambda: domain.info().cpu_time_ns > before)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
     """Wait until something is so."""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.01)
