@@ -41,7 +41,8 @@ struct pyxen_event {
 };
 
 /* Wait until libxl has events, a watched descriptor is ready, `wake` is written to, or the time is over (in ms; -1 is
- * never). Without a context (NULL), libxl is not waited for. Returns how many events there are, 0 for the other two, or -errno. */
+ * never). Without a context (NULL), libxl is not waited for. Returns how many events there are, 0 for the other two, or
+ * -errno. */
 int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct pyxen_event *events, int most);
 
 /* Returns how many children of libxl's run. */

@@ -93,14 +93,19 @@ def test_nothing_of_before(host: Host, web1: DomainConfig) -> None:
                 assert event.domid == domain.domid
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
 def test_what_a_subscriber_raises_ends_nothing(
-    link: LibvirtBackend, host: Host, web1: DomainConfig, monkeypatch: pytest.MonkeyPatch
+    link: LibvirtBackend,
+    host: Host,
+    web1: DomainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
 ) -> None:
     raised: list[object] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(args.exc_value))
 
     def fail(event: Event) -> None:
-        raise ValueError(type(event).__name__)
+        raise error(type(event).__name__)
 
     ended = threading.Event()
     link.subscribe(fail, ended.set)
@@ -109,7 +114,7 @@ def test_what_a_subscriber_raises_ends_nothing(
         assert kinds([events.get(10), events.get(10)]) == ["DomainCreated", "DomainDestroyed"]
     host.close()
     assert ended.wait(10)
-    assert [str(error) for error in raised] == ["DomainCreated", "DomainDestroyed"]
+    assert [str(each) for each in raised] == ["DomainCreated", "DomainDestroyed"]
 
 
 def test_a_subscriber_may_ask_the_host(link: LibvirtBackend, host: Host, web1: DomainConfig) -> None:

@@ -35,12 +35,15 @@ def test_every_key_has_values() -> None:
     assert set(configs.SPECIAL) <= set(KEYS)
 
 
-@settings(
+GENERATED = settings(
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+
+
+@GENERATED
 @given(data=st.data())
 def test_generated_configurations(xl: XlOracle, data: st.DataObject) -> None:
     text = data.draw(configs.configs(xl.release))
@@ -50,12 +53,7 @@ def test_generated_configurations(xl: XlOracle, data: st.DataObject) -> None:
     assert found is None, found
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@GENERATED
 @given(data=st.data())
 def test_odd_configurations(xl: XlOracle, data: st.DataObject) -> None:
     text = data.draw(odd_configs(xl.release))

@@ -67,9 +67,6 @@ def path_of(value: object, verb: str) -> str:
     Raises:
         InvalidArgument: It is not a path.
     """
-    try:
-        path = os.fspath(value)  # type: ignore[call-overload]  # what else it is, is refused
-    except TypeError:
-        path = value
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
     check_is(str, path, verb, ", as the path")
     return str(path)

@@ -5,7 +5,6 @@ Code on the loop's thread must not block or call libvirt.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from pyxen._common.shield import shielded
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.event_diff import KINDS, EventDiff, LibvirtEvent
@@ -73,7 +73,7 @@ class _Subscriber:
                 there.add(ref)
             elif isinstance(event, DomainDestroyed):
                 there.discard(ref)
-        _call(self._on_event, event)
+        shielded(self._on_event, event)
 
 
 class Watcher:
@@ -183,14 +183,11 @@ class Watcher:
                 if not self._items:
                     break
                 what = self._items.popleft()
-            try:
-                self._deliver(what)
-            except Exception:  # noqa: BLE001 (one bad event must not end the delivery of others)
-                _report()
+            shielded(self._deliver, what)  # one bad event must not end the delivery of others
         with self._changed:
             subscribers, self._subscribers = self._subscribers, []
         for subscriber in subscribers:
-            _call(subscriber.on_end)
+            shielded(subscriber.on_end)
 
     def _deliver(self, what: LibvirtEvent | _There) -> None:
         events = self._changes.events(what) if isinstance(what, LibvirtEvent) else self._changes.lost(what)
@@ -227,15 +224,3 @@ def _there(connection: Connection) -> _There:
         for domain in connection.listAllDomains(_ACTIVE)
         if domain.ID() >= 0
     ]
-
-
-def _call(call: Callable[..., None], *arguments: Event) -> None:
-    try:
-        call(*arguments)
-    except Exception:  # noqa: BLE001 (a subscriber's exception is reported, not raised here)
-        _report()
-
-
-def _report() -> None:
-    """Pass the current exception to `threading.excepthook`."""
-    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

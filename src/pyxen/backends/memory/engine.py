@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from pyxen._common.shield import shielded
 from pyxen._common.stopped import what_stays
 from pyxen.backends.memory.clock import Clock
 from pyxen.errors import ConnectFailed, Error, OperationCancelled, OperationTimeout
@@ -163,7 +164,7 @@ class Engine:
                     self.clock.idle(self.changed, self._due(), busy=bool(self._tasks))
                 said, self._outbox = self._outbox, deque()
             for call in said:
-                _call(call)
+                shielded(call)
 
     def _due(self) -> float | None:
         times = [self._timers[0][0]] if self._timers else []
@@ -179,7 +180,7 @@ class Engine:
             self._step(task)
             return True
         if self._timers and self._timers[0][0] <= now:
-            _call(heapq.heappop(self._timers)[2])
+            shielded(heapq.heappop(self._timers)[2])
             return True
         late = [task for task in self._tasks if task.deadline is not None and now >= task.deadline]
         return any(task.operation.stopped is None and task.operation.stop("timeout") for task in late)
@@ -212,12 +213,3 @@ def stopped(operation: Operation[Any]) -> Error:
         return describe(OperationTimeout, f"the deadline passed; {what_stays(operation)}", operation)
     reason = "the host was closed" if operation.stopped == "closed" else "cancelled"
     return describe(OperationCancelled, f"{reason}; {what_stays(operation)}", operation)
-
-
-def _call(function: Callable[[], object]) -> None:
-    """Call a user's function, and report its exception instead of losing it."""
-    try:
-        function()
-    except BaseException as error:  # noqa: BLE001 (reported as an uncaught exception of a thread)
-        thread = threading.current_thread()
-        threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
