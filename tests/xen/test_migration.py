@@ -93,7 +93,7 @@ class Wire(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def in_worker() -> str:
+def elsewhere() -> str:
     """This host as another one that ssh leads to."""
     subprocess.run(["lab-sshd"], check=True, capture_output=True, timeout=120)
     return "root@dom0"

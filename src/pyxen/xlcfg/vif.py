@@ -41,7 +41,9 @@ def read_vif(spec: str, note: Note = unnoted) -> Vif:
             said["trusted"] = _FLAGS[token]
         elif sign and name == "type" and value not in _TYPES:
             note(token, "xl knows the types vif and ioemu only; it warns, and ignores others")
-        elif sign and name in ("mac", "type", "rate", "devid", "mtu"):
+        elif sign and name == "mtu":
+            said["mtu"] = number(value, note) or None  # libxl takes 0 for its default
+        elif sign and name in ("mac", "type", "rate", "devid"):
             said[name] = _value(name, value, note)
         elif sign and name == "accel":
             note(token, "xl has no accelerated interfaces")

@@ -188,7 +188,7 @@ def test_what_xl_cannot_say_is_a_loss(device: Device, path: str, reason: str) ->
     [
         (Disk, "/dev/x,xvda", "disk", "'xvda' stands where the format belongs"),
         (Vif, "rate=fast", "vif", "'fast' is not a rate"),
-        (Vif, "mtu=0", "vif", "mtu: 0 is out of range"),
+        (Vif, "mtu=2147483648", "vif", "mtu: 2147483648 is out of range"),
         (Pci, "gpu", "pci", "'gpu' is neither an address nor a setting"),
         (Disk, "a\0b", "disk", "NUL"),
         (Vsnd, "CARD", "vsnd", "is unexpected here: expected a value"),
