@@ -30,7 +30,7 @@ bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks
 
 fuzz: setup     ## Fuzz all readers (FUZZ_SECONDS=600 each), and look for texts that xl reads differently; takes long
 	@nice -n 15 $(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS) --corpus build/fuzz/corpus
-	@PYTEST_TIMEOUT=0 PYXEN_CONFIGS=20000 PYXEN_TEXTS=200000 $(PYTHON) -m tools.test unit oracle
+	@PYTEST_TIMEOUT=0 PYXEN_RANDOM=1 PYXEN_CONFIGS=20000 PYXEN_TEXTS=200000 $(PYTHON) -m tools.test unit oracle
 
 sweep: setup    ## Let each call of each verb fail once, on a pretended host; takes an hour
 	@PYXEN_SWEEP=1 PYTEST_TIMEOUT=0 $(PYTHON) -m pytest -q tests/offhost/test_sweep.py

@@ -14,7 +14,7 @@ from tests.oracle.compare import difference
 from tests.oracle.odd_texts import odd_configs
 from tests.oracle.xl import XlOracle
 
-EXAMPLES = int(os.environ.get("PYXEN_CONFIGS", "5000"))
+EXAMPLES = int(os.environ.get("PYXEN_CONFIGS", "1000"))
 
 
 @pytest.mark.parametrize("guest", ["hvm", "pv", "pvh"])

@@ -20,6 +20,8 @@ from tests.xen.support import GUESTS, MakeConfig, at_rest, wait_until, xenstore_
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs more processors than the host has; `tools/test.py` runs it on a host that has them."""
+    if config.option.setupplan:
+        return  # only the names of the fixtures are looked at, without a host
     tell = re.search(r"^nr_cpus\s*: (\d+)", xl("info"), re.MULTILINE)
     if tell is None or int(tell[1]) < 2:
         left_out = [item for item in items if item.get_closest_marker("two_cpus")]
