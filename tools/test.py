@@ -1,8 +1,9 @@
-"""Run the parts of the test suite, two at a time, and show how each ended.
+"""Run the parts of the test suite side by side, and show how each ended.
 
-Each part keeps one core busy: an emulated machine has one processor. So two of them take the parts from one list, the
-long ones first. What does not boot the lab is nice, since an emulated machine whose processor is taken away in the
-middle of what it does gets slower out of proportion.
+Parts that boot the lab run two at a time, the long ones first. An emulated machine keeps a core busy for about half of
+its time: it waits for guests, and for what must not happen. What boots no machine runs beside them, one part at a time,
+and takes what they leave: an emulated machine whose processor is taken away in the middle of what it does gets slower
+out of proportion.
 
 Each part has a time of its own. Tests that run out of theirs end in order (see tests/deadline.py); what does not end
 then is ended, and that is said. Output goes to a file for each part while it runs; what failed is shown in full, and
@@ -40,8 +41,8 @@ LAB_FAILED = 125
 FUZZ_SECONDS = 4
 """How long each target is fuzzed; ``make fuzz`` takes longer."""
 
-AT_ONCE = 2
-"""How many parts run at a time: each keeps a core busy."""
+MACHINES = 2
+"""How many parts that boot the lab run at a time."""
 
 SLOW = ("locks", "migration", "remus", "supervisor", "libvirt", "saving", "workers")
 """The half of tests/xen that has a machine of its own, so that both halves take about as long."""
@@ -56,10 +57,15 @@ AFAR = ("life", "looking", "events", "operations", "defined", "features")
 
 @dataclass
 class Part:
-    """A part of the suite: commands, run one after the other until one fails."""
+    """A part of the suite: commands, run one after the other until one fails.
+
+    Attributes:
+        boots: Whether it boots the lab. What does not gives way to what does.
+    """
 
     name: str
     commands: list[list[str]]
+    boots: bool = True
     log: Path = field(init=False)
     status: int | None = None
     seconds: float = 0.0
@@ -90,6 +96,8 @@ class Part:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+        if not self.boots:
+            _give_way(process)
         try:
             return process.wait(timeout=COMMAND_SECONDS + BUILD_SECONDS)
         except subprocess.TimeoutExpired:
@@ -101,6 +109,14 @@ class Part:
     def summary(self) -> list[str]:
         """Return pytest's own summary lines."""
         return [line for line in self.log.read_text(errors="replace").splitlines() if _is_summary(line)]
+
+
+def _give_way(process: subprocess.Popen[bytes]) -> None:
+    """Let a process and what it starts run when others do not need the CPU."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, 15)
+        # Linux shares the CPU between sessions first, and within a session by the nice values of its processes.
+        Path(f"/proc/{process.pid}/autogroup").write_text("15")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -138,33 +154,32 @@ def _contract(uri: str, *paths: str, xen: str = "4.20") -> list[str]:
 
 def parts() -> list[Part]:
     """Return the parts, in the order in which they are begun."""
-    nice = ["nice", "-n", "15"]
-    ruff = [*nice, PYTHON, "-m", "ruff"]
+    ruff = [PYTHON, "-m", "ruff"]
     checks = [
         [*ruff, "check", "-q"],
         [*ruff, "format", "-q", "--check"],
-        [*nice, PYTHON, "-m", "mypy"],
-        [*nice, *PYTEST, "tests/typing"],
+        [PYTHON, "-m", "mypy"],
+        [*PYTEST, "tests/typing"],
         # A fixture that is not there is found before a machine has booted.
-        [*nice, PYTHON, "-m", "pytest", "-q", "--color=no", "--setup-plan", "tests/xen", "tests/outside"],
+        [PYTHON, "-m", "pytest", "-q", "--color=no", "--setup-plan", "tests/xen", "tests/outside"],
     ]
     unit = [
-        [*nice, *PYTEST, "tests/unit", "tests/backends", "tests/libvirt"],
-        [*nice, *_contract("test:///default")],
+        [*PYTEST, "tests/unit", "tests/backends", "tests/libvirt"],
+        [*_contract("test:///default")],
     ]
-    oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*nice, *PYTEST, "tests/oracle"]]
+    oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, "tests/oracle"]]
     tests = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests/xen").glob("test_*.py"))
     rest = [name for name in tests if name not in SLOW]
     return [
-        Part("checks", checks),
+        Part("checks", checks, boots=False),
         Part("xen-4.20-slow", [_in_dom0("4.20", *_pytest_in_dom0(*_files(SLOW)))]),
-        Part("unit", unit),
-        Part("oracle", oracle),
         Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
-        Part("offhost", [[*nice, *PYTEST, "tests/offhost"]]),
-        Part("fuzz", [[*nice, PYTHON, "-m", "tests.fuzz", "--seed", "1", "--seconds", str(FUZZ_SECONDS)]]),
+        Part("unit", unit, boots=False),
+        Part("oracle", oracle, boots=False),
+        Part("offhost", [[*PYTEST, "tests/offhost"]], boots=False),
+        Part("fuzz", [[PYTHON, "-m", "tests.fuzz", "--seed", "1", "--seconds", str(FUZZ_SECONDS)]], boots=False),
         Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system"))]),
-        Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
+        Part("lab", [[*PYTEST, "tests/lab"]]),
         Part(
             "contract-4.17",
             [
@@ -172,7 +187,7 @@ def parts() -> list[Part]:
                 _contract("xen+tcp://lab/system", *(f"tests/backends/test_{name}.py" for name in AFAR), xen="4.17"),
             ],
         ),
-        Part("lab", [[*PYTEST, "tests/lab"]]),
+        Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
         Part("outside", [[*PYTEST, "tests/outside"]]),
         Part("two-cpus", [_in_dom0("4.20", *_pytest_in_dom0("-m", "two_cpus", "tests/xen"), cpus=2)]),
     ]
@@ -223,11 +238,13 @@ def main() -> int:
     chosen = [part for part in known if not wanted or part.name in wanted]
     folder = ROOT / "build" / "test"
     folder.mkdir(parents=True, exist_ok=True)
-    waiting: queue.SimpleQueue[Part] = queue.SimpleQueue()
+    machines: queue.SimpleQueue[Part] = queue.SimpleQueue()
+    others: queue.SimpleQueue[Part] = queue.SimpleQueue()
     for part in chosen:
-        waiting.put(part)
+        (machines if part.boots else others).put(part)
     say = threading.Lock()
-    threads = [threading.Thread(target=_run_some, args=(waiting, folder, say)) for _ in range(AT_ONCE)]
+    lanes = [*[machines] * MACHINES, others]
+    threads = [threading.Thread(target=_run_some, args=(lane, folder, say)) for lane in lanes]
     for thread in threads:
         thread.start()
     _progress(threads, say)

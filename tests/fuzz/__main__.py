@@ -104,7 +104,7 @@ def fuzz(target: Target, asked: argparse.Namespace) -> Outcome:
 def _run(command: list[str], environment: dict[str, str], log: IO[str], seconds: int) -> int:
     """Run a command, and end all that it has started."""
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
     )
     try:
         return process.wait(seconds + _GRACE)
