@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import MachineHangs
+from lab import Lab, MachineHangs
 from tests.lab.guests import GUESTS, LINUX, TINY, await_line, create
-
-if TYPE_CHECKING:
-    from lab import Lab
 
 # The last letter of xl list's state, once a domain has shut down.
 REASONS = {"poweroff": "-", "reboot": "r", "suspend": "s", "crash": "c", "watchdog": "w"}
@@ -45,7 +41,7 @@ def test_a_tiny_guest_idles_and_ignores_a_shutdown(any_dom0: Lab, kind: str) -> 
 def test_a_tiny_guest_ends_as_its_command_line_says(any_dom0: Lab, kind: str, reason: str) -> None:
     create(any_dom0, reason, [*TINY[kind], f'extra="{reason}"'])
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while state(any_dom0, reason)[3] != "s":
             assert time.monotonic() < deadline, "it did not shut down"
         assert state(any_dom0, reason)[4] == REASONS[reason]
@@ -62,17 +58,18 @@ def boot_hvm_guest(dom0: Lab) -> None:
         dom0.run(["xl", "destroy", "hvm"], check=True)
 
 
-def test_an_hvm_guest_boots_from_its_disk(any_dom0: Lab) -> None:
-    try:
-        boot_hvm_guest(any_dom0)
-    except MachineHangs:  # now and then QEMU loses an emulated CPU over an HVM guest: lab/README.md has more
-        any_dom0.close()
-        any_dom0.start()
-        boot_hvm_guest(any_dom0)
+def test_an_hvm_guest_boots_from_its_disk() -> None:
+    with Lab(xen="4.17") as dom0:  # on 4.20 tests/xen have HVM guests
+        try:
+            boot_hvm_guest(dom0)
+        except MachineHangs:  # now and then QEMU loses an emulated CPU over an HVM guest: lab/README.md has more
+            dom0.close()
+            dom0.start()
+            boot_hvm_guest(dom0)
 
 
-@pytest.mark.parametrize("kind", ["pv", "pvh"])
-def test_linux_uses_its_devices_and_obeys(any_dom0: Lab, kind: str) -> None:
+def test_linux_uses_its_devices_and_obeys(any_dom0: Lab) -> None:
+    kind = {"4.17": "pvh", "4.20": "pv"}[any_dom0.release.xen]
     any_dom0.run(["truncate", "-s", "16M", "/srv/disk.img"], check=True)
     devices = [
         'disk=["/srv/disk.img,raw,xvda,w"]',
@@ -84,8 +81,6 @@ def test_linux_uses_its_devices_and_obeys(any_dom0: Lab, kind: str) -> None:
         await_line(any_dom0, f"/var/log/xen/guest-linux-{kind}.log", "pyxen-guest ready", 90)
         any_dom0.run(["ping", "-c", "1", "-w", "20", "192.168.77.2"], check=True)
         assert "\n51712 " in any_dom0.run(["xl", "block-list", f"linux-{kind}"], check=True).stdout
-        started = time.monotonic()
-        any_dom0.run(["xl", "shutdown", "-w", f"linux-{kind}"], check=True, timeout=60)
-        assert time.monotonic() - started < 60
+        any_dom0.run(["xl", "shutdown", "-w", f"linux-{kind}"], check=True, timeout=120)
     finally:
         any_dom0.run(["xl", "destroy", f"linux-{kind}"])
