@@ -1,9 +1,8 @@
 """Run the parts of the test suite side by side, and show how each ended.
 
-Parts that boot the lab run two at a time, the long ones first. An emulated machine keeps a core busy for about half of
-its time: it waits for guests, and for what must not happen. What boots no machine runs beside them, one part at a time,
-and takes what they leave: an emulated machine whose processor is taken away in the middle of what it does gets slower
-out of proportion.
+Parts that boot the lab run two at a time, the long ones first. Each has one processor, which waits now and then: for a
+guest, or for what must not happen. What boots no machine runs beside them, and takes what they leave: an emulated
+machine whose processor is taken away in the middle of what it does gets slower out of proportion.
 
 Each part has a time of its own. Tests that run out of theirs end in order (see tests/deadline.py); what does not end
 then is ended, and that is said. Output goes to a file for each part while it runs; what failed is shown in full, and
@@ -197,22 +196,28 @@ def _files(names: Iterable[str]) -> list[str]:
     return [f"tests/xen/test_{name}.py" for name in names]
 
 
-def _run_some(waiting: queue.SimpleQueue[Part], folder: Path, say: threading.Lock) -> None:
-    """Run parts as long as there are any."""
-    while True:
-        try:
-            part = waiting.get_nowait()
-        except queue.Empty:
-            return
-        with say:
-            print(f"[test] {part.name}: begun", flush=True)
-        part.run(folder)
-        with say:
-            how = "passed" if part.status == 0 else f"FAILED ({part.status})"
-            print(f"[test] {part.name}: {how} after {part.seconds:.0f} s", flush=True)
-            if part.status != 0:
-                lines = part.log.read_text(errors="replace").splitlines()
-                print("\n".join(lines if len(lines) < 400 else [*lines[:100], "…", *lines[-300:]]), flush=True)
+def _run_some(lists: list[queue.SimpleQueue[Part]], folder: Path, say: threading.Lock) -> None:
+    """Run parts as long as there are any: those of the first list, then those of the next."""
+    for waiting in lists:
+        while True:
+            try:
+                part = waiting.get_nowait()
+            except queue.Empty:
+                break
+            _run_part(part, folder, say)
+
+
+def _run_part(part: Part, folder: Path, say: threading.Lock) -> None:
+    """Run a part, and show how it ended."""
+    with say:
+        print(f"[test] {part.name}: begun", flush=True)
+    part.run(folder)
+    with say:
+        how = "passed" if part.status == 0 else f"FAILED ({part.status})"
+        print(f"[test] {part.name}: {how} after {part.seconds:.0f} s", flush=True)
+        if part.status != 0:
+            lines = part.log.read_text(errors="replace").splitlines()
+            print("\n".join(lines if len(lines) < 400 else [*lines[:100], "…", *lines[-300:]]), flush=True)
 
 
 def _progress(running: list[threading.Thread], say: threading.Lock) -> None:
@@ -243,7 +248,7 @@ def main() -> int:
     for part in chosen:
         (machines if part.boots else others).put(part)
     say = threading.Lock()
-    lanes = [*[machines] * MACHINES, others]
+    lanes = [*[[machines, others]] * MACHINES, [others]]
     threads = [threading.Thread(target=_run_some, args=(lane, folder, say)) for lane in lanes]
     for thread in threads:
         thread.start()
