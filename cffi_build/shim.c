@@ -1,4 +1,5 @@
-/* What cffi cannot express: a callback with a va_list, and an offset in a structure that not all machines have. */
+/* What cffi cannot express: a callback with a va_list, an offset in a structure that not all machines have, and
+ * functions that not all releases of Xen have. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -6,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <xenctrl.h>
 
@@ -92,3 +94,55 @@ long pyxen_emulation_flags_offset(void)
     return -1;
 #endif
 }
+
+#ifdef XENVER_extraversion2 /* a release with texts of any length */
+
+char *pyxen_xen_text(xc_interface *xch, int which)
+{
+    switch (which) {
+    case PYXEN_EXTRAVERSION:
+        return xc_xenver_extraversion(xch);
+    case PYXEN_CAPABILITIES:
+        return xc_xenver_capabilities(xch);
+    case PYXEN_CHANGESET:
+        return xc_xenver_changeset(xch);
+    case PYXEN_COMMANDLINE:
+        return xc_xenver_commandline(xch);
+    default:
+        return xc_xenver_buildid(xch);
+    }
+}
+
+#else
+
+/* xc_version expects the whole room of each text. */
+#define ROOM 1024
+
+static char *build_id(xc_interface *xch)
+{
+    union {
+        xen_build_id_t id;
+        char room[ROOM];
+    } answer = { .id.len = ROOM - sizeof(xen_build_id_t) };
+    int length = xc_version(xch, XENVER_build_id, &answer);
+    char *text = length < 0 ? NULL : calloc(2, length + 1);
+
+    for (int i = 0; text && i < length; i++)
+        sprintf(text + 2 * i, "%02x", answer.id.buf[i]);
+    return text;
+}
+
+char *pyxen_xen_text(xc_interface *xch, int which)
+{
+    static const int commands[] = { XENVER_extraversion, XENVER_capabilities, XENVER_changeset, XENVER_commandline };
+    char room[ROOM] = "";
+
+    if (which == PYXEN_BUILD_ID)
+        return build_id(xch);
+    if (xc_version(xch, commands[which], room) < 0)
+        return NULL;
+    room[ROOM - 1] = 0;
+    return strdup(room);
+}
+
+#endif

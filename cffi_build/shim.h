@@ -4,6 +4,7 @@
 #define PYXEN_SHIM_H
 
 #include <sys/types.h>
+#include <xenctrl.h>
 #include <xentoollog.h>
 #include <libxl_event.h>
 
@@ -15,6 +16,14 @@ void pyxen_logger_free(xentoollog_logger *logger);
 /* Where in an xc_domaininfo_t the emulated devices stand, of which a PVH guest has next to none and an HVM guest all;
  * -1 on an architecture without HVM guests. */
 long pyxen_emulation_flags_offset(void);
+
+/* What Xen says of itself. The caller frees it; NULL with errno if Xen refuses. The build id is in hexadecimal. */
+#define PYXEN_EXTRAVERSION 0
+#define PYXEN_CAPABILITIES 1
+#define PYXEN_CHANGESET 2
+#define PYXEN_COMMANDLINE 3
+#define PYXEN_BUILD_ID 4
+char *pyxen_xen_text(xc_interface *xch, int which);
 
 /* Called by libxl through the above; written in Python (pyxen/backends/xenlight/libxl/log.py and context.py). */
 void pyxen_on_log(void *owner, int level, int errnoval, const char *context, const char *line);

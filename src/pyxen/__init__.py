@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from pyxen import testing as testing
     from pyxen import units as units
     from pyxen import xlcfg as xlcfg
+    from pyxen.capabilities import HostCapability
     from pyxen.config import (
         P9,
         ActionOnShutdown,
@@ -195,11 +196,13 @@ if TYPE_CHECKING:
         ShutdownReason,
         Trigger,
         VifStats,
+        XenVersion,
     )
     from pyxen.losses import Loss, LossWarning
     from pyxen.operation import Operation, Progress
     from pyxen.remus import RemusOptions
     from pyxen.supervisor import Brake, Outcome, Supervisor
+    from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
 
 __all__ = [
     "P9",
@@ -259,7 +262,9 @@ __all__ = [
     "GuestTimeout",
     "HdType",
     "Host",
+    "HostCapability",
     "HostClosed",
+    "HostCpu",
     "HostInfo",
     "InvalidArgument",
     "InvalidState",
@@ -283,6 +288,7 @@ __all__ = [
     "NotOnXen",
     "NotPrivileged",
     "NotReady",
+    "NumaNode",
     "Operation",
     "OperationCancelled",
     "OperationFailed",
@@ -293,6 +299,7 @@ __all__ = [
     "Passthrough",
     "Pci",
     "PciAddress",
+    "PciPlace",
     "Problem",
     "Progress",
     "PvShim",
@@ -316,6 +323,7 @@ __all__ = [
     "SveType",
     "TeeType",
     "TimerMode",
+    "Topology",
     "Trigger",
     "TscMode",
     "UnsupportedFeature",
@@ -345,11 +353,13 @@ __all__ = [
     "VsndStreamType",
     "Vtpm",
     "VuartType",
+    "XenVersion",
     "connect",
     "convert",
 ]
 
 _HOMES = {
+    "HostCapability": "capabilities",
     "connect": "connection",
     "convert": "conversion",
     "Domain": "domain",
@@ -366,6 +376,7 @@ _HOMES = {
     "ShutdownReason": "info",
     "Trigger": "info",
     "VifStats": "info",
+    "XenVersion": "info",
     "Loss": "losses",
     "LossWarning": "losses",
     "Operation": "operation",
@@ -374,6 +385,10 @@ _HOMES = {
     "Brake": "supervisor",
     "Outcome": "supervisor",
     "Supervisor": "supervisor",
+    "HostCpu": "topology",
+    "NumaNode": "topology",
+    "PciPlace": "topology",
+    "Topology": "topology",
 }
 """Names of this package and the modules that define them. All other names come from the modules in `_WHOLE`."""
 

@@ -15,13 +15,16 @@ __all__ = ["OfDomain", "Record", "html_table"]
 
 
 class Record:
-    """A frozen dataclass whose fields are plain values, enumerations, uuids, times, or records."""
+    """A frozen dataclass whose fields are plain values, enumerations, sets of them, uuids, times, or records."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain data for JSON: a uuid as text, a time in ISO 8601, an enumeration as its name."""
+        """Return all fields as plain data for JSON.
+
+        A uuid becomes text, a time ISO 8601, an enumeration its name, and a set a sorted list.
+        """
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
@@ -74,6 +77,8 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(map(_plain, value))
     if isinstance(value, IntEnum):
         return value.name.lower()
     if isinstance(value, Enum):

@@ -17,6 +17,10 @@ class Feature(StrEnum):
     """See and control every domain of the host, not only those of one toolstack."""
     EVENTS = "events"
     """Report events, see `Host.events`."""
+    TOPOLOGY = "topology"
+    """Report the host's CPUs, NUMA nodes and PCI devices."""
+    IDLE_TIMES = "idle_times_ns"
+    """Report how long each of the host's CPUs has been idle."""
     ORPHANS = "orphans"
     """Find half-made domains left by processes that were killed."""
     DEFINE = "define"
@@ -84,6 +88,8 @@ class Feature(StrEnum):
 FeatureName: TypeAlias = Literal[
     "all_domains",
     "events",
+    "topology",
+    "idle_times_ns",
     "orphans",
     "define",
     "pause",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import KW_ONLY, dataclass
 from enum import IntEnum, StrEnum
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from pyxen._records import OfDomain, Record
-from pyxen.config import DomainType
+from pyxen.capabilities import HostCapability
+from pyxen.config import DomainType, SchedulerKind
 
 __all__ = [
     "ENDS",
@@ -23,6 +25,7 @@ __all__ = [
     "Trigger",
     "TriggerName",
     "VifStats",
+    "XenVersion",
 ]
 
 
@@ -112,14 +115,30 @@ class DomainInfo(OfDomain):
     """Number of its CPU pool."""
     ssidref: int
     """Number of its security label (XSM); 0 without XSM."""
+    _: KW_ONLY
+    claimed_kib: int | None = None
+    """Memory that is reserved for it and that it does not have yet, in KiB, as ``xl claims``; None if not known."""
+    shared_kib: int | None = None
+    """Memory that it shares with other domains (``xl sharing``), in KiB; None if not known."""
+    paged_kib: int | None = None
+    """Memory that is paged out, in KiB; None if not known."""
+
+
+class XenVersion(NamedTuple):
+    """A version of Xen, comparable: ``info.xen_version_info >= (4, 18)``."""
+
+    major: int
+    minor: int
+    extra: str
+    """What follows the release, e.g. ``.0`` or ``.2-pre``; it may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostInfo(Record):
-    """A snapshot of a host, as ``xl info``."""
+    """A snapshot of a host, as ``xl info``. Fields that the backend does not know are None."""
 
     xen_version: str
-    """Version of the running Xen, e.g. ``4.20.0``."""
+    """Version of the running Xen, e.g. ``4.20.0``; see `xen_version_info` for numbers."""
     nr_cpus: int
     """Number of physical CPUs that are online."""
     nr_nodes: int
@@ -134,6 +153,67 @@ class HostInfo(Record):
     """Total memory of the host, in KiB."""
     free_memory_kib: int
     """Memory not assigned to any domain, in KiB; memory that domains have claimed is not included."""
+    _: KW_ONLY
+    max_cpu_id: int | None = None
+    """The largest number that a CPU of this host can have."""
+    free_cpus: int | None = None
+    """Number of CPUs that belong to no CPU pool."""
+    hw_caps: tuple[int, ...] | None = None
+    """Features of the CPUs, as eight words of CPUID that depend on the architecture; ``xl info`` prints them in hex."""
+    capabilities: frozenset[HostCapability] | None = None
+    """What guests can be and do here: the ``virt_caps`` of ``xl info``."""
+    scrub_memory_kib: int | None = None
+    """Memory that is free and will be scrubbed before it is used again, in KiB; it counts as free."""
+    claimed_memory_kib: int | None = None
+    """Memory that domains have claimed and do not have yet, in KiB: ``outstanding_claims``."""
+    sharing_freed_kib: int | None = None
+    """Memory that is saved by sharing pages between domains, in KiB."""
+    sharing_used_kib: int | None = None
+    """Memory that domains share, in KiB."""
+    xen_caps: tuple[str, ...] | None = None
+    """Kinds of guests that Xen runs, by its own names, e.g. ``hvm-3.0-x86_64``."""
+    xen_scheduler: SchedulerKind | None = None
+    """Scheduler of CPU pool 0, which new pools get by default."""
+    xen_pagesize: int | None = None
+    """Size of a page, in bytes."""
+    virt_start: int | None = None
+    """Address where Xen's part of the address space of PV guests begins: ``platform_params``."""
+    xen_commandline: str | None = None
+    """Command line with which Xen was started."""
+    xen_changeset: str | None = None
+    """Revision of Xen's sources; empty if whoever built it did not say."""
+    build_id: str | None = None
+    """Build ID of the hypervisor, in hex; empty if it has none."""
+    cc_compiler: str | None = None
+    """Compiler that built Xen."""
+    cc_compile_by: str | None = None
+    """User who built Xen."""
+    cc_compile_domain: str | None = None
+    """Mail domain of that user."""
+    cc_compile_date: str | None = None
+    """When Xen was built, in the words of the build."""
+    hostname: str | None = None
+    """Name of the host, in dom0: ``host``."""
+    kernel_release: str | None = None
+    """Release of dom0's kernel: ``release``."""
+    kernel_version: str | None = None
+    """Version of dom0's kernel, with the time of its build: ``version``."""
+    machine: str | None = None
+    """Architecture of dom0, e.g. ``x86_64``."""
+    uptime_s: float | None = None
+    """Seconds since the boot of dom0, as ``xl uptime`` counts them for dom0."""
+
+    @property
+    def xen_version_info(self) -> XenVersion:
+        """The version of the running Xen, in numbers.
+
+        Raises:
+            ValueError: `xen_version` does not begin with a release.
+        """
+        parts = re.match(r"(\d+)\.(\d+)(.*)", self.xen_version)
+        if parts is None:
+            raise ValueError(f"{self.xen_version!r} is not a version of Xen such as '4.20.0'")
+        return XenVersion(int(parts[1]), int(parts[2]), parts[3])
 
 
 @dataclass(frozen=True, slots=True)

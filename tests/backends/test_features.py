@@ -15,6 +15,8 @@ from tools.backends import features, table
 
 CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.EVENTS: lambda host, _domain, _folder: host.events().close(),
+    Feature.TOPOLOGY: lambda host, _domain, _folder: host.topology(),
+    Feature.IDLE_TIMES: lambda host, _domain, _folder: host.idle_times_ns(),
     Feature.ORPHANS: lambda host, _domain, _folder: host.orphans(),
     Feature.DEFINE: lambda host, _domain, _folder: host.defined(),
     Feature.PAUSE: lambda _host, domain, _folder: domain.pause(),

@@ -92,6 +92,7 @@ def test_a_host_that_was_closed(uri: str, host: Host, config: Make) -> None:
     calls: list[Callable[[], object]] = [
         other.list,
         other.info,
+        other.topology,
         lambda: other.create(config("web2")),
         lambda: other.domains["web1"],
         domain.info,

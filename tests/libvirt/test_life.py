@@ -206,12 +206,32 @@ def test_the_host(host: Host, link: LibvirtBackend, uri: str) -> None:
         host.orphans()
 
 
+def test_the_topology() -> None:
+    with pyxen.connect("test:///default") as host:
+        topology, info = host.topology(), host.info()
+    assert topology.node_cpus == {0: tuple(range(8)), 1: tuple(range(8, 16))}
+    assert [(cpu.core, cpu.socket) for cpu in topology.cpus[7:9]] == [(7, 0), (0, 1)]
+    assert [(node.memory_kib, node.distances) for node in topology.nodes] == [(2**21, (10, None)), (2**22, (None, 10))]
+    assert all(node.free_memory_kib for node in topology.nodes)
+    assert {cpu.cpupool for cpu in topology.cpus} == {None}
+    assert topology.pci is None
+    assert (len(topology.cpus), len(topology.nodes)) == (info.nr_cpus, info.nr_nodes)
+
+
+def test_a_topology_that_libvirt_does_not_list(host: Host) -> None:
+    """Libvirt's test host has one only if it is the default one."""
+    topology, info = host.topology(), host.info()
+    assert topology.node_cpus == {0: tuple(range(16))}
+    assert [(node.memory_kib, node.distances) for node in topology.nodes] == [(info.memory_kib, (10,))]
+    assert {(cpu.core, cpu.socket) for cpu in topology.cpus} == {(None, None)}
+
+
 def test_a_closed_host(uri: str, web1: DomainConfig) -> None:
     host = pyxen.connect(uri)
     domain = host.create(web1)
     host.close()
     host.close()
-    for call in (host.list, host.info, domain.info, domain.pause, host.events):
+    for call in (host.list, host.info, host.topology, domain.info, domain.pause, host.events):
         with pytest.raises(HostClosed):
             call()
 

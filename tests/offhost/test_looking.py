@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -9,6 +11,7 @@ from uuid import UUID
 import pytest
 
 import pyxen
+from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.info import DomainState
 from tests.offhost.host import OffHost, until
 from tests.offhost.setup import Release
@@ -18,7 +21,64 @@ from tests.offhost.world import Reason
 def test_domain_0_is_there(host: pyxen.Host, xen: Release) -> None:
     [dom0] = host.list()
     assert (dom0.domid, dom0.name, dom0.vcpus) == (0, "Domain-0", 4)
-    assert host.info().xen_version == f"{xen.name}.0"
+    assert host.info().xen_version == f"{xen.name}.0-pretended"
+
+
+def test_what_its_xen_says(host: pyxen.Host, xen: Release) -> None:
+    info = host.info()
+    assert info.xen_version_info == (4, int(xen.name.split(".")[1]), ".0-pretended")
+    assert info.xen_caps == ("xen-3.0-x86_64", "hvm-3.0-x86_32", "hvm-3.0-x86_32p", "hvm-3.0-x86_64")
+    assert info.xen_commandline == "dom0_mem=1024M,max:1024M"
+    assert (info.xen_changeset, info.build_id) == ("unavailable", "")
+    assert (info.xen_scheduler, info.cc_compiler) == ("credit2", "none")
+    assert info.to_dict()["capabilities"] == ["gnttab-v1", "gnttab-v2", "hap", "hvm", "pv", "shadow"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["sysctl.physinfo", "sysctl.sched_id", "sysctl.cpupool_op", "memory.get_sharing_freed_pages"],
+)
+def test_figures_that_xen_refuses(offhost: OffHost, host: pyxen.Host, call: str) -> None:
+    with offhost.world.failing(call, errno.EPERM, nth=1, times=1), pytest.raises(pyxen.OperationFailed, match="Xen"):
+        host.info()
+    assert host.info().nr_cpus == 4
+
+
+@pytest.mark.parametrize("call", ["sysctl.cputopoinfo", "sysctl.numainfo", "sysctl.cpupool_op"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_topology_that_xen_refuses(offhost: OffHost, host: pyxen.Host, call: str, nth: int) -> None:
+    with offhost.world.failing(call, errno.EPERM, nth=nth, times=1), pytest.raises(pyxen.OperationFailed, match="Xen"):
+        host.topology()
+    assert host.topology().node_cpus == {0: (0, 1, 2, 3)}
+
+
+def test_a_xen_without_pci_knows_no_places(offhost: OffHost, host: pyxen.Host) -> None:
+    places = host.topology().pci
+    assert places is not None
+    assert [place.address for place in places] == sorted(os.listdir("/sys/bus/pci/devices"))
+    assert {place.node for place in places} <= {None}
+    if places:
+        with (
+            offhost.world.failing("sysctl.pcitopoinfo", errno.EPERM, nth=1, times=1),
+            pytest.raises(pyxen.OperationFailed, match="PCI"),
+        ):
+            host.topology()
+
+
+def test_idle_times(offhost: OffHost, host: pyxen.Host) -> None:
+    assert host.idle_times_ns() == {cpu: 10**9 * (cpu + 1) for cpu in range(4)}
+    with (
+        offhost.world.failing("sysctl.getcpuinfo", errno.EPERM, nth=1, times=1),
+        pytest.raises(pyxen.OperationFailed, match="idle times"),
+    ):
+        host.idle_times_ns()
+
+
+def test_looking_does_not_wait_for_libxl(host: pyxen.Host) -> None:
+    """Other threads hold libxl's lock for a long time."""
+    with ThreadPoolExecutor(1) as pool, LIBXL:
+        for call in (host.info, host.topology, host.idle_times_ns):
+            pool.submit(call).result(10)
 
 
 def test_domains_of_others(offhost: OffHost, host: pyxen.Host) -> None:

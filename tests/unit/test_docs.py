@@ -122,7 +122,7 @@ def _names(shown: Shown, xen: Any, web: Any) -> dict[str, Any]:
         "host": xen,
         "print": shown,
         "pyxen": pyxen,
-        "time": SimpleNamespace(sleep=lambda _: time.sleep(0.01)),
+        "time": SimpleNamespace(sleep=lambda _: time.sleep(0.01), monotonic_ns=time.monotonic_ns),
         "Vif": Vif,
         "web": web,
         "xen": xen,

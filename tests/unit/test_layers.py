@@ -33,7 +33,7 @@ LAYERS = (
     {"conversion"},
     {"xlcfg", "libvirtxml", "libxljson"},
     {"_common"},
-    {"config", "events", "features", "info", "losses", "remus"},
+    {"capabilities", "config", "events", "features", "info", "losses", "remus", "topology"},
     {"operation"},
     {"_durations", "_interpreter", "_records"},
     {"_asyncio", "errors", "units"},
@@ -48,7 +48,7 @@ XENLIGHT_LAYERS = (
     {"backend", "driver"},
     {"migration"},
     {"operations"},
-    {"libxl", "hypervisor", "xenstore"},
+    {"libxl", "hypervisor", "info", "topology", "xenstore"},
 )
 """The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 

@@ -19,9 +19,14 @@ from pyxen import (
     DomainState,
     DomainStats,
     EventsLost,
+    HostCapability,
+    HostCpu,
     HostInfo,
     NotFound,
+    NumaNode,
+    PciPlace,
     ShutdownReason,
+    Topology,
     VifStats,
 )
 from pyxen._durations import LONGEST_WAIT, bounded
@@ -34,11 +39,12 @@ INFO = domain_info(3, "web1", UUID(int=3), DomainState.SHUTDOWN)
 SHUTDOWN = DomainShutdown(domid=3, uuid=UUID(int=3), name="web1", time=NOW, reason=ShutdownReason.SOFT_RESET)
 RECORDS: list[Record] = [
     INFO,
-    HostInfo("4.20.0", 2, 1, 2, 1, 1000, 4096, 1024),
+    HostInfo("4.20.0", 2, 1, 2, 1, 1000, 4096, 1024, capabilities=frozenset({HostCapability.PV, HostCapability.HAP})),
     DomainStats(1, (1, 2), 3, (DiskStats("xvda", 1, 2, 3, 4),), (VifStats(0, 1, 2, 3, 4, 5, 6, 7, 8),)),
     DefinedDomain("web9", UUID(int=9), autostart=False, domid=None),
     SHUTDOWN,
     EventsLost(time=NOW, count=None),
+    Topology((HostCpu(0, 0, 0, 0, 0),), (NumaNode(0, 4096, None, (10,)),), (PciPlace("0000:00:1f.0", None),)),
 ]
 
 
@@ -49,7 +55,26 @@ def test_every_record_is_ready_for_json(record: Record) -> None:
     assert {field.name for field in dataclasses.fields(record)} <= told.keys()
 
 
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("4.20.0", (4, 20, ".0")), ("4.20.5-pre", (4, 20, ".5-pre")), ("4.17", (4, 17, "")), ("4.21-rc", (4, 21, "-rc"))],
+)
+def test_a_version_in_numbers(text: str, version: tuple[int, int, str]) -> None:
+    info = dataclasses.replace(RECORDS[1], xen_version=text)
+    assert isinstance(info, HostInfo)
+    assert info.xen_version_info == version
+    assert info.xen_version_info >= (4, 17)
+    assert info.xen_version_info < (5, 0)
+
+
+def test_a_version_without_numbers() -> None:
+    info = HostInfo("", 2, 1, 2, 1, 1000, 4096, 1024)
+    with pytest.raises(ValueError, match="'' is not a version of Xen"):
+        _ = info.xen_version_info
+
+
 def test_what_json_has() -> None:
+    assert RECORDS[1].to_dict()["capabilities"] == ["hap", "pv"]
     assert SHUTDOWN.to_dict() == {
         "event": "DomainShutdown",
         "domid": 3,

@@ -22,6 +22,7 @@ from pyxen.eventreader import event_filter
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
 from pyxen.info import DefinedDomain, DomainInfo, HostInfo
+from pyxen.topology import Topology
 
 __all__ = ["Host"]
 
@@ -80,8 +81,34 @@ class Host(HostBase):
         return Feature(feature) in self._backend.features
 
     async def info(self) -> HostInfo:
-        """Return figures about the host, as ``xl info``: CPUs, memory, Xen's version."""
+        """Return figures about the host, as ``xl info``: CPUs, memory, Xen's version.
+
+        This is cheap enough to be called each second: it takes a few hypercalls, and never waits for a create.
+        """
         return await self._calls.ask(self._backend.info)
+
+    async def topology(self) -> Topology:
+        """Return the host's CPUs, NUMA nodes and PCI devices, as ``xl info -n``.
+
+        A configuration whose CPU sets say ``all`` or ``nodes:1`` is resolved with it::
+
+            topology = host.topology()
+            config.resolve_cpus([cpu.number for cpu in topology.cpus], topology.node_cpus)
+
+        Raises:
+            UnsupportedFeature: This backend does not know them.
+        """
+        return await self._calls.ask(self._backend.topology)
+
+    async def idle_times_ns(self) -> dict[int, int]:
+        """Return how long each online CPU has been idle since the host's boot, in nanoseconds, by its number.
+
+        Two such readings give the load: the time between them, less the growth of a CPU's idle time.
+
+        Raises:
+            UnsupportedFeature: This backend does not know them.
+        """
+        return await self._calls.ask(self._backend.idle_times_ns)
 
     async def list(self) -> list[DomainInfo]:
         """Return the current state of all domains, including dom0, ordered by domid, as ``xl list``."""

@@ -15,6 +15,7 @@ from pyxen.features import Feature, lacking
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
+from pyxen.topology import Topology
 
 __all__ = ["Allow", "Backend", "DomainRef"]
 
@@ -63,6 +64,14 @@ class Backend(Protocol):
 
     def info(self) -> HostInfo:
         """Return the figures of the host."""
+
+    def topology(self) -> Topology:
+        """Return the CPUs, NUMA nodes and PCI devices of the host, as far as the backend knows them."""
+        raise lacking(Feature.TOPOLOGY, self.name)
+
+    def idle_times_ns(self) -> dict[int, int]:
+        """Return how long each online CPU has been idle since the host's boot, in nanoseconds, by its number."""
+        raise lacking(Feature.IDLE_TIMES, self.name)
 
     def list(self) -> list[DomainInfo]:
         """Return all domains, including dom0, sorted by domid."""

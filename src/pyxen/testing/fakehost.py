@@ -67,6 +67,7 @@ class FakeHost(Host):
     Args:
         memory: The host's memory, in MiB; dom0 has 512 of it.
         cpus: Number of CPUs.
+        nodes: Number of NUMA nodes, among which CPUs and memory are divided.
         seed: Seed for uuids and MAC addresses.
         xen: The Xen release that the host reports.
         time: ``virtual`` or ``real``.
@@ -83,6 +84,7 @@ class FakeHost(Host):
         *,
         memory: int = 4096,
         cpus: int = 4,
+        nodes: int = 1,
         seed: int = 0,
         xen: str = "4.20.0",
         time: Literal["virtual", "real"] = "virtual",
@@ -93,6 +95,7 @@ class FakeHost(Host):
             f"memory:///{self._key}",
             memory=memory,
             cpus=cpus,
+            nodes=nodes,
             seed=seed,
             xen=xen,
             clock=self._clock or RealClock(),
@@ -204,6 +207,7 @@ class FakeHost(Host):
         for guest in list(self._machine.domains.values()):
             if guest.domid:
                 self._machine.remove(guest)
+        self._machine.booted_at = self._machine.now()
         for kept in self._machine.autostarting():
             guest = new_guest(self._machine, Operation("start", kept.config.name), kept.config, kept.uuid)
             guest.begin()

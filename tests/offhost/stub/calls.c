@@ -15,6 +15,25 @@ static int answer(char *to, size_t room, const char *text)
     return 0;
 }
 
+static const char extraversion[] = ".0-pretended";
+static const char capabilities[] = "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ";
+static const char changeset[] = "unavailable";
+static const char commandline[] = "dom0_mem=1024M,max:1024M";
+
+#ifdef XENVER_extraversion2
+/* The newer way: without an argument it tells the size, and nothing ends the text. */
+static long answer_sized(xen_varbuf_t *to, const char *text)
+{
+    size_t length = strlen(text);
+
+    if (to && to->len < length)
+        return -ENOBUFS;
+    if (to)
+        memcpy(to->buf, text, length);
+    return (long)length;
+}
+#endif
+
 static long do_version(unsigned op, void *argument)
 {
     xen_compile_info_t *compiled = argument;
@@ -24,16 +43,15 @@ static long do_version(unsigned op, void *argument)
     case XENVER_version:
         return 4 << 16 | XEN_MINOR;
     case XENVER_extraversion:
-        return answer(argument, sizeof(xen_extraversion_t), ".0-pretended");
+        return answer(argument, sizeof(xen_extraversion_t), extraversion);
     case XENVER_compile_info:
         memset(compiled, 0, sizeof *compiled);
         strcpy(compiled->compiler, "none");
         return 0;
     case XENVER_capabilities:
-        return answer(argument, sizeof(xen_capabilities_info_t),
-                      "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ");
+        return answer(argument, sizeof(xen_capabilities_info_t), capabilities);
     case XENVER_changeset:
-        return answer(argument, sizeof(xen_changeset_info_t), "unavailable");
+        return answer(argument, sizeof(xen_changeset_info_t), changeset);
     case XENVER_platform_parameters:
         ((xen_platform_parameters_t *)argument)->virt_start = 0xffff800000000000;
         return 0;
@@ -43,9 +61,19 @@ static long do_version(unsigned op, void *argument)
     case XENVER_pagesize:
         return PAGE;
     case XENVER_commandline:
-        return answer(argument, sizeof(xen_commandline_t), "dom0_mem=1024M,max:1024M");
+        return answer(argument, sizeof(xen_commandline_t), commandline);
     case XENVER_build_id:
         return -ENODATA;
+#ifdef XENVER_extraversion2
+    case XENVER_extraversion2:
+        return answer_sized(argument, extraversion);
+    case XENVER_capabilities2:
+        return answer_sized(argument, capabilities);
+    case XENVER_changeset2:
+        return answer_sized(argument, changeset);
+    case XENVER_commandline2:
+        return answer_sized(argument, commandline);
+#endif
     default:
         unanswered("XENVER", op, 0);
     }

@@ -18,6 +18,7 @@ from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, DomainStats, Trigger
 from pyxen.remus import RemusOptions
+from pyxen.topology import Topology
 from tests.unit.infos import domain_info
 
 __all__ = ["CONFIG", "DEFINED", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
@@ -81,6 +82,14 @@ class FakeBackend(Backend):
     def info(self) -> HostInfo:
         self.called()
         return HostInfo("4.20.0", 2, 1, 2, 1, 1000, 4096, 1024)
+
+    def topology(self) -> Topology:
+        self._ask("topology")
+        return Topology((), (), None)
+
+    def idle_times_ns(self) -> dict[int, int]:
+        self._ask("idle_times_ns")
+        return {0: 1}
 
     def list(self) -> list[DomainInfo]:
         self.called()

@@ -154,6 +154,8 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Host.undefine": lambda host, _: host.undefine("web9"),
     "Host.set_autostart": lambda host, _: host.set_autostart(DEFINED.uuid, autostart=True),
     "Domain.stats": lambda _, domain: domain.stats(),
+    "Host.topology": lambda host, _: host.topology(),
+    "Host.idle_times_ns": lambda host, _: host.idle_times_ns(),
 }
 """A call of each method that asks a backend something, and begins no operation."""
 

@@ -46,11 +46,13 @@ def test_the_files_of_this_machine(tmp_path: Path) -> None:
         ("memory:///?memory=lots", "use a whole number, at least 512"),
         ("memory:///?memory=-1", "use a whole number, at least 512"),
         ("memory:///?memory=100", "use a whole number, at least 512"),
+        ("memory:///?nodes=0", "use a whole number, at least 1"),
+        ("memory:///?nodes=5", "nodes=5, cpus=4"),
         ("memory:///?cpus=0", "use a whole number, at least 1"),
         ("memory:///?cpus=", "use a whole number, at least 1"),
         ("memory:///?cpus=1&cpus=2", "given twice"),
         ("memory:///?files=some", "use any"),
-        ("memory:///?colour=red", "colour is not an option; the options are memory, cpus, seed, files, bridges"),
+        ("memory:///?colour=red", "colour is not an option; the options are memory, cpus, nodes, seed, files, bridges"),
     ],
 )
 def test_nonsense(uri: str, reason: str) -> None:

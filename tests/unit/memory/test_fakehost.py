@@ -110,6 +110,36 @@ def test_an_old_xen() -> None:
             old.create(config(vifs=[Vif(vlan="10")]))
 
 
+def test_a_host_with_numa() -> None:
+    with FakeHost(memory=4096, cpus=5, nodes=2) as numa:
+        topology = numa.topology()
+        assert topology.node_cpus == {0: (0, 1, 2), 1: (3, 4)}
+        assert [cpu.core for cpu in topology.cpus] == [0, 1, 2, 0, 1]
+        assert [(node.memory_kib, node.distances) for node in topology.nodes] == [(2**21, (10, 20)), (2**21, (20, 10))]
+        assert (numa.info().nr_nodes, topology.nr_sockets) == (2, 2)
+        guest = numa.create(config(cpus="nodes:1"))
+        assert guest.config().cpus == CpuSet("3-4")
+        guest.pin_vcpu(0, "nodes:0")
+        with pytest.raises(InvalidArgument, match="no NUMA node 2"):
+            guest.pin_vcpu(0, "nodes:2")
+
+
+def test_its_clock_is_that_of_the_host(fake: FakeHost) -> None:
+    assert fake.info().uptime_s == 0
+    assert fake.idle_times_ns() == dict.fromkeys(range(4), 0)
+    fake.advance(100)
+    assert fake.info().uptime_s == 100
+    assert all(0 < idle <= 100 * 10**9 for idle in fake.idle_times_ns().values())
+    fake.restart()
+    assert fake.info().uptime_s == 0
+
+
+@pytest.mark.parametrize("xen", ["", "4", "four"])
+def test_a_release_that_cannot_be(xen: str) -> None:
+    with pytest.raises(InvalidArgument, match="not a version of Xen"):
+        FakeHost(xen=xen)
+
+
 @pytest.mark.parametrize(("memory", "cpus"), [(511, 1), (4096, 0)])
 def test_a_host_that_cannot_be(memory: int, cpus: int) -> None:
     with pytest.raises(InvalidArgument, match="at least 512 MiB, for its dom0"):

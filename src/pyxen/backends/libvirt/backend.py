@@ -39,6 +39,7 @@ from pyxen.backends.libvirt.inspect import DomainReader, host_info
 from pyxen.backends.libvirt.link import Link
 from pyxen.backends.libvirt.polling import Poller
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
+from pyxen.backends.libvirt.topology import host_topology
 from pyxen.backends.libvirt.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
@@ -46,6 +47,7 @@ from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
 from pyxen.operation import Operation
+from pyxen.topology import Topology
 
 __all__ = ["LibvirtBackend"]
 
@@ -53,7 +55,8 @@ T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 _LIBVIRTS: Final = frozenset(
-    {Feature.EVENTS, Feature.DEFINE, Feature.PAUSE, Feature.REBOOT, Feature.FALLBACK, Feature.SUSPEND, Feature.SAVE}
+    {Feature.TOPOLOGY}
+    | {Feature.EVENTS, Feature.DEFINE, Feature.PAUSE, Feature.REBOOT, Feature.FALLBACK, Feature.SUSPEND, Feature.SAVE}
     | {Feature.CORE_DUMP, Feature.MIGRATE, Feature.TRIGGER, Feature.SYSRQ, Feature.ATTACH, Feature.CDROM}
     | {Feature.MEMORY, Feature.MAXMEM, Feature.VCPUS, Feature.PIN, Feature.SCHEDULER, Feature.STATS, Feature.CONSOLE}
 )
@@ -139,6 +142,11 @@ class LibvirtBackend(Backend):
         """Return information about the host; ``xen_version`` is the version of the driver's hypervisor."""
         with self._look("info") as connection:
             return host_info(connection)
+
+    def topology(self) -> Topology:
+        """Return the CPUs and NUMA nodes of the host; CPU pools and PCI devices are None."""
+        with self._look("topology") as connection:
+            return host_topology(connection)
 
     def list(self) -> list[DomainInfo]:
         """Return the domains that libvirt knows, by domid; on Xen, dom0 and the domains that libvirt created."""

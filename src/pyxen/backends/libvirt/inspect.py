@@ -184,7 +184,7 @@ def _shutdown_reason(state: int, what: DomainState) -> ShutdownReason | None:
 
 def host_info(connection: Connection) -> HostInfo:
     """Return information about a host."""
-    _, memory_mib, cpus, mhz, nodes, _, cores, threads = connection.getInfo()
+    machine, memory_mib, cpus, mhz, nodes, _, cores, threads = connection.getInfo()
     version = connection.getVersion()
     return HostInfo(
         xen_version=f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}",
@@ -195,4 +195,6 @@ def host_info(connection: Connection) -> HostInfo:
         cpu_khz=mhz * 1000,
         memory_kib=memory_mib * 1024,
         free_memory_kib=connection.getFreeMemory() // 1024,
+        hostname=connection.getHostname(),
+        machine=machine,
     )

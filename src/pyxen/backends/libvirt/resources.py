@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from pyxen._common.preconditions import check_affinity, check_cpus, check_maxmem, check_memory, check_vcpus
@@ -10,6 +9,7 @@ from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code
 from pyxen.backends.libvirt.inspect import DomainReader
+from pyxen.backends.libvirt.topology import host_topology
 from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.libvirtxml.text import parse_tree
@@ -47,7 +47,8 @@ def pin_vcpu(
     info = reader.one(domain)
     count = connection.getInfo()[2]
     check_affinity(ref.domid, vcpu, info.maxvcpus, cpus)
-    wanted = set(check_cpus(ref.domid, cpus, _nodes(connection, cpus, count)))
+    nodes = host_topology(connection).node_cpus if cpus.is_symbolic else {0: range(count)}
+    wanted = set(check_cpus(ref.domid, cpus, nodes))
     places = tuple(cpu in wanted for cpu in range(count))
     for each in range(info.maxvcpus) if vcpu is None else [vcpu]:
         try:
@@ -55,17 +56,6 @@ def pin_vcpu(
         except VirError as error:
             if vcpu is not None or each < info.vcpus or not is_code(error, "INVALID_ARG"):
                 raise  # otherwise the vCPU is offline, and some drivers do not pin offline vCPUs
-
-
-def _nodes(connection: Connection, cpus: CpuSet, count: int) -> dict[int, list[int]]:
-    """Return the CPUs of each NUMA node, or a single node with all CPUs if the set does not depend on nodes."""
-    if not cpus.is_symbolic:
-        return {0: list(range(count))}
-    nodes: dict[int, list[int]] = {}
-    capabilities: str = connection.getCapabilities()
-    for cell in re.finditer(r"<cell id='(\d+)'>(.*?)</cell>", capabilities, re.DOTALL):
-        nodes[int(cell[1])] = [int(cpu) for cpu in re.findall(r"<cpu id='(\d+)'", cell[2])]
-    return nodes or {0: list(range(count))}
 
 
 def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backend: str) -> None:

@@ -12,7 +12,7 @@ from pyxen.errors import InvalidArgument
 
 __all__ = ["forget", "machine_at", "register"]
 
-_LEAST: Final = {"memory": DOM0_MIB, "cpus": 1, "seed": 0}
+_LEAST: Final = {"memory": DOM0_MIB, "cpus": 1, "nodes": 1, "seed": 0}
 _FILES: Final = ("any", "here")
 
 _machines: dict[str, Machine] = {}

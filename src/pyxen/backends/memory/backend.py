@@ -42,13 +42,16 @@ from pyxen.backends.memory import (
 from pyxen.backends.memory.console import Console
 from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.info import host_info
 from pyxen.backends.memory.machine import Machine, Subscriber
+from pyxen.backends.memory.topology import host_topology, idle_times_ns, node_cpus
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, newer_than
 from pyxen.errors import HostClosed, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
 from pyxen.operation import Operation
+from pyxen.topology import Topology
 
 __all__ = ["MemoryBackend"]
 
@@ -115,7 +118,17 @@ class MemoryBackend(Backend):
     def info(self) -> HostInfo:
         with self._machine.lock:
             self._check("info")
-            return self._machine.info()
+            return host_info(self._machine)
+
+    def topology(self) -> Topology:
+        with self._machine.lock:
+            self._check("topology")
+            return host_topology(self._machine)
+
+    def idle_times_ns(self) -> dict[int, int]:
+        with self._machine.lock:
+            self._check("idle_times_ns")
+            return idle_times_ns(self._machine)
 
     def list(self) -> list[DomainInfo]:
         with self._machine.lock:
@@ -158,8 +171,9 @@ class MemoryBackend(Backend):
     def _fitted(self, config: DomainConfig) -> DomainConfig:
         """Return a valid configuration with ``all`` and ``nodes:N`` in CPU sets replaced by this host's CPUs."""
         config.validate()
-        cpus = range(self._machine.cpus)
-        return config.resolve_cpus(cpus, {0: cpus}) if is_symbolic(config) else config
+        if not is_symbolic(config):
+            return config
+        return config.resolve_cpus(range(self._machine.cpus), node_cpus(self._machine))
 
     def restore(
         self,

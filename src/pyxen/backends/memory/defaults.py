@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -39,8 +39,18 @@ def random_uuid(random: Random) -> UUID:
     return UUID(int=random.getrandbits(128), version=4)
 
 
-def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Random) -> DomainConfig:
-    """Return a configuration with the settings that libxl fills in when it creates the domain."""
+def filled(
+    config: DomainConfig, domid: int, uuid: UUID, nodes: Mapping[int, Sequence[int]], random: Random
+) -> DomainConfig:
+    """Return a configuration with the settings that libxl fills in when it creates the domain.
+
+    Args:
+        config: The configuration.
+        domid: The domid of the new domain.
+        uuid: Its uuid.
+        nodes: The CPUs of each NUMA node of the host.
+        random: What the random settings are made from.
+    """
     memory = with_memory(config).memory
     changes: dict[str, Any] = {
         "domid": domid,
@@ -58,7 +68,8 @@ def filled(config: DomainConfig, domid: int, uuid: UUID, cpus: int, random: Rand
             number = index if device.devid is None else device.devid
             devices.append(filled_device(device.replace(devid=number), config.type, devices, random))
         changes[name] = tuple(devices)
-    return config.replace(**changes).resolve_cpus(range(cpus), {0: range(cpus)})
+    cpus = sorted(cpu for members in nodes.values() for cpu in members)
+    return config.replace(**changes).resolve_cpus(cpus, nodes)
 
 
 def filled_device(device: D, guest: DomainType, present: Sequence[Any], random: Random) -> D:

@@ -145,6 +145,9 @@ class Guest:
             cpu_time_ns=self.cpu_time_ns(),
             cpupool=self.config.poolid,
             ssidref=self.config.ssidref,
+            claimed_kib=0,
+            shared_kib=0,
+            paged_kib=0,
         )
 
     # Actions on the domain

@@ -13,6 +13,7 @@ from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about, overhead_kib
 from pyxen.backends.memory.resources import SCHEDULER
+from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import ActionOnShutdown, DomainConfig
 from pyxen.errors import (
     DomainNotFound,
@@ -85,7 +86,7 @@ def check_name(machine: Machine, operation: Operation[Any], name: str, owner: Gu
 def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None) -> Guest:
     """Return a new domain, still being built."""
     identity = uuid or config.uuid or random_uuid(machine.random)
-    whole = filled(config, 0x7FFF, identity, machine.cpus, machine.random)
+    whole = filled(config, 0x7FFF, identity, node_cpus(machine), machine.random)
     check_pool(whole, "memory", scheduler=SCHEDULER, cpus=range(machine.cpus))
     _check_new(machine, operation, whole, identity)
     domid = machine.next_domid(operation, config.domid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from pyxen.backends.memory.guests import Guest
 from pyxen.config import DomainConfig, DomainType
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
-from pyxen.info import HostInfo
 from pyxen.operation import Operation
 from pyxen.units import KIB_PER_MIB, mib_to_kib
 
@@ -82,13 +82,14 @@ class Machine:
         uri: Its URI.
         memory: Its memory, in MiB.
         cpus: Its number of CPUs.
+        nodes: Its number of NUMA nodes, among which CPUs and memory are divided.
         seed: The seed for everything random, such as uuids and MAC addresses.
         clock: Its clock.
         timing: The durations of its actions.
         xen: The Xen release that it reports.
 
     Raises:
-        InvalidArgument: The host has too little memory or too few CPUs.
+        InvalidArgument: The host has too little memory, too few CPUs, more nodes than CPUs, or no valid release.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Machine:
         *,
         memory: int = 4096,
         cpus: int = 4,
+        nodes: int = 1,
         seed: int = 0,
         clock: Clock | None = None,
         timing: Timing = QUICK,
@@ -105,12 +107,19 @@ class Machine:
         if memory < DOM0_MIB or cpus < 1:
             message = f"memory={memory}, cpus={cpus}: a host needs at least {DOM0_MIB} MiB, for its dom0, and one CPU"
             raise InvalidArgument(message, operation="connect")
+        if not 1 <= nodes <= cpus:
+            message = f"nodes={nodes}, cpus={cpus}: a host has at least one node, and each has at least one CPU"
+            raise InvalidArgument(message, operation="connect")
+        if not re.match(r"\d+\.\d+", xen):
+            raise InvalidArgument(f"xen={xen!r} is not a version of Xen such as '4.20.0'", operation="connect")
         self.uri = uri
         self.memory_kib = memory * KIB_PER_MIB
         self.cpus = cpus
+        self.nodes = nodes
         self.xen = xen
         self.random = Random(seed)  # noqa: S311 (reproducible on purpose)
         self.clock = clock or RealClock()
+        self.booted_at = self.clock.now()
         self.timing = timing
         self.engine = Engine(self.clock)
         self.domains: dict[int, Guest] = {}
@@ -160,18 +169,9 @@ class Machine:
 
     # Queries
 
-    def info(self) -> HostInfo:
-        """Return information about the host."""
-        return HostInfo(
-            xen_version=self.xen,
-            nr_cpus=self.cpus,
-            nr_nodes=1,
-            cores_per_socket=self.cpus,
-            threads_per_core=1,
-            cpu_khz=2_000_000,
-            memory_kib=self.memory_kib,
-            free_memory_kib=self.free_kib(),
-        )
+    def uptime(self) -> float:
+        """Return the seconds since the host was booted."""
+        return self.now() - self.booted_at
 
     def named(self, name: str) -> Guest | None:
         """Return the domain with a name."""

@@ -16,6 +16,7 @@ from pyxen._common.scripts import at_once
 from pyxen.backends.memory.engine import describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.machine import Machine, about
+from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import CpuSet, Scheduler
 from pyxen.errors import InvalidArgument
 from pyxen.events import MemoryTargetChanged
@@ -72,7 +73,7 @@ def pin_vcpu(
     """Set the CPUs that a vCPU may run on, and those that it prefers; None means all vCPUs."""
     most = guest.config.effective_maxvcpus
     check_affinity(guest.domid, vcpu, most, cpus, cpus_soft)
-    nodes = {0: range(machine.cpus)}
+    nodes = node_cpus(machine)
     hard, soft = (None if given is None else check_cpus(guest.domid, given, nodes) for given in (cpus, cpus_soft))
     for number in range(most) if vcpu is None else [vcpu]:
         before = guest.pins.get(number, (None, None))

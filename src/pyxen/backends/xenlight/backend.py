@@ -29,7 +29,8 @@ from pyxen._common.preconditions import (
 from pyxen._common.shortage import shortage
 from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.backends.xenlight.hypervisor import Hypervisor
-from pyxen.backends.xenlight.libxl import journal, loader, marshal
+from pyxen.backends.xenlight.info import HostReader
+from pyxen.backends.xenlight.libxl import journal, marshal
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
 from pyxen.backends.xenlight.libxl.event_loop import Script
@@ -52,6 +53,7 @@ from pyxen.backends.xenlight.operations import (
 )
 from pyxen.backends.xenlight.operations.devd import devd
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation, ThreadedOperations
+from pyxen.backends.xenlight.topology import host_topology, idle_times_ns
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import ConnectFailed
@@ -60,6 +62,7 @@ from pyxen.features import Feature, lacking
 from pyxen.info import DomainInfo, DomainState, DomainStats, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
+from pyxen.topology import Topology
 
 __all__ = ["XenlightBackend"]
 
@@ -93,6 +96,7 @@ class XenlightBackend(Backend):
             self._threaded_operations = ThreadedOperations(self._context)
             self._watcher = Watcher(self._hypervisor.glance)
             opened.pop_all()
+        self._host_reader = HostReader(self._hypervisor)
         self._own_domid: int | None = None
 
     def close(self) -> None:
@@ -102,7 +106,13 @@ class XenlightBackend(Backend):
         self._hypervisor.close()
 
     def info(self) -> HostInfo:
-        return self._hypervisor.host(loader.running_version())
+        return self._host_reader.info()
+
+    def topology(self) -> Topology:
+        return host_topology(self._hypervisor)
+
+    def idle_times_ns(self) -> dict[int, int]:
+        return idle_times_ns(self._hypervisor)
 
     def list(self) -> list[DomainInfo]:
         return self._hypervisor.domains()

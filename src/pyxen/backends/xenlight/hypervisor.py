@@ -21,9 +21,9 @@ from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.names import Names
 from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
-from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
+from pyxen.info import DomainInfo, DomainState, ShutdownReason
 
-__all__ = ["Hypervisor"]
+__all__ = ["Hypervisor", "refused"]
 
 _Row = tuple[Any, ...]
 """The members of an xc_domaininfo_t, at the indices in `_AT`."""
@@ -44,6 +44,9 @@ _NAMES = (
     "ssidref",
     "handle",
     "cpupool",
+    "outstanding_pages",
+    "shr_pages",
+    "paged_pages",
 )
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "16s"}
 _EMULATED_RTC = 1 << 3  # XEN_X86_EMU_RTC: all HVM guests have one, and no PVH guest
@@ -130,6 +133,16 @@ class Hypervisor:
             finally:
                 self._sink.flush()
 
+    @contextlib.contextmanager
+    def handle(self) -> Iterator[CData]:
+        """Reserve libxenctrl's handle for one thread, for the queries that have a module of their own.
+
+        Raises:
+            HostClosed: It was closed, or belongs to the parent of this process.
+        """
+        with self._open():
+            yield self._xc
+
     def close(self) -> None:
         """Close both connections. Calling it again does nothing."""
         if self._pid != os.getpid():
@@ -207,7 +220,7 @@ class Hypervisor:
         with self._open():
             times = tuple(lib.xc_domain_get_cpu_usage(self._xc, domid, vcpu) for vcpu in range(vcpus))
         if min(times, default=0) < 0:
-            raise _refused("stats", f"Xen does not tell what the vCPUs of domain {domid} have used")
+            raise refused("stats", f"Xen does not tell what the vCPUs of domain {domid} have used")
         return times
 
     def console_ring(self, domid: int) -> tuple[int, int] | None:
@@ -242,37 +255,20 @@ class Hypervisor:
         """Change a domain's uuid in Xen."""
         with self._open():
             if lib.xc_domain_sethandle(self._xc, domid, ffi.new("uint8_t[16]", uuid.bytes)) != 0:
-                raise _refused("preserve", f"Xen does not give domain {domid} another uuid")
+                raise refused("preserve", f"Xen does not give domain {domid} another uuid")
 
     def forget_uuid(self, uuid: UUID) -> None:
         """Remove xenstore's entries for a uuid that no domain uses any more."""
         with self._open():
             self._xenstore.remove(f"/vm/{uuid}")
 
-    def host(self, xen_version: str) -> HostInfo:
-        """Return the figures of the host."""
-        info = self._physinfo()
-        return HostInfo(
-            xen_version=xen_version,
-            nr_cpus=info.nr_cpus,
-            nr_nodes=info.nr_nodes,
-            cores_per_socket=info.cores_per_socket,
-            threads_per_core=info.threads_per_core,
-            cpu_khz=info.cpu_khz,
-            memory_kib=info.total_pages * _PAGE_KIB,
-            free_memory_kib=(info.free_pages - info.outstanding_pages) * _PAGE_KIB,
-        )
-
     def has_shadow_paging(self) -> bool:
         """Tell whether Xen was built with shadow paging."""
-        return bool(self._physinfo().capabilities & lib.XEN_SYSCTL_PHYSCAP_shadow)
-
-    def _physinfo(self) -> CData:
         info = ffi.new("xc_physinfo_t *")
         with self._open():
             if lib.xc_physinfo(self._xc, info) != 0:
-                raise _refused("info", "Xen does not tell its figures")
-        return info
+                raise refused("info", "Xen does not tell its figures")
+        return bool(info.capabilities & lib.XEN_SYSCTL_PHYSCAP_shadow)
 
     def _rows(self) -> list[_Row]:
         rows: list[_Row] = []
@@ -292,7 +288,7 @@ class Hypervisor:
         self._check_open()
         count = lib.xc_domain_getinfolist(self._xc, first, most, self._buffer)
         if count < 0:
-            raise _refused("list", "Xen does not list its domains")
+            raise refused("list", "Xen does not list its domains")
         size = count * ffi.sizeof("xc_domaininfo_t")
         return list(_DOMAININFO.iter_unpack(ffi.buffer(self._buffer, size)[:]))
 
@@ -301,7 +297,8 @@ class Hypervisor:
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
 
 
-def _refused(verb: str, message: str) -> OperationFailed:
+def refused(verb: str, message: str) -> OperationFailed:
+    """Return the exception for a call of libxenctrl that has just failed."""
     return OperationFailed(f"{message}: {os.strerror(ffi.errno)}", operation=verb, code=-ffi.errno)
 
 
@@ -325,6 +322,9 @@ def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
         cpu_time_ns=row[_AT["cpu_time"]],
         cpupool=row[_AT["cpupool"]],
         ssidref=row[_AT["ssidref"]],
+        claimed_kib=row[_AT["outstanding_pages"]] * _PAGE_KIB,
+        shared_kib=row[_AT["shr_pages"]] * _PAGE_KIB,
+        paged_kib=row[_AT["paged_pages"]] * _PAGE_KIB,
     )
 
 

@@ -20,16 +20,15 @@ from pyxen._common.preconditions import (
 from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.backends.xenlight.topology import node_cpus
 from pyxen.config import CpuSet, DomainConfig, Scheduler
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["fitted", "pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
-
-_OFFLINE: Final = 0xFFFFFFFF  # LIBXL_CPUTOPOLOGY_INVALID_ENTRY; a macro with a cast that cffi cannot read
 
 _PARAMETERS: Final[dict[str, set[str]]] = {
     "credit": {"weight", "cap"},
@@ -83,7 +82,7 @@ def pin_vcpu(
     info = context.hypervisor.domain(domid)
     most = info.maxvcpus if info is not None else 0
     check_affinity(domid, vcpu, most, cpus, cpus_soft)
-    nodes = _nodes(context, operation)
+    nodes = node_cpus(context.hypervisor)
     hard, soft = (
         ffi.NULL if given is None else _bitmap(context, operation, check_cpus(domid, given, nodes))
         for given in (cpus, cpus_soft)
@@ -126,7 +125,7 @@ def fitted(context: Context, operation: Operation[Any], config: DomainConfig) ->
         ValidationError: A vCPU is pinned to CPUs of which the pool has none.
     """
     if is_symbolic(config):
-        nodes = _nodes(context, operation)
+        nodes = node_cpus(context.hypervisor)
         config = config.resolve_cpus(sorted(cpu for members in nodes.values() for cpu in members), nodes)
     if config.cpus is not None or config.scheduler.kind is not None or config.pool or config.poolid:
         scheduler, cpus = _pool(context, operation, config.pool or str(config.poolid))
@@ -145,22 +144,6 @@ def _pool(context: Context, operation: Operation[Any], name: str) -> tuple[str, 
     raise_failure(operation, lib.libxl_cpupool_info(context.pointer, info, number[0]))
     cpus = [cpu for cpu in range(info.cpumap.size * 8) if lib.libxl_bitmap_test(ffi.addressof(info.cpumap), cpu)]
     return ffi.string(lib.libxl_scheduler_to_string(info.sched)).decode(), cpus
-
-
-def _nodes(context: Context, operation: Operation[Any]) -> dict[int, list[int]]:
-    """Return the CPUs of each NUMA node."""
-    count = ffi.new("int *")
-    topology = lib.libxl_get_cpu_topology(context.pointer, count)
-    if topology == ffi.NULL:
-        raise failure(operation, lib.ERROR_FAIL)
-    nodes: dict[int, list[int]] = {}
-    for cpu in range(count[0]):
-        entry = topology[cpu]
-        # Xen reports no core for the only CPU of a host, and no node without NUMA. Absent CPUs have not even a socket.
-        if (entry.core, entry.socket, entry.node) != (_OFFLINE, _OFFLINE, _OFFLINE):
-            nodes.setdefault(0 if entry.node == _OFFLINE else entry.node, []).append(cpu)
-    lib.libxl_cputopology_list_free(topology, count[0])
-    return nodes
 
 
 def _bitmap(context: Context, operation: Operation[Any], members: Iterable[int]) -> CData:
