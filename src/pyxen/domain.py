@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pyxen._domain_devices import DomainDevices
 from pyxen._domain_resources import DomainResources
 from pyxen.config import DomainConfig
-from pyxen.info import DomainInfo, DomainState, DomainStateName, Trigger, TriggerName
+from pyxen.info import DomainInfo, DomainState, DomainStateName, DomainUptime, Trigger, TriggerName
 from pyxen.remus import RemusOptions
 
 __all__ = ["Domain"]
@@ -28,6 +28,15 @@ class Domain(DomainDevices, DomainResources):
         info = self._calls.ask(lambda: self._backend.domain_info(self._ref))
         self._name = info.name
         return info.attach(lambda _: self)
+
+    def uptime(self) -> DomainUptime:
+        """Return how long the domain has existed, as ``xl uptime``; a restore or a migration makes a new domain.
+
+        Raises:
+            UnsupportedFeature: This backend does not know when domains were created.
+        """
+        uptime = self._calls.ask(lambda: self._backend.uptime(self._ref))
+        return uptime.attach(lambda _: self)
 
     def pause(self) -> None:
         """Stop the vCPUs until `unpause`, as ``xl pause``. Xen counts: a domain paused twice must be unpaused twice."""

@@ -21,6 +21,8 @@ class Feature(StrEnum):
     """Report the host's CPUs, NUMA nodes and PCI devices."""
     IDLE_TIMES = "idle_times_ns"
     """Report how long each of the host's CPUs has been idle."""
+    UPTIME = "uptime"
+    """Report when domains were created."""
     ORPHANS = "orphans"
     """Find half-made domains left by processes that were killed."""
     DEFINE = "define"
@@ -90,6 +92,7 @@ FeatureName: TypeAlias = Literal[
     "events",
     "topology",
     "idle_times_ns",
+    "uptime",
     "orphans",
     "define",
     "pause",

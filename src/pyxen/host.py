@@ -18,7 +18,7 @@ from pyxen.domains import DomainKey, Domains
 from pyxen.eventreader import EventReader, event_filter
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
-from pyxen.info import DefinedDomain, DomainInfo, HostInfo
+from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Calls
 from pyxen.topology import Topology
 
@@ -74,7 +74,7 @@ class Host:
     def _domain(self, ref: DomainRef, name: str | None = None) -> Domain:
         return Domain(self._backend, self._calls, ref, name)
 
-    def _handle(self, record: DomainInfo | Event) -> Domain | None:
+    def _handle(self, record: DomainInfo | DomainUptime | Event) -> Domain | None:
         """Return the handle of the domain that a record is about."""
         if record.domid is None or record.uuid is None:
             return None
@@ -131,6 +131,15 @@ class Host:
             UnsupportedFeature: This backend does not know them.
         """
         return self._calls.ask(self._backend.idle_times_ns)
+
+    def uptimes(self) -> list[DomainUptime]:
+        """Return how long each domain has existed, including dom0, ordered by domid, as ``xl uptime``.
+
+        Raises:
+            UnsupportedFeature: This backend does not know when domains were created.
+        """
+        uptimes = self._calls.ask(self._backend.uptimes)
+        return [uptime.attach(self._handle) for uptime in uptimes]
 
     def list(self) -> list[DomainInfo]:
         """Return the current state of all domains, including dom0, ordered by domid, as ``xl list``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import KW_ONLY, dataclass
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
@@ -20,6 +21,7 @@ __all__ = [
     "DomainState",
     "DomainStateName",
     "DomainStats",
+    "DomainUptime",
     "HostInfo",
     "ShutdownReason",
     "Trigger",
@@ -122,6 +124,22 @@ class DomainInfo(OfDomain):
     """Memory that it shares with other domains (``xl sharing``), in KiB; None if not known."""
     paged_kib: int | None = None
     """Memory that is paged out, in KiB; None if not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainUptime(OfDomain):
+    """Since when a domain exists, as a line of ``xl uptime``."""
+
+    domid: int
+    """Number of the domain."""
+    name: str | None
+    """Its name; None for a domain without a name."""
+    uuid: UUID
+    """Its uuid."""
+    start_time: datetime | None
+    """When it was created; for dom0, when its kernel was booted. None for a domain that no toolstack has created."""
+    uptime_s: float | None
+    """Seconds since then, by the clock of the host; None if `start_time` is None."""
 
 
 class XenVersion(NamedTuple):

@@ -17,6 +17,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.EVENTS: lambda host, _domain, _folder: host.events().close(),
     Feature.TOPOLOGY: lambda host, _domain, _folder: host.topology(),
     Feature.IDLE_TIMES: lambda host, _domain, _folder: host.idle_times_ns(),
+    Feature.UPTIME: lambda host, _domain, _folder: host.uptimes(),
     Feature.ORPHANS: lambda host, _domain, _folder: host.orphans(),
     Feature.DEFINE: lambda host, _domain, _folder: host.defined(),
     Feature.PAUSE: lambda _host, domain, _folder: domain.pause(),

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
-from pyxen import Feature, Host
+import pytest
+
+from pyxen import DomainNotFound, Feature, Host
 from tests.backends.support import Make, supporting
+
+A_SECOND = timedelta(seconds=1)
+"""The hypervisor's clock may be that much beside Python's."""
 
 
 def test_the_figures(host: Host) -> None:
     info = host.info()
     assert info.xen_version.startswith("{}.{}".format(*info.xen_version_info))
-    assert info.xen_version_info >= (0, 1)
+    assert (0, 0) < info.xen_version_info < (100, 0)
     assert info.hostname
     assert info.machine
     assert json.loads(json.dumps(info.to_dict()))["xen_version"] == info.xen_version
@@ -78,3 +84,27 @@ def test_memory_beside_what_a_domain_has(host: Host, make: Make) -> None:
         assert (info.claimed_kib, info.shared_kib, info.paged_kib) == (0, 0, 0)
     else:
         assert (info.claimed_kib, info.shared_kib, info.paged_kib) == (None, None, None)
+
+
+def test_since_when_domains_exist(host: Host, make: Make) -> None:
+    with supporting(host, Feature.UPTIME):
+        before = datetime.now(UTC)
+        domain = make("web1", paused=True)
+        uptime, after = domain.uptime(), datetime.now(UTC)
+        assert (uptime.domid, uptime.uuid, uptime.name, uptime.domain) == (domain.domid, domain.uuid, "web1", domain)
+        assert uptime.start_time is not None
+        assert before - A_SECOND <= uptime.start_time <= after + A_SECOND
+        assert uptime.uptime_s is not None
+        assert 0 <= uptime.uptime_s <= (after - before + A_SECOND).total_seconds()
+        dom0, *_ = all_of_them = host.uptimes()
+        assert [each.domid for each in all_of_them] == [info.domid for info in host.list()]
+        assert (dom0.name, dom0.uuid.int, dom0.domain.domid) == ("Domain-0", 0, 0)
+        assert dom0.start_time is not None
+        assert dom0.start_time < uptime.start_time + A_SECOND
+        [again] = [each for each in all_of_them if each.uuid == domain.uuid]
+        assert again.start_time == uptime.start_time
+        assert again.uptime_s is not None
+        assert again.uptime_s >= uptime.uptime_s
+        domain.destroy()
+        with pytest.raises(DomainNotFound):
+            domain.uptime()

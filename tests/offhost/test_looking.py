@@ -74,10 +74,29 @@ def test_idle_times(offhost: OffHost, host: pyxen.Host) -> None:
         host.idle_times_ns()
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("1764300000.25", 1764300000.25), ("1764300000", 1764300000.0)),
+        *((wrong, None) for wrong in ("", "soon", "1e99", "9" * 40, "-5", "0x10", "\u0661")),
+    ],
+)
+def test_when_a_domain_was_created(offhost: OffHost, host: pyxen.Host, text: str, seconds: float | None) -> None:
+    uuid = UUID("12345678-1234-1234-1234-123456789abc")
+    offhost.add("web", uuid=uuid)
+    web = host.domains["web"]
+    assert (web.uptime().start_time, web.uptime().uptime_s) == (None, None)
+    offhost.store.write(f"/vm/{uuid}/start_time", text)
+    uptime = web.uptime()
+    assert (uptime.start_time and uptime.start_time.timestamp()) == seconds
+    assert (uptime.uptime_s is None) == (seconds is None)
+    assert [each.start_time for each in host.uptimes()][1:] == [uptime.start_time]
+
+
 def test_looking_does_not_wait_for_libxl(host: pyxen.Host) -> None:
     """Other threads hold libxl's lock for a long time."""
     with ThreadPoolExecutor(1) as pool, LIBXL:
-        for call in (host.info, host.topology, host.idle_times_ns):
+        for call in (host.info, host.topology, host.idle_times_ns, host.uptimes):
             pool.submit(call).result(10)
 
 

@@ -48,7 +48,7 @@ XENLIGHT_LAYERS = (
     {"backend", "driver"},
     {"migration"},
     {"operations"},
-    {"libxl", "hypervisor", "info", "topology", "xenstore"},
+    {"libxl", "hypervisor", "info", "topology", "uptime", "xenstore"},
 )
 """The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 

@@ -70,6 +70,20 @@ def test_a_host_is_as_old_as_its_dom0(host: Host) -> None:
     assert said - uptime < 60
 
 
+def test_uptimes_agree_with_xl(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny(name="tiny"), paused=True)
+    try:
+        told = {words[0]: words[-1] for words in map(str.split, xl("uptime").splitlines()[1:])}
+        uptimes = {str(uptime.name): uptime.uptime_s for uptime in host.uptimes()}
+        assert list(told) == list(uptimes)
+        for name, seconds in uptimes.items():
+            assert seconds is not None
+            hours, minutes, rest = map(int, told[name].split(":"))
+            assert abs(3600 * hours + 60 * minutes + rest - seconds) < 10  # both are asked one after the other
+    finally:
+        domain.destroy()
+
+
 def test_dom0(host: Host) -> None:
     dom0 = host.list()[0]
     assert (dom0.domid, dom0.name, dom0.uuid.int) == (0, "Domain-0", 0)

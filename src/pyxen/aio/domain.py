@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pyxen.aio._domain_devices import DomainDevices
 from pyxen.aio._domain_resources import DomainResources
 from pyxen.config import DomainConfig
-from pyxen.info import DomainInfo, DomainState, DomainStateName, Trigger, TriggerName
+from pyxen.info import DomainInfo, DomainState, DomainStateName, DomainUptime, Trigger, TriggerName
 from pyxen.remus import RemusOptions
 
 __all__ = ["Domain"]
@@ -31,6 +31,15 @@ class Domain(DomainDevices, DomainResources):
         info = await self._calls.ask(lambda: self._backend.domain_info(self._ref))
         self._name = info.name
         return info.attach(lambda _: self)
+
+    async def uptime(self) -> DomainUptime:
+        """Return how long the domain has existed, as ``xl uptime``; a restore or a migration makes a new domain.
+
+        Raises:
+            UnsupportedFeature: This backend does not know when domains were created.
+        """
+        uptime = await self._calls.ask(lambda: self._backend.uptime(self._ref))
+        return uptime.attach(lambda _: self)
 
     async def pause(self) -> None:
         """Stop the vCPUs until `unpause`, as ``xl pause``. Xen counts: a domain paused twice must be unpaused twice."""

@@ -12,7 +12,7 @@ from uuid import UUID
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
-from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
+from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.topology import Topology
@@ -73,6 +73,10 @@ class Backend(Protocol):
         """Return how long each online CPU has been idle since the host's boot, in nanoseconds, by its number."""
         raise lacking(Feature.IDLE_TIMES, self.name)
 
+    def uptimes(self) -> list[DomainUptime]:
+        """Return how long all domains have existed, including dom0, sorted by domid."""
+        raise lacking(Feature.UPTIME, self.name)
+
     def list(self) -> list[DomainInfo]:
         """Return all domains, including dom0, sorted by domid."""
 
@@ -90,6 +94,10 @@ class Backend(Protocol):
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         """Return one domain."""
+
+    def uptime(self, domain: DomainRef) -> DomainUptime:
+        """Return how long one domain has existed."""
+        raise lacking(Feature.UPTIME, self.name)
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         """Create a domain. A create that fails or is stopped leaves nothing behind."""

@@ -11,7 +11,16 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import pyxen.aio
-from pyxen import DomainConfig, DomainInfo, DomainState, HostClosed, HostInfo, Operation, OperationCancelled
+from pyxen import (
+    DomainConfig,
+    DomainInfo,
+    DomainState,
+    DomainUptime,
+    HostClosed,
+    HostInfo,
+    Operation,
+    OperationCancelled,
+)
 from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.config import CpuSet, Part, Scheduler
 from pyxen.events import Event
@@ -90,6 +99,14 @@ class FakeBackend(Backend):
     def idle_times_ns(self) -> dict[int, int]:
         self._ask("idle_times_ns")
         return {0: 1}
+
+    def uptimes(self) -> list[DomainUptime]:
+        self._ask("uptimes")
+        return [DomainUptime(0, "Domain-0", UUID(int=0), None, None)]
+
+    def uptime(self, domain: DomainRef) -> DomainUptime:
+        self._ask("uptime", domain=domain)
+        return DomainUptime(domain.domid, "web1", domain.uuid, None, None)
 
     def list(self) -> list[DomainInfo]:
         self.called()

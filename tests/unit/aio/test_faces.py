@@ -156,6 +156,8 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.stats": lambda _, domain: domain.stats(),
     "Host.topology": lambda host, _: host.topology(),
     "Host.idle_times_ns": lambda host, _: host.idle_times_ns(),
+    "Host.uptimes": lambda host, _: host.uptimes(),
+    "Domain.uptime": lambda _, domain: domain.uptime(),
 }
 """A call of each method that asks a backend something, and begins no operation."""
 

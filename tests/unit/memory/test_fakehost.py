@@ -130,8 +130,14 @@ def test_its_clock_is_that_of_the_host(fake: FakeHost) -> None:
     fake.advance(100)
     assert fake.info().uptime_s == 100
     assert all(0 < idle <= 100 * 10**9 for idle in fake.idle_times_ns().values())
+    domain = fake.create(config(), paused=True)
+    created = domain.uptime()
+    fake.advance(60)
+    later = domain.uptime()
+    assert (later.start_time, later.uptime_s) == (created.start_time, (created.uptime_s or 0) + 60)
     fake.restart()
     assert fake.info().uptime_s == 0
+    assert [uptime.uptime_s for uptime in fake.uptimes()] == [0]
 
 
 @pytest.mark.parametrize("xen", ["", "4", "four"])

@@ -49,7 +49,7 @@ def host_topology(connection: Connection) -> Topology:
         )
     cpus.sort(key=lambda cpu: cpu.number)
     nodes.sort(key=lambda node: node.number)
-    return Topology(cpus=tuple(cpus), nodes=tuple(nodes), pci=None)
+    return Topology(cpus=tuple(cpus) or _cpus(connection), nodes=tuple(nodes), pci=None)
 
 
 def _free(connection: Connection, count: int) -> dict[int, int]:
@@ -62,10 +62,15 @@ def _free(connection: Connection, count: int) -> dict[int, int]:
         return {}
 
 
+def _cpus(connection: Connection) -> tuple[HostCpu, ...]:
+    """Return CPUs that libvirt counts and does not list: the Xen driver leaves out the only CPU of a host."""
+    count = connection.getInfo()[2]
+    return tuple(HostCpu(number=cpu, core=None, socket=None, node=0, cpupool=None) for cpu in range(count))
+
+
 def _without_cells(connection: Connection) -> Topology:
-    """Return one node with all CPUs, for a driver that does not list them."""
-    _, memory_mib, count, *_ = connection.getInfo()
-    cpus = tuple(HostCpu(number=cpu, core=None, socket=None, node=0, cpupool=None) for cpu in range(count))
-    free = connection.getFreeMemory() // 1024
-    node = NumaNode(number=0, memory_kib=memory_mib * 1024, free_memory_kib=free, distances=(_ITSELF,))
-    return Topology(cpus=cpus, nodes=(node,), pci=None)
+    """Return one node with all CPUs, for a driver that lists no nodes."""
+    memory_kib = connection.getInfo()[1] * 1024
+    free_kib = connection.getFreeMemory() // 1024
+    node = NumaNode(number=0, memory_kib=memory_kib, free_memory_kib=free_kib, distances=(_ITSELF,))
+    return Topology(cpus=_cpus(connection), nodes=(node,), pci=None)

@@ -49,7 +49,7 @@ from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, newer_than
 from pyxen.errors import HostClosed, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
-from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
+from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.topology import Topology
 
@@ -130,6 +130,11 @@ class MemoryBackend(Backend):
             self._check("idle_times_ns")
             return idle_times_ns(self._machine)
 
+    def uptimes(self) -> list[DomainUptime]:
+        with self._machine.lock:
+            self._check("uptimes")
+            return [self._machine.uptime_of(guest) for _, guest in sorted(self._machine.domains.items())]
+
     def list(self) -> list[DomainInfo]:
         with self._machine.lock:
             self._check("list")
@@ -151,6 +156,10 @@ class MemoryBackend(Backend):
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         with self._machine.lock:
             return self._guest("info", domain).info()
+
+    def uptime(self, domain: DomainRef) -> DomainUptime:
+        with self._machine.lock:
+            return self._machine.uptime_of(self._guest("uptime", domain))
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         self._check("create", config.name)

@@ -56,6 +56,7 @@ class Guest:
         building: Whether it is still being built; events do not mention it until then.
         gone: Whether it was destroyed.
         request: A request that the guest has not acknowledged yet.
+        started_at: When the domain was created, by the machine's clock.
     """
 
     def __init__(self, host: Surroundings, domid: int, uuid: UUID, config: DomainConfig, timing: Timing) -> None:
@@ -64,6 +65,7 @@ class Guest:
         self.uuid = uuid
         self.config = config
         self.timing = timing
+        self.started_at = host.now()
         words = (config.cmdline or "").split()
         self.ending = next((_ENDINGS[word] for word in words if word in _ENDINGS), None)
         self.answers = "ignore" not in words

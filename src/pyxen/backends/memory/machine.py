@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -20,6 +20,7 @@ from pyxen.backends.memory.guests import Guest
 from pyxen.config import DomainConfig, DomainType
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
+from pyxen.info import DomainUptime
 from pyxen.operation import Operation
 from pyxen.units import KIB_PER_MIB, mib_to_kib
 
@@ -120,6 +121,7 @@ class Machine:
         self.random = Random(seed)  # noqa: S311 (reproducible on purpose)
         self.clock = clock or RealClock()
         self.booted_at = self.clock.now()
+        self._epoch = datetime.now(UTC) - timedelta(seconds=self.booted_at)
         self.timing = timing
         self.engine = Engine(self.clock)
         self.domains: dict[int, Guest] = {}
@@ -172,6 +174,17 @@ class Machine:
     def uptime(self) -> float:
         """Return the seconds since the host was booted."""
         return self.now() - self.booted_at
+
+    def uptime_of(self, guest: Guest) -> DomainUptime:
+        """Return how long a domain has existed, in the host's own time."""
+        started_at = guest.started_at if guest.domid else self.booted_at
+        return DomainUptime(
+            domid=guest.domid,
+            name=guest.name,
+            uuid=guest.uuid,
+            start_time=self._epoch + timedelta(seconds=started_at),
+            uptime_s=self.now() - started_at,
+        )
 
     def named(self, name: str) -> Guest | None:
         """Return the domain with a name."""

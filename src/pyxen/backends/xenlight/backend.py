@@ -54,12 +54,13 @@ from pyxen.backends.xenlight.operations import (
 from pyxen.backends.xenlight.operations.devd import devd
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.backends.xenlight.topology import host_topology, idle_times_ns
+from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import ConnectFailed
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
-from pyxen.info import DomainInfo, DomainState, DomainStats, HostInfo, Trigger
+from pyxen.info import DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.topology import Topology
@@ -114,6 +115,9 @@ class XenlightBackend(Backend):
     def idle_times_ns(self) -> dict[int, int]:
         return idle_times_ns(self._hypervisor)
 
+    def uptimes(self) -> list[DomainUptime]:
+        return uptimes(self._hypervisor, self._hypervisor.domains())
+
     def list(self) -> list[DomainInfo]:
         return self._hypervisor.domains()
 
@@ -127,6 +131,9 @@ class XenlightBackend(Backend):
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         return self._info("info", domain)
+
+    def uptime(self, domain: DomainRef) -> DomainUptime:
+        return uptimes(self._hypervisor, [self._info("uptime", domain)])[0]
 
     def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
         check_hap(config, BACKEND, has_shadow_paging=self._hypervisor.has_shadow_paging)

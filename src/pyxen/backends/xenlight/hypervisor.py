@@ -10,14 +10,14 @@ import contextlib
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
-from pyxen.backends.xenlight.xenstore.connection import Connection
+from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
 from pyxen.backends.xenlight.xenstore.names import Names
 from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
@@ -192,6 +192,13 @@ class Hypervisor:
         """Return the value of a xenstore node; None if it does not exist."""
         with self._open():
             return self._xenstore.read(path)
+
+    def read_all(self, paths: Sequence[str]) -> list[str | None]:
+        """Return the values of xenstore nodes, with one round trip; None for those that do not exist."""
+        requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
+        with self._open():
+            answers = self._xenstore.batch(requests)
+        return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]
 
     def replace(self, path: str, old: str, new: str) -> bool:
         """Write a xenstore node if it has a certain value, and tell whether it was written.
