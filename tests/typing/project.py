@@ -27,6 +27,7 @@ from pyxen import (
     EventsLost,
     Feature,
     Host,
+    HostCapability,
     HostInfo,
     Loss,
     Operation,
@@ -86,6 +87,10 @@ def look(host: Host) -> None:
     """Look at a host."""
     assert_type(host.info(), HostInfo)
     assert_type(host.info().free_memory_kib, int)
+    assert_type(host.info().capabilities, frozenset[HostCapability] | None)
+    assert_type(host.info().xen_version_info >= (4, 18), bool)
+    assert_type(host.topology().cpus[0].core, int | None)
+    assert_type(host.idle_times_ns(), dict[int, int])
     infos = host.list()
     assert_type(infos, list[DomainInfo])
     for info in infos:

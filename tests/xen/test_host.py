@@ -84,6 +84,11 @@ def test_uptimes_agree_with_xl(host: Host, tiny: MakeConfig) -> None:
         domain.destroy()
 
 
+def test_claims_agree_with_xl(host: Host) -> None:
+    told = {line.split()[0]: line.split()[-1] for line in xl("claims").splitlines()[1:]}
+    assert told == {info.name: str((info.claimed_kib or 0) // 1024) for info in host.list()}
+
+
 def test_dom0(host: Host) -> None:
     dom0 = host.list()[0]
     assert (dom0.domid, dom0.name, dom0.uuid.int) == (0, "Domain-0", 0)
