@@ -161,9 +161,10 @@ def test_measuring_that_xen_refuses(
     offhost: OffHost, host: pyxen.Host, config: Configure, error: int, kind: type[Error], why: str
 ) -> None:
     web = host.create(config())
+    calls: list[Callable[[pyxen.Domain], object]] = [host.psr.attach, host.psr.detach]
     with offhost.world.failing("domctl.psr_cmt_op", error):
-        for call in (lambda: host.psr.attach(web), lambda: host.psr.detach(web)):
+        for call in calls:
             with pytest.raises(kind, match=why):
-                call()
+                call(web)
         assert not host.psr.is_attached(web)
     web.destroy()
