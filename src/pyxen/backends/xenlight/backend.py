@@ -77,7 +77,10 @@ __all__ = ["XenlightBackend"]
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
-_LACKS: Final = frozenset({Feature.DEFINE} if device_tree.CAN else {Feature.DEFINE, Feature.DEVICE_TREE})
+_LACKS: Final = frozenset({Feature.DEFINE, Feature.DEVICE_TREE})
+
+_ON_ARM: Final[frozenset[Feature]] = frozenset({Feature.DEVICE_TREE}) if device_tree.CAN else frozenset()
+"""Features that libxl has on Arm."""
 
 _COMES_LATER: Final[frozenset[Feature]] = frozenset() if console.CAN_ADD else frozenset({Feature.ADD_CONSOLE})
 """Features that only later releases of libxl have."""
@@ -93,7 +96,7 @@ class XenlightBackend(Backend):
 
     uri = "xenlight:///"
     name = BACKEND
-    features = frozenset(Feature) - _LACKS - _COMES_LATER
+    features = frozenset(Feature) - _LACKS - _COMES_LATER | _ON_ARM
 
     def __init__(self, workers: int = 1) -> None:
         with contextlib.ExitStack() as opened, shortage(ConnectFailed, "cannot connect"):
