@@ -30,6 +30,7 @@ LIBXL_HEADERS = (
     "libxlutil.h",
     "xentoollog.h",
     "xenstore.h",
+    "xenhypfs.h",
 )
 """Headers of which everything is bound, with the generated ``_libxl_*.h`` that they include."""
 

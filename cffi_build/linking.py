@@ -8,7 +8,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("xenlight", "xlutil", "xencontrol", "xenstore", "xentoollog")
+PACKAGES = ("xenlight", "xlutil", "xencontrol", "xenstore", "xentoollog", "xenhypfs")
 """pkg-config's names of the libraries that are bound."""
 
 _NEEDED = re.compile(r"\(NEEDED\).*\[(lib(?:xenlight|xlutil|xenctrl)\.so\.(\d+\.\d+)[.\d]*)\]")

@@ -23,7 +23,12 @@ AWAITED = {
     ("pyxen._domain_resources", "DomainResources"): "pyxen.aio._domain_resources",
     ("pyxen.domains", "Domains"): "pyxen.aio.domains",
     ("pyxen.eventreader", "EventReader"): "pyxen.aio.eventreader",
+    ("pyxen.devicetree", "DeviceTree"): "pyxen.aio.devicetree",
+    ("pyxen.flask", "Flask"): "pyxen.aio.flask",
+    ("pyxen.hypfs", "Hypfs"): "pyxen.aio.hypfs",
+    ("pyxen.logreader", "LogReader"): "pyxen.aio.logreader",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
+    ("pyxen.psr", "Psr"): "pyxen.aio.psr",
 }
 """Names that the asyncio face imports from another module."""
 
@@ -98,6 +103,51 @@ FACES = (
         frozenset({"__init__", "__contains__", "__iter__", "__len__", "_repr_html_", "_ipython_key_completions_"}),
     ),
     Face(
+        "hypfs",
+        "Xen's own file system (hypfs) as a collection of values, for asyncio.",
+        """The values in Xen's own file system, by path: ``await host.hypfs["/buildinfo/version/major"]``.
+
+    Xen keeps what it knows of its build in ``/buildinfo``, and the parameters of its command line that can be changed
+    at run time in ``/params``. Nothing is cached. Each call waits for other calls of libxl in this process.
+    """,
+        ("pyxen.aio._hypfs", "HypfsBase"),
+        frozenset({"__init__", "__setitem__", "__contains__", "__iter__", "__len__", "_paths"}),
+    ),
+    Face(
+        "flask",
+        "Flask, Xen's security module (XSM), on a host, for asyncio.",
+        """Xen's security module: its mode, its policy and its labels. `pyxen.Flask`, awaited.
+
+    Every method raises `UnsupportedFeature` on a Xen that runs without it.
+    """,
+    ),
+    Face(
+        "psr",
+        "Caches and memory bandwidth of a host (PSR), for asyncio.",
+        """Platform shared resources of Intel's CPUs: monitoring and allocation. `pyxen.Psr`, awaited.
+
+    On a host whose CPUs cannot do it, or whose Xen does not run with ``psr=``, `monitoring` and `allocations` say so,
+    and every other method raises `UnsupportedFeature`.
+    """,
+    ),
+    Face(
+        "devicetree",
+        "The device tree of a host with Arm CPUs, for asyncio.",
+        """Overlays of Xen's device tree. Needs Arm and Xen 4.19. `pyxen.DeviceTree`, awaited.""",
+    ),
+    Face(
+        "_host_hypervisor",
+        "Xen itself on a host, for asyncio: its log, its debug keys, its parameters.",
+        """The verbs of `Host` for Xen itself, awaited.
+
+    Attributes:
+        hypfs: The values in Xen's own file system: ``await host.hypfs["/params/loglvl"]``.
+        flask: Xen's security module.
+        psr: Caches and memory bandwidth: who uses them, and who may.
+        device_tree: Overlays of the device tree, on Arm.
+    """,
+    ),
+    Face(
         "host",
         "A host, for asyncio.",
         """A host that runs domains, as `pyxen.aio.connect` gives it: `pyxen.Host`, awaited.
@@ -107,6 +157,10 @@ FACES = (
 
     Attributes:
         domains: The domains by name, domid or uuid: ``await host.domains["web1"]``.
+        hypfs: The values in Xen's own file system: ``await host.hypfs["/params/loglvl"]``.
+        flask: Xen's security module.
+        psr: Caches and memory bandwidth: who uses them, and who may.
+        device_tree: Overlays of the device tree, on Arm.
     """,
         ("pyxen.aio._host", "HostBase"),
         frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),

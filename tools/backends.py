@@ -71,6 +71,8 @@ def page() -> str:
 
 def _mark(backend: dict[str, Any], feature: str) -> str:
     """Return what the table says of a feature."""
+    if feature in backend.get("on_arm", ()):
+        return "on Arm"
     if feature in backend["lacks"]:
         return "—"
     release = backend.get("since", {}).get(feature)

@@ -19,6 +19,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `DomainConfig`, `Disk`, `Vif`, `Pci`, ...  the configuration of a domain: a class for each kind of device
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
 `EventReader`, `Event` and subclasses      events on a host
+`Hypfs`, `LogReader`, `Flask`, `Psr`       Xen's own file system, log and security; shares of caches
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
 `Error` and subclasses                     all exceptions that pyxen raises on purpose
 `pyxen.aio`                                the same hosts and domains, for asyncio
@@ -134,6 +135,7 @@ if TYPE_CHECKING:
     )
     from pyxen.connection import connect
     from pyxen.conversion import convert
+    from pyxen.devicetree import DeviceTree
     from pyxen.domain import Domain
     from pyxen.domains import Domains
     from pyxen.errors import (
@@ -185,7 +187,10 @@ if TYPE_CHECKING:
         MemoryTargetChanged,
     )
     from pyxen.features import Feature
+    from pyxen.flask import Flask
     from pyxen.host import Host
+    from pyxen.hypfs import Hypfs
+    from pyxen.hypfsentry import HypfsEntry, HypfsType
     from pyxen.info import (
         DefinedDomain,
         DiskStats,
@@ -199,8 +204,11 @@ if TYPE_CHECKING:
         VifStats,
         XenVersion,
     )
+    from pyxen.logreader import LogReader
     from pyxen.losses import Loss, LossWarning
     from pyxen.operation import Operation, Progress
+    from pyxen.psr import Psr
+    from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
     from pyxen.remus import RemusOptions
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
@@ -230,6 +238,7 @@ __all__ = [
     "DeviceModel",
     "DeviceModelVersion",
     "DeviceRemoved",
+    "DeviceTree",
     "Disk",
     "DiskBackend",
     "DiskColo",
@@ -258,6 +267,7 @@ __all__ = [
     "EventsLost",
     "Feature",
     "FileMissing",
+    "Flask",
     "GenerationId",
     "GfxPassthruKind",
     "GicVersion",
@@ -268,12 +278,16 @@ __all__ = [
     "HostClosed",
     "HostCpu",
     "HostInfo",
+    "Hypfs",
+    "HypfsEntry",
+    "HypfsType",
     "InvalidArgument",
     "InvalidState",
     "IomemRange",
     "IoportRange",
     "LibraryMissing",
     "LockFailed",
+    "LogReader",
     "Loss",
     "LossWarning",
     "LossyConversion",
@@ -304,6 +318,12 @@ __all__ = [
     "PciPlace",
     "Problem",
     "Progress",
+    "Psr",
+    "PsrAllocation",
+    "PsrEvent",
+    "PsrKind",
+    "PsrMonitoring",
+    "PsrSample",
     "PvShim",
     "Pvcalls",
     "QmpError",
@@ -366,9 +386,14 @@ _HOMES = {
     "convert": "conversion",
     "Domain": "domain",
     "Domains": "domains",
+    "DeviceTree": "devicetree",
     "EventReader": "eventreader",
+    "Flask": "flask",
     "Feature": "features",
     "Host": "host",
+    "Hypfs": "hypfs",
+    "HypfsEntry": "hypfsentry",
+    "HypfsType": "hypfsentry",
     "DefinedDomain": "info",
     "DiskStats": "info",
     "DomainInfo": "info",
@@ -380,10 +405,17 @@ _HOMES = {
     "Trigger": "info",
     "VifStats": "info",
     "XenVersion": "info",
+    "LogReader": "logreader",
     "Loss": "losses",
     "LossWarning": "losses",
     "Operation": "operation",
     "Progress": "operation",
+    "Psr": "psr",
+    "PsrAllocation": "psrinfo",
+    "PsrEvent": "psrinfo",
+    "PsrKind": "psrinfo",
+    "PsrMonitoring": "psrinfo",
+    "PsrSample": "psrinfo",
     "RemusOptions": "remus",
     "Brake": "supervisor",
     "Outcome": "supervisor",

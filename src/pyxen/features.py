@@ -85,6 +85,20 @@ class Feature(StrEnum):
     """Run the hotplug scripts of a driver domain."""
     ADD_CONSOLE = "add_console"
     """Announce the console of a domain that Xen created at boot."""
+    LOG = "log"
+    """Read, follow and clear the log of Xen."""
+    DEBUG_KEYS = "debug_keys"
+    """Send debug keys to Xen."""
+    PARAMETERS = "set_parameters"
+    """Change parameters of Xen's command line while it runs."""
+    HYPFS = "hypfs"
+    """Read and write Xen's own file system."""
+    FLASK = "flask"
+    """Control Flask, Xen's security module."""
+    PSR = "psr"
+    """Watch and share out caches and memory bandwidth."""
+    DEVICE_TREE = "device_tree"
+    """Add overlays to Xen's device tree, on Arm."""
 
 
 FeatureName: TypeAlias = Literal[
@@ -124,6 +138,13 @@ FeatureName: TypeAlias = Literal[
     "userdata",
     "devd",
     "add_console",
+    "log",
+    "debug_keys",
+    "set_parameters",
+    "hypfs",
+    "flask",
+    "psr",
+    "device_tree",
 ]
 """The names of the features, for type checkers."""
 

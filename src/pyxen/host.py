@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
 from pyxen._common.arguments import check_config
+from pyxen._host_hypervisor import HostHypervisor
 from pyxen._lifetime import Lifetime
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
@@ -28,19 +29,22 @@ E1 = TypeVar("E1", bound=Event)
 E2 = TypeVar("E2", bound=Event)
 
 
-class Host:
+class Host(HostHypervisor):
     """A host that runs domains, returned by `pyxen.connect`. Safe to use from any thread.
 
     Use it as a context manager, or `close` it: a host that is not closed keeps connections open.
 
     Attributes:
         domains: The domains by name, domid or uuid: ``host.domains["web1"]``.
+        hypfs: The values in Xen's own file system: ``host.hypfs["/params/loglvl"]``.
+        flask: Xen's security module.
+        psr: Caches and memory bandwidth: who uses them, and who may.
+        device_tree: Overlays of the device tree, on Arm.
     """
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        super().__init__(backend, Calls())
         self._lifetime = Lifetime(backend)
-        self._calls = Calls()
         self.domains = Domains(backend, self._calls)
 
     def __repr__(self) -> str:

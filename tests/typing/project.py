@@ -29,6 +29,7 @@ from pyxen import (
     Host,
     HostCapability,
     HostInfo,
+    HypfsEntry,
     Loss,
     Operation,
     Outcome,
@@ -97,6 +98,14 @@ def look(host: Host) -> None:
         assert_type(info.state, DomainState)
         assert_type(info.name, str | None)
         assert_type(info.uuid, uuid.UUID)
+    assert_type(host.log(), str)
+    for line in host.follow_log(timeout=1):
+        assert_type(line, str)
+    assert_type(host.hypfs["/params/loglvl"], str | int | bool | bytes)
+    assert_type(host.hypfs.list("/params"), tuple[HypfsEntry, ...])
+    host.hypfs["/params/loglvl"] = "all"
+    assert_type(host.flask.label(infos[0]), str)
+    assert_type(host.psr.get(host.domains["web1"], "l3"), int)
     assert_type(host.supports("events"), bool)
     assert_type(host.supports(Feature.SAVE), bool)
     assert_type(host.domains["web1"], Domain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import fnmatch
 import re
 from typing import get_args
 
@@ -10,7 +11,7 @@ import pytest
 
 from pyxen import features, info
 from pyxen.xlcfg.keys import KEYS
-from tools import aio_face, enum_names, xl_keys
+from tools import aio_face, enum_names, libxl_table, xl_keys
 
 
 @pytest.mark.parametrize("face", aio_face.FACES, ids=lambda face: str(face.module))
@@ -49,6 +50,35 @@ def test_the_table_has_every_key() -> None:
         r"^\| `(\w+)`(?: \(old.*?\))? \| ", xl_keys.PAGE.read_text().partition("## Words")[0], re.MULTILINE
     )
     assert rows == list(KEYS)
+
+
+def test_the_table_of_libxl_is_that_of_the_sources() -> None:
+    assert libxl_table.PAGE.read_text() == libxl_table.page(), "write it again: python -m tools.libxl_table"
+
+
+@pytest.mark.parametrize(
+    ("function", "reached"),
+    [
+        ("libxl_domain_create_new", ["`Host.create`"]),
+        ("libxl_domain_pause", ["`Domain.pause`"]),
+        ("libxl_send_debug_keys", ["`Host.debug_keys`"]),
+        ("libxl_device_disk_add", ["`Domain.attach`"]),
+        ("libxl_domain_remus_start", ["`Domain.remus`", "`Domain.remus_over`"]),
+        ("libxl_psr_set_val", ["`Psr.set`"]),
+        ("libxl_ctx_alloc", ["every operation"]),
+    ],
+)
+def test_what_reaches_a_function(function: str, reached: list[str]) -> None:
+    assert set(reached) <= set(libxl_table.functions()[function].split(", "))
+
+
+def test_the_reasons_are_about_something() -> None:
+    said = libxl_table.table()
+    for kind in ("function", "subcommand"):
+        names = said[f"{kind}s"]
+        assert names == sorted(set(names))
+        for pattern in said[kind]:
+            assert any(fnmatch.fnmatchcase(name, pattern) for name in names), f"docs/libxl.toml: {pattern}"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,14 @@ did not get the handle.
 from __future__ import annotations
 
 from pyxen.aio.connection import connect
+from pyxen.aio.devicetree import DeviceTree
 from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
+from pyxen.aio.flask import Flask
 from pyxen.aio.host import Host
+from pyxen.aio.hypfs import Hypfs
+from pyxen.aio.logreader import LogReader
+from pyxen.aio.psr import Psr
 
-__all__ = ["Domain", "Domains", "EventReader", "Host", "connect"]
+__all__ = ["DeviceTree", "Domain", "Domains", "EventReader", "Flask", "Host", "Hypfs", "LogReader", "Psr", "connect"]

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pyxen._lifetime import Lifetime
 from pyxen.aio._calls import Calls
+from pyxen.aio._host_hypervisor import HostHypervisor
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
 from pyxen.backends.base import Backend
@@ -16,12 +17,11 @@ from pyxen.events import Event
 __all__ = ["HostBase"]
 
 
-class HostBase:
+class HostBase(HostHypervisor):
     """Base of an asyncio host."""
 
     def __init__(self, backend: Backend, calls: Calls) -> None:
-        self._backend = backend
-        self._calls = calls
+        super().__init__(backend, calls)
         self._lifetime = Lifetime(backend)
         self.domains = Domains(backend, calls)
 

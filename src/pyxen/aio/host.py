@@ -38,6 +38,10 @@ class Host(HostBase):
 
     Attributes:
         domains: The domains by name, domid or uuid: ``await host.domains["web1"]``.
+        hypfs: The values in Xen's own file system: ``await host.hypfs["/params/loglvl"]``.
+        flask: Xen's security module.
+        psr: Caches and memory bandwidth: who uses them, and who may.
+        device_tree: Overlays of the device tree, on Arm.
     """
 
     def __repr__(self) -> str:

@@ -12,12 +12,14 @@ from uuid import UUID
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
+from pyxen.hypfsentry import HypfsEntry, HypfsValue
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
+from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
 from pyxen.remus import RemusOptions
 from pyxen.topology import Topology
 
-__all__ = ["Allow", "Backend", "DomainRef"]
+__all__ = ["Allow", "Backend", "DomainRef", "LogChunk"]
 
 D = TypeVar("D", bound=Part)
 
@@ -36,6 +38,18 @@ class DomainRef:
 
     def __str__(self) -> str:
         return str(self.domid)
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """A part of Xen's log."""
+
+    data: bytes
+    """What Xen wrote."""
+    position: int
+    """Where the next part begins, as Xen counts: bytes since it started, modulo 2^32."""
+    lost: int
+    """Number of bytes between the position that was asked for and this part: Xen does not have them any more."""
 
 
 class Backend(Protocol):
@@ -83,6 +97,98 @@ class Backend(Protocol):
     def orphans(self) -> tuple[DomainRef, ...]:
         """Return the domains whose creating process died; empty if the backend cannot tell."""
         raise lacking(Feature.ORPHANS, self.name)
+
+    def log(self, position: int | None, *, clear: bool) -> LogChunk:
+        """Return Xen's log from a position on (None: all of it), and clear what is returned if that is wanted."""
+        raise lacking(Feature.LOG, self.name)
+
+    def debug_keys(self, keys: str) -> Operation[None]:
+        """Send Xen debug keys."""
+        raise lacking(Feature.DEBUG_KEYS, self.name)
+
+    def set_parameters(self, parameters: str) -> Operation[None]:
+        """Change parameters of Xen's command line, one after the other."""
+        raise lacking(Feature.PARAMETERS, self.name)
+
+    def hypfs_read(self, path: str) -> Operation[HypfsValue]:
+        """Return a value in hypfs."""
+        raise lacking(Feature.HYPFS, self.name)
+
+    def hypfs_list(self, path: str, *, recursive: bool) -> Operation[tuple[HypfsEntry, ...]]:
+        """Return the entries of a directory of hypfs, ordered by path."""
+        raise lacking(Feature.HYPFS, self.name)
+
+    def hypfs_write(self, path: str, value: str | int | bool) -> Operation[None]:
+        """Write a value in hypfs."""
+        raise lacking(Feature.HYPFS, self.name)
+
+    def flask_enforcing(self) -> bool:
+        """Tell whether Flask enforces its policy."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def flask_set_enforcing(self, enforcing: bool) -> Operation[None]:
+        """Set whether Flask enforces its policy."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def flask_load_policy(self, policy: bytes) -> Operation[None]:
+        """Replace Flask's policy."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def flask_label(self, ssidref: int) -> str:
+        """Return a security label in words."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def flask_ssidref(self, label: str) -> int:
+        """Return the number of a security label."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def psr_monitoring(self) -> Operation[PsrMonitoring]:
+        """Return what the host can measure of caches and memory bandwidth."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_cache_kib(self, socket: int) -> Operation[int]:
+        """Return the size of a socket's L3 cache, in KiB."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_attach(self, domain: DomainRef) -> Operation[None]:
+        """Begin to measure a domain."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_detach(self, domain: DomainRef) -> Operation[None]:
+        """Stop measuring a domain."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_is_attached(self, domain: DomainRef) -> Operation[bool]:
+        """Tell whether a domain is measured."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_sample(self, domain: DomainRef, event: PsrEvent, socket: int) -> Operation[PsrSample]:
+        """Return what is measured of a domain on a socket."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_allocations(self) -> Operation[tuple[PsrAllocation, ...]]:
+        """Return what caches and memory bandwidth can be shared out."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_get(self, domain: DomainRef, kind: PsrKind, socket: int) -> Operation[int]:
+        """Return a domain's share on a socket."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_set(self, domain: DomainRef, kind: PsrKind, value: int, sockets: tuple[int, ...] | None) -> Operation[None]:
+        """Change a domain's share on some sockets (None: all)."""
+        raise lacking(Feature.PSR, self.name)
+
+    def device_tree_add(self, overlay: bytes) -> Operation[None]:
+        """Add an overlay to Xen's device tree."""
+        raise lacking(Feature.DEVICE_TREE, self.name)
+
+    def device_tree_remove(self, overlay: bytes) -> Operation[None]:
+        """Remove an overlay from Xen's device tree."""
+        raise lacking(Feature.DEVICE_TREE, self.name)
+
+    def device_tree_attach(self, domain: DomainRef, overlay: bytes) -> Operation[None]:
+        """Give a domain the devices of an overlay."""
+        raise lacking(Feature.DEVICE_TREE, self.name)
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         """Call a function with each event from now on, and another one once when the host is closed.

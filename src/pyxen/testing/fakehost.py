@@ -6,7 +6,7 @@ import _thread
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from pyxen.backends.memory.address import forget, register
 from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.backends.memory.clock import RealClock, VirtualClock
 from pyxen.backends.memory.durations import LIFELIKE, QUICK
+from pyxen.backends.memory.flask import Flask
 from pyxen.backends.memory.lifecycle import new_guest
 from pyxen.backends.memory.machine import Fault, Machine
 from pyxen.domain import Domain
@@ -33,12 +34,24 @@ _FOREVER: Final = -1
 
 _VERBS: Final = {name for name in vars(Backend) if not name.startswith("_")} - {
     "close",
+    "device_tree_add",
+    "device_tree_attach",
+    "device_tree_remove",
     "domain_info",
     "features",
     "migrate",
     "migrate_over",
     "monitor_command",
     "name",
+    "psr_allocations",
+    "psr_attach",
+    "psr_cache_kib",
+    "psr_detach",
+    "psr_get",
+    "psr_is_attached",
+    "psr_monitoring",
+    "psr_sample",
+    "psr_set",
     "receive_migration",
     "remus",
     "remus_over",
@@ -74,6 +87,7 @@ class FakeHost(Host):
 
     Attributes:
         missing: Files that do not exist on the host; all others do.
+        hypfs_values: The values in `Host.hypfs`, by path. What begins with ``/params/`` can be written.
 
     Raises:
         InvalidArgument: The arguments do not describe a possible host.
@@ -103,6 +117,7 @@ class FakeHost(Host):
         )
         self.missing: set[str] = set()
         missing = self.missing
+        self.hypfs_values = self._machine.hypfs
         self._machine.exists = lambda path: path not in missing
         register(self._key, self._machine)
         super().__init__(MemoryBackend(self._machine))
@@ -148,6 +163,22 @@ class FakeHost(Host):
         domid = key.domid if isinstance(key, Domain) else self.domains[key].domid
         with self._machine.lock:
             return FakeGuest(self._machine, self._machine.domains[domid])
+
+    def write_log(self, text: str) -> None:
+        """Append a text to the log of the simulated Xen, which `Host.log` returns; end lines with a newline."""
+        with self._machine.lock:
+            self._machine.log.write(text)
+
+    def enable_flask(self, labels: Mapping[int, str]) -> None:
+        """Give the host Flask, Xen's security module, enforcing a policy with these labels, by their numbers."""
+        with self._machine.lock:
+            self._machine.flask = Flask(dict(labels))
+
+    @property
+    def debug_keys_sent(self) -> str:
+        """All debug keys that were sent, in their order."""
+        with self._machine.lock:
+            return "".join(self._machine.debug_keys)
 
     def fail(
         self, verb: str, error: Exception, *, domain: str | int | UUID | None = None, times: int | None = 1

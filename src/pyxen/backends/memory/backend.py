@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -11,6 +12,7 @@ from uuid import UUID
 from pyxen import libxljson
 from pyxen._common.cpu_affinity import is_symbolic
 from pyxen._common.defaults import with_memory
+from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
 from pyxen._common.preconditions import (
     check_answers,
     check_ended,
@@ -24,12 +26,14 @@ from pyxen._common.preconditions import (
     memory_kib,
 )
 from pyxen._common.scripts import at_once
-from pyxen.backends.base import Allow, Backend, DomainRef
+from pyxen.backends.base import Allow, Backend, DomainRef, LogChunk
 from pyxen.backends.memory import (
     buttons,
     configuration,
     defined,
     devices,
+    flask,
+    hypfs,
     lifecycle,
     preserve,
     resources,
@@ -49,6 +53,7 @@ from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, newer_than
 from pyxen.errors import HostClosed, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
+from pyxen.hypfsentry import HypfsEntry, HypfsValue
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.topology import Topology
@@ -60,6 +65,7 @@ D = TypeVar("D", bound=Part)
 
 _LACKS: Final = frozenset(
     {Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
+    | {Feature.PSR, Feature.DEVICE_TREE}
 )
 
 
@@ -144,6 +150,54 @@ class MemoryBackend(Backend):
         """Return nothing: simulated domains end with this process."""
         self._check("orphans")
         return ()
+
+    def log(self, position: int | None, *, clear: bool) -> LogChunk:
+        with self._machine.lock:
+            self._check("log")
+            return self._machine.log.read(position, clear=clear)
+
+    def debug_keys(self, keys: str) -> Operation[None]:
+        return self._of_xen("debug_keys", partial(_record, self._machine.debug_keys, check_debug_keys(keys)))
+
+    def set_parameters(self, parameters: str) -> Operation[None]:
+        script = partial(hypfs.set_parameters, self._machine.hypfs, parameters=parameters_of(parameters))
+        return self._of_xen("set_parameters", script)
+
+    def hypfs_read(self, path: str) -> Operation[HypfsValue]:
+        script = partial(hypfs.read, self._machine.hypfs, path=check_hypfs_path(path, "hypfs_read"))
+        return self._of_xen("hypfs_read", script)
+
+    def hypfs_list(self, path: str, *, recursive: bool) -> Operation[tuple[HypfsEntry, ...]]:
+        path = check_hypfs_path(path, "hypfs_list")
+        script = partial(hypfs.list_entries, self._machine.hypfs, path=path, recursive=recursive)
+        return self._of_xen("hypfs_list", script)
+
+    def hypfs_write(self, path: str, value: str | int | bool) -> Operation[None]:
+        path = check_hypfs_path(path, "hypfs_write")
+        return self._of_xen("hypfs_write", partial(hypfs.write, self._machine.hypfs, path=path, text=hypfs_text(value)))
+
+    def flask_enforcing(self) -> bool:
+        with self._machine.lock:
+            self._check("flask_enforcing")
+            return flask.there(self._machine.flask, "enforcing").enforcing
+
+    def flask_set_enforcing(self, enforcing: bool) -> Operation[None]:
+        script = partial(flask.set_enforcing, self._machine.flask, mode=enforcing)
+        return self._of_xen("flask_set_enforcing", script)
+
+    def flask_load_policy(self, policy: bytes) -> Operation[None]:
+        script = partial(flask.load_policy, self._machine.flask, policy=policy)
+        return self._of_xen("flask_load_policy", script)
+
+    def flask_label(self, ssidref: int) -> str:
+        with self._machine.lock:
+            self._check("flask_label")
+            return flask.label(self._machine.flask, ssidref)
+
+    def flask_ssidref(self, label: str) -> int:
+        with self._machine.lock:
+            self._check("flask_ssidref")
+            return flask.ssidref(self._machine.flask, label)
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         subscriber = Subscriber(on_event, on_end)
@@ -412,6 +466,13 @@ class MemoryBackend(Backend):
             check_spared(verb, guest.domid)
             return self._run(operation, _while_there(operation, guest, script(operation, guest)), timeout)
 
+    def _of_xen(self, verb: str, script: Callable[[Operation[T]], Script[T]]) -> Operation[T]:
+        """Run a script for Xen itself."""
+        operation: Operation[T] = Operation(verb)
+        with self._machine.lock:
+            self._check(verb)
+            return self._run(operation, script(operation), None)
+
     def _at_once(self, verb: str, domain: DomainRef, call: Callable[[Guest], T]) -> Operation[T]:
         return self._do(verb, domain, at_once(lambda _, guest: call(guest)))
 
@@ -428,6 +489,12 @@ def _leave(subscriber: Subscriber) -> None:
 @at_once
 def _nothing() -> None:
     """Return at once, because the domain is gone."""
+
+
+@at_once
+def _record(sent: builtins.list[str], keys: str, operation: Operation[None]) -> None:  # noqa: ARG001 (as all scripts)
+    """Record the debug keys that Xen was sent."""
+    sent += keys
 
 
 def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[T]:

@@ -16,7 +16,10 @@ from pyxen.backends.memory.clock import Clock, RealClock
 from pyxen.backends.memory.device_records import device_keys
 from pyxen.backends.memory.durations import QUICK, Timing
 from pyxen.backends.memory.engine import LOST, Engine, describe
+from pyxen.backends.memory.flask import Flask
 from pyxen.backends.memory.guests import Guest
+from pyxen.backends.memory.hypfs import first_values
+from pyxen.backends.memory.log import Log
 from pyxen.config import DomainConfig, DomainType
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
@@ -127,6 +130,10 @@ class Machine:
         self.domains: dict[int, Guest] = {}
         self.kept: dict[UUID, Kept] = {}
         self.faults: list[Fault] = []
+        self.log = Log()
+        self.debug_keys: list[str] = []
+        self.hypfs = first_values(xen)
+        self.flask: Flask | None = None
         self.exists: Callable[[str], bool] = lambda _: True
         self.files_are_here = False
         self.bridges: frozenset[str] | None = None

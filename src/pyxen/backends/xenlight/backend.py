@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from pyxen._common.cpu_affinity import is_symbolic
 from pyxen._common.defaults import with_memory
+from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
 from pyxen._common.preconditions import (
     check_answers,
     check_ended,
@@ -27,7 +28,7 @@ from pyxen._common.preconditions import (
     memory_kib,
 )
 from pyxen._common.shortage import shortage
-from pyxen.backends.base import Allow, Backend, DomainRef
+from pyxen.backends.base import Allow, Backend, DomainRef, LogChunk
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.info import HostReader
 from pyxen.backends.xenlight.libxl import journal, marshal
@@ -40,10 +41,15 @@ from pyxen.backends.xenlight.operations import (
     buttons,
     configuration,
     console,
+    device_tree,
     devices,
+    flask,
+    hypfs,
     lifecycle,
+    log,
     monitor,
     preserve,
+    psr,
     resources,
     save,
     stats,
@@ -60,8 +66,10 @@ from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import ConnectFailed
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
+from pyxen.hypfsentry import HypfsEntry, HypfsValue
 from pyxen.info import DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
+from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
 from pyxen.remus import RemusOptions
 from pyxen.topology import Topology
 
@@ -70,7 +78,10 @@ __all__ = ["XenlightBackend"]
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
-_LACKS: Final = frozenset({Feature.DEFINE})
+_LACKS: Final = frozenset({Feature.DEFINE, Feature.DEVICE_TREE})
+
+_ON_ARM: Final[frozenset[Feature]] = frozenset({Feature.DEVICE_TREE}) if device_tree.CAN else frozenset()
+"""Features that libxl has on Arm."""
 
 _COMES_LATER: Final[frozenset[Feature]] = frozenset() if console.CAN_ADD else frozenset({Feature.ADD_CONSOLE})
 """Features that only later releases of libxl have."""
@@ -86,7 +97,7 @@ class XenlightBackend(Backend):
 
     uri = "xenlight:///"
     name = BACKEND
-    features = frozenset(Feature) - _LACKS - _COMES_LATER
+    features = frozenset(Feature) - _LACKS - _COMES_LATER | _ON_ARM
 
     def __init__(self, workers: int = 1) -> None:
         with contextlib.ExitStack() as opened, shortage(ConnectFailed, "cannot connect"):
@@ -125,6 +136,84 @@ class XenlightBackend(Backend):
         infos = [info for info in self._hypervisor.glance() if info.state is not DomainState.DYING]
         left = journal.abandoned({info.uuid for info in infos})
         return tuple(DomainRef(info.domid, info.uuid) for info in infos if info.uuid in left)
+
+    def log(self, position: int | None, *, clear: bool) -> LogChunk:
+        return log.read_log(self._hypervisor, position, clear=clear)
+
+    def debug_keys(self, keys: str) -> Operation[None]:
+        return self._of_xen("debug_keys", partial(log.debug_keys, keys=check_debug_keys(keys)))
+
+    def set_parameters(self, parameters: str) -> Operation[None]:
+        return self._of_xen("set_parameters", partial(log.set_parameters, parameters=parameters_of(parameters)))
+
+    def hypfs_read(self, path: str) -> Operation[HypfsValue]:
+        return self._of_xen("hypfs_read", partial(hypfs.read, path=check_hypfs_path(path, "hypfs_read")))
+
+    def hypfs_list(self, path: str, *, recursive: bool) -> Operation[tuple[HypfsEntry, ...]]:
+        path = check_hypfs_path(path, "hypfs_list")
+        return self._of_xen("hypfs_list", partial(hypfs.list_entries, path=path, recursive=recursive))
+
+    def hypfs_write(self, path: str, value: str | int | bool) -> Operation[None]:
+        path = check_hypfs_path(path, "hypfs_write")
+        return self._of_xen("hypfs_write", partial(hypfs.write, path=path, text=hypfs_text(value)))
+
+    def flask_enforcing(self) -> bool:
+        return flask.enforcing(self._hypervisor)
+
+    def flask_set_enforcing(self, enforcing: bool) -> Operation[None]:
+        return self._of_xen("set_enforcing", partial(flask.set_enforcing, mode=enforcing))
+
+    def flask_load_policy(self, policy: bytes) -> Operation[None]:
+        return self._of_xen("load_policy", partial(flask.load_policy, policy=policy))
+
+    def flask_label(self, ssidref: int) -> str:
+        return flask.label(self._hypervisor, ssidref)
+
+    def flask_ssidref(self, label: str) -> int:
+        return flask.ssidref(self._hypervisor, label)
+
+    def psr_monitoring(self) -> Operation[PsrMonitoring]:
+        return self._of_xen("psr_monitoring", psr.monitoring)
+
+    def psr_cache_kib(self, socket: int) -> Operation[int]:
+        return self._of_xen("psr_cache_kib", partial(psr.cache_kib, socket=socket))
+
+    def psr_attach(self, domain: DomainRef) -> Operation[None]:
+        return self._run("psr_attach", domain, psr.attach)
+
+    def psr_detach(self, domain: DomainRef) -> Operation[None]:
+        return self._run("psr_detach", domain, psr.detach)
+
+    def psr_is_attached(self, domain: DomainRef) -> Operation[bool]:
+        return self._run("psr_is_attached", domain, psr.is_attached)
+
+    def psr_sample(self, domain: DomainRef, event: PsrEvent, socket: int) -> Operation[PsrSample]:
+        return self._run("psr_sample", domain, partial(psr.sample, event=event, socket=socket))
+
+    def psr_allocations(self) -> Operation[tuple[PsrAllocation, ...]]:
+        return self._of_xen("psr_allocations", psr.allocations)
+
+    def psr_get(self, domain: DomainRef, kind: PsrKind, socket: int) -> Operation[int]:
+        return self._run("psr_get", domain, partial(psr.get_value, kind=kind, socket=socket))
+
+    def psr_set(self, domain: DomainRef, kind: PsrKind, value: int, sockets: tuple[int, ...] | None) -> Operation[None]:
+        return self._run("psr_set", domain, partial(psr.set_value, kind=kind, value=value, sockets=sockets))
+
+    def device_tree_add(self, overlay: bytes) -> Operation[None]:
+        self._check_overlays(there=device_tree.CAN)
+        return self._of_xen("device_tree_add", partial(device_tree.add, overlay=overlay))
+
+    def device_tree_remove(self, overlay: bytes) -> Operation[None]:
+        self._check_overlays(there=device_tree.CAN)
+        return self._of_xen("device_tree_remove", partial(device_tree.remove, overlay=overlay))
+
+    def device_tree_attach(self, domain: DomainRef, overlay: bytes) -> Operation[None]:
+        self._check_overlays(there=device_tree.CAN_ATTACH)
+        return self._run("device_tree_attach", domain, partial(device_tree.attach, overlay=overlay))
+
+    def _check_overlays(self, *, there: bool) -> None:
+        if not there:
+            raise lacking(Feature.DEVICE_TREE, BACKEND, "Arm's CPUs have it, with Xen 4.19; attach needs 4.20")
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         return self._watcher.subscribe(on_event, on_end)
@@ -380,6 +469,11 @@ class XenlightBackend(Backend):
             raise gone(verb, domain.domid, domain.uuid)
         operation: Operation[T] = _operation(verb, domain, timeout)
         return self._context.run(operation, script(self._context, operation, domain.domid))
+
+    def _of_xen(self, verb: str, script: Callable[[Context, Operation[T]], Script[T]]) -> Operation[T]:
+        """Start a script for Xen itself."""
+        operation: Operation[T] = Operation(verb)
+        return self._context.run(operation, script(self._context, operation))
 
     def _info(self, verb: str, domain: DomainRef) -> DomainInfo:
         """Return a domain's info before an operation starts."""

@@ -128,6 +128,11 @@ class Context:
         self._child_hooks.chldowner = lib.libxl_sigchld_owner_mainloop
         self._child_hooks.fork_replacement = ffi.addressof(lib, "pyxen_fork")
 
+    @property
+    def logger(self) -> CData:
+        """The logger, for other libraries of Xen that a script calls."""
+        return self._sink.logger
+
     def run(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Start a script. Its end ends the operation.
 

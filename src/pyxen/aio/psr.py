@@ -1,0 +1,133 @@
+"""Caches and memory bandwidth of a host (PSR), for asyncio.
+
+Generated from `pyxen.psr` by ``python -m tools.aio_face``: do not edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyxen._common.arguments import check_is, check_number, member
+from pyxen.aio._calls import Calls
+from pyxen.aio.domain import Domain
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrEventName, PsrKind, PsrKindName, PsrMonitoring, PsrSample
+
+__all__ = ["Psr"]
+
+
+class Psr:
+    """Platform shared resources of Intel's CPUs: monitoring and allocation. `pyxen.Psr`, awaited.
+
+    On a host whose CPUs cannot do it, or whose Xen does not run with ``psr=``, `monitoring` and `allocations` say so,
+    and every other method raises `UnsupportedFeature`.
+    """
+
+    def __init__(self, backend: Backend, calls: Calls) -> None:
+        self._backend = backend
+        self._calls = calls
+
+    def __repr__(self) -> str:
+        return f"<Psr of {self._backend.uri}>"
+
+    async def monitoring(self) -> PsrMonitoring:
+        """Return what can be measured, as ``xl psr-hwinfo --cmt``."""
+        return await self._calls.finish(self._backend.psr_monitoring)
+
+    async def cache_kib(self, socket: int = 0) -> int:
+        """Return the size of a socket's L3 cache, in KiB.
+
+        Raises:
+            InvalidArgument: There is no such socket.
+            UnsupportedFeature: The host does not measure.
+        """
+        check_number(socket, "psr_cache_kib")
+        return await self._calls.finish(lambda: self._backend.psr_cache_kib(socket))
+
+    async def attach(self, domain: Domain) -> None:
+        """Begin to measure a domain, as ``xl psr-cmt-attach``.
+
+        Raises:
+            InvalidState: It is measured already.
+            UnsupportedFeature: The host does not measure.
+            OperationFailed: The host measures as many domains as it can.
+        """
+        ref = _ref(domain, "psr_attach")
+        await self._calls.finish(lambda: self._backend.psr_attach(ref))
+
+    async def detach(self, domain: Domain) -> None:
+        """Stop measuring a domain, as ``xl psr-cmt-detach``.
+
+        Raises:
+            InvalidState: It is not measured.
+            UnsupportedFeature: The host does not measure.
+        """
+        ref = _ref(domain, "psr_detach")
+        await self._calls.finish(lambda: self._backend.psr_detach(ref))
+
+    async def is_attached(self, domain: Domain) -> bool:
+        """Tell whether a domain is measured."""
+        ref = _ref(domain, "psr_is_attached")
+        return await self._calls.finish(lambda: self._backend.psr_is_attached(ref))
+
+    async def sample(
+        self, domain: Domain, event: PsrEvent | PsrEventName = PsrEvent.CACHE_OCCUPANCY, *, socket: int = 0
+    ) -> PsrSample:
+        """Return what is measured of a domain on a socket, as ``xl psr-cmt-show``.
+
+        Raises:
+            InvalidState: It is not measured: `attach` it.
+            InvalidArgument: There is no such socket.
+            UnsupportedFeature: The host does not measure this.
+        """
+        ref = _ref(domain, "psr_sample")
+        what = member(PsrEvent, event, "psr_sample")
+        check_number(socket, "psr_sample")
+        return await self._calls.finish(lambda: self._backend.psr_sample(ref, what, socket))
+
+    async def allocations(self) -> tuple[PsrAllocation, ...]:
+        """Return what can be shared out, socket by socket, as ``xl psr-hwinfo --cat --mba``; empty if nothing can."""
+        return await self._calls.finish(self._backend.psr_allocations)
+
+    async def get(self, domain: Domain, kind: PsrKind | PsrKindName, *, socket: int = 0) -> int:
+        """Return a setting of a domain on a socket, as ``xl psr-cat-show`` and ``xl psr-mba-show``.
+
+        Returns:
+            A mask of the parts of a cache; for ``mba``, the value.
+
+        Raises:
+            InvalidArgument: There is no such socket.
+            UnsupportedFeature: The host does not share this out.
+        """
+        ref = _ref(domain, "psr_get")
+        what = member(PsrKind, kind, "psr_get")
+        check_number(socket, "psr_get")
+        return await self._calls.finish(lambda: self._backend.psr_get(ref, what, socket))
+
+    async def set(
+        self, domain: Domain, kind: PsrKind | PsrKindName, value: int, *, sockets: Iterable[int] | None = None
+    ) -> None:
+        """Change a setting of a domain, as ``xl psr-cat-set`` and ``xl psr-mba-set``.
+
+        Args:
+            domain: The domain.
+            kind: What is set.
+            value: A mask of adjacent parts of a cache; for ``mba``, the value.
+            sockets: The sockets. None means all.
+
+        Raises:
+            InvalidArgument: There is no such socket, or Xen refuses the value.
+            UnsupportedFeature: The host does not share this out.
+            OperationFailed: The host has no class of service left.
+        """
+        ref = _ref(domain, "psr_set")
+        what = member(PsrKind, kind, "psr_set")
+        numbers = None if sockets is None else tuple(sockets)
+        for number in (value, *(numbers or ())):
+            check_number(number, "psr_set")
+        await self._calls.finish(lambda: self._backend.psr_set(ref, what, value, numbers))
+
+
+def _ref(domain: Domain, verb: str) -> DomainRef:
+    check_is(Domain, domain, verb, ": host.domains finds one")
+    return DomainRef(domain.domid, domain.uuid)
