@@ -59,7 +59,7 @@ def test_another_xen_is_taken_whole(another_xen: Path) -> None:
     assert extension.name.endswith("._xenlight_98_1")
     assert f"-I{another_xen / 'include'}" in extension.extra_compile_args
     assert set(extension.extra_link_args) == {f"-L{another_xen / 'lib'}"}
-    assert {"xenlight", "xlutil", "xenctrl", "xenstore", "xentoollog"} == set(extension.libraries)
+    assert {"xenlight", "xlutil", "xenctrl", "xenstore", "xentoollog", "xenhypfs"} == set(extension.libraries)
 
 
 def test_half_of_the_packages_is_not_enough(another_xen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
