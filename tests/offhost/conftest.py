@@ -12,7 +12,7 @@ import pyxen
 from pyxen import DomainConfig
 from tests.offhost import kernel, processes
 from tests.offhost.host import OffHost
-from tests.offhost.internals import use_extension
+from tests.offhost.internals import be_impatient, use_extension
 from tests.offhost.processes import pytest_collection_modifyitems, pytest_runtest_protocol, pytest_sessionfinish
 from tests.offhost.setup import RELEASES, Release, release
 
@@ -44,6 +44,12 @@ def offhost(xen: Release) -> Iterator[OffHost]:
     """A pretended host, of which the test's process is domain 0."""
     with OffHost(xen) as host:
         yield host
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up a worker or a xenstored that does not answer sooner; a host must be opened after that."""
+    be_impatient(monkeypatch)
 
 
 @pytest.fixture

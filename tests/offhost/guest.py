@@ -29,11 +29,12 @@ class Guest:
     def __init__(self, world: World, domid: int, port: int) -> None:
         self.domid = domid
         self._world = world
-        self.store = GuestStore(
-            world.store_page(domid), lambda: world.notify(domid, port), lambda: world.is_down(domid) is False
-        )
         self._ended = threading.Event()
+        self.store = GuestStore(world.store_page(domid), lambda: world.notify(domid, port), self._runs)
         self._thread: threading.Thread | None = None
+
+    def _runs(self) -> bool:
+        return not self._ended.is_set() and self._world.is_down(self.domid) is False
 
     def shut_down(self, reason: int = Reason.POWEROFF) -> None:
         """Shut down."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 import pyxen.backends.xenlight.libxl
 from pyxen import DomainConfig, Host
 from tests.offhost.setup import Release
 
-__all__ = ["be_impatient", "journal_slots", "through_libxl", "use_extension", "write_as_json_c"]
+if TYPE_CHECKING:  # the programs that tests begin import this module, and pytest would take most of their time
+    import pytest
+
+__all__ = ["be_impatient", "expect_quick_guests", "journal_slots", "through_libxl", "use_extension", "write_as_json_c"]
 
 
 def use_extension(release: Release) -> None:
@@ -23,10 +24,13 @@ def use_extension(release: Release) -> None:
 
 
 def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up a worker that does not answer sooner than in real life."""
+    """Give up a worker or a xenstored that does not answer sooner than in real life."""
     from pyxen.backends.xenlight.libxl import context
+    from pyxen.backends.xenlight.xenstore import connection
 
     monkeypatch.setattr(context, "_SILENCE", 0.5)
+    monkeypatch.setattr(context, "_START", 2.0)
+    monkeypatch.setattr(connection, "PATIENCE", 0.5)  # of connections that are opened from now on
 
 
 def write_as_json_c(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +64,10 @@ def journal_slots(host: Host) -> int:
     """Return how many domains the journal of a host has room for: as many as were ever created at the same time."""
     backend: Any = host._backend
     return len(backend._context.journal._slots)
+
+
+def expect_quick_guests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less for a guest that may have been asked to suspend: those of these tests do it at once."""
+    from pyxen.backends.xenlight.migration import remus
+
+    monkeypatch.setattr(remus, "_TO_SUSPEND", 0.3)

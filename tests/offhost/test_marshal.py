@@ -19,7 +19,7 @@ from tests.oracle import configs
 from tests.oracle.compare import without_no_spis
 from tests.oracle.test_libxljson import as_of
 
-EXAMPLES = int(os.environ.get("PYXEN_CONFIGS", "50"))
+EXAMPLES = int(os.environ.get("PYXEN_CONFIGS", "25"))
 THOROUGH = settings(
     max_examples=EXAMPLES,
     deadline=None,

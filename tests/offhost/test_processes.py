@@ -15,7 +15,6 @@ from pyxen import DomainConfig
 from pyxen.errors import Error, HostClosed, OperationCancelled, OperationFailed, OperationTimeout
 from tests.forks import told_by_a_child
 from tests.offhost.host import OffHost, children, until
-from tests.offhost.internals import be_impatient
 from tests.offhost.store import SocketStore
 
 Configure = Callable[..., DomainConfig]
@@ -70,12 +69,6 @@ def test_a_stopped_create_leaves_nothing(offhost: OffHost, host: pyxen.Host, con
     assert offhost.left() == []
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that do not answer are given up sooner."""
-    be_impatient(monkeypatch)
-
-
 @pytest.mark.usefixtures("impatient")
 def test_a_create_that_hangs_ends_at_its_deadline(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
     others = children()
@@ -95,7 +88,7 @@ def test_a_create_that_hangs_ends_at_its_deadline(offhost: OffHost, host: pyxen.
 def create_and_stop_xenstored(offhost: OffHost, host: pyxen.Host, config: DomainConfig) -> BaseException | None:
     """Begin a create, stop xenstored when Xen has the domain, and return how the create ended."""
     mark, world = offhost.world.mark(), offhost.world
-    begun = host.begin.create(config, paused=True, timeout=2)
+    begun = host.begin.create(config, paused=True, timeout=1)
     until(lambda: any(call.name == "domctl.createdomain" for call in world.calls_since(mark)), "no domain is made")
     offhost.signal_xenstored(signal.SIGSTOP)
     try:

@@ -13,7 +13,6 @@ import pytest
 import pyxen
 from pyxen import DomainConfig
 from pyxen._common import savefile
-from pyxen.backends.xenlight.xenstore import connection
 from pyxen.errors import ConfigError, ConnectFailed
 from tests.offhost.host import OffHost
 
@@ -66,10 +65,8 @@ def test_a_saved_domain_of_a_newer_xen(offhost: OffHost, host: pyxen.Host, saved
     assert offhost.left() == []
 
 
-def test_a_xenstored_that_hangs(
-    offhost: OffHost, host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.5)  # for the connections that are opened from now on, too
+@pytest.mark.usefixtures("impatient")
+def test_a_xenstored_that_hangs(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
     web = host.create(config())
     offhost.signal_xenstored(signal.SIGSTOP)
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from pyxen import conversion
-from pyxen.cli.files import FAILED, complain, read, save, write
+from pyxen.cli.files import FAILED, complain, read, said_of, save, write
 from pyxen.errors import ConfigError
 
 __all__ = ["convert"]
@@ -57,7 +57,7 @@ def convert(
     try:
         text = read(file)
     except OSError as error:
-        complain(f"{file}: {error.strerror}")
+        complain(said_of(file, error))
         raise typer.Exit(FAILED) from None
     try:
         config, losses = conversion.read(text, from_.value if from_ else None)

@@ -43,6 +43,13 @@ def read(name: str) -> bytes:
         return file.read()
 
 
+def said_of(name: str, error: OSError) -> str:
+    """Return the message on a file that cannot be read or written."""
+    if not name:
+        return f"'': a file needs a name; {STANDARD_INPUT} is standard input or output"
+    return f"{'<stdin>' if name == STANDARD_INPUT else name}: {error.strerror}"
+
+
 def write(text: str) -> None:
     """Write to standard output; bytes that were not UTF-8 become what they were.
 
@@ -98,7 +105,7 @@ def save(name: str, text: str, source: str, *, force: bool) -> None:
         with open(name, "wb") as file:
             file.write(text.encode("utf-8", "surrogateescape"))
     except OSError as error:
-        _fail(f"{name}: {error.strerror}")
+        _fail(said_of(name, error))
 
 
 def _same(name: str, source: str) -> bool:

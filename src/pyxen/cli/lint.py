@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pyxen import xlcfg
 from pyxen._printable import printable
-from pyxen.cli.files import FAILED, STANDARD_INPUT, complain, read, write
+from pyxen.cli.files import FAILED, STANDARD_INPUT, complain, read, said_of, write
 from pyxen.config.releases import DEFAULT, KNOWN, OLDEST, release
 
 __all__ = ["lint"]
@@ -59,7 +59,7 @@ def lint(
         try:
             text = read(name)
         except OSError as error:
-            complain(f"{shown}: {error.strerror}")
+            complain(said_of(name, error))
             status = FAILED
             continue
         findings += [(shown, found) for found in xlcfg.lint(text, xen)]

@@ -169,21 +169,30 @@ def _members(cpus: Iterable[Any]) -> tuple[int, ...]:
 def _evaluate(
     terms: Iterable[_Term], everything: Iterable[int], nodes: Mapping[int, tuple[int, ...]]
 ) -> tuple[int, ...]:
-    members: set[int] = set()
+    # A set is the bits of one number, so that a long text of wide ranges is not a loop over each of their CPUs.
+    members, all_bits = 0, _bits(everything)
+    bits_of = {node: _bits(cpus) for node, cpus in nodes.items()}
     for term in terms:
         if term.everything:
-            members.update(everything)
+            members |= all_bits
             continue
-        named: set[int] = set()
-        for number in range(term.first, term.last + 1):
-            if not term.nodes:
-                named.add(number)
-            elif number in nodes:
-                named.update(nodes[number])
-            else:
-                raise ValueError(f"this host has no NUMA node {number}")
-        members = members - named if term.out else members | named
-    return tuple(sorted(members))
+        named = 0
+        if not term.nodes:
+            named = (1 << term.last + 1) - (1 << term.first)
+        else:
+            for number in range(term.first, term.last + 1):
+                if number not in bits_of:
+                    raise ValueError(f"this host has no NUMA node {number}")
+                named |= bits_of[number]
+        members = members & ~named if term.out else members | named
+    return tuple(cpu for cpu, bit in enumerate(reversed(f"{members:b}")) if bit == "1")
+
+
+def _bits(cpus: Iterable[int]) -> int:
+    bits = 0
+    for cpu in cpus:
+        bits |= 1 << cpu
+    return bits
 
 
 def _ranges(members: Iterable[int]) -> str:

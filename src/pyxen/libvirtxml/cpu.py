@@ -12,7 +12,7 @@ from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.vcpus import cpu_set, sayable
 from pyxen.units import kib_to_mib, mib_to_kib
 
-__all__ = ["LOCAL", "REMOTE", "normal_policy", "read", "write"]
+__all__ = ["default_distances", "normal_policy", "read", "write"]
 
 _POLICIES: Final = {"force": "1", "require": "1", "disable": "0", "forbid": "0", "optional": "x"}
 _POLICY_NAMES: Final = {"1": "require", "0": "disable"}
@@ -21,10 +21,11 @@ _WIDTH: Final = 32
 _UNTOUCHED: Final = "x" * _WIDTH
 _REGISTERS: Final = ("eax", "ebx", "ecx", "edx")
 
-LOCAL, REMOTE = 10, 20
+_LOCAL, _REMOTE = 10, 20
 """The default distances of a NUMA node, to itself and to others."""
 _NEAREST, _FARTHEST = 10, 255
 _MOST_NODES: Final = 1024
+"""How many NUMA nodes are read and written."""
 
 
 def read(domain: Node, found: XmlReadState) -> None:
@@ -77,33 +78,34 @@ def normal_policy(policy: CpuidPolicy) -> CpuidPolicy:
 
 def _read_nodes(numa: Node, found: XmlReadState) -> list[VNode]:
     cells = sorted(
-        ((cell.number("id", 0, _MOST_NODES), place, cell) for place, cell in enumerate(numa.all("cell"))),
+        ((cell.number("id", 0, _MOST_NODES - 1), place, cell) for place, cell in enumerate(numa.all("cell"))),
         key=lambda item: item[1] if item[0] is None else item[0],
     )
     count = len(cells)
     said: dict[tuple[int, int], int] = {}
     for number, (_, _, cell) in enumerate(cells):
-        distances = cell.child("distances")
-        for sibling in distances.all("sibling") if distances is not None else ():
-            other = sibling.number("id", 0, _MOST_NODES)
+        listed = cell.child("distances")
+        for sibling in listed.all("sibling") if listed is not None else ():
+            other = sibling.number("id", 0, _MOST_NODES - 1)
             value = sibling.number("value", _NEAREST, _FARTHEST)
             if other is None or other >= count or value is None:
                 raise sibling.wrong("it needs the id of an existing cell, and a value")
             said[number, other] = value
+    distances = [default_distances(number, count) for number in range(count)]
+    for (here, there), value in said.items():
+        distances[here][there] = value
+        if (there, here) not in said:
+            distances[there][here] = value
     nodes = []
     for number, (_, _, cell) in enumerate(cells):
         cpus, memory = cell.get("cpus"), cell.get("memory")
-        distances_here = [
-            said.get((number, other)) or said.get((other, number)) or (LOCAL if other == number else REMOTE)
-            for other in range(count)
-        ]
         nodes.append(
             found.make(
                 VNode,
                 cell,
                 vcpus=None if cpus is None else cpu_set(cpus, cell),
                 size=None if memory is None else kib_to_mib(kibibytes(cell, memory)),
-                distances=distances_here,
+                distances=distances[number],
                 pnode=number,
             )
         )
@@ -138,14 +140,30 @@ def _flags(leaf: CpuidLeaf) -> list[tuple[Bit, str]]:
     return found
 
 
+def default_distances(node: int, count: int) -> list[int]:
+    """Return the distances from a node to every node of so many, as they are if nobody sets them."""
+    distances = [_REMOTE] * count
+    distances[node] = _LOCAL
+    return distances
+
+
 def _write_nodes(config: DomainConfig, cpu: Node) -> None:
     numa = cpu.add("numa")
-    count = len(config.vnuma)
-    for number, node in enumerate(config.vnuma):
+    nodes = config.vnuma[:_MOST_NODES]
+    rows = [_distances(node, number, len(nodes)) for number, node in enumerate(nodes)]
+    # A distance that is only said in one direction counts for both, so all are written, or none.
+    is_default = all(row == default_distances(number, len(nodes)) for number, row in enumerate(rows))
+    for number, (node, row) in enumerate(zip(nodes, rows, strict=True)):
         cpus = str(node.vcpus) if sayable(node.vcpus) else None
         cell = numa.add("cell", id=number, cpus=cpus, memory=mib_to_kib(node.size or 0), unit="KiB")
+        if is_default:
+            continue
         distances = cell.add("distances")
-        for other in range(count):
-            default = LOCAL if other == number else REMOTE
-            value = node.distances[other] if other < len(node.distances) else default
-            distances.add("sibling", id=other, value=min(max(value, _NEAREST), _FARTHEST))
+        for other, value in enumerate(row):
+            distances.add("sibling", id=other, value=value)
+
+
+def _distances(node: VNode, number: int, count: int) -> list[int]:
+    """Return a node's distances as XML can have them: one to every node, within libvirt's range."""
+    said = [min(max(value, _NEAREST), _FARTHEST) for value in node.distances[:count]]
+    return said + default_distances(number, count)[len(said) :]

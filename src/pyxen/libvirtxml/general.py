@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.config import ActionOnShutdown, DomainConfig
-from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.node import Node, without_unsayable
 from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import LINE, fitting
 
@@ -54,7 +54,7 @@ def _read_seclabel(seclabel: Node, found: XmlReadState) -> None:
 
 def write(config: DomainConfig, domain: Node) -> None:
     """Write name, uuid and label."""
-    domain.add("name", fitting(config.name, LINE) or "-")
+    domain.add("name", without_unsayable(fitting(config.name, LINE) or "") or "-")
     if config.uuid is not None and config.uuid.int:
         domain.add("uuid", str(config.uuid))
 

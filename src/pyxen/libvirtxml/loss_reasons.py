@@ -69,6 +69,7 @@ REASONS: Final = {
     "vnc": "libvirt has no settings of a VNC server that is off",
     "vnc.display": "libvirt has a fixed display, or searches for a free one from 0 on",
     "vnc.listen": "libvirt needs an IP address or a host name, without a display",
+    "vnuma": "pyxen reads and writes at most 1024 NUMA nodes in XML",
     "vnuma.distances": "libvirt needs a distance to every node, from 10 to 255",
     "vnuma.pnode": "libvirt places node N of the guest on node N of the host",
 }

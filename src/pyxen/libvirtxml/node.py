@@ -11,7 +11,7 @@ from typing import Final
 
 from pyxen.errors import ParseError
 
-__all__ = ["Node"]
+__all__ = ["Node", "without_unsayable"]
 
 # XML 1.0 cannot represent these, not even as character references.
 _UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -57,7 +57,7 @@ class Node:
 
     def add(self, tag: str, text: str | int | None = None, /, **attributes: str | int | None) -> Node:
         """Append a child. Attributes that are None and characters that XML cannot represent are left out."""
-        child = Node(tag, "" if text is None else _sayable(text))
+        child = Node(tag, "" if text is None else without_unsayable(text))
         self.children.append(child)
         return child.set(**attributes)
 
@@ -65,7 +65,7 @@ class Node:
         """Set the attributes that are not None, and return the node."""
         for name, value in attributes.items():
             if value is not None:
-                self.attributes[name] = _sayable(value)
+                self.attributes[name] = without_unsayable(value)
         return self
 
     def inner(self, tag: str) -> Node:
@@ -150,7 +150,8 @@ class Node:
         return ParseError(f"<{self.tag}>: {reason}", line=self.line or None)
 
 
-def _sayable(value: str | int) -> str:
+def without_unsayable(value: str | int) -> str:
+    """Return a value as text, without the characters that XML cannot represent."""
     text = str(value)
     return text if text.isalnum() else _UNSAYABLE.sub("", text)
 

@@ -31,7 +31,7 @@ from pyxen.config import (
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.libvirtxml.boot import PYGRUB, XL_BOOT_ORDER
 from pyxen.libvirtxml.characters import NO_SERIAL, with_path
-from pyxen.libvirtxml.cpu import LOCAL, REMOTE, normal_policy
+from pyxen.libvirtxml.cpu import default_distances, normal_policy
 from pyxen.libvirtxml.memory import DEFAULT_MEMORY
 from pyxen.libvirtxml.schema_patterns import is_address
 from pyxen.libvirtxml.usb import DEFAULT_PORTS, DEFAULT_VERSION
@@ -88,9 +88,7 @@ def _cpus(config: DomainConfig) -> Any:
 def _vnuma(config: DomainConfig) -> tuple[VNode, ...]:
     count = len(config.vnuma)
     return tuple(
-        node
-        if node.distances
-        else node.replace(distances=[LOCAL if other == number else REMOTE for other in range(count)])
+        node.replace(distances=()) if list(node.distances) == default_distances(number, count) else node
         for number, node in enumerate(config.vnuma)
     )
 

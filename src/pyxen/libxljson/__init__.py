@@ -72,10 +72,7 @@ def from_dict(document: Any, *, on_loss: OnLoss = "raise") -> DomainConfig:
         LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
         ConfigError: A value is not valid; the error's ``path`` gives its place.
     """
-    place = Place()
-    config = decode(_unwrapped(document)[1], place)
-    report(place.losses, on_loss)
-    return config
+    return _read(document, on_loss)[1]
 
 
 def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:
@@ -100,7 +97,7 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
     Raises:
         ParseError: The text is not JSON, or has more or fewer than one domain.
         LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
-        ConfigError: A value is not valid.
+        ConfigError: A value is not valid; a `ParseError` where ``source`` names the file.
     """
     document = parse(text, source)
     if isinstance(document, list):
@@ -111,7 +108,7 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
                 source=source,
             )
         document = document[0]
-    return from_dict(document, on_loss=on_loss)
+    return _read(document, on_loss, source)[1]
 
 
 def loads_list(
@@ -130,11 +127,11 @@ def loads_list(
     Raises:
         ParseError: The text is not JSON.
         LossyConversion: pyxen does not know all of it, and ``on_loss`` is ``"raise"``.
-        ConfigError: A value is not valid.
+        ConfigError: A value is not valid; a `ParseError` where ``source`` names the file.
     """
     document = parse(text, source)
     items = document if isinstance(document, list) else [document]
-    return [(_unwrapped(item)[0], from_dict(item, on_loss=on_loss)) for item in items]
+    return [_read(item, on_loss, source) for item in items]
 
 
 def dump(config: DomainConfig, path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> None:
@@ -191,6 +188,20 @@ def device_from_dict(kind: type[_Device], struct: Any, *, on_loss: OnLoss = "rai
     device = kind.from_dict(_table(kind).decode(struct, place))
     report(place.losses, on_loss)
     return device
+
+
+def _read(document: Any, on_loss: OnLoss, source: str | None = None) -> tuple[int | None, DomainConfig]:
+    """Return the domid, if there is one, and the configuration; errors and losses name the source."""
+    place = Place()
+    try:
+        domid, struct = _unwrapped(document)
+        config = decode(struct, place)
+    except ConfigError as error:
+        if source is None:
+            raise
+        raise ParseError(error.message, source=source, path=error.path) from None
+    report(place.losses, on_loss, source)
+    return domid, config
 
 
 def _table(kind: type[Part]) -> Table:

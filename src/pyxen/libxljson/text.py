@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from pyxen.errors import ParseError
@@ -11,6 +14,21 @@ __all__ = ["MAX_SIZE", "parse", "write"]
 
 MAX_SIZE: Final = 64 * 1024 * 1024
 """The largest text that is read, in characters (or bytes)."""
+
+_STRING_OR_OTHER = re.compile(r'"(?:[^"\\]|\\.)*+"|-?[0-9]++(?![.eE])|-?[A-Za-z]++', re.DOTALL)
+"""A string, a whole number, or a word."""
+
+
+class _InvalidValue(ValueError):
+    """A hook's complaint.
+
+    Attributes:
+        word: The word that it is about, as the text has it; None where it is not one word.
+    """
+
+    def __init__(self, reason: str, word: str | None = None) -> None:
+        super().__init__(reason)
+        self.word = word
 
 
 def parse(text: str | bytes, source: str | None = None) -> Any:
@@ -41,8 +59,15 @@ def parse(text: str | bytes, source: str | None = None) -> Any:
         raise ParseError(f"not JSON: {error.msg}", line=error.lineno, column=error.colno, source=source) from None
     except RecursionError:
         raise ParseError("not a configuration: nested too deeply", source=source) from None
-    except ValueError as error:  # a number with thousands of digits, or a hook below
-        raise ParseError(f"not a configuration: {error}", source=source) from None
+    except _InvalidValue as error:
+        invalid = error.word
+        line, column = _place(text, lambda word: word == invalid) if invalid else (None, None)
+        raise ParseError(f"not a configuration: {error}", line=line, column=column, source=source) from None
+    except ValueError:  # Python's own limit of digits
+        most = sys.get_int_max_str_digits()
+        line, column = _place(text, lambda word: len(word.lstrip("-")) > most)
+        reason = f"not a configuration: a number has more than {most} digits; libxl's have at most 20"
+        raise ParseError(reason, line=line, column=column, source=source) from None
 
 
 def write(document: Any) -> str:
@@ -55,9 +80,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # None
-        raise ValueError(f"the key {twice[:60]!r} occurs twice")
+        raise _InvalidValue(f"the key {twice[:60]!r} occurs twice")
     return found
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not valid in JSON")
+    raise _InvalidValue(f"{name} is not valid in JSON", name)
+
+
+def _place(text: str, is_meant: Callable[[str], bool]) -> tuple[int | None, int | None]:
+    """Return the line and the column of the first number or word that is meant; strings are passed over."""
+    for found in _STRING_OR_OTHER.finditer(text):
+        if found[0][0] != '"' and is_meant(found[0]):
+            return text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
+    return None, None

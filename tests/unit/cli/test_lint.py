@@ -52,6 +52,15 @@ def test_a_release(file: Path) -> None:
     assert CliRunner().invoke(app, ["lint", str(file), "--xen", "xen"]).exit_code == 2
 
 
+def test_a_file_without_a_name() -> None:
+    for arguments in (["lint", ""], ["convert", "", "--to", "xl"]):
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "error: '': a file needs a name; - is standard input or output\n",
+        )
+
+
 def test_a_file_that_is_not_there(file: Path) -> None:
     result = CliRunner().invoke(app, ["lint", str(file), "-", "--format", "json"], input=MISSPELT)
     assert result.exit_code == 2

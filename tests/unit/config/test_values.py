@@ -48,6 +48,11 @@ class TestCpuSet:
         with pytest.raises(ValueError, match=r"CPU|range|\^"):
             CpuSet(text)
 
+    def test_thousands_of_wide_ranges_are_one_set(self) -> None:
+        wide = ",".join(["0-32767"] * 10_000)
+        assert str(CpuSet(wide)) == "0-32767"
+        assert str(CpuSet(f"{wide},^5-32766")) == "0-4,32767"
+
     def test_a_million_digits_are_refused_at_once(self) -> None:
         with pytest.raises(ValueError, match="out of range"):
             CpuSet("9" * 1_000_000)

@@ -29,6 +29,7 @@ UNSAYABLE: dict[str, tuple[dict[str, Any], str]] = {
     "a device by a name": ({"pcis": [Pci(name="gpu"), Pci("03:00.0")]}, "pcis[0]"),
     "a path that is not absolute": ({"kernel": "vmlinuz"}, "kernel"),
     "a set of CPUs of one host": ({"cpus": "nodes:0"}, "cpus"),
+    "a name without a character that XML can say": ({"name": "\x01\x02"}, "name"),
     "a character that XML cannot say": ({"cmdline": "a\x01b"}, "cmdline"),
     "a rate in another interval": ({"vifs": [Vif("b", rate="1MB/s@20ms")]}, "vifs[0].rate.bytes_per_interval"),
     "a first display": ({"vnc": Vnc(display=5)}, "vnc.display"),
@@ -38,7 +39,7 @@ UNSAYABLE: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("fields", "path"), UNSAYABLE.values(), ids=UNSAYABLE)
 def test_what_xml_cannot_say(fields: dict[str, Any], path: str) -> None:
-    config = DomainConfig("web1", **{**BASE, **fields})
+    config = DomainConfig(**{"name": "web1", **BASE, **fields})
     losses = libvirtxml.losses(config)
     assert losses[0].path == path
     assert losses[0].reason
@@ -48,6 +49,31 @@ def test_what_xml_cannot_say(fields: dict[str, Any], path: str) -> None:
     with pytest.warns(LossWarning):
         text = libvirtxml.dumps(config, on_loss="warn")
     assert libvirtxml.dumps(config, on_loss="ignore") == text
+
+
+@pytest.mark.parametrize("count", [1, 2, 1024])
+def test_numa_nodes_with_default_distances_need_none(count: int) -> None:
+    nodes = [VNode(vcpus=str(number), size=1, pnode=number) for number in range(count)]
+    config = DomainConfig(name="web", vcpus=count, vnuma=nodes, **BASE)
+    text = libvirtxml.dumps(config)
+    assert text.count("<cell ") == count
+    assert "<distances>" not in text
+    read = libvirtxml.loads(text)
+    assert read.vnuma[-1].distances == (*[20] * (count - 1), 10)
+    assert libvirtxml.dumps(read) == text
+
+
+def test_a_distance_in_one_direction_is_written_in_both() -> None:
+    nodes = [VNode(vcpus="0", size=1, pnode=0), VNode(vcpus="1", size=1, pnode=1, distances=[30, 10])]
+    read = libvirtxml.loads(libvirtxml.dumps(DomainConfig(name="web", vcpus=2, vnuma=nodes, **BASE)))
+    assert [node.distances for node in read.vnuma] == [(10, 20), (30, 10)]
+
+
+def test_more_numa_nodes_than_are_written() -> None:
+    nodes = [VNode(vcpus=str(number), size=1, pnode=number) for number in range(1026)]
+    config = DomainConfig(name="web", vcpus=1026, vnuma=nodes, **BASE)
+    assert [loss.path for loss in libvirtxml.losses(config)] == ["vnuma[1024]", "vnuma[1025]"]
+    assert libvirtxml.dumps(config, on_loss="ignore").count("<cell ") == 1024
 
 
 def test_devices_behind_a_lost_one_are_not() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pyxen import DomainConfig, Vnc, libxljson
-from pyxen.errors import ConfigError, ParseError
+from pyxen.errors import ConfigError, LossyConversion, ParseError
+from pyxen.losses import LossWarning
 
 SECRET = "hunter2"  # noqa: S105 (it guards nothing)
 
@@ -97,3 +98,39 @@ def test_json_nested_deeply(depth: int) -> None:
         assert libxljson.loads(text, on_loss="ignore").name == "a"
     except ParseError as error:
         assert "nested too deeply" in str(error)  # noqa: PT017 (either is right: the depth that Python reads varies)
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        (f'{{"a": "{DIGITS}",\n "b": {DIGITS}}}', (2, 7), "more than 4300 digits; libxl's have at most 20"),
+        (f'[1, "\\"{DIGITS}",\n\n -{DIGITS}]', (3, 2), "more than 4300 digits"),
+        ('{"NaN": "NaN",\n  "b": NaN}', (2, 8), "NaN is not valid"),
+        ('["Infinity", -Infinity]', (1, 14), "-Infinity is not valid"),
+    ],
+)
+def test_numbers_that_no_configuration_has_are_shown_with_their_place(
+    text: str, place: tuple[int, int], reason: str
+) -> None:
+    with pytest.raises(ParseError, match=reason) as caught:
+        libxljson.loads(text, source="web.json")
+    assert (caught.value.line, caught.value.column) == place
+    assert str(caught.value).startswith(f"web.json:{place[0]}:{place[1]}: ")
+
+
+def test_a_value_that_is_not_valid_is_shown_with_its_file() -> None:
+    with pytest.raises(ParseError, match=r"^web\.json: b_info\.max_memkb: takes a whole number") as caught:
+        libxljson.loads(json.dumps(domain(max_memkb="x")), source="web.json")
+    assert caught.value.path == "b_info.max_memkb"
+
+
+@pytest.mark.parametrize("read", [libxljson.loads, libxljson.loads_list])
+def test_a_loss_is_shown_with_its_file(read: Any) -> None:
+    text = json.dumps(domain(of_the_future=1))
+    with pytest.raises(LossyConversion, match=r"^web\.json: "):
+        read(text, source="web.json")
+    with pytest.warns(LossWarning, match=r"^web\.json: b_info\.of_the_future"):
+        read(text, source="web.json", on_loss="warn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -9,8 +10,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.libxl.error_map import describe
-from pyxen.errors import InvalidArgument
+from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["PeerCommand", "command"]
@@ -56,27 +58,27 @@ class PeerCommand:
 
     def __init__(self, operation: Operation[Any], command: Sequence[str]) -> None:
         self._program = command[0]
-        errors, their_errors = os.pipe()
-        their_stdin, self.write_fd = os.pipe()
-        self.read_fd, their_stdout = os.pipe()
         self._hung_up = False
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=their_stdin,
-                stdout=their_stdout,
-                stderr=their_errors,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            for fd in (errors, self.write_fd, self.read_fd):
-                os.close(fd)
-            raise describe(InvalidArgument, f"cannot run {command[0]}: {error}", operation) from error
-        finally:
-            os.close(their_stdin)
-            os.close(their_stdout)
-            os.close(their_errors)
-        self._errors = _LastWords(errors)
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            with shortage(OperationFailed, f"cannot make the pipes to {command[0]}"):
+                self.read_fd, their_stdout = _pipe(ours, theirs)
+                their_stdin, self.write_fd = _pipe(theirs, ours)
+                with contextlib.ExitStack() as unread:
+                    errors, their_errors = _pipe(unread, theirs)
+                    self._errors = _LastWords(errors)
+                    unread.pop_all()  # its thread closes it
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=their_stdin,
+                    stdout=their_stdout,
+                    stderr=their_errors,
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                raise describe(InvalidArgument, f"cannot run {command[0]}: {error}", operation) from error
+            theirs.close()
+            ours.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +106,14 @@ class PeerCommand:
         head = "" if status is None else f"; {self._program} ended with status {status}"
         said = self._errors.text()[-_WORDS:].strip()
         return head + "".join(f"\n  {line.strip()}" for line in said.splitlines())
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """Make a pipe, whose ends are closed with the stacks."""
+    ends = os.pipe()
+    reader.callback(os.close, ends[0])
+    writer.callback(os.close, ends[1])
+    return ends
 
 
 class _LastWords:

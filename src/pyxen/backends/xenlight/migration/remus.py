@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pyxen._common.host_files import missing_file
 from pyxen._common.shield import logger
+from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure
@@ -64,7 +65,8 @@ def remus_to_nobody(context: Context, domain: DomainInfo, options: RemusOptions)
     """Return a function that replicates a domain to nowhere, which libxl calls a black hole."""
 
     def work(threaded: ThreadedOperation) -> None:
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        with shortage(OperationFailed, f"cannot open {os.devnull}"):
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             channel = PeerChannel(threaded.operation, nothing, nothing, peer=os.devnull)
         finally:
@@ -128,11 +130,17 @@ class _Primary:
                 if has_backup and not isinstance(error, Lost):
                     return
                 raise self._failed(DomainNotFound, "the domain was destroyed meanwhile") from error
-            self._threaded.do(self._go_on, undoing=True)
+            stuck: Error | None = None
+            try:
+                self._threaded.do(self._go_on, undoing=True)
+            except Error as failed:  # the backup must hear that the domain is not lost all the same
+                stuck = failed
             if isinstance(error, Lost):
-                raise self._lost(error, has_backup=has_backup) from error
+                raise self._lost(error, stuck, has_backup=has_backup) from error
             if has_backup:
-                self._call_off()
+                self._call_off(stuck)
+            if stuck is not None:
+                raise stuck from error
             if info.state in ENDS and info.shutdown_reason is not ShutdownReason.SUSPEND:
                 raise self._failed(InvalidState, f"the guest has shut down: {info.shutdown_reason}") from error
             raise
@@ -182,14 +190,13 @@ class _Primary:
             message = "the replication ended, and the guest could not be resumed: it is suspended; try to resume it"
             raise describe(OperationFailed, message, operation, code)
 
-    def _lost(self, lost: Lost, *, has_backup: bool) -> OperationFailed:
+    def _lost(self, lost: Lost, stuck: Error | None, *, has_backup: bool) -> OperationFailed:
         if not has_backup:
-            return self._failed(MigrationFailed, f"{lost}; the domain goes on here")
+            return self._failed(MigrationFailed, f"{lost}; {_here(stuck)}")
         done = self._stream.checkpoints
-        message = f"{lost}, with checkpoint {done}; the domain goes on here, and may run there too. {_NOT_BOTH}"
-        return self._in_doubt(message)
+        return self._in_doubt(f"{lost}, with checkpoint {done}; {_here(stuck)}, and may run there too. {_NOT_BOTH}")
 
-    def _call_off(self) -> None:
+    def _call_off(self, stuck: Error | None) -> None:
         """Make the destination destroy its copy, and wait until it has closed the channel."""
         try:
             self._channel.conclude()
@@ -197,8 +204,8 @@ class _Primary:
             self._channel.expect_end()
         except Lost as lost:
             message = (
-                "the replication was ended, and the domain goes on here. It is not known whether the destination has "
-                f"heard of it ({lost}): the domain may run there too. {_NOT_BOTH}"
+                f"the replication was ended; {_here(stuck)}. It is not known whether the destination has heard of it "
+                f"({lost}): the domain may run there too. {_NOT_BOTH}"
             )
             raise self._in_doubt(message) from lost
 
@@ -209,6 +216,11 @@ class _Primary:
 
     def _failed(self, cls: type[E], message: str) -> E:
         return describe(cls, message, self._threaded.operation)
+
+
+def _here(stuck: Error | None) -> str:
+    """Say what has become of the domain here."""
+    return "the domain goes on here" if stuck is None else f"the domain is still here, but: {stuck.message}"
 
 
 def _why(operation: Operation[Any], code: int) -> Error:

@@ -15,15 +15,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.migration.peer_channel import PeerChannel
 from pyxen.backends.xenlight.operations import stream_header
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
+from pyxen.errors import OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["Passed", "relay_from", "relay_to"]
 
 _PIPE_SIZE = 1 << 20
+_NO_PIPE = "cannot make a pipe for libxl's stream"
 
 Passed = Callable[[], bool]
 """Tells whether the beginning of a stream has passed, so that libxl's operation may be aborted."""
@@ -141,13 +144,14 @@ def relay_to(threaded: ThreadedOperation, channel: PeerChannel, receive: MakeSte
     """
     first = channel.read(stream_header.SIZE)
     stream_header.check(first, "<migration stream>")
-    read_end, write_end = _pipe()
-    ended = os.eventfd(0, os.EFD_CLOEXEC)
     with contextlib.ExitStack() as open_still:
-        open_still.callback(os.close, read_end)
-        open_still.callback(os.close, ended)
         with contextlib.ExitStack() as writing:
+            read_end, write_end = _pipe()
+            open_still.callback(os.close, read_end)
             writing.callback(os.close, write_end)
+            with shortage(OperationFailed, _NO_PIPE):
+                ended = os.eventfd(0, os.EFD_CLOEXEC)
+            open_still.callback(os.close, ended)
             os.set_blocking(write_end, False)
             inlet = _Inlet(write_end, read_end)
             inlet.write(first)
@@ -159,7 +163,8 @@ def relay_to(threaded: ThreadedOperation, channel: PeerChannel, receive: MakeSte
 
 
 def _pipe() -> tuple[int, int]:
-    ends = os.pipe()
+    with shortage(OperationFailed, _NO_PIPE):
+        ends = os.pipe()
     with contextlib.suppress(OSError):  # if the limit on large pipes is reached, a small one will do
         fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
     return ends
