@@ -156,7 +156,8 @@ class Host(HostHypervisor):
 
         The counters of vifs and of ``phy`` disks come from dom0's kernel. Those of ``qdisk`` disks come from QEMU,
         which is asked only if a domain has such disks. If it does not answer within a second, or its answer is not
-        valid, they are None. Devices that another domain or another program serves are not listed.
+        valid, they are None. Devices that another domain or another program serves are not listed. Of a ``phy`` disk of
+        an HVM guest, only the I/O of the guest's PV driver is counted, as in ``xl top``.
 
         `Sampler` gives rates.
 
