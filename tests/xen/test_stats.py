@@ -151,7 +151,7 @@ def xentop() -> dict[str, tuple[int, ...]]:
             rows[name][2:10] = [a + int(b) for a, b in zip(rows[name][2:10], net.groups(), strict=True)]
         elif vbd := _VBD.match(line):
             rows[name][10:] = [a + int(b) for a, b in zip(rows[name][10:], vbd.groups()[1:], strict=True)]
-        else:
+        elif not line.startswith("VBD "):  # what it has from QEMU it gives to disk 0, whichever that is
             name, _, seconds, _, memory = line.split()[:5]
             rows[name] = [int(seconds), int(memory), *[0] * 11]
     return {name: tuple(row) for name, row in rows.items()}
