@@ -31,8 +31,8 @@ _QDISK: Final = "qdisk"
 _DISKS: Final = {"vbd": DiskBackend.PHY, _QDISK: DiskBackend.QDISK, "tap": DiskBackend.TAP}
 """What serves a disk, by the kinds of the devices."""
 
-_STATES: Final = tuple(DeviceState)
-"""States by their numbers in xenstore."""
+_STATES: Final = {str(number): state for number, state in enumerate(DeviceState)}
+"""States by what xenstore has for them."""
 
 _Key = tuple[BackendDevice, UUID]
 """A device of one domain: domids are reused."""
@@ -43,22 +43,23 @@ class StatsReader:
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
-        self._vdevs: dict[_Key, str] = {}  # they cannot change while a disk is attached
+        self._vdevs: dict[_Key, str] = {}  # from the last pass; they cannot change while a disk is attached
 
     def all(self) -> tuple[DomainStats, ...]:
         """Return the statistics of all domains, sorted by domid."""
         with shortage(OperationFailed, "cannot read statistics"):
             moment, infos = self._hypervisor.domains_at()
             devices = backend_devices()
-            disks = self._disks([(info.domid, info.uuid) for info in infos], devices)
-            self._vdevs = {key: vdev for key, vdev in self._vdevs.items() if key in disks}
-            return self._stats(moment, infos, devices, disks)
+            keys = _disks_of(infos, devices)
+            self._vdevs = self._names(keys, self._vdevs)
+            return self._stats(moment, infos, devices, self._disks(keys, self._vdevs))
 
     def one(self, info: DomainInfo, moment: int) -> DomainStats:
         """Return the statistics of a domain, about which Xen was asked at a moment."""
         with shortage(OperationFailed, "cannot read statistics"):
             devices = backend_devices()
-            (stats,) = self._stats(moment, [info], devices, self._disks([(info.domid, info.uuid)], devices))
+            keys = _disks_of([info], devices)
+            (stats,) = self._stats(moment, [info], devices, self._disks(keys, self._names(keys, {})))
             return stats
 
     def _stats(
@@ -86,18 +87,15 @@ class StatsReader:
             )
         return tuple(found)
 
-    def _disks(
-        self, domains: Sequence[tuple[int, UUID]], devices: Mapping[int, Sequence[BackendDevice]]
-    ) -> dict[_Key, DiskStats]:
-        """Return the statistics of all disks of these domains."""
-        keys = [(device, uuid) for domid, uuid in domains for device in devices.get(domid, ()) if device.kind in _DISKS]
+    def _disks(self, keys: Sequence[_Key], vdevs: Mapping[_Key, str]) -> dict[_Key, DiskStats]:
+        """Return the statistics of disks."""
         states = self._states([device for device, _ in keys])
         errors = self._errors([device for device, state in states.items() if state is not DeviceState.CONNECTED])
-        vdevs = self._names(keys)
         qemus = qemu_disks({device.domid for device, _ in keys if device.kind == _QDISK})
         disks = {}
         for key in keys:
-            device, vdev = key[0], vdevs[key]
+            device = key[0]
+            vdev = vdevs.get(key, str(device.devid))
             if device.kind == _QDISK:
                 qemu = qemus.get(device.domid)
                 disk = _of_qemu(vdev, None if qemu is None else qemu.counters(vdev, device.devid))
@@ -111,15 +109,15 @@ class StatsReader:
         states = {device: kernel_state(device) for device in devices if device.kind != _QDISK}
         of_qemu = [device for device in devices if device.kind == _QDISK]
         numbers = self._hypervisor.read_all([f"{_BACKENDS}/{_node(device)}/state" for device in of_qemu])
-        return states | {device: _state(number) for device, number in zip(of_qemu, numbers, strict=True)}
+        read = zip(of_qemu, numbers, strict=True)
+        return states | {device: _STATES.get(number or "", DeviceState.UNKNOWN) for device, number in read}
 
-    def _names(self, keys: Sequence[_Key]) -> dict[_Key, str]:
-        """Return the vdevs of disks, each of which is read once."""
-        unknown = [key for key in keys if key not in self._vdevs]
+    def _names(self, keys: Sequence[_Key], known: Mapping[_Key, str]) -> dict[_Key, str]:
+        """Return the vdevs of disks, without those that xenstore does not have; those that are known are not read."""
+        unknown = [key for key in keys if key not in known]
         names = self._hypervisor.read_all([f"{_BACKENDS}/{_node(device)}/dev" for device, _ in unknown])
         found = {key: name for key, name in zip(unknown, names, strict=True) if name is not None}
-        known = self._vdevs = self._vdevs | found
-        return {key: known.get(key, str(key[0].devid)) for key in keys}
+        return {key: known[key] for key in keys if key in known} | found
 
     def _errors(self, devices: Sequence[BackendDevice]) -> dict[BackendDevice, str]:
         """Return what backends report of devices that are not connected."""
@@ -130,13 +128,12 @@ class StatsReader:
         return {device: first or second or "" for device, first, second in both if first or second}
 
 
+def _disks_of(infos: Sequence[DomainInfo], devices: Mapping[int, Sequence[BackendDevice]]) -> list[_Key]:
+    return [(device, info.uuid) for info in infos for device in devices.get(info.domid, ()) if device.kind in _DISKS]
+
+
 def _node(device: BackendDevice) -> str:
     return f"{device.kind}/{device.domid}/{device.devid}"
-
-
-def _state(number: str | None) -> DeviceState:
-    known = number is not None and number.isdecimal() and int(number) < len(_STATES)
-    return _STATES[int(number)] if number is not None and known else DeviceState.UNKNOWN
 
 
 def _of_kernel(vdev: str, device: BackendDevice) -> DiskStats:
