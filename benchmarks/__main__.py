@@ -27,6 +27,7 @@ def main() -> int:
         with Lab(xen) as dom0:
             put_programs(dom0)
             lists = [json.loads(line) for line in run(dom0, "host_list").splitlines()]
+            stats = [json.loads(line) for line in run(dom0, "stats").splitlines()]
             creates = json.loads(run(dom0, "create_destroy"))
             many = json.loads(run(dom0, "many"))
             events = json.loads(run(dom0, "events"))
@@ -36,7 +37,7 @@ def main() -> int:
     except LabError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    tables, holds = report.tables(lists, creates, many, events, supervised, ways)
+    tables, holds = report.tables(lists, stats, creates, many, events, supervised, ways)
     print(tables)
     (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machine}\n\n{tables}")
     return 0 if holds else 1

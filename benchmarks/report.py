@@ -18,6 +18,8 @@ __all__ = ["HEAD", "machine", "tables"]
 
 LIST_AT_LEAST = 10.0
 """How many times faster than the process ``xl list`` a list must be, at 50 domains."""
+STATS_AT_LEAST = 10.0
+"""How many times faster than the process ``xentop -b -i 1`` the statistics of 300 domains must be."""
 CREATE_AT_MOST = 1.10
 """How many times as long as the same calls from C a create and a destroy may take together."""
 SUPERVISED_AT_MOST = 64 * 1024
@@ -56,6 +58,7 @@ Times = dict[str, list[list[float]]]
 
 def tables(
     lists: list[dict[str, Any]],
+    stats: list[dict[str, Any]],
     creates: Times,
     many: Times,
     events: dict[str, list[float]],
@@ -65,6 +68,8 @@ def tables(
     """Return the tables, and whether what is required holds."""
     fifty = next(item["times"] for item in lists if item["domains"] == 50)
     faster = ratio(fifty["xl"], fifty["later"])
+    three_hundred = next(item["times"] for item in stats if item["domains"] == 300)
+    seen = ratio(three_hundred["xentop"], three_hundred["all"])
     total = {name: sums(rounds) for name, rounds in creates.items()}
     longer = ratio(total["pyxen"], total["c"])
     lot = {name: sums(rounds) for name, rounds in many.items()}
@@ -75,6 +80,10 @@ def tables(
         (
             faster[0] >= LIST_AT_LEAST,
             f"at 50 domains at least {LIST_AT_LEAST:.0f} times as fast as `xl list`: {show(faster)}",
+        ),
+        (
+            seen[0] >= STATS_AT_LEAST,
+            f"statistics of 300 domains at least {STATS_AT_LEAST:.0f} times as fast as `xentop`: {show(seen)}",
         ),
         (
             longer[0] <= CREATE_AT_MOST,
@@ -103,6 +112,13 @@ def tables(
         "whether one changed.",
         "",
         *_list_table(lists),
+        "",
+        "## `Host.stats()`",
+        "",
+        "Against `Domain.stats()` of each domain, and against the process `xentop -b -i 1`. The few have a disk and a",
+        "vif each, the many have no devices.",
+        "",
+        *_stats_table(stats),
         "",
         "## Create and destroy: a minimal PVH guest, paused, without devices",
         "",
@@ -159,6 +175,19 @@ def _list_table(lists: list[dict[str, Any]]) -> list[str]:
         times = item["times"]
         cells = [milliseconds(times[name]) for name in ("first", "second", "later", "c", "xl")]
         cells += [show(ratio(times[a], times[b])) for a in ("c", "xl") for b in ("later", "first")]
+        rows.append(f"| {item['domains']} | {' | '.join(cells)} |")
+    return rows
+
+
+def _stats_table(stats: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        "| domains | all at once | each | `xentop` | each / all at once | `xentop` / all at once |",
+        "|--:" * 6 + "|",
+    ]
+    for item in stats:
+        times = item["times"]
+        cells = [milliseconds(times[name]) for name in ("all", "each", "xentop")]
+        cells += [show(ratio(times[name], times["all"])) for name in ("each", "xentop")]
         rows.append(f"| {item['domains']} | {' | '.join(cells)} |")
     return rows
 

@@ -27,13 +27,14 @@ AWAITED = {
     ("pyxen.flask", "Flask"): "pyxen.aio.flask",
     ("pyxen.hypfs", "Hypfs"): "pyxen.aio.hypfs",
     ("pyxen.logreader", "LogReader"): "pyxen.aio.logreader",
+    ("pyxen.host", "Host"): "pyxen.aio.host",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
     ("pyxen.psr", "Psr"): "pyxen.aio.psr",
 }
 """Names that the asyncio face imports from another module."""
 
-USES = {"ask", "finish", "acquire"}
-"""The methods of ``self._calls``, which are all awaited."""
+USES = {"self._calls.ask", "self._calls.finish", "self._calls.acquire", "self._host.stats", "self._host.info"}
+"""The calls that are awaited: all methods of ``self._calls``, and what a sampler calls of its host."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,26 @@ FACES = (
         ("pyxen.aio._host", "HostBase"),
         frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),
     ),
+    Face(
+        "sampler",
+        "Rates of a host's domains, for asyncio: CPU, disk and network usage between two samples.",
+        """Samples the statistics of all domains of a host: `pyxen.Sampler`, awaited.
+
+    ::
+
+        sampler = pyxen.aio.Sampler(xen)
+        await sampler.sample()
+        while True:
+            await asyncio.sleep(1)
+            for rates in await sampler.sample():
+                print(rates.stats.info.name, rates.cpu_percent, rates.read_bytes_per_s, rates.rx_bytes_per_s)
+
+    Use a sampler from one task at a time. Creating one does no I/O.
+
+    Args:
+        host: The host. The sampler does not close it.
+    """,
+    ),
 )
 
 
@@ -256,7 +277,7 @@ def _change_class(edits: Edits, node: ast.ClassDef, face: Face) -> None:
 
 
 def _is_use(node: ast.Call) -> bool:
-    return ast.unparse(node.func) in {f"self._calls.{use}" for use in USES}
+    return ast.unparse(node.func) in USES
 
 
 def _formatted(text: str, name: Path) -> str:

@@ -20,6 +20,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
 `EventReader`, `Event` and subclasses      events on a host
 `Hypfs`, `LogReader`, `Flask`, `Psr`       Xen's own file system, log and security; shares of caches
+`Sampler`                                  CPU, disk and network usage per second
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
 `Error` and subclasses                     all exceptions that pyxen raises on purpose
 `pyxen.aio`                                the same hosts and domains, for asyncio
@@ -193,15 +194,12 @@ if TYPE_CHECKING:
     from pyxen.hypfsentry import HypfsEntry, HypfsType
     from pyxen.info import (
         DefinedDomain,
-        DiskStats,
         DomainInfo,
         DomainState,
-        DomainStats,
         DomainUptime,
         HostInfo,
         ShutdownReason,
         Trigger,
-        VifStats,
         XenVersion,
     )
     from pyxen.logreader import LogReader
@@ -210,6 +208,8 @@ if TYPE_CHECKING:
     from pyxen.psr import Psr
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
     from pyxen.remus import RemusOptions
+    from pyxen.sampler import Sampler
+    from pyxen.stats import DeviceState, DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
 
@@ -238,12 +238,14 @@ __all__ = [
     "DeviceModel",
     "DeviceModelVersion",
     "DeviceRemoved",
+    "DeviceState",
     "DeviceTree",
     "Disk",
     "DiskBackend",
     "DiskColo",
     "DiskEjected",
     "DiskFormat",
+    "DiskRates",
     "DiskSpecification",
     "DiskStats",
     "Domain",
@@ -254,6 +256,7 @@ __all__ = [
     "DomainExists",
     "DomainInfo",
     "DomainNotFound",
+    "DomainRates",
     "DomainRenamed",
     "DomainShutdown",
     "DomainState",
@@ -333,6 +336,7 @@ __all__ = [
     "RdmReservePolicy",
     "RdmReserveStrategy",
     "RemusOptions",
+    "Sampler",
     "Scheduler",
     "SchedulerKind",
     "Sdl",
@@ -359,6 +363,7 @@ __all__ = [
     "Vfb",
     "VgaInterfaceType",
     "Vif",
+    "VifRates",
     "VifStats",
     "Viridian",
     "ViridianEnlightenment",
@@ -395,15 +400,12 @@ _HOMES = {
     "HypfsEntry": "hypfsentry",
     "HypfsType": "hypfsentry",
     "DefinedDomain": "info",
-    "DiskStats": "info",
     "DomainInfo": "info",
     "DomainState": "info",
-    "DomainStats": "info",
     "DomainUptime": "info",
     "HostInfo": "info",
     "ShutdownReason": "info",
     "Trigger": "info",
-    "VifStats": "info",
     "XenVersion": "info",
     "LogReader": "logreader",
     "Loss": "losses",
@@ -417,6 +419,14 @@ _HOMES = {
     "PsrMonitoring": "psrinfo",
     "PsrSample": "psrinfo",
     "RemusOptions": "remus",
+    "Sampler": "sampler",
+    "DeviceState": "stats",
+    "DiskRates": "stats",
+    "DiskStats": "stats",
+    "DomainRates": "stats",
+    "DomainStats": "stats",
+    "VifRates": "stats",
+    "VifStats": "stats",
     "Brake": "supervisor",
     "Outcome": "supervisor",
     "Supervisor": "supervisor",

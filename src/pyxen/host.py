@@ -21,6 +21,7 @@ from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
 from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Calls
+from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
 __all__ = ["Host"]
@@ -149,6 +150,24 @@ class Host(HostHypervisor):
         """Return the current state of all domains, including dom0, ordered by domid, as ``xl list``."""
         infos = self._calls.ask(self._backend.list)
         return [info.attach(self._handle) for info in infos]
+
+    def stats(self) -> tuple[DomainStats, ...]:
+        """Return what all domains have used so far, including dom0, ordered by domid, as ``xl top``: in one pass.
+
+        The counters of vifs and of ``phy`` disks come from dom0's kernel. Those of ``qdisk`` disks come from QEMU,
+        which is asked only if a domain has such disks. If it does not answer within a second, or its answer is not
+        valid, they are None. Devices that another domain or another program serves are not listed. Of a ``phy`` disk of
+        an HVM guest, only the I/O of the guest's PV driver is counted, as in ``xl top``.
+
+        `Sampler` gives rates.
+
+        Raises:
+            UnsupportedFeature: This backend has no statistics.
+        """
+        stats = self._calls.ask(self._backend.all_stats)
+        for each in stats:
+            each.info.attach(self._handle)
+        return stats
 
     @overload
     def events(self, *, domain: Domain | DomainKey | None = None, maxlen: int = 10_000) -> EventReader[Event]: ...

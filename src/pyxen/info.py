@@ -16,17 +16,14 @@ from pyxen.config import DomainType, SchedulerKind
 __all__ = [
     "ENDS",
     "DefinedDomain",
-    "DiskStats",
     "DomainInfo",
     "DomainState",
     "DomainStateName",
-    "DomainStats",
     "DomainUptime",
     "HostInfo",
     "ShutdownReason",
     "Trigger",
     "TriggerName",
-    "VifStats",
     "XenVersion",
 ]
 
@@ -232,62 +229,6 @@ class HostInfo(Record):
         if parts is None:
             raise ValueError(f"{self.xen_version!r} is not a version of Xen such as '4.20.0'")
         return XenVersion(int(parts[1]), int(parts[2]), parts[3])
-
-
-@dataclass(frozen=True, slots=True)
-class DiskStats(Record):
-    """I/O of a domain on one disk, since the disk was attached."""
-
-    vdev: str
-    """vdev of the disk."""
-    read_requests: int
-    """Read requests."""
-    read_bytes: int
-    """Bytes read."""
-    write_requests: int
-    """Write requests."""
-    write_bytes: int
-    """Bytes written."""
-
-
-@dataclass(frozen=True, slots=True)
-class VifStats(Record):
-    """Traffic of a domain on one vif, from the guest's point of view, since the vif was attached."""
-
-    devid: int
-    """Number of the vif, from 0."""
-    rx_bytes: int
-    """Bytes received by the guest."""
-    rx_packets: int
-    """Packets received by the guest."""
-    rx_errors: int
-    """Damaged packets on the way to the guest."""
-    rx_dropped: int
-    """Packets to the guest dropped for lack of buffer space."""
-    tx_bytes: int
-    """Bytes sent by the guest."""
-    tx_packets: int
-    """Packets sent by the guest."""
-    tx_errors: int
-    """Damaged packets from the guest."""
-    tx_dropped: int
-    """Packets from the guest dropped on the way out."""
-
-
-@dataclass(frozen=True, slots=True)
-class DomainStats(Record):
-    """Resources that a domain has used so far, as ``xl top`` shows them. All counters only grow."""
-
-    cpu_time_ns: int
-    """CPU time used by all vCPUs, in nanoseconds."""
-    vcpu_times_ns: tuple[int, ...]
-    """CPU time of each vCPU, in nanoseconds; empty if the backend does not know."""
-    memory_kib: int
-    """Memory that it currently has, in KiB."""
-    disks: tuple[DiskStats, ...]
-    """Its disks, ordered by vdev."""
-    vifs: tuple[VifStats, ...]
-    """Its vifs, ordered by devid."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ def run(host: Host, config: DomainConfig) -> None:
     assert_type(web.console(), FileIO)
     assert_type(web.userdata("tool"), bytes | None)
     assert_type(web.stats().disks, tuple[pyxen.DiskStats, ...])
+    assert_type(pyxen.Sampler(host).sample(), tuple[pyxen.DomainRates, ...])
     assert_type(web.preserve("-old"), Domain)
     web.remus(["ssh", "host2"], RemusOptions(interval=0.1))
     try:

@@ -40,7 +40,9 @@ SHUTDOWN = DomainShutdown(domid=3, uuid=UUID(int=3), name="web1", time=NOW, reas
 RECORDS: list[Record] = [
     INFO,
     HostInfo("4.20.0", 2, 1, 2, 1, 1000, 4096, 1024, capabilities=frozenset({HostCapability.PV, HostCapability.HAP})),
-    DomainStats(1, (1, 2), 3, (DiskStats("xvda", 1, 2, 3, 4),), (VifStats(0, 1, 2, 3, 4, 5, 6, 7, 8),)),
+    DomainStats(
+        INFO, 1, (1, 2), (True, False), (DiskStats("xvda", 1, 2, 3, 4),), (VifStats(0, 1, 2, 3, 4, 5, 6, 7, 8),)
+    ),
     DefinedDomain("web9", UUID(int=9), autostart=False, domid=None),
     SHUTDOWN,
     EventsLost(time=NOW, count=None),

@@ -19,5 +19,18 @@ from pyxen.aio.host import Host
 from pyxen.aio.hypfs import Hypfs
 from pyxen.aio.logreader import LogReader
 from pyxen.aio.psr import Psr
+from pyxen.aio.sampler import Sampler
 
-__all__ = ["DeviceTree", "Domain", "Domains", "EventReader", "Flask", "Host", "Hypfs", "LogReader", "Psr", "connect"]
+__all__ = [
+    "DeviceTree",
+    "Domain",
+    "Domains",
+    "EventReader",
+    "Flask",
+    "Host",
+    "Hypfs",
+    "LogReader",
+    "Psr",
+    "Sampler",
+    "connect",
+]

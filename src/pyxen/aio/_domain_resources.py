@@ -10,7 +10,7 @@ from typing import Literal
 from pyxen.aio._domain_handle import DomainHandle
 from pyxen.begin import AnyCpus
 from pyxen.config import Scheduler
-from pyxen.info import DomainStats
+from pyxen.stats import DomainStats
 
 __all__ = ["DomainResources"]
 
@@ -94,6 +94,8 @@ class DomainResources(DomainHandle):
     async def stats(self) -> DomainStats:
         """Return what the domain has used so far: CPU time, and disk and network traffic, as ``xl top``.
 
-        Disk and vif counters come from dom0's kernel: devices served by QEMU or by another domain have no counters.
+        See `Host.stats` for all domains at once, and for what has counters.
         """
-        return await self._calls.ask(lambda: self._backend.stats(self._ref))
+        stats = await self._calls.ask(lambda: self._backend.stats(self._ref))
+        stats.info.attach(lambda _: self)
+        return stats

@@ -13,10 +13,11 @@ from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
-from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
+from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
 from pyxen.remus import RemusOptions
+from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
 __all__ = ["Allow", "Backend", "DomainRef", "LogChunk"]
@@ -392,6 +393,10 @@ class Backend(Protocol):
 
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return the resources that a domain has used so far."""
+        raise lacking(Feature.STATS, self.name)
+
+    def all_stats(self) -> tuple[DomainStats, ...]:
+        """Return the resources that all domains have used so far, sorted by domid."""
         raise lacking(Feature.STATS, self.name)
 
     def console(self, domain: DomainRef) -> int:

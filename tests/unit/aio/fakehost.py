@@ -25,8 +25,9 @@ from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.config import CpuSet, Part, Scheduler
 from pyxen.events import Event
 from pyxen.features import Feature
-from pyxen.info import DefinedDomain, DomainStats, Trigger
+from pyxen.info import DefinedDomain, Trigger
 from pyxen.remus import RemusOptions
+from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 from tests.unit.infos import domain_info
 
@@ -291,7 +292,11 @@ class FakeBackend(Backend):
 
     def stats(self, domain: DomainRef) -> DomainStats:
         self._ask("stats", domain=domain)
-        return DomainStats(1, (1,), 1024, (), ())
+        return DomainStats(self.domain_info(domain), 1, (1,), (True,), (), ())
+
+    def all_stats(self) -> tuple[DomainStats, ...]:
+        self._ask("stats")
+        return tuple(DomainStats(info, 1, (1,), (True,), (), ()) for info in self.list())
 
     def console(self, domain: DomainRef) -> int:
         self._ask("console", domain=domain)

@@ -158,6 +158,7 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Host.define": lambda host, _: host.define(CONFIG, autostart=True),
     "Host.undefine": lambda host, _: host.undefine("web9"),
     "Host.set_autostart": lambda host, _: host.set_autostart(DEFINED.uuid, autostart=True),
+    "Host.stats": lambda host, _: host.stats(),
     "Domain.stats": lambda _, domain: domain.stats(),
     "Host.topology": lambda host, _: host.topology(),
     "Host.idle_times_ns": lambda host, _: host.idle_times_ns(),

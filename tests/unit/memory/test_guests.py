@@ -168,7 +168,7 @@ def test_memory_follows_when_there_is_room(fake: FakeHost) -> None:
 
 def test_figures_that_grow(fake: FakeHost) -> None:
     def total(stats: DomainStats) -> list[int]:
-        return [stats.cpu_time_ns, stats.disks[0].read_bytes, stats.vifs[0].rx_bytes]
+        return [stats.cpu_time_ns, stats.disks[0].read_bytes or 0, stats.vifs[0].rx_bytes]
 
     disks = [Disk("/dev/a", vdev="xvda", readonly=True), Disk("/dev/b", vdev="xvdb")]
     domain = fake.create(config(vcpus=2, disks=disks, vifs=[Vif()]))
@@ -177,7 +177,7 @@ def test_figures_that_grow(fake: FakeHost) -> None:
     stats = domain.stats()
     assert all(after > before for before, after in zip(first, total(stats), strict=True))
     assert sum(stats.vcpu_times_ns) == stats.cpu_time_ns
-    assert [(disk.vdev, disk.write_bytes > 0) for disk in stats.disks] == [("xvda", False), ("xvdb", True)]
+    assert [(disk.vdev, bool(disk.write_bytes)) for disk in stats.disks] == [("xvda", False), ("xvdb", True)]
 
 
 def test_the_console(fake: FakeHost) -> None:

@@ -45,8 +45,9 @@ from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
-from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, DomainStats, HostInfo, Trigger
+from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, HostInfo, Trigger
 from pyxen.operation import Operation
+from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
 __all__ = ["LibvirtBackend"]
@@ -442,6 +443,10 @@ class LibvirtBackend(Backend):
         """Return a domain's statistics, without devices that the driver has no statistics for."""
         with self._look("stats", domain) as connection:
             return stats.stats(lifecycle.find(connection, "stats", domain), self._reader)
+
+    def all_stats(self) -> tuple[DomainStats, ...]:
+        with self._look("stats") as connection:
+            return stats.all_stats(connection, self._reader)
 
     def console(self, domain: DomainRef) -> int:
         self._need(Feature.CONSOLE)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
@@ -13,7 +13,9 @@ from pyxen.backends.libvirt.error_map import is_code, is_gone, unsupported
 from pyxen.config import DomainType
 from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 
-__all__ = ["DomainReader", "host_info"]
+__all__ = ["DomainReader", "host_info", "of_each_active"]
+
+T = TypeVar("T")
 
 _STATES: Final = {
     number("VIR_DOMAIN_NOSTATE"): DomainState.BLOCKED,
@@ -65,7 +67,7 @@ class DomainReader:
         """Return all active domains, by domid."""
         found = self._all_at_once(connection) if self._bulk else None
         if found is None:
-            found = [info for info in self._each(connection.listAllDomains(_ACTIVE)) if info is not None]
+            found = of_each_active(connection, self.one)
         keys = {(info.uuid, info.domid) for info in found}
         for key in [key for key in list(self._kept) if key not in keys]:
             self._kept.pop(key, None)
@@ -76,22 +78,6 @@ class DomainReader:
         state, maxmem, memory, vcpus, cpu_time = domain.info()
         reason = domain.state()[1] if state == _SHUTOFF else 0
         return self._info(domain, state, reason, maxmem, memory, vcpus, cpu_time, None)
-
-    def _each(self, domains: Sequence[VirDomain]) -> Iterable[DomainInfo | None]:
-        if len(domains) < _MANY:
-            return map(self._alive, domains)
-        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-reader") as threads:
-            return list(threads.map(self._alive, domains))
-
-    def _alive(self, domain: VirDomain) -> DomainInfo | None:
-        if domain.ID() < 0:
-            return None
-        try:
-            return self.one(domain)
-        except VirError as error:
-            if is_gone(error) or is_code(error, "OPERATION_INVALID"):
-                return None  # the domain has gone in the meantime
-            raise
 
     def _all_at_once(self, connection: Connection) -> list[DomainInfo] | None:
         """Return all domains from one bulk query; None if the driver's answer is incomplete."""
@@ -165,6 +151,31 @@ class DomainReader:
             found = _OS_TYPE.search(domain.XMLDesc(0))
             return _TYPES.get(found[1] if found else "", DomainType.HVM)
         return _TYPES.get(domain.OSType(), DomainType.HVM)
+
+
+def of_each_active(connection: Connection, ask: Callable[[VirDomain], T]) -> list[T]:
+    """Call a function with each active domain, several at a time if there are many, and return its results.
+
+    Domains that disappear meanwhile are left out.
+    """
+
+    def answer(domain: VirDomain) -> T | None:
+        if domain.ID() < 0:
+            return None
+        try:
+            return ask(domain)
+        except VirError as error:
+            if is_gone(error) or is_code(error, "OPERATION_INVALID"):
+                return None
+            raise
+
+    domains = connection.listAllDomains(_ACTIVE)
+    if len(domains) < _MANY:
+        answers = [answer(domain) for domain in domains]
+    else:
+        with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-reader") as threads:
+            answers = list(threads.map(answer, domains))
+    return [found for found in answers if found is not None]
 
 
 def _maxvcpus(domain: VirDomain, vcpus: int) -> int:

@@ -54,8 +54,9 @@ from pyxen.errors import HostClosed, NotFound, OperationFailed, UnsupportedFeatu
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
-from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
+from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
+from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
 __all__ = ["MemoryBackend"]
@@ -373,7 +374,13 @@ class MemoryBackend(Backend):
 
     def stats(self, domain: DomainRef) -> DomainStats:
         with self._machine.lock:
-            return stats.stats(self._guest("stats", domain))
+            return stats.stats(self._guest("stats", domain), self._machine.now())
+
+    def all_stats(self) -> tuple[DomainStats, ...]:
+        with self._machine.lock:
+            self._check("stats")
+            now = self._machine.now()
+            return tuple(stats.stats(guest, now) for _, guest in sorted(self._machine.domains.items()))
 
     def console(self, domain: DomainRef) -> int:
         with self._machine.lock:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.backends.memory.guests import Guest, vcpu_times
-from pyxen.info import DiskStats, DomainStats, VifStats
+from pyxen.config import Disk, DiskBackend
+from pyxen.stats import DeviceState, DiskStats, DomainStats, VifStats
 
 __all__ = ["stats"]
 
@@ -17,21 +18,10 @@ _RECEIVED: Final = 20  # packets a second
 _SENT: Final = 5
 
 
-def stats(guest: Guest) -> DomainStats:
-    """Return a domain's statistics."""
+def stats(guest: Guest, now: float) -> DomainStats:
+    """Return a domain's statistics; `now` is the time of its host, in seconds."""
     seconds = guest.ran()
-    reads, writes = int(seconds * _READS), int(seconds * _WRITES)
     received, sent = int(seconds * _RECEIVED), int(seconds * _SENT)
-    disks = [
-        DiskStats(
-            vdev=disk.vdev or "",
-            read_requests=reads,
-            read_bytes=reads * _BLOCK,
-            write_requests=0 if disk.readonly or disk.cdrom else writes,
-            write_bytes=0 if disk.readonly or disk.cdrom else writes * _BLOCK,
-        )
-        for disk in guest.config.disks
-    ]
     vifs = [
         VifStats(
             devid=vif.devid or 0,
@@ -47,9 +37,30 @@ def stats(guest: Guest) -> DomainStats:
         for vif in guest.config.vifs
     ]
     return DomainStats(
-        cpu_time_ns=guest.cpu_time_ns(),
+        info=guest.info(),
+        monotonic_ns=int(now * 1e9),
         vcpu_times_ns=vcpu_times(guest),
-        memory_kib=guest.memory_kib,
-        disks=tuple(sorted(disks, key=lambda disk: disk.vdev)),
+        vcpus_online=tuple(vcpu < guest.online for vcpu in range(guest.config.effective_maxvcpus)),
+        disks=tuple(sorted((_disk(disk, seconds) for disk in guest.config.disks), key=lambda disk: disk.vdev)),
         vifs=tuple(sorted(vifs, key=lambda vif: vif.devid)),
+    )
+
+
+def _disk(disk: Disk, seconds: float) -> DiskStats:
+    reads, writes = int(seconds * _READS), int(seconds * _WRITES)
+    if disk.readonly or disk.cdrom:
+        writes = 0
+    by_kernel = disk.backendtype is DiskBackend.PHY
+    return DiskStats(
+        vdev=disk.vdev or "",
+        read_requests=reads,
+        read_bytes=reads * _BLOCK,
+        write_requests=writes,
+        write_bytes=writes * _BLOCK,
+        flush_requests=writes // _WRITES,
+        discard_requests=0,
+        discard_bytes=None if by_kernel else 0,
+        out_of_requests=0 if by_kernel else None,
+        backend=disk.backendtype or DiskBackend.QDISK,
+        state=DeviceState.CONNECTED,
     )

@@ -6,6 +6,7 @@ Importing this module loads the compiled binding, so `pyxen.connect` imports it 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -52,12 +53,12 @@ from pyxen.backends.xenlight.operations import (
     psr,
     resources,
     save,
-    stats,
     suspend,
     userdata,
     wait,
 )
 from pyxen.backends.xenlight.operations.devd import devd
+from pyxen.backends.xenlight.operations.stats import StatsReader
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.backends.xenlight.topology import host_topology, idle_times_ns
 from pyxen.backends.xenlight.uptime import uptimes
@@ -67,10 +68,11 @@ from pyxen.errors import ConnectFailed
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
-from pyxen.info import DomainInfo, DomainState, DomainStats, DomainUptime, HostInfo, Trigger
+from pyxen.info import DomainInfo, DomainState, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
 from pyxen.remus import RemusOptions
+from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
 __all__ = ["XenlightBackend"]
@@ -109,6 +111,7 @@ class XenlightBackend(Backend):
             self._watcher = Watcher(self._hypervisor.glance)
             opened.pop_all()
         self._host_reader = HostReader(self._hypervisor)
+        self._stats = StatsReader(self._hypervisor)
         self._own_domid: int | None = None
 
     def close(self) -> None:
@@ -435,7 +438,11 @@ class XenlightBackend(Backend):
         return self._run("set_userdata", domain, partial(userdata.set_userdata, key=key, data=data))
 
     def stats(self, domain: DomainRef) -> DomainStats:
-        return stats.domain_stats(self._hypervisor, self._info("stats", domain))
+        info = self._info("stats", domain)
+        return self._stats.one(info, time.monotonic_ns())
+
+    def all_stats(self) -> tuple[DomainStats, ...]:
+        return self._stats.all()
 
     def add_console(
         self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int

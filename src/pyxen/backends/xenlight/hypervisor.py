@@ -10,8 +10,9 @@ import contextlib
 import os
 import struct
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
@@ -23,7 +24,17 @@ from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
 
-__all__ = ["Hypervisor", "refused"]
+__all__ = ["Hypervisor", "Vcpu", "refused"]
+
+
+class Vcpu(NamedTuple):
+    """A vCPU."""
+
+    time_ns: int
+    """CPU time that it has used, in nanoseconds."""
+    online: bool
+    """Whether the guest has brought it online."""
+
 
 _Row = tuple[Any, ...]
 """The members of an xc_domaininfo_t, at the indices in `_AT`."""
@@ -31,6 +42,7 @@ _Row = tuple[Any, ...]
 _PAGE_KIB = 4
 _MOST_AT_ONCE = 1024
 _TRIES = 20  # attempts to change a node that others change, too
+_NO_VCPUS = 1 << 32  # a domain that has no vCPUs yet says -1 for the last of them
 _ROOM = 16  # spare rows for new domains, so that one hypercall still suffices
 
 _NAMES = (
@@ -159,11 +171,16 @@ class Hypervisor:
 
     def domains(self) -> list[DomainInfo]:
         """Return all domains, sorted by domid."""
+        return self.domains_at()[1]
+
+    def domains_at(self) -> tuple[int, list[DomainInfo]]:
+        """Return all domains, sorted by domid, and when Xen was asked, on the clock of `time.monotonic_ns`."""
         with self._open():
+            moment = time.monotonic_ns()
             rows = self._rows()
             keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
             names = self._names.of(keys)
-        return [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
+        return moment, [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
 
     def glance(self) -> list[DomainInfo]:
         """Return all domains, sorted by domid, without names: this takes one hypercall and does not use xenstore."""
@@ -222,13 +239,21 @@ class Hypervisor:
         with self._open():
             self._xenstore.remove(*paths)
 
-    def vcpu_times(self, domid: int, vcpus: int) -> tuple[int, ...]:
-        """Return the CPU time that each vCPU of a domain has used, in nanoseconds."""
+    def vcpus(self, infos: Sequence[DomainInfo]) -> list[list[Vcpu]]:
+        """Return the vCPUs of each of these domains; none for a domain that has gone."""
         with self._open():
-            times = tuple(lib.xc_domain_get_cpu_usage(self._xc, domid, vcpu) for vcpu in range(vcpus))
-        if min(times, default=0) < 0:
-            raise refused("stats", f"Xen does not tell what the vCPUs of domain {domid} have used")
-        return times
+            answer = ffi.new("xc_vcpuinfo_t *")
+            return [self._vcpus(info, answer) for info in infos]
+
+    def _vcpus(self, info: DomainInfo, answer: CData) -> list[Vcpu]:
+        if info.maxvcpus == 1:  # what Xen says of the domain is what it would say of this vCPU
+            return [Vcpu(info.cpu_time_ns, info.vcpus == 1)]
+        vcpus = []
+        for number in range(info.maxvcpus):
+            if lib.xc_vcpu_getinfo(self._xc, info.domid, number, answer) != 0:
+                return []
+            vcpus.append(Vcpu(answer.cpu_time, bool(answer.online)))
+        return vcpus
 
     def console_ring(self, domid: int) -> tuple[int, int] | None:
         """Return the event channel and frame that Xen keeps for a guest's console; None if it keeps none, as for PV."""
@@ -325,7 +350,7 @@ def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
         memory_kib=row[_AT["tot_pages"]] * _PAGE_KIB,
         maxmem_kib=row[_AT["max_pages"]] * _PAGE_KIB,
         vcpus=row[_AT["nr_online_vcpus"]],
-        maxvcpus=row[_AT["max_vcpu_id"]] + 1,
+        maxvcpus=(row[_AT["max_vcpu_id"]] + 1) % _NO_VCPUS,
         cpu_time_ns=row[_AT["cpu_time"]],
         cpupool=row[_AT["cpupool"]],
         ssidref=row[_AT["ssidref"]],

@@ -1,66 +1,156 @@
-"""Resource usage of a domain: CPU time, counted by Xen, and disk and vif traffic, counted by dom0's kernel."""
+"""Resource usage of domains: CPU time from Xen, traffic of devices from dom0's kernel and from QEMU."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.hypervisor import Hypervisor
-from pyxen.info import DiskStats, DomainInfo, DomainStats, VifStats
+from pyxen.backends.xenlight.operations.backend_devices import (
+    BackendDevice,
+    backend_devices,
+    disk_counter,
+    host_interfaces,
+    kernel_state,
+    vif_stats,
+)
+from pyxen.backends.xenlight.operations.qemu_disks import Counters, qemu_disks
+from pyxen.config import DiskBackend
+from pyxen.errors import OperationFailed
+from pyxen.info import DomainInfo
+from pyxen.stats import DeviceState, DiskStats, DomainStats
 
-__all__ = ["domain_stats"]
+__all__ = ["StatsReader"]
 
-_BACKENDS: Final = Path("/sys/bus/xen-backend/devices")
 _SECTOR: Final = 512  # bytes, whatever the disk's own sector size
+_BACKENDS: Final = "/local/domain/0/backend"
+_QDISK: Final = "qdisk"
+_DISKS: Final = {"vbd": DiskBackend.PHY, _QDISK: DiskBackend.QDISK, "tap": DiskBackend.TAP}
+"""What serves a disk, by the kinds of the devices."""
+
+_STATES: Final = {str(number): state for number, state in enumerate(DeviceState)}
+"""States by what xenstore has for them."""
+
+_Key = tuple[BackendDevice, UUID]
+"""A device of one domain: domids are reused."""
 
 
-def domain_stats(hypervisor: Hypervisor, info: DomainInfo) -> DomainStats:
-    """Return the resources that a domain has used so far."""
-    return DomainStats(
-        cpu_time_ns=info.cpu_time_ns,
-        vcpu_times_ns=hypervisor.vcpu_times(info.domid, info.maxvcpus),
-        memory_kib=info.memory_kib,
-        disks=tuple(_disk(hypervisor, info.domid, devid) for devid in _devids("vbd", info.domid)),
-        vifs=tuple(_vif(info.domid, devid) for devid in _devids("vif", info.domid)),
-    )
+class StatsReader:
+    """Reads the statistics of domains, in a number of round trips that does not depend on how many there are."""
+
+    def __init__(self, hypervisor: Hypervisor) -> None:
+        self._hypervisor = hypervisor
+        self._vdevs: dict[_Key, str] = {}  # from the last pass; they cannot change while a disk is attached
+
+    def all(self) -> tuple[DomainStats, ...]:
+        """Return the statistics of all domains, sorted by domid."""
+        with shortage(OperationFailed, "cannot read statistics"):
+            moment, infos = self._hypervisor.domains_at()
+            devices = backend_devices()
+            keys = _disks_of(infos, devices)
+            self._vdevs = self._names(keys, self._vdevs)
+            return self._stats(moment, infos, devices, self._disks(keys, self._vdevs))
+
+    def one(self, info: DomainInfo, moment: int) -> DomainStats:
+        """Return the statistics of a domain, about which Xen was asked at a moment."""
+        with shortage(OperationFailed, "cannot read statistics"):
+            devices = backend_devices()
+            keys = _disks_of([info], devices)
+            (stats,) = self._stats(moment, [info], devices, self._disks(keys, self._names(keys, {})))
+            return stats
+
+    def _stats(
+        self,
+        moment: int,
+        infos: Sequence[DomainInfo],
+        devices: Mapping[int, Sequence[BackendDevice]],
+        disks: Mapping[_Key, DiskStats],
+    ) -> tuple[DomainStats, ...]:
+        interfaces = host_interfaces()
+        found = []
+        for info, vcpus in zip(infos, self._hypervisor.vcpus(infos), strict=True):
+            own = devices.get(info.domid, ())
+            of_disks = [disks[device, info.uuid] for device in own if device.kind in _DISKS]
+            of_vifs = [vif_stats(device, interfaces) for device in own if device.kind == "vif"]
+            found.append(
+                DomainStats(
+                    info=info,
+                    monotonic_ns=moment,
+                    vcpu_times_ns=tuple(vcpu.time_ns for vcpu in vcpus),
+                    vcpus_online=tuple(vcpu.online for vcpu in vcpus),
+                    disks=tuple(sorted(of_disks, key=lambda disk: disk.vdev)),
+                    vifs=tuple(sorted(of_vifs, key=lambda vif: vif.devid)),
+                )
+            )
+        return tuple(found)
+
+    def _disks(self, keys: Sequence[_Key], vdevs: Mapping[_Key, str]) -> dict[_Key, DiskStats]:
+        """Return the statistics of disks."""
+        states = self._states([device for device, _ in keys])
+        errors = self._errors([device for device, state in states.items() if state is not DeviceState.CONNECTED])
+        qemus = qemu_disks({device.domid for device, _ in keys if device.kind == _QDISK})
+        disks = {}
+        for key in keys:
+            device = key[0]
+            vdev = vdevs.get(key, str(device.devid))
+            if device.kind == _QDISK:
+                qemu = qemus.get(device.domid)
+                disk = _of_qemu(vdev, None if qemu is None else qemu.counters(vdev, device.devid))
+            else:
+                disk = _of_kernel(vdev, device)
+            disks[key] = dataclasses.replace(disk, state=states[device], error=errors.get(device))
+        return disks
+
+    def _states(self, devices: Sequence[BackendDevice]) -> dict[BackendDevice, DeviceState]:
+        """Return the states of disks: the kernel knows its own, and xenstore has those of QEMU's."""
+        states = {device: kernel_state(device) for device in devices if device.kind != _QDISK}
+        of_qemu = [device for device in devices if device.kind == _QDISK]
+        numbers = self._hypervisor.read_all([f"{_BACKENDS}/{_node(device)}/state" for device in of_qemu])
+        read = zip(of_qemu, numbers, strict=True)
+        return states | {device: _STATES.get(number or "", DeviceState.UNKNOWN) for device, number in read}
+
+    def _names(self, keys: Sequence[_Key], known: Mapping[_Key, str]) -> dict[_Key, str]:
+        """Return the vdevs of disks, without those that xenstore does not have; those that are known are not read."""
+        unknown = [key for key in keys if key not in known]
+        names = self._hypervisor.read_all([f"{_BACKENDS}/{_node(device)}/dev" for device, _ in unknown])
+        found = {key: name for key, name in zip(unknown, names, strict=True) if name is not None}
+        return {key: known[key] for key in keys if key in known} | found
+
+    def _errors(self, devices: Sequence[BackendDevice]) -> dict[BackendDevice, str]:
+        """Return what backends report of devices that are not connected."""
+        paths = [f"/local/domain/0/error/backend/{_node(device)}/error" for device in devices]
+        paths += [f"{_BACKENDS}/{_node(device)}/hotplug-error" for device in devices]
+        texts = self._hypervisor.read_all(paths)
+        both = zip(devices, texts[: len(devices)], texts[len(devices) :], strict=True)
+        return {device: first or second or "" for device, first, second in both if first or second}
 
 
-def _devids(kind: str, domid: int) -> list[int]:
-    """Return the devids of a domain's devices that this kernel serves."""
-    return sorted(int(path.name.rpartition("-")[2]) for path in _BACKENDS.glob(f"{kind}-{domid}-*"))
+def _disks_of(infos: Sequence[DomainInfo], devices: Mapping[int, Sequence[BackendDevice]]) -> list[_Key]:
+    return [(device, info.uuid) for info in infos for device in devices.get(info.domid, ()) if device.kind in _DISKS]
 
 
-def _disk(hypervisor: Hypervisor, domid: int, devid: int) -> DiskStats:
-    counters = _BACKENDS / f"vbd-{domid}-{devid}" / "statistics"
-    vdev = hypervisor.read(f"/local/domain/0/backend/vbd/{domid}/{devid}/dev")
+def _node(device: BackendDevice) -> str:
+    return f"{device.kind}/{device.domid}/{device.devid}"
+
+
+def _of_kernel(vdev: str, device: BackendDevice) -> DiskStats:
     return DiskStats(
-        vdev=vdev or str(devid),
-        read_requests=_count(counters / "rd_req"),
-        read_bytes=_count(counters / "rd_sect") * _SECTOR,
-        write_requests=_count(counters / "wr_req"),
-        write_bytes=_count(counters / "wr_sect") * _SECTOR,
+        vdev=vdev,
+        read_requests=disk_counter(device, "rd_req"),
+        read_bytes=disk_counter(device, "rd_sect") * _SECTOR,
+        write_requests=disk_counter(device, "wr_req"),
+        write_bytes=disk_counter(device, "wr_sect") * _SECTOR,
+        flush_requests=disk_counter(device, "f_req"),
+        discard_requests=disk_counter(device, "ds_req"),
+        out_of_requests=disk_counter(device, "oo_req"),
+        backend=_DISKS[device.kind],
     )
 
 
-def _vif(domid: int, devid: int) -> VifStats:
-    # The counters are the host's: what the host's interface sends, the guest receives.
-    interface = next((_BACKENDS / f"vif-{domid}-{devid}" / "net").glob("*"), Path("none")) / "statistics"
-    return VifStats(
-        devid=devid,
-        rx_bytes=_count(interface / "tx_bytes"),
-        rx_packets=_count(interface / "tx_packets"),
-        rx_errors=_count(interface / "tx_errors"),
-        rx_dropped=_count(interface / "tx_dropped"),
-        tx_bytes=_count(interface / "rx_bytes"),
-        tx_packets=_count(interface / "rx_packets"),
-        tx_errors=_count(interface / "rx_errors"),
-        tx_dropped=_count(interface / "rx_dropped"),
-    )
-
-
-def _count(path: Path) -> int:
-    """Return a counter; 0 if the device is not connected."""
-    try:
-        return int(path.read_text())
-    except FileNotFoundError:
-        return 0
+def _of_qemu(vdev: str, counters: Counters | None) -> DiskStats:
+    if counters is None:
+        return DiskStats(vdev, None, None, None, None, backend=DiskBackend.QDISK)
+    return DiskStats(vdev, **counters._asdict(), backend=DiskBackend.QDISK)
