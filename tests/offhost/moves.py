@@ -1,4 +1,4 @@
-"""Domains that move from a pretended host to itself, with both ends in this process; what becomes of them is looked at."""
+"""Domains that move from a pretended host to itself, with both ends in this process, and what becomes of them."""
 
 from __future__ import annotations
 
