@@ -30,6 +30,7 @@ AWAITED = {
     ("pyxen.host", "Host"): "pyxen.aio.host",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
     ("pyxen.psr", "Psr"): "pyxen.aio.psr",
+    ("pyxen.xenstorewatch", "XenstoreWatch"): "pyxen.aio.xenstorewatch",
 }
 """Names that the asyncio face imports from another module."""
 
@@ -149,6 +150,14 @@ FACES = (
     """,
     ),
     Face(
+        "xenstore",
+        "The xenstore of a host, for asyncio.",
+        """The xenstore of a host, as ``host.xenstore``: `pyxen.Xenstore`, awaited.
+
+    If the task of a call is cancelled, the call may still take effect.
+    """,
+    ),
+    Face(
         "host",
         "A host, for asyncio.",
         """A host that runs domains, as `pyxen.aio.connect` gives it: `pyxen.Host`, awaited.
@@ -162,6 +171,7 @@ FACES = (
         flask: Xen's security module.
         psr: Caches and memory bandwidth: who uses them, and who may.
         device_tree: Overlays of the device tree, on Arm.
+        xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
     """,
         ("pyxen.aio._host", "HostBase"),
         frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),

@@ -21,6 +21,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `EventReader`, `Event` and subclasses      events on a host
 `Hypfs`, `LogReader`, `Flask`, `Psr`       Xen's own file system, log and security; shares of caches
 `Sampler`                                  CPU, disk and network usage per second
+`Xenstore`, `XenstoreWatch`                the xenstore of a host, and watches of its nodes
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
 `Error` and subclasses                     all exceptions that pyxen raises on purpose
 `pyxen.aio`                                the same hosts and domains, for asyncio
@@ -158,6 +159,7 @@ if TYPE_CHECKING:
         LossyConversion,
         MigrationFailed,
         MigrationInDoubt,
+        NodeNotFound,
         NoGuestDriver,
         NotEnoughMemory,
         NotFound,
@@ -171,6 +173,10 @@ if TYPE_CHECKING:
         QmpError,
         UnsupportedFeature,
         ValidationError,
+        XenstoreConflict,
+        XenstoreDenied,
+        XenstoreError,
+        XenstoreQuota,
     )
     from pyxen.eventreader import EventReader
     from pyxen.events import (
@@ -212,6 +218,10 @@ if TYPE_CHECKING:
     from pyxen.stats import DeviceState, DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
+    from pyxen.xenstore import Xenstore
+    from pyxen.xenstoreinfo import NodeAccess, NodeChange, NodePermissions
+    from pyxen.xenstorenodes import XenstoreTransaction
+    from pyxen.xenstorewatch import XenstoreWatch
 
 __all__ = [
     "P9",
@@ -302,6 +312,10 @@ __all__ = [
     "MsrPolicy",
     "NicType",
     "NoGuestDriver",
+    "NodeAccess",
+    "NodeChange",
+    "NodeNotFound",
+    "NodePermissions",
     "NotEnoughMemory",
     "NotFound",
     "NotOnXen",
@@ -381,6 +395,13 @@ __all__ = [
     "Vtpm",
     "VuartType",
     "XenVersion",
+    "Xenstore",
+    "XenstoreConflict",
+    "XenstoreDenied",
+    "XenstoreError",
+    "XenstoreQuota",
+    "XenstoreTransaction",
+    "XenstoreWatch",
     "connect",
     "convert",
 ]
@@ -434,6 +455,12 @@ _HOMES = {
     "NumaNode": "topology",
     "PciPlace": "topology",
     "Topology": "topology",
+    "Xenstore": "xenstore",
+    "NodeAccess": "xenstoreinfo",
+    "NodeChange": "xenstoreinfo",
+    "NodePermissions": "xenstoreinfo",
+    "XenstoreTransaction": "xenstorenodes",
+    "XenstoreWatch": "xenstorewatch",
 }
 """Names of this package and the modules that define them. All other names come from the modules in `_WHOLE`."""
 

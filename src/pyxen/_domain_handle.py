@@ -44,6 +44,11 @@ class DomainHandle:
         return self._name
 
     @property
+    def xenstore_path(self) -> str:
+        """The domain's folder in xenstore: ``/local/domain/DOMID``; see `Host.xenstore`."""
+        return f"/local/domain/{self.domid}"
+
+    @property
     def begin(self) -> DomainOperations[Self]:
         """The same verbs without waiting: ``web.begin.save(path)`` returns an `Operation` at once."""
         return DomainOperations(self._backend, self._ref, self, self._other)

@@ -34,7 +34,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
     Args:
         uri: ``xenlight:///``, the default, is the local machine, through libxl. ``memory:///`` is a host in this
             process, for tests. ``xenlight:///driver`` is the driver domain that this runs in: it need not be a control
-            domain, and it supports `Host.devd` only. libvirt's URIs open a host through libvirt: ``xen:///system``,
+            domain, and it supports `Host.devd` and `Host.xenstore` only. libvirt's URIs open a host through libvirt: ``xen:///system``,
             ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes with the entry point
             group ``pyxen.backends``: functions that take the URI and return a `pyxen.backends.base.Backend`.
         workers: For ``xenlight:///``: the number of worker processes, which create and destroy domains. They are

@@ -32,7 +32,12 @@
         ├── MigrationInDoubt                … was lost after it was allowed to start the domain: check both
         ├── BackupLost                      the backup of a replicated domain was lost, and may run: check both
         ├── LockFailed                      another toolstack holds libxl's lock on the domain
-        └── QmpError                        the device model (QEMU) refused
+        ├── QmpError                        the device model (QEMU) refused
+        └── XenstoreError                   xenstore refused
+            ├── NodeNotFound (LookupError)  … it has no such node
+            ├── XenstoreDenied (PermissionError)
+            ├── XenstoreQuota               … a quota is used up
+            └── XenstoreConflict            … others kept changing the nodes of a transaction
 """
 
 from __future__ import annotations
@@ -61,6 +66,7 @@ __all__ = [
     "MigrationFailed",
     "MigrationInDoubt",
     "NoGuestDriver",
+    "NodeNotFound",
     "NotEnoughMemory",
     "NotFound",
     "NotOnXen",
@@ -73,6 +79,10 @@ __all__ = [
     "QmpError",
     "UnsupportedFeature",
     "ValidationError",
+    "XenstoreConflict",
+    "XenstoreDenied",
+    "XenstoreError",
+    "XenstoreQuota",
 ]
 
 
@@ -325,3 +335,41 @@ class LockFailed(OperationFailed):
 
 class QmpError(OperationFailed):
     """The device model (QEMU) refused a command."""
+
+
+class XenstoreError(OperationFailed):
+    """Xenstore refused a request; ``code`` is the negative errno.
+
+    Attributes:
+        path: The node; None if the request was not about a single node.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        operation: str | None = None,
+        domain: str | int | None = None,
+        domid: int | None = None,
+        code: int | None = None,
+        log: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, operation=operation, domain=domain, domid=domid, code=code, log=log)
+        self.path = path
+
+
+class NodeNotFound(XenstoreError, LookupError):
+    """Xenstore has no such node."""
+
+
+class XenstoreDenied(XenstoreError, PermissionError):
+    """Xenstore does not allow this domain to do that (``EACCES``, ``EPERM``)."""
+
+
+class XenstoreQuota(XenstoreError):
+    """A quota of xenstore is used up, or a value is larger than xenstore allows (``ENOSPC``, ``E2BIG``)."""
+
+
+class XenstoreConflict(XenstoreError):
+    """Others kept changing the nodes of a transaction, so it could not be committed (``EAGAIN``, ``EBUSY``)."""

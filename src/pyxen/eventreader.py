@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import _thread
-import os
 import sys
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from copy import copy
 from datetime import UTC, datetime
@@ -15,7 +11,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 from uuid import UUID
 
-from pyxen._durations import bounded, timeout_of
+from pyxen._durations import timeout_of
+from pyxen._unread import Unread
 from pyxen.backends.base import Backend
 from pyxen.domains import DomainKey
 from pyxen.errors import HostClosed, InvalidArgument
@@ -102,68 +99,25 @@ class EventReader(Iterator[E_co]):
         self._queue.drop()
 
 
-class EventQueue:
+class EventQueue(Unread[Event]):
     """A bounded queue of unread events that counts those it has to drop. Both APIs use it."""
 
     def __init__(self, wanted: Callable[[Event], bool], maxlen: int) -> None:
-        if maxlen < 1:
-            raise InvalidArgument(f"maxlen={maxlen}: a reader needs room for at least 1 event", operation="events")
+        super().__init__(maxlen, "events")
         self._wanted = wanted
-        self._maxlen = maxlen
-        self._events: deque[Event] = deque()
-        self._changed = threading.Condition()
-        self._pid = os.getpid()
-        self.ended = False
 
-    def put(self, event: Event) -> None:
+    def put(self, item: Event) -> None:
         """Add an event if it is wanted."""
-        if not isinstance(event, EventsLost) and not self._wanted(event):
-            return
-        with self._changed:
-            if len(self._events) < self._maxlen:
-                self._events.append(event)
-            else:
-                self._lose(event)
-            self._changed.notify()
+        if isinstance(item, EventsLost) or self._wanted(item):
+            super().put(item)
 
-    def _lose(self, event: Event) -> None:
-        """Record the loss in the place where the event would have been."""
-        count = event.count if isinstance(event, EventsLost) else 1
-        last = self._events[-1] if self._events else None
+    def _lose(self, item: Event) -> None:
+        count = item.count if isinstance(item, EventsLost) else 1
+        last = self._items[-1] if self._items else None
         if isinstance(last, EventsLost):
-            self._events.pop()
+            self._items.pop()
             count = None if count is None or last.count is None else count + last.count
-        self._events.append(EventsLost(time=datetime.now(UTC), count=count))
-
-    def end(self) -> None:
-        """Mark the queue as ended: no more events will arrive."""
-        with self._changed:
-            self.ended = True
-            self._changed.notify_all()
-
-    def drop(self) -> None:
-        """End the queue and discard unread events."""
-        if os.getpid() == self._pid:  # in a forked child, the lock may be held by a thread that does not exist there
-            with self._changed:
-                self._events.clear()
-                self.end()
-
-    def status(self) -> str:
-        """Describe whether the queue is open, and how many events wait to be read."""
-        return f"{'closed' if self.ended else 'open'}, {len(self._events)} to read"
-
-    def take(self, timeout: float | None) -> Event | None:
-        """Return the next event, or None if no event arrived in time or the queue has ended."""
-        if os.getpid() != self._pid:
-            raise HostClosed("events: the host was opened before a fork: open it again")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not self._events and not self.ended:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return None
-                self._changed.wait(bounded(left))
-            return self._events.popleft() if self._events else None
+        self._items.append(EventsLost(time=datetime.now(UTC), count=count))
 
 
 def event_filter(kinds: tuple[type[Event], ...], domain: Handle | DomainKey | None) -> Callable[[Event], bool]:

@@ -99,6 +99,8 @@ class Feature(StrEnum):
     """Watch and share out caches and memory bandwidth."""
     DEVICE_TREE = "device_tree"
     """Add overlays to Xen's device tree, on Arm."""
+    XENSTORE = "xenstore"
+    """Read, write and watch the host's xenstore."""
 
 
 FeatureName: TypeAlias = Literal[
@@ -145,6 +147,7 @@ FeatureName: TypeAlias = Literal[
     "flask",
     "psr",
     "device_tree",
+    "xenstore",
 ]
 """The names of the features, for type checkers."""
 

@@ -23,6 +23,7 @@ from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Calls
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
+from pyxen.xenstore import Xenstore
 
 __all__ = ["Host"]
 
@@ -41,12 +42,14 @@ class Host(HostHypervisor):
         flask: Xen's security module.
         psr: Caches and memory bandwidth: who uses them, and who may.
         device_tree: Overlays of the device tree, on Arm.
+        xenstore: The xenstore: ``host.xenstore.read("/local/domain/0/name")``.
     """
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend, Calls())
         self._lifetime = Lifetime(backend)
         self.domains = Domains(backend, self._calls)
+        self.xenstore = Xenstore(backend, self._calls)
 
     def __repr__(self) -> str:
         return f"<Host {self._backend.uri}{'' if self._lifetime.open else ' (closed)'}>"

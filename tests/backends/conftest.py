@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pyxen
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files
 from tests.backends.hosts import URIS, Guests, Place, config_of, guests_of, place_of
-from tests.backends.support import Make, Willing, wait_until
+from tests.backends.support import Make, Willing, supporting, wait_until
 from tests.spoilt import pytest_runtest_makereport, pytest_runtest_protocol  # noqa: F401 (hooks)
 
 
@@ -98,6 +98,18 @@ def make(host: Host, config: Make) -> Make:
 def willing(host: Host, guests: Guests) -> Willing:
     """Create a guest that does what it is asked for, and has booted; one with settings of its own takes its time."""
     return functools.partial(guests.create_willing, host)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Run a test marked with what it needs; where the host lacks it, the test must end with the error that says so."""
+    marker = pyfuncitem.get_closest_marker("needs")
+    if marker is None:
+        return (yield)
+    host: Any = pyfuncitem.funcargs["host"]
+    with supporting(host, *marker.args):
+        yield
+    return True
 
 
 @pytest.fixture(autouse=True)

@@ -46,6 +46,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.SOFT_RESET: lambda _host, domain, _folder: domain.soft_reset(),
     Feature.USERDATA: lambda _host, domain, _folder: domain.userdata("key"),
     Feature.DEVD: lambda host, _domain, _folder: host.devd(),
+    Feature.XENSTORE: lambda host, _domain, _folder: host.xenstore.read("/local/domain/0/name"),
     Feature.ADD_CONSOLE: lambda _host, domain, _folder: domain.add_console(),
     Feature.LOG: lambda host, _domain, _folder: host.log(),
     Feature.DEBUG_KEYS: lambda host, _domain, _folder: host.debug_keys("h"),

@@ -20,6 +20,8 @@ from pyxen.aio.hypfs import Hypfs
 from pyxen.aio.logreader import LogReader
 from pyxen.aio.psr import Psr
 from pyxen.aio.sampler import Sampler
+from pyxen.aio.xenstore import Xenstore
+from pyxen.aio.xenstorewatch import XenstoreWatch
 
 __all__ = [
     "DeviceTree",
@@ -32,5 +34,7 @@ __all__ = [
     "LogReader",
     "Psr",
     "Sampler",
+    "Xenstore",
+    "XenstoreWatch",
     "connect",
 ]

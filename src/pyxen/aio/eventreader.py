@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar, cast
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
+from pyxen.aio._inbox import Inbox
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
 from pyxen.eventreader import EventQueue
@@ -43,7 +44,7 @@ class EventReader(AsyncIterator[E_co]):
         self._handle_of = handle_of
         self._backend = backend
         self._calls = calls
-        self._inbox = _Inbox(EventQueue(wanted, maxlen))
+        self._inbox = Inbox(EventQueue(wanted, maxlen))
         self._subscribing = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -107,56 +108,3 @@ class EventReader(AsyncIterator[E_co]):
                 self._unsubscribe = await self._calls.acquire(
                     lambda: backend.subscribe(inbox.put, inbox.end), give_back=lambda unsubscribe: unsubscribe()
                 )
-
-
-class _Inbox:
-    """A queue whose readers are tasks. Events from the backend's thread wake them."""
-
-    def __init__(self, queue: EventQueue) -> None:
-        self._queue = queue
-        self._waiters: set[asyncio.Future[None]] = set()
-
-    @property
-    def ended(self) -> bool:
-        return self._queue.ended
-
-    def status(self) -> str:
-        return self._queue.status()
-
-    def put(self, event: Event) -> None:
-        self._queue.put(event)
-        self._wake()
-
-    def end(self) -> None:
-        self._queue.end()
-        self._wake()
-
-    def close(self) -> None:
-        self._queue.drop()
-        self._wake()
-
-    async def take(self) -> Event | None:
-        """Return the next event, or None if the queue has ended."""
-        while True:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)  # before looking, so that any later event wakes it
-            try:
-                ended = self._queue.ended  # before taking, so that events from before the end are still taken
-                event = self._queue.take(0)
-                if event is not None or ended:
-                    return event
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
-
-    def _wake(self) -> None:
-        for waiter in list(self._waiters):
-            try:
-                waiter.get_loop().call_soon_threadsafe(_set, waiter)
-            except RuntimeError:  # its loop is closed
-                self._waiters.discard(waiter)
-
-
-def _set(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

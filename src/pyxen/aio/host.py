@@ -43,6 +43,7 @@ class Host(HostBase):
         flask: Xen's security module.
         psr: Caches and memory bandwidth: who uses them, and who may.
         device_tree: Overlays of the device tree, on Arm.
+        xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
     """
 
     def __repr__(self) -> str:

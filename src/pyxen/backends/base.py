@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
+from pyxen.backends.store import Store
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
@@ -198,6 +199,10 @@ class Backend(Protocol):
         a function that ends the subscription. Any thread may call it, and it does not wait.
         """
         raise lacking(Feature.EVENTS, self.name)
+
+    def xenstore(self) -> Store:
+        """Return the client of the host's xenstore for users. This does no I/O."""
+        raise lacking(Feature.XENSTORE, self.name)
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         """Return one domain."""

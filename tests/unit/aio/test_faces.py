@@ -27,9 +27,16 @@ FACES = [
     (pyxen.Flask, pyxen.aio.Flask),
     (pyxen.Psr, pyxen.aio.Psr),
     (pyxen.DeviceTree, pyxen.aio.DeviceTree),
+    (pyxen.Xenstore, pyxen.aio.Xenstore),
+    (pyxen.XenstoreWatch, pyxen.aio.XenstoreWatch),
 ]
 
-NOT_AWAITED = {pyxen.aio.Host.events, pyxen.aio.Host.follow_log, pyxen.aio.Host.supports}
+NOT_AWAITED = {
+    pyxen.aio.Host.events,
+    pyxen.aio.Host.follow_log,
+    pyxen.aio.Host.supports,
+    pyxen.aio.Xenstore.watch,
+}
 """Methods of the asyncio face that have nothing to wait for."""
 
 
@@ -173,6 +180,9 @@ OTHERS = {
 }
 """Methods that the asyncio face leaves to the blocking one."""
 
+OF_XENSTORE = {param.id for param in METHODS if str(param.id).startswith("Xenstore")}
+"""Methods that tests/unit/aio/test_xenstore.py calls."""
+
 OF_EVENTS = {"Host.events", "EventReader.get", "EventReader.close"}
 """Methods that begin no operation."""
 
@@ -215,7 +225,8 @@ def plain(value: object) -> object:
 
 
 def test_every_method_is_called() -> None:
-    assert {param.id for param in METHODS} == CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN
+    called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE
+    assert {param.id for param in METHODS} == called
 
 
 @pytest.mark.parametrize("name", [*CALLS, *ASKED])

@@ -57,7 +57,7 @@ def test_each_event_is_read_or_counted_in_its_place(steps: list[bool], maxlen: i
         if puts:
             backend.on_event(created(put))
             put += 1
-            assert len(hypervisor._queue._events) <= maxlen + 1
+            assert len(hypervisor._queue._items) <= maxlen + 1
             continue
         event = hypervisor.get(0)
         if isinstance(event, EventsLost):
@@ -96,7 +96,7 @@ def test_close_from_another_thread(watcher: Watcher, closes: str) -> None:
 def test_a_closed_reader_forgets_what_it_has(xen: XenHost, watcher: Watcher) -> None:
     events = read(watcher)
     xen.rename(0, "dom0")
-    wait_until(lambda: bool(events._queue._events))
+    wait_until(lambda: bool(events._queue._items))
     events.close()
     events.close()
     assert list(events) == []
@@ -134,7 +134,7 @@ def test_filters(kinds: tuple[type[Event], ...], domain: Any, wanted: str) -> No
     }
     for event in happened.values():
         backend.on_event(event)
-    assert [name for name, event in happened.items() if event in hypervisor._queue._events] == wanted.split()
+    assert [name for name, event in happened.items() if event in hypervisor._queue._items] == wanted.split()
 
 
 @pytest.mark.parametrize(

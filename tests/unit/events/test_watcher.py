@@ -105,7 +105,7 @@ def test_a_callback_may_subscribe_and_close(xen: XenHost, watcher: Watcher) -> N
 def test_the_end(xen: XenHost, watcher: Watcher, events: EventReader[Any]) -> None:
     before = len(os.listdir("/proc/self/fd"))
     xen.rename(0, "dom0")
-    wait_until(lambda: bool(events._queue._events))
+    wait_until(lambda: bool(events._queue._items))
     watcher.close()
     watcher.close()
     assert [short(event) for event in events] == ["DomainRenamed 0 dom0 Domain-0->dom0"]

@@ -49,6 +49,8 @@ from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.info import host_info
 from pyxen.backends.memory.machine import Machine, Subscriber
 from pyxen.backends.memory.topology import host_topology, idle_times_ns, node_cpus
+from pyxen.backends.memory.xenstore import MemoryStore
+from pyxen.backends.store import Store
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, newer_than
 from pyxen.errors import HostClosed, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
@@ -91,6 +93,8 @@ class MemoryBackend(Backend):
         self._closed = False
         self._pid = os.getpid()
         machine.engine.begin_use()
+        nodes = machine.store_nodes
+        self._store = MemoryStore(machine.engine, nodes.tree, nodes.watches, partial(self._check, "xenstore"))
 
     @property
     def uri(self) -> str:
@@ -113,6 +117,7 @@ class MemoryBackend(Backend):
         if not engine.is_me():
             for operation in running:
                 operation.exception()
+        self._store.close()
         self._end_subscriptions()
         engine.end_use()
 
@@ -207,6 +212,9 @@ class MemoryBackend(Backend):
             self._subscribers = [*(one for one in self._subscribers if one.listens), subscriber]
             self._machine.subscribe(subscriber)
         return lambda: _leave(subscriber)
+
+    def xenstore(self) -> Store:
+        return self._store
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         with self._machine.lock:
@@ -341,10 +349,10 @@ class MemoryBackend(Backend):
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
         kib = maxmem_kib(maxmem)
-        return self._do("set_maxmem", domain, lambda _, guest: resources.set_maxmem(guest, kib))
+        return self._do("set_maxmem", domain, lambda _, guest: resources.set_maxmem(self._machine, guest, kib))
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
-        return self._do("set_vcpus", domain, lambda _, guest: resources.set_vcpus(guest, vcpus))
+        return self._do("set_vcpus", domain, lambda _, guest: resources.set_vcpus(self._machine, guest, vcpus))
 
     def pin_vcpu(
         self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None

@@ -121,6 +121,7 @@ def change_disc(
     changed = before.replace(target=target, format=DiskFormat.RAW if target else DiskFormat.EMPTY)
     disks = tuple(changed if disk is before else disk for disk in guest.config.disks)
     guest.config = guest.config.replace(disks=disks)
+    machine.note(guest)
     if before.target and before.target != target:
         number = vdev_number(before.vdev or "") or 0
         served_by = before.backend_domid

@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pyxen.backends.memory.console import Console
     from pyxen.backends.memory.durations import Timing
 
-__all__ = ["LIMIT_ROOM_KIB", "Guest", "is_hvm", "vcpu_times"]
+__all__ = ["LIMIT_ROOM_KIB", "Guest", "about", "is_hvm", "vcpu_times"]
 
 LIMIT_ROOM_KIB: Final = 1024
 """The slack that libxl adds to a domain's memory limit in Xen."""
@@ -40,6 +41,9 @@ class Surroundings(Protocol):
 
     def tell_end(self, guest: Guest) -> None:
         """Send the event that a guest has stopped."""
+
+    def note(self, guest: Guest) -> None:
+        """Show in xenstore what has changed about a guest."""
 
 
 class Guest:
@@ -202,6 +206,7 @@ class Guest:
     def ask(self, what: str) -> None:
         """Send a request: ``poweroff``, ``reboot`` or ``suspend``. It replaces an earlier request."""
         self.request = what
+        self.host.note(self)
         if self.ready:
             self._plan(self.timing.answer, self._acknowledge)
 
@@ -227,6 +232,7 @@ class Guest:
         if self.booted:
             return
         self.booted = True
+        self.host.note(self)
         if self.console is not None:
             self.console.write(f"\r\n{self.name} login: ".encode())
         self._follow_now()
@@ -237,6 +243,7 @@ class Guest:
 
     def _acknowledge(self) -> None:
         what, self.request = self.request, None
+        self.host.note(self)
         if what == "suspend":
             self.end(ShutdownReason.SUSPEND)
         elif what is not None:
@@ -250,7 +257,7 @@ class Guest:
         self.online = min(self.config.vcpus, self.config.effective_maxvcpus)
         if self.answers:
             room = self.memory_kib + self.host.free_kib()
-            self.memory_kib = min(self.target_kib, room)
+            self.memory_kib = min(self.target_kib, self.limit_kib, room)
 
     # Scheduling
 
@@ -277,6 +284,11 @@ class Guest:
         self.settle()
         if self.console is not None:
             self.console.close()
+
+
+def about(guest: Guest) -> dict[str, Any]:
+    """Return the fields that every event of a domain has."""
+    return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": datetime.now(UTC)}
 
 
 def vcpu_times(guest: Guest) -> tuple[int, ...]:

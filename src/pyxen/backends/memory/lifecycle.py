@@ -153,5 +153,6 @@ def rename(machine: Machine, operation: Operation[Any], guest: Guest, name: str)
     check_name(machine, operation, name, guest)
     old = guest.name
     guest.config = guest.config.replace(name=name)
+    machine.note(guest)
     if name != old:
         machine.tell(DomainRenamed(**about(guest), old=old, new=name))

@@ -17,7 +17,8 @@ from pyxen.backends.memory.device_records import device_keys
 from pyxen.backends.memory.durations import QUICK, Timing
 from pyxen.backends.memory.engine import LOST, Engine, describe
 from pyxen.backends.memory.flask import Flask
-from pyxen.backends.memory.guests import Guest
+from pyxen.backends.memory.guest_nodes import GuestNodes
+from pyxen.backends.memory.guests import Guest, about
 from pyxen.backends.memory.hypfs import first_values
 from pyxen.backends.memory.log import Log
 from pyxen.config import DomainConfig, DomainType
@@ -141,6 +142,9 @@ class Machine:
         self._subscribers: list[Subscriber] = []
         self._last_domid = 0
         self._left: dict[int, float] = {}
+        self.store_nodes = GuestNodes(
+            self.engine, self.domains, self.tell, lambda guest: self._epoch + timedelta(seconds=guest.started_at)
+        )
         self._make_dom0()
 
     @property
@@ -156,6 +160,7 @@ class Machine:
         dom0.online = self.cpus
         dom0.set_paused(False)
         self.domains[0] = dom0
+        self.store_nodes.show(dom0)
 
     # For guests
 
@@ -174,7 +179,13 @@ class Machine:
     def tell_end(self, guest: Guest) -> None:
         """Send the event that a guest has stopped."""
         if guest.reason is not None and not guest.building:
+            self.store_nodes.release()
             self.tell(DomainShutdown(**about(guest), reason=guest.reason))
+
+    def note(self, guest: Guest) -> None:
+        """Show in xenstore what has changed about a guest."""
+        if self.domains.get(guest.domid) is guest:
+            self.store_nodes.show(guest)
 
     # Queries
 
@@ -226,10 +237,13 @@ class Machine:
     def add(self, guest: Guest) -> None:
         """Add a domain that is still being built."""
         self.domains[guest.domid] = guest
+        self.store_nodes.show(guest)
 
     def introduce(self, guest: Guest) -> None:
         """Send the events of a domain whose build is complete."""
         guest.building = False
+        self.store_nodes.show(guest)
+        self.store_nodes.introduce()
         self.tell(DomainCreated(**about(guest)))
         for (kind, devid), backend in device_keys(guest).items():
             self.tell(DeviceAdded(**about(guest), kind=kind, devid=devid, backend=backend))
@@ -243,6 +257,8 @@ class Machine:
         del self.domains[guest.domid]
         self._left[guest.domid] = self.now()
         guest.drop()
+        self.store_nodes.forget(guest)
+        self.store_nodes.release()
         if not guest.building:
             for (kind, devid), backend in device_keys(guest).items():
                 self.tell(DeviceRemoved(**about(guest), kind=kind, devid=devid, backend=backend))
@@ -253,6 +269,7 @@ class Machine:
         before = device_keys(guest)
         guest.config = config
         after = device_keys(guest)
+        self.store_nodes.show(guest)
         for (kind, devid), backend in before.items():
             if (kind, devid) not in after:
                 self.tell(DeviceRemoved(**about(guest), kind=kind, devid=devid, backend=backend))
@@ -282,6 +299,7 @@ class Machine:
         subscribers, self._subscribers = self._subscribers, []
         for subscriber in subscribers:
             self.engine.say(subscriber.end)
+        self.store_nodes.watches.end()
 
     def hang_up(self) -> None:
         """Close all consoles; their readers see the end of the stream."""
@@ -299,11 +317,6 @@ class Machine:
                     self.faults.remove(fault)
                 return fault.error
         return None
-
-
-def about(guest: Guest) -> dict[str, Any]:
-    """Return the fields that every event of a domain has."""
-    return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": datetime.now(UTC)}
 
 
 def overhead_kib(config: DomainConfig) -> int:

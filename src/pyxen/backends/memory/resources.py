@@ -40,25 +40,28 @@ def set_memory(machine: Machine, guest: Guest, kib: int) -> None:
     guest.limit_kib = kib + LIMIT_ROOM_KIB
     maxmem = max(guest.config.effective_maxmem or 0, kib_to_mib(kib))
     guest.config = guest.config.replace(memory=kib_to_mib(kib), maxmem=maxmem)
+    machine.note(guest)
     if changed:
         machine.tell(MemoryTargetChanged(**about(guest), target_kib=kib))
     guest.follow()
 
 
 @at_once
-def set_maxmem(guest: Guest, kib: int) -> None:
+def set_maxmem(machine: Machine, guest: Guest, kib: int) -> None:
     """Set the maximum memory of a domain."""
     check_maxmem(guest.domid, kib, guest.target_kib)
     guest.config = guest.config.replace(maxmem=kib_to_mib(kib))
+    machine.note(guest)
     guest.limit_kib = kib + LIMIT_ROOM_KIB
 
 
 @at_once
-def set_vcpus(guest: Guest, vcpus: int) -> None:
+def set_vcpus(machine: Machine, guest: Guest, vcpus: int) -> None:
     """Set the number of vCPUs that a guest uses."""
     most = guest.config.effective_maxvcpus
     check_vcpus(guest.domid, vcpus, most)
     guest.config = guest.config.replace(vcpus=vcpus, maxvcpus=most)
+    machine.note(guest)
     guest.follow()
 
 

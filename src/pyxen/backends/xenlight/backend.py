@@ -30,12 +30,14 @@ from pyxen._common.preconditions import (
 )
 from pyxen._common.shortage import shortage
 from pyxen.backends.base import Allow, Backend, DomainRef, LogChunk
+from pyxen.backends.store import Store
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.info import HostReader
 from pyxen.backends.xenlight.libxl import journal, marshal
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
 from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.migration import migrate, peer_command, remus
 from pyxen.backends.xenlight.migration.peer_channel import PeerChannel
 from pyxen.backends.xenlight.operations import (
@@ -62,6 +64,7 @@ from pyxen.backends.xenlight.operations.stats import StatsReader
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.backends.xenlight.topology import host_topology, idle_times_ns
 from pyxen.backends.xenlight.uptime import uptimes
+from pyxen.backends.xenlight.xenstore.client import StoreClient
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.errors import ConnectFailed
@@ -109,12 +112,14 @@ class XenlightBackend(Backend):
             opened.callback(self._context.close)
             self._threaded_operations = ThreadedOperations(self._context)
             self._watcher = Watcher(self._hypervisor.glance)
+            self._store = StoreClient(releasing=LIBXL.released)
             opened.pop_all()
         self._host_reader = HostReader(self._hypervisor)
         self._stats = StatsReader(self._hypervisor)
         self._own_domid: int | None = None
 
     def close(self) -> None:
+        self._store.close()
         self._watcher.close()
         self._threaded_operations.close()
         self._context.close()
@@ -220,6 +225,9 @@ class XenlightBackend(Backend):
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         return self._watcher.subscribe(on_event, on_end)
+
+    def xenstore(self) -> Store:
+        return self._store
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         return self._info("info", domain)

@@ -11,10 +11,13 @@ from collections.abc import Collection
 from typing import NoReturn
 
 from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.store import Store
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
+from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.operations.devd import devd
+from pyxen.backends.xenlight.xenstore.client import StoreClient
 from pyxen.config import DomainConfig
 from pyxen.errors import UnsupportedFeature
 from pyxen.features import Feature
@@ -34,7 +37,7 @@ class DriverBackend(Backend):
 
     uri = "xenlight:///driver"
     name = f"{BACKEND}, driver domain"
-    features = frozenset({Feature.DEVD})
+    features = frozenset({Feature.DEVD, Feature.XENSTORE})
 
     def __init__(self) -> None:
         self._hypervisor = Hypervisor()
@@ -43,9 +46,11 @@ class DriverBackend(Backend):
         except BaseException:
             self._hypervisor.close()
             raise
+        self._store = StoreClient(releasing=LIBXL.released)
 
     def close(self) -> None:
         """Stop running operations and release the host. Calling it again does nothing."""
+        self._store.close()
         self._context.close()
         self._hypervisor.close()
 
@@ -53,6 +58,10 @@ class DriverBackend(Backend):
         """Serve the devices of this domain."""
         operation: Operation[None] = Operation("devd", timeout=timeout)
         return self._context.run(operation, devd(self._context, operation))
+
+    def xenstore(self) -> Store:
+        """Return the client of xenstore, with the rights of this domain."""
+        return self._store
 
     def info(self) -> HostInfo:
         """Refuse."""

@@ -33,6 +33,7 @@ _PAUSE = 0.01
 
 _SILENT = "xenstored has not answered for {:g} s: is it stopped?"
 _HEADER = struct.Struct("=IIII")  # type, request, transaction, length
+_MOST_PARTS = 2000  # requests for the children of one node, which change meanwhile or never end
 _LONGEST = 4096  # bytes of a message (XENSTORE_PAYLOAD_MAX)
 
 Request = tuple["Verb", bytes]
@@ -47,16 +48,20 @@ class Verb(IntEnum):
 
     DIRECTORY = 1
     READ = 2
+    GET_PERMS = 3
     WATCH = 4
     UNWATCH = 5
     TRANSACTION_START = 6
     TRANSACTION_END = 7
     GET_DOMAIN_PATH = 10
     WRITE = 11
+    MKDIR = 12
     RM = 13
+    SET_PERMS = 14
     WATCH_EVENT = 15
     ERROR = 16
     IS_DOMAIN_INTRODUCED = 17
+    DIRECTORY_PART = 22
 
 
 class Connection:
@@ -111,10 +116,42 @@ class Connection:
 
     def directory(self, path: str) -> list[str]:
         """Return the names of a node's children; empty if there is no such node."""
-        answer = self.batch([(Verb.DIRECTORY, path.encode() + b"\0")])[0]
-        if isinstance(answer, OSError):
+        try:
+            return self.children(path)
+        except ConnectFailed:
+            raise
+        except OSError:
             return []
+
+    def children(self, path: str, transaction: int = 0) -> list[str]:
+        """Return the names of a node's children.
+
+        Raises:
+            OSError: xenstored refuses, e.g. because there is no such node.
+        """
+        answer = self.batch([(Verb.DIRECTORY, path.encode() + b"\0")], transaction)[0]
+        if isinstance(answer, OSError):
+            if answer.errno != errno.E2BIG:
+                raise answer
+            answer = self._directory_in_parts(path.encode(), transaction)
         return [name.decode(errors="replace") for name in answer.split(b"\0") if name]
+
+    def _directory_in_parts(self, path: bytes, transaction: int) -> bytes:
+        """Return the names of more children than fit into one message, each followed by a NUL."""
+        names, generation = b"", b""
+        for _ in range(_MOST_PARTS):
+            answer = self.batch([(Verb.DIRECTORY_PART, path + b"\0%d\0" % len(names))], transaction)[0]
+            if isinstance(answer, OSError):
+                raise answer
+            current, _, part = answer.partition(b"\0")
+            if names and current != generation:  # the children changed meanwhile: begin again
+                names = generation = b""
+                continue
+            generation = current
+            if part.endswith(b"\0\0") or part in {b"", b"\0"}:
+                return names + part
+            names += part
+        raise OSError(errno.EAGAIN, "EAGAIN")
 
     def remove(self, *paths: str) -> None:
         """Remove nodes and their children. If one does not exist or may not be removed, it is left out."""

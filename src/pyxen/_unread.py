@@ -1,0 +1,85 @@
+"""Bounded queues of what a reader has not read yet."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+from pyxen._durations import bounded
+from pyxen.errors import HostClosed, InvalidArgument
+
+__all__ = ["Unread"]
+
+T = TypeVar("T")
+
+
+class Unread(Generic[T]):
+    """A bounded queue, filled by the backend's thread. Both APIs use it.
+
+    Args:
+        maxlen: How many items may wait to be read.
+        verb: The verb for errors.
+
+    Raises:
+        InvalidArgument: `maxlen` is below 1.
+    """
+
+    def __init__(self, maxlen: int, verb: str) -> None:
+        if not _is_count(maxlen):
+            raise InvalidArgument(f"maxlen={maxlen!r}: a reader needs room for at least 1 {verb[:-1]}", operation=verb)
+        self._verb = verb
+        self._maxlen = maxlen
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._pid = os.getpid()
+        self.ended = False
+
+    def put(self, item: T) -> None:
+        """Add an item, or record that it was lost."""
+        with self._changed:
+            if len(self._items) < self._maxlen:
+                self._items.append(item)
+            else:
+                self._lose(item)
+            self._changed.notify()
+
+    def _lose(self, item: T) -> None:
+        """Record the loss in the place where the item would have been."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Mark the queue as ended: nothing more will arrive."""
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+
+    def drop(self) -> None:
+        """End the queue and discard what is unread."""
+        if os.getpid() == self._pid:  # in a forked child, the lock may be held by a thread that does not exist there
+            with self._changed:
+                self._items.clear()
+                self.end()
+
+    def status(self) -> str:
+        """Describe whether the queue is open, and how much waits to be read."""
+        return f"{'closed' if self.ended else 'open'}, {len(self._items)} to read"
+
+    def take(self, timeout: float | None) -> T | None:
+        """Return the next item, or None if none arrived in time or the queue has ended."""
+        if os.getpid() != self._pid:
+            raise HostClosed(f"{self._verb}: the host was opened before a fork: open it again")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not self._items and not self.ended:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._changed.wait(bounded(left))
+            return self._items.popleft() if self._items else None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -1,0 +1,65 @@
+"""Queues whose readers are tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+from pyxen._unread import Unread
+
+__all__ = ["Inbox"]
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """A queue whose readers are tasks. What arrives from the backend's thread wakes them."""
+
+    def __init__(self, queue: Unread[T]) -> None:
+        self._queue = queue
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    @property
+    def ended(self) -> bool:
+        return self._queue.ended
+
+    def status(self) -> str:
+        return self._queue.status()
+
+    def put(self, item: T) -> None:
+        self._queue.put(item)
+        self._wake()
+
+    def end(self) -> None:
+        self._queue.end()
+        self._wake()
+
+    def close(self) -> None:
+        self._queue.drop()
+        self._wake()
+
+    async def take(self) -> T | None:
+        """Return the next item, or None if the queue has ended."""
+        while True:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)  # before looking, so that any later item wakes it
+            try:
+                ended = self._queue.ended  # before taking, so that items from before the end are still taken
+                item = self._queue.take(0)
+                if item is not None or ended:
+                    return item
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in list(self._waiters):
+            try:
+                waiter.get_loop().call_soon_threadsafe(_set, waiter)
+            except RuntimeError:  # its loop is closed
+                self._waiters.discard(waiter)
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,171 @@
+"""The xenstore of a host, for asyncio.
+
+Generated from `pyxen.xenstore` by ``python -m tools.aio_face``: do not edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from pyxen.aio._calls import Calls
+from pyxen.aio.xenstorewatch import XenstoreWatch
+from pyxen.backends.base import Backend
+from pyxen.xenstoreinfo import NodePermissions
+from pyxen.xenstorenodes import XenstoreNodes, XenstoreTransaction, transact
+
+__all__ = ["Xenstore"]
+
+T = TypeVar("T")
+
+
+class Xenstore:
+    """The xenstore of a host, as ``host.xenstore``: `pyxen.Xenstore`, awaited.
+
+    If the task of a call is cancelled, the call may still take effect.
+    """
+
+    def __init__(self, backend: Backend, calls: Calls) -> None:
+        self._backend = backend
+        self._calls = calls
+
+    def __repr__(self) -> str:
+        return f"<Xenstore of {self._backend.uri}>"
+
+    def _nodes(self) -> XenstoreNodes:
+        return XenstoreNodes(self._backend.xenstore())
+
+    async def read(self, path: str) -> str:
+        """Return the value of a node as text, as ``xenstore-read``.
+
+        A guest can write any bytes. Those that are not UTF-8 are kept as surrogates, as in Python's file names, so that
+        writing the text again writes the same bytes.
+
+        Raises:
+            NodeNotFound: There is no such node.
+        """
+        return await self._calls.ask(lambda: self._nodes().read(path))
+
+    async def read_bytes(self, path: str) -> bytes:
+        """Return the value of a node as it is.
+
+        Raises:
+            NodeNotFound: There is no such node.
+        """
+        return await self._calls.ask(lambda: self._nodes().read_bytes(path))
+
+    async def read_many(self, paths: Iterable[str]) -> dict[str, str | None]:
+        """Return the values of some nodes by path, as text; None for a node that does not exist.
+
+        The requests are sent together, so this is many times as fast as one call after the other. It is not a
+        transaction: nodes may change in between.
+        """
+        return await self._calls.ask(lambda: self._nodes().read_many(paths))
+
+    async def exists(self, path: str) -> bool:
+        """Tell whether there is a node, as ``xenstore-exists``."""
+        return await self._calls.ask(lambda: self._nodes().exists(path))
+
+    async def write(self, path: str, value: str | bytes) -> None:
+        """Write a node, as ``xenstore-write``. The node and the nodes above it are created if they do not exist.
+
+        Args:
+            path: The node. A new node has the permissions of the node above it.
+            value: Text, which is written as UTF-8, or bytes.
+
+        Raises:
+            XenstoreQuota: A quota of xenstore is used up.
+        """
+        await self._calls.ask(lambda: self._nodes().write(path, value))
+
+    async def mkdir(self, path: str) -> None:
+        """Create a node without a value, and the nodes above it. If it exists, this does nothing.
+
+        Raises:
+            XenstoreQuota: A quota of xenstore is used up.
+        """
+        await self._calls.ask(lambda: self._nodes().mkdir(path))
+
+    async def remove(self, path: str) -> None:
+        """Remove a node and all nodes below it, as ``xenstore-rm``. If it does not exist, this does nothing."""
+        await self._calls.ask(lambda: self._nodes().remove(path))
+
+    async def permissions(self, path: str) -> NodePermissions:
+        """Return who may do what with a node, as ``xenstore-ls -p``.
+
+        Raises:
+            NodeNotFound: There is no such node.
+        """
+        return await self._calls.ask(lambda: self._nodes().permissions(path))
+
+    async def set_permissions(self, path: str, permissions: NodePermissions) -> None:
+        """Set who may do what with a node, as ``xenstore-chmod``: this replaces all of its permissions.
+
+        Args:
+            path: The node. Nodes below it keep theirs.
+            permissions: The permissions: ``NodePermissions(0, "none", {5: "read"})`` is ``n0 r5``.
+
+        Raises:
+            NodeNotFound: There is no such node.
+            DomainNotFound: The owner does not exist.
+        """
+        await self._calls.ask(lambda: self._nodes().set_permissions(path, permissions))
+
+    async def transaction(self, function: Callable[[XenstoreTransaction], T], *, tries: int = 20) -> T:
+        """Call a function in a transaction, and return its result: all that it writes takes effect, or nothing.
+
+        ::
+
+            def add(transaction):
+                count = int(transaction.read("/tool/count"))
+                transaction.write("/tool/count", str(count + 1))
+
+            xen.xenstore.transaction(add)
+
+        If others changed a node that the function has read or written, the function is called again, so it should do
+        nothing else. If it raises, nothing is changed, and the exception is raised here.
+
+        Args:
+            function: A plain function, also for asyncio, where it is called on a thread. It gets the transaction, which
+                has the methods of this class except `transaction` and `watch`, none of them awaited.
+            tries: How often to call it, 1 to 1000.
+
+        Raises:
+            XenstoreConflict: Others changed its nodes each time. Nothing was changed.
+            ConnectFailed: The connection broke. Unless that was during the commit, nothing was changed.
+        """
+        return await self._calls.ask(lambda: transact(self._backend.xenstore(), function, tries))
+
+    def watch(self, *paths: str, timeout: float | None = None, maxlen: int = 10_000) -> XenstoreWatch:
+        """Watch nodes and all that is below them from now on, as ``xenstore-watch``.
+
+        ::
+
+            with xen.xenstore.watch(f"{web.xenstore_path}/data/ready", timeout=60) as changes:
+                for change in changes:
+                    if xen.xenstore.exists(change.path):
+                        break
+
+        As in xenstore, one change of each path comes at once, whether it has changed or not. So look when a change
+        comes, and not before, and nothing is missed. If changes may be missing, the next one says so:
+        `NodeChange.lost`. A watch outlives a restart of xenstored.
+
+        Args:
+            paths: The nodes. They need not exist. ``@introduceDomain`` and ``@releaseDomain`` report that a domain was
+                created, or has shut down or ended.
+            timeout: Seconds from now on after which a loop over the changes ends with `OperationTimeout`. None waits
+                forever.
+            maxlen: How many changes may wait to be read. When there are more, they are dropped, and counted as lost.
+
+        Raises:
+            XenstoreQuota: xenstore allows no more watches.
+        """
+        return XenstoreWatch(self._backend, self._calls, paths, timeout, maxlen)
+
+    async def list(self, path: str) -> list[str]:
+        """Return the names of a node's children, as ``xenstore-list``, in xenstore's order.
+
+        Raises:
+            NodeNotFound: There is no such node.
+        """
+        return await self._calls.ask(lambda: self._nodes().list(path))

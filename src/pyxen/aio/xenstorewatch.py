@@ -1,0 +1,105 @@
+"""Watches of xenstore's nodes for asyncio."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from pyxen._durations import timeout_of
+from pyxen.aio._calls import Calls
+from pyxen.aio._inbox import Inbox
+from pyxen.backends.base import Backend
+from pyxen.errors import HostClosed
+from pyxen.xenstoreinfo import NodeChange
+from pyxen.xenstorewatch import ChangeQueue, Deadline, watched_paths
+
+__all__ = ["XenstoreWatch"]
+
+
+class XenstoreWatch(AsyncIterator[NodeChange]):
+    """A reader of the changes of some nodes, returned by `Xenstore.watch`. Any number of tasks may read from it.
+
+    It watches from ``async with`` on, or else from the first read. ``async for change in watch`` waits for each change.
+    It ends when the host or the watch is closed, and raises `OperationTimeout` when the watch's deadline has passed. A
+    watch that is garbage-collected is closed too.
+    """
+
+    _unwatch: Callable[[], None] | None = None
+
+    def __init__(
+        self, backend: Backend, calls: Calls, paths: Sequence[str], timeout: float | None, maxlen: int
+    ) -> None:
+        self._paths = watched_paths(paths)
+        self._deadline = Deadline(timeout, self._paths)
+        self._backend = backend
+        self._calls = calls
+        self._inbox = Inbox(ChangeQueue(maxlen))
+        self._beginning = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<XenstoreWatch of {', '.join(self._paths)}: {self._inbox.status()}>"
+
+    async def __aenter__(self) -> Self:
+        await self._begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if self._unwatch is not None and not sys.is_finalizing():
+            _thread.start_new_thread(self._unwatch, ())  # it takes locks, which this thread may already hold
+
+    async def __anext__(self) -> NodeChange:
+        await self._begin()
+        try:
+            async with asyncio.timeout(self._deadline.left()):
+                change = await self._inbox.take()
+        except TimeoutError:
+            raise self._deadline.passed() from None
+        if change is None:
+            raise StopAsyncIteration
+        return change
+
+    async def get(self, timeout: float | None = None) -> NodeChange | None:
+        """Return the next change, or None if no change arrives in time.
+
+        Args:
+            timeout: Seconds to wait; 0 returns only a change that has already arrived. None waits forever, whatever the
+                deadline of the watch.
+
+        Raises:
+            HostClosed: The host or this watch was closed, and nothing is left to read.
+        """
+        seconds = timeout_of(timeout, operation="xenstore.watch")
+        await self._begin()
+        try:
+            async with asyncio.timeout(seconds):
+                change = await self._inbox.take()
+        except TimeoutError:
+            return None
+        if change is None:
+            raise HostClosed("xenstore.watch: the host, or this watch, was closed")
+        return change
+
+    async def close(self) -> None:
+        """End the watch and wake everything that waits for a change. Calling it again does nothing."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        self._inbox.close()
+
+    async def _begin(self) -> None:
+        async with self._beginning:
+            if self._unwatch is None and not self._inbox.ended:
+                inbox, backend, paths = self._inbox, self._backend, self._paths  # not `self`: see `EventReader`
+                self._unwatch = await self._calls.acquire(
+                    lambda: backend.xenstore().watch(paths, inbox.put, inbox.end),
+                    give_back=lambda unwatch: unwatch(),
+                )

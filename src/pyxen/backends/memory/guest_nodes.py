@@ -1,0 +1,228 @@
+"""The nodes that a simulated host and its guests have in xenstore, as libxl and the guests' kernels write them.
+
+What others write to a domain's name, memory target or shutdown request has the effect that it has on Xen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from pyxen.backends.memory.device_records import device_keys, key_of
+from pyxen.backends.memory.engine import Engine
+from pyxen.backends.memory.guests import Guest, about
+from pyxen.backends.memory.nodetree import NodeTree
+from pyxen.backends.memory.xenstore import NodeWatches
+from pyxen.config import Disk, DiskBackend, Part, Vif
+from pyxen.events import DomainRenamed, Event, MemoryTargetChanged
+from pyxen.units import mib_to_kib
+from pyxen.xenstoreinfo import NodeAccess, NodePermissions
+
+__all__ = ["GuestNodes"]
+
+_DOM0S: Final = NodePermissions(0)
+_SETTING: Final = re.compile(r"/local/domain/(\d+)/(name|memory/target|control/shutdown)")
+_REQUESTS: Final = {"poweroff": "poweroff", "halt": "poweroff", "reboot": "reboot", "suspend": "suspend"}
+_THE_GUESTS: Final = ("data", "drivers", "feature", "attr", "error", "device/suspend/event-channel", "control/sysrq")
+"""Nodes of a domain that its guest may write."""
+
+_UNCONNECTED: Final = ("1", "2")  # states of a frontend and its backend (XenbusState)
+_CONNECTED: Final = ("4", "4")
+
+
+class GuestNodes:
+    """The xenstore of a host, with what it says of the domains. The caller holds the lock of the host.
+
+    Args:
+        engine: The engine of the host.
+        domains: The domains by domid.
+        tell: Sends an event.
+        start_time: Returns the time at which a domain was created.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        domains: Mapping[int, Guest],
+        tell: Callable[[Event], None],
+        start_time: Callable[[Guest], datetime],
+    ) -> None:
+        self._domains = domains
+        self._tell = tell
+        self._start_time = start_time
+        self._uuids: dict[int, UUID] = {}
+        self._devices: dict[int, set[str]] = {}
+        self.watches = NodeWatches(engine)
+        self.tree = NodeTree(lambda: {*domains}, self._changed)
+        for path, value in {"/tool/xenstored": "", "/local/pool/0/name": "Pool-0", "/vm": "", "/libxl": ""}.items():
+            self.tree.place(path, value.encode(), _DOM0S)
+
+    def show(self, guest: Guest) -> None:
+        """Write what is to be said of a domain, and nothing that is there already."""
+        if not guest.domid:
+            for name, value in {"domid": "0", "name": guest.name, "memory/target": str(guest.target_kib)}.items():
+                self.tree.place(f"/local/domain/0/{name}", value.encode(), _DOM0S)
+            return
+        if self._uuids.get(guest.domid, guest.uuid) != guest.uuid:
+            self.tree.remove(f"/vm/{self._uuids[guest.domid]}")
+        self._uuids[guest.domid] = guest.uuid
+        self._place(guest, _guests(guest), self._machine(guest))
+        for name in _THE_GUESTS:
+            if self.tree.peek(f"/local/domain/{guest.domid}/{name}") is None:
+                self.tree.place(f"/local/domain/{guest.domid}/{name}", b"", NodePermissions(guest.domid))
+        if not guest.building:
+            self._show_devices(guest)
+
+    def _machine(self, guest: Guest) -> dict[str, str]:
+        """Return the nodes of a domain that only dom0 may write."""
+        top, domid = f"/local/domain/{guest.domid}", guest.domid
+        nodes = {
+            top: "",
+            f"{top}/vm": f"/vm/{guest.uuid}",
+            f"{top}/name": guest.name,
+            f"{top}/domid": str(domid),
+            f"{top}/memory/static-max": str(mib_to_kib(guest.config.effective_maxmem or guest.config.memory or 0)),
+            f"{top}/memory/target": str(guest.target_kib),
+            f"{top}/control/platform-feature-multiprocessor-suspend": "1",
+            f"{top}/control/platform-feature-xs_reset_watches": "1",
+            f"{top}/console/backend": f"/local/domain/0/backend/console/{domid}/0",
+            f"{top}/console/type": "xenconsoled",
+            f"/vm/{guest.uuid}": "",
+            f"/vm/{guest.uuid}/name": guest.name,
+            f"/vm/{guest.uuid}/uuid": str(guest.uuid),
+            f"/vm/{guest.uuid}/start_time": f"{self._start_time(guest).timestamp():.2f}",
+        }
+        for vcpu in range(guest.config.effective_maxvcpus):
+            nodes[f"{top}/cpu/{vcpu}/availability"] = "online" if vcpu < guest.config.vcpus else "offline"
+        return nodes
+
+    def _place(self, guest: Guest, own: Mapping[str, str], machine: Mapping[str, str]) -> None:
+        for path, value in machine.items():
+            self.tree.place(path, value.encode(), _readable(guest.domid))
+        for path, value in own.items():
+            self.tree.place(path, value.encode(), NodePermissions(guest.domid))
+        self.tree.place(f"/libxl/{guest.domid}/type", str(guest.config.type).encode(), _DOM0S)
+
+    def _show_devices(self, guest: Guest) -> None:
+        before, after = self._devices.get(guest.domid, set()), set()
+        connected = guest.booted and guest.drivers and not guest.gone
+        frontend_state, backend_state = _CONNECTED if connected else _UNCONNECTED
+        for (kind, devid), server in device_keys(guest).items():
+            front = _front(guest.domid, kind, devid)
+            back = f"/local/domain/{server}/backend/{kind}/{guest.domid}/{devid}"
+            record = f"/libxl/{guest.domid}/device/{kind}/{devid}"
+            after |= {front, back, record} - {f"/local/domain/{guest.domid}/console"}
+            shared = _details(guest, kind, devid)
+            link = {"frontend": front, "frontend-id": str(guest.domid), "online": "1"}
+            for name, value in {**link, "state": backend_state, **shared}.items():
+                self.tree.place(f"{back}/{name}", value.encode(), _readable(guest.domid))
+            for name, value in {**link, "backend": back, "state": "1", **shared}.items():
+                self.tree.place(f"{record}/{name}", value.encode(), _DOM0S)
+            if front.endswith("/console"):
+                continue
+            own = {"backend": back, "backend-id": str(server), "state": frontend_state}
+            own |= {name: shared[name] for name in ("mac", "handle", "device-type") if name in shared}
+            for name, value in own.items():
+                readable = NodePermissions(guest.domid, domains={server: NodeAccess.READ})
+                self.tree.place(f"{front}/{name}", value.encode(), readable)
+        for path in before - after:
+            self._remove_device(path)
+        self._devices[guest.domid] = after
+
+    def _remove_device(self, path: str) -> None:
+        """Remove the nodes of a device, and the folders above it that are then empty."""
+        while path.count("/") > 5 or path.startswith("/libxl/"):
+            self.tree.remove(path)
+            path = path.rpartition("/")[0]
+            above = self.tree.peek(path)
+            if above is None or above.children:
+                return
+
+    def forget(self, guest: Guest) -> None:
+        """Remove what is said of a domain that is gone."""
+        for path in self._devices.pop(guest.domid, set()):
+            self._remove_device(path)
+        for path in (f"/local/domain/{guest.domid}", f"/libxl/{guest.domid}", f"/vm/{guest.uuid}"):
+            self.tree.remove(path)
+        self._uuids.pop(guest.domid, None)
+
+    def introduce(self) -> None:
+        """Report that a domain was created."""
+        self.watches.report("@introduceDomain")
+
+    def release(self) -> None:
+        """Report that a domain has shut down or is gone."""
+        self.watches.report("@releaseDomain")
+
+    def _changed(self, path: str, exactly: bool) -> None:
+        self.watches.report(path, exactly=exactly)
+        setting = _SETTING.fullmatch(path)
+        guest = None if setting is None else self._domains.get(int(setting[1]))
+        node = self.tree.peek(path)
+        if setting is not None and guest is not None and node is not None:
+            self._follow(guest, setting[2], node.value.decode(errors="replace"))
+
+    def _follow(self, guest: Guest, setting: str, value: str) -> None:
+        """Let a domain follow what someone has written; what pyxen wrote itself is so already."""
+        match setting:
+            case "name" if value != guest.name:
+                old = guest.name
+                guest.config = guest.config.replace(name=value)
+                self._tell(DomainRenamed(**about(guest), old=old, new=value))
+            case "memory/target" if value.isdecimal() and int(value) != guest.target_kib:
+                guest.target_kib = int(value)
+                self._tell(MemoryTargetChanged(**about(guest), target_kib=guest.target_kib))
+                guest.follow()
+            case "control/shutdown" if value in _REQUESTS and guest.request is None and guest.runs:
+                guest.ask(_REQUESTS[value])
+            case _:
+                pass
+
+
+def _guests(guest: Guest) -> dict[str, str]:
+    """Return the nodes of a domain that its guest may write, too."""
+    control = f"/local/domain/{guest.domid}/control"
+    nodes = {f"{control}/shutdown": guest.request or ""}
+    for feature in ("feature-poweroff", "feature-reboot", "feature-suspend"):
+        nodes[f"{control}/{feature}"] = "1" if guest.booted and guest.drivers else ""
+    return nodes
+
+
+def _readable(domid: int) -> NodePermissions:
+    return NodePermissions(0, domains={domid: NodeAccess.READ})
+
+
+def _front(domid: int, kind: str, devid: int) -> str:
+    top = f"/local/domain/{domid}"
+    return f"{top}/console" if (kind, devid) == ("console", 0) else f"{top}/device/{kind}/{devid}"
+
+
+def _details(guest: Guest, kind: str, devid: int) -> dict[str, str]:
+    """Return what a backend is told of a device."""
+    for device in _parts(guest, kind):
+        match device:
+            case Disk() if key_of("disks", device) == (kind, devid):
+                return {
+                    "params": device.target or "",
+                    "removable": str(int(device.cdrom)),
+                    "dev": device.vdev or "",
+                    "type": "qdisk" if device.backendtype is DiskBackend.QDISK else "phy",
+                    "mode": "r" if device.readonly or device.cdrom else "w",
+                    "device-type": "cdrom" if device.cdrom else "disk",
+                }
+            case Vif() if key_of("vifs", device) == (kind, devid):
+                bridge = {} if device.bridge is None else {"bridge": device.bridge}
+                return {"mac": str(device.mac), "handle": str(devid), "type": "vif", **bridge}
+            case _:
+                pass
+    return {}
+
+
+def _parts(guest: Guest, kind: str) -> Iterator[Part]:
+    if kind == "vbd":
+        yield from guest.config.disks
+    if kind == "vif":
+        yield from guest.config.vifs

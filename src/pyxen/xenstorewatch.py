@@ -1,0 +1,139 @@
+"""Watches of xenstore's nodes, and the queues in which changes wait to be read."""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from pyxen._common.xenstore import check_watched
+from pyxen._durations import timeout_of
+from pyxen._unread import Unread
+from pyxen.backends.base import Backend
+from pyxen.errors import HostClosed, InvalidArgument, OperationTimeout
+from pyxen.operation import Calls
+from pyxen.xenstoreinfo import NodeChange
+
+__all__ = ["ChangeQueue", "Deadline", "XenstoreWatch", "watched_paths"]
+
+
+class XenstoreWatch(Iterator[NodeChange]):
+    """A reader of the changes of some nodes, returned by `Xenstore.watch`. Any number of threads may read from it.
+
+    ``for change in watch`` waits for each change. It ends when the host or the watch is closed, and raises
+    `OperationTimeout` when the watch's deadline has passed. A watch that is garbage-collected is closed too.
+    """
+
+    _open = False
+
+    def __init__(
+        self, backend: Backend, calls: Calls, paths: Sequence[str], timeout: float | None, maxlen: int
+    ) -> None:
+        store = backend.xenstore()
+        self._paths = watched_paths(paths)
+        self._deadline = Deadline(timeout, self._paths)
+        self._queue = ChangeQueue(maxlen)
+        self._unwatch = calls.ask(lambda: store.watch(self._paths, self._queue.put, self._queue.end))
+        self._open = True
+
+    def __repr__(self) -> str:
+        return f"<XenstoreWatch of {', '.join(self._paths)}: {self._queue.status()}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._open and not sys.is_finalizing():
+            _thread.start_new_thread(self._unwatch, ())  # it takes locks, which this thread may already hold
+
+    def __next__(self) -> NodeChange:
+        change = self._queue.take(self._deadline.left())
+        if change is not None:
+            return change
+        if self._queue.ended:
+            raise StopIteration
+        raise self._deadline.passed()
+
+    def get(self, timeout: float | None = None) -> NodeChange | None:
+        """Return the next change, or None if no change arrives in time.
+
+        Args:
+            timeout: Seconds to wait; 0 returns only a change that has already arrived. None waits forever, whatever the
+                deadline of the watch.
+
+        Raises:
+            HostClosed: The host or this watch was closed, and nothing is left to read.
+        """
+        change = self._queue.take(timeout_of(timeout, operation="xenstore.watch"))
+        if change is None and self._queue.ended:
+            raise HostClosed("xenstore.watch: the host, or this watch, was closed")
+        return change
+
+    def close(self) -> None:
+        """End the watch and wake everything that waits for a change. Calling it again does nothing."""
+        self._open = False
+        self._unwatch()
+        self._queue.drop()
+
+
+class ChangeQueue(Unread[NodeChange]):
+    """A bounded queue of unread changes that says so if it had to drop some. Both APIs use it."""
+
+    def __init__(self, maxlen: int) -> None:
+        super().__init__(maxlen, "changes")
+        self._marked: set[str] = set()
+
+    def put(self, item: NodeChange) -> None:
+        """Add a change."""
+        with self._changed:
+            if len(self._items) < self._maxlen:
+                self._marked.clear()
+            super().put(item)
+
+    def _lose(self, item: NodeChange) -> None:
+        if item.watched not in self._marked:  # one mark for each path, beyond `maxlen`
+            self._marked.add(item.watched)
+            self._items.append(NodeChange(item.watched, item.watched, lost=True))
+
+
+class Deadline:
+    """The deadline of a loop over changes.
+
+    Args:
+        timeout: Seconds from now on; None is no deadline.
+        paths: The nodes that are watched.
+    """
+
+    def __init__(self, timeout: float | None, paths: Sequence[str]) -> None:
+        seconds = timeout_of(timeout, operation="xenstore.watch")
+        self._seconds = timeout
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._paths = paths
+
+    def left(self) -> float | None:
+        """Return how many seconds are left, 0 at least; None if there is no deadline."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def passed(self) -> OperationTimeout:
+        """Return the exception for a loop that has reached it."""
+        message = f"the deadline of {self._seconds} s passed, and the loop over the changes of {self._paths[0]} goes on"
+        return OperationTimeout(message, operation="xenstore.watch")
+
+
+def watched_paths(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return paths that can be watched.
+
+    Raises:
+        InvalidArgument: One is not a path, or there is none.
+    """
+    if not paths:
+        raise InvalidArgument("give at least one path to watch", operation="xenstore.watch")
+    return tuple(check_watched(path) for path in paths)
