@@ -22,6 +22,8 @@ AWAITED = {
     ("pyxen._domain_handle", "DomainHandle"): "pyxen.aio._domain_handle",
     ("pyxen._domain_resources", "DomainResources"): "pyxen.aio._domain_resources",
     ("pyxen.domains", "Domains"): "pyxen.aio.domains",
+    ("pyxen.guests", "Guests"): "pyxen.aio.guests",
+    ("pyxen.vm", "Vm"): "pyxen.aio.vm",
     ("pyxen.eventreader", "EventReader"): "pyxen.aio.eventreader",
     ("pyxen.devicetree", "DeviceTree"): "pyxen.aio.devicetree",
     ("pyxen.flask", "Flask"): "pyxen.aio.flask",
@@ -150,6 +152,23 @@ FACES = (
     """,
     ),
     Face(
+        "guests",
+        "The guests of a host as a collection, for asyncio.",
+        """The current guests of a host: like `Domains`, but without dom0 and without stub domains.
+
+    A stub domain runs the device model of another guest, see `DomainInfo.stubdomain_of`; `Host.domains` has it.
+    """,
+    ),
+    Face(
+        "vm",
+        "A virtual machine, whatever its domain, for asyncio.",
+        """A virtual machine by its uuid, returned by `Host.vm`: `pyxen.Vm`, awaited.
+
+    Each start makes a new domain, with a new domid and the same uuid. A `Domain` is one of these; this handle finds
+    the current one at each call: ``await (await vm.domain()).shutdown()``.
+    """,
+    ),
+    Face(
         "xenstore",
         "The xenstore of a host, for asyncio.",
         """The xenstore of a host, as ``host.xenstore``: `pyxen.Xenstore`, awaited.
@@ -171,6 +190,7 @@ FACES = (
         flask: Xen's security module.
         psr: Caches and memory bandwidth: who uses them, and who may.
         device_tree: Overlays of the device tree, on Arm.
+        guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
     """,
         ("pyxen.aio._host", "HostBase"),

@@ -16,6 +16,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 =========================================  ==========================================================
 `connect`, `Host`                          a host, and how to open one
 `Domain`, `Domains`, `Operation`           domains, their verbs, and verbs that are still running
+`Guests`, `Vm`                             domains without dom0, and a handle that follows one through restarts
 `DomainConfig`, `Disk`, `Vif`, `Pci`, ...  the configuration of a domain: a class for each kind of device
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
 `EventReader`, `Event` and subclasses      events on a host
@@ -195,6 +196,7 @@ if TYPE_CHECKING:
     )
     from pyxen.features import Feature
     from pyxen.flask import Flask
+    from pyxen.guests import Guests
     from pyxen.host import Host
     from pyxen.hypfs import Hypfs
     from pyxen.hypfsentry import HypfsEntry, HypfsType
@@ -218,6 +220,7 @@ if TYPE_CHECKING:
     from pyxen.stats import DeviceState, DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
+    from pyxen.vm import Vm
     from pyxen.xenstore import Xenstore
     from pyxen.xenstoreinfo import NodeAccess, NodeChange, NodePermissions
     from pyxen.xenstorenodes import XenstoreTransaction
@@ -285,6 +288,7 @@ __all__ = [
     "GfxPassthruKind",
     "GicVersion",
     "GuestTimeout",
+    "Guests",
     "HdType",
     "Host",
     "HostCapability",
@@ -385,6 +389,7 @@ __all__ = [
     "VirtioTransport",
     "Vkb",
     "VkbBackend",
+    "Vm",
     "Vnc",
     "Vsnd",
     "VsndParams",
@@ -416,10 +421,12 @@ _HOMES = {
     "EventReader": "eventreader",
     "Flask": "flask",
     "Feature": "features",
+    "Guests": "guests",
     "Host": "host",
     "Hypfs": "hypfs",
     "HypfsEntry": "hypfsentry",
     "HypfsType": "hypfsentry",
+    "Vm": "vm",
     "DefinedDomain": "info",
     "DomainInfo": "info",
     "DomainState": "info",

@@ -6,7 +6,7 @@ Arguments are checked and converted here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import DomainNotFound, InvalidArgument
-from pyxen.info import ENDS, DomainInfo, DomainState, DomainStateName, Trigger, TriggerName
+from pyxen.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 
@@ -164,10 +164,10 @@ class DomainOperations(Generic[H]):
         return self._on(self._backend.destroy(self._ref, timeout=timeout_of(timeout)))
 
     def wait(
-        self, *states: DomainState | DomainStateName, timeout: float | None = None
+        self, *states: DomainState | AwaitedStateName, timeout: float | None = None
     ) -> Operation[DomainInfo | None]:
         """Begin `Domain.wait`."""
-        wanted = frozenset(member(DomainState, state, "wait") for state in states) or ENDS
+        wanted = frozenset(one for state in states for one in _awaited(state)) or ENDS
         return self._on(self._backend.wait(self._ref, wanted, timeout=timeout_of(timeout)))
 
     def suspend(self, *, timeout: float | None = None) -> Operation[None]:
@@ -347,3 +347,8 @@ def uuid_of_defined(backend: Backend, key: str | UUID) -> UUID:
         names = ", ".join(one.name for one in kept) or "none"
         raise DomainNotFound(f"no domain is defined with this name or uuid; the names are: {names}", domain=str(key))
     return found[0]
+
+
+def _awaited(state: object) -> Collection[DomainState]:
+    """Return the states that a word for `Domain.wait` stands for."""
+    return UNPAUSED if state == "unpaused" else {member(DomainState, state, "wait", also=("unpaused",))}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pyxen._domain_devices import DomainDevices
 from pyxen._domain_resources import DomainResources
 from pyxen.config import DomainConfig
-from pyxen.info import DomainInfo, DomainState, DomainStateName, DomainUptime, Trigger, TriggerName
+from pyxen.info import AwaitedStateName, DomainInfo, DomainState, DomainUptime, Trigger, TriggerName
 from pyxen.remus import RemusOptions
 
 __all__ = ["Domain"]
@@ -78,14 +78,15 @@ class Domain(DomainDevices, DomainResources):
         """End the domain immediately, as ``xl destroy``: like pulling the plug."""
         self._calls.finish(lambda: self.begin.destroy(timeout=timeout))
 
-    def wait(self, *states: DomainState | DomainStateName, timeout: float | None = None) -> DomainInfo | None:
+    def wait(self, *states: DomainState | AwaitedStateName, timeout: float | None = None) -> DomainInfo | None:
         """Wait until the domain reaches one of these states; by default, until it has shut down or crashed.
 
         Xen reports at once when a domain shuts down or disappears. It does not report a pause or unpause, so for states
         other than ``shutdown`` and ``crashed`` pyxen polls: after 10 ms at first, and in the end every 200 ms.
 
         Args:
-            states: `DomainState` members, or their names.
+            states: `DomainState` members, or their names; or ``unpaused``, which is every state in which the domain is
+                not paused: an idle guest is ``blocked``, and one that has run may have ended already.
             timeout: Seconds after which to give up. None waits forever.
 
         Returns:

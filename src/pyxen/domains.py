@@ -30,11 +30,11 @@ class Domains(Collection[Domain]):
 
     def _repr_html_(self) -> str:
         shown = ["domid", "name", "state", "memory_kib", "vcpus", "uuid"]
-        rows = [tuple(info.to_dict()[name] for name in shown) for info in self._backend.list()]
+        rows = [tuple(info.to_dict()[name] for name in shown) for info in self._alive()]
         return html_table(shown, rows)
 
     def _ipython_key_completions_(self) -> list[str]:
-        return [info.name for info in self._backend.list() if info.name is not None]
+        return [info.name for info in self._alive() if info.name is not None]
 
     def __getitem__(self, key: DomainKey) -> Domain:
         """Return a domain by name, domid or uuid.

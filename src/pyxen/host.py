@@ -19,10 +19,12 @@ from pyxen.domains import DomainKey, Domains
 from pyxen.eventreader import EventReader, event_filter
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
+from pyxen.guests import Guests
 from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Calls
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
+from pyxen.vm import Vm, uuid_of_vm
 from pyxen.xenstore import Xenstore
 
 __all__ = ["Host"]
@@ -42,6 +44,7 @@ class Host(HostHypervisor):
         flask: Xen's security module.
         psr: Caches and memory bandwidth: who uses them, and who may.
         device_tree: Overlays of the device tree, on Arm.
+        guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``host.xenstore.read("/local/domain/0/name")``.
     """
 
@@ -49,6 +52,7 @@ class Host(HostHypervisor):
         super().__init__(backend, Calls())
         self._lifetime = Lifetime(backend)
         self.domains = Domains(backend, self._calls)
+        self.guests = Guests(backend, self._calls)
         self.xenstore = Xenstore(backend, self._calls)
 
     def __repr__(self) -> str:
@@ -91,6 +95,17 @@ class Host(HostHypervisor):
     def _destroy(self, made: DomainRef | Domain) -> None:
         """Destroy a domain whose handle was never returned, because the call that created it was interrupted."""
         self._backend.destroy(DomainRef(made.domid, made.uuid), timeout=None).wait()
+
+    def vm(self, uuid: UUID | str) -> Vm:
+        """Return a handle of a virtual machine that follows it through its restarts. This does no I/O.
+
+        Args:
+            uuid: Its uuid, which every domain of it has; also as text. It need not run.
+
+        Raises:
+            InvalidArgument: It is not a uuid.
+        """
+        return Vm(self._backend, self._calls, uuid_of_vm(uuid))
 
     def supports(self, feature: Feature | FeatureName) -> bool:
         """Tell whether this backend has a feature that not every backend has.

@@ -15,6 +15,9 @@ from pyxen.config import DomainType, SchedulerKind
 
 __all__ = [
     "ENDS",
+    "RUNS",
+    "UNPAUSED",
+    "AwaitedStateName",
     "DefinedDomain",
     "DomainInfo",
     "DomainState",
@@ -50,6 +53,15 @@ DomainStateName: TypeAlias = Literal["dying", "crashed", "shutdown", "paused", "
 
 ENDS: Final = frozenset({DomainState.SHUTDOWN, DomainState.CRASHED})
 """The states of a domain that has ended by itself."""
+
+RUNS: Final = frozenset({DomainState.RUNNING, DomainState.BLOCKED})
+"""The states of a domain whose vCPUs can run."""
+
+UNPAUSED: Final = RUNS | ENDS
+"""The states of a domain that is not paused, or was not when it ended."""
+
+AwaitedStateName: TypeAlias = DomainStateName | Literal["unpaused"]
+"""What `Domain.wait` can wait for, for type checkers."""
 
 
 class ShutdownReason(IntEnum):
@@ -121,6 +133,13 @@ class DomainInfo(OfDomain):
     """Memory that it shares with other domains (``xl sharing``), in KiB; None if not known."""
     paged_kib: int | None = None
     """Memory that is paged out, in KiB; None if not known."""
+    stubdomain_of: int | None = None
+    """For a stub domain, which runs the device model of an HVM guest: the domid of that guest. None for all others."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its vCPUs can run: its state is ``running``, or ``blocked`` because it is idle."""
+        return self.state in RUNS
 
 
 @dataclass(frozen=True, slots=True)

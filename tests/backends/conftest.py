@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -100,15 +100,16 @@ def willing(host: Host, guests: Guests) -> Willing:
     return functools.partial(guests.create_willing, host)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test marked with what it needs; where the host lacks it, the test must end with the error that says so."""
     marker = pyfuncitem.get_closest_marker("needs")
     if marker is None:
-        return (yield)
+        return None
     host: Any = pyfuncitem.funcargs["host"]
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     with supporting(host, *marker.args):
-        yield
+        pyfuncitem.obj(**arguments)
     return True
 
 

@@ -444,8 +444,8 @@ def test_domains_that_come_and_go(store: Xenstore, make: Make) -> None:
 
 def test_a_loop_over_changes(store: Xenstore) -> None:
     writer = threading.Timer(0.05, lambda: store.write(f"{TOP}/ready", "1"))
-    writer.start()
     with store.watch(f"{TOP}/ready", timeout=SECONDS) as watch:
+        writer.start()
         for change in watch:
             if store.exists(change.path):
                 break
@@ -505,34 +505,34 @@ def test_a_watch_that_is_not_valid(store: Xenstore, maxlen: int) -> None:
 
 
 def test_a_host_that_is_closed(uri: str, store: Xenstore) -> None:
-    other = pyxen.connect(uri)
-    watch = other.xenstore.watch(TOP)
-    changes(watch, 1)
-    other.xenstore.write(TOP, "1")
-    other.close()
-    assert [change.path for change in watch] == [TOP]
-    calls = (
-        lambda: other.xenstore.read(TOP),
-        lambda: other.xenstore.write(TOP, "2"),
-        lambda: other.xenstore.watch(TOP),
-        lambda: other.xenstore.transaction(lambda _: None),
-        lambda: watch.get(0),
-    )
-    for call in calls:
-        with pytest.raises(HostClosed):
-            call()
+    with pyxen.connect(uri) as other:
+        watch = other.xenstore.watch(TOP)
+        changes(watch, 1)
+        other.xenstore.write(TOP, "1")
+        other.close()
+        assert [change.path for change in watch] == [TOP]
+        calls = (
+            lambda: other.xenstore.read(TOP),
+            lambda: other.xenstore.write(TOP, "2"),
+            lambda: other.xenstore.watch(TOP),
+            lambda: other.xenstore.transaction(lambda _: None),
+            lambda: watch.get(0),
+        )
+        for call in calls:
+            with pytest.raises(HostClosed):
+                call()
     assert store.read(TOP) == "1"
 
 
 def test_a_host_that_is_closed_in_a_transaction(uri: str, store: Xenstore) -> None:
-    other = pyxen.connect(uri)
+    with pyxen.connect(uri) as other:
 
-    def change(transaction: XenstoreTransaction) -> None:
-        transaction.write(TOP, "1")
-        other.close()
+        def change(transaction: XenstoreTransaction) -> None:
+            transaction.write(TOP, "1")
+            other.close()
 
-    with pytest.raises(HostClosed):
-        other.xenstore.transaction(change)
+        with pytest.raises(HostClosed):
+            other.xenstore.transaction(change)
     assert not store.exists(TOP)
 
 

@@ -13,7 +13,15 @@ from tests.offhost.setup import Release
 if TYPE_CHECKING:  # the programs that tests begin import this module, and pytest would take most of their time
     import pytest
 
-__all__ = ["be_impatient", "expect_quick_guests", "journal_slots", "through_libxl", "use_extension", "write_as_json_c"]
+__all__ = [
+    "be_impatient",
+    "expect_quick_guests",
+    "journal_slots",
+    "target_by_libxl",
+    "through_libxl",
+    "use_extension",
+    "write_as_json_c",
+]
 
 
 def use_extension(release: Release) -> None:
@@ -71,3 +79,12 @@ def expect_quick_guests(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyxen.backends.xenlight.migration import remus
 
     monkeypatch.setattr(remus, "_TO_SUSPEND", 0.3)
+
+
+def target_by_libxl(host: Host, domid: int) -> int | None:
+    """Return the guest whose stub domain a domain is, by libxl's own word; None if it is none."""
+    from pyxen.backends.xenlight.libxl.binding import ffi, lib
+
+    backend: Any = host._backend
+    found = ffi.new("uint32_t *")
+    return int(found[0]) if lib.libxl_is_stubdom(backend._context.pointer, domid, found) else None

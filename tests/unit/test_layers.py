@@ -34,6 +34,8 @@ LAYERS = (
         "hypfs",
         "logreader",
         "sampler",
+        "guests",
+        "vm",
         "xenstore",
         "xenstorewatch",
         "aio",

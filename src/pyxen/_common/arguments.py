@@ -48,8 +48,14 @@ def check_number(value: object, verb: str, *, whole: bool = True) -> None:
         raise InvalidArgument(f"takes a {'whole ' if whole else ''}number, not {given}", operation=verb)
 
 
-def member(kind: type[E], value: object, verb: str) -> E:
+def member(kind: type[E], value: object, verb: str, *, also: tuple[str, ...] = ()) -> E:
     """Return the member of an enumeration that an argument is, or names.
+
+    Args:
+        kind: The enumeration.
+        value: The argument.
+        verb: The verb that takes it.
+        also: Other words that the verb takes, for the message.
 
     Raises:
         InvalidArgument: There is no such member.
@@ -57,7 +63,7 @@ def member(kind: type[E], value: object, verb: str) -> E:
     try:
         return kind(value)
     except ValueError:
-        names = ", ".join(str(one.value) for one in kind)
+        names = ", ".join([*(str(one.value) for one in kind), *also])
         raise InvalidArgument(f"{quoted(value)} is not one of {names}", operation=verb) from None
 
 

@@ -15,11 +15,13 @@ from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
 from pyxen.aio.flask import Flask
+from pyxen.aio.guests import Guests
 from pyxen.aio.host import Host
 from pyxen.aio.hypfs import Hypfs
 from pyxen.aio.logreader import LogReader
 from pyxen.aio.psr import Psr
 from pyxen.aio.sampler import Sampler
+from pyxen.aio.vm import Vm
 from pyxen.aio.xenstore import Xenstore
 from pyxen.aio.xenstorewatch import XenstoreWatch
 
@@ -29,11 +31,13 @@ __all__ = [
     "Domains",
     "EventReader",
     "Flask",
+    "Guests",
     "Host",
     "Hypfs",
     "LogReader",
     "Psr",
     "Sampler",
+    "Vm",
     "Xenstore",
     "XenstoreWatch",
     "connect",

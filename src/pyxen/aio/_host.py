@@ -11,6 +11,7 @@ from pyxen.aio._calls import Calls
 from pyxen.aio._host_hypervisor import HostHypervisor
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
+from pyxen.aio.guests import Guests
 from pyxen.aio.xenstore import Xenstore
 from pyxen.backends.base import Backend
 from pyxen.events import Event
@@ -25,6 +26,7 @@ class HostBase(HostHypervisor):
         super().__init__(backend, calls)
         self._lifetime = Lifetime(backend)
         self.domains = Domains(backend, calls)
+        self.guests = Guests(backend, calls)
         self.xenstore = Xenstore(backend, calls)
 
     async def __aenter__(self) -> Self:

@@ -14,6 +14,7 @@ from pyxen._common.arguments import check_config
 from pyxen.aio._host import HostBase
 from pyxen.aio.domain import Domain
 from pyxen.aio.eventreader import EventReader
+from pyxen.aio.vm import Vm
 from pyxen.backends.base import DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
 from pyxen.config import DomainConfig
@@ -24,6 +25,7 @@ from pyxen.features import Feature, FeatureName
 from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
+from pyxen.vm import uuid_of_vm
 
 __all__ = ["Host"]
 
@@ -43,6 +45,7 @@ class Host(HostBase):
         flask: Xen's security module.
         psr: Caches and memory bandwidth: who uses them, and who may.
         device_tree: Overlays of the device tree, on Arm.
+        guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
     """
 
@@ -74,6 +77,17 @@ class Host(HostBase):
     def _destroy(self, made: DomainRef | Domain) -> None:
         """Destroy a domain whose handle was never returned, because the call that created it was interrupted."""
         self._backend.destroy(DomainRef(made.domid, made.uuid), timeout=None).wait()
+
+    def vm(self, uuid: UUID | str) -> Vm:
+        """Return a handle of a virtual machine that follows it through its restarts. This does no I/O.
+
+        Args:
+            uuid: Its uuid, which every domain of it has; also as text. It need not run.
+
+        Raises:
+            InvalidArgument: It is not a uuid.
+        """
+        return Vm(self._backend, self._calls, uuid_of_vm(uuid))
 
     def supports(self, feature: Feature | FeatureName) -> bool:
         """Tell whether this backend has a feature that not every backend has.

@@ -331,6 +331,9 @@ class Backend(Protocol):
     ) -> Operation[DomainInfo | None]:
         """Wait until a domain is in one of these states; the result is None if the domain is gone."""
 
+    def wait_start(self, uuid: UUID, after: DomainRef | None, *, timeout: float | None) -> Operation[DomainInfo]:
+        """Wait until a domain with this uuid, other than `after`, is not paused."""
+
     def migrate(
         self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
     ) -> Operation[None]:

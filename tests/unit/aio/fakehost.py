@@ -324,6 +324,9 @@ class FakeBackend(Backend):
     ) -> Operation[DomainInfo | None]:
         return self._begin("wait", self.infos[1], domain=domain, states=states, timeout=timeout)
 
+    def wait_start(self, uuid: UUID, after: DomainRef | None, *, timeout: float | None) -> Operation[DomainInfo]:
+        return self._begin("wait_start", self.infos[1], uuid=uuid, after=after, timeout=timeout)
+
     def called(self) -> None:
         """Do what comes before an operation."""
         self.threads.add(threading.current_thread().name)

@@ -21,6 +21,8 @@ FACES = [
     (pyxen.Host, pyxen.aio.Host),
     (pyxen.Domain, pyxen.aio.Domain),
     (pyxen.Domains, pyxen.aio.Domains),
+    (pyxen.Guests, pyxen.aio.Guests),
+    (pyxen.Vm, pyxen.aio.Vm),
     (pyxen.EventReader, pyxen.aio.EventReader),
     (pyxen.Hypfs, pyxen.aio.Hypfs),
     (pyxen.LogReader, pyxen.aio.LogReader),
@@ -35,6 +37,7 @@ NOT_AWAITED = {
     pyxen.aio.Host.events,
     pyxen.aio.Host.follow_log,
     pyxen.aio.Host.supports,
+    pyxen.aio.Host.vm,
     pyxen.aio.Xenstore.watch,
 }
 """Methods of the asyncio face that have nothing to wait for."""
@@ -176,7 +179,8 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
 
 OTHERS = {
     *("Host.close", "Host.info", "Host.list", "Host.orphans", "Host.defined", "Host.supports"),
-    *("Domain.info", "Domain.console", "Domains.get", "Domains.__getitem__"),
+    *("Domain.info", "Domain.console", "Domains.get", "Domains.__getitem__", "Guests.get", "Guests.__getitem__"),
+    *("Host.vm", "Vm.domain", "Vm.get", "Vm.info", "Vm.wait_start"),
 }
 """Methods that the asyncio face leaves to the blocking one."""
 

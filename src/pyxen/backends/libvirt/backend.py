@@ -19,6 +19,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
+from pyxen._common.starts import started
 from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.backends.libvirt import (
     buttons,
@@ -244,6 +245,21 @@ class LibvirtBackend(Backend):
             return info
 
         operation: Operation[DomainInfo | None] = self._operation("wait", domain, timeout)
+        return self._start(operation, work, lease=self._link.look)
+
+    def wait_start(self, uuid: UUID, after: DomainRef | None, *, timeout: float | None) -> Operation[DomainInfo]:
+        def look() -> tuple[bool, DomainInfo | None]:
+            with self._link.look() as connection:
+                found = started(self._reader.all(connection), uuid, after)
+            return found is not None, found
+
+        def work(_: Connection, threaded: ThreadedOperation[Any]) -> Any:
+            so, found = look()
+            if not so:
+                self._poller.add(threaded, look)
+            return found
+
+        operation: Operation[DomainInfo] = Operation("wait_start", str(uuid), timeout=timeout)
         return self._start(operation, work, lease=self._link.look)
 
     def config(self, domain: DomainRef) -> Operation[DomainConfig]:

@@ -374,6 +374,11 @@ class MemoryBackend(Backend):
             script = _nothing() if guest is None else wait.wait(guest, states)
             return self._run(operation, script, timeout)
 
+    def wait_start(self, uuid: UUID, after: DomainRef | None, *, timeout: float | None) -> Operation[DomainInfo]:
+        self._check("wait_start", uuid)
+        operation: Operation[DomainInfo] = Operation("wait_start", str(uuid), timeout=timeout)
+        return self._run(operation, wait.wait_start(self._machine, uuid, after), timeout)
+
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         return self._at_once("userdata", domain, partial(userdata.userdata, key=key))
 

@@ -134,7 +134,7 @@ class GuestNodes:
 
     def _remove_device(self, path: str) -> None:
         """Remove the nodes of a device, and the folders above it that are then empty."""
-        while path.count("/") > 5 or path.startswith("/libxl/"):
+        while path.count("/") > 4 or path.startswith("/libxl/"):
             self.tree.remove(path)
             path = path.rpartition("/")[0]
             above = self.tree.peek(path)

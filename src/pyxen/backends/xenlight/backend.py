@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pyxen._common.cpu_affinity import is_symbolic
 from pyxen._common.defaults import with_memory
@@ -468,6 +468,10 @@ class XenlightBackend(Backend):
     ) -> Operation[DomainInfo | None]:
         operation: Operation[DomainInfo | None] = _operation("wait", domain, timeout)
         return self._context.run(operation, wait.wait(self._context, domain.domid, domain.uuid, states))
+
+    def wait_start(self, uuid: UUID, after: DomainRef | None, *, timeout: float | None) -> Operation[DomainInfo]:
+        operation: Operation[DomainInfo] = Operation("wait_start", str(uuid), timeout=timeout)
+        return self._context.run(operation, wait.wait_start(self._context, uuid, after))
 
     # Helpers
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import NoReturn
+from uuid import UUID
 
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.store import Store
@@ -96,6 +97,10 @@ class DriverBackend(Backend):
     ) -> Operation[DomainInfo | None]:
         """Refuse."""
         self._refuse("wait")
+
+    def wait_start(self, uuid: UUID, after: DomainRef | None, *, timeout: float | None) -> Operation[DomainInfo]:
+        """Refuse."""
+        self._refuse("wait_start")
 
     def _refuse(self, verb: str) -> NoReturn:
         message = f"{verb}: this host was opened as a driver domain, which controls nothing: use xenlight:/// in dom0"

@@ -20,6 +20,8 @@ from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
 from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
 from pyxen.backends.xenlight.xenstore.names import Names
+from pyxen.backends.xenlight.xenstore.nodes import read_values
+from pyxen.backends.xenlight.xenstore.stubdomains import StubDomains, target_node, target_of
 from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
@@ -119,6 +121,7 @@ class Hypervisor:
             self._close_xc()
             raise
         self._names = Names(self._xenstore)
+        self._stubdomains = StubDomains(self._xenstore)
 
     @property
     def generation(self) -> int:
@@ -180,7 +183,11 @@ class Hypervisor:
             rows = self._rows()
             keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
             names = self._names.of(keys)
-        return moment, [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
+            stubs = self._stubdomains.of(
+                keys, lambda place: _may_be_stub(rows[place]), lambda place: _has_run(rows[place])
+            )
+        infos = [_domain_info(row, key[1], names[key], stubs.get(key)) for row, key in zip(rows, keys, strict=True)]
+        return moment, infos
 
     def glance(self) -> list[DomainInfo]:
         """Return all domains, sorted by domid, without names: this takes one hypercall and does not use xenstore."""
@@ -202,8 +209,9 @@ class Hypervisor:
             rows = self._ask(domid, 1)
             if not rows or rows[0][_AT["domain"]] != domid:
                 return None
-            name = self._xenstore.read(f"/local/domain/{domid}/name")
-        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name)
+            name, target = read_values(self._xenstore, [f"/local/domain/{domid}/name", target_node(domid)])
+        served = target_of(target) if _may_be_stub(rows[0]) else None
+        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name, served)
 
     def read(self, path: str) -> str | None:
         """Return the value of a xenstore node; None if it does not exist."""
@@ -334,7 +342,16 @@ def refused(verb: str, message: str) -> OperationFailed:
     return OperationFailed(f"{message}: {os.strerror(ffi.errno)}", operation=verb, code=-ffi.errno)
 
 
-def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
+def _may_be_stub(row: _Row) -> bool:
+    """Tell whether a domain can be a stub domain: dom0 and HVM guests cannot."""
+    return bool(row[_AT["domain"]]) and _type(row, row[_AT["flags"]]) is not DomainType.HVM
+
+
+def _has_run(row: _Row) -> bool:
+    return bool(row[_AT["cpu_time"]])
+
+
+def _domain_info(row: _Row, uuid: UUID, name: str | None, stubdomain_of: int | None = None) -> DomainInfo:
     flags = row[_AT["flags"]]
     reason = _shutdown_reason(flags)
     state = next((state for flag, state in _STATES if flags & flag), DomainState.RUNNING)
@@ -357,6 +374,7 @@ def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
         claimed_kib=row[_AT["outstanding_pages"]] * _PAGE_KIB,
         shared_kib=row[_AT["shr_pages"]] * _PAGE_KIB,
         paged_kib=row[_AT["paged_pages"]] * _PAGE_KIB,
+        stubdomain_of=stubdomain_of,
     )
 
 

@@ -451,6 +451,10 @@ class Context:
         code: int = lib.libxl_ao_abort(self.pointer, how)
         return code
 
+    def token(self) -> int:
+        """Return a token that no event has, for a script that waits for a time."""
+        return self._event_loop.token()
+
     @contextlib.contextmanager
     def watching(self, domid: int) -> Iterator[int]:
         """Make libxl report to a script when a domain shuts down, and when it dies.

@@ -7,11 +7,13 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
+from pyxen._common.starts import started
+from pyxen.backends.base import DomainRef
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.info import ENDS, DomainInfo, DomainState
 
-__all__ = ["wait"]
+__all__ = ["wait", "wait_start"]
 
 _FIRST_LOOK: Final = 0.01  # seconds
 _MOST_APART: Final = 0.2  # seconds
@@ -36,3 +38,15 @@ def wait(context: Context, domid: int, uuid: UUID, states: Collection[DomainStat
             else:
                 yield Wait(token, until=time.monotonic() + apart)
                 apart = min(2 * apart, _MOST_APART)
+
+
+def wait_start(context: Context, uuid: UUID, after: DomainRef | None) -> Script[DomainInfo]:
+    """Wait until a domain with this uuid is not paused. Xen does not report that, so it is polled for."""
+    apart = _FIRST_LOOK
+    while True:
+        found = started(context.hypervisor.glance(), uuid, after)
+        named = None if found is None else context.hypervisor.domain(found.domid)
+        if named is not None and named.uuid == uuid:
+            return named
+        yield Wait(context.token(), until=time.monotonic() + apart)
+        apart = min(2 * apart, _MOST_APART)

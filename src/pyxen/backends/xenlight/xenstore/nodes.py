@@ -22,6 +22,7 @@ __all__ = [
     "ejected",
     "introduced",
     "of_domains",
+    "read_values",
     "settings",
     "unwatch",
     "watch",
@@ -85,13 +86,13 @@ def introduced(xenstore: Connection, domids: Sequence[int]) -> list[bool]:
 def settings(xenstore: Connection, domids: Sequence[int]) -> list[tuple[str | None, int | None]]:
     """Return name and memory target (in KiB) of some domains; None for a missing value."""
     paths = [f"/local/domain/{domid}/{node}" for domid in domids for node in ("name", "memory/target")]
-    values = _read(xenstore, paths)
+    values = read_values(xenstore, paths)
     return [(name, _number(target)) for name, target in zip(values[::2], values[1::2], strict=True)]
 
 
 def ejected(xenstore: Connection, disks: Sequence[tuple[int, int]]) -> list[bool]:
     """Tell for each disk, given by domid and devid, whether the guest's driver asks to eject the medium."""
-    values = _read(xenstore, [f"/local/domain/{domid}/device/vbd/{devid}/eject" for domid, devid in disks])
+    values = read_values(xenstore, [f"/local/domain/{domid}/device/vbd/{devid}/eject" for domid, devid in disks])
     return [value == "eject" for value in values]
 
 
@@ -112,7 +113,7 @@ def devices(xenstore: Connection, keys: Sequence[DeviceKey]) -> list[Device | No
     records = [f"/libxl/{domid}/device/{kind}/{devid}" for domid, kind, devid in keys]
     there = _below(xenstore, records)
     nodes = ("backend", "dev", "params")
-    values = _read(xenstore, [f"{record}/{node}" for record in records for node in nodes])
+    values = read_values(xenstore, [f"{record}/{node}" for record in records for node in nodes])
     found: list[Device | None] = []
     for names, backend, vdev, medium in zip(there, values[::3], values[1::3], values[2::3], strict=True):
         gone = not names or (backend is None and "backend" in names)  # or it was removed after its names were read
@@ -131,7 +132,8 @@ def _medium(params: str | None) -> str:
     return _FORMAT.sub("", params or "", count=1)
 
 
-def _read(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
+def read_values(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
+    """Return the values of some nodes; None for a node that does not exist."""
     requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
     answers = xenstore.batch(requests)
     return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]

@@ -1,0 +1,69 @@
+"""Which domains are stub domains, read once for each domain.
+
+libxl writes the domid of the guest that a stub domain serves into the node ``target``, after it has created the stub
+domain and before it unpauses it. Only dom0 can write there. So when a domain has run, what is read once stays true, and
+later lists read nothing. HVM guests cannot be stub domains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+from pyxen.backends.xenlight.xenstore.connection import Connection
+from pyxen.backends.xenlight.xenstore.nodes import read_values
+
+__all__ = ["Key", "StubDomains", "target_node", "target_of"]
+
+Key = tuple[int, UUID]
+"""Domids are reused, so only domid and uuid together identify a domain."""
+
+
+class StubDomains:
+    """A cache of what stub domains serve, over one connection to xenstore. For one thread at a time."""
+
+    def __init__(self, xenstore: Connection) -> None:
+        self._xenstore = xenstore
+        self._settled: set[Key] = set()  # domains that have run, or cannot be stub domains
+        self._stubs: dict[Key, int] = {}
+
+    def of(
+        self, domains: Sequence[Key], may_be: Callable[[int], bool], has_run: Callable[[int], bool]
+    ) -> Mapping[Key, int]:
+        """Return the stub domains, each with the domid of the guest that it serves.
+
+        Args:
+            domains: All domains.
+            may_be: Tells, for a place in `domains`, whether that domain can be a stub domain.
+            has_run: Tells whether it has run.
+        """
+        unsettled = [place for place, key in enumerate(domains) if key not in self._settled]
+        if unsettled or len(self._settled) > len(domains):
+            self._forget_gone({*domains})
+            self._settled.update(domains[place] for place in unsettled if not may_be(place))
+            self._read(domains, [place for place in unsettled if may_be(place)], has_run)
+        return self._stubs
+
+    def _forget_gone(self, present: set[Key]) -> None:
+        self._settled &= present
+        self._stubs = {key: target for key, target in self._stubs.items() if key in present}
+
+    def _read(self, domains: Sequence[Key], places: Sequence[int], has_run: Callable[[int], bool]) -> None:
+        nodes = [target_node(domains[place][0]) for place in places]
+        for place, text in zip(places, read_values(self._xenstore, nodes), strict=True):
+            key, target = domains[place], target_of(text)
+            self._stubs.pop(key, None)
+            if target is not None:
+                self._stubs[key] = target
+            if has_run(place):
+                self._settled.add(key)
+
+
+def target_node(domid: int) -> str:
+    """Return the node that a stub domain has."""
+    return f"/local/domain/{domid}/target"
+
+
+def target_of(text: str | None) -> int | None:
+    """Return the domid that the node of a stub domain holds; None if there is none."""
+    return int(text) if text is not None and text.isdecimal() else None

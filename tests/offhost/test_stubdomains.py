@@ -1,0 +1,52 @@
+"""Stub domains: told as libxl tells them, and without a request a domain each time."""
+
+from __future__ import annotations
+
+import pyxen
+from tests.offhost.host import OffHost
+from tests.offhost.internals import target_by_libxl
+
+
+def make_stub(offhost: OffHost, domid: int, target: int) -> None:
+    """Have a domain be the stub domain of another one, as libxl writes it."""
+    offhost.store.write(f"/local/domain/{domid}/target", str(target))
+
+
+def test_a_stub_domain(offhost: OffHost, host: pyxen.Host) -> None:
+    guest, stub, other = (offhost.add(name, kind="pv") for name in ("web", "web-dm", "other-dm"))
+    make_stub(offhost, stub, guest)
+    assert {info.domid: info.stubdomain_of for info in host.list()} == {0: None, guest: None, stub: guest, other: None}
+    assert host.domains["web-dm"].info().stubdomain_of == guest
+    assert host.domains["other-dm"].info().stubdomain_of is None
+    assert [domain.name for domain in host.guests] == ["web", "other-dm"]
+    assert host.guests.get("web-dm") is None
+    for domid in (guest, stub, other):
+        assert target_by_libxl(host, domid) == host.domains[domid].info().stubdomain_of
+
+
+def test_a_domain_that_has_run_is_asked_for_once(offhost: OffHost, host: pyxen.Host) -> None:
+    """The pretended hypervisor says of every domain that it has run."""
+    guest, stub = offhost.add("web"), offhost.add("web-dm")
+    make_stub(offhost, stub, guest)
+    for _ in range(3):  # the names are watched from the second list on
+        host.list()
+    before = offhost.world.count("xenstore.send")
+    assert [info.stubdomain_of for info in host.list()] == [None, None, guest]
+    assert offhost.world.count("xenstore.send") - before <= 1
+
+
+def test_a_domid_that_is_used_again(offhost: OffHost, host: pyxen.Host) -> None:
+    stub = offhost.add("web-dm")
+    make_stub(offhost, stub, 7)
+    assert len(host.guests) == 0
+    offhost.world.remove(stub)
+    offhost.store.remove(f"/local/domain/{stub}")
+    offhost.add("web")
+    assert [guest.name for guest in host.guests] == ["web"]
+
+
+def test_a_node_that_is_no_number(offhost: OffHost, host: pyxen.Host) -> None:
+    stub = offhost.add("web-dm")
+    offhost.store.write(f"/local/domain/{stub}/target", "x")
+    assert host.domains["web-dm"].info().stubdomain_of is None
+    assert len(host.guests) == 1
