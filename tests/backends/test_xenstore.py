@@ -449,7 +449,7 @@ def test_a_loop_over_changes(store: Xenstore) -> None:
         for change in watch:
             if store.exists(change.path):
                 break
-    writer.join()
+    writer.join(SECONDS)
     assert store.read(f"{TOP}/ready") == "1"
 
 
