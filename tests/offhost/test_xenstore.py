@@ -170,6 +170,21 @@ def test_many_watches_that_begin_while_xenstored_hangs(offhost: OffHost, store: 
         offhost.signal_xenstored(signal.SIGCONT)
 
 
+@pytest.mark.usefixtures("impatient")
+def test_threads_that_ask_while_xenstored_hangs_fail_together(offhost: OffHost, store: Xenstore) -> None:
+    store.write(TOP, "1")
+    sent = offhost.world.count("xenstore.send")
+    offhost.signal_xenstored(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            asked = [pool.submit(store.read, TOP) for _ in range(16)]
+            assert {type(each.exception(10)) for each in asked} == {ConnectFailed}
+    finally:
+        offhost.signal_xenstored(signal.SIGCONT)
+    assert offhost.world.count("xenstore.send") - sent < 8  # most did not ask again, which would have taken as long
+    assert store.read(TOP) == "1"
+
+
 def test_a_watch_outlives_a_restart(offhost: OffHost, store: Xenstore, caplog: pytest.LogCaptureFixture) -> None:
     with store.watch(TOP, "@releaseDomain") as watch, store.watch(f"{TOP}/b") as other:
         assert {watch.get(5), watch.get(5)} == {NodeChange(TOP, TOP), NodeChange("@releaseDomain", "@releaseDomain")}

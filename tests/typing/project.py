@@ -31,6 +31,8 @@ from pyxen import (
     HostInfo,
     HypfsEntry,
     Loss,
+    NodeChange,
+    NodePermissions,
     Operation,
     Outcome,
     Progress,
@@ -38,6 +40,7 @@ from pyxen import (
     Supervisor,
     Trigger,
     Vif,
+    XenstoreTransaction,
     Vnc,
 )
 
@@ -139,6 +142,8 @@ def run(host: Host, config: DomainConfig) -> None:
     assert_type(web.stats().disks, tuple[pyxen.DiskStats, ...])
     assert_type(pyxen.Sampler(host).sample(), tuple[pyxen.DomainRates, ...])
     assert_type(web.preserve("-old"), Domain)
+    assert_type(web.wait("unpaused", "shutdown"), DomainInfo | None)
+    assert_type(web.xenstore_path, str)
     web.remus(["ssh", "host2"], RemusOptions(interval=0.1))
     try:
         web.shutdown(timeout=60)
@@ -206,8 +211,33 @@ async def awaited(config: DomainConfig) -> None:
                 assert_type(event, DomainShutdown | EventsLost)
         async for domain in xen.domains:
             assert_type(domain, pyxen.aio.Domain)
+        assert_type(await xen.guests["web1"], pyxen.aio.Domain)
+        assert_type(await xen.vm(web.uuid).wait_start(after=web, timeout=5), pyxen.aio.Domain)
+        assert_type(await xen.xenstore.read_many(["/a"]), dict[str, str | None])
+        assert_type(await xen.xenstore.transaction(lambda transaction: transaction.read_bytes("/a")), bytes)
+        async with xen.xenstore.watch("/a", timeout=5) as changes:
+            async for change in changes:
+                assert_type(change, NodeChange)
         reader = xen.events(DomainCreated, DomainDestroyed)
         assert_type(await reader.get(1), DomainCreated | DomainDestroyed | EventsLost | None)
+
+
+def xenstore(host: Host) -> None:
+    store = host.xenstore
+    assert_type(store.read("/a"), str)
+    assert_type(store.list("/a"), list[str])
+    assert_type(store.transaction(count), int)
+    store.set_permissions("/a", NodePermissions(0, "read", {5: "both"}))
+    assert_type(store.permissions("/a"), NodePermissions)
+    with store.watch("/a", "/b") as changes:
+        assert_type(changes.get(1), NodeChange | None)
+    assert_type(host.guests["web1"], Domain)
+    assert_type(host.vm("0b3f1a4e-8e0f-4d1c-9f5b-2f1d6c1b8a77").get(), Domain | None)
+
+
+def count(transaction: XenstoreTransaction) -> int:
+    transaction.write("/a", "1")
+    return len(transaction.list("/"))
 
 
 def tested() -> None:

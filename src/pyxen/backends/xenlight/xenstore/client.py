@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
@@ -111,6 +112,7 @@ class StoreClient(_Nodes, Store):
         self._pid = os.getpid()
         self._connection: Connection | None = None
         self._closed = False
+        self._fell_silent = 0.0
         self._watches = Watches(connect)
 
     def begin(self) -> StoreTransaction:
@@ -140,12 +142,20 @@ class StoreClient(_Nodes, Store):
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         self._check_open()  # check first: after a fork, a thread that was not copied may hold the lock
+        asked = time.monotonic()
         with self._releasing(), self._lock:
             self._check_open()
-            if self._connection is None:
-                # All that is asked outside of transactions can be asked twice.
-                self._connection = self._connect(repeats=True)
-            yield self._connection
+            if asked < self._fell_silent:  # threads that waited meanwhile do not wait again, one after the other
+                raise ConnectFailed("xenstored did not answer another thread: is it stopped?")
+            try:
+                if self._connection is None:
+                    # All that is asked outside of transactions can be asked twice.
+                    self._connection = self._connect(repeats=True)
+                yield self._connection
+            except ConnectFailed as error:
+                if isinstance(error.__cause__, TimeoutError):
+                    self._fell_silent = time.monotonic()
+                raise
 
     def _check_open(self) -> None:
         if self._closed or self._pid != os.getpid():
