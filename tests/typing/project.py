@@ -40,8 +40,8 @@ from pyxen import (
     Supervisor,
     Trigger,
     Vif,
-    XenstoreTransaction,
     Vnc,
+    XenstoreTransaction,
 )
 
 
