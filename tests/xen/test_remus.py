@@ -140,8 +140,9 @@ def test_a_source_that_is_xl_and_is_lost(host: Host, guest: Domain, folder: Path
     receiver = f"tee {wire} | {shlex.join(PYXEN_RECEIVES_BACKUP)}"
     command = ["xl", "remus", "-F", "-n", "-i", "500", "-s", "", name, receiver]
     source = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    sent = Sent(wire)
     try:
-        wait_until(lambda: source.poll() is None and _checkpoints(wire) >= 2, seconds=150)
+        wait_until(lambda: source.poll() is None and sent.checkpoints() >= 2, seconds=150)
     finally:
         source.kill()
         source.wait()
@@ -152,19 +153,30 @@ def test_a_source_that_is_xl_and_is_lost(host: Host, guest: Domain, folder: Path
     backup.destroy()
 
 
-def _checkpoints(wire: Path) -> int:
-    """Return how many checkpoints have been sent, of which a file has all."""
-    if not wire.exists():
-        return 0
-    stream = CheckpointedStream()
-    with wire.open("rb", buffering=0) as file:
-        try:
-            savefile.read(file.fileno())
-        except ParseError:  # its head is not all there yet
+class Sent:
+    """What has been sent of a replication, read from a file that grows."""
+
+    def __init__(self, wire: Path) -> None:
+        self._wire = wire
+        self._at = 0  # where the checkpoints go on, behind the head
+        self._stream = CheckpointedStream()
+
+    def checkpoints(self) -> int:
+        """Return how many checkpoints are in the file so far."""
+        if not self._wire.exists():
             return 0
-        while data := file.read(1 << 20):
-            stream.feed(data)
-    return stream.checkpoints
+        with self._wire.open("rb", buffering=0) as file:
+            if self._at == 0:
+                try:
+                    savefile.read(file.fileno())
+                except ParseError:  # its head is not all there yet
+                    return 0
+            else:
+                file.seek(self._at)
+            while data := file.read(1 << 20):
+                self._stream.feed(data)
+            self._at = file.tell()
+        return self._stream.checkpoints
 
 
 def test_what_cannot_be(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
