@@ -18,6 +18,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `Domain`, `Domains`, `Operation`           domains, their verbs, and verbs that are still running
 `DomainConfig`, `Disk`, `Vif`, `Pci`, ...  the configuration of a domain: a class for each kind of device
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
+`Cpupool`, `Cpupools`, `CpupoolInfo`       CPU pools, and their snapshots; `PoolScheduler`, `VcpuInfo`
 `EventReader`, `Event` and subclasses      events on a host
 `Hypfs`, `LogReader`, `Flask`, `Psr`       Xen's own file system, log and security; shares of caches
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
@@ -135,6 +136,8 @@ if TYPE_CHECKING:
     )
     from pyxen.connection import connect
     from pyxen.conversion import convert
+    from pyxen.cpupool import Cpupool
+    from pyxen.cpupools import Cpupools
     from pyxen.devicetree import DeviceTree
     from pyxen.domain import Domain
     from pyxen.domains import Domains
@@ -143,6 +146,7 @@ if TYPE_CHECKING:
         BindingNotBuilt,
         ConfigError,
         ConnectFailed,
+        CpupoolExists,
         DeviceExists,
         DomainExists,
         DomainNotFound,
@@ -210,6 +214,7 @@ if TYPE_CHECKING:
     from pyxen.psr import Psr
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
     from pyxen.remus import RemusOptions
+    from pyxen.scheduling import CpupoolInfo, PoolScheduler, VcpuInfo, VcpuState
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
 
@@ -231,6 +236,10 @@ __all__ = [
     "CpuSet",
     "CpuidLeaf",
     "CpuidPolicy",
+    "Cpupool",
+    "CpupoolExists",
+    "CpupoolInfo",
+    "Cpupools",
     "DefinedDomain",
     "DeviceAdded",
     "DeviceEvent",
@@ -316,6 +325,7 @@ __all__ = [
     "Pci",
     "PciAddress",
     "PciPlace",
+    "PoolScheduler",
     "Problem",
     "Progress",
     "Psr",
@@ -354,6 +364,8 @@ __all__ = [
     "UsbDev",
     "VNode",
     "ValidationError",
+    "VcpuInfo",
+    "VcpuState",
     "Vdispl",
     "VendorDevice",
     "Vfb",
@@ -384,6 +396,8 @@ _HOMES = {
     "HostCapability": "capabilities",
     "connect": "connection",
     "convert": "conversion",
+    "Cpupool": "cpupool",
+    "Cpupools": "cpupools",
     "Domain": "domain",
     "Domains": "domains",
     "DeviceTree": "devicetree",
@@ -417,6 +431,10 @@ _HOMES = {
     "PsrMonitoring": "psrinfo",
     "PsrSample": "psrinfo",
     "RemusOptions": "remus",
+    "CpupoolInfo": "scheduling",
+    "PoolScheduler": "scheduling",
+    "VcpuInfo": "scheduling",
+    "VcpuState": "scheduling",
     "Brake": "supervisor",
     "Outcome": "supervisor",
     "Supervisor": "supervisor",

@@ -14,6 +14,7 @@ from pyxen._lifetime import Lifetime
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
 from pyxen.config import DomainConfig
+from pyxen.cpupools import Cpupools
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey, Domains
 from pyxen.eventreader import EventReader, event_filter
@@ -40,12 +41,14 @@ class Host(HostHypervisor):
         flask: Xen's security module.
         psr: Caches and memory bandwidth: who uses them, and who may.
         device_tree: Overlays of the device tree, on Arm.
+        cpupools: The CPU pools by name or number: ``host.cpupools["Pool-0"]``.
     """
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend, Calls())
         self._lifetime = Lifetime(backend)
         self.domains = Domains(backend, self._calls)
+        self.cpupools = Cpupools(backend, self._calls)
 
     def __repr__(self) -> str:
         return f"<Host {self._backend.uri}{'' if self._lifetime.open else ' (closed)'}>"

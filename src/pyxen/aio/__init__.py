@@ -10,6 +10,8 @@ did not get the handle.
 from __future__ import annotations
 
 from pyxen.aio.connection import connect
+from pyxen.aio.cpupool import Cpupool
+from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.devicetree import DeviceTree
 from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains
@@ -20,4 +22,17 @@ from pyxen.aio.hypfs import Hypfs
 from pyxen.aio.logreader import LogReader
 from pyxen.aio.psr import Psr
 
-__all__ = ["DeviceTree", "Domain", "Domains", "EventReader", "Flask", "Host", "Hypfs", "LogReader", "Psr", "connect"]
+__all__ = [
+    "Cpupool",
+    "Cpupools",
+    "DeviceTree",
+    "Domain",
+    "Domains",
+    "EventReader",
+    "Flask",
+    "Host",
+    "Hypfs",
+    "LogReader",
+    "Psr",
+    "connect",
+]

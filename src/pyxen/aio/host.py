@@ -42,6 +42,7 @@ class Host(HostBase):
         flask: Xen's security module.
         psr: Caches and memory bandwidth: who uses them, and who may.
         device_tree: Overlays of the device tree, on Arm.
+        cpupools: The CPU pools by name or number: ``await host.cpupools["Pool-0"]``.
     """
 
     def __repr__(self) -> str:

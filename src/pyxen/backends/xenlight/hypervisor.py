@@ -17,7 +17,7 @@ from uuid import UUID
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
-from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
+from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.names import Names
 from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
@@ -162,14 +162,17 @@ class Hypervisor:
         with self._open():
             rows = self._rows()
             keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
-            names = self._names.of(keys)
-        return [_domain_info(row, key[1], names[key]) for row, key in zip(rows, keys, strict=True)]
+            pools = [(row[_AT["cpupool"]], None) for row in rows]
+            names = self._names.of([*keys, *pools])
+        return [
+            _domain_info(row, key[1], names[key], names[pool]) for row, key, pool in zip(rows, keys, pools, strict=True)
+        ]
 
     def glance(self) -> list[DomainInfo]:
         """Return all domains, sorted by domid, without names: this takes one hypercall and does not use xenstore."""
         with self._open():
             rows = self._rows()
-        return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None) for row in rows]
+        return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None, None) for row in rows]
 
     def alive(self, domid: int, uuid: UUID) -> bool:
         """Tell, with one hypercall, whether the domain with this domid has this uuid and is not dying."""
@@ -185,8 +188,9 @@ class Hypervisor:
             rows = self._ask(domid, 1)
             if not rows or rows[0][_AT["domain"]] != domid:
                 return None
-            name = self._xenstore.read(f"/local/domain/{domid}/name")
-        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name)
+            paths = f"/local/domain/{domid}/name", f"/local/pool/{rows[0][_AT['cpupool']]}/name"
+            name, pool = self._xenstore.read_all(*paths)
+        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name, pool)
 
     def read(self, path: str) -> str | None:
         """Return the value of a xenstore node; None if it does not exist."""
@@ -195,10 +199,8 @@ class Hypervisor:
 
     def read_all(self, paths: Sequence[str]) -> list[str | None]:
         """Return the values of xenstore nodes, with one round trip; None for those that do not exist."""
-        requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
         with self._open():
-            answers = self._xenstore.batch(requests)
-        return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]
+            return self._xenstore.read_all(*paths)
 
     def replace(self, path: str, old: str, new: str) -> bool:
         """Write a xenstore node if it has a certain value, and tell whether it was written.
@@ -309,7 +311,7 @@ def refused(verb: str, message: str) -> OperationFailed:
     return OperationFailed(f"{message}: {os.strerror(ffi.errno)}", operation=verb, code=-ffi.errno)
 
 
-def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
+def _domain_info(row: _Row, uuid: UUID, name: str | None, pool: str | None) -> DomainInfo:
     flags = row[_AT["flags"]]
     reason = _shutdown_reason(flags)
     state = next((state for flag, state in _STATES if flags & flag), DomainState.RUNNING)
@@ -327,7 +329,8 @@ def _domain_info(row: _Row, uuid: UUID, name: str | None) -> DomainInfo:
         vcpus=row[_AT["nr_online_vcpus"]],
         maxvcpus=row[_AT["max_vcpu_id"]] + 1,
         cpu_time_ns=row[_AT["cpu_time"]],
-        cpupool=row[_AT["cpupool"]],
+        pool=pool,
+        poolid=row[_AT["cpupool"]],
         ssidref=row[_AT["ssidref"]],
         claimed_kib=row[_AT["outstanding_pages"]] * _PAGE_KIB,
         shared_kib=row[_AT["shr_pages"]] * _PAGE_KIB,
