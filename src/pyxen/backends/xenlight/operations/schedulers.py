@@ -165,4 +165,7 @@ def set_pool_scheduler(context: Context, operation: Operation[None], key: Cpupoo
     params = ffi.new(f"libxl_sched_{kind}_params *")
     for name in POOL_PARAMETERS[kind]:
         setattr(params, name, said.get(name, getattr(now, name)))
-    raise_failure(operation, getattr(lib, f"libxl_sched_{kind}_params_set")(context.pointer, pool.number, params))
+    set_params = (
+        lib.libxl_sched_credit_params_set if kind is SchedulerKind.CREDIT else lib.libxl_sched_credit2_params_set
+    )
+    raise_failure(operation, set_params(context.pointer, pool.number, params))
