@@ -18,6 +18,8 @@ PACKAGE = ROOT / "src" / "pyxen"
 
 AWAITED = {
     ("pyxen.domain", "Domain"): "pyxen.aio.domain",
+    ("pyxen.cpupool", "Cpupool"): "pyxen.aio.cpupool",
+    ("pyxen.cpupools", "Cpupools"): "pyxen.aio.cpupools",
     ("pyxen._domain_devices", "DomainDevices"): "pyxen.aio._domain_devices",
     ("pyxen._domain_handle", "DomainHandle"): "pyxen.aio._domain_handle",
     ("pyxen._domain_resources", "DomainResources"): "pyxen.aio._domain_resources",
@@ -177,6 +179,32 @@ FACES = (
     """,
     ),
     Face(
+        "cpupool",
+        "A CPU pool of a host, for asyncio: a handle with xl's verbs, awaited.",
+        """A CPU pool, as `Host.cpupools` gives it: `pyxen.Cpupool`, awaited.
+
+    A handle holds the pool's number and uuid, so it never refers to a later pool that reuses the number. Every method
+    raises `NotFound` once the pool is gone. Attributes are local; only methods talk to the host.
+    """,
+    ),
+    Face(
+        "cpupools",
+        "The CPU pools of a host as a collection, for asyncio.",
+        """The current CPU pools of a host. Each lookup asks the host; nothing is cached.
+
+    Asking takes an ``await``, so what Python itself cannot await has another form here:
+
+    ============================  =============================================
+    ``host.cpupools["Pool-0"]``   ``await host.cpupools["Pool-0"]``
+    ``"Pool-0" in cpupools``      ``await cpupools.get("Pool-0") is not None``
+    ``for pool in cpupools``      ``async for pool in cpupools``
+    ``len(cpupools)``             ``len(await cpupools.list())``
+    ============================  =============================================
+    """,
+        ("pyxen.aio._cpupools", "CpupoolsBase"),
+        frozenset({"__init__", "__contains__", "__iter__", "__len__", "_repr_html_", "_ipython_key_completions_"}),
+    ),
+    Face(
         "host",
         "A host, for asyncio.",
         """A host that runs domains, as `pyxen.aio.connect` gives it: `pyxen.Host`, awaited.
@@ -192,6 +220,7 @@ FACES = (
         device_tree: Overlays of the device tree, on Arm.
         guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
+        cpupools: The CPU pools by name or number: ``await host.cpupools["Pool-0"]``.
     """,
         ("pyxen.aio._host", "HostBase"),
         frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),

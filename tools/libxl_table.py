@@ -67,6 +67,18 @@ FRAMES: Final = {
 NAMESPACES: Final = {"hypfs": "Hypfs", "flask": "Flask", "psr": "Psr", "device_tree": "DeviceTree"}
 """The classes of a host whose verbs have a prefix in the backend."""
 
+RENAMED: Final = {
+    "add_cpus": "Cpupool.add_cpus",
+    "create_cpupool": "Cpupools.create",
+    "destroy_cpupool": "Cpupool.destroy",
+    "remove_cpus": "Cpupool.remove_cpus",
+    "rename_cpupool": "Cpupool.rename",
+    "set_pool_scheduler": "Cpupool.set_scheduler",
+    "split_cpupools": "Cpupools.numa_split",
+}
+"""What users call a verb of the backend that has another name there."""
+
+
 PARTS: Final = {
     "DomainDevices": "Domain",
     "DomainHandle": "Domain",
@@ -191,6 +203,8 @@ def _of_devices(text: str) -> Iterator[str]:
 
 def _shown(verb: str) -> str:
     """Return what users call a verb of the backend."""
+    if verb in RENAMED:
+        return RENAMED[verb]
     for prefix, name in NAMESPACES.items():
         if verb.startswith(f"{prefix}_"):
             return f"{name}.{verb.removeprefix(f'{prefix}_')}"

@@ -169,6 +169,7 @@ def parts() -> list[Part]:
     oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, "tests/oracle"]]
     tests = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests/xen").glob("test_*.py"))
     rest = [name for name in tests if name not in SLOW]
+    two_cpus = _pytest_in_dom0("-m", "two_cpus", "tests/xen", "tests/backends")
     return [
         Part("checks", checks, boots=False),
         Part("xen-4.20-slow", [_in_dom0("4.20", *_pytest_in_dom0(*_files(SLOW)))]),
@@ -188,7 +189,7 @@ def parts() -> list[Part]:
         ),
         Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
         Part("outside", [[*PYTEST, "tests/outside"]]),
-        Part("two-cpus", [_in_dom0("4.20", *_pytest_in_dom0("-m", "two_cpus", "tests/xen"), cpus=2)]),
+        Part("two-cpus", [_in_dom0("4.20", "env", "PYXEN_TEST_URI=xenlight:///", *two_cpus, cpus=2)]),
     ]
 
 

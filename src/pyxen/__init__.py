@@ -19,6 +19,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `Guests`, `Vm`                             domains without dom0, and a handle that follows one through restarts
 `DomainConfig`, `Disk`, `Vif`, `Pci`, ...  the configuration of a domain: a class for each kind of device
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
+`Cpupool`, `Cpupools`, `CpupoolInfo`       CPU pools, and their snapshots; `PoolScheduler`, `VcpuInfo`
 `EventReader`, `Event` and subclasses      events on a host
 `Hypfs`, `LogReader`, `Flask`, `Psr`       Xen's own file system, log and security; shares of caches
 `Sampler`                                  CPU, disk and network usage per second
@@ -138,6 +139,8 @@ if TYPE_CHECKING:
     )
     from pyxen.connection import connect
     from pyxen.conversion import convert
+    from pyxen.cpupool import Cpupool
+    from pyxen.cpupools import Cpupools
     from pyxen.devicetree import DeviceTree
     from pyxen.domain import Domain
     from pyxen.domains import Domains
@@ -146,6 +149,7 @@ if TYPE_CHECKING:
         BindingNotBuilt,
         ConfigError,
         ConnectFailed,
+        CpupoolExists,
         DeviceExists,
         DomainExists,
         DomainNotFound,
@@ -217,6 +221,7 @@ if TYPE_CHECKING:
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
     from pyxen.remus import RemusOptions
     from pyxen.sampler import Sampler
+    from pyxen.scheduling import CpupoolInfo, PoolScheduler, VcpuInfo, VcpuState
     from pyxen.stats import DeviceState, DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
@@ -244,6 +249,10 @@ __all__ = [
     "CpuSet",
     "CpuidLeaf",
     "CpuidPolicy",
+    "Cpupool",
+    "CpupoolExists",
+    "CpupoolInfo",
+    "Cpupools",
     "DefinedDomain",
     "DeviceAdded",
     "DeviceEvent",
@@ -337,6 +346,7 @@ __all__ = [
     "Pci",
     "PciAddress",
     "PciPlace",
+    "PoolScheduler",
     "Problem",
     "Progress",
     "Psr",
@@ -376,6 +386,8 @@ __all__ = [
     "UsbDev",
     "VNode",
     "ValidationError",
+    "VcpuInfo",
+    "VcpuState",
     "Vdispl",
     "VendorDevice",
     "Vfb",
@@ -415,6 +427,8 @@ _HOMES = {
     "HostCapability": "capabilities",
     "connect": "connection",
     "convert": "conversion",
+    "Cpupool": "cpupool",
+    "Cpupools": "cpupools",
     "Domain": "domain",
     "Domains": "domains",
     "DeviceTree": "devicetree",
@@ -455,6 +469,10 @@ _HOMES = {
     "DomainStats": "stats",
     "VifRates": "stats",
     "VifStats": "stats",
+    "CpupoolInfo": "scheduling",
+    "PoolScheduler": "scheduling",
+    "VcpuInfo": "scheduling",
+    "VcpuState": "scheduling",
     "Brake": "supervisor",
     "Outcome": "supervisor",
     "Supervisor": "supervisor",

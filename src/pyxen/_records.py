@@ -23,7 +23,7 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain data for JSON.
 
-        A uuid becomes text, a time ISO 8601, an enumeration its name, and a set a sorted list.
+        A uuid becomes text, a time ISO 8601, an enumeration its name, a set a sorted list, a `CpuSet` its text.
         """
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
@@ -87,4 +87,6 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
-    return value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value)  # a set of CPUs, in xl's notation

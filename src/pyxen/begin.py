@@ -6,8 +6,8 @@ Arguments are checked and converted here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from pyxen._common.arguments import check_config, check_is, check_number, member, path_of
@@ -20,8 +20,9 @@ from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
+from pyxen.scheduling import CpupoolKey, CpupoolRef
 
-__all__ = ["AnyCpus", "DomainOperations", "HostOperations", "uuid_of_defined"]
+__all__ = ["AnyCpupool", "AnyCpus", "DomainOperations", "HostOperations", "cpus_of", "uuid_of_defined"]
 
 
 class _Handle(Protocol):
@@ -37,6 +38,23 @@ D = TypeVar("D", bound=Part)
 
 AnyCpus = CpuSet | str | Iterable[int]
 """A set of CPUs, or anything that `CpuSet` accepts."""
+
+
+@runtime_checkable
+class SomeCpupool(Protocol):
+    """What the handles of CPU pools of both APIs, and their snapshots, have in common."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+
+    @property
+    def uuid(self) -> UUID | None:
+        """Its uuid."""
+
+
+AnyCpupool = str | int | SomeCpupool
+"""A CPU pool: its name, its number, a `Cpupool`, or a `CpupoolInfo`."""
 
 
 class HostOperations(Generic[H]):
@@ -298,18 +316,30 @@ class DomainOperations(Generic[H]):
         return self._on(self._backend.set_vcpus(self._ref, vcpus))
 
     def pin_vcpu(
-        self, vcpu: int | Literal["all"], cpus: AnyCpus | None = None, *, cpus_soft: AnyCpus | None = None
+        self,
+        vcpu: int | Literal["all"],
+        cpus: AnyCpus | None = None,
+        *,
+        cpus_soft: AnyCpus | None = None,
+        force: bool = False,
     ) -> Operation[None]:
         """Begin `Domain.pin_vcpu`."""
-        number = None if vcpu == "all" else vcpu
+        verb, number = "pin_vcpu", None if vcpu == "all" else vcpu
         if number is not None:
-            check_number(number, "pin_vcpu")
-        return self._on(self._backend.pin_vcpu(self._ref, number, _cpus(cpus), _cpus(cpus_soft)))
+            check_number(number, verb)
+        sets = _cpus(cpus, verb), _cpus(cpus_soft, verb)
+        return self._on(self._backend.pin_vcpu(self._ref, number, *sets, force=force))
 
-    def set_scheduler(self, scheduler: Scheduler) -> Operation[None]:
+    def set_scheduler(self, scheduler: Scheduler, *, vcpu: int | Literal["all"] | None = None) -> Operation[None]:
         """Begin `Domain.set_scheduler`."""
         check_is(Scheduler, scheduler, "set_scheduler")
-        return self._on(self._backend.set_scheduler(self._ref, scheduler))
+        if vcpu is not None and vcpu != "all":
+            check_number(vcpu, "set_scheduler")
+        return self._on(self._backend.set_scheduler(self._ref, scheduler, vcpu))
+
+    def set_cpupool(self, pool: AnyCpupool) -> Operation[None]:
+        """Begin `Domain.set_cpupool`."""
+        return self._on(self._backend.set_cpupool(self._ref, _pool(pool, "set_cpupool")))
 
     def monitor_command(self, command: str, *, timeout: float | None = None) -> Operation[str]:
         """Begin `Domain.monitor_command`."""
@@ -334,9 +364,32 @@ class DomainOperations(Generic[H]):
         return self._backend.add_console(self._ref, port=port, gfn=gfn, backend_domid=backend_domid)
 
 
-def _cpus(cpus: AnyCpus | None) -> CpuSet | None:
-    """Convert any accepted form to a set of CPUs."""
-    return cpus if cpus is None or isinstance(cpus, CpuSet) else CpuSet(cpus)
+def _cpus(cpus: AnyCpus | None, verb: str) -> CpuSet | None:
+    return None if cpus is None else cpus_of(cpus, verb)
+
+
+def cpus_of(cpus: AnyCpus, verb: str) -> CpuSet:
+    """Convert any accepted form to a set of CPUs.
+
+    Raises:
+        InvalidArgument: It has another type.
+        ValueError: It is not a set of CPUs.
+    """
+    if isinstance(cpus, CpuSet):
+        return cpus
+    if isinstance(cpus, (bytes, Mapping)) or not isinstance(cpus, Iterable):
+        raise InvalidArgument(f"takes a set of CPUs such as '0-3,^1', not {type(cpus).__name__}", operation=verb)
+    return CpuSet(cpus)
+
+
+def _pool(pool: AnyCpupool, verb: str) -> CpupoolKey:
+    """Convert any accepted form to what identifies a CPU pool."""
+    if isinstance(pool, (str, int)) and not isinstance(pool, bool):
+        return pool
+    if isinstance(pool, SomeCpupool):
+        return CpupoolRef(pool.number, pool.uuid)
+    given = type(pool).__name__
+    raise InvalidArgument(f"takes the name or the number of a CPU pool, or its handle, not {given}", operation=verb)
 
 
 def uuid_of_defined(backend: Backend, key: str | UUID) -> UUID:

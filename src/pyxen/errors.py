@@ -18,10 +18,11 @@
         ├── DomainNotFound (LookupError)
         ├── DomainExists
         ├── DeviceExists
+        ├── CpupoolExists
         ├── NotFound (LookupError)          a device, a pool, a file in xenstore …
         ├── FileMissing (FileNotFoundError) a kernel, a ramdisk, a disk image …
         ├── InvalidArgument (ValueError)    a value is not valid
-        ├── InvalidState                    the domain's state does not allow it
+        ├── InvalidState                    the state of the domain, or of the CPU pool, does not allow it
         ├── NotEnoughMemory (MemoryError)
         ├── NotReady
         ├── NoGuestDriver                   the guest has no PV driver that could answer
@@ -51,6 +52,7 @@ __all__ = [
     "BindingNotBuilt",
     "ConfigError",
     "ConnectFailed",
+    "CpupoolExists",
     "DeviceExists",
     "DomainExists",
     "DomainNotFound",
@@ -269,6 +271,10 @@ class DeviceExists(OperationFailed):
     """The domain already has such a device."""
 
 
+class CpupoolExists(OperationFailed):
+    """A CPU pool with that name already exists."""
+
+
 class NotFound(OperationFailed, LookupError):
     """Something other than a domain does not exist: a device, a CPU pool, a scheduler entry."""
 
@@ -282,7 +288,7 @@ class InvalidArgument(OperationFailed, ValueError):
 
 
 class InvalidState(OperationFailed):
-    """The domain's state does not allow this, e.g. it is paused and so cannot answer."""
+    """The state of the domain does not allow this, e.g. it is paused and so cannot answer; or that of the CPU pool."""
 
 
 class NotEnoughMemory(OperationFailed, MemoryError):

@@ -69,8 +69,16 @@ class Feature(StrEnum):
     """Set the CPUs on which vCPUs may run."""
     PIN_SOFT = "cpus_soft"
     """Set the CPUs that vCPUs prefer."""
+    PIN_FORCE = "pin_force"
+    """Pin a vCPU even if the guest has pinned it for a while: ``pin_vcpu(force=True)``."""
+    VCPU_INFO = "vcpus"
+    """Report each vCPU: state, CPU, CPU time and affinity."""
     SCHEDULER = "set_scheduler"
-    """Set a domain's share of the CPUs."""
+    """Read and set a domain's share of the CPUs."""
+    VCPU_SCHEDULER = "vcpu_scheduler"
+    """Read and set the share of a single vCPU, for schedulers that have one: ``set_scheduler(vcpu=0)``."""
+    CPUPOOLS = "cpupools"
+    """Divide the host's CPUs into pools, each with a scheduler and domains of its own."""
     STATS = "stats"
     """Report what a domain has used: CPU time, bytes read, written, received and sent."""
     CONSOLE = "console"
@@ -132,7 +140,11 @@ FeatureName: TypeAlias = Literal[
     "set_vcpus",
     "pin_vcpu",
     "cpus_soft",
+    "pin_force",
+    "vcpus",
     "set_scheduler",
+    "vcpu_scheduler",
+    "cpupools",
     "stats",
     "console",
     "soft_reset",

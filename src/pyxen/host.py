@@ -14,6 +14,7 @@ from pyxen._lifetime import Lifetime
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
 from pyxen.config import DomainConfig
+from pyxen.cpupools import Cpupools
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey, Domains
 from pyxen.eventreader import EventReader, event_filter
@@ -46,6 +47,7 @@ class Host(HostHypervisor):
         device_tree: Overlays of the device tree, on Arm.
         guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``host.xenstore.read("/local/domain/0/name")``.
+        cpupools: The CPU pools by name or number: ``host.cpupools["Pool-0"]``.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -54,6 +56,7 @@ class Host(HostHypervisor):
         self.domains = Domains(backend, self._calls)
         self.guests = Guests(backend, self._calls)
         self.xenstore = Xenstore(backend, self._calls)
+        self.cpupools = Cpupools(backend, self._calls)
 
     def __repr__(self) -> str:
         return f"<Host {self._backend.uri}{'' if self._lifetime.open else ' (closed)'}>"

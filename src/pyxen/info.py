@@ -122,8 +122,10 @@ class DomainInfo(OfDomain):
     """vCPUs that it was created with: the most that it can bring online."""
     cpu_time_ns: int
     """CPU time used by all its vCPUs, in nanoseconds."""
-    cpupool: int
-    """Number of its CPU pool."""
+    pool: str | None
+    """Name of its CPU pool, as in `DomainConfig.pool`. None if the pool has no name, or the backend does not know."""
+    poolid: int | None
+    """Number of its CPU pool. None if the backend does not know."""
     ssidref: int
     """Number of its security label (XSM); 0 without XSM."""
     _: KW_ONLY

@@ -21,7 +21,7 @@ class HostCpu(Record):
     """Number of its socket; None if the host does not tell."""
     node: int
     """Number of its NUMA node; 0 on a host without NUMA."""
-    cpupool: int | None
+    poolid: int | None
     """Number of its CPU pool; None if it belongs to no pool, or if the backend does not know."""
 
 

@@ -40,6 +40,10 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.VCPUS: lambda _host, domain, _folder: domain.set_vcpus(1),
     Feature.PIN: lambda _host, domain, _folder: domain.pin_vcpu(0, CpuSet("0")),
     Feature.PIN_SOFT: lambda _host, domain, _folder: domain.pin_vcpu(0, cpus_soft="0"),
+    Feature.PIN_FORCE: lambda _host, domain, _folder: domain.pin_vcpu(0, "0", force=True),
+    Feature.VCPU_INFO: lambda _host, domain, _folder: domain.vcpus(),
+    Feature.VCPU_SCHEDULER: lambda _host, domain, _folder: domain.scheduler(vcpu=0),
+    Feature.CPUPOOLS: lambda host, _domain, _folder: host.cpupools.list(),
     Feature.SCHEDULER: lambda _host, domain, _folder: domain.set_scheduler(Scheduler(weight=256)),
     Feature.STATS: lambda _host, domain, _folder: domain.stats(),
     Feature.CONSOLE: lambda _host, domain, _folder: domain.console().close(),
@@ -58,7 +62,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
 }
 """A call that needs a feature."""
 
-ALSO = {Feature.PIN_SOFT: Feature.PIN}
+ALSO = {Feature.PIN_SOFT: Feature.PIN, Feature.PIN_FORCE: Feature.PIN}
 """What such a call needs besides."""
 
 NO_CALL = {Feature.ALL_DOMAINS, Feature.FALLBACK, Feature.CHECKPOINT}

@@ -213,7 +213,7 @@ def test_the_topology() -> None:
     assert [(cpu.core, cpu.socket) for cpu in topology.cpus[7:9]] == [(7, 0), (0, 1)]
     assert [(node.memory_kib, node.distances) for node in topology.nodes] == [(2**21, (10, None)), (2**22, (None, 10))]
     assert all(node.free_memory_kib for node in topology.nodes)
-    assert {cpu.cpupool for cpu in topology.cpus} == {None}
+    assert {cpu.poolid for cpu in topology.cpus} == {None}
     assert topology.pci is None
     assert (len(topology.cpus), len(topology.nodes)) == (info.nr_cpus, info.nr_nodes)
 

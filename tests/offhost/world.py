@@ -199,6 +199,10 @@ class World:
         """Choose the domid that the next new domain gets, if no domain has it."""
         self._lib.offhost_set_next_domid(domid)
 
+    def set_nodes(self, nodes: int) -> None:
+        """Divide the CPUs among so many NUMA nodes."""
+        self._check(self._lib.offhost_set_nodes(nodes), "the NUMA nodes")
+
     def free_kib(self) -> int:
         """Return the memory that no domain has."""
         return int(self._lib.offhost_free_pages()) * (PAGE // 1024)

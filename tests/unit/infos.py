@@ -23,6 +23,7 @@ def domain_info(domid: int, name: str | None, uuid: UUID, state: DomainState) ->
         vcpus=1,
         maxvcpus=1,
         cpu_time_ns=0,
-        cpupool=0,
+        pool="Pool-0",
+        poolid=0,
         ssidref=0,
     )

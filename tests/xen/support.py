@@ -33,7 +33,7 @@ __all__ = [
 GUESTS = Path("/usr/share/pyxen-guests")
 
 _CONTAINERS = {"/vm", "/libxl", "/local/domain/0/backend", "/local/domain/0/device-model"}
-_OF_THE_HOST = ("/tool", "/local/domain/0/memory")
+_OF_THE_HOST = ("/tool", "/local/domain/0/memory", "/local/domain/0/cpu")
 
 MakeConfig = Callable[..., DomainConfig]
 MakeDomain = Callable[..., Domain]

@@ -49,7 +49,7 @@ def test_the_only_cpu(host: Host) -> None:
     if len(cpus) > 1:
         return
     assert sections()["cpu_topology"] == []
-    assert [(cpu.number, cpu.core, cpu.node, cpu.cpupool) for cpu in cpus] == [(0, None, 0, 0)]
+    assert [(cpu.number, cpu.core, cpu.node, cpu.poolid) for cpu in cpus] == [(0, None, 0, 0)]
     assert host.topology().node_cpus == {0: (0,)}
 
 
@@ -64,17 +64,17 @@ def test_cpus_agree_with_xl(host: Host) -> None:
 def test_a_cpu_that_leaves_its_pool(host: Host) -> None:
     xl("cpupool-cpu-remove", "Pool-0", "1")
     try:
-        assert [cpu.cpupool for cpu in host.topology().cpus] == [0, None]
+        assert [cpu.poolid for cpu in host.topology().cpus] == [0, None]
         assert host.info().free_cpus == 1
         xl("cpupool-create", 'name="other"', 'cpus=["1"]')
         try:
-            assert [cpu.cpupool for cpu in host.topology().cpus] == [0, 1]
+            assert [cpu.poolid for cpu in host.topology().cpus] == [0, 1]
             assert host.info().free_cpus == 0
         finally:
             xl("cpupool-destroy", "other")
     finally:
         xl("cpupool-cpu-add", "Pool-0", "1")
-    assert [cpu.cpupool for cpu in host.topology().cpus] == [0, 0]
+    assert [cpu.poolid for cpu in host.topology().cpus] == [0, 0]
 
 
 def test_every_pci_device_is_there(host: Host) -> None:

@@ -35,6 +35,7 @@ from pyxen.operation import Operation, describe
 from pyxen.units import kib_to_mib, mib_to_kib
 
 __all__ = [
+    "SCHEDULER_PARAMETERS",
     "check_affinity",
     "check_allowed",
     "check_answers",
@@ -55,6 +56,7 @@ __all__ = [
     "check_spared",
     "check_suspended",
     "check_sysrq_key",
+    "check_vcpu",
     "check_vcpus",
     "file_missing",
     "gone",
@@ -73,6 +75,13 @@ _NOT_TO_DOM0: Final = frozenset(
     | {"shutdown", "soft_reset", "suspend", "unpause"}
 )
 """Verbs that must not be used on dom0; libxl would delete dom0's xenstore entries before Xen refuses."""
+
+SCHEDULER_PARAMETERS: Final[dict[str, frozenset[str]]] = {
+    "credit": frozenset({"weight", "cap"}),
+    "credit2": frozenset({"weight", "cap"}),
+    "rtds": frozenset({"period", "budget", "extratime"}),
+}
+"""The parameters that each scheduler has for domains. Schedulers that are not listed have no parameters."""
 
 _CANNOT_ANSWER: Final = {
     DomainState.PAUSED: "is paused and cannot answer: unpause it first",
@@ -290,7 +299,7 @@ def check_vcpus(domid: int, vcpus: int, most: int | None) -> None:
         raise _refusal(InvalidArgument, message, "set_vcpus", domid)
 
 
-def check_affinity(domid: int, vcpu: int | None, most: int, *sets: CpuSet | None) -> None:
+def check_affinity(domid: int, vcpu: int | None, most: int, *sets: CpuSet | None, force: bool = False) -> None:
     """Check the arguments of a change of CPU affinity.
 
     Args:
@@ -298,15 +307,29 @@ def check_affinity(domid: int, vcpu: int | None, most: int, *sets: CpuSet | None
         vcpu: The vCPU; None means all of them.
         most: The number of vCPUs that the domain has.
         sets: The CPU sets; None for a set that the caller did not give.
+        force: Whether a pinning of the guest's own is to be undone.
 
     Raises:
-        InvalidArgument: There is no such vCPU, or no set was given.
+        InvalidArgument: There is no such vCPU, no set was given, or all vCPUs are to be forced.
     """
-    if vcpu is not None and not 0 <= vcpu < most:
-        message = f"there is no vCPU {vcpu}; the domain has 0 to {most - 1}"
+    if vcpu is not None:
+        check_vcpu(domid, vcpu, most, "pin_vcpu")
+    elif force:
+        message = "force is for a single vCPU: give its number"
         raise _refusal(InvalidArgument, message, "pin_vcpu", domid)
     if all(given is None for given in sets):
         raise _refusal(InvalidArgument, "give cpus, cpus_soft or both", "pin_vcpu", domid)
+
+
+def check_vcpu(domid: int, vcpu: int, most: int, verb: str) -> None:
+    """Check the number of a vCPU.
+
+    Raises:
+        InvalidArgument: The domain has no such vCPU.
+    """
+    if not 0 <= vcpu < most:
+        message = f"there is no vCPU {vcpu}; the domain has 0 to {most - 1}"
+        raise _refusal(InvalidArgument, message, verb, domid)
 
 
 def check_cpus(domid: int, cpus: CpuSet, nodes: Mapping[int, Sequence[int]]) -> CpuSet:
@@ -494,9 +517,13 @@ def check_pool(config: DomainConfig, backend: str, *, scheduler: str, cpus: Coll
         cpus: The pool's.
 
     Raises:
+        InvalidState: The pool has no CPUs.
         UnsupportedFeature: The pool has another scheduler.
         ValidationError: A vCPU is pinned to CPUs of which the pool has none.
     """
+    if not cpus:
+        message = f"the CPU pool {config.pool or config.poolid} has no CPUs: give it some first, with add_cpus"
+        raise InvalidState(message, operation="create", domain=config.name)
     if config.scheduler.kind is not None and config.scheduler.kind != scheduler:
         wanted = f"scheduler.kind={config.scheduler.kind}"
         message = f"{wanted}: the domain's CPU pool has the scheduler {scheduler}: ask for that, or for another pool"

@@ -10,6 +10,8 @@ did not get the handle.
 from __future__ import annotations
 
 from pyxen.aio.connection import connect
+from pyxen.aio.cpupool import Cpupool
+from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.devicetree import DeviceTree
 from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains
@@ -26,6 +28,8 @@ from pyxen.aio.xenstore import Xenstore
 from pyxen.aio.xenstorewatch import XenstoreWatch
 
 __all__ = [
+    "Cpupool",
+    "Cpupools",
     "DeviceTree",
     "Domain",
     "Domains",

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pyxen._lifetime import Lifetime
 from pyxen.aio._calls import Calls
 from pyxen.aio._host_hypervisor import HostHypervisor
+from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
 from pyxen.aio.guests import Guests
@@ -28,6 +29,7 @@ class HostBase(HostHypervisor):
         self.domains = Domains(backend, calls)
         self.guests = Guests(backend, calls)
         self.xenstore = Xenstore(backend, calls)
+        self.cpupools = Cpupools(backend, calls)
 
     async def __aenter__(self) -> Self:
         return self

@@ -47,6 +47,7 @@ class Host(HostBase):
         device_tree: Overlays of the device tree, on Arm.
         guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
+        cpupools: The CPU pools by name or number: ``await host.cpupools["Pool-0"]``.
     """
 
     def __repr__(self) -> str:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from pyxen.backends.store import Store
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
@@ -18,6 +18,7 @@ from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Hos
 from pyxen.operation import Operation
 from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
 from pyxen.remus import RemusOptions
+from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler, VcpuInfo
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
@@ -316,15 +317,65 @@ class Backend(Protocol):
         """Set how many vCPUs a guest uses."""
         raise lacking(Feature.VCPUS, self.name)
 
+    def vcpus(self, domain: DomainRef) -> tuple[VcpuInfo, ...]:
+        """Return each vCPU of a domain, by its number."""
+        raise lacking(Feature.VCPU_INFO, self.name)
+
     def pin_vcpu(
-        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None, *, force: bool
     ) -> Operation[None]:
         """Set the CPUs that a vCPU (None: all vCPUs) may run on, and those it prefers; None leaves a set unchanged."""
         raise lacking(Feature.PIN, self.name)
 
-    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
-        """Set a domain's scheduler parameters. Parameters that are not given stay unchanged."""
+    def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
+        """Return the scheduler parameters of a domain, or of one of its vCPUs."""
         raise lacking(Feature.SCHEDULER, self.name)
+
+    def set_scheduler(
+        self, domain: DomainRef, scheduler: Scheduler, vcpu: int | Literal["all"] | None
+    ) -> Operation[None]:
+        """Set the scheduler parameters of a domain (None), or of vCPUs. Parameters not given stay unchanged."""
+        raise lacking(Feature.SCHEDULER, self.name)
+
+    def set_cpupool(self, domain: DomainRef, pool: CpupoolKey) -> Operation[None]:
+        """Move a domain to another CPU pool."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def cpupools(self) -> Sequence[CpupoolInfo]:
+        """Return the CPU pools, sorted by number."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def create_cpupool(self, name: str, cpus: CpuSet, scheduler: SchedulerKind | None) -> Operation[CpupoolRef]:
+        """Create a CPU pool. None is the scheduler that the host was started with."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def destroy_cpupool(self, pool: CpupoolKey) -> Operation[None]:
+        """Destroy a CPU pool; its CPUs are free then."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def rename_cpupool(self, pool: CpupoolKey, name: str) -> Operation[None]:
+        """Rename a CPU pool."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def add_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
+        """Add free CPUs to a CPU pool."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def remove_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
+        """Remove CPUs from a CPU pool; they are free then."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def split_cpupools(self) -> Operation[None]:
+        """Make a CPU pool of each NUMA node."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def pool_scheduler(self, pool: CpupoolKey) -> PoolScheduler:
+        """Return the parameters of a CPU pool's scheduler."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def set_pool_scheduler(self, pool: CpupoolKey, scheduler: PoolScheduler) -> Operation[None]:
+        """Set parameters of a CPU pool's scheduler. Parameters that are None stay unchanged."""
+        raise lacking(Feature.CPUPOOLS, self.name)
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None

@@ -231,7 +231,7 @@ class FakeHost(Host):
             self._machine.go_away()
 
     def restart(self) -> None:
-        """Restart the host: all domains are gone, and those defined with ``autostart=True`` are started."""
+        """Restart the host: domains and CPU pools are gone; domains defined with ``autostart=True`` are started."""
         on_thread(self._machine, self._restart)
 
     def _restart(self) -> None:
@@ -239,6 +239,7 @@ class FakeHost(Host):
             if guest.domid:
                 self._machine.remove(guest)
         self._machine.booted_at = self._machine.now()
+        self._machine.lose_pools()
         for kept in self._machine.autostarting():
             guest = new_guest(self._machine, Operation("start", kept.config.name), kept.config, kept.uuid)
             guest.begin()

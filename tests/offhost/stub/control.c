@@ -41,6 +41,14 @@ EXPORT int offhost_shut_down(unsigned domid, unsigned reason)
     return domain ? 0 : ESRCH;
 }
 
+EXPORT int offhost_set_nodes(uint32_t nodes)
+{
+    world_lock();
+    world->nodes = nodes;
+    world_unlock();
+    return 0;
+}
+
 /* Puts in a domain that nobody has created, running and with memory that is only counted; its domid, or -errno. */
 EXPORT int offhost_add(const uint8_t *handle, int hvm, uint32_t vcpus, uint64_t pages, uint64_t max_pages)
 {

@@ -58,6 +58,7 @@ static int create(xen_domctl_t *op)
     domain->emulation = wish->arch.emulation_flags;
     domain->ssidref = wish->ssidref;
     domain->cpupool = wish->cpupool_id;
+    schedule_anew(domain);
     domain->max_vcpus = wish->max_vcpus;
     domain->address_size = 64;
     cpu_policy_default(domain);
@@ -110,7 +111,7 @@ static void set_bits(const struct xenctl_bitmap *bitmap, uint64_t bits)
 
 static int affinity(struct domain *domain, struct xen_domctl_vcpuaffinity *wish, bool set)
 {
-    const uint64_t there = (1u << CPUS) - 1;
+    const uint64_t there = world->pools[domain->cpupool].cpus;
 
     if (wish->vcpu >= domain->vcpus)
         return ESRCH;
@@ -151,26 +152,6 @@ static int shadow(struct domain *domain, struct xen_domctl_shadow_op *op)
         return 0;
     default:
         unanswered("XEN_DOMCTL_shadow_op", op->op, domain->domid);
-    }
-}
-
-static int schedule(struct domain *domain, struct xen_domctl_scheduler_op *op)
-{
-    if (op->sched_id != XEN_SCHEDULER_CREDIT2)
-        return EINVAL;
-    switch (op->cmd) {
-    case XEN_DOMCTL_SCHEDOP_getinfo:
-        op->u.credit2.weight = domain->weight;
-        op->u.credit2.cap = domain->cap;
-        return 0;
-    case XEN_DOMCTL_SCHEDOP_putinfo:
-        if (op->u.credit2.weight)
-            domain->weight = op->u.credit2.weight;
-        if (op->u.credit2.cap != 65535)
-            domain->cap = op->u.credit2.cap;
-        return 0;
-    default:
-        return EINVAL; /* credit2 knows of no single vCPUs */
     }
 }
 

@@ -1,4 +1,4 @@
-/* What control software asks about the host (XEN_SYSCTL_...): 4 CPUs in one node, 16 GiB, no extras. */
+/* What control software asks about the host (XEN_SYSCTL_...): 4 CPUs, in one node or in two, 16 GiB, no extras. */
 #include "world.h"
 
 #include "cpu.h"
@@ -25,7 +25,7 @@ static int physical(struct xen_sysctl_physinfo *info)
 static int topology(struct xen_sysctl_cputopoinfo *info)
 {
     for (uint32_t cpu = 0; info->cputopo.p && cpu < info->num_cpus && cpu < CPUS; cpu++)
-        info->cputopo.p[cpu] = (xen_sysctl_cputopo_t){ cpu, 0, 0 };
+        info->cputopo.p[cpu] = (xen_sysctl_cputopo_t){ cpu, 0, cpu * world->nodes / CPUS };
     info->num_cpus = CPUS;
     return 0;
 }
@@ -38,43 +38,6 @@ static int numa(struct xen_sysctl_numainfo *info)
     if (info->distance.p && info->num_nodes)
         info->distance.p[0] = 10;
     info->num_nodes = 1;
-    return 0;
-}
-
-/* There is one pool, and it is full. */
-static int pools(struct xen_sysctl_cpupool_op *op)
-{
-    struct domain *domain;
-
-    switch (op->op) {
-    case XEN_SYSCTL_CPUPOOL_OP_INFO:
-        if (op->cpupool_id > 0)
-            return ENOENT;
-        op->cpupool_id = 0;
-        op->sched_id = world->scheduler;
-        op->n_dom = 0;
-        for (unsigned next = 0; (domain = domain_from(next)); next = domain->domid + 1u)
-            op->n_dom++;
-        /* fall through */
-    case XEN_SYSCTL_CPUPOOL_OP_FREEINFO:
-        if (op->cpumap.bitmap.p && op->cpumap.nr_bits) {
-            memset(op->cpumap.bitmap.p, 0, (op->cpumap.nr_bits + 7) / 8);
-            if (op->op == XEN_SYSCTL_CPUPOOL_OP_INFO)
-                op->cpumap.bitmap.p[0] = (1 << CPUS) - 1;
-        }
-        return 0;
-    case XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN:
-        return !domain_of(op->domid) ? ESRCH : op->cpupool_id ? ENOENT : 0;
-    default:
-        return EBUSY;
-    }
-}
-
-static int scheduler(struct xen_sysctl_scheduler_op *op)
-{
-    if (op->sched_id != world->scheduler || op->cpupool_id)
-        return EINVAL;
-    op->u.sched_credit2.ratelimit_us = 1000;
     return 0;
 }
 
@@ -133,9 +96,9 @@ int do_sysctl(xen_sysctl_t *op)
     case XEN_SYSCTL_numainfo:
         return numa(&op->u.numainfo);
     case XEN_SYSCTL_cpupool_op:
-        return pools(&op->u.cpupool_op);
+        return pool_op(&op->u.cpupool_op);
     case XEN_SYSCTL_scheduler_op:
-        return scheduler(&op->u.scheduler_op);
+        return pool_schedule(&op->u.scheduler_op);
     case XEN_SYSCTL_get_cpu_policy:
         return host_cpu_policy(&op->u.cpu_policy);
     case XEN_SYSCTL_get_cpu_featureset:

@@ -77,6 +77,8 @@ int world_make(const char *root)
     made->size = sizeof *made;
     made->next_domid = FIRST_DOMID;
     made->scheduler = XEN_SCHEDULER_CREDIT2;
+    made->nodes = 1;
+    pools_make(made);
 
     struct domain *dom0 = &made->domains[0];
     made->slots_used = 1; /* domid_in[0] is 0 already */
@@ -84,7 +86,7 @@ int world_make(const char *root)
     dom0->max_vcpus = dom0->vcpus = CPUS;
     dom0->online = (1u << CPUS) - 1;
     dom0->pages = dom0->max_pages = DOM0_PAGES;
-    dom0->weight = 256;
+    schedule_anew(dom0);
     dom0->next_port = 1;
     /* dom0's kernel has begun with an event channel for xenstored. */
     made->ports[0] = (struct port){ .state = UNBOUND, .number = 1 };
@@ -202,11 +204,9 @@ struct domain *domain_new(unsigned wanted)
     world->domid_in[slot] = (uint16_t)wanted;
     struct domain *domain = &world->domains[slot];
     domain->domid = (uint16_t)wanted;
-    domain->weight = 256;
+    schedule_anew(domain);
     domain->next_port = 1;
     domain->nodes = ~0ull;
-    memset(domain->hard, 0xff, sizeof domain->hard);
-    memset(domain->soft, 0xff, sizeof domain->soft);
     domain->populated[SHARED_INFO_AT / 64] |= 1ull << (SHARED_INFO_AT % 64);
     return domain;
 }

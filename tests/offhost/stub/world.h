@@ -45,6 +45,7 @@ enum {
     ROOT_ROOM = 80,                /* sockets below the root must fit into a sockaddr_un */
 
     CPUS = 4,
+    POOLS = 8,
     TOTAL_PAGES = 4 << 20,         /* 16 GiB */
     XEN_PAGES = 16 << 10,          /* of these, what the hypervisor keeps */
     DOM0_PAGES = 256 << 10,
@@ -114,6 +115,12 @@ struct port {
     uint64_t events; /* that came for it */
 };
 
+/* A CPU pool; without a scheduler there is none. */
+struct pool {
+    uint32_t sched, cpus;
+    uint32_t tslice_ms, ratelimit_us, delay_us;
+};
+
 struct domain {
     uint16_t domid;
     uint32_t flags; /* XEN_DOMINF_... */
@@ -137,6 +144,7 @@ struct domain {
     uint64_t hard[VCPUS], soft[VCPUS];
     uint64_t nodes;
     uint16_t weight, cap;
+    struct xen_domctl_sched_rtds rtds[VCPUS];
     uint64_t params[PARAMS];
     uint32_t context_length;
     uint32_t leaves, msrs;
@@ -149,7 +157,8 @@ struct world {
     uint32_t magic, size;
     pthread_mutex_t lock;
     char root[ROOT_ROOM];
-    uint32_t next_domid, next_fifo, scheduler;
+    uint32_t next_domid, next_fifo, scheduler, nodes;
+    struct pool pools[POOLS];
     uint64_t calls; /* of all kinds */
     uint32_t slots_used, ports_used;  /* what is beyond was never used, and need not be looked at */
     uint16_t domid_in[SLOTS];         /* DOMID_INVALID where the slot is free */
@@ -207,6 +216,11 @@ extern bool toolstack; /* this process is not one of Xen's daemons */
 extern bool begun;     /* this process was begun on a pretended host, and is not the test's */
 
 long hypercall(const void *argument); /* without; a privcmd_hypercall_t, aligned or not */
+void pools_make(struct world *made);
+void schedule_anew(struct domain *domain);
+int schedule(struct domain *domain, struct xen_domctl_scheduler_op *op);
+int pool_op(struct xen_sysctl_cpupool_op *op);
+int pool_schedule(struct xen_sysctl_scheduler_op *op);
 int do_domctl(xen_domctl_t *op);
 int do_sysctl(xen_sysctl_t *op);
 long do_memory(unsigned op, void *argument);

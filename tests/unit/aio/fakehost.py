@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import pyxen.aio
@@ -27,6 +27,7 @@ from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, Trigger
 from pyxen.remus import RemusOptions
+from pyxen.scheduling import CpupoolKey, VcpuInfo, VcpuState
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 from tests.unit.infos import domain_info
@@ -265,13 +266,26 @@ class FakeBackend(Backend):
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         return self._begin("set_vcpus", domain=domain, vcpus=vcpus)
 
-    def pin_vcpu(
-        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
-    ) -> Operation[None]:
-        return self._begin("pin_vcpu", domain=domain, vcpu=vcpu, cpus=cpus, cpus_soft=cpus_soft)
+    def vcpus(self, domain: DomainRef) -> tuple[VcpuInfo, ...]:
+        self._ask("vcpus", domain=domain)
+        return (VcpuInfo(0, 1, True, VcpuState.BLOCKED, 5, CpuSet("0-1"), CpuSet("1")),)
 
-    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
-        return self._begin("set_scheduler", domain=domain, scheduler=scheduler)
+    def pin_vcpu(
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None, *, force: bool
+    ) -> Operation[None]:
+        return self._begin("pin_vcpu", domain=domain, vcpu=vcpu, cpus=cpus, cpus_soft=cpus_soft, force=force)
+
+    def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
+        self._ask("scheduler", domain=domain, vcpu=vcpu)
+        return Scheduler(weight=256)
+
+    def set_scheduler(
+        self, domain: DomainRef, scheduler: Scheduler, vcpu: int | Literal["all"] | None
+    ) -> Operation[None]:
+        return self._begin("set_scheduler", domain=domain, scheduler=scheduler, vcpu=vcpu)
+
+    def set_cpupool(self, domain: DomainRef, pool: CpupoolKey) -> Operation[None]:
+        return self._begin("set_cpupool", domain=domain, pool=pool)
 
     def add_console(
         self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int

@@ -23,6 +23,8 @@ FACES = [
     (pyxen.Domains, pyxen.aio.Domains),
     (pyxen.Guests, pyxen.aio.Guests),
     (pyxen.Vm, pyxen.aio.Vm),
+    (pyxen.Cpupool, pyxen.aio.Cpupool),
+    (pyxen.Cpupools, pyxen.aio.Cpupools),
     (pyxen.EventReader, pyxen.aio.EventReader),
     (pyxen.Hypfs, pyxen.aio.Hypfs),
     (pyxen.LogReader, pyxen.aio.LogReader),
@@ -127,8 +129,9 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.set_memory": lambda _, domain: domain.set_memory(256.5),
     "Domain.set_maxmem": lambda _, domain: domain.set_maxmem(512),
     "Domain.set_vcpus": lambda _, domain: domain.set_vcpus(2),
-    "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu("all", "0-3", cpus_soft=[1]),
-    "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512)),
+    "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu(2, "0-3", cpus_soft=[1], force=True),
+    "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512), vcpu="all"),
+    "Domain.set_cpupool": lambda _, domain: domain.set_cpupool("batch"),
     "Domain.monitor_command": lambda _, domain: domain.monitor_command("info block", timeout=5),
     "Domain.userdata": lambda _, domain: domain.userdata("tool"),
     "Domain.add_console": lambda _, domain: domain.add_console(port=3, gfn=0xFEFFC, backend_domid=2),
@@ -160,7 +163,9 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.detach": lambda _, domain: domain.detach(DISK),
     "Domain.insert_cdrom": lambda _, domain: domain.insert_cdrom("hdc", "/srv/a.iso"),
     "Domain.eject_cdrom": lambda _, domain: domain.eject_cdrom("hdc"),
-    "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu(0, CpuSet("nodes:0")),
+    "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu("all", CpuSet("nodes:0")),
+    "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512)),
+    "Domain.scheduler": lambda _, domain: domain.scheduler(),
 }
 """The same, with as few arguments as can be."""
 
@@ -174,6 +179,8 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Host.idle_times_ns": lambda host, _: host.idle_times_ns(),
     "Host.uptimes": lambda host, _: host.uptimes(),
     "Domain.uptime": lambda _, domain: domain.uptime(),
+    "Domain.vcpus": lambda _, domain: domain.vcpus(),
+    "Domain.scheduler": lambda _, domain: domain.scheduler(vcpu=1),
 }
 """A call of each method that asks a backend something, and begins no operation."""
 
@@ -199,6 +206,12 @@ OF_XEN = {
     *(f"DeviceTree.{name}" for name in ("add", "remove", "attach")),
 }
 """Methods for Xen itself, which take no time: ``begin`` has none of them. See test_hypervisor.py."""
+OF_POOLS = {
+    *("Cpupool.info", "Cpupool.rename", "Cpupool.destroy", "Cpupool.add_cpus", "Cpupool.remove_cpus"),
+    *("Cpupool.scheduler", "Cpupool.set_scheduler"),
+    *("Cpupools.__getitem__", "Cpupools.get", "Cpupools.list", "Cpupools.create", "Cpupools.numa_split"),
+}
+"""The methods of CPU pools, all of which `test_cpupools.py` calls."""
 
 
 @pytest.fixture
@@ -229,7 +242,7 @@ def plain(value: object) -> object:
 
 
 def test_every_method_is_called() -> None:
-    called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE
+    called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS
     assert {param.id for param in METHODS} == called
 
 

@@ -6,7 +6,7 @@ import threading
 import uuid as uuids
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from pyxen import libvirtxml
@@ -431,9 +431,11 @@ class LibvirtBackend(Backend):
         return self._act("set_vcpus", domain, lambda found: resources.set_vcpus(found, domain, self._reader, vcpus))
 
     def pin_vcpu(
-        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None, *, force: bool
     ) -> Operation[None]:
         self._need(Feature.PIN)
+        if force:
+            raise lacking(Feature.PIN_FORCE, self.name)
         if cpus_soft is not None:
             raise lacking(Feature.PIN_SOFT, self.name)
         if cpus is None:
@@ -447,8 +449,19 @@ class LibvirtBackend(Backend):
 
         return self._start(self._operation("pin_vcpu", domain, None), work)
 
-    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
+    def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
+        """Return a domain's scheduler parameters; libvirt's Xen driver supports only ``credit``."""
+        if vcpu is not None:
+            raise lacking(Feature.VCPU_SCHEDULER, self.name)
+        with self._look("scheduler", domain) as connection:
+            return resources.scheduler(lifecycle.find(connection, "scheduler", domain), self.name)
+
+    def set_scheduler(
+        self, domain: DomainRef, scheduler: Scheduler, vcpu: int | Literal["all"] | None
+    ) -> Operation[None]:
         """Set a domain's scheduler parameters; libvirt's Xen driver supports only ``credit``."""
+        if vcpu is not None:
+            raise lacking(Feature.VCPU_SCHEDULER, self.name)
         return self._act(
             "set_scheduler", domain, lambda found: resources.set_scheduler(found, domain, scheduler, self.name)
         )

@@ -142,7 +142,8 @@ class DomainReader:
             vcpus=vcpus,
             maxvcpus=max(kept[1], vcpus),
             cpu_time_ns=cpu_time,
-            cpupool=0,
+            pool=None,  # libvirt does not know CPU pools
+            poolid=None,
             ssidref=0,
         )
 

@@ -10,16 +10,17 @@ from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, numb
 from pyxen.backends.libvirt.error_map import is_code
 from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.backends.libvirt.topology import host_topology
-from pyxen.config import CpuSet, Scheduler
+from pyxen.config import CpuSet, Scheduler, SchedulerKind
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.libvirtxml.text import parse_tree
 
-__all__ = ["pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
+__all__ = ["pin_vcpu", "scheduler", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
 
 _LIVE: Final = number("VIR_DOMAIN_AFFECT_LIVE")
 _MAXIMUM: Final = number("VIR_DOMAIN_MEM_MAXIMUM")
 
 _MOST_WEIGHT: Final = 65535
+_PARAMETERS: Final = ("weight", "cap", "period", "budget", "extratime")
 
 
 def set_memory(domain: VirDomain, ref: DomainRef, kib: int) -> None:
@@ -58,20 +59,32 @@ def pin_vcpu(
                 raise  # otherwise the vCPU is offline, and some drivers do not pin offline vCPUs
 
 
-def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backend: str) -> None:
-    """Set a domain's scheduler parameters; parameters that are not given stay as they are."""
-    wanted: dict[str, Any] = {}
-    for name in ("weight", "cap", "period", "budget", "extratime"):
-        value = getattr(scheduler, name)
-        if value is not None:
-            wanted[name] = value
+def scheduler(domain: VirDomain, backend: str) -> Scheduler:
+    """Return a domain's scheduler parameters, as far as libvirt has them."""
+    have = _parameters(domain, "scheduler", backend)
+    known = {name: int(value) for name, value in have.items() if name in _PARAMETERS}
+    kind = domain.schedulerType()[0]
+    return Scheduler(kind=SchedulerKind(kind) if kind in set(SchedulerKind) else None, **known)
+
+
+def _parameters(domain: VirDomain, verb: str, backend: str) -> dict[str, Any]:
     try:
-        have = domain.schedulerParameters()
+        return domain.schedulerParameters()
     except VirError as error:
         if "scheduler" not in str(error):
             raise
-        message = f"set_scheduler: {backend} does not support this host's scheduler: {error}"
+        message = f"{verb}: {backend} does not support this host's scheduler: {error}"
         raise UnsupportedFeature(message, feature="set_scheduler", backend=backend) from None
+
+
+def set_scheduler(domain: VirDomain, ref: DomainRef, scheduler: Scheduler, backend: str) -> None:
+    """Set a domain's scheduler parameters; parameters that are not given stay as they are."""
+    wanted: dict[str, Any] = {}
+    for name in _PARAMETERS:
+        value = getattr(scheduler, name)
+        if value is not None:
+            wanted[name] = value
+    have = _parameters(domain, "set_scheduler", backend)
     unknown = next((name for name in wanted if name not in have), None)
     if unknown is not None:
         message = (

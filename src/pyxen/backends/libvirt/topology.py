@@ -33,7 +33,7 @@ def host_topology(connection: Connection) -> Topology:
                     core=None if core is None else int(core),
                     socket=None if socket is None else int(socket),
                     node=node,
-                    cpupool=None,
+                    poolid=None,
                 )
             )
         distances = {node: _ITSELF} | {
@@ -65,7 +65,7 @@ def _free(connection: Connection, count: int) -> dict[int, int]:
 def _cpus(connection: Connection) -> tuple[HostCpu, ...]:
     """Return CPUs that libvirt counts and does not list: the Xen driver leaves out the only CPU of a host."""
     count = connection.getInfo()[2]
-    return tuple(HostCpu(number=cpu, core=None, socket=None, node=0, cpupool=None) for cpu in range(count))
+    return tuple(HostCpu(number=cpu, core=None, socket=None, node=0, poolid=None) for cpu in range(count))
 
 
 def _without_cells(connection: Connection) -> Topology:

@@ -6,7 +6,7 @@ import builtins
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from pyxen import libxljson
@@ -30,6 +30,7 @@ from pyxen.backends.base import Allow, Backend, DomainRef, LogChunk
 from pyxen.backends.memory import (
     buttons,
     configuration,
+    cpupools,
     defined,
     devices,
     flask,
@@ -38,9 +39,11 @@ from pyxen.backends.memory import (
     preserve,
     resources,
     save,
+    schedulers,
     stats,
     suspend,
     userdata,
+    vcpus,
     wait,
 )
 from pyxen.backends.memory.console import Console
@@ -51,13 +54,14 @@ from pyxen.backends.memory.machine import Machine, Subscriber
 from pyxen.backends.memory.topology import host_topology, idle_times_ns, node_cpus
 from pyxen.backends.memory.xenstore import MemoryStore
 from pyxen.backends.store import Store
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, newer_than
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind, newer_than
 from pyxen.errors import HostClosed, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
+from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler, VcpuInfo
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
@@ -354,15 +358,59 @@ class MemoryBackend(Backend):
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         return self._do("set_vcpus", domain, lambda _, guest: resources.set_vcpus(self._machine, guest, vcpus))
 
-    def pin_vcpu(
-        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
-    ) -> Operation[None]:
-        machine = self._machine
-        return self._do("pin_vcpu", domain, lambda _, guest: resources.pin_vcpu(machine, guest, vcpu, cpus, cpus_soft))
+    def vcpus(self, domain: DomainRef) -> tuple[VcpuInfo, ...]:
+        with self._machine.lock:
+            return vcpus.vcpus(self._machine, self._guest("vcpus", domain))
 
-    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
-        script = partial(resources.set_scheduler, scheduler=scheduler, backend=self.name)
+    def pin_vcpu(
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None, *, force: bool
+    ) -> Operation[None]:
+        pin = partial(resources.pin_vcpu, vcpu=vcpu, cpus=cpus, cpus_soft=cpus_soft, force=force)
+        return self._do("pin_vcpu", domain, lambda _, guest: pin(self._machine, guest))
+
+    def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
+        with self._machine.lock:
+            return schedulers.scheduler(self._machine, self._guest("scheduler", domain), vcpu)
+
+    def set_scheduler(
+        self, domain: DomainRef, scheduler: Scheduler, vcpu: int | Literal["all"] | None
+    ) -> Operation[None]:
+        script = partial(schedulers.set_scheduler, self._machine, given=scheduler, vcpu=vcpu)
         return self._do("set_scheduler", domain, script)
+
+    def set_cpupool(self, domain: DomainRef, pool: CpupoolKey) -> Operation[None]:
+        return self._do("set_cpupool", domain, lambda _, guest: cpupools.set_cpupool(self._machine, guest, pool))
+
+    def cpupools(self) -> Sequence[CpupoolInfo]:
+        with self._machine.lock:
+            self._check("cpupools")
+            return cpupools.pools(self._machine)
+
+    def create_cpupool(self, name: str, cpus: CpuSet, scheduler: SchedulerKind | None) -> Operation[CpupoolRef]:
+        return self._on_host("create_cpupool", name, partial(cpupools.create, name=name, cpus=cpus, kind=scheduler))
+
+    def destroy_cpupool(self, pool: CpupoolKey) -> Operation[None]:
+        return self._on_pool("destroy_cpupool", pool, cpupools.destroy)
+
+    def rename_cpupool(self, pool: CpupoolKey, name: str) -> Operation[None]:
+        return self._on_pool("rename_cpupool", pool, partial(cpupools.rename, name=name))
+
+    def add_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
+        return self._on_pool("add_cpus", pool, partial(cpupools.add_cpus, cpus=cpus))
+
+    def remove_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
+        return self._on_pool("remove_cpus", pool, partial(cpupools.remove_cpus, cpus=cpus))
+
+    def split_cpupools(self) -> Operation[None]:
+        return self._on_host("split_cpupools", None, cpupools.split)
+
+    def pool_scheduler(self, pool: CpupoolKey) -> PoolScheduler:
+        with self._machine.lock:
+            self._check("pool_scheduler")
+            return schedulers.pool_scheduler(self._machine, pool)
+
+    def set_pool_scheduler(self, pool: CpupoolKey, scheduler: PoolScheduler) -> Operation[None]:
+        return self._on_pool("set_pool_scheduler", pool, partial(schedulers.set_pool_scheduler, given=scheduler))
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
@@ -492,6 +540,19 @@ class MemoryBackend(Backend):
         with self._machine.lock:
             self._check(verb)
             return self._run(operation, script(operation), None)
+
+    def _on_host(
+        self, verb: str, subject: str | int | None, script: Callable[[Machine, Operation[T]], Script[T]]
+    ) -> Operation[T]:
+        self._check(verb)
+        operation: Operation[T] = Operation(verb, subject)
+        return self._run(operation, script(self._machine, operation), None)
+
+    def _on_pool(
+        self, verb: str, pool: CpupoolKey, script: Callable[[Machine, Operation[None], CpupoolKey], Script[None]]
+    ) -> Operation[None]:
+        subject = pool.number if isinstance(pool, CpupoolRef) else pool
+        return self._on_host(verb, subject, lambda machine, operation: script(machine, operation, pool))
 
     def _at_once(self, verb: str, domain: DomainRef, call: Callable[[Guest], T]) -> Operation[T]:
         return self._do(verb, domain, at_once(lambda _, guest: call(guest)))

@@ -11,5 +11,6 @@ __all__ = ["config"]
 
 def config(guest: Guest) -> DomainConfig:
     """Return a configuration as libxl does: in canonical form, and without settings of other guest types."""
-    found = guest.config.canonical().replace(scheduler=guest.scheduler if guest.domid else Scheduler())
+    scheduler = guest.scheduler.replace(kind=guest.host.pools[guest.poolid].scheduler) if guest.domid else Scheduler()
+    found = guest.config.canonical().replace(scheduler=scheduler)
     return without_foreign_settings(found).replace(domid=None)

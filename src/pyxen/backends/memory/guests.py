@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
-from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler
+from pyxen.backends.memory.pools import Pool, default_scheduler
+from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler, SchedulerKind
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.units import mib_to_kib
 
@@ -38,6 +39,10 @@ class Surroundings(Protocol):
 
     def free_kib(self) -> int:
         """Return the free memory of the host."""
+
+    @property
+    def pools(self) -> Mapping[int, Pool]:
+        """The CPU pools of the host, by number."""
 
     def tell_end(self, guest: Guest) -> None:
         """Send the event that a guest has stopped."""
@@ -84,8 +89,10 @@ class Guest:
         self.memory_kib = self.target_kib
         self.limit_kib = self.target_kib + LIMIT_ROOM_KIB
         self.online = 1
-        self.pins: dict[int, tuple[CpuSet | None, CpuSet | None]] = {}
-        self.scheduler = Scheduler(weight=256, cap=0).replace(**dict(config.scheduler.non_defaults()))
+        self.pins = _pins(config)
+        self.poolid = config.poolid
+        self.scheduler = Scheduler()
+        self.vcpu_schedulers: dict[int, Scheduler] = {}
         self.notes: dict[str, bytes] = {}
         self.console: Console | None = None
         self._ran = 0.0
@@ -135,6 +142,18 @@ class Guest:
         busy = min(ran, self.timing.boot)
         return int((busy + (ran - busy) * _IDLE_SHARE) * 1e9)
 
+    def affinity(self, vcpu: int) -> tuple[CpuSet | None, CpuSet | None]:
+        """Return the CPUs on which a vCPU may run, and those that it prefers; None is any CPU."""
+        return self.pins.get(vcpu, (None, None))
+
+    def schedule_as(self, kind: SchedulerKind, given: Scheduler | None = None) -> None:
+        """Put it under a scheduler, with its default parameters where none are given."""
+        said = {} if given is None else {name: value for name, value in given.non_defaults() if name != "kind"}
+        defaults = default_scheduler(kind)
+        knows = {name for name, _ in defaults.non_defaults()} | {"weight", "cap"}
+        self.scheduler = defaults.replace(**{name: value for name, value in said.items() if name in knows})
+        self.vcpu_schedulers.clear()
+
     def info(self) -> DomainInfo:
         """Return its entry in the host's list."""
         return DomainInfo(
@@ -149,7 +168,8 @@ class Guest:
             vcpus=self.online,
             maxvcpus=self.config.effective_maxvcpus,
             cpu_time_ns=self.cpu_time_ns(),
-            cpupool=self.config.poolid,
+            pool=self.host.pools[self.poolid].name,
+            poolid=self.poolid,
             ssidref=self.config.ssidref,
             claimed_kib=0,
             shared_kib=0,
@@ -289,6 +309,22 @@ class Guest:
 def about(guest: Guest) -> dict[str, Any]:
     """Return the fields that every event of a domain has."""
     return {"domid": guest.domid, "uuid": guest.uuid, "name": guest.name, "time": datetime.now(UTC)}
+
+
+def _pins(config: DomainConfig) -> dict[int, tuple[CpuSet | None, CpuSet | None]]:
+    """Return the CPUs on which each vCPU may run and those that it prefers, as the configuration says."""
+    hard, soft = config.cpus, config.cpus_soft
+    return {
+        vcpu: (_of_vcpu(hard, vcpu), _of_vcpu(soft, vcpu))
+        for vcpu in range(config.effective_maxvcpus)
+        if _of_vcpu(hard, vcpu) is not None or _of_vcpu(soft, vcpu) is not None
+    }
+
+
+def _of_vcpu(given: CpuSet | tuple[CpuSet, ...] | None, vcpu: int) -> CpuSet | None:
+    if isinstance(given, tuple):
+        return given[vcpu] if vcpu < len(given) else None
+    return given
 
 
 def vcpu_times(guest: Guest) -> tuple[int, ...]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from pyxen.backends.memory.machine import Machine
-from pyxen.backends.memory.resources import SCHEDULER
+from pyxen.backends.memory.pools import BOOT_SCHEDULER
 from pyxen.capabilities import HostCapability
-from pyxen.config import SchedulerKind
 from pyxen.info import HostInfo
 
 __all__ = ["host_info"]
@@ -38,7 +37,7 @@ def host_info(machine: Machine) -> HostInfo:
         sharing_freed_kib=0,
         sharing_used_kib=0,
         xen_caps=("xen-3.0-x86_64", "hvm-3.0-x86_32", "hvm-3.0-x86_32p", "hvm-3.0-x86_64"),
-        xen_scheduler=SchedulerKind(SCHEDULER),
+        xen_scheduler=BOOT_SCHEDULER,
         xen_pagesize=4096,
         virt_start=0xFFFF_8000_0000_0000,
         xen_commandline="",

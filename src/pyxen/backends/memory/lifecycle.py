@@ -12,11 +12,12 @@ from pyxen.backends.memory.devices import check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about, overhead_kib
-from pyxen.backends.memory.resources import SCHEDULER
+from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import ActionOnShutdown, DomainConfig
 from pyxen.errors import (
     DomainNotFound,
+    InvalidArgument,
     NoGuestDriver,
     OperationFailed,
     OperationTimeout,
@@ -87,13 +88,28 @@ def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig,
     """Return a new domain, still being built."""
     identity = uuid or config.uuid or random_uuid(machine.random)
     whole = filled(config, 0x7FFF, identity, node_cpus(machine), machine.random)
-    check_pool(whole, "memory", scheduler=SCHEDULER, cpus=range(machine.cpus))
+    pool = _pool(machine, operation, whole)
+    check_pool(whole, "memory", scheduler=pool.scheduler, cpus=pool.cpus)
     _check_new(machine, operation, whole, identity)
     domid = machine.next_domid(operation, config.domid)
     guest = Guest(machine, domid, identity, whole.replace(domid=domid), machine.timing)
+    guest.poolid = pool.number
+    guest.schedule_as(pool.scheduler, whole.scheduler)
     operation.domid = domid
     machine.add(guest)
     return guest
+
+
+def _pool(machine: Machine, operation: Operation[Any], config: DomainConfig) -> Pool:
+    """Return the CPU pool that a new domain is to be in."""
+    key = config.pool or str(config.poolid)  # a name can also be a number here, as in libxl
+    number = int(key) if key.isdecimal() else None
+    found = (pool for pool in machine.pools.values() if pool.number == number or pool.name == key)
+    pool = next(found, None)
+    if pool is None:
+        message = f"pool={key}: the host has no CPU pool of that name or number"
+        raise describe(InvalidArgument, message, operation)
+    return pool
 
 
 @at_once

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 from uuid import UUID
 
+from pyxen._common.cpupool_preconditions import FIRST_POOL
 from pyxen.backends.memory.clock import Clock, RealClock
 from pyxen.backends.memory.device_records import device_keys
 from pyxen.backends.memory.durations import QUICK, Timing
@@ -21,6 +22,7 @@ from pyxen.backends.memory.guest_nodes import GuestNodes
 from pyxen.backends.memory.guests import Guest, about
 from pyxen.backends.memory.hypfs import first_values
 from pyxen.backends.memory.log import Log
+from pyxen.backends.memory.pools import BOOT_SCHEDULER, Pool
 from pyxen.config import DomainConfig, DomainType
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
@@ -130,6 +132,7 @@ class Machine:
         self.engine = Engine(self.clock)
         self.domains: dict[int, Guest] = {}
         self.kept: dict[UUID, Kept] = {}
+        self.pools = self._first_pools()
         self.faults: list[Fault] = []
         self.log = Log()
         self.debug_keys: list[str] = []
@@ -152,9 +155,18 @@ class Machine:
         """The lock for all access to the host's state."""
         return self.engine.changed
 
+    def _first_pools(self) -> dict[int, Pool]:
+        """Return the CPU pools that Xen starts with."""
+        return {FIRST_POOL: Pool(FIRST_POOL, "Pool-0", None, BOOT_SCHEDULER, set(range(self.cpus)))}
+
+    def lose_pools(self) -> None:
+        """Have the CPU pools that Xen starts with, as after a restart of the host."""
+        self.pools = self._first_pools()
+
     def _make_dom0(self) -> None:
         config = DomainConfig("Domain-0", uuid=_NIL, memory=DOM0_MIB, vcpus=self.cpus, type=DomainType.PV)
         dom0 = Guest(self, 0, _NIL, config, self.timing)
+        dom0.schedule_as(BOOT_SCHEDULER)
         dom0.building = False
         dom0.booted = True
         dom0.online = self.cpus

@@ -1,34 +1,25 @@
-"""Memory, vCPUs, CPU affinity and scheduler parameters of a simulated domain."""
+"""Memory, vCPUs and CPU affinity of a simulated domain."""
 
 from __future__ import annotations
 
-from typing import Any, Final
-
+from pyxen._common.cpupool_preconditions import check_in_pool, find_pool
 from pyxen._common.preconditions import (
     check_affinity,
     check_cpus,
     check_maxmem,
     check_memory,
-    check_scheduler,
     check_vcpus,
 )
 from pyxen._common.scripts import at_once
-from pyxen.backends.memory.engine import describe
+from pyxen.backends.memory.cpupools import pools
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.backends.memory.topology import node_cpus
-from pyxen.config import CpuSet, Scheduler
-from pyxen.errors import InvalidArgument
+from pyxen.config import CpuSet
 from pyxen.events import MemoryTargetChanged
-from pyxen.operation import Operation
 from pyxen.units import kib_to_mib, mib_to_kib
 
-__all__ = ["SCHEDULER", "pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
-
-SCHEDULER: Final = "credit2"
-"""The scheduler of the host's only CPU pool."""
-
-_RANGES: Final = {"weight": (1, 65535), "cap": (0, None)}
+__all__ = ["pin_vcpu", "set_maxmem", "set_memory", "set_vcpus"]
 
 
 @at_once
@@ -72,25 +63,16 @@ def pin_vcpu(
     vcpu: int | None,
     cpus: CpuSet | None,
     cpus_soft: CpuSet | None,
+    *,
+    force: bool,
 ) -> None:
     """Set the CPUs that a vCPU may run on, and those that it prefers; None means all vCPUs."""
     most = guest.config.effective_maxvcpus
-    check_affinity(guest.domid, vcpu, most, cpus, cpus_soft)
+    check_affinity(guest.domid, vcpu, most, cpus, cpus_soft, force=force)
     nodes = node_cpus(machine)
     hard, soft = (None if given is None else check_cpus(guest.domid, given, nodes) for given in (cpus, cpus_soft))
+    if hard is not None:
+        check_in_pool(guest.domid, hard, find_pool(pools(machine), guest.poolid, "pin_vcpu"))
     for number in range(most) if vcpu is None else [vcpu]:
         before = guest.pins.get(number, (None, None))
         guest.pins[number] = (hard or before[0], soft or before[1])
-
-
-@at_once
-def set_scheduler(operation: Operation[Any], guest: Guest, scheduler: Scheduler, backend: str) -> None:
-    """Set a domain's scheduler parameters; those that are not given stay as they are."""
-    said = check_scheduler(scheduler, SCHEDULER, _RANGES, backend)
-    for name, value in said.items():
-        least, most = _RANGES[name]
-        if value < least or value > (most or 100 * guest.config.effective_maxvcpus):
-            shown = ", ".join(f"{name}={value}" for name, value in said.items())
-            raise describe(InvalidArgument, f"{SCHEDULER} does not take {shown}", operation)
-    guest.scheduler = guest.scheduler.replace(**said)
-    guest.config = guest.config.replace(scheduler=guest.config.scheduler.replace(**said))

@@ -13,8 +13,9 @@ _AWAY = 20
 
 def host_topology(machine: Machine) -> Topology:
     """Return the topology of the host: each node is a socket, with its share of the CPUs and of the memory."""
+    pools = {cpu: pool.number for pool in machine.pools.values() for cpu in pool.cpus}
     cpus = [
-        HostCpu(number=cpu, core=core, socket=node, node=node, cpupool=0)
+        HostCpu(number=cpu, core=core, socket=node, node=node, poolid=pools.get(cpu))
         for node, members in node_cpus(machine).items()
         for core, cpu in enumerate(members)
     ]

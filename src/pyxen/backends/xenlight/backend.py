@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from pyxen._common.cpu_affinity import is_symbolic
@@ -44,6 +44,7 @@ from pyxen.backends.xenlight.operations import (
     buttons,
     configuration,
     console,
+    cpupools,
     device_tree,
     devices,
     flask,
@@ -55,8 +56,10 @@ from pyxen.backends.xenlight.operations import (
     psr,
     resources,
     save,
+    schedulers,
     suspend,
     userdata,
+    vcpus,
     wait,
 )
 from pyxen.backends.xenlight.operations.devd import devd
@@ -66,7 +69,7 @@ from pyxen.backends.xenlight.topology import host_topology, idle_times_ns
 from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.backends.xenlight.xenstore.client import StoreClient
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind
 from pyxen.errors import ConnectFailed
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
@@ -75,6 +78,7 @@ from pyxen.info import DomainInfo, DomainState, DomainUptime, HostInfo, Trigger
 from pyxen.operation import Operation
 from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
 from pyxen.remus import RemusOptions
+from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler, VcpuInfo
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
@@ -427,14 +431,52 @@ class XenlightBackend(Backend):
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         return self._run("set_vcpus", domain, partial(resources.set_vcpus, vcpus=vcpus))
 
+    def vcpus(self, domain: DomainRef) -> tuple[VcpuInfo, ...]:
+        return vcpus.vcpus(self._hypervisor, self._info("vcpus", domain))
+
     def pin_vcpu(
-        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None
+        self, domain: DomainRef, vcpu: int | None, cpus: CpuSet | None, cpus_soft: CpuSet | None, *, force: bool
     ) -> Operation[None]:
-        script = partial(resources.pin_vcpu, vcpu=vcpu, cpus=cpus, cpus_soft=cpus_soft)
+        script = partial(resources.pin_vcpu, vcpu=vcpu, cpus=cpus, cpus_soft=cpus_soft, force=force)
         return self._run("pin_vcpu", domain, script)
 
-    def set_scheduler(self, domain: DomainRef, scheduler: Scheduler) -> Operation[None]:
-        return self._run("set_scheduler", domain, partial(resources.set_scheduler, scheduler=scheduler))
+    def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
+        return schedulers.scheduler(self._hypervisor, self._info("scheduler", domain), vcpu)
+
+    def set_scheduler(
+        self, domain: DomainRef, scheduler: Scheduler, vcpu: int | Literal["all"] | None
+    ) -> Operation[None]:
+        return self._run("set_scheduler", domain, partial(schedulers.set_scheduler, given=scheduler, vcpu=vcpu))
+
+    def set_cpupool(self, domain: DomainRef, pool: CpupoolKey) -> Operation[None]:
+        return self._run("set_cpupool", domain, partial(cpupools.set_cpupool, key=pool))
+
+    def cpupools(self) -> Sequence[CpupoolInfo]:
+        return cpupools.pools(self._hypervisor)
+
+    def create_cpupool(self, name: str, cpus: CpuSet, scheduler: SchedulerKind | None) -> Operation[CpupoolRef]:
+        return self._on_host("create_cpupool", name, partial(cpupools.create, name=name, cpus=cpus, kind=scheduler))
+
+    def destroy_cpupool(self, pool: CpupoolKey) -> Operation[None]:
+        return self._on_pool("destroy_cpupool", pool, cpupools.destroy)
+
+    def rename_cpupool(self, pool: CpupoolKey, name: str) -> Operation[None]:
+        return self._on_pool("rename_cpupool", pool, partial(cpupools.rename, name=name))
+
+    def add_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
+        return self._on_pool("add_cpus", pool, partial(cpupools.add_cpus, cpus=cpus))
+
+    def remove_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
+        return self._on_pool("remove_cpus", pool, partial(cpupools.remove_cpus, cpus=cpus))
+
+    def split_cpupools(self) -> Operation[None]:
+        return self._on_host("split_cpupools", None, cpupools.split)
+
+    def pool_scheduler(self, pool: CpupoolKey) -> PoolScheduler:
+        return schedulers.pool_scheduler(self._hypervisor, pool)
+
+    def set_pool_scheduler(self, pool: CpupoolKey, scheduler: PoolScheduler) -> Operation[None]:
+        return self._on_pool("set_pool_scheduler", pool, partial(schedulers.set_pool_scheduler, given=scheduler))
 
     def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
         return self._run("monitor_command", domain, partial(monitor.monitor_command, command=command), timeout)
@@ -474,6 +516,21 @@ class XenlightBackend(Backend):
         return self._context.run(operation, wait.wait_start(self._context, uuid, after))
 
     # Helpers
+
+    def _on_host(
+        self, verb: str, subject: str | int | None, script: Callable[[Context, Operation[T]], Script[T]]
+    ) -> Operation[T]:
+        """Start a script for the host."""
+        operation: Operation[T] = Operation(verb, subject)
+        return self._context.run(operation, script(self._context, operation))
+
+    def _on_pool(
+        self, verb: str, pool: CpupoolKey, script: Callable[[Context, Operation[None], CpupoolKey], Script[None]]
+    ) -> Operation[None]:
+        """Start a script for a CPU pool."""
+        subject = pool.number if isinstance(pool, CpupoolRef) else pool
+        operation: Operation[None] = Operation(verb, subject)
+        return self._context.run(operation, script(self._context, operation, pool))
 
     def _run(
         self,

@@ -18,7 +18,7 @@ from uuid import UUID
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
-from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
+from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.names import Names
 from pyxen.backends.xenlight.xenstore.nodes import read_values
 from pyxen.backends.xenlight.xenstore.stubdomains import StubDomains, target_node, target_of
@@ -182,18 +182,22 @@ class Hypervisor:
             moment = time.monotonic_ns()
             rows = self._rows()
             keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
-            names = self._names.of(keys)
+            pools = [(row[_AT["cpupool"]], None) for row in rows]
+            names = self._names.of([*keys, *pools])
             stubs = self._stubdomains.of(
                 keys, lambda place: _may_be_stub(rows[place]), lambda place: _has_run(rows[place])
             )
-        infos = [_domain_info(row, key[1], names[key], stubs.get(key)) for row, key in zip(rows, keys, strict=True)]
+        infos = [
+            _domain_info(row, key[1], names[key], names[pool], stubs.get(key))
+            for row, key, pool in zip(rows, keys, pools, strict=True)
+        ]
         return moment, infos
 
     def glance(self) -> list[DomainInfo]:
         """Return all domains, sorted by domid, without names: this takes one hypercall and does not use xenstore."""
         with self._open():
             rows = self._rows()
-        return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None) for row in rows]
+        return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None, None) for row in rows]
 
     def alive(self, domid: int, uuid: UUID) -> bool:
         """Tell, with one hypercall, whether the domain with this domid has this uuid and is not dying."""
@@ -209,9 +213,14 @@ class Hypervisor:
             rows = self._ask(domid, 1)
             if not rows or rows[0][_AT["domain"]] != domid:
                 return None
-            name, target = read_values(self._xenstore, [f"/local/domain/{domid}/name", target_node(domid)])
+            paths = (
+                f"/local/domain/{domid}/name",
+                f"/local/pool/{rows[0][_AT['cpupool']]}/name",
+                target_node(domid),
+            )
+            name, pool, target = read_values(self._xenstore, paths)
         served = target_of(target) if _may_be_stub(rows[0]) else None
-        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name, served)
+        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name, pool, served)
 
     def read(self, path: str) -> str | None:
         """Return the value of a xenstore node; None if it does not exist."""
@@ -220,10 +229,8 @@ class Hypervisor:
 
     def read_all(self, paths: Sequence[str]) -> list[str | None]:
         """Return the values of xenstore nodes, with one round trip; None for those that do not exist."""
-        requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
         with self._open():
-            answers = self._xenstore.batch(requests)
-        return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]
+            return self._xenstore.read_all(*paths)
 
     def replace(self, path: str, old: str, new: str) -> bool:
         """Write a xenstore node if it has a certain value, and tell whether it was written.
@@ -351,7 +358,9 @@ def _has_run(row: _Row) -> bool:
     return bool(row[_AT["cpu_time"]])
 
 
-def _domain_info(row: _Row, uuid: UUID, name: str | None, stubdomain_of: int | None = None) -> DomainInfo:
+def _domain_info(
+    row: _Row, uuid: UUID, name: str | None, pool: str | None, stubdomain_of: int | None = None
+) -> DomainInfo:
     flags = row[_AT["flags"]]
     reason = _shutdown_reason(flags)
     state = next((state for flag, state in _STATES if flags & flag), DomainState.RUNNING)
@@ -369,7 +378,8 @@ def _domain_info(row: _Row, uuid: UUID, name: str | None, stubdomain_of: int | N
         vcpus=row[_AT["nr_online_vcpus"]],
         maxvcpus=(row[_AT["max_vcpu_id"]] + 1) % _NO_VCPUS,
         cpu_time_ns=row[_AT["cpu_time"]],
-        cpupool=row[_AT["cpupool"]],
+        pool=pool,
+        poolid=row[_AT["cpupool"]],
         ssidref=row[_AT["ssidref"]],
         claimed_kib=row[_AT["outstanding_pages"]] * _PAGE_KIB,
         shared_kib=row[_AT["shr_pages"]] * _PAGE_KIB,

@@ -67,9 +67,9 @@ def _cpus(xc: CData) -> list[tuple[int, _Place]]:
     return [(number, place) for number, place in found if place != (_UNKNOWN, _UNKNOWN, _UNKNOWN)]
 
 
-def _host_cpu(number: int, place: _Place, cpupool: int | None) -> HostCpu:
+def _host_cpu(number: int, place: _Place, poolid: int | None) -> HostCpu:
     core, socket, node = map(_known, place)
-    return HostCpu(number=number, core=core, socket=socket, node=node or 0, cpupool=cpupool)
+    return HostCpu(number=number, core=core, socket=socket, node=node or 0, poolid=poolid)
 
 
 def _pools(xc: CData) -> dict[int, int]:

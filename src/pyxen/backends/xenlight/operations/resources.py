@@ -1,41 +1,35 @@
-"""Memory, vCPUs, CPU affinity and scheduler parameters of a running domain."""
+"""Memory, vCPUs and CPU affinity of a running domain."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from pyxen._common.cpu_affinity import is_symbolic
+from pyxen._common.cpupool_preconditions import check_in_pool, find_pool
 from pyxen._common.preconditions import (
     check_affinity,
     check_cpus,
     check_maxmem,
     check_memory,
     check_pool,
-    check_scheduler,
     check_vcpus,
 )
 from pyxen._common.scripts import at_once
-from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.backends.xenlight.operations.cpu_bitmaps import bitmap
+from pyxen.backends.xenlight.operations.cpupools import pools
 from pyxen.backends.xenlight.topology import node_cpus
-from pyxen.config import CpuSet, DomainConfig, Scheduler
+from pyxen.config import CpuSet, DomainConfig
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 
-__all__ = ["fitted", "pin_vcpu", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
-
-_PARAMETERS: Final[dict[str, set[str]]] = {
-    "credit": {"weight", "cap"},
-    "credit2": {"weight", "cap"},
-    "rtds": {"period", "budget", "extratime"},
-}
-"""The parameters of each scheduler. Schedulers that are not listed have no parameters."""
+__all__ = ["fitted", "pin_vcpu", "set_maxmem", "set_memory", "set_vcpus"]
 
 
 def set_memory(context: Context, operation: Operation[None], domid: int, kib: int) -> Script[None]:
@@ -64,7 +58,7 @@ def set_vcpus(context: Context, operation: Operation[None], domid: int, vcpus: i
     """Set how many vCPUs a guest uses, as ``xl vcpu-set``."""
     info = context.hypervisor.domain(domid)
     check_vcpus(domid, vcpus, None if info is None else info.maxvcpus)
-    online = _bitmap(context, operation, range(vcpus))
+    online = bitmap(context, operation, range(vcpus))
     code = yield from context.complete(lambda how: lib.libxl_set_vcpuonline(context.pointer, domid, online, how))
     raise_failure(operation, code)
 
@@ -77,35 +71,21 @@ def pin_vcpu(
     vcpu: int | None,
     cpus: CpuSet | None,
     cpus_soft: CpuSet | None,
+    *,
+    force: bool,
 ) -> None:
     """Set the CPUs that a vCPU (None: all vCPUs) may run on, and those it prefers, as ``xl vcpu-pin``."""
     info = context.hypervisor.domain(domid)
     most = info.maxvcpus if info is not None else 0
-    check_affinity(domid, vcpu, most, cpus, cpus_soft)
+    check_affinity(domid, vcpu, most, cpus, cpus_soft, force=force)
     nodes = node_cpus(context.hypervisor)
-    hard, soft = (
-        ffi.NULL if given is None else _bitmap(context, operation, check_cpus(domid, given, nodes))
-        for given in (cpus, cpus_soft)
-    )
+    sets = [None if given is None else check_cpus(domid, given, nodes) for given in (cpus, cpus_soft)]
+    if sets[0] is not None and info is not None:
+        check_in_pool(domid, sets[0], find_pool(pools(context.hypervisor), info.poolid or 0, operation.verb))
+    hard, soft = (ffi.NULL if resolved is None else bitmap(context, operation, resolved) for resolved in sets)
+    pin = lib.libxl_set_vcpuaffinity_force if force else lib.libxl_set_vcpuaffinity
     for number in range(most) if vcpu is None else [vcpu]:
-        raise_failure(operation, lib.libxl_set_vcpuaffinity(context.pointer, domid, number, hard, soft))
-
-
-@at_once
-def set_scheduler(context: Context, operation: Operation[None], domid: int, scheduler: Scheduler) -> None:
-    """Set a domain's scheduler parameters, as ``xl sched-credit2``. Parameters that are not given stay unchanged."""
-    params = ffi.new("libxl_domain_sched_params *")
-    lib.libxl_domain_sched_params_init(params)
-    raise_failure(operation, lib.libxl_domain_sched_params_get(context.pointer, domid, params))
-    kind = ffi.string(lib.libxl_scheduler_to_string(params.sched)).decode()
-    said = check_scheduler(scheduler, kind, _PARAMETERS.get(kind, ()), BACKEND)
-    for name, value in said.items():
-        setattr(params, name, value)
-    code = lib.libxl_domain_sched_params_set(context.pointer, domid, params)
-    if code == lib.ERROR_INVAL:
-        shown = ", ".join(f"{name}={value}" for name, value in said.items())
-        raise describe(InvalidArgument, f"{kind} does not take {shown}", operation, code)
-    raise_failure(operation, code)
+        raise_failure(operation, pin(context.pointer, domid, number, hard, soft))
 
 
 def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[int | None]:
@@ -144,15 +124,3 @@ def _pool(context: Context, operation: Operation[Any], name: str) -> tuple[str, 
     raise_failure(operation, lib.libxl_cpupool_info(context.pointer, info, number[0]))
     cpus = [cpu for cpu in range(info.cpumap.size * 8) if lib.libxl_bitmap_test(ffi.addressof(info.cpumap), cpu)]
     return ffi.string(lib.libxl_scheduler_to_string(info.sched)).decode(), cpus
-
-
-def _bitmap(context: Context, operation: Operation[Any], members: Iterable[int]) -> CData:
-    """Return a ``libxl_bitmap *``, which is freed automatically."""
-    numbers = list(members)
-    bitmap = ffi.new("libxl_bitmap *")
-    lib.libxl_bitmap_init(bitmap)
-    bitmap = ffi.gc(bitmap, lib.libxl_bitmap_dispose)
-    raise_failure(operation, lib.libxl_cpu_bitmap_alloc(context.pointer, bitmap, max(numbers) + 1))
-    for number in numbers:
-        lib.libxl_bitmap_set(bitmap, number)
-    return bitmap

@@ -111,8 +111,12 @@ class Connection:
 
     def read(self, path: str) -> str | None:
         """Return the value of a node; None if it does not exist or may not be read."""
-        answer = self.batch([(Verb.READ, path.encode() + b"\0")])[0]
-        return None if isinstance(answer, OSError) else answer.decode(errors="replace")
+        return self.read_all(path)[0]
+
+    def read_all(self, *paths: str) -> list[str | None]:
+        """Return the values of nodes, in one round trip; None for those that do not exist or may not be read."""
+        answers = self.batch([(Verb.READ, path.encode() + b"\0") for path in paths])
+        return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]
 
     def directory(self, path: str) -> list[str]:
         """Return the names of a node's children; empty if there is no such node."""

@@ -1,7 +1,8 @@
-"""Names of domains, cached to read xenstore as rarely as possible.
+"""Names of domains and of CPU pools, cached to read xenstore as rarely as possible.
 
 A name is read when its domain is first seen. When the domain is seen again, its name's node is watched. From then on,
-the name is read only after it changed, so later lists cost one round trip for any number of domains.
+the name is read only after it changed, so later lists cost one round trip for any number of domains. The same holds
+for CPU pools.
 
 No change is missed, since each watch event is followed by a read: the events that are pending arrive before the answer
 to a request, and the names are read after that answer. This includes the event that a new watch sends at once.
@@ -19,8 +20,11 @@ from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Ver
 
 __all__ = ["Names"]
 
-Key = tuple[int, UUID]
-"""Domids are reused, so only domid and uuid together identify a domain."""
+Key = tuple[int, UUID | None]
+"""Domids are reused, so only domid and uuid together identify a domain. A number without a uuid is a CPU pool's.
+
+Numbers of pools are reused, too, but then the name's node is written again, and its watch fires.
+"""
 
 
 class Names:
@@ -29,11 +33,11 @@ class Names:
     def __init__(self, xenstore: Connection) -> None:
         self._xenstore = xenstore
         self._names: dict[Key, str | None] = {}
-        self._watched: dict[Key, bool] = {}  # all domains seen, and whether their names are watched
+        self._watched: dict[Key, bool] = {}  # all that were seen, and whether their names are watched
         self._generation = xenstore.generation
 
     def of(self, domains: Iterable[Key]) -> dict[Key, str | None]:
-        """Return the names of these domains, which must be all domains; None for a domain without a name."""
+        """Return the names of these domains and CPU pools, which must be all; None for one without a name."""
         present = dict.fromkeys(domains)
         self._start_anew_if_broken()
         self._forget_gone(present)
@@ -49,8 +53,8 @@ class Names:
             self._generation = self._xenstore.generation
 
     def _catch_up(self, to_watch: list[Key]) -> None:
-        """Watch the names of these domains, and drop all names that have, or may have, changed since the last call."""
-        requests: list[Request] = [(Verb.WATCH, f"{_path(key)}\0{key[0]}\0".encode()) for key in to_watch]
+        """Watch these names, and drop all names that have, or may have, changed since the last call."""
+        requests: list[Request] = [(Verb.WATCH, f"{_path(key)}\0{_token(key)}\0".encode()) for key in to_watch]
         if to_watch or any(self._watched.values()):
             requests.append((Verb.GET_DOMAIN_PATH, b"0\0"))
         answers = self._xenstore.batch(requests)
@@ -59,8 +63,9 @@ class Names:
             self._watched[key] = not isinstance(answer, OSError) or answer.errno == errno.EEXIST
             self._names.pop(key, None)
         changed = {token for _, token in self._xenstore.events}
-        for key in [key for key in self._names if str(key[0]) in changed]:
-            del self._names[key]
+        if changed:
+            for key in [key for key in self._names if _token(key) in changed]:
+                del self._names[key]
         self._xenstore.events.clear()  # clear last: Ctrl-C may interrupt between any two lines
 
     def _read(self, keys: list[Key]) -> None:
@@ -75,9 +80,13 @@ class Names:
         for key in [key for key in self._watched if key not in present]:
             self._names.pop(key, None)
             if self._watched.pop(key):
-                unwatch.append((Verb.UNWATCH, f"{_path(key)}\0{key[0]}\0".encode()))
+                unwatch.append((Verb.UNWATCH, f"{_path(key)}\0{_token(key)}\0".encode()))
         self._xenstore.batch(unwatch)
 
 
 def _path(key: Key) -> str:
-    return f"/local/domain/{key[0]}/name"
+    return f"/local/{'pool' if key[1] is None else 'domain'}/{key[0]}/name"
+
+
+def _token(key: Key) -> str:
+    return f"pool-{key[0]}" if key[1] is None else str(key[0])

@@ -1,0 +1,113 @@
+"""The CPU pools of a host as a collection, for asyncio.
+
+Generated from `pyxen.cpupools` by ``python -m tools.aio_face``: do not edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyxen._common.arguments import check_is, member
+from pyxen._common.cpupool_preconditions import find_pool, ref_of
+from pyxen.aio._cpupools import CpupoolsBase
+from pyxen.aio.cpupool import Cpupool
+from pyxen.begin import AnyCpus, cpus_of
+from pyxen.config import SchedulerKind
+from pyxen.config.enum_names import SchedulerKindName
+from pyxen.errors import InvalidArgument
+from pyxen.scheduling import CpupoolInfo
+
+__all__ = ["CpupoolName", "Cpupools"]
+
+CpupoolName = str | int
+"""A name, or a number."""
+
+
+class Cpupools(CpupoolsBase):
+    """The current CPU pools of a host. Each lookup asks the host; nothing is cached.
+
+    Asking takes an ``await``, so what Python itself cannot await has another form here:
+
+    ============================  =============================================
+    ``host.cpupools["Pool-0"]``   ``await host.cpupools["Pool-0"]``
+    ``"Pool-0" in cpupools``      ``await cpupools.get("Pool-0") is not None``
+    ``for pool in cpupools``      ``async for pool in cpupools``
+    ``len(cpupools)``             ``len(await cpupools.list())``
+    ============================  =============================================
+    """
+
+    def __repr__(self) -> str:
+        return f"<Cpupools of {self._backend.uri}>"
+
+    async def __getitem__(self, key: CpupoolName) -> Cpupool:
+        """Return a CPU pool by name or number. Text is a name, and never a number.
+
+        Raises:
+            NotFound: There is no such pool.
+        """
+        info = await self._calls.ask(lambda: find_pool(self._backend.cpupools(), _checked(key), "cpupools"))
+        return self._handle(info)
+
+    async def get(self, key: CpupoolName) -> Cpupool | None:
+        """Return a CPU pool by name or number; None if there is no such pool."""
+        return await self._calls.ask(lambda: self._find(key))
+
+    async def list(self) -> Sequence[CpupoolInfo]:
+        """Return the current state of all CPU pools, ordered by number, as ``xl cpupool-list``."""
+        return await self._calls.ask(self._backend.cpupools)
+
+    async def create(
+        self, name: str, *, cpus: AnyCpus = (), scheduler: SchedulerKind | SchedulerKindName | None = None
+    ) -> Cpupool:
+        """Create a CPU pool, as ``xl cpupool-create``.
+
+        Args:
+            name: Its name.
+            cpus: CPUs that are in no pool: a `CpuSet`, or what `CpuSet` accepts: ``"2-3"``, ``"node:1"``, ``[2, 3]``.
+                `Cpupool.remove_cpus` makes CPUs of another pool free. Default: no CPUs.
+            scheduler: Its scheduler: ``credit``, ``credit2``, ``rtds``, ``arinc653`` or ``null``. Many Xen builds have
+                only the first two. Default: the scheduler that the host was started with.
+
+        Raises:
+            CpupoolExists: Another pool has that name.
+            InvalidArgument: The name is not valid, or the host has no such CPU.
+            InvalidState: Another pool has one of the CPUs.
+            UnsupportedFeature: This Xen does not have that scheduler.
+            ValueError: It is not a set of CPUs.
+        """
+        check_is(str, name, "create_cpupool")
+        wanted = cpus_of(cpus, "create_cpupool")
+        kind = None if scheduler is None else member(SchedulerKind, scheduler, "create_cpupool")
+        ref = await self._calls.finish(
+            lambda: self._backend.create_cpupool(name, wanted, kind),
+            undo=lambda made: self._backend.destroy_cpupool(made).wait(),
+        )
+        return Cpupool(self._backend, self._calls, ref, name)
+
+    async def numa_split(self) -> None:
+        """Make a CPU pool of each NUMA node, as ``xl cpupool-numa-split``.
+
+        ``Pool-0`` becomes ``Pool-node0`` and keeps dom0 and the guests. dom0 is asked to use as many vCPUs as that node
+        has CPUs. The other nodes get new pools with the same scheduler: ``Pool-node1`` …
+
+        Raises:
+            InvalidState: The host already has several pools.
+        """
+        await self._calls.finish(self._backend.split_cpupools)
+
+    def _find(self, key: CpupoolName) -> Cpupool | None:
+        key = _checked(key)
+        pools = self._backend.cpupools()
+        found = (pool for pool in pools if key == (pool.name if isinstance(key, str) else pool.number))
+        return next((self._handle(pool) for pool in found), None)
+
+    def _handle(self, info: CpupoolInfo) -> Cpupool:
+        return Cpupool(self._backend, self._calls, ref_of(info), info.name)
+
+
+def _checked(key: CpupoolName) -> CpupoolName:
+    if isinstance(key, bool) or not isinstance(key, str | int):
+        raise InvalidArgument(
+            f"takes the name or the number of a CPU pool, not {type(key).__name__}", operation="cpupools"
+        )
+    return key

@@ -1,0 +1,231 @@
+"""CPU pools of the host."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from pyxen._common.cpupool_preconditions import (
+    FIRST_POOL,
+    check_destroyable,
+    check_new_name,
+    check_one_pool,
+    check_room,
+    check_scheduler_kind,
+    cpus_to_add,
+    cpus_to_remove,
+    find_pool,
+    holder,
+)
+from pyxen._common.scripts import at_once
+from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
+from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.operations.cpu_bitmaps import bitmap, cpus_of
+from pyxen.backends.xenlight.topology import node_cpus
+from pyxen.config import CpuSet, SchedulerKind
+from pyxen.errors import Error, NotFound, OperationFailed, UnsupportedFeature
+from pyxen.operation import Operation
+from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef
+
+__all__ = ["add_cpus", "create", "destroy", "pools", "remove_cpus", "rename", "set_cpupool", "split"]
+
+_KINDS: Final = {
+    getattr(lib, f"LIBXL_SCHEDULER_{kind.name}"): kind for kind in SchedulerKind if kind is not SchedulerKind.SEDF
+}
+"""The schedulers by their numbers, which are the same in Xen and in libxl."""
+
+_ANY: Final = 0xFFFFFFFF
+"""LIBXL_CPUPOOL_POOLID_ANY, a macro that the preprocessor has eaten."""
+
+
+def pools(hypervisor: Hypervisor) -> list[CpupoolInfo]:
+    """Return the CPU pools, sorted by number."""
+    infos = hypervisor.glance()
+    found = _found(hypervisor)
+    nodes = [f"/local/pool/{number}/{node}" for number, _, _ in found for node in ("name", "uuid")]
+    texts = iter(hypervisor.read_all(nodes))
+    return [
+        CpupoolInfo(
+            number=number,
+            name=next(texts),
+            uuid=_uuid(next(texts)),
+            scheduler=kind,
+            cpus=cpus,
+            domains=tuple(info.domid for info in infos if info.poolid == number),
+        )
+        for number, kind, cpus in found
+    ]
+
+
+def _found(hypervisor: Hypervisor) -> list[tuple[int, SchedulerKind, CpuSet]]:
+    """Return number, scheduler and CPUs of each pool, as Xen tells them."""
+    found: list[tuple[int, SchedulerKind, CpuSet]] = []
+    with hypervisor.handle() as xc:
+        size = lib.xc_get_cpumap_size(xc)
+        while (pool := lib.xc_cpupool_getinfo(xc, found[-1][0] + 1 if found else 0)) != ffi.NULL:
+            kind = _KINDS.get(pool.sched_id)
+            number, cpus = pool.cpupool_id, cpus_of(pool.cpumap, size, size * 8)
+            lib.xc_cpupool_infofree(xc, pool)
+            if kind is None:
+                raise OperationFailed(f"the CPU pool {number} has a scheduler that pyxen does not know: update pyxen")
+            found.append((number, kind, cpus))
+        if ffi.errno != errno.ENOENT:
+            raise refused("cpupools", "Xen does not list its CPU pools")
+    return found
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return None if text is None else UUID(text)
+    except ValueError:
+        return None
+
+
+@at_once
+def create(
+    context: Context, operation: Operation[Any], name: str, cpus: CpuSet, kind: SchedulerKind | None
+) -> CpupoolRef:
+    """Create a CPU pool, as ``xl cpupool-create``. A create that fails leaves nothing behind."""
+    verb = operation.verb
+    check_scheduler_kind(kind, BACKEND)
+    present = pools(context.hypervisor)
+    check_new_name(name, present, verb)
+    wanted = cpus_to_add(None, cpus, present, node_cpus(context.hypervisor), verb) if cpus else []
+    return _create(context, operation, name, wanted, kind, present)
+
+
+def _create(
+    context: Context,
+    operation: Operation[Any],
+    name: str,
+    cpus: Iterable[int],
+    kind: SchedulerKind | None,
+    present: Iterable[CpupoolInfo],
+) -> CpupoolRef:
+    number: int = lib.libxl_get_scheduler(context.pointer)
+    if kind is not None:
+        number = next(number for number, known in _KINDS.items() if known is kind)
+    elif number < 0:
+        raise failure(operation, number)
+    uuid = uuid4()
+    poolid = ffi.new("uint32_t *", _ANY)
+    identity = ffi.new("libxl_uuid *")
+    ffi.memmove(identity, uuid.bytes, 16)
+    members = bitmap(context, operation, cpus)  # must live as long as the call, which takes the structure itself
+    code = lib.libxl_cpupool_create(context.pointer, os.fsencode(name), number, members[0], identity, poolid)
+    if code != 0:
+        if poolid[0] != _ANY:
+            _take_back(context, poolid[0])
+        raise _why_not_created(operation, kind, present, code)
+    return CpupoolRef(poolid[0], uuid)
+
+
+def _take_back(context: Context, number: int) -> None:
+    """Destroy a pool that a failed create has left; libxl leaves it in Xen if it could not write it to xenstore."""
+    if any(pool.number == number for pool in pools(context.hypervisor)):
+        lib.libxl_cpupool_destroy(context.pointer, number)
+
+
+def _why_not_created(
+    operation: Operation[Any], kind: SchedulerKind | None, present: Iterable[CpupoolInfo], code: int
+) -> Error:
+    """Return the exception for a create that failed. libxl does not return Xen's reason, so look for the cause."""
+    refused = any("Could not create cpupool" in line for line in operation.log)
+    if refused and kind is not None and all(pool.scheduler is not kind for pool in present):
+        message = f"Xen makes no CPU pool with the scheduler {kind}: most likely it was built without it; use credit2"
+        return UnsupportedFeature(message, feature="scheduler", backend=BACKEND)
+    return failure(operation, code)
+
+
+@at_once
+def destroy(context: Context, operation: Operation[Any], key: CpupoolKey) -> None:
+    """Destroy a CPU pool, as ``xl cpupool-destroy``."""
+    pool = find_pool(pools(context.hypervisor), key, operation.verb)
+    check_destroyable(pool, operation.verb)
+    raise_failure(operation, lib.libxl_cpupool_destroy(context.pointer, pool.number))
+
+
+@at_once
+def rename(context: Context, operation: Operation[Any], key: CpupoolKey, name: str) -> None:
+    """Rename a CPU pool, as ``xl cpupool-rename``."""
+    present = pools(context.hypervisor)
+    pool = find_pool(present, key, operation.verb)
+    check_new_name(name, present, operation.verb, pool)
+    raise_failure(operation, lib.libxl_cpupool_rename(context.pointer, os.fsencode(name), pool.number))
+
+
+@at_once
+def add_cpus(context: Context, operation: Operation[Any], key: CpupoolKey, cpus: CpuSet) -> None:
+    """Add free CPUs to a CPU pool, as ``xl cpupool-cpu-add``: all of them, or none."""
+    present = pools(context.hypervisor)
+    pool = find_pool(present, key, operation.verb)
+    _add(context, operation, pool, cpus_to_add(pool, cpus, present, node_cpus(context.hypervisor), operation.verb))
+
+
+def _add(context: Context, operation: Operation[Any], pool: CpupoolInfo, cpus: Iterable[int]) -> None:
+    added: list[int] = []
+    for cpu in cpus:
+        code = lib.libxl_cpupool_cpuadd(context.pointer, pool.number, cpu)
+        if code != 0:
+            error = failure(operation, code)
+            for other in added:
+                lib.libxl_cpupool_cpuremove(context.pointer, pool.number, other)
+            raise error
+        added.append(cpu)
+
+
+@at_once
+def remove_cpus(context: Context, operation: Operation[Any], key: CpupoolKey, cpus: CpuSet) -> None:
+    """Remove CPUs from a CPU pool, as ``xl cpupool-cpu-remove``: all of them, or none."""
+    pool = find_pool(pools(context.hypervisor), key, operation.verb)
+    _remove(context, operation, pool, cpus_to_remove(pool, cpus, node_cpus(context.hypervisor), operation.verb))
+
+
+def _remove(context: Context, operation: Operation[Any], pool: CpupoolInfo, cpus: Iterable[int]) -> None:
+    removed: list[int] = []
+    for cpu in cpus:
+        code = lib.libxl_cpupool_cpuremove(context.pointer, pool.number, cpu)
+        if code != 0:
+            error = failure(operation, code)
+            # Xen may have begun: a CPU that is in no pool any more would be lost to others until it is added again.
+            for other in [*removed, cpu]:
+                if holder(other, pools(context.hypervisor)) is None:
+                    lib.libxl_cpupool_cpuadd(context.pointer, pool.number, other)
+            raise error
+        removed.append(cpu)
+
+
+@at_once
+def set_cpupool(context: Context, operation: Operation[Any], domid: int, key: CpupoolKey) -> None:
+    """Move a domain to another CPU pool, as ``xl cpupool-migrate``."""
+    pool = find_pool(pools(context.hypervisor), key, operation.verb)
+    check_room(pool, domid)
+    if domid in pool.domains:
+        return
+    raise_failure(operation, lib.libxl_cpupool_movedomain(context.pointer, pool.number, domid))
+
+
+def split(context: Context, operation: Operation[Any]) -> Script[None]:
+    """Make a CPU pool of each NUMA node, as ``xl cpupool-numa-split``."""
+    present = pools(context.hypervisor)
+    check_one_pool(present, operation.verb)
+    first = find_pool(present, FIRST_POOL, operation.verb)
+    # dom0's pool becomes that of the node with the first CPU.
+    (own, cpus), *others = sorted(node_cpus(context.hypervisor).items(), key=lambda node: min(node[1]))
+    _add(context, operation, first, [cpu for cpu in cpus if cpu not in first.cpus])
+    raise_failure(operation, lib.libxl_cpupool_rename(context.pointer, f"Pool-node{own}".encode(), FIRST_POOL))
+    dom0 = context.hypervisor.domain(0)
+    if dom0 is None:
+        raise describe(NotFound, "there is no domain 0", operation)
+    online = bitmap(context, operation, range(min(len(cpus), dom0.maxvcpus)))
+    code = yield from context.complete(lambda how: lib.libxl_set_vcpuonline(context.pointer, 0, online, how))
+    raise_failure(operation, code)
+    for node, members in others:
+        _remove(context, operation, first, [cpu for cpu in members if cpu in first.cpus])
+        _create(context, operation, f"Pool-node{node}", members, first.scheduler, present)
