@@ -91,13 +91,13 @@ def test_emulated_disks(host: Host, tiny: MakeConfig, folder: Path) -> None:
     run("qemu-img", "convert", "-O", "qcow2", str(GUESTS / "tiny-hvm.img"), str(boot))
     disks = [
         Disk(str(boot), vdev="hda", format="qcow2"),
-        Disk(str(qcow2(folder / "data.qcow2")), vdev="sdc", format="qcow2"),
+        Disk(str(qcow2(folder / "data.qcow2")), vdev="xvdb", format="qcow2"),
         Disk(None, vdev="hdc", format="raw", cdrom=True),
     ]
     domain = host.create(tiny("hvm", disks=disks, vifs=[Vif(bridge="xenbr0")]), timeout=120)
     wait_until(lambda: (of_disk(domain, "hda").read_bytes or 0) >= 512)  # the BIOS has loaded the boot sector
     stats = as_xentop(host, domain)
-    assert [(disk.vdev, disk.backend) for disk in stats.disks] == [(vdev, "qdisk") for vdev in ("hda", "hdc", "sdc")]
+    assert [(disk.vdev, disk.backend) for disk in stats.disks] == [(vdev, "qdisk") for vdev in ("hda", "hdc", "xvdb")]
     assert all(disk.read_bytes is not None for disk in stats.disks if disk.vdev != "hdc")
     assert all(disk.state == "init_wait" for disk in stats.disks if disk.vdev != "hdc")  # the guest has no PV drivers
     domain.destroy()

@@ -12,7 +12,7 @@ from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.operations.backend_devices import (
     BackendDevice,
     backend_devices,
-    disk_counter,
+    disk_counters,
     host_interfaces,
     kernel_state,
     vif_stats,
@@ -30,6 +30,9 @@ _BACKENDS: Final = "/local/domain/0/backend"
 _QDISK: Final = "qdisk"
 _DISKS: Final = {"vbd": DiskBackend.PHY, _QDISK: DiskBackend.QDISK, "tap": DiskBackend.TAP}
 """What serves a disk, by the kinds of the devices."""
+
+_COUNTERS: Final = ("rd_req", "rd_sect", "wr_req", "wr_sect", "f_req", "ds_req", "oo_req")
+"""The kernel's counters of a disk."""
 
 _STATES: Final = {str(number): state for number, state in enumerate(DeviceState)}
 """States by what xenstore has for them."""
@@ -137,15 +140,16 @@ def _node(device: BackendDevice) -> str:
 
 
 def _of_kernel(vdev: str, device: BackendDevice) -> DiskStats:
+    reads, read_sectors, writes, written_sectors, flushes, discards, out_of = disk_counters(device, _COUNTERS)
     return DiskStats(
         vdev=vdev,
-        read_requests=disk_counter(device, "rd_req"),
-        read_bytes=disk_counter(device, "rd_sect") * _SECTOR,
-        write_requests=disk_counter(device, "wr_req"),
-        write_bytes=disk_counter(device, "wr_sect") * _SECTOR,
-        flush_requests=disk_counter(device, "f_req"),
-        discard_requests=disk_counter(device, "ds_req"),
-        out_of_requests=disk_counter(device, "oo_req"),
+        read_requests=reads,
+        read_bytes=read_sectors * _SECTOR,
+        write_requests=writes,
+        write_bytes=written_sectors * _SECTOR,
+        flush_requests=flushes,
+        discard_requests=discards,
+        out_of_requests=out_of,
         backend=_DISKS[device.kind],
     )
 
