@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pyxen.backends.xenlight.libxl
@@ -17,6 +18,7 @@ __all__ = [
     "be_impatient",
     "expect_quick_guests",
     "journal_slots",
+    "libxl_lock",
     "target_by_libxl",
     "through_libxl",
     "use_extension",
@@ -29,6 +31,17 @@ def use_extension(release: Release) -> None:
     folders, folder = pyxen.backends.xenlight.libxl.__path__, str(release.extension)
     if folder not in folders:
         folders.append(folder)
+    from pyxen.backends.xenlight.libxl import binding
+
+    loaded = f"the extension of Xen {binding.release} was loaded before: a test module imports what loads it"
+    assert binding.release == release.name, loaded
+
+
+def libxl_lock() -> AbstractContextManager[object]:
+    """Return the lock around libxl."""
+    from pyxen.backends.xenlight.libxl.lock import LIBXL
+
+    return LIBXL
 
 
 def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:

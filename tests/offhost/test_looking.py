@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 
 import pyxen
-from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.info import DomainState
 from tests.offhost.host import OffHost, until
+from tests.offhost.internals import libxl_lock
 from tests.offhost.setup import Release
 from tests.offhost.world import Reason
 
@@ -95,7 +95,7 @@ def test_when_a_domain_was_created(offhost: OffHost, host: pyxen.Host, text: str
 
 def test_looking_does_not_wait_for_libxl(host: pyxen.Host) -> None:
     """Other threads hold libxl's lock for a long time."""
-    with ThreadPoolExecutor(1) as pool, LIBXL:
+    with ThreadPoolExecutor(1) as pool, libxl_lock():
         for call in (host.info, host.topology, host.idle_times_ns, host.uptimes):
             pool.submit(call).result(10)
 
