@@ -27,7 +27,7 @@ __all__ = ["FOLDER", "OffHost", "children", "until"]
 FOLDER = "PYXEN_OFFHOST_FOLDER"
 """The variable that names where the folders of hosts are; whoever sets it removes what is left."""
 
-_PATIENCE = 10.0  # seconds
+_TO_HAPPEN = 10.0  # seconds for a program to end, or for what is waited for to be so
 _FOLDERS = (
     "events", "root/dev/xen", "root/proc/xen", "root/sys/hypervisor/version", "root/run/xenstored", "root/run/xen",
     "root/var/lib/xen", "root/var/lib/xenstored", "root/var/log/xen", "root/etc/xen/scripts",
@@ -157,7 +157,7 @@ class OffHost:
         done = subprocess.run(
             [*self._command(program), *arguments],
             env=self._own_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            timeout=_PATIENCE,
+            timeout=_TO_HAPPEN,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{program} has failed ({done.returncode}): {done.stderr or done.stdout}")
@@ -332,7 +332,7 @@ def children(pid: int | str = "self") -> set[int]:
     return found
 
 
-def until(condition: Callable[[], bool], complaint: str, timeout: float = _PATIENCE) -> None:
+def until(condition: Callable[[], bool], complaint: str, timeout: float = _TO_HAPPEN) -> None:
     """Wait until a condition holds.
 
     Raises:

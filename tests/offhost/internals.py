@@ -19,6 +19,7 @@ __all__ = [
     "expect_quick_guests",
     "journal_slots",
     "libxl_lock",
+    "replace_let_go_on",
     "target_by_libxl",
     "through_libxl",
     "use_extension",
@@ -101,3 +102,10 @@ def target_by_libxl(host: Host, domid: int) -> int | None:
     backend: Any = host._backend
     found = ffi.new("uint32_t *")
     return int(found[0]) if lib.libxl_is_stubdom(backend._context.pointer, domid, found) else None
+
+
+def replace_let_go_on(monkeypatch: pytest.MonkeyPatch, script: Callable[..., object]) -> None:
+    """Let a script stand for the one that resumes the source of a replication."""
+    from pyxen.backends.xenlight.migration import remus
+
+    monkeypatch.setattr(remus, "let_go_on", script)

@@ -13,7 +13,7 @@ import pyxen
 from pyxen import Domain, Host, Operation, RemusOptions
 from pyxen.errors import Error, MigrationInDoubt, OperationCancelled
 
-__all__ = ["Ends", "Sender", "migrate", "replicate", "replicate_to_nobody"]
+__all__ = ["OPTIONS", "Ends", "Sender", "migrate", "replicate", "replicate_to_nobody"]
 
 Ends = Sequence[socket.socket]
 """A connection's ends, that of the source first. They are made before calls fail, and whoever uses them closes them."""
@@ -23,7 +23,8 @@ _BANNER = b"xl migration receiver ready, send binary domain data.\n"
 _RECEIVED = b"domain received, ready to unpause\0"
 _GO = b"domain is yours, you are cleared to unpause\0"
 _ENOUGH = 60.0  # seconds in which each end has ended, on a busy machine
-_OPTIONS = RemusOptions(interval=0.02, netbuf=False, diskbuf=False, allow_unsafe=True)
+OPTIONS = RemusOptions(interval=0.02, netbuf=False, diskbuf=False, allow_unsafe=True)
+"""How a domain is replicated."""
 _CHECKPOINTS = 2
 
 
@@ -125,7 +126,7 @@ def replicate(host: Host, domain: Domain, ends: Ends, *, timeout: float) -> None
     with here, _arriving(host, there, remus=True, timeout=timeout) as arriving:
         begun: list[Operation[None]] = []
         try:
-            begun.append(domain.begin.remus_over(here.fileno(), here.fileno(), _OPTIONS, timeout=timeout))
+            begun.append(domain.begin.remus_over(here.fileno(), here.fileno(), OPTIONS, timeout=timeout))
         finally:
             here.close()
         failed = _end_after_checkpoints(begun[0])
@@ -139,7 +140,7 @@ def replicate(host: Host, domain: Domain, ends: Ends, *, timeout: float) -> None
 
 def replicate_to_nobody(domain: Domain, *, timeout: float) -> None:
     """Replicate a domain to nowhere for two checkpoints. Errors are those of `replicate`."""
-    failed = _end_after_checkpoints(domain.begin.remus(None, _OPTIONS, timeout=timeout))
+    failed = _end_after_checkpoints(domain.begin.remus(None, OPTIONS, timeout=timeout))
     if failed is not None:
         raise failed
 

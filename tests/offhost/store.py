@@ -21,7 +21,7 @@ __all__ = ["GuestStopped", "GuestStore", "SocketStore", "Store", "StoreError"]
 _HEADER = struct.Struct("=IIII")
 _DIRECTORY, _READ, _GET_PERMS, _WATCH, _UNWATCH, _START, _END = 1, 2, 3, 4, 5, 6, 7
 _INTRODUCE, _RELEASE, _WRITE, _MKDIR, _RM, _SET_PERMS, _EVENT, _ERROR = 8, 9, 11, 12, 13, 14, 15, 16
-_PATIENCE = 10.0  # seconds
+_TO_ANSWER = 10.0  # seconds for xenstored to answer
 
 _RING = 1024
 _REQUESTS, _RESPONSES, _INDEXES = 0, _RING, 2 * _RING  # where they are in a guest's page
@@ -59,8 +59,8 @@ class Store(ABC):
     def collect(self, answers: int) -> None:
         """Take in the answers to requests that were sent together."""
         for _ in range(answers):
-            if self._message(time.monotonic() + _PATIENCE) is None:
-                raise TimeoutError(f"xenstored has not answered within {_PATIENCE:.0f} s")
+            if self._message(time.monotonic() + _TO_ANSWER) is None:
+                raise TimeoutError(f"xenstored has not answered within {_TO_ANSWER:.0f} s")
 
     def directory(self, path: str) -> list[str]:
         """Return the names of a node's children."""
@@ -104,7 +104,7 @@ class Store(ABC):
         """Watch a node and what is below it; the first event comes at once."""
         self._ask(_WATCH, path, token)
 
-    def event(self, timeout: float = _PATIENCE) -> tuple[str, str] | None:
+    def event(self, timeout: float = _TO_ANSWER) -> tuple[str, str] | None:
         """Return the path and the token of the next event; None where none comes in time."""
         end = time.monotonic() + timeout
         while not self._events:
@@ -123,7 +123,7 @@ class Store(ABC):
     def _ask(self, verb: int, *words: str, after: bytes = b"", transaction: int = 0) -> bytes:
         payload = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words) + after
         self._send(_HEADER.pack(verb, 1, transaction, len(payload)) + payload)
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TO_ANSWER
         while (message := self._message(end)) is not None:
             kind, answer = message
             if kind == _ERROR:
@@ -131,14 +131,14 @@ class Store(ABC):
             if kind == verb:
                 return answer
             self._take_event(kind, answer)
-        raise TimeoutError(f"xenstored has not answered within {_PATIENCE:.0f} s")
+        raise TimeoutError(f"xenstored has not answered within {_TO_ANSWER:.0f} s")
 
     def _message(self, end: float) -> tuple[int, bytes] | None:
         head = self._receive(_HEADER.size, end)
         if head is None:
             return None
         kind, _, _, length = _HEADER.unpack(head)
-        payload = self._receive(length, time.monotonic() + _PATIENCE) if length else b""
+        payload = self._receive(length, time.monotonic() + _TO_ANSWER) if length else b""
         if payload is None:
             raise TimeoutError("xenstored has stopped in the middle of an answer")
         return kind, payload
@@ -187,7 +187,7 @@ class SocketStore(Store):
         data = b""
         while len(data) < count:
             # Once a message has begun, its rest is waited for, though the time be up.
-            left = max(end - time.monotonic(), _PATIENCE if data else 0)
+            left = max(end - time.monotonic(), _TO_ANSWER if data else 0)
             if not select.select([self._socket], [], [], left)[0]:
                 return None
             got = self._socket.recv(count - len(data))
@@ -232,7 +232,7 @@ class GuestStore(Store):
             raise GuestStopped from error
 
     def _send(self, data: bytes) -> None:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TO_ANSWER
         while data:
             consumed, produced = self._index(0), self._index(1)
             room = _RING - (produced - consumed & 0xFFFFFFFF)
@@ -261,7 +261,7 @@ class GuestStore(Store):
             elif not data and time.monotonic() > end:
                 return None
             else:
-                self._pause(end + _PATIENCE)
+                self._pause(end + _TO_ANSWER)
         return data
 
     def _notify(self) -> None:

@@ -173,7 +173,7 @@ def descriptors() -> dict[int, str]:
 @contextmanager
 def nothing_more() -> Iterator[None]:
     """See that what happens in the context leaves this process no descriptor, thread and child more than before."""
-    before, processes = descriptors(), len(children())  # counted: what the host itself begins anew is another one
+    before, processes = descriptors(), len(children())  # counted: what the host itself begins again is another one
     yield
     until(lambda: not _own_threads(), f"a thread is left: {_own_threads()}", BOUND)
     until(lambda: len(children()) <= processes, "a child is left", BOUND)

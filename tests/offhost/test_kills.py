@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from queue import Queue
 
@@ -17,11 +18,15 @@ from pyxen import Brake, DomainConfig, Outcome, Supervisor
 from pyxen.errors import Error, OperationCancelled, OperationTimeout
 from tests.offhost.host import OffHost, children, until
 from tests.offhost.sweep import BOUND, VERBS, Configure, Sweep, bounded
+from tests.offhost.sweep import Outcome as Returned
 from tests.offhost.world import Reason
 
 LASTING = [name for name in VERBS if name not in {"connect", "list"}]
 """Verbs that are operations of libxl's."""
 
+
+IN_THE_MIDDLE = 0.1
+"""Seconds after which a verb that makes no call is taken to be in the middle: it waits for something else."""
 
 LATE_NODE = re.compile(r"/local/domain/[1-9][0-9]*(/console(/tty)?)?")
 
@@ -35,18 +40,24 @@ def works(offhost: OffHost, host: pyxen.Host, config: DomainConfig) -> None:
     assert offhost.left(BOUND) == []
 
 
+def begun(offhost: OffHost, sweep: Sweep, verb: str) -> Callable[[], Returned]:
+    """Begin a verb, and return what waits for its outcome, once it is in the middle: it has made a call."""
+    mark = offhost.world.mark()
+    outcome = bounded(lambda: VERBS[verb].act(sweep), begin := threading.Event())
+    begin.set()
+    end = time.monotonic() + IN_THE_MIDDLE
+    while time.monotonic() < end and not offhost.world.calls_since(mark):
+        time.sleep(0.001)
+    return outcome
+
+
 @pytest.mark.parametrize("verb", LASTING)
 def test_xenstored_dies_and_comes_back(offhost: OffHost, config: Configure, verb: str) -> None:
     sweep = Sweep(offhost, config, VERBS[verb])
     with sweep.open():
         sweep.make()
         offhost.signal_xenstored(signal.SIGSTOP)  # so that it dies in the middle
-        mark, world = offhost.world.mark(), offhost.world
-        outcome = bounded(lambda: VERBS[verb].act(sweep), begin := threading.Event())
-        begin.set()
-        quiet = time.monotonic() + 0.1
-        while time.monotonic() < quiet and not world.calls_since(mark):
-            time.sleep(0.001)  # a verb that needs no xenstore makes no call that waits
+        outcome = begun(offhost, sweep, verb)
         offhost.end_guests()
         offhost.restart_xenstored()
         found = outcome()
@@ -64,9 +75,7 @@ def test_xenstored_stops_and_goes_on(offhost: OffHost, config: Configure, verb: 
     with sweep.open():
         sweep.make()
         offhost.signal_xenstored(signal.SIGSTOP)
-        outcome = bounded(lambda: VERBS[verb].act(sweep), begin := threading.Event())
-        begin.set()
-        time.sleep(0.05)
+        outcome = begun(offhost, sweep, verb)
         offhost.signal_xenstored(signal.SIGCONT)
         found = outcome()
         assert not found.late, found.late
@@ -82,9 +91,7 @@ def test_the_worker_dies(offhost: OffHost, config: Configure, verb: str) -> None
         sweep.make()
         [worker] = children() - before
         offhost.signal_xenstored(signal.SIGSTOP)
-        outcome = bounded(lambda: VERBS[verb].act(sweep), begin := threading.Event())
-        begin.set()
-        time.sleep(0.05)
+        outcome = begun(offhost, sweep, verb)
         os.kill(worker, signal.SIGKILL)
         offhost.signal_xenstored(signal.SIGCONT)
         found = outcome()

@@ -8,16 +8,18 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import pyxen
 from pyxen import Domain, DomainConfig
-from pyxen.errors import DomainExists, Error, OperationFailed
+from pyxen.errors import DomainExists, Error, MigrationFailed, OperationFailed, OperationTimeout
 from pyxen.info import DomainState
+from tests.offhost import moves
 from tests.offhost.host import OffHost, until
+from tests.offhost.internals import replace_let_go_on
 from tests.offhost.world import PAGE
 
 Configure = Callable[..., DomainConfig]
@@ -119,16 +121,69 @@ def test_whatever_a_stream_does_to_libxl_happens_elsewhere(
     host.create(config()).destroy()
 
 
-def _maker(offhost: OffHost, mark: int) -> int:
-    """Wait until a domain has been made since then, and return the pid of the process that made it."""
-    makers: list[int] = []
+def _caller(offhost: OffHost, mark: int, name: str) -> int:
+    """Wait until a call has been made since then, and return the pid of the process that made it."""
+    callers: list[int] = []
 
     def made() -> bool:
-        makers[:] = [call.pid for call in offhost.world.calls_since(mark) if call.name == "domctl.createdomain"]
-        return bool(makers)
+        callers[:] = [call.pid for call in offhost.world.calls_since(mark) if call.name == name]
+        return bool(callers)
 
-    until(made, "no domain is made")
-    return makers[0]
+    until(made, f"there is no {name}")
+    return callers[0]
+
+
+def _maker(offhost: OffHost, mark: int) -> int:
+    """Wait until a domain has been made since then, and return the pid of the process that made it."""
+    return _caller(offhost, mark, "domctl.createdomain")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("call", ["domctl.createdomain", "domctl.sethvmcontext"])
+def test_xenstored_hangs_during_a_restore(offhost: OffHost, host: pyxen.Host, saved: Path, call: str) -> None:
+    """The restore ends soon after its deadline, and says what is left: that can be destroyed when xenstored goes on."""
+    error: BaseException | None = None
+    while error is None:
+        mark = offhost.world.mark()
+        begun = host.begin.restore(saved, paused=True, timeout=1)
+        _caller(offhost, mark, call)
+        offhost.signal_xenstored(signal.SIGSTOP)
+        try:
+            error = begun.exception(60)
+        finally:
+            offhost.signal_xenstored(signal.SIGCONT)
+        if error is None:
+            begun.result(0).destroy()  # it was too fast
+    assert isinstance(error, OperationTimeout)
+    assert "did not answer, as when xenstored hangs, and was killed" in str(error)
+    assert f"domain {error.domid} may be left: destroy it later" in str(error)
+    [web] = [domain for domain in host.domains if domain.domid == error.domid]
+    web.destroy(timeout=20)
+    assert offhost.left() == []
+    host.restore(saved, timeout=20).destroy()
+
+
+def let_nobody_go_on(*_: object, **__: object) -> Iterator[None]:
+    yield from ()  # it is a script
+    raise OperationFailed("it is stuck")
+
+
+def test_a_backup_is_called_off_whatever_has_become_of_its_source(
+    host: pyxen.Host, guest: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_let_go_on(monkeypatch, let_nobody_go_on)
+    here, there = socket.socketpair()
+    with there:
+        arriving = host.begin.receive_migration(there.fileno(), there.fileno(), remus=True)
+    with here:
+        begun = guest.begin.remus_over(here.fileno(), here.fileno(), moves.OPTIONS)
+    until(lambda: begun.progress is not None, "there is no checkpoint")
+    begun.cancel()
+    with pytest.raises(OperationFailed, match="it is stuck"):
+        begun.result(20)
+    with pytest.raises(MigrationFailed, match="the source has called the backup off"):
+        arriving.result(20)
+    assert [info.domid for info in host.list()] == [0, guest.domid]
 
 
 def test_who_restores_is_killed(offhost: OffHost, saved: Path) -> None:
