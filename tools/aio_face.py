@@ -34,6 +34,7 @@ AWAITED = {
     ("pyxen.host", "Host"): "pyxen.aio.host",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
     ("pyxen.psr", "Psr"): "pyxen.aio.psr",
+    ("pyxen.qmp", "Qmp"): "pyxen.aio.qmp",
     ("pyxen.xenstorewatch", "XenstoreWatch"): "pyxen.aio.xenstorewatch",
 }
 """Names that the asyncio face imports from another module."""
@@ -134,6 +135,15 @@ FACES = (
 
     On a host whose CPUs cannot do it, or whose Xen does not run with ``psr=``, `monitoring` and `allocations` say so,
     and every other method raises `UnsupportedFeature`.
+    """,
+    ),
+    Face(
+        "qmp",
+        "QMP of a domain, for asyncio: commands for its device model, QEMU, and the answers as Python values.",
+        """The QEMU of a domain, as ``domain.qmp``: `pyxen.Qmp`, awaited. Creating one does no I/O.
+
+    pyxen uses the socket that libxl gives to other programs, so libxl's own connection is not disturbed. QEMU talks to
+    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it.
     """,
     ),
     Face(

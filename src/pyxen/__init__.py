@@ -144,6 +144,14 @@ if TYPE_CHECKING:
     from pyxen.devicetree import DeviceTree
     from pyxen.domain import Domain
     from pyxen.domains import Domains
+    from pyxen.endpoints import (
+        ChannelEndpoint,
+        ConsoleEndpoint,
+        ConsoleType,
+        Endpoints,
+        SpiceEndpoint,
+        VncEndpoint,
+    )
     from pyxen.errors import (
         BackupLost,
         BindingNotBuilt,
@@ -219,6 +227,7 @@ if TYPE_CHECKING:
     from pyxen.operation import Operation, Progress
     from pyxen.psr import Psr
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
+    from pyxen.qmp import Qmp
     from pyxen.remus import RemusOptions
     from pyxen.sampler import Sampler
     from pyxen.scheduling import CpupoolInfo, PoolScheduler, VcpuInfo, VcpuState
@@ -243,9 +252,12 @@ __all__ = [
     "Brake",
     "Channel",
     "ChannelConnection",
+    "ChannelEndpoint",
     "ConfigError",
     "ConnectFailed",
     "Connector",
+    "ConsoleEndpoint",
+    "ConsoleType",
     "CpuSet",
     "CpuidLeaf",
     "CpuidPolicy",
@@ -286,6 +298,7 @@ __all__ = [
     "DomainType",
     "DomainUptime",
     "Domains",
+    "Endpoints",
     "Error",
     "Event",
     "EventReader",
@@ -357,6 +370,7 @@ __all__ = [
     "PsrSample",
     "PvShim",
     "Pvcalls",
+    "Qmp",
     "QmpError",
     "Rate",
     "Rdm",
@@ -372,6 +386,7 @@ __all__ = [
     "Smbios",
     "SmbiosType",
     "Spice",
+    "SpiceEndpoint",
     "Stubdomain",
     "Supervisor",
     "SveType",
@@ -403,6 +418,7 @@ __all__ = [
     "VkbBackend",
     "Vm",
     "Vnc",
+    "VncEndpoint",
     "Vsnd",
     "VsndParams",
     "VsndPcm",
@@ -432,6 +448,12 @@ _HOMES = {
     "Domain": "domain",
     "Domains": "domains",
     "DeviceTree": "devicetree",
+    "ChannelEndpoint": "endpoints",
+    "ConsoleEndpoint": "endpoints",
+    "ConsoleType": "endpoints",
+    "Endpoints": "endpoints",
+    "SpiceEndpoint": "endpoints",
+    "VncEndpoint": "endpoints",
     "EventReader": "eventreader",
     "Flask": "flask",
     "Feature": "features",
@@ -460,6 +482,7 @@ _HOMES = {
     "PsrKind": "psrinfo",
     "PsrMonitoring": "psrinfo",
     "PsrSample": "psrinfo",
+    "Qmp": "qmp",
     "RemusOptions": "remus",
     "Sampler": "sampler",
     "DeviceState": "stats",

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pyxen._domain_handle import DomainHandle
 from pyxen.config import Part
+from pyxen.endpoints import Endpoints
 
 __all__ = ["DomainDevices"]
 
@@ -108,6 +109,17 @@ class DomainDevices(DomainHandle):
             NotFound: The domain does not have a console, or not yet.
         """
         return self._calls.acquire(lambda: self._calls.file(self._backend.console(self._ref)), give_back=FileIO.close)
+
+    def endpoints(self) -> Endpoints:
+        """Return what a program can connect to: VNC, SPICE, consoles and channels, as they are now.
+
+        Ports and terminals that Xen or QEMU chose are the actual ones. A console or channel whose terminal does not
+        exist yet is left out, and so is one whose path the guest has tampered with.
+
+        Raises:
+            UnsupportedFeature: This backend does not report them.
+        """
+        return self._calls.ask(lambda: self._backend.endpoints(self._ref))
 
     def add_console(self, *, port: int | None = None, gfn: int | None = None, backend_domid: int = 0) -> None:
         """Announce the guest's console to xenconsoled, so that `console` and ``xl console`` can open it.

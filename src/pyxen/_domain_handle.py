@@ -9,6 +9,7 @@ from uuid import UUID
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import DomainOperations
 from pyxen.operation import Calls
+from pyxen.qmp import Qmp
 
 __all__ = ["DomainHandle"]
 
@@ -47,6 +48,11 @@ class DomainHandle:
     def xenstore_path(self) -> str:
         """The domain's folder in xenstore: ``/local/domain/DOMID``; see `Host.xenstore`."""
         return f"/local/domain/{self.domid}"
+
+    @property
+    def qmp(self) -> Qmp:
+        """Its QEMU, for commands of QMP, QEMU's protocol for programs: ``domain.qmp.execute("query-status")``."""
+        return Qmp(self._backend, self._calls, self._ref)
 
     @property
     def begin(self) -> DomainOperations[Self]:

@@ -15,7 +15,10 @@ __all__ = ["OfDomain", "Record", "html_table"]
 
 
 class Record:
-    """A frozen dataclass whose fields are plain values, enumerations, sets of them, uuids, times, or records."""
+    """A frozen dataclass whose fields are plain values, enumerations, sets of them, uuids, times, or records.
+
+    A field with ``repr=False`` is a secret: only `to_dict` shows it.
+    """
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
@@ -24,15 +27,18 @@ class Record:
         """Return all fields as plain data for JSON.
 
         A uuid becomes text, a time ISO 8601, an enumeration its name, a set a sorted list, a `CpuSet` its text.
+        Passwords are included.
         """
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
         for field in dataclasses.fields(self):
-            yield field.name, getattr(self, field.name)
+            if field.repr:
+                yield field.name, getattr(self, field.name)
 
     def _repr_html_(self) -> str:
-        return html_table(["", type(self).__name__], list(self.to_dict().items()))
+        shown = [(name, _plain(value, secrets=False)) for name, value in self.__rich_repr__()]
+        return html_table(["", type(self).__name__], shown)
 
 
 class OfDomain(Record):
@@ -72,11 +78,13 @@ def html_table(head: list[str], rows: list[tuple[Any, ...]]) -> str:
     return "<table>" + row("th", head) + "".join(row("td", list(cells)) for cells in rows) + "</table>"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, *, secrets: bool = True) -> Any:
     if isinstance(value, Record):
-        return value.to_dict()
+        if secrets:
+            return value.to_dict()
+        return {name: _plain(each, secrets=False) for name, each in value.__rich_repr__()}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, secrets=secrets) for item in value]
     if isinstance(value, frozenset):
         return sorted(map(_plain, value))
     if isinstance(value, IntEnum):

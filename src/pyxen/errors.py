@@ -340,7 +340,16 @@ class LockFailed(OperationFailed):
 
 
 class QmpError(OperationFailed):
-    """The device model (QEMU) refused a command."""
+    """The device model (QEMU) refused a command, or its answer is not valid.
+
+    Attributes:
+        error_class: QEMU's class of the error, e.g. ``CommandNotFound``; None if the command was not sent by
+            `Qmp.execute`, or QEMU gave no class.
+        description: QEMU's own words; None likewise.
+    """
+
+    error_class: str | None = None
+    description: str | None = None
 
 
 class XenstoreError(OperationFailed):

@@ -83,10 +83,14 @@ class Feature(StrEnum):
     """Report what a domain has used: CPU time, bytes read, written, received and sent."""
     CONSOLE = "console"
     """Read and write a guest's console."""
+    ENDPOINTS = "endpoints"
+    """Report a domain's VNC and SPICE servers, consoles and channels."""
     SOFT_RESET = "soft_reset"
     """Restart a guest in its existing memory."""
     MONITOR = "monitor_command"
     """Run a monitor command in the device model (QEMU)."""
+    QMP = "qmp"
+    """Run commands of QEMU's protocol for programs."""
     USERDATA = "userdata"
     """Store data with a domain, which is deleted with it."""
     DEVD = "devd"
@@ -147,8 +151,10 @@ FeatureName: TypeAlias = Literal[
     "cpupools",
     "stats",
     "console",
+    "endpoints",
     "soft_reset",
     "monitor_command",
+    "qmp",
     "userdata",
     "devd",
     "add_console",

@@ -24,6 +24,7 @@ LAYERS = (
         "devicetree",
         "flask",
         "psr",
+        "qmp",
         "_lifetime",
         "begin",
         "connection",
@@ -50,6 +51,7 @@ LAYERS = (
     {
         "capabilities",
         "config",
+        "endpoints",
         "events",
         "features",
         "hypfsentry",

@@ -22,6 +22,7 @@ from pyxen.aio.host import Host
 from pyxen.aio.hypfs import Hypfs
 from pyxen.aio.logreader import LogReader
 from pyxen.aio.psr import Psr
+from pyxen.aio.qmp import Qmp
 from pyxen.aio.sampler import Sampler
 from pyxen.aio.vm import Vm
 from pyxen.aio.xenstore import Xenstore
@@ -40,6 +41,7 @@ __all__ = [
     "Hypfs",
     "LogReader",
     "Psr",
+    "Qmp",
     "Sampler",
     "Vm",
     "Xenstore",

@@ -10,6 +10,7 @@ from typing import Self
 from uuid import UUID
 
 from pyxen.aio._calls import Calls
+from pyxen.aio.qmp import Qmp
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import DomainOperations
 
@@ -50,6 +51,11 @@ class DomainHandle:
     def xenstore_path(self) -> str:
         """The domain's folder in xenstore: ``/local/domain/DOMID``; see `Host.xenstore`."""
         return f"/local/domain/{self.domid}"
+
+    @property
+    def qmp(self) -> Qmp:
+        """Its QEMU, for commands of QMP, QEMU's protocol for programs: ``domain.qmp.execute("query-status")``."""
+        return Qmp(self._backend, self._calls, self._ref)
 
     @property
     def begin(self) -> DomainOperations[Self]:

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from pyxen.backends.store import Store
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind
+from pyxen.endpoints import Endpoints
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
@@ -450,6 +451,12 @@ class Backend(Protocol):
         """Run a monitor command in a domain's device model, and return its output."""
         raise lacking(Feature.MONITOR, self.name)
 
+    def qmp(
+        self, domain: DomainRef, command: str, arguments: Mapping[str, Any], *, timeout: float | None
+    ) -> Operation[Any]:
+        """Run a command of QMP in a domain's device model, and return the answer."""
+        raise lacking(Feature.QMP, self.name)
+
     def stats(self, domain: DomainRef) -> DomainStats:
         """Return the resources that a domain has used so far."""
         raise lacking(Feature.STATS, self.name)
@@ -461,6 +468,10 @@ class Backend(Protocol):
     def console(self, domain: DomainRef) -> int:
         """Return a descriptor of a guest's console, for reading and writing. The caller must close it."""
         raise lacking(Feature.CONSOLE, self.name)
+
+    def endpoints(self, domain: DomainRef) -> Endpoints:
+        """Return what a program can connect to in a domain."""
+        raise lacking(Feature.ENDPOINTS, self.name)
 
     def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
         """Store a configuration, replacing one with the same uuid or name; None leaves `autostart` unchanged."""

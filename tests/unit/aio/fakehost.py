@@ -23,6 +23,7 @@ from pyxen import (
 )
 from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.config import CpuSet, Part, Scheduler
+from pyxen.endpoints import Endpoints
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, Trigger
@@ -311,6 +312,10 @@ class FakeBackend(Backend):
     def all_stats(self) -> tuple[DomainStats, ...]:
         self._ask("stats")
         return tuple(DomainStats(info, 1, (1,), (True,), (), ()) for info in self.list())
+
+    def endpoints(self, domain: DomainRef) -> Endpoints:
+        self._ask("endpoints", domain=domain)
+        return Endpoints(None, None, (), ())
 
     def console(self, domain: DomainRef) -> int:
         self._ask("console", domain=domain)

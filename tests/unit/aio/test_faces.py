@@ -31,6 +31,7 @@ FACES = [
     (pyxen.Flask, pyxen.aio.Flask),
     (pyxen.Psr, pyxen.aio.Psr),
     (pyxen.DeviceTree, pyxen.aio.DeviceTree),
+    (pyxen.Qmp, pyxen.aio.Qmp),
     (pyxen.Xenstore, pyxen.aio.Xenstore),
     (pyxen.XenstoreWatch, pyxen.aio.XenstoreWatch),
 ]
@@ -181,6 +182,7 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.uptime": lambda _, domain: domain.uptime(),
     "Domain.vcpus": lambda _, domain: domain.vcpus(),
     "Domain.scheduler": lambda _, domain: domain.scheduler(vcpu=1),
+    "Domain.endpoints": lambda _, domain: domain.endpoints(),
 }
 """A call of each method that asks a backend something, and begins no operation."""
 
@@ -193,6 +195,9 @@ OTHERS = {
 
 OF_XENSTORE = {param.id for param in METHODS if str(param.id).startswith("Xenstore")}
 """Methods that tests/unit/aio/test_xenstore.py calls."""
+
+OF_QEMU = {"Qmp.execute"}
+"""Methods that tests/offhost/test_qmp.py calls."""
 
 OF_EVENTS = {"Host.events", "EventReader.get", "EventReader.close"}
 """Methods that begin no operation."""
@@ -242,7 +247,7 @@ def plain(value: object) -> object:
 
 
 def test_every_method_is_called() -> None:
-    called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS
+    called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS | OF_QEMU
     assert {param.id for param in METHODS} == called
 
 

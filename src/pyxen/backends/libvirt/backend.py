@@ -26,6 +26,7 @@ from pyxen.backends.libvirt import (
     configuration,
     defined,
     devices,
+    endpoints,
     event_loop,
     lifecycle,
     migration,
@@ -43,6 +44,7 @@ from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, Thread
 from pyxen.backends.libvirt.topology import host_topology
 from pyxen.backends.libvirt.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.endpoints import Endpoints
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
@@ -57,7 +59,7 @@ T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 _LIBVIRTS: Final = frozenset(
-    {Feature.TOPOLOGY}
+    {Feature.TOPOLOGY, Feature.ENDPOINTS}
     | {Feature.EVENTS, Feature.DEFINE, Feature.PAUSE, Feature.REBOOT, Feature.FALLBACK, Feature.SUSPEND, Feature.SAVE}
     | {Feature.CORE_DUMP, Feature.MIGRATE, Feature.TRIGGER, Feature.SYSRQ, Feature.ATTACH, Feature.CDROM}
     | {Feature.MEMORY, Feature.MAXMEM, Feature.VCPUS, Feature.PIN, Feature.SCHEDULER, Feature.STATS, Feature.CONSOLE}
@@ -481,6 +483,10 @@ class LibvirtBackend(Backend):
         self._need(Feature.CONSOLE)
         with self._look("console", domain) as connection:
             return open_console(connection, lifecycle.find(connection, "console", domain))
+
+    def endpoints(self, domain: DomainRef) -> Endpoints:
+        with self._look("endpoints", domain) as connection:
+            return endpoints.endpoints(lifecycle.find(connection, "endpoints", domain))
 
     # Defined domains
 

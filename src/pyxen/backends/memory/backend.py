@@ -33,6 +33,7 @@ from pyxen.backends.memory import (
     cpupools,
     defined,
     devices,
+    endpoints,
     flask,
     hypfs,
     lifecycle,
@@ -55,6 +56,7 @@ from pyxen.backends.memory.topology import host_topology, idle_times_ns, node_cp
 from pyxen.backends.memory.xenstore import MemoryStore
 from pyxen.backends.store import Store
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind, newer_than
+from pyxen.endpoints import Endpoints
 from pyxen.errors import HostClosed, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.events import Event
 from pyxen.features import Feature
@@ -72,7 +74,7 @@ D = TypeVar("D", bound=Part)
 
 _LACKS: Final = frozenset(
     {Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
-    | {Feature.PSR, Feature.DEVICE_TREE}
+    | {Feature.PSR, Feature.DEVICE_TREE, Feature.QMP}
 )
 
 
@@ -452,6 +454,10 @@ class MemoryBackend(Backend):
             if guest.console is None:
                 guest.console = Console()
             return guest.console.open()
+
+    def endpoints(self, domain: DomainRef) -> Endpoints:
+        with self._machine.lock:
+            return endpoints.endpoints(self._machine, self._guest("endpoints", domain))
 
     def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
         config.validate()

@@ -95,6 +95,7 @@ class Guest:
         self.vcpu_schedulers: dict[int, Scheduler] = {}
         self.notes: dict[str, bytes] = {}
         self.console: Console | None = None
+        self.vnc_port: int | None = None
         self._ran = 0.0
         self._since: float | None = None
         self._plans: list[tuple[float, int, Callable[[], None]]] = []

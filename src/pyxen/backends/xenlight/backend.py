@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from pyxen._common.cpu_affinity import is_symbolic
@@ -47,6 +47,7 @@ from pyxen.backends.xenlight.operations import (
     cpupools,
     device_tree,
     devices,
+    endpoints,
     flask,
     hypfs,
     lifecycle,
@@ -54,6 +55,7 @@ from pyxen.backends.xenlight.operations import (
     monitor,
     preserve,
     psr,
+    qmp,
     resources,
     save,
     schedulers,
@@ -70,6 +72,7 @@ from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.backends.xenlight.xenstore.client import StoreClient
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind
+from pyxen.endpoints import Endpoints
 from pyxen.errors import ConnectFailed
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
@@ -481,6 +484,14 @@ class XenlightBackend(Backend):
     def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
         return self._run("monitor_command", domain, partial(monitor.monitor_command, command=command), timeout)
 
+    def qmp(
+        self, domain: DomainRef, command: str, arguments: Mapping[str, Any], *, timeout: float | None
+    ) -> Operation[Any]:
+        asked = qmp.request(command, arguments)
+        self._info("qmp", domain)
+        work = partial(qmp.execute, self._hypervisor, domid=domain.domid, command=command, asked=asked)
+        return self._threaded_operations.run(_operation("qmp", domain, timeout), work)
+
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         return self._run("userdata", domain, partial(userdata.userdata, key=key))
 
@@ -504,6 +515,9 @@ class XenlightBackend(Backend):
 
     def console(self, domain: DomainRef) -> int:
         return console.open_console(self._hypervisor, self._info("console", domain))
+
+    def endpoints(self, domain: DomainRef) -> Endpoints:
+        return endpoints.endpoints(self._hypervisor, self._info("endpoints", domain))
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import termios
 import tty
 from typing import Final
@@ -14,6 +13,7 @@ from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.operations.endpoints import TERMINAL
 from pyxen.config import DomainType
 from pyxen.errors import DeviceExists, DomainNotFound, InvalidArgument, NotFound
 from pyxen.info import DomainInfo
@@ -23,8 +23,6 @@ __all__ = ["CAN_ADD", "add_console", "open_console"]
 
 CAN_ADD: Final = hasattr(lib, "libxl_console_add_xenstore")
 """Whether libxl can add a console; true since Xen 4.18."""
-
-_TERMINAL: Final = re.compile(r"/dev/pts/\d{1,10}", re.ASCII)
 
 _MOST_PORT: Final = (1 << 32) - 1
 _MOST_GFN: Final = (1 << 52) - 1
@@ -40,7 +38,7 @@ def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:
         message = f"{info.name} has no console, or none yet: {hint}"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
     # The guest cannot write to this node. Still, check it: we open the path as root and change its terminal mode.
-    if not _TERMINAL.fullmatch(path):
+    if not TERMINAL.fullmatch(path):
         message = f"xenstore says that the console is {printable(path)!r}, which is not a terminal under /dev/pts"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
     try:

@@ -22,6 +22,7 @@ __all__ = [
     "ejected",
     "introduced",
     "of_domains",
+    "read_dom0s",
     "read_values",
     "settings",
     "unwatch",
@@ -137,6 +138,21 @@ def read_values(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
     requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
     answers = xenstore.batch(requests)
     return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]
+
+
+def read_dom0s(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
+    """Return the values of the nodes that dom0 owns; None for those of other domains, and where there is no node."""
+    requests: list[Request] = []
+    for path in paths:
+        node = f"{path}\0".encode()
+        requests += [(Verb.READ, node), (Verb.GET_PERMS, node)]
+    answers = xenstore.batch(requests)
+    values: list[str | None] = []
+    for value, owner in zip(answers[::2], answers[1::2], strict=True):
+        # The owner is the first entry of the permissions. A guest cannot give a node away to dom0.
+        trusted = not isinstance(owner, OSError) and owner.split(b"\0")[0][1:] == b"0"
+        values.append(value.decode(errors="replace") if trusted and not isinstance(value, OSError) else None)
+    return values
 
 
 def _below(xenstore: Connection, paths: Iterable[str]) -> list[list[str]]:

@@ -1,0 +1,260 @@
+"""Commands for a domain's QEMU by QMP, its protocol for programs.
+
+libxl gives each QEMU two sockets: one for itself, and ``qmp-libxenstat-DOMID`` for others, which is used here. QEMU
+serves one client of a socket at a time, so a connection is held for one command only. No command is sent before QEMU
+has greeted: one that waited in the socket would be carried out even after the caller had given up.
+
+A guest may have taken over its QEMU: nothing that it sends is trusted, and every wait and every answer has a bound.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from pyxen._printable import printable
+from pyxen.backends.xenlight.hypervisor import Hypervisor
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, stopped
+from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
+from pyxen.errors import InvalidArgument, InvalidState, QmpError, UnsupportedFeature
+from pyxen.operation import Operation
+
+__all__ = ["Monitor", "execute", "request"]
+
+SOCKETS: Final = Path("/var/run/xen")
+"""Where libxl puts the sockets."""
+
+LONGEST: Final = 8 << 20
+"""Bytes that QEMU may send in one conversation; the longest answer, to ``query-qmp-schema``, is a twentieth of this."""
+
+_RETRY: Final = 0.02
+"""Seconds between two attempts to connect while too many others wait for the socket."""
+
+_LONGEST_TEXT: Final = 500  # characters of QEMU's own words in a message
+_ID: Final = "pyxen"
+
+Wait = Callable[[socket.socket | None, int], None]
+"""Waits for an event of a socket, as `select.poll` has them, or for a moment without one. Raises when time is up."""
+
+
+def request(command: str, arguments: Mapping[str, Any]) -> bytes:
+    """Return a command as QEMU reads it.
+
+    Raises:
+        InvalidArgument: The arguments cannot be expressed in JSON.
+    """
+    message: dict[str, Any] = {"execute": command, "id": _ID}
+    if arguments:
+        message["arguments"] = dict(arguments)
+    try:
+        return json.dumps(message, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"the arguments of {command} are not valid JSON: {error}", operation="qmp") from None
+
+
+class Monitor:
+    """A connection to the QEMU of a domain. Close it soon: others wait for it.
+
+    Args:
+        domid: The domain.
+        wait: Waits for the socket.
+
+    Raises:
+        Unreachable: There is no such socket, or nothing listens on it any more.
+    """
+
+    def __init__(self, domid: int, wait: Wait) -> None:
+        self._wait = wait
+        self._buffer = bytearray()
+        self._searched = 0
+        self._length = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._connect(str(SOCKETS / f"qmp-libxenstat-{domid}"))
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _connect(self, path: str) -> None:
+        while True:
+            try:
+                self._socket.connect(path)
+            except BlockingIOError:
+                self._wait(None, 0)
+            except OSError as error:
+                raise Unreachable(error) from None
+            else:
+                return
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def greet(self) -> None:
+        """Wait until QEMU talks to this client, and make it ready for commands.
+
+        Raises:
+            Broken: QEMU says nothing sensible.
+        """
+        while "QMP" not in self._receive():
+            pass
+        self.execute(request("qmp_capabilities", {}))
+
+    def execute(self, command: bytes) -> Any:
+        """Send a command that `request` has made, and return the answer.
+
+        Raises:
+            Refused: QEMU refuses it.
+            Broken: QEMU says nothing sensible.
+        """
+        rest = memoryview(command)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                self._wait(self._socket, select.POLLOUT)
+            except OSError as error:
+                raise Broken(f"it hung up: {error.strerror}") from None
+        while True:
+            answer = self._receive()
+            if "error" in answer and answer.get("id", _ID) == _ID:  # without an id, QEMU could not read the command
+                raise Refused(answer["error"])
+            if "return" in answer and answer.get("id") == _ID:
+                return answer["return"]
+
+    def _receive(self) -> dict[str, Any]:
+        """Return the next message of QEMU."""
+        while (end := self._buffer.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._buffer)
+            self._buffer += self._more()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        try:
+            message = json.loads(line.decode(), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise Broken(f"it sends {_cut(line.decode(errors='replace'))!r}, which is not JSON") from None
+        if not isinstance(message, dict):
+            raise Broken(f"it sends {_cut(line.decode(errors='replace'))!r}, which is no message of QMP")
+        return message
+
+    def _more(self) -> bytes:
+        while True:
+            try:
+                data = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                self._wait(self._socket, select.POLLIN)
+                continue
+            except OSError as error:
+                raise Broken(f"it hung up: {error.strerror}") from None
+            self._length += len(data)
+            if not data:
+                raise Broken("it hung up")
+            if self._length > LONGEST:
+                raise Broken(f"it sends more than {LONGEST >> 20} MiB")
+            return data
+
+
+class Unreachable(Exception):  # the exceptions of a wait may be OSErrors, too: this one is told apart from them
+    """The socket does not exist, or nothing listens on it.
+
+    Attributes:
+        missing: Whether it does not exist.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        self.missing = isinstance(error, FileNotFoundError)
+        super().__init__(error.strerror)
+
+
+class Broken(Exception):
+    """QEMU does not keep to the protocol."""
+
+
+class Refused(Exception):
+    """QEMU refuses a command.
+
+    Attributes:
+        error_class: QEMU's class of the error.
+        description: QEMU's words.
+    """
+
+    def __init__(self, error: object) -> None:
+        said = error if isinstance(error, dict) else {}
+        self.error_class = _cut(str(said.get("class", "")))
+        self.description = _cut(str(said.get("desc", "")))
+        super().__init__(self.description or "it says no reason")
+
+
+def execute(hypervisor: Hypervisor, threaded: ThreadedOperation, domid: int, command: str, asked: bytes) -> Any:
+    """Let a domain's QEMU carry out a command, and return the answer."""
+    operation = threaded.operation
+    if hypervisor.read(f"/local/domain/0/device-model/{domid}/state") is None:
+        message = f"qmp: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
+        raise UnsupportedFeature(message, feature="qmp", backend=BACKEND)
+    sent = False
+
+    def wait(channel: socket.socket | None, event: int) -> None:
+        _wait(threaded, channel, event, sent=sent)
+
+    try:
+        monitor = Monitor(domid, wait)
+    except Unreachable as error:
+        if error.missing:
+            message = f"qmp: the QEMU of domain {domid} has no socket for QMP: does it run in a stub domain?"
+            raise UnsupportedFeature(message, feature="qmp", backend=BACKEND) from None
+        raise describe(InvalidState, f"QEMU cannot be reached, has it ended? {error}", operation) from None
+    try:
+        monitor.greet()
+        sent = True
+        return monitor.execute(asked)
+    except Refused as refused:
+        raise _refusal(operation, f"QEMU refuses {command}: {refused}", refused) from None
+    except Broken as broken:
+        after = f"; {command} may have been carried out" if sent else ""
+        raise describe(QmpError, f"QEMU's answer makes no sense: {broken}{after}", operation) from None
+    finally:
+        monitor.close()
+
+
+def _refusal(operation: Operation[Any], message: str, refused: Refused) -> QmpError:
+    error = describe(QmpError, message, operation)
+    error.error_class = refused.error_class or None
+    error.description = refused.description or None
+    return error
+
+
+def _wait(threaded: ThreadedOperation, channel: socket.socket | None, event: int, *, sent: bool) -> None:
+    """Wait for a socket.
+
+    Raises:
+        OperationFailed: The operation was stopped, or its deadline passed.
+    """
+    operation = threaded.operation
+    poller = select.poll()
+    poller.register(threaded.wake, select.POLLIN)
+    if channel is not None:
+        poller.register(channel, event)
+    left = None if operation.deadline is None else max(0.0, operation.deadline - time.monotonic())
+    if left == 0:
+        operation.stop("timeout")
+    if operation.stopped is not None:
+        now = "QEMU may still carry out the command" if sent else "QEMU has not been given the command: others use it"
+        raise stopped(operation, now=now)
+    if channel is None:
+        left = _RETRY if left is None else min(left, _RETRY)
+    poller.poll(None if left is None else min(left, 86400.0) * 1000)
+
+
+def _cut(text: str) -> str:
+    text = printable(text)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,284 @@
+"""QMP with QEMUs that answer well, and with those that a guest has taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyxen.aio
+from pyxen import Domain, DomainNotFound, Host, HostClosed, InvalidArgument, InvalidState, OperationCancelled
+from pyxen.backends.xenlight.operations import qmp as module
+from pyxen.errors import OperationTimeout, QmpError, UnsupportedFeature
+from tests.offhost.host import OffHost, until
+
+GREETING = b'{"QMP": {"version": {}, "capabilities": ["oob"]}}\r\n'
+EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "RESUME"}\r\n'
+READY = b'{"return": {}, "id": "pyxen"}\r\n'
+WAIT = 0.3
+
+Behaviour = Callable[[socket.socket], None]
+
+
+class Qemu:
+    """The QEMU of a domain: it serves one client after the other, and each as it is told.
+
+    Attributes:
+        domain: The domain.
+        heard: The commands that it has read.
+    """
+
+    def __init__(self, domain: Domain, path: Path) -> None:
+        self.domain = domain
+        self.heard: list[dict[str, Any]] = []
+        self._behaviour: Behaviour = lambda _: None
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(1)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def does(self, behaviour: Behaviour) -> None:
+        """Treat the next clients this way."""
+        self._behaviour = behaviour
+
+    def answers(self, *parts: bytes) -> None:
+        """Greet, be ready, and answer the command with these parts."""
+
+        def talk(client: socket.socket) -> None:
+            client.sendall(GREETING + EVENT)
+            lines = client.makefile("rb")
+            self.heard.append(json.loads(lines.readline()))
+            client.sendall(EVENT + READY)
+            self.heard.append(json.loads(lines.readline()))
+            for part in parts:
+                client.sendall(part)
+            lines.readline()
+
+        self.does(talk)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError, ValueError):  # the client may hang up at any time
+                self._behaviour(client)
+
+    def end(self) -> None:
+        """End it as if it were killed: its socket stays in the file system."""
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._server.close()
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def qemu(host: Host, offhost: OffHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Qemu]:
+    """A QEMU of a domain."""
+    monkeypatch.setattr(module, "SOCKETS", tmp_path)
+    domid = offhost.add("web", kind="pvh")
+    offhost.store.write(f"/local/domain/0/device-model/{domid}/state", "running")
+    qemu = Qemu(host.domains[domid], tmp_path / f"qmp-libxenstat-{domid}")
+    yield qemu
+    qemu.end()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "pyxen-qmp"] == []
+
+
+def returned(value: Any) -> bytes:
+    """Return an answer."""
+    return json.dumps({"return": value, "id": "pyxen"}).encode() + b"\r\n"
+
+
+def test_a_good_answer(qemu: Qemu) -> None:
+    answer = {"status": "running", "numbers": [1, 2.5, None, True], "text": "ä" * 100_000}
+    text = EVENT + returned(answer) + EVENT
+    qemu.answers(*(text[at : at + 7000] for at in range(0, len(text), 7000)))
+    qmp = qemu.domain.qmp
+    assert qmp.execute("query-status") == answer
+    assert qemu.heard == [
+        {"execute": "qmp_capabilities", "id": "pyxen"},
+        {"execute": "query-status", "id": "pyxen"},
+    ]
+    qmp.execute("blockdev-del", {"node-name": "a"}, other=[1], timeout=None)
+    assert qemu.heard[-1]["arguments"] == {"node-name": "a", "other": [1]}
+
+
+def test_an_awaited_answer(qemu: Qemu) -> None:
+    async def main() -> Any:
+        async with pyxen.aio.connect("xenlight:///") as xen:
+            qmp = (await xen.domains[qemu.domain.domid]).qmp
+            qemu.does(silent)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(qmp.execute("query-status"), WAIT)
+            qemu.answers(returned({"status": "paused"}))
+            return await qmp.execute("query-status", {"a": 1}, timeout=60)
+
+    assert asyncio.run(main()) == {"status": "paused"}
+    assert qemu.heard[-1]["arguments"] == {"a": 1}
+
+
+def test_a_long_command(qemu: Qemu) -> None:
+    qemu.answers(returned({}))
+    qemu.domain.qmp.execute("ringbuf-write", data="x" * 2_000_000)
+    assert len(qemu.heard[-1]["arguments"]["data"]) == 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("error", "error_class", "description"),
+    [
+        ({"class": "CommandNotFound", "desc": "no such command"}, "CommandNotFound", "no such command"),
+        ({"class": "GenericError", "desc": "\x1b[2J" + "x" * 10_000}, "GenericError", r"\x1b[2J" + "x" * 492 + "…"),
+        ({}, None, None),
+        ([], None, None),
+        (None, None, None),
+    ],
+)
+def test_a_refusal(qemu: Qemu, error: Any, error_class: str | None, description: str | None) -> None:
+    qemu.answers(json.dumps({"error": error, "id": "pyxen"}).encode() + b"\n")
+    with pytest.raises(QmpError, match="QEMU refuses query-status") as caught:
+        qemu.domain.qmp.execute("query-status")
+    assert (caught.value.error_class, caught.value.description) == (error_class, description)
+    assert (caught.value.operation, caught.value.domid) == ("qmp", qemu.domain.domid)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"{]\n",
+        b"\xff\xfe{}\n",
+        b"7\n",
+        b"[" * 100_000 + b"\n",
+        b'{"return": NaN, "id": "pyxen"}\n',
+        b'{"return": ' + b"9" * 10_000 + b', "id": "pyxen"}\n',
+    ],
+)
+def test_nonsense(qemu: Qemu, part: bytes) -> None:
+    qemu.answers(part)
+    with pytest.raises(QmpError, match=r"makes no sense.*query-status may have been carried out") as caught:
+        qemu.domain.qmp.execute("query-status")
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("talk", [b"", GREETING, b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_one_that_hangs_up(qemu: Qemu, talk: bytes) -> None:
+    qemu.does(lambda client: client.sendall(talk))
+    with pytest.raises(QmpError, match="makes no sense") as caught:
+        qemu.domain.qmp.execute("query-status")
+    assert "carried out" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [EVENT * 1000, b"x" * 65536])
+def test_one_that_does_not_stop(qemu: Qemu, text: bytes) -> None:
+    def flood(client: socket.socket) -> None:
+        while True:
+            client.sendall(text)
+
+    qemu.does(flood)
+    with pytest.raises(QmpError, match="sends more than 8 MiB"):
+        qemu.domain.qmp.execute("query-status")
+
+
+def silent(client: socket.socket) -> None:
+    """Say nothing until the client hangs up."""
+    while client.recv(4096):
+        pass
+
+
+def test_one_that_hangs(qemu: Qemu) -> None:
+    qemu.does(silent)
+    with pytest.raises(OperationTimeout, match="has not been given the command"):
+        qemu.domain.qmp.execute("query-status", timeout=WAIT)
+    qemu.answers()
+    with pytest.raises(OperationTimeout, match="may still carry out"):
+        qemu.domain.qmp.execute("query-status", timeout=WAIT)
+    qemu.answers(*[EVENT] * 3)
+    with pytest.raises(OperationTimeout):
+        qemu.domain.qmp.execute("query-status", timeout=WAIT)
+
+
+def test_a_command_waits_for_other_clients(qemu: Qemu, tmp_path: Path) -> None:
+    qemu.does(silent)
+    path = str(tmp_path / f"qmp-libxenstat-{qemu.domain.domid}")
+    others = []
+    for _ in range(4):  # one is served, and the others fill the queue
+        other = socket.socket(socket.AF_UNIX)
+        other.setblocking(False)
+        try:
+            other.connect(path)
+        except BlockingIOError:
+            other.close()
+        else:
+            others.append(other)
+    with pytest.raises(OperationTimeout, match="others use it"):
+        qemu.domain.qmp.execute("system_reset", timeout=WAIT)
+    qemu.answers(returned({}))
+    with contextlib.ExitStack() as waiting:
+        for other in others:
+            waiting.callback(other.close)
+        threading.Timer(WAIT, waiting.pop_all().close).start()
+    assert qemu.domain.qmp.execute("query-status", timeout=60) == {}
+    assert "system_reset" not in {command.get("execute") for command in qemu.heard}
+
+
+def test_it_can_be_stopped(qemu: Qemu, host: Host) -> None:
+    qemu.does(silent)
+    operation = host._backend.qmp(qemu.domain._ref, "query-status", {}, timeout=None)
+    time.sleep(0.1)
+    operation.cancel()
+    with pytest.raises(OperationCancelled):
+        operation.result(60)
+    operation = host._backend.qmp(qemu.domain._ref, "query-status", {}, timeout=None)
+    host.close()
+    with pytest.raises(OperationCancelled, match="closed"):
+        operation.result(60)
+    with pytest.raises(HostClosed):
+        qemu.domain.qmp.execute("query-status")
+
+
+@pytest.mark.usefixtures("qemu")
+def test_what_is_not_there(host: Host, offhost: OffHost, tmp_path: Path) -> None:
+    other = host.domains[offhost.add("other", kind="pv")]
+    with pytest.raises(UnsupportedFeature, match="no QEMU"):
+        other.qmp.execute("query-status")
+    offhost.store.write(f"/local/domain/0/device-model/{other.domid}/state", "running")
+    with pytest.raises(UnsupportedFeature, match="stub domain"):
+        other.qmp.execute("query-status")
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(tmp_path / f"qmp-libxenstat-{other.domid}"))
+    dead.close()
+    with pytest.raises(InvalidState, match="has it ended"):
+        other.qmp.execute("query-status")
+    offhost.world.remove(other.domid)
+    until(lambda: other not in host.domains, "it does not go")
+    with pytest.raises(DomainNotFound):
+        other.qmp.execute("query-status")
+
+
+def test_what_cannot_be_asked(qemu: Qemu) -> None:
+    execute: Callable[..., Any] = qemu.domain.qmp.execute
+    loop: list[Any] = []
+    loop.append(loop)
+    for arguments, keywords in (
+        (("",), {}),
+        ((None,), {}),
+        (("a", 7), {}),
+        (("a", {7: 8}), {}),
+        (("a", {"b": 1}), {"b": 2}),
+        (("a",), {"b": b"bytes"}),
+        (("a",), {"b": float("nan")}),
+        (("a",), {"b": loop}),
+        (("a",), {"timeout": -1}),
+    ):
+        with pytest.raises(InvalidArgument):
+            execute(*arguments, **keywords)
+    assert qemu.heard == []

@@ -1,0 +1,55 @@
+"""QMP with a real QEMU, beside libxl and other clients."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+import pyxen.aio
+from pyxen import Host, OperationTimeout, QmpError, UnsupportedFeature
+from tests.xen.support import MakeConfig, xl
+
+
+def test_commands(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("hvm"), timeout=180)
+    qmp = domain.qmp
+    assert qmp.execute("query-status")["status"] == "running"
+    assert qmp.execute("query-name")["name"] == "tiny"
+    assert len(qmp.execute("query-qmp-schema")) > 100  # the longest answer that there is
+    version = qmp.execute("human-monitor-command", {"command-line": "info version"}).strip()
+    assert version == xl("qemu-monitor-command", str(domain.domid), "info version").strip()
+    assert version == domain.monitor_command("info version").strip()
+    with pytest.raises(QmpError, match="query-nothing") as caught:
+        qmp.execute("query-nothing")
+    assert caught.value.error_class == "CommandNotFound"
+    with pytest.raises(QmpError) as caught:
+        qmp.execute("blockdev-del", {"node-name": "no-such-node"})
+    assert (caught.value.error_class, caught.value.domid) == ("GenericError", domain.domid)
+    assert caught.value.description
+
+    async def awaited() -> str:
+        async with pyxen.aio.connect("xenlight:///") as xen:
+            return str((await (await xen.domains[domain.domid]).qmp.execute("query-status"))["status"])
+
+    assert asyncio.run(awaited()) == "running"
+
+    # While another client is connected, QEMU does not serve this one, and libxl goes on.
+    with socket.socket(socket.AF_UNIX) as other:
+        other.settimeout(30)
+        other.connect(f"/var/run/xen/qmp-libxenstat-{domain.domid}")
+        assert b"QMP" in other.recv(4096)
+        with pytest.raises(OperationTimeout, match="has not been given the command"):
+            qmp.execute("system_powerdown", timeout=0.5)
+        assert domain.monitor_command("info version").strip() == version
+    assert qmp.execute("query-status", timeout=60)["status"] == "running"
+    assert host.stats()
+    domain.destroy()
+
+
+def test_a_guest_without_qemu(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("pvh"))
+    with pytest.raises(UnsupportedFeature, match="no QEMU"):
+        domain.qmp.execute("query-status")
+    domain.destroy()
