@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import socket
 import threading
@@ -17,6 +18,9 @@ import pytest
 import pyxen.aio
 from pyxen import Domain, DomainNotFound, Host, HostClosed, InvalidArgument, InvalidState, OperationCancelled
 from pyxen.backends.xenlight.operations import qmp as module
+from pyxen.backends.xenlight.operations import spice
+from pyxen.config import DomainType
+from pyxen.endpoints import SpiceEndpoint
 from pyxen.errors import OperationTimeout, QmpError, UnsupportedFeature
 from tests.offhost.host import OffHost, until
 
@@ -282,3 +286,62 @@ def test_what_cannot_be_asked(qemu: Qemu) -> None:
         with pytest.raises(InvalidArgument):
             execute(*arguments, **keywords)
     assert qemu.heard == []
+
+
+@pytest.fixture
+def hvm(qemu: Qemu, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Ask the QEMU for its SPICE server, as for an HVM guest: the pretended host has none of these."""
+    monkeypatch.setattr(spice, "PATIENCE", WAIT)
+    info = dataclasses.replace(qemu.domain.info(), type=DomainType.HVM)
+    return lambda: spice.spice(info)
+
+
+@pytest.mark.parametrize(
+    ("answer", "endpoint"),
+    [
+        ({"enabled": False}, None),
+        ({"enabled": True, "host": "*", "auth": "spice"}, None),
+        (
+            {"enabled": True, "host": "127.0.0.1", "port": 6000, "auth": "none"},
+            SpiceEndpoint("127.0.0.1", 6000, None, needs_password=False),
+        ),
+        (
+            {"enabled": True, "host": "*", "port": 0, "tls-port": 6001, "auth": "spice"},
+            SpiceEndpoint(None, None, 6001, needs_password=True),
+        ),
+    ],
+)
+def test_a_spice_server(qemu: Qemu, hvm: Callable[[], Any], answer: Any, endpoint: SpiceEndpoint | None) -> None:
+    qemu.answers(returned(answer))
+    assert hvm() == endpoint
+    assert qemu.heard[-1]["execute"] == "query-spice"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        {},
+        {"enabled": 1},
+        {"enabled": True, "host": "a", "port": "6000"},
+        {"enabled": True, "host": "a", "port": True},
+        {"enabled": True, "host": "a", "port": 65536},
+        {"enabled": True, "host": "\x1b[2J", "port": 6000},
+        {"enabled": True, "host": "a" * 256, "port": 6000},
+        {"enabled": True, "port": 6000},
+    ],
+)
+def test_nonsense_about_spice(qemu: Qemu, hvm: Callable[[], Any], answer: Any) -> None:
+    qemu.answers(returned(answer))
+    with pytest.raises(QmpError, match="SPICE"):
+        hvm()
+
+
+def test_a_qemu_without_spice(qemu: Qemu, hvm: Callable[[], Any], tmp_path: Path) -> None:
+    qemu.answers(b'{"error": {"class": "CommandNotFound", "desc": "no"}, "id": "pyxen"}\n')
+    assert hvm() is None
+    qemu.does(silent)
+    with pytest.raises(OperationTimeout, match="does it hang"):
+        hvm()
+    (tmp_path / f"qmp-libxenstat-{qemu.domain.domid}").unlink()
+    assert hvm() is None

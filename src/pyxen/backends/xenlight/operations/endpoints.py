@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from pyxen.backends.xenlight.hypervisor import Hypervisor
+from pyxen.backends.xenlight.operations.spice import spice
 from pyxen.config import ChannelConnection
 from pyxen.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, VncEndpoint
 from pyxen.info import DomainInfo
@@ -31,7 +32,7 @@ def endpoints(hypervisor: Hypervisor, info: DomainInfo) -> Endpoints:
     """Return what a program can connect to in a domain."""
     return Endpoints(
         vnc=_vnc(hypervisor, info.domid),
-        spice=None,
+        spice=spice(info),
         consoles=_consoles(hypervisor, info.domid),
         channels=_channels(hypervisor, info.domid),
     )
