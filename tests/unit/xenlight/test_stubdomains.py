@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from pyxen.backends.xenlight.xenstore import stubdomains
 from pyxen.backends.xenlight.xenstore.connection import Connection, Verb
 from pyxen.backends.xenlight.xenstore.stubdomains import Key, StubDomains
 from tests.unit.xenstored import Xenstored
@@ -44,6 +45,19 @@ def test_a_domain_that_has_not_run_is_asked_for_until_it_has(server: Xenstored, 
     assert look({ONE: False}) == {ONE: 7}
     assert look({ONE: True}) == look({ONE: True}) == {ONE: 7}
     assert server.count(Verb.READ) == 3
+
+
+def test_a_domain_that_does_not_run_is_not_asked_for_for_ever(
+    server: Xenstored, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert look({ONE: False}) == {}
+    monkeypatch.setattr(stubdomains, "_FIRST_SECONDS", 0.0)
+    server.write("/local/domain/1/target", "7")
+    for _ in range(3):
+        assert look({ONE: False}) == {}
+    assert server.count(Verb.READ) == 1
+    assert look({ONE: True}) == look({ONE: True}) == {ONE: 7}
+    assert server.count(Verb.READ) == 2
 
 
 def test_a_domid_that_is_used_again_is_another_domain(server: Xenstored, look: Look) -> None:

@@ -2,12 +2,15 @@
 
 libxl writes the domid of the guest that a stub domain serves into the node ``target``, after it has created the stub
 domain and before it unpauses it. Only dom0 can write there. So when a domain has run, what is read once stays true, and
-later lists read nothing. HVM guests cannot be stub domains.
+later lists read nothing. A domain that has not run is read for its first seconds, and then not before it runs. HVM
+guests cannot be stub domains.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 from pyxen.backends.xenlight.xenstore.connection import Connection
@@ -19,12 +22,17 @@ Key = tuple[int, UUID]
 """Domids are reused, so only domid and uuid together identify a domain."""
 
 
+_FIRST_SECONDS: Final = 5.0
+"""How long a domain that has not run is read in each list; libxl writes the node within milliseconds."""
+
+
 class StubDomains:
     """A cache of what stub domains serve, over one connection to xenstore. For one thread at a time."""
 
     def __init__(self, xenstore: Connection) -> None:
         self._xenstore = xenstore
         self._settled: set[Key] = set()  # domains that have run, or cannot be stub domains
+        self._first_seen: dict[Key, float] = {}  # the others, with the moment
         self._stubs: dict[Key, int] = {}
 
     def of(
@@ -41,11 +49,20 @@ class StubDomains:
         if unsettled or len(self._settled) > len(domains):
             self._forget_gone({*domains})
             self._settled.update(domains[place] for place in unsettled if not may_be(place))
-            self._read(domains, [place for place in unsettled if may_be(place)], has_run)
+            possible = [place for place in unsettled if domains[place] not in self._settled]
+            self._read(
+                domains, [place for place in possible if has_run(place) or self._is_new(domains[place])], has_run
+            )
         return self._stubs
+
+    def _is_new(self, domain: Key) -> bool:
+        now = time.monotonic()
+        return now - self._first_seen.setdefault(domain, now) < _FIRST_SECONDS
 
     def _forget_gone(self, present: set[Key]) -> None:
         self._settled &= present
+        waiting = present - self._settled
+        self._first_seen = {key: moment for key, moment in self._first_seen.items() if key in waiting}
         self._stubs = {key: target for key, target in self._stubs.items() if key in present}
 
     def _read(self, domains: Sequence[Key], places: Sequence[int], has_run: Callable[[int], bool]) -> None:
