@@ -11,6 +11,7 @@ from pyxen.config.cpuid import CpuidLeaf, CpuidPolicy, MsrPolicy
 from pyxen.config.cpuset import CpuSet
 from pyxen.config.device import Device
 from pyxen.config.device_model import DeviceModel, Stubdomain
+from pyxen.config.difference import ConfigDiff, DeviceChange, SettingChange
 from pyxen.config.disk import Disk, DiskColo
 from pyxen.config.domain import DomainConfig
 from pyxen.config.enums import (
@@ -81,11 +82,13 @@ __all__ = [
     "BiosType",
     "Channel",
     "ChannelConnection",
+    "ConfigDiff",
     "Connector",
     "CpuSet",
     "CpuidLeaf",
     "CpuidPolicy",
     "Device",
+    "DeviceChange",
     "DeviceModel",
     "DeviceModelVersion",
     "Disk",
@@ -123,6 +126,7 @@ __all__ = [
     "SchedulerKind",
     "Sdl",
     "Setting",
+    "SettingChange",
     "Smbios",
     "SmbiosType",
     "Spice",

@@ -28,6 +28,7 @@ from pyxen.config.checks import (
 from pyxen.config.cpuid import CpuidPolicy, as_cpuid
 from pyxen.config.cpuset import CpuSet, affinity, cpu_set
 from pyxen.config.device_model import DeviceModel, Stubdomain
+from pyxen.config.difference import ConfigDiff, diff
 from pyxen.config.disk import Disk
 from pyxen.config.enum_names import (
     ActionOnShutdownName,
@@ -447,6 +448,21 @@ class DomainConfig(Part):
         a vif's number that equals its place in the list, is left out. `pyxen.libxljson.loads` returns this form.
         """
         return canonical(self)
+
+    def diff(self, other: DomainConfig) -> ConfigDiff:
+        """Return what another configuration asks for that this one is not: ``domain.config().diff(wanted)``.
+
+        Devices are matched by what identifies them: a vdev, a MAC address, a PCI address, a number. Settings that
+        `other` leaves to libxl do not count, since whatever libxl chose is right. Neither does a value that only
+        repeats libxl's own choice. CPU sets are compared as they are: see `resolve_cpus`.
+
+        Args:
+            other: The configuration to compare with.
+
+        Returns:
+            The difference; it is false if there is none.
+        """
+        return diff(self, other)
 
     def resolve_cpus(self, cpus: Iterable[int], nodes: Mapping[int, Iterable[int]] | None = None) -> DomainConfig:
         """Return the configuration with ``all`` and ``nodes:N`` in its CPU sets resolved for one host.
