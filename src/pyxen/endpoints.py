@@ -58,7 +58,7 @@ class ConsoleEndpoint(Record):
     number: int
     """Number among the consoles of this type, from 0."""
     path: str
-    """Terminal on the host, e.g. ``/dev/pts/3``."""
+    """Terminal on the host, e.g. ``/dev/pts/3``. Open it with `os.O_NOCTTY`: else a daemon gets SIGHUP when it ends."""
 
 
 @dataclass(frozen=True, slots=True)
