@@ -43,8 +43,9 @@ def test_a_screen(host: Host, offhost: OffHost) -> None:
     offhost.store.write(f"{top}/console/vnc-listen", "::")
     offhost.store.write(f"{top}/console/vnc-pass", WORD)
     assert web.endpoints().vnc == VncEndpoint("::", 5901, WORD)
-    offhost.store.write(f"{top}/console/vnc-port", "")
-    offhost.store.write(f"{top}/console/vnc-listen", "/run/vnc")
+    offhost.store.write(f"{top}/console/vnc-port", "/run/vnc")
+    assert web.endpoints().vnc is None
+    offhost.store.write(f"{top}/console/vnc-listen", "")
     assert web.endpoints().vnc == VncEndpoint("/run/vnc", None, WORD)
 
 

@@ -41,8 +41,8 @@ def endpoints(hypervisor: Hypervisor, info: DomainInfo) -> Endpoints:
 def _vnc(hypervisor: Hypervisor, domid: int) -> VncEndpoint | None:
     folder = f"/local/domain/{domid}/console"
     port, address, password = hypervisor.read_dom0s(f"{folder}/vnc-{name}" for name in ("port", "listen", "pass"))
-    if port == "" and address:  # QEMU says this of a Unix socket
-        return VncEndpoint(address, None, password or None)
+    if port is not None and port.startswith("/") and not address:  # QEMU tells a Unix socket in this way
+        return VncEndpoint(port, None, password or None)
     if port is None or not _PORT.fullmatch(port) or int(port) > _MOST_PORT:
         return None
     return VncEndpoint(address or _HERE, int(port), password or None)
