@@ -447,6 +447,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Applied": "applying",
+    "ApplyStep": "applying",
     "HostCapability": "capabilities",
     "connect": "connection",
     "convert": "conversion",
