@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from pyxen import testing as testing
     from pyxen import units as units
     from pyxen import xlcfg as xlcfg
+    from pyxen.applying import Applied, ApplyStep
     from pyxen.capabilities import HostCapability
     from pyxen.config import (
         P9,
@@ -154,6 +155,7 @@ if TYPE_CHECKING:
         VncEndpoint,
     )
     from pyxen.errors import (
+        ApplyFailed,
         BackupLost,
         BindingNotBuilt,
         ConfigError,
@@ -245,6 +247,9 @@ __all__ = [
     "P9",
     "ActionOnShutdown",
     "Altp2mMode",
+    "Applied",
+    "ApplyFailed",
+    "ApplyStep",
     "Arm",
     "ArmSciType",
     "BackupLost",
@@ -442,6 +447,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Applied": "applying",
+    "ApplyStep": "applying",
     "HostCapability": "capabilities",
     "connect": "connection",
     "convert": "conversion",

@@ -33,6 +33,7 @@
         ├── MigrationInDoubt                … was lost after it was allowed to start the domain: check both
         ├── BackupLost                      the backup of a replicated domain was lost, and may run: check both
         ├── LockFailed                      another toolstack holds libxl's lock on the domain
+        ├── ApplyFailed                     a step of an apply failed; it says which were done
         ├── QmpError                        the device model (QEMU) refused
         └── XenstoreError                   xenstore refused
             ├── NodeNotFound (LookupError)  … it has no such node
@@ -48,6 +49,7 @@ from typing import Any
 from pyxen._printable import printable
 
 __all__ = [
+    "ApplyFailed",
     "BackupLost",
     "BindingNotBuilt",
     "ConfigError",
@@ -337,6 +339,36 @@ class BackupLost(OperationFailed):
 
 class LockFailed(OperationFailed):
     """Another toolstack holds libxl's lock on the domain (``ERROR_LOCK_FAIL``)."""
+
+
+class ApplyFailed(OperationFailed):
+    """A step of `Host.apply` failed. The error of that step is the ``__cause__``.
+
+    The domain runs with the steps that were done. Applying the configuration again continues from there.
+
+    Attributes:
+        done: The steps that were done, in order, a tuple of `pyxen.ApplyStep`.
+        failed: The step that failed, a `pyxen.ApplyStep`.
+        not_done: The steps after it, which were not tried, a tuple of `pyxen.ApplyStep`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str | None = None,
+        domain: str | int | None = None,
+        domid: int | None = None,
+        code: int | None = None,
+        log: tuple[str, ...] = (),
+        done: tuple[Any, ...] = (),
+        failed: Any = None,
+        not_done: tuple[Any, ...] = (),
+    ) -> None:
+        super().__init__(message, operation=operation, domain=domain, domid=domid, code=code, log=log)
+        self.done = done
+        self.failed = failed
+        self.not_done = not_done
 
 
 class QmpError(OperationFailed):

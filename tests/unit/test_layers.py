@@ -26,6 +26,7 @@ LAYERS = (
         "psr",
         "qmp",
         "_lifetime",
+        "applying",
         "begin",
         "connection",
         "cpupool",

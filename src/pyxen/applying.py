@@ -1,0 +1,279 @@
+"""The plan that brings a running domain to a configuration, and its result, for `Host.apply`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from pyxen._common.device_kinds import check_hotplug
+from pyxen.backends.base import Backend
+from pyxen.begin import DomainOperations
+from pyxen.config import ConfigDiff, Device, DeviceChange, Disk, DomainConfig, DomainType, Scheduler, SettingChange
+from pyxen.config.device_table import KINDS
+from pyxen.errors import (
+    ApplyFailed,
+    ConfigError,
+    DomainExists,
+    Error,
+    OperationFailed,
+    OperationTimeout,
+    UnsupportedFeature,
+)
+from pyxen.info import DomainInfo, DomainState
+from pyxen.losses import shown
+from pyxen.operation import Operation
+
+__all__ = ["Applied", "ApplyStep", "Plan", "begin_step", "failure", "plan_of", "running", "time_left"]
+
+StepVerb = Literal[
+    "rename",
+    "set_maxmem",
+    "set_memory",
+    "set_vcpus",
+    "set_scheduler",
+    "detach",
+    "attach",
+    "insert_cdrom",
+    "eject_cdrom",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStep:
+    """One change of a running domain that `Host.apply` makes: a verb of `Domain` with its argument.
+
+    Attributes:
+        verb: The name of the method of `Domain`.
+        value: Its argument: a name, MiB, a number of vCPUs, a `Scheduler`, or a device; of a CD-ROM drive, the drive
+            with its new disc.
+    """
+
+    verb: StepVerb
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.verb} {shown(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `Host.apply` did, or would do.
+
+    Attributes:
+        created: Whether the domain was created.
+        changed: The changes made, in order.
+        needs_restart: The differences that are left: only a new create can bring them.
+        domain: The domain's handle: a `pyxen.Domain`, or a `pyxen.aio.Domain` in asyncio. None after a dry run for a
+            domain that is not there.
+    """
+
+    created: bool
+    changed: tuple[ApplyStep, ...]
+    needs_restart: ConfigDiff
+    domain: Any = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps that bring a running domain to a configuration.
+
+    Attributes:
+        steps: The steps, in order.
+        needs_restart: What no step can bring.
+    """
+
+    steps: tuple[ApplyStep, ...]
+    needs_restart: ConfigDiff
+
+
+def running(backend: Backend, config: DomainConfig) -> DomainInfo | None:
+    """Return the domain that a configuration is about: by its uuid, or if it has none, by its name.
+
+    Returns:
+        Its state; None if it is not there, or dying.
+
+    Raises:
+        DomainExists: Another domain has the name, and so it could not be created.
+    """
+    alive = [info for info in backend.list() if info.state is not DomainState.DYING]
+    if config.uuid is None:
+        return next((info for info in alive if info.name == config.name), None)
+    found = next((info for info in alive if info.uuid == config.uuid), None)
+    if found is None:
+        taken = next((info for info in alive if info.name == config.name), None)
+        if taken is not None:
+            message = (
+                f"another domain has this name, with the uuid {taken.uuid}: choose another name, "
+                "or leave the uuid out to change that domain"
+            )
+            raise DomainExists(message, operation="apply", domain=config.name, domid=taken.domid)
+    return found
+
+
+def plan_of(now: DomainConfig, wanted: DomainConfig) -> Plan:
+    """Plan the least that brings a running domain to a configuration.
+
+    Args:
+        now: Its current configuration.
+        wanted: The configuration.
+    """
+    found = now.diff(wanted)
+    changes = {change.path: change for change in found.settings}
+    steps = tuple(_settings(changes, now))
+    brought = {path for path in changes if _is_brought(path, changes, now)}
+    removed = tuple(device for device in found.removed if _is_hot(device, now.type))
+    added = tuple(device for device in found.added if _is_hot(device, now.type))
+    changed = tuple(change for change in found.changed if _is_disc(change, now.type) or _is_swappable(change, now.type))
+    places = {kind.part: place for place, kind in enumerate(KINDS)}
+    taken_out = sorted(removed, key=lambda device: places[type(device)], reverse=True)
+    hardware: list[ApplyStep] = [ApplyStep("detach", device) for device in taken_out]
+    for change in changed:
+        hardware += _disc(change) if _is_disc(change, now.type) else _swap(change)
+    hardware += [ApplyStep("attach", device) for device in added]
+    left = ConfigDiff(
+        tuple(change for change in found.settings if change.path not in brought),
+        tuple(device for device in found.added if device not in added),
+        tuple(device for device in found.removed if device not in removed),
+        tuple(change for change in found.changed if change not in changed),
+    )
+    return Plan((*steps, *hardware), left)
+
+
+_SCHEDULER: Final = "scheduler."
+
+
+def _is_brought(path: str, changes: dict[str, SettingChange], now: DomainConfig) -> bool:
+    """Tell whether a running domain can get another value of a setting."""
+    if path == "vcpus":
+        return bool(changes[path].after <= now.effective_maxvcpus)
+    if path.startswith(_SCHEDULER):
+        return path != "scheduler.kind" and changes[path].after is not None
+    return path in ("name", "memory", "maxmem")
+
+
+def _settings(changes: dict[str, SettingChange], now: DomainConfig) -> Iterator[ApplyStep]:
+    if "name" in changes:
+        yield ApplyStep("rename", changes["name"].after)
+    memory = [ApplyStep("set_memory", changes["memory"].after)] if "memory" in changes else []
+    maxmem = [ApplyStep("set_maxmem", changes["maxmem"].after)] if "maxmem" in changes else []
+    grows = bool(maxmem) and (changes["maxmem"].before or 0) < changes["maxmem"].after
+    yield from (*maxmem, *memory) if grows else (*memory, *maxmem)
+    if "vcpus" in changes and _is_brought("vcpus", changes, now):
+        yield ApplyStep("set_vcpus", changes["vcpus"].after)
+    shares = {
+        path.removeprefix(_SCHEDULER): change.after
+        for path, change in changes.items()
+        if path.startswith(_SCHEDULER) and _is_brought(path, changes, now)
+    }
+    if shares:
+        yield ApplyStep("set_scheduler", Scheduler(**shares))
+
+
+def _is_hot(device: Device, guest: DomainType) -> bool:
+    """Tell whether a device can be attached to a running domain, and detached."""
+    if isinstance(device, Disk) and device.cdrom:
+        return False  # QEMU has the drives that it was started with
+    try:
+        check_hotplug(device, guest, "apply")
+    except UnsupportedFeature:
+        return False
+    except ConfigError:  # it needs another device of the domain, which validation has seen
+        return True
+    return True
+
+
+def _is_swappable(change: DeviceChange, guest: DomainType) -> bool:
+    return _is_hot(change.before, guest) and _is_hot(change.after, guest)
+
+
+def _is_disc(change: DeviceChange, guest: DomainType) -> bool:
+    """Tell whether only the disc in a CD-ROM drive differs."""
+    if not isinstance(change.after, Disk) or not isinstance(change.before, Disk) or guest is not DomainType.HVM:
+        return False
+    drives = change.before.cdrom and change.after.cdrom
+    return drives and {setting.path.rpartition(".")[2] for setting in change.settings} <= {"target", "format"}
+
+
+def _disc(change: DeviceChange) -> list[ApplyStep]:
+    drive = change.after
+    assert isinstance(drive, Disk)  # noqa: S101 (for mypy: see _is_disc)
+    return [ApplyStep("insert_cdrom" if drive.target else "eject_cdrom", drive)]
+
+
+def _swap(change: DeviceChange) -> list[ApplyStep]:
+    """Replace a device by one with other settings, under the same names."""
+    kind = next(kind for kind in KINDS if kind.part is type(change.after))
+    names = {
+        name: getattr(change.before, name)
+        for alternative in kind.names
+        for name in alternative
+        if getattr(change.after, name) is None
+    }
+    return [ApplyStep("detach", change.before), ApplyStep("attach", change.after.replace(**names))]
+
+
+def begin_step(step: ApplyStep, domain: DomainOperations[Any], timeout: float | None) -> Operation[Any]:
+    """Begin a step.
+
+    Args:
+        step: The step.
+        domain: The verbs of the domain.
+        timeout: Seconds that are left for it; None if there is no deadline.
+
+    Raises:
+        OperationTimeout: No time is left for it.
+    """
+    value = step.value
+    if timeout is not None and timeout <= 0:
+        raise OperationTimeout("the timeout expired before this step began", operation=step.verb)
+    match step.verb:
+        case "rename":
+            return domain.rename(value)
+        case "set_maxmem":
+            return domain.set_maxmem(value)
+        case "set_memory":
+            return domain.set_memory(value)
+        case "set_vcpus":
+            return domain.set_vcpus(value)
+        case "set_scheduler":
+            return domain.set_scheduler(value)
+        case "detach":
+            return domain.detach(value, timeout=timeout)
+        case "attach":
+            return domain.attach(value, timeout=timeout)
+        case "insert_cdrom":
+            return domain.insert_cdrom(value.vdev, value.target, timeout=timeout)
+        case "eject_cdrom":
+            return domain.eject_cdrom(value.vdev, timeout=timeout)
+
+
+def failure(plan: Plan, place: int, error: Error, info: DomainInfo) -> ApplyFailed:
+    """Return the exception for a step that failed.
+
+    Args:
+        plan: The plan.
+        place: The place of the step in it.
+        error: Why it failed.
+        info: The domain.
+    """
+    step = plan.steps[place]
+    done, rest = plan.steps[:place], plan.steps[place + 1 :]
+    counts = f"{place} of {len(plan.steps)} steps were done"
+    return ApplyFailed(
+        f"{counts}; this one failed: {step}: {error.message}; apply it again to continue from there",
+        operation="apply",
+        domain=info.name or info.domid,
+        domid=info.domid,
+        code=error.code if isinstance(error, OperationFailed) else None,
+        log=error.log if isinstance(error, OperationFailed) else (),
+        done=done,
+        failed=step,
+        not_done=rest,
+    )
+
+
+def time_left(deadline: float | None) -> float | None:
+    """Return the seconds until a time on the clock of `time.monotonic`; None if there is no deadline."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
