@@ -27,7 +27,7 @@ from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
-PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no", "-p", "tests.deadline", "--durations=60"]
+PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no", "-p", "tests.deadline", "--durations=25"]
 TEST_SECONDS = 1500
 """How long one run of pytest may take, before it ends in order; on quiet cores the longest takes half of that."""
 COMMAND_SECONDS = TEST_SECONDS + 240

@@ -151,17 +151,17 @@ def test_parameters_that_cannot_be_changed(host: Host, text: str) -> None:
             host.set_parameters(text)
 
 
+@pytest.mark.needs(Feature.PARAMETERS, Feature.HYPFS)
 def test_a_parameter_is_set(host: Host) -> None:
-    with supporting(host, Feature.PARAMETERS):
-        before = str(host.hypfs["/params/guest_loglvl"])
-        try:
-            host.set_parameters(" guest_loglvl=error  guest_loglvl=all/all ")
-            assert host.hypfs["/params/guest_loglvl"] != ""
-            with pytest.raises(NotFound, match="nothing"):
-                host.set_parameters("guest_loglvl=error nothing=1")
-        finally:
-            host.set_parameters(f"guest_loglvl={before}")
-        assert host.hypfs["/params/guest_loglvl"] == before
+    before = str(host.hypfs["/params/guest_loglvl"])
+    try:
+        host.set_parameters(" guest_loglvl=error  guest_loglvl=all/all ")
+        assert host.hypfs["/params/guest_loglvl"] != ""
+        with pytest.raises(NotFound, match="nothing"):
+            host.set_parameters("guest_loglvl=error nothing=1")
+    finally:
+        host.set_parameters(f"guest_loglvl={before}")
+    assert host.hypfs["/params/guest_loglvl"] == before
 
 
 def test_flask(host: Host) -> None:
