@@ -86,9 +86,10 @@ def test_a_disc(host: Host, tiny: MakeConfig, image: str, tmp_path: Path) -> Non
     domain = host.apply(with_disc(image), timeout=120).domain
     assert not host.apply(with_disc(image)).changed
     assert verbs(host.apply(with_disc(str(other)))) == ["insert_cdrom"]
-    assert str(other) in xl("qemu-monitor-command", "tiny", "info block")
+    assert str(other) in xl("list", "-l", "tiny")
     assert verbs(host.apply(with_disc(None))) == ["eject_cdrom"]
-    assert str(other) not in xl("qemu-monitor-command", "tiny", "info block")
+    assert str(other) not in xl("list", "-l", "tiny")
+    assert "[not inserted]" in xl("qemu-monitor-command", "tiny", "info block")
     assert not host.apply(with_disc(None)).changed
     domain.destroy()
 

@@ -12,7 +12,7 @@ from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import to_json
 from pyxen.backends.xenlight.libxl.own_records import unreadable
-from pyxen.config import DomainConfig
+from pyxen.config import Disk, DomainConfig
 from pyxen.errors import NotFound
 from pyxen.operation import Operation
 
@@ -56,4 +56,10 @@ def config(context: Context, operation: Operation[DomainConfig], domid: int) -> 
     """Return the current configuration of a domain."""
     found = yield from retrieved(context, operation, domid)
     read = without_foreign_settings(libxljson.loads(to_json(context.pointer, found), on_loss="warn"))
-    return read.replace(domid=None)  # a domid would request that number, which Xen does not reuse so soon
+    # A domid would request that number, which Xen does not reuse so soon.
+    return read.replace(domid=None, disks=[_drive(disk) for disk in read.disks])
+
+
+def _drive(disk: Disk) -> Disk:
+    """Return a disk as users write it: for an empty drive libxl finds an empty text in xenstore."""
+    return disk.replace(target=None) if disk.target == "" else disk
