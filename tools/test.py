@@ -43,12 +43,25 @@ FUZZ_SECONDS = 4
 MACHINES = 2
 """How many parts that boot the lab run at a time."""
 
-SLOW = ("locks", "migration", "remus", "supervisor", "libvirt", "saving", "workers")
-"""The half of tests/xen that has a machine of its own, so that both halves take about as long."""
+MOVING = ("locks", "migration", "remus", "saving", "ssh", "supervisor", "workers")
+"""The tests in dom0 of what takes long; they have a machine of their own."""
 
-TWICE = ("host", "migration", "stopping", "workers", "devd", "console")
+HOST = (
+    *("apply", "control", "cpupools", "devices", "endpoints", "host", "hypervisor", "libvirt", "qmp"),
+    *("stats", "stubdomains", "topology", "tuning", "xenstore"),
+)
+"""The tests in dom0 of what a host and its running domains can be told; the rest has the third machine."""
+
+TWICE = ("host", "migration", "stopping", "workers", "devd", "console", "endpoints")
 """Tests in dom0 that need both releases, since they use libxl where these differ; for the rest the contract is enough,
 and tests/oracle asks xl of both what keys mean."""
+
+CONTRACT_TWICE = (
+    *("cpupools", "devices", "endpoints", "features", "guests", "hypervisor", "life", "looking"),
+    *("stats", "topology", "tuning", "xenstore"),
+)
+"""What of the contract is asked of both releases: what a Xen or a libxl may answer in its own way. Where domains move,
+wait or end, `TWICE` has it."""
 
 AFAR = ("life", "looking", "events", "operations", "defined", "features")
 """What of the contract is asked of 4.17's libvirt, from outside: what may depend on the way there."""
@@ -142,8 +155,8 @@ def _pytest_in_dom0(*paths: str) -> list[str]:
     return ["python3", *PYTEST[1:], "-p", "no:cacheprovider", *paths]
 
 
-def _contract_in_dom0(*uris: str) -> list[str]:
-    pytest = " ".join(_pytest_in_dom0("tests/backends"))
+def _contract_in_dom0(*uris: str, paths: Iterable[str] = ("tests/backends",)) -> list[str]:
+    pytest = " ".join(_pytest_in_dom0(*paths))
     return ["sh", "-c", f"lab-libvirtd && PYXEN_TEST_URI='{' '.join(uris)}' {pytest}"]
 
 
@@ -168,23 +181,24 @@ def parts() -> list[Part]:
     ]
     oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, "tests/oracle"]]
     tests = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests/xen").glob("test_*.py"))
-    rest = [name for name in tests if name not in SLOW]
+    rest = [name for name in tests if name not in {*MOVING, *HOST}]
     two_cpus = _pytest_in_dom0("-m", "two_cpus", "tests/xen", "tests/backends")
     return [
         Part("checks", checks, boots=False),
-        Part("xen-4.20-slow", [_in_dom0("4.20", *_pytest_in_dom0(*_files(SLOW)))]),
-        Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
+        Part("xen-4.20-moving", [_in_dom0("4.20", *_pytest_in_dom0(*_files(MOVING)))]),
+        Part("xen-4.20-host", [_in_dom0("4.20", *_pytest_in_dom0(*_files(HOST)))]),
         Part("unit", unit, boots=False),
         Part("oracle", oracle, boots=False),
         Part("offhost", [[*PYTEST, "tests/offhost"]], boots=False),
         Part("fuzz", [[PYTHON, "-m", "tests.fuzz", "--seed", "1", "--seconds", str(FUZZ_SECONDS)]], boots=False),
         Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system"))]),
+        Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
         Part("lab", [[*PYTEST, "tests/lab"]]),
         Part(
             "contract-4.17",
             [
-                _in_dom0("4.17", *_contract_in_dom0("xenlight:///")),
-                _contract("xen+tcp://lab/system", *(f"tests/backends/test_{name}.py" for name in AFAR), xen="4.17"),
+                _in_dom0("4.17", *_contract_in_dom0("xenlight:///", paths=_contract_files(CONTRACT_TWICE))),
+                _contract("xen+tcp://lab/system", *_contract_files(AFAR), xen="4.17"),
             ],
         ),
         Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
@@ -195,6 +209,10 @@ def parts() -> list[Part]:
 
 def _files(names: Iterable[str]) -> list[str]:
     return [f"tests/xen/test_{name}.py" for name in names]
+
+
+def _contract_files(names: Iterable[str]) -> list[str]:
+    return [f"tests/backends/test_{name}.py" for name in names]
 
 
 def _run_some(lists: list[queue.SimpleQueue[Part]], folder: Path, say: threading.Lock) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 
 from pyxen import Domain, Host
 from pyxen.errors import Error
 from tests.xen.support import wait_until
 
-__all__ = ["PYXEN_RECEIVES", "PYXEN_RECEIVES_BACKUP", "Receiving", "check_alone", "check_runs"]
+__all__ = ["PYXEN_RECEIVES", "PYXEN_RECEIVES_BACKUP", "Receiving", "check_alone", "check_runs", "nothing_open"]
 
 # Without typer, which is too old in Debian 12's dom0.
 _RECEIVE = """
@@ -59,3 +62,19 @@ def check_alone(host: Host, guest: Domain, name: str | None) -> None:
     wait_until(lambda: [info.domid for info in host.list() if info.uuid == guest.uuid] == [guest.domid])
     check_runs(guest)
     assert guest.info().name == name
+
+
+def descriptors() -> dict[str, str]:
+    """Return what this process has open."""
+    with os.scandir("/proc/self/fd") as entries:
+        links = [(entry.name, os.readlink(entry)) for entry in entries]
+    return {number: target for number, target in links if not target.endswith("/fd")}
+
+
+@contextlib.contextmanager
+def nothing_open() -> Iterator[None]:
+    """Check that no descriptor and no thread is left."""
+    threads, before = threading.enumerate(), descriptors()
+    yield
+    wait_until(lambda: threading.enumerate() == threads)  # one may still wait for the end of a command
+    assert descriptors() == before
