@@ -76,6 +76,8 @@ class PeerCommand:
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
+                theirs.close()
+                self._errors.text()  # it has read to the end, and closed its pipe
                 raise describe(InvalidArgument, f"cannot run {command[0]}: {error}", operation) from error
             theirs.close()
             ours.pop_all()
