@@ -112,7 +112,7 @@ def test_a_step_that_fails(host: Host, make: Make, config: Make) -> None:
     wanted = config("web2", uuid=domain.uuid, memory=6, maxmem=16)
     with pytest.raises(ApplyFailed, match=r"0 of 2 steps were done; this one failed: rename web2: ") as caught:
         host.apply(wanted)
-    assert isinstance(caught.value.__cause__, DomainExists)
+    assert isinstance(caught.value.__cause__, DomainExists if host.supports(Feature.RENAME) else UnsupportedFeature)
     assert (caught.value.done, str(caught.value.failed)) == ((), "rename web2")
     assert steps(caught.value.not_done) == ["set_memory"]
     assert domain.config().memory == 8
@@ -152,5 +152,6 @@ def test_shares(host: Host, make: Make, config: Make) -> None:
     wanted = config("web1", scheduler=Scheduler(weight=512))
     with supporting_steps(host, Feature.SCHEDULER):
         assert steps(host.apply(wanted).changed) == ["set_scheduler"]
-        assert domain.scheduler().weight == 512
-        assert not host.apply(wanted).changed
+        if not differs(host, "shares"):
+            assert domain.scheduler().weight == 512
+            assert not host.apply(wanted).changed
