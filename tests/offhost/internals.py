@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyxen.backends.xenlight.libxl
-from pyxen import DomainConfig, Host
+from pyxen import DomainConfig, DomainInfo, Host
+from pyxen.endpoints import SpiceEndpoint
 from tests.offhost.setup import Release
 
 if TYPE_CHECKING:  # the programs that tests begin import this module, and pytest would take most of their time
@@ -17,9 +19,11 @@ if TYPE_CHECKING:  # the programs that tests begin import this module, and pytes
 __all__ = [
     "be_impatient",
     "expect_quick_guests",
+    "find_qemus_in",
     "journal_slots",
     "libxl_lock",
     "replace_let_go_on",
+    "spice_server",
     "target_by_libxl",
     "through_libxl",
     "use_extension",
@@ -109,3 +113,18 @@ def replace_let_go_on(monkeypatch: pytest.MonkeyPatch, script: Callable[..., obj
     from pyxen.backends.xenlight.migration import remus
 
     monkeypatch.setattr(remus, "let_go_on", script)
+
+
+def find_qemus_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Look for the sockets of QEMUs in a folder."""
+    from pyxen.backends.xenlight.operations import qmp
+
+    monkeypatch.setattr(qmp, "SOCKETS", folder)
+
+
+def spice_server(monkeypatch: pytest.MonkeyPatch, info: DomainInfo, *, patience: float) -> SpiceEndpoint | None:
+    """Return the SPICE server that the QEMU of a domain tells of, with so much patience."""
+    from pyxen.backends.xenlight.operations import spice
+
+    monkeypatch.setattr(spice, "PATIENCE", patience)
+    return spice.spice(info)

@@ -17,12 +17,11 @@ import pytest
 
 import pyxen.aio
 from pyxen import Domain, DomainNotFound, Host, HostClosed, InvalidArgument, InvalidState, OperationCancelled
-from pyxen.backends.xenlight.operations import qmp as module
-from pyxen.backends.xenlight.operations import spice
 from pyxen.config import DomainType
 from pyxen.endpoints import SpiceEndpoint
 from pyxen.errors import OperationTimeout, QmpError, UnsupportedFeature
 from tests.offhost.host import OffHost, until
+from tests.offhost.internals import find_qemus_in, spice_server
 
 GREETING = b'{"QMP": {"version": {}, "capabilities": ["oob"]}}\r\n'
 EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "RESUME"}\r\n'
@@ -89,7 +88,7 @@ class Qemu:
 @pytest.fixture
 def qemu(host: Host, offhost: OffHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Qemu]:
     """A QEMU of a domain."""
-    monkeypatch.setattr(module, "SOCKETS", tmp_path)
+    find_qemus_in(monkeypatch, tmp_path)
     domid = offhost.add("web", kind="pvh")
     offhost.store.write(f"/local/domain/0/device-model/{domid}/state", "running")
     qemu = Qemu(host.domains[domid], tmp_path / f"qmp-libxenstat-{domid}")
@@ -291,9 +290,8 @@ def test_what_cannot_be_asked(qemu: Qemu) -> None:
 @pytest.fixture
 def hvm(qemu: Qemu, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     """Ask the QEMU for its SPICE server, as for an HVM guest: the pretended host has none of these."""
-    monkeypatch.setattr(spice, "PATIENCE", WAIT)
     info = dataclasses.replace(qemu.domain.info(), type=DomainType.HVM)
-    return lambda: spice.spice(info)
+    return lambda: spice_server(monkeypatch, info, patience=WAIT)
 
 
 @pytest.mark.parametrize(
