@@ -88,11 +88,14 @@ def wait_for_linux(domain: Domain) -> None:
     wait_until(lambda: log.exists() and "pyxen-guest ready" in log.read_text(errors="replace"), seconds=180)
 
 
-def runs(domain: Domain) -> bool:
-    """Tell whether a guest's vCPU does anything: the idle loop of a Linux wakes up many times a second."""
-    before = domain.info().cpu_time_ns
-    time.sleep(0.5)
-    return domain.info().cpu_time_ns > before
+def runs(domain: Domain, seconds: float = 20) -> bool:
+    """Tell whether a guest's vCPU does anything within some seconds: an idle Linux wakes up again and again."""
+    before, end = domain.info().cpu_time_ns, time.monotonic() + seconds
+    while domain.info().cpu_time_ns == before:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def wait_for_firmware(domain: Domain) -> None:
