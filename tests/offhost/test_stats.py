@@ -129,12 +129,15 @@ def test_no_domain_costs_a_round_trip(offhost: OffHost, host: pyxen.Host, device
             devices.add("vbd", domid, 51712, "xvda")
             devices.add("qdisk", domid, 51728, "xvdb")
 
-    def sent() -> int:
-        for _ in range(3):
-            host.stats()
+    def sent_in_a_pass() -> int:
         before = offhost.world.count("xenstore.send")
         assert all(len(stats.disks) == 2 for stats in host.stats() if stats.info.domid)
         return offhost.world.count("xenstore.send") - before
+
+    def sent() -> int:
+        for _ in range(3):
+            host.stats()
+        return min(sent_in_a_pass() for _ in range(5))  # others may send something beside one of them
 
     add(0, 4)
     few = sent()
