@@ -191,8 +191,8 @@ def parts() -> list[Part]:
         Part("oracle", oracle, boots=False),
         Part("offhost", [[*PYTEST, "tests/offhost"]], boots=False),
         Part("fuzz", [[PYTHON, "-m", "tests.fuzz", "--seed", "1", "--seconds", str(FUZZ_SECONDS)]], boots=False),
-        Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system"))]),
         Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
+        Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system"))]),
         Part("lab", [[*PYTEST, "tests/lab"]]),
         Part(
             "contract-4.17",
