@@ -131,8 +131,8 @@ class DomainResources(DomainHandle):
     async def set_cpupool(self, pool: AnyCpupool) -> None:
         """Move the domain to another CPU pool, as ``xl cpupool-migrate``.
 
-        It starts there anew: it gets the default share of the scheduler, and its vCPUs may run on all CPUs of the pool,
-        whatever `set_scheduler` and `pin_vcpu` said before. `info` shows the pool; `config` keeps the one in which the
+        There it gets the default share of the scheduler, and its vCPUs may run on all CPUs of the pool, whatever
+        `set_scheduler` and `pin_vcpu` said before. `info` shows the pool; `config` keeps the one in which the
         domain was created.
 
         Args:

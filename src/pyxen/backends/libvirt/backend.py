@@ -36,6 +36,7 @@ from pyxen.backends.libvirt import (
 )
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.console import open_console
+from pyxen.backends.libvirt.driver_features import LIBVIRTS, NOT_ITS_DRIVERS
 from pyxen.backends.libvirt.error_map import failure, redacted, stopped
 from pyxen.backends.libvirt.inspect import DomainReader, host_info
 from pyxen.backends.libvirt.link import Link
@@ -57,25 +58,6 @@ __all__ = ["LibvirtBackend"]
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
-
-_LIBVIRTS: Final = frozenset(
-    {Feature.TOPOLOGY, Feature.ENDPOINTS}
-    | {Feature.EVENTS, Feature.DEFINE, Feature.PAUSE, Feature.REBOOT, Feature.FALLBACK, Feature.SUSPEND, Feature.SAVE}
-    | {Feature.CORE_DUMP, Feature.MIGRATE, Feature.TRIGGER, Feature.SYSRQ, Feature.ATTACH, Feature.CDROM}
-    | {Feature.MEMORY, Feature.MAXMEM, Feature.VCPUS, Feature.PIN, Feature.SCHEDULER, Feature.STATS, Feature.CONSOLE}
-)
-_NOT_ITS_DRIVERS: Final = {
-    "Xen": {Feature.PIN, Feature.SYSRQ},  # libvirt-python needs a call for pinning that this driver lacks
-    "TEST": {
-        Feature.ATTACH,
-        Feature.CDROM,
-        Feature.CONSOLE,
-        Feature.FALLBACK,
-        Feature.MAXMEM,
-        Feature.MIGRATE,
-        Feature.SUSPEND,
-    },
-}
 
 _WITHOUT_JOBS: Final = ("Xen", "TEST")
 
@@ -130,7 +112,7 @@ class LibvirtBackend(Backend):
     @property
     def features(self) -> frozenset[Feature]:
         """The features that libvirt supports with this driver."""
-        return _LIBVIRTS - _NOT_ITS_DRIVERS.get(self._driver, set())
+        return LIBVIRTS - NOT_ITS_DRIVERS.get(self._driver, set())
 
     def close(self) -> None:
         """Stop all operations and close the connections; may be called again. libvirt finishes what it cannot stop."""

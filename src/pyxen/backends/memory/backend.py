@@ -6,7 +6,7 @@ import builtins
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 from uuid import UUID
 
 from pyxen import libxljson
@@ -55,9 +55,9 @@ from pyxen.backends.memory.machine import Machine, Subscriber
 from pyxen.backends.memory.topology import host_topology, idle_times_ns, node_cpus
 from pyxen.backends.memory.xenstore import MemoryStore
 from pyxen.backends.store import Store
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind, newer_than
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind
 from pyxen.endpoints import Endpoints
-from pyxen.errors import HostClosed, NotFound, OperationFailed, UnsupportedFeature
+from pyxen.errors import HostClosed, NotFound, OperationFailed
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
@@ -238,7 +238,7 @@ class MemoryBackend(Backend):
         self, verb: str, config: DomainConfig, uuid: UUID | None, *, paused: bool, timeout: float | None
     ) -> Operation[DomainRef]:
         config = self._fitted(config)
-        _check_release(config, self._machine.xen)
+        lifecycle.check_release(config, self._machine.xen)
         libxljson.to_dict(config.replace(ms_vm_genid=None))  # refuses settings that libxl's structs cannot hold
         check_size(with_memory(config), "memory")
         operation: Operation[DomainRef] = Operation(verb, config.name, timeout=timeout)
@@ -538,7 +538,7 @@ class MemoryBackend(Backend):
         with self._machine.lock:
             guest = self._guest(verb, domain)
             check_spared(verb, guest.domid)
-            return self._run(operation, _while_there(operation, guest, script(operation, guest)), timeout)
+            return self._run(operation, lifecycle.while_there(operation, guest, script(operation, guest)), timeout)
 
     def _of_xen(self, verb: str, script: Callable[[Operation[T]], Script[T]]) -> Operation[T]:
         """Run a script for Xen itself."""
@@ -593,18 +593,3 @@ def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation
 def _ref(script: Script[Guest]) -> Script[DomainRef]:
     guest = yield from script
     return DomainRef(guest.domid, guest.uuid)
-
-
-def _while_there(operation: Operation[Any], guest: Guest, script: Script[T]) -> Script[T]:
-    """Run a script on a domain, unless the domain went away before the script started."""
-    lifecycle.check_there(operation, guest)
-    return (yield from script)
-
-
-def _check_release(config: DomainConfig, xen: str) -> None:
-    """Refuse settings that are newer than the host's Xen."""
-    release = ".".join(xen.split(".")[:2])
-    newer = newer_than(config, release)
-    if newer:
-        message = f"Xen {release} does not support {newer[0].path}: {newer[0].message}; leave it out"
-        raise UnsupportedFeature(message, feature=newer[0].path, backend="memory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
@@ -14,13 +14,14 @@ from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about, overhead_kib
 from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.topology import node_cpus
-from pyxen.config import ActionOnShutdown, DomainConfig
+from pyxen.config import ActionOnShutdown, DomainConfig, newer_than
 from pyxen.errors import (
     DomainNotFound,
     InvalidArgument,
     NoGuestDriver,
     OperationFailed,
     OperationTimeout,
+    UnsupportedFeature,
 )
 from pyxen.events import DomainRenamed
 from pyxen.info import ShutdownReason
@@ -29,6 +30,7 @@ from pyxen.units import mib_to_kib
 
 __all__ = [
     "check_name",
+    "check_release",
     "check_there",
     "create",
     "destroy",
@@ -38,7 +40,10 @@ __all__ = [
     "shutdown",
     "soft_reset",
     "unpause",
+    "while_there",
 ]
+
+T = TypeVar("T")
 
 
 def create(
@@ -172,3 +177,18 @@ def rename(machine: Machine, operation: Operation[Any], guest: Guest, name: str)
     machine.note(guest)
     if name != old:
         machine.tell(DomainRenamed(**about(guest), old=old, new=name))
+
+
+def check_release(config: DomainConfig, xen: str) -> None:
+    """Refuse settings that are newer than the host's Xen."""
+    release = ".".join(xen.split(".")[:2])
+    newer = newer_than(config, release)
+    if newer:
+        message = f"Xen {release} does not support {newer[0].path}: {newer[0].message}; leave it out"
+        raise UnsupportedFeature(message, feature=newer[0].path, backend="memory")
+
+
+def while_there(operation: Operation[Any], guest: Guest, script: Script[T]) -> Script[T]:
+    """Run a script on a domain, unless the domain went away before the script started."""
+    check_there(operation, guest)
+    return (yield from script)
