@@ -94,7 +94,8 @@ def test_a_disc(host: Host, tiny: MakeConfig, image: str, tmp_path: Path) -> Non
     domain.destroy()
 
 
-def test_two_programs_at_once(host: Host, tiny: MakeConfig) -> None:
+@pytest.mark.parametrize("_again", range(2))
+def test_two_programs_at_once(host: Host, tiny: MakeConfig, _again: int) -> None:
     wanted = tiny("pv")
     domain = host.apply(wanted).domain
     with_vif = wanted.replace(vifs=[Vif("xenbr0", mac=MAC)])

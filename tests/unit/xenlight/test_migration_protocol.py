@@ -113,11 +113,12 @@ def receiver(*answers: bytes) -> PeerCommand:
     return peer
 
 
-def silent_after(*answers: bytes) -> PeerCommand:
-    """Return a destination that says these things, and then nothing until it is hung up on."""
+def silent_after(*answers: bytes, then: Callable[[], object] = lambda: None) -> PeerCommand:
+    """Return a destination that says these things, does another, and says nothing until it is hung up on."""
 
     def peer(connection: socket.socket) -> None:
         receiver(*answers)(connection)
+        then()
         silent(connection)
 
     return peer
@@ -244,12 +245,14 @@ def test_what_fails_at_the_source(talk: Callable[..., End], fails_in: str, done:
 
 
 @pytest.mark.parametrize(
-    ("answers", "done"),
-    [([], []), ([BANNER[:9]], []), ([BANNER, RECEIVED[:9]], ["head", "stream", "take_back"])],
+    ("answers", "timeout", "done"),
+    [([], 0.3, []), ([BANNER[:9]], 0.3, []), ([BANNER, RECEIVED[:9]], 3, ["head", "stream", "take_back"])],
 )
-def test_a_deadline_at_the_source(talk: Callable[..., End], answers: list[bytes], done: list[str]) -> None:
+def test_a_deadline_at_the_source(
+    talk: Callable[..., End], answers: list[bytes], timeout: float, done: list[str]
+) -> None:
     source = Source()
-    end = talk(silent_after(*answers), timeout=0.3)
+    end = talk(silent_after(*answers), timeout=timeout)
     with pytest.raises(OperationTimeout):
         protocol.send(end.channel, source)
     assert source.done == done
@@ -265,15 +268,16 @@ def test_a_deadline_when_nobody_reads(talk: Callable[..., End]) -> None:
 
     source = Source()
     with pytest.raises(OperationTimeout):
-        protocol.send(talk(peer, timeout=0.3).channel, source)
+        protocol.send(talk(peer, timeout=2).channel, source)
     assert source.done == ["head", "stream", "take_back"]
     over.set()
 
 
 def test_a_cancel_at_the_source(talk: Callable[..., End]) -> None:
-    end = talk(silent_after(BANNER))
-    timer = threading.Timer(0.2, end.operation.cancel)
-    timer.start()
+    def cancel() -> None:
+        end.operation.cancel()
+
+    end = talk(silent_after(BANNER, then=cancel))
     source = Source()
     with pytest.raises(OperationCancelled):
         protocol.send(end.channel, source)
@@ -282,14 +286,15 @@ def test_a_cancel_at_the_source(talk: Callable[..., End]) -> None:
 
 
 def test_no_answer_in_time_when_it_may_start(talk: Callable[..., End]) -> None:
-    end = talk(silent_after(BANNER, RECEIVED))
+    def cancel() -> None:
+        end.operation.cancel()
+
+    end = talk(silent_after(BANNER, RECEIVED, then=cancel))
 
     class Stopped(Source):
         def end(self) -> None:
             raise AssertionError
 
-    timer = threading.Timer(0.5, end.operation.cancel)
-    timer.start()
     source = Stopped()
     with pytest.raises(InDoubt, match="does not answer"):
         protocol.send(end.channel, source)
@@ -298,25 +303,13 @@ def test_no_answer_in_time_when_it_may_start(talk: Callable[..., End]) -> None:
 
 
 def test_an_answer_after_a_cancel_counts(talk: Callable[..., End]) -> None:
-    stopped = threading.Event()
-
     def peer(connection: socket.socket) -> None:
         receiver(BANNER, RECEIVED)(connection)
-        stopped.wait(30)
+        end.operation.cancel()
         connection.sendall(REPORT + b"\0")
 
     end = talk(peer, grace=30)
-
-    def cancel() -> None:
-        end.operation.cancel()
-        stopped.set()
-
-    class Cancelled(Source):
-        def set_aside(self) -> None:
-            super().set_aside()
-            threading.Timer(0.3, cancel).start()
-
-    source = Cancelled()
+    source = Source()
     protocol.send(end.channel, source)
     assert source.done == ["head", "stream", "set_aside", "end"]
 

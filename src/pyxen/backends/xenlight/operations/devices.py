@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from pyxen import libxljson
@@ -118,14 +118,30 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
         raise UnsupportedFeature(message, feature=what, backend=BACKEND)
     code = yield from context.complete(lambda how: add(context.pointer, domid, struct, how))
     made = _read(context, kind, type(device), struct)
-    if code == 0 and operation.stopped is None:
+    error: Error
+    if code != 0 or operation.stopped is not None:
+        error = _why_not_attached(context, operation, made, code)
+    elif rival := _rival(context, domid, kind, device, made):
+        error = describe(DeviceExists, f"another program has just attached the {kind.noun} {rival}", operation)
+    else:
         return made
-    error = _why_not_attached(context, operation, made, code)
     if code != lib.ERROR_DEVICE_EXISTS:  # otherwise, the device belongs to another toolstack
         yield from _take_back(context, domid, kind, made)
         with contextlib.suppress(ConnectFailed):
             _clear_remnants(context, domid, kind, known)
     raise error
+
+
+def _rival(context: Context, domid: int, kind: Kind, wanted: Part, made: Part) -> str | None:
+    """Return the name of a device that another program attached at the same time, and that has the same name.
+
+    libxl compares only devids, which it chooses itself. The device with the lower devid came first, and stays.
+    """
+    if ("devid",) not in kind.names or name_of(wanted) == "":
+        return None
+    present: Iterable[Any] = _Present(context, domid, kind, type(made)).devices
+    earlier = [other for other in present if other.devid < getattr(made, "devid", 0)]
+    return name_of(wanted) if already_there(kind, wanted, earlier) else None
 
 
 def detach(
