@@ -41,8 +41,8 @@ PLUMBING: Final = re.compile(
 )
 """Functions that only make, free, copy or convert structures."""
 
-BACKEND: Final = "XenlightBackend"
-"""The class whose methods are the verbs of the backend."""
+BACKENDS: Final = ("XenlightHost", "XenlightBackend")
+"""The classes whose methods are the verbs of the backend."""
 
 RECEIVERS: Final = {
     "context": "Context",
@@ -144,7 +144,7 @@ class Graph:
             self._use(user, (".".join(imported[receiver]), node.attr))
         else:  # it may be an object of a class that this module knows
             for name, module in self._classes.items():
-                if name != BACKEND and (module == user[0] or name in imported):
+                if name not in BACKENDS and (module == user[0] or name in imported):
                     self._use(user, (module, f"{name}.{node.attr}"))
 
     def _use(self, user: Node, used: Node) -> None:
@@ -162,8 +162,8 @@ class Graph:
             if node not in seen:
                 seen.add(node)
                 waiting += self.users[node]
-        prefix = f"{BACKEND}."
-        return {name.removeprefix(prefix) for _, name in seen if name.startswith(prefix)}
+        owned = (name.partition(".") for _, name in seen)
+        return {verb for owner, _, verb in owned if owner in BACKENDS}
 
 
 def _module(path: Path) -> str:

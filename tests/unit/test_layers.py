@@ -77,7 +77,7 @@ BACKENDS = ("libvirt", "memory", "xenlight")
 """The packages of the backends; none imports another, they share `base` and `_common` only."""
 
 XENLIGHT_LAYERS = (
-    {"backend", "driver"},
+    {"backend", "driver", "host_verbs"},
     {"migration"},
     {"operations"},
     {"libxl", "hypervisor", "info", "topology", "uptime", "xenstore"},

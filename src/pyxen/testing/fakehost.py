@@ -14,6 +14,7 @@ from pyxen import connection
 from pyxen.aio.connection import Connecting
 from pyxen.aio.connection import connect as connect_aio
 from pyxen.backends.base import Backend
+from pyxen.backends.host_verbs import HostVerbs
 from pyxen.backends.memory.address import forget, register
 from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.backends.memory.clock import RealClock, VirtualClock
@@ -32,7 +33,7 @@ __all__ = ["FakeHost"]
 
 _FOREVER: Final = -1
 
-_VERBS: Final = {name for name in vars(Backend) if not name.startswith("_")} - {
+_VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name.startswith("_")} - {
     "close",
     "device_tree_add",
     "device_tree_attach",

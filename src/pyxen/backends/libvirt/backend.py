@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import uuid as uuids
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
@@ -14,20 +13,18 @@ from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import (
     check_answers,
     check_size,
-    check_spared,
     check_suspended,
     maxmem_kib,
     memory_kib,
 )
 from pyxen._common.starts import started
-from pyxen.backends.base import Allow, Backend, DomainRef
+from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.libvirt import (
     buttons,
     configuration,
     defined,
     devices,
     endpoints,
-    event_loop,
     lifecycle,
     migration,
     resources,
@@ -36,23 +33,16 @@ from pyxen.backends.libvirt import (
 )
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.console import open_console
-from pyxen.backends.libvirt.driver_features import LIBVIRTS, NOT_ITS_DRIVERS
-from pyxen.backends.libvirt.error_map import failure, redacted, stopped
-from pyxen.backends.libvirt.inspect import DomainReader, host_info
-from pyxen.backends.libvirt.link import Link
-from pyxen.backends.libvirt.polling import Poller
-from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
-from pyxen.backends.libvirt.topology import host_topology
-from pyxen.backends.libvirt.watcher import Watcher
+from pyxen.backends.libvirt.error_map import stopped
+from pyxen.backends.libvirt.host_verbs import LibvirtHost
+from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.endpoints import Endpoints
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
-from pyxen.events import Event
 from pyxen.features import Feature, lacking
-from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, HostInfo, Trigger
+from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, Trigger
 from pyxen.operation import Operation
 from pyxen.stats import DomainStats
-from pyxen.topology import Topology
 
 __all__ = ["LibvirtBackend"]
 
@@ -66,7 +56,7 @@ _POWER_BUTTON: Final = number("VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN")
 _TO_MEMORY: Final = number("VIR_NODE_SUSPEND_TARGET_MEM")
 
 
-class LibvirtBackend(Backend):
+class LibvirtBackend(LibvirtHost):
     """A host that libvirt manages.
 
     libvirt knows only dom0 and the domains that it created itself, not those of xl or ``xenlight:///``. Its daemon
@@ -77,76 +67,6 @@ class LibvirtBackend(Backend):
         NotPrivileged: The daemon rejects this user.
         UnsupportedFeature: libvirt does not support such URIs.
     """
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self._shown = redacted(uri)
-        self._workers: ThreadedOperations | None = None
-        self._poller = Poller()
-        self._watcher = Watcher(self._poller.wake)
-        self._restoring = threading.Lock()
-        self._beginning = threading.Lock()
-        self._link = Link(uri, self._watcher.rearm)
-        try:
-            with self._link.look() as connection:
-                self._driver = connection.getType()
-                self._domain_type = {"Xen": "xen", "TEST": "test"}.get(self._driver, self._driver.lower())
-        except BaseException:
-            self._link.close()
-            raise
-        self._reader = DomainReader(self._driver)
-        event_loop.close_at_exit(self)
-
-    # The host
-
-    @property
-    def uri(self) -> str:
-        """The URI of this host for `pyxen.connect`, with any password masked."""
-        return self._shown
-
-    @property
-    def name(self) -> str:
-        """The name of this backend in errors, with libvirt's driver: ``libvirt (Xen)``."""
-        return f"libvirt ({self._driver})"
-
-    @property
-    def features(self) -> frozenset[Feature]:
-        """The features that libvirt supports with this driver."""
-        return LIBVIRTS - NOT_ITS_DRIVERS.get(self._driver, set())
-
-    def close(self) -> None:
-        """Stop all operations and close the connections; may be called again. libvirt finishes what it cannot stop."""
-        with self._beginning:
-            workers = self._workers
-        if workers is not None:
-            workers.close()
-        self._poller.close()
-        self._watcher.close()
-        self._link.close()
-
-    def info(self) -> HostInfo:
-        """Return information about the host; ``xen_version`` is the version of the driver's hypervisor."""
-        with self._look("info") as connection:
-            return host_info(connection)
-
-    def topology(self) -> Topology:
-        """Return the CPUs and NUMA nodes of the host; CPU pools and PCI devices are None."""
-        with self._look("topology") as connection:
-            return host_topology(connection)
-
-    def list(self) -> list[DomainInfo]:
-        """Return the domains that libvirt knows, by domid; on Xen, dom0 and the domains that libvirt created."""
-        with self._look("list") as connection:
-            return self._reader.all(connection)
-
-    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
-        """Call `on_event` with each event from now on, and `on_end` once when the host is closed.
-
-        Events cover only libvirt's own domains. libvirt's Xen driver reports only when domains start and end. After
-        the daemon was away, an `EventsLost` comes as soon as it is back.
-        """
-        with self._translated("events"):
-            return self._watcher.subscribe(self._link, on_event, on_end)
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         with self._look("info", domain) as connection:
@@ -198,7 +118,7 @@ class LibvirtBackend(Backend):
             if wait:
                 self._poller.add(threaded, lambda: (self._has_ended(domain, stays=stays), None))
 
-        return self._start(self._operation("shutdown", domain, timeout), work)
+        return self._start(operation_on(domain, "shutdown", timeout), work)
 
     def _has_ended(self, domain: DomainRef, *, stays: bool) -> bool:
         """Tell whether a domain has shut down and libvirt has carried out the action for that."""
@@ -212,7 +132,7 @@ class LibvirtBackend(Backend):
             check_answers(self._reader.one(found), "reboot")
             found.reboot(0)
 
-        return self._start(self._operation("reboot", domain, timeout), work)
+        return self._start(operation_on(domain, "reboot", timeout), work)
 
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
@@ -228,7 +148,7 @@ class LibvirtBackend(Backend):
                 self._poller.add(threaded, look)
             return info
 
-        operation: Operation[DomainInfo | None] = self._operation("wait", domain, timeout)
+        operation: Operation[DomainInfo | None] = operation_on(domain, "wait", timeout)
         return self._start(operation, work, lease=self._link.look)
 
     def wait_start(self, uuid: UUID, after: DomainRef | None, *, timeout: float | None) -> Operation[DomainInfo]:
@@ -260,7 +180,7 @@ class LibvirtBackend(Backend):
             check_answers(self._reader.one(found), "suspend")
             found.pMSuspendForDuration(_TO_MEMORY, 0, 0)
 
-        return self._start(self._operation("suspend", domain, timeout), work)
+        return self._start(operation_on(domain, "suspend", timeout), work)
 
     def resume(self, domain: DomainRef) -> Operation[None]:
         self._need(Feature.SUSPEND)
@@ -283,7 +203,7 @@ class LibvirtBackend(Backend):
             check_answers(self._reader.one(found), "save")
             save.save(found, domain, path, self._uri)
 
-        return self._start(self._operation("save", domain, timeout), work, abort=self._abort(domain))
+        return self._start(operation_on(domain, "save", timeout), work, abort=self._abort(domain))
 
     def restore(
         self,
@@ -378,7 +298,7 @@ class LibvirtBackend(Backend):
             devices.detach(lifecycle.find(connection, "detach", domain), domain, attached, self.name)
 
         late = "libvirt cannot stop attaching it; pyxen detaches it as soon as it is attached"
-        return self._start(self._operation("attach", domain, timeout), work, undo=undo, late=late)
+        return self._start(operation_on(domain, "attach", timeout), work, undo=undo, late=late)
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         self._need(Feature.ATTACH)
@@ -431,7 +351,7 @@ class LibvirtBackend(Backend):
             found = lifecycle.find(connection, "pin_vcpu", domain)
             resources.pin_vcpu(connection, found, domain, self._reader, vcpu, cpus)
 
-        return self._start(self._operation("pin_vcpu", domain, None), work)
+        return self._start(operation_on(domain, "pin_vcpu"), work)
 
     def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
         """Return a domain's scheduler parameters; libvirt's Xen driver supports only ``credit``."""
@@ -456,10 +376,6 @@ class LibvirtBackend(Backend):
         """Return a domain's statistics, without devices that the driver has no statistics for."""
         with self._look("stats", domain) as connection:
             return stats.stats(lifecycle.find(connection, "stats", domain), self._reader)
-
-    def all_stats(self) -> tuple[DomainStats, ...]:
-        with self._look("stats") as connection:
-            return stats.all_stats(connection, self._reader)
 
     def console(self, domain: DomainRef) -> int:
         self._need(Feature.CONSOLE)
@@ -513,73 +429,3 @@ class LibvirtBackend(Backend):
         except (Error, VirError):
             return None
         return lifecycle.explain(connection, self._uri, config, "start", error)
-
-    # Internals
-
-    def _need(self, feature: Feature) -> None:
-        if feature not in self.features:
-            raise lacking(feature, self.name)
-
-    @staticmethod
-    def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[Any]:
-        """Return a new operation for a verb on a domain; refuse verbs that would end or stop dom0."""
-        check_spared(verb, domain.domid)
-        operation: Operation[Any] = Operation(verb, domain.domid, timeout=timeout)
-        operation.domid = domain.domid
-        return operation
-
-    def _act(
-        self,
-        verb: str,
-        domain: DomainRef,
-        work: Callable[[VirDomain], Any],
-        timeout: float | None = None,
-        **how: Any,
-    ) -> Operation[Any]:
-        """Start an operation on an active domain. Its result is what `work` returns, with libvirt's zeros as None."""
-
-        def whole(connection: Connection, _: ThreadedOperation[Any]) -> Any:
-            result = work(lifecycle.find(connection, verb, domain))
-            return None if isinstance(result, int) else result
-
-        return self._start(self._operation(verb, domain, timeout), whole, **how)
-
-    def _start(
-        self,
-        operation: Operation[T],
-        work: Callable[[Connection, ThreadedOperation[T]], T],
-        *,
-        lease: Any = None,
-        secrets: Collection[str] = (),
-        **how: Any,
-    ) -> Operation[T]:
-        self._link.check()
-
-        def describe(error: Exception) -> BaseException:
-            if not isinstance(error, VirError):
-                return error
-            domain, domid = operation.subject, operation.domid
-            return failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
-
-        with self._beginning:
-            if self._workers is None:
-                self._workers = ThreadedOperations()
-        return self._workers.start(ThreadedOperation(operation, lease or self._link.work, work, describe, **how))
-
-    @contextmanager
-    def _look(
-        self, verb: str, domain: DomainRef | None = None, *, secrets: Collection[str] = ()
-    ) -> Iterator[Connection]:
-        with self._translated(verb, domain, secrets=secrets), self._link.look() as connection:
-            yield connection
-
-    @contextmanager
-    def _translated(
-        self, verb: str, domain: DomainRef | None = None, *, secrets: Collection[str] = ()
-    ) -> Iterator[None]:
-        """Translate libvirt's exceptions to pyxen's."""
-        domid = None if domain is None else domain.domid
-        try:
-            yield
-        except VirError as error:
-            raise failure(error, verb, self.name, domain=domid, domid=domid, secrets=secrets) from None

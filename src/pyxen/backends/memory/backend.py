@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
-import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final, Literal, TypeVar
 from uuid import UUID
@@ -12,21 +10,18 @@ from uuid import UUID
 from pyxen import libxljson
 from pyxen._common.cpu_affinity import is_symbolic
 from pyxen._common.defaults import with_memory
-from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
 from pyxen._common.preconditions import (
     check_answers,
     check_ended,
     check_name,
     check_size,
     check_soft_reset,
-    check_spared,
     check_suspended,
-    gone,
     maxmem_kib,
     memory_kib,
 )
 from pyxen._common.scripts import at_once
-from pyxen.backends.base import Allow, Backend, DomainRef, LogChunk
+from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.memory import (
     buttons,
     configuration,
@@ -34,8 +29,6 @@ from pyxen.backends.memory import (
     defined,
     devices,
     endpoints,
-    flask,
-    hypfs,
     lifecycle,
     preserve,
     resources,
@@ -50,22 +43,16 @@ from pyxen.backends.memory import (
 from pyxen.backends.memory.console import Console
 from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest, is_hvm
-from pyxen.backends.memory.info import host_info
-from pyxen.backends.memory.machine import Machine, Subscriber
-from pyxen.backends.memory.topology import host_topology, idle_times_ns, node_cpus
-from pyxen.backends.memory.xenstore import MemoryStore
-from pyxen.backends.store import Store
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler, SchedulerKind
+from pyxen.backends.memory.host_verbs import MemoryHost
+from pyxen.backends.memory.topology import node_cpus
+from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.endpoints import Endpoints
-from pyxen.errors import HostClosed, NotFound, OperationFailed
-from pyxen.events import Event
+from pyxen.errors import NotFound
 from pyxen.features import Feature
-from pyxen.hypfsentry import HypfsEntry, HypfsValue
-from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, HostInfo, Trigger
+from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.operation import Operation
-from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler, VcpuInfo
+from pyxen.scheduling import CpupoolKey, VcpuInfo
 from pyxen.stats import DomainStats
-from pyxen.topology import Topology
 
 __all__ = ["MemoryBackend"]
 
@@ -78,7 +65,7 @@ _LACKS: Final = frozenset(
 )
 
 
-class MemoryBackend(Backend):
+class MemoryBackend(MemoryHost):
     """A connection to a simulated host; a host can have several connections.
 
     Args:
@@ -88,139 +75,7 @@ class MemoryBackend(Backend):
         ConnectFailed: The host has gone away.
     """
 
-    name = "memory"
     features = frozenset(Feature) - _LACKS
-
-    def __init__(self, machine: Machine) -> None:
-        if machine.lost is not None:
-            raise machine.lost
-        self._machine = machine
-        self._subscribers: list[Subscriber] = []
-        self._closed = False
-        self._pid = os.getpid()
-        machine.engine.begin_use()
-        nodes = machine.store_nodes
-        self._store = MemoryStore(machine.engine, nodes.tree, nodes.watches, partial(self._check, "xenstore"))
-
-    @property
-    def uri(self) -> str:
-        return self._machine.uri
-
-    @property
-    def machine(self) -> Machine:
-        """The host."""
-        return self._machine
-
-    def close(self) -> None:
-        if os.getpid() != self._pid:
-            return  # the thread belongs to the parent process
-        engine = self._machine.engine
-        with engine.changed:
-            if self._closed:
-                return
-            self._closed = True
-        running = engine.stop("closed", self)
-        if not engine.is_me():
-            for operation in running:
-                operation.exception()
-        self._store.close()
-        self._end_subscriptions()
-        engine.end_use()
-
-    def _end_subscriptions(self) -> None:
-        with self._machine.lock:
-            subscribers, self._subscribers = self._subscribers, []
-            for subscriber in subscribers:
-                self._machine.engine.say(subscriber.end)
-
-    def info(self) -> HostInfo:
-        with self._machine.lock:
-            self._check("info")
-            return host_info(self._machine)
-
-    def topology(self) -> Topology:
-        with self._machine.lock:
-            self._check("topology")
-            return host_topology(self._machine)
-
-    def idle_times_ns(self) -> dict[int, int]:
-        with self._machine.lock:
-            self._check("idle_times_ns")
-            return idle_times_ns(self._machine)
-
-    def uptimes(self) -> list[DomainUptime]:
-        with self._machine.lock:
-            self._check("uptimes")
-            return [self._machine.uptime_of(guest) for _, guest in sorted(self._machine.domains.items())]
-
-    def list(self) -> list[DomainInfo]:
-        with self._machine.lock:
-            self._check("list")
-            return [guest.info() for _, guest in sorted(self._machine.domains.items())]
-
-    def orphans(self) -> tuple[DomainRef, ...]:
-        """Return nothing: simulated domains end with this process."""
-        self._check("orphans")
-        return ()
-
-    def log(self, position: int | None, *, clear: bool) -> LogChunk:
-        with self._machine.lock:
-            self._check("log")
-            return self._machine.log.read(position, clear=clear)
-
-    def debug_keys(self, keys: str) -> Operation[None]:
-        return self._of_xen("debug_keys", partial(_record, self._machine.debug_keys, check_debug_keys(keys)))
-
-    def set_parameters(self, parameters: str) -> Operation[None]:
-        script = partial(hypfs.set_parameters, self._machine.hypfs, parameters=parameters_of(parameters))
-        return self._of_xen("set_parameters", script)
-
-    def hypfs_read(self, path: str) -> Operation[HypfsValue]:
-        script = partial(hypfs.read, self._machine.hypfs, path=check_hypfs_path(path, "hypfs_read"))
-        return self._of_xen("hypfs_read", script)
-
-    def hypfs_list(self, path: str, *, recursive: bool) -> Operation[tuple[HypfsEntry, ...]]:
-        path = check_hypfs_path(path, "hypfs_list")
-        script = partial(hypfs.list_entries, self._machine.hypfs, path=path, recursive=recursive)
-        return self._of_xen("hypfs_list", script)
-
-    def hypfs_write(self, path: str, value: str | int | bool) -> Operation[None]:
-        path = check_hypfs_path(path, "hypfs_write")
-        return self._of_xen("hypfs_write", partial(hypfs.write, self._machine.hypfs, path=path, text=hypfs_text(value)))
-
-    def flask_enforcing(self) -> bool:
-        with self._machine.lock:
-            self._check("flask_enforcing")
-            return flask.there(self._machine.flask, "enforcing").enforcing
-
-    def flask_set_enforcing(self, enforcing: bool) -> Operation[None]:
-        script = partial(flask.set_enforcing, self._machine.flask, mode=enforcing)
-        return self._of_xen("flask_set_enforcing", script)
-
-    def flask_load_policy(self, policy: bytes) -> Operation[None]:
-        script = partial(flask.load_policy, self._machine.flask, policy=policy)
-        return self._of_xen("flask_load_policy", script)
-
-    def flask_label(self, ssidref: int) -> str:
-        with self._machine.lock:
-            self._check("flask_label")
-            return flask.label(self._machine.flask, ssidref)
-
-    def flask_ssidref(self, label: str) -> int:
-        with self._machine.lock:
-            self._check("flask_ssidref")
-            return flask.ssidref(self._machine.flask, label)
-
-    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
-        subscriber = Subscriber(on_event, on_end)
-        with self._machine.lock:
-            self._check("events")
-            self._subscribers = [*(one for one in self._subscribers if one.listens), subscriber]
-            self._machine.subscribe(subscriber)
-        return lambda: _leave(subscriber)
-
-    def xenstore(self) -> Store:
-        return self._store
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         with self._machine.lock:
@@ -383,42 +238,11 @@ class MemoryBackend(Backend):
     def set_cpupool(self, domain: DomainRef, pool: CpupoolKey) -> Operation[None]:
         return self._do("set_cpupool", domain, lambda _, guest: cpupools.set_cpupool(self._machine, guest, pool))
 
-    def cpupools(self) -> Sequence[CpupoolInfo]:
-        with self._machine.lock:
-            self._check("cpupools")
-            return cpupools.pools(self._machine)
-
-    def create_cpupool(self, name: str, cpus: CpuSet, scheduler: SchedulerKind | None) -> Operation[CpupoolRef]:
-        return self._on_host("create_cpupool", name, partial(cpupools.create, name=name, cpus=cpus, kind=scheduler))
-
-    def destroy_cpupool(self, pool: CpupoolKey) -> Operation[None]:
-        return self._on_pool("destroy_cpupool", pool, cpupools.destroy)
-
-    def rename_cpupool(self, pool: CpupoolKey, name: str) -> Operation[None]:
-        return self._on_pool("rename_cpupool", pool, partial(cpupools.rename, name=name))
-
-    def add_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
-        return self._on_pool("add_cpus", pool, partial(cpupools.add_cpus, cpus=cpus))
-
-    def remove_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
-        return self._on_pool("remove_cpus", pool, partial(cpupools.remove_cpus, cpus=cpus))
-
-    def split_cpupools(self) -> Operation[None]:
-        return self._on_host("split_cpupools", None, cpupools.split)
-
-    def pool_scheduler(self, pool: CpupoolKey) -> PoolScheduler:
-        with self._machine.lock:
-            self._check("pool_scheduler")
-            return schedulers.pool_scheduler(self._machine, pool)
-
-    def set_pool_scheduler(self, pool: CpupoolKey, scheduler: PoolScheduler) -> Operation[None]:
-        return self._on_pool("set_pool_scheduler", pool, partial(schedulers.set_pool_scheduler, given=scheduler))
-
     def wait(
         self, domain: DomainRef, states: Collection[DomainState], *, timeout: float | None
     ) -> Operation[DomainInfo | None]:
         self._check("wait", domain.domid)
-        operation: Operation[DomainInfo | None] = _operation("wait", domain, timeout)
+        operation: Operation[DomainInfo | None] = operation_on(domain, "wait", timeout)
         with self._machine.lock:
             guest = self._find(domain)
             script = _nothing() if guest is None else wait.wait(guest, states)
@@ -438,12 +262,6 @@ class MemoryBackend(Backend):
     def stats(self, domain: DomainRef) -> DomainStats:
         with self._machine.lock:
             return stats.stats(self._guest("stats", domain), self._machine.now())
-
-    def all_stats(self) -> tuple[DomainStats, ...]:
-        with self._machine.lock:
-            self._check("stats")
-            now = self._machine.now()
-            return tuple(stats.stats(guest, now) for _, guest in sorted(self._machine.domains.items()))
 
     def console(self, domain: DomainRef) -> int:
         with self._machine.lock:
@@ -487,107 +305,10 @@ class MemoryBackend(Backend):
             kept = defined.kept(self._machine, uuid, "start")
         return self._create("start", kept.config, uuid, paused=paused, timeout=timeout)
 
-    # Internals
-
-    def _check(self, verb: str, *names: str | int | UUID) -> None:
-        """Raise an error if the host is closed or lost, or if a test injected a failure of this call."""
-        if self._closed or os.getpid() != self._pid:
-            raise HostClosed("the host is closed, or was opened before a fork: open it again")
-        with self._machine.lock:
-            if self._machine.lost is not None:
-                raise self._machine.lost
-            fault = self._machine.fault(verb, *names)
-        if isinstance(fault, OperationFailed):
-            fault.operation = fault.operation or verb
-            if fault.domain is None and names:
-                fault.domain = names[0] if isinstance(names[0], int) else str(names[0])
-        if fault is not None:
-            raise fault
-
-    def _find(self, domain: DomainRef) -> Guest | None:
-        guest = self._machine.domains.get(domain.domid)
-        return guest if guest is not None and guest.uuid == domain.uuid else None
-
-    def _guest(self, verb: str, domain: DomainRef) -> Guest:
-        """Return an existing domain, or raise a failure that a test injected; the caller holds the lock."""
-        guest = self._find(domain)
-        self._check(verb, domain.domid, domain.uuid, *([guest.name] if guest is not None else []))
-        return self._there(verb, domain, guest)
-
-    def _glance(self, verb: str, domain: DomainRef) -> DomainInfo:
-        """Return information about a domain for checks before a verb starts."""
-        with self._machine.lock:
-            self._check("")
-            guest = self._there(verb, domain, self._find(domain))
-            check_spared(verb, guest.domid)
-            return guest.info()
-
-    def _there(self, verb: str, domain: DomainRef, guest: Guest | None) -> Guest:
-        if guest is None:
-            raise gone(verb, domain.domid, domain.uuid)
-        return guest
-
-    def _do(
-        self,
-        verb: str,
-        domain: DomainRef,
-        script: Callable[[Operation[T], Guest], Script[T]],
-        timeout: float | None = None,
-    ) -> Operation[T]:
-        operation: Operation[T] = _operation(verb, domain, timeout)
-        with self._machine.lock:
-            guest = self._guest(verb, domain)
-            check_spared(verb, guest.domid)
-            return self._run(operation, lifecycle.while_there(operation, guest, script(operation, guest)), timeout)
-
-    def _of_xen(self, verb: str, script: Callable[[Operation[T]], Script[T]]) -> Operation[T]:
-        """Run a script for Xen itself."""
-        operation: Operation[T] = Operation(verb)
-        with self._machine.lock:
-            self._check(verb)
-            return self._run(operation, script(operation), None)
-
-    def _on_host(
-        self, verb: str, subject: str | int | None, script: Callable[[Machine, Operation[T]], Script[T]]
-    ) -> Operation[T]:
-        self._check(verb)
-        operation: Operation[T] = Operation(verb, subject)
-        return self._run(operation, script(self._machine, operation), None)
-
-    def _on_pool(
-        self, verb: str, pool: CpupoolKey, script: Callable[[Machine, Operation[None], CpupoolKey], Script[None]]
-    ) -> Operation[None]:
-        subject = pool.number if isinstance(pool, CpupoolRef) else pool
-        return self._on_host(verb, subject, lambda machine, operation: script(machine, operation, pool))
-
-    def _at_once(self, verb: str, domain: DomainRef, call: Callable[[Guest], T]) -> Operation[T]:
-        return self._do(verb, domain, at_once(lambda _, guest: call(guest)))
-
-    def _run(self, operation: Operation[T], script: Script[T], timeout: float | None) -> Operation[T]:
-        with self._machine.lock:
-            self._check("")
-            return self._machine.engine.run(operation, script, self, timeout)
-
-
-def _leave(subscriber: Subscriber) -> None:
-    subscriber.listens = False
-
 
 @at_once
 def _nothing() -> None:
     """Return at once, because the domain is gone."""
-
-
-@at_once
-def _record(sent: builtins.list[str], keys: str, operation: Operation[None]) -> None:  # noqa: ARG001 (as all scripts)
-    """Record the debug keys that Xen was sent."""
-    sent += keys
-
-
-def _operation(verb: str, domain: DomainRef, timeout: float | None) -> Operation[T]:
-    operation: Operation[T] = Operation(verb, domain.domid, timeout=timeout)
-    operation.domid = domain.domid
-    return operation
 
 
 def _ref(script: Script[Guest]) -> Script[DomainRef]:

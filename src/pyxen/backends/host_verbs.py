@@ -1,0 +1,214 @@
+"""What a backend can do with the host as a whole: a part of the interface that every backend implements."""
+
+# ruff: noqa: ARG002 (the defaults ignore their arguments and refuse)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from pyxen.backends.refs import DomainRef, LogChunk
+from pyxen.backends.store import Store
+from pyxen.config import CpuSet, Part, SchedulerKind
+from pyxen.events import Event
+from pyxen.features import Feature, lacking
+from pyxen.hypfsentry import HypfsEntry, HypfsValue
+from pyxen.info import DomainInfo, DomainUptime, HostInfo
+from pyxen.operation import Operation
+from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
+from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
+from pyxen.stats import DomainStats
+from pyxen.topology import Topology
+
+__all__ = ["HostVerbs"]
+
+D = TypeVar("D", bound=Part)
+
+
+class HostVerbs(Protocol):
+    """The verbs of a host. Those that a backend cannot do raise `UnsupportedFeature`."""
+
+    @property
+    def uri(self) -> str:
+        """The URI by which `pyxen.connect` finds this host."""
+
+    @property
+    def name(self) -> str:
+        """The name of this backend in errors, e.g. ``xenlight (Xen 4.20)``."""
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """The optional features that this backend supports."""
+
+    def close(self) -> None:
+        """Stop running operations and release the host. Calling it again does nothing."""
+
+    def info(self) -> HostInfo:
+        """Return the figures of the host."""
+
+    def topology(self) -> Topology:
+        """Return the CPUs, NUMA nodes and PCI devices of the host, as far as the backend knows them."""
+        raise lacking(Feature.TOPOLOGY, self.name)
+
+    def idle_times_ns(self) -> dict[int, int]:
+        """Return how long each online CPU has been idle since the host's boot, in nanoseconds, by its number."""
+        raise lacking(Feature.IDLE_TIMES, self.name)
+
+    def uptimes(self) -> list[DomainUptime]:
+        """Return how long all domains have existed, including dom0, sorted by domid."""
+        raise lacking(Feature.UPTIME, self.name)
+
+    def list(self) -> list[DomainInfo]:
+        """Return all domains, including dom0, sorted by domid."""
+
+    def orphans(self) -> tuple[DomainRef, ...]:
+        """Return the domains whose creating process died; empty if the backend cannot tell."""
+        raise lacking(Feature.ORPHANS, self.name)
+
+    def log(self, position: int | None, *, clear: bool) -> LogChunk:
+        """Return Xen's log from a position on (None: all of it), and clear what is returned if that is wanted."""
+        raise lacking(Feature.LOG, self.name)
+
+    def debug_keys(self, keys: str) -> Operation[None]:
+        """Send Xen debug keys."""
+        raise lacking(Feature.DEBUG_KEYS, self.name)
+
+    def set_parameters(self, parameters: str) -> Operation[None]:
+        """Change parameters of Xen's command line, one after the other."""
+        raise lacking(Feature.PARAMETERS, self.name)
+
+    def hypfs_read(self, path: str) -> Operation[HypfsValue]:
+        """Return a value in hypfs."""
+        raise lacking(Feature.HYPFS, self.name)
+
+    def hypfs_list(self, path: str, *, recursive: bool) -> Operation[tuple[HypfsEntry, ...]]:
+        """Return the entries of a directory of hypfs, ordered by path."""
+        raise lacking(Feature.HYPFS, self.name)
+
+    def hypfs_write(self, path: str, value: str | int | bool) -> Operation[None]:
+        """Write a value in hypfs."""
+        raise lacking(Feature.HYPFS, self.name)
+
+    def flask_enforcing(self) -> bool:
+        """Tell whether Flask enforces its policy."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def flask_set_enforcing(self, enforcing: bool) -> Operation[None]:
+        """Set whether Flask enforces its policy."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def flask_load_policy(self, policy: bytes) -> Operation[None]:
+        """Replace Flask's policy."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def flask_label(self, ssidref: int) -> str:
+        """Return a security label in words."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def flask_ssidref(self, label: str) -> int:
+        """Return the number of a security label."""
+        raise lacking(Feature.FLASK, self.name)
+
+    def psr_monitoring(self) -> Operation[PsrMonitoring]:
+        """Return what the host can measure of caches and memory bandwidth."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_cache_kib(self, socket: int) -> Operation[int]:
+        """Return the size of a socket's L3 cache, in KiB."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_attach(self, domain: DomainRef) -> Operation[None]:
+        """Begin to measure a domain."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_detach(self, domain: DomainRef) -> Operation[None]:
+        """Stop measuring a domain."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_is_attached(self, domain: DomainRef) -> Operation[bool]:
+        """Tell whether a domain is measured."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_sample(self, domain: DomainRef, event: PsrEvent, socket: int) -> Operation[PsrSample]:
+        """Return what is measured of a domain on a socket."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_allocations(self) -> Operation[tuple[PsrAllocation, ...]]:
+        """Return what caches and memory bandwidth can be shared out."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_get(self, domain: DomainRef, kind: PsrKind, socket: int) -> Operation[int]:
+        """Return a domain's share on a socket."""
+        raise lacking(Feature.PSR, self.name)
+
+    def psr_set(self, domain: DomainRef, kind: PsrKind, value: int, sockets: tuple[int, ...] | None) -> Operation[None]:
+        """Change a domain's share on some sockets (None: all)."""
+        raise lacking(Feature.PSR, self.name)
+
+    def device_tree_add(self, overlay: bytes) -> Operation[None]:
+        """Add an overlay to Xen's device tree."""
+        raise lacking(Feature.DEVICE_TREE, self.name)
+
+    def device_tree_remove(self, overlay: bytes) -> Operation[None]:
+        """Remove an overlay from Xen's device tree."""
+        raise lacking(Feature.DEVICE_TREE, self.name)
+
+    def device_tree_attach(self, domain: DomainRef, overlay: bytes) -> Operation[None]:
+        """Give a domain the devices of an overlay."""
+        raise lacking(Feature.DEVICE_TREE, self.name)
+
+    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
+        """Call a function with each event from now on, and another one once when the host is closed.
+
+        Both are called on a thread of the backend. Exceptions that they raise go to `threading.excepthook`. Returns
+        a function that ends the subscription. Any thread may call it, and it does not wait.
+        """
+        raise lacking(Feature.EVENTS, self.name)
+
+    def xenstore(self) -> Store:
+        """Return the client of the host's xenstore for users. This does no I/O."""
+        raise lacking(Feature.XENSTORE, self.name)
+
+    def cpupools(self) -> Sequence[CpupoolInfo]:
+        """Return the CPU pools, sorted by number."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def create_cpupool(self, name: str, cpus: CpuSet, scheduler: SchedulerKind | None) -> Operation[CpupoolRef]:
+        """Create a CPU pool. None is the scheduler that the host was started with."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def destroy_cpupool(self, pool: CpupoolKey) -> Operation[None]:
+        """Destroy a CPU pool; its CPUs are free then."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def rename_cpupool(self, pool: CpupoolKey, name: str) -> Operation[None]:
+        """Rename a CPU pool."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def add_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
+        """Add free CPUs to a CPU pool."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def remove_cpus(self, pool: CpupoolKey, cpus: CpuSet) -> Operation[None]:
+        """Remove CPUs from a CPU pool; they are free then."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def split_cpupools(self) -> Operation[None]:
+        """Make a CPU pool of each NUMA node."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def pool_scheduler(self, pool: CpupoolKey) -> PoolScheduler:
+        """Return the parameters of a CPU pool's scheduler."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def set_pool_scheduler(self, pool: CpupoolKey, scheduler: PoolScheduler) -> Operation[None]:
+        """Set parameters of a CPU pool's scheduler. Parameters that are None stay unchanged."""
+        raise lacking(Feature.CPUPOOLS, self.name)
+
+    def devd(self, *, timeout: float | None) -> Operation[None]:
+        """Run the hotplug scripts of the devices that this process's own domain serves, until stopped."""
+        raise lacking(Feature.DEVD, self.name)
+
+    def all_stats(self) -> tuple[DomainStats, ...]:
+        """Return the resources that all domains have used so far, sorted by domid."""
+        raise lacking(Feature.STATS, self.name)

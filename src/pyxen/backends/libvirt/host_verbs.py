@@ -1,0 +1,170 @@
+"""What concerns the whole of a host that libvirt manages, and how work on it begins."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pyxen.backends.base import Backend, DomainRef, operation_on
+from pyxen.backends.libvirt import (
+    event_loop,
+    lifecycle,
+    stats,
+)
+from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError
+from pyxen.backends.libvirt.driver_features import LIBVIRTS, NOT_ITS_DRIVERS
+from pyxen.backends.libvirt.error_map import failure, redacted
+from pyxen.backends.libvirt.inspect import DomainReader, host_info
+from pyxen.backends.libvirt.link import Link
+from pyxen.backends.libvirt.polling import Poller
+from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
+from pyxen.backends.libvirt.topology import host_topology
+from pyxen.backends.libvirt.watcher import Watcher
+from pyxen.events import Event
+from pyxen.features import Feature, lacking
+from pyxen.info import DomainInfo, HostInfo
+from pyxen.operation import Operation
+from pyxen.stats import DomainStats
+from pyxen.topology import Topology
+
+__all__ = ["LibvirtHost"]
+
+T = TypeVar("T")
+
+
+class LibvirtHost(Backend):
+    """The verbs of a host that libvirt manages."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._shown = redacted(uri)
+        self._workers: ThreadedOperations | None = None
+        self._poller = Poller()
+        self._watcher = Watcher(self._poller.wake)
+        self._restoring = threading.Lock()
+        self._beginning = threading.Lock()
+        self._link = Link(uri, self._watcher.rearm)
+        try:
+            with self._link.look() as connection:
+                self._driver = connection.getType()
+                self._domain_type = {"Xen": "xen", "TEST": "test"}.get(self._driver, self._driver.lower())
+        except BaseException:
+            self._link.close()
+            raise
+        self._reader = DomainReader(self._driver)
+        event_loop.close_at_exit(self)
+
+    @property
+    def uri(self) -> str:
+        """The URI of this host for `pyxen.connect`, with any password masked."""
+        return self._shown
+
+    @property
+    def name(self) -> str:
+        """The name of this backend in errors, with libvirt's driver: ``libvirt (Xen)``."""
+        return f"libvirt ({self._driver})"
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """The features that libvirt supports with this driver."""
+        return LIBVIRTS - NOT_ITS_DRIVERS.get(self._driver, set())
+
+    def close(self) -> None:
+        """Stop all operations and close the connections; may be called again. libvirt finishes what it cannot stop."""
+        with self._beginning:
+            workers = self._workers
+        if workers is not None:
+            workers.close()
+        self._poller.close()
+        self._watcher.close()
+        self._link.close()
+
+    def info(self) -> HostInfo:
+        """Return information about the host; ``xen_version`` is the version of the driver's hypervisor."""
+        with self._look("info") as connection:
+            return host_info(connection)
+
+    def topology(self) -> Topology:
+        """Return the CPUs and NUMA nodes of the host; CPU pools and PCI devices are None."""
+        with self._look("topology") as connection:
+            return host_topology(connection)
+
+    def list(self) -> list[DomainInfo]:
+        """Return the domains that libvirt knows, by domid; on Xen, dom0 and the domains that libvirt created."""
+        with self._look("list") as connection:
+            return self._reader.all(connection)
+
+    def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
+        """Call `on_event` with each event from now on, and `on_end` once when the host is closed.
+
+        Events cover only libvirt's own domains. libvirt's Xen driver reports only when domains start and end. After
+        the daemon was away, an `EventsLost` comes as soon as it is back.
+        """
+        with self._translated("events"):
+            return self._watcher.subscribe(self._link, on_event, on_end)
+
+    def all_stats(self) -> tuple[DomainStats, ...]:
+        with self._look("stats") as connection:
+            return stats.all_stats(connection, self._reader)
+
+    def _need(self, feature: Feature) -> None:
+        if feature not in self.features:
+            raise lacking(feature, self.name)
+
+    def _act(
+        self,
+        verb: str,
+        domain: DomainRef,
+        work: Callable[[VirDomain], Any],
+        timeout: float | None = None,
+        **how: Any,
+    ) -> Operation[Any]:
+        """Start an operation on an active domain. Its result is what `work` returns, with libvirt's zeros as None."""
+
+        def whole(connection: Connection, _: ThreadedOperation[Any]) -> Any:
+            result = work(lifecycle.find(connection, verb, domain))
+            return None if isinstance(result, int) else result
+
+        return self._start(operation_on(domain, verb, timeout), whole, **how)
+
+    def _start(
+        self,
+        operation: Operation[T],
+        work: Callable[[Connection, ThreadedOperation[T]], T],
+        *,
+        lease: Any = None,
+        secrets: Collection[str] = (),
+        **how: Any,
+    ) -> Operation[T]:
+        self._link.check()
+
+        def describe(error: Exception) -> BaseException:
+            if not isinstance(error, VirError):
+                return error
+            domain, domid = operation.subject, operation.domid
+            return failure(error, operation.verb, self.name, domain=domain, domid=domid, secrets=secrets)
+
+        with self._beginning:
+            if self._workers is None:
+                self._workers = ThreadedOperations()
+        return self._workers.start(ThreadedOperation(operation, lease or self._link.work, work, describe, **how))
+
+    @contextmanager
+    def _look(
+        self, verb: str, domain: DomainRef | None = None, *, secrets: Collection[str] = ()
+    ) -> Iterator[Connection]:
+        with self._translated(verb, domain, secrets=secrets), self._link.look() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(
+        self, verb: str, domain: DomainRef | None = None, *, secrets: Collection[str] = ()
+    ) -> Iterator[None]:
+        """Translate libvirt's exceptions to pyxen's."""
+        domid = None if domain is None else domain.domid
+        try:
+            yield
+        except VirError as error:
+            raise failure(error, verb, self.name, domain=domid, domid=domid, secrets=secrets) from None
