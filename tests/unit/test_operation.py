@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -19,9 +22,11 @@ from pyxen.operation import Operation, Progress, finish
 class Worker:
     """Carries an operation out as the pump does: on a thread, which undoes what was begun before the operation ends."""
 
-    def __init__(self, operation: Operation[str], *, undo: float = 0.0) -> None:
+    def __init__(self, operation: Operation[str], *, slow: bool = False) -> None:
         self.operation = operation
-        self.undo = undo
+        self.undone = threading.Event()
+        if not slow:
+            self.undone.set()
         self.stops: list[str | None] = []
         self.asked = threading.Event()
         self.finish = threading.Event()
@@ -37,16 +42,32 @@ class Worker:
     def _run(self) -> None:
         assert self.finish.wait(30)
         if self.asked.is_set():
-            time.sleep(self.undo)
+            assert self.undone.wait(30)
             self.operation.set_exception(OperationCancelled(f"{self.operation.stopped}", operation="create"))
         else:
             self.operation.set_result("done")
 
 
-def ctrl_c() -> None:
+def ctrl_c_when_it_waits(times: int = 1) -> None:
+    """Send Ctrl-C to the main thread as soon as it waits for an operation, and again when it waits for its undoing."""
     ident = threading.main_thread().ident
     assert ident is not None
-    signal.pthread_kill(ident, signal.SIGINT)
+
+    def send() -> None:
+        for wanted in [{"result"}, {"exception"}][:times]:
+            while not wanted & set(_functions(sys._current_frames()[ident])):
+                time.sleep(0.005)
+            signal.pthread_kill(ident, signal.SIGINT)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+def _functions(frame: FrameType | None) -> Iterator[str]:
+    """Yield the names of the functions of `concurrent.futures` that a thread is in."""
+    while frame is not None:
+        if frame.f_code.co_filename == concurrent.futures.Future.result.__code__.co_filename:
+            yield frame.f_code.co_name
+        frame = frame.f_back
 
 
 def test_the_result_comes() -> None:
@@ -68,23 +89,23 @@ def test_the_failure_comes() -> None:
 
 def test_cancel_returns_at_once_and_the_end_comes_when_all_is_undone() -> None:
     operation = Operation[str]("create", "web1")
-    worker = Worker(operation, undo=0.2)
-    start = time.monotonic()
+    worker = Worker(operation, slow=True)
     assert operation.cancel()
-    assert time.monotonic() - start < 0.1
     assert not operation.done()
+    threading.Timer(0.05, worker.undone.set).start()
     with pytest.raises(OperationCancelled):
         operation.wait()
-    assert time.monotonic() - start >= 0.2
+    assert worker.undone.is_set()
     assert worker.stops == ["cancelled"]
 
 
 def test_only_the_first_reason_counts() -> None:
     operation = Operation[str]("create")
-    worker = Worker(operation, undo=0.1)
+    worker = Worker(operation, slow=True)
     assert operation.stop("timeout")
     assert operation.cancel()
     assert operation.stop("closed")
+    worker.undone.set()
     assert operation.stopped == "timeout"
     assert isinstance(operation.exception(5), OperationCancelled)
     assert worker.stops == ["timeout"]
@@ -151,8 +172,8 @@ def test_waiting_for_oneself_is_refused() -> None:
 
 def test_ctrl_c_cancels_waits_for_the_end_and_then_interrupts() -> None:
     operation = Operation[str]("create", "web1")
-    worker = Worker(operation, undo=0.2)
-    threading.Timer(0.1, ctrl_c).start()
+    worker = Worker(operation)
+    ctrl_c_when_it_waits()
     with pytest.raises(KeyboardInterrupt):
         operation.wait()
     assert operation.done()
@@ -161,15 +182,13 @@ def test_ctrl_c_cancels_waits_for_the_end_and_then_interrupts() -> None:
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
     operation = Operation[str]("create", "web1")
-    worker = Worker(operation, undo=1.0)
-    start = time.monotonic()
-    threading.Timer(0.1, ctrl_c).start()
-    threading.Timer(0.3, ctrl_c).start()
+    worker = Worker(operation, slow=True)
+    ctrl_c_when_it_waits(times=2)
     with pytest.raises(KeyboardInterrupt):
         operation.wait()
-    assert time.monotonic() - start < 0.9
     assert not operation.done()
     assert worker.stops == ["cancelled"]
+    worker.undone.set()
     assert isinstance(operation.exception(5), OperationCancelled)
 
 
@@ -321,7 +340,7 @@ def test_awaited_it_raises_its_failure() -> None:
 def test_a_cancelled_task_cancels_it_and_waits_until_it_is_undone() -> None:
     async def main() -> None:
         operation = Operation[str]("create")
-        worker = Worker(operation, undo=0.2)
+        worker = Worker(operation, slow=True)
 
         async def wait() -> str:
             return await operation
@@ -329,6 +348,7 @@ def test_a_cancelled_task_cancels_it_and_waits_until_it_is_undone() -> None:
         task = asyncio.create_task(wait())
         await asyncio.sleep(0)
         task.cancel()
+        threading.Timer(0.05, worker.undone.set).start()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert operation.done()
@@ -418,7 +438,7 @@ def interrupted_at(moment: str) -> tuple[Operation[str], Worker, list[str]]:
         if moment == "before anyone has it":
             raise KeyboardInterrupt
         if moment == "while it runs":
-            threading.Timer(0.1, ctrl_c).start()
+            ctrl_c_when_it_waits()
             return operation.map(len)
         worker.finish.set()
         operation.exception()

@@ -300,9 +300,7 @@ def test_cancelled_in_the_middle_of_a_call(event_loop: PacedPump) -> None:
 
     operation = run(event_loop, script)
     assert inside.wait(5)
-    start = time.monotonic()
-    operation.cancel()
-    assert time.monotonic() - start < 0.5
+    operation.cancel()  # it does not wait for the call, which waits for this thread
     go_on.set()
     settle(event_loop)
     assert aborted
