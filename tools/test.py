@@ -7,12 +7,16 @@ machine whose processor is taken away in the middle of what it does gets slower 
 Each part has a time of its own. Tests that run out of theirs end in order (see tests/deadline.py); what does not end
 then is ended, and that is said. Output goes to a file for each part while it runs; what failed is shown in full, and
 the last lines are pytest's own summaries.
+
+When all parts have ended, a few tests that failed are tried once more, by themselves. What passes then did not hold
+beside others on busy processors: the part passes, and the last lines name the test as unsteady.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import queue
 import signal
@@ -25,15 +29,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from tests.again import ONLY, failures
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
-PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no", "-p", "tests.deadline", "--durations=25"]
+PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no", "-p", "tests.deadline", "-p", "tests.again", "--durations=25"]
 TEST_SECONDS = 1500
 """How long one run of pytest may take, before it ends in order; on quiet cores the longest takes half of that."""
 COMMAND_SECONDS = TEST_SECONDS + 240
 """How long a command in dom0 may take, before it is killed."""
 BUILD_SECONDS = 1200
 """What the lab may need before, to build what is missing."""
+UNSTEADY = 3
+"""How many failed tests of a part are tried once more; more than these have a reason that is not the moment."""
+TESTS_FAILED = 1
+"""Exit status of pytest when tests failed, and nothing else went wrong."""
 LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
 
@@ -73,6 +83,7 @@ class Part:
 
     Attributes:
         boots: Whether it boots the lab. What does not gives way to what does.
+        unsteady: The tests that failed, and passed when they were tried once more.
     """
 
     name: str
@@ -81,21 +92,43 @@ class Part:
     log: Path = field(init=False)
     status: int | None = None
     seconds: float = 0.0
+    unsteady: list[str] = field(default_factory=list)
+    left: list[list[str]] = field(init=False)
+    """The commands from the one that failed on."""
 
     def run(self, folder: Path) -> None:
         """Run it, with all output into a file."""
         self.log = folder / f"{self.name}.log"
+        self.log.write_text("")
+        self._run_all(self.commands)
+
+    def try_again(self) -> None:
+        """Run the tests that failed once more, if they are few, and if they pass then, what comes after them."""
+        failed = failures(self.log.read_text(errors="replace"))
+        if self.status != TESTS_FAILED or not 0 < len(failed) <= UNSTEADY:
+            return
+        first, *rest = self.left
+        only = f"{ONLY}={json.dumps(failed)}"
+        place = first.index("env") + 1 if "env" in first else 0
+        self._run_all([[*first[:place], only, *first[place:]] if place else ["env", only, *first]])
+        if self.status == 0:
+            self.unsteady += failed
+            self._run_all(rest)
+
+    def _run_all(self, commands: list[list[str]]) -> None:
         start = time.monotonic()
-        with self.log.open("w") as log:
-            for command in self.commands:
+        self.status = 0
+        with self.log.open("a") as log:
+            for place, command in enumerate(commands):
                 self.status = self._run_one(command, log)
                 if self.status == LAB_FAILED:
                     log.write("the lab failed: once more\n")
                     log.flush()
                     self.status = self._run_one(command, log)
                 if self.status != 0:
+                    self.left = commands[place:]
                     break
-        self.seconds = time.monotonic() - start
+        self.seconds += time.monotonic() - start
 
     def _run_one(self, command: list[str], log: TextIO) -> int:
         environment = {**os.environ, "PYXEN_TEST_DEADLINE": str(TEST_SECONDS)}
@@ -272,10 +305,15 @@ def main() -> int:
     for thread in threads:
         thread.start()
     _progress(threads, say)
+    for part in chosen:
+        if part.status != 0:
+            part.try_again()
     print()
     for part in chosen:
         how = "passed" if part.status == 0 else "FAILED"
         print(f"{part.name}: {how} ({part.seconds:.0f} s; {part.log.relative_to(ROOT)})")
+        for test in part.unsteady:
+            print(f"  unsteady: {test} failed beside others, and passed by itself")
     for part in chosen:
         for line in part.summary():
             print(line)
