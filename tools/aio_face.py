@@ -23,6 +23,7 @@ AWAITED = {
     ("pyxen._domain_devices", "DomainDevices"): "pyxen.aio._domain_devices",
     ("pyxen._domain_handle", "DomainHandle"): "pyxen.aio._domain_handle",
     ("pyxen._domain_resources", "DomainResources"): "pyxen.aio._domain_resources",
+    ("pyxen.consolestream", "ConsoleStream"): "pyxen.aio.consolestream",
     ("pyxen.domains", "Domains"): "pyxen.aio.domains",
     ("pyxen.guests", "Guests"): "pyxen.aio.guests",
     ("pyxen.vm", "Vm"): "pyxen.aio.vm",

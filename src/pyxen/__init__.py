@@ -23,6 +23,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `Cpupool`, `Cpupools`, `CpupoolInfo`       CPU pools, and their snapshots; `PoolScheduler`, `VcpuInfo`
 `EventReader`, `Event` and subclasses      events on a host
 `Hypfs`, `LogReader`, `Flask`, `Psr`       Xen's own file system, log and security; shares of caches
+`ConsoleStream`, `attach_terminal`         the console of a guest
 `Sampler`                                  CPU, disk and network usage per second
 `Xenstore`, `XenstoreWatch`                the xenstore of a host, and watches of its nodes
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
@@ -141,6 +142,7 @@ if TYPE_CHECKING:
         VuartType,
     )
     from pyxen.connection import connect
+    from pyxen.consolestream import ConsoleStream
     from pyxen.conversion import convert
     from pyxen.cpupool import Cpupool
     from pyxen.cpupools import Cpupools
@@ -239,6 +241,7 @@ if TYPE_CHECKING:
     from pyxen.scheduling import CpupoolInfo, PoolScheduler, VcpuInfo, VcpuState
     from pyxen.stats import DeviceState, DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
     from pyxen.supervisor import Brake, Outcome, Supervisor
+    from pyxen.terminal import attach_terminal
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
     from pyxen.vm import Vm
     from pyxen.xenstore import Xenstore
@@ -267,6 +270,7 @@ __all__ = [
     "ConnectFailed",
     "Connector",
     "ConsoleEndpoint",
+    "ConsoleStream",
     "ConsoleType",
     "CpuSet",
     "CpuidLeaf",
@@ -447,6 +451,7 @@ __all__ = [
     "XenstoreQuota",
     "XenstoreTransaction",
     "XenstoreWatch",
+    "attach_terminal",
     "connect",
     "convert",
 ]
@@ -464,6 +469,7 @@ _HOMES = {
     "DeviceTree": "devicetree",
     "ChannelEndpoint": "endpoints",
     "ConsoleEndpoint": "endpoints",
+    "ConsoleStream": "consolestream",
     "ConsoleType": "endpoints",
     "Endpoints": "endpoints",
     "SpiceEndpoint": "endpoints",
@@ -518,6 +524,7 @@ _HOMES = {
     "HostCpu": "topology",
     "NumaNode": "topology",
     "PciPlace": "topology",
+    "attach_terminal": "terminal",
     "Topology": "topology",
     "Xenstore": "xenstore",
     "NodeAccess": "xenstoreinfo",

@@ -6,6 +6,7 @@ import os
 from io import FileIO
 from typing import TypeVar
 
+from pyxen._consoletext import which_console
 from pyxen._domain_handle import DomainHandle
 from pyxen.config import (
     P9,
@@ -24,7 +25,8 @@ from pyxen.config import (
     Vsnd,
     Vtpm,
 )
-from pyxen.endpoints import Endpoints
+from pyxen.consolestream import ConsoleStream
+from pyxen.endpoints import ConsoleType, ConsoleTypeName, Endpoints
 from pyxen.livedevices import LiveDevices
 
 __all__ = ["DomainDevices"]
@@ -199,17 +201,75 @@ class DomainDevices(DomainHandle):
         """
         self._calls.finish(lambda: self.begin.eject_cdrom(vdev, timeout=timeout))
 
-    def console(self) -> FileIO:
+    def console(
+        self,
+        type: ConsoleType | ConsoleTypeName | None = None,  # noqa: A002 (as the field of `ConsoleEndpoint`)
+        *,
+        number: int = 0,
+    ) -> FileIO:
         """Open the guest's console, as ``xl console``, as a raw unbuffered file for reading and writing; close it.
 
         If two readers read at once, each gets part of the output. A read returns what has arrived, at least one byte.
         In `pyxen.aio`, no call of the file blocks: a read returns None if nothing has arrived, and a write returns how
         much of the data it took, or None. ``loop.add_reader(console, ...)`` calls back when there is output.
+        `console_stream` has lines and deadlines.
+
+        Args:
+            type: ``pv`` or ``serial``, as ``xl console -t``. Default: the serial port of an HVM guest, and the PV
+                console of other guests.
+            number: Number among the consoles of this type, as ``xl console -n``. A PV console above 0 is a channel.
 
         Raises:
-            NotFound: The domain does not have a console, or not yet.
+            NotFound: The domain does not have this console, or not yet.
+            InvalidArgument: It is not a type, or the number is negative.
         """
-        return self._calls.acquire(lambda: self._calls.file(self._backend.console(self._ref)), give_back=FileIO.close)
+        which = which_console(type, number, "console")
+        return self._calls.acquire(
+            lambda: self._calls.file(self._backend.console(self._ref, *which)), give_back=FileIO.close
+        )
+
+    def console_stream(
+        self,
+        type: ConsoleType | ConsoleTypeName | None = None,  # noqa: A002 (as the field of `ConsoleEndpoint`)
+        *,
+        number: int = 0,
+        timeout: float | None = None,
+    ) -> ConsoleStream:
+        """Open the guest's console as a stream of lines, which can also be written to; close it.
+
+        ::
+
+            with domain.console_stream(timeout=60) as console:
+                for line in console:
+                    if "ready" in line:
+                        break
+
+        Args:
+            type: As for `console`.
+            number: As for `console`.
+            timeout: Seconds after which a loop over the lines raises `OperationTimeout`. None is no deadline.
+
+        Raises:
+            NotFound: The domain does not have this console, or not yet.
+            InvalidArgument: It is not a type, or the number is negative.
+        """
+        which = which_console(type, number, "console_stream")
+        return ConsoleStream(self._backend, self._calls, self._ref, *which, timeout)
+
+    def console_log(self) -> str | None:
+        """Return the path of the log to which xenconsoled writes what the guest's PV console prints.
+
+        xenconsoled keeps such logs if it runs with ``--log=guest`` or ``--log=all`` (``XENCONSOLED_TRACE``), by the
+        name that the domain had when it was created, e.g. ``/var/log/xen/console/guest-web1.log``. A log continues that
+        of earlier domains of this name.
+
+        Returns:
+            The path; None if there is no such file.
+
+        Raises:
+            UnsupportedFeature: This backend does not know such logs.
+        """
+        return self._calls.ask(lambda: self._backend.console_log(self._ref))
 
     def endpoints(self) -> Endpoints:
         """Return what a program can connect to: VNC, SPICE, consoles and channels, as they are now.

@@ -6,9 +6,11 @@ Arguments are checked and converted here.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pyxen._common.arguments import check_config, check_is, check_number, member, path_of
 from pyxen._common.device_keys import DeviceKey, named_device
@@ -18,6 +20,7 @@ from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import DomainNotFound, InvalidArgument
+from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
@@ -85,10 +88,39 @@ class HostOperations(Generic[H]):
         self._backend = backend
         self._handle = handle
 
-    def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
+    def create(
+        self,
+        config: DomainConfig,
+        *,
+        paused: bool = False,
+        on_console: Callable[[H], object] | None = None,
+        timeout: float | None = None,
+    ) -> Operation[H]:
         """Begin `Host.create`."""
         check_config(config, "create")
-        return self._made(self._backend.create(config, paused=paused, timeout=timeout_of(timeout)), config.name)
+        seconds = timeout_of(timeout)
+        if on_console is None:
+            return self._made(self._backend.create(config, paused=paused, timeout=seconds), config.name)
+        check_is(Callable, on_console, "create", ", as on_console")  # type: ignore[arg-type]  # it is a class in effect
+        if Feature.CONSOLE not in self._backend.features:
+            raise lacking(Feature.CONSOLE, self._backend.name)
+        config = config if config.uuid is not None else config.replace(uuid=uuid4())
+        creating = self._backend.create(config, paused=paused, timeout=seconds)
+        self._tell(on_console, config, creating)
+        return self._made(creating, config.name)
+
+    def _tell(self, on_console: Callable[[H], object], config: DomainConfig, creating: Operation[DomainRef]) -> None:
+        """Call a function with the domain that is being created, as soon as it has a console."""
+
+        def told(waiting: Future[DomainRef | None]) -> None:
+            ref = None if waiting.exception() is not None else waiting.result()
+            if ref is not None:  # on a thread of its own: the function may read the console for as long as it likes
+                domain = self._handle(ref, config.name)
+                threading.Thread(target=on_console, args=[domain], name="pyxen-on_console", daemon=True).start()
+
+        uuid = config.uuid
+        if uuid is not None:
+            self._backend.await_console(uuid, creating).add_done_callback(told)
 
     def restore(
         self,

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 from pyxen._records import Record
 from pyxen.config import ChannelConnection
 
-__all__ = ["ChannelEndpoint", "ConsoleEndpoint", "ConsoleType", "Endpoints", "SpiceEndpoint", "VncEndpoint"]
+__all__ = [
+    "ChannelEndpoint",
+    "ConsoleEndpoint",
+    "ConsoleType",
+    "ConsoleTypeName",
+    "Endpoints",
+    "SpiceEndpoint",
+    "VncEndpoint",
+]
 
 
 class ConsoleType(StrEnum):
@@ -18,6 +27,10 @@ class ConsoleType(StrEnum):
     """A paravirtual console, ``hvc0`` in Linux."""
     SERIAL = "serial"
     """An emulated serial port, ``ttyS0`` in Linux; HVM guests."""
+
+
+ConsoleTypeName: TypeAlias = Literal["pv", "serial"]
+"""The names of the types of consoles, for type checkers."""
 
 
 @dataclass(frozen=True, slots=True)

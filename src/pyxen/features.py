@@ -85,6 +85,8 @@ class Feature(StrEnum):
     """Report what a domain has used: CPU time, bytes read, written, received and sent."""
     CONSOLE = "console"
     """Read and write a guest's console."""
+    CONSOLE_LOG = "console_log"
+    """Find the log of a guest's console."""
     ENDPOINTS = "endpoints"
     """Report a domain's VNC and SPICE servers, consoles and channels."""
     SOFT_RESET = "soft_reset"
@@ -154,6 +156,7 @@ FeatureName: TypeAlias = Literal[
     "cpupools",
     "stats",
     "console",
+    "console_log",
     "endpoints",
     "soft_reset",
     "monitor_command",

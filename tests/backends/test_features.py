@@ -49,6 +49,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.SCHEDULER: lambda _host, domain, _folder: domain.set_scheduler(Scheduler(weight=256)),
     Feature.STATS: lambda _host, domain, _folder: domain.stats(),
     Feature.CONSOLE: lambda _host, domain, _folder: domain.console().close(),
+    Feature.CONSOLE_LOG: lambda _host, domain, _folder: domain.console_log(),
     Feature.ENDPOINTS: lambda _host, domain, _folder: domain.endpoints(),
     Feature.SOFT_RESET: lambda _host, domain, _folder: domain.soft_reset(),
     Feature.USERDATA: lambda _host, domain, _folder: domain.userdata("key"),

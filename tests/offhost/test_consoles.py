@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import pyxen.aio
-from pyxen import DomainConfig
-from pyxen.errors import NotFound
+from pyxen import Disk, Domain, DomainConfig, Host
+from pyxen.errors import NotFound, OperationFailed
+from tests.bootloader import write_bootloader
 from tests.offhost.host import OffHost, until
+
+SECONDS = 60
 
 Configure = Callable[..., DomainConfig]
 
@@ -33,4 +38,45 @@ def test_a_console_does_not_block_the_loop(offhost: OffHost, config: Configure, 
             await web.destroy()
 
     asyncio.run(main())
+    assert offhost.left() == []
+
+
+def test_a_bootloader_has_its_console_from_the_beginning(
+    offhost: OffHost, host: Host, config: Configure, tmp_path: Path
+) -> None:
+    told: queue.Queue[Domain] = queue.Queue()
+    wanted = config("pv")
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    bootloader = write_bootloader(tmp_path / "loader", str(wanted.kernel))
+    wanted = wanted.replace(kernel=None, bootloader=bootloader, disks=[Disk(str(tmp_path / "disk"), vdev="xvda")])
+    creating = host.begin.create(wanted, on_console=told.put, timeout=SECONDS)
+    domain = told.get(timeout=SECONDS)
+    with domain.console_stream(timeout=SECONDS) as stream:
+        assert stream.get() == "boot menu"
+        assert not creating.done()
+        stream.write("else\n")
+        while stream.get() != "no such entry: else":
+            pass
+        stream.write("boot\n")
+        assert creating.result(SECONDS) == domain
+        stream.write(b"x")
+        domain.destroy()
+        list(stream)
+        assert stream.read() == b""
+    assert offhost.left() == []
+
+
+def test_a_bootloader_that_fails(offhost: OffHost, host: Host, config: Configure, tmp_path: Path) -> None:
+    told: queue.Queue[Domain] = queue.Queue()
+    wanted = config("pv")
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    bootloader = write_bootloader(tmp_path / "loader", str(wanted.kernel))
+    wanted = wanted.replace(kernel=None, bootloader=bootloader, disks=[Disk(str(tmp_path / "disk"), vdev="xvda")])
+    creating = host.begin.create(wanted, on_console=told.put, timeout=SECONDS)
+    with told.get(timeout=SECONDS).console_stream(timeout=SECONDS) as stream:
+        assert stream.get() == "boot menu"
+        stream.write("fail\n")
+        list(stream)
+    with pytest.raises(OperationFailed):
+        creating.result(SECONDS)
     assert offhost.left() == []

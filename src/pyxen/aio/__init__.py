@@ -10,6 +10,7 @@ did not get the handle.
 from __future__ import annotations
 
 from pyxen.aio.connection import connect
+from pyxen.aio.consolestream import ConsoleStream
 from pyxen.aio.cpupool import Cpupool
 from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.devicetree import DeviceTree
@@ -30,6 +31,7 @@ from pyxen.aio.xenstore import Xenstore
 from pyxen.aio.xenstorewatch import XenstoreWatch
 
 __all__ = [
+    "ConsoleStream",
     "Cpupool",
     "Cpupools",
     "DeviceTree",

@@ -228,7 +228,14 @@ class Host(HostBase):
         refs = await self._calls.ask(self._backend.orphans)
         return tuple(self._domain(ref) for ref in refs)
 
-    async def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Domain:
+    async def create(
+        self,
+        config: DomainConfig,
+        *,
+        paused: bool = False,
+        on_console: Callable[[Domain], object] | None = None,
+        timeout: float | None = None,
+    ) -> Domain:
         """Create a domain and start it, as ``xl create``.
 
         A create that fails, is interrupted by Ctrl-C or times out leaves nothing behind.
@@ -236,6 +243,10 @@ class Host(HostBase):
         Args:
             config: The configuration of the domain.
             paused: Leave it paused, as ``xl create -p``.
+            on_console: Called once with the domain, on a thread of its own, when its console can be opened, as for
+                ``xl create -c``. With a bootloader such as pygrub that is before the create ends: the bootloader's
+                menu waits there, and `Domain.console_stream` goes on with the guest's console after it. It is not
+                called if the create fails before that, or if the domain has no console.
             timeout: Seconds after which to give up and undo the create. None waits as long as libxl does.
 
         Raises:
@@ -248,7 +259,7 @@ class Host(HostBase):
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return await self._calls.finish(
-            lambda: self.begin.create(config, paused=paused, timeout=timeout), undo=self._destroy
+            lambda: self.begin.create(config, paused=paused, on_console=on_console, timeout=timeout), undo=self._destroy
         )
 
     async def apply(self, config: DomainConfig, *, dry_run: bool = False, timeout: float | None = None) -> Applied:

@@ -12,7 +12,7 @@ from pyxen.backends.host_verbs import HostVerbs
 from pyxen.backends.refs import DomainRef, LogChunk, operation_on
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
-from pyxen.endpoints import Endpoints
+from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.features import Feature, lacking
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
@@ -259,9 +259,27 @@ class Backend(HostVerbs, Protocol):
         """Return the resources that a domain has used so far."""
         raise lacking(Feature.STATS, self.name)
 
-    def console(self, domain: DomainRef) -> int:
-        """Return a descriptor of a guest's console, for reading and writing. The caller must close it."""
+    def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
+        """Return a descriptor of a guest's console, for reading and writing. The caller must close it.
+
+        Without a kind, it is the one that ``xl console`` chooses.
+        """
         raise lacking(Feature.CONSOLE, self.name)
+
+    def await_console(self, uuid: UUID, creating: Operation[DomainRef]) -> Operation[DomainRef | None]:
+        """Wait until the domain that is being created has a console; the result is None if it gets none.
+
+        By default, it has its console when it has been created.
+        """
+        if Feature.CONSOLE not in self.features:
+            raise lacking(Feature.CONSOLE, self.name)
+        waiting: Operation[DomainRef | None] = Operation("await_console", str(uuid))
+        creating.add_done_callback(lambda _: waiting.set_result(None if creating.exception() else creating.result()))
+        return waiting
+
+    def console_log(self, domain: DomainRef) -> str | None:
+        """Return the path of the file with what a guest's console has printed; None if it is not kept."""
+        raise lacking(Feature.CONSOLE_LOG, self.name)
 
     def endpoints(self, domain: DomainRef) -> Endpoints:
         """Return what a program can connect to in a domain."""

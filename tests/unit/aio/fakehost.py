@@ -23,7 +23,7 @@ from pyxen import (
 )
 from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.config import CpuSet, Part, Scheduler
-from pyxen.endpoints import Endpoints
+from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, Trigger
@@ -317,9 +317,13 @@ class FakeBackend(Backend):
         self._ask("endpoints", domain=domain)
         return Endpoints(None, None, (), ())
 
-    def console(self, domain: DomainRef) -> int:
-        self._ask("console", domain=domain)
+    def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
+        self._ask("console", domain=domain, kind=kind, number=number)
         return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    def console_log(self, domain: DomainRef) -> str | None:
+        self._ask("console_log", domain=domain)
+        return "/var/log/xen/console/guest-web1.log"
 
     def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
         self._ask("define", config=config, autostart=autostart)

@@ -25,7 +25,10 @@ class Reading:
         self._value = value
 
     def read(self, _: str) -> str | None:
-        return self._value
+        return None
+
+    def read_dom0s(self, paths: list[str]) -> list[str | None]:
+        return [self._value for _ in paths]
 
 
 def opened(value: str | None) -> int:
@@ -35,8 +38,10 @@ def opened(value: str | None) -> int:
 
 def test_a_terminal() -> None:
     ours, theirs = pty.openpty()
+    os.write(ours, b"printed before\n")
     fd = opened(os.ttyname(theirs))
     assert not termios.tcgetattr(fd)[3] & termios.ECHO
+    assert os.read(fd, 100) == b"printed before\n"
     for each in (fd, ours, theirs):
         os.close(each)
 
@@ -64,7 +69,7 @@ def test_a_terminal_that_is_gone() -> None:
 def test_a_terminal_that_cannot_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
 
-    def refuse(_: int) -> None:
+    def refuse(*_: int) -> None:
         raise termios.error(5, "Input/output error")
 
     monkeypatch.setattr("tty.setraw", refuse)

@@ -39,7 +39,7 @@ from pyxen.backends.libvirt.host_verbs import LibvirtHost
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
-from pyxen.endpoints import Endpoints
+from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, Trigger
@@ -384,10 +384,10 @@ class LibvirtBackend(LibvirtHost):
         with self._look("stats", domain) as connection:
             return stats.stats(lifecycle.find(connection, "stats", domain), self._reader)
 
-    def console(self, domain: DomainRef) -> int:
+    def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
         self._need(Feature.CONSOLE)
         with self._look("console", domain) as connection:
-            return open_console(connection, lifecycle.find(connection, "console", domain))
+            return open_console(connection, lifecycle.find(connection, "console", domain), kind, number)
 
     def endpoints(self, domain: DomainRef) -> Endpoints:
         with self._look("endpoints", domain) as connection:

@@ -10,8 +10,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pyxen.backends.libvirt.binding import Connection, Stream, VirDomain, VirError, api, number
+from pyxen.endpoints import ConsoleType
+from pyxen.errors import NotFound
+from pyxen.libvirtxml.text import parse_tree
 
-__all__ = ["open_console"]
+__all__ = ["console_name", "open_console"]
 
 _READABLE: Final = number("VIR_STREAM_EVENT_READABLE")
 _WRITABLE: Final = number("VIR_STREAM_EVENT_WRITABLE")
@@ -26,10 +29,15 @@ _PIECE: Final = 4096
 _MOST_KEPT: Final = 65536
 
 
-def open_console(connection: Connection, domain: VirDomain) -> int:
-    """Return a descriptor of a domain's console, which the caller must close."""
+def open_console(connection: Connection, domain: VirDomain, kind: ConsoleType | None, number: int) -> int:
+    """Return a descriptor of a domain's console, which the caller must close.
+
+    Raises:
+        NotFound: It has no such console.
+    """
+    name = None if kind is None and number == 0 else console_name(domain.XMLDesc(0), kind, number)
     stream = connection.newStream(_NONBLOCK)
-    domain.openConsole(None, stream, 0)
+    domain.openConsole(name, stream, 0)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     try:
@@ -38,6 +46,29 @@ def open_console(connection: Connection, domain: VirDomain) -> int:
         theirs.close()
         raise
     return theirs.detach()
+
+
+def console_name(xml: str, kind: ConsoleType | None, place: int) -> str | None:
+    """Return libvirt's name of a console; None for the one that libvirt itself chooses.
+
+    libvirt's Xen driver opens serial ports by name, and of the others only the first.
+
+    Raises:
+        NotFound: The XML of the domain does not have it, or libvirt cannot open it.
+    """
+    root = parse_tree(xml)
+    hvm = root.findtext("os/type") == "hvm"
+    kind = kind or (ConsoleType.SERIAL if hvm else ConsoleType.PV)
+    if kind is ConsoleType.PV and not hvm and place == 0:
+        return None
+    if kind is ConsoleType.SERIAL:
+        for element in root.iterfind("devices/serial"):
+            target, alias = element.find("target"), element.find("alias")
+            port = None if target is None else target.get("port")
+            if port == str(place) and alias is not None and alias.get("name"):
+                return alias.get("name")
+    message = f"libvirt has no console {kind} {place} of this domain: it opens serial ports, and of others the first"
+    raise NotFound(message, operation="console")
 
 
 class _Bridge:

@@ -41,15 +41,14 @@ from pyxen.backends.memory import (
     vcpus,
     wait,
 )
-from pyxen.backends.memory.console import Console
+from pyxen.backends.memory.console import console_of
 from pyxen.backends.memory.engine import Script
-from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.host_verbs import MemoryHost
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
-from pyxen.endpoints import Endpoints
-from pyxen.errors import NotFound
+from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
@@ -270,15 +269,15 @@ class MemoryBackend(MemoryHost):
         with self._machine.lock:
             return stats.stats(self._guest("stats", domain), self._machine.now())
 
-    def console(self, domain: DomainRef) -> int:
+    def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
         with self._machine.lock:
-            guest = self._guest("console", domain)
-            if is_hvm(guest) and "pty" not in guest.config.serial:
-                message = f'{guest.name} has no console: an HVM guest has one with serial=["pty"]'
-                raise NotFound(message, operation="console", domain=domain.domid, domid=domain.domid)
-            if guest.console is None:
-                guest.console = Console()
-            return guest.console.open()
+            return console_of(self._guest("console", domain), kind, number).open()
+
+    def console_log(self, domain: DomainRef) -> str | None:
+        """Return None: no xenconsoled keeps a log here."""
+        with self._machine.lock:
+            self._guest("console_log", domain)
+        return None
 
     def endpoints(self, domain: DomainRef) -> Endpoints:
         with self._machine.lock:

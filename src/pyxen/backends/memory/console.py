@@ -5,9 +5,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Console"]
+from pyxen.config import ChannelConnection, DomainType
+from pyxen.endpoints import ConsoleType
+from pyxen.errors import NotFound
+
+if TYPE_CHECKING:
+    from pyxen.backends.memory.guests import Guest
+
+__all__ = ["Console", "close_all", "console_of"]
 
 _MOST: Final = 64 * 1024
 """Bytes of output that are buffered while the console is not open; the oldest are dropped first."""
@@ -69,3 +76,38 @@ def _received(end: socket.socket) -> bytes:
         return end.recv(4096)
     except OSError:  # the console was closed
         return b""
+
+
+def console_of(guest: Guest, kind: ConsoleType | None, number: int) -> Console:
+    """Return a console of a guest. The caller holds the lock of the machine.
+
+    Raises:
+        NotFound: It has no such console.
+    """
+    primary = ConsoleType.SERIAL if guest.config.type is DomainType.HVM else ConsoleType.PV
+    which = kind or primary, number
+    if not guest.domid or which not in _consoles(guest):
+        hint = 'an HVM guest has one with serial=["pty"]' if which[0] is ConsoleType.SERIAL else "see Domain.endpoints"
+        shown = "" if kind is None and not number else f" {which[0]} {number}"
+        message = f"{guest.name} has no console{shown}: {hint}"
+        raise NotFound(message, operation="console", domain=guest.domid, domid=guest.domid)
+    if which != (primary, 0):
+        return guest.other_consoles.setdefault(which, Console())
+    guest.console = guest.console or Console()
+    return guest.console
+
+
+def _consoles(guest: Guest) -> set[tuple[ConsoleType, int]]:
+    found = {(ConsoleType.PV, 0)}
+    found |= {(ConsoleType.SERIAL, number) for number, port in enumerate(guest.config.serial) if port == "pty"}
+    for number, channel in enumerate(guest.config.channels, 1):
+        if channel.connection is ChannelConnection.PTY:
+            found.add((ConsoleType.PV, channel.devid or number))
+    return found
+
+
+def close_all(guest: Guest) -> None:
+    """Close the consoles of a guest; their readers see the end of the stream."""
+    for console in (guest.console, *guest.other_consoles.values()):
+        if console is not None:
+            console.close()

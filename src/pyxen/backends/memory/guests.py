@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
+from pyxen.backends.memory.console import Console, close_all
 from pyxen.backends.memory.pools import Pool, default_scheduler
 from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler, SchedulerKind
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.units import mib_to_kib
 
 if TYPE_CHECKING:
-    from pyxen.backends.memory.console import Console
     from pyxen.backends.memory.durations import Timing
+    from pyxen.endpoints import ConsoleType
 
 __all__ = ["LIMIT_ROOM_KIB", "Guest", "about", "is_hvm", "vcpu_times"]
 
@@ -95,6 +96,7 @@ class Guest:
         self.vcpu_schedulers: dict[int, Scheduler] = {}
         self.notes: dict[str, bytes] = {}
         self.console: Console | None = None
+        self.other_consoles: dict[tuple[ConsoleType, int], Console] = {}
         self.vnc_port: int | None = None
         self._ran = 0.0
         self._since: float | None = None
@@ -303,8 +305,7 @@ class Guest:
         """Mark the domain as gone, and release its resources."""
         self.gone = True
         self.settle()
-        if self.console is not None:
-            self.console.close()
+        close_all(self)
 
 
 def about(guest: Guest) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pyxen._common.cpupool_preconditions import FIRST_POOL
 from pyxen.backends.memory.clock import Clock, RealClock
+from pyxen.backends.memory.console import close_all
 from pyxen.backends.memory.device_records import device_keys
 from pyxen.backends.memory.durations import QUICK, Timing
 from pyxen.backends.memory.engine import LOST, Engine, describe
@@ -317,8 +318,7 @@ class Machine:
         """Close all consoles; their readers see the end of the stream."""
         with self.lock:
             for guest in self.domains.values():
-                if guest.console is not None:
-                    guest.console.close()
+                close_all(guest)
 
     def fault(self, verb: str, *names: object) -> Exception | None:
         """Return the error that a test injected for a call; None if there is none."""

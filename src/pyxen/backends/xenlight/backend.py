@@ -57,7 +57,7 @@ from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOpera
 from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
-from pyxen.endpoints import Endpoints
+from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.features import Feature, lacking
 from pyxen.info import DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
@@ -336,8 +336,16 @@ class XenlightBackend(XenlightHost):
         script = partial(console.add_console, port=port, gfn=gfn, backend_domid=backend_domid)
         return self._run("add_console", domain, script)
 
-    def console(self, domain: DomainRef) -> int:
-        return console.open_console(self._hypervisor, self._info("console", domain))
+    def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
+        return console.open_console(self._hypervisor, self._info("console", domain), kind, number)
+
+    def await_console(self, uuid: UUID, creating: Operation[DomainRef]) -> Operation[DomainRef | None]:
+        """Wait until a domain has a console: that of its bootloader comes before the domain has been created."""
+        work = partial(console.await_console, self._hypervisor, uuid=uuid, creating=creating)
+        return self._threaded_operations.run(Operation("await_console", str(uuid)), work)
+
+    def console_log(self, domain: DomainRef) -> str | None:
+        return console.console_log(self._info("console_log", domain).name)
 
     def endpoints(self, domain: DomainRef) -> Endpoints:
         return endpoints.endpoints(self._hypervisor, self._info("endpoints", domain))

@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import os
+import select
 import termios
+import time
 import tty
+from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from pyxen._printable import printable
+from pyxen.backends.refs import DomainRef
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.operations.endpoints import TERMINAL
+from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.config import DomainType
+from pyxen.endpoints import ConsoleType
 from pyxen.errors import DeviceExists, DomainNotFound, InvalidArgument, NotFound
-from pyxen.info import DomainInfo
+from pyxen.info import DomainInfo, DomainState
 from pyxen.operation import Operation
 
-__all__ = ["CAN_ADD", "add_console", "open_console"]
+__all__ = ["CAN_ADD", "add_console", "await_console", "console_log", "open_console"]
 
 CAN_ADD: Final = hasattr(lib, "libxl_console_add_xenstore")
 """Whether libxl can add a console; true since Xen 4.18."""
+
+_STUB_SERIAL: Final = 3
+"""Number of the console of a stub domain that carries the serial port of its guest, as libxl has it."""
+
+_LOGS: Final = (Path("/var/log/xen/console"), Path("/var/log/xen"))
+"""Where xenconsoled keeps logs: its default, and where some hosts have them."""
+
+_CONSOLE_COMES: Final = 10.0  # seconds for a daemon to publish the terminal of a domain that has been created
+_LOOK_AGAIN: Final = 0.05  # seconds between checks; a bootloader waits for its user much longer than that
 
 _MOST_PORT: Final = (1 << 32) - 1
 _MOST_GFN: Final = (1 << 52) - 1
 
 
-def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:
+def open_console(hypervisor: Hypervisor, info: DomainInfo, kind: ConsoleType | None = None, number: int = 0) -> int:
     """Open the terminal that ``xl console`` would choose, set it to raw mode, and return its descriptor."""
-    serial = info.type is DomainType.HVM  # emulated by the device model; only HVM guests have it
-    node = "serial/0/tty" if serial else "console/tty"
-    path = hypervisor.read(f"/local/domain/{info.domid}/{node}")
+    (path,) = hypervisor.read_dom0s([_node(hypervisor, info, kind, number)])
     if not path:
-        hint = 'an HVM guest has one with serial=["pty"]' if serial else "is xenconsoled running?"
-        message = f"{info.name} has no console, or none yet: {hint}"
-        raise NotFound(message, operation="console", domain=info.domid, domid=info.domid)
+        raise NotFound(_why_not_there(info, kind, number), operation="console", domain=info.domid, domid=info.domid)
     # The guest cannot write to this node. Still, check it: we open the path as root and change its terminal mode.
     if not TERMINAL.fullmatch(path):
         message = f"xenstore says that the console is {printable(path)!r}, which is not a terminal under /dev/pts"
@@ -44,7 +56,7 @@ def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            tty.setraw(fd)
+            tty.setraw(fd, termios.TCSANOW)  # by default, it would discard what the guest has already printed
         except BaseException:
             os.close(fd)
             raise
@@ -53,6 +65,66 @@ def open_console(hypervisor: Hypervisor, info: DomainInfo) -> int:
         message = f"the console, {path}, does not open: {reason}"
         raise NotFound(message, operation="console", domain=info.domid, domid=info.domid) from error
     return fd
+
+
+def _node(hypervisor: Hypervisor, info: DomainInfo, kind: ConsoleType | None, number: int) -> str:
+    """Return the node with the terminal of a console, as libxl finds it."""
+    top = f"/local/domain/{info.domid}"
+    if kind is None:
+        stub = hypervisor.read(f"{top}/image/device-model-domid") or ""
+        if stub.isdecimal() and stub.isascii() and number == 0:  # its QEMU has the serial port on a console of its own
+            return f"/local/domain/{stub}/device/console/{_STUB_SERIAL}/tty"
+        kind = ConsoleType.SERIAL if info.type is DomainType.HVM else ConsoleType.PV
+    if kind is ConsoleType.SERIAL:  # emulated by the device model; only HVM guests have it
+        return f"{top}/serial/{number}/tty"
+    return f"{top}/device/console/{number}/tty" if number else f"{top}/console/tty"
+
+
+def _why_not_there(info: DomainInfo, kind: ConsoleType | None, number: int) -> str:
+    serial = info.type is DomainType.HVM if kind is None else kind is ConsoleType.SERIAL
+    if serial and info.type is not DomainType.HVM:
+        return f"{info.name} has no serial port: only HVM guests have some"
+    hint = 'an HVM guest has one with serial=["pty"]' if serial else "is xenconsoled running?"
+    if number:
+        hint = "a PV console above 0 is a channel" if not serial else "serial ports are numbered from 0"
+    which = "" if kind is None and not number else f" {'serial' if serial else 'pv'} {number}"
+    return f"{info.name} has no console{which}, or none yet: {hint}"
+
+
+def console_log(name: str | None) -> str | None:
+    """Return the path of the log that xenconsoled writes for a domain of this name; None if there is none."""
+    if not name or "/" in name:
+        return None
+    paths = (folder / f"guest-{name}.log" for folder in _LOGS)
+    return next((str(path) for path in paths if path.is_file()), None)
+
+
+def await_console(
+    hypervisor: Hypervisor, threaded: ThreadedOperation, uuid: UUID, creating: Operation[DomainRef]
+) -> DomainRef | None:
+    """Wait until the domain that is being created has a console, and return it; None if it gets none.
+
+    libxl tells the program that calls it; here, a worker calls it. So look in xenstore, where libxl first writes the
+    terminal of a bootloader, and then xenconsoled, or libxl for QEMU, that of the guest.
+    """
+    late: float | None = None
+    poller = select.poll()
+    poller.register(threaded.wake, select.POLLIN)
+    while threaded.operation.stopped is None:
+        over = creating.done()
+        if over and creating.exception() is not None:
+            return None
+        found = next((info for info in hypervisor.glance() if info.uuid == uuid), None)
+        if found is not None and found.state is not DomainState.DYING:
+            (path,) = hypervisor.read_dom0s([_node(hypervisor, found, None, 0)])
+            if path and TERMINAL.fullmatch(path):
+                return DomainRef(found.domid, uuid)
+        if over:
+            late = late or time.monotonic() + _CONSOLE_COMES
+            if found is None or time.monotonic() > late:
+                return None
+        poller.poll(_LOOK_AGAIN * 1000)
+    raise stopped(threaded.operation)
 
 
 def add_console(

@@ -1,0 +1,300 @@
+"""Streams of a guest's console for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Self
+
+from pyxen._consoletext import GONE, LOOK, RETRY, ConsoleText, as_bytes, console_gone, receive, send
+from pyxen._durations import timeout_of
+from pyxen.aio._calls import Calls
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.endpoints import ConsoleType
+from pyxen.errors import HostClosed, NotFound, OperationTimeout
+
+__all__ = ["ConsoleStream"]
+
+_PATIENCE: Final = 10.0
+"""Seconds that a guest has for taking what is typed if the caller does not say."""
+
+
+class ConsoleStream(AsyncIterator[str]):
+    """A stream of a guest's console, returned by `Domain.console_stream`. Any number of tasks may use it.
+
+    It opens the console on ``async with``, or else when it is first used. ``async for line in stream`` waits for each
+    line. It ends when the domain is gone, or when the host or the stream is closed, and raises `OperationTimeout` when
+    the deadline of the stream has passed. Lines are those of `pyxen.ConsoleStream`.
+    """
+
+    _fd = -1
+
+    def __init__(
+        self,
+        backend: Backend,
+        calls: Calls,
+        ref: DomainRef,
+        kind: ConsoleType | None,
+        number: int,
+        timeout: float | None,
+    ) -> None:
+        self._backend = backend
+        self._calls = calls
+        self._ref = ref
+        self._which = kind, number
+        self._text = ConsoleText(timeout)
+        self._opening = asyncio.Lock()
+        self._reading = asyncio.Lock()
+        self._writing = asyncio.Lock()
+        self._mending = asyncio.Lock()
+        self._times = 0
+        """How often the console has been opened again."""
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._closed = False
+
+    async def _opened(self) -> int:
+        return await self._calls.acquire(lambda: self._backend.console(self._ref, *self._which), give_back=os.close)
+
+    async def _begin(self) -> None:
+        async with self._opening:
+            self._check_open()
+            if self._fd < 0:
+                fd = await self._opened()
+                os.set_blocking(fd, False)
+                self._fd = fd
+
+    def __repr__(self) -> str:
+        return f"<ConsoleStream of domain {self._ref.domid}{' (closed)' if self._closed else ''}>"
+
+    async def __aenter__(self) -> Self:
+        await self._begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if self._fd >= 0:  # no task can be waiting in it
+            os.close(self._fd)
+
+    async def __anext__(self) -> str:
+        self._text.check_deadline()  # first: a guest that does not stop printing must not outlast it
+        try:
+            line = await self._line(None)
+        except HostClosed:
+            raise StopAsyncIteration from None
+        if line is None:
+            self._text.check_deadline()
+            raise StopAsyncIteration
+        return line
+
+    @property
+    def path(self) -> str | None:
+        """The terminal on this host, e.g. ``/dev/pts/3``; None if the backend reaches the console in another way."""
+        return None if self._fd < 0 or not os.isatty(self._fd) else os.ttyname(self._fd)
+
+    async def get(self, timeout: float | None = None) -> str | None:
+        """Return the next line, or None if no line is complete in time, or if the console has ended.
+
+        Args:
+            timeout: Seconds to wait; 0 only looks. None waits until the deadline of the stream.
+
+        Raises:
+            HostClosed: This stream was closed.
+            NotFound: The console hung up, and did not come back while its domain exists.
+        """
+        seconds = timeout_of(timeout, operation="console_stream")
+        return await self._line(None if seconds is None else time.monotonic() + seconds)
+
+    async def read(self, timeout: float | None = None) -> bytes | None:
+        """Return the bytes that have come, also without the end of a line, such as a prompt.
+
+        Args:
+            timeout: Seconds to wait for a first byte; 0 only looks. None waits until the deadline of the stream.
+
+        Returns:
+            At least one byte; None if nothing came in time; empty bytes if the console has ended.
+
+        Raises:
+            HostClosed: This stream was closed.
+            NotFound: The console hung up, and did not come back while its domain exists.
+        """
+        seconds = timeout_of(timeout, operation="console_stream")
+        until = None if seconds is None else time.monotonic() + seconds
+        await self._begin()
+        async with self._reading:
+            while True:
+                data = self._text.take_bytes()
+                if data is not None or not await self._fill(until):
+                    return data
+
+    async def write(self, data: bytes | bytearray | memoryview | str, timeout: float | None = _PATIENCE) -> None:
+        r"""Type into the console; a guest expects ``"\r"`` as the Enter key.
+
+        Args:
+            data: Bytes, or text, which is sent as UTF-8.
+            timeout: Seconds after which to give up if the guest does not take it. None waits forever.
+
+        Raises:
+            InvalidArgument: It is neither bytes nor text.
+            OperationTimeout: The guest did not take all of it in time; the message says how much it took.
+            HostClosed: This stream was closed.
+            NotFound: The console has ended.
+        """
+        seconds = timeout_of(timeout, operation="console_stream")
+        until = None if seconds is None else time.monotonic() + seconds
+        rest = memoryview(as_bytes(data))
+        whole = len(rest)
+        await self._begin()
+        async with self._writing:
+            while rest:
+                self._check_open()
+                times, fd, sent = self._times, self._fd, send(self._fd, rest)
+                if sent:
+                    rest = rest[sent:]
+                    continue
+                if sent is None and (self._text.ended or not await self._continues(times, hung_up=True)):
+                    raise console_gone(whole - len(rest))
+                left = None if until is None else max(0.0, until - time.monotonic())
+                if left == 0:
+                    message = f"the guest took {whole - len(rest)} of {whole} bytes in {timeout} s"
+                    raise OperationTimeout(message, operation="console_stream")
+                longest, fd = (RETRY, -1) if sent is None else (LOOK, fd)
+                await self._wait(fd, longest if left is None else min(left, longest), write=True)
+
+    async def write_some(self, data: bytes | bytearray | memoryview | str) -> int:
+        """Type as much as the guest takes at once, and return how many bytes it took.
+
+        Raises:
+            InvalidArgument: It is neither bytes nor text.
+            HostClosed: This stream was closed.
+            NotFound: The console has ended.
+        """
+        rest = memoryview(as_bytes(data))
+        await self._begin()
+        async with self._writing:
+            self._check_open()
+            sent = send(self._fd, rest) if rest else 0
+        if sent is None:
+            raise console_gone(0)
+        return sent
+
+    async def close(self) -> None:
+        """Close the console, and wake everything that waits for it. Calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._replace(-1)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise HostClosed("console_stream: this stream of a console was closed")
+
+    def _replace(self, fd: int) -> None:
+        """Close the descriptor and use another one. Tasks that wait for it are woken, so that no loop watches it."""
+        old, self._fd = self._fd, fd
+        for waiter in list(self._waiters):
+            loop = waiter.get_loop()
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                loop.remove_reader(old)
+                loop.remove_writer(old)
+            if not waiter.done():
+                waiter.set_result(None)
+        if old >= 0:
+            os.close(old)
+
+    async def _line(self, until: float | None) -> str | None:
+        await self._begin()
+        async with self._reading:
+            while True:
+                line = self._text.take_line()
+                if line is not None:
+                    await asyncio.sleep(0)  # a guest that does not stop printing must not stop the loop
+                    return line
+                if not await self._fill(until):
+                    return None
+                if self._text.left(until) == 0:
+                    return self._text.take_line()
+
+    async def _fill(self, until: float | None) -> bool:
+        """Wait for data; False if there is none: the time is up, or nothing more comes. Hold the lock for reading."""
+        quiet = 0.0
+        while True:
+            self._check_open()
+            if self._text.ended:
+                return False
+            times, fd, data = self._times, self._fd, receive(self._fd)
+            if data:
+                self._text.add(data)
+                return True
+            if data is not None or quiet >= LOOK:
+                quiet = 0.0
+                if not await self._continues(times, hung_up=data is not None):
+                    self._text.ended = True
+                    return True
+                self._check_open()
+                fd = -1 if data is not None else fd
+            left = self._text.left(until)
+            if left == 0:
+                return False
+            longest = RETRY if fd < 0 else LOOK
+            seconds = longest if left is None else min(left, longest)
+            await self._wait(fd, seconds, write=False)
+            quiet += seconds
+
+    async def _continues(self, times: int, *, hung_up: bool) -> bool:
+        """Tell whether the domain exists; open a console that hung up again, if it is back.
+
+        Args:
+            times: How often it had been opened again when that was seen.
+            hung_up: Whether it hung up.
+        """
+        async with self._mending:
+            try:
+                await self._calls.ask(lambda: self._backend.domain_info(self._ref))
+                if not hung_up:
+                    self._text.steady()
+                elif times == self._times:
+                    self._use(await self._opened())
+            except GONE:
+                return False
+            except NotFound as error:
+                self._text.hung_up(error)
+        return True
+
+    def _use(self, fd: int) -> None:
+        """Use another descriptor of the console."""
+        if self._closed:
+            os.close(fd)
+            return
+        os.set_blocking(fd, False)
+        self._replace(fd)
+        self._times += 1
+        self._text.hung_up(None)
+
+    async def _wait(self, fd: int, seconds: float, *, write: bool) -> None:
+        """Wait until a descriptor is ready, until it is replaced, or for a while."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._waiters.add(waiter)
+        if fd >= 0:
+            (loop.add_writer if write else loop.add_reader)(fd, _set, waiter)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await waiter
+        finally:
+            self._waiters.discard(waiter)
+            if fd >= 0 and fd == self._fd:
+                (loop.remove_writer if write else loop.remove_reader)(fd)
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,380 @@
+"""Streams of consoles whose guests, and terminals, do what they like."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import threading
+import tty
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pyxen import _consoletext
+from pyxen.aio._calls import Calls as AioCalls
+from pyxen.aio.consolestream import ConsoleStream as AioConsoleStream
+from pyxen.backends.base import DomainRef
+from pyxen.consolestream import ConsoleStream
+from pyxen.errors import DomainNotFound, HostClosed, InvalidArgument, NotFound, OperationTimeout
+from pyxen.operation import Calls
+
+REF = DomainRef(7, UUID(int=7))
+PATIENCE = 60.0
+SOON = 0.05
+
+
+class Terminal:
+    """A domain whose console is a terminal of this machine; the test holds the other end.
+
+    Attributes:
+        exists: Whether the domain exists.
+        there: Whether it has a console now.
+    """
+
+    def __init__(self) -> None:
+        self.exists = self.there = True
+        self.opened = 0
+        self.master = self.slave = -1
+        self.plug()
+
+    def plug(self) -> None:
+        """Give it a new terminal."""
+        self.master, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        self.there = True
+
+    def unplug(self) -> None:
+        """Take its terminal away."""
+        self.there = False
+        os.close(self.master)
+        os.close(self.slave)
+        self.master = self.slave = -1
+
+    def says(self, data: bytes) -> None:
+        """Print."""
+        while data:
+            data = data[os.write(self.master, data) :]
+
+    def domain_info(self, domain: DomainRef) -> None:
+        """Look whether it exists."""
+        if not self.exists:
+            raise DomainNotFound("it is gone", domain=domain.domid)
+
+    def console(self, domain: DomainRef, kind: object, number: int) -> int:  # noqa: ARG002 (as of a backend)
+        """Open it."""
+        self.domain_info(domain)
+        if not self.there:
+            raise NotFound("no terminal", operation="console")
+        self.opened += 1
+        return os.open(os.ttyname(self.slave), os.O_RDWR | os.O_NOCTTY)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A domain with a console; afterwards, no descriptor is left."""
+    before = os.listdir("/proc/self/fd")
+    found = Terminal()
+    yield found
+    if found.master >= 0:
+        found.unplug()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def stream_of(terminal: Any, timeout: float | None = PATIENCE) -> ConsoleStream:
+    """Open a stream."""
+    return ConsoleStream(terminal, Calls(), REF, None, 0, timeout)
+
+
+def awaited(
+    terminal: Any, use: Callable[[AioConsoleStream], Awaitable[None]], timeout: float | None = PATIENCE
+) -> None:
+    """Use a stream in an event loop."""
+
+    async def main() -> None:
+        calls = AioCalls()
+        async with asyncio.timeout(PATIENCE):
+            async with AioConsoleStream(terminal, calls, REF, None, 0, timeout) as stream:
+                await use(stream)
+            await calls.close(lambda: None)
+
+    asyncio.run(main())
+
+
+def test_lines(terminal: Terminal) -> None:
+    terminal.says(b"one\r\ntwo\n\n\xff\x00\xc3\xa4\r\nlogin: ")
+    with stream_of(terminal) as stream:
+        assert stream.path == os.ttyname(terminal.slave)
+        assert [stream.get() for _ in range(4)] == ["one", "two", "", "\\xff\0ä"]
+        assert stream.get(SOON) is None
+        assert stream.read() == b"login: "
+        assert stream.read(0) is None
+        stream.write("root\r")
+        assert os.read(terminal.master, 100) == b"root\r"
+        terminal.says(b"last words")
+        assert stream.get(SOON) is None
+        terminal.exists = False
+        terminal.unplug()
+        assert list(stream) == ["last words"]
+        assert stream.read() == b""
+        assert stream.get() is None
+        with pytest.raises(NotFound, match="has ended; 0 bytes"):
+            stream.write(b"x")
+    assert stream.path is None
+
+
+def test_awaited_lines(terminal: Terminal) -> None:
+    terminal.says(b"one\r\ntwo\n\xff\nlogin: ")
+
+    async def use(stream: AioConsoleStream) -> None:
+        assert stream.path == os.ttyname(terminal.slave)
+        assert [await stream.get() for _ in range(3)] == ["one", "two", "\\xff"]
+        assert await stream.get(SOON) is None
+        assert await stream.read() == b"login: "
+        assert await stream.read(0) is None
+        await stream.write("root\r")
+        assert os.read(terminal.master, 100) == b"root\r"
+        waiting = asyncio.create_task(stream.get())
+        await asyncio.sleep(0)
+        terminal.says(b"later\nlast")
+        assert await waiting == "later"
+        terminal.exists = False
+        terminal.unplug()
+        assert [line async for line in stream] == ["last"]
+        assert await stream.read() == b""
+        with pytest.raises(NotFound, match="has ended"):
+            await stream.write(b"x")
+
+    awaited(terminal, use)
+
+
+class Flood:
+    """A guest that prints at full speed, until its terminal goes."""
+
+    def __init__(self, terminal: Terminal, data: bytes) -> None:
+        self._fd = os.dup(terminal.master)
+        self._data = data
+        self._ends = False
+        self._thread = threading.Thread(target=self._print)
+        self._thread.start()
+
+    def _print(self) -> None:
+        os.set_blocking(self._fd, False)
+        while not self._ends:
+            try:
+                os.write(self._fd, self._data)
+            except BlockingIOError:
+                threading.Event().wait(0.001)
+
+    def end(self) -> None:
+        """Stop."""
+        self._ends = True
+        self._thread.join(PATIENCE)
+        os.close(self._fd)
+
+
+@pytest.fixture(params=[b"x" * 4096, bytes(range(1, 10)) * 500, b"\n" * 4096, b"\xff" * 4096], ids=str)
+def flood(terminal: Terminal, request: pytest.FixtureRequest) -> Iterator[bytes]:
+    """A guest that does not stop."""
+    guest = Flood(terminal, request.param)
+    yield request.param
+    guest.end()
+
+
+def test_a_guest_that_does_not_stop(terminal: Terminal, flood: bytes) -> None:
+    def read_all(stream: ConsoleStream) -> None:
+        for line in stream:
+            assert len(line) <= 4 * _consoletext.PIECE, flood  # each byte is escaped with four characters at most
+
+    with stream_of(terminal, timeout=0.5) as stream:
+        with pytest.raises(OperationTimeout, match="the deadline of 0"):
+            read_all(stream)
+        assert len(stream._text._unread) <= 2 * _consoletext.PIECE
+
+
+def test_a_guest_that_does_not_stop_does_not_stop_the_loop(terminal: Terminal, flood: bytes) -> None:
+    async def read_all(stream: AioConsoleStream) -> None:
+        async for line in stream:
+            assert len(line) <= 4 * _consoletext.PIECE, flood
+
+    async def use(stream: AioConsoleStream) -> None:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        with pytest.raises(OperationTimeout):
+            await read_all(stream)
+        ticking.cancel()
+        assert ticks
+        assert len(stream._text._unread) <= 2 * _consoletext.PIECE
+
+    awaited(terminal, use, timeout=0.5)
+
+
+def test_a_line_without_an_end_comes_in_parts(terminal: Terminal) -> None:
+    guest = Flood(terminal, b"x" * 4096)
+    try:
+        with stream_of(terminal) as stream:
+            assert stream.get() == "x" * 65536
+            assert len(stream.read() or b"") <= 65536 + 4096
+    finally:
+        guest.end()
+
+
+def test_a_guest_that_does_not_read(terminal: Terminal) -> None:
+    with stream_of(terminal) as stream:
+        with pytest.raises(OperationTimeout, match=r"the guest took \d+ of 1000000 bytes"):
+            stream.write(b"x" * 1_000_000, timeout=SOON)
+        assert stream.write_some(b"x") == 0
+        with pytest.raises(InvalidArgument, match="bytes or text"):
+            stream.write(7)  # type: ignore[arg-type]  # on purpose
+        assert stream.write_some(b"") == 0
+
+    async def use(stream: AioConsoleStream) -> None:
+        with pytest.raises(OperationTimeout, match=r"the guest took \d+ of 1000000 bytes"):
+            await stream.write(b"x" * 1_000_000, timeout=SOON)
+        assert await stream.write_some(b"x") == 0
+
+    awaited(terminal, use)
+
+
+def test_what_the_guest_reads_late_comes_whole(terminal: Terminal) -> None:
+    data = os.urandom(200_000)
+    got = bytearray()
+
+    def read() -> None:
+        while len(got) < len(data):
+            got.extend(os.read(terminal.master, 65536))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with stream_of(terminal) as stream:
+        stream.write(data, PATIENCE)
+        reader.join(PATIENCE)
+    assert got == data
+
+
+def test_a_terminal_that_comes_back(terminal: Terminal) -> None:
+    terminal.says(b"menu\nPress")
+    with stream_of(terminal) as stream:
+        assert stream.get() == "menu"
+        terminal.unplug()
+        assert stream.get(SOON) is None
+        terminal.plug()
+        terminal.says(b" a key\n")
+        assert stream.get() == "Press a key"
+        assert terminal.opened == 2
+        terminal.unplug()
+        terminal.plug()
+        stream.write(b"k")
+        assert os.read(terminal.master, 10) == b"k"
+        assert terminal.opened == 3
+
+    async def use(stream: AioConsoleStream) -> None:
+        terminal.says(b"menu\nPress")
+        assert await stream.get() == "menu"
+        waiting = asyncio.create_task(stream.get())
+        terminal.unplug()
+        await asyncio.sleep(SOON)
+        terminal.plug()
+        terminal.says(b" a key\n")
+        assert await waiting == "Press a key"
+
+    awaited(terminal, use)
+
+
+def test_a_terminal_that_does_not_come_back(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_consoletext, "_COMES_BACK", 0.1)
+    with stream_of(terminal) as stream:
+        terminal.unplug()
+        with pytest.raises(NotFound, match="did not come back: no terminal"):
+            stream.get()
+
+    async def use(stream: AioConsoleStream) -> None:
+        terminal.unplug()
+        with pytest.raises(NotFound, match="did not come back"):
+            await stream.get()
+
+    terminal.plug()
+    awaited(terminal, use)
+
+
+def test_a_domain_that_goes_while_its_terminal_stays(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyxen.consolestream.LOOK", SOON)
+    monkeypatch.setattr("pyxen.aio.consolestream.LOOK", SOON)
+    with stream_of(terminal) as stream:
+        assert stream.get(4 * SOON) is None
+        terminal.exists = False
+        assert list(stream) == []
+    terminal.exists = True
+
+    async def use(stream: AioConsoleStream) -> None:
+        assert await stream.get(4 * SOON) is None
+        terminal.exists = False
+        assert [line async for line in stream] == []
+
+    awaited(terminal, use)
+
+
+def test_close_wakes_who_waits(terminal: Terminal) -> None:
+    stream = stream_of(terminal)
+    ends: list[object] = []
+
+    def read() -> None:
+        ends.append(list(stream))
+
+    def write() -> None:
+        try:
+            stream.write(b"x" * 1_000_000, None)
+        except HostClosed as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=read), threading.Thread(target=write)]
+    for thread in threads:
+        thread.start()
+    threading.Event().wait(SOON)
+    stream.close()
+    stream.close()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert len(ends) == 2
+    for call in (stream.get, stream.read, lambda: stream.write(b"x")):
+        with pytest.raises(HostClosed):
+            call()
+
+    async def use(stream: AioConsoleStream) -> None:
+        waiting = [asyncio.create_task(stream.read()), asyncio.create_task(stream.write(b"x" * 1_000_000, None))]
+        await asyncio.sleep(SOON)
+        await stream.close()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(error) for error in found] == [HostClosed, HostClosed]
+
+    awaited(terminal, use)
+
+
+def test_a_cancelled_read_loses_nothing(terminal: Terminal) -> None:
+    async def use(stream: AioConsoleStream) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stream.get(), SOON)
+        terminal.says(b"line\n")
+        assert await stream.get() == "line"
+
+    awaited(terminal, use)
+
+
+def test_a_stream_that_is_forgotten_is_closed(terminal: Terminal) -> None:
+    stream_of(terminal).get(0)
+    terminal.there = False
+    with pytest.raises(NotFound):
+        stream_of(terminal)
+    for timeout in (-1, "x"):
+        with pytest.raises(InvalidArgument):
+            stream_of(terminal, timeout)  # type: ignore[arg-type]  # on purpose
