@@ -107,10 +107,13 @@ def test_an_hvm_guest_without_drivers(fake: FakeHost) -> None:
 def test_triggers(fake: FakeHost) -> None:
     domain = fake.create(config(type="hvm"))
     domain.send_trigger("nmi")
-    domain.send_trigger("reset")
-    assert domain.info().shutdown_reason is ShutdownReason.REBOOT
-    with pytest.raises(OperationFailed):
-        fake.create(config("web2")).send_trigger("power")
+    with pytest.raises(OperationFailed, match="Function not implemented"):
+        domain.send_trigger("reset")
+    fake.create(config("web2")).send_trigger("power")
+    with pytest.raises(OperationFailed, match="Invalid argument"):
+        fake.create(config("web3", type="pv")).send_trigger("power")
+    with pytest.raises(InvalidArgument, match="no vCPU 7"):
+        domain.send_trigger("nmi", vcpu=7)
 
 
 def test_sysrq(fake: FakeHost) -> None:

@@ -126,7 +126,7 @@ def test_a_save_that_is_overtaken(machine: Machine, tmp_path: Path) -> None:
 
 def test_two_creates_that_want_the_last_memory(host: Host) -> None:
     free = host.info().free_memory_kib // 1024
-    first = host.begin.create(config("web1", memory=free - 10))
+    first = host.begin.create(config("web1", memory=free - 32))
     wait_until(lambda: len(host.domains) == 2)
     with pytest.raises(pyxen.NotEnoughMemory, match="MiB free"):
         host.create(config("web2", memory=64))

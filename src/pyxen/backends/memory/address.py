@@ -14,6 +14,8 @@ __all__ = ["forget", "machine_at", "register"]
 
 _LEAST: Final = {"memory": DOM0_MIB, "cpus": 1, "nodes": 1, "seed": 0}
 _FILES: Final = ("any", "here")
+_TEXTS: Final = ("bridges", "xen")
+_OF_MACHINE: Final = {*_LEAST, "xen"}
 
 _machines: dict[str, Machine] = {}
 _options_of: dict[str, dict[str, Any]] = {}
@@ -36,7 +38,7 @@ def machine_at(uri: str) -> Machine:
             if options and options != _options_of.get(name):
                 raise _refused(uri, f"the host {name!r} already exists with other options: leave out the options")
             return _machines[name]
-        machine = Machine(f"memory:///{name}", **{key: options[key] for key in options.keys() & _LEAST.keys()})
+        machine = Machine(f"memory:///{name}", **{key: options[key] for key in options.keys() & _OF_MACHINE})
         if options.get("files") == "here":
             machine.exists, machine.files_are_here = os.path.exists, True
         if "bridges" in options:
@@ -74,10 +76,10 @@ def _options(uri: str, query: str) -> dict[str, Any]:
                     uri, f"files={value} is not valid: use any (every file exists) or here (the files of this machine)"
                 )
             found[key] = value
-        elif key == "bridges":
+        elif key in _TEXTS:
             found[key] = value
         else:
-            raise _refused(uri, f"{key} is not an option; the options are {', '.join([*_LEAST, 'files', 'bridges'])}")
+            raise _refused(uri, f"{key} is not an option; the options are {', '.join([*_LEAST, 'files', *_TEXTS])}")
     return found
 
 

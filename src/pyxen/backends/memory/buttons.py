@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pyxen._common.preconditions import check_sysrq_key
+from pyxen._common.preconditions import check_sysrq_key, check_vcpu
 from pyxen._common.scripts import at_once
-from pyxen.backends.memory.engine import describe
+from pyxen.backends.memory.engine import failed, refused
 from pyxen.backends.memory.guests import Guest, is_hvm
-from pyxen.errors import OperationFailed
+from pyxen.config import DomainType
 from pyxen.info import ShutdownReason, Trigger
 from pyxen.operation import Operation
 
 __all__ = ["send_sysrq", "send_trigger"]
+
+_ACPI: Final = frozenset({Trigger.POWER, Trigger.SLEEP})
+"""Buttons that are announced by an ACPI event."""
+
+_UNKNOWN_TO_XEN: Final = frozenset({Trigger.INIT, Trigger.RESET})
+"""Triggers that ``xl trigger`` has, and Xen does not carry out."""
 
 _KEYS: Final = {"b": ShutdownReason.REBOOT, "o": ShutdownReason.POWEROFF, "c": ShutdownReason.CRASH}
 """The SysRq keys that end a guest."""
@@ -21,14 +27,15 @@ _KEYS: Final = {"b": ShutdownReason.REBOOT, "o": ShutdownReason.POWEROFF, "c": S
 @at_once
 def send_trigger(operation: Operation[Any], guest: Guest, trigger: Trigger, vcpu: int) -> None:
     """Press a button or interrupt a vCPU."""
-    if trigger is not Trigger.NMI and not is_hvm(guest):
-        raise describe(OperationFailed, f"a {guest.config.type.upper()} guest has no {trigger} trigger", operation)
-    if not 0 <= vcpu < guest.config.effective_maxvcpus:
-        raise describe(OperationFailed, f"the domain has no vCPU {vcpu}", operation)
+    check_vcpu(guest.domid, vcpu, guest.config.effective_maxvcpus, operation.verb)
+    if trigger is Trigger.S3RESUME and not is_hvm(guest):
+        raise refused(operation, f"Domain {guest.domid}:Send trigger 's3resume' failed, rc=-6")
+    if trigger in _UNKNOWN_TO_XEN:
+        raise failed(operation, f"Domain {guest.domid}:Send trigger '{trigger}' failed: Function not implemented")
+    if trigger in _ACPI and guest.config.type is DomainType.PV:
+        raise failed(operation, f"Domain {guest.domid}:Send trigger '{trigger}' failed: Invalid argument")
     if trigger is Trigger.POWER:
         guest.press(ShutdownReason.POWEROFF)
-    elif trigger is Trigger.RESET:
-        guest.end(ShutdownReason.REBOOT)
 
 
 @at_once

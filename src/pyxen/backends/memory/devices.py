@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
+from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.device_kinds import (
     Kind,
     already_there,
     check_hotplug,
     find_drive,
     identify,
+    kind_of,
     matches,
     name_of,
     needs_qemu,
@@ -19,10 +21,11 @@ from pyxen._common.host_files import files_of
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled_device
-from pyxen.backends.memory.engine import Script, Wait, describe
+from pyxen.backends.memory.engine import Script, Wait, describe, failed, refused
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import (
+    P9,
     Disk,
     DiskBackend,
     DiskFormat,
@@ -30,6 +33,8 @@ from pyxen.config import (
     DomainType,
     P9Type,
     Part,
+    Pci,
+    Pvcalls,
     UsbCtrl,
     UsbCtrlType,
     VkbBackend,
@@ -43,6 +48,7 @@ from pyxen.errors import (
     NotFound,
     OperationCancelled,
     OperationTimeout,
+    UnsupportedFeature,
 )
 from pyxen.events import DiskEjected
 from pyxen.operation import Operation
@@ -50,6 +56,9 @@ from pyxen.operation import Operation
 __all__ = ["attach", "change_disc", "check_devices", "check_files", "detach"]
 
 D = TypeVar("D", bound=Part)
+
+_LONGEST_IFNAME: Final = 15
+"""Characters that the name of a network interface can have on Linux."""
 
 _BY_QEMU: Final = frozenset({UsbCtrlType.QUSB, UsbCtrlType.DEVICEMODEL})
 
@@ -61,6 +70,14 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
+    if isinstance(device, Pvcalls):
+        what, release = type(device).__name__, ".".join(machine.xen.split(".")[:2])
+        message = (
+            f"libxl of Xen {release} cannot hot-plug a {what}: create the domain again with it in its configuration"
+        )
+        raise UnsupportedFeature(message, feature=what, backend=backend)
+    if isinstance(device, P9) and not (device.tag and device.path and device.security_model):
+        raise refused(operation, f"Domain {guest.domid}:9pfs spec missing required field!")
     made = filled_device(device, guest.config.type, present, machine.random)
     if _by_qemu(made) and not _has_qemu(guest.config):
         raise needs_qemu(made, backend)
@@ -135,19 +152,43 @@ def _present(guest: Guest, kind: Kind) -> tuple[Any, ...]:
 
 def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> None:
     """Refuse files that are missing on the host."""
-    missing = [path for path in paths if path.startswith("/") and not machine.exists(path)]
-    if missing:
+    missing = [path for path in paths if not machine.exists(path)]
+    if missing and missing[0].startswith("/"):
         raise file_missing(operation, *missing)
+    if missing:
+        raise failed(operation, f"failed to open file '{missing[0]}': No such file or directory")
 
 
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
     """Refuse devices whose files or bridges are missing on the host."""
-    check_files(machine, operation, *files_of(*config.disks))
+    check_files(machine, operation, *files_of(*config.disks), *filter(None, map(_relative_target, config.disks)))
+    if error := no_backend_of(operation, served_devices(config), machine.is_there):
+        raise error
+    if held := _held(machine, config):
+        raise failed(operation, f"PCI device {held} already assigned to a domain")
     for vif in config.vifs:
         local = vif.backend is None and not vif.backend_domid
         if local and vif.bridge is not None and machine.bridges is not None and vif.bridge not in machine.bridges:
             operation.log.append(f"vif-bridge: could not find bridge device {vif.bridge}")
             raise no_bridge(operation, vif.bridge)
+        if vif.script is not None and vif.script.startswith("/") and not machine.exists(vif.script):
+            raise failed(operation, f"{vif.script} online exited with error status 255")
+        if local and len(vif.vifname or "") > _LONGEST_IFNAME:
+            raise failed(operation, f"script: ip link set vif{operation.domid}.0 name {vif.vifname} failed")
+
+
+def _relative_target(disk: Disk) -> str | None:
+    """Return the target of a disk that is relative to the folder in which this process runs."""
+    if disk.target is None or disk.script or disk.backend or disk.backend_domid or disk.target.startswith("/"):
+        return None
+    return disk.target
+
+
+def _held(machine: Machine, config: DomainConfig) -> str | None:
+    """Return the address of a PCI device of the configuration that another domain has."""
+    kind = kind_of(Pci("00:00.0"))
+    taken = [pci for guest in machine.domains.values() for pci in guest.config.pcis]
+    return next((str(pci.address) for pci in config.pcis if already_there(kind, pci, taken)), None)
 
 
 def _by_qemu(device: Part) -> bool:

@@ -15,14 +15,24 @@ from typing import Any, Final, TypeVar
 from pyxen._common.shield import shielded
 from pyxen._common.stopped import what_stays
 from pyxen.backends.memory.clock import Clock
-from pyxen.errors import ConnectFailed, Error, OperationCancelled, OperationTimeout
+from pyxen.errors import (
+    ConnectFailed,
+    Error,
+    InvalidArgument,
+    OperationCancelled,
+    OperationFailed,
+    OperationTimeout,
+)
 from pyxen.operation import Operation, describe
 
-__all__ = ["LOST", "Engine", "Script", "Stopped", "Wait", "describe", "stopped"]
+__all__ = ["LOST", "Engine", "Script", "Stopped", "Wait", "describe", "failed", "refused", "stopped"]
 
 T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("pyxen.memory")
+
+_ERROR_FAIL: Final = -3
+_ERROR_INVAL: Final = -6
 
 LOST: Final = "lost"
 """The reason for stopping operations when their host goes away."""
@@ -203,6 +213,18 @@ class Engine:
     def _end(self, task: _Task, tell: Callable[[], object]) -> None:
         self._tasks.remove(task)
         self._outbox.append(tell)
+
+
+def failed(operation: Operation[Any], line: str) -> OperationFailed:
+    """Return the exception for what libxl refuses without a reason, except for a line in its log."""
+    operation.log.append(line)
+    return describe(OperationFailed, "failed (ERROR_FAIL)", operation, _ERROR_FAIL)
+
+
+def refused(operation: Operation[Any], line: str) -> InvalidArgument:
+    """Return the exception for a value that libxl refuses with a code of its own, and a line in its log."""
+    operation.log.append(line)
+    return describe(InvalidArgument, "libxl refuses a value (ERROR_INVAL)", operation, _ERROR_INVAL)
 
 
 def stopped(operation: Operation[Any]) -> Error:

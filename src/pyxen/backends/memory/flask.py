@@ -54,12 +54,12 @@ def ssidref(flask: Flask | None, text: str) -> int:
 
 
 @at_once
-def set_enforcing(flask: Flask | None, operation: Operation[None], mode: bool) -> None:
+def set_enforcing(flask: Flask | None, _: Operation[None], mode: bool) -> None:
     """Set whether the policy is enforced."""
-    there(flask, operation.verb).enforcing = mode
+    there(flask, "set_enforcing").enforcing = mode
 
 
 @at_once
-def load_policy(flask: Flask | None, operation: Operation[None], policy: bytes) -> None:
+def load_policy(flask: Flask | None, _: Operation[None], policy: bytes) -> None:
     """Replace the policy."""
-    there(flask, operation.verb).policies.append(policy)
+    there(flask, "load_policy").policies.append(policy)

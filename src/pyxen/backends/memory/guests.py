@@ -118,6 +118,8 @@ class Guest:
             return DomainState.CRASHED if self.reason is ShutdownReason.CRASH else DomainState.SHUTDOWN
         if self.paused:
             return DomainState.PAUSED
+        if not self.domid:
+            return DomainState.RUNNING  # who looks at it runs in it
         return DomainState.BLOCKED if self.booted else DomainState.RUNNING
 
     @property

@@ -40,6 +40,7 @@ def first_values(xen: str) -> dict[str, HypfsValue]:
 @at_once
 def read(values: dict[str, HypfsValue], operation: Operation[HypfsValue], path: str) -> HypfsValue:
     """Return a value."""
+    _check_path(operation, path)
     if path in values:
         return values[path]
     if _below(values, path):
@@ -52,6 +53,7 @@ def list_entries(
     values: dict[str, HypfsValue], operation: Operation[Any], path: str, *, recursive: bool
 ) -> tuple[HypfsEntry, ...]:
     """Return the entries of a directory."""
+    _check_path(operation, path)
     below = _below(values, path)
     if path in values:
         raise describe(InvalidArgument, f"{path} is not a directory", operation)
@@ -86,6 +88,12 @@ def set_parameters(values: dict[str, HypfsValue], operation: Operation[None], pa
             _write(values, operation, path, value)
         except InvalidArgument:
             raise describe(InvalidArgument, f"Xen does not take {parameter}", operation) from None
+
+
+def _check_path(operation: Operation[Any], path: str) -> None:
+    """Refuse a path with an empty part, which Xen does not find."""
+    if "//" in path:
+        raise describe(NotFound, f"hypfs has no {path}", operation)
 
 
 def _below(values: dict[str, HypfsValue], path: str) -> list[str]:

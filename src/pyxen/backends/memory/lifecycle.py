@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import os
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled, random_uuid
 from pyxen.backends.memory.devices import check_devices, check_files
-from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
+from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, is_hvm
-from pyxen.backends.memory.machine import Machine, about, overhead_kib
+from pyxen.backends.memory.machine import Machine, about, needed_kib
 from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.topology import node_cpus
-from pyxen.config import ActionOnShutdown, DomainConfig, newer_than
+from pyxen.config import ActionOnShutdown, DomainConfig, DomainType, newer_than
 from pyxen.errors import (
     DomainNotFound,
     InvalidArgument,
@@ -26,7 +27,6 @@ from pyxen.errors import (
 from pyxen.events import DomainRenamed
 from pyxen.info import ShutdownReason
 from pyxen.operation import Operation
-from pyxen.units import mib_to_kib
 
 __all__ = [
     "check_name",
@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_ERROR_NOPARAVIRT: Final = -10
 
 
 def create(
@@ -71,14 +73,25 @@ def check_there(operation: Operation[Any], guest: Guest) -> None:
 
 def _check_new(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID) -> None:
     """Refuse a domain that cannot be created."""
-    other = machine.of_uuid(uuid)
+    other = next((guest for guest in machine.domains.values() if guest.uuid == uuid), None)
     if other is not None:
         raise uuid_taken(operation, other.info())
-    needed, free = mib_to_kib(config.memory or 0) + overhead_kib(config), machine.free_kib()
+    needed, free = needed_kib(config), machine.free_kib()
     if needed > free:
         raise not_enough_memory(operation, needed, free)
+
+
+def _check_built(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
+    """Refuse what libxl finds only when the domain has a domid already."""
     check_name(machine, operation, config.name)
-    check_files(machine, operation, *(path for path in (config.kernel, config.ramdisk) if path))
+    files = [config.kernel, config.ramdisk]
+    check_files(machine, operation, *(path for path in files if path))
+    if config.kernel == "" or any(
+        path is not None and machine.files_are_here and os.path.isdir(path) for path in files
+    ):
+        raise failed(operation, "xc: panic: failed to read the kernel or ramdisk")
+    if config.type is not DomainType.PV and config.shadow_memory == 0:
+        raise failed(operation, f"Domain {operation.domid}:Failed to set paging memory")
     check_devices(machine, operation, config)
 
 
@@ -96,18 +109,22 @@ def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig,
     pool = _pool(machine, operation, whole)
     check_pool(whole, "memory", scheduler=pool.scheduler, cpus=pool.cpus)
     _check_new(machine, operation, whole, identity)
-    domid = machine.next_domid(operation, config.domid)
+    domid = operation.domid = machine.next_domid(operation, config.domid)
+    try:
+        _check_built(machine, operation, whole)
+    except OperationFailed:
+        machine.leave(domid)
+        raise
     guest = Guest(machine, domid, identity, whole.replace(domid=domid), machine.timing)
     guest.poolid = pool.number
     guest.schedule_as(pool.scheduler, whole.scheduler)
-    operation.domid = domid
     machine.add(guest)
     return guest
 
 
 def _pool(machine: Machine, operation: Operation[Any], config: DomainConfig) -> Pool:
     """Return the CPU pool that a new domain is to be in."""
-    key = config.pool or str(config.poolid)  # a name can also be a number here, as in libxl
+    key = str(config.poolid) if config.pool is None else config.pool  # a name can also be a number here, as in libxl
     number = int(key) if key.isdecimal() else None
     found = (pool for pool in machine.pools.values() if pool.number == number or pool.name == key)
     pool = next(found, None)
@@ -127,8 +144,7 @@ def destroy(machine: Machine, guest: Guest) -> None:
 def unpause(operation: Operation[Any], guest: Guest) -> None:
     """Decrease the pause count."""
     if not guest.paused:
-        operation.log.append("unpausing domain: Invalid argument")
-        raise describe(OperationFailed, "the domain is not paused", operation)
+        raise failed(operation, f"Domain {guest.domid}:Unpausing domain: Invalid argument")
     guest.unpause()
 
 
@@ -153,7 +169,8 @@ def reboot(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[
 def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str) -> Script[None]:
     """Send a request to a guest, and wait until the guest acknowledges it."""
     if not guest.drivers and is_hvm(guest):
-        raise describe(NoGuestDriver, "the guest has no PV driver that could answer", operation)
+        message = "the guest has no PV driver that could answer (ERROR_NOPARAVIRT)"
+        raise describe(NoGuestDriver, message, operation, _ERROR_NOPARAVIRT)
     guest.ask(what)
     late = machine.now() + machine.timing.patience
     yield Wait(until=late, ready=lambda: guest.gone or guest.request is None)

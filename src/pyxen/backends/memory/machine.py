@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -31,14 +32,24 @@ from pyxen.info import DomainUptime
 from pyxen.operation import Operation
 from pyxen.units import KIB_PER_MIB, mib_to_kib
 
-__all__ = ["DOM0_MIB", "Fault", "Kept", "Machine", "Subscriber", "about", "overhead_kib"]
+__all__ = ["DOM0_MIB", "Fault", "Kept", "Machine", "Subscriber", "about", "needed_kib"]
 
 DOM0_MIB: Final = 512
 RANDOM_DOMID: Final = 0xFFFFFFFE
 _MOST_DOMID: Final = 0x7FEF
 _NIL: Final = UUID(int=0)
 _VCPU_KIB: Final = 1024
-"""Memory that Xen needs per vCPU."""
+"""Memory that Xen keeps for the page tables of a PVH or HVM guest, per vCPU."""
+
+_PAGE_KIB: Final = 4
+"""The same, per MiB of the guest's memory."""
+
+_PV_EXTRA_KIB: Final = 1024
+_HVM_EXTRA_KIB: Final = 2048
+"""What libxl adds to the memory of a new domain."""
+
+_STEP_KIB: Final = 2048
+"""libxl rounds the need of a new domain up to this."""
 
 _RECENT: Final = 60.0
 """Seconds during which a domid is not reused, as in libxl."""
@@ -187,7 +198,7 @@ class Machine:
 
     def free_kib(self) -> int:
         """Return the free memory of the host."""
-        return self.memory_kib - sum(guest.memory_kib + overhead_kib(guest.config) for guest in self.domains.values())
+        return self.memory_kib - sum(_taken_kib(guest) for guest in self.domains.values())
 
     def tell_end(self, guest: Guest) -> None:
         """Send the event that a guest has stopped."""
@@ -221,6 +232,10 @@ class Machine:
         """Return the domain with a name."""
         return next((guest for guest in self.domains.values() if guest.name == name), None)
 
+    def is_there(self, key: str | int) -> bool:
+        """Tell whether there is a domain with this name or domid; a name that is a number is a domid, as for libxl."""
+        return int(key) in self.domains if isinstance(key, int) or key.isdecimal() else self.named(key) is not None
+
     def of_uuid(self, uuid: UUID) -> Guest | None:
         """Return the domain with a uuid."""
         return next((guest for guest in self.domains.values() if guest.uuid == uuid and guest.domid), None)
@@ -231,10 +246,10 @@ class Machine:
         """Return the domid for a new domain; recent domids are not reused."""
         if wanted == RANDOM_DOMID:
             wanted = self.random.choice([domid for domid in range(1, _MOST_DOMID) if domid not in self.domains])
-        if wanted is not None:
-            if wanted in self.domains or wanted > _MOST_DOMID:
+        if wanted is not None and wanted <= _MOST_DOMID:  # Xen chooses another for one that is out of range
+            if wanted in self.domains:
                 operation.log.append("domain creation fail")
-                raise describe(OperationFailed, f"the domid {wanted} is taken or not valid: leave it out", operation)
+                raise describe(OperationFailed, f"the domid {wanted} is taken: leave it out", operation)
             if self._is_recent(wanted):
                 operation.log.append("domain id recently used")
                 raise describe(OperationFailed, f"domain {wanted} has only just ended: leave out the domid", operation)
@@ -246,6 +261,10 @@ class Machine:
 
     def _is_recent(self, domid: int) -> bool:
         return domid in self._left and self.now() < self._left[domid] + _RECENT
+
+    def leave(self, domid: int) -> None:
+        """Keep a domid back for a while, as libxl does when a domain is gone, or was not built."""
+        self._left[domid] = self.now()
 
     def add(self, guest: Guest) -> None:
         """Add a domain that is still being built."""
@@ -268,7 +287,7 @@ class Machine:
         if self.domains.get(guest.domid) is not guest:
             return
         del self.domains[guest.domid]
-        self._left[guest.domid] = self.now()
+        self.leave(guest.domid)
         guest.drop()
         self.store_nodes.forget(guest)
         self.store_nodes.release()
@@ -331,8 +350,23 @@ class Machine:
         return None
 
 
-def overhead_kib(config: DomainConfig) -> int:
-    """Return the memory that Xen needs for a domain in addition to the guest's."""
-    if config.name == "Domain-0":
+def _paging_kib(config: DomainConfig) -> int:
+    """Return the memory that Xen keeps for the page tables of a PVH or HVM guest, by default as libxl computes it."""
+    if config.type is DomainType.PV:
         return 0
-    return _VCPU_KIB * config.effective_maxvcpus + mib_to_kib(config.shadow_memory or 0)
+    if config.shadow_memory is not None:
+        return mib_to_kib(config.shadow_memory)
+    for_each_mib = _PAGE_KIB if config.hap is not False else 2 * _PAGE_KIB
+    return _VCPU_KIB * config.effective_maxvcpus + for_each_mib * math.ceil(config.effective_maxmem or 0)
+
+
+def needed_kib(config: DomainConfig) -> int:
+    """Return the memory that the host must have free to build a domain, as ``libxl_domain_need_memory``."""
+    extra = _PV_EXTRA_KIB if config.type is DomainType.PV else _HVM_EXTRA_KIB
+    needed = mib_to_kib(config.memory or 0) + _paging_kib(config) + extra
+    return -(-needed // _STEP_KIB) * _STEP_KIB
+
+
+def _taken_kib(guest: Guest) -> int:
+    """Return the memory of the host that a domain takes."""
+    return guest.memory_kib + (_paging_kib(guest.config) if guest.domid else 0)

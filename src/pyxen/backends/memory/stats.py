@@ -20,7 +20,8 @@ _SENT: Final = 5
 
 def stats(guest: Guest, now: float) -> DomainStats:
     """Return a domain's statistics; `now` is the time of its host, in seconds."""
-    seconds = guest.ran()
+    connected = guest.booted and guest.drivers
+    seconds = guest.ran() if connected else 0.0
     received, sent = int(seconds * _RECEIVED), int(seconds * _SENT)
     vifs = [
         VifStats(
@@ -41,12 +42,12 @@ def stats(guest: Guest, now: float) -> DomainStats:
         monotonic_ns=int(now * 1e9),
         vcpu_times_ns=vcpu_times(guest),
         vcpus_online=tuple(vcpu < guest.online for vcpu in range(guest.config.effective_maxvcpus)),
-        disks=tuple(sorted((_disk(disk, seconds) for disk in guest.config.disks), key=lambda disk: disk.vdev)),
+        disks=tuple(sorted((_disk(disk, seconds, connected=connected) for disk in guest.config.disks), key=lambda disk: disk.vdev)),
         vifs=tuple(sorted(vifs, key=lambda vif: vif.devid)),
     )
 
 
-def _disk(disk: Disk, seconds: float) -> DiskStats:
+def _disk(disk: Disk, seconds: float, *, connected: bool) -> DiskStats:
     reads, writes = int(seconds * _READS), int(seconds * _WRITES)
     if disk.readonly or disk.cdrom:
         writes = 0
@@ -62,5 +63,5 @@ def _disk(disk: Disk, seconds: float) -> DiskStats:
         discard_bytes=None if by_kernel else 0,
         out_of_requests=0 if by_kernel else None,
         backend=disk.backendtype or DiskBackend.QDISK,
-        state=DeviceState.CONNECTED,
+        state=DeviceState.CONNECTED if connected else DeviceState.INIT_WAIT,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyxen._common.preconditions import check_sysrq_key
+from pyxen._common.preconditions import check_sysrq_key, check_vcpu
 from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
@@ -16,6 +16,8 @@ __all__ = ["send_sysrq", "send_trigger"]
 
 def send_trigger(context: Context, operation: Operation[None], domid: int, trigger: Trigger, vcpu: int) -> Script[None]:
     """Press a virtual button, or interrupt a vCPU, as ``xl trigger``."""
+    info = context.hypervisor.domain(domid)
+    check_vcpu(domid, vcpu, 0 if info is None else info.maxvcpus, operation.verb)
     number = getattr(lib, f"LIBXL_TRIGGER_{trigger.name}")
     code = yield from context.complete(lambda how: lib.libxl_send_trigger(context.pointer, domid, number, vcpu, how))
     raise_failure(operation, code)

@@ -6,9 +6,11 @@ import contextlib
 import glob
 import json
 from collections.abc import Collection, Iterable, Iterator
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from pyxen import libxljson
+from pyxen._common.backend_domains import no_backend_of
 from pyxen._common.device_kinds import (
     Kind,
     already_there,
@@ -28,6 +30,7 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import check_keys, structure, to_json
+from pyxen.backends.xenlight.operations.lifecycle import is_there
 from pyxen.config import Disk, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.errors import (
     ConnectFailed,
@@ -238,6 +241,8 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
     """Return the exception for an attach that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None and lacks_bridge(device) and isinstance(device, Vif):
         return no_bridge(operation, device.bridge, code)
+    if operation.stopped is None and (error := no_backend_of(operation, [device], partial(is_there, context), code)):
+        return error
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
         return describe(NotFound, message, operation, code)

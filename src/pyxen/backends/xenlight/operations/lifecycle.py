@@ -6,11 +6,13 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from pyxen._common.preconditions import file_missing, name_taken, not_enough_memory, uuid_taken
+from pyxen._common.backend_domains import no_backend_of, served_devices
+from pyxen._common.host_files import lacks_bridge
+from pyxen._common.preconditions import file_missing, name_taken, no_bridge, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
@@ -41,6 +43,7 @@ __all__ = [
     "destroy",
     "end",
     "finish_create",
+    "is_there",
     "pause",
     "reboot",
     "remove",
@@ -75,7 +78,7 @@ def create(context: Context, operation: Operation[Any], new: Prepared, identity:
         made = yield from _make_in_worker(context, new.json, identity)
         if made is None:
             made = yield from _make_here(context, operation, new.json, identity)
-        return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
+        return (yield from finish_create(context, operation, made, identity, new.config.name, new, paused=paused))
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:
@@ -101,7 +104,7 @@ def finish_create(
     made: Made,
     identity: UUID,
     name: str,
-    files: Sequence[str] = (),
+    new: Prepared | None = None,
     *,
     paused: bool,
 ) -> Script[int]:
@@ -117,7 +120,7 @@ def finish_create(
     if code == 0 and operation.stopped is None:
         return domid
     # Where a worker hung, libxl would hang in this process, too.
-    reason = failure(operation, code) if hung else _why_not_created(context, operation, name, files, code)
+    reason = failure(operation, code) if hung else _why_not_created(context, operation, name, new, code)
     yield from remove(context, operation, domid, identity)
     raise reason
 
@@ -236,6 +239,13 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
     return bool(config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
 
 
+def is_there(context: Context, key: str | int) -> bool:
+    """Tell whether there is a domain with this name or domid; a name that is a number is a domid, as for libxl."""
+    if isinstance(key, str) and not key.isdecimal():
+        return bool(lib.libxl_name_to_domid(context.pointer, os.fsencode(key), ffi.new("uint32_t *")) == 0)
+    return context.hypervisor.domain(int(key)) is not None
+
+
 def _find(context: Context, uuid: UUID) -> int:
     """Return the domid of a domain whose worker died before reporting it; `NO_DOMID` if there is no such domain."""
     alive = (info for info in context.hypervisor.glance() if info.state is not DomainState.DYING)
@@ -275,15 +285,22 @@ def _check_memory(context: Context, operation: Operation[Any], config: CData) ->
         raise not_enough_memory(operation, needed[0], free[0], lib.ERROR_NOMEM)
 
 
-def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
+def _why_not_created(context: Context, operation: Operation[Any], name: str, new: Prepared | None, code: int) -> Error:
     """Return the exception for a create that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
         if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != operation.domid:
             return name_taken(operation, other[0], name, code)
-        missing = [path for path in files if not os.path.exists(path)]
+        missing = [path for path in new.files if not os.path.exists(path)] if new is not None else []
         if missing:
             return file_missing(operation, *missing, code=code)
+        bridge = next((vif.bridge for vif in new.config.vifs if lacks_bridge(vif)), None) if new is not None else None
+        if bridge is not None:
+            return no_bridge(operation, bridge, code)
+        served = served_devices(new.config) if new is not None else []
+        backendless = no_backend_of(operation, served, partial(is_there, context), code)
+        if backendless is not None:
+            return backendless
         if any(map(_NO_ROOM.search, operation.log)):
             message = "the kernel, its ramdisk and its page tables have no room in the guest's memory: give it more"
             return describe(InvalidArgument, message, operation, code)

@@ -107,8 +107,8 @@ def fitted(context: Context, operation: Operation[Any], config: DomainConfig) ->
     if is_symbolic(config):
         nodes = node_cpus(context.hypervisor)
         config = config.resolve_cpus(sorted(cpu for members in nodes.values() for cpu in members), nodes)
-    if config.cpus is not None or config.scheduler.kind is not None or config.pool or config.poolid:
-        scheduler, cpus = _pool(context, operation, config.pool or str(config.poolid))
+    if config.cpus is not None or config.scheduler.kind is not None or config.pool is not None or config.poolid:
+        scheduler, cpus = _pool(context, operation, str(config.poolid) if config.pool is None else config.pool)
         check_pool(config, BACKEND, scheduler=scheduler, cpus=cpus)
     return config
 
@@ -116,7 +116,8 @@ def fitted(context: Context, operation: Operation[Any], config: DomainConfig) ->
 def _pool(context: Context, operation: Operation[Any], name: str) -> tuple[str, list[int]]:
     """Return the scheduler and the CPUs of a CPU pool, by its name or number."""
     number = ffi.new("uint32_t *")
-    if lib.libxl_cpupool_qualifier_to_cpupoolid(context.pointer, os.fsencode(name), number, ffi.NULL):
+    unknown = lib.libxl_cpupool_qualifier_to_cpupoolid(context.pointer, os.fsencode(name), number, ffi.NULL)
+    if unknown or all(pool.number != number[0] for pool in pools(context.hypervisor)):
         raise describe(InvalidArgument, f"pool={name}: the host has no CPU pool of that name or number", operation)
     info = ffi.new("libxl_cpupoolinfo *")
     lib.libxl_cpupoolinfo_init(info)
