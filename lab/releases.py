@@ -18,6 +18,7 @@ _DOM0 = (
     *("lvm2", "dmsetup", "qemu-utils", "e2fsprogs", "fdisk"),
     # pyxen and its tests
     *("python3", "python3-cffi-backend", "python3-lxml", "python3-typer", "python3-rich"),
+    *("python3-prometheus-client",),
     *("python3-pytest", "python3-pytest-timeout", "python3-hypothesis"),
     # the same host through libvirt
     *("libvirt-daemon", "libvirt-daemon-driver-xen", "libvirt-clients", "python3-libvirt"),

@@ -231,6 +231,7 @@ def test_cpus_and_domains_move(host: Host, make: Make) -> None:
         if cpu is None:
             return
         assert cpu not in host.cpupools[0].info().cpus
+        assert host.info().free_cpus == 1
         domain = make("web1", vcpus=2)
         domain.pin_vcpu("all", "0", cpus_soft="0")
         domain.set_scheduler(Scheduler(weight=512, cap=20))
@@ -238,6 +239,7 @@ def test_cpus_and_domains_move(host: Host, make: Make) -> None:
             domain.pin_vcpu(0, [cpu])
         pool = host.cpupools.create("batch", cpus=[cpu], scheduler="credit")
         assert pool.info().cpus == CpuSet([cpu])
+        assert host.info().free_cpus == 0
         with pytest.raises(InvalidState, match=rf"CPU {cpu} belongs to the CPU pool {pool.number} \('batch'\)"):
             host.cpupools[0].add_cpus([0, cpu])
         host.cpupools[0].add_cpus("all")  # what of it is free

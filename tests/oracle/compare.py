@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pyxen import libxljson, xlcfg
@@ -40,10 +41,10 @@ def theirs(xl: Xl, text: str) -> DomainConfig | Refused:
     return _without_rdm(libxljson.from_dict(answer))
 
 
-def ours(text: str) -> DomainConfig | ConfigError:
+def ours(text: str, overrides: Sequence[str] = ()) -> DomainConfig | ConfigError:
     """Return what pyxen makes of a configuration, as it is on the oracle's host."""
     try:
-        config = xlcfg.loads(text, on_loss="ignore")
+        config = xlcfg.loads(text, overrides=overrides, on_loss="ignore")
     except ConfigError as error:
         return error
     return seen(config)
@@ -75,10 +76,16 @@ def _without_xl_conf(answer: dict[str, Any]) -> None:
     answer["b_info"].pop("claim_mode", None)
 
 
-def difference(xl: Xl, text: str) -> str | None:
-    """Return in words how pyxen differs from xl on a configuration; None where it does not."""
+def difference(xl: Xl, text: str, overrides: Sequence[str] = ()) -> str | None:
+    """Return in words how pyxen differs from xl on a configuration; None where it does not.
+
+    Args:
+        xl: The real xl.
+        text: The configuration.
+        overrides: What xl is given beside the file.
+    """
     expected = theirs(xl, text)
-    found = ours(text)
+    found = ours(text, overrides)
     if isinstance(expected, Refused):
         if isinstance(found, DomainConfig):
             return f"xl refuses, pyxen does not:\n{text}\n{expected.messages}"

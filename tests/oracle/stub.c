@@ -5,8 +5,8 @@
  * configuration (an idle hypervisor of 64 CPUs in 4 NUMA nodes), and makes the process a server: before main() it
  * reads requests from standard input and forks for each, so that a request costs a fork and not a program start.
  *
- * A request is 4 bytes of length and the text; the child's last argument is replaced by it, except where that is
- * "CONFIG": then the text is the content of the file of that name. The answer is the exit status (128 + the signal
+ * A request is 4 bytes of length and the text; the child's last argument is replaced by it, except where one of them
+ * is "CONFIG": then the text is the content of the file of that name. The answer is the exit status (128 + the signal
  * where one ended it), the lengths of what was written to standard output and to standard error, each 4 bytes, and
  * both texts. All numbers are little endian.
  */
@@ -266,6 +266,14 @@ static uint32_t file_length(int file)
     return fstat(file, &status) ? 0 : (uint32_t)status.st_size;
 }
 
+static int reads_config(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (!strcmp(argv[i], config_name))
+            return 1;
+    return 0;
+}
+
 static void serve(int argc, char **argv)
 {
     int in = fcntl(0, F_DUPFD_CLOEXEC, 10), answers = fcntl(1, F_DUPFD_CLOEXEC, 10);
@@ -286,7 +294,7 @@ static void serve(int argc, char **argv)
             dup2(out, 1);
             dup2(err, 2);
             close(in), close(answers), close(out), close(err);
-            if (strcmp(argv[argc - 1], config_name))
+            if (!reads_config(argc, argv))
                 argv[argc - 1] = request;
             alarm(TIME_LIMIT);
             return;

@@ -10,6 +10,7 @@ r"""The real xl of a Xen release, asked off-host what it makes of configurations
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Self
 
 from tests.oracle.server import Answer, Refused, Server
@@ -22,10 +23,15 @@ HOST_NODES = 4
 
 
 class XlOracle:
-    """xl of Xen `release` in dry runs. Close it, or use it as a context manager."""
+    """xl of Xen `release` in dry runs. Close it, or use it as a context manager.
 
-    def __init__(self, release: str) -> None:
+    Attributes:
+        overrides: What is given to ``xl create`` beside the file.
+    """
+
+    def __init__(self, release: str, overrides: Sequence[str] = ()) -> None:
         self.release = release
+        self.overrides = overrides
         self._oracle = oracle(release)
         self._servers: dict[str, Server] = {}
         self.last: Answer | None = None
@@ -65,7 +71,7 @@ class XlOracle:
 
     def _ask(self, verb: str, text: str | bytes) -> dict[str, Any] | Refused:
         if verb not in self._servers:
-            arguments = ["CONFIG"] if verb == "create" else ["0", "SPEC"]
+            arguments = ["CONFIG", *self.overrides] if verb == "create" else ["0", "SPEC"]
             self._servers[verb] = Server(self._oracle, self._oracle.xl, "-N", verb, *arguments)
         request = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         self.last = answer = self._servers[verb].ask(request)

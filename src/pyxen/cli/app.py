@@ -9,6 +9,7 @@ import typer
 import pyxen
 from pyxen.cli.convert import convert
 from pyxen.cli.devd import devd
+from pyxen.cli.exporter import exporter
 from pyxen.cli.lint import lint
 from pyxen.cli.migrate_receive import migrate_receive
 from pyxen.cli.supervise import supervise
@@ -46,3 +47,4 @@ app.command()(lint)
 app.command()(supervise)
 app.command()(migrate_receive)
 app.command()(devd)
+app.command()(exporter)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Final
 
+from pyxen._printable import quoted
 from pyxen.config import DomainConfig
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import ConfigError, ParseError
@@ -17,8 +20,13 @@ from pyxen.xlcfg.writer import layout, settings
 
 __all__ = ["dump", "dumps", "load", "loads", "losses"]
 
+_OVERRIDES: Final = "overrides"
+"""The name of what is given beside the file, in messages."""
 
-def loads(text: str | bytes, *, on_loss: OnLoss = "warn", source: str | None = None) -> DomainConfig:
+
+def loads(
+    text: str | bytes, *, overrides: Sequence[str] = (), on_loss: OnLoss = "warn", source: str | None = None
+) -> DomainConfig:
     """Read an xl configuration, with xl's meaning.
 
     What xl warns of and ignores, or passes over in silence (an unknown key, ``acpi="yes"``, a setting of another guest
@@ -26,6 +34,8 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "warn", source: str | None = N
 
     Args:
         text: The configuration; bytes are UTF-8, other bytes are kept as surrogates.
+        overrides: Settings that replace those of the text, as ``xl create web1.cfg 'memory=512'`` has them:
+            ``["memory=512", 'name="web2"']``.
         on_loss: What to do about what xl passes over: ``"warn"`` (the default: xl goes on, too), ``"raise"`` or
             ``"ignore"``.
         source: Name of the file, for messages.
@@ -34,25 +44,42 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "warn", source: str | None = N
         The configuration.
 
     Raises:
-        ParseError: xl would refuse it; with line and column.
+        ParseError: xl would refuse it; with line and column. In an override, the source is ``overrides``, and the
+            line is that of the overrides, each of which begins a line.
         LossyConversion: xl would pass over something, and ``on_loss`` is ``"raise"``.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
+    lines = text.count("\n") + 1
+    if overrides:
+        text = "\n".join([text, *_checked(overrides), ""])
     try:
         read = Source(read_settings(text))
         config = read_domain(read)
     except ParseError as error:
         error.source = source
+        if overrides and error.line is not None and error.line > lines:
+            error.source, error.line = _OVERRIDES, error.line - lines
         raise
     report(read.losses, on_loss, source)
     return config
 
 
-def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "warn") -> DomainConfig:
+def _checked(overrides: Sequence[str]) -> Sequence[str]:
+    if isinstance(overrides, str):
+        raise TypeError("overrides is a list of texts such as 'memory=512', not a text")
+    for number, override in enumerate(overrides, 1):
+        if "=" not in override:
+            raise ParseError(
+                f"{quoted(override)} is not a setting such as 'memory=512'", line=number, source=_OVERRIDES
+            )
+    return overrides
+
+
+def load(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), on_loss: OnLoss = "warn") -> DomainConfig:
     """Read an xl configuration from a file; arguments and errors as `loads`, and OSError."""
     with open(path, "rb") as file:
-        return loads(file.read(), on_loss=on_loss, source=os.fspath(path))
+        return loads(file.read(), overrides=overrides, on_loss=on_loss, source=os.fspath(path))
 
 
 def dumps(config: DomainConfig, *, on_loss: OnLoss = "raise") -> str:

@@ -29,7 +29,7 @@ def host_info(machine: Machine) -> HostInfo:
         memory_kib=machine.memory_kib,
         free_memory_kib=machine.free_kib(),
         max_cpu_id=machine.cpus - 1,
-        free_cpus=0,
+        free_cpus=machine.cpus - sum(len(pool.cpus) for pool in machine.pools.values()),
         hw_caps=(0,) * 8,
         capabilities=_CAPABILITIES,
         scrub_memory_kib=0,

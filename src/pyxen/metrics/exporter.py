@@ -1,0 +1,126 @@
+"""An HTTP server that Prometheus scrapes."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from socketserver import TCPServer, ThreadingMixIn
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, MetricsHandler
+
+from pyxen.errors import InvalidArgument
+from pyxen.metrics.collector import HostCollector
+
+__all__ = ["Exporter", "address_of"]
+
+_SILENCE_SECONDS: Final = 30
+"""How long a client may be silent."""
+
+_MOST_PORTS: Final = 65535
+
+_PAGE: Final = b"<!DOCTYPE html><title>pyxen exporter</title><p>Metrics of a Xen host: <a href=/metrics>/metrics</a>\n"
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Return address and port of a text such as ``127.0.0.1:9813`` or ``[::1]:9813``.
+
+    Raises:
+        InvalidArgument: It is something else.
+    """
+    address, colon, port = text.rpartition(":")
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    ambiguous = ":" in bare and bare == address
+    if not colon or not bare or ambiguous or not (port.isascii() and port.isdigit()) or int(port) > _MOST_PORTS:
+        raise InvalidArgument(
+            f"{text!r} is not an address to listen on: write 127.0.0.1:9813, or [::1]:9813 for IPv6",
+            operation="exporter",
+        )
+    return bare, int(port)
+
+
+class Exporter:
+    """Serves the metrics of a collector at ``/metrics``, in Prometheus' format or OpenMetrics, as the client asks.
+
+    ::
+
+        with HostCollector("xenlight:///") as collector, Exporter(collector) as exporter:
+            print(exporter.url)
+
+    It listens from the start, and serves on threads of its own until it is closed. It has neither TLS nor a password:
+    put a proxy in front of it before it leaves the machine.
+
+    Args:
+        collector: Where the metrics come from. It is not closed.
+        address: Where to listen: a name or an address.
+        port: The port; 0 takes a free one.
+
+    Raises:
+        OSError: It cannot listen there.
+    """
+
+    def __init__(self, collector: HostCollector, address: str = "127.0.0.1", port: int = 9813) -> None:
+        registry = CollectorRegistry()
+        registry.register(collector)
+        family, _, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+
+        class Handler(_Handler):
+            pass
+
+        class Server(ThreadingMixIn, TCPServer):  # http.server's asks the DNS for the name of the address first
+            address_family = family
+            allow_reuse_address = True
+            daemon_threads = True
+            request_queue_size = 64
+
+        Handler.registry = registry
+        self._server = Server((str(place[0]), port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="pyxen-exporter", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Exporter {self.url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are."""
+        address = str(self._server.server_address[0])
+        return f"http://{f'[{address}]' if ':' in address else address}:{self.port}/metrics"
+
+    def close(self) -> None:
+        """Stop to serve. Calling it again does nothing."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Handler(MetricsHandler):
+    timeout = _SILENCE_SECONDS
+
+    def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+        path = urlsplit(self.path).path
+        if path == "/metrics":
+            super().do_GET()
+        elif path == "/":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(_PAGE)))
+            self.end_headers()
+            self.wfile.write(_PAGE)
+        else:
+            self.send_error(404, "the metrics are at /metrics")

@@ -1,0 +1,112 @@
+"""The HTTP server of the metrics."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyxen import InvalidArgument
+from pyxen.metrics import METRICS, Exporter, HostCollector
+from pyxen.metrics.exporter import address_of
+from pyxen.testing import FakeHost
+from tools import metrics
+
+ROOT = Path(__file__).resolve().parents[3]
+DASHBOARD = ROOT / "contrib" / "grafana" / "pyxen.json"
+
+
+@pytest.fixture
+def exporter() -> Iterator[Exporter]:
+    with FakeHost() as fake, Exporter(HostCollector(fake), port=0) as exporter:
+        yield exporter
+
+
+def get(url: str, **headers: str) -> tuple[str, str]:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:  # noqa: S310 (our own)
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def test_both_formats(exporter: Exporter) -> None:
+    kind, text = get(exporter.url)
+    assert kind.startswith("text/plain")
+    assert "\nxen_up 1.0\n" in text
+    kind, text = get(exporter.url, Accept="application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert text.endswith("# EOF\n")
+
+
+def test_it_listens_on_this_machine_only(exporter: Exporter) -> None:
+    assert exporter.url == f"http://127.0.0.1:{exporter.port}/metrics"
+    assert repr(exporter) == f"<Exporter {exporter.url}>"
+
+
+def test_other_paths(exporter: Exporter) -> None:
+    root = exporter.url.removesuffix("metrics")
+    assert "/metrics" in get(root)[1]
+    with pytest.raises(urllib.error.HTTPError, match="404") as error:
+        get(f"{root}etc/passwd")
+    error.value.close()
+
+
+def test_an_address_that_is_taken(exporter: Exporter) -> None:
+    with FakeHost() as fake, pytest.raises(OSError, match="in use"):
+        Exporter(HostCollector(fake), port=exporter.port)
+
+
+def test_after_it_was_closed() -> None:
+    with FakeHost() as fake:
+        exporter = Exporter(HostCollector(fake), port=0)
+        exporter.close()
+        exporter.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", exporter.port), timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9813", ("127.0.0.1", 9813)),
+        ("[::1]:80", ("::1", 80)),
+        ("localhost:0", ("localhost", 0)),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert address_of(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "9813", ":9813", "::1:9813", "host:", "host:http", "host:70000", "host:-1"])
+def test_addresses_that_are_not_valid(text: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"127\.0\.0\.1:9813"):
+        address_of(text)
+
+
+def expressions(value: Any) -> Iterator[str]:
+    """Yield all that the dashboard asks Prometheus."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in {"expr", "query"} and isinstance(inner, str):
+                yield inner
+            else:
+                yield from expressions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from expressions(inner)
+
+
+def test_the_dashboard_asks_for_metrics_that_exist() -> None:
+    import re
+
+    asked = set(re.findall(r"\bxen_\w+", " ".join(expressions(json.loads(DASHBOARD.read_text())))))
+    assert len(asked) > 20
+    assert asked - {metric.name for metric in METRICS} == set()
+
+
+def test_the_table_of_metrics_is_that_of_the_sources() -> None:
+    assert metrics.PAGE.read_text() == metrics.page(), "write it again: python -m tools.metrics"
