@@ -18,9 +18,11 @@ from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
+from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, CpupoolRef
+from pyxen.units import kib_to_mib
 
 __all__ = ["AnyCpupool", "AnyCpus", "DomainOperations", "HostOperations", "cpus_of", "uuid_of_defined"]
 
@@ -75,10 +77,18 @@ class HostOperations(Generic[H]):
         self._backend = backend
         self._handle = handle
 
-    def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Operation[H]:
+    def create(
+        self,
+        config: DomainConfig,
+        *,
+        paused: bool = False,
+        autoballoon: bool | None = None,
+        timeout: float | None = None,
+    ) -> Operation[H]:
         """Begin `Host.create`."""
         check_config(config, "create")
-        return self._made(self._backend.create(config, paused=paused, timeout=timeout_of(timeout)), config.name)
+        operation = self._backend.create(config, paused=paused, autoballoon=autoballoon, timeout=timeout_of(timeout))
+        return self._made(operation, config.name)
 
     def restore(
         self,
@@ -87,13 +97,19 @@ class HostOperations(Generic[H]):
         *,
         paused: bool = False,
         allow: Callable[[DomainConfig], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.restore`."""
         if config is not None:
             check_config(config, "restore")
         operation = self._backend.restore(
-            path_of(path, "restore"), config, paused=paused, allow=allow, timeout=timeout_of(timeout)
+            path_of(path, "restore"),
+            config,
+            paused=paused,
+            allow=allow,
+            autoballoon=autoballoon,
+            timeout=timeout_of(timeout),
         )
         return self._made(operation, None if config is None else config.name)
 
@@ -300,15 +316,17 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.eject_cdrom`."""
         return self._on(self._backend.eject_cdrom(self._ref, vdev, timeout=timeout_of(timeout)))
 
-    def set_memory(self, memory: float) -> Operation[None]:
+    def set_memory(self, memory: float | None = None, *, memory_kib: int | None = None) -> Operation[None]:
         """Begin `Domain.set_memory`."""
-        check_number(memory, "set_memory", whole=False)
-        return self._on(self._backend.set_memory(self._ref, memory))
+        return self._on(self._backend.set_memory(self._ref, _mib("set_memory", "memory", memory, memory_kib)))
 
-    def set_maxmem(self, maxmem: float) -> Operation[None]:
+    def wait_memory(self, *, timeout: float | None = None) -> Operation[DomainMemory]:
+        """Begin `Domain.wait_memory`."""
+        return self._on(self._backend.wait_memory(self._ref, timeout=timeout_of(timeout)))
+
+    def set_maxmem(self, maxmem: float | None = None, *, maxmem_kib: int | None = None) -> Operation[None]:
         """Begin `Domain.set_maxmem`."""
-        check_number(maxmem, "set_maxmem", whole=False)
-        return self._on(self._backend.set_maxmem(self._ref, maxmem))
+        return self._on(self._backend.set_maxmem(self._ref, _mib("set_maxmem", "maxmem", maxmem, maxmem_kib)))
 
     def set_vcpus(self, vcpus: int) -> Operation[None]:
         """Begin `Domain.set_vcpus`."""
@@ -362,6 +380,21 @@ class DomainOperations(Generic[H]):
     ) -> Operation[None]:
         """Begin `Domain.add_console`."""
         return self._backend.add_console(self._ref, port=port, gfn=gfn, backend_domid=backend_domid)
+
+
+def _mib(verb: str, name: str, mib: float | None, kib: int | None) -> float:
+    """Return an amount of memory in MiB, given in MiB or in KiB.
+
+    Raises:
+        InvalidArgument: It is not a number; or both are given.
+    """
+    if kib is None:
+        check_number(mib, verb, whole=False)
+        return mib  # type: ignore[return-value]  # it is a number, as was just checked
+    if mib is not None:
+        raise InvalidArgument(f"takes {name} in MiB or {name}_kib in KiB, not both", operation=verb)
+    check_number(kib, verb)
+    return kib_to_mib(kib)
 
 
 def _cpus(cpus: AnyCpus | None, verb: str) -> CpuSet | None:

@@ -59,8 +59,12 @@ class Feature(StrEnum):
     """Attach and detach devices."""
     CDROM = "insert_cdrom"
     """Change the disc in a CD-ROM drive."""
+    AUTOBALLOON = "autoballoon"
+    """Let dom0 give up memory for a new domain, or not, as a call says: ``create(autoballoon=True)``."""
     MEMORY = "set_memory"
     """Set how much memory a running guest should use."""
+    MEMORY_INFO = "memory"
+    """Report a domain's memory with its target, and wait until the guest has reached it."""
     MAXMEM = "set_maxmem"
     """Set the most memory that a running domain can be given."""
     VCPUS = "set_vcpus"
@@ -139,7 +143,9 @@ FeatureName: TypeAlias = Literal[
     "send_sysrq",
     "attach",
     "insert_cdrom",
+    "autoballoon",
     "set_memory",
+    "memory",
     "set_maxmem",
     "set_vcpus",
     "pin_vcpu",

@@ -258,14 +258,28 @@ class Host(HostHypervisor):
         refs = self._calls.ask(self._backend.orphans)
         return tuple(self._domain(ref) for ref in refs)
 
-    def create(self, config: DomainConfig, *, paused: bool = False, timeout: float | None = None) -> Domain:
+    def create(
+        self,
+        config: DomainConfig,
+        *,
+        paused: bool = False,
+        autoballoon: bool | None = None,
+        timeout: float | None = None,
+    ) -> Domain:
         """Create a domain and start it, as ``xl create``.
 
         A create that fails, is interrupted by Ctrl-C or times out leaves nothing behind.
 
+        If the host has too little free memory, dom0 can give up some of its own (autoballoon): pyxen lowers its memory
+        target, and waits for up to 30 seconds, as xl does. Other operations go on meanwhile, and of several creates
+        that wait, the earlier ones are served first. If dom0 cannot give up enough, it gets its target back. Programs
+        other than this one may take the memory first; ``DomainConfig(claim_mode=True)`` has Xen reserve it at once.
+
         Args:
             config: The configuration of the domain.
             paused: Leave it paused, as ``xl create -p``.
+            autoballoon: Whether dom0 gives up memory if need be. None: unless ``dom0_mem`` on Xen's command line says
+                how much it has, as xl does (``autoballoon="auto"``); through libvirt, as its ``libxl.conf`` says.
             timeout: Seconds after which to give up and undo the create. None waits as long as libxl does.
 
         Raises:
@@ -277,7 +291,10 @@ class Host(HostHypervisor):
             OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
-        return self._calls.finish(lambda: self.begin.create(config, paused=paused, timeout=timeout), undo=self._destroy)
+        return self._calls.finish(
+            lambda: self.begin.create(config, paused=paused, autoballoon=autoballoon, timeout=timeout),
+            undo=self._destroy,
+        )
 
     def apply(self, config: DomainConfig, *, dry_run: bool = False, timeout: float | None = None) -> Applied:
         """Create the domain of a configuration; or if it runs, bring it to the configuration by the least hotplug.
@@ -334,6 +351,7 @@ class Host(HostHypervisor):
         *,
         paused: bool = False,
         allow: Callable[[DomainConfig], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Domain:
         """Create a domain from a file that `Domain.save` or ``xl save`` wrote, as ``xl restore``.
@@ -349,6 +367,7 @@ class Host(HostHypervisor):
             allow: Called with the configuration of the new domain, before anything is created. It refuses the domain
                 by returning False or raising. It must not wait for an operation. The configuration names files and
                 scripts that root uses: check it if the file is not trusted.
+            autoballoon: Whether dom0 gives up memory if need be, see `create`.
             timeout: Seconds after which to give up and undo the create. None waits as long as libxl does.
 
         Raises:
@@ -361,7 +380,10 @@ class Host(HostHypervisor):
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
-            lambda: self.begin.restore(path, config, paused=paused, allow=allow, timeout=timeout), undo=self._destroy
+            lambda: self.begin.restore(
+                path, config, paused=paused, allow=allow, autoballoon=autoballoon, timeout=timeout
+            ),
+            undo=self._destroy,
         )
 
     def receive_migration(

@@ -58,6 +58,7 @@ LAYERS = (
         "hypfsentry",
         "info",
         "losses",
+        "memoryinfo",
         "psrinfo",
         "rates",
         "remus",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, TypeVar
 from uuid import UUID
 
+from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled, random_uuid
 from pyxen.backends.memory.devices import check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import Guest, is_hvm
-from pyxen.backends.memory.machine import Machine, about, overhead_kib
+from pyxen.backends.memory.machine import Machine, about
 from pyxen.backends.memory.pools import Pool
+from pyxen.backends.memory.room import make_room, needed_kib
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import ActionOnShutdown, DomainConfig, newer_than
 from pyxen.errors import (
@@ -26,7 +28,6 @@ from pyxen.errors import (
 from pyxen.events import DomainRenamed
 from pyxen.info import ShutdownReason
 from pyxen.operation import Operation
-from pyxen.units import mib_to_kib
 
 __all__ = [
     "check_name",
@@ -47,9 +48,16 @@ T = TypeVar("T")
 
 
 def create(
-    machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None, *, paused: bool
+    machine: Machine,
+    operation: Operation[Any],
+    config: DomainConfig,
+    uuid: UUID | None,
+    *,
+    paused: bool,
+    autoballoon: bool | None,
 ) -> Script[Guest]:
     """Create a domain; a failed create leaves nothing behind."""
+    yield from make_room(machine, operation, with_memory(config), autoballoon)
     guest = new_guest(machine, operation, config, uuid)
     try:
         yield Wait(until=machine.now() + machine.timing.create, ready=lambda: guest.gone)
@@ -74,7 +82,7 @@ def _check_new(machine: Machine, operation: Operation[Any], config: DomainConfig
     other = machine.of_uuid(uuid)
     if other is not None:
         raise uuid_taken(operation, other.info())
-    needed, free = mib_to_kib(config.memory or 0) + overhead_kib(config), machine.free_kib()
+    needed, free = needed_kib(config), machine.free_kib()
     if needed > free:
         raise not_enough_memory(operation, needed, free)
     check_name(machine, operation, config.name)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from pyxen._common.preconditions import file_missing, name_taken, not_enough_memory, uuid_taken
+from pyxen._common.preconditions import file_missing, name_taken, uuid_taken
 from pyxen._common.scripts import at_once
-from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
@@ -21,20 +20,20 @@ from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.backends.xenlight.operations.room import await_memory, is_crowded
 from pyxen.errors import (
     ConnectFailed,
     Error,
     InvalidArgument,
-    NotEnoughMemory,
     OperationFailed,
     UnsupportedFeature,
 )
 from pyxen.info import DomainState
 from pyxen.operation import Operation
+from pyxen.units import mib_to_kib
 
 __all__ = [
     "Made",
-    "await_memory",
     "check_uuid",
     "clear_away",
     "create",
@@ -50,8 +49,6 @@ __all__ = [
     "unpause",
 ]
 
-_MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
-_LOOK_AGAIN: Final = 0.05  # seconds between checks
 _NO_ROOM: Final = re.compile(r"segment \w+ too large|not enough memory for initial mapping")
 _KILLED: Final = "the worker process did not answer, as when xenstored hangs, and was killed"
 
@@ -66,15 +63,29 @@ class Made(NamedTuple):
     """The worker did not answer, and was killed."""
 
 
-def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
-    """Create a domain and return its domid. Any failure leaves nothing behind."""
+def create(
+    context: Context,
+    operation: Operation[Any],
+    new: Prepared,
+    identity: UUID,
+    *,
+    paused: bool,
+    autoballoon: bool | None = None,
+) -> Script[int]:
+    """Create a domain and return its domid. Any failure leaves nothing behind.
+
+    `autoballoon` tells whether dom0 gives up memory for it; None: as Xen's command line says.
+    """
     if new.config.uuid is not None:  # a new random one is unique
         check_uuid(context, operation, identity)
     check_readable(context.pointer, new.json)
-    with context.journal.noting(identity):
-        made = yield from _make_in_worker(context, new.json, identity)
+    needed = mib_to_kib(new.config.memory or 0)
+    with context.journal.noting(identity), context.building(identity, needed):
+        made = None
+        if not is_crowded(context, identity, needed, autoballoon):
+            made = yield from _make_in_worker(context, new.json, identity)
         if made is None:
-            made = yield from _make_here(context, operation, new.json, identity)
+            made = yield from _make_here(context, operation, new.json, identity, autoballoon)
         return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
 
 
@@ -84,10 +95,15 @@ def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made 
     return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid, hung=made.hung)
 
 
-def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
+def _make_here(
+    context: Context, operation: Operation[Any], json: str, identity: UUID, autoballoon: bool | None
+) -> Script[Made]:
     yield from context.connected()
     config = domain_config(context.pointer, json, identity)
-    yield from await_memory(context, operation, config)
+    if (yield from await_memory(context, operation, config, autoballoon)):  # dom0 gave it up: a worker can begin now
+        made = yield from _make_in_worker(context, json, identity)
+        if made is not None:
+            return made
     domid = ffi.new("uint32_t *", NO_DOMID)
     code = yield from context.complete(
         lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
@@ -249,30 +265,6 @@ def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) 
     if context.hypervisor.alive(domid, uuid):
         yield from end(context, operation, domid, abortable=False)
     clear_away(context, domid, uuid)
-
-
-def await_memory(context: Context, operation: Operation[Any], config: CData) -> Script[None]:
-    """Wait for the memory of domains that are being destroyed, if a new one needs it; see `_check_memory`."""
-    late = time.monotonic() + _MEMORY_COMES_BACK
-    while True:
-        try:
-            return _check_memory(context, operation, config)
-        except NotEnoughMemory:
-            dying = [info.domid for info in context.hypervisor.glance() if info.state is DomainState.DYING]
-            if not dying or time.monotonic() > late:
-                raise
-        with context.watching(dying[0]) as token:
-            yield Wait(token)  # returns at once: the domain is dying
-            yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
-
-
-def _check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
-    """Refuse a domain that the host has too little memory for, before Xen allocates what is left."""
-    needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
-    raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
-    if needed[0] > free[0]:
-        raise not_enough_memory(operation, needed[0], free[0], lib.ERROR_NOMEM)
 
 
 def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
