@@ -232,6 +232,7 @@ if TYPE_CHECKING:
     from pyxen.livedevices import LiveDevices
     from pyxen.logreader import LogReader
     from pyxen.losses import Loss, LossWarning
+    from pyxen.memoryinfo import DomainMemory
     from pyxen.operation import Operation, Progress
     from pyxen.psr import Psr
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
@@ -303,6 +304,7 @@ __all__ = [
     "DomainEvent",
     "DomainExists",
     "DomainInfo",
+    "DomainMemory",
     "DomainNotFound",
     "DomainRates",
     "DomainRenamed",
@@ -510,6 +512,7 @@ _HOMES = {
     "DeviceState": "stats",
     "DiskRates": "stats",
     "DiskStats": "stats",
+    "DomainMemory": "memoryinfo",
     "DomainRates": "stats",
     "DomainStats": "stats",
     "VifRates": "stats",

@@ -22,9 +22,11 @@ from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
+from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, CpupoolRef
+from pyxen.units import kib_to_mib
 
 __all__ = [
     "AnyCpupool",
@@ -94,6 +96,7 @@ class HostOperations(Generic[H]):
         *,
         paused: bool = False,
         on_console: Callable[[H], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.create`."""
@@ -121,6 +124,8 @@ class HostOperations(Generic[H]):
         uuid = config.uuid
         if uuid is not None:
             self._backend.await_console(uuid, creating).add_done_callback(told)
+        operation = self._backend.create(config, paused=paused, autoballoon=autoballoon, timeout=timeout_of(timeout))
+        return self._made(operation, config.name)
 
     def restore(
         self,
@@ -129,13 +134,19 @@ class HostOperations(Generic[H]):
         *,
         paused: bool = False,
         allow: Callable[[DomainConfig], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.restore`."""
         if config is not None:
             check_config(config, "restore")
         operation = self._backend.restore(
-            path_of(path, "restore"), config, paused=paused, allow=allow, timeout=timeout_of(timeout)
+            path_of(path, "restore"),
+            config,
+            paused=paused,
+            allow=allow,
+            autoballoon=autoballoon,
+            timeout=timeout_of(timeout),
         )
         return self._made(operation, None if config is None else config.name)
 
@@ -342,15 +353,17 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.eject_cdrom`."""
         return self._on(self._backend.eject_cdrom(self._ref, vdev, timeout=timeout_of(timeout)))
 
-    def set_memory(self, memory: float) -> Operation[None]:
+    def set_memory(self, memory: float | None = None, *, memory_kib: int | None = None) -> Operation[None]:
         """Begin `Domain.set_memory`."""
-        check_number(memory, "set_memory", whole=False)
-        return self._on(self._backend.set_memory(self._ref, memory))
+        return self._on(self._backend.set_memory(self._ref, _mib("set_memory", "memory", memory, memory_kib)))
 
-    def set_maxmem(self, maxmem: float) -> Operation[None]:
+    def wait_memory(self, *, timeout: float | None = None) -> Operation[DomainMemory]:
+        """Begin `Domain.wait_memory`."""
+        return self._on(self._backend.wait_memory(self._ref, timeout=timeout_of(timeout)))
+
+    def set_maxmem(self, maxmem: float | None = None, *, maxmem_kib: int | None = None) -> Operation[None]:
         """Begin `Domain.set_maxmem`."""
-        check_number(maxmem, "set_maxmem", whole=False)
-        return self._on(self._backend.set_maxmem(self._ref, maxmem))
+        return self._on(self._backend.set_maxmem(self._ref, _mib("set_maxmem", "maxmem", maxmem, maxmem_kib)))
 
     def set_vcpus(self, vcpus: int) -> Operation[None]:
         """Begin `Domain.set_vcpus`."""
@@ -426,6 +439,19 @@ class DeviceOperations(Generic[V]):
         """Begin `LiveDevices.detach`."""
         device = named_device(self._kind, key, "detach")
         return self._backend.detach(self._ref, device, force=force, timeout=timeout_of(timeout))
+def _mib(verb: str, name: str, mib: float | None, kib: int | None) -> float:
+    """Return an amount of memory in MiB, given in MiB or in KiB.
+
+    Raises:
+        InvalidArgument: It is not a number; or both are given.
+    """
+    if kib is None:
+        check_number(mib, verb, whole=False)
+        return mib  # type: ignore[return-value]  # it is a number, as was just checked
+    if mib is not None:
+        raise InvalidArgument(f"takes {name} in MiB or {name}_kib in KiB, not both", operation=verb)
+    check_number(kib, verb)
+    return kib_to_mib(kib)
 
 
 def _cpus(cpus: AnyCpus | None, verb: str) -> CpuSet | None:

@@ -61,8 +61,12 @@ class Feature(StrEnum):
     """Report the devices of a running domain: ``domain.disks``, ``domain.vifs`` and so on."""
     CDROM = "insert_cdrom"
     """Change the disc in a CD-ROM drive."""
+    AUTOBALLOON = "autoballoon"
+    """Let dom0 give up memory for a new domain, or not, as a call says: ``create(autoballoon=True)``."""
     MEMORY = "set_memory"
     """Set how much memory a running guest should use."""
+    MEMORY_INFO = "memory"
+    """Report a domain's memory with its target, and wait until the guest has reached it."""
     MAXMEM = "set_maxmem"
     """Set the most memory that a running domain can be given."""
     VCPUS = "set_vcpus"
@@ -144,7 +148,9 @@ FeatureName: TypeAlias = Literal[
     "attach",
     "live_devices",
     "insert_cdrom",
+    "autoballoon",
     "set_memory",
+    "memory",
     "set_maxmem",
     "set_vcpus",
     "pin_vcpu",

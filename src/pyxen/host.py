@@ -264,11 +264,17 @@ class Host(HostHypervisor):
         *,
         paused: bool = False,
         on_console: Callable[[Domain], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Domain:
         """Create a domain and start it, as ``xl create``.
 
         A create that fails, is interrupted by Ctrl-C or times out leaves nothing behind.
+
+        If the host has too little free memory, dom0 can give up some of its own (autoballoon): pyxen lowers its memory
+        target, and waits for up to 30 seconds, as xl does. Other operations go on meanwhile, and of several creates
+        that wait, the earlier ones are served first. If dom0 cannot give up enough, it gets its target back. Programs
+        other than this one may take the memory first; ``DomainConfig(claim_mode=True)`` has Xen reserve it at once.
 
         Args:
             config: The configuration of the domain.
@@ -277,6 +283,8 @@ class Host(HostHypervisor):
                 ``xl create -c``. With a bootloader such as pygrub that is before the create ends: the bootloader's
                 menu waits there, and `Domain.console_stream` goes on with the guest's console after it. It is not
                 called if the create fails before that, or if the domain has no console.
+            autoballoon: Whether dom0 gives up memory if need be. None: unless ``dom0_mem`` on Xen's command line says
+                how much it has, as xl does (``autoballoon="auto"``); through libvirt, as its ``libxl.conf`` says.
             timeout: Seconds after which to give up and undo the create. None waits as long as libxl does.
 
         Raises:
@@ -290,6 +298,8 @@ class Host(HostHypervisor):
         """
         return self._calls.finish(
             lambda: self.begin.create(config, paused=paused, on_console=on_console, timeout=timeout), undo=self._destroy
+            lambda: self.begin.create(config, paused=paused, autoballoon=autoballoon, timeout=timeout),
+            undo=self._destroy,
         )
 
     def apply(self, config: DomainConfig, *, dry_run: bool = False, timeout: float | None = None) -> Applied:
@@ -347,6 +357,7 @@ class Host(HostHypervisor):
         *,
         paused: bool = False,
         allow: Callable[[DomainConfig], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Domain:
         """Create a domain from a file that `Domain.save` or ``xl save`` wrote, as ``xl restore``.
@@ -362,6 +373,7 @@ class Host(HostHypervisor):
             allow: Called with the configuration of the new domain, before anything is created. It refuses the domain
                 by returning False or raising. It must not wait for an operation. The configuration names files and
                 scripts that root uses: check it if the file is not trusted.
+            autoballoon: Whether dom0 gives up memory if need be, see `create`.
             timeout: Seconds after which to give up and undo the create. None waits as long as libxl does.
 
         Raises:
@@ -374,7 +386,10 @@ class Host(HostHypervisor):
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return self._calls.finish(
-            lambda: self.begin.restore(path, config, paused=paused, allow=allow, timeout=timeout), undo=self._destroy
+            lambda: self.begin.restore(
+                path, config, paused=paused, allow=allow, autoballoon=autoballoon, timeout=timeout
+            ),
+            undo=self._destroy,
         )
 
     def receive_migration(

@@ -6,10 +6,21 @@ import os
 
 import pytest
 
-from pyxen import Disk, Host, InvalidArgument, NotEnoughMemory, Scheduler, UnsupportedFeature, ValidationError
+from pyxen import (
+    Disk,
+    Domain,
+    DomainNotFound,
+    Host,
+    InvalidArgument,
+    NotEnoughMemory,
+    OperationTimeout,
+    Scheduler,
+    UnsupportedFeature,
+    ValidationError,
+)
 from pyxen.features import Feature
 from tests.backends.differences import differs
-from tests.backends.support import Make, Willing, supporting, wait_until
+from tests.backends.support import SECONDS, Make, Willing, supporting, wait_until
 
 
 def test_memory(host: Host, make: Make) -> None:
@@ -27,6 +38,76 @@ def test_memory(host: Host, make: Make) -> None:
         with pytest.raises(InvalidArgument, match="takes a number, not '8'"):
             domain.set_memory("8")
         assert domain.config().memory == 6.5
+
+
+def test_memory_in_kib(host: Host, make: Make) -> None:
+    domain = make("web1", memory=8, maxmem=16)
+    with supporting(host, Feature.MEMORY):
+        domain.set_memory(memory_kib=6657)
+        assert domain.config().memory == 6657 / 1024
+        with pytest.raises(InvalidArgument, match="takes memory in MiB or memory_kib in KiB, not both"):
+            domain.set_memory(8, memory_kib=8192)
+        with pytest.raises(InvalidArgument, match="takes a number, not None"):
+            domain.set_memory()
+        with pytest.raises(InvalidArgument, match=r"takes a whole number, not 8\.5"):
+            domain.set_memory(memory_kib=8.5)
+        with pytest.raises(ValidationError, match="memory"):
+            domain.set_memory(memory_kib=-1)
+        assert domain.config().memory == 6657 / 1024
+    with supporting(host, Feature.MAXMEM):
+        domain.set_maxmem(maxmem_kib=24 * 1024)
+        assert differs(host, "maxmem") or domain.config().maxmem == 24
+        with pytest.raises(InvalidArgument, match="takes maxmem in MiB or maxmem_kib in KiB, not both"):
+            domain.set_maxmem(24, maxmem_kib=24 * 1024)
+
+
+def test_what_memory_it_has(host: Host, make: Make) -> None:
+    domain = make("web1", memory=8, maxmem=16)
+    with supporting(host, Feature.MEMORY_INFO):
+        memory = domain.memory()
+        assert (memory.target_kib, memory.maximum_kib, memory.videoram_kib) == (8192, 16384, 0)
+        assert (memory.claimed_kib, memory.shared_kib, memory.paged_kib) == (0, 0, 0)
+        assert memory.is_at_target
+        assert memory.limit_kib == domain.info().maxmem_kib
+        assert memory.current_kib == domain.info().memory_kib
+        assert domain.wait_memory(timeout=0).target_kib == 8192  # it need not wait
+        domain.set_memory(5)
+        assert domain.memory().target_kib == 5120
+        assert not domain.memory().is_at_target
+        domain.set_memory(8)
+        domain.set_maxmem(24)
+        memory = domain.memory()
+        assert (memory.maximum_kib, memory.is_at_target) == (24 * 1024, True)
+
+
+def test_a_guest_that_does_not_follow(host: Host, make: Make) -> None:
+    domain = make("web1", memory=8, maxmem=16, paused=True)
+    with supporting(host, Feature.MEMORY, Feature.MEMORY_INFO):
+        domain.set_memory(6)
+        with pytest.raises(OperationTimeout):
+            domain.wait_memory(timeout=0.5)
+        assert domain.memory().target_kib == 6144
+        waiting = domain.begin.wait_memory(timeout=SECONDS)
+        domain.destroy()
+        with pytest.raises(DomainNotFound):
+            waiting.result(SECONDS)
+
+
+def test_dom0s_memory(host: Host) -> None:
+    if not host.supports(Feature.MEMORY_INFO):
+        return  # a host without it may have no dom0 either
+    dom0 = host.domains[0]
+    with supporting(host, Feature.MEMORY):
+        before = dom0.memory()
+        assert before.current_kib == dom0.info().memory_kib
+        try:
+            dom0.set_memory(memory_kib=before.current_kib - 64 * 1024)
+            after = dom0.wait_memory(timeout=SECONDS)
+            assert after.target_kib == before.current_kib - 64 * 1024
+            assert after.current_kib <= before.current_kib - 63 * 1024
+        finally:
+            dom0.set_memory(memory_kib=before.current_kib)
+        assert dom0.wait_memory(timeout=SECONDS).current_kib >= before.current_kib - 1024
 
 
 def test_maxmem(host: Host, make: Make) -> None:
@@ -48,13 +129,20 @@ def test_maxmem(host: Host, make: Make) -> None:
             assert domain.config().memory == 8
 
 
+def follows(host: Host, domain: Domain, target_kib: int) -> None:
+    """Give a guest a target, and wait until it has reached it."""
+    domain.set_memory(memory_kib=target_kib)
+    if host.supports(Feature.MEMORY_INFO):
+        assert abs(domain.wait_memory(timeout=180).current_kib - target_kib) <= 1024
+    else:
+        wait_until(lambda: abs(domain.info().memory_kib - target_kib) <= 5 * 1024, 180)
+
+
 def test_a_guest_that_follows(host: Host, willing: Willing) -> None:
     domain = willing()
     with supporting(host, Feature.MEMORY):
-        domain.set_memory(128)
-        wait_until(lambda: domain.info().memory_kib <= 130 * 1024, 180)
-        domain.set_memory(160)
-        wait_until(lambda: domain.info().memory_kib >= 155 * 1024, 180)
+        follows(host, domain, 128 * 1024)
+        follows(host, domain, 160 * 1024)
 
 
 def test_vcpus(host: Host, make: Make) -> None:

@@ -166,6 +166,10 @@ class World:
         )
         return _FURNITURE, port.value
 
+    def set_memory(self, domid: int, memory: int) -> None:
+        """Let a domain have so many MiB, as its balloon driver does."""
+        self._check(self._lib.offhost_set_memory(domid, ctypes.c_uint64(memory * 256)), f"the memory of domain {domid}")
+
     def shut_down(self, domid: int, reason: int = Reason.POWEROFF) -> None:
         """Let a domain shut itself down."""
         self._check(self._lib.offhost_shut_down(domid, reason), f"shutting domain {domid} down")

@@ -63,6 +63,7 @@ LAYERS = (
         "info",
         "livedevice",
         "losses",
+        "memoryinfo",
         "psrinfo",
         "rates",
         "remus",

@@ -16,7 +16,8 @@ from pyxen import (
     Scheduler,
     UnsupportedFeature,
 )
-from tests.xen.support import MakeConfig, xl
+from pyxen.config.enum_names import DomainTypeName
+from tests.xen.support import MakeConfig, at_rest, xl
 
 
 def build_info(domain: Domain) -> dict[str, Any]:
@@ -120,4 +121,42 @@ def test_shares(host: Host, tiny: MakeConfig) -> None:
     with pytest.raises(UnsupportedFeature, match="has the scheduler credit2, not credit"):
         domain.set_scheduler(Scheduler(weight=100, kind="credit"))
     assert xl("sched-credit2", "-d", str(domain.domid)).split()[-2:] == ["512", "50"]
+    domain.destroy()
+
+
+def stored(domain: Domain, name: str) -> int:
+    """Return what xenstore says of a domain's memory."""
+    path = f"/local/domain/{domain.domid}/memory/{name}"
+    return int(subprocess.check_output(["xenstore-read", path], text=True, timeout=120))
+
+
+def listed_mib(domain: Domain) -> int:
+    """Return the memory of a domain as ``xl list`` has it."""
+    return int(xl("list", str(domain.domid)).splitlines()[1].split()[-4])
+
+
+@pytest.mark.parametrize("kind", ["pv", "pvh", "hvm"])
+def test_what_memory_it_has(host: Host, tiny: MakeConfig, kind: DomainTypeName) -> None:
+    domain = host.create(tiny(kind, maxmem=48), paused=True)
+    memory = domain.memory()
+    assert memory.target_kib == stored(domain, "target") + stored(domain, "videoram")
+    fudge = 1024 if kind == "hvm" else 0  # libxl_create takes it off the target, and libxl_set_memory_target does not
+    assert memory.target_kib == build_info(domain)["target_memkb"] - fudge
+    assert memory.maximum_kib == stored(domain, "static-max")
+    assert memory.videoram_kib == stored(domain, "videoram")
+    assert memory.current_kib // 1024 == listed_mib(domain)
+    claims = next(line.split() for line in xl("claims").splitlines() if line.startswith(domain.config().name))
+    assert int(claims[-1]) == memory.claimed_kib // 1024
+    assert memory.is_at_target
+    domain.destroy()
+
+
+def test_xl_sees_the_target_reached(host: Host, linux: MakeConfig) -> None:
+    domain = at_rest(host.create(linux()))
+    domain.set_memory(128)
+    assert domain.wait_memory(timeout=180).is_at_target
+    assert listed_mib(domain) == 128
+    xl("mem-set", str(domain.domid), "160m")
+    assert domain.wait_memory(timeout=180).target_kib == 160 * 1024
+    assert listed_mib(domain) == 160
     domain.destroy()

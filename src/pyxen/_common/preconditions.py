@@ -277,12 +277,20 @@ def check_maxmem(domid: int, kib: int, has_kib: int) -> None:
 
 
 def not_enough_memory(
-    operation: Operation[Any], needed_kib: int, free_kib: int, code: int | None = None
+    operation: Operation[Any],
+    needed_kib: int,
+    free_kib: int,
+    code: int | None = None,
+    *,
+    dom0_keeps_kib: int | None = None,
 ) -> NotEnoughMemory:
-    """Return the exception for a domain that needs more memory than the host has free."""
+    """Return the exception for a domain that needs more memory than the host has free, and dom0 does not give it up."""
+    remedy = "destroy a domain, or lower dom0's memory"
+    if dom0_keeps_kib is not None:
+        remedy = f"destroy a domain: dom0 cannot give up so much, it keeps {dom0_keeps_kib // 1024} MiB"
     message = (
         f"needs {needed_kib // 1024} MiB, and the host has {free_kib // 1024} MiB free: ask for less, or free some "
-        "(destroy a domain, or lower dom0's memory)"
+        f"({remedy})"
     )
     return describe(NotEnoughMemory, message, operation, code)
 

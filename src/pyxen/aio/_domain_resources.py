@@ -11,6 +11,7 @@ from pyxen._common.arguments import check_number
 from pyxen.aio._domain_handle import DomainHandle
 from pyxen.begin import AnyCpupool, AnyCpus
 from pyxen.config import Scheduler
+from pyxen.memoryinfo import DomainMemory
 from pyxen.scheduling import VcpuInfo
 from pyxen.stats import DomainStats
 
@@ -22,33 +23,69 @@ class DomainResources(DomainHandle):
 
     __slots__ = ()
 
-    async def set_memory(self, memory: float) -> None:
+    async def memory(self) -> DomainMemory:
+        """Return the domain's memory: how much it has and should have, is limited to, shares and has claimed.
+
+        This never waits for a create.
+
+        Raises:
+            UnsupportedFeature: This backend does not know it; `info` has what it has.
+        """
+        return await self._calls.ask(lambda: self._backend.memory(self._ref))
+
+    async def set_memory(self, memory: float | None = None, *, memory_kib: int | None = None) -> None:
         """Set how much memory the guest should use, and limit it to that, as ``xl mem-set``.
 
         It returns once the guest has been asked. Whether and how fast the guest follows is up to its balloon driver;
-        `info` shows how much memory it has.
+        `wait_memory` waits for it. Also for dom0, whose own balloon driver follows: ``host.domains[0]``.
 
         Args:
             memory: In MiB, as `DomainConfig.memory`; at most ``maxmem``.
+            memory_kib: In KiB, instead.
 
         Raises:
-            InvalidArgument: It is zero, or more than ``maxmem``.
+            InvalidArgument: It is zero, or more than ``maxmem``; or both or neither are given.
             NotEnoughMemory: The host has not enough free memory.
             ValidationError: It is not a valid amount of memory.
         """
-        await self._calls.finish(lambda: self.begin.set_memory(memory))
+        await self._calls.finish(lambda: self.begin.set_memory(memory, memory_kib=memory_kib))
 
-    async def set_maxmem(self, maxmem: float) -> None:
+    async def wait_memory(self, *, timeout: float | None = None) -> DomainMemory:
+        """Wait until the guest has reached its memory target, to within 1 MiB.
+
+        ::
+
+            web.set_memory(256)
+            web.wait_memory(timeout=30)
+
+        Guests report nothing, so pyxen polls: after 10 ms at first, and in the end every 200 ms.
+
+        Args:
+            timeout: Seconds after which to give up; the target stays. None waits forever. A guest without a balloon
+                driver, or without enough memory to give back, never reaches it.
+
+        Returns:
+            Its memory at that moment.
+
+        Raises:
+            OperationTimeout: The guest did not reach its target in time.
+            DomainNotFound: The domain went away meanwhile.
+            UnsupportedFeature: This backend does not know the target.
+        """
+        return await self._calls.finish(lambda: self.begin.wait_memory(timeout=timeout))
+
+    async def set_maxmem(self, maxmem: float | None = None, *, maxmem_kib: int | None = None) -> None:
         """Set the most memory that `set_memory` can give the domain, as ``xl mem-max``.
 
         Args:
             maxmem: In MiB, as `DomainConfig.maxmem`. A guest may not be able to use more than it started with.
+            maxmem_kib: In KiB, instead.
 
         Raises:
-            InvalidArgument: It is less than the guest's current memory target.
+            InvalidArgument: It is less than the guest's current memory target; or both or neither are given.
             ValidationError: It is not a valid amount of memory.
         """
-        await self._calls.finish(lambda: self.begin.set_maxmem(maxmem))
+        await self._calls.finish(lambda: self.begin.set_maxmem(maxmem, maxmem_kib=maxmem_kib))
 
     async def set_vcpus(self, vcpus: int) -> None:
         """Set how many vCPUs the guest should use, as ``xl vcpu-set``.

@@ -16,6 +16,7 @@ from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.features import Feature, lacking
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
+from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, VcpuInfo
@@ -47,8 +48,13 @@ class Backend(HostVerbs, Protocol):
         """Return how long one domain has existed."""
         raise lacking(Feature.UPTIME, self.name)
 
-    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        """Create a domain. A create that fails or is stopped leaves nothing behind."""
+    def create(
+        self, config: DomainConfig, *, paused: bool, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainRef]:
+        """Create a domain. A create that fails or is stopped leaves nothing behind.
+
+        `autoballoon`: whether dom0 gives up memory for it if need be. None: as the host is set up.
+        """
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Destroy a domain at once."""
@@ -89,6 +95,7 @@ class Backend(HostVerbs, Protocol):
         *,
         paused: bool,
         allow: Allow | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
         """Create a domain from a file on the host. A failure leaves nothing behind.
@@ -147,6 +154,14 @@ class Backend(HostVerbs, Protocol):
     def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
         """Set a guest's memory target, in MiB."""
         raise lacking(Feature.MEMORY, self.name)
+
+    def memory(self, domain: DomainRef) -> DomainMemory:
+        """Return the memory of a domain."""
+        raise lacking(Feature.MEMORY_INFO, self.name)
+
+    def wait_memory(self, domain: DomainRef, *, timeout: float | None) -> Operation[DomainMemory]:
+        """Wait until a guest has reached its memory target."""
+        raise lacking(Feature.MEMORY_INFO, self.name)
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
         """Set the maximum memory of a domain, in MiB."""

@@ -27,6 +27,7 @@ from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.events import Event
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, Trigger
+from pyxen.memoryinfo import DomainMemory
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, VcpuInfo, VcpuState
 from pyxen.stats import DomainStats
@@ -44,6 +45,17 @@ OnHost = Callable[[Callable[[pyxen.aio.Host], Awaitable[Any]]], Any]
 """What the fixture ``on_host`` is: runs a coroutine function with a host, which is closed afterwards."""
 
 DEFINED = DefinedDomain("web9", UUID(int=9), autostart=False, domid=None)
+
+MEMORY = DomainMemory(
+    current_kib=65536,
+    target_kib=65536,
+    maximum_kib=65536,
+    limit_kib=66560,
+    videoram_kib=0,
+    claimed_kib=0,
+    shared_kib=0,
+    paged_kib=0,
+)
 
 _PUMP = threading.Thread()  # the thread of a backend that must not wait for its own operations
 
@@ -146,8 +158,11 @@ class FakeBackend(Backend):
         thread.start()
         thread.join()
 
-    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        return self._begin("create", DomainRef(7, UUID(int=7)), config=config, paused=paused, timeout=timeout)
+    def create(
+        self, config: DomainConfig, *, paused: bool, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainRef]:
+        ref = DomainRef(7, UUID(int=7))
+        return self._begin("create", ref, config=config, paused=paused, autoballoon=autoballoon, timeout=timeout)
 
     def restore(
         self,
@@ -156,10 +171,11 @@ class FakeBackend(Backend):
         *,
         paused: bool,
         allow: Allow | None = None,  # noqa: ARG002 (a file that is not there is not looked into)
+        autoballoon: bool | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
-        result = DomainRef(8, UUID(int=8))
-        return self._begin("restore", result, path=path, config=config, paused=paused, timeout=timeout)
+        arguments = {"path": path, "config": config, "paused": paused, "autoballoon": autoballoon, "timeout": timeout}
+        return self._begin("restore", DomainRef(8, UUID(int=8)), **arguments)
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         return self._begin("destroy", domain=domain, timeout=timeout)
@@ -263,6 +279,13 @@ class FakeBackend(Backend):
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
         return self._begin("set_maxmem", domain=domain, maxmem=maxmem)
+
+    def memory(self, domain: DomainRef) -> DomainMemory:
+        self._ask("memory", domain=domain)
+        return MEMORY
+
+    def wait_memory(self, domain: DomainRef, *, timeout: float | None) -> Operation[DomainMemory]:
+        return self._begin("wait_memory", domain=domain, timeout=timeout)
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         return self._begin("set_vcpus", domain=domain, vcpus=vcpus)

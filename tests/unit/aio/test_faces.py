@@ -100,8 +100,10 @@ DISK = Disk("/dev/vg0/data", vdev="xvdb")
 REMUS = RemusOptions(interval=1, netbuf=False, diskbuf=False, allow_unsafe=True)
 
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
-    "Host.create": lambda host, _: host.create(CONFIG, paused=True, timeout=5),
-    "Host.restore": lambda host, _: host.restore(Path("/srv/web1.save"), CONFIG, paused=True, timeout=5),
+    "Host.create": lambda host, _: host.create(CONFIG, paused=True, autoballoon=True, timeout=5),
+    "Host.restore": lambda host, _: host.restore(
+        Path("/srv/web1.save"), CONFIG, paused=True, autoballoon=False, timeout=5
+    ),
     "Host.receive_migration": lambda host, _: host.receive_migration(0, 1, remus=True, paused=True, timeout=5),
     "Host.start": lambda host, _: host.start("web9", paused=True, timeout=5),
     "Host.devd": lambda host, _: host.devd(timeout=5),
@@ -130,6 +132,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.insert_cdrom": lambda _, domain: domain.insert_cdrom("hdc", Path("/srv/a.iso"), timeout=5),
     "Domain.eject_cdrom": lambda _, domain: domain.eject_cdrom("hdc", timeout=5),
     "Domain.set_memory": lambda _, domain: domain.set_memory(256.5),
+    "Domain.wait_memory": lambda _, domain: domain.wait_memory(timeout=5),
     "Domain.set_maxmem": lambda _, domain: domain.set_maxmem(512),
     "Domain.set_vcpus": lambda _, domain: domain.set_vcpus(2),
     "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu(2, "0-3", cpus_soft=[1], force=True),
@@ -166,6 +169,9 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.detach": lambda _, domain: domain.detach(DISK),
     "Domain.insert_cdrom": lambda _, domain: domain.insert_cdrom("hdc", "/srv/a.iso"),
     "Domain.eject_cdrom": lambda _, domain: domain.eject_cdrom("hdc"),
+    "Domain.set_memory": lambda _, domain: domain.set_memory(memory_kib=262656),
+    "Domain.wait_memory": lambda _, domain: domain.wait_memory(),
+    "Domain.set_maxmem": lambda _, domain: domain.set_maxmem(maxmem_kib=524289),
     "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu("all", CpuSet("nodes:0")),
     "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512)),
     "Domain.scheduler": lambda _, domain: domain.scheduler(),
@@ -182,6 +188,7 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Host.idle_times_ns": lambda host, _: host.idle_times_ns(),
     "Host.uptimes": lambda host, _: host.uptimes(),
     "Domain.uptime": lambda _, domain: domain.uptime(),
+    "Domain.memory": lambda _, domain: domain.memory(),
     "Domain.vcpus": lambda _, domain: domain.vcpus(),
     "Domain.scheduler": lambda _, domain: domain.scheduler(vcpu=1),
     "Domain.endpoints": lambda _, domain: domain.endpoints(),

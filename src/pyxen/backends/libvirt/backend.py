@@ -77,8 +77,11 @@ class LibvirtBackend(LibvirtHost):
 
     # From beginning to end
 
-    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+    def create(
+        self, config: DomainConfig, *, paused: bool, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainRef]:
         """Create a domain. A failed create leaves nothing behind; a domain that appears late is destroyed."""
+        self._check_balloon(autoballoon)
         config = config if config.uuid is not None else config.replace(uuid=uuids.uuid4())
         xml = lifecycle.as_xml(config, self._domain_type)
         check_size(with_memory(config), self.name)
@@ -96,6 +99,10 @@ class LibvirtBackend(LibvirtHost):
         return self._start(
             operation, work, undo=lifecycle.destroy_if_there, late=late, secrets=lifecycle.secrets_of(config)
         )
+
+    def _check_balloon(self, autoballoon: bool | None) -> None:
+        if autoballoon is not None:
+            raise lacking(Feature.AUTOBALLOON, self.name, "the libxl.conf of libvirt says whether dom0 gives up memory")
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         return self._act("destroy", domain, lambda found: found.destroy(), timeout)
@@ -215,9 +222,11 @@ class LibvirtBackend(LibvirtHost):
         *,
         paused: bool,
         allow: Allow | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
         """Create a domain from a file on the host that libvirt wrote. A domain that appears late is destroyed."""
+        self._check_balloon(autoballoon)
         if allow is not None:
             message = "restore: libvirt does not show the configuration in its files, so allow cannot see it"
             raise UnsupportedFeature(message, feature="allow", backend=self.name)

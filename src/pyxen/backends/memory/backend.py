@@ -31,6 +31,7 @@ from pyxen.backends.memory import (
     endpoints,
     lifecycle,
     live_devices,
+    memory,
     preserve,
     resources,
     save,
@@ -52,6 +53,7 @@ from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
+from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
 from pyxen.scheduling import CpupoolKey, VcpuInfo
 from pyxen.stats import DomainStats
@@ -87,21 +89,29 @@ class MemoryBackend(MemoryHost):
         with self._machine.lock:
             return self._machine.uptime_of(self._guest("uptime", domain))
 
-    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+    def create(
+        self, config: DomainConfig, *, paused: bool, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainRef]:
         self._check("create", config.name)
-        return self._create("create", config, None, paused=paused, timeout=timeout)
+        return self._create("create", config, None, paused=paused, autoballoon=autoballoon, timeout=timeout)
 
     def _create(
-        self, verb: str, config: DomainConfig, uuid: UUID | None, *, paused: bool, timeout: float | None
+        self,
+        verb: str,
+        config: DomainConfig,
+        uuid: UUID | None,
+        *,
+        paused: bool,
+        autoballoon: bool | None = None,
+        timeout: float | None,
     ) -> Operation[DomainRef]:
         config = self._fitted(config)
         lifecycle.check_release(config, self._machine.xen)
         libxljson.to_dict(config.replace(ms_vm_genid=None))  # refuses settings that libxl's structs cannot hold
         check_size(with_memory(config), "memory")
         operation: Operation[DomainRef] = Operation(verb, config.name, timeout=timeout)
-        return self._run(
-            operation, _ref(lifecycle.create(self._machine, operation, config, uuid, paused=paused)), timeout
-        )
+        script = lifecycle.create(self._machine, operation, config, uuid, paused=paused, autoballoon=autoballoon)
+        return self._run(operation, _ref(script), timeout)
 
     def _fitted(self, config: DomainConfig) -> DomainConfig:
         """Return a valid configuration with ``all`` and ``nodes:N`` in CPU sets replaced by this host's CPUs."""
@@ -117,13 +127,16 @@ class MemoryBackend(MemoryHost):
         *,
         paused: bool,
         allow: Allow | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
         self._check("restore", path)
         if config is not None:
             config = self._fitted(config)
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
-        script = save.restore(self._machine, operation, path, config, paused=paused, allow=allow)
+        script = save.restore(
+            self._machine, operation, path, config, paused=paused, allow=allow, autoballoon=autoballoon
+        )
         return self._run(operation, _ref(script), timeout)
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
@@ -213,6 +226,13 @@ class MemoryBackend(MemoryHost):
     def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
         kib = memory_kib(memory)
         return self._do("set_memory", domain, lambda _, guest: resources.set_memory(self._machine, guest, kib))
+
+    def memory(self, domain: DomainRef) -> DomainMemory:
+        with self._machine.lock:
+            return memory.memory(self._guest("memory", domain))
+
+    def wait_memory(self, domain: DomainRef, *, timeout: float | None) -> Operation[DomainMemory]:
+        return self._do("wait_memory", domain, memory.wait_memory, timeout)
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
         kib = maxmem_kib(maxmem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyxen.backends.memory.machine import Machine
+from pyxen.backends.memory.machine import DOM0_MIB, Machine
 from pyxen.backends.memory.pools import BOOT_SCHEDULER
 from pyxen.capabilities import HostCapability
 from pyxen.info import HostInfo
@@ -40,7 +40,7 @@ def host_info(machine: Machine) -> HostInfo:
         xen_scheduler=BOOT_SCHEDULER,
         xen_pagesize=4096,
         virt_start=0xFFFF_8000_0000_0000,
-        xen_commandline="",
+        xen_commandline=f"dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M",
         xen_changeset="",
         build_id="",
         cc_compiler="",

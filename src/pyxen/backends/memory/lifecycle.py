@@ -6,6 +6,7 @@ import os
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled, random_uuid
@@ -14,6 +15,7 @@ from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about, needed_kib
 from pyxen.backends.memory.pools import Pool
+from pyxen.backends.memory.room import make_room, needed_kib
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import ActionOnShutdown, DomainConfig, DomainType, newer_than
 from pyxen.errors import (
@@ -49,9 +51,16 @@ _ERROR_NOPARAVIRT: Final = -10
 
 
 def create(
-    machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None, *, paused: bool
+    machine: Machine,
+    operation: Operation[Any],
+    config: DomainConfig,
+    uuid: UUID | None,
+    *,
+    paused: bool,
+    autoballoon: bool | None,
 ) -> Script[Guest]:
     """Create a domain; a failed create leaves nothing behind."""
+    yield from make_room(machine, operation, with_memory(config), autoballoon)
     guest = new_guest(machine, operation, config, uuid)
     try:
         yield Wait(until=machine.now() + machine.timing.create, ready=lambda: guest.gone)

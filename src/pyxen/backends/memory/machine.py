@@ -146,6 +146,8 @@ class Machine:
         self.kept: dict[UUID, Kept] = {}
         self.pools = self._first_pools()
         self.faults: list[Fault] = []
+        self.awaited: dict[Operation[Any], int] = {}
+        """The KiB that creates wait for, which dom0 is to give up, in the order in which they were begun."""
         self.log = Log()
         self.debug_keys: list[str] = []
         self.hypfs = first_values(xen)

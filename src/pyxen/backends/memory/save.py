@@ -12,12 +12,14 @@ from typing import Any, Final
 from pyxen import libxljson, xlcfg
 from pyxen._common import savefile
 from pyxen._common.atomic_file import appearing_whole, writing
+from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import check_allowed
 from pyxen.backends.base import Allow
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.lifecycle import check_there, new_guest
 from pyxen.backends.memory.machine import Machine
+from pyxen.backends.memory.room import make_room
 from pyxen.backends.memory.suspend import suspend
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument, OperationFailed
@@ -63,11 +65,13 @@ def restore(
     *,
     paused: bool,
     allow: Allow | None,
+    autoballoon: bool | None,
 ) -> Script[Guest]:
     """Create a domain from a file; a failed restore leaves nothing behind."""
     config, state = _read(operation, path, override)
     operation.subject = config.name
     check_allowed(config, allow, path)
+    yield from make_room(machine, operation, with_memory(config), autoballoon)
     guest = new_guest(machine, operation, config, None)
     try:
         with operation.measured(_passing(machine)):

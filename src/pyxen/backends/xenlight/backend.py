@@ -42,6 +42,7 @@ from pyxen.backends.xenlight.operations import (
     endpoints,
     lifecycle,
     live_devices,
+    memory,
     monitor,
     preserve,
     qmp,
@@ -61,6 +62,7 @@ from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.features import Feature, lacking
 from pyxen.info import DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
+from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, VcpuInfo
@@ -96,7 +98,9 @@ class XenlightBackend(XenlightHost):
     def uptime(self, domain: DomainRef) -> DomainUptime:
         return uptimes(self._hypervisor, [self._info("uptime", domain)])[0]
 
-    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+    def create(
+        self, config: DomainConfig, *, paused: bool, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainRef]:
         check_hap(config, BACKEND, has_shadow_paging=self._hypervisor.has_shadow_paging)
         whole = with_memory(config)
         prepared = None if is_symbolic(whole) else marshal.prepare(whole)
@@ -108,7 +112,9 @@ class XenlightBackend(XenlightHost):
             context = self._context
             config = resources.fitted(context, operation, whole)
             new = prepared or marshal.prepare(config)
-            domid = yield from lifecycle.create(context, operation, new, identity, paused=paused)
+            domid = yield from lifecycle.create(
+                context, operation, new, identity, paused=paused, autoballoon=autoballoon
+            )
             return DomainRef(domid, identity)
 
         return self._context.run(operation, script())
@@ -120,12 +126,15 @@ class XenlightBackend(XenlightHost):
         *,
         paused: bool,
         allow: Allow | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
         operation: Operation[DomainRef] = Operation("restore", path, timeout=timeout)
 
         def script() -> Script[DomainRef]:
-            found = yield from save.restore(self._context, operation, path, config, paused=paused, allow=allow)
+            found = yield from save.restore(
+                self._context, operation, path, config, paused=paused, allow=allow, autoballoon=autoballoon
+            )
             return DomainRef(*found)
 
         return self._context.run(operation, script())
@@ -280,6 +289,12 @@ class XenlightBackend(XenlightHost):
 
     def set_memory(self, domain: DomainRef, memory: float) -> Operation[None]:
         return self._run("set_memory", domain, partial(resources.set_memory, kib=memory_kib(memory)))
+
+    def memory(self, domain: DomainRef) -> DomainMemory:
+        return memory.memory(self._hypervisor, self._info("memory", domain))
+
+    def wait_memory(self, domain: DomainRef, *, timeout: float | None) -> Operation[DomainMemory]:
+        return self._run("wait_memory", domain, partial(memory.wait_memory, uuid=domain.uuid), timeout)
 
     def set_maxmem(self, domain: DomainRef, maxmem: float) -> Operation[None]:
         return self._run("set_maxmem", domain, partial(resources.set_maxmem, kib=maxmem_kib(maxmem)))

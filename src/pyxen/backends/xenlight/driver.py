@@ -76,7 +76,9 @@ class DriverBackend(Backend):
         """Refuse."""
         self._refuse("info")
 
-    def create(self, config: DomainConfig, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
+    def create(
+        self, config: DomainConfig, *, paused: bool, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainRef]:
         """Refuse."""
         self._refuse("create")
 

@@ -321,11 +321,19 @@ class Hypervisor:
 
     def has_shadow_paging(self) -> bool:
         """Tell whether Xen was built with shadow paging."""
+        return bool(self._physinfo().capabilities & lib.XEN_SYSCTL_PHYSCAP_shadow)
+
+    def free_kib(self) -> int:
+        """Return the memory that no domain has or has claimed."""
+        info = self._physinfo()
+        return int(info.free_pages - info.outstanding_pages) * _PAGE_KIB
+
+    def _physinfo(self) -> CData:
         info = ffi.new("xc_physinfo_t *")
         with self._open():
             if lib.xc_physinfo(self._xc, info) != 0:
                 raise refused("info", "Xen does not tell its figures")
-        return bool(info.capabilities & lib.XEN_SYSCTL_PHYSCAP_shadow)
+        return info
 
     def _rows(self) -> list[_Row]:
         rows: list[_Row] = []

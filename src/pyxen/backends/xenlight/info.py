@@ -13,7 +13,7 @@ from pyxen.capabilities import HostCapability
 from pyxen.config import SchedulerKind
 from pyxen.info import HostInfo
 
-__all__ = ["HostReader"]
+__all__ = ["HostReader", "command_line"]
 
 _PAGE_KIB: Final = 4
 
@@ -112,6 +112,12 @@ def _constants(xc: CData) -> dict[str, Any]:
         "cc_compile_domain": _decoded(built.compile_domain),
         "cc_compile_date": _decoded(built.compile_date),
     }
+
+
+def command_line(hypervisor: Hypervisor) -> str:
+    """Return the command line with which Xen was started."""
+    with hypervisor.handle() as xc:
+        return _text(xc, lib.PYXEN_COMMANDLINE)
 
 
 def _text(xc: CData, which: int) -> str:

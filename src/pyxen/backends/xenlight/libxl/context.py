@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.hypervisor import Hypervisor
@@ -84,6 +85,8 @@ class Context:
         self.journal = Journal()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._sink = LogSink(self._running, lambda: os.eventfd_write(self._wake, 1))
+        self.builds: dict[UUID, int] = {}
+        """The domains that this process is making, in the order of their begin, and the KiB that each needs."""
         self._closed = False
         self._closing = threading.Lock()
         self._pid = os.getpid()
@@ -132,6 +135,15 @@ class Context:
     def logger(self) -> CData:
         """The logger, for other libraries of Xen that a script calls."""
         return self._sink.logger
+
+    @contextlib.contextmanager
+    def building(self, uuid: UUID, needed_kib: int = 0) -> Iterator[None]:
+        """Count a domain among those that are being made."""
+        self.builds[uuid] = needed_kib
+        try:
+            yield
+        finally:
+            self.builds.pop(uuid, None)
 
     def run(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Start a script. Its end ends the operation.

@@ -22,7 +22,8 @@ from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.backends.xenlight.operations.lifecycle import await_memory, end, remove, rename
+from pyxen.backends.xenlight.operations.lifecycle import end, remove, rename
+from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.save import create_from_stream, received_config
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
@@ -243,6 +244,7 @@ class _DomainAtDestination:
         self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         self._check_free(operation)
         before = {info.domid for info in self._twins()}
+        self._noting.enter_context(context.building(self._uuid))
         yield from await_memory(context, operation, config)
         if not before:  # with a twin, the uuid does not tell which one is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))

@@ -13,8 +13,11 @@ from uuid import UUID
 from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.host_files import lacks_bridge
 from pyxen._common.preconditions import file_missing, name_taken, no_bridge, not_enough_memory, uuid_taken
+from collections.abc import Sequence
+
+from pyxen._common.preconditions import file_missing, name_taken, uuid_taken
 from pyxen._common.scripts import at_once
-from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
@@ -23,20 +26,20 @@ from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.backends.xenlight.operations.room import await_memory, is_crowded
 from pyxen.errors import (
     ConnectFailed,
     Error,
     InvalidArgument,
-    NotEnoughMemory,
     OperationFailed,
     UnsupportedFeature,
 )
 from pyxen.info import DomainState
 from pyxen.operation import Operation
+from pyxen.units import mib_to_kib
 
 __all__ = [
     "Made",
-    "await_memory",
     "check_uuid",
     "clear_away",
     "create",
@@ -53,8 +56,6 @@ __all__ = [
     "unpause",
 ]
 
-_MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
-_LOOK_AGAIN: Final = 0.05  # seconds between checks
 _NO_ROOM: Final = re.compile(r"segment \w+ too large|not enough memory for initial mapping")
 _KILLED: Final = "the worker process did not answer, as when xenstored hangs, and was killed"
 
@@ -69,16 +70,32 @@ class Made(NamedTuple):
     """The worker did not answer, and was killed."""
 
 
-def create(context: Context, operation: Operation[Any], new: Prepared, identity: UUID, *, paused: bool) -> Script[int]:
-    """Create a domain and return its domid. Any failure leaves nothing behind."""
+def create(
+    context: Context,
+    operation: Operation[Any],
+    new: Prepared,
+    identity: UUID,
+    *,
+    paused: bool,
+    autoballoon: bool | None = None,
+) -> Script[int]:
+    """Create a domain and return its domid. Any failure leaves nothing behind.
+
+    `autoballoon` tells whether dom0 gives up memory for it; None: as Xen's command line says.
+    """
     if new.config.uuid is not None:  # a new random one is unique
         check_uuid(context, operation, identity)
     check_readable(context.pointer, new.json)
-    with context.journal.noting(identity):
-        made = yield from _make_in_worker(context, new.json, identity)
+    needed = mib_to_kib(new.config.memory or 0)
+    with context.journal.noting(identity), context.building(identity, needed):
+        made = None
+        if not is_crowded(context, identity, needed, autoballoon):
+            made = yield from _make_in_worker(context, new.json, identity)
         if made is None:
             made = yield from _make_here(context, operation, new.json, identity)
         return (yield from finish_create(context, operation, made, identity, new.config.name, new, paused=paused))
+            made = yield from _make_here(context, operation, new.json, identity, autoballoon)
+        return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:
@@ -87,10 +104,15 @@ def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made 
     return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid, hung=made.hung)
 
 
-def _make_here(context: Context, operation: Operation[Any], json: str, identity: UUID) -> Script[Made]:
+def _make_here(
+    context: Context, operation: Operation[Any], json: str, identity: UUID, autoballoon: bool | None
+) -> Script[Made]:
     yield from context.connected()
     config = domain_config(context.pointer, json, identity)
-    yield from await_memory(context, operation, config)
+    if (yield from await_memory(context, operation, config, autoballoon)):  # dom0 gave it up: a worker can begin now
+        made = yield from _make_in_worker(context, json, identity)
+        if made is not None:
+            return made
     domid = ffi.new("uint32_t *", NO_DOMID)
     code = yield from context.complete(
         lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
@@ -286,6 +308,7 @@ def _check_memory(context: Context, operation: Operation[Any], config: CData) ->
 
 
 def _why_not_created(context: Context, operation: Operation[Any], name: str, new: Prepared | None, code: int) -> Error:
+def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
     """Return the exception for a create that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")

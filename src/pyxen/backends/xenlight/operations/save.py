@@ -24,12 +24,12 @@ from pyxen.backends.xenlight.operations import stream_header
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.lifecycle import (
     Made,
-    await_memory,
     check_uuid,
     clear_away,
     end,
     finish_create,
 )
+from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
@@ -93,6 +93,7 @@ def restore(
     *,
     paused: bool,
     allow: Allow | None = None,
+    autoballoon: bool | None = None,
 ) -> Script[tuple[int, UUID]]:
     """Create a domain from a file, as ``xl restore``, and return its domid and uuid. A failure leaves nothing.
 
@@ -104,6 +105,7 @@ def restore(
         paused: Leave the domain paused.
         allow: Called with the configuration before anything is created; it refuses by returning False or raising. It
             runs on the event loop's thread, where all other operations of the host wait for it.
+        autoballoon: Whether dom0 gives up memory for it; None: as the host is set up.
     """
     fd = savefile.opened(operation, path)
     try:
@@ -115,10 +117,11 @@ def restore(
         name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
         identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
         check_uuid(context, operation, identity)
-        yield from await_memory(context, operation, config)
-        with context.journal.noting(identity), operation.measured(_passed(fd)):
-            made = yield from create_from_stream(context, config, json, fd, stream_header.has_passed(fd))
-            domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
+        with context.building(identity), context.journal.noting(identity):
+            yield from await_memory(context, operation, config, autoballoon)
+            with operation.measured(_passed(fd)):
+                made = yield from create_from_stream(context, config, json, fd, stream_header.has_passed(fd))
+                domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     finally:
         os.close(fd)
     return domid, identity

@@ -1,0 +1,69 @@
+"""Room in the simulated host's memory for a new domain, which dom0 may give up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyxen._common.autoballoon import CREDIT, is_automatic, new_target_kib, pending_kib
+from pyxen._common.preconditions import not_enough_memory
+from pyxen.backends.memory.engine import Script, Wait
+from pyxen.backends.memory.info import host_info
+from pyxen.backends.memory.machine import Machine, about, overhead_kib
+from pyxen.backends.memory.memory import memory
+from pyxen.config import DomainConfig
+from pyxen.events import MemoryTargetChanged
+from pyxen.operation import Operation
+from pyxen.units import mib_to_kib
+
+__all__ = ["make_room", "needed_kib"]
+
+
+def needed_kib(config: DomainConfig) -> int:
+    """Return the memory that a new domain needs."""
+    return mib_to_kib(config.memory or 0) + overhead_kib(config)
+
+
+def make_room(
+    machine: Machine, operation: Operation[Any], config: DomainConfig, autoballoon: bool | None
+) -> Script[None]:
+    """Have dom0 give up memory if a new domain needs it; of several domains that wait, the first is served first."""
+    needed = needed_kib(config)
+    if autoballoon is None:
+        autoballoon = is_automatic(host_info(machine).xen_commandline or "")
+    if not autoballoon or needed <= machine.free_kib() - sum(machine.awaited.values()):
+        return
+    machine.awaited[operation] = needed
+    try:
+        yield from _take_from_dom0(machine, operation, needed)
+    finally:
+        del machine.awaited[operation]
+
+
+def _take_from_dom0(machine: Machine, operation: Operation[Any], needed: int) -> Script[None]:
+    dom0, late, lowered = machine.domains[0], machine.now() + CREDIT, 0
+
+    def free() -> int:
+        waiting = list(machine.awaited)
+        return machine.free_kib() - sum(machine.awaited[one] for one in waiting[: waiting.index(operation)])
+
+    try:
+        while needed > free():
+            more = needed - free() - pending_kib(memory(dom0))
+            if more > 0:
+                _set_target(machine, new_target_kib(operation, memory(dom0), more, needed, free()))
+                lowered += more
+            yield Wait(until=late, ready=lambda: needed <= free() or not pending_kib(memory(dom0)))
+            if machine.now() >= late:
+                raise not_enough_memory(operation, needed, free(), dom0_keeps_kib=dom0.memory_kib)
+    except BaseException:
+        if lowered:
+            _set_target(machine, dom0.target_kib + lowered)
+        raise
+
+
+def _set_target(machine: Machine, kib: int) -> None:
+    dom0 = machine.domains[0]
+    dom0.target_kib = kib
+    machine.note(dom0)
+    machine.tell(MemoryTargetChanged(**about(dom0), target_kib=kib))
+    dom0.follow()

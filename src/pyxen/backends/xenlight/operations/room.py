@@ -1,0 +1,150 @@
+"""Room in the host's memory for a new domain: from domains that are being destroyed, or from dom0."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import UUID
+
+from pyxen._common.autoballoon import CREDIT, STALL, is_automatic, new_target_kib, pending_kib
+from pyxen._common.preconditions import not_enough_memory
+from pyxen.backends.xenlight.info import command_line
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import raise_failure
+from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
+from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
+from pyxen.backends.xenlight.operations.memory import memory
+from pyxen.errors import OperationFailed
+from pyxen.info import DomainState
+from pyxen.memoryinfo import DomainMemory
+from pyxen.operation import Operation
+
+__all__ = ["await_memory", "is_crowded"]
+
+_MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
+_LOOK_AGAIN: Final = 0.05  # seconds between checks
+
+
+def is_crowded(context: Context, uuid: UUID, needed_kib: int, autoballoon: bool | None) -> bool:
+    """Tell whether the domains that this process is already making need the memory that is free."""
+    promised = _promised_kib(context, uuid)
+    if not promised or context.hypervisor.free_kib() >= promised + needed_kib:
+        return False
+    return _may_balloon(context, autoballoon)
+
+
+def await_memory(
+    context: Context, operation: Operation[Any], config: CData, autoballoon: bool | None = None
+) -> Script[bool]:
+    """Wait until the host has the memory that a new domain needs.
+
+    Xen would allocate what is left before it fails, so the domain is refused before.
+
+    Args:
+        context: The context, which counts the domain among those that are being made.
+        operation: The create.
+        config: The ``libxl_domain_config *`` of the domain.
+        autoballoon: Whether dom0 gives up memory for it. None: unless Xen's command line says how much dom0 has.
+
+    Returns:
+        Whether dom0 was asked to give up memory.
+
+    Raises:
+        NotEnoughMemory: The host does not have it in time.
+    """
+    uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
+    needed = ffi.new("uint64_t *")
+    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
+    context.builds[uuid] = needed[0]
+    late = time.monotonic() + _MEMORY_COMES_BACK
+    while _free_kib(context, operation) < needed[0]:
+        dying = [info.domid for info in context.hypervisor.glance() if info.state is DomainState.DYING]
+        if not dying or time.monotonic() > late:
+            break
+        with context.watching(dying[0]) as token:
+            yield Wait(token)  # returns at once: the domain is dying
+            yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
+    is_enough = _free_kib(context, operation) >= needed[0]
+    if is_crowded(context, uuid, needed[0], autoballoon) or (not is_enough and _may_balloon(context, autoballoon)):
+        yield from _take_from_dom0(context, operation, uuid, needed[0])
+        return True
+    if not is_enough:
+        raise not_enough_memory(operation, needed[0], _free_kib(context, operation), lib.ERROR_NOMEM)
+    return False
+
+
+def _free_kib(context: Context, operation: Operation[Any]) -> int:
+    """Return the free memory as libxl sees it before a create."""
+    free = ffi.new("uint64_t *")
+    raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
+    return int(free[0])
+
+
+def _may_balloon(context: Context, autoballoon: bool | None) -> bool:
+    return is_automatic(command_line(context.hypervisor)) if autoballoon is None else autoballoon
+
+
+def _promised_kib(context: Context, uuid: UUID) -> int:
+    """Return the memory that domains still need which this process began to make before this one."""
+    earlier = dict(context.builds)
+    for later in list(earlier)[list(earlier).index(uuid) if uuid in earlier else 0 :]:
+        del earlier[later]
+    if not earlier:
+        return 0
+    have = {info.uuid: info.memory_kib + (info.claimed_kib or 0) for info in context.hypervisor.glance()}
+    return sum(max(0, needed - have.get(other, 0)) for other, needed in earlier.items())
+
+
+def _take_from_dom0(context: Context, operation: Operation[Any], uuid: UUID, needed: int) -> Script[None]:
+    """Lower dom0's memory target until the host has enough, as xl does; if dom0 cannot give up enough, take it back.
+
+    libxl's own functions for this block, and xl holds a lock around the whole create. Here scripts wait, one domain
+    after the other is served, and what dom0 was already asked for is not asked for twice.
+    """
+    lowered, late, trusted = 0, time.monotonic() + CREDIT, True
+
+    def free() -> int:
+        return context.hypervisor.free_kib() - _promised_kib(context, uuid)
+
+    try:
+        while (short := needed - free()) > 0:
+            dom0 = _dom0(context)
+            more = short - (pending_kib(dom0) if trusted else 0)
+            if more > 0:
+                new_target_kib(operation, dom0, more, needed, free())
+                raise_failure(operation, lib.libxl_set_memory_target(context.pointer, 0, -more, 1, 0))
+                lowered += more
+            followed = yield from _follow(context, lambda: free() >= needed, late)
+            if time.monotonic() >= late or not (followed or trusted):
+                raise not_enough_memory(
+                    operation, needed, free(), lib.ERROR_NOMEM, dom0_keeps_kib=_dom0(context).current_kib
+                )
+            trusted = followed
+    except BaseException:
+        if lowered:
+            lib.libxl_set_memory_target(context.pointer, 0, lowered, 1, 0)
+        raise
+
+
+def _dom0(context: Context) -> DomainMemory:
+    info = context.hypervisor.domain(0)
+    if info is None:
+        raise OperationFailed("Xen does not list dom0", operation="create")
+    return memory(context.hypervisor, info)
+
+
+def _follow(context: Context, is_enough: Callable[[], bool], late: float) -> Script[bool]:
+    """Wait until dom0 has given up enough, or has reached its target; return False if it makes no progress."""
+    least, quiet = _dom0(context).current_kib, time.monotonic() + STALL
+    while time.monotonic() < late:
+        yield Wait(context.token(), until=time.monotonic() + _LOOK_AGAIN)
+        dom0 = _dom0(context)
+        if is_enough() or not pending_kib(dom0):
+            return True
+        if dom0.current_kib < least:
+            least, quiet = dom0.current_kib, time.monotonic() + STALL
+        elif time.monotonic() > quiet:
+            return False
+    return False

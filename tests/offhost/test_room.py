@@ -1,0 +1,116 @@
+"""Memory that dom0 gives up for a new domain: what pyxen asks of libxl, and what it does when dom0 does not follow."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import pytest
+
+import pyxen
+from pyxen import DomainConfig
+from pyxen.errors import NotEnoughMemory, OperationTimeout
+from tests.offhost.host import OffHost
+
+Configure = Callable[..., DomainConfig]
+
+TARGET = "/local/domain/0/memory/target"
+FREE_MIB = 64
+
+
+@pytest.fixture
+def full(offhost: OffHost) -> OffHost:
+    """A host with 64 MiB of free memory."""
+    offhost.world.add(UUID(int=5), memory=offhost.world.free_kib() // 1024 - FREE_MIB)
+    assert offhost.world.free_kib() // 1024 == FREE_MIB
+    return offhost
+
+
+@contextlib.contextmanager
+def following(offhost: OffHost, host: pyxen.Host) -> Iterator[None]:
+    """Let dom0 have what its target says, as its balloon driver does."""
+    done = threading.Event()
+
+    def balloon() -> None:
+        while not done.wait(0.01):
+            memory = host.domains[0].memory()
+            if memory.target_kib is not None and memory.current_kib != memory.target_kib:
+                offhost.world.set_memory(0, memory.target_kib // 1024)
+
+    thread = threading.Thread(target=balloon)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def target_mib(host: pyxen.Host) -> float | None:
+    """Return dom0's target."""
+    kib = host.domains[0].memory().target_kib
+    return None if kib is None else kib / 1024
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_dom0_gives_up_what_is_short(full: OffHost, config: Configure, workers: int) -> None:
+    with pyxen.connect(workers=workers) as host, following(full, host):
+        before = host.domains[0].info().memory_kib / 1024
+        web = host.create(config(memory=256), autoballoon=True, timeout=60)
+        assert web.config().memory == 256
+        given = before - (target_mib(host) or 0)
+        assert 256 - FREE_MIB <= given <= 256 - FREE_MIB + 16  # libxl counts some more for the domain itself
+        host.create(config(name="small", memory=8), autoballoon=True, timeout=60)
+        assert before - (target_mib(host) or 0) <= given + 8 + 16
+        web.destroy()
+
+
+def test_dom0_keeps_what_the_command_line_gives_it(full: OffHost, host: pyxen.Host, config: Configure) -> None:
+    assert "dom0_mem=" in (host.info().xen_commandline or "")
+    with following(full, host):
+        for autoballoon in (None, False):
+            with pytest.raises(NotEnoughMemory, match="64 MiB free"):
+                host.create(config(memory=256), autoballoon=autoballoon)
+    assert target_mib(host) in {None, host.domains[0].info().memory_kib / 1024}
+
+
+def test_several_at_once_share_it(full: OffHost, host: pyxen.Host, config: Configure) -> None:
+    with following(full, host):
+        before = host.domains[0].info().memory_kib / 1024
+        creating = [
+            host.begin.create(config(name=f"web{number}", memory=128), autoballoon=True, timeout=60)
+            for number in range(4)
+        ]
+        assert [one.result(60).info().memory_kib // 1024 for one in creating] == [128] * 4
+        given = before - (target_mib(host) or 0)
+        assert 4 * 128 - FREE_MIB <= given <= 4 * (128 + 16) - FREE_MIB
+
+
+def test_dom0_cannot_give_up_so_much(full: OffHost, host: pyxen.Host, config: Configure) -> None:
+    with following(full, host):
+        host.create(config(name="first", memory=128), autoballoon=True, timeout=60)
+        before = target_mib(host)
+        with pytest.raises(NotEnoughMemory, match=r"dom0 cannot give up so much, it keeps 128 MiB"):
+            host.create(config(memory=1500), autoballoon=True)
+        assert target_mib(host) == before
+
+
+@pytest.mark.usefixtures("full")
+def test_dom0_does_not_follow(host: pyxen.Host, config: Configure) -> None:
+    before = host.domains[0].info().memory_kib / 1024
+    with pytest.raises(OperationTimeout):
+        host.create(config(memory=256), autoballoon=True, timeout=0.5)
+    assert target_mib(host) == before
+    assert [domain.domid for domain in host.list()] == [0, 1]
+
+
+@pytest.mark.usefixtures("full")
+def test_dom0_gets_a_bounded_time(host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyxen.backends.xenlight.operations.room.STALL", 0.1)
+    before = host.domains[0].info().memory_kib / 1024
+    with pytest.raises(NotEnoughMemory, match="64 MiB free"):
+        host.create(config(memory=256), autoballoon=True)
+    assert target_mib(host) == before
+    assert [domain.domid for domain in host.list()] == [0, 1]
