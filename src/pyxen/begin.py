@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 from uuid import UUID, uuid4
 
@@ -101,14 +102,14 @@ class HostOperations(Generic[H]):
     ) -> Operation[H]:
         """Begin `Host.create`."""
         check_config(config, "create")
-        seconds = timeout_of(timeout)
+        create = partial(self._backend.create, paused=paused, autoballoon=autoballoon, timeout=timeout_of(timeout))
         if on_console is None:
-            return self._made(self._backend.create(config, paused=paused, timeout=seconds), config.name)
+            return self._made(create(config), config.name)
         check_is(Callable, on_console, "create", ", as on_console")  # type: ignore[arg-type]  # it is a class in effect
         if Feature.CONSOLE not in self._backend.features:
             raise lacking(Feature.CONSOLE, self._backend.name)
         config = config if config.uuid is not None else config.replace(uuid=uuid4())
-        creating = self._backend.create(config, paused=paused, timeout=seconds)
+        creating = create(config)
         self._tell(on_console, config, creating)
         return self._made(creating, config.name)
 
@@ -124,8 +125,6 @@ class HostOperations(Generic[H]):
         uuid = config.uuid
         if uuid is not None:
             self._backend.await_console(uuid, creating).add_done_callback(told)
-        operation = self._backend.create(config, paused=paused, autoballoon=autoballoon, timeout=timeout_of(timeout))
-        return self._made(operation, config.name)
 
     def restore(
         self,
@@ -439,6 +438,8 @@ class DeviceOperations(Generic[V]):
         """Begin `LiveDevices.detach`."""
         device = named_device(self._kind, key, "detach")
         return self._backend.detach(self._ref, device, force=force, timeout=timeout_of(timeout))
+
+
 def _mib(verb: str, name: str, mib: float | None, kib: int | None) -> float:
     """Return an amount of memory in MiB, given in MiB or in KiB.
 

@@ -267,8 +267,9 @@ class Host(HostBase):
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
         return await self._calls.finish(
-            lambda: self.begin.create(config, paused=paused, on_console=on_console, timeout=timeout), undo=self._destroy
-            lambda: self.begin.create(config, paused=paused, autoballoon=autoballoon, timeout=timeout),
+            lambda: self.begin.create(
+                config, paused=paused, on_console=on_console, autoballoon=autoballoon, timeout=timeout
+            ),
             undo=self._destroy,
         )
 

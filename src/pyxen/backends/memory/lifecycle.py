@@ -15,7 +15,7 @@ from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about, needed_kib
 from pyxen.backends.memory.pools import Pool
-from pyxen.backends.memory.room import make_room, needed_kib
+from pyxen.backends.memory.room import make_room
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import ActionOnShutdown, DomainConfig, DomainType, newer_than
 from pyxen.errors import (

@@ -8,19 +8,13 @@ from pyxen._common.autoballoon import CREDIT, is_automatic, new_target_kib, pend
 from pyxen._common.preconditions import not_enough_memory
 from pyxen.backends.memory.engine import Script, Wait
 from pyxen.backends.memory.info import host_info
-from pyxen.backends.memory.machine import Machine, about, overhead_kib
+from pyxen.backends.memory.machine import Machine, about, needed_kib
 from pyxen.backends.memory.memory import memory
 from pyxen.config import DomainConfig
 from pyxen.events import MemoryTargetChanged
 from pyxen.operation import Operation
-from pyxen.units import mib_to_kib
 
-__all__ = ["make_room", "needed_kib"]
-
-
-def needed_kib(config: DomainConfig) -> int:
-    """Return the memory that a new domain needs."""
-    return mib_to_kib(config.memory or 0) + overhead_kib(config)
+__all__ = ["make_room"]
 
 
 def make_room(

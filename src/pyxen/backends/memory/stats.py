@@ -42,7 +42,11 @@ def stats(guest: Guest, now: float) -> DomainStats:
         monotonic_ns=int(now * 1e9),
         vcpu_times_ns=vcpu_times(guest),
         vcpus_online=tuple(vcpu < guest.online for vcpu in range(guest.config.effective_maxvcpus)),
-        disks=tuple(sorted((_disk(disk, seconds, connected=connected) for disk in guest.config.disks), key=lambda disk: disk.vdev)),
+        disks=tuple(
+            sorted(
+                (_disk(disk, seconds, connected=connected) for disk in guest.config.disks), key=lambda disk: disk.vdev
+            )
+        ),
         vifs=tuple(sorted(vifs, key=lambda vif: vif.devid)),
     )
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
 from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.host_files import lacks_bridge
-from pyxen._common.preconditions import file_missing, name_taken, no_bridge, not_enough_memory, uuid_taken
-from collections.abc import Sequence
-
-from pyxen._common.preconditions import file_missing, name_taken, uuid_taken
+from pyxen._common.preconditions import file_missing, name_taken, no_bridge, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
@@ -92,10 +88,8 @@ def create(
         if not is_crowded(context, identity, needed, autoballoon):
             made = yield from _make_in_worker(context, new.json, identity)
         if made is None:
-            made = yield from _make_here(context, operation, new.json, identity)
-        return (yield from finish_create(context, operation, made, identity, new.config.name, new, paused=paused))
             made = yield from _make_here(context, operation, new.json, identity, autoballoon)
-        return (yield from finish_create(context, operation, made, identity, new.config.name, new.files, paused=paused))
+        return (yield from finish_create(context, operation, made, identity, new.config.name, new, paused=paused))
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:
@@ -283,32 +277,7 @@ def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) 
     clear_away(context, domid, uuid)
 
 
-def await_memory(context: Context, operation: Operation[Any], config: CData) -> Script[None]:
-    """Wait for the memory of domains that are being destroyed, if a new one needs it; see `_check_memory`."""
-    late = time.monotonic() + _MEMORY_COMES_BACK
-    while True:
-        try:
-            return _check_memory(context, operation, config)
-        except NotEnoughMemory:
-            dying = [info.domid for info in context.hypervisor.glance() if info.state is DomainState.DYING]
-            if not dying or time.monotonic() > late:
-                raise
-        with context.watching(dying[0]) as token:
-            yield Wait(token)  # returns at once: the domain is dying
-            yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
-
-
-def _check_memory(context: Context, operation: Operation[Any], config: CData) -> None:
-    """Refuse a domain that the host has too little memory for, before Xen allocates what is left."""
-    needed, free = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
-    raise_failure(operation, lib.libxl_get_free_memory(context.pointer, free))
-    if needed[0] > free[0]:
-        raise not_enough_memory(operation, needed[0], free[0], lib.ERROR_NOMEM)
-
-
 def _why_not_created(context: Context, operation: Operation[Any], name: str, new: Prepared | None, code: int) -> Error:
-def _why_not_created(context: Context, operation: Operation[Any], name: str, files: Sequence[str], code: int) -> Error:
     """Return the exception for a create that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
