@@ -31,9 +31,9 @@ def test_dom0_gives_up_what_is_short(small: FakeHost) -> None:
         event = events.get(5)
         assert isinstance(event, MemoryTargetChanged)
         assert event.domid == 0
-    assert target_mib(small) == 600 - 257
+    assert target_mib(small) == 600 - 260  # with what libxl keeps for its page tables and itself
     assert web.info().memory_kib == 256 * 1024
-    assert small.info().free_memory_kib == 0
+    assert small.info().free_memory_kib == 2048  # that was needed only to build it
 
 
 def test_dom0_keeps_what_the_command_line_gives_it(small: FakeHost) -> None:
@@ -47,7 +47,7 @@ def test_several_at_once_share_it(small: FakeHost) -> None:
     creating = [small.begin.create(config(f"web{n}", 100), autoballoon=True) for n in range(3)]
     small.advance(60)
     assert [one.result(5).info().memory_kib for one in creating] == [100 * 1024] * 3
-    assert target_mib(small) == 600 - 303
+    assert target_mib(small) == 600 - 3 * 104
 
 
 def test_dom0_cannot_give_up_so_much(small: FakeHost) -> None:
