@@ -30,6 +30,7 @@ AWAITED = {
     ("pyxen.devicetree", "DeviceTree"): "pyxen.aio.devicetree",
     ("pyxen.flask", "Flask"): "pyxen.aio.flask",
     ("pyxen.hypfs", "Hypfs"): "pyxen.aio.hypfs",
+    ("pyxen.livedevices", "LiveDevices"): "pyxen.aio.livedevices",
     ("pyxen.logreader", "LogReader"): "pyxen.aio.logreader",
     ("pyxen.host", "Host"): "pyxen.aio.host",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
@@ -82,6 +83,23 @@ FACES = (
         "_domain_resources",
         "Memory, vCPUs, scheduling and statistics of a running domain, for asyncio.",
         "The verbs of `Domain` for its share of the host, awaited.",
+    ),
+    Face(
+        "livedevices",
+        "The devices of one kind of a running domain as a collection, for asyncio.",
+        """The devices of one kind that a domain has now, e.g. ``domain.disks``: `pyxen.LiveDevices`, awaited.
+
+    Asking takes an ``await``, so what Python itself cannot await has another form here:
+
+    =========================  ============================================
+    ``domain.disks["xvda"]``   ``await domain.disks["xvda"]``
+    ``"xvda" in disks``        ``await disks.get("xvda") is not None``
+    ``for disk in disks``      ``async for disk in disks``
+    ``len(disks)``             ``len(await disks.list())``
+    =========================  ============================================
+    """,
+        ("pyxen.aio._livedevices", "LiveDevicesBase[D]"),
+        frozenset({"__init__", "__contains__", "__iter__", "__len__", "_repr_html_"}),
     ),
     Face(
         "domain",
@@ -312,6 +330,7 @@ def awaited(face: Face) -> str:
     text = edits.text()
     if face.base is not None:
         module, name = face.base
+        name = name.partition("[")[0]
         text = text.replace("\nfrom pyxen.", f"\nfrom {module} import {name}\nfrom pyxen.", 1)
     return _formatted(text, face.target)
 

@@ -18,6 +18,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `Domain`, `Domains`, `Operation`           domains, their verbs, and verbs that are still running
 `Guests`, `Vm`                             domains without dom0, and a handle that follows one through restarts
 `DomainConfig`, `Disk`, `Vif`, `Pci`, ...  the configuration of a domain: a class for each kind of device
+`LiveDevices`, `LiveDevice`                the devices of a running domain, with their state
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
 `Cpupool`, `Cpupools`, `CpupoolInfo`       CPU pools, and their snapshots; `PoolScheduler`, `VcpuInfo`
 `EventReader`, `Event` and subclasses      events on a host
@@ -225,6 +226,8 @@ if TYPE_CHECKING:
         Trigger,
         XenVersion,
     )
+    from pyxen.livedevice import LiveDevice
+    from pyxen.livedevices import LiveDevices
     from pyxen.logreader import LogReader
     from pyxen.losses import Loss, LossWarning
     from pyxen.operation import Operation, Progress
@@ -332,6 +335,8 @@ __all__ = [
     "IomemRange",
     "IoportRange",
     "LibraryMissing",
+    "LiveDevice",
+    "LiveDevices",
     "LockFailed",
     "LogReader",
     "Loss",
@@ -480,6 +485,8 @@ _HOMES = {
     "ShutdownReason": "info",
     "Trigger": "info",
     "XenVersion": "info",
+    "LiveDevice": "livedevice",
+    "LiveDevices": "livedevices",
     "LogReader": "logreader",
     "Loss": "losses",
     "LossWarning": "losses",

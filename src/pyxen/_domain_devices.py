@@ -7,8 +7,25 @@ from io import FileIO
 from typing import TypeVar
 
 from pyxen._domain_handle import DomainHandle
-from pyxen.config import Part
+from pyxen.config import (
+    P9,
+    Channel,
+    Disk,
+    Part,
+    Pci,
+    Pvcalls,
+    UsbCtrl,
+    UsbDev,
+    Vdispl,
+    Vfb,
+    Vif,
+    Virtio,
+    Vkb,
+    Vsnd,
+    Vtpm,
+)
 from pyxen.endpoints import Endpoints
+from pyxen.livedevices import LiveDevices
 
 __all__ = ["DomainDevices"]
 
@@ -19,6 +36,90 @@ class DomainDevices(DomainHandle):
     """The verbs of `Domain` for devices and consoles."""
 
     __slots__ = ()
+
+    @property
+    def disks(self) -> LiveDevices[Disk]:
+        """Its disks, by vdev: ``domain.disks["xvda"]``; as ``xl block-list``."""
+        return LiveDevices(self._backend, self._calls, self._ref, "disks")
+
+    @property
+    def vifs(self) -> LiveDevices[Vif]:
+        """Its network interfaces, by MAC address or devid: ``domain.vifs[0]``; as ``xl network-list``."""
+        return LiveDevices(self._backend, self._calls, self._ref, "vifs")
+
+    @property
+    def pcis(self) -> LiveDevices[Pci]:
+        """Its PCI devices, by address on the host: ``domain.pcis["03:00.0"]``; as ``xl pci-list``."""
+        return LiveDevices(self._backend, self._calls, self._ref, "pcis")
+
+    @property
+    def vfbs(self) -> LiveDevices[Vfb]:
+        """Its frame buffers, by devid."""
+        return LiveDevices(self._backend, self._calls, self._ref, "vfbs")
+
+    @property
+    def virtios(self) -> LiveDevices[Virtio]:
+        """Its virtio devices, by devid; Arm guests."""
+        return LiveDevices(self._backend, self._calls, self._ref, "virtios")
+
+    @property
+    def vtpms(self) -> LiveDevices[Vtpm]:
+        """Its vTPMs, by uuid or devid; as ``xl vtpm-list``."""
+        return LiveDevices(self._backend, self._calls, self._ref, "vtpms")
+
+    @property
+    def p9s(self) -> LiveDevices[P9]:
+        """Its shared folders (9pfs), by devid."""
+        return LiveDevices(self._backend, self._calls, self._ref, "p9s")
+
+    @property
+    def pvcalls(self) -> LiveDevices[Pvcalls]:
+        """Its pvcalls devices, by devid."""
+        return LiveDevices(self._backend, self._calls, self._ref, "pvcalls")
+
+    @property
+    def vdispls(self) -> LiveDevices[Vdispl]:
+        """Its displays, by devid; as ``xl vdispl-list``."""
+        return LiveDevices(self._backend, self._calls, self._ref, "vdispls")
+
+    @property
+    def vsnds(self) -> LiveDevices[Vsnd]:
+        """Its sound cards, by devid; as ``xl vsnd-list``."""
+        return LiveDevices(self._backend, self._calls, self._ref, "vsnds")
+
+    @property
+    def channels(self) -> LiveDevices[Channel]:
+        """Its channels, by name or devid; as ``xl channel-list``, where devids begin with 0 instead of 1.
+
+        `endpoints` says on which terminal or socket of the host each is.
+        """
+        return LiveDevices(self._backend, self._calls, self._ref, "channels")
+
+    @property
+    def consoles(self) -> LiveDevices[Channel]:
+        """Its consoles, by devid: 0 is the PV console. Their configuration is a `Channel` without a name.
+
+        `endpoints` says on which terminals of the host they are.
+        """
+        return LiveDevices(self._backend, self._calls, self._ref, "consoles")
+
+    @property
+    def usbctrls(self) -> LiveDevices[UsbCtrl]:
+        """Its USB controllers, by devid; as ``xl usb-list``."""
+        return LiveDevices(self._backend, self._calls, self._ref, "usbctrls")
+
+    @property
+    def usbdevs(self) -> LiveDevices[UsbDev]:
+        """Its USB devices, by bus and address on the host: ``domain.usbdevs["1:4"]``; as ``xl usb-list``.
+
+        Their state is that of the controller that each is plugged into.
+        """
+        return LiveDevices(self._backend, self._calls, self._ref, "usbdevs")
+
+    @property
+    def vkbs(self) -> LiveDevices[Vkb]:
+        """Its keyboards and pointers, by devid; as ``xl vkb-list``."""
+        return LiveDevices(self._backend, self._calls, self._ref, "vkbs")
 
     def attach(self, device: D, *, timeout: float | None = None) -> D:
         """Attach a device to the running domain, as ``xl block-attach``, ``network-attach``, ``pci-attach`` and so on.

@@ -11,10 +11,11 @@ from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from pyxen._common.arguments import check_config, check_is, check_number, member, path_of
-from pyxen._common.device_kinds import check_is_device
+from pyxen._common.device_keys import DeviceKey, named_device
+from pyxen._common.device_kinds import Kind, check_is_device
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
@@ -22,7 +23,15 @@ from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, CpupoolRef
 
-__all__ = ["AnyCpupool", "AnyCpus", "DomainOperations", "HostOperations", "cpus_of", "uuid_of_defined"]
+__all__ = [
+    "AnyCpupool",
+    "AnyCpus",
+    "DeviceOperations",
+    "DomainOperations",
+    "HostOperations",
+    "cpus_of",
+    "uuid_of_defined",
+]
 
 
 class _Handle(Protocol):
@@ -35,6 +44,7 @@ class _Handle(Protocol):
 H = TypeVar("H", bound=_Handle)
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
+V = TypeVar("V", bound=Device)
 
 AnyCpus = CpuSet | str | Iterable[int]
 """A set of CPUs, or anything that `CpuSet` accepts."""
@@ -362,6 +372,28 @@ class DomainOperations(Generic[H]):
     ) -> Operation[None]:
         """Begin `Domain.add_console`."""
         return self._backend.add_console(self._ref, port=port, gfn=gfn, backend_domid=backend_domid)
+
+
+class DeviceOperations(Generic[V]):
+    """The verbs of a domain's devices of one kind, reached as ``domain.disks.begin``; see `DomainOperations`."""
+
+    __slots__ = ("_backend", "_kind", "_ref")
+
+    def __init__(self, backend: Backend, ref: DomainRef, kind: Kind) -> None:
+        self._backend = backend
+        self._ref = ref
+        self._kind = kind
+
+    def attach(self, device: V, *, timeout: float | None = None) -> Operation[V]:
+        """Begin `LiveDevices.attach`."""
+        check_is_device(device, "attach")
+        check_is(self._kind.part, device, "attach", f": these are the {self._kind.field} of the domain")
+        return self._backend.attach(self._ref, device, timeout=timeout_of(timeout))
+
+    def detach(self, key: DeviceKey, *, force: bool = False, timeout: float | None = None) -> Operation[None]:
+        """Begin `LiveDevices.detach`."""
+        device = named_device(self._kind, key, "detach")
+        return self._backend.detach(self._ref, device, force=force, timeout=timeout_of(timeout))
 
 
 def _cpus(cpus: AnyCpus | None, verb: str) -> CpuSet | None:

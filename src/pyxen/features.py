@@ -57,6 +57,8 @@ class Feature(StrEnum):
     """Send Linux magic SysRq keys."""
     ATTACH = "attach"
     """Attach and detach devices."""
+    LIVE_DEVICES = "live_devices"
+    """Report the devices of a running domain: ``domain.disks``, ``domain.vifs`` and so on."""
     CDROM = "insert_cdrom"
     """Change the disc in a CD-ROM drive."""
     MEMORY = "set_memory"
@@ -138,6 +140,7 @@ FeatureName: TypeAlias = Literal[
     "send_trigger",
     "send_sysrq",
     "attach",
+    "live_devices",
     "insert_cdrom",
     "set_memory",
     "set_maxmem",

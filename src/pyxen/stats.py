@@ -13,18 +13,18 @@ __all__ = ["DeviceState", "DiskRates", "DiskStats", "DomainRates", "DomainStats"
 
 
 class DeviceState(StrEnum):
-    """State of the backend of a device, by the names of Xen's protocol (``enum xenbus_state``)."""
+    """State of one end of a device, by the names of Xen's protocol (``enum xenbus_state``)."""
 
     UNKNOWN = "unknown"
-    """The device is gone, or was never set up."""
+    """The device is gone or was never set up, or its state is not one of the protocol's."""
     INITIALISING = "initialising"
-    """The backend has not begun to set it up."""
+    """This end has not begun to set it up."""
     INIT_WAIT = "init_wait"
     """The backend waits for the guest's driver, or for the hotplug script."""
     INITIALISED = "initialised"
-    """The backend is ready to connect."""
+    """This end is ready to connect."""
     CONNECTED = "connected"
-    """The guest can use it."""
+    """It is in use; for a backend: the guest can use it."""
     CLOSING = "closing"
     """It is being disconnected."""
     CLOSED = "closed"

@@ -35,6 +35,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.MONITOR: lambda _host, domain, _folder: domain.monitor_command("info status"),
     Feature.QMP: lambda _host, domain, _folder: domain.qmp.execute("query-status"),
     Feature.ATTACH: lambda _host, domain, _folder: domain.attach(Disk("/dev/null", vdev="xvdz")),
+    Feature.LIVE_DEVICES: lambda _host, domain, _folder: domain.disks.list(),
     Feature.CDROM: lambda _host, domain, _folder: domain.eject_cdrom("hdc"),
     Feature.MEMORY: lambda _host, domain, _folder: domain.set_memory(8),
     Feature.MAXMEM: lambda _host, domain, _folder: domain.set_maxmem(8),

@@ -32,6 +32,9 @@ __all__ = [
 _HOT: Final[dict[type[Part], Kind]] = {kind.part: kind for kind in KINDS if kind.hot}
 """The kinds that can be attached to a running domain, by class."""
 
+_ALL: Final[dict[type[Part], Kind]] = {kind.part: kind for kind in KINDS}
+"""All kinds, by class."""
+
 
 def check_is_device(device: object, verb: str) -> None:
     """Check that an argument is a device, and not the text of one.
@@ -195,7 +198,7 @@ def _is_named(device: Part) -> bool:
 
 
 def _names(device: Part) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
-    for fields in kind_of(device).names:
+    for fields in _ALL[type(device)].names:
         values = _values(device, fields)
         if None not in values:
             yield fields, values

@@ -20,6 +20,7 @@ from pyxen.aio.flask import Flask
 from pyxen.aio.guests import Guests
 from pyxen.aio.host import Host
 from pyxen.aio.hypfs import Hypfs
+from pyxen.aio.livedevices import LiveDevices
 from pyxen.aio.logreader import LogReader
 from pyxen.aio.psr import Psr
 from pyxen.aio.qmp import Qmp
@@ -39,6 +40,7 @@ __all__ = [
     "Guests",
     "Host",
     "Hypfs",
+    "LiveDevices",
     "LogReader",
     "Psr",
     "Qmp",

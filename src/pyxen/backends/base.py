@@ -11,9 +11,11 @@ from uuid import UUID
 from pyxen.backends.host_verbs import HostVerbs
 from pyxen.backends.refs import DomainRef, LogChunk, operation_on
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config.device_table import Kind
 from pyxen.endpoints import Endpoints
 from pyxen.features import Feature, lacking
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
+from pyxen.livedevice import LiveDevice
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, VcpuInfo
@@ -129,6 +131,10 @@ class Backend(HostVerbs, Protocol):
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         """Detach a device, given as an object or by its name."""
         raise lacking(Feature.ATTACH, self.name)
+
+    def live_devices(self, domain: DomainRef, kind: Kind) -> Sequence[LiveDevice[Any]]:
+        """Return the devices of a kind that a domain has now, with their state, ordered by number."""
+        raise lacking(Feature.LIVE_DEVICES, self.name)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
         """Insert a disc into a CD-ROM drive, replacing the current one."""

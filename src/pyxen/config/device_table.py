@@ -21,7 +21,7 @@ from pyxen.config.vif import Vif
 from pyxen.config.virtio import Virtio
 from pyxen.config.vtpm import Vtpm
 
-__all__ = ["KINDS", "NUMBERED_BY_XL", "SERVED", "WITH_NUMBERS", "Kind"]
+__all__ = ["CONSOLES", "KINDS", "NUMBERED_BY_XL", "SERVED", "WITH_NUMBERS", "Kind"]
 
 _NUMBER: Final = (("devid",),)
 
@@ -86,6 +86,9 @@ KINDS: Final = (
     Kind(Vkb, "keyboard", "vkbs", "vkb", "vkbd", numbered_by="libxl"),
 )
 """All kinds, in the order in which libxl's JSON has them. (A channel is a console, and those count from the first.)"""
+
+CONSOLES: Final = Kind(Channel, "console", "consoles", "console", "console", hot=False)
+"""The consoles of a domain: channels without a name. A configuration does not list them."""
 
 NUMBERED_BY_XL: Final = tuple(kind.field for kind in KINDS if kind.numbered_by == "xl")
 """Fields whose devices xl numbers by their place in the list; libxl numbers the others."""

@@ -26,6 +26,7 @@ from pyxen.backends.libvirt import (
     devices,
     endpoints,
     lifecycle,
+    live_devices,
     migration,
     resources,
     save,
@@ -37,10 +38,12 @@ from pyxen.backends.libvirt.error_map import stopped
 from pyxen.backends.libvirt.host_verbs import LibvirtHost
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config.device_table import Kind
 from pyxen.endpoints import Endpoints
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.features import Feature, lacking
 from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, Trigger
+from pyxen.livedevice import LiveDevice
 from pyxen.operation import Operation
 from pyxen.stats import DomainStats
 
@@ -305,6 +308,10 @@ class LibvirtBackend(LibvirtHost):
         if force and self._driver != "Xen":  # the Xen driver always forces the detach after ten seconds
             raise lacking(Feature.ATTACH, self.name, "libvirt detaches only by asking the guest: leave out force")
         return self._act("detach", domain, lambda found: devices.detach(found, domain, device, self.name), timeout)
+
+    def live_devices(self, domain: DomainRef, kind: Kind) -> Sequence[LiveDevice[Any]]:
+        with self._look("live_devices", domain) as connection:
+            return live_devices.live_devices(lifecycle.find(connection, "live_devices", domain), kind, self.name)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
         return self._change_disc("insert_cdrom", domain, vdev, target, timeout)

@@ -20,7 +20,7 @@ from pyxen.errors import DeviceExists, FileMissing, InvalidArgument, NotFound, U
 from pyxen.info import DomainInfo
 from pyxen.libvirtxml.text import parse_tree
 
-__all__ = ["attach", "change_disc", "detach", "devices_of", "why_not_attached"]
+__all__ = ["attach", "change_disc", "detach", "devices_of", "names_of", "why_not_attached"]
 
 D = TypeVar("D", bound=Part)
 
@@ -68,7 +68,7 @@ def _number(element: etree._Element, name: str) -> int:
     return int(element.get(name, "0"), 0)
 
 
-def _names(device: Part) -> list[Name]:
+def names_of(device: Part) -> list[Name]:
     """Return the names of a device; each of them identifies it."""
     if isinstance(device, Disk) and device.vdev is not None:
         return [("disks", vdev_number(device.vdev) or device.vdev)]
@@ -92,7 +92,7 @@ def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainTyp
     if element is None:
         raise UnsupportedFeature(f"libvirt's XML cannot express {device!r}", feature=kind.field, backend=backend)
     before = devices_of(domain.XMLDesc(_SECURE))
-    for name in _names(device):
+    for name in names_of(device):
         if name in before:
             message = (
                 f"the domain already has the {kind.noun} {name_of(device)}: detach it first, or choose another name"
@@ -125,9 +125,9 @@ def _tag(device: Part) -> str:
 def _as_attached(xml: str, before: dict[Name, etree._Element], field: str, device: D) -> D:
     """Return a newly attached device with the settings that libvirt gave it."""
     config = libvirtxml.loads(xml, on_loss="ignore")
-    wanted = set(_names(device))
+    wanted = set(names_of(device))
     for other in reversed(getattr(config, field)):
-        names = set(_names(other))
+        names = set(names_of(other))
         if isinstance(other, type(device)) and (names & wanted or (not wanted and names.isdisjoint(before))):
             return other
     return device
@@ -163,7 +163,7 @@ def change_disc(domain: VirDomain, info: DomainInfo, verb: str, vdev: str, targe
 
 def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part) -> etree._Element:
     present = devices_of(domain.XMLDesc(_SECURE))
-    for name in _names(device):
+    for name in names_of(device):
         if name in present:
             return present[name]
     kind = kind_of(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from pyxen import libxljson
@@ -30,6 +30,7 @@ from pyxen.backends.memory import (
     devices,
     endpoints,
     lifecycle,
+    live_devices,
     preserve,
     resources,
     save,
@@ -46,10 +47,12 @@ from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.host_verbs import MemoryHost
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config.device_table import Kind
 from pyxen.endpoints import Endpoints
 from pyxen.errors import NotFound
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
+from pyxen.livedevice import LiveDevice
 from pyxen.operation import Operation
 from pyxen.scheduling import CpupoolKey, VcpuInfo
 from pyxen.stats import DomainStats
@@ -195,6 +198,10 @@ class MemoryBackend(MemoryHost):
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         script = partial(devices.detach, self._machine, device=device, backend=self.name, force=force)
         return self._do("detach", domain, script, timeout)
+
+    def live_devices(self, domain: DomainRef, kind: Kind) -> Sequence[LiveDevice[Any]]:
+        with self._machine.lock:
+            return live_devices.live_devices(self._machine, self._guest("live_devices", domain), kind)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
         script = partial(devices.change_disc, self._machine, vdev=vdev, target=target, backend=self.name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pyxen.backends.memory.guests import Guest, is_hvm
-from pyxen.config import Disk, DomainConfig, Part
+from pyxen.config import Disk, DomainConfig, Part, UsbDev
 from pyxen.config.device_table import KINDS
 from pyxen.config.vdev import vdev_number
 
-__all__ = ["DeviceKey", "device_keys", "key_of"]
+__all__ = ["DeviceKey", "device_keys", "in_ports", "key_of"]
 
 DeviceKey = tuple[str, int]
 """The kind and number of a device, as in an event."""
@@ -57,3 +57,14 @@ def device_keys(guest: Guest) -> dict[DeviceKey, int]:
 def _devices(config: DomainConfig, field: str) -> tuple[Any, ...]:
     devices: tuple[Any, ...] = getattr(config, field)
     return devices
+
+
+def in_ports(config: DomainConfig) -> tuple[UsbDev, ...]:
+    """Return the USB devices of a domain, each with the controller and the port that it is plugged into."""
+    plugged: list[UsbDev] = []
+    for device in config.usbdevs:
+        controller = device.controller or 0
+        taken = {other.port for other in plugged if other.controller == controller}
+        port = device.port or next(number for number in range(1, 1000) if number not in taken)
+        plugged.append(device.replace(controller=controller, port=min(port, 31)))
+    return tuple(plugged)

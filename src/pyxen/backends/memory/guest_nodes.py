@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from pyxen.backends.memory.device_records import device_keys, key_of
+from pyxen.backends.memory.device_records import device_keys, in_ports, key_of
 from pyxen.backends.memory.engine import Engine
 from pyxen.backends.memory.guests import Guest, about
 from pyxen.backends.memory.nodetree import NodeTree
 from pyxen.backends.memory.xenstore import NodeWatches
-from pyxen.config import Disk, DiskBackend, Part, Vif
+from pyxen.config import Channel, Disk, DiskBackend, Part, Vif
 from pyxen.events import DomainRenamed, Event, MemoryTargetChanged
 from pyxen.units import mib_to_kib
 from pyxen.xenstoreinfo import NodeAccess, NodePermissions
@@ -31,6 +31,9 @@ _THE_GUESTS: Final = ("data", "drivers", "feature", "attr", "error", "device/sus
 
 _UNCONNECTED: Final = ("1", "2")  # states of a frontend and its backend (XenbusState)
 _CONNECTED: Final = ("4", "4")
+_FIRST_REF: Final = 8  # grant references and event channels up to these are the guest's own
+_FIRST_PORT: Final = 5
+_UNITS: Final = ("dev-", "vdevfn-")  # nodes of one PCI device in the folder of all
 
 
 class GuestNodes:
@@ -116,6 +119,7 @@ class GuestNodes:
             record = f"/libxl/{guest.domid}/device/{kind}/{devid}"
             after |= {front, back, record} - {f"/local/domain/{guest.domid}/console"}
             shared = _details(guest, kind, devid)
+            self._remove_units(back, shared)
             link = {"frontend": front, "frontend-id": str(guest.domid), "online": "1"}
             for name, value in {**link, "state": backend_state, **shared}.items():
                 self.tree.place(f"{back}/{name}", value.encode(), _readable(guest.domid))
@@ -124,6 +128,8 @@ class GuestNodes:
             if front.endswith("/console"):
                 continue
             own = {"backend": back, "backend-id": str(server), "state": frontend_state}
+            if connected:
+                own |= _rings(kind, devid)
             own |= {name: shared[name] for name in ("mac", "handle", "device-type") if name in shared}
             for name, value in own.items():
                 readable = NodePermissions(guest.domid, domains={server: NodeAccess.READ})
@@ -140,6 +146,13 @@ class GuestNodes:
             above = self.tree.peek(path)
             if above is None or above.children:
                 return
+
+    def _remove_units(self, back: str, shared: Mapping[str, str]) -> None:
+        """Remove what a backend was told of devices that are gone and shared its folder."""
+        node = self.tree.peek(back)
+        for name in [] if node is None else [*node.children]:
+            if name.startswith(_UNITS) and name not in shared:
+                self.tree.remove(f"{back}/{name}")
 
     def forget(self, guest: Guest) -> None:
         """Remove what is said of a domain that is gone."""
@@ -216,8 +229,17 @@ def _details(guest: Guest, kind: str, devid: int) -> dict[str, str]:
             case Vif() if key_of("vifs", device) == (kind, devid):
                 bridge = {} if device.bridge is None else {"bridge": device.bridge}
                 return {"mac": str(device.mac), "handle": str(devid), "type": "vif", **bridge}
+            case Channel() if kind == "console" and devid and device.devid in {devid, None}:
+                path = {} if device.path is None else {"path": device.path}
+                return {"name": device.name or "", "connection": str(device.connection or ""), **path}
             case _:
                 pass
+    if kind == "pci":
+        units = {f"dev-{number}": str(pci.address or "") for number, pci in enumerate(guest.config.pcis)}
+        slots = enumerate(pci.vslot for pci in guest.config.pcis)
+        return units | {f"vdevfn-{number}": f"{slot << 3:x}" for number, slot in slots if slot is not None}
+    if kind == "vusb":
+        return _ports(guest, devid)
     return {}
 
 
@@ -226,3 +248,24 @@ def _parts(guest: Guest, kind: str) -> Iterator[Part]:
         yield from guest.config.disks
     if kind == "vif":
         yield from guest.config.vifs
+    if kind == "console":
+        for number, channel in enumerate(guest.config.channels, 1):
+            yield channel if channel.devid else channel.replace(devid=number)
+
+
+def _ports(guest: Guest, devid: int) -> dict[str, str]:
+    """Return what the ports of a USB controller say, with a path on the host for each device."""
+    ports = next((each.ports for each in guest.config.usbctrls if (each.devid or 0) == devid), None) or 8
+    plugged = {each.port: each for each in in_ports(guest.config) if each.controller == devid}
+    return {
+        f"port/{port}": f"{plugged[port].hostbus}-{plugged[port].hostaddr}" if port in plugged else ""
+        for port in range(1, ports + 1)
+    }
+
+
+def _rings(kind: str, devid: int) -> dict[str, str]:
+    """Return what a frontend offers once it is connected."""
+    rings = {"vif": ("tx-ring-ref", "rx-ring-ref"), "vusb": ("urb-ring-ref", "conn-ring-ref")}.get(kind, ("ring-ref",))
+    first = _FIRST_REF + (devid & 0xFF) * len(rings)
+    refs = {name: str(first + place) for place, name in enumerate(rings)}
+    return refs | {"event-channel": str(_FIRST_PORT + (devid & 0xFF))}

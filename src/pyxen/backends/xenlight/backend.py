@@ -41,6 +41,7 @@ from pyxen.backends.xenlight.operations import (
     devices,
     endpoints,
     lifecycle,
+    live_devices,
     monitor,
     preserve,
     qmp,
@@ -55,9 +56,11 @@ from pyxen.backends.xenlight.operations import (
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
+from pyxen.config.device_table import Kind
 from pyxen.endpoints import Endpoints
 from pyxen.features import Feature, lacking
 from pyxen.info import DomainInfo, DomainState, DomainUptime, Trigger
+from pyxen.livedevice import LiveDevice
 from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, VcpuInfo
@@ -261,6 +264,9 @@ class XenlightBackend(XenlightHost):
 
     def detach(self, domain: DomainRef, device: Part | str, *, force: bool, timeout: float | None) -> Operation[None]:
         return self._run("detach", domain, partial(devices.detach, device=device, force=force), timeout)
+
+    def live_devices(self, domain: DomainRef, kind: Kind) -> Sequence[LiveDevice[Any]]:
+        return live_devices.live_devices(self._hypervisor, self._info("live_devices", domain), kind)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
         guest = self._info("insert_cdrom", domain).type

@@ -20,7 +20,7 @@ from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.names import Names
-from pyxen.backends.xenlight.xenstore.nodes import read_dom0s, read_values
+from pyxen.backends.xenlight.xenstore.nodes import look, read_dom0s, read_values
 from pyxen.backends.xenlight.xenstore.stubdomains import StubDomains, target_node, target_of
 from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
@@ -231,6 +231,11 @@ class Hypervisor:
         """Return the values of xenstore nodes, with one round trip; None for those that do not exist."""
         with self._open():
             return self._xenstore.read_all(*paths)
+
+    def look(self, paths: Sequence[str], folders: Sequence[str]) -> tuple[list[str | None], list[list[str]]]:
+        """Return values of xenstore nodes, and names of the children of others, with one round trip; see `look`."""
+        with self._open():
+            return look(self._xenstore, paths, folders)
 
     def read_dom0s(self, paths: Iterable[str]) -> list[str | None]:
         """Return the values of xenstore nodes that dom0 owns; None for those of others, and where there is no node."""

@@ -11,7 +11,15 @@ from typing import Final, NamedTuple
 
 from pyxen.stats import DeviceState, VifStats
 
-__all__ = ["BackendDevice", "backend_devices", "disk_counters", "host_interfaces", "kernel_state", "vif_stats"]
+__all__ = [
+    "BackendDevice",
+    "backend_devices",
+    "disk_counters",
+    "host_interfaces",
+    "interface_of",
+    "kernel_state",
+    "vif_stats",
+]
 
 DEVICES: Final = "/sys/bus/xen-backend/devices"
 INTERFACES: Final = "/proc/net/dev"
@@ -82,13 +90,18 @@ def host_interfaces() -> dict[str, list[int]]:
     return {name.strip(): [int(number) for number in numbers.split()] for name, _, numbers in tables}
 
 
+def interface_of(device: BackendDevice) -> str | None:
+    """Return the network interface of a vif in this domain; None if it has none."""
+    return next(iter(_folder(f"{device.path}/net")), None)
+
+
 def vif_stats(device: BackendDevice, interfaces: dict[str, list[int]]) -> VifStats:
     """Return the traffic of a vif, with that of its emulated NIC in an HVM guest; 0 if it has no interface.
 
     The counters are the host's: what the host's interface sends, the guest receives.
     """
-    name = next(iter(_folder(f"{device.path}/net")), "")
-    both = [interfaces.get(name), interfaces.get(f"{name}{_EMULATED}")]
+    name = interface_of(device)
+    both = [interfaces.get(name or ""), interfaces.get(f"{name}{_EMULATED}")]
     sums = [sum(counters) for counters in zip(*filter(None, both), strict=True)] or [0] * 16
     return VifStats(device.devid, *sums[8:12], *sums[:4])
 

@@ -21,6 +21,7 @@ __all__ = [
     "devices",
     "ejected",
     "introduced",
+    "look",
     "of_domains",
     "read_dom0s",
     "read_values",
@@ -135,9 +136,7 @@ def _medium(params: str | None) -> str:
 
 def read_values(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
     """Return the values of some nodes; None for a node that does not exist."""
-    requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
-    answers = xenstore.batch(requests)
-    return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]
+    return look(xenstore, list(paths), ())[0]
 
 
 def read_dom0s(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
@@ -155,13 +154,28 @@ def read_dom0s(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
     return values
 
 
+def look(
+    xenstore: Connection, paths: Sequence[str], folders: Sequence[str]
+) -> tuple[list[str | None], list[list[str]]]:
+    """Return the values of nodes and the names of the children of others, in one round trip.
+
+    A node that does not exist has no value and no children. Neither has one with more children than fit into a message.
+    """
+    requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
+    answers = xenstore.batch([*requests, *((Verb.DIRECTORY, f"{folder}\0".encode()) for folder in folders)])
+    return [_value(answer) for answer in answers[: len(paths)]], [_names(answer) for answer in answers[len(paths) :]]
+
+
 def _below(xenstore: Connection, paths: Iterable[str]) -> list[list[str]]:
-    requests: list[Request] = [(Verb.DIRECTORY, f"{path}\0".encode()) for path in paths]
-    answers = xenstore.batch(requests)
-    return [
-        [] if isinstance(answer, OSError) else [name for name in answer.decode(errors="replace").split("\0") if name]
-        for answer in answers
-    ]
+    return look(xenstore, (), list(paths))[1]
+
+
+def _value(answer: bytes | OSError) -> str | None:
+    return None if isinstance(answer, OSError) else answer.decode(errors="replace")
+
+
+def _names(answer: bytes | OSError) -> list[str]:
+    return [name for name in (_value(answer) or "").split("\0") if name]
 
 
 def _number(text: str | None) -> int | None:
