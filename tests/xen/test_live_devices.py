@@ -147,3 +147,36 @@ def test_what_qemu_serves(host: Host, tiny: MakeConfig, folder: Path) -> None:
     assert [str(keyboard.devid) for keyboard in domain.vkbs] == [cells[0] for cells in keyboards]
     assert domain.vkbs[len(keyboards) - 1].config.backend_type == "linux"
     domain.destroy()
+
+
+def test_kinds_that_the_lab_cannot_have(host: Host, tiny: MakeConfig) -> None:
+    """Let xl and pyxen read what libxl would write: the lab has no device to pass through, and no vTPM domain."""
+    domain = host.create(tiny("pv"))
+    written = []
+    for kind, nodes in {
+        "pci": {"num_devs": "2", "dev-0": "0000:03:00.0", "vdevfn-0": "29", "dev-1": "0000:03:10.1", "vdevfn-1": "30"},
+        "vtpm": {"uuid": "6f1f9f5c-1111-4222-8333-9f5c6f1f9f5c", "handle": "0"},
+    }.items():
+        front, back = f"{domain.xenstore_path}/device/{kind}/0", f"/local/domain/0/backend/{kind}/{domain.domid}/0"
+        record = f"/libxl/{domain.domid}/device/{kind}/0"
+        written += [front, back, record]
+        for folder, own in {
+            record: {"backend": back, "frontend": front, "backend-id": "0", "frontend-id": str(domain.domid)},
+            back: {"frontend": front, "frontend-id": str(domain.domid), "state": "2"},
+            front: {"backend": back, "backend-id": "0", "state": "4", "event-channel": "21", "ring-ref": "22"},
+        }.items():
+            for name, value in {**nodes, **own}.items():
+                host.xenstore.write(f"{folder}/{name}", value)
+    assert rows("pci-list", domain) == [[pci.slot, str(pci.config.address)] for pci in domain.pcis]
+    [[devid, backend, uuid, _, state, channel, ring, path]] = rows("vtpm-list", domain)
+    [vtpm] = domain.vtpms
+    assert (str(vtpm.devid), str(vtpm.backend_domid), str(vtpm.config.uuid)) == (devid, backend, uuid)
+    assert (vtpm.frontend_state, first(vtpm.event_channels), first(vtpm.ring_refs)) == (STATES[state], channel, ring)
+    assert vtpm.backend_path == path
+    for each in written:
+        host.xenstore.remove(each)
+    for each in (f"/libxl/{domain.domid}/device/{kind}" for kind in ("pci", "vtpm")):
+        host.xenstore.remove(each)
+    for kind in ("pci", "vtpm"):
+        host.xenstore.remove(f"/local/domain/0/backend/{kind}/{domain.domid}")
+    domain.destroy()
