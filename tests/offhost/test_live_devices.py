@@ -251,3 +251,21 @@ def test_usb_devices_are_in_ports(host: Host, offhost: OffHost) -> None:
     assert domain.usbdevs["1:4"].physical_device == "1-1.2"
     assert domain.usbdevs["001:004"].backend_state is DeviceState.INIT_WAIT
     assert [(each.devid, each.backend_state) for each in domain.usbctrls] == [(0, "init_wait"), (1, None)]
+
+
+def test_more_devices_than_fit_into_a_message(host: Host, offhost: OffHost) -> None:
+    domid = offhost.add("web", kind="pv")
+    for number in range(1000):
+        offhost.store.write(f"/libxl/{domid}/device/vbd/{268435456 + number}/dev", "")
+    assert [disk.devid for disk in host.domains[domid].disks] == [*range(268435456, 268435456 + 1000)]
+
+
+def test_a_device_that_is_just_removed(host: Host, offhost: OffHost) -> None:
+    domid = offhost.add("web", kind="pv")
+    disks = host.domains[domid].disks
+    device(offhost, domid, "vbd", 51712, dev="xvda")
+    offhost.store.remove(f"/libxl/{domid}/device/vbd/51712")
+    assert [*disks] == []
+    offhost.store.write(f"/libxl/{domid}/device/vbd/51712")  # a record without a backend
+    [disk] = disks
+    assert (disk.config, disk.backend_state) == (Disk(vdev="51712"), None)

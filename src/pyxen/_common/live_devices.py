@@ -2,7 +2,7 @@
 
 libxl's own records, below ``/libxl``, say which devices there are and where their backends are. No guest can change
 these. What a guest writes into its frontends counts as numbers and text only: never as a path, and never as a reason to
-fail. Nothing is read from a folder in which the guest has put more names than fit into one message.
+fail.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ class NodeReader(Protocol):
     ) -> tuple[Sequence[str | None], Sequence[Sequence[str]]]:
         """Return the values of nodes, and the names of the children of others, in one round trip.
 
-        A node that does not exist has no value, and no children. Neither has one with more children than fit into one
-        message.
+        A node that does not exist has no value, and no children.
         """
 
 
@@ -51,6 +50,7 @@ _MOST_QUEUES: Final = 64  # of a device that are looked at: a guest can make man
 _MOST_RINGS: Final = 256
 _SECOND: Final = ("rx", "conn", "evt")  # words for the second ring of a pair
 
+_ITSELF: Final = ""  # the name of a record among its nodes
 _IN_BACKEND: Final = ("state", "hotplug-error", "bridge", "physical-device", "physical-device-path")
 
 
@@ -70,7 +70,7 @@ class _Place:
 
     @property
     def record(self) -> str:
-        """Libxl's record."""
+        """The record that libxl keeps of it."""
         return f"/libxl/{self.domid}/device/{self.node}/{self.number}"
 
     @property
@@ -152,13 +152,13 @@ def _places(nodes: NodeReader, domid: int, kind: Kind) -> list[_Place]:
         for node, names in zip(folders, listed, strict=True)
         for number in sorted(int(name) for name in names if _NUMBER.fullmatch(name))
     ]
-    wanted = ("backend", *RECORDED.get(kind.part, ()))
-    values, names = nodes.look(
-        [f"{place.record}/{name}" for place in places for name in wanted], [place.frontend for place in places]
-    )
+    wanted = (_ITSELF, "backend", *RECORDED.get(kind.part, ()))
+    paths = [f"{place.record}/{name}".rstrip("/") for place in places for name in wanted]
+    values, names = nodes.look(paths, [place.frontend for place in places])
     for index, place in enumerate(places):
         place.said = dict(zip(wanted, values[index * len(wanted) :][: len(wanted)], strict=True))
         place.names = names[index]
+    places = [place for place in places if place.said[_ITSELF] is not None]  # the others were just removed
     if kind.part is Channel:
         places = [place for place in places if bool(place.said["name"]) is (kind is not CONSOLES)]
     return places

@@ -72,7 +72,8 @@ def _numbered(config: Any, number: int) -> Device:
 def _disk(said: Values) -> Disk:
     target = _FORMAT.sub("", said["params"] or "", count=1) or None
     cdrom = said["device-type"] == "cdrom"
-    return Disk(target, vdev=said["dev"], readonly=None if cdrom else said["mode"] == "r", cdrom=cdrom)
+    readonly = None if cdrom or said["mode"] is None else said["mode"] == "r"
+    return Disk(target, vdev=said["dev"], readonly=readonly, cdrom=cdrom)
 
 
 def _vif(said: Values) -> Vif:
