@@ -63,7 +63,7 @@ def same_as_config(domain: Domain) -> None:
         assert live.config.replace(devid=None) == device.replace(devid=None)
 
 
-def test_devices_that_a_guest_uses(running_linux: MakeDomain, image: str) -> None:
+def test_devices_that_a_guest_uses(host: Host, running_linux: MakeDomain, image: str) -> None:
     domain = running_linux()
     assert (len(domain.disks), len(domain.vifs)) == (0, 0)
     assert [console.devid for console in domain.consoles] == [0]
@@ -97,6 +97,7 @@ def test_devices_that_a_guest_uses(running_linux: MakeDomain, image: str) -> Non
     as_block_list(domain)
     as_network_list(domain)
     domain.destroy()
+    host.xenstore.remove("/local/domain/mynic")  # Xen's script takes the name for that of a usual interface
 
 
 @pytest.mark.parametrize("kind", ["pv", "pvh"])
@@ -131,21 +132,30 @@ def test_what_qemu_serves(host: Host, tiny: MakeConfig, folder: Path) -> None:
     ]
     config = tiny("hvm", vnc=Vnc(enable=True, display=3), channels=channels, vifs=[Vif(bridge="xenbr0")])
     domain = host.create(config, timeout=180)
-    domain.vkbs.attach(Vkb(backend_type="linux"))
     as_block_list(domain)
     as_network_list(domain)
     same_as_config(domain)
     listed = rows("channel-list", domain)
     assert len(listed) == len(domain.channels) == 2
-    for channel, (_, backend, state, port, ring, connection, _path) in zip(domain.channels, listed, strict=True):
+    for channel, (_, backend, state, port, ring, connection, *_) in zip(domain.channels, listed, strict=True):
         assert (str(channel.backend_domid), channel.frontend_state) == (backend, STATES[state])
         assert (first(channel.event_channels), first(channel.ring_refs)) == (port, ring)
         assert channel.config.connection == connection
         assert domain.channels[channel.config.name or ""] == channel
     assert [channel.devid for channel in domain.channels] == [end.devid for end in domain.endpoints().channels]
-    keyboards = rows("vkb-list", domain)
-    assert [str(keyboard.devid) for keyboard in domain.vkbs] == [cells[0] for cells in keyboards]
-    assert domain.vkbs[len(keyboards) - 1].config.backend_type == "linux"
+    domain.destroy()
+
+
+def test_a_keyboard(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("pv"))
+    domain.vkbs.attach(Vkb(backend_type="linux"))
+    [[devid, backend, _, state, channel, _, *_, path]] = rows("vkb-list", domain)
+    [keyboard] = domain.vkbs
+    assert (str(keyboard.devid), str(keyboard.backend_domid), keyboard.backend_path) == (devid, backend, path)
+    assert (keyboard.frontend_state, first(keyboard.event_channels)) == (STATES[state], channel)
+    assert keyboard.config.backend_type == "linux"
+    domain.vkbs.detach(0, force=True)
+    assert [*domain.vkbs] == []
     domain.destroy()
 
 
@@ -177,6 +187,8 @@ def test_kinds_that_the_lab_cannot_have(host: Host, tiny: MakeConfig) -> None:
         host.xenstore.remove(each)
     for each in (f"/libxl/{domain.domid}/device/{kind}" for kind in ("pci", "vtpm")):
         host.xenstore.remove(each)
-    for kind in ("pci", "vtpm"):
-        host.xenstore.remove(f"/local/domain/0/backend/{kind}/{domain.domid}")
+    for folder in (f"/local/domain/0/backend/{kind}" for kind in ("pci", "vtpm")):
+        host.xenstore.remove(f"{folder}/{domain.domid}")
+        if not host.xenstore.list(folder):
+            host.xenstore.remove(folder)
     domain.destroy()
