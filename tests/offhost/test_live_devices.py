@@ -17,7 +17,7 @@ MAC = "00:16:3e:01:02:03"
 def put(offhost: OffHost, folder: str, **nodes: str) -> None:
     """Write nodes as dom0."""
     for name, value in nodes.items():
-        offhost.store.write(f"{folder}/{name.replace('_', '-')}", value)
+        offhost.store.write(f"{folder}/{name if name == 'security_model' else name.replace('_', '-')}", value)
 
 
 def device(offhost: OffHost, domid: int, node: str, number: int, *, kind: str = "", **nodes: str) -> tuple[str, str]:
@@ -58,7 +58,9 @@ def test_without_a_record_of_libxl_xenstore_tells(host: Host, offhost: OffHost) 
     device(offhost, domid, "vif", 0, mac="what")
     device(offhost, domid, "vtpm", 0, uuid="6f1f9f5c-1111-4222-8333-9f5c6f1f9f5c")
     device(offhost, domid, "console", 2, name="org.example", connection="pty")
-    device(offhost, domid, "9pfs", 3)
+    device(offhost, domid, "9pfs", 3, path="/srv/share", security_model="none")
+    device(offhost, domid, "vkbd", 0)
+    device(offhost, domid, "vkbd", 1, kind="vinput")
     assert [disk.config for disk in domain.disks] == [
         Disk("/srv/b", vdev="hdc", cdrom=True),
         Disk("/srv/a.img", vdev="xvda", readonly=False),
@@ -70,6 +72,8 @@ def test_without_a_record_of_libxl_xenstore_tells(host: Host, offhost: OffHost) 
     ]
     assert str(domain.vtpms[0].config.uuid) == "6f1f9f5c-1111-4222-8333-9f5c6f1f9f5c"
     assert (domain.channels["org.example"].config.devid, domain.p9s[3].config.devid) == (2, 3)
+    assert domain.p9s[3].config.path == "/srv/share"
+    assert [str(keyboard.config.backend_type) for keyboard in domain.vkbs] == ["qemu", "linux"]
     assert [*domain.consoles] == []
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from pyxen.config import Channel, Device, Disk, Vif, Vtpm
+from pyxen.config import P9, Channel, Device, Disk, Vif, Vkb, VkbBackend, Vtpm
 from pyxen.config.device_table import CONSOLES, Kind
 from pyxen.config.vdev import vdev_number
 from pyxen.errors import ConfigError
@@ -22,6 +22,8 @@ RECORDED: Final[dict[type[Device], tuple[str, ...]]] = {
     Vif: ("mac", "bridge", "script", "vifname"),
     Vtpm: ("uuid",),
     Channel: ("name", "connection", "path"),
+    P9: ("path", "security_model"),
+    Vkb: (),
 }
 """What is needed of libxl's record of a device, if its configuration is not known."""
 
@@ -34,7 +36,7 @@ def device_config(kind: Kind, number: int, said: Values, configs: Sequence[Any])
     Args:
         kind: The kind.
         number: Number of the device in xenstore.
-        said: What the record says, by the names in `RECORDED`.
+        said: What the record says: ``backend``, and the names in `RECORDED`.
         configs: The configurations that are known.
     """
     for index, config in enumerate(configs):
@@ -89,5 +91,10 @@ _FROM_RECORD: Final[Mapping[type[Device], Callable[[Values], Device]]] = {
     Vif: _vif,
     Vtpm: lambda said: Vtpm(uuid=UUID(said["uuid"] or "")),
     Channel: _channel,
+    P9: lambda said: P9(path=said["path"], security_model=said["security_model"]),
+    Vkb: lambda said: Vkb(backend_type=VkbBackend.LINUX if "/vinput/" in (said["backend"] or "") else VkbBackend.QEMU),
 }
-"""How a configuration is read from libxl's record, for the kinds that matter most."""
+"""How a configuration is read from libxl's record, for the kinds that matter most.
+
+libxl itself does not note some of those that come to a running domain: keyboards and shared folders.
+"""
