@@ -19,7 +19,7 @@ from pyxen import (
     UnsupportedFeature,
     Vif,
 )
-from tests.backends.differences import backend_of
+from tests.backends.differences import differs
 from tests.backends.support import Make, Willing, supporting, wait_until
 
 MAC = "00:16:3e:01:02:03"
@@ -28,11 +28,6 @@ KINDS = (
     *("consoles", "usbctrls", "usbdevs", "vkbs"),
 )
 IN_LIBVIRTS_XML = {"disks", "vifs", "pcis", "vfbs", "channels", "usbctrls", "usbdevs"}
-
-
-def by_libvirt(host: Host) -> bool:
-    """Tell whether libvirt is in between, which does not tell states."""
-    return backend_of(host).startswith("libvirt")
 
 
 @pytest.mark.needs(Feature.LIVE_DEVICES)
@@ -52,7 +47,7 @@ def test_those_that_it_is_made_with(host: Host, make: Make, image: str) -> None:
     assert domain.disks.get("xvdb") is None
     assert domain.disks.get("xvdb") is None
     assert disk.to_dict()["config"] == disk.config.to_dict()
-    if by_libvirt(host):
+    if differs(host, "states"):
         assert (disk.backend_state, disk.frontend_state, disk.frontend_path) == (None, None, None)
         return
     top = f"/local/domain/{domain.domid}"
@@ -71,7 +66,7 @@ def test_every_kind(host: Host, make: Make) -> None:
     for kind in KINDS:
         collection = getattr(domain, kind)
         assert kind in repr(collection)
-        if by_libvirt(host) and kind not in IN_LIBVIRTS_XML:
+        if differs(host, "states") and kind not in IN_LIBVIRTS_XML:
             with pytest.raises(UnsupportedFeature, match="xenlight:///") as caught:
                 collection.list()
             assert caught.value.feature == kind
@@ -104,7 +99,7 @@ def test_keys_that_name_none(host: Host, make: Make, image: str) -> None:
         (domain.vfbs, "first", "'first' does not name a frame buffer: give a devid or a Vfb"),
         (vtpms, "0", "'0' does not name a vTPM: give a uuid, a devid or a Vtpm"),
     ):
-        if collection is vtpms and by_libvirt(host):
+        if collection is vtpms and differs(host, "states"):
             continue  # it knows none
         for call in (collection.__getitem__, collection.get, collection.__contains__, collection.detach):
             with pytest.raises(InvalidArgument, match=problem):
@@ -123,7 +118,7 @@ def test_they_come_and_go(host: Host, willing: Willing, image: str) -> None:
     vif = domain.vifs.begin.attach(Vif(bridge="xenbr0")).result(60)
     assert (domain.disks["xvdb"].config.target, domain.disks["xvdb"].config.vdev) == (disk.target, "xvdb")
     assert domain.vifs[vif].config.mac == vif.mac
-    if not by_libvirt(host):
+    if not differs(host, "states"):
         wait_until(lambda: domain.disks["xvdb"].frontend_state is DeviceState.CONNECTED)
         connected = domain.disks["xvdb"]
         assert connected.backend_state is DeviceState.CONNECTED

@@ -16,8 +16,9 @@ MAC = "00:16:3e:01:02:03"
 
 def put(offhost: OffHost, folder: str, **nodes: str) -> None:
     """Write nodes as dom0."""
-    for name, value in nodes.items():
-        offhost.store.write(f"{folder}/{name if name == 'security_model' else name.replace('_', '-')}", value)
+    for word, value in nodes.items():
+        name = word if word == "security_model" else word.replace("_", "-")  # as libxl spells them
+        offhost.store.write(f"{folder}/{name}", value)
 
 
 def device(offhost: OffHost, domid: int, node: str, number: int, *, kind: str = "", **nodes: str) -> tuple[str, str]:
