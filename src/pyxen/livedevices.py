@@ -26,7 +26,7 @@ class LiveDevices(Iterable[LiveDevice[D]], Sized, Generic[D]):
     uuid of a vTPM, the name of a channel, bus and address of a USB device (``1:4``, as ``lsusb`` prints them). A number
     is a devid. A device is a key, too, compared by its identifying fields: ``domain.usbdevs[UsbDev(...)]``.
 
-    xenlight reads xenstore in five round trips at most, and does not wait for libxl.
+    xenlight reads xenstore in a few round trips, whatever the number of devices, and does not wait for libxl.
     """
 
     def __init__(self, backend: Backend, calls: Calls, ref: DomainRef, field: str) -> None:

@@ -30,11 +30,13 @@ from pyxen import (
     HostCapability,
     HostInfo,
     HypfsEntry,
+    LiveDevice,
     Loss,
     NodeChange,
     NodePermissions,
     Operation,
     Outcome,
+    Pci,
     Progress,
     RemusOptions,
     Supervisor,
@@ -134,6 +136,17 @@ def run(host: Host, config: DomainConfig) -> None:
     assert_type(Disk.from_xl("phy:/dev/vg0/web1,xvda,w"), Disk)
     assert_type(web.attach(Vif.from_xl("bridge=xenbr0", on_loss="raise")), Vif)
     assert_type(disk.to_xl(), str)
+    assert_type(web.disks["xvdb"], LiveDevice[Disk])
+    assert_type(web.disks["xvdb"].config, Disk)
+    assert_type(web.disks["xvdb"].frontend_state, pyxen.DeviceState | None)
+    assert_type(web.vifs.get(0), LiveDevice[Vif] | None)
+    assert_type(web.vifs.list(), Sequence[LiveDevice[Vif]])
+    assert_type(web.disks.attach(disk), Disk)
+    assert_type(web.disks.begin.attach(disk), Operation[Disk])
+    for live in web.pcis:
+        assert_type(live.config, Pci)
+        web.pcis.detach(live)
+    assert_type("xvdb" in web.disks, bool)
     web.pin_vcpu("all", CpuSet("0-3"))
     web.pin_vcpu(0, [1, 2])
     assert_type(web.config(), DomainConfig)
@@ -212,6 +225,10 @@ async def awaited(config: DomainConfig) -> None:
         async for domain in xen.domains:
             assert_type(domain, pyxen.aio.Domain)
         assert_type(await xen.guests["web1"], pyxen.aio.Domain)
+        assert_type(await web.disks["xvda"], LiveDevice[Disk])
+        assert_type(await web.disks.attach(Disk("/srv/a.img", vdev="xvdb")), Disk)
+        async for vif in web.vifs:
+            assert_type(vif, LiveDevice[Vif])
         assert_type(await xen.vm(web.uuid).wait_start(after=web, timeout=5), pyxen.aio.Domain)
         assert_type(await xen.xenstore.read_many(["/a"]), dict[str, str | None])
         assert_type(await xen.xenstore.transaction(lambda transaction: transaction.read_bytes("/a")), bytes)

@@ -52,6 +52,10 @@ def use(host: Host, domain: Domain) -> None:
     domain.begin.send_trigger("x")  # typo
     domain.begin.wait("shutdwon")  # typo
     domain.begin.save("/a").progress.percnt  # typo
+    domain.disks.attach(Vif())  # typo
+    domain.dsiks  # typo
+    domain.disks["xvda"].backend_stat  # typo
+    domain.vifs[0].config.vdev  # typo
     domain.pin_vcpu("every")  # typo
     host.events(DomainShutdwon)  # typo
     host.events(int)  # typo

@@ -2,22 +2,20 @@
 
 libxl's own records, below ``/libxl``, say which devices there are and where their backends are. No guest can change
 these. What a guest writes into its frontends counts as numbers and text only: never as a path, and never as a reason to
-fail. Nothing is read from a folder in which the guest has put more names than fit into one message.
+fail.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
-from uuid import UUID
 
+from pyxen._common.recorded_devices import RECORDED, Values, device_config
 from pyxen._printable import printable
-from pyxen.config import Channel, Device, Disk, Pci, PciAddress, UsbDev, Vif, Vtpm
+from pyxen.config import Channel, Disk, Pci, PciAddress, UsbDev
 from pyxen.config.device_table import CONSOLES, Kind
-from pyxen.config.vdev import vdev_number
-from pyxen.errors import ConfigError
 from pyxen.livedevice import LiveDevice
 from pyxen.stats import DeviceState
 
@@ -32,8 +30,7 @@ class NodeReader(Protocol):
     ) -> tuple[Sequence[str | None], Sequence[Sequence[str]]]:
         """Return the values of nodes, and the names of the children of others, in one round trip.
 
-        A node that does not exist has no value, and no children. Neither has one with more children than fit into one
-        message.
+        A node that does not exist has no value, and no children.
         """
 
 
@@ -41,7 +38,6 @@ _NUMBER: Final = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
 _BACKEND: Final = re.compile(r"/local/domain/(\d{1,5})/backend/([\w-]{1,32})/(\d{1,5})/(\d{1,10})", re.ASCII)
 _LAST_DOMID: Final = 0x7FEF
 _PCI_PLACE: Final = re.compile(r"dev-(0|[1-9]\d{0,2})", re.ASCII)
-_FORMAT: Final = re.compile(r"^(aio|qcow2?|vhd|qed):")
 _LONGEST: Final = 1024  # characters of a text
 
 _STATES: Final = {str(number): state for number, state in enumerate(DeviceState)}
@@ -50,17 +46,11 @@ _STATES: Final = {str(number): state for number, state in enumerate(DeviceState)
 _RINGS: Final = re.compile(r"(?:(?:tx|rx|urb|conn|req|evt)-)?ring-ref-?(\d{0,2})|page-gref|pci-op-ref", re.ASCII)
 _CHANNELS: Final = re.compile(r"(?:(?:req|evt)-)?event-channel(?:-(?:tx|rx|(\d{1,2})))?|port", re.ASCII)
 _QUEUE: Final = re.compile(r"(?:queue-)?(0|[1-9]\d?)", re.ASCII)
-_MOST_QUEUES: Final = 64  # for which a guest is believed
+_MOST_QUEUES: Final = 64  # of a device that are looked at: a guest can make many
+_MOST_RINGS: Final = 256
 _SECOND: Final = ("rx", "conn", "evt")  # words for the second ring of a pair
 
-_IN_RECORD: Final[dict[type[Device], tuple[str, ...]]] = {
-    Disk: ("dev", "params", "mode", "device-type"),
-    Vif: ("mac", "bridge", "script", "vifname"),
-    Vtpm: ("uuid",),
-    Channel: ("name", "connection", "path"),
-}
-"""What libxl's record has of a device's configuration."""
-
+_ITSELF: Final = ""  # the name of a record among its nodes
 _IN_BACKEND: Final = ("state", "hotplug-error", "bridge", "physical-device", "physical-device-path")
 
 
@@ -80,7 +70,7 @@ class _Place:
 
     @property
     def record(self) -> str:
-        """Libxl's record."""
+        """The record that libxl keeps of it."""
         return f"/libxl/{self.domid}/device/{self.node}/{self.number}"
 
     @property
@@ -121,7 +111,7 @@ class _Place:
             number = _QUEUE.fullmatch(queue)
             place = int(number[1]) + 1 if number else 0
             found += [(place, *_rank(pattern, name), f"{queue}/{name}") for name in names if pattern.fullmatch(name)]
-        return [each[-1] for each in sorted(found)]
+        return [each[-1] for each in sorted(found)][:_MOST_RINGS]
 
 
 def _rank(pattern: re.Pattern[str], name: str) -> tuple[int, int]:
@@ -149,7 +139,7 @@ def live_devices(nodes: NodeReader, domid: int, kind: Kind, configs: Sequence[An
         elif kind.part is UsbDev:
             found += _usb_devices(linked, place.number, units[place.record], configs)
         else:
-            found.append(LiveDevice(config=_config(kind, place, configs), **linked))
+            found.append(LiveDevice(config=device_config(kind, place.number, place.said, configs), **linked))
     return tuple(found)
 
 
@@ -162,20 +152,16 @@ def _places(nodes: NodeReader, domid: int, kind: Kind) -> list[_Place]:
         for node, names in zip(folders, listed, strict=True)
         for number in sorted(int(name) for name in names if _NUMBER.fullmatch(name))
     ]
-    wanted = ("backend", *_IN_RECORD.get(kind.part, ()))
-    values, names = nodes.look(
-        [f"{place.record}/{name}" for place in places for name in wanted], [place.frontend for place in places]
-    )
+    wanted = (_ITSELF, "backend", *RECORDED.get(kind.part, ()))
+    paths = [f"{place.record}/{name}".rstrip("/") for place in places for name in wanted]
+    values, names = nodes.look(paths, [place.frontend for place in places])
     for index, place in enumerate(places):
         place.said = dict(zip(wanted, values[index * len(wanted) :][: len(wanted)], strict=True))
         place.names = names[index]
+    places = [place for place in places if place.said[_ITSELF] is not None]  # the others were just removed
     if kind.part is Channel:
         places = [place for place in places if bool(place.said["name"]) is (kind is not CONSOLES)]
     return places
-
-
-Values = Mapping[str, str | None]
-"""Values by path."""
 
 
 def _states(nodes: NodeReader, kind: Kind, places: Sequence[_Place]) -> tuple[dict[str, dict[str, str | None]], Values]:
@@ -271,62 +257,6 @@ def _state(value: str | None) -> DeviceState:
 def _text(value: str | None) -> str | None:
     """Return a text from xenstore, safe to print, and not too long; None if it is empty."""
     return printable(value[:_LONGEST]).strip() or None if value else None
-
-
-def _config(kind: Kind, place: _Place, configs: Sequence[Any]) -> Device:
-    """Return the configuration of a device: the one that is known, or what libxl's record says."""
-    for index, config in enumerate(configs):
-        if _is_at(place, index, config):
-            return _numbered(config, place.number)
-    read = _FROM_RECORD.get(kind.part)
-    if kind is not CONSOLES and read is not None:
-        try:
-            return _numbered(read(place.said), place.number)
-        except (ValueError, ConfigError):
-            pass  # it was not written by libxl: its number is known, at least
-    part: Any = kind.part
-    if kind.part is Disk:
-        disk: Device = part(vdev=str(place.number))
-        return disk
-    served = {"backend_domid": place.backend[1]} if kind.served and place.backend is not None else {}
-    numbered: Device = part(devid=place.number, **served)
-    return numbered
-
-
-def _is_at(place: _Place, index: int, config: Any) -> bool:
-    if isinstance(config, Disk):
-        return vdev_number(config.vdev or "") == place.number
-    if isinstance(config, Channel):
-        return config.name is not None and config.name == place.said["name"]
-    return bool((index if config.devid is None else config.devid) == place.number)
-
-
-def _numbered(config: Any, number: int) -> Device:
-    numbered: Device = config if isinstance(config, Disk) or config.devid == number else config.replace(devid=number)
-    return numbered
-
-
-def _disk(said: Values) -> Disk:
-    target = _FORMAT.sub("", said["params"] or "", count=1) or None
-    cdrom = said["device-type"] == "cdrom"
-    return Disk(target, vdev=said["dev"], readonly=None if cdrom else said["mode"] == "r", cdrom=cdrom)
-
-
-def _vif(said: Values) -> Vif:
-    return Vif.from_dict({name: said[name] for name in ("mac", "bridge", "script", "vifname") if said[name]})
-
-
-def _channel(said: Values) -> Channel:
-    return Channel.from_dict({name: said[name] for name in ("name", "connection", "path") if said[name]})
-
-
-_FROM_RECORD: Final[Mapping[type[Device], Callable[[Values], Device]]] = {
-    Disk: _disk,
-    Vif: _vif,
-    Vtpm: lambda said: Vtpm(uuid=UUID(said["uuid"] or "")),
-    Channel: _channel,
-}
-"""How a configuration is read from libxl's record, for the kinds that matter most."""
 
 
 def _pcis(linked: dict[str, Any], said: Values, configs: Sequence[Any]) -> list[LiveDevice[Pci]]:

@@ -27,6 +27,7 @@ FACES = [
     (pyxen.Cpupools, pyxen.aio.Cpupools),
     (pyxen.EventReader, pyxen.aio.EventReader),
     (pyxen.Hypfs, pyxen.aio.Hypfs),
+    (pyxen.LiveDevices, pyxen.aio.LiveDevices),
     (pyxen.LogReader, pyxen.aio.LogReader),
     (pyxen.ConsoleStream, pyxen.aio.ConsoleStream),
     (pyxen.Flask, pyxen.aio.Flask),
@@ -234,6 +235,9 @@ OF_POOLS = {
 }
 """The methods of CPU pools, all of which `test_cpupools.py` calls."""
 
+OF_DEVICES = {f"LiveDevices.{name}" for name in ("__getitem__", "get", "list", "attach", "detach")}
+"""The methods of the devices of a domain, all of which `test_live_devices.py` calls."""
+
 
 @pytest.fixture
 def backend() -> FakeBackend:
@@ -265,6 +269,7 @@ def plain(value: object) -> object:
 def test_every_method_is_called() -> None:
     called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS | OF_QEMU | OF_PLANS
     called |= OF_CONSOLES
+    called |= OF_DEVICES
     assert {param.id for param in METHODS} == called
 
 

@@ -12,7 +12,7 @@ from pyxen import libvirtxml
 from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.backends.libvirt.devices import devices_of, names_of
 from pyxen.config import Channel, Disk, Pci, UsbDev, Vif
-from pyxen.config.device_table import Kind
+from pyxen.config.device_table import CONSOLES, Kind
 from pyxen.config.vdev import vdev_number
 from pyxen.errors import UnsupportedFeature
 from pyxen.livedevice import LiveDevice
@@ -27,10 +27,9 @@ _IN_XML: Final = frozenset({"disks", "vifs", "pcis", "vfbs", "channels", "usbctr
 def live_devices(domain: VirDomain, kind: Kind, backend: str) -> tuple[LiveDevice[Any], ...]:
     """Return the devices of a kind that a domain has."""
     if kind.field not in _IN_XML:
-        message = (
-            f"libvirt does not know the {kind.field} of a domain: xenlight:/// on the host itself does, and "
-            "Domain.endpoints tells where consoles are"
-        )
+        message = f"libvirt does not know the {kind.field} of a domain: xenlight:/// on the host itself does"
+        if kind is CONSOLES:
+            message += "; Domain.endpoints tells where its consoles are"
         raise UnsupportedFeature(message, feature=kind.field, backend=backend)
     return live_devices_of(domain.XMLDesc(_SECURE), kind)
 

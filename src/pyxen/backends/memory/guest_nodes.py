@@ -227,8 +227,9 @@ def _details(guest: Guest, kind: str, devid: int) -> dict[str, str]:
                     "device-type": "cdrom" if device.cdrom else "disk",
                 }
             case Vif() if key_of("vifs", device) == (kind, devid):
-                bridge = {} if device.bridge is None else {"bridge": device.bridge}
-                return {"mac": str(device.mac), "handle": str(devid), "type": "vif", **bridge}
+                named = {"bridge": device.bridge, "vifname": device.vifname}
+                said = {name: value for name, value in named.items() if value is not None}
+                return {"mac": str(device.mac), "handle": str(devid), "type": "vif", **said}
             case Channel() if kind == "console" and devid and device.devid in {devid, None}:
                 path = {} if device.path is None else {"path": device.path}
                 return {"name": device.name or "", "connection": str(device.connection or ""), **path}

@@ -157,13 +157,18 @@ def read_dom0s(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
 def look(
     xenstore: Connection, paths: Sequence[str], folders: Sequence[str]
 ) -> tuple[list[str | None], list[list[str]]]:
-    """Return the values of nodes and the names of the children of others, in one round trip.
+    """Return the values of nodes, and the names of the children of others, in one round trip.
 
-    A node that does not exist has no value and no children. Neither has one with more children than fit into a message.
+    A node that does not exist has no value and no children. One with more children than fit into a message takes more
+    round trips.
     """
     requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
     answers = xenstore.batch([*requests, *((Verb.DIRECTORY, f"{folder}\0".encode()) for folder in folders)])
-    return [_value(answer) for answer in answers[: len(paths)]], [_names(answer) for answer in answers[len(paths) :]]
+    names = [
+        xenstore.directory(folder) if _is_too_big(answer) else _names(answer)
+        for folder, answer in zip(folders, answers[len(paths) :], strict=True)
+    ]
+    return [_value(answer) for answer in answers[: len(paths)]], names
 
 
 def _below(xenstore: Connection, paths: Iterable[str]) -> list[list[str]]:
@@ -172,6 +177,10 @@ def _below(xenstore: Connection, paths: Iterable[str]) -> list[list[str]]:
 
 def _value(answer: bytes | OSError) -> str | None:
     return None if isinstance(answer, OSError) else answer.decode(errors="replace")
+
+
+def _is_too_big(answer: bytes | OSError) -> bool:
+    return isinstance(answer, OSError) and answer.errno == errno.E2BIG
 
 
 def _names(answer: bytes | OSError) -> list[str]:
