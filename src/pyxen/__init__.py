@@ -26,6 +26,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `ConsoleStream`, `attach_terminal`         the console of a guest
 `Sampler`                                  CPU, disk and network usage per second
 `Xenstore`, `XenstoreWatch`                the xenstore of a host, and watches of its nodes
+`XlConf`                                   the settings of xl itself, ``/etc/xen/xl.conf``
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
 `Error` and subclasses                     all exceptions that pyxen raises on purpose
 `pyxen.aio`                                the same hosts and domains, for asyncio
@@ -249,6 +250,7 @@ if TYPE_CHECKING:
     from pyxen.xenstoreinfo import NodeAccess, NodeChange, NodePermissions
     from pyxen.xenstorenodes import XenstoreTransaction
     from pyxen.xenstorewatch import XenstoreWatch
+    from pyxen.xlconf import XlConf
 
 __all__ = [
     "P9",
@@ -454,6 +456,7 @@ __all__ = [
     "XenstoreTransaction",
     "XenstoreWatch",
     "attach_terminal",
+    "XlConf",
     "connect",
     "convert",
 ]
@@ -535,6 +538,7 @@ _HOMES = {
     "NodePermissions": "xenstoreinfo",
     "XenstoreTransaction": "xenstorenodes",
     "XenstoreWatch": "xenstorewatch",
+    "XlConf": "xlconf",
 }
 """Names of this package and the modules that define them. All other names come from the modules in `_WHOLE`."""
 

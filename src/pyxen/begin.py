@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 from uuid import UUID, uuid4
 
 from pyxen._common.arguments import check_config, check_is, check_number, member, path_of
@@ -18,7 +18,7 @@ from pyxen._common.device_keys import DeviceKey, named_device
 from pyxen._common.device_kinds import Kind, check_is_device
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler
+from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler, Vif
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.features import Feature, lacking
@@ -28,6 +28,9 @@ from pyxen.operation import Operation
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, CpupoolRef
 from pyxen.units import kib_to_mib
+
+if TYPE_CHECKING:
+    from pyxen.xlconf import XlConf
 
 __all__ = [
     "AnyCpupool",
@@ -102,6 +105,8 @@ class HostOperations(Generic[H]):
     ) -> Operation[H]:
         """Begin `Host.create`."""
         check_config(config, "create")
+        config = self._honoured(config)
+        autoballoon = self._balloons(autoballoon)
         create = partial(self._backend.create, paused=paused, autoballoon=autoballoon, timeout=timeout_of(timeout))
         if on_console is None:
             return self._made(create(config), config.name)
@@ -139,12 +144,13 @@ class HostOperations(Generic[H]):
         """Begin `Host.restore`."""
         if config is not None:
             check_config(config, "restore")
+            config = self._honoured(config)
         operation = self._backend.restore(
             path_of(path, "restore"),
             config,
             paused=paused,
             allow=allow,
-            autoballoon=autoballoon,
+            autoballoon=self._balloons(autoballoon),
             timeout=timeout_of(timeout),
         )
         return self._made(operation, None if config is None else config.name)
@@ -173,6 +179,18 @@ class HostOperations(Generic[H]):
     def devd(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Host.devd`; `Operation.cancel` ends it."""
         return self._backend.devd(timeout=timeout_of(timeout))
+
+    def _honoured(self, config: DomainConfig) -> DomainConfig:
+        """Return a configuration with the settings of xl.conf, if the host was opened with them."""
+        conf = self._backend.xl_conf
+        if conf is None:
+            return config
+        nodes = self._backend.topology().node_cpus if conf.has_masks(config.type) else {}
+        return conf.applied(config, sorted(cpu for members in nodes.values() for cpu in members), nodes)
+
+    def _balloons(self, autoballoon: bool | None) -> bool | None:
+        conf = self._backend.xl_conf
+        return conf.autoballoon if autoballoon is None and conf is not None else autoballoon
 
     def _made(self, operation: Operation[DomainRef], name: str | None = None) -> Operation[H]:
         """Return the operation with a handle as its result. The name is the one requested, or the one found."""
@@ -335,7 +353,9 @@ class DomainOperations(Generic[H]):
     def attach(self, device: D, *, timeout: float | None = None) -> Operation[D]:
         """Begin `Domain.attach`."""
         check_is_device(device, "attach")
-        return self._on(self._backend.attach(self._ref, device, timeout=timeout_of(timeout)))
+        conf = self._backend.xl_conf
+        wanted: Any = conf.vif(device) if conf is not None and isinstance(device, Vif) else device
+        return self._on(self._backend.attach(self._ref, wanted, timeout=timeout_of(timeout)))
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.detach`."""
@@ -381,8 +401,18 @@ class DomainOperations(Generic[H]):
         verb, number = "pin_vcpu", None if vcpu == "all" else vcpu
         if number is not None:
             check_number(number, verb)
-        sets = _cpus(cpus, verb), _cpus(cpus_soft, verb)
-        return self._on(self._backend.pin_vcpu(self._ref, number, *sets, force=force))
+        hard, soft = _cpus(cpus, verb), _cpus(cpus_soft, verb)
+        if hard and self._backend.xl_conf is not None:
+            hard = self._masked(self._backend.xl_conf, hard)
+        return self._on(self._backend.pin_vcpu(self._ref, number, hard, soft, force=force))
+
+    def _masked(self, conf: XlConf, cpus: CpuSet) -> CpuSet:
+        """Return the CPUs of a set that xl.conf leaves for the domain."""
+        guest = self._backend.domain_info(self._ref).type
+        if not conf.has_masks(guest):
+            return cpus
+        nodes = self._backend.topology().node_cpus
+        return conf.masked(guest, cpus, sorted(cpu for members in nodes.values() for cpu in members), nodes)
 
     def set_scheduler(self, scheduler: Scheduler, *, vcpu: int | Literal["all"] | None = None) -> Operation[None]:
         """Begin `Domain.set_scheduler`."""

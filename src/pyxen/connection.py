@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyxen._interpreter import check_interpreter
 from pyxen.backends.base import Backend
 from pyxen.errors import InvalidArgument, UnsupportedFeature
+from pyxen.features import Feature
 from pyxen.host import Host
 
-__all__ = ["MOST_WORKERS", "connect", "open_backend"]
+if TYPE_CHECKING:
+    from pyxen.xlconf import XlConf
+
+__all__ = ["MOST_WORKERS", "AnyXlConf", "connect", "open_backend", "with_settings"]
+
+AnyXlConf: TypeAlias = "XlConf | str | os.PathLike[str] | None"
+"""Settings of xl, the path of their file, or none."""
 
 MOST_WORKERS: Final = 64
 """The most worker processes that `connect` starts for a host."""
@@ -28,7 +36,7 @@ LIBVIRT: Final = frozenset(
 """The schemes that libvirt knows, without the transport (``+ssh``) that may follow."""
 
 
-def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
+def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf = None) -> Host:
     """Open a host.
 
     Args:
@@ -40,23 +48,49 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Host:
         workers: For ``xenlight:///``: the number of worker processes, which create and destroy domains. They are
             started when first needed. libxl forks to do this work, which is slow in a large process. With several
             workers, creates overlap as far as the machine has CPUs. With 0, this process does the work itself.
+        xl_conf: The settings of xl to honour as xl does, as an `XlConf` or the path of a file: `create` and `apply` get
+            its defaults for vifs, grant tables, claims and domids, and its CPU masks; `attach` those for vifs;
+            `pin_vcpu` the masks; and `create` and `restore` autoballoon. Default: none of them, so that domains come
+            from their configurations alone, and are the same on each host; xl reads ``/etc/xen/xl.conf``.
 
     Raises:
         InvalidArgument: `workers` is out of range, 0 to 64.
+        ParseError: The file of `xl_conf` is not valid; if it cannot be read, it is an OSError.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
         BindingNotBuilt: pyxen was built without the extension for the running Xen.
         LibraryMissing: The extension is installed, but Xen's libraries are not; or libvirt's are missing.
         ConnectFailed: The host does not answer.
         UnsupportedFeature: The URI has a form that pyxen does not know; or this is a subinterpreter, or a free-threaded
-            Python without the GIL.
+            Python without the GIL; or `xl_conf` is for a host whose toolstack is not libxl itself.
     """
-    return Host(open_backend(uri, workers))
+    return Host(open_backend(uri, workers, xl_conf))
 
 
-def open_backend(uri: str, workers: int) -> Backend:
+def open_backend(uri: str, workers: int, xl_conf: AnyXlConf = None) -> Backend:
     """Open the backend for a URI, for both APIs; see `connect`."""
     check_interpreter()
+    return with_settings(_open(uri, workers), xl_conf)
+
+
+def with_settings(backend: Backend, xl_conf: AnyXlConf) -> Backend:
+    """Have a backend honour settings of xl; if that fails, close it."""
+    if xl_conf is None:
+        return backend
+    from pyxen.xlconf import XlConf
+
+    try:
+        if Feature.AUTOBALLOON not in backend.features:
+            message = f"xl_conf: {backend.name} has settings of its own: leave it out"
+            raise UnsupportedFeature(message, feature="xl_conf", backend=backend.name)
+        backend.xl_conf = xl_conf if isinstance(xl_conf, XlConf) else XlConf.load(xl_conf)
+    except BaseException:
+        backend.close()
+        raise
+    return backend
+
+
+def _open(uri: str, workers: int) -> Backend:
     if not 0 <= workers <= MOST_WORKERS:
         raise InvalidArgument(f"workers={workers} is out of range: use 0 to {MOST_WORKERS}")
     scheme = uri.partition(":")[0]

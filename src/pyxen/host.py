@@ -331,6 +331,8 @@ class Host(HostHypervisor):
         """
         check_config(config, "apply")
         config.validate()
+        if self._backend.xl_conf is not None:
+            config = self._backend.xl_conf.with_vifs(config)
         seconds = timeout_of(timeout, operation="apply")
         deadline = None if seconds is None else time.monotonic() + seconds
         info = self._calls.ask(lambda: running(self._backend, config))

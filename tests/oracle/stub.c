@@ -6,7 +6,8 @@
  * reads requests from standard input and forks for each, so that a request costs a fork and not a program start.
  *
  * A request is 4 bytes of length and the text; the child's last argument is replaced by it, except where one of them
- * is "CONFIG": then the text is the content of the file of that name. The answer is the exit status (128 + the signal
+ * is "CONFIG": then the text is the content of the file of that name, and what follows a NUL, "xl.conf" and another NUL
+ * in it is the content of xl's own settings. The answer is the exit status (128 + the signal
  * where one ended it), the lengths of what was written to standard output and to standard error, each 4 bytes, and
  * both texts. All numbers are little endian.
  */
@@ -31,18 +32,25 @@ static char config_name[] = "CONFIG";
 static char *request;
 static uint32_t request_length;
 
-/* What xl asks of libxenlight about files: CONFIG is the request; xl's own settings, /etc/xen/xl.conf, are empty. */
+static const char settings_follow[] = "\0xl.conf"; /* with the NUL that ends it */
+
+/* What xl asks of libxenlight about files: CONFIG, and its own settings, /etc/xen/xl.conf. */
 
 int libxl_read_file_contents(void *ctx, const char *path, void **data, int *length)
 {
-    int is_request = !strcmp(path, config_name);
+    const char *end = request + request_length, *from = request, *to = end;
+    const char *mark = memmem(request, request_length, settings_follow, sizeof settings_follow);
 
     (void)ctx;
-    *length = is_request ? (int)request_length : 0;
+    if (strcmp(path, config_name))
+        from = mark ? mark + sizeof settings_follow : end;
+    else if (mark)
+        to = mark;
+    *length = (int)(to - from);
     *data = malloc((size_t)*length + 1);
     if (!*data)
         return ENOMEM;
-    memcpy(*data, request, (size_t)*length);
+    memcpy(*data, from, (size_t)*length);
     ((char *)*data)[*length] = 0;
     return 0;
 }

@@ -36,8 +36,16 @@ class XlOracle:
         self._servers: dict[str, Server] = {}
         self.last: Answer | None = None
 
-    def create(self, text: str | bytes) -> dict[str, Any] | Refused:
-        """Return the libxl_domain_config that ``xl -N create`` prints for `text`, parsed, or its refusal."""
+    def create(self, text: str | bytes, xl_conf: str = "") -> dict[str, Any] | Refused:
+        """Return the libxl_domain_config that ``xl -N create`` prints for `text`, parsed, or its refusal.
+
+        Args:
+            text: The configuration.
+            xl_conf: The settings of xl itself.
+        """
+        if xl_conf:
+            text = (text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text) + b"\0xl.conf\0"
+            text += xl_conf.encode()
         return self._ask("create", text)
 
     def disk(self, spec: str | bytes) -> dict[str, Any] | Refused:

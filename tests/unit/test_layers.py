@@ -50,7 +50,7 @@ LAYERS = (
     },
     {"xenstorenodes"},
     {"backends"},
-    {"conversion"},
+    {"conversion", "xlconf"},
     {"xlcfg", "libvirtxml", "libxljson"},
     {"_common"},
     {

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 from pyxen import Domain, DomainConfig, DomainState, ShutdownReason
 
@@ -33,7 +34,7 @@ __all__ = [
 GUESTS = Path("/usr/share/pyxen-guests")
 
 _CONTAINERS = {"/vm", "/libxl", "/local/domain/0/backend", "/local/domain/0/device-model"}
-_OF_THE_HOST = ("/tool", "/local/domain/0/memory", "/local/domain/0/cpu")
+_OF_THE_HOST = ("/tool", "/local/domain/0/memory", "/local/domain/0/cpu", f"/vm/{UUID(int=0)}")
 
 MakeConfig = Callable[..., DomainConfig]
 MakeDomain = Callable[..., Domain]

@@ -10,6 +10,7 @@ from typing import Any
 from pyxen import connection
 from pyxen.aio._calls import Calls
 from pyxen.aio.host import Host
+from pyxen.connection import AnyXlConf
 
 __all__ = ["Connecting", "connect"]
 
@@ -35,7 +36,7 @@ class Connecting(Awaitable[Host], AbstractAsyncContextManager[Host]):
             await self._host.close()
 
 
-def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Connecting:
+def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf = None) -> Connecting:
     """Open a host.
 
     Args:
@@ -47,25 +48,30 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1) -> Connecting:
         workers: For ``xenlight:///``: the number of worker processes, which create and destroy domains. They are
             started when first needed. libxl forks to do this work, which is slow in a large process. With several
             workers, creates overlap as far as the machine has CPUs. With 0, this process does the work itself.
+        xl_conf: The settings of xl to honour as xl does, as an `XlConf` or the path of a file: `create` and `apply` get
+            its defaults for vifs, grant tables, claims and domids, and its CPU masks; `attach` those for vifs;
+            `pin_vcpu` the masks; and `create` and `restore` autoballoon. Default: none of them, so that domains come
+            from their configurations alone, and are the same on each host; xl reads ``/etc/xen/xl.conf``.
 
     Raises:
         InvalidArgument: `workers` is out of range, 0 to 64.
+        ParseError: The file of `xl_conf` is not valid; if it cannot be read, it is an OSError.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
         BindingNotBuilt: pyxen was built without the extension for the running Xen.
         LibraryMissing: The extension is installed, but Xen's libraries are not; or libvirt's are missing.
         ConnectFailed: The host does not answer.
         UnsupportedFeature: The URI has a form that pyxen does not know; or this is a subinterpreter, or a free-threaded
-            Python without the GIL.
+            Python without the GIL; or `xl_conf` is for a host whose toolstack is not libxl itself.
     """
-    return Connecting(_open(uri, workers))
+    return Connecting(_open(uri, workers, xl_conf))
 
 
-async def _open(uri: str, workers: int) -> Host:
+async def _open(uri: str, workers: int, xl_conf: AnyXlConf) -> Host:
     calls = Calls()
     try:
         backend = await calls.acquire(
-            lambda: connection.open_backend(uri, workers), give_back=lambda backend: backend.close()
+            lambda: connection.open_backend(uri, workers, xl_conf), give_back=lambda backend: backend.close()
         )
     except BaseException:
         calls.release()

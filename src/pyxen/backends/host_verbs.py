@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pyxen.backends.refs import DomainRef, LogChunk
 from pyxen.backends.store import Store
@@ -20,6 +20,9 @@ from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
+if TYPE_CHECKING:
+    from pyxen.xlconf import XlConf
+
 __all__ = ["HostVerbs"]
 
 D = TypeVar("D", bound=Part)
@@ -27,6 +30,9 @@ D = TypeVar("D", bound=Part)
 
 class HostVerbs(Protocol):
     """The verbs of a host. Those that a backend cannot do raise `UnsupportedFeature`."""
+
+    xl_conf: XlConf | None = None
+    """The settings of xl that the face applies to what it passes on; None if it applies none."""
 
     @property
     def uri(self) -> str:

@@ -1,0 +1,148 @@
+"""The settings of xl itself: read, and honoured by a host that is opened with them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import pyxen
+import pyxen.aio
+from pyxen import (
+    CpuSet,
+    Domain,
+    DomainConfig,
+    Host,
+    InvalidArgument,
+    LossWarning,
+    LossyConversion,
+    NotEnoughMemory,
+    ParseError,
+    UnsupportedFeature,
+    Vif,
+    XlConf,
+)
+
+TEXT = """
+autoballoon = "on"
+vif.default.bridge="br0"   # of the rack
+vm.cpumask="0-3"
+max_grant_frames=128
+claim_mode=0
+domid_policy="random"
+bootloader_restrict=1
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "xl.conf").write_text(TEXT)
+    return tmp_path / "xl.conf"
+
+
+def config(name: str = "web1", **settings: object) -> DomainConfig:
+    return DomainConfig(name, type="pv", kernel="/boot/vmlinuz", memory=64).replace(**settings)
+
+
+def test_a_file(path: Path) -> None:
+    assert XlConf.load(path) == XlConf(
+        autoballoon=True,
+        vif_bridge="br0",
+        vm_cpumask=CpuSet("0-3"),
+        max_grant_frames=128,
+        claim_mode=False,
+        domid_policy="random",
+        bootloader_restrict=True,
+    )
+    assert XlConf.loads(b"") == XlConf()
+    assert XlConf().to_dict()["output_format"] == "json"
+
+
+def test_what_xl_passes_over(path: Path) -> None:
+    path.write_text('vif.default.brigde="br0"\nautoballoon="maybe"\nclaim_mode=[1]\ndomid_policy="old"\nnosuch=1\n')
+    with pytest.raises(LossyConversion) as caught:
+        XlConf.load(path, on_loss="raise")
+    assert [loss.path.partition(" ")[0] for loss in caught.value.losses] == [
+        *("vif.default.brigde", "nosuch", "autoballoon", "claim_mode", "domid_policy")
+    ]
+    assert "did you mean vif.default.bridge?" in str(caught.value)
+    assert "line 1" in str(caught.value)
+    assert XlConf.load(path, on_loss="ignore") == XlConf()
+    path.write_text("nosuch=1\n")
+    with pytest.warns(LossWarning, match=r"xl\.conf: nosuch \(line 1, column 8\) = 1: xl\.conf has no such key"):
+        assert XlConf.load(path) == XlConf()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("a b", 1, "b"),
+        ("\nmax_grant_frames=-1", 2, "-"),
+        ('\n\nmax_grant_frames="many"', 3, "a number from 0 to 2147483647 is needed"),
+        ('vm.cpumask="0-"', 1, "is not a range of CPUs"),
+        ('vm.pv.cpumask=""', 1, "the set of CPUs is empty"),
+    ],
+)
+def test_what_is_not_valid(path: Path, text: str, line: int, message: str) -> None:
+    path.write_text(f"{text}\n")
+    with pytest.raises(ParseError, match=message) as caught:
+        XlConf.load(path)
+    assert (caught.value.line, caught.value.source) == (line, str(path))
+    with pytest.raises(ParseError, match=message):
+        pyxen.connect("memory:///", xl_conf=path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        pyxen.connect("memory:///", xl_conf=tmp_path / "nothing")
+
+
+def test_a_host_that_honours_it(path: Path) -> None:
+    with pyxen.connect("memory:///?cpus=8", xl_conf=path) as host:
+        web = host.create(config(vifs=[Vif(), Vif(bridge="br7")], vcpus=2, bootloader="pygrub", kernel=None))
+        found = web.config()
+        assert [vif.bridge for vif in found.vifs] == ["br0", "br7"]
+        assert (found.max_grant_frames, found.bootloader_restrict) == (128, True)
+        assert web.config(defaults=True).claim_mode is False
+        assert [vcpu.cpus for vcpu in web.vcpus()] == [CpuSet("0-3")] * 2
+        assert web.attach(Vif()).bridge == "br0"
+        web.pin_vcpu(1, "2-7")
+        assert web.vcpus()[1].cpus == CpuSet("2-3")
+        with pytest.raises(InvalidArgument, match=r"cpus=6-7: xl\.conf leaves none of these CPUs.*0-3"):
+            web.pin_vcpu(0, "6-7")
+        assert host.apply(config(vifs=[Vif(), Vif(bridge="br7"), Vif()], vcpus=2)).changed == ()
+
+
+def test_random_domids() -> None:
+    with pyxen.connect("memory:///", xl_conf=XlConf(domid_policy="random")) as host:
+        domids = [host.create(config(f"web{number}")).domid for number in range(3)]
+        assert sorted(domids) != list(range(min(domids), min(domids) + 3))
+        assert host.create(config("own", domid=5)).domid == 5
+
+
+def too_large(host: Host, autoballoon: bool | None) -> Domain:
+    return host.create(config(memory=host.info().free_memory_kib // 1024 + 64), autoballoon=autoballoon)
+
+
+def test_autoballoon() -> None:
+    with pyxen.connect("memory:///", xl_conf=XlConf(autoballoon=True)) as host:
+        with pytest.raises(NotEnoughMemory):
+            too_large(host, autoballoon=False)
+        assert too_large(host, None).info().memory_kib
+    with pyxen.connect("memory:///", xl_conf=XlConf()) as host, pytest.raises(NotEnoughMemory):
+        too_large(host, None)  # the simulated host has dom0_mem on its command line
+
+
+def test_a_host_that_has_settings_of_its_own() -> None:
+    with pytest.raises(UnsupportedFeature, match=r"xl_conf: .* has settings of its own"):
+        pyxen.connect("test:///default", xl_conf=XlConf())
+
+
+def test_awaited(path: Path) -> None:
+    async def main() -> None:
+        async with pyxen.aio.connect("memory:///", xl_conf=path) as host:
+            web = await host.create(config(vifs=[Vif()]))
+            assert [vif.bridge for vif in (await web.config()).vifs] == ["br0"]
+
+    asyncio.run(main())
