@@ -28,6 +28,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `Xenstore`, `XenstoreWatch`                the xenstore of a host, and watches of its nodes
 `XlConf`                                   the settings of xl itself, ``/etc/xen/xl.conf``
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
+`pyxen.autostart`                          domains that start and stop with their host, as xendomains has them
 `Error` and subclasses                     all exceptions that pyxen raises on purpose
 `pyxen.aio`                                the same hosts and domains, for asyncio
 `pyxen.xlcfg`, `pyxen.libvirtxml`,         the formats of a configuration; `convert` converts
@@ -50,6 +51,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pyxen import aio as aio
+    from pyxen import autostart as autostart
     from pyxen import config as config
     from pyxen import conversion as conversion
     from pyxen import errors as errors
@@ -545,7 +547,19 @@ _HOMES = {
 _WHOLE = ("errors", "config", "events")
 """The modules that export most of their names to this package."""
 
-_MODULES = ("aio", "config", "conversion", "errors", "events", "libvirtxml", "libxljson", "testing", "units", "xlcfg")
+_MODULES = (
+    "aio",
+    "autostart",
+    "config",
+    "conversion",
+    "errors",
+    "events",
+    "libvirtxml",
+    "libxljson",
+    "testing",
+    "units",
+    "xlcfg",
+)
 """The modules that can be used after a plain ``import pyxen``."""
 
 if not TYPE_CHECKING:  # a type checker that saw this would accept every misspelt name

@@ -16,6 +16,7 @@ LAYERS = (
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
     {"metrics", "supervisor"},
+    {"autostart", "supervisor"},
     {
         "_domain_devices",
         "_domain_handle",
@@ -50,7 +51,7 @@ LAYERS = (
     },
     {"xenstorenodes"},
     {"backends"},
-    {"conversion", "xlconf"},
+    {"conversion", "xendomains", "xlconf"},
     {"xlcfg", "libvirtxml", "libxljson"},
     {"_common"},
     {

@@ -1,0 +1,291 @@
+"""Domains that start and stop with their host, as the xendomains script has them.
+
+`start_all` restores what was saved and creates what is in ``/etc/xen/auto``; `stop_all` migrates, saves or shuts down.
+Neither stops at a failure: each returns what became of every domain. Both run in dom0, whose files they use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from pyxen import xlcfg
+from pyxen.domain import Domain
+from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound
+from pyxen.features import Feature
+from pyxen.host import Host
+from pyxen.info import ENDS
+from pyxen.xendomains import XendomainsSettings
+
+__all__ = ["StartAction", "Started", "StopAction", "Stopped", "XendomainsSettings", "start_all", "stop_all"]
+
+_SAVED: Final = b"Xen saved domain"
+"""What files of saved domains begin with."""
+
+_FAILURES: Final = (Error, OSError, ValueError)
+
+
+class StartAction(StrEnum):
+    """What `start_all` did with a file."""
+
+    RESTORED = "restored"
+    """The domain was restored from it, and the file removed."""
+    CREATED = "created"
+    """The domain was created from it."""
+    RUNNING = "running"
+    """A domain of that name was running already."""
+    SKIPPED = "skipped"
+    """A domain of that name is saved, and was not restored: to start it anew would lose what is saved."""
+    FAILED = "failed"
+    """It failed; `Started.error` says why. The file of a saved domain stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What `start_all` did with a file."""
+
+    path: str
+    """The file."""
+    action: StartAction
+    """What was done."""
+    name: str | None = None
+    """Name of the domain; None if the file cannot be read."""
+    domain: Domain | None = None
+    """The domain; None if there is none."""
+    error: Exception | None = None
+    """What went wrong, if anything."""
+
+
+class StopAction(StrEnum):
+    """What `stop_all` did with a domain."""
+
+    MIGRATED = "migrated"
+    """It runs on the other host."""
+    SAVED = "saved"
+    """It is in `Stopped.path`."""
+    SHUT_DOWN = "shut_down"
+    """It has shut down."""
+    ASKED = "asked"
+    """It was asked to shut down, and not waited for."""
+    LEFT = "left"
+    """By the settings nothing was to be done with it."""
+    FAILED = "failed"
+    """It still runs; `Stopped.errors` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What `stop_all` did with a domain."""
+
+    name: str | None
+    """Its name."""
+    domid: int
+    """Its domid."""
+    action: StopAction
+    """What was done at last."""
+    path: str | None = None
+    """The file that it was saved to."""
+    errors: tuple[Exception, ...] = ()
+    """What went wrong, in order: a migration that failed, say, before it was saved."""
+
+
+def start_all(
+    host: Host, settings: XendomainsSettings | None = None, *, timeout: float | None = None
+) -> tuple[Started, ...]:
+    """Start the domains that start with the host, as ``xendomains start``: one after the other, by their files' names.
+
+    Saved domains are restored first. Then the configurations in ``auto`` are created, but not those of domains that run
+    already, or are saved and could not be restored.
+
+    Args:
+        host: The host.
+        settings: The settings; by default those of the file, see `XendomainsSettings.load`.
+        timeout: Seconds for each restore and create. None waits as long as libxl does.
+
+    Returns:
+        What was done with each file, in order.
+    """
+    settings = XendomainsSettings.load() if settings is None else settings
+    done: list[Started] = []
+    saved = [path for path in _files(settings.save) if _is_saved(path)]
+    if settings.restore:
+        done += [_restore(host, path, timeout) for path in saved]
+    left = {os.path.basename(path) for path in saved if os.path.exists(path)}
+    last = False
+    for path in _files(settings.auto):
+        if last:
+            time.sleep(settings.create_delay_s)
+        started = _create(host, path, left, timeout)
+        last = started.action is StartAction.CREATED
+        done.append(started)
+    return tuple(done)
+
+
+def _files(folder: str | None) -> list[str]:
+    """Return the files of a folder as a shell's ``*`` does: sorted, without hidden ones."""
+    if folder is None or not os.path.isdir(folder):
+        return []
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    return [path for path in paths if not os.path.isdir(path)]
+
+
+def _is_saved(path: str) -> bool:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return os.path.isfile(path) and file.read(len(_SAVED)) == _SAVED
+    return False
+
+
+def _restore(host: Host, path: str, timeout: float | None) -> Started:
+    try:
+        domain = host.restore(path, timeout=timeout)
+    except _FAILURES as error:
+        return Started(path, StartAction.FAILED, os.path.basename(path), error=error)
+    try:
+        os.unlink(path)
+    except OSError as error:  # restored all the same, but another start would do it again
+        return Started(path, StartAction.RESTORED, _name(domain), domain, error)
+    return Started(path, StartAction.RESTORED, _name(domain), domain)
+
+
+def _name(domain: Domain) -> str | None:
+    with contextlib.suppress(Error):
+        return domain.info().name
+    return domain.name
+
+
+def _create(host: Host, path: str, saved: set[str], timeout: float | None) -> Started:
+    try:
+        config = xlcfg.load(path)
+        there = host.domains.get(config.name)
+        if there is not None:
+            return Started(path, StartAction.RUNNING, config.name, there)
+        if config.name in saved or os.path.basename(path) in saved:
+            return Started(path, StartAction.SKIPPED, config.name)
+    except _FAILURES as error:
+        return Started(path, StartAction.FAILED, error=error)
+    try:
+        return Started(path, StartAction.CREATED, config.name, host.create(config, timeout=timeout))
+    except _FAILURES as error:
+        return Started(path, StartAction.FAILED, config.name, error=error)
+
+
+def stop_all(host: Host, settings: XendomainsSettings | None = None, *, parallel: int = 4) -> tuple[Stopped, ...]:
+    """Stop the guests of the host, as ``xendomains stop``: migrate them, else save them, else shut them down.
+
+    dom0, stub domains and the domain of xenstored are left. Each step has the time that the settings say.
+
+    Args:
+        host: The host.
+        settings: The settings; by default those of the file, see `XendomainsSettings.load`.
+        parallel: How many domains to stop at the same time; xendomains stops one after the other.
+
+    Returns:
+        What was done with each domain, by domid.
+
+    Raises:
+        InvalidArgument: `parallel` is below 1.
+        OperationFailed: The host does not list its domains.
+    """
+    if parallel < 1:
+        raise InvalidArgument(f"parallel={parallel} is out of range: use 1 or more", operation="stop_all")
+    settings = XendomainsSettings.load() if settings is None else settings
+    guests = _guests(host)
+    names = set(_auto_names(settings.auto)) if settings.auto_only else {domain.name for domain in guests}
+    done: dict[int, Stopped] = {}
+
+    def stop(domain: Domain) -> Stopped:
+        if domain.name not in names:
+            return Stopped(domain.name, domain.domid, StopAction.LEFT)
+        return _stop(domain, settings)
+
+    def shut_down(domain: Domain) -> Stopped:
+        return _shut_down(domain, done[domain.domid], settings.shutdown_all_waits, settings.stop_timeout_s)
+
+    done.update(_each(stop, guests, parallel))
+    if settings.shutdown_all:
+        again = {StopAction.LEFT, StopAction.FAILED}
+        done.update(_each(shut_down, [one for one in guests if done[one.domid].action in again], parallel))
+    return tuple(done[domid] for domid in sorted(done))
+
+
+def _guests(host: Host) -> list[Domain]:
+    """Return the guests without the domain that xenstored may run in."""
+    stores = None
+    if host.supports(Feature.XENSTORE):
+        with contextlib.suppress(NodeNotFound):
+            stores = host.xenstore.read("/tool/xenstored/domid")
+    return [domain for domain in host.guests if str(domain.domid) != stores]
+
+
+def _each(work: Callable[[Domain], Stopped], domains: Sequence[Domain], parallel: int) -> Iterator[tuple[int, Stopped]]:
+    """Do something with several domains at once."""
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix="pyxen-stop")
+    try:
+        yield from [(one.domid, stopped) for one, stopped in zip(domains, pool.map(work, domains), strict=True)]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _auto_names(folder: str | None) -> Iterator[str]:
+    """Return the names of the domains whose configurations are in a folder."""
+    for path in _files(folder):
+        with contextlib.suppress(*_FAILURES):
+            yield xlcfg.load(path, on_loss="ignore").name
+
+
+def _stop(domain: Domain, settings: XendomainsSettings) -> Stopped:
+    errors: list[Exception] = []
+    stopped = Stopped(domain.name, domain.domid, StopAction.LEFT)
+    for key in settings.sysrq:
+        _tried(lambda key=key: domain.send_sysrq(key), errors)  # type: ignore[misc]  # mypy infers no default
+        time.sleep(settings.sysrq_delay_s)
+    timeout = settings.stop_timeout_s
+    migrate, folder = settings.migrate, settings.save
+    if migrate is not None and _tried(lambda: domain.migrate(migrate, timeout=timeout), errors):
+        return replace(stopped, action=StopAction.MIGRATED, errors=tuple(errors))
+    if folder is not None:
+        path = os.path.join(folder, domain.name or "")
+        if _tried(lambda: _save(domain, folder, path, timeout), errors):
+            return replace(stopped, action=StopAction.SAVED, path=path, errors=tuple(errors))
+    if not settings.shutdown:
+        action = StopAction.FAILED if errors else StopAction.LEFT
+        return replace(stopped, action=action, errors=tuple(errors))
+    return _shut_down(domain, replace(stopped, errors=tuple(errors)), settings.shutdown_waits, timeout)
+
+
+def _tried(call: Callable[[], object], errors: list[Exception]) -> bool:
+    try:
+        call()
+    except _FAILURES as error:
+        errors.append(error)
+        return False
+    return True
+
+
+def _save(domain: Domain, folder: str, path: str, timeout: float | None) -> None:
+    if not domain.name or domain.name.startswith(".") or os.path.basename(path) != domain.name:
+        message = f"the name {domain.name!r} cannot be that of a file: rename the domain"
+        raise InvalidArgument(message, operation="save", domain=domain.domid)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    domain.save(path, timeout=timeout)
+
+
+def _shut_down(domain: Domain, before: Stopped, waits: bool, timeout: float | None) -> Stopped:
+    """Ask a domain to shut down. One that has gone, or has ended by itself, has done what it was asked for."""
+    errors = list(before.errors)
+    try:
+        if domain.info().state not in ENDS:
+            domain.shutdown(wait=waits, timeout=timeout)
+            if not waits:
+                return replace(before, action=StopAction.ASKED)
+    except DomainNotFound:
+        pass
+    except _FAILURES as error:
+        return replace(before, action=StopAction.FAILED, errors=(*errors, error))
+    return replace(before, action=StopAction.SHUT_DOWN)
