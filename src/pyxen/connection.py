@@ -64,13 +64,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
         UnsupportedFeature: The URI has a form that pyxen does not know; or this is a subinterpreter, or a free-threaded
             Python without the GIL; or `xl_conf` is for a host whose toolstack is not libxl itself.
     """
-    return Host(open_backend(uri, workers, xl_conf))
-
-
-def open_backend(uri: str, workers: int, xl_conf: AnyXlConf = None) -> Backend:
-    """Open the backend for a URI, for both APIs; see `connect`."""
-    check_interpreter()
-    return with_settings(_open(uri, workers), xl_conf)
+    return Host(with_settings(open_backend(uri, workers), xl_conf))
 
 
 def with_settings(backend: Backend, xl_conf: AnyXlConf) -> Backend:
@@ -90,7 +84,9 @@ def with_settings(backend: Backend, xl_conf: AnyXlConf) -> Backend:
     return backend
 
 
-def _open(uri: str, workers: int) -> Backend:
+def open_backend(uri: str, workers: int) -> Backend:
+    """Open the backend for a URI, for both APIs; see `connect`."""
+    check_interpreter()
     if not 0 <= workers <= MOST_WORKERS:
         raise InvalidArgument(f"workers={workers} is out of range: use 0 to {MOST_WORKERS}")
     scheme = uri.partition(":")[0]

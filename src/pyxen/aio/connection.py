@@ -71,7 +71,8 @@ async def _open(uri: str, workers: int, xl_conf: AnyXlConf) -> Host:
     calls = Calls()
     try:
         backend = await calls.acquire(
-            lambda: connection.open_backend(uri, workers, xl_conf), give_back=lambda backend: backend.close()
+            lambda: connection.with_settings(connection.open_backend(uri, workers), xl_conf),
+            give_back=lambda backend: backend.close(),
         )
     except BaseException:
         calls.release()

@@ -143,8 +143,8 @@ class FakeHost(Host):
         """Make `pyxen.connect` and `pyxen.aio.connect` open this host for any URI, in the whole process."""
         before = connection.open_backend
 
-        def open_this(uri: str, workers: int, xl_conf: connection.AnyXlConf = None) -> Backend:  # noqa: ARG001 (as open_backend)
-            return connection.with_settings(MemoryBackend(self._machine), xl_conf)
+        def open_this(uri: str, workers: int) -> Backend:  # noqa: ARG001 (as open_backend)
+            return MemoryBackend(self._machine)
 
         connection.open_backend = open_this
         try:
