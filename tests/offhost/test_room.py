@@ -45,7 +45,7 @@ def following(offhost: OffHost, host: pyxen.Host) -> Iterator[None]:
         yield
     finally:
         done.set()
-        thread.join()
+        thread.join(60)
 
 
 def target_mib(host: pyxen.Host) -> float | None:
