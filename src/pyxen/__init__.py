@@ -457,8 +457,8 @@ __all__ = [
     "XenstoreQuota",
     "XenstoreTransaction",
     "XenstoreWatch",
-    "attach_terminal",
     "XlConf",
+    "attach_terminal",
     "connect",
     "convert",
 ]

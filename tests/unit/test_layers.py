@@ -15,8 +15,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
-    {"metrics", "supervisor"},
-    {"autostart", "supervisor"},
+    {"autostart", "metrics", "supervisor"},
     {
         "_domain_devices",
         "_domain_handle",
