@@ -41,8 +41,10 @@ AWAITED = {
 }
 """Names that the asyncio face imports from another module."""
 
-USES = {"self._calls.ask", "self._calls.finish", "self._calls.acquire", "self._host.stats", "self._host.info"}
-"""The calls that are awaited: all methods of ``self._calls``, and what a sampler calls of its host."""
+USES = {"self._calls.ask", "self._calls.finish", "self._calls.acquire", "self._host.stats", "self._host.info"} | {
+    "self._ask_all"
+}
+"""The calls that are awaited: all methods of ``self._calls``, what a sampler calls of its host, and helpers."""
 
 
 @dataclass(frozen=True)

@@ -243,9 +243,9 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.shutdown`."""
         return self._on(self._backend.shutdown(self._ref, wait=wait, fallback=fallback, timeout=timeout_of(timeout)))
 
-    def reboot(self, *, timeout: float | None = None) -> Operation[None]:
+    def reboot(self, *, wait: bool = False, fallback: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.reboot`."""
-        return self._on(self._backend.reboot(self._ref, timeout=timeout_of(timeout)))
+        return self._on(self._backend.reboot(self._ref, wait=wait, fallback=fallback, timeout=timeout_of(timeout)))
 
     def destroy(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Domain.destroy`."""

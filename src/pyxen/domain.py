@@ -63,16 +63,18 @@ class Domain(DomainDevices, DomainResources):
         """
         self._calls.finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 
-    def reboot(self, *, timeout: float | None = None) -> None:
-        """Ask the guest to reboot, as ``xl reboot``. The domain's supervisor then restarts it.
+    def reboot(self, *, wait: bool = False, fallback: bool = False, timeout: float | None = None) -> None:
+        """Ask the guest to reboot, as ``xl reboot``. The domain's supervisor then restarts it, as a new domain.
 
         Args:
-            timeout: Seconds after which to give up if the guest does not acknowledge. None uses libxl's limit, 60 s.
+            wait: Wait until the guest has shut down, as ``xl reboot -w``. `Vm.wait_start` waits for the new domain.
+            fallback: Reset an HVM guest without a PV driver, as ``xl reboot -F``. Xen refuses that on x86.
+            timeout: Seconds after which to give up. None waits forever; without `wait` it is libxl's limit, 60 s.
 
         Raises:
             InvalidState, NoGuestDriver, OperationTimeout: As for `shutdown`.
         """
-        self._calls.finish(lambda: self.begin.reboot(timeout=timeout))
+        self._calls.finish(lambda: self.begin.reboot(wait=wait, fallback=fallback, timeout=timeout))
 
     def destroy(self, *, timeout: float | None = None) -> None:
         """End the domain immediately, as ``xl destroy``: like pulling the plug."""

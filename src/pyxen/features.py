@@ -33,6 +33,8 @@ class Feature(StrEnum):
     """Ask the guest to reboot."""
     FALLBACK = "fallback"
     """Press the power button of a guest that has no PV driver: ``shutdown(fallback=True)``."""
+    REBOOT_FALLBACK = "reboot_fallback"
+    """Reset a guest that has no PV driver: ``reboot(fallback=True)``."""
     SUSPEND = "suspend"
     """Suspend in memory, and resume."""
     SAVE = "save"
@@ -134,6 +136,7 @@ FeatureName: TypeAlias = Literal[
     "pause",
     "reboot",
     "fallback",
+    "reboot_fallback",
     "suspend",
     "save",
     "checkpoint",

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+from pyxen.domain import Domain
 from pyxen.domains import Domains
-from pyxen.info import DomainInfo
+from pyxen.errors import DomainNotFound, Error, UnsupportedFeature
+from pyxen.info import ENDS, DomainInfo
+from pyxen.operation import Operation
 
 __all__ = ["Guests"]
 
@@ -16,6 +22,73 @@ class Guests(Domains):
 
     def __repr__(self) -> str:
         return f"<Guests of {self._backend.uri}>"
+
+    def shutdown_all(
+        self, *, wait: bool = True, fallback: bool = False, timeout: float | None = None
+    ) -> dict[Domain, Error]:
+        """Ask all guests to power off, at the same time, and wait until they have, as ``xl shutdown -a -w``.
+
+        A guest that cannot be asked, or does not power off, does not keep the others from it. Guests that have ended
+        are left as they are.
+
+        Args:
+            wait: False returns as soon as all guests have acknowledged the request, as ``xl shutdown -a``.
+            fallback: Press the ACPI power button of HVM guests without a PV driver, as ``xl shutdown -a -F``.
+            timeout: Seconds after which to give up; guests may still shut down later. None waits forever.
+
+        Returns:
+            The guests that did not, each with the error that `Domain.shutdown` would raise. It is empty if all did.
+
+        Raises:
+            UnsupportedFeature: This backend does not know `fallback`.
+        """
+        return self._ask_all(lambda guest: guest.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
+
+    def reboot_all(
+        self, *, wait: bool = False, fallback: bool = False, timeout: float | None = None
+    ) -> dict[Domain, Error]:
+        """Ask all guests to reboot, at the same time, as ``xl reboot -a``. Their supervisors then restart them.
+
+        Args:
+            wait: Wait until all guests have shut down, as ``xl reboot -a -w``.
+            fallback: Reset HVM guests without a PV driver, as ``xl reboot -a -F``. Xen refuses that on x86.
+            timeout: Seconds after which to give up. None waits forever; without `wait` it is libxl's limit, 60 s.
+
+        Returns:
+            The guests that did not, each with the error that `Domain.reboot` would raise. It is empty if all did.
+
+        Raises:
+            UnsupportedFeature: This backend cannot reboot guests, or does not know `fallback`.
+        """
+        return self._ask_all(lambda guest: guest.begin.reboot(wait=wait, fallback=fallback, timeout=timeout))
+
+    def _ask_all(self, begin: Callable[[Domain], Operation[None]]) -> dict[Domain, Error]:
+        """Begin an operation on each guest that runs, wait for all, and return those that failed."""
+        guests = self._calls.ask(lambda: [self._handle(info) for info in self._alive() if info.state not in ENDS])
+        failed: dict[Domain, Error] = {}
+        begun: dict[Domain, Operation[None]] = {}
+        try:
+            for guest in guests:
+                try:
+                    begun[guest] = begin(guest)
+                except UnsupportedFeature:  # so it is for all
+                    raise
+                except DomainNotFound:  # it has ended meanwhile
+                    pass
+                except Error as error:
+                    failed[guest] = error
+            for guest in begun:
+                try:
+                    self._calls.finish(partial(begun.__getitem__, guest))
+                except DomainNotFound:
+                    pass
+                except Error as error:
+                    failed[guest] = error
+        except BaseException:
+            for operation in begun.values():
+                operation.cancel()
+            raise
+        return {guest: failed[guest] for guest in guests if guest in failed}
 
     def _alive(self) -> list[DomainInfo]:
         return [info for info in super()._alive() if info.domid != 0 and info.stubdomain_of is None]

@@ -22,6 +22,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.DEFINE: lambda host, _domain, _folder: host.defined(),
     Feature.PAUSE: lambda _host, domain, _folder: domain.pause(),
     Feature.REBOOT: lambda _host, domain, _folder: domain.reboot(),
+    Feature.REBOOT_FALLBACK: lambda _host, domain, _folder: domain.reboot(fallback=True),
     Feature.SUSPEND: lambda _host, domain, _folder: domain.suspend(),
     Feature.SAVE: lambda _host, domain, folder: domain.save(f"{folder}/save"),
     Feature.CORE_DUMP: lambda _host, domain, folder: domain.core_dump(f"{folder}/core"),
@@ -68,7 +69,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
 }
 """A call that needs a feature."""
 
-ALSO = {Feature.PIN_SOFT: Feature.PIN, Feature.PIN_FORCE: Feature.PIN}
+ALSO = {Feature.REBOOT_FALLBACK: Feature.REBOOT, Feature.PIN_SOFT: Feature.PIN, Feature.PIN_FORCE: Feature.PIN}
 """What such a call needs besides."""
 
 NO_CALL = {Feature.ALL_DOMAINS, Feature.FALLBACK, Feature.CHECKPOINT}

@@ -8,8 +8,18 @@ from uuid import uuid4
 import pytest
 
 import pyxen
-from pyxen import DomainNotFound, DomainState, Feature, Host, InvalidArgument, OperationTimeout
-from tests.backends.support import SECONDS, Make, supporting
+from pyxen import (
+    DomainNotFound,
+    DomainState,
+    Feature,
+    Host,
+    InvalidArgument,
+    InvalidState,
+    OperationTimeout,
+    ShutdownReason,
+)
+from tests.backends.differences import differs
+from tests.backends.support import SECONDS, Make, Willing, supporting
 
 
 def test_guests_are_the_domains_without_dom0(host: Host, make: Make) -> None:
@@ -25,6 +35,33 @@ def test_guests_are_the_domains_without_dom0(host: Host, make: Make) -> None:
     assert "Guests" in repr(host.guests)
     domain.destroy()
     assert domain not in host.guests
+
+
+def test_all_guests_power_off(host: Host, make: Make, willing: Willing) -> None:
+    listening, paused = willing(), make("web2", paused=True)
+    failed = host.guests.shutdown_all(timeout=120)
+    assert list(failed) == [paused]
+    assert isinstance(failed[paused], InvalidState)
+    assert listening not in host.guests
+    paused.destroy()
+    assert host.guests.shutdown_all(timeout=120) == {}
+
+
+def test_all_guests_reboot(host: Host, make: Make, willing: Willing) -> None:
+    listening, paused = willing(), make("web2", paused=True)
+    with supporting(host, Feature.REBOOT):
+        failed = host.guests.reboot_all(wait=True, timeout=120)
+        assert list(failed) == [paused]
+        if not differs(host, "reboot"):
+            assert listening.info().shutdown_reason is ShutdownReason.REBOOT
+            assert list(host.guests.reboot_all(timeout=120)) == [paused]  # one that has ended is not asked
+
+
+def test_not_knowing_how_is_no_guests_fault(host: Host, make: Make) -> None:
+    make("web1")
+    if not host.supports(Feature.REBOOT_FALLBACK):
+        with supporting(host, Feature.REBOOT_FALLBACK, Feature.REBOOT):
+            host.guests.reboot_all(fallback=True)
 
 
 def test_no_ordinary_domain_is_a_stub_domain(host: Host, make: Make) -> None:

@@ -206,6 +206,15 @@ def test_reboot(host: Host, willing: Willing) -> None:
         assert info.shutdown_reason is ShutdownReason.REBOOT
 
 
+def test_a_reboot_is_waited_for(host: Host, willing: Willing) -> None:
+    domain = willing()
+    with supporting(host, Feature.REBOOT):
+        domain.reboot(wait=True, timeout=120)
+        if differs(host, "reboot"):
+            return
+        assert domain.info().shutdown_reason is ShutdownReason.REBOOT
+
+
 def test_a_guest_that_does_not_listen(host: Host, make: Make) -> None:
     if differs(host, "deaf"):
         return
@@ -213,6 +222,8 @@ def test_a_guest_that_does_not_listen(host: Host, make: Make) -> None:
     with pytest.raises(OperationTimeout, match="may still shut down") as caught:
         domain.shutdown(timeout=0.3)
     assert isinstance(caught.value, TimeoutError)
+    with supporting(host, Feature.REBOOT), pytest.raises(OperationTimeout):
+        domain.reboot(wait=True, timeout=0.3)
     assert domain.info().state in ALIVE
 
 

@@ -12,6 +12,7 @@ from pyxen import DomainState, Host, ShutdownReason
 from pyxen.errors import (
     InvalidArgument,
     NoGuestDriver,
+    OperationFailed,
     OperationTimeout,
 )
 from tests.xen.support import MakeConfig, MakeDomain, xl, xl_domids
@@ -89,6 +90,13 @@ def test_the_power_button_of_a_guest_without_a_driver(host: Host, tiny: MakeConf
     with pytest.raises(OperationTimeout):  # it has no ACPI driver either, but libxl presses the button
         domain.shutdown(fallback=True, timeout=5)
     domain.shutdown(wait=False, fallback=True)
+    with pytest.raises(NoGuestDriver):
+        domain.reboot(timeout=5)
+    with pytest.raises(OperationFailed) as reset:
+        domain.send_trigger("reset")
+    with pytest.raises(OperationFailed) as rebooted:
+        domain.reboot(fallback=True, timeout=5)
+    assert type(reset.value) is type(rebooted.value)
     domain.destroy()
 
 

@@ -70,7 +70,7 @@ class Backend(HostVerbs, Protocol):
     def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         """Ask the guest to power off."""
 
-    def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+    def reboot(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         """Ask the guest to reboot."""
         raise lacking(Feature.REBOOT, self.name)
 

@@ -189,8 +189,8 @@ class FakeBackend(Backend):
     def shutdown(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         return self._begin("shutdown", domain=domain, wait=wait, fallback=fallback, timeout=timeout)
 
-    def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        return self._begin("reboot", domain=domain, timeout=timeout)
+    def reboot(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
+        return self._begin("reboot", domain=domain, wait=wait, fallback=fallback, timeout=timeout)
 
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         return self._begin("suspend", domain=domain, timeout=timeout)

@@ -212,6 +212,8 @@ OF_PLANS = {"Host.apply"}
 
 OF_CONSOLES = {param.id for param in METHODS if str(param.id).startswith("ConsoleStream")} | {"Domain.console_stream"}
 """Methods that tests/unit/test_consolestream.py calls."""
+OF_ALL = {"Guests.shutdown_all", "Guests.reboot_all"}
+"""Methods that test_guests.py calls."""
 
 OF_QEMU = {"Qmp.execute"}
 """Methods that tests/offhost/test_qmp.py calls."""
@@ -270,6 +272,8 @@ def test_every_method_is_called() -> None:
     called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS | OF_QEMU | OF_PLANS
     called |= OF_CONSOLES
     called |= OF_DEVICES
+    called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS | OF_QEMU
+    called |= OF_PLANS | OF_ALL
     assert {param.id for param in METHODS} == called
 
 

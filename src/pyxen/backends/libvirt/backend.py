@@ -136,11 +136,17 @@ class LibvirtBackend(LibvirtHost):
             info = lifecycle.info_if_there(connection, self._reader, domain)
         return info is None or (stays and info.state in ENDS)
 
-    def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
-        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
+    def reboot(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
+        if fallback:
+            self._need(Feature.REBOOT_FALLBACK)
+        in_place = self._driver != "Xen"  # the domain goes on as it is
+
+        def work(connection: Connection, threaded: ThreadedOperation[None]) -> None:
             found = lifecycle.find(connection, "reboot", domain)
             check_answers(self._reader.one(found), "reboot")
             found.reboot(0)
+            if wait and not in_place:
+                self._poller.add(threaded, lambda: (self._has_ended(domain, stays=True), None))
 
         return self._start(operation_on(domain, "reboot", timeout), work)
 

@@ -153,9 +153,10 @@ class MemoryBackend(MemoryHost):
         script = partial(lifecycle.shutdown, self._machine, wait=wait, fallback=fallback)
         return self._do("shutdown", domain, script, timeout)
 
-    def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+    def reboot(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         check_answers(self._glance("reboot", domain), "reboot")
-        return self._do("reboot", domain, partial(lifecycle.reboot, self._machine), timeout)
+        script = partial(lifecycle.reboot, self._machine, wait=wait, fallback=fallback)
+        return self._do("reboot", domain, script, timeout)
 
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         check_answers(self._glance("suspend", domain), "suspend")

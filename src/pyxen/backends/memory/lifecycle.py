@@ -9,6 +9,7 @@ from uuid import UUID
 from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
+from pyxen.backends.memory.buttons import send_trigger
 from pyxen.backends.memory.defaults import filled, random_uuid
 from pyxen.backends.memory.devices import check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
@@ -27,7 +28,7 @@ from pyxen.errors import (
     UnsupportedFeature,
 )
 from pyxen.events import DomainRenamed
-from pyxen.info import ShutdownReason
+from pyxen.info import ShutdownReason, Trigger
 from pyxen.operation import Operation
 
 __all__ = [
@@ -170,9 +171,14 @@ def shutdown(machine: Machine, operation: Operation[Any], guest: Guest, *, wait:
         machine.remove(guest)
 
 
-def reboot(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[None]:
+def reboot(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: bool, fallback: bool) -> Script[None]:
     """Ask a guest to reboot."""
-    yield from _asked(machine, operation, guest, "reboot")
+    if fallback and not guest.drivers and is_hvm(guest):
+        yield from send_trigger(operation, guest, Trigger.RESET, 0)
+    else:
+        yield from _asked(machine, operation, guest, "reboot")
+    if wait:
+        yield Wait(ready=lambda: guest.gone or guest.reason is not None)
 
 
 def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str) -> Script[None]:

@@ -153,9 +153,9 @@ class XenlightBackend(XenlightHost):
         script = partial(lifecycle.shutdown, uuid=domain.uuid, wait=wait, fallback=fallback)
         return self._run("shutdown", domain, script, timeout)
 
-    def reboot(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
+    def reboot(self, domain: DomainRef, *, wait: bool, fallback: bool, timeout: float | None) -> Operation[None]:
         check_answers(self._info("reboot", domain), "reboot")
-        return self._run("reboot", domain, lifecycle.reboot, timeout)
+        return self._run("reboot", domain, partial(lifecycle.reboot, wait=wait, fallback=fallback), timeout)
 
     def suspend(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         check_answers(self._info("suspend", domain), "suspend")

@@ -197,10 +197,17 @@ def rename(context: Context, operation: Operation[None], domid: int, name: str) 
     raise_failure(operation, lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, name.encode()))
 
 
-def reboot(context: Context, operation: Operation[None], domid: int) -> Script[None]:
-    """Ask the guest to reboot, as ``xl reboot``."""
-    code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how))
-    raise_failure(operation, code)
+def reboot(context: Context, operation: Operation[None], domid: int, *, wait: bool, fallback: bool) -> Script[None]:
+    """Ask the guest to reboot, as ``xl reboot``, or with `wait` and `fallback` ``xl reboot -w -F``."""
+    with context.watching(domid) as token:
+        code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how))
+        if code == lib.ERROR_NOPARAVIRT and fallback and operation.stopped is None:
+            code = yield from context.complete(
+                lambda how: lib.libxl_send_trigger(context.pointer, domid, lib.LIBXL_TRIGGER_RESET, 0, how)
+            )
+        raise_failure(operation, code)
+        if wait:
+            yield Wait(token)
 
 
 def soft_reset(context: Context, operation: Operation[None], domid: int) -> Script[None]:

@@ -1,0 +1,66 @@
+"""Verbs for all guests at once, in both faces: whose failure is told, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import pyxen
+from pyxen import DomainConfig, InvalidState, OperationTimeout
+from pyxen.testing import FakeHost
+
+
+def config(name: str) -> DomainConfig:
+    return DomainConfig(name, type="pvh", kernel="/boot/vmlinuz", memory=64, on_reboot="preserve")
+
+
+def test_who_does_not_listen_is_told() -> None:
+    with FakeHost() as fake:
+        first, deaf, paused = (fake.create(config(name)) for name in ("web1", "web2", "web3"))
+        fake.advance(60)
+        fake.guest(deaf).answers = False
+        paused.pause()
+        failed = fake.guests.shutdown_all(timeout=60)
+        assert {guest: type(error) for guest, error in failed.items()} == {
+            deaf: OperationTimeout,
+            paused: InvalidState,
+        }
+        assert first not in fake.domains
+
+
+def test_awaited() -> None:
+    with FakeHost(time="real") as fake:
+        first, paused = (fake.create(config(name)) for name in ("web1", "web2"))
+        paused.pause()
+
+        async def main() -> tuple[dict[Any, pyxen.Error], dict[Any, pyxen.Error]]:
+            async with fake.aio() as xen:
+                return await xen.guests.reboot_all(wait=True, timeout=60), await xen.guests.shutdown_all(timeout=60)
+
+        rebooted, shut = asyncio.run(main())
+        assert [(guest.domid, type(error)) for guest, error in rebooted.items()] == [(paused.domid, InvalidState)]
+        assert [guest.domid for guest in shut] == [paused.domid]  # the other one has ended
+        assert first.info().shutdown_reason is pyxen.ShutdownReason.REBOOT
+
+
+def test_an_interruption_stops_all_of_them() -> None:
+    with FakeHost(time="real") as fake:
+        guests = [fake.create(config(name)) for name in ("web1", "web2")]
+        for guest in guests:
+            fake.guest(guest).answers = False
+
+        async def main() -> None:
+            async with fake.aio() as xen:
+                task = asyncio.ensure_future(xen.guests.shutdown_all())
+                while len(fake._machine.engine._tasks) < len(guests):
+                    await asyncio.sleep(0.001)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                while fake._machine.engine._tasks:
+                    await asyncio.sleep(0.001)
+
+        asyncio.run(asyncio.wait_for(main(), 60))
+        assert [guest.info().shutdown_reason for guest in guests] == [None, None]
