@@ -270,15 +270,19 @@ class DomainOperations(Generic[H]):
         self,
         path: str | os.PathLike[str],
         *,
+        config: DomainConfig | None = None,
         checkpoint: bool = False,
         leave_paused: bool = False,
         timeout: float | None = None,
     ) -> Operation[None]:
         """Begin `Domain.save`."""
+        if config is not None:
+            check_config(config, "save")
         return self._on(
             self._backend.save(
                 self._ref,
                 path_of(path, "save"),
+                config=config,
                 checkpoint=checkpoint,
                 leave_paused=leave_paused,
                 timeout=timeout_of(timeout),
@@ -286,14 +290,29 @@ class DomainOperations(Generic[H]):
         )
 
     def migrate(
-        self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None
+        self,
+        destination: str | Sequence[str],
+        *,
+        config: DomainConfig | None = None,
+        paused: bool = False,
+        timeout: float | None = None,
     ) -> Operation[None]:
         """Begin `Domain.migrate`."""
-        return self._on(self._backend.migrate(self._ref, destination, paused=paused, timeout=timeout_of(timeout)))
+        if config is not None:
+            check_config(config, "migrate")
+        return self._on(
+            self._backend.migrate(self._ref, destination, config=config, paused=paused, timeout=timeout_of(timeout))
+        )
 
-    def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> Operation[None]:
+    def migrate_over(
+        self, read_fd: int, write_fd: int, *, config: DomainConfig | None = None, timeout: float | None = None
+    ) -> Operation[None]:
         """Begin `Domain.migrate_over`."""
-        return self._on(self._backend.migrate_over(self._ref, read_fd, write_fd, timeout=timeout_of(timeout)))
+        if config is not None:
+            check_config(config, "migrate_over")
+        return self._on(
+            self._backend.migrate_over(self._ref, read_fd, write_fd, config=config, timeout=timeout_of(timeout))
+        )
 
     def remus(
         self,

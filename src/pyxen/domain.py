@@ -124,6 +124,7 @@ class Domain(DomainDevices, DomainResources):
         self,
         path: str | os.PathLike[str],
         *,
+        config: DomainConfig | None = None,
         checkpoint: bool = False,
         leave_paused: bool = False,
         timeout: float | None = None,
@@ -135,6 +136,9 @@ class Domain(DomainDevices, DomainResources):
 
         Args:
             path: The file, on the host. Only its owner can read it, since a guest's memory holds secrets.
+            config: Goes into the file in place of the domain's own configuration, as ``xl save web1 FILE web1.cfg``. If
+                it has no uuid, it keeps the domain's. What it says of memory and vCPUs must fit the guest. With
+                ``domain.config().replace(domid=domain.domid)`` it asks for the same domid, as ``xl save -D``.
             checkpoint: Let the guest continue afterwards, as ``xl save -c``.
             leave_paused: Leave the domain paused afterwards, as ``xl save -p``.
             timeout: Seconds after which to give up. None waits as long as libxl does.
@@ -143,13 +147,24 @@ class Domain(DomainDevices, DomainResources):
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             InvalidArgument: The file cannot be written.
             GuestTimeout: The guest cannot suspend, or refuses to.
+            UnsupportedFeature: This backend cannot save with another configuration.
+            ValidationError: Settings of `config` contradict each other.
             OperationFailed: Anything else, e.g. the disk is full.
         """
         self._calls.finish(
-            lambda: self.begin.save(path, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout)
+            lambda: self.begin.save(
+                path, config=config, checkpoint=checkpoint, leave_paused=leave_paused, timeout=timeout
+            )
         )
 
-    def migrate(self, destination: str | Sequence[str], *, paused: bool = False, timeout: float | None = None) -> None:
+    def migrate(
+        self,
+        destination: str | Sequence[str],
+        *,
+        config: DomainConfig | None = None,
+        paused: bool = False,
+        timeout: float | None = None,
+    ) -> None:
         """Move the running domain to another host, as ``xl migrate``. The receiver there is xl or pyxen.
 
         The memory is sent while the domain runs. The domain is then suspended briefly, and what changed meanwhile is
@@ -163,6 +178,7 @@ class Domain(DomainDevices, DomainResources):
             destination: A host for ssh, e.g. ``"root@host2"``, on which ``xl migrate-receive`` is run; or a command
                 (program and arguments) connected to a receiver by its standard input and output, e.g. ``["ssh", "-p",
                 "2222", "root@host2", "pyxen", "migrate-receive"]``. It cannot ask for a password.
+            config: Its configuration there, as ``xl migrate -C web1.cfg``; see `save`.
             paused: Leave it paused there, as ``xl migrate -p``. For a host only; give a command its own ``-p``.
             timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
 
@@ -176,9 +192,11 @@ class Domain(DomainDevices, DomainResources):
             OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.
         """
-        self._calls.finish(lambda: self.begin.migrate(destination, paused=paused, timeout=timeout))
+        self._calls.finish(lambda: self.begin.migrate(destination, config=config, paused=paused, timeout=timeout))
 
-    def migrate_over(self, read_fd: int, write_fd: int, *, timeout: float | None = None) -> None:
+    def migrate_over(
+        self, read_fd: int, write_fd: int, *, config: DomainConfig | None = None, timeout: float | None = None
+    ) -> None:
         """Move the domain over two descriptors, with xl or pyxen as the receiver at the other end; see `migrate`.
 
         The descriptors may be pipes or sockets; one socket may serve as both. They are duplicated: close yours
@@ -187,12 +205,13 @@ class Domain(DomainDevices, DomainResources):
         Args:
             read_fd: Descriptor from which the receiver's answers are read.
             write_fd: Descriptor to which the domain is written.
+            config: Its configuration there, as for `migrate`.
             timeout: Seconds after which to give up. None waits as long as the destination and libxl do.
 
         Raises:
             InvalidArgument: A descriptor is not valid. Other errors are those of `migrate`.
         """
-        self._calls.finish(lambda: self.begin.migrate_over(read_fd, write_fd, timeout=timeout))
+        self._calls.finish(lambda: self.begin.migrate_over(read_fd, write_fd, config=config, timeout=timeout))
 
     def remus(
         self,

@@ -37,6 +37,8 @@ class Feature(StrEnum):
     """Reset a guest that has no PV driver: ``reboot(fallback=True)``."""
     SUSPEND = "suspend"
     """Suspend in memory, and resume."""
+    OTHER_CONFIG = "other_config"
+    """Save or migrate a domain with another configuration: ``save(path, config=config)``."""
     SAVE = "save"
     """Save to a file, and restore."""
     CHECKPOINT = "checkpoint"
@@ -138,6 +140,7 @@ FeatureName: TypeAlias = Literal[
     "fallback",
     "reboot_fallback",
     "suspend",
+    "other_config",
     "save",
     "checkpoint",
     "core_dump",

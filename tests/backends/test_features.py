@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 import pyxen
-from pyxen import CpuSet, Disk, Domain, Feature, Host, Scheduler
+from pyxen import CpuSet, Disk, Domain, DomainConfig, Feature, Host, Scheduler
 from tests.backends.differences import backend_of
 from tests.backends.support import Make, supporting
 from tools.backends import features, table
@@ -24,6 +24,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.REBOOT: lambda _host, domain, _folder: domain.reboot(),
     Feature.REBOOT_FALLBACK: lambda _host, domain, _folder: domain.reboot(fallback=True),
     Feature.SUSPEND: lambda _host, domain, _folder: domain.suspend(),
+    Feature.OTHER_CONFIG: lambda _host, domain, folder: domain.save(f"{folder}/save", config=DomainConfig("web2")),
     Feature.SAVE: lambda _host, domain, folder: domain.save(f"{folder}/save"),
     Feature.CORE_DUMP: lambda _host, domain, folder: domain.core_dump(f"{folder}/core"),
     Feature.MIGRATE: lambda _host, domain, _folder: domain.migrate("root@host2"),
@@ -69,7 +70,12 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
 }
 """A call that needs a feature."""
 
-ALSO = {Feature.REBOOT_FALLBACK: Feature.REBOOT, Feature.PIN_SOFT: Feature.PIN, Feature.PIN_FORCE: Feature.PIN}
+ALSO = {
+    Feature.OTHER_CONFIG: Feature.SAVE,
+    Feature.REBOOT_FALLBACK: Feature.REBOOT,
+    Feature.PIN_SOFT: Feature.PIN,
+    Feature.PIN_FORCE: Feature.PIN,
+}
 """What such a call needs besides."""
 
 NO_CALL = {Feature.ALL_DOMAINS, Feature.FALLBACK, Feature.CHECKPOINT}

@@ -18,6 +18,7 @@ from pyxen import (
     OperationFailed,
     ParseError,
     ShutdownReason,
+    ValidationError,
 )
 from tests.backends.differences import differs
 from tests.backends.files import Files
@@ -72,6 +73,26 @@ def test_save_and_restore(host: Host, willing: Willing, files: Files, folder: st
         moved = host.restore(file, other, timeout=120)
         assert (moved.info().name, moved.uuid) == ("elsewhere", other.uuid)
         goes_on(moved)
+
+
+def test_a_save_with_another_configuration(host: Host, willing: Willing, folder: str) -> None:
+    domain = willing()
+    uuid, file = domain.uuid, f"{folder}/file"
+    with supporting(host, Feature.SAVE, Feature.OTHER_CONFIG):
+        other = domain.config().replace(name="elsewhere", uuid=None, on_crash="preserve")
+        with pytest.raises(ValidationError):
+            domain.save(file, config=other.replace(vcpus=4, maxvcpus=2))
+        goes_on(domain)
+        domain.save(file, config=other, timeout=120)
+        again = host.restore(file, timeout=120)
+        assert (again.info().name, again.uuid) == ("elsewhere", uuid)
+        assert again.config().on_crash == "preserve"
+        goes_on(again)
+        # libxl gives a domid that was in use a minute ago to nobody.
+        wanted = 20_000 + uuid.int % 10_000
+        again.save(file, config=again.config().replace(domid=wanted), timeout=120)
+        back = host.restore(file, paused=True, timeout=120)
+        assert (back.domid, back.uuid) == (wanted, uuid)
 
 
 def test_checkpoints(host: Host, willing: Willing, folder: str) -> None:

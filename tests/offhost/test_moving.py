@@ -244,6 +244,22 @@ def test_migrated_to_itself(offhost: OffHost, host: pyxen.Host, guest: Domain) -
     assert [info.domid for info in host.list()] == [0, arrived.domid]
 
 
+def test_migrated_with_another_configuration(offhost: OffHost, host: pyxen.Host, guest: Domain) -> None:
+    other = guest.config().replace(uuid=None, on_crash="preserve")
+    here, there = socket.socketpair()
+    receiver = Receiving(host, there)
+    with here:
+        with pytest.raises(pyxen.ValidationError):
+            guest.migrate_over(here.fileno(), here.fileno(), config=other.replace(vcpus=4, maxvcpus=2))
+        guest.migrate_over(here.fileno(), here.fileno(), config=other, timeout=20)
+    receiver.join(20)
+    arrived = receiver.domain
+    assert arrived is not None
+    assert (arrived.uuid, arrived.info().name) == (guest.uuid, "web")
+    assert arrived.config().on_crash == "preserve"
+    assert remembers(offhost, arrived)
+
+
 def test_a_sender_that_hangs_up(offhost: OffHost, host: pyxen.Host, saved: Path) -> None:
     here, there = socket.socketpair()
     receiver = Receiving(host, there)

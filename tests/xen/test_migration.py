@@ -82,12 +82,14 @@ def test_over_a_connection_and_there_and_back_with_xl(host: Host, running_linux:
     here, there = socket.socketpair()
     receiving = Receiving(host, there, paused=True)
     with here:
-        operation = guest.begin.migrate_over(here.fileno(), here.fileno(), timeout=200)
+        other = guest.config().replace(on_crash="preserve")
+        operation = guest.begin.migrate_over(here.fileno(), here.fileno(), config=other, timeout=200)
         operation.result()
     joined(receiving)
     first = receiving.domain
     assert first is not None
     assert first.info().state is DomainState.PAUSED
+    assert first.config().on_crash == "preserve"
     first.unpause()
     check_alone(host, first, name)
     assert operation.progress is not None

@@ -83,7 +83,14 @@ class Backend(HostVerbs, Protocol):
         raise lacking(Feature.SUSPEND, self.name)
 
     def save(
-        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        path: str,
+        *,
+        config: DomainConfig | None,
+        checkpoint: bool,
+        leave_paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
         """Save a domain to a file on the host. After a failure, the domain keeps running and there is no file."""
         raise lacking(Feature.SAVE, self.name)
@@ -204,12 +211,20 @@ class Backend(HostVerbs, Protocol):
         """Wait until a domain with this uuid, other than `after`, is not paused."""
 
     def migrate(
-        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        destination: str | Sequence[str],
+        *,
+        config: DomainConfig | None,
+        paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
         """Move a domain to another host. After a failure, it keeps running here, and nothing of it is left there."""
         raise lacking(Feature.MIGRATE, self.name)
 
-    def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
+    def migrate_over(
+        self, domain: DomainRef, read_fd: int, write_fd: int, *, config: DomainConfig | None, timeout: float | None
+    ) -> Operation[None]:
         """Move a domain to the receiver at the other end of two descriptors, which are duplicated; see `migrate`."""
         raise lacking(Feature.MIGRATE_OVER, self.name)
 

@@ -199,18 +199,35 @@ class FakeBackend(Backend):
         return self._begin("resume", domain=domain)
 
     def save(
-        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        path: str,
+        *,
+        config: DomainConfig | None,
+        checkpoint: bool,
+        leave_paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
-        options = {"checkpoint": checkpoint, "leave_paused": leave_paused, "timeout": timeout}
+        options = {"config": config, "checkpoint": checkpoint, "leave_paused": leave_paused, "timeout": timeout}
         return self._begin("save", domain=domain, path=path, **options)
 
     def migrate(
-        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        destination: str | Sequence[str],
+        *,
+        config: DomainConfig | None,
+        paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
-        return self._begin("migrate", domain=domain, destination=destination, paused=paused, timeout=timeout)
+        options = {"config": config, "paused": paused, "timeout": timeout}
+        return self._begin("migrate", domain=domain, destination=destination, **options)
 
-    def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
-        return self._begin("migrate_over", domain=domain, read_fd=read_fd, write_fd=write_fd, timeout=timeout)
+    def migrate_over(
+        self, domain: DomainRef, read_fd: int, write_fd: int, *, config: DomainConfig | None, timeout: float | None
+    ) -> Operation[None]:
+        options = {"read_fd": read_fd, "write_fd": write_fd, "config": config, "timeout": timeout}
+        return self._begin("migrate_over", domain=domain, **options)
 
     def receive_migration(
         self,

@@ -10,6 +10,7 @@ import pytest
 import pyxen
 from pyxen import DomainConfig, InvalidState, OperationTimeout
 from pyxen.testing import FakeHost
+from tests.backends.support import wait_until
 
 
 def config(name: str) -> DomainConfig:
@@ -51,16 +52,17 @@ def test_an_interruption_stops_all_of_them() -> None:
         for guest in guests:
             fake.guest(guest).answers = False
 
+        def tasks() -> list[Any]:
+            return fake._machine.engine._tasks
+
         async def main() -> None:
             async with fake.aio() as xen:
                 task = asyncio.ensure_future(xen.guests.shutdown_all())
-                while len(fake._machine.engine._tasks) < len(guests):
-                    await asyncio.sleep(0.001)
+                await asyncio.to_thread(wait_until, lambda: len(tasks()) == len(guests))
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                while fake._machine.engine._tasks:
-                    await asyncio.sleep(0.001)
+                await asyncio.to_thread(wait_until, lambda: not tasks())
 
         asyncio.run(asyncio.wait_for(main(), 60))
         assert [guest.info().shutdown_reason for guest in guests] == [None, None]

@@ -208,9 +208,17 @@ class LibvirtBackend(LibvirtHost):
         return self._act("resume", domain, work)
 
     def save(
-        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        path: str,
+        *,
+        config: DomainConfig | None,
+        checkpoint: bool,
+        leave_paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
         """Save a domain to a file on the host, in libvirt's format, and end it."""
+        self._refuse_other(config)
         if checkpoint or leave_paused:
             raise lacking(Feature.CHECKPOINT, self.name, "libvirt ends a domain that it saves: restore it afterwards")
 
@@ -263,10 +271,17 @@ class LibvirtBackend(LibvirtHost):
         return self._act("core_dump", domain, work, timeout, abort=self._abort(domain))
 
     def migrate(
-        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        destination: str | Sequence[str],
+        *,
+        config: DomainConfig | None,
+        paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
         """Migrate a domain to another host, given as a libvirt URI. This host's daemon must reach the other's."""
         self._need(Feature.MIGRATE)
+        self._refuse_other(config)
         if not isinstance(destination, str):
             message = "libvirt cannot migrate over a command: give a URI, e.g. xen+ssh://root@host/system"
             raise InvalidArgument(message, operation="migrate", domain=domain.domid, domid=domain.domid)
@@ -276,6 +291,10 @@ class LibvirtBackend(LibvirtHost):
 
         late = "libvirt's driver cannot stop it and continues: check on which host the domain is"
         return self._act("migrate", domain, work, timeout, abort=self._abort(domain), late=late)
+
+    def _refuse_other(self, config: DomainConfig | None) -> None:
+        if config is not None:
+            raise lacking(Feature.OTHER_CONFIG, self.name, "give it to restore")
 
     def _abort(self, domain: DomainRef) -> Callable[[], None] | None:
         """Return a function that aborts libvirt's job on a domain; None if the driver cannot abort jobs."""

@@ -167,10 +167,22 @@ class MemoryBackend(MemoryHost):
         return self._do("resume", domain, lambda _, guest: suspend.resume(guest))
 
     def save(
-        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        path: str,
+        *,
+        config: DomainConfig | None,
+        checkpoint: bool,
+        leave_paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
         check_answers(self._glance("save", domain), "save")
-        script = partial(save.save, self._machine, path=path, checkpoint=checkpoint, leave_paused=leave_paused)
+        if config is not None:
+            config = self._fitted(config)
+            libxljson.to_dict(config.replace(ms_vm_genid=None))
+        script = partial(
+            save.save, self._machine, path=path, other=config, checkpoint=checkpoint, leave_paused=leave_paused
+        )
         return self._do("save", domain, script, timeout)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:

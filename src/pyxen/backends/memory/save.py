@@ -33,7 +33,14 @@ _TAIL: Final = struct.Struct("=II")
 
 
 def save(
-    machine: Machine, operation: Operation[Any], guest: Guest, path: str, *, checkpoint: bool, leave_paused: bool
+    machine: Machine,
+    operation: Operation[Any],
+    guest: Guest,
+    path: str,
+    *,
+    other: DomainConfig | None,
+    checkpoint: bool,
+    leave_paused: bool,
 ) -> Script[None]:
     """Save a domain to a file; after a failed save the domain runs on, and no file is left."""
     try:
@@ -42,7 +49,8 @@ def save(
             with operation.measured(_passing(machine)):
                 yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
             check_there(operation, guest)
-            config = guest.config.replace(domid=None)
+            config = guest.config.replace(domid=None) if other is None else other
+            config = config if config.uuid is not None else config.replace(uuid=guest.uuid)
             with writing(operation, path):
                 savefile.write(fd, libxljson.dumps(config, on_loss="ignore"))
                 os.write(fd, _MAGIC + _state_of(guest))

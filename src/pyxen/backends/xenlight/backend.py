@@ -30,6 +30,7 @@ from pyxen.backends.xenlight.libxl import marshal
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
 from pyxen.backends.xenlight.libxl.event_loop import Script
+from pyxen.backends.xenlight.libxl.marshal import prepare
 from pyxen.backends.xenlight.migration import migrate, peer_command, remus
 from pyxen.backends.xenlight.migration.peer_channel import PeerChannel
 from pyxen.backends.xenlight.operations import (
@@ -166,24 +167,44 @@ class XenlightBackend(XenlightHost):
         return self._run("resume", domain, suspend.resume)
 
     def save(
-        self, domain: DomainRef, path: str, *, checkpoint: bool, leave_paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        path: str,
+        *,
+        config: DomainConfig | None,
+        checkpoint: bool,
+        leave_paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
         check_answers(self._info("save", domain), "save")
-        script = partial(save.save, uuid=domain.uuid, path=path, checkpoint=checkpoint, leave_paused=leave_paused)
+        other = None if config is None else prepare(config)
+        script = partial(
+            save.save, uuid=domain.uuid, path=path, other=other, checkpoint=checkpoint, leave_paused=leave_paused
+        )
         return self._run("save", domain, script, timeout)
 
     def migrate(
-        self, domain: DomainRef, destination: str | Sequence[str], *, paused: bool, timeout: float | None
+        self,
+        domain: DomainRef,
+        destination: str | Sequence[str],
+        *,
+        config: DomainConfig | None,
+        paused: bool,
+        timeout: float | None,
     ) -> Operation[None]:
         command = peer_command.command(destination, paused=paused)
-        work = migrate.migrate(self._context, self._movable("migrate", domain), command)
+        other = None if config is None else prepare(config)
+        work = migrate.migrate(self._context, self._movable("migrate", domain), command, other)
         return self._threaded_operations.run(operation_on(domain, "migrate", timeout), work)
 
-    def migrate_over(self, domain: DomainRef, read_fd: int, write_fd: int, *, timeout: float | None) -> Operation[None]:
+    def migrate_over(
+        self, domain: DomainRef, read_fd: int, write_fd: int, *, config: DomainConfig | None, timeout: float | None
+    ) -> Operation[None]:
         info = self._movable("migrate", domain)
+        other = None if config is None else prepare(config)
         operation: Operation[None] = operation_on(domain, "migrate", timeout)
         channel = PeerChannel(operation, read_fd, write_fd, peer="the destination")
-        return self._converse(operation, channel, migrate.migrate_over(self._context, info, channel))
+        return self._converse(operation, channel, migrate.migrate_over(self._context, info, channel, other))
 
     def receive_migration(
         self,

@@ -15,16 +15,15 @@ from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.backends.xenlight.libxl.marshal import domain_config, to_json
+from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.migration import protocol, remus_stream
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
-from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.lifecycle import end, remove, rename
 from pyxen.backends.xenlight.operations.room import await_memory
-from pyxen.backends.xenlight.operations.save import create_from_stream, received_config
+from pyxen.backends.xenlight.operations.save import create_from_stream, received_config, sent_config
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.config import DomainType
@@ -61,9 +60,11 @@ def check(context: Context, domain: DomainInfo, verb: str) -> None:
         )
 
 
-def migrate(context: Context, domain: DomainInfo, command: Sequence[str]) -> Callable[[ThreadedOperation], None]:
-    """Return a function that migrates a domain to the receiver that a command leads to."""
-    return through(command, lambda channel: migrate_over(context, domain, channel))
+def migrate(
+    context: Context, domain: DomainInfo, command: Sequence[str], other: Prepared | None
+) -> Callable[[ThreadedOperation], None]:
+    """Return a function that migrates a domain to the receiver that a command leads to; see `migrate_over`."""
+    return through(command, lambda channel: migrate_over(context, domain, channel, other))
 
 
 def through(
@@ -83,14 +84,23 @@ def through(
     return work
 
 
-def migrate_over(context: Context, domain: DomainInfo, channel: PeerChannel) -> Callable[[ThreadedOperation], None]:
-    """Return a function that migrates a domain to the receiver at the end of a channel, and closes the channel."""
+def migrate_over(
+    context: Context, domain: DomainInfo, channel: PeerChannel, other: Prepared | None
+) -> Callable[[ThreadedOperation], None]:
+    """Return a function that migrates a domain to the receiver at the end of a channel, and closes the channel.
+
+    Args:
+        context: The libxl context to use.
+        domain: The domain.
+        channel: The channel.
+        other: The configuration to send instead of the domain's own.
+    """
 
     def work(threaded: ThreadedOperation) -> None:
         operation = threaded.operation
         channel.wake = threaded.wake
         try:
-            protocol.send(channel, _DomainAtSource(context, threaded, domain))
+            protocol.send(channel, _DomainAtSource(context, threaded, domain, other))
         except (Lost, protocol.Refused) as error:
             message = f"{error}; the domain goes on here"
             raise describe(MigrationFailed, message, operation) from error
@@ -113,15 +123,19 @@ def migrate_over(context: Context, domain: DomainInfo, channel: PeerChannel) -> 
 class _DomainAtSource:
     """The domain at the source."""
 
-    def __init__(self, context: Context, threaded: ThreadedOperation, domain: DomainInfo) -> None:
+    def __init__(
+        self, context: Context, threaded: ThreadedOperation, domain: DomainInfo, other: Prepared | None
+    ) -> None:
         self._context = context
+        self._other = other
+        self._domain = domain
         self._threaded = threaded
         self._domid = domain.domid
         self._name = domain.name or ""
         self._asked = False
 
     def head(self) -> bytes:
-        return head(self._context, self._threaded, self._domid)
+        return head(self._context, self._threaded, self._domain, self._other)
 
     def stream(self, channel: PeerChannel) -> None:
         relay_from(self._threaded, channel, self._send)
@@ -161,15 +175,11 @@ class _DomainAtSource:
             raise describe(OperationFailed, message, operation, code)
 
 
-def head(context: Context, threaded: ThreadedOperation, domid: int) -> bytes:
+def head(context: Context, threaded: ThreadedOperation, domain: DomainInfo, other: Prepared | None = None) -> bytes:
     """Return the head that precedes libxl's stream of a domain."""
-
-    def config(operation: Operation[Any]) -> Script[str]:
-        config = yield from retrieved(context, operation, domid)
-        config.c_info.domid = 0  # the next free one at the destination
-        return to_json(context.pointer, config)
-
-    return savefile.head(threaded.do(config))
+    return savefile.head(
+        threaded.do(lambda operation: sent_config(context, operation, domain.domid, domain.uuid, other))
+    )
 
 
 def receive(

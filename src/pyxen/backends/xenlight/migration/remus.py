@@ -121,7 +121,7 @@ class _Primary:
         """Replicate the domain until that fails. This returns if the domain was destroyed and the backup takes over."""
         try:
             if not self._to_nobody:
-                protocol.greet(self._channel, lambda: head(self._context, self._threaded, self._domain.domid))
+                protocol.greet(self._channel, lambda: head(self._context, self._threaded, self._domain))
             relay_from(self._threaded, self._channel, self._send, self._note, abortable=self._abortable)
         except BaseException as error:
             has_backup = self._stream.checkpoints > 0 and not self._to_nobody

@@ -17,7 +17,7 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.lock import LIBXL
-from pyxen.backends.xenlight.libxl.marshal import domain_config, prepare, to_json
+from pyxen.backends.xenlight.libxl.marshal import Prepared, domain_config, prepare, to_json
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import Received, read
 from pyxen.backends.xenlight.operations import stream_header
@@ -35,7 +35,7 @@ from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 
-__all__ = ["core_dump", "create_from_stream", "received_config", "restore", "save"]
+__all__ = ["core_dump", "create_from_stream", "received_config", "restore", "save", "sent_config"]
 
 
 def save(
@@ -45,6 +45,7 @@ def save(
     uuid: UUID,
     path: str,
     *,
+    other: Prepared | None,
     checkpoint: bool,
     leave_paused: bool,
 ) -> Script[None]:
@@ -52,12 +53,11 @@ def save(
 
     An existing file at `path` is replaced only after everything has been written.
     """
-    config = yield from retrieved(context, operation, domid)
-    config.c_info.domid = 0  # 0: the restore takes the next free one
+    config = yield from sent_config(context, operation, domid, uuid, other)
     with closing(Asked(domid)) as asked:
         try:
             with appearing_whole(operation, path) as (fd, partial), operation.measured(_grown(context, domid, partial)):
-                yield from _send(context, operation, domid, fd, path, to_json(context.pointer, config))
+                yield from _send(context, operation, domid, fd, path, config)
                 with writing(operation, path):
                     yield from context.outside(lambda: os.fsync(fd))  # this can take long; a later fsync is quick
         except Exception:
@@ -70,6 +70,18 @@ def save(
         return
     raise_failure(operation, (yield from end(context, operation, domid, abortable=False)))
     clear_away(context, domid, uuid)
+
+
+def sent_config(
+    context: Context, operation: Operation[Any], domid: int, uuid: UUID, other: Prepared | None
+) -> Script[str]:
+    """Return what is sent with a domain as its configuration: the JSON of its own, or of another."""
+    if other is None:
+        config = yield from retrieved(context, operation, domid)
+        config.c_info.domid = 0  # 0: the next free one
+    else:
+        config = domain_config(context.pointer, other.json, uuid if other.config.uuid is None else None)
+    return to_json(context.pointer, config)
 
 
 def _send(context: Context, operation: Operation[None], domid: int, fd: int, path: str, config: str) -> Script[None]:
