@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
-from tests.oracle.setup import oracle
+from tests.oracle.setup import RELEASES, oracle
 from tests.unit.test_headers import functions_in
 from tools import libxl_table
 
@@ -26,3 +26,27 @@ def test_the_subcommands_are_those_of_xl() -> None:
     real = oracle(said["release"])
     done = subprocess.run(real.command(real.xl, "help"), capture_output=True, text=True, check=True, timeout=60)
     assert said["subcommands"] == sorted(re.findall(r"^ ([a-z][a-z0-9-]*) ", done.stdout, re.MULTILINE))
+
+
+def _usage(release: str, subcommand: str) -> str:
+    real = oracle(release)
+    command = real.command(real.xl, "help", subcommand)
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_the_options_are_those_of_xl() -> None:
+    said, found = libxl_table.table(), set[str]()
+    for subcommand in said["subcommands"]:
+        spellings: dict[str, list[str]] = {}
+        for release in RELEASES:
+            for option in libxl_table.options_in(_usage(release, subcommand)):
+                spellings[option[0]] = option
+        found |= {" ".join([subcommand, *option]) for option in spellings.values()}
+    assert said["options"] == sorted(found)
+
+
+def test_libxl_cannot_fork_a_domain() -> None:
+    for release in RELEASES:
+        include = oracle(release).tree / "usr" / "include"
+        assert not any("fork" in name and "vm" in name for name in functions_in((include / "libxl.h").read_text()))
+    assert "fork-vm" not in libxl_table.table()["subcommands"]

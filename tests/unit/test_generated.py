@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import inspect
 import re
 from typing import get_args
 
 import pytest
 
+import pyxen
 from pyxen import features, info
 from pyxen.xlcfg.keys import KEYS
 from tools import aio_face, enum_names, libxl_table, xl_keys
@@ -74,11 +76,37 @@ def test_what_reaches_a_function(function: str, reached: list[str]) -> None:
 
 def test_the_reasons_are_about_something() -> None:
     said = libxl_table.table()
-    for kind in ("function", "subcommand"):
+    for kind in ("function", "subcommand", "option"):
         names = said[f"{kind}s"]
         assert names == sorted(set(names))
+        if kind == "option":
+            names = [" ".join(name.split()[:2]) for name in names]
         for pattern in said[kind]:
             assert any(fnmatch.fnmatchcase(name, pattern) for name in names), f"docs/libxl.toml: {pattern}"
+
+
+def test_what_reaches_an_option_is_there() -> None:
+    texts = libxl_table.table()["option"].values()
+    named = {found for text in texts for found in re.findall(r"`([A-Z]\w+)\.(\w+)(?:\((\w+)=\))?`", text)}
+    assert len(named) > 25
+    for owner, member, argument in sorted(named):
+        verb = getattr(getattr(pyxen, owner), member)
+        assert not argument or argument in inspect.signature(verb).parameters, f"{owner}.{member}({argument}=)"
+
+
+@pytest.mark.parametrize(
+    ("usage", "options"),
+    [
+        ("Usage: xl [-vtTf] a <Domain>\n\nText -x.\n", []),
+        ("Usage: xl [-vtT] a [-s] [Domain]\n", [["-s"]]),
+        ("Usage: xl [-vtT] a -n, --numa     Show\n", [["-n", "--numa"]]),
+        ("Usage: xl [-vtT] a [-c|--cpus]\n\n-c, --cpus      With -d.\n", [["-c", "--cpus"]]),
+        ("Usage: xl a\n-f FILE, --file=FILE  Use -g.\n-t <type>   Not -n\n", [["-f", "--file"], ["-t"]]),
+        ("Usage: xl a\n-w WEIGHT, --weight=WEIGHT        Weight\n--debug   much\n", [["-w", "--weight"], ["--debug"]]),
+    ],
+)
+def test_options_in_a_usage_text(usage: str, options: list[list[str]]) -> None:
+    assert libxl_table.options_in(usage) == options
 
 
 @pytest.mark.parametrize(
