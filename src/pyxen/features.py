@@ -27,6 +27,8 @@ class Feature(StrEnum):
     """Find half-made domains left by processes that were killed."""
     DEFINE = "define"
     """Store configurations, and start their domains by name or with the host."""
+    CHECK_CREATE = "check_create"
+    """Check whether a domain could be created, without making it."""
     PAUSE = "pause"
     """Pause and unpause."""
     REBOOT = "reboot"
@@ -135,6 +137,7 @@ FeatureName: TypeAlias = Literal[
     "uptime",
     "orphans",
     "define",
+    "check_create",
     "pause",
     "reboot",
     "fallback",

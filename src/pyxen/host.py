@@ -303,6 +303,25 @@ class Host(HostHypervisor):
             undo=self._destroy,
         )
 
+    def check_create(self, config: DomainConfig, *, timeout: float | None = None) -> DomainConfig:
+        """Check whether `create` could create a domain now, without making anything, as ``xl create -n``.
+
+        It checks all that `create` checks before it makes the domain: the settings, name and uuid, the CPU pool, the
+        free memory, and whether the kernel, the ramdisk and the disks are there. What only shows when a device is set
+        up need not be checked, e.g. whether a bridge exists. xl's own dry run looks at the text only.
+
+        Args:
+            config: The configuration of the domain.
+            timeout: Seconds after which to give up. None waits as long as libxl does.
+
+        Returns:
+            The configuration, with ``all`` and ``nodes:1`` in CPU sets replaced by CPUs of this host.
+
+        Raises:
+            UnsupportedFeature: This backend cannot tell. Other errors are those of `create`.
+        """
+        return self._calls.finish(lambda: self.begin.check_create(config, timeout=timeout))
+
     def apply(self, config: DomainConfig, *, dry_run: bool = False, timeout: float | None = None) -> Applied:
         """Create the domain of a configuration; or if it runs, bring it to the configuration by the least hotplug.
 

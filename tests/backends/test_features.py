@@ -20,6 +20,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.UPTIME: lambda host, _domain, _folder: host.uptimes(),
     Feature.ORPHANS: lambda host, _domain, _folder: host.orphans(),
     Feature.DEFINE: lambda host, _domain, _folder: host.defined(),
+    Feature.CHECK_CREATE: lambda host, _domain, _folder: host.check_create(DomainConfig("web2")),
     Feature.PAUSE: lambda _host, domain, _folder: domain.pause(),
     Feature.REBOOT: lambda _host, domain, _folder: domain.reboot(),
     Feature.REBOOT_FALLBACK: lambda _host, domain, _folder: domain.reboot(fallback=True),

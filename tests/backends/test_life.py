@@ -9,6 +9,8 @@ from uuid import uuid4
 import pytest
 
 from pyxen import (
+    CpuSet,
+    Disk,
     Domain,
     DomainConfig,
     DomainExists,
@@ -16,6 +18,7 @@ from pyxen import (
     DomainType,
     FileMissing,
     Host,
+    InvalidArgument,
     InvalidState,
     NotEnoughMemory,
     OperationFailed,
@@ -81,6 +84,30 @@ def test_a_domain_that_is_left_paused(host: Host, make: Make) -> None:
     with supporting(host, Feature.PAUSE):
         domain.unpause()
         assert domain.info().state in ALIVE
+
+
+def test_a_check_of_what_can_be_created(host: Host, make: Make, config: Make, folder: str) -> None:
+    with supporting(host, Feature.CHECK_CREATE):
+        before = host.list()
+        checked = host.check_create(config("web1", cpus="all"))
+        assert (checked.name, checked.cpus) == ("web1", CpuSet(cpu.number for cpu in host.topology().cpus))
+        assert [info.domid for info in host.list()] == [info.domid for info in before]
+        with pytest.raises(FileMissing, match="no-such-disk"):
+            host.check_create(config("web1", disks=[Disk(f"{folder}/no-such-disk", vdev="xvda", format="qcow2")]))
+        with pytest.raises(FileMissing, match="no-such-kernel"):
+            host.check_create(config("web1").replace(kernel=f"{folder}/no-such-kernel"))
+        with pytest.raises(InvalidArgument, match="no-such-pool"):
+            host.check_create(config("web1", pool="no-such-pool"))
+        with pytest.raises(NotEnoughMemory):
+            host.check_create(config("web1", memory=1 << 20, maxmem=1 << 20))
+        with pytest.raises(ValidationError, match="maxmem"):
+            host.check_create(config("web1", memory=64, maxmem=32))
+        domain = make("web1", paused=True)
+        with pytest.raises(DomainExists, match="web1"):
+            host.check_create(config("web1"))
+        with pytest.raises(DomainExists, match=str(domain.uuid)):
+            host.check_create(config("web2", uuid=domain.uuid))
+        assert [info.domid for info in host.list()] == [*(info.domid for info in before), domain.domid]
 
 
 def test_a_name_that_is_taken(host: Host, make: Make, config: Make) -> None:

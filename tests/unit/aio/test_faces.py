@@ -207,8 +207,8 @@ OTHERS = {
 OF_XENSTORE = {param.id for param in METHODS if str(param.id).startswith("Xenstore")}
 """Methods that tests/unit/aio/test_xenstore.py calls."""
 
-OF_PLANS = {"Host.apply"}
-"""Methods that tests/unit/memory/test_apply.py calls."""
+OF_PLANS = {"Host.apply", "Host.check_create"}
+"""Methods that tests/unit/memory/test_apply.py and tests/unit/aio/test_guests.py call."""
 
 OF_CONSOLES = {param.id for param in METHODS if str(param.id).startswith("ConsoleStream")} | {"Domain.console_stream"}
 """Methods that tests/unit/test_consolestream.py calls."""

@@ -46,6 +46,17 @@ def test_awaited() -> None:
         assert first.info().shutdown_reason is pyxen.ShutdownReason.REBOOT
 
 
+def test_a_check_of_what_can_be_created() -> None:
+    with FakeHost() as fake:
+
+        async def main() -> DomainConfig:
+            async with fake.aio() as xen:
+                return await xen.check_create(config("web1").replace(cpus="all"))
+
+        assert asyncio.run(main()).cpus == pyxen.CpuSet("0-3")
+        assert len(fake.list()) == 1
+
+
 def test_an_interruption_stops_all_of_them() -> None:
     with FakeHost(time="real") as fake:
         guests = [fake.create(config(name)) for name in ("web1", "web2")]

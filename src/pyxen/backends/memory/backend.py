@@ -95,6 +95,12 @@ class MemoryBackend(MemoryHost):
         self._check("create", config.name)
         return self._create("create", config, None, paused=paused, autoballoon=autoballoon, timeout=timeout)
 
+    def check_create(self, config: DomainConfig, *, timeout: float | None) -> Operation[DomainConfig]:
+        self._check("check_create", config.name)
+        config = self._possible(config)
+        operation: Operation[DomainConfig] = Operation("check_create", config.name, timeout=timeout)
+        return self._run(operation, lifecycle.check_create(self._machine, operation, config), timeout)
+
     def _create(
         self,
         verb: str,
@@ -105,13 +111,18 @@ class MemoryBackend(MemoryHost):
         autoballoon: bool | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
+        config = self._possible(config)
+        operation: Operation[DomainRef] = Operation(verb, config.name, timeout=timeout)
+        script = lifecycle.create(self._machine, operation, config, uuid, paused=paused, autoballoon=autoballoon)
+        return self._run(operation, _ref(script), timeout)
+
+    def _possible(self, config: DomainConfig) -> DomainConfig:
+        """Return a configuration that Xen could run."""
         config = self._fitted(config)
         lifecycle.check_release(config, self._machine.xen)
         libxljson.to_dict(config.replace(ms_vm_genid=None))  # refuses settings that libxl's structs cannot hold
         check_size(with_memory(config), "memory")
-        operation: Operation[DomainRef] = Operation(verb, config.name, timeout=timeout)
-        script = lifecycle.create(self._machine, operation, config, uuid, paused=paused, autoballoon=autoballoon)
-        return self._run(operation, _ref(script), timeout)
+        return config
 
     def _fitted(self, config: DomainConfig) -> DomainConfig:
         """Return a valid configuration with ``all`` and ``nodes:N`` in CPU sets replaced by this host's CPUs."""

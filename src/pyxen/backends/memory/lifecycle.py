@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any, Final, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
@@ -32,6 +32,7 @@ from pyxen.info import ShutdownReason, Trigger
 from pyxen.operation import Operation
 
 __all__ = [
+    "check_create",
     "check_name",
     "check_release",
     "check_there",
@@ -115,10 +116,7 @@ def check_name(machine: Machine, operation: Operation[Any], name: str, owner: Gu
 def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None) -> Guest:
     """Return a new domain, still being built."""
     identity = uuid or config.uuid or random_uuid(machine.random)
-    whole = filled(config, 0x7FFF, identity, node_cpus(machine), machine.random)
-    pool = _pool(machine, operation, whole)
-    check_pool(whole, "memory", scheduler=pool.scheduler, cpus=pool.cpus)
-    _check_new(machine, operation, whole, identity)
+    whole, pool = checked(machine, operation, config, identity)
     domid = operation.domid = machine.next_domid(operation, config.domid)
     try:
         _check_built(machine, operation, whole)
@@ -130,6 +128,25 @@ def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig,
     guest.schedule_as(pool.scheduler, whole.scheduler)
     machine.add(guest)
     return guest
+
+
+@at_once
+def check_create(machine: Machine, operation: Operation[Any], config: DomainConfig) -> DomainConfig:
+    """Refuse a domain that cannot be created now."""
+    whole, _ = checked(machine, operation, config, config.uuid or uuid4())
+    _check_built(machine, operation, whole)
+    return config
+
+
+def checked(
+    machine: Machine, operation: Operation[Any], config: DomainConfig, identity: UUID
+) -> tuple[DomainConfig, Pool]:
+    """Return the whole configuration of a domain that can be created, and its CPU pool."""
+    whole = filled(config, 0x7FFF, identity, node_cpus(machine), machine.random)
+    pool = _pool(machine, operation, whole)
+    check_pool(whole, "memory", scheduler=pool.scheduler, cpus=pool.cpus)
+    _check_new(machine, operation, whole, identity)
+    return whole, pool
 
 
 def _pool(machine: Machine, operation: Operation[Any], config: DomainConfig) -> Pool:

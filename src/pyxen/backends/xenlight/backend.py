@@ -120,6 +120,21 @@ class XenlightBackend(XenlightHost):
 
         return self._context.run(operation, script())
 
+    def check_create(self, config: DomainConfig, *, timeout: float | None) -> Operation[DomainConfig]:
+        check_hap(config, BACKEND, has_shadow_paging=self._hypervisor.has_shadow_paging)
+        whole = with_memory(config)
+        if not is_symbolic(whole):
+            marshal.prepare(whole)
+        check_size(whole, BACKEND)
+        operation: Operation[DomainConfig] = Operation("check_create", config.name, timeout=timeout)
+
+        def script() -> Script[DomainConfig]:
+            fitted = resources.fitted(self._context, operation, whole)
+            yield from lifecycle.check_create(self._context, operation, marshal.prepare(fitted))
+            return fitted
+
+        return self._context.run(operation, script())
+
     def restore(
         self,
         path: str,

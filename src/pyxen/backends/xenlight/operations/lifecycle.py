@@ -7,7 +7,7 @@ import os
 import re
 from functools import partial
 from typing import Any, Final, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.host_files import lacks_bridge
@@ -36,6 +36,7 @@ from pyxen.units import mib_to_kib
 
 __all__ = [
     "Made",
+    "check_create",
     "check_uuid",
     "clear_away",
     "create",
@@ -90,6 +91,22 @@ def create(
         if made is None:
             made = yield from _make_here(context, operation, new.json, identity, autoballoon)
         return (yield from finish_create(context, operation, made, identity, new.config.name, new, paused=paused))
+
+
+def check_create(context: Context, operation: Operation[Any], new: Prepared) -> Script[None]:
+    """Refuse a domain that `create` could not create now."""
+    identity = new.config.uuid or uuid4()
+    check_uuid(context, operation, identity)
+    check_readable(context.pointer, new.json)
+    yield from context.connected()
+    config = domain_config(context.pointer, new.json, identity)
+    other = ffi.new("uint32_t *")
+    if lib.libxl_name_to_domid(context.pointer, os.fsencode(new.config.name), other) == 0:
+        raise name_taken(operation, other[0], new.config.name)
+    missing = [path for path in new.files if not os.path.exists(path)]
+    if missing:
+        raise file_missing(operation, *missing)
+    yield from await_memory(context, operation, config, autoballoon=False)
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:
