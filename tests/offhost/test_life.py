@@ -17,6 +17,7 @@ from pyxen.errors import (
     DomainExists,
     DomainNotFound,
     Error,
+    FileMissing,
     InvalidArgument,
     NotEnoughMemory,
     OperationTimeout,
@@ -89,6 +90,35 @@ def test_a_guest_that_obeys_shuts_down(offhost: OffHost, host: pyxen.Host, confi
     offhost.guest(web.domid).obey()
     web.shutdown(timeout=10)
     assert host.list()[1:] == [] or web.info().shutdown_reason is ShutdownReason.POWEROFF
+
+
+def test_a_reboot_is_waited_for(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config(on_reboot="preserve"))
+    offhost.guest(web.domid).obey()
+    web.reboot(wait=True, timeout=20)
+    assert web.info().shutdown_reason is ShutdownReason.REBOOT
+
+
+def test_a_check_of_what_can_be_created(offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path) -> None:
+    free = offhost.world.free_kib()
+    checked = host.check_create(config(cpus="all"))
+    assert checked.cpus is not None
+    for settings, error in (
+        ({"kernel": f"{tmp_path}/nothing"}, FileMissing),
+        ({"disks": [Disk(f"{tmp_path}/nothing", vdev="xvda")]}, FileMissing),
+        ({"memory": 1 << 20}, NotEnoughMemory),
+        ({"pool": "nowhere"}, InvalidArgument),
+        ({"memory": 64, "maxmem": 32}, ValidationError),
+    ):
+        with pytest.raises(error):
+            host.check_create(config(**settings))
+    web = host.create(config())
+    with pytest.raises(DomainExists, match="web"):
+        host.check_create(config())
+    with pytest.raises(DomainExists, match=str(web.uuid)):
+        host.check_create(config(name="other", uuid=web.uuid))
+    web.destroy()
+    assert (offhost.left(), offhost.world.free_kib()) == ([], free)
 
 
 def test_a_guest_that_does_not(host: pyxen.Host, config: Configure) -> None:
