@@ -67,9 +67,8 @@ TWICE = ("host", "migration", "stopping", "workers", "devd", "console", "endpoin
 and tests/oracle asks xl of both what keys mean."""
 
 CONTRACT_TWICE = (
-    *("cpupools", "devices", "endpoints", "features", "guests", "hypervisor", "life"),
-    *("live_devices", "looking"),
-    *("stats", "topology", "tuning", "xenstore"),
+    *("cpupools", "devices", "endpoints", "features", "guests", "hypervisor", "life", "live_devices", "looking"),
+    *("metrics", "stats", "topology", "tuning", "xenstore"),
 )
 """What of the contract is asked of both releases: what a Xen or a libxl may answer in its own way. Where domains move,
 wait or end, `TWICE` has it."""

@@ -106,7 +106,8 @@ def check_create(context: Context, operation: Operation[Any], new: Prepared) -> 
     missing = [path for path in new.files if not os.path.exists(path)]
     if missing:
         raise file_missing(operation, *missing)
-    yield from await_memory(context, operation, config, autoballoon=False)
+    with context.building(identity, mib_to_kib(new.config.memory or 0)):
+        yield from await_memory(context, operation, config, autoballoon=False)
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:
