@@ -376,6 +376,7 @@ def _spawn(theirs: socket.socket, stream: int | None) -> int:
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                *((os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2) if not _standard(fd)),
                 *((os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in copies.items()),
                 *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(_SOCKET) if fd not in copies),
             ],
@@ -383,6 +384,14 @@ def _spawn(theirs: socket.socket, stream: int | None) -> int:
             setsigmask=[],
             setsigdef=_SIGNALS,  # so that signals ignored here reach the worker and libxl's children
         )
+
+
+def _standard(fd: int) -> bool:
+    """Tell whether children inherit standard output or error. If it was closed, libxl would open something there."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
 
 
 def _inheritable(above: int) -> list[int]:
