@@ -21,6 +21,7 @@ __all__ = [
     "expect_quick_guests",
     "find_qemus_in",
     "journal_slots",
+    "let_readers_say_all",
     "libxl_lock",
     "replace_let_go_on",
     "spice_server",
@@ -47,6 +48,15 @@ def libxl_lock() -> AbstractContextManager[object]:
     from pyxen.backends.xenlight.libxl.lock import LIBXL
 
     return LIBXL
+
+
+def let_readers_say_all(host: Host) -> None:
+    """Let the handle with which a host is looked at log all that libxenctrl says, and not only warnings."""
+    from pyxen.backends.xenlight.backend import XenlightBackend
+    from pyxen.backends.xenlight.libxl.binding import lib
+
+    assert isinstance(host._backend, XenlightBackend)
+    lib.pyxen_logger_set_level(host._backend._hypervisor._sink.logger, lib.XTL_DEBUG)
 
 
 def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:

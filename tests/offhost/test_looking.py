@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 import pyxen
 from pyxen.info import DomainState
 from tests.offhost.host import OffHost, until
-from tests.offhost.internals import libxl_lock
+from tests.offhost.internals import let_readers_say_all, libxl_lock
 from tests.offhost.setup import Release
 from tests.offhost.world import Reason
 
@@ -42,6 +43,19 @@ def test_figures_that_xen_refuses(offhost: OffHost, host: pyxen.Host, call: str)
     with offhost.world.failing(call, errno.EPERM, nth=1, times=1), pytest.raises(pyxen.OperationFailed, match="Xen"):
         host.info()
     assert host.info().nr_cpus == 4
+
+
+def test_what_libxenctrl_says_meanwhile_is_logged(
+    offhost: OffHost, host: pyxen.Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_readers_say_all(host)
+    with (
+        caplog.at_level(logging.DEBUG, "pyxen.libxl"),
+        offhost.world.failing("sysctl.physinfo", errno.EACCES, nth=1, times=1),
+        pytest.raises(pyxen.OperationFailed),
+    ):
+        host.info()
+    assert "need to rebuild the user-space tool set" in caplog.text
 
 
 @pytest.mark.parametrize("call", ["sysctl.cputopoinfo", "sysctl.numainfo", "sysctl.cpupool_op"])

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pyxen import Disk, DomainConfig, Pci, Rate, Stubdomain, Vfb, Vif, Vkb, Vnc, VNode, Vtpm, libvirtxml, xlcfg
+from pyxen import (
+    Disk,
+    DomainConfig,
+    Pci,
+    Rate,
+    Stubdomain,
+    Vfb,
+    Vif,
+    Vkb,
+    Vnc,
+    VNode,
+    Vtpm,
+    libvirtxml,
+    libxljson,
+    xlcfg,
+)
 from pyxen.config import (
     ActionOnShutdown,
     Connector,
@@ -121,6 +138,33 @@ def test_messages_name_the_file(codec: Any, text: str) -> None:
         codec.loads(text, on_loss="warn", source="web.cfg")
     with pytest.raises(LossyConversion, match=r"^the conversion would lose"):
         codec.loads(text, on_loss="raise")
+
+
+JSON = '{"c_info": {"name": "a", "type": "pv"}, "b_info": {"type.pv": {}, "of_the_future": 3}}'
+ODD = DomainConfig("a", kernel="/k", pool="fast", xenstore_quota={"nodes": 1})
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lambda _: xlcfg.loads(XL),
+        lambda folder: xlcfg.load(folder / "xl"),
+        lambda _: libvirtxml.loads(XML, on_loss="warn"),
+        lambda folder: libvirtxml.load(folder / "xml", on_loss="warn"),
+        lambda _: libvirtxml.dumps(ODD, on_loss="warn"),
+        lambda folder: libvirtxml.dump(ODD, folder / "new", on_loss="warn"),
+        lambda _: libvirtxml.patch(XML, ODD, on_loss="warn"),
+        lambda _: libxljson.loads(JSON, on_loss="warn"),
+        lambda folder: libxljson.load(folder / "json", on_loss="warn"),
+        lambda _: Vif.from_xl("mac=00:16:3e:00:00:01,bogus=1"),
+    ],
+)
+def test_a_warning_points_at_who_asked(tmp_path: Path, lose: Callable[[Path], object]) -> None:
+    for name, text in (("xl", XL), ("xml", XML), ("json", JSON)):
+        (tmp_path / name).write_text(text)
+    with pytest.warns(LossWarning) as told:
+        lose(tmp_path)
+    assert {warning.filename for warning in told} == {__file__}
 
 
 def test_messages_of_a_patch_name_the_file() -> None:

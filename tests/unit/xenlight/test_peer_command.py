@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -33,6 +35,34 @@ def test_a_child_that_keeps_standard_error_open() -> None:
         assert os.read(peer.read_fd, 1) == b""
         peer.hang_up()
         assert peer.last_words() == "; sh ended with status 3\n  so"
+
+
+CAREFREE = """
+import os, signal, socket
+from pyxen.backends.xenlight.migration.peer_command import PeerCommand
+from pyxen.operation import Operation
+for number in (signal.SIGCHLD, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    listener.set_inheritable(True)
+    show = "ls /proc/self/fd; grep -E 'Sig(Ign|Blk)' /proc/self/status"
+    with PeerCommand(Operation("migrate", 1), ["sh", "-c", f"exec >&2; {show}; exit 3"]) as peer:
+        peer.hang_up()
+        print(peer.last_words())
+"""
+
+
+def test_it_has_nothing_of_the_application_and_no_status_is_made_up() -> None:
+    done = subprocess.run([sys.executable, "-c", CAREFREE], capture_output=True, text=True, check=True, timeout=60)
+    head, *said = done.stdout.splitlines()
+    assert head.startswith("; sh ended with an unknown status: this process ignores SIGCHLD, or ")
+    descriptors = [line.strip() for line in said if line.strip().isdigit()]
+    assert descriptors == ["0", "1", "2", "3"]  # the last is that of ls itself
+    assert [int(line.split()[1], 16) & 0x7FFFFFFF for line in said if "Sig" in line] == [
+        0,
+        0,
+    ]  # not the C library's own
 
 
 def test_no_such_program() -> None:

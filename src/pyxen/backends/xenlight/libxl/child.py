@@ -1,4 +1,4 @@
-"""A child process, identified by its pidfd: as soon as anyone has waited for it, its pid may be reused.
+"""Child processes, identified by their pidfds: as soon as anyone has waited for one, its pid may be reused.
 
 An application may wait for any child (``waitpid(-1)``), or ignore SIGCHLD. Then the exit status is lost.
 """
@@ -6,13 +6,64 @@ An application may wait for any child (``waitpid(-1)``), or ignore SIGCHLD. Then
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-__all__ = ["Child"]
+__all__ = ["Child", "spawn"]
 
-_TO_END = 10.0  # seconds for a child to end
+_TO_END: Final = 10.0  # seconds for a child to end
+_SIGNALS: Final = sorted(set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
+
+
+def spawn(command: Sequence[str], descriptors: Mapping[int, int], *, first: Sequence[tuple[Any, ...]] = ()) -> int:
+    """Start a program in a session of its own, with no descriptors, signal handling or masks of the application's.
+
+    Standard input, output and error are inherited unless they are given. In a session of its own, it does not get the
+    Ctrl-C that is meant for the caller.
+
+    Args:
+        command: The program, which is looked for in ``PATH``, and its arguments.
+        descriptors: The program's descriptors, each with the one of this process that it is a copy of.
+        first: What else to do before with the program's descriptors, as for ``os.posix_spawn``.
+
+    Returns:
+        Its pid.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    with contextlib.ExitStack() as stack:
+        copies = {}  # above the program's own, so that none is overwritten before it is duplicated
+        for fd, source in descriptors.items():
+            copies[fd] = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, max(2, *descriptors) + 1)
+            stack.callback(os.close, copies[fd])
+        return os.posix_spawnp(
+            command[0],
+            [*command],
+            os.environ,
+            file_actions=[
+                *first,
+                *((os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in copies.items()),
+                *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd not in copies),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_SIGNALS,  # signals ignored here would be ignored in its children, too
+        )
+
+
+def _inheritable() -> list[int]:
+    """Return the descriptors that the application lets its children inherit, e.g. a listening socket."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # it belonged to listdir, or another thread has closed it
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
 
 
 class Child:
@@ -48,6 +99,26 @@ class Child:
             os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
         self._close()
 
+    def ended(self, timeout: float) -> bool:
+        """Tell whether the child has ended, or ends within so many seconds; without a pidfd, whether it has ended."""
+        if self._fd is not None:
+            return self._ended(timeout)
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+    def status(self) -> int | None:
+        """Wait for the child to end, and return its status, negative for a signal; None if someone else has had it."""
+        status = None
+        with contextlib.suppress(ChildProcessError):  # someone else has waited for it
+            if self._fd is None:
+                status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            elif (found := os.waitid(os.P_PIDFD, self._fd, os.WEXITED)) is not None:
+                status = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        self._close()
+        return status
+
     def kill(self) -> None:
         """Kill the child, without waiting for its end. Without a pidfd this does nothing, as in `end`."""
         if self._fd is not None:
@@ -74,10 +145,10 @@ class Child:
             return False
         return True
 
-    def _ended(self) -> bool:
+    def _ended(self, timeout: float | None = None) -> bool:
         poller = select.poll()
         poller.register(self._fd or 0, select.POLLIN)
-        return bool(poller.poll(_TO_END * 1000))
+        return bool(poller.poll((_TO_END if timeout is None else timeout) * 1000))
 
     def _kill_group_of_killed(self, fd: int) -> None:
         """Kill the child's process group if the child was killed. Its pid is not reused until it is waited for."""

@@ -15,7 +15,6 @@ import errno
 import fcntl
 import os
 import select
-import signal
 import socket
 import struct
 import sys
@@ -26,7 +25,7 @@ from typing import NamedTuple
 
 from pyxen.backends.xenlight.libxl import binding
 from pyxen.backends.xenlight.libxl.binding import CData, lib
-from pyxen.backends.xenlight.libxl.child import Child
+from pyxen.backends.xenlight.libxl.child import Child, spawn
 
 __all__ = ["HUNG", "LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 
@@ -36,9 +35,6 @@ _MAIN = (
 )
 _PAUSE = 10.0  # seconds in which no worker is started after one could not be
 _SOCKET = 3  # descriptor of the worker's end, in the worker
-
-
-_SIGNALS = sorted(set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
 
 
 class Frame(NamedTuple):
@@ -365,34 +361,22 @@ def _spawn(theirs: socket.socket, stream: int | None) -> int:
     # No site packages and no PYTHON* variables: only the extension and what it needs.
     command = [sys.executable, "-I", "-S", "-c", main, "pyxen-worker", str(_SOCKET), folder, binding.backend_folder]
     given = {_SOCKET: theirs.fileno()} if stream is None else {_SOCKET: theirs.fileno(), lib.PYXEN_STREAM_FD: stream}
-    with contextlib.ExitStack() as stack:
-        copies = {}  # above the worker's own, so that none is overwritten before it is duplicated
-        for fd, source in given.items():
-            copies[fd] = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, lib.PYXEN_STREAM_FD + 1)
-            stack.callback(os.close, copies[fd])
-        return os.posix_spawn(
-            sys.executable,
-            command,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                *((os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in copies.items()),
-                *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(_SOCKET) if fd not in copies),
-            ],
-            setsid=True,  # so that Ctrl-C at the terminal only reaches the caller
-            setsigmask=[],
-            setsigdef=_SIGNALS,  # so that signals ignored here reach the worker and libxl's children
-        )
+    return spawn(
+        command,
+        given,
+        first=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            *((os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2) if not _standard(fd)),
+        ],
+    )
 
 
-def _inheritable(above: int) -> list[int]:
-    """Return the descriptors that the application lets its children inherit, e.g. a listening socket."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # it belonged to listdir, or another thread has closed it
-            if int(name) > above and os.get_inheritable(int(name)):
-                found.append(int(name))
-    return found
+def _standard(fd: int) -> bool:
+    """Tell whether children inherit standard output or error. If it was closed, libxl would open something there."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
 
 
 def _here(folder: str) -> bool:

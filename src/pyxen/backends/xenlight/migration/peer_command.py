@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from pyxen._common.shortage import shortage
+from pyxen.backends.xenlight.libxl.child import Child, spawn
 from pyxen.backends.xenlight.libxl.error_map import describe
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
@@ -59,6 +59,7 @@ class PeerCommand:
     def __init__(self, operation: Operation[Any], command: Sequence[str]) -> None:
         self._program = command[0]
         self._hung_up = False
+        self._end: str | None = None
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             with shortage(OperationFailed, f"cannot make the pipes to {command[0]}"):
                 self.read_fd, their_stdout = _pipe(ours, theirs)
@@ -68,13 +69,7 @@ class PeerCommand:
                     self._errors = _LastWords(errors)
                     unread.pop_all()  # its thread closes it
             try:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=their_stdin,
-                    stdout=their_stdout,
-                    stderr=their_errors,
-                    start_new_session=True,
-                )
+                self._child = Child(spawn(command, {0: their_stdin, 1: their_stdout, 2: their_errors}))
             except (OSError, ValueError) as error:
                 theirs.close()
                 self._errors.text()  # it has read to the end, and closed its pipe
@@ -97,17 +92,21 @@ class PeerCommand:
         self._hung_up = True
         os.close(self.write_fd)
         os.close(self.read_fd)
-        try:
-            self._process.wait(_TO_END)
-        except subprocess.TimeoutExpired:
-            threading.Thread(target=self._process.wait, name="pyxen-peer", daemon=True).start()
+        if self._child.ended(_TO_END):
+            self._wait()
+        else:
+            threading.Thread(target=self._wait, name="pyxen-peer", daemon=True).start()
 
     def last_words(self) -> str:
         """Return its exit status and its last output on standard error, for a message."""
-        status = self._process.returncode
-        head = "" if status is None else f"; {self._program} ended with status {status}"
+        head = "" if self._end is None else f"; {self._program} ended {self._end}"
         said = self._errors.text()[-_WORDS:].strip()
         return head + "".join(f"\n  {line.strip()}" for line in said.splitlines())
+
+    def _wait(self) -> None:
+        status = self._child.status()
+        unknown = "with an unknown status: this process ignores SIGCHLD, or another part of it waits for any child"
+        self._end = unknown if status is None else f"with status {status}"
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
