@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import pyxen
+from pyxen.backends.xenlight.libxl.loader import built_releases
 from pyxen.cli.app import app
 
 HIDING = (
@@ -29,7 +30,10 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_version() -> None:
-    assert CliRunner().invoke(app, ["--version"]).stdout == f"pyxen {pyxen.__version__}\n"
+    version, extension = CliRunner().invoke(app, ["--version"]).stdout.splitlines()
+    assert version == f"pyxen {pyxen.__version__}"
+    releases = ", ".join(built_releases())
+    assert extension == f"libxl extension: {f'Xen {releases}' if releases else 'not built'}"
 
 
 def test_help() -> None:
