@@ -14,6 +14,7 @@ from pyxen.cli.output import document, table
 from pyxen.cli.session import cpus_of, domain_of, host_at, pool_of, report
 from pyxen.cli.status import ExitStatus
 from pyxen.config import SchedulerKind
+from pyxen.cpupool import Cpupool
 from pyxen.errors import InvalidArgument
 
 __all__ = ["COMMANDS"]
@@ -116,30 +117,55 @@ def _words(value: Any) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else str(value).split(",")
 
 
-def cpupool_destroy(pool: PoolName, uri: Uri = "") -> None:
-    """Destroy a CPU pool. Its CPUs are free afterwards."""
+def cpupool_destroy(pool: PoolName, uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """Destroy a CPU pool. Its CPUs are free afterwards.
+
+    JSON: a CpupoolInfo, as it was before.
+    """
     with host_at(uri) as host:
-        pool_of(host, pool).destroy()
+        found = pool_of(host, pool)
+        info = found.info()
+        found.destroy()
+    if as_json:
+        document(info.to_dict())
 
 
 def cpupool_rename(
-    pool: PoolName, name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.")], uri: Uri = ""
+    pool: PoolName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.")],
+    uri: Uri = "",
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Give a CPU pool another name."""
+    """Give a CPU pool another name.
+
+    JSON: a CpupoolInfo.
+    """
+    _change(pool, uri, lambda found: found.rename(name), as_json=as_json)
+
+
+def cpupool_cpu_add(pool: PoolName, cpus: Cpus, uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """Add CPUs that are in no pool to a CPU pool.
+
+    JSON: a CpupoolInfo.
+    """
+    _change(pool, uri, lambda found: found.add_cpus(cpus_of(cpus)), as_json=as_json)
+
+
+def cpupool_cpu_remove(pool: PoolName, cpus: Cpus, uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """Remove CPUs from a CPU pool. They are free afterwards.
+
+    JSON: a CpupoolInfo.
+    """
+    _change(pool, uri, lambda found: found.remove_cpus(cpus_of(cpus)), as_json=as_json)
+
+
+def _change(key: str, uri: str, change: Callable[[Cpupool], object], *, as_json: bool) -> None:
     with host_at(uri) as host:
-        pool_of(host, pool).rename(name)
-
-
-def cpupool_cpu_add(pool: PoolName, cpus: Cpus, uri: Uri = "") -> None:
-    """Add CPUs that are in no pool to a CPU pool."""
-    with host_at(uri) as host:
-        pool_of(host, pool).add_cpus(cpus_of(cpus))
-
-
-def cpupool_cpu_remove(pool: PoolName, cpus: Cpus, uri: Uri = "") -> None:
-    """Remove CPUs from a CPU pool. They are free afterwards."""
-    with host_at(uri) as host:
-        pool_of(host, pool).remove_cpus(cpus_of(cpus))
+        found = pool_of(host, key)
+        change(found)
+        if as_json:
+            document(found.info().to_dict())
 
 
 def cpupool_migrate(domain: DomainName, pool: PoolName, uri: Uri = "", *, as_json: AsJson = False) -> None:
@@ -153,10 +179,15 @@ def cpupool_migrate(domain: DomainName, pool: PoolName, uri: Uri = "", *, as_jso
         report(found, as_json=as_json)
 
 
-def cpupool_numa_split(uri: Uri = "") -> None:
-    """Make a CPU pool of each NUMA node."""
+def cpupool_numa_split(uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """Make a CPU pool of each NUMA node.
+
+    JSON: a list of CpupoolInfo.
+    """
     with host_at(uri) as host:
         host.cpupools.numa_split()
+        if as_json:
+            document([info.to_dict() for info in host.cpupools.list()])
 
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {

@@ -52,21 +52,34 @@ def debug_keys(
     uri: Uri = "",
     *,
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Send debug keys to Xen, which answers in its log. On a terminal it asks before C and R, which end the host."""
+    """Send debug keys to Xen, which answers in its log. On a terminal it asks before C and R, which end the host.
+
+    JSON: an object with keys.
+    """
     with host_at(uri) as host:
         if _ENDS_THE_HOST & {*keys}:
             confirm(f"Send {keys}? C crashes the host, and R reboots it.", yes=yes)
         host.debug_keys(keys)
+    if as_json:
+        document({"keys": keys})
 
 
 def set_parameters(
     parameters: Annotated[list[str], typer.Argument(metavar="PARAMETER...", help="As on Xen's command line.")],
     uri: Uri = "",
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Change parameters of Xen's command line while it runs."""
+    """Change parameters of Xen's command line while it runs.
+
+    JSON: an object with parameters, a list of text.
+    """
     with host_at(uri) as host:
         host.set_parameters(" ".join(parameters))
+    if as_json:
+        document({"parameters": parameters})
 
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {

@@ -51,7 +51,8 @@ def sched_credit(
     """Show or set shares of the scheduler credit.
 
     JSON: a list of objects with pool, its number; parameters, a PoolScheduler; and domains, a list of objects with
-    domid, name and the parameters of the domain. When something is set, nothing but what was set.
+    domid, name and the parameters of the domain. With --domain, a list of one such object. When the share of a domain
+    is set, an object with domid, name and uuid; when parameters of a pool are set, an object with pool and parameters.
     """
     share = Scheduler(weight=weight, cap=cap)
     wanted = PoolScheduler(tslice_ms=tslice, ratelimit_us=ratelimit, vcpu_migr_delay_us=delay)
@@ -128,7 +129,7 @@ def _schedule(
         raise typer.BadParameter("name the domain with --domain (-d)")
     with host_at(uri) as host:
         if sets_pool:
-            _set_pool(host, kind, pool, wanted)
+            _set_pool(host, kind, pool, wanted, as_json=as_json)
             return
         if domain is None:
             infos = [pool_of(host, pool).info()] if pool is not None else host.cpupools.list()
@@ -150,9 +151,11 @@ def _schedule(
     _print_rows([row], as_json=as_json)
 
 
-def _set_pool(host: Host, kind: SchedulerKind, pool: str | None, wanted: PoolScheduler) -> None:
+def _set_pool(host: Host, kind: SchedulerKind, pool: str | None, wanted: PoolScheduler, *, as_json: bool) -> None:
     found = pool_of(host, pool if pool is not None else "0")
     found.set_scheduler(dataclasses.replace(wanted, kind=kind))
+    if as_json:
+        document({"pool": found.number, "parameters": found.scheduler().to_dict()})
 
 
 def _show(host: Host, infos: list[CpupoolInfo], *, as_json: bool, of_pool: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import sys
+import warnings
 from collections.abc import Iterator
 
 import typer
@@ -43,7 +44,9 @@ def told(*, follows: bool = False) -> Iterator[None]:
         typer.Exit: An error of pyxen, a file that cannot be read, or Ctrl-C.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _complain_of  # what a conversion loses, among them
+            yield
     except Error as error:
         complain(str(error))
         raise typer.Exit(status_of(error)) from None
@@ -51,6 +54,10 @@ def told(*, follows: bool = False) -> Iterator[None]:
         if not follows:
             complain("interrupted: what had begun was cancelled and undone")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
+
+
+def _complain_of(message: Warning | str, *_place: object, **_more: object) -> None:
+    complain(str(message), style="bold yellow", label="warning")
 
 
 def domain_of(host: Host, key: str) -> Domain:

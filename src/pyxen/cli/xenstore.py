@@ -91,8 +91,13 @@ def read(
 def write_nodes(
     pairs: Annotated[list[str], typer.Argument(metavar="{PATH VALUE}...", help="Nodes, each before its value.")],
     uri: Uri = "",
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Write nodes: all of them, or none."""
+    """Write nodes: all of them, or none.
+
+    JSON: an object with paths, a list of text.
+    """
     if len(pairs) % 2:
         raise typer.BadParameter("each path needs a value")
 
@@ -102,10 +107,15 @@ def write_nodes(
 
     with host_at(uri) as host:
         host.xenstore.transaction(all_of_them)
+    if as_json:
+        document({"paths": pairs[::2]})
 
 
-def rm(paths: Paths, uri: Uri = "", *, yes: Yes = False) -> None:
-    """Remove nodes and all that is below them. It asks on a terminal."""
+def rm(paths: Paths, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Remove nodes and all that is below them. It asks on a terminal.
+
+    JSON: an object with paths, a list of text.
+    """
     with host_at(uri) as host:
         for path in paths:
             if not path.strip("/"):
@@ -113,6 +123,8 @@ def rm(paths: Paths, uri: Uri = "", *, yes: Yes = False) -> None:
         confirm(f"Remove {', '.join(paths)}, and all that is below?", yes=yes)
         for path in paths:
             host.xenstore.remove(path)
+    if as_json:
+        document({"paths": paths})
 
 
 def watch(

@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unicodedata
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyxen import errors
+from pyxen import LossWarning, errors
 from pyxen.cli.output import cell, document, lines, table
+from pyxen.cli.session import told
 from pyxen.cli.status import ExitStatus, status_of
 from pyxen.testing import FakeHost
 from tests.unit.cli.conftest import Run
@@ -106,6 +109,16 @@ def test_a_host_that_is_not_there(monkeypatch: pytest.MonkeyPatch, run: Run) -> 
 def test_what_a_backend_cannot_do(host: FakeHost, run: Run) -> None:
     host.fail("stats", errors.UnsupportedFeature("no statistics here"))
     assert run("top", "--once").exit_code == 5
+
+
+def test_what_a_conversion_loses_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with told():
+            thread = threading.Thread(target=lambda: warnings.warn("a\x1bb", LossWarning, stacklevel=1))
+            thread.start()
+            thread.join()
+    assert capsys.readouterr().err == "warning: a\\x1bb\n"
 
 
 ENVIRONMENT = {**os.environ, "PYXEN_URI": "memory:///", "TERM": "xterm", "COLUMNS": "100"}
