@@ -219,14 +219,15 @@ def test_completion_does_not_wait_for_a_host_that_hangs(run: Run, monkeypatch: p
         tried.set()
         raise ConnectFailed("too late")
 
-    monkeypatch.setattr("pyxen.cli.completion._PATIENCE", 0.01)
-    monkeypatch.setattr("pyxen.connection.open_backend", hang)
     environment = {"COMP_WORDS": "pyxen destroy w", "COMP_CWORD": "2", "_PYXEN_COMPLETE": "complete_bash"}
-    result = run(prog_name="pyxen", env=environment)
+    with monkeypatch.context() as patch:  # ended before the host that stands in for all others
+        patch.setattr("pyxen.cli.completion._PATIENCE", 0.01)
+        patch.setattr("pyxen.connection.open_backend", hang)
+        result = run(prog_name="pyxen", env=environment)
+    assert (result.stdout.strip(), result.stderr) == ("", "")
     assert not tried.is_set()
     released.set()
     assert tried.wait(120)
-    assert (result.stdout.strip(), result.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -97,13 +97,14 @@ def test_a_host_that_is_not_there(monkeypatch: pytest.MonkeyPatch, run: Run) -> 
     def none(uri: str, workers: int) -> Any:  # noqa: ARG001 (as open_backend)
         raise errors.NotOnXen(f"{uri} is not there")
 
-    monkeypatch.setattr("pyxen.connection.open_backend", none)
-    result = run("--uri", "xen:///a", "list")
-    assert (result.exit_code, result.stderr) == (4, "error: xen:///a is not there\n")
-    assert "xen:///b is not" in run("list", "--uri", "xen:///b").stderr
-    assert "xen:///b is not" in run("--uri", "xen:///a", "list", "--uri", "xen:///b").stderr
-    assert "xen:///c is not" in run("list", env={"PYXEN_URI": "xen:///c"}).stderr
-    assert "xenlight:/// is not" in run("list").stderr
+    with monkeypatch.context() as patch:  # ended before the host that stands in for all others
+        patch.setattr("pyxen.connection.open_backend", none)
+        result = run("--uri", "xen:///a", "list")
+        assert (result.exit_code, result.stderr) == (4, "error: xen:///a is not there\n")
+        assert "xen:///b is not" in run("list", "--uri", "xen:///b").stderr
+        assert "xen:///b is not" in run("--uri", "xen:///a", "list", "--uri", "xen:///b").stderr
+        assert "xen:///c is not" in run("list", env={"PYXEN_URI": "xen:///c"}).stderr
+        assert "xenlight:/// is not" in run("list").stderr
 
 
 def test_what_a_backend_cannot_do(host: FakeHost, run: Run) -> None:
