@@ -93,7 +93,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     options = [each for each in command.params if each.param_type_name == "option" and not _EVERYWHERE & {*each.opts}]
     yield from ("", f"### pyxen {name}", "", "```")
-    yield " ".join(["pyxen", name, "[OPTION]...", *map(_metavar, arguments)])
+    yield " ".join(["pyxen", name, "[OPTION]...", *map(_place, arguments)])
     yield from ("```", "")
     yield _code(inspect.cleandoc(command.help))
     rows = [(f"`{_metavar(each)}`", each.help) for each in arguments if each.help]
@@ -105,6 +105,14 @@ def _command(name: str, command: Any) -> Iterator[str]:
 
 def _metavar(param: Any) -> str:
     return str(param.metavar or max(param.opts, key=len).lstrip("-").upper())
+
+
+def _place(argument: Any) -> str:
+    """Return an argument in the usage: in brackets if it may be left out, with dots if there may be several."""
+    name = _metavar(argument)
+    several = argument.nargs == -1
+    shown = name if argument.required else f"[{name}]"
+    return f"{{{shown}}}..." if several and " " in shown else f"{shown}..." if several else shown
 
 
 def _option(param: Any) -> str:

@@ -24,7 +24,7 @@ File = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings in xl's language, which replace those of the file."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings in xl's language, which replace those of the file."),
 ]
 
 

@@ -26,7 +26,7 @@ Cpus = Annotated[str, typer.Argument(metavar="CPUS", help="CPUs, as 2-3, or thos
 
 def cpupool_list(
     pool: Annotated[
-        str | None, typer.Argument(metavar="[POOL]", autocompletion=pools, help="Name or number. Default: all.")
+        str | None, typer.Argument(metavar="POOL", autocompletion=pools, help="Name or number. Default: all.")
     ] = None,
     uri: Uri = "",
     *,
@@ -52,7 +52,9 @@ def cpupool_list(
 def cpupool_create(
     settings: Annotated[
         list[str],
-        typer.Argument(metavar="[FILE] [KEY=VALUE]...", help='name="batch", cpus="2-3", nodes="1", sched="credit".'),
+        typer.Argument(
+            metavar="KEY=VALUE", help='name="batch", cpus="2-3", nodes="1", sched="credit"; before them, a file.'
+        ),
     ],
     uri: Uri = "",
     *,

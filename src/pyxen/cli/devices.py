@@ -22,7 +22,7 @@ __all__ = ["COMMANDS"]
 D = TypeVar("D", bound=Device)
 
 Words = Annotated[
-    list[str], typer.Argument(metavar="SPEC...", help="The device in xl.cfg's words, with commas or as arguments.")
+    list[str], typer.Argument(metavar="SPEC", help="The device in xl.cfg's words, with commas or as arguments.")
 ]
 Devid = Annotated[str, typer.Argument(metavar="DEVID", help="Its number, as its list shows it.")]
 Vdev = Annotated[str, typer.Argument(metavar="VDEV", help="The drive, as xvdb or hdc.")]

@@ -26,7 +26,7 @@ _SHOWN_FIRST: Final = ("event", "time", "name", "domid", "uuid")
 def events(
     domain: Annotated[
         str | None,
-        typer.Argument(metavar="[DOMAIN]", autocompletion=domains, help="Name, domid or uuid. Default: all."),
+        typer.Argument(metavar="DOMAIN", autocompletion=domains, help="Name, domid or uuid. Default: all."),
     ] = None,
     uri: Uri = "",
     kind: Annotated[

@@ -67,7 +67,7 @@ def debug_keys(
 
 
 def set_parameters(
-    parameters: Annotated[list[str], typer.Argument(metavar="PARAMETER...", help="As on Xen's command line.")],
+    parameters: Annotated[list[str], typer.Argument(metavar="PARAMETER", help="As on Xen's command line.")],
     uri: Uri = "",
     *,
     as_json: AsJson = False,

@@ -30,7 +30,7 @@ def create(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A configuration of xl, libvirt or libxl; - is stdin.")],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings in xl's language, which replace those of the file."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings in xl's language, which replace those of the file."),
     ] = None,
     uri: Uri = "",
     timeout: Timeout = None,
@@ -215,7 +215,7 @@ def rename(
 def trigger(
     domain: DomainName,
     button: Annotated[Trigger, typer.Argument(metavar="TRIGGER", help=f"One of {', '.join(Trigger)}.")],
-    vcpu: Annotated[int, typer.Argument(metavar="[VCPU]", help="The vCPU for nmi and init.")] = 0,
+    vcpu: Annotated[int, typer.Argument(metavar="VCPU", help="The vCPU for nmi and init.")] = 0,
     uri: Uri = "",
     *,
     yes: Yes = False,

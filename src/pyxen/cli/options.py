@@ -29,7 +29,7 @@ DomainName: TypeAlias = Annotated[
 ]
 DomainNames: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[DOMAIN]...", autocompletion=domains, help="Names, domids or uuids.", show_default=False),
+    typer.Argument(metavar="DOMAIN", autocompletion=domains, help="Names, domids or uuids.", show_default=False),
 ]
 PoolName: TypeAlias = Annotated[
     str, typer.Argument(metavar="POOL", autocompletion=pools, help="Name or number of a CPU pool.", show_default=False)

@@ -108,8 +108,10 @@ def vcpu_list(domains: DomainNames = None, uri: Uri = "", *, as_json: AsJson = F
 def vcpu_pin(
     domain: DomainName,
     vcpu: Annotated[str, typer.Argument(metavar="VCPU", help="Its number, or all.")],
-    hard: Annotated[str, typer.Argument(metavar="CPUS", help="Where it may run: 0-3,^1, nodes:0, all; - leaves it.")],
-    soft: Annotated[str, typer.Argument(metavar="[CPUS]", help="Where it prefers to run, likewise.")] = _UNCHANGED,
+    hard: Annotated[
+        str, typer.Argument(metavar="HARD", help="CPUs where it may run: 0-3,^1, nodes:0, all; - leaves it.")
+    ],
+    soft: Annotated[str, typer.Argument(metavar="SOFT", help="Where it prefers to run, likewise.")] = _UNCHANGED,
     uri: Uri = "",
     *,
     force: Annotated[bool, typer.Option("--force", "-f", help="End a pinning by dom0's kernel.")] = False,

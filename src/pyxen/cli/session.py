@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -32,8 +34,25 @@ def host_at(uri: str, *, follows: bool = False) -> Iterator[Host]:
         uri: The host.
         follows: Ctrl-C is the usual end of the command, so nothing is said of it.
     """
-    with told(follows=follows), connect(uri) as host:
+    with told(follows=follows), _ended_in_order(), connect(uri) as host:
         yield host
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP act as Ctrl-C, so that what has begun is undone; nohup still works."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -143,7 +162,7 @@ def confirm(question: str, *, yes: bool) -> None:
     Raises:
         typer.Exit: The answer is not yes.
     """
-    if yes or sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if yes or not _can_ask():
         return
     try:
         agreed = typer.confirm(cell(question), err=True)
@@ -152,6 +171,11 @@ def confirm(question: str, *, yes: bool) -> None:
     if not agreed:
         complain("nothing was done", style="bold yellow", label="declined")
         raise typer.Exit(ExitStatus.DECLINED)
+
+
+def _can_ask() -> bool:
+    """Tell whether there is a terminal on which to ask and to answer."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def named(domain: Domain) -> str:

@@ -44,7 +44,7 @@ def save(
 def restore(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="[CONFIG] FILE", help="The file, after a configuration that replaces the one in it."),
+        typer.Argument(metavar="FILE", help="The file; before it, a configuration that replaces the one in it."),
     ],
     uri: Uri = "",
     timeout: Timeout = None,
@@ -72,7 +72,8 @@ def restore(
             lambda: host.begin.restore(files[-1], config, paused=paused, timeout=timeout),
             undo=undo,
         )
-        domain.info()  # for its name
+        if domain.name is None:
+            domain.info()  # which tells its name
         report(domain, as_json=as_json)
     if not (as_json or quiet):
         say(domain.name, "has domid", domain.domid)

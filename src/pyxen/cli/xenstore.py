@@ -17,11 +17,11 @@ from pyxen.xenstorenodes import XenstoreTransaction
 
 __all__ = ["COMMANDS"]
 
-Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Nodes.")]
+Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Nodes.")]
 
 
 def ls(
-    path: Annotated[str, typer.Argument(metavar="[PATH]", help="The node to begin with.")] = "/",
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The node to begin with.")] = "/",
     uri: Uri = "",
     *,
     full: Annotated[bool, typer.Option("--full", "-f", help="Show whole paths.")] = False,
@@ -89,7 +89,7 @@ def read(
 
 
 def write_nodes(
-    pairs: Annotated[list[str], typer.Argument(metavar="{PATH VALUE}...", help="Nodes, each before its value.")],
+    pairs: Annotated[list[str], typer.Argument(metavar="PATH VALUE", help="Nodes, each before its value.")],
     uri: Uri = "",
     *,
     as_json: AsJson = False,

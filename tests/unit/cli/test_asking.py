@@ -127,12 +127,15 @@ def test_destroy_asks(terminal: Callable[..., Terminal], answer: str, end: str) 
         ["xenstore", "rm", "/local/domain/1"],
     ],
 )
-def test_what_else_asks(terminal: Callable[..., Terminal], arguments: list[str]) -> None:
-    shell = terminal(*arguments)
-    shell.read_until("[y/N]")
-    shell.type("n\n")
-    assert shell.end() == "web1 status: 7"
-    assert "nothing was done" in shell.shown
+def test_what_else_asks(host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    monkeypatch.setattr("pyxen.cli.session._can_ask", lambda: True)
+    before = host.domains["web1"].info(), host.domains["web1"].config(), host.debug_keys_sent
+    result = run(*arguments, input="n\n")
+    assert result.exit_code == 7
+    assert "[y/N]" in result.stderr
+    assert "nothing was done" in result.stderr
+    assert (host.domains["web1"].info(), host.domains["web1"].config(), host.debug_keys_sent) == before
+    assert host.xenstore.exists("/local/domain/1")
 
 
 def test_yes_does_not_ask(terminal: Callable[..., Terminal]) -> None:
@@ -159,10 +162,13 @@ def test_a_bar_while_it_lasts(terminal: Callable[..., Terminal], tmp_path: Path)
     assert "save web1" in shell.shown
 
 
-def test_ctrl_c_cancels_and_says_so(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_cancels_and_is_said(
+    terminal: Callable[..., Terminal], tmp_path: Path, number: signal.Signals
+) -> None:
     shell = terminal("save", "web1", str(tmp_path / "web1.save"), time="real")  # its guest hangs
     shell.read_until("save web1")
-    shell.process.send_signal(signal.SIGINT)
+    shell.process.send_signal(number)
     assert shell.end() == "web1 status: 130"
     assert "interrupted: what had begun was cancelled and undone" in shell.shown
     assert list(tmp_path.iterdir()) == []
