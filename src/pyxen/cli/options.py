@@ -13,6 +13,8 @@ __all__ = ["AsJson", "DomainName", "DomainNames", "PoolName", "Timeout", "Uri", 
 
 def _uri(ctx: typer.Context, value: str) -> str:
     """Return the URI of the command, or the one before it, or that of the environment."""
+    if ctx.resilient_parsing:  # a line that is being completed, see `pyxen.cli.completion`
+        return value
     return value or ctx.obj or DEFAULT_URI
 
 

@@ -210,6 +210,33 @@ def test_uuids_are_completed(host: FakeHost, run: Run) -> None:
     assert run(prog_name="pyxen", env=environment).stdout.split() == [uuid]
 
 
+@pytest.mark.parametrize(
+    ("line", "variable", "uri"),
+    [
+        ("pyxen destroy w", "", "xenlight:///"),
+        ("pyxen destroy w", "xen:///env", "xen:///env"),
+        ("pyxen --uri xen:///a destroy w", "xen:///env", "xen:///a"),
+        ("pyxen destroy --uri xen:///b w", "xen:///env", "xen:///b"),
+        ("pyxen --uri xen:///a config show --uri xen:///b w", "", "xen:///b"),
+        ("pyxen --uri xen:///a config show w", "", "xen:///a"),
+    ],
+)
+def test_completion_asks_the_host_that_the_line_names(
+    run: Run, monkeypatch: pytest.MonkeyPatch, line: str, variable: str, uri: str
+) -> None:
+    asked = []
+
+    def refuse(uri: str, workers: int) -> Any:  # noqa: ARG001 (as open_backend)
+        asked.append(uri)
+        raise ConnectFailed("not here")
+
+    environment = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_PYXEN_COMPLETE": "complete_bash"}
+    with monkeypatch.context() as patch:  # ended before the host that stands in for all others
+        patch.setattr("pyxen.connection.open_backend", refuse)
+        run(prog_name="pyxen", env=environment | {"PYXEN_URI": variable})
+    assert asked == [uri]
+
+
 def test_completion_is_silent_when_there_is_no_host(host: FakeHost, run: Run) -> None:
     host.vanish()
     environment = {"COMP_WORDS": "pyxen destroy w", "COMP_CWORD": "2", "_PYXEN_COMPLETE": "complete_bash"}
