@@ -15,7 +15,7 @@ from pyxen.cli.session import cpus_of, domain_of, host_at, pool_of, report
 from pyxen.cli.status import ExitStatus
 from pyxen.config import SchedulerKind
 from pyxen.cpupool import Cpupool
-from pyxen.errors import InvalidArgument
+from pyxen.errors import ConfigError
 
 __all__ = ["COMMANDS"]
 
@@ -82,7 +82,7 @@ def _wanted(settings: list[str]) -> tuple[str, Any, SchedulerKind | None]:
     """Return the name, the CPUs and the scheduler that a file and settings ask for.
 
     Raises:
-        InvalidArgument: They ask for something else.
+        ConfigError: They ask for something else.
     """
     from pyxen import xlcfg
 
@@ -99,17 +99,17 @@ def _wanted(settings: list[str]) -> tuple[str, Any, SchedulerKind | None]:
     found = xlcfg.parse(text)
     unknown = [key for key in found if key not in _KEYS]
     if unknown:
-        raise InvalidArgument(f"{unknown[0]} is not a setting of a CPU pool: those are {', '.join(_KEYS)}")
+        raise ConfigError(f"{unknown[0]} is not a setting of a CPU pool: those are {', '.join(_KEYS)}")
     name = found.get("name")
     if not isinstance(name, str):
-        raise InvalidArgument("""a CPU pool needs a name: 'name="batch"'""")
+        raise ConfigError("""a CPU pool needs a name: 'name="batch"'""")
     scheduler = found.get("sched")
     try:
         kind = None if scheduler is None else SchedulerKind(str(scheduler))
     except ValueError:
-        raise InvalidArgument(f"sched={scheduler} is not one of {', '.join(SchedulerKind)}") from None
+        raise ConfigError(f"sched={scheduler} is not one of {', '.join(SchedulerKind)}") from None
     if "cpus" in found and "nodes" in found:
-        raise InvalidArgument("give cpus or nodes, not both")
+        raise ConfigError("give cpus or nodes, not both")
     cpus = ",".join(_words(found.get("cpus", [])))
     nodes = ",".join(f"nodes:{node}" for node in _words(found.get("nodes", [])))
     return name, cpus_of(cpus or nodes) if cpus or nodes else (), kind

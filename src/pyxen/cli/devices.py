@@ -15,7 +15,7 @@ from pyxen.cli.session import confirm, domain_of, host_at, named, report
 from pyxen.config import P9, Device, Disk, Vdispl, Vif, Vkb, Vsnd, Vtpm
 from pyxen.config.device_table import KINDS
 from pyxen.domain import Domain
-from pyxen.errors import InvalidArgument, LossyConversion
+from pyxen.errors import ConfigError, LossyConversion
 
 __all__ = ["COMMANDS"]
 
@@ -213,7 +213,7 @@ def _libxl_json(domain: Domain, kind: type[Device]) -> Any:
 
 def _numbered(kind: type[Device], text: str) -> Device:
     if not (text.isascii() and text.isdecimal()):
-        raise InvalidArgument(f"{text!r} is not the number of a device: its list has the numbers", operation="detach")
+        raise ConfigError(f"{text!r} is not the number of a device: its list has the numbers")
     return kind(devid=int(text))  # type: ignore[call-arg]  # the kinds that have commands here have a devid
 
 

@@ -9,7 +9,7 @@ import typer
 
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, DomainName, DomainNames, Timeout, Uri, Yes
-from pyxen.cli.output import say
+from pyxen.cli.output import document, lines, say
 from pyxen.cli.session import config_of, confirm, domain_of, host_at, named, report, told
 from pyxen.cli.status import ExitStatus, status_of
 from pyxen.domain import Domain
@@ -253,6 +253,26 @@ def sysrq(
         report(found, as_json=as_json)
 
 
+def qemu_monitor_command(
+    domain: DomainName,
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="As in QEMU's monitor: info block.")],
+    uri: Uri = "",
+    timeout: Timeout = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run a command in the monitor of a domain's QEMU, and print the answer.
+
+    JSON: an object with answer, which is text.
+    """
+    with host_at(uri) as host:
+        answer = domain_of(host, domain).monitor_command(" ".join(command), timeout=timeout)
+    if as_json:
+        document({"answer": answer})
+    else:
+        write(lines(answer).rstrip("\n") + "\n" if answer else "")
+
+
 def _simply(key: str, uri: str, verb: Callable[[Domain], object], *, as_json: bool) -> None:
     with host_at(uri) as host:
         found = domain_of(host, key)
@@ -272,5 +292,6 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "rename": rename,
     "trigger": trigger,
     "sysrq": sysrq,
+    "qemu-monitor-command": qemu_monitor_command,
 }
 """The commands of this module by name."""

@@ -102,7 +102,10 @@ def info(
 
 def _figures(info: HostInfo) -> dict[str, object]:
     """Return what ``xl info`` prints, in its order."""
-    version = info.xen_version_info
+    try:
+        major, minor, extra = info.xen_version_info
+    except ValueError:  # not Xen's, but that of another hypervisor of libvirt's
+        major, minor, extra = None, None, None
     return {
         "host": info.hostname,
         "release": info.kernel_release,
@@ -122,9 +125,9 @@ def _figures(info: HostInfo) -> dict[str, object]:
         "sharing_used_memory": _mib(info.sharing_used_kib),
         "outstanding_claims": _mib(info.claimed_memory_kib),
         "free_cpus": info.free_cpus,
-        "xen_major": version.major,
-        "xen_minor": version.minor,
-        "xen_extra": version.extra,
+        "xen_major": major,
+        "xen_minor": minor,
+        "xen_extra": extra,
         "xen_version": info.xen_version,
         "xen_caps": None if info.xen_caps is None else " ".join(info.xen_caps),
         "xen_scheduler": info.xen_scheduler,

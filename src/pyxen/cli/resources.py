@@ -12,7 +12,7 @@ from pyxen.cli.options import AsJson, DomainName, DomainNames, Uri
 from pyxen.cli.output import document, table
 from pyxen.cli.session import cpus_of, domain_of, host_at, report
 from pyxen.config import CpuSet
-from pyxen.errors import DomainNotFound, InvalidArgument
+from pyxen.errors import ConfigError, DomainNotFound
 
 __all__ = ["COMMANDS"]
 
@@ -51,11 +51,11 @@ def _mib(text: str) -> float:
     """Return an amount of memory in MiB.
 
     Raises:
-        InvalidArgument: It is not an amount.
+        ConfigError: It is not an amount.
     """
     match = _AMOUNT.fullmatch(text)
     if match is None:
-        raise InvalidArgument(f"{text!r} is not an amount of memory: write 512, 512m, 2g or 524288k")
+        raise ConfigError(f"{text!r} is not an amount of memory: write 512, 512m, 2g or 524288k")
     amount, unit = int(match[1]), match[2].lower()
     return amount * _MIB_IN[unit] if unit in _MIB_IN else amount / _PER_MIB[unit]
 

@@ -20,7 +20,7 @@ from pyxen.config import CpuSet, DomainConfig
 from pyxen.connection import connect
 from pyxen.cpupool import Cpupool
 from pyxen.domain import Domain
-from pyxen.errors import DomainNotFound, Error, InvalidArgument, ParseError
+from pyxen.errors import ConfigError, DomainNotFound, Error, ParseError
 from pyxen.host import Host
 
 __all__ = ["config_of", "confirm", "cpus_of", "domain_of", "host_at", "named", "pool_of", "report", "told"]
@@ -111,12 +111,12 @@ def cpus_of(text: str) -> CpuSet:
     """Return the set of CPUs that a person writes, as ``0-3,^1``.
 
     Raises:
-        InvalidArgument: It is not one.
+        ConfigError: It is not one.
     """
     try:
         return CpuSet(text)
     except ValueError as error:
-        raise InvalidArgument(str(error)) from None
+        raise ConfigError(str(error)) from None
 
 
 def config_of(file: str, overrides: list[str] | None = None) -> DomainConfig:
@@ -139,12 +139,12 @@ def config_of(file: str, overrides: list[str] | None = None) -> DomainConfig:
         raise typer.Exit(ExitStatus.USAGE) from None
     spelling = conversion.guess(text)
     if overrides and spelling != "xl":
-        raise InvalidArgument(f"{file} is {spelling}, and only xl's configurations take settings on the command line")
+        raise ConfigError(f"{file} is {spelling}, and only xl's configurations take settings on the command line")
     for override in overrides or ():
         try:
             xlcfg.parse(override)
         except ParseError as error:
-            raise InvalidArgument(f"{override!r} is not a setting as memory=512: {error.message}") from None
+            raise ConfigError(f"{override!r} is not a setting as memory=512: {error.message}") from None
         text += b"\n" + override.encode("utf-8", "surrogateescape") + b"\n"
     try:
         config, losses = conversion.read(text, spelling)

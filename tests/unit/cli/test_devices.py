@@ -64,7 +64,7 @@ def test_kinds_that_are_alike(done: Done, told: Told, name: str, spec: str) -> N
         (["block-detach", "web1", "xvdz"], 3),
         (["block-attach", "web1", "phy:/dev/vg0/web1,xvda,w"], 1),
         (["block-attach", "web1", "xvdb"], 2),
-        (["vtpm-detach", "web1", "first"], 1),
+        (["vtpm-detach", "web1", "first"], 2),
         (["cd-eject", "web1", "hdc"], 5),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pyxen import DomainState, InvalidState, OperationTimeout
+from pyxen import DomainConfig, DomainState, InvalidState, OperationTimeout
 from pyxen.testing import FakeHost
 from tests.unit.cli.conftest import Run
 
@@ -44,10 +44,10 @@ def test_create_from_standard_input(host: FakeHost, done: Callable[..., str], co
     ("text", "arguments", "status", "said"),
     [
         ("memory = \n", [], 2, "web2.cfg:1:"),
-        ('name = "x"\n', ["memory=["], 1, "memory=["),
-        ('name = "x"\n', ["memory"], 1, "'memory' is not a setting"),
+        ('name = "x"\n', ["memory=["], 2, "memory=["),
+        ('name = "x"\n', ["memory"], 2, "'memory' is not a setting"),
         ('name = "web1"\ntype = "pvh"\nkernel = "/k"\nmemory = 64\n', [], 1, "web1"),
-        ("<domain/>", ["memory=5"], 1, "only xl's configurations"),
+        ("<domain/>", ["memory=5"], 2, "only xl's configurations"),
     ],
 )
 def test_what_cannot_be_created(
@@ -176,6 +176,13 @@ def test_a_saved_domain_that_is_none(run: Run, config: Path) -> None:
     assert run("restore", str(config)).exit_code == 2
     assert run("restore", "/nonexistent").exit_code == 3
     assert run("restore", "a", "b", "c").exit_code == 2
+
+
+def test_the_monitor_of_qemu(host: FakeHost, run: Run) -> None:
+    host.create(DomainConfig("hvm1", type="hvm", memory=64))
+    assert not host.supports("monitor_command")
+    result = run("qemu-monitor-command", "hvm1", "info", "block")
+    assert (result.exit_code, result.stdout) == (5, "")
 
 
 def test_a_core_dump(done: Callable[..., str], tmp_path: Path) -> None:
