@@ -12,8 +12,9 @@ import pytest
 
 import pyxen
 from pyxen import features, info
+from pyxen.cli.status import ExitStatus
 from pyxen.xlcfg.keys import KEYS
-from tools import aio_face, enum_names, libxl_table, xl_keys
+from tools import aio_face, command, enum_names, libxl_table, xl_keys
 
 
 @pytest.mark.parametrize("face", aio_face.FACES, ids=lambda face: str(face.module))
@@ -56,6 +57,16 @@ def test_the_table_has_every_key() -> None:
 
 def test_the_table_of_libxl_is_that_of_the_sources() -> None:
     assert libxl_table.PAGE.read_text() == libxl_table.page(), "write it again: python -m tools.libxl_table"
+
+
+def test_the_page_of_the_command_is_that_of_its_options() -> None:
+    assert command.PAGE.read_text() == command.page(), "write it again: python -m tools.command"
+
+
+def test_the_page_of_the_command_has_every_exit_status() -> None:
+    assert {name: number for name, (number, _) in command.statuses().items()} == {
+        each.name: each.value for each in ExitStatus
+    }
 
 
 @pytest.mark.parametrize(

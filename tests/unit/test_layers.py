@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "pyxen"
 
 LAYERS = (
+    {"__main__"},
     {"cli"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
@@ -90,7 +91,7 @@ XENLIGHT_LAYERS = (
 )
 """The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 
-NEIGHBOURS = LAYERS[4] | LAYERS[-5]
+NEIGHBOURS = LAYERS[5] | LAYERS[-5]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
 
 

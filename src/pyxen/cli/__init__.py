@@ -14,6 +14,13 @@ _OF_THE_EXTRA = ("typer", "rich", "click")
 def main() -> int:
     """Run the command with the arguments of this process; return its exit status."""
     try:
+        return _main()
+    except KeyboardInterrupt:  # before the command has begun, or after it has ended
+        return 130
+
+
+def _main() -> int:
+    try:
         from pyxen.cli.app import app
     except ModuleNotFoundError as error:
         if error.name not in _OF_THE_EXTRA:
@@ -21,7 +28,7 @@ def main() -> int:
         sys.stderr.write(f"pyxen: the command needs {error.name}, which is not installed: pip install 'pyxen[cli]'\n")
         return 2
     try:
-        app()
+        app(prog_name="pyxen")
     except OSError as error:
         # The commands deal with their own files and output. What is left is the output of --help and --version.
         if error.errno not in _OUTPUT_ERRORS or error.filename is not None:

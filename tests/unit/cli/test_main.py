@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 import pyxen
+import pyxen.cli.app as application
+from pyxen.backends.xenlight.libxl.loader import built_releases
 from pyxen.cli.app import app
 
 HIDING = (
@@ -29,7 +36,10 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_version() -> None:
-    assert CliRunner().invoke(app, ["--version"]).stdout == f"pyxen {pyxen.__version__}\n"
+    version, extension = CliRunner().invoke(app, ["--version"]).stdout.splitlines()
+    assert version == f"pyxen {pyxen.__version__}"
+    releases = ", ".join(built_releases())
+    assert extension == f"libxl extension: {f'Xen {releases}' if releases else 'not built'}"
 
 
 def test_help() -> None:
@@ -161,3 +171,52 @@ def test_a_release_that_is_not_known_is_not_the_files_fault(xen: str, config: Pa
 def test_the_usage_says_how_many_files_there_can_be(command: str, files: str) -> None:
     usage = CliRunner().invoke(app, [command]).stderr.splitlines()[0]
     assert usage.endswith(f" {{{files}}}" if not files.endswith("...") else " {FILE}..."), usage
+
+
+built_once = functools.cache(lambda: typer.main.get_command(app))
+
+OWN = {"supervise", "migrate-receive", "devd", "convert", "lint", "completion"}
+"""Commands that run on, write a file, or have a format of their own."""
+
+EVERY = [
+    *((name, command) for commands in application.COMMANDS.values() for name, command in commands.items()),
+    *(
+        (f"{group} {name}", command)
+        for group, (_, commands) in application.GROUPS.items()
+        for name, command in commands.items()
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])
+def test_every_command_says_what_its_json_is(name: str, command: Callable[..., None]) -> None:
+    parameters = inspect.signature(command).parameters
+    assert ("as_json" in parameters) == (name not in OWN)
+    assert ("JSON: " in (command.__doc__ or "")) == (name not in OWN)
+    assert ("uri" in parameters) == (name not in OWN)
+
+
+@pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])
+def test_every_option_has_its_help(name: str, command: Callable[..., None]) -> None:
+    shown: Any = built_once()
+    for part in name.split():
+        shown = shown.commands[part]
+    assert [each.name for each in shown.params if not each.help] == []
+    assert shown.help == inspect.cleandoc(command.__doc__ or "")
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("lst", "list"), ("destory", "destroy"), ("vcpu-lst", "vcpu-list")])
+def test_a_wrong_name_is_answered_with_the_right_one(wrong: str, right: str) -> None:
+    result = CliRunner().invoke(app, [wrong])
+    assert result.exit_code == 2
+    assert f"'{right}'" in result.stderr
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "pyxen", "-h"], capture_output=True, text=True, check=True)
+    assert "Usage: pyxen " in done.stdout
+
+
+def test_a_bare_import_of_the_library_loads_no_command() -> None:
+    done = run("import pyxen, sys; pyxen.connect('memory:///').close(); print(*sys.modules)")
+    assert {"typer", "rich", "pyxen.cli"} & {*done.stdout.split()} == set()

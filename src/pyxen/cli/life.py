@@ -1,0 +1,297 @@
+"""Commands for the life of domains: create, shut down, pause, suspend, rename, press buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import typer
+
+from pyxen.cli.files import complain, write
+from pyxen.cli.options import AsJson, DomainName, DomainNames, Timeout, Uri, Yes
+from pyxen.cli.output import document, lines, say
+from pyxen.cli.session import config_of, confirm, domain_of, host_at, named, report, told
+from pyxen.cli.status import ExitStatus, status_of
+from pyxen.domain import Domain
+from pyxen.errors import Error
+from pyxen.host import Host
+from pyxen.info import ENDS, Trigger
+from pyxen.operation import Operation
+
+__all__ = ["COMMANDS"]
+
+_LOSES_DATA: Final = frozenset({"b", "c", "o"})
+"""The SysRq keys that end a guest at once: reboot, crash, power off."""
+
+Paused = Annotated[bool, typer.Option("--paused", "-p", help="Leave it paused.")]
+
+
+def create(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A configuration of xl, libvirt or libxl; - is stdin.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings in xl's language, which replace those of the file."),
+    ] = None,
+    uri: Uri = "",
+    timeout: Timeout = None,
+    *,
+    paused: Paused = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dryrun", "--dry-run", "-n", help="Create nothing, and print libxl's JSON.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the domid.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create a domain from a configuration, and start it.
+
+    A create that fails or is interrupted leaves nothing behind. No process stays to restart the domain when it ends:
+    pyxen supervise does that.
+
+    Example: pyxen create web1.cfg memory=512 'name="web2"'
+
+    JSON: an object with domid, name and uuid. With --dryrun, libxl's JSON of the configuration.
+    """
+    with told():
+        config = config_of(file, settings)
+        if dry_run:
+            from pyxen import conversion
+
+            config.validate()
+            write(conversion.write(config, "json")[0])
+            return
+    with host_at(uri) as host:
+        domain = host.create(config, paused=paused, timeout=timeout)
+    report(domain, as_json=as_json)
+    if not (as_json or quiet):
+        say(domain.name, "has domid", domain.domid)
+
+
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until they have shut down.")]
+All = Annotated[bool, typer.Option("--all", "-a", help="All guests that have not ended.")]
+Fallback = Annotated[bool, typer.Option("-F", help="Press the ACPI power button of a guest without a PV driver.")]
+
+
+def shutdown(
+    domains: DomainNames = None,
+    uri: Uri = "",
+    timeout: Timeout = None,
+    *,
+    every: All = False,
+    wait: Wait = False,
+    fallback: Fallback = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask guests to power off. With --all it asks first, on a terminal.
+
+    JSON: a list of objects with domid, name and uuid: the domains that were asked, or with --wait have shut down.
+    """
+
+    def begin(domain: Domain) -> Operation[None]:
+        return domain.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout)
+
+    with host_at(uri) as host:
+        _each(_guests(host, domains, "Shut down", every=every, yes=yes), begin, as_json=as_json)
+
+
+def reboot(
+    domains: DomainNames = None,
+    uri: Uri = "",
+    timeout: Timeout = None,
+    *,
+    every: All = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask guests to reboot. With --all it asks first, on a terminal. pyxen supervise starts them again.
+
+    JSON: a list of objects with domid, name and uuid: the domains that were asked.
+    """
+    with host_at(uri) as host:
+        chosen = _guests(host, domains, "Reboot", every=every, yes=yes)
+        _each(chosen, lambda domain: domain.begin.reboot(timeout=timeout), as_json=as_json)
+
+
+def _guests(host: Host, keys: list[str] | None, verb: str, *, every: bool, yes: bool) -> list[Domain]:
+    if bool(keys) == every:
+        raise typer.BadParameter("name domains, or give --all" if not keys else "name domains or give --all, not both")
+    if not every:
+        return [domain_of(host, key) for key in keys or ()]
+    ended = {info.domid for info in host.list() if info.state in ENDS}
+    guests = [guest for guest in host.guests if guest.domid not in ended]
+    if guests:
+        confirm(f"{verb} {len(guests)} guests: {', '.join(map(named, guests))}?", yes=yes)
+    return guests
+
+
+def _each(domains: list[Domain], begin: Callable[[Domain], Operation[None]], *, as_json: bool) -> None:
+    """Do something with several domains at once. What fails is said, and the others go on."""
+    running: list[tuple[Domain, Operation[Any]]] = []
+    status, done = ExitStatus.DONE, []
+    try:
+        for domain in domains:
+            try:
+                running.append((domain, begin(domain)))
+            except Error as error:
+                complain(str(error))
+                status = status_of(error)
+        for domain, operation in running:
+            try:
+                operation.result()
+                done.append(domain)
+            except Error as error:
+                complain(str(error))
+                status = status_of(error)
+    except KeyboardInterrupt:
+        for _, operation in running:
+            operation.cancel()
+        for _, operation in running:
+            operation.exception()
+        raise
+    report(*done, as_json=as_json, many=True)
+    if status is not ExitStatus.DONE:
+        raise typer.Exit(status)
+
+
+def destroy(domain: DomainName, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:
+    """End a domain at once, like pulling the plug: what its guest has not written is lost. It asks on a terminal.
+
+    JSON: an object with domid, name and uuid.
+    """
+    with host_at(uri) as host:
+        found = domain_of(host, domain)
+        if found.domid != 0:  # which the library refuses: do not ask first
+            confirm(f"Destroy {named(found)}? What its guest has not written is lost.", yes=yes)
+        found.destroy()
+        report(found, as_json=as_json)
+
+
+def pause(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """Stop the vCPUs of a domain. Xen counts: a domain paused twice must be unpaused twice.
+
+    JSON: an object with domid, name and uuid.
+    """
+    _simply(domain, uri, Domain.pause, as_json=as_json)
+
+
+def unpause(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """Let the vCPUs of a domain run again.
+
+    JSON: an object with domid, name and uuid.
+    """
+    _simply(domain, uri, Domain.unpause, as_json=as_json)
+
+
+def suspend(domain: DomainName, uri: Uri = "", timeout: Timeout = None, *, as_json: AsJson = False) -> None:
+    """Suspend a guest in memory. pyxen resume continues it.
+
+    JSON: an object with domid, name and uuid.
+    """
+    _simply(domain, uri, lambda found: found.suspend(timeout=timeout), as_json=as_json)
+
+
+def resume(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """Continue a suspended guest.
+
+    JSON: an object with domid, name and uuid.
+    """
+    _simply(domain, uri, Domain.resume, as_json=as_json)
+
+
+def rename(
+    domain: DomainName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.")],
+    uri: Uri = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give a domain another name.
+
+    JSON: an object with domid, name and uuid, with the new name.
+    """
+    _simply(domain, uri, lambda found: found.rename(name), as_json=as_json)
+
+
+def trigger(
+    domain: DomainName,
+    button: Annotated[Trigger, typer.Argument(metavar="TRIGGER", help=f"One of {', '.join(Trigger)}.")],
+    vcpu: Annotated[int, typer.Argument(metavar="VCPU", help="The vCPU for nmi and init.")] = 0,
+    uri: Uri = "",
+    *,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Press a button of a guest, or interrupt a vCPU. On a terminal it asks before a reset.
+
+    JSON: an object with domid, name and uuid.
+    """
+    with host_at(uri) as host:
+        found = domain_of(host, domain)
+        if button is Trigger.RESET:
+            confirm(f"Reset {named(found)}? What its guest has not written is lost.", yes=yes)
+        found.send_trigger(button, vcpu=vcpu)
+        report(found, as_json=as_json)
+
+
+def sysrq(
+    domain: DomainName,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A letter: s syncs the disks, c crashes.")],
+    uri: Uri = "",
+    *,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send a magic SysRq key to a Linux guest. On a terminal it asks before b, c and o, which end the guest at once.
+
+    JSON: an object with domid, name and uuid.
+    """
+    with host_at(uri) as host:
+        found = domain_of(host, domain)
+        if key in _LOSES_DATA:
+            confirm(f"Send {key} to {named(found)}? It ends the guest at once.", yes=yes)
+        found.send_sysrq(key)
+        report(found, as_json=as_json)
+
+
+def qemu_monitor_command(
+    domain: DomainName,
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="As in QEMU's monitor: info block.")],
+    uri: Uri = "",
+    timeout: Timeout = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run a command in the monitor of a domain's QEMU, and print the answer.
+
+    JSON: an object with answer, which is text.
+    """
+    with host_at(uri) as host:
+        answer = domain_of(host, domain).monitor_command(" ".join(command), timeout=timeout)
+    if as_json:
+        document({"answer": answer})
+    else:
+        write(lines(answer).rstrip("\n") + "\n" if answer else "")
+
+
+def _simply(key: str, uri: str, verb: Callable[[Domain], object], *, as_json: bool) -> None:
+    with host_at(uri) as host:
+        found = domain_of(host, key)
+        verb(found)
+        report(found, as_json=as_json)
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {
+    "create": create,
+    "shutdown": shutdown,
+    "reboot": reboot,
+    "destroy": destroy,
+    "pause": pause,
+    "unpause": unpause,
+    "suspend": suspend,
+    "resume": resume,
+    "rename": rename,
+    "trigger": trigger,
+    "sysrq": sysrq,
+    "qemu-monitor-command": qemu_monitor_command,
+}
+"""The commands of this module by name."""

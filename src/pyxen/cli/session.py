@@ -1,0 +1,196 @@
+"""A command's connection to a host: who is meant, what goes wrong, and whether to go on."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+
+import typer
+
+from pyxen._printable import quoted
+from pyxen.cli.files import complain, read, said_of
+from pyxen.cli.output import cell, document
+from pyxen.cli.status import ExitStatus, status_of
+from pyxen.config import CpuSet, DomainConfig
+from pyxen.connection import connect
+from pyxen.cpupool import Cpupool
+from pyxen.domain import Domain
+from pyxen.errors import ConfigError, DomainNotFound, Error, ParseError
+from pyxen.host import Host
+
+__all__ = ["config_of", "confirm", "cpus_of", "domain_of", "host_at", "named", "pool_of", "report", "told"]
+
+
+@contextlib.contextmanager
+def host_at(uri: str, *, follows: bool = False) -> Iterator[Host]:
+    """Open a host for a command, and close it afterwards; see `told` for what goes wrong.
+
+    Args:
+        uri: The host.
+        follows: Ctrl-C is the usual end of the command, so nothing is said of it.
+    """
+    with told(follows=follows), _ended_in_order(), connect(uri) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP act as Ctrl-C, so that what has begun is undone; nohup still works."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def told(*, follows: bool = False) -> Iterator[None]:
+    """Say what goes wrong, and end the command with the exit status for it.
+
+    Raises:
+        typer.Exit: An error of pyxen, a file that cannot be read, or Ctrl-C.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _complain_of  # what a conversion loses, among them
+            yield
+    except Error as error:
+        complain(str(error))
+        raise typer.Exit(status_of(error)) from None
+    except KeyboardInterrupt:
+        if not follows:
+            complain("interrupted: what had begun was cancelled and undone")
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+
+
+def _complain_of(message: Warning | str, *_place: object, **_more: object) -> None:
+    complain(str(message), style="bold yellow", label="warning")
+
+
+def domain_of(host: Host, key: str) -> Domain:
+    """Return the domain that a person names. A number is a domid, as for xl; all else is a name or a uuid.
+
+    Raises:
+        DomainNotFound: There is no such domain; the message has a name that looks like it.
+    """
+    try:
+        return host.domains[int(key) if _is_number(key) else key]
+    except DomainNotFound as error:
+        names = [domain.name for domain in host.domains if domain.name is not None]
+        similar = difflib.get_close_matches(key, names, n=1)
+        hint = f"; did you mean {quoted(similar[0])}?" if similar else ""
+        raise DomainNotFound(f"{error.message}{hint}") from None
+
+
+def pool_of(host: Host, key: str) -> Cpupool:
+    """Return the CPU pool that a person names: by its number, as for xl, or by its name.
+
+    Raises:
+        NotFound: There is no such pool.
+    """
+    return host.cpupools[int(key) if _is_number(key) else key]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def cpus_of(text: str) -> CpuSet:
+    """Return the set of CPUs that a person writes, as ``0-3,^1``.
+
+    Raises:
+        ConfigError: It is not one.
+    """
+    try:
+        return CpuSet(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def config_of(file: str, overrides: list[str] | None = None) -> DomainConfig:
+    """Read a configuration in any format, and say what of it xl would pass over.
+
+    Args:
+        file: The file; ``-`` is standard input.
+        overrides: Settings in xl's language that come after those of the file, as ``memory=512``.
+
+    Raises:
+        typer.Exit: The file cannot be read. That is said.
+        ConfigError: It is not a configuration.
+    """
+    from pyxen import conversion, xlcfg
+
+    try:
+        text = read(file)
+    except OSError as error:
+        complain(said_of(file, error))
+        raise typer.Exit(ExitStatus.USAGE) from None
+    spelling = conversion.guess(text)
+    if overrides and spelling != "xl":
+        raise ConfigError(f"{file} is {spelling}, and only xl's configurations take settings on the command line")
+    for override in overrides or ():
+        try:
+            xlcfg.parse(override)
+        except ParseError as error:
+            raise ConfigError(f"{override!r} is not a setting as memory=512: {error.message}") from None
+        text += b"\n" + override.encode("utf-8", "surrogateescape") + b"\n"
+    try:
+        config, losses = conversion.read(text, spelling)
+    except ParseError as error:
+        error.source = "<stdin>" if file == "-" else file
+        raise
+    for loss in losses:
+        complain(f"{file}: {loss}", style="bold yellow", label="warning")
+    return config
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal whether to go on. Without a terminal, or with ``--yes``, go on, as xl does.
+
+    Raises:
+        typer.Exit: The answer is not yes.
+    """
+    if yes or not _can_ask():
+        return
+    try:
+        agreed = typer.confirm(cell(question), err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        complain("nothing was done", style="bold yellow", label="declined")
+        raise typer.Exit(ExitStatus.DECLINED)
+
+
+def _can_ask() -> bool:
+    """Tell whether there is a terminal on which to ask and to answer."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def named(domain: Domain) -> str:
+    """Return what a question calls a domain."""
+    return f"domain {domain.domid}" if domain.name is None else f"{domain.name} (domid {domain.domid})"
+
+
+def report(*domains: Domain, as_json: bool, many: bool = False) -> None:
+    """Print with ``--json`` which domains a verb was about: their ``domid``, ``name`` and ``uuid``.
+
+    Args:
+        domains: The domains.
+        as_json: Whether to print anything.
+        many: Print a list, even of one.
+    """
+    if as_json:
+        told = [{"domid": each.domid, "name": each.name, "uuid": str(each.uuid)} for each in domains]
+        document(told if many else told[0])

@@ -1,0 +1,88 @@
+"""The commands for devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyxen import Disk, DomainConfig
+from pyxen.testing import FakeHost
+from tests.unit.cli.conftest import Run
+
+Told = Callable[..., Any]
+Done = Callable[..., str]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [["phy:/dev/vg0/data", "xvdb", "w"], ["phy:/dev/vg0/data,xvdb,w"], ["vdev=xvdb", "target=/dev/vg0/data"]],
+)
+def test_disks(host: FakeHost, done: Done, told: Told, spec: list[str]) -> None:
+    attached = told("block-attach", "web1", *spec)
+    assert attached.keys() == {"domid", "name", "uuid", "device"}
+    assert host.domains["web1"].config().disks[1].target == "/dev/vg0/data"
+    rows = [line.split() for line in done("block-list", "web1").splitlines()]
+    assert rows[2] == ["xvdb", "connected", "w", "raw", "/dev/vg0/data"]
+    assert [disk["vdev"] for disk in told("block-list", "web1")] == ["xvda", "xvdb"]
+    done("block-detach", "web1", "xvdb")
+    assert [disk["vdev"] for disk in told("block-list", "web1")] == ["xvda"]
+
+
+def test_vifs(host: FakeHost, done: Done, told: Told) -> None:
+    assert "00:16:3e:0a:0b:0c" in done("network-attach", "web1", "mac=00:16:3e:0a:0b:0c", "bridge=xenbr1")
+    assert [vif["bridge"] for vif in told("network-list", "web1")] == ["xenbr0", "xenbr1"]
+    assert done("network-list", "web1").splitlines()[2].split()[1:3] == ["00:16:3e:0a:0b:0c", "xenbr1"]
+    done("network-detach", "web1", "00:16:3e:0a:0b:0c")
+    done("network-detach", "web1", "0")
+    assert host.domains["web1"].config().vifs == ()
+
+
+def test_a_word_that_xl_passes_over_is_said(run: Run) -> None:
+    result = run("network-attach", "web1", "brigde=xenbr0")
+    assert result.exit_code == 0
+    assert "warning: vif = brigde=xenbr0" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"), [("vtpm", "backend=Domain-0"), ("vkb", "backend-type=linux"), ("9pfs", "tag=a,path=/x")]
+)
+def test_kinds_that_are_alike(done: Done, told: Told, name: str, spec: str) -> None:
+    if name == "9pfs":
+        spec += ",security_model=none"
+    done(f"{name}-attach", "web1", spec)
+    assert len(told(f"{name}-list", "web1")) == 1
+    devid = done(f"{name}-list", "web1").splitlines()[1].split()[0]
+    done(f"{name}-detach", "web1", devid)
+    assert told(f"{name}-list", "web1") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["block-detach", "web1", "xvdz"], 3),
+        (["block-attach", "web1", "phy:/dev/vg0/web1,xvda,w"], 1),
+        (["block-attach", "web1", "xvdb"], 2),
+        (["vtpm-detach", "web1", "first"], 2),
+        (["cd-eject", "web1", "hdc"], 5),
+    ],
+)
+def test_what_is_refused(run: Run, arguments: list[str], status: int) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr.startswith("error: ")
+
+
+def test_discs(host: FakeHost, done: Done) -> None:
+    drive = Disk("/srv/a.iso", vdev="hdc", cdrom=True)
+    host.create(DomainConfig("hvm1", type="hvm", memory=64, disks=[drive]))
+    done("cd-insert", "hvm1", "hdc", "/srv/b.iso")
+    assert host.domains["hvm1"].config().disks[0].target == "/srv/b.iso"
+    done("cd-eject", "hvm1", "hdc")
+    assert host.domains["hvm1"].config().disks[0].target is None
+
+
+def test_channels(done: Done, told: Told) -> None:
+    assert done("channel-list", "web1").split() == ["Idx", "Name", "Connection", "Path"]
+    assert told("channel-list", "web1") == []

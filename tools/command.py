@@ -1,0 +1,134 @@
+"""Write docs/command.md, the page of the command ``pyxen``, from the command itself."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import typer.main
+
+from pyxen.cli import status
+from pyxen.cli.app import COMMANDS, GROUPS, app
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "command.md"
+
+INTRODUCTION = """\
+# The command
+
+`pyxen` does what `xl` does, with xl's names and habits, on every way to a host: `pip install 'pyxen[cli]'`.
+`python -m pyxen` is the same. `pyxen --version` says which Xen releases the extension is built for.
+
+```
+pyxen list                                       # this machine, as root in dom0
+pyxen --uri xen+ssh://root@host2/system list     # another one, through libvirt
+pyxen --uri memory:///demo list                  # no Xen at all: a simulated host
+```
+
+- `--uri` stands before or after the name of a command. Without it, the environment's `PYXEN_URI` counts, and then this
+  machine. A host in memory lives as long as the call: each call finds a new one, with dom0 and no guests.
+- A domain is named by its name, domid or uuid, and a CPU pool by its name or number. As with xl, a number is never a
+  name.
+- On a terminal, what loses data asks first: `destroy`, `block-detach --force`, `shutdown --all`, `xenstore rm` and the
+  like. `--yes` skips the question. Without a terminal nothing is asked, as with xl: scripts go on.
+- dom0 is never paused, shut down or destroyed.
+- `save`, `restore`, `migrate` and `dump-core` show a bar if standard error is a terminal.
+- Ctrl-C cancels what runs, waits until it is undone, and says so; a second Ctrl-C does not wait.
+- Tables are for people, and their columns may change. `--json` is for programs: one document a call, or one a line
+  where events follow each other. Keys may be added, and none is renamed or removed within a major version. The names in
+  "JSON" are classes of the [reference](reference.md), and their fields are the keys. With `--json` a document has the
+  passwords that its record has.
+- Results are on standard output, messages on standard error.
+- Names, console output and values of xenstore come from guests. Whatever would control the terminal is shown escaped,
+  as `\\x1b`. `xenstore read --raw`, and `config show` into a file or a pipe, write what is there.
+
+Commands, options, and the names of domains and CPU pools are completed after
+
+```
+eval "$(pyxen completion bash)"                  # or zsh
+pyxen completion fish | source
+```
+"""
+
+
+_EVERYWHERE: Final = {"--help", "--uri"}
+"""Options that the introduction describes."""
+
+
+def statuses() -> dict[str, tuple[int, str]]:
+    """Return the exit statuses: number and meaning by name."""
+    tree = ast.parse(inspect.getsource(status.ExitStatus))
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef))
+    found = {}
+    for pair in itertools.pairwise(body):
+        match pair:
+            case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=text)):
+                found[name] = (int(status.ExitStatus[name]), " ".join(str(text).split()))
+            case _:
+                pass
+    return found
+
+
+def page() -> str:
+    """Return the page."""
+    lines = [INTRODUCTION, "## Exit statuses", "", "| status | meaning |", "| --- | --- |"]
+    lines += [f"| {number} | {_cell(text)} |" for number, text in statuses().values()]
+    lines += ["", "`convert`, `lint`, `supervise`, `devd` and `migrate-receive` have their own, which they describe."]
+    root: Any = typer.main.get_command(app)
+    for subject, commands in COMMANDS.items():
+        lines += ["", f"## {subject}"]
+        for name in commands:
+            lines += _command(name, root.commands[name])
+    for group, (what, commands) in GROUPS.items():
+        lines += ["", f"## pyxen {group}", "", what]
+        for name in commands:
+            lines += _command(f"{group} {name}", root.commands[group].commands[name])
+    return "\n".join(lines) + "\n"
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and not _EVERYWHERE & {*each.opts}]
+    yield from ("", f"### pyxen {name}", "", "```")
+    yield " ".join(["pyxen", name, "[OPTION]...", *map(_place, arguments)])
+    yield from ("```", "")
+    yield _code(inspect.cleandoc(command.help))
+    rows = [(f"`{_metavar(each)}`", each.help) for each in arguments if each.help]
+    rows += [(_option(each), each.help) for each in options]
+    if rows:
+        yield from ("", "| | |", "| --- | --- |")
+        yield from (f"| {_cell(first)} | {_cell(_code(text or ''))} |" for first, text in rows)
+
+
+def _metavar(param: Any) -> str:
+    return str(param.metavar or max(param.opts, key=len).lstrip("-").upper())
+
+
+def _place(argument: Any) -> str:
+    """Return an argument in the usage: in brackets if it may be left out, with dots if there may be several."""
+    name = _metavar(argument)
+    several = argument.nargs == -1
+    shown = name if argument.required else f"[{name}]"
+    return f"{{{shown}}}..." if several and " " in shown else f"{shown}..." if several else shown
+
+
+def _option(param: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in sorted(param.opts, key=len))
+    return names if param.is_flag else f"{names} `{_metavar(param)}`"
+
+
+def _code(text: str) -> str:
+    """Return a text of a docstring as Markdown."""
+    return text.replace("``", "`").replace("*", "\\*").replace("<", "\\<")
+
+
+def _cell(text: str) -> str:
+    """Return Markdown as a cell of a table."""
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
