@@ -76,7 +76,10 @@ def page() -> str:
     """Return the page."""
     lines = [INTRODUCTION, "## Exit statuses", "", "| status | meaning |", "| --- | --- |"]
     lines += [f"| {number} | {_cell(text)} |" for number, text in statuses().values()]
-    lines += ["", "`convert`, `lint`, `supervise`, `devd` and `migrate-receive` have their own, which they describe."]
+    lines += [
+        "",
+        "`convert`, `lint`, `supervise`, `exporter`, `devd` and `migrate-receive` have their own, which they describe.",
+    ]
     root: Any = typer.main.get_command(app)
     for subject, commands in COMMANDS.items():
         lines += ["", f"## {subject}"]

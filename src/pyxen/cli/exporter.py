@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pyxen.cli.files import complain
+from pyxen.cli.options import Uri
 from pyxen.connection import connect
 from pyxen.errors import ConnectFailed, Error
 
@@ -21,7 +22,7 @@ _FAILED = 2
 
 def exporter(
     *,
-    uri: Annotated[str, typer.Option(metavar="URI", help="The host.")] = "xenlight:///",
+    uri: Uri = "",
     listen: Annotated[str, typer.Option(metavar="ADDRESS:PORT", help="Where to listen.")] = "127.0.0.1:9813",
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long a scrape waits for the host; xen_up is 0 then.")

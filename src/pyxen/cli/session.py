@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import typer
 
@@ -18,10 +18,12 @@ from pyxen.cli.output import cell, document
 from pyxen.cli.status import ExitStatus, status_of
 from pyxen.config import CpuSet, DomainConfig
 from pyxen.connection import connect
+from pyxen.conversion import Spelling
 from pyxen.cpupool import Cpupool
 from pyxen.domain import Domain
-from pyxen.errors import ConfigError, DomainNotFound, Error, ParseError
+from pyxen.errors import ConfigError, DomainNotFound, Error, LossyConversion, ParseError
 from pyxen.host import Host
+from pyxen.losses import Loss
 
 __all__ = ["config_of", "confirm", "cpus_of", "domain_of", "host_at", "named", "pool_of", "report", "told"]
 
@@ -130,7 +132,7 @@ def config_of(file: str, overrides: list[str] | None = None) -> DomainConfig:
         typer.Exit: The file cannot be read. That is said.
         ConfigError: It is not a configuration.
     """
-    from pyxen import conversion, xlcfg
+    from pyxen import conversion
 
     try:
         text = read(file)
@@ -140,20 +142,28 @@ def config_of(file: str, overrides: list[str] | None = None) -> DomainConfig:
     spelling = conversion.guess(text)
     if overrides and spelling != "xl":
         raise ConfigError(f"{file} is {spelling}, and only xl's configurations take settings on the command line")
-    for override in overrides or ():
-        try:
-            xlcfg.parse(override)
-        except ParseError as error:
-            raise ConfigError(f"{override!r} is not a setting as memory=512: {error.message}") from None
-        text += b"\n" + override.encode("utf-8", "surrogateescape") + b"\n"
+    source = "<stdin>" if file == "-" else file
     try:
-        config, losses = conversion.read(text, spelling)
+        config, losses = _read(text, spelling, overrides or (), source)
     except ParseError as error:
-        error.source = "<stdin>" if file == "-" else file
+        error.source = error.source or source
         raise
     for loss in losses:
         complain(f"{file}: {loss}", style="bold yellow", label="warning")
     return config
+
+
+def _read(
+    text: bytes, spelling: Spelling, overrides: Sequence[str], source: str
+) -> tuple[DomainConfig, tuple[Loss, ...]]:
+    from pyxen import conversion, xlcfg
+
+    if not overrides:
+        return conversion.read(text, spelling)
+    try:
+        return xlcfg.loads(text, overrides=overrides, on_loss="raise", source=source), ()
+    except LossyConversion as error:
+        return xlcfg.loads(text, overrides=overrides, on_loss="ignore", source=source), error.losses
 
 
 def confirm(question: str, *, yes: bool) -> None:

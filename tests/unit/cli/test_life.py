@@ -44,8 +44,8 @@ def test_create_from_standard_input(host: FakeHost, done: Callable[..., str], co
     ("text", "arguments", "status", "said"),
     [
         ("memory = \n", [], 2, "web2.cfg:1:"),
-        ('name = "x"\n', ["memory=["], 2, "memory=["),
-        ('name = "x"\n', ["memory"], 2, "'memory' is not a setting"),
+        ('name = "x"\n', ["memory=["], 2, "overrides:"),
+        ('name = "x"\n', ["memory"], 2, "overrides:1: 'memory' is not a setting"),
         ('name = "web1"\ntype = "pvh"\nkernel = "/k"\nmemory = 64\n', [], 1, "web1"),
         ("<domain/>", ["memory=5"], 2, "only xl's configurations"),
     ],
