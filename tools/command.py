@@ -42,8 +42,8 @@ pyxen --uri memory:///demo list                  # no Xen at all: a simulated ho
   "JSON" are classes of the [reference](reference.md), and their fields are the keys. With `--json` a document has the
   passwords that its record has.
 - Results are on standard output, messages on standard error.
-- Names, console output and values of xenstore come from guests. Whatever would control the terminal is shown escaped,
-  as `\\x1b`. `xenstore read --raw`, and `config show` into a file or a pipe, write what is there.
+- Names, log lines and values of xenstore may come from guests. Whatever would control the terminal is shown escaped,
+  as `\\x1b`. `console`, `xenstore read --raw`, and `config show` into a file or a pipe write what is there.
 
 Commands, options, and the names of domains and CPU pools are completed after
 

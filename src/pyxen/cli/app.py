@@ -12,6 +12,7 @@ import typer
 import pyxen
 from pyxen.cli import (
     configuration,
+    console,
     cpupools,
     devices,
     events,
@@ -91,7 +92,7 @@ def _options(
 
 
 COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
-    "Looking": looking.COMMANDS | events.COMMANDS | top.COMMANDS,
+    "Looking": looking.COMMANDS | console.COMMANDS | events.COMMANDS | top.COMMANDS,
     "Life of domains": life.COMMANDS | transfer.COMMANDS,
     "Memory and CPUs": resources.COMMANDS | schedulers.COMMANDS | cpupools.COMMANDS,
     "Devices": devices.COMMANDS,

@@ -28,6 +28,7 @@ from pyxen.cli import main
 from tests.unit.cli.conftest import WEB
 with FakeHost(time={time!r}) as host, host.standing_in():
     host.create(WEB)
+    host.guest("web1").say(b"welcome to web1\\r\\n")
     if {time!r} == "real":
         host.guest("web1").answers = False
     else:
@@ -172,6 +173,20 @@ def test_a_signal_cancels_and_is_said(
     assert shell.end() == "web1 status: 130"
     assert "interrupted: what had begun was cancelled and undone" in shell.shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_console(terminal: Callable[..., Terminal]) -> None:
+    shell = terminal("console", "web1", time="real")
+    shell.read_until("welcome to web1\r\n")
+    shell.type("\x1d")  # Ctrl-]
+    assert shell.end() == "web1 status: 0"
+
+
+def test_a_console_needs_input() -> None:
+    line = '"$0" -m pyxen --uri memory:/// console 0 <&-'
+    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: a console needs standard input and standard output, and one of them is closed\n"
 
 
 def test_ctrl_c_leaves_top(terminal: Callable[..., Terminal]) -> None:
