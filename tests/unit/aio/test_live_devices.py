@@ -101,7 +101,7 @@ def test_every_kind(fake: FakeHost) -> None:
 
 
 def test_states_follow_the_guest(fake: FakeHost) -> None:
-    domain = fake.create(CONFIG.replace(name="web2"), paused=True)
+    domain = fake.create(CONFIG.replace(name="web2", pcis=(), usbdevs=()), paused=True)
     [disk, _] = domain.disks
     assert (disk.backend_state, disk.frontend_state) == (DeviceState.INIT_WAIT, DeviceState.INITIALISING)
     assert (disk.event_channel, disk.ring_ref) == (None, None)
