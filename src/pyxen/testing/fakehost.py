@@ -40,7 +40,6 @@ _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name
     "device_tree_remove",
     "domain_info",
     "features",
-    "migrate",
     "migrate_over",
     "monitor_command",
     "name",
@@ -53,7 +52,6 @@ _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name
     "psr_monitoring",
     "psr_sample",
     "psr_set",
-    "receive_migration",
     "remus",
     "remus_over",
     "subscribe",
@@ -187,7 +185,8 @@ class FakeHost(Host):
         """Make a verb fail the next time it is called, without any effect.
 
         Args:
-            verb: A method of `Host` or `Domain`: ``create``, ``shutdown``, ``list`` …
+            verb: A method of `Host` or `Domain`: ``create``, ``shutdown``, ``list`` … With ``receive_migration``, the
+                host refuses a domain that another host sends it.
             error: The exception that it raises.
             domain: Fail for this domain only, by name, domid or uuid. None means any domain.
             times: How many times to fail; None means always.

@@ -283,12 +283,12 @@ def test_a_preserved_domain_is_another_one(fake: FakeHost) -> None:
 
 def test_a_domid_is_kept_back(fake: FakeHost) -> None:
     domain = fake.create(config(domid=7))
-    with pytest.raises(OperationFailed, match="taken"):
+    with pytest.raises(OperationFailed, match="File exists"):
         fake.create(config("web2", domid=7))
     domain.destroy()
     with pytest.raises(OperationFailed) as caught:
         fake.create(config(domid=7))
-    assert caught.value.log == ("domain id recently used",)
+    assert caught.value.log == ("Domain 7:domain id recently used: Operation not supported",)
     fake.advance(61)
     again = fake.create(config(domid=7))
     assert again.domid == 7

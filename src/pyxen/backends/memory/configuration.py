@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.memory.guests import Guest
-from pyxen.config import DomainConfig, Scheduler
+from pyxen.config import Disk, DomainConfig, Scheduler
 
 __all__ = ["config"]
 
@@ -13,4 +13,10 @@ def config(guest: Guest) -> DomainConfig:
     """Return a configuration as libxl does: in canonical form, and without settings of other guest types."""
     scheduler = guest.scheduler.replace(kind=guest.host.pools[guest.poolid].scheduler) if guest.domid else Scheduler()
     found = guest.config.canonical().replace(scheduler=scheduler)
+    found = found.replace(disks=tuple(map(_as_given, found.disks)))
     return without_foreign_settings(found).replace(domid=None)
+
+
+def _as_given(disk: Disk) -> Disk:
+    """Return a disk without the backend that libxl chose for it, which it does not keep."""
+    return disk.replace(backendtype=None)

@@ -78,6 +78,8 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
         raise UnsupportedFeature(message, feature=what, backend=backend)
     if isinstance(device, P9) and not (device.tag and device.path and device.security_model):
         raise refused(operation, f"Domain {guest.domid}:9pfs spec missing required field!")
+    if isinstance(device, Disk):
+        check_files(machine, operation, *files_of(device))
     made = filled_device(device, guest.config.type, present, machine.random)
     if _by_qemu(made) and not _has_qemu(guest.config):
         raise needs_qemu(made, backend)
@@ -105,6 +107,8 @@ def detach(
 
 def _await_release(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
     """Wait for the guest to release a device. Only a disk that it does not release is an error."""
+    if not (guest.booted and guest.drivers):
+        return  # no driver of the guest has taken it yet
     released: list[bool] = []
     guest.soon(lambda: released.append(True))
     what = f"{kind.noun} {name_of(device)}"

@@ -56,6 +56,7 @@ class MemoryHost(Backend):
             raise machine.lost
         self._machine = machine
         self._subscribers: list[Subscriber] = []
+        self._reached: list[Machine] = []
         self._closed = False
         self._pid = os.getpid()
         machine.engine.begin_use()
@@ -86,6 +87,16 @@ class MemoryHost(Backend):
         self._store.close()
         self._end_subscriptions()
         engine.end_use()
+        for machine in self._reached:
+            machine.engine.end_use()
+
+    def _reach(self, machine: Machine) -> None:
+        """Keep another host going until this connection is closed."""
+        with self._machine.lock:
+            if machine in self._reached:
+                return
+            self._reached.append(machine)
+        machine.engine.begin_use()
 
     def _end_subscriptions(self) -> None:
         with self._machine.lock:

@@ -18,7 +18,7 @@ from pyxen.backends.memory.clock import Clock, RealClock
 from pyxen.backends.memory.console import close_all
 from pyxen.backends.memory.device_records import device_keys
 from pyxen.backends.memory.durations import QUICK, Timing
-from pyxen.backends.memory.engine import LOST, Engine, describe
+from pyxen.backends.memory.engine import LOST, Engine, failed
 from pyxen.backends.memory.flask import Flask
 from pyxen.backends.memory.guest_nodes import GuestNodes
 from pyxen.backends.memory.guests import Guest, about
@@ -26,8 +26,16 @@ from pyxen.backends.memory.hypfs import first_values
 from pyxen.backends.memory.log import Log
 from pyxen.backends.memory.pools import BOOT_SCHEDULER, Pool
 from pyxen.config import DomainConfig, DomainType
-from pyxen.errors import InvalidArgument, OperationFailed
-from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
+from pyxen.errors import InvalidArgument
+from pyxen.events import (
+    DeviceAdded,
+    DeviceRemoved,
+    DomainCreated,
+    DomainDestroyed,
+    DomainRenamed,
+    DomainShutdown,
+    Event,
+)
 from pyxen.info import DomainUptime
 from pyxen.operation import Operation
 from pyxen.units import KIB_PER_MIB, mib_to_kib
@@ -250,11 +258,9 @@ class Machine:
             wanted = self.random.choice([domid for domid in range(1, _MOST_DOMID) if domid not in self.domains])
         if wanted is not None and wanted <= _MOST_DOMID:  # Xen chooses another for one that is out of range
             if wanted in self.domains:
-                operation.log.append("domain creation fail")
-                raise describe(OperationFailed, f"the domid {wanted} is taken: leave it out", operation)
+                raise failed(operation, f"Domain {wanted}:domain creation fail: File exists")
             if self._is_recent(wanted):
-                operation.log.append("domain id recently used")
-                raise describe(OperationFailed, f"domain {wanted} has only just ended: leave out the domid", operation)
+                raise failed(operation, f"Domain {wanted}:domain id recently used: Operation not supported")
             return wanted
         while True:
             self._last_domid = self._last_domid % _MOST_DOMID + 1
@@ -310,6 +316,14 @@ class Machine:
         for (kind, devid), backend in after.items():
             if (kind, devid) not in before:
                 self.tell(DeviceAdded(**about(guest), kind=kind, devid=devid, backend=backend))
+
+    def rename(self, guest: Guest, name: str) -> None:
+        """Give a domain another name, and send the event."""
+        old = guest.name
+        guest.config = guest.config.replace(name=name)
+        self.note(guest)
+        if name != old:
+            self.tell(DomainRenamed(**about(guest), old=old, new=name))
 
     def autostarting(self) -> Iterable[Kept]:
         """Return the defined domains that start with the host."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -50,7 +51,9 @@ __all__ = ["attach", "change_disc", "detach"]
 D = TypeVar("D", bound=Part)
 
 _USB_DEVICES: Final = "/sys/bus/usb/devices"
-_NO_DEVICE_MODEL: Final = "device model required but not running"  # the code is only ERROR_FAIL
+_NO_DEVICE_MODEL: Final = re.compile(
+    "device model required but not running|Failed to connect to QMP socket .*: No such file"
+)  # the code is only ERROR_FAIL
 
 
 class _Present(Generic[D]):
@@ -249,7 +252,7 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
     if operation.stopped is None and isinstance(device, UsbDev) and not _plugged_in(device):
         message = f"the host has no USB device {device.hostaddr} on bus {device.hostbus}: lsusb says which it has"
         return describe(NotFound, message, operation, code)
-    if operation.stopped is None and any(_NO_DEVICE_MODEL in line for line in operation.log):
+    if operation.stopped is None and any(map(_NO_DEVICE_MODEL.search, operation.log)):
         return needs_qemu(device, BACKEND)
     return failure(operation, code)
 
