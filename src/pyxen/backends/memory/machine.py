@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,12 +41,15 @@ from pyxen.info import DomainUptime
 from pyxen.operation import Operation
 from pyxen.units import KIB_PER_MIB, mib_to_kib
 
-__all__ = ["DOM0_MIB", "Fault", "Kept", "Machine", "Subscriber", "about", "needed_kib"]
+__all__ = ["DOM0_MIB", "Call", "Fault", "Kept", "Machine", "Subscriber", "about", "needed_kib"]
 
 DOM0_MIB: Final = 512
 RANDOM_DOMID: Final = 0xFFFFFFFE
 _MOST_DOMID: Final = 0x7FEF
 _NIL: Final = UUID(int=0)
+_MOST_CALLS: Final = 100_000
+"""Calls that a host remembers."""
+
 _VCPU_KIB: Final = 1024
 """Memory that Xen keeps for the page tables of a PVH or HVM guest, per vCPU."""
 
@@ -100,6 +104,20 @@ class Fault:
     error: Exception
     domain: str | None
     times: int
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that a program has made, as `FakeHost.calls` returns it."""
+
+    verb: str
+    """A method of `Host` or `Domain`, by the names that `FakeHost.fail` takes."""
+    subject: str | int | None
+    """The domain's name, or what else the call is about: the path of a file, the name of a CPU pool. None for the host.
+
+    A domain that is gone has its domid here.
+    """
 
 
 class Machine:
@@ -156,6 +174,7 @@ class Machine:
         self.faults: list[Fault] = []
         self.awaited: dict[Operation[Any], int] = {}
         """The KiB that creates wait for, which dom0 is to give up, in the order in which they were begun."""
+        self.calls: deque[Call] = deque(maxlen=_MOST_CALLS)
         self.log = Log()
         self.debug_keys: list[str] = []
         self.hypfs = first_values(xen)
@@ -360,6 +379,7 @@ class Machine:
         for fault in self.faults:
             if fault.verb == verb and (fault.domain is None or fault.domain in map(str, names)):
                 fault.times -= 1
+                fault.used += 1
                 if not fault.times:
                     self.faults.remove(fault)
                 return fault.error
