@@ -219,7 +219,7 @@ class MemoryBackend(MemoryHost):
             raise MigrationFailed(message, operation="migrate", domain=domain.domid, domid=domain.domid)
         script = partial(migrate.migrate, self._machine, destination=machine, other=config, paused=paused)
         self._reach(machine)
-        return self._do("migrate", domain, script, timeout)
+        return self._do("migrate", domain, script, timeout, also=machine)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         return self._do("core_dump", domain, partial(save.core_dump, self._machine, path=path), timeout)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyxen.backends.memory.durations import Timing
     from pyxen.endpoints import ConsoleType
 
-__all__ = ["LIMIT_ROOM_KIB", "Guest", "about", "is_hvm", "vcpu_times"]
+__all__ = ["LIMIT_ROOM_KIB", "Guest", "about", "is_hvm", "lacks_drivers", "vcpu_times"]
 
 LIMIT_ROOM_KIB: Final = 1024
 """The slack that libxl adds to a domain's memory limit in Xen."""
@@ -336,6 +336,11 @@ def vcpu_times(guest: Guest) -> tuple[int, ...]:
     share, rest = divmod(guest.cpu_time_ns(), guest.online)
     offline = guest.config.effective_maxvcpus - guest.online
     return (share + rest, *[share] * (guest.online - 1), *[0] * offline)
+
+
+def lacks_drivers(guest: Guest) -> bool:
+    """Tell whether this is an HVM guest without PV drivers, or one that has not booted so far that it has them."""
+    return is_hvm(guest) and not (guest.drivers and guest.booted)
 
 
 def is_hvm(guest: Guest) -> bool:

@@ -291,12 +291,15 @@ class MemoryHost(Backend):
         domain: DomainRef,
         script: Callable[[Operation[T], Guest], Script[T]],
         timeout: float | None = None,
+        also: Machine | None = None,
     ) -> Operation[T]:
         operation: Operation[T] = operation_on(domain, verb, timeout)
         with self._machine.lock:
             guest = self._guest(verb, domain)
             check_spared(verb, guest.domid)
-            return self._run(operation, lifecycle.while_there(operation, guest, script(operation, guest)), timeout)
+            return self._run(
+                operation, lifecycle.while_there(operation, guest, script(operation, guest)), timeout, also
+            )
 
     def _of_xen(self, verb: str, script: Callable[[Operation[T]], Script[T]]) -> Operation[T]:
         """Run a script for Xen itself."""
@@ -321,10 +324,12 @@ class MemoryHost(Backend):
     def _at_once(self, verb: str, domain: DomainRef, call: Callable[[Guest], T]) -> Operation[T]:
         return self._do(verb, domain, at_once(lambda _, guest: call(guest)))
 
-    def _run(self, operation: Operation[T], script: Script[T], timeout: float | None) -> Operation[T]:
+    def _run(
+        self, operation: Operation[T], script: Script[T], timeout: float | None, also: Machine | None = None
+    ) -> Operation[T]:
         with self._machine.lock:
             self._check("")
-            return self._machine.engine.run(operation, script, self, timeout)
+            return self._machine.engine.run(operation, script, self, timeout, None if also is None else also.engine)
 
 
 def _leave(subscriber: Subscriber) -> None:

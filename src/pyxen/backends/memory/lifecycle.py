@@ -13,7 +13,7 @@ from pyxen.backends.memory.buttons import send_trigger
 from pyxen.backends.memory.defaults import filled, random_uuid
 from pyxen.backends.memory.devices import check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
-from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.guests import Guest, lacks_drivers
 from pyxen.backends.memory.machine import Machine, needed_kib
 from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.room import make_room
@@ -193,7 +193,7 @@ def unpause(operation: Operation[Any], guest: Guest) -> None:
 
 def shutdown(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: bool, fallback: bool) -> Script[None]:
     """Ask a guest to power off."""
-    if fallback and not guest.drivers and is_hvm(guest):
+    if fallback and lacks_drivers(guest):
         guest.press(ShutdownReason.POWEROFF)
     else:
         yield from _asked(machine, operation, guest, "poweroff")
@@ -216,7 +216,7 @@ def reboot(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: b
 
 def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str) -> Script[None]:
     """Send a request to a guest, and wait until the guest acknowledges it."""
-    if not guest.drivers and is_hvm(guest):
+    if lacks_drivers(guest):
         message = "the guest has no PV driver that could answer (ERROR_NOPARAVIRT)"
         raise describe(NoGuestDriver, message, operation, _ERROR_NOPARAVIRT)
     guest.ask(what)
