@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.memory.guests import Guest
+from pyxen.backends.memory.needs import paging_kib
 from pyxen.config import Disk, DomainConfig, Scheduler
+from pyxen.units import kib_to_mib
 
 __all__ = ["config"]
 
@@ -14,6 +16,8 @@ def config(guest: Guest) -> DomainConfig:
     scheduler = guest.scheduler.replace(kind=guest.host.pools[guest.poolid].scheduler) if guest.domid else Scheduler()
     found = guest.config.canonical().replace(scheduler=scheduler)
     found = found.replace(disks=tuple(map(_as_given, found.disks)))
+    if found.shadow_memory is None and guest.paging_kib != paging_kib(found):
+        found = found.replace(shadow_memory=kib_to_mib(guest.paging_kib))  # it stays when maxmem changes
     return without_foreign_settings(found).replace(domid=None)
 
 

@@ -53,7 +53,7 @@ from pyxen.errors import (
 from pyxen.events import DiskEjected
 from pyxen.operation import Operation
 
-__all__ = ["attach", "change_disc", "check_devices", "check_files", "detach"]
+__all__ = ["attach", "change_disc", "check_backends", "check_devices", "check_files", "detach"]
 
 D = TypeVar("D", bound=Part)
 
@@ -80,6 +80,11 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
         raise refused(operation, f"Domain {guest.domid}:9pfs spec missing required field!")
     if isinstance(device, Disk):
         check_files(machine, operation, *files_of(device))
+    check_backends(machine, operation, DomainConfig("new").replace(**{kind.field: (device,)}))
+    held = _held(machine, DomainConfig("new").replace(pcis=(device,))) if isinstance(device, Pci) else None
+    if held is not None and isinstance(device, Pci) and not device.seize:
+        message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
+        raise describe(NotFound, message, operation)
     made = filled_device(device, guest.config.type, present, machine.random)
     if _by_qemu(made) and not _has_qemu(guest.config):
         raise needs_qemu(made, backend)
@@ -135,6 +140,7 @@ def change_disc(
         before = find_drive(vdev, guest.config.disks)
     except LookupError as error:
         raise describe(NotFound, str(error), operation) from None
+    target = target or None
     if target is not None:
         check_files(machine, operation, target)
         if machine.files_are_here:
@@ -163,11 +169,15 @@ def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> Non
         raise failed(operation, f"failed to open file '{missing[0]}': No such file or directory")
 
 
+def check_backends(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
+    """Refuse devices whose backend domains are missing on the host."""
+    if error := no_backend_of(operation, served_devices(config), machine.is_there):
+        raise error
+
+
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
     """Refuse devices whose files or bridges are missing on the host."""
     check_files(machine, operation, *files_of(*config.disks), *filter(None, map(_relative_target, config.disks)))
-    if error := no_backend_of(operation, served_devices(config), machine.is_there):
-        raise error
     if held := _held(machine, config):
         raise failed(operation, f"PCI device {held} already assigned to a domain")
     for vif in config.vifs:

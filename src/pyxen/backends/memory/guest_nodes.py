@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pyxen.backends.memory.device_records import device_keys, in_ports, key_of
 from pyxen.backends.memory.engine import Engine
-from pyxen.backends.memory.guests import Guest, about
+from pyxen.backends.memory.guests import Guest, about, terminal
 from pyxen.backends.memory.nodetree import NodeTree
 from pyxen.backends.memory.xenstore import NodeWatches
 from pyxen.config import Channel, Disk, DiskBackend, Part, Vif
@@ -97,6 +97,7 @@ class GuestNodes:
             f"{top}/console/output": "pty",
             f"{top}/console/port": "2",
             f"{top}/console/ring-ref": "4",
+            f"{top}/console/tty": terminal(guest, 0),
             f"{top}/console/type": "xenconsoled",
             f"{top}/memory/videoram": "0",
             f"{top}/store/port": "1",

@@ -11,10 +11,11 @@ from pyxen._common.preconditions import check_pool, name_taken, not_enough_memor
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.buttons import send_trigger
 from pyxen.backends.memory.defaults import filled, random_uuid
-from pyxen.backends.memory.devices import check_devices, check_files
+from pyxen.backends.memory.devices import check_backends, check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, lacks_drivers
-from pyxen.backends.memory.machine import Machine, needed_kib
+from pyxen.backends.memory.machine import Machine
+from pyxen.backends.memory.needs import needed_kib
 from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.room import make_room
 from pyxen.backends.memory.topology import node_cpus
@@ -161,6 +162,7 @@ def checked(
     whole = filled(config, 0x7FFF, identity, node_cpus(machine), machine.random)
     pool = _pool(machine, operation, whole)
     check_pool(whole, "memory", scheduler=pool.scheduler, cpus=pool.cpus)
+    check_backends(machine, operation, config)
     _check_new(machine, operation, whole, identity, twin)
     return whole, pool
 

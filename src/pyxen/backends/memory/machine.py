@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 from collections import deque
@@ -39,9 +38,9 @@ from pyxen.events import (
 )
 from pyxen.info import DomainUptime
 from pyxen.operation import Operation
-from pyxen.units import KIB_PER_MIB, mib_to_kib
+from pyxen.units import KIB_PER_MIB
 
-__all__ = ["DOM0_MIB", "Call", "Fault", "Kept", "Machine", "Subscriber", "about", "needed_kib"]
+__all__ = ["DOM0_MIB", "Call", "Fault", "Kept", "Machine", "Subscriber", "about"]
 
 DOM0_MIB: Final = 512
 RANDOM_DOMID: Final = 0xFFFFFFFE
@@ -49,19 +48,6 @@ _MOST_DOMID: Final = 0x7FEF
 _NIL: Final = UUID(int=0)
 _MOST_CALLS: Final = 100_000
 """Calls that a host remembers."""
-
-_VCPU_KIB: Final = 1024
-"""Memory that Xen keeps for the page tables of a PVH or HVM guest, per vCPU."""
-
-_PAGE_KIB: Final = 4
-"""The same, per MiB of the guest's memory."""
-
-_PV_EXTRA_KIB: Final = 1024
-_HVM_EXTRA_KIB: Final = 2048
-"""What libxl adds to the memory of a new domain."""
-
-_STEP_KIB: Final = 2048
-"""libxl rounds the need of a new domain up to this."""
 
 _RECENT: Final = 60.0
 """Seconds during which a domid is not reused, as in libxl."""
@@ -279,6 +265,7 @@ class Machine:
             if wanted in self.domains:
                 raise failed(operation, f"Domain {wanted}:domain creation fail: File exists")
             if self._is_recent(wanted):
+                operation.domid = wanted
                 raise failed(operation, f"Domain {wanted}:domain id recently used: Operation not supported")
             return wanted
         while True:
@@ -386,23 +373,6 @@ class Machine:
         return None
 
 
-def _paging_kib(config: DomainConfig) -> int:
-    """Return the memory that Xen keeps for the page tables of a PVH or HVM guest, by default as libxl computes it."""
-    if config.type is DomainType.PV:
-        return 0
-    if config.shadow_memory is not None:
-        return mib_to_kib(config.shadow_memory)
-    for_each_mib = _PAGE_KIB if config.hap is not False else 2 * _PAGE_KIB
-    return _VCPU_KIB * config.effective_maxvcpus + for_each_mib * math.ceil(config.effective_maxmem or 0)
-
-
-def needed_kib(config: DomainConfig) -> int:
-    """Return the memory that the host must have free to build a domain, as ``libxl_domain_need_memory``."""
-    extra = _PV_EXTRA_KIB if config.type is DomainType.PV else _HVM_EXTRA_KIB
-    needed = mib_to_kib(config.memory or 0) + _paging_kib(config) + extra
-    return -(-needed // _STEP_KIB) * _STEP_KIB
-
-
 def _taken_kib(guest: Guest) -> int:
     """Return the memory of the host that a domain takes."""
-    return guest.memory_kib + (_paging_kib(guest.config) if guest.domid else 0)
+    return guest.memory_kib + (guest.paging_kib if guest.domid else 0)

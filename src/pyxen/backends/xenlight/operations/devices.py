@@ -113,6 +113,8 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     present = _Present(context, domid, kind, type(device))
     if message := already_there(kind, device, present.devices):
         raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
+    if backendless := no_backend_of(operation, [device], partial(is_there, context)):
+        raise backendless  # libxl would leave nodes of the device, and then refuse every other one of this kind
     known = context.hypervisor.directory(_folder(domid, kind))
     struct = structure(context.pointer, kind.ctype, json.dumps(document))
     add = getattr(lib, kind.add or f"{kind.ctype}_add", None)
@@ -244,8 +246,6 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
     """Return the exception for an attach that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None and lacks_bridge(device) and isinstance(device, Vif):
         return no_bridge(operation, device.bridge, code)
-    if operation.stopped is None and (error := no_backend_of(operation, [device], partial(is_there, context), code)):
-        return error
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
         return describe(NotFound, message, operation, code)
