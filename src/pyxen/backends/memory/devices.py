@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, TypeVar
 
 from pyxen._common.backend_domains import no_backend_of, served_devices
@@ -57,6 +58,9 @@ __all__ = ["attach", "change_disc", "check_backends", "check_devices", "check_fi
 
 D = TypeVar("D", bound=Part)
 
+_P9_SINCE: Final = (4, 19)
+"""The release whose libxl can hot-plug shared folders."""
+
 _LONGEST_IFNAME: Final = 15
 """Characters that the name of a network interface can have on Linux."""
 
@@ -70,17 +74,12 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
-    if isinstance(device, Pvcalls):
-        what, release = type(device).__name__, ".".join(machine.xen.split(".")[:2])
-        message = (
-            f"libxl of Xen {release} cannot hot-plug a {what}: create the domain again with it in its configuration"
-        )
-        raise UnsupportedFeature(message, feature=what, backend=backend)
+    check_backends(machine, operation, DomainConfig("new").replace(**{kind.field: (device,)}))
+    _check_has_function(machine, device, backend)
     if isinstance(device, P9) and not (device.tag and device.path and device.security_model):
         raise refused(operation, f"Domain {guest.domid}:9pfs spec missing required field!")
     if isinstance(device, Disk):
         check_files(machine, operation, *files_of(device))
-    check_backends(machine, operation, DomainConfig("new").replace(**{kind.field: (device,)}))
     held = _held(machine, DomainConfig("new").replace(pcis=(device,))) if isinstance(device, Pci) else None
     if held is not None and isinstance(device, Pci) and not device.seize:
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
@@ -91,6 +90,15 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
     machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
     return made
+
+
+def _check_has_function(machine: Machine, device: Part, backend: str) -> None:
+    """Refuse a device for which libxl of the host's release has no function."""
+    release = tuple(map(int, re.findall(r"\d+", machine.xen)[:2]))
+    if isinstance(device, Pvcalls) or (isinstance(device, P9) and release < _P9_SINCE):
+        what, shown = type(device).__name__, ".".join(map(str, release))
+        message = f"libxl of Xen {shown} cannot hot-plug a {what}: create the domain again with it in its configuration"
+        raise UnsupportedFeature(message, feature=what, backend=backend)
 
 
 def detach(
