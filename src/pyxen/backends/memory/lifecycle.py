@@ -208,7 +208,7 @@ def shutdown(machine: Machine, operation: Operation[Any], guest: Guest, *, wait:
 
 def reboot(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: bool, fallback: bool) -> Script[None]:
     """Ask a guest to reboot."""
-    if fallback and not guest.drivers and is_hvm(guest):
+    if fallback and lacks_drivers(guest):
         yield from send_trigger(operation, guest, Trigger.RESET, 0)
     else:
         yield from _asked(machine, operation, guest, "reboot")

@@ -46,7 +46,9 @@ def migrate(
     receiving: Operation[Any] = Operation("receive_migration", name)
     arriving: Guest | None = None
     try:
-        arriving = yield from _elsewhere(source, operation, destination, lambda: _begin(destination, receiving, guest, other))
+        arriving = yield from _elsewhere(
+            source, operation, destination, lambda: _begin(destination, receiving, guest, other)
+        )
         with operation.measured(_passing(source)):
             late = source.now() + source.timing.save
             yield Wait(until=late, ready=lambda: guest.gone or destination.lost is not None)
