@@ -132,12 +132,19 @@ def _names(shown: Shown, xen: Any, web: Any) -> dict[str, Any]:
 def _run_tests(names: dict[str, Any]) -> None:
     """Run the tests that an example shows, as pytest would, each with a host of its own."""
     for name, function in names.items():
-        if name.startswith("test_"):
-            if "xen_host" in inspect.signature(function).parameters:
-                with FakeHost() as xen_host, xen_host.standing_in():
-                    function(xen_host)
-            else:
-                function()
+        if not name.startswith("test_"):
+            continue
+        settings = {mark.name: mark.kwargs for mark in getattr(function, "pytestmark", [])}.get("xen_host", {})
+        with FakeHost(**settings) as fake, fake.standing_in():
+            takes = inspect.signature(function).parameters
+            face = asyncio.run(_opened(fake)) if "aio_xen_host" in takes else None
+            function(**{name: face if name == "aio_xen_host" else fake for name in takes})
+            if face is not None:
+                asyncio.run(face.close())
+
+
+async def _opened(fake: FakeHost) -> pyxen.aio.Host:
+    return await fake.aio()
 
 
 def test_the_pages_are_read() -> None:

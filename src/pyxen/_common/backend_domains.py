@@ -24,7 +24,7 @@ def served_devices(config: DomainConfig) -> list[Part]:
 
 
 def no_backend_of(
-    operation: Operation[Any], devices: Iterable[Part], exists: Callable[[str | int], bool], code: int | None = None
+    operation: Operation[Any], devices: Iterable[Part], exists: Callable[[str | int], bool]
 ) -> NotFound | None:
     """Return the exception for the first device whose backend domain does not exist; None if all exist.
 
@@ -32,7 +32,6 @@ def no_backend_of(
         operation: The operation that needs it.
         devices: The devices.
         exists: Tells whether there is a domain with a name or a domid. A name can also be a number in text.
-        code: The toolstack's code.
     """
     for device in devices:
         backend: str | int = getattr(device, "backend", None) or getattr(device, "backend_domid", None) or 0
@@ -42,5 +41,5 @@ def no_backend_of(
         name = name_of(device) if type(device) in _HOT else ""
         what = f"{_NOUNS[type(device)]} {name}".rstrip()
         message = f"there is no domain {shown} to serve the {what}: create it first, or leave the backend out"
-        return describe(NotFound, message, operation, code)
+        return describe(NotFound, message, operation)
     return None

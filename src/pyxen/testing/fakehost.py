@@ -21,7 +21,7 @@ from pyxen.backends.memory.clock import RealClock, VirtualClock
 from pyxen.backends.memory.durations import LIFELIKE, QUICK
 from pyxen.backends.memory.flask import Flask
 from pyxen.backends.memory.lifecycle import new_guest
-from pyxen.backends.memory.machine import Fault, Machine
+from pyxen.backends.memory.machine import Call, Fault, Machine
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey
 from pyxen.errors import ConnectFailed, HostClosed, InvalidArgument
@@ -40,7 +40,6 @@ _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name
     "device_tree_remove",
     "domain_info",
     "features",
-    "migrate",
     "migrate_over",
     "monitor_command",
     "name",
@@ -53,7 +52,6 @@ _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name
     "psr_monitoring",
     "psr_sample",
     "psr_set",
-    "receive_migration",
     "remus",
     "remus_over",
     "subscribe",
@@ -187,7 +185,8 @@ class FakeHost(Host):
         """Make a verb fail the next time it is called, without any effect.
 
         Args:
-            verb: A method of `Host` or `Domain`: ``create``, ``shutdown``, ``list`` …
+            verb: A method of `Host` or `Domain`: ``create``, ``shutdown``, ``list`` … With ``receive_migration``, the
+                host refuses a domain that another host sends it.
             error: The exception that it raises.
             domain: Fail for this domain only, by name, domid or uuid. None means any domain.
             times: How many times to fail; None means always.
@@ -202,6 +201,26 @@ class FakeHost(Host):
         with self._machine.lock:
             name = None if domain is None else str(domain)
             self._machine.faults.append(Fault(verb, error, name, _FOREVER if times is None else times))
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """All calls that programs have made on this host, by any connection, in their order; at most 100,000.
+
+        A call that was refused, or made to fail, is there, too. So are the calls of the test itself.
+        """
+        with self._machine.lock:
+            return tuple(self._machine.calls)
+
+    def forget_calls(self) -> None:
+        """Empty `calls`."""
+        with self._machine.lock:
+            self._machine.calls.clear()
+
+    @property
+    def unused_failures(self) -> tuple[str, ...]:
+        """The failures, set up with `fail`, that no call met, in words; for pytest's fixtures they are an error."""
+        with self._machine.lock:
+            return tuple(map(_in_words, (fault for fault in self._machine.faults if fault.times > 0 or not fault.used)))
 
     def advance(self, seconds: float) -> None:
         """Advance the virtual time, with everything due in it: guests boot, shut down, follow requests.
@@ -246,3 +265,9 @@ class FakeHost(Host):
             guest.begin()
             self._machine.introduce(guest)
             guest.set_paused(False)
+
+
+def _in_words(fault: Fault) -> str:
+    where = "" if fault.domain is None else f", domain={fault.domain!r}"
+    met = f"was met {fault.used} times, and waits for {fault.times} more" if fault.used else "was never met"
+    return f"fail({fault.verb!r}, {type(fault.error).__name__}{where}) {met}"

@@ -17,11 +17,13 @@ from pyxen import (
     DiskEjected,
     DomainCreated,
     DomainDestroyed,
+    DomainNotFound,
     DomainShutdown,
     Event,
     FileMissing,
     HostClosed,
     InvalidArgument,
+    InvalidState,
     NotEnoughMemory,
     NotFound,
     OperationCancelled,
@@ -31,7 +33,7 @@ from pyxen import (
     UnsupportedFeature,
     Vif,
 )
-from pyxen.testing import FakeHost
+from pyxen.testing import Call, FakeHost
 from tests.forks import told_by_a_child
 from tests.unit.memory.configs import config
 
@@ -283,12 +285,12 @@ def test_a_preserved_domain_is_another_one(fake: FakeHost) -> None:
 
 def test_a_domid_is_kept_back(fake: FakeHost) -> None:
     domain = fake.create(config(domid=7))
-    with pytest.raises(OperationFailed, match="taken"):
+    with pytest.raises(OperationFailed, match="File exists"):
         fake.create(config("web2", domid=7))
     domain.destroy()
     with pytest.raises(OperationFailed) as caught:
         fake.create(config(domid=7))
-    assert caught.value.log == ("domain id recently used",)
+    assert caught.value.log == ("Domain 7:domain id recently used: Operation not supported",)
     fake.advance(61)
     again = fake.create(config(domid=7))
     assert again.domid == 7
@@ -340,3 +342,29 @@ def test_no_thread_is_left() -> None:
         with FakeHost() as fake:
             fake.create(config())
     assert threading.active_count() == before
+
+
+def test_the_calls_are_logged(fake: FakeHost) -> None:
+    domain = fake.create(config())
+    with pyxen.connect(fake.uri) as other:
+        other.domains["web1"].pause()
+    with pytest.raises(InvalidState):
+        domain.shutdown()
+    fake.fail("create", NotEnoughMemory("no room"))
+    with pytest.raises(NotEnoughMemory):
+        fake.create(config("web2"))
+    domain.destroy()
+    with pytest.raises(DomainNotFound):
+        domain.save("/srv/file")
+    looks = {"list", "info"}
+    assert [(call.verb, call.subject) for call in fake.calls if call.verb not in looks] == [
+        ("create", "web1"),
+        ("pause", "web1"),
+        ("shutdown", "web1"),
+        ("create", "web2"),
+        ("destroy", "web1"),
+        ("save", domain.domid),
+    ]
+    assert Call("list", None) in fake.calls
+    fake.forget_calls()
+    assert fake.calls == ()

@@ -80,6 +80,7 @@ def test_a_guest_that_hangs(fake: FakeHost) -> None:
 
 def test_a_detach_that_is_stopped(fake: FakeHost) -> None:
     domain = fake.create(config(disks=[Disk("/dev/a", vdev="xvda")]))
+    fake.guest(domain).boot()
     fake.guest(domain).answers = False
     with pytest.raises(OperationTimeout, match="which it may still do"):
         domain.detach("xvda", timeout=1)

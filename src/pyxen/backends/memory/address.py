@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from pyxen.backends.memory.machine import DOM0_MIB, Machine
 from pyxen.errors import InvalidArgument
 
-__all__ = ["forget", "machine_at", "register"]
+__all__ = ["forget", "machine_at", "named_machine", "register"]
 
 _LEAST: Final = {"memory": DOM0_MIB, "cpus": 1, "nodes": 1, "seed": 0}
 _FILES: Final = ("any", "here")
@@ -38,7 +39,9 @@ def machine_at(uri: str) -> Machine:
             if options and options != _options_of.get(name):
                 raise _refused(uri, f"the host {name!r} already exists with other options: leave out the options")
             return _machines[name]
-        machine = Machine(f"memory:///{name}", **{key: options[key] for key in options.keys() & _OF_MACHINE})
+        seed = {"seed": zlib.crc32(name.encode())}  # domains of two hosts differ in their uuids, and can meet
+        given = {key: options[key] for key in options.keys() & _OF_MACHINE}
+        machine = Machine(f"memory:///{name}", **{**seed, **given})
         if options.get("files") == "here":
             machine.exists, machine.files_are_here = os.path.exists, True
         if "bridges" in options:
@@ -46,6 +49,20 @@ def machine_at(uri: str) -> Machine:
         if name:
             _machines[name], _options_of[name] = machine, options
         return machine
+
+
+def named_machine(uri: str, verb: str) -> Machine | None:
+    """Return the host that a URI names; None if this process has no such host.
+
+    Raises:
+        InvalidArgument: It is not the URI of a host in memory with a name.
+    """
+    prefix, _, name = uri.partition("///")
+    if prefix != "memory:" or not name or "/" in name or "?" in name:
+        message = f"{uri!r} is not a host that a domain in memory can move to: give memory:///NAME, or FakeHost.uri"
+        raise InvalidArgument(message, operation=verb)
+    with _lock:
+        return _machines.get(name)
 
 
 def register(name: str, machine: Machine) -> None:

@@ -32,6 +32,7 @@ from pyxen.backends.memory import (
     lifecycle,
     live_devices,
     memory,
+    migrate,
     preserve,
     resources,
     save,
@@ -42,6 +43,7 @@ from pyxen.backends.memory import (
     vcpus,
     wait,
 )
+from pyxen.backends.memory.address import named_machine
 from pyxen.backends.memory.console import console_of
 from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest
@@ -50,6 +52,7 @@ from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
 from pyxen.endpoints import ConsoleType, Endpoints
+from pyxen.errors import InvalidArgument, MigrationFailed
 from pyxen.features import Feature
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
@@ -64,7 +67,7 @@ T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 _LACKS: Final = frozenset(
-    {Feature.MIGRATE, Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
+    {Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
     | {Feature.PSR, Feature.DEVICE_TREE, Feature.QMP}
 )
 
@@ -195,6 +198,28 @@ class MemoryBackend(MemoryHost):
             save.save, self._machine, path=path, other=config, checkpoint=checkpoint, leave_paused=leave_paused
         )
         return self._do("save", domain, script, timeout)
+
+    def migrate(
+        self,
+        domain: DomainRef,
+        destination: str | Sequence[str],
+        *,
+        config: DomainConfig | None,
+        paused: bool,
+        timeout: float | None,
+    ) -> Operation[None]:
+        """Move a domain to another host of this process, ``memory:///NAME``, which must exist."""
+        check_answers(self._glance("migrate", domain), "migrate")
+        if not isinstance(destination, str):
+            message = "memory:/// runs no command: give memory:///NAME, or FakeHost.uri"
+            raise InvalidArgument(message, operation="migrate")
+        machine = named_machine(destination, "migrate")
+        if machine is None:
+            message = f"the destination is gone: this process has no host {destination}; the domain goes on here"
+            raise MigrationFailed(message, operation="migrate", domain=domain.domid, domid=domain.domid)
+        script = partial(migrate.migrate, self._machine, destination=machine, other=config, paused=paused)
+        self._reach(machine)
+        return self._do("migrate", domain, script, timeout, also=machine)
 
     def core_dump(self, domain: DomainRef, path: str, *, timeout: float | None) -> Operation[None]:
         return self._do("core_dump", domain, partial(save.core_dump, self._machine, path=path), timeout)

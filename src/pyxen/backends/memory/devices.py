@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, TypeVar
 
 from pyxen._common.backend_domains import no_backend_of, served_devices
@@ -53,9 +54,12 @@ from pyxen.errors import (
 from pyxen.events import DiskEjected
 from pyxen.operation import Operation
 
-__all__ = ["attach", "change_disc", "check_devices", "check_files", "detach"]
+__all__ = ["attach", "change_disc", "check_backends", "check_devices", "check_files", "detach"]
 
 D = TypeVar("D", bound=Part)
+
+_P9_SINCE: Final = (4, 19)
+"""The release whose libxl can hot-plug shared folders."""
 
 _LONGEST_IFNAME: Final = 15
 """Characters that the name of a network interface can have on Linux."""
@@ -70,20 +74,31 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     present = _present(guest, kind)
     if message := already_there(kind, device, present):
         raise describe(DeviceExists, message, operation)
-    if isinstance(device, Pvcalls):
-        what, release = type(device).__name__, ".".join(machine.xen.split(".")[:2])
-        message = (
-            f"libxl of Xen {release} cannot hot-plug a {what}: create the domain again with it in its configuration"
-        )
-        raise UnsupportedFeature(message, feature=what, backend=backend)
+    check_backends(machine, operation, DomainConfig("new").replace(**{kind.field: (device,)}))
+    _check_has_function(machine, device, backend)
     if isinstance(device, P9) and not (device.tag and device.path and device.security_model):
         raise refused(operation, f"Domain {guest.domid}:9pfs spec missing required field!")
+    if isinstance(device, Disk):
+        check_files(machine, operation, *files_of(device))
+    held = _held(machine, DomainConfig("new").replace(pcis=(device,))) if isinstance(device, Pci) else None
+    if held is not None and isinstance(device, Pci) and not device.seize:
+        message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
+        raise describe(NotFound, message, operation)
     made = filled_device(device, guest.config.type, present, machine.random)
     if _by_qemu(made) and not _has_qemu(guest.config):
         raise needs_qemu(made, backend)
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
     machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
     return made
+
+
+def _check_has_function(machine: Machine, device: Part, backend: str) -> None:
+    """Refuse a device for which libxl of the host's release has no function."""
+    release = tuple(map(int, re.findall(r"\d+", machine.xen)[:2]))
+    if isinstance(device, Pvcalls) or (isinstance(device, P9) and release < _P9_SINCE):
+        what, shown = type(device).__name__, ".".join(map(str, release))
+        message = f"libxl of Xen {shown} cannot hot-plug a {what}: create the domain again with it in its configuration"
+        raise UnsupportedFeature(message, feature=what, backend=backend)
 
 
 def detach(
@@ -105,6 +120,8 @@ def detach(
 
 def _await_release(machine: Machine, operation: Operation[Any], guest: Guest, kind: Kind, device: Part) -> Script[None]:
     """Wait for the guest to release a device. Only a disk that it does not release is an error."""
+    if not (guest.booted and guest.drivers):
+        return  # no driver of the guest has taken it yet
     released: list[bool] = []
     guest.soon(lambda: released.append(True))
     what = f"{kind.noun} {name_of(device)}"
@@ -131,6 +148,7 @@ def change_disc(
         before = find_drive(vdev, guest.config.disks)
     except LookupError as error:
         raise describe(NotFound, str(error), operation) from None
+    target = target or None
     if target is not None:
         check_files(machine, operation, target)
         if machine.files_are_here:
@@ -159,11 +177,15 @@ def check_files(machine: Machine, operation: Operation[Any], *paths: str) -> Non
         raise failed(operation, f"failed to open file '{missing[0]}': No such file or directory")
 
 
+def check_backends(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
+    """Refuse devices whose backend domains are missing on the host."""
+    if error := no_backend_of(operation, served_devices(config), machine.is_there):
+        raise error
+
+
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
     """Refuse devices whose files or bridges are missing on the host."""
     check_files(machine, operation, *files_of(*config.disks), *filter(None, map(_relative_target, config.disks)))
-    if error := no_backend_of(operation, served_devices(config), machine.is_there):
-        raise error
     if held := _held(machine, config):
         raise failed(operation, f"PCI device {held} already assigned to a domain")
     for vif in config.vifs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.guests import Guest, is_hvm, terminal
 from pyxen.backends.memory.machine import Machine
 from pyxen.config import ChannelConnection, Vnc
 from pyxen.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, SpiceEndpoint, VncEndpoint
@@ -13,8 +13,6 @@ __all__ = ["endpoints"]
 
 _FIRST_PORT: Final = 5900
 _LAST_PORT: Final = _FIRST_PORT + 99  # how far QEMU looks for a free one
-_TERMINALS: Final = 1000
-"""Terminals of a domain: number them so high that this machine has no such terminals."""
 
 
 def endpoints(machine: Machine, guest: Guest) -> Endpoints:
@@ -23,11 +21,11 @@ def endpoints(machine: Machine, guest: Guest) -> Endpoints:
         return Endpoints(None, None, (), ())
     serial = [number for number, port in enumerate(guest.config.serial) if port == "pty"]
     keys = [(ConsoleType.PV, 0), *((ConsoleType.SERIAL, number) for number in serial)]
-    consoles = [ConsoleEndpoint(*key, _terminal(guest, place)) for place, key in enumerate(keys)]
+    consoles = [ConsoleEndpoint(*key, terminal(guest, place)) for place, key in enumerate(keys)]
     channels = []
     for number, channel in enumerate(guest.config.channels, 1):
         devid = channel.devid or number
-        path = channel.path if channel.connection is ChannelConnection.SOCKET else _terminal(guest, len(keys) + number)
+        path = channel.path if channel.connection is ChannelConnection.SOCKET else terminal(guest, len(keys) + number)
         if channel.name and channel.connection and path:
             end = ChannelEndpoint(channel.name, devid, channel.connection, path, channel.backend_domid)
             channels.append(end)
@@ -37,10 +35,6 @@ def endpoints(machine: Machine, guest: Guest) -> Endpoints:
         consoles=tuple(consoles),
         channels=tuple(sorted(channels, key=lambda channel: channel.devid)),
     )
-
-
-def _terminal(guest: Guest, place: int) -> str:
-    return f"/dev/pts/{guest.domid * _TERMINALS + _TERMINALS * 100 + place}"
 
 
 def _vnc(machine: Machine, guest: Guest) -> VncEndpoint | None:

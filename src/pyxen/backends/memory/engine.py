@@ -61,8 +61,16 @@ Script = Generator[Wait, None, T]
 class _Task:
     """An operation and its script."""
 
-    def __init__(self, operation: Operation[Any], script: Script[Any], owner: object, deadline: float | None) -> None:
+    def __init__(
+        self,
+        operation: Operation[Any],
+        script: Script[Any],
+        owner: object,
+        deadline: float | None,
+        also: Engine | None,
+    ) -> None:
         self.operation = operation
+        self.also = also
         self.script = script
         self.owner = owner
         self.deadline = deadline
@@ -139,14 +147,27 @@ class Engine:
             self.changed.notify_all()
 
     def run(
-        self, operation: Operation[T], script: Script[T], owner: object, timeout: float | None = None
+        self,
+        operation: Operation[T],
+        script: Script[T],
+        owner: object,
+        timeout: float | None = None,
+        also: Engine | None = None,
     ) -> Operation[T]:
-        """Start an operation."""
+        """Start an operation.
+
+        Args:
+            operation: The operation.
+            script: Its steps.
+            owner: Whose operation it is, for `stop`.
+            timeout: Seconds after which it is stopped.
+            also: The engine of another host that it changes: its events, too, are delivered before the operation ends.
+        """
         with self.changed:
             if self.thread is not None:
                 operation.carried_by(self._rouse, self.thread)
             deadline = None if timeout is None else self.clock.now() + timeout
-            self._tasks.append(_Task(operation, script, owner, deadline))
+            self._tasks.append(_Task(operation, script, owner, deadline, also))
             self.changed.notify_all()
         return operation
 
@@ -212,7 +233,8 @@ class Engine:
 
     def _end(self, task: _Task, tell: Callable[[], object]) -> None:
         self._tasks.remove(task)
-        self._outbox.append(tell)
+        also = task.also
+        self._outbox.append(tell if also is None else lambda: also.say(tell))
 
 
 def failed(operation: Operation[Any], line: str) -> OperationFailed:

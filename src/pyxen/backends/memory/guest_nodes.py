@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pyxen.backends.memory.device_records import device_keys, in_ports, key_of
 from pyxen.backends.memory.engine import Engine
-from pyxen.backends.memory.guests import Guest, about
+from pyxen.backends.memory.guests import Guest, about, terminal
 from pyxen.backends.memory.nodetree import NodeTree
 from pyxen.backends.memory.xenstore import NodeWatches
 from pyxen.config import Channel, Disk, DiskBackend, Part, Vif
@@ -92,7 +92,16 @@ class GuestNodes:
             f"{top}/control/platform-feature-multiprocessor-suspend": "1",
             f"{top}/control/platform-feature-xs_reset_watches": "1",
             f"{top}/console/backend": f"/local/domain/0/backend/console/{domid}/0",
+            f"{top}/console/backend-id": "0",
+            f"{top}/console/limit": "1048576",
+            f"{top}/console/output": "pty",
+            f"{top}/console/port": "2",
+            f"{top}/console/ring-ref": "4",
+            f"{top}/console/tty": terminal(guest, 0),
             f"{top}/console/type": "xenconsoled",
+            f"{top}/memory/videoram": "0",
+            f"{top}/store/port": "1",
+            f"{top}/store/ring-ref": "3",
             f"/vm/{guest.uuid}": "",
             f"/vm/{guest.uuid}/name": guest.name,
             f"/vm/{guest.uuid}/uuid": str(guest.uuid),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from pyxen.backends.memory.console import Console, close_all
+from pyxen.backends.memory.needs import paging_kib
 from pyxen.backends.memory.pools import Pool, default_scheduler
 from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler, SchedulerKind
 from pyxen.info import DomainInfo, DomainState, ShutdownReason
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from pyxen.backends.memory.durations import Timing
     from pyxen.endpoints import ConsoleType
 
-__all__ = ["LIMIT_ROOM_KIB", "Guest", "about", "is_hvm", "vcpu_times"]
+__all__ = ["LIMIT_ROOM_KIB", "Guest", "about", "is_hvm", "lacks_drivers", "terminal", "vcpu_times"]
 
 LIMIT_ROOM_KIB: Final = 1024
 """The slack that libxl adds to a domain's memory limit in Xen."""
+
+_TERMINALS: Final = 1000
+"""Terminals of a domain: number them so high that this machine has no such terminals."""
 
 _IDLE_SHARE: Final = 0.02
 _ENDINGS: Final = {word: ShutdownReason[word.upper()] for word in ("poweroff", "reboot", "crash")}
@@ -89,6 +93,7 @@ class Guest:
         self.target_kib = mib_to_kib(config.memory or 0)
         self.memory_kib = self.target_kib
         self.limit_kib = self.target_kib + LIMIT_ROOM_KIB
+        self.paging_kib = paging_kib(config)
         self.online = 1
         self.pins = _pins(config)
         self.poolid = config.poolid
@@ -336,6 +341,16 @@ def vcpu_times(guest: Guest) -> tuple[int, ...]:
     share, rest = divmod(guest.cpu_time_ns(), guest.online)
     offline = guest.config.effective_maxvcpus - guest.online
     return (share + rest, *[share] * (guest.online - 1), *[0] * offline)
+
+
+def terminal(guest: Guest, place: int) -> str:
+    """Return the path of a terminal of a domain, for a console or a channel."""
+    return f"/dev/pts/{guest.domid * _TERMINALS + _TERMINALS * 100 + place}"
+
+
+def lacks_drivers(guest: Guest) -> bool:
+    """Tell whether this is an HVM guest without PV drivers, or one that has not booted so far that it has them."""
+    return is_hvm(guest) and not (guest.drivers and guest.booted)
 
 
 def is_hvm(guest: Guest) -> bool:

@@ -6,7 +6,7 @@ import builtins
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
@@ -27,7 +27,7 @@ from pyxen.backends.memory import (
 from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.info import host_info
-from pyxen.backends.memory.machine import Machine, Subscriber
+from pyxen.backends.memory.machine import Call, Machine, Subscriber
 from pyxen.backends.memory.topology import host_topology, idle_times_ns
 from pyxen.backends.memory.xenstore import MemoryStore
 from pyxen.backends.store import Store
@@ -45,6 +45,11 @@ __all__ = ["MemoryHost"]
 
 T = TypeVar("T")
 
+_NOTED_BEFORE: Final = frozenset(
+    {"migrate", "preserve", "reboot", "resume", "save", "shutdown", "soft_reset", "suspend"}
+)
+"""Verbs that look at the state of the domain first, and are noted then."""
+
 
 class MemoryHost(Backend):
     """The verbs of a simulated host."""
@@ -56,6 +61,7 @@ class MemoryHost(Backend):
             raise machine.lost
         self._machine = machine
         self._subscribers: list[Subscriber] = []
+        self._reached: list[Machine] = []
         self._closed = False
         self._pid = os.getpid()
         machine.engine.begin_use()
@@ -86,6 +92,16 @@ class MemoryHost(Backend):
         self._store.close()
         self._end_subscriptions()
         engine.end_use()
+        for machine in self._reached:
+            machine.engine.end_use()
+
+    def _reach(self, machine: Machine) -> None:
+        """Keep another host going until this connection is closed."""
+        with self._machine.lock:
+            if machine in self._reached:
+                return
+            self._reached.append(machine)
+        machine.engine.begin_use()
 
     def _end_subscriptions(self) -> None:
         with self._machine.lock:
@@ -222,7 +238,9 @@ class MemoryHost(Backend):
     # Internals
 
     def _check(self, verb: str, *names: str | int | UUID) -> None:
-        """Raise an error if the host is closed or lost, or if a test injected a failure of this call."""
+        """Note a call, and raise an error if the host is closed or lost, or if a test injected a failure."""
+        if verb and verb not in _NOTED_BEFORE:
+            self._note(verb, *names)
         if self._closed or os.getpid() != self._pid:
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
         with self._machine.lock:
@@ -235,6 +253,12 @@ class MemoryHost(Backend):
                 fault.domain = names[0] if isinstance(names[0], int) else str(names[0])
         if fault is not None:
             raise fault
+
+    def _note(self, verb: str, *names: str | int | UUID) -> None:
+        """Remember a call, for `FakeHost.calls`. Of several names of a domain the last one, its name, is the best."""
+        readable = [name for name in names if not isinstance(name, UUID)] or list(map(str, names))
+        with self._machine.lock:
+            self._machine.calls.append(Call(verb, readable[-1] if readable else None))
 
     def _find(self, domain: DomainRef) -> Guest | None:
         guest = self._machine.domains.get(domain.domid)
@@ -249,8 +273,10 @@ class MemoryHost(Backend):
     def _glance(self, verb: str, domain: DomainRef) -> DomainInfo:
         """Return information about a domain for checks before a verb starts."""
         with self._machine.lock:
+            found = self._find(domain)
+            self._note(verb, domain.domid if found is None else found.name)
             self._check("")
-            guest = self._there(verb, domain, self._find(domain))
+            guest = self._there(verb, domain, found)
             check_spared(verb, guest.domid)
             return guest.info()
 
@@ -265,12 +291,15 @@ class MemoryHost(Backend):
         domain: DomainRef,
         script: Callable[[Operation[T], Guest], Script[T]],
         timeout: float | None = None,
+        also: Machine | None = None,
     ) -> Operation[T]:
         operation: Operation[T] = operation_on(domain, verb, timeout)
         with self._machine.lock:
             guest = self._guest(verb, domain)
             check_spared(verb, guest.domid)
-            return self._run(operation, lifecycle.while_there(operation, guest, script(operation, guest)), timeout)
+            return self._run(
+                operation, lifecycle.while_there(operation, guest, script(operation, guest)), timeout, also
+            )
 
     def _of_xen(self, verb: str, script: Callable[[Operation[T]], Script[T]]) -> Operation[T]:
         """Run a script for Xen itself."""
@@ -282,7 +311,7 @@ class MemoryHost(Backend):
     def _on_host(
         self, verb: str, subject: str | int | None, script: Callable[[Machine, Operation[T]], Script[T]]
     ) -> Operation[T]:
-        self._check(verb)
+        self._check(verb, *([] if subject is None else [subject]))
         operation: Operation[T] = Operation(verb, subject)
         return self._run(operation, script(self._machine, operation), None)
 
@@ -295,10 +324,12 @@ class MemoryHost(Backend):
     def _at_once(self, verb: str, domain: DomainRef, call: Callable[[Guest], T]) -> Operation[T]:
         return self._do(verb, domain, at_once(lambda _, guest: call(guest)))
 
-    def _run(self, operation: Operation[T], script: Script[T], timeout: float | None) -> Operation[T]:
+    def _run(
+        self, operation: Operation[T], script: Script[T], timeout: float | None, also: Machine | None = None
+    ) -> Operation[T]:
         with self._machine.lock:
             self._check("")
-            return self._machine.engine.run(operation, script, self, timeout)
+            return self._machine.engine.run(operation, script, self, timeout, None if also is None else also.engine)
 
 
 def _leave(subscriber: Subscriber) -> None:

@@ -11,10 +11,11 @@ from pyxen._common.preconditions import check_pool, name_taken, not_enough_memor
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.buttons import send_trigger
 from pyxen.backends.memory.defaults import filled, random_uuid
-from pyxen.backends.memory.devices import check_devices, check_files
+from pyxen.backends.memory.devices import check_backends, check_devices, check_files
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
-from pyxen.backends.memory.guests import Guest, is_hvm
-from pyxen.backends.memory.machine import Machine, about, needed_kib
+from pyxen.backends.memory.guests import Guest, lacks_drivers
+from pyxen.backends.memory.machine import Machine
+from pyxen.backends.memory.needs import needed_kib
 from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.room import make_room
 from pyxen.backends.memory.topology import node_cpus
@@ -27,7 +28,6 @@ from pyxen.errors import (
     OperationTimeout,
     UnsupportedFeature,
 )
-from pyxen.events import DomainRenamed
 from pyxen.info import ShutdownReason, Trigger
 from pyxen.operation import Operation
 
@@ -82,10 +82,12 @@ def check_there(operation: Operation[Any], guest: Guest) -> None:
         raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
 
 
-def _check_new(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID) -> None:
+def _check_new(
+    machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID, twin: Guest | None
+) -> None:
     """Refuse a domain that cannot be created."""
     other = next((guest for guest in machine.domains.values() if guest.uuid == uuid), None)
-    if other is not None:
+    if other is not None and other is not twin:
         raise uuid_taken(operation, other.info())
     needed, free = needed_kib(config), machine.free_kib()
     if needed > free:
@@ -113,10 +115,25 @@ def check_name(machine: Machine, operation: Operation[Any], name: str, owner: Gu
         raise name_taken(operation, other.domid, name)
 
 
-def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None) -> Guest:
-    """Return a new domain, still being built."""
+def new_guest(
+    machine: Machine,
+    operation: Operation[Any],
+    config: DomainConfig,
+    uuid: UUID | None,
+    *,
+    twin: Guest | None = None,
+) -> Guest:
+    """Return a new domain, still being built.
+
+    Args:
+        machine: The host.
+        operation: The operation that makes it.
+        config: Its configuration.
+        uuid: Its uuid; None for that of the configuration, or a random one.
+        twin: A domain that may have the same uuid: the source of a migration.
+    """
     identity = uuid or config.uuid or random_uuid(machine.random)
-    whole, pool = checked(machine, operation, config, identity)
+    whole, pool = checked(machine, operation, config, identity, twin)
     domid = operation.domid = machine.next_domid(operation, config.domid)
     try:
         _check_built(machine, operation, whole)
@@ -139,13 +156,14 @@ def check_create(machine: Machine, operation: Operation[Any], config: DomainConf
 
 
 def checked(
-    machine: Machine, operation: Operation[Any], config: DomainConfig, identity: UUID
+    machine: Machine, operation: Operation[Any], config: DomainConfig, identity: UUID, twin: Guest | None = None
 ) -> tuple[DomainConfig, Pool]:
     """Return the whole configuration of a domain that can be created, and its CPU pool."""
     whole = filled(config, 0x7FFF, identity, node_cpus(machine), machine.random)
     pool = _pool(machine, operation, whole)
     check_pool(whole, "memory", scheduler=pool.scheduler, cpus=pool.cpus)
-    _check_new(machine, operation, whole, identity)
+    check_backends(machine, operation, config)
+    _check_new(machine, operation, whole, identity, twin)
     return whole, pool
 
 
@@ -177,7 +195,7 @@ def unpause(operation: Operation[Any], guest: Guest) -> None:
 
 def shutdown(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: bool, fallback: bool) -> Script[None]:
     """Ask a guest to power off."""
-    if fallback and not guest.drivers and is_hvm(guest):
+    if fallback and lacks_drivers(guest):
         guest.press(ShutdownReason.POWEROFF)
     else:
         yield from _asked(machine, operation, guest, "poweroff")
@@ -190,7 +208,7 @@ def shutdown(machine: Machine, operation: Operation[Any], guest: Guest, *, wait:
 
 def reboot(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: bool, fallback: bool) -> Script[None]:
     """Ask a guest to reboot."""
-    if fallback and not guest.drivers and is_hvm(guest):
+    if fallback and lacks_drivers(guest):
         yield from send_trigger(operation, guest, Trigger.RESET, 0)
     else:
         yield from _asked(machine, operation, guest, "reboot")
@@ -200,7 +218,7 @@ def reboot(machine: Machine, operation: Operation[Any], guest: Guest, *, wait: b
 
 def _asked(machine: Machine, operation: Operation[Any], guest: Guest, what: str) -> Script[None]:
     """Send a request to a guest, and wait until the guest acknowledges it."""
-    if not guest.drivers and is_hvm(guest):
+    if lacks_drivers(guest):
         message = "the guest has no PV driver that could answer (ERROR_NOPARAVIRT)"
         raise describe(NoGuestDriver, message, operation, _ERROR_NOPARAVIRT)
     guest.ask(what)
@@ -221,11 +239,7 @@ def soft_reset(guest: Guest) -> None:
 def rename(machine: Machine, operation: Operation[Any], guest: Guest, name: str) -> None:
     """Rename a domain."""
     check_name(machine, operation, name, guest)
-    old = guest.name
-    guest.config = guest.config.replace(name=name)
-    machine.note(guest)
-    if name != old:
-        machine.tell(DomainRenamed(**about(guest), old=old, new=name))
+    machine.rename(guest, name)
 
 
 def check_release(config: DomainConfig, xen: str) -> None:

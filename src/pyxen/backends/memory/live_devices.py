@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyxen._common.live_devices import live_devices as in_xenstore
+from pyxen.backends.memory.configuration import as_given
 from pyxen.backends.memory.device_records import in_ports
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine
 from pyxen.backends.memory.nodetree import NodeTree
-from pyxen.config import UsbDev
+from pyxen.config import Disk, UsbDev
 from pyxen.config.device_table import CONSOLES, Kind
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.livedevice import LiveDevice
@@ -34,6 +35,8 @@ class _Nodes:
 def live_devices(machine: Machine, guest: Guest, kind: Kind) -> tuple[LiveDevice[Any], ...]:
     """Return the devices of a kind that a domain has. The caller holds the lock of the machine."""
     configs: Sequence[Any] = () if kind is CONSOLES else getattr(without_defaults(guest.config), kind.field)
+    if kind.part is Disk:
+        configs = tuple(map(as_given, configs))
     if kind.part is UsbDev:
         configs = in_ports(guest.config)
     found = in_xenstore(_Nodes(machine.store_nodes.tree), guest.domid, kind, configs)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from pyxen.backends.memory.clock import Clock, RealClock
 from pyxen.backends.memory.console import close_all
 from pyxen.backends.memory.device_records import device_keys
 from pyxen.backends.memory.durations import QUICK, Timing
-from pyxen.backends.memory.engine import LOST, Engine, describe
+from pyxen.backends.memory.engine import LOST, Engine, failed
 from pyxen.backends.memory.flask import Flask
 from pyxen.backends.memory.guest_nodes import GuestNodes
 from pyxen.backends.memory.guests import Guest, about
@@ -26,30 +26,28 @@ from pyxen.backends.memory.hypfs import first_values
 from pyxen.backends.memory.log import Log
 from pyxen.backends.memory.pools import BOOT_SCHEDULER, Pool
 from pyxen.config import DomainConfig, DomainType
-from pyxen.errors import InvalidArgument, OperationFailed
-from pyxen.events import DeviceAdded, DeviceRemoved, DomainCreated, DomainDestroyed, DomainShutdown, Event
+from pyxen.errors import InvalidArgument
+from pyxen.events import (
+    DeviceAdded,
+    DeviceRemoved,
+    DomainCreated,
+    DomainDestroyed,
+    DomainRenamed,
+    DomainShutdown,
+    Event,
+)
 from pyxen.info import DomainUptime
 from pyxen.operation import Operation
-from pyxen.units import KIB_PER_MIB, mib_to_kib
+from pyxen.units import KIB_PER_MIB
 
-__all__ = ["DOM0_MIB", "Fault", "Kept", "Machine", "Subscriber", "about", "needed_kib"]
+__all__ = ["DOM0_MIB", "Call", "Fault", "Kept", "Machine", "Subscriber", "about"]
 
 DOM0_MIB: Final = 512
 RANDOM_DOMID: Final = 0xFFFFFFFE
 _MOST_DOMID: Final = 0x7FEF
 _NIL: Final = UUID(int=0)
-_VCPU_KIB: Final = 1024
-"""Memory that Xen keeps for the page tables of a PVH or HVM guest, per vCPU."""
-
-_PAGE_KIB: Final = 4
-"""The same, per MiB of the guest's memory."""
-
-_PV_EXTRA_KIB: Final = 1024
-_HVM_EXTRA_KIB: Final = 2048
-"""What libxl adds to the memory of a new domain."""
-
-_STEP_KIB: Final = 2048
-"""libxl rounds the need of a new domain up to this."""
+_MOST_CALLS: Final = 100_000
+"""Calls that a host remembers."""
 
 _RECENT: Final = 60.0
 """Seconds during which a domid is not reused, as in libxl."""
@@ -92,6 +90,20 @@ class Fault:
     error: Exception
     domain: str | None
     times: int
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that a program has made, as `FakeHost.calls` returns it."""
+
+    verb: str
+    """A method of `Host` or `Domain`, by the names that `FakeHost.fail` takes."""
+    subject: str | int | None
+    """The domain's name, or what else the call is about: the path of a file, the name of a CPU pool. None for the host.
+
+    A domain that is gone has its domid here.
+    """
 
 
 class Machine:
@@ -148,6 +160,7 @@ class Machine:
         self.faults: list[Fault] = []
         self.awaited: dict[Operation[Any], int] = {}
         """The KiB that creates wait for, which dom0 is to give up, in the order in which they were begun."""
+        self.calls: deque[Call] = deque(maxlen=_MOST_CALLS)
         self.log = Log()
         self.debug_keys: list[str] = []
         self.hypfs = first_values(xen)
@@ -250,11 +263,10 @@ class Machine:
             wanted = self.random.choice([domid for domid in range(1, _MOST_DOMID) if domid not in self.domains])
         if wanted is not None and wanted <= _MOST_DOMID:  # Xen chooses another for one that is out of range
             if wanted in self.domains:
-                operation.log.append("domain creation fail")
-                raise describe(OperationFailed, f"the domid {wanted} is taken: leave it out", operation)
+                raise failed(operation, f"Domain {wanted}:domain creation fail: File exists")
             if self._is_recent(wanted):
-                operation.log.append("domain id recently used")
-                raise describe(OperationFailed, f"domain {wanted} has only just ended: leave out the domid", operation)
+                operation.domid = wanted
+                raise failed(operation, f"Domain {wanted}:domain id recently used: Operation not supported")
             return wanted
         while True:
             self._last_domid = self._last_domid % _MOST_DOMID + 1
@@ -311,6 +323,14 @@ class Machine:
             if (kind, devid) not in before:
                 self.tell(DeviceAdded(**about(guest), kind=kind, devid=devid, backend=backend))
 
+    def rename(self, guest: Guest, name: str) -> None:
+        """Give a domain another name, and send the event."""
+        old = guest.name
+        guest.config = guest.config.replace(name=name)
+        self.note(guest)
+        if name != old:
+            self.tell(DomainRenamed(**about(guest), old=old, new=name))
+
     def autostarting(self) -> Iterable[Kept]:
         """Return the defined domains that start with the host."""
         return [kept for kept in self.kept.values() if kept.autostart]
@@ -346,29 +366,13 @@ class Machine:
         for fault in self.faults:
             if fault.verb == verb and (fault.domain is None or fault.domain in map(str, names)):
                 fault.times -= 1
+                fault.used += 1
                 if not fault.times:
                     self.faults.remove(fault)
                 return fault.error
         return None
 
 
-def _paging_kib(config: DomainConfig) -> int:
-    """Return the memory that Xen keeps for the page tables of a PVH or HVM guest, by default as libxl computes it."""
-    if config.type is DomainType.PV:
-        return 0
-    if config.shadow_memory is not None:
-        return mib_to_kib(config.shadow_memory)
-    for_each_mib = _PAGE_KIB if config.hap is not False else 2 * _PAGE_KIB
-    return _VCPU_KIB * config.effective_maxvcpus + for_each_mib * math.ceil(config.effective_maxmem or 0)
-
-
-def needed_kib(config: DomainConfig) -> int:
-    """Return the memory that the host must have free to build a domain, as ``libxl_domain_need_memory``."""
-    extra = _PV_EXTRA_KIB if config.type is DomainType.PV else _HVM_EXTRA_KIB
-    needed = mib_to_kib(config.memory or 0) + _paging_kib(config) + extra
-    return -(-needed // _STEP_KIB) * _STEP_KIB
-
-
 def _taken_kib(guest: Guest) -> int:
     """Return the memory of the host that a domain takes."""
-    return guest.memory_kib + (_paging_kib(guest.config) if guest.domid else 0)
+    return guest.memory_kib + (guest.paging_kib if guest.domid else 0)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
-from pyxen.backends.memory.guests import Guest, is_hvm
+from pyxen.backends.memory.guests import Guest, lacks_drivers
 from pyxen.backends.memory.machine import Machine
 from pyxen.errors import GuestTimeout, OperationFailed
 from pyxen.info import ShutdownReason
@@ -17,7 +17,7 @@ __all__ = ["resume", "suspend"]
 
 def suspend(machine: Machine, operation: Operation[Any], guest: Guest) -> Script[None]:
     """Ask a guest to suspend itself, and wait until it has."""
-    if not guest.drivers and is_hvm(guest):
+    if lacks_drivers(guest):
         guest.end(ShutdownReason.SUSPEND)  # libxl does it without the guest
         return
     guest.ask("suspend")

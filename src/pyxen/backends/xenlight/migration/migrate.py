@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from pyxen._common import savefile
+from pyxen._common.migration import AWAY, INCOMING, in_doubt
 from pyxen._common.shield import logger
 from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl.binding import ffi, lib
@@ -43,8 +44,6 @@ __all__ = ["check", "head", "migrate", "migrate_over", "receive", "through"]
 
 _LOG = logger("pyxen.migration")
 
-_AWAY = "--migratedaway"
-_INCOMING = "--incoming"
 _STREAM = "<migration stream>"
 
 
@@ -105,13 +104,7 @@ def migrate_over(
             message = f"{error}; the domain goes on here"
             raise describe(MigrationFailed, message, operation) from error
         except protocol.InDoubt as error:
-            message = (
-                f"the connection broke ({error}) after the destination was told to start the domain. It is not known "
-                f"whether it has. The domain stays suspended here, as {domain.name}{_AWAY}. Look at the destination: "
-                "if it runs there, destroy it here; if nothing of it is there, rename it back and resume it here. "
-                "Never let both run"
-            )
-            doubt = describe(MigrationInDoubt, message, operation)
+            doubt = describe(MigrationInDoubt, in_doubt(domain.name or "", error), operation)
             _LOG.error("%s", doubt)  # after Ctrl-C, or when a task is cancelled, nobody sees the exception
             raise doubt from error
         finally:
@@ -141,7 +134,7 @@ class _DomainAtSource:
         relay_from(self._threaded, channel, self._send)
 
     def set_aside(self) -> None:
-        self._threaded.do(lambda operation: rename(self._context, operation, self._domid, self._name + _AWAY))
+        self._threaded.do(lambda operation: rename(self._context, operation, self._domid, self._name + AWAY))
 
     def take_back(self) -> None:
         self._threaded.do(self._take_back, undoing=True)
@@ -162,7 +155,7 @@ class _DomainAtSource:
     def _take_back(self, operation: Operation[Any]) -> Script[None]:
         code = yield from let_go_on(self._context, self._domid, asked=self._asked)
         info = self._context.hypervisor.domain(self._domid)
-        if info is not None and info.name == self._name + _AWAY:
+        if info is not None and info.name == self._name + AWAY:
             yield from rename(self._context, operation, self._domid, self._name)
         if code != 0:
             message = "the migration failed, and the guest could not be resumed: it is suspended; try to resume it"
@@ -171,7 +164,7 @@ class _DomainAtSource:
     def _end(self, operation: Operation[Any]) -> Script[None]:
         code = yield from end(self._context, operation, self._domid, abortable=False)
         if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
-            message = f"the domain runs at the destination, but {self._name}{_AWAY} is left here: destroy it"
+            message = f"the domain runs at the destination, but {self._name}{AWAY} is left here: destroy it"
             raise describe(OperationFailed, message, operation, code)
 
 
@@ -248,7 +241,7 @@ class _DomainAtDestination:
         document = received_config(operation, head, None, _STREAM, self._allow).document
         self._name = document["c_info"]["name"]
         self._threaded.operation.subject = operation.subject = self._name
-        document["c_info"]["name"] = self._name + _INCOMING
+        document["c_info"]["name"] = self._name + INCOMING
         text = json.dumps(document)
         config = domain_config(context.pointer, text)
         self._uuid = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
@@ -288,7 +281,7 @@ class _DomainAtDestination:
             same_name, same_uuid = info.name == self._name, info.uuid == self._uuid
             if info.state is DomainState.DYING or (same_name and same_uuid):
                 continue  # it may be the source: we know once it has suspended
-            if same_name or same_uuid or info.name == self._name + _INCOMING:
+            if same_name or same_uuid or info.name == self._name + INCOMING:
                 which = f"the uuid {self._uuid}" if same_uuid else f"the name {info.name}"
                 message = f"domain {info.domid} ({info.name}) has {which} already: rename or destroy it"
                 raise describe(DomainExists, message, operation)
@@ -308,7 +301,7 @@ class _DomainAtDestination:
         except OperationFailed as error:
             if not self._remus:
                 raise
-            _LOG.warning("The backup stays %s%s: %s", self._name, _INCOMING, error)  # running matters more than a name
+            _LOG.warning("The backup stays %s%s: %s", self._name, INCOMING, error)  # running matters more than a name
         if not self._paused:
             code = yield from context.complete(
                 lambda how: lib.libxl_domain_unpause(context.pointer, self._domid, how), abortable=False

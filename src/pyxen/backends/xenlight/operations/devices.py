@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -50,7 +51,9 @@ __all__ = ["attach", "change_disc", "detach"]
 D = TypeVar("D", bound=Part)
 
 _USB_DEVICES: Final = "/sys/bus/usb/devices"
-_NO_DEVICE_MODEL: Final = "device model required but not running"  # the code is only ERROR_FAIL
+_NO_DEVICE_MODEL: Final = re.compile(
+    "device model required but not running|Failed to connect to QMP socket .*: No such file"
+)  # the code is only ERROR_FAIL
 
 
 class _Present(Generic[D]):
@@ -110,6 +113,8 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     present = _Present(context, domid, kind, type(device))
     if message := already_there(kind, device, present.devices):
         raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
+    if backendless := no_backend_of(operation, [device], partial(is_there, context)):
+        raise backendless  # libxl would leave nodes of the device, and then refuse every other one of this kind
     known = context.hypervisor.directory(_folder(domid, kind))
     struct = structure(context.pointer, kind.ctype, json.dumps(document))
     add = getattr(lib, kind.add or f"{kind.ctype}_add", None)
@@ -241,15 +246,13 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
     """Return the exception for an attach that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None and lacks_bridge(device) and isinstance(device, Vif):
         return no_bridge(operation, device.bridge, code)
-    if operation.stopped is None and (error := no_backend_of(operation, [device], partial(is_there, context), code)):
-        return error
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
         return describe(NotFound, message, operation, code)
     if operation.stopped is None and isinstance(device, UsbDev) and not _plugged_in(device):
         message = f"the host has no USB device {device.hostaddr} on bus {device.hostbus}: lsusb says which it has"
         return describe(NotFound, message, operation, code)
-    if operation.stopped is None and any(_NO_DEVICE_MODEL in line for line in operation.log):
+    if operation.stopped is None and any(map(_NO_DEVICE_MODEL.search, operation.log)):
         return needs_qemu(device, BACKEND)
     return failure(operation, code)
 

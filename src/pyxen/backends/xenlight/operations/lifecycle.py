@@ -82,6 +82,8 @@ def create(
     """
     if new.config.uuid is not None:  # a new random one is unique
         check_uuid(context, operation, identity)
+    if error := no_backend_of(operation, served_devices(new.config), partial(is_there, context)):
+        raise error
     check_readable(context.pointer, new.json)
     needed = mib_to_kib(new.config.memory or 0)
     with context.journal.noting(identity), context.building(identity, needed):
@@ -314,10 +316,6 @@ def _why_not_created(context: Context, operation: Operation[Any], name: str, new
         bridge = next((vif.bridge for vif in new.config.vifs if lacks_bridge(vif)), None) if new is not None else None
         if bridge is not None:
             return no_bridge(operation, bridge, code)
-        served = served_devices(new.config) if new is not None else []
-        backendless = no_backend_of(operation, served, partial(is_there, context), code)
-        if backendless is not None:
-            return backendless
         if any(map(_NO_ROOM.search, operation.log)):
             message = "the kernel, its ramdisk and its page tables have no room in the guest's memory: give it more"
             return describe(InvalidArgument, message, operation, code)
