@@ -21,6 +21,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `LiveDevices`, `LiveDevice`                the devices of a running domain, with their state
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
 `Cpupool`, `Cpupools`, `CpupoolInfo`       CPU pools, and their snapshots; `PoolScheduler`, `VcpuInfo`
+`PciDevices`, `UsbDevices`                 the host's own devices; `PciDevice`, `UsbDevice`
 `EventReader`, `Event` and subclasses      events on a host
 `Hypfs`, `LogReader`, `Flask`, `Psr`       Xen's own file system, log and security; shares of caches
 `ConsoleStream`, `attach_terminal`         the console of a guest
@@ -219,6 +220,7 @@ if TYPE_CHECKING:
     from pyxen.flask import Flask
     from pyxen.guests import Guests
     from pyxen.host import Host
+    from pyxen.hostdevices import PciDevice, UsbDevice
     from pyxen.hypfs import Hypfs
     from pyxen.hypfsentry import HypfsEntry, HypfsType
     from pyxen.info import (
@@ -237,6 +239,7 @@ if TYPE_CHECKING:
     from pyxen.losses import Loss, LossWarning
     from pyxen.memoryinfo import DomainMemory
     from pyxen.operation import Operation, Progress
+    from pyxen.pcidevices import PciDevices
     from pyxen.psr import Psr
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
     from pyxen.qmp import Qmp
@@ -247,6 +250,7 @@ if TYPE_CHECKING:
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.terminal import attach_terminal
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
+    from pyxen.usbdevices import UsbDevices
     from pyxen.vm import Vm
     from pyxen.xenstore import Xenstore
     from pyxen.xenstoreinfo import NodeAccess, NodeChange, NodePermissions
@@ -380,6 +384,8 @@ __all__ = [
     "Passthrough",
     "Pci",
     "PciAddress",
+    "PciDevice",
+    "PciDevices",
     "PciPlace",
     "PoolScheduler",
     "Problem",
@@ -421,6 +427,8 @@ __all__ = [
     "UsbCtrl",
     "UsbCtrlType",
     "UsbDev",
+    "UsbDevice",
+    "UsbDevices",
     "VNode",
     "ValidationError",
     "VcpuInfo",
@@ -487,6 +495,8 @@ _HOMES = {
     "Guests": "guests",
     "Host": "host",
     "Hypfs": "hypfs",
+    "PciDevice": "hostdevices",
+    "UsbDevice": "hostdevices",
     "HypfsEntry": "hypfsentry",
     "HypfsType": "hypfsentry",
     "Vm": "vm",
@@ -505,6 +515,8 @@ _HOMES = {
     "LossWarning": "losses",
     "Operation": "operation",
     "Progress": "operation",
+    "PciDevices": "pcidevices",
+    "UsbDevices": "usbdevices",
     "Psr": "psr",
     "PsrAllocation": "psrinfo",
     "PsrEvent": "psrinfo",

@@ -91,6 +91,10 @@ class Feature(StrEnum):
     """Read and set the share of a single vCPU, for schedulers that have one: ``set_scheduler(vcpu=0)``."""
     CPUPOOLS = "cpupools"
     """Divide the host's CPUs into pools, each with a scheduler and domains of its own."""
+    HOST_DEVICES = "pci"
+    """Report the host's PCI and USB devices, and which domain has each: `Host.pci` and `Host.usb`."""
+    ASSIGNABLE = "assignable_add"
+    """Take PCI devices from dom0's drivers, so that guests can get them, and give them back."""
     STATS = "stats"
     """Report what a domain has used: CPU time, bytes read, written, received and sent."""
     CONSOLE = "console"
@@ -169,6 +173,8 @@ FeatureName: TypeAlias = Literal[
     "set_scheduler",
     "vcpu_scheduler",
     "cpupools",
+    "pci",
+    "assignable_add",
     "stats",
     "console",
     "console_log",

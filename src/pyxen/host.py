@@ -28,8 +28,10 @@ from pyxen.features import Feature, FeatureName
 from pyxen.guests import Guests
 from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Calls
+from pyxen.pcidevices import PciDevices
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
+from pyxen.usbdevices import UsbDevices
 from pyxen.vm import Vm, uuid_of_vm
 from pyxen.xenstore import Xenstore
 
@@ -53,6 +55,8 @@ class Host(HostHypervisor):
         guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``host.xenstore.read("/local/domain/0/name")``.
         cpupools: The CPU pools by name or number: ``host.cpupools["Pool-0"]``.
+        pci: The host's PCI devices by address or name: ``host.pci["03:00.0"]``.
+        usb: The host's USB devices by port, or by bus and address: ``host.usb["1-2"]``.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -62,6 +66,8 @@ class Host(HostHypervisor):
         self.guests = Guests(backend, self._calls)
         self.xenstore = Xenstore(backend, self._calls)
         self.cpupools = Cpupools(backend, self._calls)
+        self.pci = PciDevices(backend, self._calls)
+        self.usb = UsbDevices(backend, self._calls)
 
     def __repr__(self) -> str:
         return f"<Host {self._backend.uri}{'' if self._lifetime.open else ' (closed)'}>"

@@ -24,6 +24,7 @@ LAYERS = (
         "_host_hypervisor",
         "devicetree",
         "flask",
+        "pcidevices",
         "psr",
         "qmp",
         "_lifetime",
@@ -44,6 +45,7 @@ LAYERS = (
         "sampler",
         "terminal",
         "guests",
+        "usbdevices",
         "vm",
         "xenstore",
         "xenstorewatch",
@@ -60,6 +62,7 @@ LAYERS = (
         "endpoints",
         "events",
         "features",
+        "hostdevices",
         "hypfsentry",
         "info",
         "livedevice",
@@ -87,7 +90,7 @@ XENLIGHT_LAYERS = (
     {"backend", "driver", "host_verbs"},
     {"migration"},
     {"operations"},
-    {"libxl", "hypervisor", "info", "topology", "uptime", "xenstore"},
+    {"libxl", "hypervisor", "info", "sysfs", "topology", "uptime", "xenstore"},
 )
 """The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 

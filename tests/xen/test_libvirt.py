@@ -115,6 +115,22 @@ def test_the_host(virt: Host, host: Host) -> None:
     assert virt.list()[0].type == "pv"
 
 
+def test_devices_of_the_host(virt: Host, host: Host) -> None:
+    subprocess.run(["modprobe", "-a", "xen-pciback", "xhci_pci"], check=True, timeout=60)
+    wait_until(lambda: host.pci["00:06.0"].driver == "xhci_hcd" == virt.pci["00:06.0"].driver)
+    assert virt.pci.list() == host.pci.list()
+    virt.pci.assignable_add("00:06.0")
+    taken = virt.pci["00:06.0"]
+    assert (taken.driver, taken.assignable) == ("pciback", True)
+    assert virt.pci.assignable_list() == host.pci.assignable_list() == [taken]
+    listed = subprocess.run(["xl", "pci-assignable-list"], check=True, capture_output=True, text=True, timeout=60)
+    assert listed.stdout.split() == ["0000:00:06.0"]
+    virt.pci.assignable_add("00:06.0")  # it is so already
+    virt.pci.assignable_remove("00:06.0")
+    assert virt.pci["00:06.0"] == host.pci["00:06.0"]
+    assert host.pci["00:06.0"].driver == "xhci_hcd"
+
+
 def test_a_guest_that_ends(virt: Host, tiny: MakeConfig) -> None:
     with virt.events(DomainShutdown, DomainDestroyed) as events:
         domain = virt.create(tiny(name="virt1", cmdline="poweroff"), paused=True)

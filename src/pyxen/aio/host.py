@@ -53,6 +53,8 @@ class Host(HostBase):
         guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
         cpupools: The CPU pools by name or number: ``await host.cpupools["Pool-0"]``.
+        pci: The host's PCI devices by address or name: ``await host.pci["03:00.0"]``.
+        usb: The host's USB devices by port, or by bus and address: ``await host.usb["1-2"]``.
     """
 
     def __repr__(self) -> str:

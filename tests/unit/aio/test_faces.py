@@ -25,6 +25,8 @@ FACES = [
     (pyxen.Vm, pyxen.aio.Vm),
     (pyxen.Cpupool, pyxen.aio.Cpupool),
     (pyxen.Cpupools, pyxen.aio.Cpupools),
+    (pyxen.PciDevices, pyxen.aio.PciDevices),
+    (pyxen.UsbDevices, pyxen.aio.UsbDevices),
     (pyxen.EventReader, pyxen.aio.EventReader),
     (pyxen.Hypfs, pyxen.aio.Hypfs),
     (pyxen.LiveDevices, pyxen.aio.LiveDevices),
@@ -240,6 +242,13 @@ OF_POOLS = {
 OF_DEVICES = {f"LiveDevices.{name}" for name in ("__getitem__", "get", "list", "attach", "detach")}
 """The methods of the devices of a domain, all of which `test_live_devices.py` calls."""
 
+OF_HOST_DEVICES = {
+    *(f"PciDevices.{name}" for name in ("__getitem__", "get", "list")),
+    *(f"PciDevices.assignable_{name}" for name in ("list", "add", "remove")),
+    *(f"UsbDevices.{name}" for name in ("__getitem__", "get", "list")),
+}
+"""The methods for the host's devices, all of which `test_host_devices.py` calls."""
+
 
 @pytest.fixture
 def backend() -> FakeBackend:
@@ -270,7 +279,7 @@ def plain(value: object) -> object:
 
 def test_every_method_is_called() -> None:
     called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS | OF_QEMU | OF_PLANS
-    called |= OF_CONSOLES | OF_DEVICES | OF_ALL
+    called |= OF_CONSOLES | OF_DEVICES | OF_HOST_DEVICES | OF_ALL
     assert {param.id for param in METHODS} == called
 
 
