@@ -31,6 +31,7 @@ AWAITED = {
     ("pyxen.devicetree", "DeviceTree"): "pyxen.aio.devicetree",
     ("pyxen.flask", "Flask"): "pyxen.aio.flask",
     ("pyxen.hypfs", "Hypfs"): "pyxen.aio.hypfs",
+    ("pyxen.libvirtverbs", "LibvirtVerbs"): "pyxen.aio.libvirtverbs",
     ("pyxen.livedevices", "LiveDevices"): "pyxen.aio.livedevices",
     ("pyxen.logreader", "LogReader"): "pyxen.aio.logreader",
     ("pyxen.host", "Host"): "pyxen.aio.host",
@@ -258,6 +259,14 @@ FACES = (
         frozenset({"__init__", "__contains__", "__iter__", "__len__", "_repr_html_", "_ipython_key_completions_"}),
     ),
     Face(
+        "libvirtverbs",
+        "What only libvirt can do, with a host and with its domains, for asyncio.",
+        """What libvirt has and other backends do not: `pyxen.LibvirtVerbs`, awaited.
+
+    ``live`` stands for the running domain, ``config`` for its definition, which its next start uses.
+    """,
+    ),
+    Face(
         "host",
         "A host, for asyncio.",
         """A host that runs domains, as `pyxen.aio.connect` gives it: `pyxen.Host`, awaited.
@@ -276,6 +285,7 @@ FACES = (
         cpupools: The CPU pools by name or number: ``await host.cpupools["Pool-0"]``.
         pci: The host's PCI devices by address or name: ``await host.pci["03:00.0"]``.
         usb: The host's USB devices by port, or by bus and address: ``await host.usb["1-2"]``.
+        libvirt: What only libvirt has, such as managed saves and networks.
     """,
         ("pyxen.aio._host", "HostBase"),
         frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),

@@ -129,6 +129,8 @@ class Feature(StrEnum):
     """Watch and share out caches and memory bandwidth."""
     DEVICE_TREE = "device_tree"
     """Add overlays to Xen's device tree, on Arm."""
+    LIBVIRT = "libvirt"
+    """Ask libvirt for what only libvirt has: `Host.libvirt`."""
     XENSTORE = "xenstore"
     """Read, write and watch the host's xenstore."""
 
@@ -192,6 +194,7 @@ FeatureName: TypeAlias = Literal[
     "flask",
     "psr",
     "device_tree",
+    "libvirt",
     "xenstore",
 ]
 """The names of the features, for type checkers."""

@@ -53,6 +53,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.CPUPOOLS: lambda host, _domain, _folder: host.cpupools.list(),
     Feature.HOST_DEVICES: lambda host, _domain, _folder: host.usb.list(),
     Feature.ASSIGNABLE: lambda host, _domain, _folder: host.pci.assignable_add("ff:1f.7"),
+    Feature.LIBVIRT: lambda host, _domain, _folder: host.libvirt.capabilities(),
     Feature.SCHEDULER: lambda _host, domain, _folder: domain.set_scheduler(Scheduler(weight=256)),
     Feature.STATS: lambda _host, domain, _folder: domain.stats(),
     Feature.CONSOLE: lambda _host, domain, _folder: domain.console().close(),

@@ -24,8 +24,8 @@ BACKEND = "/local/domain/0/backend/pci"
 
 @pytest.fixture(scope="module", autouse=True)
 def modules() -> None:
-    """Load the drivers of these devices, and wait for the USB device."""
-    subprocess.run(["modprobe", "-a", "xen-pciback", "xhci_pci"], check=True, timeout=60)
+    """Load the drivers of these devices, pciback last, as the kernel asks them in this order; await the USB device."""
+    subprocess.run(["modprobe", "-a", "xhci_pci", "xen-pciback"], check=True, timeout=60)
     wait_until(lambda: Path("/sys/bus/usb/devices/1-1/idVendor").exists())
 
 

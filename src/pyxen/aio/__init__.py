@@ -21,6 +21,7 @@ from pyxen.aio.flask import Flask
 from pyxen.aio.guests import Guests
 from pyxen.aio.host import Host
 from pyxen.aio.hypfs import Hypfs
+from pyxen.aio.libvirtverbs import LibvirtVerbs
 from pyxen.aio.livedevices import LiveDevices
 from pyxen.aio.logreader import LogReader
 from pyxen.aio.pcidevices import PciDevices
@@ -44,6 +45,7 @@ __all__ = [
     "Guests",
     "Host",
     "Hypfs",
+    "LibvirtVerbs",
     "LiveDevices",
     "LogReader",
     "PciDevices",

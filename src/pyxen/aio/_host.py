@@ -13,6 +13,7 @@ from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
 from pyxen.aio.guests import Guests
+from pyxen.aio.libvirtverbs import LibvirtVerbs
 from pyxen.aio.pcidevices import PciDevices
 from pyxen.aio.usbdevices import UsbDevices
 from pyxen.aio.xenstore import Xenstore
@@ -34,6 +35,7 @@ class HostBase(HostHypervisor):
         self.cpupools = Cpupools(backend, calls)
         self.pci = PciDevices(backend, calls)
         self.usb = UsbDevices(backend, calls)
+        self.libvirt = LibvirtVerbs(backend, calls)
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pyxen.backends.refs import DomainRef, LogChunk
 from pyxen.backends.store import Store
+from pyxen.backends.virt_calls import LibvirtCalls
 from pyxen.config import CpuSet, Part, PciAddress, SchedulerKind
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
@@ -175,6 +176,10 @@ class HostVerbs(Protocol):
     def xenstore(self) -> Store:
         """Return the client of the host's xenstore for users. This does no I/O."""
         raise lacking(Feature.XENSTORE, self.name)
+
+    def libvirt(self) -> LibvirtCalls:
+        """Return what only libvirt can do. This does no I/O."""
+        raise lacking(Feature.LIBVIRT, self.name)
 
     def cpupools(self) -> Sequence[CpupoolInfo]:
         """Return the CPU pools, sorted by number."""

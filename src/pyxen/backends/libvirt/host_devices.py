@@ -107,7 +107,7 @@ def assignable_remove(connection: Connection, key: PciAddress | str, backend: st
     _found(connection, device, backend).reAttach()
     now = next((one for one in pci_devices(connection, backend) if one.address == device.address), None)
     if now is not None and now.assignable:
-        message = "pciback keeps the device: most likely it was made assignable by xl, which can take it back"
+        message = "pciback keeps the device: xl pci-assignable-remove -r gives it back to its driver"
         raise OperationFailed(message, operation="assignable_remove")
 
 

@@ -20,10 +20,12 @@ from pyxen.backends.libvirt.driver_features import LIBVIRTS, NOT_ITS_DRIVERS
 from pyxen.backends.libvirt.error_map import failure, redacted
 from pyxen.backends.libvirt.inspect import DomainReader, host_info
 from pyxen.backends.libvirt.link import Link
+from pyxen.backends.libvirt.own_verbs import LibvirtOwnVerbs
 from pyxen.backends.libvirt.polling import Poller
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.backends.libvirt.topology import host_topology
 from pyxen.backends.libvirt.watcher import Watcher
+from pyxen.backends.virt_calls import LibvirtCalls
 from pyxen.config import PciAddress
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
@@ -138,6 +140,15 @@ class LibvirtHost(Backend):
         """Return the host's USB devices, without their classes and serial numbers, which libvirt does not know."""
         with self._look("usb") as connection:
             return host_devices.usb_devices(connection, self.name)
+
+    def libvirt(self) -> LibvirtCalls:
+        """Return what only libvirt can do."""
+        return LibvirtOwnVerbs(self, self._look, self._start)
+
+    @property
+    def domain_type(self) -> str:
+        """Libvirt's type of the domains of this host, e.g. ``xen``."""
+        return self._domain_type
 
     def _need(self, feature: Feature) -> None:
         if feature not in self.features:
