@@ -25,6 +25,7 @@ _MODULES = [
     *("tun", "bridge", "stp", "llc", "veth", "8021q", "dm-mod", "dm-snapshot", "dm-thin-pool"),
     *("xen-evtchn", "xenfs", "xen-privcmd", "xen-gntdev", "xen-gntalloc", "xen-blkback", "xen-netback"),
     *("xen-blkfront", "xen-netfront"),
+    *("xen-pciback", "xhci_pci"),  # tests load these two
 ]
 
 

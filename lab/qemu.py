@@ -57,6 +57,7 @@ def machine(cpus: int) -> list[str]:
         # A network that leads nowhere; `forward` opens ways in.
         *("-netdev", "user,id=outside,restrict=on", "-device", "virtio-net-pci,netdev=outside,romfile="),
         *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
+        *("-device", "qemu-xhci", "-device", "usb-tablet"),
     ]
 
 

@@ -39,16 +39,18 @@ class Release:
         xen: The Xen release, as in ``4.20``.
         suite: Debian's code name, as in ``trixie``.
         python: The release of dom0's Python, as in ``3.13``.
+        also: Packages that only this Debian release has.
     """
 
     xen: str
     suite: str
     python: str
+    also: tuple[str, ...] = ()
 
     @property
     def packages(self) -> list[str]:
         """The packages of dom0's file system."""
-        return [*_DOM0, f"xen-hypervisor-{self.xen}-amd64", f"xen-utils-{self.xen}"]
+        return [*_DOM0, *self.also, f"xen-hypervisor-{self.xen}-amd64", f"xen-utils-{self.xen}"]
 
     @property
     def build_packages(self) -> list[str]:
@@ -56,7 +58,10 @@ class Release:
         return [*_BUILD]
 
 
-RELEASES = (Release("4.20", "trixie", "3.13"), Release("4.17", "bookworm", "3.11"))
+RELEASES = (
+    Release("4.20", "trixie", "3.13", ("libvirt-daemon-driver-nodedev",)),
+    Release("4.17", "bookworm", "3.11"),
+)
 DEFAULT = RELEASES[0].xen
 
 

@@ -31,12 +31,15 @@ AWAITED = {
     ("pyxen.devicetree", "DeviceTree"): "pyxen.aio.devicetree",
     ("pyxen.flask", "Flask"): "pyxen.aio.flask",
     ("pyxen.hypfs", "Hypfs"): "pyxen.aio.hypfs",
+    ("pyxen.libvirtverbs", "LibvirtVerbs"): "pyxen.aio.libvirtverbs",
     ("pyxen.livedevices", "LiveDevices"): "pyxen.aio.livedevices",
     ("pyxen.logreader", "LogReader"): "pyxen.aio.logreader",
     ("pyxen.host", "Host"): "pyxen.aio.host",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
+    ("pyxen.pcidevices", "PciDevices"): "pyxen.aio.pcidevices",
     ("pyxen.psr", "Psr"): "pyxen.aio.psr",
     ("pyxen.qmp", "Qmp"): "pyxen.aio.qmp",
+    ("pyxen.usbdevices", "UsbDevices"): "pyxen.aio.usbdevices",
     ("pyxen.xenstorewatch", "XenstoreWatch"): "pyxen.aio.xenstorewatch",
 }
 """Names that the asyncio face imports from another module."""
@@ -236,6 +239,34 @@ FACES = (
         frozenset({"__init__", "__contains__", "__iter__", "__len__", "_repr_html_", "_ipython_key_completions_"}),
     ),
     Face(
+        "pcidevices",
+        "The PCI devices of a host as a collection, for asyncio.",
+        """The current PCI devices of a host: `pyxen.PciDevices`, awaited. Each lookup asks the host; nothing is cached.
+
+    ``await host.pci["03:00.0"]`` looks one up, and ``async for device in host.pci`` yields all.
+    """,
+        ("pyxen.aio._hostdevices", "PciDevicesBase"),
+        frozenset({"__init__", "__contains__", "__iter__", "__len__", "_repr_html_", "_ipython_key_completions_"}),
+    ),
+    Face(
+        "usbdevices",
+        "The USB devices of a host as a collection, for asyncio.",
+        """The current USB devices of a host: `pyxen.UsbDevices`, awaited. Each lookup asks the host; nothing is cached.
+
+    ``await host.usb["1-2"]`` looks one up, and ``async for device in host.usb`` yields all.
+    """,
+        ("pyxen.aio._hostdevices", "UsbDevicesBase"),
+        frozenset({"__init__", "__contains__", "__iter__", "__len__", "_repr_html_", "_ipython_key_completions_"}),
+    ),
+    Face(
+        "libvirtverbs",
+        "What only libvirt can do, with a host and with its domains, for asyncio.",
+        """What libvirt has and other backends do not: `pyxen.LibvirtVerbs`, awaited.
+
+    ``live`` stands for the running domain, ``config`` for its definition, which its next start uses.
+    """,
+    ),
+    Face(
         "host",
         "A host, for asyncio.",
         """A host that runs domains, as `pyxen.aio.connect` gives it: `pyxen.Host`, awaited.
@@ -252,6 +283,9 @@ FACES = (
         guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
         cpupools: The CPU pools by name or number: ``await host.cpupools["Pool-0"]``.
+        pci: The host's PCI devices by address or name: ``await host.pci["03:00.0"]``.
+        usb: The host's USB devices by port, or by bus and address: ``await host.usb["1-2"]``.
+        libvirt: What only libvirt has, such as managed saves and networks.
     """,
         ("pyxen.aio._host", "HostBase"),
         frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),

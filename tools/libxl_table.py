@@ -67,7 +67,7 @@ FRAMES: Final = {
 }
 """What a worker process calls for each frame (cffi_build/worker.c)."""
 
-NAMESPACES: Final = {"hypfs": "Hypfs", "flask": "Flask", "psr": "Psr", "device_tree": "DeviceTree"}
+NAMESPACES: Final = {"hypfs": "Hypfs", "flask": "Flask", "psr": "Psr", "device_tree": "DeviceTree", "pci": "PciDevices"}
 """The classes of a host whose verbs have a prefix in the backend."""
 
 RENAMED: Final = {

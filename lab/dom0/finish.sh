@@ -33,8 +33,10 @@ activation { udev_sync=0 udev_rules=0 monitoring=0 }
 devices { obtain_device_list_from_udev=0 }
 CONF
 
-# --- libvirt: Xen's driver only; QEMU's emulation has no `sep`, which libvirt takes for a broken processor
-find "$tree/usr/lib/x86_64-linux-gnu/libvirt" -name 'libvirt_driver_*.so' ! -name 'libvirt_driver_libxl.so' -delete
+# --- libvirt: the drivers for Xen and for devices only; QEMU's emulation has no `sep`, which libvirt takes for a broken
+# processor
+find "$tree/usr/lib/x86_64-linux-gnu/libvirt" -name 'libvirt_driver_*.so' ! -name 'libvirt_driver_libxl.so' \
+    ! -name 'libvirt_driver_nodedev.so' -delete
 sed -i "/name='sep'/d" "$tree/usr/share/libvirt/cpu_map/x86_qemu64.xml"
 
 # Also for other machines, which is to say ours: see Lab.forward.

@@ -21,6 +21,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `LiveDevices`, `LiveDevice`                the devices of a running domain, with their state
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
 `Cpupool`, `Cpupools`, `CpupoolInfo`       CPU pools, and their snapshots; `PoolScheduler`, `VcpuInfo`
+`PciDevices`, `UsbDevices`                 the host's own devices; `PciDevice`, `UsbDevice`
 `EventReader`, `Event` and subclasses      events on a host
 `Hypfs`, `LogReader`, `Flask`, `Psr`       Xen's own file system, log and security; shares of caches
 `ConsoleStream`, `attach_terminal`         the console of a guest
@@ -219,6 +220,7 @@ if TYPE_CHECKING:
     from pyxen.flask import Flask
     from pyxen.guests import Guests
     from pyxen.host import Host
+    from pyxen.hostdevices import PciDevice, UsbDevice
     from pyxen.hypfs import Hypfs
     from pyxen.hypfsentry import HypfsEntry, HypfsType
     from pyxen.info import (
@@ -231,12 +233,26 @@ if TYPE_CHECKING:
         Trigger,
         XenVersion,
     )
+    from pyxen.libvirtinfo import (
+        AddressSource,
+        CpuComparison,
+        GuestKind,
+        InterfaceAddresses,
+        LibvirtCapabilities,
+        LibvirtDomainCapabilities,
+        LibvirtJob,
+        LibvirtNetwork,
+        LibvirtPool,
+        LibvirtVolume,
+    )
+    from pyxen.libvirtverbs import LibvirtVerbs
     from pyxen.livedevice import LiveDevice
     from pyxen.livedevices import LiveDevices
     from pyxen.logreader import LogReader
     from pyxen.losses import Loss, LossWarning
     from pyxen.memoryinfo import DomainMemory
     from pyxen.operation import Operation, Progress
+    from pyxen.pcidevices import PciDevices
     from pyxen.psr import Psr
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
     from pyxen.qmp import Qmp
@@ -247,6 +263,7 @@ if TYPE_CHECKING:
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.terminal import attach_terminal
     from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
+    from pyxen.usbdevices import UsbDevices
     from pyxen.vm import Vm
     from pyxen.xenstore import Xenstore
     from pyxen.xenstoreinfo import NodeAccess, NodeChange, NodePermissions
@@ -257,6 +274,7 @@ if TYPE_CHECKING:
 __all__ = [
     "P9",
     "ActionOnShutdown",
+    "AddressSource",
     "Altp2mMode",
     "Applied",
     "ApplyFailed",
@@ -277,6 +295,7 @@ __all__ = [
     "ConsoleEndpoint",
     "ConsoleStream",
     "ConsoleType",
+    "CpuComparison",
     "CpuSet",
     "CpuidLeaf",
     "CpuidPolicy",
@@ -329,6 +348,7 @@ __all__ = [
     "GenerationId",
     "GfxPassthruKind",
     "GicVersion",
+    "GuestKind",
     "GuestTimeout",
     "Guests",
     "HdType",
@@ -340,11 +360,19 @@ __all__ = [
     "Hypfs",
     "HypfsEntry",
     "HypfsType",
+    "InterfaceAddresses",
     "InvalidArgument",
     "InvalidState",
     "IomemRange",
     "IoportRange",
     "LibraryMissing",
+    "LibvirtCapabilities",
+    "LibvirtDomainCapabilities",
+    "LibvirtJob",
+    "LibvirtNetwork",
+    "LibvirtPool",
+    "LibvirtVerbs",
+    "LibvirtVolume",
     "LiveDevice",
     "LiveDevices",
     "LockFailed",
@@ -380,6 +408,8 @@ __all__ = [
     "Passthrough",
     "Pci",
     "PciAddress",
+    "PciDevice",
+    "PciDevices",
     "PciPlace",
     "PoolScheduler",
     "Problem",
@@ -421,6 +451,8 @@ __all__ = [
     "UsbCtrl",
     "UsbCtrlType",
     "UsbDev",
+    "UsbDevice",
+    "UsbDevices",
     "VNode",
     "ValidationError",
     "VcpuInfo",
@@ -487,6 +519,8 @@ _HOMES = {
     "Guests": "guests",
     "Host": "host",
     "Hypfs": "hypfs",
+    "PciDevice": "hostdevices",
+    "UsbDevice": "hostdevices",
     "HypfsEntry": "hypfsentry",
     "HypfsType": "hypfsentry",
     "Vm": "vm",
@@ -505,6 +539,19 @@ _HOMES = {
     "LossWarning": "losses",
     "Operation": "operation",
     "Progress": "operation",
+    "PciDevices": "pcidevices",
+    "UsbDevices": "usbdevices",
+    "LibvirtVerbs": "libvirtverbs",
+    "AddressSource": "libvirtinfo",
+    "CpuComparison": "libvirtinfo",
+    "GuestKind": "libvirtinfo",
+    "InterfaceAddresses": "libvirtinfo",
+    "LibvirtCapabilities": "libvirtinfo",
+    "LibvirtDomainCapabilities": "libvirtinfo",
+    "LibvirtJob": "libvirtinfo",
+    "LibvirtNetwork": "libvirtinfo",
+    "LibvirtPool": "libvirtinfo",
+    "LibvirtVolume": "libvirtinfo",
     "Psr": "psr",
     "PsrAllocation": "psrinfo",
     "PsrEvent": "psrinfo",

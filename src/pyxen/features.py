@@ -91,6 +91,10 @@ class Feature(StrEnum):
     """Read and set the share of a single vCPU, for schedulers that have one: ``set_scheduler(vcpu=0)``."""
     CPUPOOLS = "cpupools"
     """Divide the host's CPUs into pools, each with a scheduler and domains of its own."""
+    HOST_DEVICES = "pci"
+    """Report the host's PCI and USB devices, and which domain has each: `Host.pci` and `Host.usb`."""
+    ASSIGNABLE = "assignable_add"
+    """Take PCI devices from dom0's drivers, so that guests can get them, and give them back."""
     STATS = "stats"
     """Report what a domain has used: CPU time, bytes read, written, received and sent."""
     CONSOLE = "console"
@@ -125,6 +129,8 @@ class Feature(StrEnum):
     """Watch and share out caches and memory bandwidth."""
     DEVICE_TREE = "device_tree"
     """Add overlays to Xen's device tree, on Arm."""
+    LIBVIRT = "libvirt"
+    """Ask libvirt for what only libvirt has: `Host.libvirt`."""
     XENSTORE = "xenstore"
     """Read, write and watch the host's xenstore."""
 
@@ -169,6 +175,8 @@ FeatureName: TypeAlias = Literal[
     "set_scheduler",
     "vcpu_scheduler",
     "cpupools",
+    "pci",
+    "assignable_add",
     "stats",
     "console",
     "console_log",
@@ -186,6 +194,7 @@ FeatureName: TypeAlias = Literal[
     "flask",
     "psr",
     "device_tree",
+    "libvirt",
     "xenstore",
 ]
 """The names of the features, for type checkers."""

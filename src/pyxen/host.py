@@ -27,9 +27,12 @@ from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
 from pyxen.guests import Guests
 from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
+from pyxen.libvirtverbs import LibvirtVerbs
 from pyxen.operation import Calls
+from pyxen.pcidevices import PciDevices
 from pyxen.stats import DomainStats
 from pyxen.topology import Topology
+from pyxen.usbdevices import UsbDevices
 from pyxen.vm import Vm, uuid_of_vm
 from pyxen.xenstore import Xenstore
 
@@ -53,6 +56,9 @@ class Host(HostHypervisor):
         guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``host.xenstore.read("/local/domain/0/name")``.
         cpupools: The CPU pools by name or number: ``host.cpupools["Pool-0"]``.
+        pci: The host's PCI devices by address or name: ``host.pci["03:00.0"]``.
+        usb: The host's USB devices by port, or by bus and address: ``host.usb["1-2"]``.
+        libvirt: What only libvirt has, such as managed saves and networks.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -62,6 +68,9 @@ class Host(HostHypervisor):
         self.guests = Guests(backend, self._calls)
         self.xenstore = Xenstore(backend, self._calls)
         self.cpupools = Cpupools(backend, self._calls)
+        self.pci = PciDevices(backend, self._calls)
+        self.usb = UsbDevices(backend, self._calls)
+        self.libvirt = LibvirtVerbs(backend, self._calls)
 
     def __repr__(self) -> str:
         return f"<Host {self._backend.uri}{'' if self._lifetime.open else ' (closed)'}>"
@@ -497,6 +506,7 @@ class Host(HostHypervisor):
 
         Raises:
             DomainNotFound: No configuration is stored under that name or uuid.
+            InvalidState: libvirt keeps a managed save of the domain: `LibvirtVerbs.remove_managed_save` removes it.
             UnsupportedFeature: This backend does not store configurations.
         """
         self._calls.ask(lambda: self._backend.undefine(uuid_of_defined(self._backend, key)))

@@ -15,6 +15,8 @@ import pytest
 import pyxen
 from pyxen import (
     ConnectFailed,
+    CpuComparison,
+    CpuSet,
     Disk,
     DomainCreated,
     DomainDestroyed,
@@ -35,7 +37,7 @@ from pyxen import (
     UnsupportedFeature,
 )
 from pyxen.backends.base import Backend, DomainRef
-from tests.xen.support import GUESTS, MakeConfig, wait_until, xl_domids
+from tests.xen.support import GUESTS, MakeConfig, wait_for_linux, wait_until, xl_domids
 
 URI = "xen:///system"
 PID = Path("/run/libvirtd.pid")
@@ -115,6 +117,22 @@ def test_the_host(virt: Host, host: Host) -> None:
     assert virt.list()[0].type == "pv"
 
 
+def test_devices_of_the_host(virt: Host, host: Host) -> None:
+    subprocess.run(["modprobe", "-a", "xhci_pci", "xen-pciback"], check=True, timeout=60)
+    wait_until(lambda: host.pci["00:06.0"].driver == "xhci_hcd" == virt.pci["00:06.0"].driver)
+    assert virt.pci.list() == host.pci.list()
+    virt.pci.assignable_add("00:06.0")
+    taken = virt.pci["00:06.0"]
+    assert (taken.driver, taken.assignable) == ("pciback", True)
+    assert virt.pci.assignable_list() == host.pci.assignable_list() == [taken]
+    listed = subprocess.run(["xl", "pci-assignable-list"], check=True, capture_output=True, text=True, timeout=60)
+    assert listed.stdout.split() == ["0000:00:06.0"]
+    virt.pci.assignable_add("00:06.0")  # it is so already
+    virt.pci.assignable_remove("00:06.0")
+    assert virt.pci["00:06.0"] == host.pci["00:06.0"]
+    assert host.pci["00:06.0"].driver == "xhci_hcd"
+
+
 def test_a_guest_that_ends(virt: Host, tiny: MakeConfig) -> None:
     with virt.events(DomainShutdown, DomainDestroyed) as events:
         domain = virt.create(tiny(name="virt1", cmdline="poweroff"), paused=True)
@@ -168,8 +186,14 @@ def test_changes(virt: Host, host: Host, tiny: MakeConfig) -> None:
         domain.set_vcpus(3)
     with pytest.raises(UnsupportedFeature, match="rename"):
         domain.rename("virt2")
-    with pytest.raises(UnsupportedFeature, match="pin_vcpu"):
-        domain.pin_vcpu("all", "0")
+    domain.pin_vcpu("all", "0")
+    assert list(virt.libvirt.pinning(domain)) == [CpuSet("0")] * 2
+    everything = CpuSet(range(host.info().nr_cpus))
+    assert [vcpu.cpus for vcpu in seen.vcpus()] == [CpuSet("0")] * 2
+    domain.pin_vcpu(0, everything)
+    assert [vcpu.cpus for vcpu in seen.vcpus()] == [everything, CpuSet("0")]
+    with pytest.raises(pyxen.InvalidArgument, match="7777"):
+        domain.pin_vcpu(0, "7777")
     disk = Disk(str(GUESTS / "tiny-hvm.img"), vdev="xvdb", readonly=True)
     assert domain.attach(disk).vdev == "xvdb"
     with pytest.raises(pyxen.DeviceExists):
@@ -180,6 +204,78 @@ def test_changes(virt: Host, host: Host, tiny: MakeConfig) -> None:
     stats = backend(virt).stats(DomainRef(domain.domid, domain.uuid))
     assert stats.memory_kib > 0
     domain.destroy()
+
+
+def test_what_libvirt_says_of_the_host(virt: Host, host: Host) -> None:
+    found = virt.libvirt.capabilities()
+    assert (found.arch, found.iommu) == ("x86_64", False)
+    assert found.cpu_model
+    assert {"xen", "xenpvh", "hvm"} <= {guest.os_type for guest in found.guests}
+    able = virt.libvirt.domain_capabilities(machine="xenfv")
+    assert (able.domain_type, able.machine, able.arch) == ("xen", "xenfv", "x86_64")
+    assert {"disk", "hostdev"} <= able.devices
+    assert (able.max_vcpus or 0) >= 128
+    assert virt.libvirt.compare_cpu("<cpu><arch>x86_64</arch><model>qemu64</model></cpu>") in CpuComparison
+    cpu = "<cpu><arch>x86_64</arch><model>Nehalem</model></cpu>"
+    assert "<model" in virt.libvirt.baseline_cpu([cpu, cpu])
+    with pytest.raises(pyxen.InvalidArgument):
+        virt.libvirt.baseline_cpu(["<cpu"])
+    for call in (virt.libvirt.networks, virt.libvirt.pools, lambda: virt.libvirt.volumes("default")):
+        with pytest.raises(UnsupportedFeature, match=r"libvirt \(Xen\) cannot do this"):
+            call()
+    with pytest.raises(UnsupportedFeature):
+        host.libvirt.capabilities()
+
+
+def test_a_definition_is_changed(virt: Host, tiny: MakeConfig) -> None:
+    kept = virt.define(tiny("pv", name="virt1", memory=16, maxmem=32, vcpus=2))
+    disk = Disk(str(GUESTS / "tiny-hvm.img"), vdev="xvdb", readonly=True)
+    try:
+        virt.libvirt.attach(kept, disk, config=True)
+        with pytest.raises(pyxen.DeviceExists):
+            virt.libvirt.attach("virt1", disk, config=True)
+        assert "xvdb" in virt.libvirt.xml(kept, config=True)
+        domain = virt.start("virt1")
+        assert [one.vdev for one in domain.config().disks] == ["xvdb"]
+        virt.libvirt.detach(domain, "xvdb", config=True)
+        assert "xvdb" in virt.libvirt.xml(domain)
+        assert "xvdb" not in virt.libvirt.xml(domain, config=True)
+        virt.libvirt.set_memory(domain, 12 * 1024, live=True, config=True)
+        assert ">12288</currentMemory>" in virt.libvirt.xml(domain, config=True)
+        virt.libvirt.set_vcpus(domain, 1, config=True)
+        assert "current='1'" in virt.libvirt.xml(domain, config=True)
+        assert virt.libvirt.job(domain) is None
+        with pytest.raises(UnsupportedFeature):
+            virt.libvirt.abort_job(domain)
+        virt.libvirt.set_metadata(domain, "http://example.com/", "<owner>me</owner>", live=True)
+        assert virt.libvirt.metadata(domain, "http://example.com/") == "<owner>me</owner>"
+        assert virt.libvirt.metadata(domain, "http://example.com/", config=True) is None
+        with pytest.raises(UnsupportedFeature):
+            virt.libvirt.addresses(domain, "arp")
+        domain.destroy()
+        with pytest.raises(InvalidState):
+            virt.libvirt.set_memory(kept, 12 * 1024, live=True)
+    finally:
+        virt.undefine("virt1")
+
+
+def test_a_managed_save(virt: Host, host: Host, linux: MakeConfig) -> None:
+    kept = virt.define(linux("pv", memory=96))
+    domain = virt.start(kept.uuid)
+    wait_for_linux(host.domains[kept.name])
+    try:
+        virt.libvirt.managed_save(domain, timeout=120)
+        assert kept.name not in xl_domids()
+        assert virt.libvirt.has_managed_save(kept)
+        with pytest.raises(InvalidState, match="remove_managed_save"):
+            virt.undefine(kept.uuid)
+        again = virt.start(kept.uuid)
+        assert not virt.libvirt.has_managed_save(kept)
+        assert xl_domids()[kept.name] == again.domid
+        again.destroy()
+    finally:
+        virt.libvirt.remove_managed_save(kept)
+        virt.undefine(kept.uuid)
 
 
 def test_each_toolstack_has_its_domains(virt: Host, host: Host, tiny: MakeConfig) -> None:

@@ -21,11 +21,14 @@ from pyxen.aio.flask import Flask
 from pyxen.aio.guests import Guests
 from pyxen.aio.host import Host
 from pyxen.aio.hypfs import Hypfs
+from pyxen.aio.libvirtverbs import LibvirtVerbs
 from pyxen.aio.livedevices import LiveDevices
 from pyxen.aio.logreader import LogReader
+from pyxen.aio.pcidevices import PciDevices
 from pyxen.aio.psr import Psr
 from pyxen.aio.qmp import Qmp
 from pyxen.aio.sampler import Sampler
+from pyxen.aio.usbdevices import UsbDevices
 from pyxen.aio.vm import Vm
 from pyxen.aio.xenstore import Xenstore
 from pyxen.aio.xenstorewatch import XenstoreWatch
@@ -42,11 +45,14 @@ __all__ = [
     "Guests",
     "Host",
     "Hypfs",
+    "LibvirtVerbs",
     "LiveDevices",
     "LogReader",
+    "PciDevices",
     "Psr",
     "Qmp",
     "Sampler",
+    "UsbDevices",
     "Vm",
     "Xenstore",
     "XenstoreWatch",

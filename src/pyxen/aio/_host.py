@@ -13,6 +13,9 @@ from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.domains import Domains
 from pyxen.aio.eventreader import EventReader
 from pyxen.aio.guests import Guests
+from pyxen.aio.libvirtverbs import LibvirtVerbs
+from pyxen.aio.pcidevices import PciDevices
+from pyxen.aio.usbdevices import UsbDevices
 from pyxen.aio.xenstore import Xenstore
 from pyxen.backends.base import Backend
 from pyxen.events import Event
@@ -30,6 +33,9 @@ class HostBase(HostHypervisor):
         self.guests = Guests(backend, calls)
         self.xenstore = Xenstore(backend, calls)
         self.cpupools = Cpupools(backend, calls)
+        self.pci = PciDevices(backend, calls)
+        self.usb = UsbDevices(backend, calls)
+        self.libvirt = LibvirtVerbs(backend, calls)
 
     async def __aenter__(self) -> Self:
         return self

@@ -53,6 +53,9 @@ class Host(HostBase):
         guests: The domains without dom0 and without stub domains, looked up in the same way.
         xenstore: The xenstore: ``await host.xenstore.read("/local/domain/0/name")``.
         cpupools: The CPU pools by name or number: ``await host.cpupools["Pool-0"]``.
+        pci: The host's PCI devices by address or name: ``await host.pci["03:00.0"]``.
+        usb: The host's USB devices by port, or by bus and address: ``await host.usb["1-2"]``.
+        libvirt: What only libvirt has, such as managed saves and networks.
     """
 
     def __repr__(self) -> str:
@@ -467,6 +470,7 @@ class Host(HostBase):
 
         Raises:
             DomainNotFound: No configuration is stored under that name or uuid.
+            InvalidState: libvirt keeps a managed save of the domain: `LibvirtVerbs.remove_managed_save` removes it.
             UnsupportedFeature: This backend does not store configurations.
         """
         await self._calls.ask(lambda: self._backend.undefine(uuid_of_defined(self._backend, key)))

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pyxen.backends.refs import DomainRef, LogChunk
 from pyxen.backends.store import Store
-from pyxen.config import CpuSet, Part, SchedulerKind
+from pyxen.backends.virt_calls import LibvirtCalls
+from pyxen.config import CpuSet, Part, PciAddress, SchedulerKind
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
+from pyxen.hostdevices import PciDevice, UsbDevice
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
 from pyxen.info import DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Operation
@@ -175,6 +177,10 @@ class HostVerbs(Protocol):
         """Return the client of the host's xenstore for users. This does no I/O."""
         raise lacking(Feature.XENSTORE, self.name)
 
+    def libvirt(self) -> LibvirtCalls:
+        """Return what only libvirt can do. This does no I/O."""
+        raise lacking(Feature.LIBVIRT, self.name)
+
     def cpupools(self) -> Sequence[CpupoolInfo]:
         """Return the CPU pools, sorted by number."""
         raise lacking(Feature.CPUPOOLS, self.name)
@@ -210,6 +216,22 @@ class HostVerbs(Protocol):
     def set_pool_scheduler(self, pool: CpupoolKey, scheduler: PoolScheduler) -> Operation[None]:
         """Set parameters of a CPU pool's scheduler. Parameters that are None stay unchanged."""
         raise lacking(Feature.CPUPOOLS, self.name)
+
+    def pci_devices(self) -> Sequence[PciDevice]:
+        """Return the host's PCI devices, sorted by address."""
+        raise lacking(Feature.HOST_DEVICES, self.name)
+
+    def pci_assignable_add(self, address: PciAddress | str, *, name: str | None, rebind: bool) -> Operation[None]:
+        """Make a PCI device assignable; with `rebind`, record its driver."""
+        raise lacking(Feature.ASSIGNABLE, self.name)
+
+    def pci_assignable_remove(self, key: PciAddress | str, *, rebind: bool) -> Operation[None]:
+        """Make a PCI device not assignable any more; with `rebind`, give it back to its driver."""
+        raise lacking(Feature.ASSIGNABLE, self.name)
+
+    def usb_devices(self) -> Sequence[UsbDevice]:
+        """Return the host's USB devices, sorted by bus and address."""
+        raise lacking(Feature.HOST_DEVICES, self.name)
 
     def devd(self, *, timeout: float | None) -> Operation[None]:
         """Run the hotplug scripts of the devices that this process's own domain serves, until stopped."""

@@ -40,6 +40,7 @@ _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name
     "device_tree_remove",
     "domain_info",
     "features",
+    "libvirt",
     "migrate_over",
     "monitor_command",
     "name",

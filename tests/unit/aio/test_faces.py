@@ -25,6 +25,9 @@ FACES = [
     (pyxen.Vm, pyxen.aio.Vm),
     (pyxen.Cpupool, pyxen.aio.Cpupool),
     (pyxen.Cpupools, pyxen.aio.Cpupools),
+    (pyxen.PciDevices, pyxen.aio.PciDevices),
+    (pyxen.UsbDevices, pyxen.aio.UsbDevices),
+    (pyxen.LibvirtVerbs, pyxen.aio.LibvirtVerbs),
     (pyxen.EventReader, pyxen.aio.EventReader),
     (pyxen.Hypfs, pyxen.aio.Hypfs),
     (pyxen.LiveDevices, pyxen.aio.LiveDevices),
@@ -215,6 +218,10 @@ OF_CONSOLES = {param.id for param in METHODS if str(param.id).startswith("Consol
 OF_ALL = {"Guests.shutdown_all", "Guests.reboot_all"}
 """Methods that test_guests.py calls."""
 
+OF_LIBVIRT = {param.id for param in METHODS if str(param.id).startswith("LibvirtVerbs")}
+"""Methods that tests/libvirt/test_own_verbs.py calls."""
+
+
 OF_QEMU = {"Qmp.execute"}
 """Methods that tests/offhost/test_qmp.py calls."""
 
@@ -239,6 +246,13 @@ OF_POOLS = {
 
 OF_DEVICES = {f"LiveDevices.{name}" for name in ("__getitem__", "get", "list", "attach", "detach")}
 """The methods of the devices of a domain, all of which `test_live_devices.py` calls."""
+
+OF_HOST_DEVICES = {
+    *(f"PciDevices.{name}" for name in ("__getitem__", "get", "list")),
+    *(f"PciDevices.assignable_{name}" for name in ("list", "add", "remove")),
+    *(f"UsbDevices.{name}" for name in ("__getitem__", "get", "list")),
+}
+"""The methods for the host's devices, all of which `test_host_devices.py` calls."""
 
 
 @pytest.fixture
@@ -270,7 +284,7 @@ def plain(value: object) -> object:
 
 def test_every_method_is_called() -> None:
     called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS | OF_QEMU | OF_PLANS
-    called |= OF_CONSOLES | OF_DEVICES | OF_ALL
+    called |= OF_CONSOLES | OF_DEVICES | OF_HOST_DEVICES | OF_LIBVIRT | OF_ALL
     assert {param.id for param in METHODS} == called
 
 

@@ -10,13 +10,12 @@ from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, numb
 from pyxen.backends.libvirt.error_map import is_code, unsupported
 from pyxen.backends.libvirt.lifecycle import as_xml
 from pyxen.config import DomainConfig
-from pyxen.errors import DomainExists, DomainNotFound
+from pyxen.errors import DomainExists, DomainNotFound, InvalidState
 from pyxen.info import DefinedDomain
 
 __all__ = ["define", "defined", "kept", "undefine"]
 
 _PERSISTENT: Final = number("VIR_CONNECT_LIST_DOMAINS_PERSISTENT")
-_MANAGED_SAVE: Final = number("VIR_DOMAIN_UNDEFINE_MANAGED_SAVE")
 _INACTIVE: Final = number("VIR_DOMAIN_XML_INACTIVE") | number("VIR_DOMAIN_XML_SECURE")
 _DOM0: Final = UUID(int=0)
 
@@ -45,7 +44,7 @@ def _define_renamed(connection: Connection, before: VirDomain, xml: str, name: s
         message = f"the domain with this uuid is running as {before.name()!r} and cannot be renamed"
         raise DomainExists(message, operation="define", domain=name, domid=before.ID())
     old, autostart = before.XMLDesc(_INACTIVE), before.autostart()
-    _undefine(before)
+    undefine(before)
     try:
         domain = connection.defineXML(xml)
     except VirError:
@@ -69,8 +68,16 @@ def kept(connection: Connection, verb: str, uuid: UUID) -> VirDomain:
 
 
 def undefine(domain: VirDomain) -> None:
-    """Remove a definition; if the domain runs, it continues to run."""
-    _undefine(domain)
+    """Remove a definition; if the domain runs, it continues to run.
+
+    Raises:
+        InvalidState: libvirt keeps a managed save of the domain, which would be lost.
+    """
+    if _has_managed_save(domain):
+        remedy = "start it, or remove the save with host.libvirt.remove_managed_save"
+        message = f"libvirt keeps a managed save of {domain.name()!r}: {remedy}"
+        raise InvalidState(message, operation="undefine", domain=domain.name())
+    domain.undefineFlags(0)
 
 
 def defined(connection: Connection) -> list[DefinedDomain]:
@@ -86,13 +93,13 @@ def defined(connection: Connection) -> list[DefinedDomain]:
     return sorted(found, key=lambda shown: shown.name)
 
 
-def _undefine(domain: VirDomain) -> None:
+def _has_managed_save(domain: VirDomain) -> bool:
     try:
-        domain.undefineFlags(_MANAGED_SAVE)
+        return bool(domain.hasManagedSaveImage(0))
     except VirError as error:
         if not unsupported(error):
             raise
-        domain.undefineFlags(0)
+        return False
 
 
 def _look(look: Callable[[str], VirDomain], key: str) -> VirDomain | None:

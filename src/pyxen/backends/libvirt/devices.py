@@ -20,12 +20,25 @@ from pyxen.errors import DeviceExists, FileMissing, InvalidArgument, NotFound, U
 from pyxen.info import DomainInfo
 from pyxen.libvirtxml.text import parse_tree
 
-__all__ = ["attach", "change_disc", "detach", "devices_of", "names_of", "why_not_attached"]
+__all__ = [
+    "attach",
+    "attach_where",
+    "change_disc",
+    "detach",
+    "detach_where",
+    "devices_of",
+    "names_of",
+    "why_not_attached",
+]
 
 D = TypeVar("D", bound=Part)
 
 _LIVE: Final = number("VIR_DOMAIN_AFFECT_LIVE")
+_CONFIG: Final = number("VIR_DOMAIN_AFFECT_CONFIG")
 _SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
+_INACTIVE: Final = number("VIR_DOMAIN_XML_INACTIVE")
+
+_GUESTS: Final = {"xen": DomainType.PV, "linux": DomainType.PV, "xenpvh": DomainType.PVH}
 
 _KNOWN: Final = (Disk, Vif, Pci, UsbDev)
 
@@ -86,20 +99,53 @@ def names_of(device: Part) -> list[Name]:
 def attach(domain: VirDomain, ref: DomainRef, domain_type: str, guest: DomainType, device: D, backend: str) -> D:
     """Attach a device, and return it with the settings that libvirt filled in."""
     kind = _kind(device, backend)
+    xml = _xml_to_attach(domain_type, guest, device, backend)
+    before = devices_of(domain.XMLDesc(_SECURE))
+    _check_new(before, device, kind, ref.domid)
+    domain.attachDeviceFlags(xml, _LIVE)
+    return _as_attached(domain.XMLDesc(_SECURE), before, kind.field, device)
+
+
+def _xml_to_attach(domain_type: str, guest: DomainType, device: Part, backend: str) -> str:
+    kind = _kind(device, backend)
     whole = DomainConfig("domain", type=guest, kernel="/kernel").replace(**{kind.field: (device,)})
     whole.validate()
     element = parse_tree(libvirtxml.dumps(whole, domain_type=domain_type)).find(f"devices/{_tag(device)}")
     if element is None:
         raise UnsupportedFeature(f"libvirt's XML cannot express {device!r}", feature=kind.field, backend=backend)
-    before = devices_of(domain.XMLDesc(_SECURE))
-    for name in names_of(device):
-        if name in before:
-            message = (
-                f"the domain already has the {kind.noun} {name_of(device)}: detach it first, or choose another name"
-            )
-            raise DeviceExists(message, operation="attach", domain=ref.domid, domid=ref.domid)
-    domain.attachDeviceFlags(etree.tostring(element, encoding="unicode"), _LIVE)
-    return _as_attached(domain.XMLDesc(_SECURE), before, kind.field, device)
+    return _xml(element)
+
+
+def _check_new(before: dict[Name, etree._Element], device: Part, kind: Kind, subject: str | int) -> None:
+    domid = subject if isinstance(subject, int) else None
+    if any(name in before for name in names_of(device)):
+        message = f"the domain already has the {kind.noun} {name_of(device)}: detach it first, or choose another name"
+        raise DeviceExists(message, operation="attach", domain=subject, domid=domid)
+
+
+def attach_where(domain: VirDomain, domain_type: str, device: Part, backend: str, flags: int) -> None:
+    """Attach a device to a running domain, to its definition, or to both."""
+    guest = _GUESTS.get(domain.OSType(), DomainType.HVM)
+    xml = _xml_to_attach(domain_type, guest, device, backend)
+    for where in _wheres(flags):
+        _check_new(devices_of(domain.XMLDesc(where)), device, _kind(device, backend), domain.name())
+    domain.attachDeviceFlags(xml, flags)
+
+
+def detach_where(domain: VirDomain, device: Part | str, backend: str, flags: int) -> None:
+    """Detach a device from a running domain, from its definition, or from both."""
+    try:
+        _, part = identify(device, backend)
+    except ValueError as error:
+        raise InvalidArgument(str(error), operation="detach", domain=domain.name()) from None
+    _kind(part, backend)
+    found = [_present(domain.XMLDesc(where), domain.name(), None, "detach", part) for where in _wheres(flags)]
+    domain.detachDeviceFlags(_xml(found[0]), flags)
+
+
+def _wheres(flags: int) -> list[int]:
+    """Return the flags with which libvirt shows each XML that a change is about."""
+    return [_SECURE] * bool(flags & _LIVE) + [_SECURE | _INACTIVE] * bool(flags & _CONFIG)
 
 
 def why_not_attached(uri: str, ref: DomainRef, device: Part) -> Exception | None:
@@ -162,7 +208,11 @@ def change_disc(domain: VirDomain, info: DomainInfo, verb: str, vdev: str, targe
 
 
 def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part) -> etree._Element:
-    present = devices_of(domain.XMLDesc(_SECURE))
+    return _present(domain.XMLDesc(_SECURE), ref.domid, ref.domid, verb, device)
+
+
+def _present(xml: str, subject: str | int, domid: int | None, verb: str, device: Part) -> etree._Element:
+    present = devices_of(xml)
     for name in names_of(device):
         if name in present:
             return present[name]
@@ -173,7 +223,7 @@ def _there(domain: VirDomain, ref: DomainRef, verb: str, device: Part) -> etree.
         if field == kind.field and not isinstance(name, str)
     ]
     message = f"the domain has no {kind.noun} {name_of(device)}; it has {', '.join(have) or 'none'}"
-    raise NotFound(message, operation=verb, domain=ref.domid, domid=ref.domid)
+    raise NotFound(message, operation=verb, domain=subject, domid=domid)
 
 
 def _said(element: etree._Element) -> str:

@@ -9,7 +9,14 @@ from pyxen.features import Feature
 __all__ = ["LIBVIRTS", "NOT_ITS_DRIVERS"]
 
 LIBVIRTS: Final = frozenset(
-    {Feature.TOPOLOGY, Feature.ENDPOINTS, Feature.LIVE_DEVICES}
+    {
+        Feature.TOPOLOGY,
+        Feature.ENDPOINTS,
+        Feature.LIVE_DEVICES,
+        Feature.HOST_DEVICES,
+        Feature.ASSIGNABLE,
+        Feature.LIBVIRT,
+    }
     | {Feature.EVENTS, Feature.DEFINE, Feature.PAUSE, Feature.REBOOT, Feature.FALLBACK, Feature.SUSPEND, Feature.SAVE}
     | {Feature.CORE_DUMP, Feature.MIGRATE, Feature.TRIGGER, Feature.SYSRQ, Feature.ATTACH, Feature.CDROM}
     | {Feature.MEMORY, Feature.MAXMEM, Feature.VCPUS, Feature.PIN, Feature.SCHEDULER, Feature.STATS, Feature.CONSOLE}
@@ -17,8 +24,9 @@ LIBVIRTS: Final = frozenset(
 """What libvirt can do."""
 
 NOT_ITS_DRIVERS: Final = {
-    "Xen": {Feature.PIN, Feature.SYSRQ},  # libvirt-python needs a call for pinning that this driver lacks
+    "Xen": {Feature.SYSRQ},
     "TEST": {
+        Feature.ASSIGNABLE,
         Feature.ATTACH,
         Feature.CDROM,
         Feature.CONSOLE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from pyxen._common.preconditions import check_spared
 from pyxen.backends.base import Backend, DomainRef, operation_on
 from pyxen.backends.libvirt import (
     event_loop,
+    host_devices,
     lifecycle,
     stats,
 )
@@ -19,12 +20,16 @@ from pyxen.backends.libvirt.driver_features import LIBVIRTS, NOT_ITS_DRIVERS
 from pyxen.backends.libvirt.error_map import failure, redacted
 from pyxen.backends.libvirt.inspect import DomainReader, host_info
 from pyxen.backends.libvirt.link import Link
+from pyxen.backends.libvirt.own_verbs import LibvirtOwnVerbs
 from pyxen.backends.libvirt.polling import Poller
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.backends.libvirt.topology import host_topology
 from pyxen.backends.libvirt.watcher import Watcher
+from pyxen.backends.virt_calls import LibvirtCalls
+from pyxen.config import PciAddress
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
+from pyxen.hostdevices import PciDevice, UsbDevice
 from pyxen.info import DomainInfo, HostInfo
 from pyxen.operation import Operation
 from pyxen.stats import DomainStats
@@ -109,6 +114,41 @@ class LibvirtHost(Backend):
     def all_stats(self) -> tuple[DomainStats, ...]:
         with self._look("stats") as connection:
             return stats.all_stats(connection, self._reader)
+
+    def pci_devices(self) -> Sequence[PciDevice]:
+        """Return the host's PCI devices. Only libvirt's own domains are seen to have some."""
+        with self._look("pci") as connection:
+            return host_devices.pci_devices(connection, self.name)
+
+    def pci_assignable_add(self, address: PciAddress | str, *, name: str | None, rebind: bool) -> Operation[None]:
+        self._need(Feature.ASSIGNABLE)
+
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
+            host_devices.assignable_add(connection, address, name, self.name, rebind=rebind)
+
+        return self._start(Operation("assignable_add", str(address)), work)
+
+    def pci_assignable_remove(self, key: PciAddress | str, *, rebind: bool) -> Operation[None]:
+        self._need(Feature.ASSIGNABLE)
+
+        def work(connection: Connection, _: ThreadedOperation[None]) -> None:
+            host_devices.assignable_remove(connection, key, self.name, rebind=rebind)
+
+        return self._start(Operation("assignable_remove", str(key)), work)
+
+    def usb_devices(self) -> Sequence[UsbDevice]:
+        """Return the host's USB devices, without their classes and serial numbers, which libvirt does not know."""
+        with self._look("usb") as connection:
+            return host_devices.usb_devices(connection, self.name)
+
+    def libvirt(self) -> LibvirtCalls:
+        """Return what only libvirt can do."""
+        return LibvirtOwnVerbs(self, self._look, self._start)
+
+    @property
+    def domain_type(self) -> str:
+        """Libvirt's type of the domains of this host, e.g. ``xen``."""
+        return self._domain_type
 
     def _need(self, feature: Feature) -> None:
         if feature not in self.features:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pyxen._common.preconditions import check_affinity, check_cpus, check_maxmem, check_memory, check_vcpus
 from pyxen.backends.base import DomainRef
+from pyxen.backends.libvirt import pinning
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code
 from pyxen.backends.libvirt.inspect import DomainReader
@@ -50,10 +51,9 @@ def pin_vcpu(
     check_affinity(ref.domid, vcpu, info.maxvcpus, cpus)
     nodes = host_topology(connection).node_cpus if cpus.is_symbolic else {0: range(count)}
     wanted = set(check_cpus(ref.domid, cpus, nodes))
-    places = tuple(cpu in wanted for cpu in range(count))
     for each in range(info.maxvcpus) if vcpu is None else [vcpu]:
         try:
-            domain.pinVcpu(each, places)
+            pinning.pin_vcpu(domain, each, wanted, count)
         except VirError as error:
             if vcpu is not None or each < info.vcpus or not is_code(error, "INVALID_ARG"):
                 raise  # otherwise the vCPU is offline, and some drivers do not pin offline vCPUs

@@ -68,7 +68,7 @@ D = TypeVar("D", bound=Part)
 
 _LACKS: Final = frozenset(
     {Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
-    | {Feature.PSR, Feature.DEVICE_TREE, Feature.QMP}
+    | {Feature.PSR, Feature.DEVICE_TREE, Feature.QMP, Feature.LIBVIRT}
 )
 
 

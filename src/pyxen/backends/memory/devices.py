@@ -24,6 +24,7 @@ from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled_device
 from pyxen.backends.memory.engine import Script, Wait, describe, failed, refused
 from pyxen.backends.memory.guests import Guest
+from pyxen.backends.memory.host_devices import check_pcis
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import (
     P9,
@@ -184,10 +185,11 @@ def check_backends(machine: Machine, operation: Operation[Any], config: DomainCo
 
 
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
-    """Refuse devices whose files or bridges are missing on the host."""
+    """Refuse devices whose files or bridges are missing on the host, and PCI devices that are not assignable."""
     check_files(machine, operation, *files_of(*config.disks), *filter(None, map(_relative_target, config.disks)))
     if held := _held(machine, config):
         raise failed(operation, f"PCI device {held} already assigned to a domain")
+    check_pcis(machine, operation, config.pcis)
     for vif in config.vifs:
         local = vif.backend is None and not vif.backend_domid
         if local and vif.bridge is not None and machine.bridges is not None and vif.bridge not in machine.bridges:

@@ -19,6 +19,7 @@ from pyxen.backends.base import Backend, DomainRef, LogChunk, operation_on
 from pyxen.backends.memory import (
     cpupools,
     flask,
+    host_devices,
     hypfs,
     lifecycle,
     schedulers,
@@ -31,9 +32,10 @@ from pyxen.backends.memory.machine import Call, Machine, Subscriber
 from pyxen.backends.memory.topology import host_topology, idle_times_ns
 from pyxen.backends.memory.xenstore import MemoryStore
 from pyxen.backends.store import Store
-from pyxen.config import CpuSet, SchedulerKind
+from pyxen.config import CpuSet, PciAddress, SchedulerKind
 from pyxen.errors import HostClosed, OperationFailed
 from pyxen.events import Event
+from pyxen.hostdevices import PciDevice, UsbDevice
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
 from pyxen.info import DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Operation
@@ -228,6 +230,24 @@ class MemoryHost(Backend):
 
     def set_pool_scheduler(self, pool: CpupoolKey, scheduler: PoolScheduler) -> Operation[None]:
         return self._on_pool("set_pool_scheduler", pool, partial(schedulers.set_pool_scheduler, given=scheduler))
+
+    def pci_devices(self) -> Sequence[PciDevice]:
+        with self._machine.lock:
+            self._check("pci_devices")
+            return host_devices.pci_devices(self._machine)
+
+    def pci_assignable_add(self, address: PciAddress | str, *, name: str | None, rebind: bool) -> Operation[None]:
+        script = partial(host_devices.assignable_add, address=address, name=name, rebind=rebind)
+        return self._on_host("pci_assignable_add", str(address), script)
+
+    def pci_assignable_remove(self, key: PciAddress | str, *, rebind: bool) -> Operation[None]:
+        script = partial(host_devices.assignable_remove, key=key, rebind=rebind)
+        return self._on_host("pci_assignable_remove", str(key), script)
+
+    def usb_devices(self) -> Sequence[UsbDevice]:
+        with self._machine.lock:
+            self._check("usb_devices")
+            return host_devices.usb_devices(self._machine)
 
     def all_stats(self) -> tuple[DomainStats, ...]:
         with self._machine.lock:

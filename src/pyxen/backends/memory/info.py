@@ -13,6 +13,7 @@ __all__ = ["host_info"]
 
 _CAPABILITIES: Final = frozenset(
     {HostCapability.PV, HostCapability.HVM, HostCapability.HAP, HostCapability.SHADOW}
+    | {HostCapability.PV_DIRECTIO, HostCapability.HVM_DIRECTIO}
     | {HostCapability.GNTTAB_V1, HostCapability.GNTTAB_V2}
 )
 

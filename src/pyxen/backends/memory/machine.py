@@ -23,6 +23,7 @@ from pyxen.backends.memory.flask import Flask
 from pyxen.backends.memory.guest_nodes import GuestNodes
 from pyxen.backends.memory.guests import Guest, about
 from pyxen.backends.memory.hypfs import first_values
+from pyxen.backends.memory.inventory import Inventory
 from pyxen.backends.memory.log import Log
 from pyxen.backends.memory.pools import BOOT_SCHEDULER, Pool
 from pyxen.config import DomainConfig, DomainType
@@ -157,6 +158,7 @@ class Machine:
         self.domains: dict[int, Guest] = {}
         self.kept: dict[UUID, Kept] = {}
         self.pools = self._first_pools()
+        self.devices = Inventory()
         self.faults: list[Fault] = []
         self.awaited: dict[Operation[Any], int] = {}
         """The KiB that creates wait for, which dom0 is to give up, in the order in which they were begun."""

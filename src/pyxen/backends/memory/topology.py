@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyxen.backends.memory.machine import Machine
-from pyxen.topology import HostCpu, NumaNode, Topology
+from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
 
 __all__ = ["host_topology", "idle_times_ns", "node_cpus"]
 
@@ -31,7 +31,7 @@ def host_topology(machine: Machine) -> Topology:
             )
             for node in nodes
         ),
-        pci=(),
+        pci=tuple(PciPlace(address=str(address), node=0) for address in sorted(machine.devices.pci)),
     )
 
 

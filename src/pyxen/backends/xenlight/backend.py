@@ -74,7 +74,7 @@ __all__ = ["XenlightBackend"]
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
-_LACKS: Final = frozenset({Feature.DEFINE, Feature.DEVICE_TREE})
+_LACKS: Final = frozenset({Feature.DEFINE, Feature.DEVICE_TREE, Feature.LIBVIRT})
 
 _ON_ARM: Final[frozenset[Feature]] = frozenset({Feature.DEVICE_TREE}) if device_tree.CAN else frozenset()
 """Features that libxl has on Arm."""

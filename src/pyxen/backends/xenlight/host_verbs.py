@@ -28,8 +28,10 @@ from pyxen.backends.xenlight.operations import (
     flask,
     hypfs,
     log,
+    pci,
     psr,
     schedulers,
+    usb,
 )
 from pyxen.backends.xenlight.operations.devd import devd
 from pyxen.backends.xenlight.operations.stats import StatsReader
@@ -38,10 +40,11 @@ from pyxen.backends.xenlight.topology import host_topology, idle_times_ns
 from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.backends.xenlight.xenstore.client import StoreClient
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
-from pyxen.config import CpuSet, SchedulerKind
+from pyxen.config import CpuSet, PciAddress, SchedulerKind
 from pyxen.errors import ConnectFailed
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
+from pyxen.hostdevices import PciDevice, UsbDevice
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
 from pyxen.info import DomainInfo, DomainState, DomainUptime, HostInfo
 from pyxen.operation import Operation
@@ -216,6 +219,19 @@ class XenlightHost(Backend):
 
     def set_pool_scheduler(self, pool: CpupoolKey, scheduler: PoolScheduler) -> Operation[None]:
         return self._on_pool("set_pool_scheduler", pool, partial(schedulers.set_pool_scheduler, given=scheduler))
+
+    def pci_devices(self) -> Sequence[PciDevice]:
+        return pci.devices(self._hypervisor)
+
+    def pci_assignable_add(self, address: PciAddress | str, *, name: str | None, rebind: bool) -> Operation[None]:
+        script = partial(pci.assignable_add, address=address, name=name, rebind=rebind)
+        return self._on_host("assignable_add", str(address), script)
+
+    def pci_assignable_remove(self, key: PciAddress | str, *, rebind: bool) -> Operation[None]:
+        return self._on_host("assignable_remove", str(key), partial(pci.assignable_remove, key=key, rebind=rebind))
+
+    def usb_devices(self) -> Sequence[UsbDevice]:
+        return usb.devices(self._hypervisor)
 
     def all_stats(self) -> tuple[DomainStats, ...]:
         return self._stats.all()

@@ -25,6 +25,7 @@ from pyxen._common.device_kinds import (
     not_there,
 )
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
+from pyxen._common.pci_preconditions import not_assignable
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.context import Context
@@ -247,8 +248,7 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
     if operation.stopped is None and lacks_bridge(device) and isinstance(device, Vif):
         return no_bridge(operation, device.bridge, code)
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
-        message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
-        return describe(NotFound, message, operation, code)
+        return not_assignable(operation, device, code)
     if operation.stopped is None and isinstance(device, UsbDev) and not _plugged_in(device):
         message = f"the host has no USB device {device.hostaddr} on bus {device.hostbus}: lsusb says which it has"
         return describe(NotFound, message, operation, code)

@@ -1,0 +1,141 @@
+"""Preconditions of the verbs for a host's PCI devices and their error messages, shared by all backends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pyxen._printable import quoted
+from pyxen.config import Pci, PciAddress
+from pyxen.errors import InvalidArgument, InvalidState, NotFound
+from pyxen.hostdevices import PciDevice
+from pyxen.operation import Operation, describe
+
+__all__ = [
+    "check_key",
+    "check_name",
+    "device_to_add",
+    "device_to_remove",
+    "find_pci",
+    "find_pci_or_none",
+    "not_assignable",
+]
+
+_NAME = re.compile(r"[!-~]{1,64}")
+"""What libxl takes as a name: its characters are those of C's isgraph."""
+
+
+def check_key(key: object, verb: str) -> None:
+    """Check that a key can be the address or the name of a PCI device.
+
+    Raises:
+        InvalidArgument: It is neither.
+    """
+    if isinstance(key, PciAddress):
+        if key.function is None:
+            raise InvalidArgument(f"{key} stands for all functions of a device: name one of them", operation=verb)
+        return
+    if not isinstance(key, str):
+        given = "None" if key is None else type(key).__name__
+        raise InvalidArgument(f"takes the address or the name of a PCI device, not {given}", operation=verb)
+    address = _address(key)
+    if address is not None:
+        check_key(address, verb)
+    elif not _NAME.fullmatch(key):
+        raise InvalidArgument(f"{quoted(key)} is neither the address nor the name of a PCI device", operation=verb)
+
+
+def check_name(name: object, verb: str) -> None:
+    """Check the name that a PCI device is to get.
+
+    Raises:
+        InvalidArgument: It is not valid, or an address, which would be taken for another device.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        given = quoted(name) if isinstance(name, str) else type(name).__name__
+        raise InvalidArgument(f"name takes 1 to 64 visible ASCII characters, not {given}", operation=verb)
+    if _address(name) is not None:
+        raise InvalidArgument(f"{quoted(name)} would be taken for an address: choose another name", operation=verb)
+
+
+def find_pci(devices: Sequence[PciDevice], key: PciAddress | str, verb: str) -> PciDevice:
+    """Return a device.
+
+    Raises:
+        NotFound: There is no such device.
+    """
+    found = find_pci_or_none(devices, key)
+    if found is None:
+        address = key if isinstance(key, PciAddress) else _address(key)
+        what = f"named {quoted(str(key))}" if address is None else str(address)
+        raise NotFound(f"the host has no PCI device {what}: host.pci.list() shows those that it has", operation=verb)
+    return found
+
+
+def find_pci_or_none(devices: Sequence[PciDevice], key: PciAddress | str) -> PciDevice | None:
+    """Return a device; None if there is no such device."""
+    address = key if isinstance(key, PciAddress) else _address(key)
+    if address is None:
+        return next((device for device in devices if device.name == key), None)
+    return next((device for device in devices if device.address == address), None)
+
+
+def device_to_add(
+    devices: Sequence[PciDevice], address: PciAddress | str, name: str | None, verb: str = "assignable_add"
+) -> PciDevice:
+    """Return the device that is to become assignable.
+
+    Raises:
+        NotFound: There is no such device.
+        InvalidState: A domain has it.
+        InvalidArgument: The address is not valid, or another device has the name.
+    """
+    if isinstance(address, str) and _address(address) is None:
+        message = f"{quoted(address)} is not a PCI address; write it like '0000:03:00.0' or '03:00.0'"
+        raise InvalidArgument(message, operation=verb)
+    device = find_pci(devices, address, verb)
+    _check_free(device, verb)
+    other = None if name is None else find_pci_or_none(devices, name)
+    if other is not None and other.address != device.address:
+        message = f"the PCI device {other.address} already has the name {quoted(str(name))}: choose another name"
+        raise InvalidArgument(message, operation=verb)
+    return device
+
+
+def device_to_remove(devices: Sequence[PciDevice], key: PciAddress | str, verb: str = "assignable_remove") -> PciDevice:
+    """Return the device that is not to be assignable any more.
+
+    Raises:
+        NotFound: There is no such device.
+        InvalidState: It is not assignable, or a domain has it.
+    """
+    device = find_pci(devices, key, verb)
+    _check_free(device, verb)
+    if not device.assignable:
+        has = "no driver has it" if device.driver is None else f"dom0's driver {device.driver} has it"
+        raise InvalidState(f"the PCI device {device.address} is not assignable: {has}", operation=verb)
+    return device
+
+
+def not_assignable(operation: Operation[Any], pci: Pci, code: int | None = None) -> NotFound:
+    """Return the exception for a device that a domain cannot get, because it is not assignable."""
+    if pci.address is None:
+        remedy = f"xl pci-assignable-add -n {pci.name} ADDRESS"
+    else:
+        remedy = f"xl pci-assignable-add {pci.address}, or say seize=True"
+    message = f"{pci.address or pci.name} is not assignable: host.pci.assignable_add does it, as {remedy}"
+    return describe(NotFound, message, operation, code)
+
+
+def _check_free(device: PciDevice, verb: str) -> None:
+    if device.domid is not None:
+        message = f"domain {device.domid} has the PCI device {device.address}: detach it first, with Domain.detach"
+        raise InvalidState(message, operation=verb)
+
+
+def _address(text: str) -> PciAddress | None:
+    try:
+        return PciAddress(text)
+    except ValueError:
+        return None

@@ -1,0 +1,161 @@
+"""PCI devices of the host: who has them, and which of them guests can get."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any, Final, NamedTuple
+
+from pyxen._common.pci_preconditions import device_to_add, device_to_remove
+from pyxen._common.scripts import at_once
+from pyxen.backends.xenlight import sysfs
+from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, raise_failure
+from pyxen.backends.xenlight.sysfs import PCI_DEVICES, PCIBACK, PCIBACK_DRIVER
+from pyxen.config import PciAddress
+from pyxen.errors import UnsupportedFeature
+from pyxen.features import Feature
+from pyxen.hostdevices import PciDevice
+from pyxen.operation import Operation
+
+__all__ = ["assignable_add", "assignable_remove", "devices"]
+
+_BACKENDS: Final = "/local/domain/0/backend/pci"
+_INFO: Final = "/libxl/pci"
+_MOST: Final = 256
+"""Devices of a domain that are looked at."""
+
+
+class _Place(NamedTuple):
+    """Where a device is that a domain has."""
+
+    domid: int
+    vdevfn: int | None
+
+
+def devices(hypervisor: Hypervisor) -> list[PciDevice]:
+    """Return the host's PCI devices, sorted by address; sysfs and xenstore are read, and libxl is not asked."""
+    places = _places(hypervisor)
+    found = sysfs.pci_devices()
+    if not found:
+        return []
+    told = hypervisor.read_dom0s([f"{_node(one.address)}/{name}" for one in found for name in ("name", "domid")])
+    return [
+        _shown(device, name, domid, places.get(str(device.address)))
+        for device, name, domid in zip(found, told[::2], told[1::2], strict=True)
+    ]
+
+
+def _shown(device: PciDevice, name: str | None, domid: str | None, place: _Place | None) -> PciDevice:
+    """Return a device with what xenstore says of it."""
+    holder = _number(domid) if place is None else place.domid
+    vdevfn = None if place is None else place.vdevfn
+    return dataclasses.replace(
+        device,
+        assignable=device.driver == PCIBACK and holder is None,
+        name=name or None,
+        domid=holder,
+        vslot=None if vdevfn is None else vdevfn >> 3 & 0x1F,
+        vfunction=None if vdevfn is None else vdevfn & 7,
+    )
+
+
+def _node(address: PciAddress) -> str:
+    """Return libxl's xenstore node for a device."""
+    return f"{_INFO}/{address.domain:04x}-{address.bus:02x}-{address.device:02x}-{address.function}"
+
+
+def _places(hypervisor: Hypervisor) -> dict[str, _Place]:
+    """Return the domain and the place there of each device that a domain has, by its address."""
+    domids = sorted(int(name) for name in hypervisor.directory(_BACKENDS) if name.isdecimal())
+    if not domids:
+        return {}
+    counts = hypervisor.read_dom0s([f"{_BACKENDS}/{domid}/0/num_devs" for domid in domids])
+    wanted = [
+        (domid, f"{_BACKENDS}/{domid}/0", number)
+        for domid, count in zip(domids, counts, strict=True)
+        for number in range(min(_number(count) or 0, _MOST))
+    ]
+    if not wanted:
+        return {}
+    told = hypervisor.read_dom0s(
+        [f"{path}/{name}-{number}" for _, path, number in wanted for name in ("dev", "vdevfn")]
+    )
+    found: dict[str, _Place] = {}
+    for (domid, _, _), address, vdevfn in zip(wanted, told[::2], told[1::2], strict=True):
+        if address is not None:  # a stub domain has the devices of its guest, too: the guest is the older one
+            found.setdefault(address, _Place(domid, _hex(vdevfn)))
+    return found
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def _hex(text: str | None) -> int | None:
+    return int(text, 16) if text is not None and re.fullmatch(r"[0-9a-fA-F]{1,8}", text) else None
+
+
+@at_once
+def assignable_add(
+    context: Context, operation: Operation[None], address: PciAddress | str, name: str | None, rebind: bool
+) -> None:
+    """Make a device assignable, as ``xl pci-assignable-add``. An add that fails leaves the device as it was."""
+    hypervisor = context.hypervisor
+    device = device_to_add(devices(hypervisor), address, name)
+    _check_host(hypervisor)
+    text = ffi.NULL if name is None else ffi.new("char[]", name.encode())  # must live as long as the call
+    pci = _pci(device.address)
+    pci.name = text
+    try:
+        raise_failure(operation, lib.libxl_device_pci_assignable_add(context.pointer, pci, rebind))
+    except Exception:
+        if not device.assignable:
+            _take_back(hypervisor, device)
+        raise
+
+
+def _check_host(hypervisor: Hypervisor) -> None:
+    """Check that the host can give devices to guests: libxl would take the device from its driver, and fail then."""
+    info = ffi.new("xc_physinfo_t *")
+    with hypervisor.handle() as xc:
+        if lib.xc_physinfo(xc, info) != 0:
+            raise refused("assignable_add", "Xen does not report its capabilities")
+    problem = None
+    if not sysfs.has_pciback():
+        problem = "dom0's kernel has not loaded the driver for such devices: modprobe xen-pciback"
+    elif not info.capabilities & lib.XEN_SYSCTL_PHYSCAP_directio:
+        problem = "Xen has no IOMMU to protect the host from the device: turn it on (VT-d, AMD-Vi) in the firmware"
+    if problem is not None:
+        message = f"assignable_add: {problem}"
+        raise UnsupportedFeature(message, feature=Feature.ASSIGNABLE, backend=BACKEND)
+
+
+def _take_back(hypervisor: Hypervisor, device: PciDevice) -> None:
+    """Give a device back to its driver, after a failed add; libxl's own function fails where its add has failed."""
+    name = str(device.address)
+    if sysfs.driver_of(name) == PCIBACK:
+        sysfs.try_write(f"{PCIBACK_DRIVER}/unbind", name)
+        sysfs.try_write(f"{PCIBACK_DRIVER}/remove_slot", name)
+    if device.driver is not None and sysfs.driver_of(name) is None:
+        sysfs.try_write(f"{PCI_DEVICES.removesuffix('devices')}drivers/{device.driver}/bind", name)
+    hypervisor.remove(_node(device.address))
+    if not hypervisor.directory(_INFO):
+        hypervisor.remove(_INFO)
+
+
+@at_once
+def assignable_remove(context: Context, operation: Operation[None], key: PciAddress | str, rebind: bool) -> None:
+    """Make a device not assignable any more, as ``xl pci-assignable-remove``."""
+    device = device_to_remove(devices(context.hypervisor), key)
+    pci = _pci(device.address)
+    raise_failure(operation, lib.libxl_device_pci_assignable_remove(context.pointer, pci, rebind))
+
+
+def _pci(address: PciAddress) -> Any:
+    pci: CData = ffi.new("libxl_device_pci *")
+    lib.libxl_device_pci_init(pci)
+    pci.domain, pci.bus, pci.dev, pci.func = address.domain, address.bus, address.device, address.function
+    return pci
