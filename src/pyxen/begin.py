@@ -134,7 +134,7 @@ class HostOperations(Generic[H]):
     def check_create(self, config: DomainConfig, *, timeout: float | None = None) -> Operation[DomainConfig]:
         """Begin `Host.check_create`."""
         check_config(config, "check_create")
-        return self._backend.check_create(config, timeout=timeout_of(timeout))
+        return self._backend.check_create(self._honoured(config), timeout=timeout_of(timeout))
 
     def restore(
         self,

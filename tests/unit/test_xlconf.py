@@ -106,6 +106,7 @@ def test_a_host_that_honours_it(path: Path) -> None:
         assert (found.max_grant_frames, found.bootloader_restrict) == (128, True)
         assert web.config(defaults=True).claim_mode is False
         assert [vcpu.cpus for vcpu in web.vcpus()] == [CpuSet("0-3")] * 2
+        assert host.check_create(config("web2", vifs=[Vif()])).vifs[0].bridge == "br0"
         assert web.attach(Vif()).bridge == "br0"
         web.pin_vcpu(1, "2-7")
         assert web.vcpus()[1].cpus == CpuSet("2-3")
