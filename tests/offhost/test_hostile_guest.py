@@ -1,4 +1,4 @@
-"""A guest that writes what it likes into every node that it may write, while everything is done to it."""
+"""Odd values in every node that a guest may write, while everything is done to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALUES = (
     b"\xff\xfe\x80",
     b"\x1b]0;planted\x07\x1b[31m",
     b"a\nDomain 0: b\r\n",
-    b"9" * 3000,
+    b"9" * 2000,
     b"",
     b"-1",
     b"36893488147419103232",
@@ -51,17 +51,19 @@ def may_write(offhost: OffHost, domid: int) -> list[str]:
 
 
 def spoil(offhost: OffHost, domid: int, value: bytes | None) -> None:
-    """Let a guest write a value into all nodes that it may write, and into new ones below them; or remove them all."""
-    store = offhost.guest(domid).store
+    """Write a value into all nodes that a guest may write, and into new ones below them; or remove them all.
+
+    It is written on dom0's connection: xenstored makes a guest wait that writes as much as this in so short a time.
+    """
     for path in may_write(offhost, domid):
         try:
             if value is None:
-                store.remove(path)
+                offhost.store.remove(path)
             else:
-                store.write(path, value)
-                store.write(f"{path}/0", value)
+                offhost.store.write(path, value)
+                offhost.store.write(f"{path}/0", value)
         except StoreError as error:
-            assert error.args[0] in {"EACCES", "ENOENT", "ENOSPC"}  # noqa: PT017 (a quota may be used up)
+            assert error.args[0] == "ENOENT"  # noqa: PT017 (libxl may have removed it meanwhile)
 
 
 def looks(host: pyxen.Host, web: Domain) -> list[Callable[[], object]]:
