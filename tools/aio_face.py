@@ -37,6 +37,7 @@ AWAITED = {
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
     ("pyxen.psr", "Psr"): "pyxen.aio.psr",
     ("pyxen.qmp", "Qmp"): "pyxen.aio.qmp",
+    ("pyxen.qmpevents", "QmpEvents"): "pyxen.aio.qmpevents",
     ("pyxen.xenstorewatch", "XenstoreWatch"): "pyxen.aio.xenstorewatch",
 }
 """Names that the asyncio face imports from another module."""
@@ -164,7 +165,9 @@ FACES = (
         """The QEMU of a domain, as ``domain.qmp``: `pyxen.Qmp`, awaited. Creating one does no I/O.
 
     pyxen uses the socket that libxl gives to other programs, so libxl's own connection is not disturbed. QEMU talks to
-    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it.
+    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it. While a reader of
+    `events` is open, commands through the same host go over its connection, those of others wait, and `Host.stats` has
+    no counters of the disks that this QEMU serves.
     """,
     ),
     Face(

@@ -240,6 +240,8 @@ if TYPE_CHECKING:
     from pyxen.psr import Psr
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
     from pyxen.qmp import Qmp
+    from pyxen.qmpevent import QmpEvent
+    from pyxen.qmpevents import QmpEvents
     from pyxen.remus import RemusOptions
     from pyxen.sampler import Sampler
     from pyxen.scheduling import CpupoolInfo, PoolScheduler, VcpuInfo, VcpuState
@@ -394,6 +396,8 @@ __all__ = [
     "Pvcalls",
     "Qmp",
     "QmpError",
+    "QmpEvent",
+    "QmpEvents",
     "Rate",
     "Rdm",
     "RdmRegion",
@@ -512,6 +516,8 @@ _HOMES = {
     "PsrMonitoring": "psrinfo",
     "PsrSample": "psrinfo",
     "Qmp": "qmp",
+    "QmpEvent": "qmpevent",
+    "QmpEvents": "qmpevents",
     "RemusOptions": "remus",
     "Sampler": "sampler",
     "DeviceState": "stats",

@@ -23,6 +23,7 @@ __all__ = [
     "journal_slots",
     "let_readers_say_all",
     "libxl_lock",
+    "qmp_patience",
     "replace_let_go_on",
     "spice_server",
     "target_by_libxl",
@@ -138,3 +139,8 @@ def spice_server(monkeypatch: pytest.MonkeyPatch, info: DomainInfo, *, patience:
 
     monkeypatch.setattr(spice, "PATIENCE", patience)
     return spice.spice(info)
+
+
+def qmp_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Set how long a QEMU has to greet a reader of its events."""
+    monkeypatch.setattr("pyxen.qmpevents.CONNECT", seconds)

@@ -25,6 +25,7 @@ from pyxen.aio.livedevices import LiveDevices
 from pyxen.aio.logreader import LogReader
 from pyxen.aio.psr import Psr
 from pyxen.aio.qmp import Qmp
+from pyxen.aio.qmpevents import QmpEvents
 from pyxen.aio.sampler import Sampler
 from pyxen.aio.vm import Vm
 from pyxen.aio.xenstore import Xenstore
@@ -46,6 +47,7 @@ __all__ = [
     "LogReader",
     "Psr",
     "Qmp",
+    "QmpEvents",
     "Sampler",
     "Vm",
     "Xenstore",

@@ -34,6 +34,7 @@ FACES = [
     (pyxen.Psr, pyxen.aio.Psr),
     (pyxen.DeviceTree, pyxen.aio.DeviceTree),
     (pyxen.Qmp, pyxen.aio.Qmp),
+    (pyxen.QmpEvents, pyxen.aio.QmpEvents),
     (pyxen.Xenstore, pyxen.aio.Xenstore),
     (pyxen.XenstoreWatch, pyxen.aio.XenstoreWatch),
 ]
@@ -44,6 +45,7 @@ NOT_AWAITED = {
     pyxen.aio.Host.follow_log,
     pyxen.aio.Host.supports,
     pyxen.aio.Host.vm,
+    pyxen.aio.Qmp.events,
     pyxen.aio.Xenstore.watch,
 }
 """Methods of the asyncio face that have nothing to wait for."""
@@ -215,7 +217,7 @@ OF_CONSOLES = {param.id for param in METHODS if str(param.id).startswith("Consol
 OF_ALL = {"Guests.shutdown_all", "Guests.reboot_all"}
 """Methods that test_guests.py calls."""
 
-OF_QEMU = {"Qmp.execute"}
+OF_QEMU = {"Qmp.execute", "Qmp.events", "QmpEvents.get", "QmpEvents.close"}
 """Methods that tests/offhost/test_qmp.py calls."""
 
 OF_EVENTS = {"Host.events", "EventReader.get", "EventReader.close"}
