@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from pyxen import testing as testing
     from pyxen import units as units
     from pyxen import xlcfg as xlcfg
+    from pyxen._placement import VcpuPin
     from pyxen.applying import Applied, ApplyStep
     from pyxen.capabilities import HostCapability
     from pyxen.config import (
@@ -428,6 +429,7 @@ __all__ = [
     "VNode",
     "ValidationError",
     "VcpuInfo",
+    "VcpuPin",
     "VcpuState",
     "Vdispl",
     "VendorDevice",
@@ -531,6 +533,7 @@ _HOMES = {
     "CpupoolInfo": "scheduling",
     "PoolScheduler": "scheduling",
     "VcpuInfo": "scheduling",
+    "VcpuPin": "_placement",
     "VcpuState": "scheduling",
     "Brake": "supervisor",
     "Outcome": "supervisor",

@@ -28,6 +28,8 @@ LAYERS = (
         "qmp",
         "qmpevents",
         "_lifetime",
+        "_apply_operation",
+        "_placement",
         "applying",
         "begin",
         "connection",
@@ -52,7 +54,7 @@ LAYERS = (
     },
     {"xenstorenodes"},
     {"backends"},
-    {"conversion", "xendomains", "xlconf"},
+    {"_next_config", "conversion", "xendomains", "xlconf"},
     {"xlcfg", "libvirtxml", "libxljson"},
     {"_common"},
     {

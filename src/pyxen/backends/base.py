@@ -275,6 +275,14 @@ class Backend(HostVerbs, Protocol):
         """Store a note with a domain under a key, replacing an older one; None removes it."""
         raise lacking(Feature.USERDATA, self.name)
 
+    def update_config(self, domain: DomainRef, config: DomainConfig | None) -> Operation[None]:
+        """Set the configuration from which a domain is started again, once; None forgets it."""
+        raise lacking(Feature.UPDATE_CONFIG, self.name, "Host.define stores configurations here")
+
+    def defined_config(self, uuid: UUID) -> DomainConfig:
+        """Return the configuration stored under a uuid."""
+        raise lacking(Feature.DEFINE, self.name, _MANAGED)
+
     def add_console(
         self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int
     ) -> Operation[None]:

@@ -126,6 +126,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.core_dump": lambda _, domain: domain.core_dump(Path("/srv/web1.core"), timeout=5),
     "Domain.soft_reset": lambda _, domain: domain.soft_reset(timeout=5),
     "Domain.config": lambda _, domain: domain.config(),
+    "Domain.update_config": lambda _, domain: domain.update_config(CONFIG),
     "Domain.rename": lambda _, domain: domain.rename("web2"),
     "Domain.preserve": lambda _, domain: domain.preserve("-20250131T0730Z"),
     "Domain.send_trigger": lambda _, domain: domain.send_trigger("nmi", vcpu=1),
@@ -183,6 +184,7 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
 
 ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Host.define": lambda host, _: host.define(CONFIG, autostart=True),
+    "Host.defined_config": lambda host, _: host.defined_config("web9"),
     "Host.undefine": lambda host, _: host.undefine("web9"),
     "Host.set_autostart": lambda host, _: host.set_autostart(DEFINED.uuid, autostart=True),
     "Host.stats": lambda host, _: host.stats(),

@@ -24,6 +24,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
+from pyxen._next_config import config_text
 from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.xenlight.host_verbs import XenlightHost
 from pyxen.backends.xenlight.libxl import marshal
@@ -398,6 +399,9 @@ class XenlightBackend(XenlightHost):
 
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
         return self._run("set_userdata", domain, partial(userdata.set_userdata, key=key, data=data))
+
+    def update_config(self, domain: DomainRef, config: DomainConfig | None) -> Operation[None]:
+        return self._run("update_config", domain, partial(userdata.update_config, text=config_text(config)))
 
     def stats(self, domain: DomainRef) -> DomainStats:
         info = self._info("stats", domain)

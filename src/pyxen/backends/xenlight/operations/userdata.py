@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pyxen._common.preconditions import check_note, check_note_key
 from pyxen._common.scripts import at_once
+from pyxen._next_config import NEXT_CONFIG
 from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import raise_failure
 from pyxen.operation import Operation
 
-__all__ = ["set_userdata", "userdata"]
+__all__ = ["set_userdata", "update_config", "userdata"]
 
 
 @at_once
@@ -31,3 +32,13 @@ def set_userdata(context: Context, operation: Operation[None], domid: int, key: 
         raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key.encode()))
     else:
         raise_failure(operation, lib.libxl_userdata_store(context.pointer, domid, key.encode(), data, len(data)))
+
+
+@at_once
+def update_config(context: Context, operation: Operation[None], domid: int, text: bytes | None) -> None:
+    """Store the text from which xl starts the domain again, as ``xl config-update``; None forgets it."""
+    key = NEXT_CONFIG.encode()
+    if text is None:
+        raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key))
+    else:
+        raise_failure(operation, lib.libxl_userdata_store(context.pointer, domid, key, text, len(text)))
