@@ -27,6 +27,7 @@ __all__ = [
     "replace_let_go_on",
     "spice_server",
     "target_by_libxl",
+    "terminal_by_libxl",
     "through_libxl",
     "use_extension",
     "write_as_json_c",
@@ -117,6 +118,20 @@ def target_by_libxl(host: Host, domid: int) -> int | None:
     backend: Any = host._backend
     found = ffi.new("uint32_t *")
     return int(found[0]) if lib.libxl_is_stubdom(backend._context.pointer, domid, found) else None
+
+
+def terminal_by_libxl(host: Host, domid: int, kind: str | None = None, number: int = 0) -> str | None:
+    """Return the terminal of a console, by libxl's own word, without a kind that which xl opens; None if it fails."""
+    from pyxen.backends.xenlight.libxl.binding import ffi, lib
+
+    backend: Any = host._backend
+    found, context = ffi.new("char **"), backend._context.pointer
+    if kind is None:
+        code = lib.libxl_primary_console_get_tty(context, domid, found)
+    else:
+        types = {"pv": lib.LIBXL_CONSOLE_TYPE_PV, "serial": lib.LIBXL_CONSOLE_TYPE_SERIAL}
+        code = lib.libxl_console_get_tty(context, domid, number, types[kind], found)
+    return None if code else ffi.string(found[0]).decode()
 
 
 def replace_let_go_on(monkeypatch: pytest.MonkeyPatch, script: Callable[..., object]) -> None:
