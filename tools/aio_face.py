@@ -40,6 +40,7 @@ AWAITED = {
     ("pyxen.psr", "Psr"): "pyxen.aio.psr",
     ("pyxen.qmp", "Qmp"): "pyxen.aio.qmp",
     ("pyxen.usbdevices", "UsbDevices"): "pyxen.aio.usbdevices",
+    ("pyxen.qmpevents", "QmpEvents"): "pyxen.aio.qmpevents",
     ("pyxen.xenstorewatch", "XenstoreWatch"): "pyxen.aio.xenstorewatch",
 }
 """Names that the asyncio face imports from another module."""
@@ -167,7 +168,9 @@ FACES = (
         """The QEMU of a domain, as ``domain.qmp``: `pyxen.Qmp`, awaited. Creating one does no I/O.
 
     pyxen uses the socket that libxl gives to other programs, so libxl's own connection is not disturbed. QEMU talks to
-    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it.
+    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it. While a reader of
+    `events` is open, commands through the same host go over its connection, those of others wait, and `Host.stats` has
+    no counters of the disks that this QEMU serves.
     """,
     ),
     Face(

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from pyxen import testing as testing
     from pyxen import units as units
     from pyxen import xlcfg as xlcfg
+    from pyxen._placement import VcpuPin
     from pyxen.applying import Applied, ApplyStep
     from pyxen.capabilities import HostCapability
     from pyxen.config import (
@@ -256,6 +257,8 @@ if TYPE_CHECKING:
     from pyxen.psr import Psr
     from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
     from pyxen.qmp import Qmp
+    from pyxen.qmpevent import QmpEvent
+    from pyxen.qmpevents import QmpEvents
     from pyxen.remus import RemusOptions
     from pyxen.sampler import Sampler
     from pyxen.scheduling import CpupoolInfo, PoolScheduler, VcpuInfo, VcpuState
@@ -424,6 +427,8 @@ __all__ = [
     "Pvcalls",
     "Qmp",
     "QmpError",
+    "QmpEvent",
+    "QmpEvents",
     "Rate",
     "Rdm",
     "RdmRegion",
@@ -456,6 +461,7 @@ __all__ = [
     "VNode",
     "ValidationError",
     "VcpuInfo",
+    "VcpuPin",
     "VcpuState",
     "Vdispl",
     "VendorDevice",
@@ -559,6 +565,8 @@ _HOMES = {
     "PsrMonitoring": "psrinfo",
     "PsrSample": "psrinfo",
     "Qmp": "qmp",
+    "QmpEvent": "qmpevent",
+    "QmpEvents": "qmpevents",
     "RemusOptions": "remus",
     "Sampler": "sampler",
     "DeviceState": "stats",
@@ -572,6 +580,7 @@ _HOMES = {
     "CpupoolInfo": "scheduling",
     "PoolScheduler": "scheduling",
     "VcpuInfo": "scheduling",
+    "VcpuPin": "_placement",
     "VcpuState": "scheduling",
     "Brake": "supervisor",
     "Outcome": "supervisor",

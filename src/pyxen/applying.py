@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pyxen._common.device_kinds import check_hotplug
+from pyxen._placement import Placement, VcpuPin
 from pyxen.backends.base import Backend
-from pyxen.begin import DomainOperations
 from pyxen.config import ConfigDiff, Device, DeviceChange, Disk, DomainConfig, DomainType, Scheduler, SettingChange
 from pyxen.config.device_table import KINDS
 from pyxen.errors import (
@@ -25,13 +24,18 @@ from pyxen.info import DomainInfo, DomainState
 from pyxen.losses import shown
 from pyxen.operation import Operation
 
-__all__ = ["Applied", "ApplyStep", "Plan", "begin_step", "failure", "plan_of", "running", "time_left"]
+if TYPE_CHECKING:
+    from pyxen.begin import DomainOperations
+
+__all__ = ["Applied", "ApplyStep", "Plan", "begin_step", "failure", "plan_of", "running"]
 
 StepVerb = Literal[
     "rename",
     "set_maxmem",
     "set_memory",
     "set_vcpus",
+    "set_cpupool",
+    "pin_vcpu",
     "set_scheduler",
     "detach",
     "attach",
@@ -46,15 +50,15 @@ class ApplyStep:
 
     Attributes:
         verb: The name of the method of `Domain`.
-        value: Its argument: a name, MiB, a number of vCPUs, a `Scheduler`, or a device; of a CD-ROM drive, the drive
-            with its new disc.
+        value: Its argument: a name, MiB, a number of vCPUs, a CPU pool, a `VcpuPin`, a `Scheduler`, or a device; of a
+            CD-ROM drive, the drive with its new disc.
     """
 
     verb: StepVerb
     value: Any
 
     def __str__(self) -> str:
-        return f"{self.verb} {shown(self.value)}"
+        return f"{self.verb} {self.value if isinstance(self.value, VcpuPin) else shown(self.value)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,14 @@ class Applied:
         needs_restart: The differences that are left: only a new create can bring them.
         domain: The domain's handle: a `pyxen.Domain`, or a `pyxen.aio.Domain` in asyncio. None after a dry run for a
             domain that is not there.
+        reasons: Why each of these differences needs a restart, one line for each setting and device.
     """
 
     created: bool
     changed: tuple[ApplyStep, ...]
     needs_restart: ConfigDiff
     domain: Any = field(default=None, compare=False)
+    reasons: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,12 @@ class Plan:
     Attributes:
         steps: The steps, in order.
         needs_restart: What no step can bring.
+        reasons: Why, one line for each setting and device.
     """
 
     steps: tuple[ApplyStep, ...]
     needs_restart: ConfigDiff
+    reasons: tuple[str, ...] = ()
 
 
 def running(backend: Backend, config: DomainConfig) -> DomainInfo | None:
@@ -112,17 +120,19 @@ def running(backend: Backend, config: DomainConfig) -> DomainInfo | None:
     return found
 
 
-def plan_of(now: DomainConfig, wanted: DomainConfig) -> Plan:
+def plan_of(now: DomainConfig, wanted: DomainConfig, placement: Placement | None = None) -> Plan:
     """Plan the least that brings a running domain to a configuration.
 
     Args:
         now: Its current configuration.
         wanted: The configuration.
+        placement: Where it runs; None if that cannot be changed.
     """
+    placement = placement or Placement(None, None, wanted, frozenset())
     found = now.diff(wanted)
     changes = {change.path: change for change in found.settings}
-    steps = tuple(_settings(changes, now))
-    brought = {path for path in changes if _is_brought(path, changes, now)}
+    steps = tuple(_settings(changes, now, placement))
+    brought = {path for path in changes if _is_brought(path, changes, now) or placement.brings(path)}
     removed = tuple(device for device in found.removed if _is_hot(device, now.type))
     added = tuple(device for device in found.added if _is_hot(device, now.type))
     changed = tuple(change for change in found.changed if _is_disc(change, now.type) or _is_swappable(change, now.type))
@@ -131,6 +141,7 @@ def plan_of(now: DomainConfig, wanted: DomainConfig) -> Plan:
     hardware: list[ApplyStep] = [ApplyStep("detach", device) for device in taken_out]
     for change in changed:
         hardware += _disc(change) if _is_disc(change, now.type) else _swap(change)
+    hardware += [ApplyStep("eject_cdrom", drive) for drive in found.removed if _is_full_drive(drive, now.type)]
     hardware += [ApplyStep("attach", device) for device in added]
     left = ConfigDiff(
         tuple(change for change in found.settings if change.path not in brought),
@@ -138,7 +149,7 @@ def plan_of(now: DomainConfig, wanted: DomainConfig) -> Plan:
         tuple(device for device in found.removed if device not in removed),
         tuple(change for change in found.changed if change not in changed),
     )
-    return Plan((*steps, *hardware), left)
+    return Plan((*steps, *hardware), left, tuple(_reasons(left, now)))
 
 
 _SCHEDULER: Final = "scheduler."
@@ -153,7 +164,7 @@ def _is_brought(path: str, changes: dict[str, SettingChange], now: DomainConfig)
     return path in ("name", "memory", "maxmem")
 
 
-def _settings(changes: dict[str, SettingChange], now: DomainConfig) -> Iterator[ApplyStep]:
+def _settings(changes: dict[str, SettingChange], now: DomainConfig, placement: Placement) -> Iterator[ApplyStep]:
     if "name" in changes:
         yield ApplyStep("rename", changes["name"].after)
     memory = [ApplyStep("set_memory", changes["memory"].after)] if "memory" in changes else []
@@ -162,6 +173,11 @@ def _settings(changes: dict[str, SettingChange], now: DomainConfig) -> Iterator[
     yield from (*maxmem, *memory) if grows else (*memory, *maxmem)
     if "vcpus" in changes and _is_brought("vcpus", changes, now):
         yield ApplyStep("set_vcpus", changes["vcpus"].after)
+    pool = placement.move()
+    if pool is not None:
+        yield ApplyStep("set_cpupool", pool)
+    for pin in placement.pins(now, moves=pool is not None):
+        yield ApplyStep("pin_vcpu", pin)
     shares = {
         path.removeprefix(_SCHEDULER): change.after
         for path, change in changes.items()
@@ -173,15 +189,51 @@ def _settings(changes: dict[str, SettingChange], now: DomainConfig) -> Iterator[
 
 def _is_hot(device: Device, guest: DomainType) -> bool:
     """Tell whether a device can be attached to a running domain, and detached."""
-    if isinstance(device, Disk) and device.cdrom:
-        return False  # QEMU has the drives that it was started with
+    return _why_not_hot(device, guest) is None
+
+
+def _why_not_hot(device: Device, guest: DomainType) -> str | None:
+    """Return why a device cannot be attached to a running domain, or detached; None if it can."""
+    if isinstance(device, Disk) and device.cdrom and guest is DomainType.HVM:
+        return "the drives of an HVM guest are QEMU's, which has those that it was started with; discs can be changed"
     try:
         check_hotplug(device, guest, "apply")
-    except UnsupportedFeature:
-        return False
+    except UnsupportedFeature as error:
+        return error.message
     except ConfigError:  # it needs another device of the domain, which validation has seen
-        return True
-    return True
+        return None
+    return None
+
+
+def _is_full_drive(device: Device, guest: DomainType) -> bool:
+    """Tell whether a device is a drive that cannot go, but its disc can."""
+    return guest is DomainType.HVM and isinstance(device, Disk) and bool(device.cdrom and device.target)
+
+
+def _reasons(left: ConfigDiff, now: DomainConfig) -> Iterator[str]:
+    """Yield why each difference needs a restart."""
+    for change in left.settings:
+        reason = _SETTINGS.get(change.path, "it is fixed when a domain is created")
+        if change.path == "vcpus":
+            reason = f"the domain can have {now.effective_maxvcpus} at most, as it was created"
+        yield f"{change.path}: {reason}"
+    for device in (*left.removed, *left.added):
+        yield f"{shown(device)}: {_why_not_hot(device, now.type)}"
+    for changed in left.changed:
+        why = _why_not_hot(changed.before, now.type) or _why_not_hot(changed.after, now.type)
+        yield f"{changed.path}: {why}"
+
+
+_NOT_HERE: Final = "this backend cannot change it while the domain runs"
+_SETTINGS: Final = {
+    "cpus": _NOT_HERE,
+    "cpus_soft": _NOT_HERE,
+    "pool": _NOT_HERE,
+    "poolid": _NOT_HERE,
+    "maxvcpus": "Xen makes the vCPUs when it creates a domain",
+    "scheduler.kind": "the scheduler is that of the domain's CPU pool",
+}
+"""Why settings need a restart."""
 
 
 def _is_swappable(change: DeviceChange, guest: DomainType) -> bool:
@@ -228,25 +280,26 @@ def begin_step(step: ApplyStep, domain: DomainOperations[Any], timeout: float | 
     value = step.value
     if timeout is not None and timeout <= 0:
         raise OperationTimeout("the timeout expired before this step began", operation=step.verb)
+    simple: dict[StepVerb, Callable[[Any], Operation[Any]]] = {
+        "rename": domain.rename,
+        "set_maxmem": domain.set_maxmem,
+        "set_memory": domain.set_memory,
+        "set_vcpus": domain.set_vcpus,
+        "set_cpupool": domain.set_cpupool,
+        "set_scheduler": domain.set_scheduler,
+    }
+    if step.verb in simple:
+        return simple[step.verb](value)
     match step.verb:
-        case "rename":
-            return domain.rename(value)
-        case "set_maxmem":
-            return domain.set_maxmem(value)
-        case "set_memory":
-            return domain.set_memory(value)
-        case "set_vcpus":
-            return domain.set_vcpus(value)
-        case "set_scheduler":
-            return domain.set_scheduler(value)
+        case "pin_vcpu":
+            return domain.pin_vcpu("all" if value.vcpu is None else value.vcpu, value.cpus, cpus_soft=value.cpus_soft)
         case "detach":
             return domain.detach(value, timeout=timeout)
-        case "attach":
-            return domain.attach(value, timeout=timeout)
         case "insert_cdrom":
             return domain.insert_cdrom(value.vdev, value.target, timeout=timeout)
         case "eject_cdrom":
             return domain.eject_cdrom(value.vdev, timeout=timeout)
+    return domain.attach(value, timeout=timeout)
 
 
 def failure(plan: Plan, place: int, error: Error, info: DomainInfo) -> ApplyFailed:
@@ -272,8 +325,3 @@ def failure(plan: Plan, place: int, error: Error, info: DomainInfo) -> ApplyFail
         failed=step,
         not_done=rest,
     )
-
-
-def time_left(deadline: float | None) -> float | None:
-    """Return the seconds until a time on the clock of `time.monotonic`; None if there is no deadline."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

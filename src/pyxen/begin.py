@@ -13,10 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 from uuid import UUID, uuid4
 
+from pyxen._apply_operation import begin_apply
 from pyxen._common.arguments import check_config, check_is, check_number, member, path_of
 from pyxen._common.device_keys import DeviceKey, named_device
 from pyxen._common.device_kinds import Kind, check_is_device
 from pyxen._durations import timeout_of
+from pyxen.applying import Applied
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler, Vif
 from pyxen.config.libxl_defaults import without_defaults
@@ -135,6 +137,24 @@ class HostOperations(Generic[H]):
         """Begin `Host.check_create`."""
         check_config(config, "check_create")
         return self._backend.check_create(self._honoured(config), timeout=timeout_of(timeout))
+
+    def apply(
+        self, config: DomainConfig, *, dry_run: bool = False, persistent: bool = False, timeout: float | None = None
+    ) -> Operation[Applied]:
+        """Begin `Host.apply`. If it is cancelled, the step that runs is undone, and earlier ones stay."""
+        check_config(config, "apply")
+        config.validate()
+        if self._backend.xl_conf is not None:
+            config = self._backend.xl_conf.with_vifs(config)
+        return begin_apply(
+            self._backend,
+            lambda config, timeout: self.create(config, timeout=timeout),
+            self._handle,
+            config,
+            dry_run=dry_run,
+            persistent=persistent,
+            timeout=timeout_of(timeout, operation="apply"),
+        )
 
     def restore(
         self,
@@ -354,6 +374,12 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.config`."""
         operation = self._on(self._backend.config(self._ref))
         return operation if defaults else operation.map(without_defaults)
+
+    def update_config(self, config: DomainConfig | None) -> Operation[None]:
+        """Begin `Domain.update_config`."""
+        if config is not None:
+            check_config(config, "update_config")
+        return self._on(self._backend.update_config(self._ref, config))
 
     def rename(self, name: str) -> Operation[None]:
         """Begin `Domain.rename`."""

@@ -111,6 +111,8 @@ class Feature(StrEnum):
     """Run commands of QEMU's protocol for programs."""
     USERDATA = "userdata"
     """Store data with a domain, which is deleted with it."""
+    UPDATE_CONFIG = "update_config"
+    """Set the configuration from which a running domain is started again."""
     DEVD = "devd"
     """Run the hotplug scripts of a driver domain."""
     ADD_CONSOLE = "add_console"
@@ -185,6 +187,7 @@ FeatureName: TypeAlias = Literal[
     "monitor_command",
     "qmp",
     "userdata",
+    "update_config",
     "devd",
     "add_console",
     "log",

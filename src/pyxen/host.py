@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
 from pyxen._common.arguments import check_config
-from pyxen._durations import timeout_of
 from pyxen._host_hypervisor import HostHypervisor
 from pyxen._lifetime import Lifetime
-from pyxen.applying import Applied, begin_step, failure, plan_of, running, time_left
+from pyxen.applying import Applied
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
-from pyxen.config import ConfigDiff, DomainConfig
+from pyxen.config import DomainConfig
 from pyxen.cpupools import Cpupools
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey, Domains
-from pyxen.errors import Error
 from pyxen.eventreader import EventReader, event_filter
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
@@ -331,55 +327,48 @@ class Host(HostHypervisor):
         """
         return self._calls.finish(lambda: self.begin.check_create(config, timeout=timeout))
 
-    def apply(self, config: DomainConfig, *, dry_run: bool = False, timeout: float | None = None) -> Applied:
+    def apply(
+        self, config: DomainConfig, *, dry_run: bool = False, persistent: bool = False, timeout: float | None = None
+    ) -> Applied:
         """Create the domain of a configuration; or if it runs, bring it to the configuration by the least hotplug.
 
         The domain is found by the configuration's uuid, or if that has none, by its name. What `DomainConfig.diff`
         finds is changed with the verbs of `Domain`: `~Domain.rename`, `~Domain.set_memory`, `~Domain.set_maxmem`,
-        `~Domain.set_vcpus`, `~Domain.set_scheduler`, `~Domain.detach`, `~Domain.attach`, `~Domain.insert_cdrom` and
-        `~Domain.eject_cdrom`. A device with other settings is detached, and attached again.
+        `~Domain.set_vcpus`, `~Domain.set_cpupool`, `~Domain.pin_vcpu`, `~Domain.set_scheduler`, `~Domain.detach`,
+        `~Domain.attach`, `~Domain.insert_cdrom` and `~Domain.eject_cdrom`. A device with other settings is detached,
+        and attached again. The CPU pool and the CPUs of vCPUs are compared with what Xen has now.
 
         Nothing is locked: if another program changes the domain meanwhile, a step may fail.
 
         Args:
             config: The configuration.
             dry_run: Change nothing, and return what would be done.
+            persistent: Keep the configuration, too, so that the next start of the domain has all of it: as `define` on
+                a host that stores configurations, and else as `Domain.update_config`.
             timeout: Seconds after which to give up. The step that runs then is undone; earlier steps stay. None waits
                 as long as libxl does.
 
         Returns:
-            What was done, and what only a restart of the domain can bring: CPU affinity, the boot order and the like.
+            What was done, and what only a restart of the domain can bring, with the reasons: the boot order, the drives
+            of an HVM guest and the like.
 
         Raises:
             ApplyFailed: A step failed; it says which steps were done.
             DomainExists: The domain is not there, and another domain has its name.
             NotFound: The domain was created by another toolstack, and libxl has no configuration of it.
+            UnsupportedFeature: This backend cannot keep configurations, as `persistent` asks.
             ValidationError: Settings contradict each other.
             OperationFailed: The domain is not there, and cannot be created: as for `create`.
         """
-        check_config(config, "apply")
-        config.validate()
-        if self._backend.xl_conf is not None:
-            config = self._backend.xl_conf.with_vifs(config)
-        seconds = timeout_of(timeout, operation="apply")
-        deadline = None if seconds is None else time.monotonic() + seconds
-        info = self._calls.ask(lambda: running(self._backend, config))
-        if info is None:
-            made = None
-            if not dry_run:
-                made = self._calls.finish(
-                    lambda: self.begin.create(config, timeout=time_left(deadline)), undo=self._destroy
-                )
-            return Applied(True, (), ConfigDiff(), made)
-        domain = self._domain(DomainRef(info.domid, info.uuid), info.name)
-        now = self._calls.finish(domain.begin.config)
-        plan = plan_of(now, config)
-        for place, step in enumerate(() if dry_run else plan.steps):
-            try:
-                self._calls.finish(partial(begin_step, step, domain.begin, time_left(deadline)))
-            except Error as error:
-                raise failure(plan, place, error, info) from error
-        return Applied(False, plan.steps, plan.needs_restart, domain)
+        return self._calls.finish(
+            lambda: self.begin.apply(config, dry_run=dry_run, persistent=persistent, timeout=timeout),
+            undo=self._unmake,
+        )
+
+    def _unmake(self, applied: Applied) -> None:
+        """Destroy a domain that `apply` has created, because the call was interrupted."""
+        if applied.created and applied.domain is not None:
+            self._destroy(applied.domain)
 
     def restore(
         self,
@@ -497,6 +486,18 @@ class Host(HostHypervisor):
             UnsupportedFeature: This backend does not store configurations.
         """
         return self._calls.ask(self._backend.defined)
+
+    def defined_config(self, key: str | UUID) -> DomainConfig:
+        """Return a stored configuration, as ``virsh dumpxml --inactive``: that of its next start.
+
+        Args:
+            key: Name or uuid.
+
+        Raises:
+            DomainNotFound: No configuration is stored under that name or uuid.
+            UnsupportedFeature: This backend does not store configurations.
+        """
+        return self._calls.ask(lambda: self._backend.defined_config(uuid_of_defined(self._backend, key)))
 
     def undefine(self, key: str | UUID) -> None:
         """Remove a stored configuration, as ``virsh undefine``. If its domain runs, it continues.

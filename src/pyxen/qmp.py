@@ -10,6 +10,7 @@ from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Calls
+from pyxen.qmpevents import QmpEvents
 
 __all__ = ["Qmp"]
 
@@ -21,7 +22,9 @@ class Qmp:
     """The QEMU of a domain, as ``domain.qmp``: commands of QEMU's protocol for programs. Creating one does no I/O.
 
     pyxen uses the socket that libxl gives to other programs, so libxl's own connection is not disturbed. QEMU talks to
-    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it.
+    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it. While a reader of
+    `events` is open, commands through the same host go over its connection, those of others wait, and `Host.stats` has
+    no counters of the disks that this QEMU serves.
     """
 
     def __init__(self, backend: Backend, calls: Calls, ref: DomainRef) -> None:
@@ -77,3 +80,30 @@ class Qmp:
             raise InvalidArgument(f"the argument {twice[0]} is given twice: leave one of them out", operation="qmp")
         seconds = timeout_of(timeout, operation="qmp")
         return self._calls.finish(lambda: self._backend.qmp(self._ref, command, {**given, **keywords}, timeout=seconds))
+
+    def events(self, *names: str, timeout: float | None = None, maxlen: int = 1000) -> QmpEvents:
+        """Return a reader of QEMU's events from now on; close it, since it keeps others from talking to QEMU.
+
+        ::
+
+            with domain.qmp.events("DEVICE_TRAY_MOVED", timeout=60) as events:
+                domain.qmp.execute("eject", id="ide2-cd0")
+                print(next(events).data["tray-open"])
+
+        Check an event before you rely on it: it comes from QEMU, which a guest may have taken over. At most 4 MiB of
+        events are read in a second.
+
+        Args:
+            names: Names of events, e.g. ``RESET``; QEMU's manual lists them. Default: all events.
+            timeout: Seconds after which a loop over the events raises `OperationTimeout`. None is no deadline. QEMU has
+                10 seconds to greet the reader.
+            maxlen: How many events may wait to be read. More are dropped, and counted in `QmpEvents.lost`.
+
+        Raises:
+            UnsupportedFeature: The domain has no QEMU, or it runs in a stub domain.
+            InvalidArgument: `maxlen` is below 1, or a name is not text.
+            InvalidState: QEMU has ended, or its events are being read already through this host.
+            QmpError: QEMU does not keep to its protocol.
+            OperationTimeout: QEMU does not greet the reader, or another client uses its socket.
+        """
+        return QmpEvents(self._backend, self._calls, self._ref, names, timeout, maxlen)

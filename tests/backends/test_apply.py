@@ -20,7 +20,7 @@ from pyxen import (
 )
 from tests.backends.differences import differs
 from tests.backends.files import Files
-from tests.backends.support import Make
+from tests.backends.support import Make, supporting
 
 
 def steps(changed: tuple[object, ...]) -> list[str]:
@@ -155,3 +155,70 @@ def test_shares(host: Host, make: Make, config: Make) -> None:
         if not differs(host, "shares"):
             assert domain.scheduler().weight == 512
             assert not host.apply(wanted).changed
+
+
+def test_cpus(host: Host, make: Make, config: Make) -> None:
+    domain = make("web1", vcpus=1)
+    if not (host.supports(Feature.VCPU_INFO) and host.supports(Feature.PIN)):
+        left = host.apply(config("web1", vcpus=1, cpus="0"))
+        assert (left.changed, [change.path for change in left.needs_restart.settings]) == ((), ["cpus"])
+        assert left.reasons == ("cpus: this backend cannot change it while the domain runs",)
+        return
+    wanted = config("web1", vcpus=1, cpus="0", cpus_soft="0")
+    two = len(host.topology().cpus) > 1
+    done = host.apply(wanted)
+    assert steps(done.changed) == (["pin_vcpu"] if two else [])
+    assert not done.needs_restart
+    assert [str(vcpu.cpus) for vcpu in domain.vcpus()] == ["0"]
+    assert not host.apply(wanted).changed
+    assert steps(host.apply(config("web1", vcpus=1, cpus="all")).changed) == (["pin_vcpu"] if two else [])
+
+
+def test_another_pool(host: Host, make: Make, config: Make) -> None:
+    domain = make("web1")
+    if not host.supports(Feature.CPUPOOLS):
+        left = host.apply(config("web1", pool="nowhere"))
+        assert (left.changed, [change.path for change in left.needs_restart.settings]) == ((), ["pool"])
+        return
+    assert not host.apply(config("web1", pool="Pool-0")).changed
+    with pytest.raises(ApplyFailed, match="set_cpupool nowhere"):
+        host.apply(config("web1", pool="nowhere"))
+    assert domain.info().pool == "Pool-0"
+
+
+def test_begun(host: Host, config: Make) -> None:
+    begun = host.begin.apply(config("web1", memory=8), timeout=60)
+    made = begun.result(60)
+    assert made.created
+    again = host.begin.apply(config("web1", memory=8, cmdline="quiet"), dry_run=True).result(60)
+    assert again.domain == made.domain
+    assert again.reasons == ("cmdline: it is fixed when a domain is created",)
+
+
+def test_what_is_kept(host: Host, make: Make, config: Make) -> None:
+    if not {Feature.DEFINE, Feature.UPDATE_CONFIG} & {feature for feature in Feature if host.supports(feature)}:
+        return
+    domain = make("web1", memory=8)
+    try:
+        host.apply(config("web1", memory=8, cmdline="quiet"), persistent=True)
+        if host.supports(Feature.DEFINE):
+            assert host.defined_config(domain.uuid).cmdline == "quiet"
+        else:
+            assert b"quiet" in (domain.userdata("xl") or b"")
+        assert domain.config().cmdline in {None, ""}
+    finally:
+        if host.supports(Feature.DEFINE):
+            host.undefine(domain.uuid)
+
+
+def test_the_configuration_of_the_next_start(host: Host, make: Make, config: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.UPDATE_CONFIG):
+        domain.update_config(config("web1", memory=12))
+        assert domain.config().memory != 12
+        assert b"memory = 12" in (domain.userdata("xl") or b"")
+        domain.update_config(None)
+        assert domain.userdata("xl") is None
+        domain.update_config(None)
+        with pytest.raises(ValidationError):
+            domain.update_config(config("web1", memory=16, maxmem=8))

@@ -61,6 +61,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.ENDPOINTS: lambda _host, domain, _folder: domain.endpoints(),
     Feature.SOFT_RESET: lambda _host, domain, _folder: domain.soft_reset(),
     Feature.USERDATA: lambda _host, domain, _folder: domain.userdata("key"),
+    Feature.UPDATE_CONFIG: lambda _host, domain, _folder: domain.update_config(None),
     Feature.DEVD: lambda host, _domain, _folder: host.devd(),
     Feature.XENSTORE: lambda host, _domain, _folder: host.xenstore.read("/local/domain/0/name"),
     Feature.ADD_CONSOLE: lambda _host, domain, _folder: domain.add_console(),

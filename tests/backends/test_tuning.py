@@ -223,6 +223,7 @@ def test_notes(host: Host, make: Make) -> None:
         domain.set_userdata("pyxen-test", b"otto")
         assert domain.userdata("pyxen-test") == b"otto"
         domain.set_userdata("pyxen-test", None)
+        domain.set_userdata("pyxen-test", None)
         assert domain.userdata("pyxen-test") is None
         assert b'"web1"' in (domain.userdata("libxl-json") or b"")
         for key, data, problem in (

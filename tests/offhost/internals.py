@@ -23,9 +23,11 @@ __all__ = [
     "journal_slots",
     "let_readers_say_all",
     "libxl_lock",
+    "qmp_patience",
     "replace_let_go_on",
     "spice_server",
     "target_by_libxl",
+    "terminal_by_libxl",
     "through_libxl",
     "use_extension",
     "write_as_json_c",
@@ -118,6 +120,20 @@ def target_by_libxl(host: Host, domid: int) -> int | None:
     return int(found[0]) if lib.libxl_is_stubdom(backend._context.pointer, domid, found) else None
 
 
+def terminal_by_libxl(host: Host, domid: int, kind: str | None = None, number: int = 0) -> str | None:
+    """Return the terminal of a console, by libxl's own word, without a kind that which xl opens; None if it fails."""
+    from pyxen.backends.xenlight.libxl.binding import ffi, lib
+
+    backend: Any = host._backend
+    found, context = ffi.new("char **"), backend._context.pointer
+    if kind is None:
+        code = lib.libxl_primary_console_get_tty(context, domid, found)
+    else:
+        types = {"pv": lib.LIBXL_CONSOLE_TYPE_PV, "serial": lib.LIBXL_CONSOLE_TYPE_SERIAL}
+        code = lib.libxl_console_get_tty(context, domid, number, types[kind], found)
+    return None if code else ffi.string(found[0]).decode()
+
+
 def replace_let_go_on(monkeypatch: pytest.MonkeyPatch, script: Callable[..., object]) -> None:
     """Let a script stand for the one that resumes the source of a replication."""
     from pyxen.backends.xenlight.migration import remus
@@ -138,3 +154,8 @@ def spice_server(monkeypatch: pytest.MonkeyPatch, info: DomainInfo, *, patience:
 
     monkeypatch.setattr(spice, "PATIENCE", patience)
     return spice.spice(info)
+
+
+def qmp_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Set how long a QEMU has to greet a reader of its events."""
+    monkeypatch.setattr("pyxen.qmpevents.CONNECT", seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import queue
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 
 import pyxen.aio
 from pyxen import Disk, Domain, DomainConfig, Host
+from pyxen.endpoints import ConsoleTypeName
 from pyxen.errors import NotFound, OperationFailed
 from tests.bootloader import write_bootloader
 from tests.offhost.host import OffHost, until
+from tests.offhost.internals import terminal_by_libxl
 
 SECONDS = 60
 
@@ -39,6 +42,38 @@ def test_a_console_does_not_block_the_loop(offhost: OffHost, config: Configure, 
 
     asyncio.run(main())
     assert offhost.left() == []
+
+
+@pytest.mark.parametrize("stub", [False, True])
+def test_which_terminal_it_is_is_libxls_choice(offhost: OffHost, host: Host, stub: bool) -> None:
+    guest, model = offhost.add("web", kind="pvh"), offhost.add("web-dm", kind="pv")
+    pairs = [pty.openpty() for _ in range(5)]
+    paths = [os.ttyname(slave) for _, slave in pairs]
+    top = f"/local/domain/{guest}"
+    offhost.store.write(f"/libxl/{guest}/type", "pvh")
+    nodes = ("console", "device/console/3", "serial/0", "serial/2")
+    for node, path in zip(nodes, paths, strict=False):
+        offhost.store.write(f"{top}/{node}/tty", path)
+        offhost.store.permit(f"{top}/{node}/tty", "n0", f"r{guest}")
+    offhost.store.write(f"/local/domain/{model}/device/console/3/tty", paths[4])
+    offhost.store.permit(f"/local/domain/{model}/device/console/3/tty", "n0", f"r{model}")
+    if stub:
+        offhost.store.write(f"{top}/image/device-model-domid", str(model))
+    domain = host.domains[guest]
+    with domain.console_stream() as stream:
+        assert stream.path == paths[4 if stub else 0] == terminal_by_libxl(host, guest)
+    wanted: list[tuple[ConsoleTypeName, int]] = [("pv", 0), ("pv", 3), ("serial", 0), ("serial", 2)]
+    for place, (kind, number) in enumerate(wanted):
+        with domain.console_stream(kind, number=number) as stream:
+            assert stream.path == paths[place] == terminal_by_libxl(host, guest, kind, number)
+    assert terminal_by_libxl(host, guest, "serial", 1) is None
+    with pytest.raises(NotFound):
+        domain.console("serial", number=1)
+    offhost.store.permit(f"{top}/console/tty", f"n{guest}")  # a node that the guest can write
+    with pytest.raises(NotFound):
+        domain.console("pv")
+    for each in (*pairs[0], *pairs[1], *pairs[2], *pairs[3], *pairs[4]):
+        os.close(each)
 
 
 def test_a_bootloader_has_its_console_from_the_beginning(

@@ -16,90 +16,22 @@ from typing import Any
 import pytest
 
 import pyxen.aio
-from pyxen import Domain, DomainNotFound, Host, HostClosed, InvalidArgument, InvalidState, OperationCancelled
+from pyxen import DomainNotFound, Host, HostClosed, InvalidArgument, InvalidState, OperationCancelled
 from pyxen.config import DomainType
 from pyxen.endpoints import SpiceEndpoint
 from pyxen.errors import OperationTimeout, QmpError, UnsupportedFeature
 from tests.offhost.host import OffHost, until
-from tests.offhost.internals import find_qemus_in, spice_server
+from tests.offhost.internals import spice_server
+from tests.offhost.qemu import EVENT, GREETING, Qemu, qemu_of, returned
 
-GREETING = b'{"QMP": {"version": {}, "capabilities": ["oob"]}}\r\n'
-EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "RESUME"}\r\n'
-READY = b'{"return": {}, "id": "pyxen"}\r\n'
 WAIT = 0.3
-
-Behaviour = Callable[[socket.socket], None]
-
-
-class Qemu:
-    """The QEMU of a domain: it serves one client after the other, and each as it is told.
-
-    Attributes:
-        domain: The domain.
-        heard: The commands that it has read.
-    """
-
-    def __init__(self, domain: Domain, path: Path) -> None:
-        self.domain = domain
-        self.heard: list[dict[str, Any]] = []
-        self._behaviour: Behaviour = lambda _: None
-        self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(path))
-        self._server.listen(1)
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def does(self, behaviour: Behaviour) -> None:
-        """Treat the next clients this way."""
-        self._behaviour = behaviour
-
-    def answers(self, *parts: bytes) -> None:
-        """Greet, be ready, and answer the command with these parts."""
-
-        def talk(client: socket.socket) -> None:
-            client.sendall(GREETING + EVENT)
-            lines = client.makefile("rb")
-            self.heard.append(json.loads(lines.readline()))
-            client.sendall(EVENT + READY)
-            self.heard.append(json.loads(lines.readline()))
-            for part in parts:
-                client.sendall(part)
-            lines.readline()
-
-        self.does(talk)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            with client, contextlib.suppress(OSError, ValueError):  # the client may hang up at any time
-                self._behaviour(client)
-
-    def end(self) -> None:
-        """End it as if it were killed: its socket stays in the file system."""
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
-        self._server.close()
-        assert not self._thread.is_alive()
 
 
 @pytest.fixture
 def qemu(host: Host, offhost: OffHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Qemu]:
     """A QEMU of a domain."""
-    find_qemus_in(monkeypatch, tmp_path)
-    domid = offhost.add("web", kind="pvh")
-    offhost.store.write(f"/local/domain/0/device-model/{domid}/state", "running")
-    qemu = Qemu(host.domains[domid], tmp_path / f"qmp-libxenstat-{domid}")
-    yield qemu
-    qemu.end()
-    assert [thread.name for thread in threading.enumerate() if thread.name == "pyxen-qmp"] == []
-
-
-def returned(value: Any) -> bytes:
-    """Return an answer."""
-    return json.dumps({"return": value, "id": "pyxen"}).encode() + b"\r\n"
+    with qemu_of(host, offhost, tmp_path, monkeypatch) as qemu:
+        yield qemu
 
 
 def test_a_good_answer(qemu: Qemu) -> None:

@@ -118,3 +118,53 @@ def test_two_programs_at_once(host: Host, tiny: MakeConfig, _again: int) -> None
     assert network_list("tiny") == [MAC]
     assert not host.apply(with_vif).changed
     domain.destroy()
+
+
+def affinity(name: str) -> list[list[str]]:
+    """Return hard and soft affinity of each vCPU, as xl has them."""
+    lines = xl("vcpu-list", name).splitlines()[1:]
+    return [[each.strip() for each in line.split("  ")[-1].split("/")] for line in lines]
+
+
+def test_cpus(host: Host, tiny: MakeConfig) -> None:
+    wanted = tiny("pvh", vcpus=2)
+    domain = host.apply(wanted).domain
+    pinned = wanted.replace(cpus="0", cpus_soft="0")
+    cpus = len(host.topology().cpus)
+    assert verbs(host.apply(pinned)) == (["pin_vcpu"] if cpus > 1 else [])
+    if cpus > 1:
+        assert affinity("tiny") == [["0", "0"], ["0", "0"]]
+        xl("vcpu-pin", "tiny", "1", "1")
+        assert [str(step) for step in host.apply(pinned).changed] == ["pin_vcpu 1 cpus=0"]
+    assert not host.apply(pinned).changed
+    domain.destroy()
+
+
+def test_a_pool(host: Host, tiny: MakeConfig) -> None:
+    domain = host.apply(tiny("pvh")).domain
+    xl("cpupool-create", 'name="empty"', 'sched="credit2"')
+    try:
+        with pytest.raises(ApplyFailed, match="set_cpupool empty"):  # Xen moves no domain to a pool without CPUs
+            host.apply(tiny("pvh", pool="empty"))
+        assert domain.info().pool == "Pool-0"
+        assert not host.apply(tiny("pvh", pool="Pool-0")).changed
+    finally:
+        xl("cpupool-destroy", "empty")
+    domain.destroy()
+
+
+def test_the_configuration_of_the_next_start_is_xls(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
+    domain = host.create(tiny("pvh"))
+    wanted = tiny("pvh", memory=12, uuid=domain.uuid)
+    host.apply(wanted, persistent=True)
+    ours = domain.userdata("xl")
+    assert ours is not None
+    path = tmp_path / "tiny.cfg"
+    path.write_bytes(ours)
+    domain.update_config(None)
+    assert domain.userdata("xl") is None
+    xl("config-update", str(domain.domid), str(path))
+    theirs = domain.userdata("xl")
+    assert theirs is not None
+    assert theirs.rstrip(b"\0").strip() == ours.strip()
+    domain.destroy()

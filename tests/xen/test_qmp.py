@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import pytest
 
@@ -52,4 +53,41 @@ def test_a_guest_without_qemu(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny("pvh"))
     with pytest.raises(UnsupportedFeature, match="no QEMU"):
         domain.qmp.execute("query-status")
+    domain.destroy()
+
+
+def test_events(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("hvm"), timeout=180)
+    with domain.qmp.events("STOP", "RESUME", timeout=120) as events:
+        domain.qmp.execute("stop")
+        assert next(events).name == "STOP"
+        domain.qmp.execute("cont")
+        event = next(events)
+        assert (event.name, event.data) == ("RESUME", {})
+        assert event.time is not None
+        assert abs(time.time() - event.time.timestamp()) < 3600
+        assert "VM status" in xl("qemu-monitor-command", str(domain.domid), "info status")  # by libxl's own socket
+        assert "VM status" in domain.monitor_command("info status")
+        assert [stats.info.domid for stats in host.stats()] == [0, domain.domid]
+        assert domain.qmp.execute("query-status")["status"] == "running"
+    assert domain.qmp.execute("query-status")["status"] == "running"
+    with domain.qmp.events(timeout=120) as events:
+        domain.destroy()
+        list(events)  # QEMU has ended
+
+
+def test_awaited_events(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny("hvm"), timeout=180)
+
+    async def main() -> None:
+        async with pyxen.aio.connect() as xen:
+            qmp = (await xen.domains[domain.domid]).qmp
+            async with qmp.events(timeout=120) as events:
+                await qmp.execute("stop")
+                assert (await anext(events)).name == "STOP"
+                await qmp.execute("cont")
+                assert (await anext(events)).name == "RESUME"
+            assert (await qmp.execute("query-status"))["status"] == "running"
+
+    asyncio.run(main())
     domain.destroy()

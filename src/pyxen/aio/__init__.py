@@ -27,6 +27,7 @@ from pyxen.aio.logreader import LogReader
 from pyxen.aio.pcidevices import PciDevices
 from pyxen.aio.psr import Psr
 from pyxen.aio.qmp import Qmp
+from pyxen.aio.qmpevents import QmpEvents
 from pyxen.aio.sampler import Sampler
 from pyxen.aio.usbdevices import UsbDevices
 from pyxen.aio.vm import Vm
@@ -51,6 +52,7 @@ __all__ = [
     "PciDevices",
     "Psr",
     "Qmp",
+    "QmpEvents",
     "Sampler",
     "UsbDevices",
     "Vm",

@@ -306,6 +306,22 @@ class Domain(DomainDevices, DomainResources):
         """
         return await self._calls.finish(lambda: self.begin.config(defaults=defaults))
 
+    async def update_config(self, config: DomainConfig | None) -> None:
+        """Set the configuration from which the domain is started again when it reboots, as ``xl config-update``.
+
+        The running domain does not change: `Host.apply` changes it, and with ``persistent=True`` does this, too. xl,
+        and `pyxen.Supervisor`, use it for the next restart, once.
+
+        Args:
+            config: The configuration; None forgets one that was set.
+
+        Raises:
+            LossyConversion: It has settings that xl's format cannot say, in which it is kept.
+            ValidationError: Settings contradict each other.
+            UnsupportedFeature: This backend stores configurations itself: use `Host.define`.
+        """
+        await self._calls.finish(lambda: self.begin.update_config(config))
+
     async def rename(self, name: str) -> None:
         """Give the domain another name, as ``xl rename``.
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pyxen._common.arguments import check_is
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
+from pyxen.aio.qmpevents import QmpEvents
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import InvalidArgument
 
@@ -24,7 +25,9 @@ class Qmp:
     """The QEMU of a domain, as ``domain.qmp``: `pyxen.Qmp`, awaited. Creating one does no I/O.
 
     pyxen uses the socket that libxl gives to other programs, so libxl's own connection is not disturbed. QEMU talks to
-    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it.
+    one client of a socket at a time: a command waits while another program, or `Host.stats`, uses it. While a reader of
+    `events` is open, commands through the same host go over its connection, those of others wait, and `Host.stats` has
+    no counters of the disks that this QEMU serves.
     """
 
     def __init__(self, backend: Backend, calls: Calls, ref: DomainRef) -> None:
@@ -82,3 +85,30 @@ class Qmp:
         return await self._calls.finish(
             lambda: self._backend.qmp(self._ref, command, {**given, **keywords}, timeout=seconds)
         )
+
+    def events(self, *names: str, timeout: float | None = None, maxlen: int = 1000) -> QmpEvents:
+        """Return a reader of QEMU's events from now on; close it, since it keeps others from talking to QEMU.
+
+        ::
+
+            with domain.qmp.events("DEVICE_TRAY_MOVED", timeout=60) as events:
+                domain.qmp.execute("eject", id="ide2-cd0")
+                print(next(events).data["tray-open"])
+
+        Check an event before you rely on it: it comes from QEMU, which a guest may have taken over. At most 4 MiB of
+        events are read in a second.
+
+        Args:
+            names: Names of events, e.g. ``RESET``; QEMU's manual lists them. Default: all events.
+            timeout: Seconds after which a loop over the events raises `OperationTimeout`. None is no deadline. QEMU has
+                10 seconds to greet the reader.
+            maxlen: How many events may wait to be read. More are dropped, and counted in `QmpEvents.lost`.
+
+        Raises:
+            UnsupportedFeature: The domain has no QEMU, or it runs in a stub domain.
+            InvalidArgument: `maxlen` is below 1, or a name is not text.
+            InvalidState: QEMU has ended, or its events are being read already through this host.
+            QmpError: QEMU does not keep to its protocol.
+            OperationTimeout: QEMU does not greet the reader, or another client uses its socket.
+        """
+        return QmpEvents(self._backend, self._calls, self._ref, names, timeout, maxlen)

@@ -13,11 +13,13 @@ from pyxen.backends.refs import DomainRef, LogChunk, operation_on
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
 from pyxen.endpoints import ConsoleType, Endpoints
+from pyxen.errors import Error
 from pyxen.features import Feature, lacking
 from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
 from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
+from pyxen.qmpevent import QmpEvent
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, VcpuInfo
 from pyxen.stats import DomainStats
@@ -273,6 +275,14 @@ class Backend(HostVerbs, Protocol):
         """Store a note with a domain under a key, replacing an older one; None removes it."""
         raise lacking(Feature.USERDATA, self.name)
 
+    def update_config(self, domain: DomainRef, config: DomainConfig | None) -> Operation[None]:
+        """Set the configuration from which a domain is started again, once; None forgets it."""
+        raise lacking(Feature.UPDATE_CONFIG, self.name, "Host.define stores configurations here")
+
+    def defined_config(self, uuid: UUID) -> DomainConfig:
+        """Return the configuration stored under a uuid."""
+        raise lacking(Feature.DEFINE, self.name, _MANAGED)
+
     def add_console(
         self, domain: DomainRef, *, port: int | None, gfn: int | None, backend_domid: int
     ) -> Operation[None]:
@@ -287,6 +297,22 @@ class Backend(HostVerbs, Protocol):
         self, domain: DomainRef, command: str, arguments: Mapping[str, Any], *, timeout: float | None
     ) -> Operation[Any]:
         """Run a command of QMP in a domain's device model, and return the answer."""
+        raise lacking(Feature.QMP, self.name)
+
+    def qmp_events(
+        self,
+        domain: DomainRef,
+        put: Callable[[QmpEvent], None],
+        end: Callable[[Error | None], None],
+        *,
+        timeout: float | None,
+    ) -> Operation[Operation[None]]:
+        """Call a function with each event of a domain's device model, and another one once when no more come.
+
+        The second one gets an error, or None if the device model has ended or the events are not wanted any more. Both
+        are called on a thread of the backend, and must not block. The operation ends when events come; its result is
+        the operation that runs meanwhile, which is cancelled to end it.
+        """
         raise lacking(Feature.QMP, self.name)
 
     def stats(self, domain: DomainRef) -> DomainStats:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from pyxen._common.shield import logger
+from pyxen._next_config import NEXT_CONFIG, config_of
 from pyxen._printable import printable
 from pyxen.config import ActionOnShutdown, DomainConfig
 from pyxen.domain import Domain
@@ -23,6 +24,7 @@ from pyxen.errors import (
     OperationCancelled,
     UnsupportedFeature,
 )
+from pyxen.features import Feature
 from pyxen.host import Host
 from pyxen.info import ENDS, DomainInfo, ShutdownReason
 from pyxen.supervisor.core_dump import Dumper
@@ -100,13 +102,26 @@ def study(
         if not _is_ours(info, leave):
             return reason
         config = domain.config()
+        following = _of_next_start(host, domain, config)
     except DomainNotFound:
         return None
     except NotFound:
         _LOG.info("%s (%d): left alone, libxl keeps no configuration of it", info.name, domid)
         return reason
     action = action_for(config, reason)
-    return None if action is None else Case(domain, config.name, reason, action, config)
+    return None if action is None else Case(domain, config.name, reason, action, following)
+
+
+def _of_next_start(host: Host, domain: Domain, config: DomainConfig) -> DomainConfig:
+    """Return the configuration that `Domain.update_config` or ``xl config-update`` has set; else the current one."""
+    note = domain.userdata(NEXT_CONFIG) if host.supports(Feature.USERDATA) else None
+    if not note:
+        return config
+    try:
+        return config_of(note).replace(uuid=domain.uuid)
+    except Error as error:
+        _LOG.warning("%s (%d): its updated configuration is not valid: %s", config.name, domain.domid, error)
+        return config
 
 
 def _is_ours(info: DomainInfo, leave: Callable[[DomainInfo], str | None]) -> bool:

@@ -340,10 +340,18 @@ class FakeBackend(Backend):
         return self._begin("monitor_command", "none", domain=domain, command=command, timeout=timeout)
 
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
-        return self._begin("userdata", b"note", domain=domain, key=key)
+        result = None if key == "xl" else b"note"  # no configuration has been updated
+        return self._begin("userdata", result, domain=domain, key=key)
 
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
         return self._begin("set_userdata", domain=domain, key=key, data=data)
+
+    def update_config(self, domain: DomainRef, config: DomainConfig | None) -> Operation[None]:
+        return self._begin("update_config", domain=domain, config=config)
+
+    def defined_config(self, uuid: UUID) -> DomainConfig:
+        self._ask("defined_config", uuid=uuid)
+        return CONFIG
 
     def stats(self, domain: DomainRef) -> DomainStats:
         self._ask("stats", domain=domain)

@@ -37,6 +37,7 @@ FACES = [
     (pyxen.Psr, pyxen.aio.Psr),
     (pyxen.DeviceTree, pyxen.aio.DeviceTree),
     (pyxen.Qmp, pyxen.aio.Qmp),
+    (pyxen.QmpEvents, pyxen.aio.QmpEvents),
     (pyxen.Xenstore, pyxen.aio.Xenstore),
     (pyxen.XenstoreWatch, pyxen.aio.XenstoreWatch),
 ]
@@ -47,6 +48,7 @@ NOT_AWAITED = {
     pyxen.aio.Host.follow_log,
     pyxen.aio.Host.supports,
     pyxen.aio.Host.vm,
+    pyxen.aio.Qmp.events,
     pyxen.aio.Xenstore.watch,
 }
 """Methods of the asyncio face that have nothing to wait for."""
@@ -127,6 +129,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.core_dump": lambda _, domain: domain.core_dump(Path("/srv/web1.core"), timeout=5),
     "Domain.soft_reset": lambda _, domain: domain.soft_reset(timeout=5),
     "Domain.config": lambda _, domain: domain.config(),
+    "Domain.update_config": lambda _, domain: domain.update_config(CONFIG),
     "Domain.rename": lambda _, domain: domain.rename("web2"),
     "Domain.preserve": lambda _, domain: domain.preserve("-20250131T0730Z"),
     "Domain.send_trigger": lambda _, domain: domain.send_trigger("nmi", vcpu=1),
@@ -184,6 +187,7 @@ DEFAULTS: dict[str, Callable[[Any, Any], Any]] = {
 
 ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Host.define": lambda host, _: host.define(CONFIG, autostart=True),
+    "Host.defined_config": lambda host, _: host.defined_config("web9"),
     "Host.undefine": lambda host, _: host.undefine("web9"),
     "Host.set_autostart": lambda host, _: host.set_autostart(DEFINED.uuid, autostart=True),
     "Host.stats": lambda host, _: host.stats(),
@@ -222,7 +226,7 @@ OF_LIBVIRT = {param.id for param in METHODS if str(param.id).startswith("Libvirt
 """Methods that tests/libvirt/test_own_verbs.py calls."""
 
 
-OF_QEMU = {"Qmp.execute"}
+OF_QEMU = {"Qmp.execute", "Qmp.events", "QmpEvents.get", "QmpEvents.close"}
 """Methods that tests/offhost/test_qmp.py calls."""
 
 OF_EVENTS = {"Host.events", "EventReader.get", "EventReader.close"}

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyxen import ApplyFailed, Disk, DomainConfig, Scheduler, UsbCtrl, UsbDev, Vif, aio
+from pyxen import (
+    ApplyFailed,
+    Disk,
+    DomainConfig,
+    OperationCancelled,
+    Scheduler,
+    UsbCtrl,
+    UsbDev,
+    ValidationError,
+    Vif,
+    aio,
+)
 from pyxen.applying import plan_of
 from pyxen.testing import FakeHost
 
@@ -79,8 +91,103 @@ def test_a_drive_needs_a_restart() -> None:
     with_one = HVM.replace(disks=[Disk("/one.iso", vdev="hdc", cdrom=True)])
     for now, wanted in ((HVM, with_one), (with_one, HVM)):
         plan = plan_of(now, wanted)
-        assert plan.steps == ()
+        assert [step.verb for step in plan.steps] == (["eject_cdrom"] if wanted is HVM else [])
         assert plan.needs_restart == now.diff(wanted)
+        (reason,) = plan.reasons
+        assert "drives of an HVM guest" in reason
+    empty = HVM.replace(disks=[Disk(vdev="hdc", cdrom=True)])
+    assert plan_of(empty, HVM).steps == ()
+    pv = DomainConfig("web1", type="pvh", kernel="/k", memory=16)
+    drive = Disk("/one.iso", vdev="xvdc", cdrom=True)
+    assert [step.verb for step in plan_of(pv, pv.replace(disks=[drive])).steps] == ["attach"]
+
+
+def test_each_difference_has_its_reason() -> None:
+    wanted = HVM.replace(vcpus=4, cmdline="x", firmware_override="/f", scheduler=Scheduler(kind="rtds"), cpus="0")
+    plan = plan_of(HVM.replace(scheduler=Scheduler(kind="credit2")), wanted)
+    left = len(plan.needs_restart.settings)
+    assert len(plan.reasons) == left
+    reasons = dict(reason.split(": ", 1) for reason in plan.reasons)
+    assert reasons["vcpus"] == "the domain can have 1 at most, as it was created"
+    assert "CPU pool" in reasons["scheduler.kind"]
+    assert "backend" in reasons["cpus"]
+    assert "fixed" in reasons["firmware_override"]
+
+
+def test_cpus_are_compared_with_what_is_so_now() -> None:
+    with FakeHost(cpus=4) as host:
+        wanted = DomainConfig("web1", type="pvh", kernel="/k", memory=16, vcpus=2, cpus="0-1", cpus_soft="0")
+        domain = host.apply(wanted).domain
+        assert host.apply(wanted).changed == ()
+        domain.pin_vcpu(1, "3")
+        (step,) = host.apply(wanted).changed
+        assert str(step) == "pin_vcpu 1 cpus=0-1"
+        each = wanted.replace(cpus=["2", "3"], cpus_soft=None)
+        assert [str(step) for step in host.apply(each).changed] == [
+            "pin_vcpu 0 cpus=2 cpus_soft=0-3",
+            "pin_vcpu 1 cpus=3 cpus_soft=0-3",
+        ]
+        assert [str(vcpu.cpus) for vcpu in domain.vcpus()] == ["2", "3"]
+        free = wanted.replace(cpus=None, cpus_soft=None)
+        (step,) = host.apply(free).changed
+        assert str(step) == "pin_vcpu all cpus=0-3"
+        assert host.apply(free).changed == ()
+        (step,) = host.apply(wanted.replace(cpus="all,^0", cpus_soft=None)).changed
+        assert str(step) == "pin_vcpu all cpus=1-3"
+        assert not host.apply(wanted.replace(cpus="1-3", cpus_soft=None)).changed
+
+
+def test_another_pool_and_its_cpus() -> None:
+    with FakeHost(cpus=4) as host:
+        wanted = DomainConfig("web1", type="pvh", kernel="/k", memory=16, cpus="0")
+        domain = host.apply(wanted).domain
+        host.cpupools["Pool-0"].remove_cpus("3")
+        host.cpupools.create("fast", cpus="3")
+        moved = wanted.replace(pool="fast", cpus="3")
+        assert [str(step) for step in host.apply(moved).changed] == ["set_cpupool fast", "pin_vcpu all cpus=3"]
+        assert domain.info().pool == "fast"
+        assert host.apply(moved).changed == ()
+        number = moved.replace(pool=None, poolid=domain.info().poolid)
+        assert host.apply(number).changed == ()
+        with pytest.raises(ApplyFailed, match="this one failed: set_cpupool nowhere"):
+            host.apply(moved.replace(pool="nowhere"))
+
+
+def test_begun() -> None:
+    with FakeHost() as host:
+        begun = host.begin.apply(HVM.replace(memory=16))
+        assert begun.result(60).created
+        begun = host.begin.apply(HVM.replace(memory=8, maxmem=16), dry_run=True)
+        assert [step.verb for step in begun.result(60).changed] == ["set_memory"]
+        with pytest.raises(ValidationError):
+            host.begin.apply(HVM.replace(memory=16, maxmem=8))
+
+
+def test_cancelled_steps_stay() -> None:
+    with FakeHost() as host:
+        now = DomainConfig("web1", type="pvh", kernel="/k", memory=16, maxmem=32, vifs=[Vif(mac=MACS[0])])
+        domain = host.create(now)
+        host.guest(domain).answers = False  # it does not release the vif
+        begun = host.begin.apply(now.replace(memory=8, vifs=[]))
+        while domain.config().memory != 8:
+            threading.Event().wait(0.001)
+        begun.cancel()
+        try:
+            begun.result(60)
+        except OperationCancelled as error:
+            assert error.operation == "apply"  # noqa: PT017 (a step that could not be stopped may have ended)
+        assert domain.config().memory == 8
+
+
+def test_persistent() -> None:
+    with FakeHost() as host:
+        made = host.apply(HVM.replace(memory=16), persistent=True)
+        assert host.defined_config("web1").memory == 16
+        wanted = HVM.replace(memory=8, maxmem=16, boot="d")
+        assert host.apply(wanted, persistent=True).reasons == ("boot: it is fixed when a domain is created",)
+        assert host.defined_config(made.domain.uuid) == wanted.replace(uuid=made.domain.uuid)
+        (defined,) = host.defined()
+        assert (defined.uuid, defined.domid) == (made.domain.uuid, made.domain.domid)
 
 
 def test_a_swapped_vif_keeps_its_address() -> None:

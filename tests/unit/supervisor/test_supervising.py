@@ -16,6 +16,7 @@ import pytest
 
 from pyxen import (
     Brake,
+    DomainConfig,
     DomainCreated,
     DomainDestroyed,
     DomainInfo,
@@ -53,7 +54,7 @@ def told() -> Told:
 @pytest.fixture
 def backend() -> FakeBackend:
     backend = FakeBackend()
-    backend.at_once = {"destroy", "config"}
+    backend.at_once = {"destroy", "config", "userdata"}
     return backend
 
 
@@ -152,7 +153,7 @@ def test_a_restart_that_is_not_due_is_left_for_the_next(
 
 
 def test_who_destroys_it_first_has_the_say(host: Host, backend: FakeBackend, told: Told) -> None:
-    backend.at_once = {"config"}
+    backend.at_once = {"config", "userdata"}
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.REBOOT))
         begun(backend, "destroy")[0].set_exception(DomainNotFound("it is gone"))
@@ -165,7 +166,7 @@ def test_who_destroys_it_first_has_the_say(host: Host, backend: FakeBackend, tol
 
 
 def test_a_domain_that_cannot_be_destroyed(host: Host, backend: FakeBackend, told: Told) -> None:
-    backend.at_once = {"config"}
+    backend.at_once = {"config", "userdata"}
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.REBOOT))
         begun(backend, "destroy")[0].set_exception(OperationFailed("no"))
@@ -247,7 +248,7 @@ def test_what_fails_for_a_reason_that_passes(
     host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch, error: Error
 ) -> None:
     monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
-    backend.at_once = {"config"}
+    backend.at_once = {"config", "userdata"}
     with supervise(host, told):
         backend.tell(end(backend, 3, ShutdownReason.POWEROFF))
         for count in (1, 2, 3):
@@ -331,3 +332,33 @@ def test_its_repr_tells_whether_it_runs() -> None:
         assert "not running" in repr(supervisor)
         with supervisor:
             assert repr(supervisor) == f"<Supervisor of {fake.uri}: running>"
+
+
+def test_a_restart_takes_the_updated_configuration(told: Told) -> None:
+    with FakeHost() as fake:
+        config = DomainConfig("web1", type="pvh", kernel="/k", memory=16)
+        domain = fake.create(config)
+        with supervise(fake, told):
+            domain.update_config(config.replace(memory=24, cmdline="quiet"))
+            fake.guest(domain).reboot()
+            outcome = told.next()
+            assert outcome.restarted is not None
+            found = outcome.restarted.config()
+            assert (found.memory, found.cmdline, outcome.restarted.uuid) == (24, "quiet", domain.uuid)
+            assert outcome.restarted.userdata("xl") is None  # it is used once
+            fake.guest(outcome.restarted).reboot()
+            again = told.next().restarted
+            assert again is not None
+            assert again.config().memory == 24
+
+
+@pytest.mark.parametrize("note", [b"memory = ", b"\xff\xfe", b"\0"])
+def test_an_updated_configuration_that_is_not_valid(told: Told, note: bytes) -> None:
+    with FakeHost() as fake:
+        domain = fake.create(DomainConfig("web1", type="pvh", kernel="/k", memory=16))
+        with supervise(fake, told):
+            fake._machine.domains[domain.domid].notes["xl"] = note
+            fake.guest(domain).reboot()
+            restarted = told.next().restarted
+            assert restarted is not None
+            assert restarted.config().memory == 16

@@ -442,6 +442,11 @@ class LibvirtBackend(LibvirtHost):
         with self._look("defined") as connection:
             return defined.defined(connection)
 
+    def defined_config(self, uuid: UUID) -> DomainConfig:
+        """Return the configuration stored under a uuid; a `LossWarning` lists what the model cannot hold."""
+        with self._look("defined_config") as connection:
+            return defined.config(defined.kept(connection, "defined_config", uuid))
+
     def set_autostart(self, uuid: UUID, autostart: bool) -> None:
         """Set whether a defined domain starts with the host: when libvirt's daemon first starts after a boot."""
         with self._look("set_autostart") as connection:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+from pyxen import libvirtxml
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code, unsupported
 from pyxen.backends.libvirt.lifecycle import as_xml
@@ -13,7 +14,7 @@ from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, InvalidState
 from pyxen.info import DefinedDomain
 
-__all__ = ["define", "defined", "kept", "undefine"]
+__all__ = ["config", "define", "defined", "kept", "undefine"]
 
 _PERSISTENT: Final = number("VIR_CONNECT_LIST_DOMAINS_PERSISTENT")
 _INACTIVE: Final = number("VIR_DOMAIN_XML_INACTIVE") | number("VIR_DOMAIN_XML_SECURE")
@@ -65,6 +66,11 @@ def kept(connection: Connection, verb: str, uuid: UUID) -> VirDomain:
     if found is None or not found.isPersistent() or uuid == _DOM0:
         raise DomainNotFound(f"no domain is defined with the uuid {uuid}", operation=verb, domain=str(uuid))
     return found
+
+
+def config(domain: VirDomain) -> DomainConfig:
+    """Return the configuration that is stored, which may differ from that of the running domain."""
+    return libvirtxml.loads(domain.XMLDesc(_INACTIVE), on_loss="warn")
 
 
 def undefine(domain: VirDomain) -> None:

@@ -21,6 +21,7 @@ from pyxen._common.preconditions import (
     memory_kib,
 )
 from pyxen._common.scripts import at_once
+from pyxen._next_config import config_text
 from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.memory import (
     buttons,
@@ -334,6 +335,9 @@ class MemoryBackend(MemoryHost):
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
         return self._at_once("set_userdata", domain, partial(userdata.set_userdata, key=key, data=data))
 
+    def update_config(self, domain: DomainRef, config: DomainConfig | None) -> Operation[None]:
+        return self._at_once("update_config", domain, partial(userdata.update_config, text=config_text(config)))
+
     def stats(self, domain: DomainRef) -> DomainStats:
         with self._machine.lock:
             return stats.stats(self._guest("stats", domain), self._machine.now())
@@ -368,6 +372,11 @@ class MemoryBackend(MemoryHost):
         with self._machine.lock:
             self._check("defined")
             return defined.defined(self._machine)
+
+    def defined_config(self, uuid: UUID) -> DomainConfig:
+        with self._machine.lock:
+            self._check("defined_config", uuid)
+            return defined.kept(self._machine, uuid, "defined_config").config
 
     def set_autostart(self, uuid: UUID, autostart: bool) -> None:
         with self._machine.lock:

@@ -6,9 +6,10 @@ from typing import Final
 
 from pyxen import libxljson
 from pyxen._common.preconditions import check_note, check_note_key
+from pyxen._next_config import NEXT_CONFIG
 from pyxen.backends.memory.guests import Guest
 
-__all__ = ["set_userdata", "userdata"]
+__all__ = ["set_userdata", "update_config", "userdata"]
 
 _CONFIGURATION: Final = "libxl-json"
 
@@ -27,3 +28,10 @@ def set_userdata(guest: Guest, key: str, data: bytes | None) -> None:
     guest.notes.pop(key, None)
     if data is not None:
         guest.notes[key] = bytes(data)
+
+
+def update_config(guest: Guest, text: bytes | None) -> None:
+    """Store the text from which the domain is started again; None forgets it."""
+    guest.notes.pop(NEXT_CONFIG, None)
+    if text is not None:
+        guest.notes[NEXT_CONFIG] = text

@@ -24,6 +24,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
+from pyxen._next_config import config_text
 from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.xenlight.host_verbs import XenlightHost
 from pyxen.backends.xenlight.libxl import marshal
@@ -60,11 +61,13 @@ from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
 from pyxen.endpoints import ConsoleType, Endpoints
+from pyxen.errors import Error
 from pyxen.features import Feature, lacking
 from pyxen.info import DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.livedevice import LiveDevice
 from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
+from pyxen.qmpevent import QmpEvent
 from pyxen.remus import RemusOptions
 from pyxen.scheduling import CpupoolKey, VcpuInfo
 from pyxen.stats import DomainStats
@@ -366,7 +369,29 @@ class XenlightBackend(XenlightHost):
     ) -> Operation[Any]:
         asked = qmp.request(command, arguments)
         self._info("qmp", domain)
-        work = partial(qmp.execute, self._hypervisor, domid=domain.domid, command=command, asked=asked)
+        listener = self._listeners.get(domain.domid)
+        if listener is None:
+            work = partial(qmp.execute, self._hypervisor, domid=domain.domid, command=command, asked=asked)
+        else:
+            work = partial(listener.execute, command=command, asked=qmp.command_of(command, arguments))
+        return self._threaded_operations.run(operation_on(domain, "qmp", timeout), work)
+
+    def qmp_events(
+        self,
+        domain: DomainRef,
+        put: Callable[[QmpEvent], None],
+        end: Callable[[Error | None], None],
+        *,
+        timeout: float | None,
+    ) -> Operation[Operation[None]]:
+        self._info("qmp", domain)
+        listens = partial(operation_on, domain, "qmp")
+
+        def work(threaded: ThreadedOperation) -> Operation[None]:
+            listener = self._listeners.open(self._hypervisor, threaded, domain.domid, put, end)
+            run = partial(self._listeners.run, domid=domain.domid, listener=listener)
+            return self._threaded_operations.run(listens(), run)
+
         return self._threaded_operations.run(operation_on(domain, "qmp", timeout), work)
 
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
@@ -374,6 +399,9 @@ class XenlightBackend(XenlightHost):
 
     def set_userdata(self, domain: DomainRef, key: str, data: bytes | None) -> Operation[None]:
         return self._run("set_userdata", domain, partial(userdata.set_userdata, key=key, data=data))
+
+    def update_config(self, domain: DomainRef, config: DomainConfig | None) -> Operation[None]:
+        return self._run("update_config", domain, partial(userdata.update_config, text=config_text(config)))
 
     def stats(self, domain: DomainRef) -> DomainStats:
         info = self._info("stats", domain)

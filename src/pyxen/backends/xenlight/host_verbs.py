@@ -34,6 +34,7 @@ from pyxen.backends.xenlight.operations import (
     usb,
 )
 from pyxen.backends.xenlight.operations.devd import devd
+from pyxen.backends.xenlight.operations.qmp_events import Listeners
 from pyxen.backends.xenlight.operations.stats import StatsReader
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperations
 from pyxen.backends.xenlight.topology import host_topology, idle_times_ns
@@ -75,6 +76,7 @@ class XenlightHost(Backend):
             self._store = StoreClient(releasing=LIBXL.released)
             opened.pop_all()
         self._host_reader = HostReader(self._hypervisor)
+        self._listeners = Listeners()
         self._stats = StatsReader(self._hypervisor)
         self._own_domid: int | None = None
 

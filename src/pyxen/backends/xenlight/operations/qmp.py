@@ -14,6 +14,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -24,7 +25,19 @@ from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOpera
 from pyxen.errors import InvalidArgument, InvalidState, QmpError, UnsupportedFeature
 from pyxen.operation import Operation
 
-__all__ = ["Monitor", "execute", "request"]
+__all__ = [
+    "Broken",
+    "HungUp",
+    "Monitor",
+    "Refused",
+    "command_of",
+    "connect",
+    "execute",
+    "nonsense",
+    "pause",
+    "refusal",
+    "request",
+]
 
 SOCKETS: Final = Path("/var/run/xen")
 """Where libxl puts the sockets."""
@@ -48,13 +61,16 @@ def request(command: str, arguments: Mapping[str, Any]) -> bytes:
     Raises:
         InvalidArgument: The arguments cannot be expressed in JSON.
     """
-    message: dict[str, Any] = {"execute": command, "id": _ID}
-    if arguments:
-        message["arguments"] = dict(arguments)
+    message = command_of(command, arguments)
     try:
-        return json.dumps(message, allow_nan=False).encode() + b"\n"
+        return json.dumps({**message, "id": _ID}, allow_nan=False).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"the arguments of {command} are not valid JSON: {error}", operation="qmp") from None
+
+
+def command_of(command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a command as QEMU's protocol has it, without an id."""
+    return {"execute": command, **({"arguments": dict(arguments)} if arguments else {})}
 
 
 class Monitor:
@@ -64,15 +80,19 @@ class Monitor:
         domid: The domain.
         wait: Waits for the socket.
 
+    Attributes:
+        wait: Waits for the socket.
+        length: Bytes that QEMU has sent; a user of a long connection sets it back.
+
     Raises:
         Unreachable: There is no such socket, or nothing listens on it any more.
     """
 
     def __init__(self, domid: int, wait: Wait) -> None:
-        self._wait = wait
+        self.wait = wait
+        self.length = 0
         self._buffer = bytearray()
         self._searched = 0
-        self._length = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._connect(str(SOCKETS / f"qmp-libxenstat-{domid}"))
@@ -85,7 +105,7 @@ class Monitor:
             try:
                 self._socket.connect(path)
             except BlockingIOError:
-                self._wait(None, 0)
+                self.wait(None, 0)
             except OSError as error:
                 raise Unreachable(error) from None
             else:
@@ -101,7 +121,7 @@ class Monitor:
         Raises:
             Broken: QEMU says nothing sensible.
         """
-        while "QMP" not in self._receive():
+        while "QMP" not in self.receive():
             pass
         self.execute(request("qmp_capabilities", {}))
 
@@ -112,26 +132,32 @@ class Monitor:
             Refused: QEMU refuses it.
             Broken: QEMU says nothing sensible.
         """
-        rest = memoryview(command)
-        while rest:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                self._wait(self._socket, select.POLLOUT)
-            except OSError as error:
-                raise Broken(f"it hung up: {error.strerror}") from None
+        self.send(command)
         while True:
-            answer = self._receive()
+            answer = self.receive()
             if "error" in answer and answer.get("id", _ID) == _ID:  # without an id, QEMU could not read the command
                 raise Refused(answer["error"])
             if "return" in answer and answer.get("id") == _ID:
                 return answer["return"]
 
-    def _receive(self) -> dict[str, Any]:
+    def send(self, command: bytes) -> None:
+        """Send a command."""
+        rest = memoryview(command)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                self.wait(self._socket, select.POLLOUT)
+            except OSError as error:
+                raise Broken(f"it hung up: {error.strerror}") from None
+
+    def receive(self) -> dict[str, Any]:
         """Return the next message of QEMU."""
         while (end := self._buffer.find(b"\n", self._searched)) < 0:
             self._searched = len(self._buffer)
             self._buffer += self._more()
+            if len(self._buffer) > LONGEST:
+                raise Broken(f"it sends more than {LONGEST >> 20} MiB")
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         self._searched = 0
@@ -148,14 +174,14 @@ class Monitor:
             try:
                 data = self._socket.recv(1 << 16)
             except BlockingIOError:
-                self._wait(self._socket, select.POLLIN)
+                self.wait(self._socket, select.POLLIN)
                 continue
             except OSError as error:
                 raise Broken(f"it hung up: {error.strerror}") from None
-            self._length += len(data)
+            self.length += len(data)
             if not data:
-                raise Broken("it hung up")
-            if self._length > LONGEST:
+                raise HungUp("it hung up") if not self._buffer else Broken("it hung up")
+            if self.length > LONGEST:
                 raise Broken(f"it sends more than {LONGEST >> 20} MiB")
             return data
 
@@ -176,6 +202,10 @@ class Broken(Exception):
     """QEMU does not keep to the protocol."""
 
 
+class HungUp(Broken):
+    """QEMU has closed the connection after a complete message."""
+
+
 class Refused(Exception):
     """QEMU refuses a command.
 
@@ -193,44 +223,68 @@ class Refused(Exception):
 
 def execute(hypervisor: Hypervisor, threaded: ThreadedOperation, domid: int, command: str, asked: bytes) -> Any:
     """Let a domain's QEMU carry out a command, and return the answer."""
+    monitor = connect(hypervisor, threaded, domid)
+    sent = False
+    try:
+        monitor.greet()
+        sent = True
+        monitor.wait = partial(pause, threaded, sent=True)
+        return monitor.execute(asked)
+    except Refused as refused:
+        raise refusal(threaded.operation, command, refused) from None
+    except Broken as broken:
+        raise nonsense(threaded.operation, broken, command if sent else None) from None
+    finally:
+        monitor.close()
+
+
+def connect(hypervisor: Hypervisor, threaded: ThreadedOperation, domid: int) -> Monitor:
+    """Connect to a domain's QEMU, as soon as no other client uses the socket."""
     operation = threaded.operation
     if hypervisor.read(f"/local/domain/0/device-model/{domid}/state") is None:
         message = f"qmp: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
         raise UnsupportedFeature(message, feature="qmp", backend=BACKEND)
-    sent = False
-
-    def wait(channel: socket.socket | None, event: int) -> None:
-        _wait(threaded, channel, event, sent=sent)
-
     try:
-        monitor = Monitor(domid, wait)
+        return Monitor(domid, partial(pause, threaded, sent=False))
     except Unreachable as error:
         if error.missing:
             message = f"qmp: the QEMU of domain {domid} has no socket for QMP: does it run in a stub domain?"
             raise UnsupportedFeature(message, feature="qmp", backend=BACKEND) from None
         raise describe(InvalidState, f"QEMU cannot be reached, has it ended? {error}", operation) from None
-    try:
-        monitor.greet()
-        sent = True
-        return monitor.execute(asked)
-    except Refused as refused:
-        raise _refusal(operation, f"QEMU refuses {command}: {refused}", refused) from None
-    except Broken as broken:
-        after = f"; {command} may have been carried out" if sent else ""
-        raise describe(QmpError, f"QEMU's answer makes no sense: {broken}{after}", operation) from None
-    finally:
-        monitor.close()
 
 
-def _refusal(operation: Operation[Any], message: str, refused: Refused) -> QmpError:
-    error = describe(QmpError, message, operation)
+def nonsense(operation: Operation[Any], broken: Broken, command: str | None = None) -> QmpError:
+    """Return the exception for a QEMU that does not keep to the protocol, after a command was sent to it, or none."""
+    after = "" if command is None else f"; {command} may have been carried out"
+    return describe(QmpError, f"QEMU's answer makes no sense: {broken}{after}", operation)
+
+
+def refusal(operation: Operation[Any], command: str, refused: Refused) -> QmpError:
+    """Return the exception for a command that QEMU refuses."""
+    error = describe(QmpError, f"QEMU refuses {command}: {refused}", operation)
     error.error_class = refused.error_class or None
     error.description = refused.description or None
     return error
 
 
-def _wait(threaded: ThreadedOperation, channel: socket.socket | None, event: int, *, sent: bool) -> None:
-    """Wait for a socket.
+def pause(
+    threaded: ThreadedOperation,
+    channel: socket.socket | None,
+    event: int,
+    *,
+    sent: bool,
+    also: int | None = None,
+    longest: float = _RETRY,
+) -> None:
+    """Wait for a socket, and for another descriptor; without a socket, for a moment.
+
+    Args:
+        threaded: The operation that waits.
+        channel: The socket.
+        event: What it waits for.
+        sent: Whether QEMU may carry out the command although the operation is stopped.
+        also: Another descriptor that may become readable.
+        longest: Seconds of the moment.
 
     Raises:
         OperationFailed: The operation was stopped, or its deadline passed.
@@ -246,8 +300,10 @@ def _wait(threaded: ThreadedOperation, channel: socket.socket | None, event: int
     if operation.stopped is not None:
         now = "QEMU may still carry out the command" if sent else "QEMU has not been given the command: others use it"
         raise stopped(operation, now=now)
+    if also is not None:
+        poller.register(also, select.POLLIN)
     if channel is None:
-        left = _RETRY if left is None else min(left, _RETRY)
+        left = longest if left is None else min(left, longest)
     poller.poll(None if left is None else min(left, 86400.0) * 1000)
 
 

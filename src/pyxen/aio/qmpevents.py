@@ -1,0 +1,123 @@
+"""Readers of the events of a domain's QEMU for asyncio."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from pyxen._asyncio import done
+from pyxen._durations import timeout_of
+from pyxen.aio._calls import Calls
+from pyxen.aio._inbox import Inbox
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.errors import Error, HostClosed
+from pyxen.operation import Operation
+from pyxen.qmpevent import QmpEvent
+from pyxen.qmpevents import CONNECT, QmpEventQueue
+
+__all__ = ["QmpEvents"]
+
+
+class QmpEvents(AsyncIterator[QmpEvent]):
+    """A reader of the events of a domain's QEMU, returned by `Qmp.events`. Any number of tasks may read from it.
+
+    It reads from ``async with`` on, or else from the first read; earlier events are not seen. ``async for event in
+    reader`` waits for each event. It ends, and raises, as `pyxen.QmpEvents`.
+    """
+
+    _listening: Operation[None] | None = None
+
+    def __init__(
+        self, backend: Backend, calls: Calls, ref: DomainRef, names: tuple[str, ...], timeout: float | None, maxlen: int
+    ) -> None:
+        self._backend = backend
+        self._calls = calls
+        self._ref = ref
+        self._queue = QmpEventQueue(names, timeout, maxlen)
+        self._inbox = Inbox(self._queue)
+        self._beginning = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<QmpEvents of domain {self._ref.domid}: {self._queue.status()}>"
+
+    async def __aenter__(self) -> Self:
+        await self._begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if self._listening is not None and not sys.is_finalizing():
+            _thread.start_new_thread(self._listening.cancel, ())  # it takes locks, which this thread may already hold
+
+    async def __anext__(self) -> QmpEvent:
+        await self._begin()
+        try:
+            async with asyncio.timeout(self._queue.left()):
+                event = await self._inbox.take()
+        except TimeoutError:
+            raise self._queue.passed() from None
+        if event is None:
+            self._queue.raise_failure()
+            raise StopAsyncIteration
+        return event
+
+    async def get(self, timeout: float | None = None) -> QmpEvent | None:
+        """Return the next event, or None if no event arrives in time.
+
+        Args:
+            timeout: Seconds to wait; 0 returns only an event that has already arrived. None waits forever, whatever the
+                deadline of the reader.
+
+        Raises:
+            HostClosed: The host or this reader was closed, or QEMU has ended, and nothing is left to read.
+            QmpError: QEMU does not keep to its protocol.
+        """
+        seconds = timeout_of(timeout, operation="qmp.events")
+        await self._begin()
+        try:
+            async with asyncio.timeout(seconds):
+                event = await self._inbox.take()
+        except TimeoutError:
+            return None
+        if event is None:
+            self._queue.raise_failure()
+            raise HostClosed("qmp.events: QEMU has ended, or the host or this reader of its events was closed")
+        return event
+
+    @property
+    def lost(self) -> int:
+        """Number of events that were dropped because `maxlen` others were waiting to be read."""
+        return self._queue.lost
+
+    async def close(self) -> None:
+        """Stop reading, so that others can talk to QEMU, and wake everything that waits for an event.
+
+        Calling it again does nothing.
+        """
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.cancel()
+            await done(listening)
+        self._inbox.close()
+
+    async def _begin(self) -> None:
+        async with self._beginning:
+            if self._listening is None and not self._queue.ended:
+                inbox, queue, backend, ref = self._inbox, self._queue, self._backend, self._ref  # not `self`
+
+                def end(error: Error | None) -> None:
+                    queue.finish(error)
+                    inbox.end()
+
+                self._listening = await self._calls.finish(
+                    lambda: backend.qmp_events(ref, inbox.put, end, timeout=CONNECT),
+                    undo=lambda listening: listening.cancel(),
+                )

@@ -1,0 +1,23 @@
+"""An event that a domain's QEMU reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pyxen._records import Record
+
+__all__ = ["QmpEvent"]
+
+
+@dataclass(frozen=True, slots=True)
+class QmpEvent(Record):
+    """An event of QEMU, see `Qmp.events`. All of it comes from QEMU, which a guest may have taken over."""
+
+    name: str
+    """Its name, e.g. ``RESET``; QEMU's manual lists them."""
+    data: dict[str, Any]
+    """What QEMU says about it, as `json` makes it; empty if it says nothing."""
+    time: datetime | None
+    """When it happened, in UTC, by QEMU's clock; None if QEMU does not know."""
