@@ -16,7 +16,7 @@ from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.backends.memory.machine import Machine, about, needed_kib
 from pyxen.backends.memory.pools import Pool
-from pyxen.backends.memory.room import make_room
+from pyxen.backends.memory.room import check_room, make_room
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import ActionOnShutdown, DomainConfig, DomainType, newer_than
 from pyxen.errors import (
@@ -82,11 +82,15 @@ def check_there(operation: Operation[Any], guest: Guest) -> None:
         raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
 
 
-def _check_new(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID) -> None:
-    """Refuse a domain that cannot be created."""
+def _check_uuid(machine: Machine, operation: Operation[Any], uuid: UUID) -> None:
+    """Refuse a uuid that is in use."""
     other = next((guest for guest in machine.domains.values() if guest.uuid == uuid), None)
     if other is not None:
         raise uuid_taken(operation, other.info())
+
+
+def _check_memory(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
+    """Refuse a domain for which there is not enough memory."""
     needed, free = needed_kib(config), machine.free_kib()
     if needed > free:
         raise not_enough_memory(operation, needed, free)
@@ -116,7 +120,8 @@ def check_name(machine: Machine, operation: Operation[Any], name: str, owner: Gu
 def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID | None) -> Guest:
     """Return a new domain, still being built."""
     identity = uuid or config.uuid or random_uuid(machine.random)
-    whole, pool = checked(machine, operation, config, identity)
+    whole, pool = _checked(machine, operation, config, identity)
+    _check_memory(machine, operation, whole)
     domid = operation.domid = machine.next_domid(operation, config.domid)
     try:
         _check_built(machine, operation, whole)
@@ -131,21 +136,24 @@ def new_guest(machine: Machine, operation: Operation[Any], config: DomainConfig,
 
 
 @at_once
-def check_create(machine: Machine, operation: Operation[Any], config: DomainConfig) -> DomainConfig:
+def check_create(
+    machine: Machine, operation: Operation[Any], config: DomainConfig, autoballoon: bool | None
+) -> DomainConfig:
     """Refuse a domain that cannot be created now."""
-    whole, _ = checked(machine, operation, config, config.uuid or uuid4())
+    whole, _ = _checked(machine, operation, config, config.uuid or uuid4())
+    check_room(machine, operation, whole, autoballoon)
     _check_built(machine, operation, whole)
     return config
 
 
-def checked(
+def _checked(
     machine: Machine, operation: Operation[Any], config: DomainConfig, identity: UUID
 ) -> tuple[DomainConfig, Pool]:
     """Return the whole configuration of a domain that can be created, and its CPU pool."""
     whole = filled(config, 0x7FFF, identity, node_cpus(machine), machine.random)
     pool = _pool(machine, operation, whole)
     check_pool(whole, "memory", scheduler=pool.scheduler, cpus=pool.cpus)
-    _check_new(machine, operation, whole, identity)
+    _check_uuid(machine, operation, identity)
     return whole, pool
 
 
