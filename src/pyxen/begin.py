@@ -133,10 +133,14 @@ class HostOperations(Generic[H]):
         if uuid is not None:
             self._backend.await_console(uuid, creating).add_done_callback(told)
 
-    def check_create(self, config: DomainConfig, *, timeout: float | None = None) -> Operation[DomainConfig]:
+    def check_create(
+        self, config: DomainConfig, *, autoballoon: bool | None = None, timeout: float | None = None
+    ) -> Operation[DomainConfig]:
         """Begin `Host.check_create`."""
         check_config(config, "check_create")
-        return self._backend.check_create(self._honoured(config), timeout=timeout_of(timeout))
+        return self._backend.check_create(
+            self._honoured(config), autoballoon=self._balloons(autoballoon), timeout=timeout_of(timeout)
+        )
 
     def apply(
         self, config: DomainConfig, *, dry_run: bool = False, persistent: bool = False, timeout: float | None = None

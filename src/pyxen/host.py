@@ -308,7 +308,9 @@ class Host(HostHypervisor):
             undo=self._destroy,
         )
 
-    def check_create(self, config: DomainConfig, *, timeout: float | None = None) -> DomainConfig:
+    def check_create(
+        self, config: DomainConfig, *, autoballoon: bool | None = None, timeout: float | None = None
+    ) -> DomainConfig:
         """Check whether `create` could create a domain now, without making anything, as ``xl create -n``.
 
         It checks all that `create` checks before it makes the domain: the settings, name and uuid, the CPU pool, the
@@ -317,6 +319,7 @@ class Host(HostHypervisor):
 
         Args:
             config: The configuration of the domain.
+            autoballoon: Whether what dom0 could give up counts as free memory, see `create`; it gives up nothing.
             timeout: Seconds after which to give up. None waits as long as libxl does.
 
         Returns:
@@ -325,7 +328,7 @@ class Host(HostHypervisor):
         Raises:
             UnsupportedFeature: This backend cannot tell. Other errors are those of `create`.
         """
-        return self._calls.finish(lambda: self.begin.check_create(config, timeout=timeout))
+        return self._calls.finish(lambda: self.begin.check_create(config, autoballoon=autoballoon, timeout=timeout))
 
     def apply(
         self, config: DomainConfig, *, dry_run: bool = False, persistent: bool = False, timeout: float | None = None

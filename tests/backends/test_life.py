@@ -101,6 +101,12 @@ def test_a_check_of_what_can_be_created(host: Host, make: Make, config: Make, fo
             host.check_create(config("web1", pool="no-such-pool"))
         with pytest.raises(NotEnoughMemory):
             host.check_create(config("web1", memory=1 << 20, maxmem=1 << 20))
+        free = host.info().free_memory_kib // 1024
+        with pytest.raises(NotEnoughMemory):
+            host.check_create(config("web1", memory=free, maxmem=free), autoballoon=False)
+        target = host.domains[0].info().memory_kib
+        host.check_create(config("web1", memory=free, maxmem=free), autoballoon=True)  # dom0 could give up the little
+        assert host.domains[0].info().memory_kib == target
         with pytest.raises(ValidationError, match="maxmem"):
             host.check_create(config("web1", memory=64, maxmem=32))
         domain = make("web1", paused=True)

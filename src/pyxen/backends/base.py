@@ -58,7 +58,9 @@ class Backend(HostVerbs, Protocol):
         `autoballoon`: whether dom0 gives up memory for it if need be. None: as the host is set up.
         """
 
-    def check_create(self, config: DomainConfig, *, timeout: float | None) -> Operation[DomainConfig]:
+    def check_create(
+        self, config: DomainConfig, *, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainConfig]:
         """Check whether `create` could create a domain now, without making it; return its configuration."""
         raise lacking(Feature.CHECK_CREATE, self.name, "create it paused, and look")
 

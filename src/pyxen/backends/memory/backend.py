@@ -99,11 +99,13 @@ class MemoryBackend(MemoryHost):
         self._check("create", config.name)
         return self._create("create", config, None, paused=paused, autoballoon=autoballoon, timeout=timeout)
 
-    def check_create(self, config: DomainConfig, *, timeout: float | None) -> Operation[DomainConfig]:
+    def check_create(
+        self, config: DomainConfig, *, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainConfig]:
         self._check("check_create", config.name)
         config = self._possible(config)
         operation: Operation[DomainConfig] = Operation("check_create", config.name, timeout=timeout)
-        return self._run(operation, lifecycle.check_create(self._machine, operation, config), timeout)
+        return self._run(operation, lifecycle.check_create(self._machine, operation, config, autoballoon), timeout)
 
     def _create(
         self,

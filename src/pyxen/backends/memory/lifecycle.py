@@ -17,7 +17,7 @@ from pyxen.backends.memory.guests import Guest, lacks_drivers
 from pyxen.backends.memory.machine import Machine
 from pyxen.backends.memory.needs import needed_kib
 from pyxen.backends.memory.pools import Pool
-from pyxen.backends.memory.room import make_room
+from pyxen.backends.memory.room import check_room, make_room
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import ActionOnShutdown, DomainConfig, DomainType, newer_than
 from pyxen.errors import (
@@ -82,13 +82,15 @@ def check_there(operation: Operation[Any], guest: Guest) -> None:
         raise describe(DomainNotFound, "the domain was destroyed meanwhile", operation)
 
 
-def _check_new(
-    machine: Machine, operation: Operation[Any], config: DomainConfig, uuid: UUID, twin: Guest | None
-) -> None:
-    """Refuse a domain that cannot be created."""
+def _check_uuid(machine: Machine, operation: Operation[Any], uuid: UUID, twin: Guest | None) -> None:
+    """Refuse a uuid that is in use."""
     other = next((guest for guest in machine.domains.values() if guest.uuid == uuid), None)
     if other is not None and other is not twin:
         raise uuid_taken(operation, other.info())
+
+
+def _check_memory(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
+    """Refuse a domain for which there is not enough memory."""
     needed, free = needed_kib(config), machine.free_kib()
     if needed > free:
         raise not_enough_memory(operation, needed, free)
@@ -133,7 +135,8 @@ def new_guest(
         twin: A domain that may have the same uuid: the source of a migration.
     """
     identity = uuid or config.uuid or random_uuid(machine.random)
-    whole, pool = checked(machine, operation, config, identity, twin)
+    whole, pool = _checked(machine, operation, config, identity, twin)
+    _check_memory(machine, operation, whole)
     domid = operation.domid = machine.next_domid(operation, config.domid)
     try:
         _check_built(machine, operation, whole)
@@ -148,14 +151,17 @@ def new_guest(
 
 
 @at_once
-def check_create(machine: Machine, operation: Operation[Any], config: DomainConfig) -> DomainConfig:
+def check_create(
+    machine: Machine, operation: Operation[Any], config: DomainConfig, autoballoon: bool | None
+) -> DomainConfig:
     """Refuse a domain that cannot be created now."""
-    whole, _ = checked(machine, operation, config, config.uuid or uuid4())
+    whole, _ = _checked(machine, operation, config, config.uuid or uuid4())
+    check_room(machine, operation, whole, autoballoon)
     _check_built(machine, operation, whole)
     return config
 
 
-def checked(
+def _checked(
     machine: Machine, operation: Operation[Any], config: DomainConfig, identity: UUID, twin: Guest | None = None
 ) -> tuple[DomainConfig, Pool]:
     """Return the whole configuration of a domain that can be created, and its CPU pool."""
@@ -163,7 +169,7 @@ def checked(
     pool = _pool(machine, operation, whole)
     check_pool(whole, "memory", scheduler=pool.scheduler, cpus=pool.cpus)
     check_backends(machine, operation, config)
-    _check_new(machine, operation, whole, identity, twin)
+    _check_uuid(machine, operation, identity, twin)
     return whole, pool
 
 

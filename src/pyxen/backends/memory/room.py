@@ -15,7 +15,7 @@ from pyxen.config import DomainConfig
 from pyxen.events import MemoryTargetChanged
 from pyxen.operation import Operation
 
-__all__ = ["make_room"]
+__all__ = ["check_room", "make_room"]
 
 
 def make_room(
@@ -32,6 +32,18 @@ def make_room(
         yield from _take_from_dom0(machine, operation, needed)
     finally:
         del machine.awaited[operation]
+
+
+def check_room(machine: Machine, operation: Operation[Any], config: DomainConfig, autoballoon: bool | None) -> None:
+    """Refuse a domain that would not get its memory now, neither what is free nor what dom0 could give up."""
+    needed, free = needed_kib(config), machine.free_kib()
+    if autoballoon is None:
+        autoballoon = is_automatic(host_info(machine).xen_commandline or "")
+    if needed > free:
+        if not autoballoon:
+            raise not_enough_memory(operation, needed, free)
+        dom0 = memory(machine.domains[0])
+        new_target_kib(operation, dom0, needed - free - pending_kib(dom0), needed, free)
 
 
 def _take_from_dom0(machine: Machine, operation: Operation[Any], needed: int) -> Script[None]:

@@ -123,7 +123,9 @@ class XenlightBackend(XenlightHost):
 
         return self._context.run(operation, script())
 
-    def check_create(self, config: DomainConfig, *, timeout: float | None) -> Operation[DomainConfig]:
+    def check_create(
+        self, config: DomainConfig, *, autoballoon: bool | None = None, timeout: float | None
+    ) -> Operation[DomainConfig]:
         check_hap(config, BACKEND, has_shadow_paging=self._hypervisor.has_shadow_paging)
         whole = with_memory(config)
         if not is_symbolic(whole):
@@ -133,7 +135,7 @@ class XenlightBackend(XenlightHost):
 
         def script() -> Script[DomainConfig]:
             fitted = resources.fitted(self._context, operation, whole)
-            yield from lifecycle.check_create(self._context, operation, marshal.prepare(fitted))
+            yield from lifecycle.check_create(self._context, operation, marshal.prepare(fitted), autoballoon)
             return fitted
 
         return self._context.run(operation, script())

@@ -22,7 +22,7 @@ from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
-from pyxen.backends.xenlight.operations.room import await_memory, is_crowded
+from pyxen.backends.xenlight.operations.room import await_memory, check_memory, is_crowded
 from pyxen.errors import (
     ConnectFailed,
     Error,
@@ -95,7 +95,7 @@ def create(
         return (yield from finish_create(context, operation, made, identity, new.config.name, new, paused=paused))
 
 
-def check_create(context: Context, operation: Operation[Any], new: Prepared) -> Script[None]:
+def check_create(context: Context, operation: Operation[Any], new: Prepared, autoballoon: bool | None) -> Script[None]:
     """Refuse a domain that `create` could not create now."""
     identity = new.config.uuid or uuid4()
     check_uuid(context, operation, identity)
@@ -108,8 +108,7 @@ def check_create(context: Context, operation: Operation[Any], new: Prepared) -> 
     missing = [path for path in new.files if not os.path.exists(path)]
     if missing:
         raise file_missing(operation, *missing)
-    with context.building(identity, mib_to_kib(new.config.memory or 0)):
-        yield from await_memory(context, operation, config, autoballoon=False)
+    check_memory(context, operation, config, autoballoon)
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:

@@ -21,7 +21,7 @@ from pyxen.info import DomainState
 from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
 
-__all__ = ["await_memory", "is_crowded"]
+__all__ = ["await_memory", "check_memory", "is_crowded"]
 
 _MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
 _LOOK_AGAIN: Final = 0.05  # seconds between checks
@@ -73,6 +73,17 @@ def await_memory(
     if not is_enough:
         raise not_enough_memory(operation, needed[0], _free_kib(context, operation), lib.ERROR_NOMEM)
     return False
+
+
+def check_memory(context: Context, operation: Operation[Any], config: CData, autoballoon: bool | None) -> None:
+    """Refuse a domain that would not get its memory now, neither what is free nor what dom0 could give up."""
+    needed, free = ffi.new("uint64_t *"), _free_kib(context, operation)
+    raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
+    if needed[0] > free:
+        if not _may_balloon(context, autoballoon):
+            raise not_enough_memory(operation, needed[0], free, lib.ERROR_NOMEM)
+        dom0 = _dom0(context)
+        new_target_kib(operation, dom0, needed[0] - free - pending_kib(dom0), needed[0], free)
 
 
 def _free_kib(context: Context, operation: Operation[Any]) -> int:
