@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyxen import Domain, Host
-from tests.offhost.host import OffHost
+from tests.offhost.host import OffHost, until
 from tests.offhost.internals import find_qemus_in
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def qemu_of(host: Host, offhost: OffHost, folder: Path, monkeypatch: pytest.Monk
         yield qemu
     finally:
         qemu.end()
-    assert [thread.name for thread in threading.enumerate() if thread.name == "pyxen-qmp"] == []
+    until(lambda: all(thread.name != "pyxen-qmp" for thread in threading.enumerate()), "a thread of QMP goes on")
 
 
 def returned(value: Any) -> bytes:
