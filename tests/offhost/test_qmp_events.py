@@ -255,6 +255,7 @@ def test_the_host_is_closed(qemu: Qemu, host: Host) -> None:
 def test_a_reader_that_is_forgotten_is_closed(qemu: Qemu) -> None:
     sends(qemu)
     qemu.domain.qmp.events().get(0)
+    until(lambda: all(thread.name != "pyxen-qmp" for thread in threading.enumerate()), "it goes on")
     assert qemu.domain.qmp.execute("echo") == {}
 
 

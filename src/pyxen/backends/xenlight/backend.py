@@ -369,13 +369,10 @@ class XenlightBackend(XenlightHost):
     def qmp(
         self, domain: DomainRef, command: str, arguments: Mapping[str, Any], *, timeout: float | None
     ) -> Operation[Any]:
-        asked = qmp.request(command, arguments)
+        qmp.request(command, arguments)  # refuses what is not valid before anything begins
         self._info("qmp", domain)
-        listener = self._listeners.get(domain.domid)
-        if listener is None:
-            work = partial(qmp.execute, self._hypervisor, domid=domain.domid, command=command, asked=asked)
-        else:
-            work = partial(listener.execute, command=command, asked=qmp.command_of(command, arguments))
+        where = self._hypervisor
+        work = partial(self._listeners.execute, where, domid=domain.domid, command=command, arguments=arguments)
         return self._threaded_operations.run(operation_on(domain, "qmp", timeout), work)
 
     def qmp_events(

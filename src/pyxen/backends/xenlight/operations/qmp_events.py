@@ -14,19 +14,31 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from pyxen._printable import printable
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.error_map import describe
-from pyxen.backends.xenlight.operations.qmp import Broken, HungUp, Monitor, Refused, connect, nonsense, pause, refusal
+from pyxen.backends.xenlight.operations.qmp import (
+    Broken,
+    HungUp,
+    Monitor,
+    Refused,
+    command_of,
+    connect,
+    execute,
+    nonsense,
+    pause,
+    refusal,
+    request,
+)
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.errors import Error, InvalidState, OperationFailed
 from pyxen.qmpevent import QmpEvent
 
-__all__ = ["Listener", "Listeners"]
+__all__ = ["Listener", "Listeners", "NotSent"]
 
 _AT_ONCE: Final = 4 << 20
 """Bytes that are read in a second: a QEMU that sends events without end must not take a CPU of dom0 for it."""
@@ -34,15 +46,23 @@ _AT_ONCE: Final = 4 << 20
 _LOOK: Final = 1.0  # seconds until a command looks for its answer, if nothing wakes it
 
 
+class NotSent(Exception):
+    """The listener ended before it sent a command: it can be sent over another connection."""
+
+
 class _Request:
     """A command that waits for its answer.
 
     Attributes:
+        text: The command as QEMU reads it.
+        sent: Whether QEMU may have it.
         answer: The answer; None if it has not come.
         wake: Readable when it has, or when none comes any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.sent = False
         self.answer: dict[str, Any] | None = None
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -73,7 +93,7 @@ class Listener:
         self._end = end
         self._lock = threading.Lock()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._commands: deque[bytes] = deque()
+        self._unsent: deque[_Request] = deque()
         self._requests: dict[str, _Request] = {}
         self._number = 0
         self._began = time.monotonic()
@@ -104,29 +124,43 @@ class Listener:
             self._end(error)
 
     def execute(self, threaded: ThreadedOperation, command: str, asked: dict[str, Any]) -> Any:
-        """Send a command, and return the answer; `threaded` is the operation of the caller, not of the listener."""
-        with _Request() as request:
+        """Send a command, and return the answer; `threaded` is the operation of the caller, not of the listener.
+
+        Raises:
+            NotSent: The listener has ended, and QEMU does not have the command.
+        """
+        with self._lock:
+            self._number += 1
+            name = f"pyxen-{self._number}"
+        with _Request(json.dumps({**asked, "id": name}).encode() + b"\n") as request:
             with self._lock:
-                self._number += 1
-                name = f"pyxen-{self._number}"
-                if not self._over:
-                    self._requests[name] = request
-                    self._commands.append(json.dumps({**asked, "id": name}).encode() + b"\n")
-                    os.eventfd_write(self._wake, 1)
+                if self._over:
+                    raise NotSent
+                self._requests[name] = request
+                self._unsent.append(request)
+                os.eventfd_write(self._wake, 1)
             try:
-                while request.answer is None:
-                    with self._lock:
-                        over = self._over
-                    if over and request.answer is None:
-                        message = f"QEMU has ended, or its events are not read any more; {command} may have been done"
-                        raise describe(InvalidState, message, threaded.operation)
-                    pause(threaded, None, 0, sent=True, also=request.wake, longest=_LOOK)
+                self._await(threaded, request, command)
             finally:
                 with self._lock:
                     self._requests.pop(name, None)
+                    if request in self._unsent:  # the caller has given up: QEMU must not get it later
+                        self._unsent.remove(request)
+        assert request.answer is not None  # noqa: S101 (for mypy: it has been awaited)
         if "error" in request.answer:
             raise refusal(threaded.operation, command, Refused(request.answer["error"]))
         return request.answer["return"]
+
+    def _await(self, threaded: ThreadedOperation, request: _Request, command: str) -> None:
+        while request.answer is None:
+            with self._lock:
+                over, sent = self._over, request.sent
+            if over and not sent:
+                raise NotSent
+            if over and request.answer is None:
+                message = f"QEMU has ended, or its events are not read any more; {command} may have been carried out"
+                raise describe(InvalidState, message, threaded.operation)
+            pause(threaded, None, 0, sent=sent, also=request.wake, longest=_LOOK)
 
     def _take(self, message: dict[str, Any]) -> None:
         if "event" in message:
@@ -145,13 +179,15 @@ class Listener:
 
     def _send_next(self) -> bool:
         with self._lock:
-            command = self._commands.popleft() if self._commands else None
-            if command is None:
+            request = self._unsent.popleft() if self._unsent else None
+            if request is None:
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake)
-        if command is not None:
-            self._monitor.send(command)
-        return command is not None
+            else:
+                request.sent = True
+        if request is not None:
+            self._monitor.send(request.text)
+        return request is not None
 
     def _slow_down(self, threaded: ThreadedOperation) -> None:
         while self._monitor.length > _AT_ONCE and (left := self._began + 1 - time.monotonic()) > 0:
@@ -183,6 +219,22 @@ class Listeners:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: dict[int, Listener] = {}
+
+    def execute(
+        self,
+        hypervisor: Hypervisor,
+        threaded: ThreadedOperation,
+        domid: int,
+        command: str,
+        arguments: Mapping[str, Any],
+    ) -> Any:
+        """Let a domain's QEMU carry out a command, over the connection of its listener, or over one of its own."""
+        asked = request(command, arguments)
+        listener = self.get(domid)
+        if listener is not None:
+            with contextlib.suppress(NotSent):
+                return listener.execute(threaded, command, command_of(command, arguments))
+        return execute(hypervisor, threaded, domid, command, asked)
 
     def get(self, domid: int) -> Listener | None:
         """Return the listener of a domain; None if there is none."""
