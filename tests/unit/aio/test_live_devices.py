@@ -46,6 +46,8 @@ CONFIG = DomainConfig(
 def fake() -> Iterator[FakeHost]:
     """A host whose domain web1 has devices of many kinds."""
     with FakeHost() as fake:
+        fake.pci.assignable_add("03:00.0")
+        fake.pci.assignable_add("03:00.1")
         fake.create(CONFIG)
         fake.advance(60)  # until it has booted
         yield fake

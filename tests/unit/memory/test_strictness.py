@@ -55,6 +55,7 @@ def test_a_create(fake: FakeHost, settings: dict[str, Any], error: type[Error], 
 
 
 def test_a_pci_device_that_another_domain_has(fake: FakeHost) -> None:
+    fake.pci.assignable_add("03:00.0")
     first = fake.create(config(type="pv", pcis=[Pci("03:00.0")]))
     with pytest.raises(OperationFailed, match=r"0000:03:00\.0 already assigned"):
         fake.create(config("web2", type="pv", pcis=[Pci("03:00.0")]))
