@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pyxen
 from tests.offhost.host import OffHost
 
 BEGINNING = """
-import fcntl, os, sys, threading
+import fcntl, os, signal, sys, threading
 import pyxen
 from tests.offhost.internals import use_extension
 from tests.offhost.setup import release
@@ -61,6 +62,14 @@ begun = [host.begin.create(config.replace(name=f"web{number}")) for number in ra
 say("end")
 """
 
+WITH_XENSTORED_HUNG = """
+host = pyxen.connect(workers=int(workers))
+first = host.create(config, timeout=20)
+os.kill(int(os.environ["XENSTORED"]), signal.SIGSTOP)
+begun = [host.begin.create(config.replace(name=f"web{number}")) for number in range(2)]
+say("end")
+"""
+
 
 def run(offhost: OffHost, kernels: dict[str, str], folder: Path, program: str, workers: int) -> list[str]:
     """Run a program on the host, see that it ends well, and return what it has reported."""
@@ -105,3 +114,13 @@ def test_the_program_ends_while_domains_come_and_go(
     assert run(offhost, kernels, tmp_path, WITH_WORK_LEFT, workers) == ["end"]
     assert offhost.left() == []
     assert settled.orphans() == ()
+
+
+def test_the_program_ends_while_xenstored_hangs(
+    offhost: OffHost, kernels: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XENSTORED", (offhost.folder / "xenstored.pid").read_text().strip())
+    try:
+        assert run(offhost, kernels, tmp_path, WITH_XENSTORED_HUNG, 1) == ["end"]
+    finally:
+        offhost.signal_xenstored(signal.SIGCONT)
