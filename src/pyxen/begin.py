@@ -148,13 +148,11 @@ class HostOperations(Generic[H]):
         """Begin `Host.apply`. If it is cancelled, the step that runs is undone, and earlier ones stay."""
         check_config(config, "apply")
         config.validate()
-        if self._backend.xl_conf is not None:
-            config = self._backend.xl_conf.with_vifs(config)
         return begin_apply(
             self._backend,
             lambda config, timeout: self.create(config, timeout=timeout),
             self._handle,
-            config,
+            self._honoured(config),
             dry_run=dry_run,
             persistent=persistent,
             timeout=timeout_of(timeout, operation="apply"),
@@ -407,8 +405,7 @@ class DomainOperations(Generic[H]):
     def attach(self, device: D, *, timeout: float | None = None) -> Operation[D]:
         """Begin `Domain.attach`."""
         check_is_device(device, "attach")
-        conf = self._backend.xl_conf
-        wanted: Any = conf.vif(device) if conf is not None and isinstance(device, Vif) else device
+        wanted = _with_defaults(self._backend, device)
         return self._on(self._backend.attach(self._ref, wanted, timeout=timeout_of(timeout)))
 
     def detach(self, device: Part | str, *, force: bool = False, timeout: float | None = None) -> Operation[None]:
@@ -516,12 +513,18 @@ class DeviceOperations(Generic[V]):
         """Begin `LiveDevices.attach`."""
         check_is_device(device, "attach")
         check_is(self._kind.part, device, "attach", f": these are the {self._kind.field} of the domain")
-        return self._backend.attach(self._ref, device, timeout=timeout_of(timeout))
+        return self._backend.attach(self._ref, _with_defaults(self._backend, device), timeout=timeout_of(timeout))
 
     def detach(self, key: DeviceKey, *, force: bool = False, timeout: float | None = None) -> Operation[None]:
         """Begin `LiveDevices.detach`."""
         device = named_device(self._kind, key, "detach")
         return self._backend.detach(self._ref, device, force=force, timeout=timeout_of(timeout))
+
+
+def _with_defaults(backend: Backend, device: D) -> D:
+    """Return a device with the settings that xl.conf has for it, if the host was opened with them."""
+    conf: Any = backend.xl_conf
+    return conf.vif(device) if conf is not None and isinstance(device, Vif) else device
 
 
 def _mib(verb: str, name: str, mib: float | None, kib: int | None) -> float:

@@ -107,12 +107,14 @@ def test_a_host_that_honours_it(path: Path) -> None:
         assert web.config(defaults=True).claim_mode is False
         assert [vcpu.cpus for vcpu in web.vcpus()] == [CpuSet("0-3")] * 2
         assert host.check_create(config("web2", vifs=[Vif()])).vifs[0].bridge == "br0"
-        assert web.attach(Vif()).bridge == "br0"
+        assert web.attach(Vif()).bridge == web.vifs.attach(Vif()).bridge == "br0"
         web.pin_vcpu(1, "2-7")
         assert web.vcpus()[1].cpus == CpuSet("2-3")
         with pytest.raises(InvalidArgument, match=r"cpus=6-7: xl\.conf leaves none of these CPUs.*0-3"):
             web.pin_vcpu(0, "6-7")
-        assert host.apply(config(vifs=[Vif(), Vif(bridge="br7"), Vif()], vcpus=2)).changed == ()
+        same = config(vifs=[Vif(), Vif(bridge="br7"), Vif(), Vif()], vcpus=2)
+        assert [str(step) for step in host.apply(same).changed] == ["pin_vcpu 1 cpus=0-3"]
+        assert host.apply(same).changed == ()
 
 
 def test_random_domids() -> None:
