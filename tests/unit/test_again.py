@@ -12,6 +12,7 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "tests.again
 PYTEST += [f"--rootdir={ROOT}", "--override-ini=addopts="]
 
 UNSTEADY = """
+import pytest
 from pathlib import Path
 
 @pytest.mark.parametrize("text", ["a b", "a - 'b' [\\u20ac]"])
