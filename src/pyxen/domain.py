@@ -317,6 +317,9 @@ class Domain(DomainDevices, DomainResources):
         Args:
             trigger: `Trigger`, or its name: ``power``, ``sleep``, ``nmi``, ``init``, ``reset``, ``s3resume``.
             vcpu: The vCPU to interrupt with ``nmi`` or ``init``.
+
+        Raises:
+            InvalidState: The domain is dom0.
         """
         self._calls.finish(lambda: self.begin.send_trigger(trigger, vcpu=vcpu))
 
@@ -325,6 +328,7 @@ class Domain(DomainDevices, DomainResources):
 
         Raises:
             InvalidArgument: The key is not a single letter.
+            InvalidState: The domain is dom0, which would obey too: write to its ``/proc/sysrq-trigger`` instead.
         """
         self._calls.finish(lambda: self.begin.send_sysrq(key))
 

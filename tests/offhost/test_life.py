@@ -18,6 +18,7 @@ from pyxen.errors import (
     DomainNotFound,
     Error,
     InvalidArgument,
+    InvalidState,
     NotEnoughMemory,
     OperationTimeout,
     UnsupportedFeature,
@@ -234,6 +235,18 @@ def test_domid_0_comes_never_again(offhost: OffHost, host: pyxen.Host, config: C
     last = host.create(config(name="last"))
     first = host.create(config(name="first"))
     assert (last.domid, first.domid) == (0x7FEF, 1)
+
+
+def test_the_domain_that_it_runs_in_is_spared(offhost: OffHost, host: pyxen.Host) -> None:
+    domid = offhost.add("toolstack")
+    offhost.store.write("/local/domain/0/domid", str(domid))  # as if this process ran there, with dom0's rights
+    ours, others = host.domains["toolstack"], host.domains[offhost.add("web")]
+    for verb in (ours.destroy, ours.pause, ours.suspend, ours.shutdown, ours.reboot, lambda: ours.send_sysrq("b")):
+        with pytest.raises(InvalidState, match=f"this process runs in domain {domid}: do this from dom0"):
+            verb()
+    others.pause()
+    assert ours.info().state is not DomainState.PAUSED
+    assert others.info().state is DomainState.PAUSED
 
 
 def test_a_domain_of_others_goes(offhost: OffHost, host: pyxen.Host) -> None:

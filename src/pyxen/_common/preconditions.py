@@ -72,9 +72,12 @@ E = TypeVar("E", bound=OperationFailed)
 
 _NOT_TO_DOM0: Final = frozenset(
     {"core_dump", "destroy", "migrate", "pause", "preserve", "reboot", "remus", "resume", "save"}
-    | {"shutdown", "soft_reset", "suspend", "unpause"}
+    | {"send_sysrq", "send_trigger", "shutdown", "soft_reset", "suspend", "unpause"}
 )
-"""Verbs that must not be used on dom0; libxl would delete dom0's xenstore entries before Xen refuses."""
+"""Verbs that must not be used on dom0; libxl would delete dom0's xenstore entries before Xen refuses.
+
+Linux obeys SysRq keys in dom0 too, ``b`` among them, which resets the whole host.
+"""
 
 SCHEDULER_PARAMETERS: Final[dict[str, frozenset[str]]] = {
     "credit": frozenset({"weight", "cap"}),

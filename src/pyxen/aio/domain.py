@@ -322,6 +322,9 @@ class Domain(DomainDevices, DomainResources):
         Args:
             trigger: `Trigger`, or its name: ``power``, ``sleep``, ``nmi``, ``init``, ``reset``, ``s3resume``.
             vcpu: The vCPU to interrupt with ``nmi`` or ``init``.
+
+        Raises:
+            InvalidState: The domain is dom0.
         """
         await self._calls.finish(lambda: self.begin.send_trigger(trigger, vcpu=vcpu))
 
@@ -330,6 +333,7 @@ class Domain(DomainDevices, DomainResources):
 
         Raises:
             InvalidArgument: The key is not a single letter.
+            InvalidState: The domain is dom0, which would obey too: write to its ``/proc/sysrq-trigger`` instead.
         """
         await self._calls.finish(lambda: self.begin.send_sysrq(key))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from pyxen._common.preconditions import check_spared
 from pyxen.backends.base import Backend, DomainRef, operation_on
 from pyxen.backends.libvirt import (
     event_loop,
@@ -139,6 +140,8 @@ class LibvirtHost(Backend):
         **how: Any,
     ) -> Operation[T]:
         self._link.check()
+        if operation.domid is not None:
+            check_spared(operation.verb, operation.domid)
 
         def describe(error: Exception) -> BaseException:
             if not isinstance(error, VirError):
