@@ -237,11 +237,11 @@ class EventLoop:
     def _end(self, task: _Task, result: object = None, error: BaseException | None = None) -> None:
         """End an operation. Exceptions from its callbacks and log handlers must not affect other operations."""
         del self._tasks[task.operation]
+        shielded(self._sink.flush)  # first, so that who waits for the end finds its lines in the log
         if error is None:
             shielded(task.operation.set_result, result)
         else:
             shielded(task.operation.set_exception, error)
-        self._sink.flush()
 
     def _deliver(self, token: int, event: LibxlEvent) -> None:
         task = self._waiting.pop(token, None)
