@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from pyxen.backends.refs import DomainRef, LogChunk
 from pyxen.backends.store import Store
-from pyxen.config import CpuSet, Part, SchedulerKind
+from pyxen.config import CpuSet, SchedulerKind
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.hypfsentry import HypfsEntry, HypfsValue
@@ -21,8 +21,6 @@ from pyxen.stats import DomainStats
 from pyxen.topology import Topology
 
 __all__ = ["HostVerbs"]
-
-D = TypeVar("D", bound=Part)
 
 
 class HostVerbs(Protocol):

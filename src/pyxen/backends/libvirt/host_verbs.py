@@ -9,11 +9,7 @@ from typing import Any, TypeVar
 
 from pyxen._common.preconditions import check_spared
 from pyxen.backends.base import Backend, DomainRef, operation_on
-from pyxen.backends.libvirt import (
-    event_loop,
-    lifecycle,
-    stats,
-)
+from pyxen.backends.libvirt import event_loop, lifecycle, stats
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError
 from pyxen.backends.libvirt.driver_features import LIBVIRTS, NOT_ITS_DRIVERS
 from pyxen.backends.libvirt.error_map import failure, redacted
