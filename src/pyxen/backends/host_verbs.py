@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from pyxen.backends.refs import DomainRef, LogChunk
 from pyxen.backends.store import Store
 from pyxen.backends.virt_calls import LibvirtCalls
-from pyxen.config import CpuSet, Part, PciAddress, SchedulerKind
+from pyxen.config import CpuSet, PciAddress, SchedulerKind
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.hostdevices import PciDevice, UsbDevice
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pyxen.xlconf import XlConf
 
 __all__ = ["HostVerbs"]
-
-D = TypeVar("D", bound=Part)
 
 
 class HostVerbs(Protocol):

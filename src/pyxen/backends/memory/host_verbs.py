@@ -10,10 +10,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
-from pyxen._common.preconditions import (
-    check_spared,
-    gone,
-)
+from pyxen._common.preconditions import check_spared, gone
 from pyxen._common.scripts import at_once
 from pyxen.backends.base import Backend, DomainRef, LogChunk, operation_on
 from pyxen.backends.memory import (

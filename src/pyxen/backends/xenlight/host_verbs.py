@@ -8,10 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
-from pyxen._common.preconditions import (
-    check_spared,
-    gone,
-)
+from pyxen._common.preconditions import check_spared, gone
 from pyxen._common.shortage import shortage
 from pyxen.backends.base import Backend, DomainRef, LogChunk, operation_on
 from pyxen.backends.store import Store

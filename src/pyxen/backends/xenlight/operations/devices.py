@@ -127,12 +127,12 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
         raise UnsupportedFeature(message, feature=what, backend=BACKEND)
     code = yield from context.complete(lambda how: add(context.pointer, domid, struct, how))
     made = _read(context, kind, type(device), struct)
-    error: Error
+    error: Error | None
     if code != 0 or operation.stopped is not None:
         error = _why_not_attached(context, operation, made, code)
-    elif rival := _rival(context, domid, kind, device, made):
-        error = describe(DeviceExists, f"another program has just attached the {kind.noun} {rival}", operation)
     else:
+        error = _rival(context, operation, domid, kind, device, made)
+    if error is None:
         return made
     if code != lib.ERROR_DEVICE_EXISTS:  # otherwise, the device belongs to another toolstack
         yield from _take_back(context, domid, kind, made)
@@ -141,16 +141,24 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     raise error
 
 
-def _rival(context: Context, domid: int, kind: Kind, wanted: Part, made: Part) -> str | None:
-    """Return the name of a device that another program attached at the same time, and that has the same name.
+def _rival(
+    context: Context, operation: Operation[Any], domid: int, kind: Kind, wanted: Part, made: Part
+) -> Error | None:
+    """Return the exception if another program attached a device with the same name at the same time.
 
     libxl compares only devids, which it chooses itself. The device with the lower devid came first, and stays.
     """
     if ("devid",) not in kind.names or name_of(wanted) == "":
         return None
-    present: Iterable[Any] = _Present(context, domid, kind, type(made)).devices
+    try:
+        present: Iterable[Any] = _Present(context, domid, kind, type(made)).devices
+    except ConnectFailed as lost:  # it cannot be told, so the device is taken back, as after any other failure
+        return lost
     earlier = [other for other in present if other.devid < getattr(made, "devid", 0)]
-    return name_of(wanted) if already_there(kind, wanted, earlier) else None
+    if already_there(kind, wanted, earlier) is None:
+        return None
+    message = f"another program has just attached the {kind.noun} {name_of(wanted)}"
+    return describe(DeviceExists, message, operation)
 
 
 def detach(
