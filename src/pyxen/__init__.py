@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from pyxen import xlcfg as xlcfg
     from pyxen._placement import VcpuPin
     from pyxen.applying import Applied, ApplyStep
-    from pyxen.capabilities import HostCapability
     from pyxen.config import (
         P9,
         ActionOnShutdown,
@@ -147,21 +146,12 @@ if TYPE_CHECKING:
         VuartType,
     )
     from pyxen.connection import connect
-    from pyxen.consolestream import ConsoleStream
     from pyxen.conversion import convert
     from pyxen.cpupool import Cpupool
     from pyxen.cpupools import Cpupools
     from pyxen.devicetree import DeviceTree
     from pyxen.domain import Domain
     from pyxen.domains import Domains
-    from pyxen.endpoints import (
-        ChannelEndpoint,
-        ConsoleEndpoint,
-        ConsoleType,
-        Endpoints,
-        SpiceEndpoint,
-        VncEndpoint,
-    )
     from pyxen.errors import (
         ApplyFailed,
         BackupLost,
@@ -202,7 +192,6 @@ if TYPE_CHECKING:
         XenstoreError,
         XenstoreQuota,
     )
-    from pyxen.eventreader import EventReader
     from pyxen.events import (
         DeviceAdded,
         DeviceEvent,
@@ -221,10 +210,31 @@ if TYPE_CHECKING:
     from pyxen.flask import Flask
     from pyxen.guests import Guests
     from pyxen.host import Host
-    from pyxen.hostdevices import PciDevice, UsbDevice
     from pyxen.hypfs import Hypfs
-    from pyxen.hypfsentry import HypfsEntry, HypfsType
-    from pyxen.info import (
+    from pyxen.libvirtverbs import LibvirtVerbs
+    from pyxen.livedevices import LiveDevices
+    from pyxen.losses import Loss, LossWarning
+    from pyxen.operation import Operation, Progress
+    from pyxen.pcidevices import PciDevices
+    from pyxen.psr import Psr
+    from pyxen.qmp import Qmp
+    from pyxen.readers.console import ConsoleStream
+    from pyxen.readers.events import EventReader
+    from pyxen.readers.log import LogReader
+    from pyxen.readers.qmp import QmpEvents
+    from pyxen.readers.xenstore import XenstoreWatch
+    from pyxen.records.capabilities import HostCapability
+    from pyxen.records.endpoints import (
+        ChannelEndpoint,
+        ConsoleEndpoint,
+        ConsoleType,
+        Endpoints,
+        SpiceEndpoint,
+        VncEndpoint,
+    )
+    from pyxen.records.host_devices import PciDevice, UsbDevice
+    from pyxen.records.hypfs import HypfsEntry, HypfsType
+    from pyxen.records.info import (
         DefinedDomain,
         DomainInfo,
         DomainState,
@@ -234,7 +244,7 @@ if TYPE_CHECKING:
         Trigger,
         XenVersion,
     )
-    from pyxen.libvirtinfo import (
+    from pyxen.records.libvirt import (
         AddressSource,
         CpuComparison,
         GuestKind,
@@ -246,32 +256,22 @@ if TYPE_CHECKING:
         LibvirtPool,
         LibvirtVolume,
     )
-    from pyxen.libvirtverbs import LibvirtVerbs
-    from pyxen.livedevice import LiveDevice
-    from pyxen.livedevices import LiveDevices
-    from pyxen.logreader import LogReader
-    from pyxen.losses import Loss, LossWarning
-    from pyxen.memoryinfo import DomainMemory
-    from pyxen.operation import Operation, Progress
-    from pyxen.pcidevices import PciDevices
-    from pyxen.psr import Psr
-    from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
-    from pyxen.qmp import Qmp
-    from pyxen.qmpevent import QmpEvent
-    from pyxen.qmpevents import QmpEvents
+    from pyxen.records.live_device import LiveDevice
+    from pyxen.records.memory import DomainMemory
+    from pyxen.records.psr import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
+    from pyxen.records.qmp_event import QmpEvent
+    from pyxen.records.scheduling import CpupoolInfo, PoolScheduler, VcpuInfo, VcpuState
+    from pyxen.records.stats import DeviceState, DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
+    from pyxen.records.topology import HostCpu, NumaNode, PciPlace, Topology
+    from pyxen.records.xenstore import NodeAccess, NodeChange, NodePermissions
     from pyxen.remus import RemusOptions
     from pyxen.sampler import Sampler
-    from pyxen.scheduling import CpupoolInfo, PoolScheduler, VcpuInfo, VcpuState
-    from pyxen.stats import DeviceState, DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
     from pyxen.supervisor import Brake, Outcome, Supervisor
     from pyxen.terminal import attach_terminal
-    from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
     from pyxen.usbdevices import UsbDevices
     from pyxen.vm import Vm
     from pyxen.xenstore import Xenstore
-    from pyxen.xenstoreinfo import NodeAccess, NodeChange, NodePermissions
     from pyxen.xenstorenodes import XenstoreTransaction
-    from pyxen.xenstorewatch import XenstoreWatch
     from pyxen.xlconf import XlConf
 
 __all__ = [
@@ -504,7 +504,7 @@ __all__ = [
 _HOMES = {
     "Applied": "applying",
     "ApplyStep": "applying",
-    "HostCapability": "capabilities",
+    "HostCapability": "records.capabilities",
     "connect": "connection",
     "convert": "conversion",
     "Cpupool": "cpupool",
@@ -512,35 +512,35 @@ _HOMES = {
     "Domain": "domain",
     "Domains": "domains",
     "DeviceTree": "devicetree",
-    "ChannelEndpoint": "endpoints",
-    "ConsoleEndpoint": "endpoints",
-    "ConsoleStream": "consolestream",
-    "ConsoleType": "endpoints",
-    "Endpoints": "endpoints",
-    "SpiceEndpoint": "endpoints",
-    "VncEndpoint": "endpoints",
-    "EventReader": "eventreader",
+    "ChannelEndpoint": "records.endpoints",
+    "ConsoleEndpoint": "records.endpoints",
+    "ConsoleStream": "readers.console",
+    "ConsoleType": "records.endpoints",
+    "Endpoints": "records.endpoints",
+    "SpiceEndpoint": "records.endpoints",
+    "VncEndpoint": "records.endpoints",
+    "EventReader": "readers.events",
     "Flask": "flask",
     "Feature": "features",
     "Guests": "guests",
     "Host": "host",
     "Hypfs": "hypfs",
-    "PciDevice": "hostdevices",
-    "UsbDevice": "hostdevices",
-    "HypfsEntry": "hypfsentry",
-    "HypfsType": "hypfsentry",
+    "PciDevice": "records.host_devices",
+    "UsbDevice": "records.host_devices",
+    "HypfsEntry": "records.hypfs",
+    "HypfsType": "records.hypfs",
     "Vm": "vm",
-    "DefinedDomain": "info",
-    "DomainInfo": "info",
-    "DomainState": "info",
-    "DomainUptime": "info",
-    "HostInfo": "info",
-    "ShutdownReason": "info",
-    "Trigger": "info",
-    "XenVersion": "info",
-    "LiveDevice": "livedevice",
+    "DefinedDomain": "records.info",
+    "DomainInfo": "records.info",
+    "DomainState": "records.info",
+    "DomainUptime": "records.info",
+    "HostInfo": "records.info",
+    "ShutdownReason": "records.info",
+    "Trigger": "records.info",
+    "XenVersion": "records.info",
+    "LiveDevice": "records.live_device",
     "LiveDevices": "livedevices",
-    "LogReader": "logreader",
+    "LogReader": "readers.log",
     "Loss": "losses",
     "LossWarning": "losses",
     "Operation": "operation",
@@ -548,54 +548,54 @@ _HOMES = {
     "PciDevices": "pcidevices",
     "UsbDevices": "usbdevices",
     "LibvirtVerbs": "libvirtverbs",
-    "AddressSource": "libvirtinfo",
-    "CpuComparison": "libvirtinfo",
-    "GuestKind": "libvirtinfo",
-    "InterfaceAddresses": "libvirtinfo",
-    "LibvirtCapabilities": "libvirtinfo",
-    "LibvirtDomainCapabilities": "libvirtinfo",
-    "LibvirtJob": "libvirtinfo",
-    "LibvirtNetwork": "libvirtinfo",
-    "LibvirtPool": "libvirtinfo",
-    "LibvirtVolume": "libvirtinfo",
+    "AddressSource": "records.libvirt",
+    "CpuComparison": "records.libvirt",
+    "GuestKind": "records.libvirt",
+    "InterfaceAddresses": "records.libvirt",
+    "LibvirtCapabilities": "records.libvirt",
+    "LibvirtDomainCapabilities": "records.libvirt",
+    "LibvirtJob": "records.libvirt",
+    "LibvirtNetwork": "records.libvirt",
+    "LibvirtPool": "records.libvirt",
+    "LibvirtVolume": "records.libvirt",
     "Psr": "psr",
-    "PsrAllocation": "psrinfo",
-    "PsrEvent": "psrinfo",
-    "PsrKind": "psrinfo",
-    "PsrMonitoring": "psrinfo",
-    "PsrSample": "psrinfo",
+    "PsrAllocation": "records.psr",
+    "PsrEvent": "records.psr",
+    "PsrKind": "records.psr",
+    "PsrMonitoring": "records.psr",
+    "PsrSample": "records.psr",
     "Qmp": "qmp",
-    "QmpEvent": "qmpevent",
-    "QmpEvents": "qmpevents",
+    "QmpEvent": "records.qmp_event",
+    "QmpEvents": "readers.qmp",
     "RemusOptions": "remus",
     "Sampler": "sampler",
-    "DeviceState": "stats",
-    "DiskRates": "stats",
-    "DiskStats": "stats",
-    "DomainMemory": "memoryinfo",
-    "DomainRates": "stats",
-    "DomainStats": "stats",
-    "VifRates": "stats",
-    "VifStats": "stats",
-    "CpupoolInfo": "scheduling",
-    "PoolScheduler": "scheduling",
-    "VcpuInfo": "scheduling",
+    "DeviceState": "records.stats",
+    "DiskRates": "records.stats",
+    "DiskStats": "records.stats",
+    "DomainMemory": "records.memory",
+    "DomainRates": "records.stats",
+    "DomainStats": "records.stats",
+    "VifRates": "records.stats",
+    "VifStats": "records.stats",
+    "CpupoolInfo": "records.scheduling",
+    "PoolScheduler": "records.scheduling",
+    "VcpuInfo": "records.scheduling",
     "VcpuPin": "_placement",
-    "VcpuState": "scheduling",
+    "VcpuState": "records.scheduling",
     "Brake": "supervisor",
     "Outcome": "supervisor",
     "Supervisor": "supervisor",
-    "HostCpu": "topology",
-    "NumaNode": "topology",
-    "PciPlace": "topology",
+    "HostCpu": "records.topology",
+    "NumaNode": "records.topology",
+    "PciPlace": "records.topology",
     "attach_terminal": "terminal",
-    "Topology": "topology",
+    "Topology": "records.topology",
     "Xenstore": "xenstore",
-    "NodeAccess": "xenstoreinfo",
-    "NodeChange": "xenstoreinfo",
-    "NodePermissions": "xenstoreinfo",
+    "NodeAccess": "records.xenstore",
+    "NodeChange": "records.xenstore",
+    "NodePermissions": "records.xenstore",
     "XenstoreTransaction": "xenstorenodes",
-    "XenstoreWatch": "xenstorewatch",
+    "XenstoreWatch": "readers.xenstore",
     "XlConf": "xlconf",
 }
 """Names of this package and the modules that define them. All other names come from the modules in `_WHOLE`."""

@@ -6,7 +6,6 @@ import os
 from io import FileIO
 from typing import TypeVar
 
-from pyxen._consoletext import which_console
 from pyxen._domain_handle import DomainHandle
 from pyxen.config import (
     P9,
@@ -25,9 +24,10 @@ from pyxen.config import (
     Vsnd,
     Vtpm,
 )
-from pyxen.consolestream import ConsoleStream
-from pyxen.endpoints import ConsoleType, ConsoleTypeName, Endpoints
 from pyxen.livedevices import LiveDevices
+from pyxen.readers._consoletext import which_console
+from pyxen.readers.console import ConsoleStream
+from pyxen.records.endpoints import ConsoleType, ConsoleTypeName, Endpoints
 
 __all__ = ["DomainDevices"]
 

@@ -8,9 +8,9 @@ from pyxen._common.arguments import check_number
 from pyxen._domain_handle import DomainHandle
 from pyxen.begin import AnyCpupool, AnyCpus
 from pyxen.config import Scheduler
-from pyxen.memoryinfo import DomainMemory
-from pyxen.scheduling import VcpuInfo
-from pyxen.stats import DomainStats
+from pyxen.records.memory import DomainMemory
+from pyxen.records.scheduling import VcpuInfo
+from pyxen.records.stats import DomainStats
 
 __all__ = ["DomainResources"]
 

@@ -6,9 +6,9 @@ from pyxen.backends.base import Backend
 from pyxen.devicetree import DeviceTree
 from pyxen.flask import Flask
 from pyxen.hypfs import Hypfs
-from pyxen.logreader import LogReader, log_text
 from pyxen.operation import Calls
 from pyxen.psr import Psr
+from pyxen.readers.log import LogReader, log_text
 
 __all__ = ["HostHypervisor"]
 

@@ -9,8 +9,8 @@ from pyxen._common.cpu_affinity import is_symbolic
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, DomainConfig
 from pyxen.features import Feature
-from pyxen.info import DomainInfo
-from pyxen.scheduling import VcpuInfo
+from pyxen.records.info import DomainInfo
+from pyxen.records.scheduling import VcpuInfo
 
 __all__ = ["Placement", "VcpuPin", "placement_of"]
 

@@ -20,9 +20,9 @@ from pyxen.errors import (
     OperationTimeout,
     UnsupportedFeature,
 )
-from pyxen.info import DomainInfo, DomainState
 from pyxen.losses import shown
 from pyxen.operation import Operation
+from pyxen.records.info import DomainInfo, DomainState
 
 if TYPE_CHECKING:
     from pyxen.begin import DomainOperations

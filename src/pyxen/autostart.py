@@ -20,7 +20,7 @@ from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound
 from pyxen.features import Feature
 from pyxen.host import Host
-from pyxen.info import ENDS
+from pyxen.records.info import ENDS
 from pyxen.xendomains import XendomainsSettings
 
 __all__ = ["StartAction", "Started", "StopAction", "Stopped", "XendomainsSettings", "start_all", "stop_all"]

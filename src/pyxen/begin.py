@@ -24,11 +24,11 @@ from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler, Vif
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.features import Feature, lacking
-from pyxen.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
-from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
+from pyxen.records.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
+from pyxen.records.memory import DomainMemory
+from pyxen.records.scheduling import CpupoolKey, CpupoolRef
 from pyxen.remus import RemusOptions
-from pyxen.scheduling import CpupoolKey, CpupoolRef
 from pyxen.units import kib_to_mib
 
 if TYPE_CHECKING:

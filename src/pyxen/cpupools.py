@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pyxen._common.arguments import check_is, member
 from pyxen._common.cpupool_preconditions import find_pool, ref_of
-from pyxen._records import html_table
 from pyxen.backends.base import Backend
 from pyxen.begin import AnyCpus, cpus_of
 from pyxen.config import SchedulerKind
@@ -14,7 +13,8 @@ from pyxen.config.enum_names import SchedulerKindName
 from pyxen.cpupool import Cpupool
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Calls
-from pyxen.scheduling import CpupoolInfo
+from pyxen.records.base import html_table
+from pyxen.records.scheduling import CpupoolInfo
 
 __all__ = ["CpupoolName", "Cpupools"]
 

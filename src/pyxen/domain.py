@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pyxen._domain_devices import DomainDevices
 from pyxen._domain_resources import DomainResources
 from pyxen.config import DomainConfig
-from pyxen.info import AwaitedStateName, DomainInfo, DomainState, DomainUptime, Trigger, TriggerName
+from pyxen.records.info import AwaitedStateName, DomainInfo, DomainState, DomainUptime, Trigger, TriggerName
 from pyxen.remus import RemusOptions
 
 __all__ = ["Domain"]

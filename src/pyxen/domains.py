@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from uuid import UUID
 
-from pyxen._records import html_table
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, InvalidArgument
-from pyxen.info import DomainInfo, DomainState
 from pyxen.operation import Calls
+from pyxen.records.base import html_table
+from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = ["DomainKey", "Domains"]
 

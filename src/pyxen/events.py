@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pyxen._records import OfDomain
-from pyxen.info import ShutdownReason
+from pyxen.records.base import OfDomain
+from pyxen.records.info import ShutdownReason
 
 __all__ = [
     "DeviceAdded",

@@ -8,8 +8,8 @@ from pyxen._common.arguments import check_is, check_number
 from pyxen._common.file_content import content_of
 from pyxen._common.flask_arguments import MOST_POLICY
 from pyxen.backends.base import Backend
-from pyxen.info import DomainInfo
 from pyxen.operation import Calls
+from pyxen.records.info import DomainInfo
 
 __all__ = ["Flask"]
 

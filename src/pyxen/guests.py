@@ -8,8 +8,8 @@ from functools import partial
 from pyxen.domain import Domain
 from pyxen.domains import Domains
 from pyxen.errors import DomainNotFound, Error, UnsupportedFeature
-from pyxen.info import ENDS, DomainInfo
 from pyxen.operation import Operation
+from pyxen.records.info import ENDS, DomainInfo
 
 __all__ = ["Guests"]
 

@@ -18,16 +18,16 @@ from pyxen.config import DomainConfig
 from pyxen.cpupools import Cpupools
 from pyxen.domain import Domain
 from pyxen.domains import DomainKey, Domains
-from pyxen.eventreader import EventReader, event_filter
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
 from pyxen.guests import Guests
-from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.libvirtverbs import LibvirtVerbs
 from pyxen.operation import Calls
 from pyxen.pcidevices import PciDevices
-from pyxen.stats import DomainStats
-from pyxen.topology import Topology
+from pyxen.readers.events import EventReader, event_filter
+from pyxen.records.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
+from pyxen.records.stats import DomainStats
+from pyxen.records.topology import Topology
 from pyxen.usbdevices import UsbDevices
 from pyxen.vm import Vm, uuid_of_vm
 from pyxen.xenstore import Xenstore

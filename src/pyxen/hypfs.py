@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 
 from pyxen.backends.base import Backend
 from pyxen.errors import NotFound
-from pyxen.hypfsentry import HypfsEntry, HypfsType, HypfsValue
 from pyxen.operation import Calls
+from pyxen.records.hypfs import HypfsEntry, HypfsType, HypfsValue
 
 __all__ = ["Hypfs"]
 

@@ -11,8 +11,9 @@ from pyxen.backends.base import Backend
 from pyxen.config import CpuSet, Part
 from pyxen.domain import Domain
 from pyxen.errors import InvalidArgument
-from pyxen.info import DefinedDomain
-from pyxen.libvirtinfo import (
+from pyxen.operation import Calls
+from pyxen.records.info import DefinedDomain
+from pyxen.records.libvirt import (
     AddressSource,
     AddressSourceName,
     CpuComparison,
@@ -24,7 +25,6 @@ from pyxen.libvirtinfo import (
     LibvirtPool,
     LibvirtVolume,
 )
-from pyxen.operation import Calls
 
 __all__ = ["LibvirtDomainKey", "LibvirtVerbs"]
 

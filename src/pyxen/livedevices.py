@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Generic, TypeVar
 
 from pyxen._common.device_keys import DeviceKey, find_device, no_such_device
-from pyxen._records import html_table
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.begin import DeviceOperations
 from pyxen.config import Device
 from pyxen.config.device_table import CONSOLES, KINDS
-from pyxen.livedevice import LiveDevice
 from pyxen.operation import Calls
+from pyxen.records.base import html_table
+from pyxen.records.live_device import LiveDevice
 
 __all__ = ["LiveDevices"]
 

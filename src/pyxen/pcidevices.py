@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pyxen._common.arguments import check_is
 from pyxen._common.pci_preconditions import check_key, check_name, find_pci, find_pci_or_none
-from pyxen._records import html_table
 from pyxen.backends.base import Backend
 from pyxen.config import PciAddress
-from pyxen.hostdevices import PciDevice
 from pyxen.operation import Calls
+from pyxen.records.base import html_table
+from pyxen.records.host_devices import PciDevice
 
 __all__ = ["PciDevices", "PciKey"]
 

@@ -8,7 +8,7 @@ from pyxen._common.arguments import check_is, check_number, member
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
 from pyxen.operation import Calls
-from pyxen.psrinfo import (
+from pyxen.records.psr import (
     PsrAllocation,
     PsrEvent,
     PsrEventName,

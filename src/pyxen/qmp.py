@@ -10,7 +10,7 @@ from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Calls
-from pyxen.qmpevents import QmpEvents
+from pyxen.readers.qmp import QmpEvents
 
 __all__ = ["Qmp"]
 

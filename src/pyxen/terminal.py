@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from pyxen._common.arguments import check_is
-from pyxen.consolestream import ConsoleStream
 from pyxen.errors import Error, HostClosed, InvalidArgument, OperationTimeout
+from pyxen.readers.console import ConsoleStream
 
 __all__ = ["ESCAPE", "attach_terminal"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from pyxen._common.usb_lookup import check_usb_key, find_usb, find_usb_or_none
-from pyxen._records import html_table
 from pyxen.backends.base import Backend
-from pyxen.hostdevices import UsbDevice
 from pyxen.operation import Calls
+from pyxen.records.base import html_table
+from pyxen.records.host_devices import UsbDevice
 
 __all__ = ["UsbDevices", "UsbKey"]
 

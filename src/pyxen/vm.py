@@ -8,8 +8,8 @@ from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, InvalidArgument
-from pyxen.info import DomainInfo, DomainState
 from pyxen.operation import Calls
+from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = ["Vm", "uuid_of_vm"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from pyxen._printable import quoted
-from pyxen._records import Record
 from pyxen.errors import ParseError
 from pyxen.losses import Loss, OnLoss, report
+from pyxen.records.base import Record
 
 __all__ = ["FILES", "XendomainsSettings"]
 

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from pyxen.backends.base import Backend
 from pyxen.operation import Calls
-from pyxen.xenstoreinfo import NodePermissions
+from pyxen.readers.xenstore import XenstoreWatch
+from pyxen.records.xenstore import NodePermissions
 from pyxen.xenstorenodes import XenstoreNodes, XenstoreTransaction, transact
-from pyxen.xenstorewatch import XenstoreWatch
 
 __all__ = ["Xenstore"]
 

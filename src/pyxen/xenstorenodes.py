@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from pyxen._common.xenstore import check_path, check_permissions, check_tries, encoded
 from pyxen.backends.store import Nodes, Store
 from pyxen.errors import InvalidArgument, InvalidState, NodeNotFound, XenstoreConflict
-from pyxen.xenstoreinfo import NodePermissions
+from pyxen.records.xenstore import NodePermissions
 
 __all__ = ["XenstoreNodes", "XenstoreTransaction", "transact"]
 

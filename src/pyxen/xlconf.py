@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
-from pyxen._records import Record
 from pyxen.config import CpuSet, DomainConfig, DomainType, Vif
 from pyxen.errors import InvalidArgument, ParseError
 from pyxen.losses import OnLoss, report
+from pyxen.records.base import Record
 from pyxen.xlcfg.cpus import read_hard_cpus
 from pyxen.xlcfg.settings import read_settings
 from pyxen.xlcfg.similar import nearest

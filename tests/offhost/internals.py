@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyxen.backends.xenlight.libxl
 from pyxen import DomainConfig, DomainInfo, Host
-from pyxen.endpoints import SpiceEndpoint
+from pyxen.records.endpoints import SpiceEndpoint
 from tests.offhost.setup import Release
 
 if TYPE_CHECKING:  # the programs that tests begin import this module, and pytest would take most of their time
@@ -158,4 +158,4 @@ def spice_server(monkeypatch: pytest.MonkeyPatch, info: DomainInfo, *, patience:
 
 def qmp_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Set how long a QEMU has to greet a reader of its events."""
-    monkeypatch.setattr("pyxen.qmpevents.CONNECT", seconds)
+    monkeypatch.setattr("pyxen.readers.qmp.CONNECT", seconds)

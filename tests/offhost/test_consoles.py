@@ -13,8 +13,8 @@ import pytest
 
 import pyxen.aio
 from pyxen import Disk, Domain, DomainConfig, Host
-from pyxen.endpoints import ConsoleTypeName
 from pyxen.errors import NotFound, OperationFailed
+from pyxen.records.endpoints import ConsoleTypeName
 from tests.bootloader import write_bootloader
 from tests.offhost.host import OffHost, until
 from tests.offhost.internals import terminal_by_libxl

@@ -25,7 +25,7 @@ from pyxen.errors import (
     UnsupportedFeature,
     ValidationError,
 )
-from pyxen.info import DomainState, ShutdownReason
+from pyxen.records.info import DomainState, ShutdownReason
 from tests.offhost.host import OffHost, until
 from tests.offhost.world import Reason
 

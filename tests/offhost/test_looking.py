@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 import pyxen
-from pyxen.info import DomainState
+from pyxen.records.info import DomainState
 from tests.offhost.host import OffHost, until
 from tests.offhost.internals import let_readers_say_all, libxl_lock
 from tests.offhost.setup import Release

@@ -16,7 +16,7 @@ import pytest
 import pyxen
 from pyxen import Domain, DomainConfig
 from pyxen.errors import DomainExists, Error, MigrationFailed, OperationFailed, OperationTimeout
-from pyxen.info import DomainState
+from pyxen.records.info import DomainState
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
 from tests.offhost.internals import replace_let_go_on

@@ -18,8 +18,8 @@ import pytest
 import pyxen.aio
 from pyxen import DomainNotFound, Host, HostClosed, InvalidArgument, InvalidState, OperationCancelled
 from pyxen.config import DomainType
-from pyxen.endpoints import SpiceEndpoint
 from pyxen.errors import OperationTimeout, QmpError, UnsupportedFeature
+from pyxen.records.endpoints import SpiceEndpoint
 from tests.offhost.host import OffHost, until
 from tests.offhost.internals import spice_server
 from tests.offhost.qemu import EVENT, GREETING, Qemu, qemu_of, returned

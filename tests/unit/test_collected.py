@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pyxen.aio._calls import Calls
-from pyxen.aio.eventreader import EventReader as AioEventReader
-from pyxen.eventreader import EventReader
+from pyxen.aio.readers.events import EventReader as AioEventReader
 from pyxen.events import Event
 from pyxen.host import Host
+from pyxen.readers.events import EventReader
 
 
 class Backend:

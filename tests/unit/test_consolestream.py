@@ -13,13 +13,13 @@ from uuid import UUID
 
 import pytest
 
-from pyxen import _consoletext
 from pyxen.aio._calls import Calls as AioCalls
-from pyxen.aio.consolestream import ConsoleStream as AioConsoleStream
+from pyxen.aio.readers.console import ConsoleStream as AioConsoleStream
 from pyxen.backends.base import DomainRef
-from pyxen.consolestream import ConsoleStream
 from pyxen.errors import DomainNotFound, HostClosed, InvalidArgument, NotFound, OperationTimeout
 from pyxen.operation import Calls
+from pyxen.readers import _consoletext
+from pyxen.readers.console import ConsoleStream
 
 REF = DomainRef(7, UUID(int=7))
 PATIENCE = 60.0
@@ -307,8 +307,8 @@ def test_a_terminal_that_does_not_come_back(terminal: Terminal, monkeypatch: pyt
 
 
 def test_a_domain_that_goes_while_its_terminal_stays(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyxen.consolestream.LOOK", SOON)
-    monkeypatch.setattr("pyxen.aio.consolestream.LOOK", SOON)
+    monkeypatch.setattr("pyxen.readers.console.LOOK", SOON)
+    monkeypatch.setattr("pyxen.aio.readers.console.LOOK", SOON)
     with stream_of(terminal) as stream:
         assert stream.get(4 * SOON) is None
         terminal.exists = False

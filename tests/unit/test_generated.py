@@ -11,8 +11,9 @@ from typing import get_args
 import pytest
 
 import pyxen
-from pyxen import features, info
+from pyxen import features
 from pyxen.cli.status import ExitStatus
+from pyxen.records import info
 from pyxen.xlcfg.keys import KEYS
 from tools import aio_face, command, enum_names, libxl_table, xl_keys
 

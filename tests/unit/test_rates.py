@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import pyxen.aio
 from pyxen import Disk, DiskStats, DomainRates, DomainState, DomainStats, Sampler, Vif, VifStats
-from pyxen.rates import domain_rates
+from pyxen.records.rates import domain_rates
 from pyxen.testing import FakeHost
 from tests.unit.infos import domain_info
 from tests.unit.memory.configs import config

@@ -30,7 +30,7 @@ from pyxen import (
     VifStats,
 )
 from pyxen._durations import LONGEST_WAIT, bounded
-from pyxen._records import OfDomain, Record
+from pyxen.records.base import OfDomain, Record
 from pyxen.testing import FakeHost
 from tests.unit.infos import domain_info
 

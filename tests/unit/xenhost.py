@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from pyxen.backends.xenlight.xenstore.connection import Connection
-from pyxen.info import DomainInfo, DomainState, ShutdownReason
+from pyxen.records.info import DomainInfo, DomainState, ShutdownReason
 from tests.unit.infos import domain_info
 from tests.unit.xenstored import Xenstored
 

@@ -6,8 +6,8 @@ import re
 from typing import Any, Final
 
 from pyxen._common.preconditions import not_enough_memory
-from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
+from pyxen.records.memory import DomainMemory
 
 __all__ = ["CREDIT", "STALL", "is_automatic", "new_target_kib", "pending_kib"]
 

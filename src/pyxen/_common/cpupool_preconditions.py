@@ -9,7 +9,7 @@ from typing import Any, Final
 from pyxen._printable import quoted
 from pyxen.config import CpuSet, SchedulerKind
 from pyxen.errors import CpupoolExists, InvalidArgument, InvalidState, NotFound, UnsupportedFeature
-from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
+from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
 
 __all__ = [
     "FIRST_POOL",

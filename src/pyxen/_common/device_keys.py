@@ -14,7 +14,7 @@ from pyxen.config.checks import hide_keys
 from pyxen.config.vdev import vdev_number
 from pyxen.config.vif import Mac
 from pyxen.errors import ConfigError, InvalidArgument, NotFound
-from pyxen.livedevice import LiveDevice
+from pyxen.records.live_device import LiveDevice
 
 __all__ = ["DeviceKey", "find_device", "named_device", "no_such_device"]
 

@@ -16,8 +16,8 @@ from pyxen._common.recorded_devices import RECORDED, Values, device_config
 from pyxen._printable import printable
 from pyxen.config import Channel, Disk, Pci, PciAddress, UsbDev
 from pyxen.config.device_table import CONSOLES, Kind
-from pyxen.livedevice import LiveDevice
-from pyxen.stats import DeviceState
+from pyxen.records.live_device import LiveDevice
+from pyxen.records.stats import DeviceState
 
 __all__ = ["NodeReader", "live_devices"]
 

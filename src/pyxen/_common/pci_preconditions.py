@@ -9,8 +9,8 @@ from typing import Any
 from pyxen._printable import quoted
 from pyxen.config import Pci, PciAddress
 from pyxen.errors import InvalidArgument, InvalidState, NotFound
-from pyxen.hostdevices import PciDevice
 from pyxen.operation import Operation, describe
+from pyxen.records.host_devices import PciDevice
 
 __all__ = [
     "check_key",

@@ -30,8 +30,8 @@ from pyxen.errors import (
     ValidationError,
 )
 from pyxen.features import Feature
-from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
 from pyxen.operation import Operation, describe
+from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
 from pyxen.units import kib_to_mib, mib_to_kib
 
 __all__ = [

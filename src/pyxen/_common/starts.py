@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 from uuid import UUID
 
-from pyxen.info import UNPAUSED, DomainInfo
+from pyxen.records.info import UNPAUSED, DomainInfo
 
 __all__ = ["started"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pyxen._printable import quoted
 from pyxen.errors import InvalidArgument, NotFound
-from pyxen.hostdevices import UsbDevice
+from pyxen.records.host_devices import UsbDevice
 
 __all__ = ["check_usb_key", "find_usb", "find_usb_or_none"]
 

@@ -18,7 +18,7 @@ from pyxen.errors import (
     XenstoreError,
     XenstoreQuota,
 )
-from pyxen.xenstoreinfo import NodeAccess, NodePermissions
+from pyxen.records.xenstore import NodeAccess, NodePermissions
 
 __all__ = [
     "MOST_TRIES",

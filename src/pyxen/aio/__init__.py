@@ -10,29 +10,29 @@ did not get the handle.
 from __future__ import annotations
 
 from pyxen.aio.connection import connect
-from pyxen.aio.consolestream import ConsoleStream
 from pyxen.aio.cpupool import Cpupool
 from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.devicetree import DeviceTree
 from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains
-from pyxen.aio.eventreader import EventReader
 from pyxen.aio.flask import Flask
 from pyxen.aio.guests import Guests
 from pyxen.aio.host import Host
 from pyxen.aio.hypfs import Hypfs
 from pyxen.aio.libvirtverbs import LibvirtVerbs
 from pyxen.aio.livedevices import LiveDevices
-from pyxen.aio.logreader import LogReader
 from pyxen.aio.pcidevices import PciDevices
 from pyxen.aio.psr import Psr
 from pyxen.aio.qmp import Qmp
-from pyxen.aio.qmpevents import QmpEvents
+from pyxen.aio.readers.console import ConsoleStream
+from pyxen.aio.readers.events import EventReader
+from pyxen.aio.readers.log import LogReader
+from pyxen.aio.readers.qmp import QmpEvents
+from pyxen.aio.readers.xenstore import XenstoreWatch
 from pyxen.aio.sampler import Sampler
 from pyxen.aio.usbdevices import UsbDevices
 from pyxen.aio.vm import Vm
 from pyxen.aio.xenstore import Xenstore
-from pyxen.aio.xenstorewatch import XenstoreWatch
 
 __all__ = [
     "ConsoleStream",

@@ -8,7 +8,7 @@ from typing import NoReturn
 from pyxen.aio._calls import Calls
 from pyxen.aio.cpupool import Cpupool
 from pyxen.backends.base import Backend
-from pyxen.scheduling import CpupoolInfo
+from pyxen.records.scheduling import CpupoolInfo
 
 __all__ = ["CpupoolsBase"]
 

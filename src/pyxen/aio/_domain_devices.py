@@ -9,10 +9,9 @@ import os
 from io import FileIO
 from typing import TypeVar
 
-from pyxen._consoletext import which_console
 from pyxen.aio._domain_handle import DomainHandle
-from pyxen.aio.consolestream import ConsoleStream
 from pyxen.aio.livedevices import LiveDevices
+from pyxen.aio.readers.console import ConsoleStream
 from pyxen.config import (
     P9,
     Channel,
@@ -30,7 +29,8 @@ from pyxen.config import (
     Vsnd,
     Vtpm,
 )
-from pyxen.endpoints import ConsoleType, ConsoleTypeName, Endpoints
+from pyxen.readers._consoletext import which_console
+from pyxen.records.endpoints import ConsoleType, ConsoleTypeName, Endpoints
 
 __all__ = ["DomainDevices"]
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 from pyxen.aio._calls import Calls
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import Backend
-from pyxen.info import DomainInfo
+from pyxen.records.info import DomainInfo
 
 __all__ = ["DomainsBase"]
 

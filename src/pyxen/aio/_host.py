@@ -11,10 +11,10 @@ from pyxen.aio._calls import Calls
 from pyxen.aio._host_hypervisor import HostHypervisor
 from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.domains import Domains
-from pyxen.aio.eventreader import EventReader
 from pyxen.aio.guests import Guests
 from pyxen.aio.libvirtverbs import LibvirtVerbs
 from pyxen.aio.pcidevices import PciDevices
+from pyxen.aio.readers.events import EventReader
 from pyxen.aio.usbdevices import UsbDevices
 from pyxen.aio.xenstore import Xenstore
 from pyxen.backends.base import Backend

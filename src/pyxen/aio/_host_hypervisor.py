@@ -9,10 +9,10 @@ from pyxen.aio._calls import Calls
 from pyxen.aio.devicetree import DeviceTree
 from pyxen.aio.flask import Flask
 from pyxen.aio.hypfs import Hypfs
-from pyxen.aio.logreader import LogReader
 from pyxen.aio.psr import Psr
+from pyxen.aio.readers.log import LogReader
 from pyxen.backends.base import Backend
-from pyxen.logreader import log_text
+from pyxen.readers.log import log_text
 
 __all__ = ["HostHypervisor"]
 

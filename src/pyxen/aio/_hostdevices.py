@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from pyxen.aio._calls import Calls
 from pyxen.backends.base import Backend
-from pyxen.hostdevices import PciDevice, UsbDevice
+from pyxen.records.host_devices import PciDevice, UsbDevice
 
 __all__ = ["PciDevicesBase", "UsbDevicesBase"]
 

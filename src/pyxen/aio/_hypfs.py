@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from pyxen.aio._calls import Calls
 from pyxen.backends.base import Backend
-from pyxen.hypfsentry import HypfsType
+from pyxen.records.hypfs import HypfsType
 
 __all__ = ["HypfsBase"]
 

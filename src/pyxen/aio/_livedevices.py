@@ -9,7 +9,7 @@ from pyxen.aio._calls import Calls
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import Device
 from pyxen.config.device_table import CONSOLES, KINDS
-from pyxen.livedevice import LiveDevice
+from pyxen.records.live_device import LiveDevice
 
 __all__ = ["LiveDevicesBase"]
 

@@ -13,7 +13,7 @@ from pyxen._common.cpupool_preconditions import find_pool
 from pyxen.aio._calls import Calls
 from pyxen.backends.base import Backend
 from pyxen.begin import AnyCpus, cpus_of
-from pyxen.scheduling import CpupoolInfo, CpupoolRef, PoolScheduler
+from pyxen.records.scheduling import CpupoolInfo, CpupoolRef, PoolScheduler
 
 __all__ = ["Cpupool"]
 

@@ -15,7 +15,7 @@ from pyxen.begin import AnyCpus, cpus_of
 from pyxen.config import SchedulerKind
 from pyxen.config.enum_names import SchedulerKindName
 from pyxen.errors import InvalidArgument
-from pyxen.scheduling import CpupoolInfo
+from pyxen.records.scheduling import CpupoolInfo
 
 __all__ = ["CpupoolName", "Cpupools"]
 

@@ -11,7 +11,7 @@ from pyxen.aio._domains import DomainsBase
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import DomainRef
 from pyxen.errors import DomainNotFound, InvalidArgument
-from pyxen.info import DomainInfo, DomainState
+from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = ["DomainKey", "Domains"]
 

@@ -12,7 +12,7 @@ from pyxen._common.file_content import content_of
 from pyxen._common.flask_arguments import MOST_POLICY
 from pyxen.aio._calls import Calls
 from pyxen.backends.base import Backend
-from pyxen.info import DomainInfo
+from pyxen.records.info import DomainInfo
 
 __all__ = ["Flask"]
 

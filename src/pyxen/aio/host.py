@@ -13,19 +13,19 @@ from uuid import UUID
 from pyxen._common.arguments import check_config
 from pyxen.aio._host import HostBase
 from pyxen.aio.domain import Domain
-from pyxen.aio.eventreader import EventReader
+from pyxen.aio.readers.events import EventReader
 from pyxen.aio.vm import Vm
 from pyxen.applying import Applied
 from pyxen.backends.base import DomainRef
 from pyxen.begin import HostOperations, uuid_of_defined
 from pyxen.config import DomainConfig
 from pyxen.domains import DomainKey
-from pyxen.eventreader import event_filter
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
-from pyxen.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
-from pyxen.stats import DomainStats
-from pyxen.topology import Topology
+from pyxen.readers.events import event_filter
+from pyxen.records.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
+from pyxen.records.stats import DomainStats
+from pyxen.records.topology import Topology
 from pyxen.vm import uuid_of_vm
 
 __all__ = ["Host"]

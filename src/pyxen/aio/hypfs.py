@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyxen.aio._hypfs import HypfsBase
 from pyxen.errors import NotFound
-from pyxen.hypfsentry import HypfsEntry, HypfsValue
+from pyxen.records.hypfs import HypfsEntry, HypfsValue
 
 __all__ = ["Hypfs"]
 

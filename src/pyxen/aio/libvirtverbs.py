@@ -15,8 +15,8 @@ from pyxen.aio.domain import Domain
 from pyxen.backends.base import Backend
 from pyxen.config import CpuSet, Part
 from pyxen.errors import InvalidArgument
-from pyxen.info import DefinedDomain
-from pyxen.libvirtinfo import (
+from pyxen.records.info import DefinedDomain
+from pyxen.records.libvirt import (
     AddressSource,
     AddressSourceName,
     CpuComparison,

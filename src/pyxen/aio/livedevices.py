@@ -12,7 +12,7 @@ from pyxen._common.device_keys import DeviceKey, find_device, no_such_device
 from pyxen.aio._livedevices import LiveDevicesBase
 from pyxen.begin import DeviceOperations
 from pyxen.config import Device
-from pyxen.livedevice import LiveDevice
+from pyxen.records.live_device import LiveDevice
 
 __all__ = ["LiveDevices"]
 

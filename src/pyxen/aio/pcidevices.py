@@ -11,7 +11,7 @@ from pyxen._common.arguments import check_is
 from pyxen._common.pci_preconditions import check_key, check_name, find_pci, find_pci_or_none
 from pyxen.aio._hostdevices import PciDevicesBase
 from pyxen.config import PciAddress
-from pyxen.hostdevices import PciDevice
+from pyxen.records.host_devices import PciDevice
 
 __all__ = ["PciDevices", "PciKey"]
 

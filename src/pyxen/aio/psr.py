@@ -11,7 +11,7 @@ from pyxen._common.arguments import check_is, check_number, member
 from pyxen.aio._calls import Calls
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrEventName, PsrKind, PsrKindName, PsrMonitoring, PsrSample
+from pyxen.records.psr import PsrAllocation, PsrEvent, PsrEventName, PsrKind, PsrKindName, PsrMonitoring, PsrSample
 
 __all__ = ["Psr"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pyxen._common.arguments import check_is
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
-from pyxen.aio.qmpevents import QmpEvents
+from pyxen.aio.readers.qmp import QmpEvents
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import InvalidArgument
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from pyxen.aio.host import Host
-from pyxen.rates import domain_rates
-from pyxen.stats import DomainRates, DomainStats
+from pyxen.records.rates import domain_rates
+from pyxen.records.stats import DomainRates, DomainStats
 
 __all__ = ["Sampler"]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pyxen._common.usb_lookup import check_usb_key, find_usb, find_usb_or_none
 from pyxen.aio._hostdevices import UsbDevicesBase
-from pyxen.hostdevices import UsbDevice
+from pyxen.records.host_devices import UsbDevice
 
 __all__ = ["UsbDevices", "UsbKey"]
 

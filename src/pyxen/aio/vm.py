@@ -12,7 +12,7 @@ from pyxen.aio._calls import Calls
 from pyxen.aio.domain import Domain
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import DomainNotFound, InvalidArgument
-from pyxen.info import DomainInfo, DomainState
+from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = ["Vm", "uuid_of_vm"]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from pyxen.aio._calls import Calls
-from pyxen.aio.xenstorewatch import XenstoreWatch
+from pyxen.aio.readers.xenstore import XenstoreWatch
 from pyxen.backends.base import Backend
-from pyxen.xenstoreinfo import NodePermissions
+from pyxen.records.xenstore import NodePermissions
 from pyxen.xenstorenodes import XenstoreNodes, XenstoreTransaction, transact
 
 __all__ = ["Xenstore"]

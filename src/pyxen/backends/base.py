@@ -12,17 +12,17 @@ from pyxen.backends.host_verbs import HostVerbs
 from pyxen.backends.refs import DomainRef, LogChunk, operation_on
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
-from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.errors import Error
 from pyxen.features import Feature, lacking
-from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
-from pyxen.livedevice import LiveDevice
-from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
-from pyxen.qmpevent import QmpEvent
+from pyxen.records.endpoints import ConsoleType, Endpoints
+from pyxen.records.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
+from pyxen.records.live_device import LiveDevice
+from pyxen.records.memory import DomainMemory
+from pyxen.records.qmp_event import QmpEvent
+from pyxen.records.scheduling import CpupoolKey, VcpuInfo
+from pyxen.records.stats import DomainStats
 from pyxen.remus import RemusOptions
-from pyxen.scheduling import CpupoolKey, VcpuInfo
-from pyxen.stats import DomainStats
 
 __all__ = ["Allow", "Backend", "DomainRef", "LogChunk", "operation_on"]
 

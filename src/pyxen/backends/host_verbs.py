@@ -13,14 +13,14 @@ from pyxen.backends.virt_calls import LibvirtCalls
 from pyxen.config import CpuSet, PciAddress, SchedulerKind
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
-from pyxen.hostdevices import PciDevice, UsbDevice
-from pyxen.hypfsentry import HypfsEntry, HypfsValue
-from pyxen.info import DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Operation
-from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
-from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
-from pyxen.stats import DomainStats
-from pyxen.topology import Topology
+from pyxen.records.host_devices import PciDevice, UsbDevice
+from pyxen.records.hypfs import HypfsEntry, HypfsValue
+from pyxen.records.info import DomainInfo, DomainUptime, HostInfo
+from pyxen.records.psr import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
+from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
+from pyxen.records.stats import DomainStats
+from pyxen.records.topology import Topology
 
 if TYPE_CHECKING:
     from pyxen.xlconf import XlConf

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pyxen.xenstoreinfo import NodeChange, NodePermissions
+from pyxen.records.xenstore import NodeChange, NodePermissions
 
 __all__ = ["Nodes", "Store", "StoreTransaction"]
 

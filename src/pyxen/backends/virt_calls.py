@@ -7,7 +7,8 @@ from typing import Protocol
 from uuid import UUID
 
 from pyxen.config import CpuSet, Part
-from pyxen.libvirtinfo import (
+from pyxen.operation import Operation
+from pyxen.records.libvirt import (
     AddressSource,
     CpuComparison,
     InterfaceAddresses,
@@ -18,7 +19,6 @@ from pyxen.libvirtinfo import (
     LibvirtPool,
     LibvirtVolume,
 )
-from pyxen.operation import Operation
 
 __all__ = ["LibvirtCalls"]
 

@@ -12,7 +12,7 @@ from pyxen.cli.files import complain
 from pyxen.cli.options import DomainName, Uri
 from pyxen.cli.session import domain_of, host_at
 from pyxen.cli.status import ExitStatus
-from pyxen.endpoints import ConsoleType
+from pyxen.records.endpoints import ConsoleType
 from pyxen.terminal import attach_terminal
 
 __all__ = ["COMMANDS"]

@@ -15,8 +15,8 @@ from pyxen.cli.status import ExitStatus, status_of
 from pyxen.domain import Domain
 from pyxen.errors import Error
 from pyxen.host import Host
-from pyxen.info import ENDS, Trigger
 from pyxen.operation import Operation
+from pyxen.records.info import ENDS, Trigger
 
 __all__ = ["COMMANDS"]
 

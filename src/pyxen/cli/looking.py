@@ -15,8 +15,8 @@ from pyxen.cli.session import domain_of, host_at
 from pyxen.domain import Domain
 from pyxen.errors import NotFound
 from pyxen.host import Host
-from pyxen.info import DomainInfo, HostInfo
-from pyxen.topology import Topology
+from pyxen.records.info import DomainInfo, HostInfo
+from pyxen.records.topology import Topology
 
 __all__ = ["COMMANDS"]
 

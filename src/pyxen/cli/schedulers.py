@@ -15,7 +15,7 @@ from pyxen.cli.session import domain_of, host_at, pool_of, report
 from pyxen.config import Scheduler, SchedulerKind
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.host import Host
-from pyxen.scheduling import CpupoolInfo, PoolScheduler
+from pyxen.records.scheduling import CpupoolInfo, PoolScheduler
 
 __all__ = ["COMMANDS"]
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from pyxen.cli.options import AsJson, Uri
 from pyxen.cli.output import document, is_terminal, render, table
 from pyxen.cli.session import host_at
+from pyxen.records.stats import DomainRates
 from pyxen.sampler import Sampler
-from pyxen.stats import DomainRates
 
 __all__ = ["COMMANDS"]
 

@@ -10,11 +10,11 @@ from prometheus_client.core import Metric as Family
 from pyxen._printable import printable
 from pyxen.errors import UnsupportedFeature
 from pyxen.host import Host
-from pyxen.info import DomainInfo, DomainState, HostInfo
 from pyxen.metrics import catalogue as metrics
 from pyxen.metrics.catalogue import METRICS, Metric
 from pyxen.metrics.counters import Counters
-from pyxen.stats import DeviceState, DiskStats, DomainStats, VifStats
+from pyxen.records.info import DomainInfo, DomainState, HostInfo
+from pyxen.records.stats import DeviceState, DiskStats, DomainStats, VifStats
 
 __all__ = ["Samples", "read_host"]
 

@@ -26,7 +26,7 @@ from pyxen.errors import (
 )
 from pyxen.features import Feature
 from pyxen.host import Host
-from pyxen.info import ENDS, DomainInfo, ShutdownReason
+from pyxen.records.info import ENDS, DomainInfo, ShutdownReason
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, action_for, is_preserved, preserved_suffix
 

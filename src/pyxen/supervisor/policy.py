@@ -9,7 +9,7 @@ from typing import Final
 
 from pyxen._durations import duration
 from pyxen.config import ActionOnShutdown, DomainConfig
-from pyxen.info import ShutdownReason
+from pyxen.records.info import ShutdownReason
 
 __all__ = ["DUMPS", "RESTARTS", "Brake", "action_for", "is_preserved", "preserved_suffix"]
 

@@ -18,10 +18,10 @@ from uuid import UUID
 from pyxen._durations import bounded
 from pyxen._printable import printable
 from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled
-from pyxen.eventreader import EventReader
 from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
 from pyxen.host import Host
-from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
+from pyxen.readers.events import EventReader
+from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
 from pyxen.supervisor.actions import _LOG, Case, Outcome, create_anew, fulfil, may_pass, passes, study
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, Brake

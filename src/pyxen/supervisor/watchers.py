@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pyxen.info import DomainInfo
+from pyxen.records.info import DomainInfo
 
 __all__ = ["Watchers", "watcher_of"]
 

@@ -11,8 +11,8 @@ from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine
 from pyxen.config import CpuSet
 from pyxen.errors import DomainNotFound
-from pyxen.info import ShutdownReason
 from pyxen.operation import Operation
+from pyxen.records.info import ShutdownReason
 
 __all__ = ["FakeGuest", "on_thread"]
 

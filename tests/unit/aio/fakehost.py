@@ -23,15 +23,15 @@ from pyxen import (
 )
 from pyxen.backends.base import Allow, Backend, DomainRef
 from pyxen.config import CpuSet, Part, Scheduler
-from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.events import Event
 from pyxen.features import Feature
-from pyxen.info import DefinedDomain, Trigger
-from pyxen.memoryinfo import DomainMemory
+from pyxen.records.endpoints import ConsoleType, Endpoints
+from pyxen.records.info import DefinedDomain, Trigger
+from pyxen.records.memory import DomainMemory
+from pyxen.records.scheduling import CpupoolKey, VcpuInfo, VcpuState
+from pyxen.records.stats import DomainStats
+from pyxen.records.topology import Topology
 from pyxen.remus import RemusOptions
-from pyxen.scheduling import CpupoolKey, VcpuInfo, VcpuState
-from pyxen.stats import DomainStats
-from pyxen.topology import Topology
 from tests.unit.infos import domain_info
 
 __all__ = ["CONFIG", "DEFINED", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]

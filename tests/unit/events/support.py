@@ -23,7 +23,7 @@ from pyxen import (
 )
 from pyxen.backends.base import Backend
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
-from pyxen.eventreader import event_filter
+from pyxen.readers.events import event_filter
 
 __all__ = ["NOW", "Silent", "created", "read", "short", "told", "wait_until", "watchers_threads"]
 

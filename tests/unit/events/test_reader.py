@@ -28,8 +28,8 @@ from pyxen import (
 )
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
-from pyxen.eventreader import event_filter
 from pyxen.operation import Calls
+from pyxen.readers.events import event_filter
 from tests.unit.events.support import NOW, Silent, created, read, short, told, wait_until
 from tests.unit.xenhost import XenHost
 

@@ -14,7 +14,7 @@ from pyxen import DomainCreated, DomainDestroyed, DomainShutdown, EventReader, E
 from pyxen.backends.xenlight.xenstore.connection import Verb
 from pyxen.backends.xenlight.xenstore.watch_hints import WatchHints
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
-from pyxen.info import DomainState
+from pyxen.records.info import DomainState
 from tests.unit.events.support import read, short, told, wait_until
 from tests.unit.xenhost import XenHost
 

@@ -12,7 +12,7 @@ import pytest
 
 from pyxen.backends.xenlight.operations.console import open_console
 from pyxen.errors import NotFound
-from pyxen.info import DomainState
+from pyxen.records.info import DomainState
 from tests.unit.infos import domain_info
 
 INFO = domain_info(7, "web1", UUID(int=7), DomainState.RUNNING)

@@ -39,13 +39,13 @@ from pyxen.backends.libvirt.host_verbs import LibvirtHost
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
-from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, UnsupportedFeature
 from pyxen.features import Feature, lacking
-from pyxen.info import ENDS, DefinedDomain, DomainInfo, DomainState, Trigger
-from pyxen.livedevice import LiveDevice
 from pyxen.operation import Operation
-from pyxen.stats import DomainStats
+from pyxen.records.endpoints import ConsoleType, Endpoints
+from pyxen.records.info import ENDS, DefinedDomain, DomainInfo, DomainState, Trigger
+from pyxen.records.live_device import LiveDevice
+from pyxen.records.stats import DomainStats
 
 __all__ = ["LibvirtBackend"]
 

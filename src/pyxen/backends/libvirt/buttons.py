@@ -9,7 +9,7 @@ from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.errors import InvalidArgument
 from pyxen.features import Feature, lacking
-from pyxen.info import Trigger
+from pyxen.records.info import Trigger
 
 __all__ = ["send_sysrq", "send_trigger"]
 

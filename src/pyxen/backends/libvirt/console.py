@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pyxen.backends.libvirt.binding import Connection, Stream, VirDomain, VirError, api, number
-from pyxen.endpoints import ConsoleType
 from pyxen.errors import NotFound
 from pyxen.libvirtxml.text import parse_tree
+from pyxen.records.endpoints import ConsoleType
 
 __all__ = ["console_name", "open_console"]
 

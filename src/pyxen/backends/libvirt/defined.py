@@ -12,7 +12,7 @@ from pyxen.backends.libvirt.error_map import is_code, unsupported
 from pyxen.backends.libvirt.lifecycle import as_xml
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, InvalidState
-from pyxen.info import DefinedDomain
+from pyxen.records.info import DefinedDomain
 
 __all__ = ["config", "define", "defined", "kept", "undefine"]
 

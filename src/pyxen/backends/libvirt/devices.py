@@ -17,8 +17,8 @@ from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.config import Disk, DomainConfig, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.config.vdev import vdev_number
 from pyxen.errors import DeviceExists, FileMissing, InvalidArgument, NotFound, UnsupportedFeature
-from pyxen.info import DomainInfo
 from pyxen.libvirtxml.text import parse_tree
+from pyxen.records.info import DomainInfo
 
 __all__ = [
     "attach",

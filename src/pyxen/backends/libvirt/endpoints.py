@@ -9,8 +9,8 @@ from lxml import etree
 
 from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.config import ChannelConnection
-from pyxen.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, SpiceEndpoint, VncEndpoint
 from pyxen.libvirtxml.text import parse_tree
+from pyxen.records.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, SpiceEndpoint, VncEndpoint
 
 __all__ = ["endpoints", "endpoints_of"]
 

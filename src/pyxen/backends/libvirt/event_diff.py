@@ -23,7 +23,7 @@ from pyxen.events import (
     EventsLost,
     MemoryTargetChanged,
 )
-from pyxen.info import ShutdownReason
+from pyxen.records.info import ShutdownReason
 
 __all__ = ["KINDS", "EventDiff", "LibvirtEvent"]
 

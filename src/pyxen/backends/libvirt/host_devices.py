@@ -13,8 +13,8 @@ from pyxen.backends.libvirt.error_map import is_code, is_gone, unsupported
 from pyxen.config import PciAddress
 from pyxen.errors import OperationFailed
 from pyxen.features import Feature, lacking
-from pyxen.hostdevices import PciDevice, UsbDevice
 from pyxen.libvirtxml.text import parse_tree
+from pyxen.records.host_devices import PciDevice, UsbDevice
 
 __all__ = ["assignable_add", "assignable_remove", "pci_devices", "usb_devices"]
 

@@ -29,11 +29,11 @@ from pyxen.backends.virt_calls import LibvirtCalls
 from pyxen.config import PciAddress
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
-from pyxen.hostdevices import PciDevice, UsbDevice
-from pyxen.info import DomainInfo, HostInfo
 from pyxen.operation import Operation
-from pyxen.stats import DomainStats
-from pyxen.topology import Topology
+from pyxen.records.host_devices import PciDevice, UsbDevice
+from pyxen.records.info import DomainInfo, HostInfo
+from pyxen.records.stats import DomainStats
+from pyxen.records.topology import Topology
 
 __all__ = ["LibvirtHost"]
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code, is_gone, unsupported
 from pyxen.config import DomainType
-from pyxen.info import DomainInfo, DomainState, HostInfo, ShutdownReason
+from pyxen.records.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 
 __all__ = ["DomainReader", "host_info", "of_each_active"]
 

@@ -16,7 +16,7 @@ from pyxen.backends.libvirt.error_map import broke_the_link, is_code, is_gone, u
 from pyxen.backends.libvirt.inspect import DomainReader
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound, FileMissing
-from pyxen.info import DomainInfo, DomainState
+from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = [
     "as_xml",

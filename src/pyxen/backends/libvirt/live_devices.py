@@ -15,7 +15,7 @@ from pyxen.config import Channel, Disk, Pci, UsbDev, Vif
 from pyxen.config.device_table import CONSOLES, Kind
 from pyxen.config.vdev import vdev_number
 from pyxen.errors import UnsupportedFeature
-from pyxen.livedevice import LiveDevice
+from pyxen.records.live_device import LiveDevice
 
 __all__ = ["live_devices", "live_devices_of"]
 

@@ -15,7 +15,9 @@ from pyxen.backends.libvirt.error_map import is_code
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.config import CpuSet, Part
 from pyxen.errors import DomainNotFound, InvalidArgument, InvalidState, NotFound
-from pyxen.libvirtinfo import (
+from pyxen.libvirtxml.text import parse_tree
+from pyxen.operation import Operation
+from pyxen.records.libvirt import (
     AddressSource,
     CpuComparison,
     GuestKind,
@@ -27,8 +29,6 @@ from pyxen.libvirtinfo import (
     LibvirtPool,
     LibvirtVolume,
 )
-from pyxen.libvirtxml.text import parse_tree
-from pyxen.operation import Operation
 
 if TYPE_CHECKING:
     from pyxen.backends.libvirt.host_verbs import LibvirtHost

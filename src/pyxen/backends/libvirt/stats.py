@@ -14,7 +14,7 @@ from pyxen.backends.libvirt.devices import devices_of
 from pyxen.backends.libvirt.error_map import is_code
 from pyxen.backends.libvirt.inspect import DomainReader, of_each_active
 from pyxen.config import DiskBackend
-from pyxen.stats import DiskStats, DomainStats, VifStats
+from pyxen.records.stats import DiskStats, DomainStats, VifStats
 
 __all__ = ["all_stats", "stats"]
 

@@ -7,7 +7,7 @@ from typing import Final
 from pyxen.backends.libvirt.binding import Connection, VirError
 from pyxen.backends.libvirt.error_map import unsupported
 from pyxen.libvirtxml.text import parse_tree
-from pyxen.topology import HostCpu, NumaNode, Topology
+from pyxen.records.topology import HostCpu, NumaNode, Topology
 
 __all__ = ["host_topology"]
 

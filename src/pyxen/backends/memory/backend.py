@@ -52,15 +52,15 @@ from pyxen.backends.memory.host_verbs import MemoryHost
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
-from pyxen.endpoints import ConsoleType, Endpoints
 from pyxen.errors import InvalidArgument, MigrationFailed
 from pyxen.features import Feature
-from pyxen.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
-from pyxen.livedevice import LiveDevice
-from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
-from pyxen.scheduling import CpupoolKey, VcpuInfo
-from pyxen.stats import DomainStats
+from pyxen.records.endpoints import ConsoleType, Endpoints
+from pyxen.records.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
+from pyxen.records.live_device import LiveDevice
+from pyxen.records.memory import DomainMemory
+from pyxen.records.scheduling import CpupoolKey, VcpuInfo
+from pyxen.records.stats import DomainStats
 
 __all__ = ["MemoryBackend"]
 

@@ -9,8 +9,8 @@ from pyxen._common.scripts import at_once
 from pyxen.backends.memory.engine import failed, refused
 from pyxen.backends.memory.guests import Guest, is_hvm
 from pyxen.config import DomainType
-from pyxen.info import ShutdownReason, Trigger
 from pyxen.operation import Operation
+from pyxen.records.info import ShutdownReason, Trigger
 
 __all__ = ["send_sysrq", "send_trigger"]
 

@@ -8,8 +8,8 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from pyxen.config import ChannelConnection, DomainType
-from pyxen.endpoints import ConsoleType
 from pyxen.errors import NotFound
+from pyxen.records.endpoints import ConsoleType
 
 if TYPE_CHECKING:
     from pyxen.backends.memory.guests import Guest

@@ -25,7 +25,7 @@ from pyxen.backends.memory.pools import BOOT_SCHEDULER, Pool
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import CpuSet, SchedulerKind
 from pyxen.operation import Operation
-from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef
+from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef
 
 __all__ = ["add_cpus", "create", "destroy", "pool_of", "pools", "remove_cpus", "rename", "set_cpupool", "split"]
 

@@ -8,7 +8,7 @@ from pyxen.backends.memory.defaults import random_uuid
 from pyxen.backends.memory.machine import Kept, Machine
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound
-from pyxen.info import DefinedDomain
+from pyxen.records.info import DefinedDomain
 
 __all__ = ["define", "defined", "kept"]
 

@@ -7,7 +7,7 @@ from typing import Final
 from pyxen.backends.memory.guests import Guest, is_hvm, terminal
 from pyxen.backends.memory.machine import Machine
 from pyxen.config import ChannelConnection, Vnc
-from pyxen.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, SpiceEndpoint, VncEndpoint
+from pyxen.records.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, SpiceEndpoint, VncEndpoint
 
 __all__ = ["endpoints"]
 

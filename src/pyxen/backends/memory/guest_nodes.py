@@ -18,8 +18,8 @@ from pyxen.backends.memory.nodetree import NodeTree
 from pyxen.backends.memory.xenstore import NodeWatches
 from pyxen.config import Channel, Disk, DiskBackend, Part, Vif
 from pyxen.events import DomainRenamed, Event, MemoryTargetChanged
+from pyxen.records.xenstore import NodeAccess, NodePermissions
 from pyxen.units import mib_to_kib
-from pyxen.xenstoreinfo import NodeAccess, NodePermissions
 
 __all__ = ["GuestNodes"]
 

@@ -13,12 +13,12 @@ from pyxen.backends.memory.console import Console, close_all
 from pyxen.backends.memory.needs import paging_kib
 from pyxen.backends.memory.pools import Pool, default_scheduler
 from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler, SchedulerKind
-from pyxen.info import DomainInfo, DomainState, ShutdownReason
+from pyxen.records.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.units import mib_to_kib
 
 if TYPE_CHECKING:
     from pyxen.backends.memory.durations import Timing
-    from pyxen.endpoints import ConsoleType
+    from pyxen.records.endpoints import ConsoleType
 
 __all__ = ["LIMIT_ROOM_KIB", "Guest", "about", "is_hvm", "lacks_drivers", "terminal", "vcpu_times"]
 

@@ -10,8 +10,8 @@ from pyxen._common.pci_preconditions import device_to_add, device_to_remove, not
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.machine import Machine
 from pyxen.config import Pci, PciAddress
-from pyxen.hostdevices import PciDevice, UsbDevice
 from pyxen.operation import Operation
+from pyxen.records.host_devices import PciDevice, UsbDevice
 
 __all__ = ["assignable_add", "assignable_remove", "check_pcis", "pci_devices", "usb_devices"]
 

@@ -32,13 +32,13 @@ from pyxen.backends.store import Store
 from pyxen.config import CpuSet, PciAddress, SchedulerKind
 from pyxen.errors import HostClosed, OperationFailed
 from pyxen.events import Event
-from pyxen.hostdevices import PciDevice, UsbDevice
-from pyxen.hypfsentry import HypfsEntry, HypfsValue
-from pyxen.info import DomainInfo, DomainUptime, HostInfo
 from pyxen.operation import Operation
-from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
-from pyxen.stats import DomainStats
-from pyxen.topology import Topology
+from pyxen.records.host_devices import PciDevice, UsbDevice
+from pyxen.records.hypfs import HypfsEntry, HypfsValue
+from pyxen.records.info import DomainInfo, DomainUptime, HostInfo
+from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
+from pyxen.records.stats import DomainStats
+from pyxen.records.topology import Topology
 
 __all__ = ["MemoryHost"]
 

@@ -8,8 +8,8 @@ from pyxen._common.hypervisor_arguments import parameter_path
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.engine import describe
 from pyxen.errors import InvalidArgument, NotFound
-from pyxen.hypfsentry import HypfsEntry, HypfsType, HypfsValue
 from pyxen.operation import Operation
+from pyxen.records.hypfs import HypfsEntry, HypfsType, HypfsValue
 
 __all__ = ["first_values", "list_entries", "read", "set_parameters", "write"]
 

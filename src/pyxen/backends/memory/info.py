@@ -6,8 +6,8 @@ from typing import Final
 
 from pyxen.backends.memory.machine import DOM0_MIB, Machine
 from pyxen.backends.memory.pools import BOOT_SCHEDULER
-from pyxen.capabilities import HostCapability
-from pyxen.info import HostInfo
+from pyxen.records.capabilities import HostCapability
+from pyxen.records.info import HostInfo
 
 __all__ = ["host_info"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pyxen.config import PciAddress
-from pyxen.hostdevices import PciDevice, UsbDevice
+from pyxen.records.host_devices import PciDevice, UsbDevice
 
 __all__ = ["Inventory"]
 

@@ -28,8 +28,8 @@ from pyxen.errors import (
     OperationTimeout,
     UnsupportedFeature,
 )
-from pyxen.info import ShutdownReason, Trigger
 from pyxen.operation import Operation
+from pyxen.records.info import ShutdownReason, Trigger
 
 __all__ = [
     "check_create",

@@ -14,7 +14,7 @@ from pyxen.backends.memory.nodetree import NodeTree
 from pyxen.config import Disk, UsbDev
 from pyxen.config.device_table import CONSOLES, Kind
 from pyxen.config.libxl_defaults import without_defaults
-from pyxen.livedevice import LiveDevice
+from pyxen.records.live_device import LiveDevice
 
 __all__ = ["live_devices"]
 

@@ -37,8 +37,8 @@ from pyxen.events import (
     DomainShutdown,
     Event,
 )
-from pyxen.info import DomainUptime
 from pyxen.operation import Operation
+from pyxen.records.info import DomainUptime
 from pyxen.units import KIB_PER_MIB
 
 __all__ = ["DOM0_MIB", "Call", "Fault", "Kept", "Machine", "Subscriber", "about"]

@@ -7,8 +7,8 @@ from typing import Any
 from pyxen.backends.memory.engine import Script, Wait, describe
 from pyxen.backends.memory.guests import Guest
 from pyxen.errors import DomainNotFound
-from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
+from pyxen.records.memory import DomainMemory
 from pyxen.units import mib_to_kib
 
 __all__ = ["memory", "wait_memory"]

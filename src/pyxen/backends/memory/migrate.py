@@ -20,8 +20,8 @@ from pyxen.backends.memory.machine import Machine
 from pyxen.backends.memory.suspend import suspend
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, Error, MigrationFailed, MigrationInDoubt, OperationFailed
-from pyxen.info import ShutdownReason
 from pyxen.operation import Operation
+from pyxen.records.info import ShutdownReason
 
 __all__ = ["migrate"]
 

@@ -13,7 +13,7 @@ from typing import Final
 from pyxen._common.xenstore import refused
 from pyxen.backends.store import Nodes
 from pyxen.errors import DomainNotFound
-from pyxen.xenstoreinfo import NodePermissions
+from pyxen.records.xenstore import NodePermissions
 
 __all__ = ["NodeTree", "TreeTransaction", "absolute"]
 

@@ -23,8 +23,8 @@ from pyxen.backends.memory.room import make_room
 from pyxen.backends.memory.suspend import suspend
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument, OperationFailed
-from pyxen.info import ShutdownReason
 from pyxen.operation import Operation
+from pyxen.records.info import ShutdownReason
 
 __all__ = ["core_dump", "restore", "save"]
 

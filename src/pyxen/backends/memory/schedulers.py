@@ -20,7 +20,7 @@ from pyxen.backends.memory.machine import Machine
 from pyxen.config import Scheduler, SchedulerKind
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
-from pyxen.scheduling import CpupoolKey, PoolScheduler
+from pyxen.records.scheduling import CpupoolKey, PoolScheduler
 
 __all__ = ["pool_scheduler", "scheduler", "set_pool_scheduler", "set_scheduler"]
 

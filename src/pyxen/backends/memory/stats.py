@@ -6,7 +6,7 @@ from typing import Final
 
 from pyxen.backends.memory.guests import Guest, vcpu_times
 from pyxen.config import Disk, DiskBackend
-from pyxen.stats import DeviceState, DiskStats, DomainStats, VifStats
+from pyxen.records.stats import DeviceState, DiskStats, DomainStats, VifStats
 
 __all__ = ["stats"]
 

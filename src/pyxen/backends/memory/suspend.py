@@ -9,8 +9,8 @@ from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import Guest, lacks_drivers
 from pyxen.backends.memory.machine import Machine
 from pyxen.errors import GuestTimeout, OperationFailed
-from pyxen.info import ShutdownReason
 from pyxen.operation import Operation
+from pyxen.records.info import ShutdownReason
 
 __all__ = ["resume", "suspend"]
 

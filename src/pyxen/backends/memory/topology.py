@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyxen.backends.memory.machine import Machine
-from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
+from pyxen.records.topology import HostCpu, NumaNode, PciPlace, Topology
 
 __all__ = ["host_topology", "idle_times_ns", "node_cpus"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyxen.backends.memory.guests import Guest, vcpu_times
 from pyxen.backends.memory.machine import Machine
 from pyxen.config import CpuSet
-from pyxen.info import DomainState
-from pyxen.scheduling import VcpuInfo, VcpuState
+from pyxen.records.info import DomainState
+from pyxen.records.scheduling import VcpuInfo, VcpuState
 
 __all__ = ["vcpus"]
 

@@ -10,7 +10,7 @@ from pyxen.backends.base import DomainRef
 from pyxen.backends.memory.engine import Script, Wait
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine
-from pyxen.info import DomainInfo, DomainState
+from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = ["wait", "wait_start"]
 

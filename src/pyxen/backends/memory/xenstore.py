@@ -10,7 +10,7 @@ from typing import TypeVar
 from pyxen.backends.memory.engine import Engine
 from pyxen.backends.memory.nodetree import NodeTree, TreeTransaction, absolute
 from pyxen.backends.store import Nodes, Store, StoreTransaction
-from pyxen.xenstoreinfo import NodeChange, NodePermissions
+from pyxen.records.xenstore import NodeChange, NodePermissions
 
 __all__ = ["MemoryStore", "NodeWatches", "Watcher"]
 

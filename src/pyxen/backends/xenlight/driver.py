@@ -22,8 +22,8 @@ from pyxen.backends.xenlight.xenstore.client import StoreClient
 from pyxen.config import DomainConfig
 from pyxen.errors import UnsupportedFeature
 from pyxen.features import Feature
-from pyxen.info import DomainInfo, DomainState, HostInfo
 from pyxen.operation import Operation
+from pyxen.records.info import DomainInfo, DomainState, HostInfo
 
 __all__ = ["DriverBackend"]
 

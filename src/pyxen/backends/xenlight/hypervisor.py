@@ -24,7 +24,7 @@ from pyxen.backends.xenlight.xenstore.nodes import look, read_dom0s, read_values
 from pyxen.backends.xenlight.xenstore.stubdomains import StubDomains, target_node, target_of
 from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
-from pyxen.info import DomainInfo, DomainState, ShutdownReason
+from pyxen.records.info import DomainInfo, DomainState, ShutdownReason
 
 __all__ = ["Hypervisor", "Vcpu", "refused"]
 

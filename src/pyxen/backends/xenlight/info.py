@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
-from pyxen.capabilities import HostCapability
 from pyxen.config import SchedulerKind
-from pyxen.info import HostInfo
+from pyxen.records.capabilities import HostCapability
+from pyxen.records.info import HostInfo
 
 __all__ = ["HostReader", "command_line"]
 

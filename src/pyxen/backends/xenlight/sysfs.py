@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from pyxen.config import PciAddress
-from pyxen.hostdevices import PciDevice, UsbDevice
+from pyxen.records.host_devices import PciDevice, UsbDevice
 
 __all__ = [
     "PCIBACK",

@@ -9,7 +9,7 @@ from typing import Final
 
 from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
-from pyxen.topology import HostCpu, NumaNode, PciPlace, Topology
+from pyxen.records.topology import HostCpu, NumaNode, PciPlace, Topology
 
 __all__ = ["host_topology", "idle_times_ns", "node_cpus"]
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pyxen.backends.xenlight.hypervisor import Hypervisor
-from pyxen.info import DomainInfo, DomainUptime
+from pyxen.records.info import DomainInfo, DomainUptime
 
 __all__ = ["uptimes"]
 

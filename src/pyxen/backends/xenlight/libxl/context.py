@@ -31,8 +31,8 @@ from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
 from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Worker, Workers
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
-from pyxen.info import DomainState
 from pyxen.operation import Operation, describe
+from pyxen.records.info import DomainState
 
 __all__ = ["Context"]
 

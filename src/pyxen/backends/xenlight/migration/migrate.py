@@ -37,8 +37,8 @@ from pyxen.errors import (
     OperationFailed,
     UnsupportedFeature,
 )
-from pyxen.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.operation import Operation
+from pyxen.records.info import DomainInfo, DomainState, ShutdownReason
 
 __all__ = ["check", "head", "migrate", "migrate_over", "receive", "through"]
 

@@ -30,8 +30,8 @@ from pyxen.errors import (
     OperationFailed,
     UnsupportedFeature,
 )
-from pyxen.info import ENDS, DomainInfo, DomainState, ShutdownReason
 from pyxen.operation import Operation
+from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
 from pyxen.remus import RemusOptions
 
 __all__ = ["check", "remus", "remus_over", "remus_to_nobody"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pyxen.stats import DeviceState, VifStats
+from pyxen.records.stats import DeviceState, VifStats
 
 __all__ = [
     "BackendDevice",

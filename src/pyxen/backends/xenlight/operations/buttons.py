@@ -8,8 +8,8 @@ from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.info import Trigger
 from pyxen.operation import Operation
+from pyxen.records.info import Trigger
 
 __all__ = ["send_sysrq", "send_trigger"]
 

@@ -21,10 +21,10 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.operations.endpoints import TERMINAL
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.config import DomainType
-from pyxen.endpoints import ConsoleType
 from pyxen.errors import DeviceExists, DomainNotFound, InvalidArgument, NotFound
-from pyxen.info import DomainInfo, DomainState
 from pyxen.operation import Operation
+from pyxen.records.endpoints import ConsoleType
+from pyxen.records.info import DomainInfo, DomainState
 
 __all__ = ["CAN_ADD", "add_console", "await_console", "console_log", "open_console"]
 

@@ -31,7 +31,7 @@ from pyxen.backends.xenlight.topology import node_cpus
 from pyxen.config import CpuSet, SchedulerKind
 from pyxen.errors import Error, NotFound, OperationFailed, UnsupportedFeature
 from pyxen.operation import Operation
-from pyxen.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef
+from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef
 
 __all__ = ["add_cpus", "create", "destroy", "pools", "remove_cpus", "rename", "set_cpupool", "split"]
 

@@ -12,8 +12,8 @@ from typing import Final
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.operations.spice import spice
 from pyxen.config import ChannelConnection
-from pyxen.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, VncEndpoint
-from pyxen.info import DomainInfo
+from pyxen.records.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, VncEndpoint
+from pyxen.records.info import DomainInfo
 
 __all__ = ["TERMINAL", "endpoints"]
 

@@ -17,8 +17,8 @@ from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe
 from pyxen.errors import Error, InvalidArgument, NotFound, OperationFailed, UnsupportedFeature
-from pyxen.hypfsentry import HypfsEntry, HypfsType, HypfsValue
 from pyxen.operation import Operation
+from pyxen.records.hypfs import HypfsEntry, HypfsType, HypfsValue
 
 __all__ = ["entry_of", "list_entries", "opened", "read", "write"]
 

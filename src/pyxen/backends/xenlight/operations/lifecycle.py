@@ -30,8 +30,8 @@ from pyxen.errors import (
     OperationFailed,
     UnsupportedFeature,
 )
-from pyxen.info import DomainState
 from pyxen.operation import Operation
+from pyxen.records.info import DomainState
 from pyxen.units import mib_to_kib
 
 __all__ = [

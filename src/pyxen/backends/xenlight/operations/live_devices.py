@@ -16,9 +16,9 @@ from pyxen.config import Device, Disk, DomainConfig, Vif
 from pyxen.config.device_table import CONSOLES, Kind
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.errors import ConfigError, OperationFailed
-from pyxen.info import DomainInfo
 from pyxen.libxljson.text import parse
-from pyxen.livedevice import LiveDevice
+from pyxen.records.info import DomainInfo
+from pyxen.records.live_device import LiveDevice
 
 __all__ = ["live_devices"]
 

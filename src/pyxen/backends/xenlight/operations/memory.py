@@ -11,9 +11,9 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.errors import DomainNotFound
-from pyxen.info import DomainInfo, DomainState
-from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
+from pyxen.records.info import DomainInfo, DomainState
+from pyxen.records.memory import DomainMemory
 
 __all__ = ["memory", "wait_memory"]
 

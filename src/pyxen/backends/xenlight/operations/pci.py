@@ -17,8 +17,8 @@ from pyxen.backends.xenlight.sysfs import PCI_DEVICES, PCIBACK, PCIBACK_DRIVER
 from pyxen.config import PciAddress
 from pyxen.errors import UnsupportedFeature
 from pyxen.features import Feature
-from pyxen.hostdevices import PciDevice
 from pyxen.operation import Operation
+from pyxen.records.host_devices import PciDevice
 
 __all__ = ["assignable_add", "assignable_remove", "devices"]
 

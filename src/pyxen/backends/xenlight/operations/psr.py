@@ -22,7 +22,7 @@ from pyxen.errors import (
     UnsupportedFeature,
 )
 from pyxen.operation import Operation
-from pyxen.psrinfo import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
+from pyxen.records.psr import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
 
 __all__ = [
     "allocations",

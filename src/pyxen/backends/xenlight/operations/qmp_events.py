@@ -36,7 +36,7 @@ from pyxen.backends.xenlight.operations.qmp import (
 )
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.errors import Error, InvalidState, OperationFailed
-from pyxen.qmpevent import QmpEvent
+from pyxen.records.qmp_event import QmpEvent
 
 __all__ = ["Listener", "Listeners", "NotSent"]
 

@@ -17,9 +17,9 @@ from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.operations.memory import memory
 from pyxen.errors import OperationFailed
-from pyxen.info import DomainState
-from pyxen.memoryinfo import DomainMemory
 from pyxen.operation import Operation
+from pyxen.records.info import DomainState
+from pyxen.records.memory import DomainMemory
 
 __all__ = ["await_memory", "check_memory", "is_crowded"]
 

@@ -21,9 +21,9 @@ from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, 
 from pyxen.backends.xenlight.operations.cpupools import pools
 from pyxen.config import Scheduler, SchedulerKind
 from pyxen.errors import Error, InvalidArgument, NotFound
-from pyxen.info import DomainInfo
 from pyxen.operation import Operation
-from pyxen.scheduling import CpupoolInfo, CpupoolKey, PoolScheduler
+from pyxen.records.info import DomainInfo
+from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, PoolScheduler
 
 __all__ = ["pool_scheduler", "scheduler", "set_pool_scheduler", "set_scheduler"]
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from pyxen.backends.xenlight.operations.qmp import Broken, Monitor, Refused, Unreachable, request
 from pyxen.config import DomainType
-from pyxen.endpoints import SpiceEndpoint
 from pyxen.errors import OperationTimeout, QmpError
-from pyxen.info import DomainInfo
+from pyxen.records.endpoints import SpiceEndpoint
+from pyxen.records.info import DomainInfo
 
 __all__ = ["spice"]
 

@@ -20,8 +20,8 @@ from pyxen.backends.xenlight.operations.backend_devices import (
 from pyxen.backends.xenlight.operations.qemu_disks import Counters, qemu_disks
 from pyxen.config import DiskBackend
 from pyxen.errors import OperationFailed
-from pyxen.info import DomainInfo
-from pyxen.stats import DeviceState, DiskStats, DomainStats
+from pyxen.records.info import DomainInfo
+from pyxen.records.stats import DeviceState, DiskStats, DomainStats
 
 __all__ = ["StatsReader"]
 

@@ -20,8 +20,8 @@ from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.xenstore.connection import Connection, Verb
 from pyxen.errors import ConnectFailed
-from pyxen.info import ENDS, DomainState, ShutdownReason
 from pyxen.operation import Operation
+from pyxen.records.info import ENDS, DomainState, ShutdownReason
 
 __all__ = ["Asked", "go_on", "let_go_on", "resume", "suspend"]
 

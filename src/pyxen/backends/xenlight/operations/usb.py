@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pyxen.backends.xenlight import sysfs
 from pyxen.backends.xenlight.hypervisor import Hypervisor
-from pyxen.hostdevices import UsbDevice
+from pyxen.records.host_devices import UsbDevice
 
 __all__ = ["devices"]
 

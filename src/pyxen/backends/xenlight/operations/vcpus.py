@@ -8,8 +8,8 @@ from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.operations.cpu_bitmaps import cpus_of
 from pyxen.backends.xenlight.topology import node_cpus
-from pyxen.info import DomainInfo
-from pyxen.scheduling import VcpuInfo, VcpuState
+from pyxen.records.info import DomainInfo
+from pyxen.records.scheduling import VcpuInfo, VcpuState
 
 __all__ = ["vcpus"]
 

@@ -11,7 +11,7 @@ from pyxen._common.starts import started
 from pyxen.backends.base import DomainRef
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
-from pyxen.info import ENDS, DomainInfo, DomainState
+from pyxen.records.info import ENDS, DomainInfo, DomainState
 
 __all__ = ["wait", "wait_start"]
 

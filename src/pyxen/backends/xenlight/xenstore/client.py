@@ -16,7 +16,7 @@ from pyxen.backends.store import Nodes, Store, StoreTransaction
 from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
 from pyxen.backends.xenlight.xenstore.watches import Watches
 from pyxen.errors import ConnectFailed, DomainNotFound, HostClosed
-from pyxen.xenstoreinfo import NodeChange, NodePermissions
+from pyxen.records.xenstore import NodeChange, NodePermissions
 
 __all__ = ["StoreClient"]
 

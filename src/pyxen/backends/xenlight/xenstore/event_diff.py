@@ -29,7 +29,7 @@ from pyxen.events import (
     EventsLost,
     MemoryTargetChanged,
 )
-from pyxen.info import DomainInfo, DomainState, ShutdownReason
+from pyxen.records.info import DomainInfo, DomainState, ShutdownReason
 
 __all__ = ["EventDiff"]
 

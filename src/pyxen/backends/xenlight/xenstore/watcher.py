@@ -18,7 +18,7 @@ from pyxen.backends.xenlight.xenstore.event_diff import EventDiff
 from pyxen.backends.xenlight.xenstore.watch_hints import from_guest
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
 from pyxen.events import Event
-from pyxen.info import DomainInfo
+from pyxen.records.info import DomainInfo
 
 __all__ = ["Watcher"]
 

@@ -15,7 +15,7 @@ from pyxen._common.shortage import shortage
 from pyxen._common.xenstore import refused
 from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Verb
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
-from pyxen.xenstoreinfo import NodeChange
+from pyxen.records.xenstore import NodeChange
 
 __all__ = ["Watches"]
 

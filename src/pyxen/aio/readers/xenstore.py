@@ -11,11 +11,11 @@ from typing import Self
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
-from pyxen.aio._inbox import Inbox
+from pyxen.aio.readers._inbox import Inbox
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
-from pyxen.xenstoreinfo import NodeChange
-from pyxen.xenstorewatch import ChangeQueue, Deadline, watched_paths
+from pyxen.readers.xenstore import ChangeQueue, Deadline, watched_paths
+from pyxen.records.xenstore import NodeChange
 
 __all__ = ["XenstoreWatch"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyxen._records import Record
+from pyxen.records.base import Record
 
 __all__ = ["HostCpu", "NumaNode", "PciPlace", "Topology"]
 

@@ -13,7 +13,7 @@ from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
-from pyxen.logreader import POLL, LogLines
+from pyxen.readers.log import POLL, LogLines
 
 __all__ = ["LogReader"]
 

@@ -12,11 +12,11 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from uuid import UUID
 
 from pyxen._durations import timeout_of
-from pyxen._unread import Unread
 from pyxen.backends.base import Backend
 from pyxen.domains import DomainKey
 from pyxen.errors import HostClosed, InvalidArgument
 from pyxen.events import DomainRenamed, Event, EventsLost
+from pyxen.readers._unread import Unread
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 

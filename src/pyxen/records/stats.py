@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
-from pyxen._records import Record
 from pyxen.config import DiskBackend
-from pyxen.info import DomainInfo
+from pyxen.records.base import Record
+from pyxen.records.info import DomainInfo
 
 __all__ = ["DeviceState", "DiskRates", "DiskStats", "DomainRates", "DomainStats", "VifRates", "VifStats"]
 

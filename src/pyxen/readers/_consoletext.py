@@ -8,8 +8,8 @@ from typing import Final
 
 from pyxen._common.arguments import check_number, member
 from pyxen._durations import timeout_of
-from pyxen.endpoints import ConsoleType
 from pyxen.errors import DomainNotFound, HostClosed, InvalidArgument, NotFound, OperationTimeout
+from pyxen.records.endpoints import ConsoleType
 
 __all__ = [
     "GONE",

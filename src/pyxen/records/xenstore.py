@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias
 
-from pyxen._records import Record
 from pyxen.errors import InvalidArgument
+from pyxen.records.base import Record
 
 __all__ = ["MOST_DOMID", "NodeAccess", "NodeAccessName", "NodeChange", "NodePermissions"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pyxen._records import Record
 from pyxen.config import Device
-from pyxen.stats import DeviceState
+from pyxen.records.base import Record
+from pyxen.records.stats import DeviceState
 
 __all__ = ["LiveDevice"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pyxen._records import Record
+from pyxen.records.base import Record
 
 __all__ = ["DomainMemory"]
 

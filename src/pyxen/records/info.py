@@ -9,9 +9,9 @@ from enum import IntEnum, StrEnum
 from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-from pyxen._records import OfDomain, Record
-from pyxen.capabilities import HostCapability
 from pyxen.config import DomainType, SchedulerKind
+from pyxen.records.base import OfDomain, Record
+from pyxen.records.capabilities import HostCapability
 
 __all__ = [
     "ENDS",

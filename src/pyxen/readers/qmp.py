@@ -12,11 +12,11 @@ from typing import Final, Self
 
 from pyxen._common.arguments import check_is
 from pyxen._durations import timeout_of
-from pyxen._unread import Unread
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import Error, HostClosed, InvalidArgument, OperationTimeout
 from pyxen.operation import Calls, Operation
-from pyxen.qmpevent import QmpEvent
+from pyxen.readers._unread import Unread
+from pyxen.records.qmp_event import QmpEvent
 
 __all__ = ["CONNECT", "QmpEventQueue", "QmpEvents"]
 

@@ -6,8 +6,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from pyxen._records import Record
 from pyxen.config import ChannelConnection
+from pyxen.records.base import Record
 
 __all__ = [
     "ChannelEndpoint",

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self
 
-from pyxen._consoletext import GONE, LOOK, RETRY, ConsoleText, as_bytes, console_gone, receive, send
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.endpoints import ConsoleType
 from pyxen.errors import HostClosed, NotFound, OperationTimeout
 from pyxen.operation import Calls
+from pyxen.readers._consoletext import GONE, LOOK, RETRY, ConsoleText, as_bytes, console_gone, receive, send
+from pyxen.records.endpoints import ConsoleType
 
 __all__ = ["ConsoleStream"]
 

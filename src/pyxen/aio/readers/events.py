@@ -12,11 +12,11 @@ from typing import Any, Self, TypeVar, cast
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
-from pyxen.aio._inbox import Inbox
+from pyxen.aio.readers._inbox import Inbox
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
-from pyxen.eventreader import EventQueue
 from pyxen.events import Event
+from pyxen.readers.events import EventQueue
 
 __all__ = ["EventReader"]
 

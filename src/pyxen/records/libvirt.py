@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-from pyxen._records import Record
 from pyxen.config import Disk, DiskFormat, Vif
 from pyxen.errors import InvalidArgument
+from pyxen.records.base import Record
 
 __all__ = [
     "AddressSource",

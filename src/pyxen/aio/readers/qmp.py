@@ -12,12 +12,12 @@ from typing import Self
 from pyxen._asyncio import done
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
-from pyxen.aio._inbox import Inbox
+from pyxen.aio.readers._inbox import Inbox
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import Error, HostClosed
 from pyxen.operation import Operation
-from pyxen.qmpevent import QmpEvent
-from pyxen.qmpevents import CONNECT, QmpEventQueue
+from pyxen.readers.qmp import CONNECT, QmpEventQueue
+from pyxen.records.qmp_event import QmpEvent
 
 __all__ = ["QmpEvents"]
 

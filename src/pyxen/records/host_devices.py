@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyxen._records import Record
 from pyxen.config import PciAddress
+from pyxen.records.base import Record
 
 __all__ = ["PciDevice", "UsbDevice"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pyxen._records import Record
+from pyxen.records.base import Record
 
 __all__ = ["QmpEvent"]
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-from pyxen._records import Record
 from pyxen.config import CpuSet, SchedulerKind
+from pyxen.records.base import Record
 
 __all__ = ["CpupoolInfo", "CpupoolKey", "CpupoolRef", "PoolScheduler", "VcpuInfo", "VcpuState", "VcpuStateName"]
 

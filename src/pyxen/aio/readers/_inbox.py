@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Generic, TypeVar
 
-from pyxen._unread import Unread
+from pyxen.readers._unread import Unread
 
 __all__ = ["Inbox"]
 

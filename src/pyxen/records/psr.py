@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from pyxen._records import Record
+from pyxen.records.base import Record
 
 __all__ = ["PsrAllocation", "PsrEvent", "PsrEventName", "PsrKind", "PsrKindName", "PsrMonitoring", "PsrSample"]
 

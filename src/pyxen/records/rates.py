@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pyxen.stats import DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
+from pyxen.records.stats import DiskRates, DiskStats, DomainRates, DomainStats, VifRates, VifStats
 
 __all__ = ["domain_rates"]
 

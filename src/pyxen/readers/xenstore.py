@@ -11,11 +11,11 @@ from typing import Self
 
 from pyxen._common.xenstore import check_watched
 from pyxen._durations import timeout_of
-from pyxen._unread import Unread
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed, InvalidArgument, OperationTimeout
 from pyxen.operation import Calls
-from pyxen.xenstoreinfo import NodeChange
+from pyxen.readers._unread import Unread
+from pyxen.records.xenstore import NodeChange
 
 __all__ = ["ChangeQueue", "Deadline", "XenstoreWatch", "watched_paths"]
 
