@@ -5,7 +5,7 @@ XEN = 4.20
 CPUS = 1
 FUZZ_SECONDS = 600
 
-.PHONY: help demo test test-fast lab-test lint bench fuzz sanitize sweep soak shell docs clean setup
+.PHONY: help demo test test-long test-fast lab-test lint bench fuzz sanitize sweep soak shell docs clean setup
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -15,6 +15,9 @@ demo: setup     ## Create, list and destroy a PV, a PVH and an HVM guest on a re
 
 test: setup     ## Run all checks and tests, those on real Xen included
 	@$(PYTHON) -m tools.test
+
+test-long: setup ## Run all of `make test`, and what takes long and asks again in another way; takes hours
+	@PYXEN_LONG=1 $(PYTHON) -m tools.test
 
 test-fast: setup ## Run the checks and the tests that need no Xen
 	@$(PYTHON) -m tools.test checks unit offhost

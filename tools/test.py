@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import queue
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,8 +35,11 @@ from tests.again import ONLY, failures
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 PYTEST = [PYTHON, "-m", "pytest", "-q", "--color=no", "-p", "tests.deadline", "-p", "tests.again", "--durations=25"]
-TEST_SECONDS = 1500
-"""How long one run of pytest may take, before it ends in order; on quiet cores the longest takes half of that."""
+LONG = "PYXEN_LONG" in os.environ
+"""Whether tests are asked, too, that take long and ask again what a shorter one asks: ``make test-long``."""
+TEST_SECONDS = 5400 if LONG else 1500
+"""How long one run of pytest may take, before it ends in order; on quiet cores the longest takes half of that. What
+boots no machine, and gives way to those that do, may take as long as two of them."""
 COMMAND_SECONDS = TEST_SECONDS + 240
 """How long a command in dom0 may take, before it is killed."""
 BUILD_SECONDS = 1200
@@ -62,7 +66,7 @@ HOST = (
 )
 """The tests in dom0 of what a host and its running domains can be told; the rest has the third machine."""
 
-TWICE = ("host", "migration", "stopping", "workers", "devd", "console", "endpoints", "live_devices")
+TWICE = ("host", "migration", "stopping", "workers", "devd", "console", "endpoints")
 """Tests in dom0 that need both releases, since they use libxl where these differ; for the rest the contract is enough,
 and tests/oracle asks xl of both what keys mean."""
 
@@ -72,6 +76,13 @@ CONTRACT_TWICE = (
 )
 """What of the contract is asked of both releases: what a Xen or a libxl may answer in its own way. Where domains move,
 wait or end, `TWICE` has it."""
+
+LIBVIRTS = (
+    *("apply", "consoles", "defined", "devices", "events", "features", "guests", "life", "looking", "operations"),
+    *("saving", "stats", "tuning"),
+)
+"""What of the contract is asked of libvirt in dom0: its own ways. What it has in common with `xenlight:///`, or cannot
+do at all, is asked of ``test:///default``, which needs no machine."""
 
 AFAR = ("life", "looking", "events", "operations", "defined", "features")
 """What of the contract is asked of 4.17's libvirt, from outside: what may depend on the way there."""
@@ -131,7 +142,8 @@ class Part:
         self.seconds += time.monotonic() - start
 
     def _run_one(self, command: list[str], log: TextIO) -> int:
-        environment = {**os.environ, "PYXEN_TEST_DEADLINE": str(TEST_SECONDS)}
+        seconds = TEST_SECONDS if self.boots else 2 * TEST_SECONDS
+        environment = {**os.environ, "PYXEN_TEST_DEADLINE": str(seconds)}
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -144,9 +156,9 @@ class Part:
         if not self.boots:
             _give_way(process)
         try:
-            return process.wait(timeout=COMMAND_SECONDS + BUILD_SECONDS)
+            return process.wait(timeout=seconds + BUILD_SECONDS)
         except subprocess.TimeoutExpired:
-            log.write(f"\nended: it took longer than {COMMAND_SECONDS + BUILD_SECONDS} s: {' '.join(command)}\n")
+            log.write(f"\nended: it took longer than {seconds + BUILD_SECONDS} s: {' '.join(command)}\n")
             return 124
         finally:
             _end(process)
@@ -181,16 +193,23 @@ def _is_summary(line: str) -> bool:
 
 def _in_dom0(release: str, *command: str, cpus: int = 1) -> list[str]:
     lab = [PYTHON, "-m", "lab", "run", "--xen", release, "--cpus", str(cpus), "--timeout", str(COMMAND_SECONDS)]
-    return [*lab, "--", "env", f"PYXEN_TEST_DEADLINE={TEST_SECONDS}", *command]
+    long = ["PYXEN_LONG=1"] if LONG else []
+    return [*lab, "--", "env", f"PYXEN_TEST_DEADLINE={TEST_SECONDS}", *long, *command]
 
 
-def _pytest_in_dom0(*paths: str) -> list[str]:
-    return ["python3", *PYTEST[1:], "-p", "no:cacheprovider", *paths]
+def _chosen(marks: str = "") -> list[str]:
+    """Return the option that chooses tests by their marks, and leaves out the long ones unless they are asked for."""
+    wanted = [*([marks] if marks else []), *([] if LONG else ["not long"])]
+    return ["-m", " and ".join(wanted)] if wanted else []
 
 
-def _contract_in_dom0(*uris: str, paths: Iterable[str] = ("tests/backends",)) -> list[str]:
-    pytest = " ".join(_pytest_in_dom0(*paths))
-    return ["sh", "-c", f"lab-libvirtd && PYXEN_TEST_URI='{' '.join(uris)}' {pytest}"]
+def _pytest_in_dom0(*paths: str, marks: str = "") -> list[str]:
+    return ["python3", *PYTEST[1:], "-p", "no:cacheprovider", *_chosen(marks), *paths]
+
+
+def _contract_in_dom0(uri: str, *paths: str) -> list[str]:
+    pytest = shlex.join(_pytest_in_dom0(*(paths or ["tests/backends"])))
+    return ["sh", "-c", f"lab-libvirtd && PYXEN_TEST_URI={uri} {pytest}"]
 
 
 def _contract(uri: str, *paths: str, xen: str = "4.20") -> list[str]:
@@ -215,7 +234,7 @@ def parts() -> list[Part]:
     oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, "tests/oracle"]]
     tests = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests/xen").glob("test_*.py"))
     rest = [name for name in tests if name not in {*MOVING, *HOST}]
-    two_cpus = _pytest_in_dom0("-m", "two_cpus", "tests/xen", "tests/backends")
+    two_cpus = _pytest_in_dom0("tests/xen", "tests/backends", marks="two_cpus")
     return [
         Part("checks", checks, boots=False),
         Part("xen-4.20-moving", [_in_dom0("4.20", *_pytest_in_dom0(*_files(MOVING)))]),
@@ -225,12 +244,13 @@ def parts() -> list[Part]:
         Part("offhost", [[*PYTEST, "tests/offhost"]], boots=False),
         Part("fuzz", [[PYTHON, "-m", "tests.fuzz", "--seed", "1", "--seconds", str(FUZZ_SECONDS)]], boots=False),
         Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
-        Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///", "xen:///system"))]),
-        Part("lab", [[*PYTEST, "tests/lab"]]),
+        Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///"))]),
+        Part("contract-libvirt", [_in_dom0("4.20", *_contract_in_dom0("xen:///system", *_libvirts()))]),
+        Part("lab", [[*PYTEST, *_chosen(), "tests/lab"]]),
         Part(
             "contract-4.17",
             [
-                _in_dom0("4.17", *_contract_in_dom0("xenlight:///", paths=_contract_files(CONTRACT_TWICE))),
+                _in_dom0("4.17", *_contract_in_dom0("xenlight:///", *_contract_files(CONTRACT_TWICE))),
                 _contract("xen+tcp://lab/system", *_contract_files(AFAR), xen="4.17"),
             ],
         ),
@@ -242,6 +262,11 @@ def parts() -> list[Part]:
 
 def _files(names: Iterable[str]) -> list[str]:
     return [f"tests/xen/test_{name}.py" for name in names]
+
+
+def _libvirts() -> list[str]:
+    """Return the files of the contract that are asked of libvirt in dom0: all for ``make test-long``."""
+    return ["tests/backends"] if LONG else _contract_files(LIBVIRTS)
 
 
 def _contract_files(names: Iterable[str]) -> list[str]:

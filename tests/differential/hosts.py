@@ -105,6 +105,7 @@ def xenstore(prober: Prober) -> None:
     for path in _ODD_PATHS:
         prober.ask(store, *(c(verb, path) for verb in verbs if path != "/" or verb != "remove"), as_="xenstore")
         prober.ask(store, c("write", path, "x"), c("set_permissions", path, NodePermissions(0)), as_="xenstore")
+    store.remove("a")  # a relative path is dom0's
     for verb in verbs:
         prober.ask(store, c(verb, f"{_TOP}/nowhere"), as_="xenstore")
     store.remove(_TOP)

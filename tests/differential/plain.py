@@ -8,18 +8,22 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum
+from typing import Final
 from uuid import UUID
 
 from pyxen import Domain, Event, EventReader
 from pyxen.config import CpuSet, Mac, Part
 
-__all__ = ["Leaves", "of_error", "of_event", "of_value"]
+__all__ = ["FIRST_DOMID", "Leaves", "of_error", "of_event", "of_value"]
 
 Leaves = dict[str, str]
 """The leaves of a value by their paths, such as ``value.memory_kib``."""
 
 _WHOLE = CpuSet | Mac | Enum | UUID | datetime | str | bytes
 """Values that are compared as a whole."""
+
+FIRST_DOMID: Final = 20_000
+"""The first of the domids that are given to domains here; hosts choose lower ones."""
 
 _NOT_COMPARED = frozenset({"args", "filename2"})
 
@@ -42,8 +46,10 @@ def of_error(error: BaseException) -> Leaves:
 
 
 def of_event(event: Event) -> str:
-    """Return an event in one line, without its time."""
+    """Return an event in one line, without its time, and without a domid that the host has chosen."""
     fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event) if field.name != "time"}
+    if 0 < fields.get("domid", 0) < FIRST_DOMID:
+        fields["domid"] = "chosen"
     said = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
     return f"{type(event).__name__} {said}"
 

@@ -12,15 +12,12 @@ from uuid import UUID
 
 from pyxen import DeviceEvent, Domain, DomainConfig, DomainRenamed, Event, Host
 from pyxen.config.enum_names import DomainTypeName
-from tests.differential.plain import Leaves, of_error, of_event, of_value
+from tests.differential.plain import FIRST_DOMID, Leaves, of_error, of_event, of_value
 
 __all__ = ["Call", "Prober", "World", "c"]
 
 _SECONDS: Final = 60.0
 """The most that anything here may take."""
-
-_FIRST_DOMID: Final = 20_000
-"""Domids that nothing else takes, so that both hosts have the same."""
 
 _LAST_DOMID: Final = 32_700
 _SHARE: Final = 500
@@ -109,7 +106,7 @@ class Prober:
     def tiny(self, name: str, type: DomainTypeName = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
         """Return the configuration of a guest that idles, with a domid and a uuid that both hosts give it."""
         self._domid += 1
-        domid = _FIRST_DOMID + self._domid
+        domid = FIRST_DOMID + self._domid
         given: dict[str, Any] = {"domid": domid, "uuid": UUID(int=domid << 64 | 0x4000_0000_0000_0000), "memory": 8}
         if type != "hvm":
             given["kernel"] = self.world.kernels[type]

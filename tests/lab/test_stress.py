@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from lab import Lab
 from tests.lab.guests import LINUX, await_line, create
 
@@ -25,6 +27,7 @@ print(rounds, wrong)
 """
 
 
+@pytest.mark.long
 def test_work_under_load_comes_out_the_same_every_time() -> None:
     with Lab() as dom0:
         assert " xsave=0 " in dom0.run(["xl", "info", "xen_commandline"], check=True).stdout

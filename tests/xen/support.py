@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 GUESTS = Path("/usr/share/pyxen-guests")
+LONG = "PYXEN_LONG" in os.environ
+"""Whether `make test-long` runs: counts of domains are higher then."""
 
 _CONTAINERS = {"/vm", "/libxl", "/local/domain/0/backend", "/local/domain/0/device-model"}
 _OF_THE_HOST = ("/tool", "/local/domain/0/memory", "/local/domain/0/cpu", f"/vm/{UUID(int=0)}")

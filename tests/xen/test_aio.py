@@ -115,6 +115,7 @@ def test_the_loop_goes_on_during_creates(tiny: MakeConfig, tmp_path: Path) -> No
     assert called == set()
 
 
+@pytest.mark.long
 def test_a_third_cancelled_at_random_moments(tiny: MakeConfig) -> None:
     chance = random.SystemRandom()
     configs = [tiny(name=f"some{number}") for number in range(CANCEL_DOMAINS)]
@@ -192,7 +193,9 @@ WATCHERS = [name for name in dir(asyncio) if name.endswith("ChildWatcher") and n
 
 
 @pytest.mark.filterwarnings("ignore:.*[Ww]atcher.*:DeprecationWarning")
-@pytest.mark.parametrize("name", WATCHERS)
+@pytest.mark.parametrize(
+    "name", [*WATCHERS[:1], *(pytest.param(name, marks=pytest.mark.long) for name in WATCHERS[1:])]
+)
 def test_child_watchers(tiny: MakeConfig, name: str) -> None:
     watcher = getattr(asyncio, name)()
 

@@ -33,7 +33,9 @@ def network_list(name: str) -> list[str]:
     return [line.split()[2] for line in xl("network-list", name).splitlines()[1:]]
 
 
-@pytest.mark.parametrize("type", ["pv", "pvh", "hvm"])
+@pytest.mark.parametrize(
+    "type", [pytest.param("pv", marks=pytest.mark.long), pytest.param("pvh", marks=pytest.mark.long), "hvm"]
+)
 def test_what_libxl_fills_in_is_no_difference(host: Host, tiny: MakeConfig, image: str, type: DomainTypeName) -> None:  # noqa: A002 (as the field)
     wanted = tiny(type, vcpus=1, maxvcpus=2, vifs=[Vif(), Vif("xenbr0")])
     wanted = wanted.replace(disks=[*wanted.disks, Disk(image, vdev="xvdy", readonly=True)])

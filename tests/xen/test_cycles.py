@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 import pyxen
 from tests.xen.support import MakeConfig, children
 
@@ -21,6 +23,7 @@ def memory_kib(pid: int) -> int:
     return int(match[1])
 
 
+@pytest.mark.long
 def test_nothing_grows(tiny: MakeConfig) -> None:
     before = children()
     with pyxen.connect() as host:

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pyxen import Host
-from tests.xen.support import MakeConfig
+from tests.xen.support import LONG, MakeConfig
 
-DOMAINS = 60
+DOMAINS = 60 if LONG else 30
 READERS = 4
 
 

@@ -67,7 +67,13 @@ def test_to_nobody(host: Host, guest: Domain) -> None:
     guest.destroy()
 
 
-@pytest.mark.parametrize("receiver", [PYXEN_RECEIVES_BACKUP, XL_RECEIVES_BACKUP], ids=["pyxen", "xl"])
+@pytest.mark.parametrize(
+    "receiver",
+    [
+        pytest.param(PYXEN_RECEIVES_BACKUP, id="pyxen"),
+        pytest.param(XL_RECEIVES_BACKUP, id="xl", marks=pytest.mark.long),
+    ],
+)
 def test_who_ends_the_replication_calls_the_backup_off(host: Host, guest: Domain, receiver: list[str]) -> None:
     name = guest.info().name
     operation = guest.begin.remus(receiver, UNSAFE)
@@ -133,6 +139,7 @@ def test_a_source_that_is_destroyed(host: Host, guest: Domain) -> None:
     backup.destroy()
 
 
+@pytest.mark.long
 def test_a_source_that_is_xl_and_is_lost(host: Host, guest: Domain, folder: Path) -> None:
     name = guest.info().name
     assert name is not None

@@ -127,7 +127,7 @@ def test_a_guest_that_reboots_is_restarted(host: Host, tiny: MakeConfig, told: T
     last.destroy()
 
 
-@pytest.mark.parametrize("kind", ["pv", "pvh", "hvm"])
+@pytest.mark.parametrize("kind", ["pv", "pvh", pytest.param("hvm", marks=pytest.mark.long)])
 def test_each_type_of_guest_is_restarted(host: Host, tiny: MakeConfig, told: Told, kind: str) -> None:
     domain = host.create(tiny(kind, on_crash="restart"))
     with Supervisor(host, on_outcome=told.put):
@@ -505,7 +505,7 @@ def test_many_at_once(host: Host, tiny: MakeConfig, told: Told) -> None:
 # The command
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_the_command(host: Host, tiny: MakeConfig, number: signal.Signals) -> None:
     command = [sys.executable, "-c", "from pyxen.cli.supervise import supervise; supervise()"]
     process: subprocess.Popen[Any] = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

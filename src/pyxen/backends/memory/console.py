@@ -87,9 +87,11 @@ def console_of(guest: Guest, kind: ConsoleType | None, number: int) -> Console:
     primary = ConsoleType.SERIAL if guest.config.type is DomainType.HVM else ConsoleType.PV
     which = kind or primary, number
     if not guest.domid or which not in _consoles(guest):
-        hint = 'an HVM guest has one with serial=["pty"]' if which[0] is ConsoleType.SERIAL else "see Domain.endpoints"
+        hint = (
+            'an HVM guest has one with serial=["pty"]' if which[0] is ConsoleType.SERIAL else "is xenconsoled running?"
+        )
         shown = "" if kind is None and not number else f" {which[0]} {number}"
-        message = f"{guest.name} has no console{shown}: {hint}"
+        message = f"{guest.name} has no console{shown}, or none yet: {hint}"
         raise NotFound(message, operation="console", domain=guest.domid, domid=guest.domid)
     if which != (primary, 0):
         return guest.other_consoles.setdefault(which, Console())
