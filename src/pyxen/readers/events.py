@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import copy
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from uuid import UUID
 
 from pyxen._durations import timeout_of
@@ -16,6 +13,7 @@ from pyxen.backends.base import Backend
 from pyxen.domains import DomainKey
 from pyxen.errors import HostClosed, InvalidArgument
 from pyxen.events import DomainRenamed, Event, EventsLost
+from pyxen.readers._reader import Reader
 from pyxen.readers._unread import Unread
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
@@ -32,14 +30,12 @@ class Handle(Protocol):
     def uuid(self) -> UUID: ...
 
 
-class EventReader(Iterator[E_co]):
+class EventReader(Reader[E_co]):
     """A reader of a host's events, returned by `Host.events`. Any number of threads may read from it.
 
     ``for event in reader`` waits for each event, and ends when the host or the reader is closed. Events that arrived
     before the host was closed are still read. A reader that is garbage-collected is closed too.
     """
-
-    _open = False
 
     def __init__(
         self,
@@ -50,23 +46,10 @@ class EventReader(Iterator[E_co]):
     ) -> None:
         self._queue = EventQueue(wanted, maxlen)
         self._handle_of = handle_of
-        self._unsubscribe = backend.subscribe(self._queue.put, self._queue.end)
-        self._open = True
+        self._stop = backend.subscribe(self._queue.put, self._queue.end)
 
     def __repr__(self) -> str:
         return f"<EventReader: {self._queue.status()}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self._open and not sys.is_finalizing():
-            _thread.start_new_thread(self._unsubscribe, ())  # it takes locks, which this thread may already hold
 
     def __next__(self) -> E_co:
         event = self._queue.take(None)
@@ -94,8 +77,9 @@ class EventReader(Iterator[E_co]):
 
     def close(self) -> None:
         """Stop reading and wake everything that waits for an event. Calling it again does nothing."""
-        self._open = False
-        self._unsubscribe()
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
         self._queue.drop()
 
 

@@ -2,57 +2,38 @@
 
 from __future__ import annotations
 
-import _thread
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Sequence
 
 from pyxen._common.xenstore import check_watched
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend
-from pyxen.errors import HostClosed, InvalidArgument, OperationTimeout
+from pyxen.errors import HostClosed, InvalidArgument
 from pyxen.operation import Calls
+from pyxen.readers._reader import Deadline, Reader
 from pyxen.readers._unread import Unread
 from pyxen.records.xenstore import NodeChange
 
-__all__ = ["ChangeQueue", "Deadline", "XenstoreWatch", "watched_paths"]
+__all__ = ["ChangeQueue", "XenstoreWatch", "deadline_of", "watched_paths"]
 
 
-class XenstoreWatch(Iterator[NodeChange]):
+class XenstoreWatch(Reader[NodeChange]):
     """A reader of the changes of some nodes, returned by `Xenstore.watch`. Any number of threads may read from it.
 
     ``for change in watch`` waits for each change. It ends when the host or the watch is closed, and raises
     `OperationTimeout` when the watch's deadline has passed. A watch that is garbage-collected is closed too.
     """
 
-    _open = False
-
     def __init__(
         self, backend: Backend, calls: Calls, paths: Sequence[str], timeout: float | None, maxlen: int
     ) -> None:
         store = backend.xenstore()
         self._paths = watched_paths(paths)
-        self._deadline = Deadline(timeout, self._paths)
+        self._deadline = deadline_of(timeout, self._paths)
         self._queue = ChangeQueue(maxlen)
-        self._unwatch = calls.ask(lambda: store.watch(self._paths, self._queue.put, self._queue.end))
-        self._open = True
+        self._stop = calls.ask(lambda: store.watch(self._paths, self._queue.put, self._queue.end))
 
     def __repr__(self) -> str:
         return f"<XenstoreWatch of {', '.join(self._paths)}: {self._queue.status()}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self._open and not sys.is_finalizing():
-            _thread.start_new_thread(self._unwatch, ())  # it takes locks, which this thread may already hold
 
     def __next__(self) -> NodeChange:
         change = self._queue.take(self._deadline.left())
@@ -79,8 +60,9 @@ class XenstoreWatch(Iterator[NodeChange]):
 
     def close(self) -> None:
         """End the watch and wake everything that waits for a change. Calling it again does nothing."""
-        self._open = False
-        self._unwatch()
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
         self._queue.drop()
 
 
@@ -104,28 +86,9 @@ class ChangeQueue(Unread[NodeChange]):
             self._items.append(NodeChange(item.watched, item.watched, lost=True))
 
 
-class Deadline:
-    """The deadline of a loop over changes.
-
-    Args:
-        timeout: Seconds from now on; None is no deadline.
-        paths: The nodes that are watched.
-    """
-
-    def __init__(self, timeout: float | None, paths: Sequence[str]) -> None:
-        seconds = timeout_of(timeout, operation="xenstore.watch")
-        self._seconds = timeout
-        self._end = None if seconds is None else time.monotonic() + seconds
-        self._paths = paths
-
-    def left(self) -> float | None:
-        """Return how many seconds are left, 0 at least; None if there is no deadline."""
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
-
-    def passed(self) -> OperationTimeout:
-        """Return the exception for a loop that has reached it."""
-        message = f"the deadline of {self._seconds} s passed, and the loop over the changes of {self._paths[0]} goes on"
-        return OperationTimeout(message, operation="xenstore.watch")
+def deadline_of(timeout: float | None, paths: Sequence[str]) -> Deadline:
+    """Return the deadline of a loop over the changes of nodes."""
+    return Deadline(timeout, "xenstore.watch", f"the changes of {paths[0]}")
 
 
 def watched_paths(paths: Sequence[str]) -> tuple[str, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from copy import copy
-from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
 from pyxen.aio.readers._inbox import Inbox
+from pyxen.aio.readers._reader import Reader
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
 from pyxen.events import Event
@@ -23,15 +21,13 @@ __all__ = ["EventReader"]
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
-class EventReader(AsyncIterator[E_co]):
+class EventReader(Reader[E_co]):
     """A reader of a host's events, returned by `Host.events`. Any number of tasks may read from it.
 
     It collects events from ``async with`` on, or else from the first read; earlier events are not seen. ``async for
     event in reader`` waits for each event, and ends when the host or the reader is closed. Events that arrived before
     the host was closed are still read. A reader that is garbage-collected is closed too.
     """
-
-    _unsubscribe: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -45,26 +41,13 @@ class EventReader(AsyncIterator[E_co]):
         self._backend = backend
         self._calls = calls
         self._inbox = Inbox(EventQueue(wanted, maxlen))
-        self._subscribing = asyncio.Lock()
+        self._beginning = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<EventReader: {self._inbox.status()}>"
 
-    async def __aenter__(self) -> Self:
-        await self._subscribe()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def __del__(self) -> None:
-        if self._unsubscribe is not None and not sys.is_finalizing():
-            _thread.start_new_thread(self._unsubscribe, ())  # it takes locks, which this thread may already hold
-
     async def __anext__(self) -> E_co:
-        await self._subscribe()
+        await self._begin()
         event = await self._inbox.take()
         if event is None:
             raise StopAsyncIteration
@@ -80,7 +63,7 @@ class EventReader(AsyncIterator[E_co]):
             HostClosed: The host or this reader was closed, and nothing is left to read.
         """
         seconds = timeout_of(timeout, operation="events")
-        await self._subscribe()
+        await self._begin()
         try:
             async with asyncio.timeout(seconds):
                 event = await self._inbox.take()
@@ -92,19 +75,19 @@ class EventReader(AsyncIterator[E_co]):
 
     async def close(self) -> None:
         """Stop reading and wake everything that waits for an event. Calling it again does nothing."""
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
         self._inbox.close()
 
     def _given(self, event: Event) -> E_co:
         """Return a copy of an event with its handle. Readers of other hosts share the original."""
         return cast("E_co", copy(event).attach(self._handle_of))
 
-    async def _subscribe(self) -> None:
-        async with self._subscribing:
-            if self._unsubscribe is None and not self._inbox.ended:
+    async def _begin(self) -> None:
+        async with self._beginning:
+            if self._stop is None and not self._inbox.ended:
                 inbox, backend = self._inbox, self._backend  # not `self`, so that the reader can be garbage-collected
-                self._unsubscribe = await self._calls.acquire(
+                self._stop = await self._calls.acquire(
                     lambda: backend.subscribe(inbox.put, inbox.end), give_back=lambda unsubscribe: unsubscribe()
                 )

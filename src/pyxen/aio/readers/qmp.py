@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
-import sys
-from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Self
 
 from pyxen._asyncio import done
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
 from pyxen.aio.readers._inbox import Inbox
+from pyxen.aio.readers._reader import Reader
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import Error, HostClosed
 from pyxen.operation import Operation
-from pyxen.readers.qmp import CONNECT, QmpEventQueue
+from pyxen.readers.qmp import CONNECT, QmpEventQueue, deadline_of
 from pyxen.records.qmp_event import QmpEvent
 
 __all__ = ["QmpEvents"]
 
 
-class QmpEvents(AsyncIterator[QmpEvent]):
+class QmpEvents(Reader[QmpEvent]):
     """A reader of the events of a domain's QEMU, returned by `Qmp.events`. Any number of tasks may read from it.
 
     It reads from ``async with`` on, or else from the first read; earlier events are not seen. ``async for event in
@@ -37,33 +33,21 @@ class QmpEvents(AsyncIterator[QmpEvent]):
         self._backend = backend
         self._calls = calls
         self._ref = ref
-        self._queue = QmpEventQueue(names, timeout, maxlen)
+        self._deadline = deadline_of(timeout)
+        self._queue = QmpEventQueue(names, maxlen)
         self._inbox = Inbox(self._queue)
         self._beginning = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<QmpEvents of domain {self._ref.domid}: {self._queue.status()}>"
 
-    async def __aenter__(self) -> Self:
-        await self._begin()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def __del__(self) -> None:
-        if self._listening is not None and not sys.is_finalizing():
-            _thread.start_new_thread(self._listening.cancel, ())  # it takes locks, which this thread may already hold
-
     async def __anext__(self) -> QmpEvent:
         await self._begin()
         try:
-            async with asyncio.timeout(self._queue.left()):
+            async with asyncio.timeout(self._deadline.left()):
                 event = await self._inbox.take()
         except TimeoutError:
-            raise self._queue.passed() from None
+            raise self._deadline.passed() from None
         if event is None:
             self._queue.raise_failure()
             raise StopAsyncIteration
@@ -102,7 +86,7 @@ class QmpEvents(AsyncIterator[QmpEvent]):
 
         Calling it again does nothing.
         """
-        listening, self._listening = self._listening, None
+        listening, self._listening, self._stop = self._listening, None, None
         if listening is not None:
             listening.cancel()
             await done(listening)
@@ -121,3 +105,4 @@ class QmpEvents(AsyncIterator[QmpEvent]):
                     lambda: backend.qmp_events(ref, inbox.put, end, timeout=CONNECT),
                     undo=lambda listening: listening.cancel(),
                 )
+                self._stop = self._listening.cancel

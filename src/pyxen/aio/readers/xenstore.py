@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Sequence
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
 from pyxen.aio.readers._inbox import Inbox
+from pyxen.aio.readers._reader import Reader
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
-from pyxen.readers.xenstore import ChangeQueue, Deadline, watched_paths
+from pyxen.readers.xenstore import ChangeQueue, deadline_of, watched_paths
 from pyxen.records.xenstore import NodeChange
 
 __all__ = ["XenstoreWatch"]
 
 
-class XenstoreWatch(AsyncIterator[NodeChange]):
+class XenstoreWatch(Reader[NodeChange]):
     """A reader of the changes of some nodes, returned by `Xenstore.watch`. Any number of tasks may read from it.
 
     It watches from ``async with`` on, or else from the first read. ``async for change in watch`` waits for each change.
@@ -28,13 +25,11 @@ class XenstoreWatch(AsyncIterator[NodeChange]):
     watch that is garbage-collected is closed too.
     """
 
-    _unwatch: Callable[[], None] | None = None
-
     def __init__(
         self, backend: Backend, calls: Calls, paths: Sequence[str], timeout: float | None, maxlen: int
     ) -> None:
         self._paths = watched_paths(paths)
-        self._deadline = Deadline(timeout, self._paths)
+        self._deadline = deadline_of(timeout, self._paths)
         self._backend = backend
         self._calls = calls
         self._inbox = Inbox(ChangeQueue(maxlen))
@@ -42,19 +37,6 @@ class XenstoreWatch(AsyncIterator[NodeChange]):
 
     def __repr__(self) -> str:
         return f"<XenstoreWatch of {', '.join(self._paths)}: {self._inbox.status()}>"
-
-    async def __aenter__(self) -> Self:
-        await self._begin()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def __del__(self) -> None:
-        if self._unwatch is not None and not sys.is_finalizing():
-            _thread.start_new_thread(self._unwatch, ())  # it takes locks, which this thread may already hold
 
     async def __anext__(self) -> NodeChange:
         await self._begin()
@@ -90,16 +72,16 @@ class XenstoreWatch(AsyncIterator[NodeChange]):
 
     async def close(self) -> None:
         """End the watch and wake everything that waits for a change. Calling it again does nothing."""
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
         self._inbox.close()
 
     async def _begin(self) -> None:
         async with self._beginning:
-            if self._unwatch is None and not self._inbox.ended:
+            if self._stop is None and not self._inbox.ended:
                 inbox, backend, paths = self._inbox, self._backend, self._paths  # not `self`: see `EventReader`
-                self._unwatch = await self._calls.acquire(
+                self._stop = await self._calls.acquire(
                     lambda: backend.xenstore().watch(paths, inbox.put, inbox.end),
                     give_back=lambda unwatch: unwatch(),
                 )

@@ -1,0 +1,69 @@
+"""What readers have in common: how they end, and the deadline of a loop over one."""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self, TypeVar
+
+from pyxen._durations import timeout_of
+from pyxen.errors import OperationTimeout
+
+__all__ = ["Deadline", "Reader"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Reader(Iterator[T_co]):
+    """A reader that ``with`` closes, and garbage collection, too."""
+
+    _stop: Callable[[], object] | None = None
+    """What ends the reading; None before it begins and after it has ended."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._stop is not None and not sys.is_finalizing():
+            _thread.start_new_thread(self._stop, ())  # it takes locks, which this thread may already hold
+
+    def close(self) -> None:
+        """Stop reading. Calling it again does nothing."""
+        raise NotImplementedError
+
+
+class Deadline:
+    """The deadline of a loop over a reader.
+
+    Args:
+        timeout: Seconds from now on; None is no deadline.
+        operation: The verb for errors.
+        subject: What the loop reads, for errors.
+
+    Raises:
+        InvalidArgument: `timeout` is not a duration.
+    """
+
+    def __init__(self, timeout: float | None, operation: str, subject: str) -> None:
+        seconds = timeout_of(timeout, operation=operation)
+        self._seconds = timeout
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._operation = operation
+        self._subject = subject
+
+    def left(self) -> float | None:
+        """Return how many seconds are left, 0 at least; None if there is no deadline."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def passed(self) -> OperationTimeout:
+        """Return the exception for a loop that has reached it."""
+        message = f"the deadline of {self._seconds} s passed, and the loop over {self._subject} goes on"
+        return OperationTimeout(message, operation=self._operation)
