@@ -33,7 +33,7 @@ def part_of(folder: Path, *texts: str) -> Part:
         path = folder / f"test_{number}.py"
         path.write_text(text)
         commands.append([*PYTEST, str(path)])
-    return Part("some", commands, boots=False)
+    return Part("some", commands)
 
 
 def test_what_passes_by_itself_is_unsteady(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import pyxen
 from pyxen import Host
 from tests.differential.comparing import complaints, simulated_world, world
@@ -11,6 +13,7 @@ from tests.differential.script import outcomes
 from tests.xen.support import GUESTS
 
 
+@pytest.mark.timeout(900)  # some 1,500 probes
 def test_memory_does_what_xen_does(host: Host, folder: Path) -> None:
     info = host.info()
     release = ".".join(map(str, info.xen_version_info[:2]))
