@@ -92,27 +92,34 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _command(name: str, command: Any) -> Iterator[str]:
+def parameters(command: Any) -> tuple[list[Any], list[Any]]:
+    """Return the arguments and the options of a command, without those that all have."""
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     options = [each for each in command.params if each.param_type_name == "option" and not _EVERYWHERE & {*each.opts}]
+    return arguments, options
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    arguments, options = parameters(command)
     yield from ("", f"### pyxen {name}", "", "```")
-    yield " ".join(["pyxen", name, "[OPTION]...", *map(_place, arguments)])
+    yield " ".join(["pyxen", name, "[OPTION]...", *map(place, arguments)])
     yield from ("```", "")
     yield _code(inspect.cleandoc(command.help))
-    rows = [(f"`{_metavar(each)}`", each.help) for each in arguments if each.help]
+    rows = [(f"`{metavar(each)}`", each.help) for each in arguments if each.help]
     rows += [(_option(each), each.help) for each in options]
     if rows:
         yield from ("", "| | |", "| --- | --- |")
         yield from (f"| {_cell(first)} | {_cell(_code(text or ''))} |" for first, text in rows)
 
 
-def _metavar(param: Any) -> str:
+def metavar(param: Any) -> str:
+    """Return what a page calls an argument, or the value of an option."""
     return str(param.metavar or max(param.opts, key=len).lstrip("-").upper())
 
 
-def _place(argument: Any) -> str:
+def place(argument: Any) -> str:
     """Return an argument in the usage: in brackets if it may be left out, with dots if there may be several."""
-    name = _metavar(argument)
+    name = metavar(argument)
     several = argument.nargs == -1
     shown = name if argument.required else f"[{name}]"
     return f"{{{shown}}}..." if several and " " in shown else f"{shown}..." if several else shown
@@ -120,7 +127,7 @@ def _place(argument: Any) -> str:
 
 def _option(param: Any) -> str:
     names = ", ".join(f"`{name}`" for name in sorted(param.opts, key=len))
-    return names if param.is_flag else f"{names} `{_metavar(param)}`"
+    return names if param.is_flag else f"{names} `{metavar(param)}`"
 
 
 def _code(text: str) -> str:

@@ -12,12 +12,12 @@ from pyxen.cli.convert import Target
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, DomainName, Timeout, Uri
 from pyxen.cli.output import document, is_terminal, lines, say
-from pyxen.cli.session import config_of, domain_of, host_at
+from pyxen.cli.session import config_of, domain_of, host_at, report
 from pyxen.cli.status import ExitStatus
 from pyxen.config import ConfigDiff
 from pyxen.config.difference import SettingChange
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "PLAIN"]
 
 File = Annotated[
     str, typer.Argument(metavar="FILE", help="A configuration of xl, libvirt or libxl; - is standard input.")
@@ -111,6 +111,24 @@ def apply(
             complain(line, style="bold yellow", label="needs a restart")
 
 
+def update(
+    domain: DomainName,
+    file: File,
+    settings: Settings = None,
+    uri: Uri = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Set the configuration from which a domain is started again when it reboots. The running domain does not change.
+
+    JSON: an object with domid, name and uuid.
+    """
+    with host_at(uri) as host:
+        found = domain_of(host, domain)
+        found.update_config(config_of(file, settings))
+        report(found, as_json=as_json)
+
+
 def _applied(applied: Applied) -> dict[str, Any]:
     from pyxen.losses import shown
 
@@ -138,5 +156,8 @@ def _value(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-COMMANDS: Final[dict[str, Callable[..., None]]] = {"show": show, "diff": diff, "apply": apply}
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"show": show, "diff": diff, "apply": apply, "update": update}
 """The commands of ``pyxen config`` by name."""
+
+PLAIN: Final[dict[str, Callable[..., None]]] = {"config-update": update}
+"""The commands that have xl's name, too."""

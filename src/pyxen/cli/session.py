@@ -167,13 +167,16 @@ def _read(
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal whether to go on. Without a terminal, or with ``--yes``, go on, as xl does.
+    """Ask on a terminal whether to go on. Without a terminal only ``--yes`` goes on.
 
     Raises:
-        typer.Exit: The answer is not yes.
+        typer.Exit: The answer is not yes; or there is no terminal, and no ``--yes``.
     """
-    if yes or not _can_ask():
+    if yes:
         return
+    if not _can_ask():
+        complain(f"{question} There is no terminal to answer on: --yes says so", label="not done", style="bold yellow")
+        raise typer.Exit(ExitStatus.DECLINED)
     try:
         agreed = typer.confirm(cell(question), err=True)
     except typer.Abort:
