@@ -32,8 +32,8 @@ pyxen --uri memory:///demo list                  # no Xen at all: a simulated ho
   machine. A host in memory lives as long as the call: each call finds a new one, with dom0 and no guests.
 - A domain is named by its name, domid or uuid, and a CPU pool by its name or number. As with xl, a number is never a
   name.
-- On a terminal, what loses data asks first: `destroy`, `block-detach --force`, `shutdown --all`, `xenstore rm` and the
-  like. `--yes` skips the question. Without a terminal nothing is asked, as with xl: scripts go on.
+- What loses data asks first: `destroy`, `block-detach --force`, `shutdown --all`, `xenstore rm` and the like. Where
+  there is no terminal to ask on, as in a script, it does nothing, and the exit status is 7: `--yes` goes on.
 - dom0 is never paused, shut down or destroyed.
 - `save`, `restore`, `migrate` and `dump-core` show a bar if standard error is a terminal.
 - Ctrl-C cancels what runs, waits until it is undone, and says so; a second Ctrl-C does not wait.

@@ -25,6 +25,7 @@ _BOLD: Final = re.compile(r"``?([^`]+)``?")
 _LINK: Final = re.compile(r"\[([^]]+)\]\([^)]+\)")
 _SECTION: Final = "1"
 _CODE: Final = "```"
+_ESCAPES: Final = {"\\": r"\e", "-": r"\-", "~": r"\(ti", "^": r"\(ha", "…": "..."}
 
 
 def pages() -> dict[str, str]:
@@ -94,12 +95,11 @@ def _first(text: str) -> str:
 
 def _page(name: str, each: Any) -> str:
     help_text = inspect.cleandoc(each.help)
-    first, _, rest = help_text.partition("\n\n")
-    what = " ".join(first.split()).partition(". ")[0].rstrip(".")
+    what = " ".join(help_text.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".")
     lines = [*_head(_page_name(name), what[:1].lower() + what[1:]), ".SH SYNOPSIS", f".B pyxen {_text(name)}"]
     arguments, options = command.parameters(each)
     lines += [_text(" ".join(["[OPTION]...", *map(command.place, arguments)])), ".SH DESCRIPTION"]
-    lines += [*_paragraphs(first), *_paragraphs(rest)]
+    lines += _paragraphs(help_text)
     if arguments:
         lines.append(".SH ARGUMENTS")
         for argument in arguments:
@@ -137,14 +137,15 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 def _markdown(text: str) -> Iterator[str]:
     """Yield the lines of a man page for plain Markdown: paragraphs, lists and blocks of code."""
-    for block in filter(None, text.strip().split("\n\n")):
+    for number, block in enumerate(filter(None, text.strip().split("\n\n"))):
         if block.startswith(_CODE):
             yield from (".PP", ".nf", ".RS", *map(_text, block.splitlines()[1:-1]), ".RE", ".fi")
         elif block.startswith("- "):
             for item in re.split(r"^- ", block, flags=re.MULTILINE)[1:]:
                 yield from (r".IP \(bu 2", _inline(" ".join(item.split())))
         else:
-            yield from (".PP", _inline(" ".join(block.split())))
+            yield from ([".PP"] if number else [])
+            yield _inline(" ".join(block.split()))
 
 
 def _inline(text: str) -> str:

@@ -156,7 +156,7 @@ def _value(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-COMMANDS: Final[dict[str, Callable[..., None]]] = {"show": show, "diff": diff, "apply": apply, "update": update}
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"show": show, "diff": diff, "apply": apply}
 """The commands of ``pyxen config`` by name."""
 
 PLAIN: Final[dict[str, Callable[..., None]]] = {"config-update": update}

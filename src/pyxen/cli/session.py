@@ -175,7 +175,11 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not _can_ask():
-        complain(f"{question} There is no terminal to answer on: --yes says so", label="not done", style="bold yellow")
+        complain(
+            f"{question} There is no terminal on which to answer: --yes answers it",
+            label="not done",
+            style="bold yellow",
+        )
         raise typer.Exit(ExitStatus.DECLINED)
     try:
         agreed = typer.confirm(cell(question), err=True)

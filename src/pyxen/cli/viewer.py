@@ -31,6 +31,9 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _PATIENCE: Final = 10.0
 """Seconds for a device model that has just started to say where its VNC server is."""
 
+_APART: Final = 'exec 3<&0; "$@" <&3 3<&- &'
+"""A line of shell that starts a program in the background, and leaves it this standard input."""
+
 _PAUSE: Final = 0.1
 """Seconds between two looks."""
 
@@ -114,7 +117,7 @@ def open_viewer(domain: Domain, uri: str, *, autopass: bool) -> None:
         FileMissing: The viewer is not installed.
     """
     program, vnc = needed_viewer(), server_of(domain, patience=_PATIENCE)
-    _start(program, _place(uri, vnc), vnc.password if autopass else None, apart=True)
+    _start(program, _place(uri, vnc), vnc.password if autopass else None, apart=True).wait()
 
 
 def _start(program: str, place: str, password: str | None, *, apart: bool = False) -> subprocess.Popen[bytes]:
@@ -127,6 +130,8 @@ def _start(program: str, place: str, password: str | None, *, apart: bool = Fals
         apart: In a session of its own, without this terminal.
     """
     command = [program, place, *(["-autopass"] if password is not None else [])]
+    if apart:  # as the child of no program: it outlives this one
+        command = ["/bin/sh", "-c", _APART, "sh", *command]
     nowhere = subprocess.DEVNULL if apart else None
     stdin = subprocess.PIPE if password is not None else nowhere
     viewer = subprocess.Popen(command, stdin=stdin, stdout=nowhere, stderr=nowhere, start_new_session=apart)

@@ -178,6 +178,9 @@ built_once = functools.cache(lambda: typer.main.get_command(app))
 OWN = {"console", "supervise", "exporter", "migrate-receive", "devd", "convert", "lint", "completion"}
 """Commands that run on, write a file, or have a format of their own."""
 
+OF_FILES = {"autostart enable", "autostart disable"}
+"""Commands that only change files of this machine."""
+
 EVERY = [
     *((name, command) for commands in application.COMMANDS.values() for name, command in commands.items()),
     *(
@@ -193,7 +196,7 @@ def test_every_command_says_what_its_json_is(name: str, command: Callable[..., N
     parameters = inspect.signature(command).parameters
     assert ("as_json" in parameters) == (name not in OWN)
     assert ("JSON: " in (command.__doc__ or "")) == (name not in OWN)
-    assert ("uri" in parameters) == (name not in OWN - {"console", "exporter"})
+    assert ("uri" in parameters) == (name not in (OWN | OF_FILES) - {"console", "exporter"})
 
 
 @pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])
