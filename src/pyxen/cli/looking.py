@@ -11,6 +11,7 @@ import typer
 
 from pyxen.cli.options import AsJson, DomainName, DomainNames, Uri
 from pyxen.cli.output import document, say, table
+from pyxen.cli.quick import LIST_HEAD, LIST_NUMBERS
 from pyxen.cli.session import domain_of, host_at
 from pyxen.domain import Domain
 from pyxen.errors import NotFound
@@ -52,7 +53,7 @@ def list_domains(
     if as_json:
         document([info.to_dict() | ({"label": labels[info.domid]} if context else {}) for info in infos])
         return
-    head = ["Name", "ID", "Mem", "VCPUs", "State", "Time(s)"]
+    head = [*LIST_HEAD]
     head += ["Type", "UUID", "Reason", "Label"] if verbose else []
     head += ["Cpupool"] if cpupool else []
     head += ["Context"] if context else []
@@ -64,7 +65,7 @@ def list_domains(
         row += [info.pool if info.pool is not None else info.poolid] if cpupool else []
         row += [labels[info.domid]] if context else []
         rows.append(row)
-    table(head, rows, numbers=["ID", "Mem", "VCPUs", "Time(s)", "Label"])
+    table(head, rows, numbers=LIST_NUMBERS)
 
 
 def _chosen(host: Host, keys: list[str] | None) -> list[DomainInfo]:
