@@ -11,7 +11,7 @@ from pyxen.applying import Applied
 from pyxen.cli.convert import Target
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, DomainName, Timeout, Uri
-from pyxen.cli.output import document, is_terminal, lines, say
+from pyxen.cli.output import document, is_terminal, json_text, lines, say
 from pyxen.cli.session import config_of, domain_of, host_at, report
 from pyxen.cli.status import ExitStatus
 from pyxen.config import ConfigDiff
@@ -44,10 +44,14 @@ def show(
 
     with host_at(uri) as host:
         config = domain_of(host, domain).config(defaults=defaults)
-        text, lost = conversion.write(config, "json" if as_json else to.value)
+        format_ = "json" if as_json else to.value
+        text, lost = conversion.write(config, format_)
     for loss in lost:
         complain(str(loss), style="bold yellow", label="lost")
-    write(lines(text) if is_terminal() else text)  # a file gets what was configured, to the byte
+    if format_ == "json":
+        write(json_text(text))
+    else:
+        write(lines(text) if is_terminal() else text)  # a file gets what was configured, to the byte
 
 
 def diff(

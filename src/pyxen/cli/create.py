@@ -11,7 +11,7 @@ import typer
 
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, Timeout, Uri
-from pyxen.cli.output import say
+from pyxen.cli.output import json_text, say
 from pyxen.cli.session import config_of, host_at, report, told
 from pyxen.cli.status import ExitStatus
 from pyxen.cli.viewer import Autopass, needed_viewer, open_viewer
@@ -73,7 +73,7 @@ def create(
             from pyxen import conversion
 
             config.validate()
-            write(conversion.write(config, "json")[0])
+            write(json_text(conversion.write(config, "json")[0]))
             return
         if vnc:
             needed_viewer()

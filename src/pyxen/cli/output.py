@@ -15,7 +15,7 @@ from pyxen.cli.files import write
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["cell", "document", "is_terminal", "lines", "render", "say", "table"]
+__all__ = ["cell", "document", "is_terminal", "json_text", "lines", "render", "say", "table"]
 
 _WIDE: Final = 100_000
 """Columns where the output is not a terminal: nothing is folded or cut."""
@@ -39,6 +39,11 @@ def cell(value: object) -> str:
 def lines(text: str) -> str:
     """Return text of several lines that cannot control a terminal; tabs and newlines stay."""
     return printable(text)
+
+
+def json_text(text: str) -> str:
+    """Return a JSON document that cannot control a terminal, and says the same."""
+    return "".join(char if printable(char) == char else f"\\u{ord(char):04x}" for char in text)
 
 
 def say(*values: object) -> None:
