@@ -53,6 +53,37 @@ pyxen completion fish | source
 ```
 """
 
+_NOT_BEHIND: Final = "pyxen waits for no domain in the background: `pyxen supervise` restarts all of them"
+_ITS_LOG: Final = "a failure shows the lines of libxl's log by itself"
+_AS_ARGUMENT: Final = "the file is an argument"
+_NO_MASKS: Final = "the masks of xl.conf do not count here"
+
+XL_OPTIONS: Final = {
+    "config-update -d": "`create --dryrun` prints a configuration",
+    "config-update -f": _AS_ARGUMENT,
+    "console -e": "the key that leaves is Ctrl-]",
+    "cpupool-create -f": _AS_ARGUMENT,
+    "create --ignore-global-affinity-masks": _NO_MASKS,
+    "create -F": _NOT_BEHIND,
+    "create -d": _ITS_LOG,
+    "create -e": _NOT_BEHIND,
+    "create -f": _AS_ARGUMENT,
+    "destroy -f": "dom0 is never destroyed",
+    "list -n": "`vcpu-list` shows where the vCPUs may run",
+    "migrate --debug": _ITS_LOG,
+    "migrate -e": _NOT_BEHIND,
+    "remus -c": "COLO is not supported",
+    "remus -e": _NOT_BEHIND,
+    "remus -p": "it is for COLO, which is not supported",
+    "remus -u": "libxl does not compress, whatever it says",
+    "restore -d": _ITS_LOG,
+    "restore -e": _NOT_BEHIND,
+    "uptime -s": "the table is short already",
+    "vcpu-pin --ignore-global-affinity-masks": _NO_MASKS,
+    "vcpu-set -i": "there is no such limit here",
+    "vncviewer -autopass": "`--autopass`",
+}
+"""What pyxen has for the options of xl that its commands do not have by that name."""
 
 _EVERYWHERE: Final = {"--help", "--uri"}
 """Options that the introduction describes."""
@@ -89,6 +120,15 @@ def page() -> str:
         lines += ["", f"## pyxen {group}", "", what]
         for name in commands:
             lines += _command(f"{group} {name}", root.commands[group].commands[name])
+    lines += [
+        "",
+        "## Options of xl",
+        "",
+        "Every subcommand of xl is a command here. These options of theirs are not:",
+        "",
+    ]
+    lines += ["| xl | pyxen |", "| --- | --- |"]
+    lines += [f"| `xl {option}` | {_cell(text)} |" for option, text in XL_OPTIONS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -44,11 +44,11 @@ def show(
 
     with host_at(uri) as host:
         config = domain_of(host, domain).config(defaults=defaults)
-        format_ = "json" if as_json else to.value
-        text, lost = conversion.write(config, format_)
+        is_json = as_json or to is Target.JSON
+        text, lost = conversion.write(config, "json" if is_json else to.value)
     for loss in lost:
         complain(str(loss), style="bold yellow", label="lost")
-    if format_ == "json":
+    if is_json:
         write(json_text(text))
     else:
         write(lines(text) if is_terminal() else text)  # a file gets what was configured, to the byte

@@ -14,7 +14,7 @@ from pyxen.cli.options import AsJson, Timeout, Uri
 from pyxen.cli.output import json_text, say
 from pyxen.cli.session import config_of, host_at, report, told
 from pyxen.cli.status import ExitStatus
-from pyxen.cli.viewer import Autopass, needed_viewer, open_viewer
+from pyxen.cli.viewer import Autopass, Vnc, needed_viewer, open_viewer
 from pyxen.config import DomainConfig
 from pyxen.domain import Domain
 from pyxen.errors import Error
@@ -43,7 +43,7 @@ def create(
     *,
     paused: Annotated[bool, typer.Option("--paused", "-p", help="Leave it paused.")] = False,
     console: Console = False,
-    vnc: Annotated[bool, typer.Option("--vncviewer", "--vnc", "-V", help="Open a VNC viewer on its screen.")] = False,
+    vnc: Vnc = False,
     autopass: Autopass = False,
     dry_run: Annotated[
         bool, typer.Option("--dryrun", "--dry-run", "-n", help="Create nothing, and print libxl's JSON.")

@@ -11,6 +11,7 @@ from pyxen.cli.options import AsJson, DomainName, Timeout, Uri
 from pyxen.cli.output import say
 from pyxen.cli.progress import carry_out
 from pyxen.cli.session import config_of, domain_of, host_at, report
+from pyxen.cli.viewer import Autopass, Vnc, needed_viewer, open_viewer
 from pyxen.config import DomainConfig
 from pyxen.domain import Domain
 from pyxen.remus import RemusOptions
@@ -64,6 +65,8 @@ def restore(
     timeout: Timeout = None,
     *,
     paused: Annotated[bool, typer.Option("--paused", "-p", help="Leave it paused.")] = False,
+    vnc: Vnc = False,
+    autopass: Autopass = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the domid.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -74,6 +77,8 @@ def restore(
     if len(files) > 2:
         raise typer.BadParameter("takes a saved domain, and before it a configuration")
     with host_at(uri) as host:
+        if vnc:
+            needed_viewer()
         config = config_of(files[0]) if len(files) == 2 else None
 
         def undo(made: Any) -> None:
@@ -89,8 +94,10 @@ def restore(
         if domain.name is None:
             domain.info()  # which tells its name
         report(domain, as_json=as_json)
-    if not (as_json or quiet):
-        say(domain.name, "has domid", domain.domid)
+        if not (as_json or quiet):
+            say(domain.name, "has domid", domain.domid)
+        if vnc:
+            open_viewer(domain, uri, autopass=autopass)
 
 
 def migrate(

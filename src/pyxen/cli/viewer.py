@@ -19,7 +19,7 @@ from pyxen.domain import Domain
 from pyxen.errors import FileMissing, NotFound
 from pyxen.records.endpoints import VncEndpoint
 
-__all__ = ["COMMANDS", "Autopass", "needed_viewer", "open_viewer", "server_of"]
+__all__ = ["COMMANDS", "Autopass", "Vnc", "needed_viewer", "open_viewer", "server_of"]
 
 PROGRAM: Final = "VNCVIEWER"
 """Environment variable with the name of the viewer."""
@@ -40,6 +40,8 @@ _PAUSE: Final = 0.1
 Autopass = Annotated[
     bool, typer.Option("--vncviewer-autopass", "--autopass", "-A", help="Give the viewer the password, on its input.")
 ]
+
+Vnc = Annotated[bool, typer.Option("--vncviewer", "--vnc", "-V", help="Open a VNC viewer on its screen.")]
 
 
 def vncviewer(

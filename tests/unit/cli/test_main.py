@@ -19,6 +19,7 @@ import pyxen
 import pyxen.cli.app as application
 from pyxen.backends.xenlight.libxl.loader import built_releases
 from pyxen.cli.app import app
+from tools import command, libxl_table
 
 HIDING = (
     "import sys\n"
@@ -223,3 +224,15 @@ def test_as_a_module() -> None:
 def test_a_bare_import_of_the_library_loads_no_command() -> None:
     done = run("import pyxen, sys; pyxen.connect('memory:///').close(); print(*sys.modules)")
     assert {"typer", "rich", "pyxen.cli"} & {*done.stdout.split()} == set()
+
+
+def test_every_subcommand_and_option_of_xl_is_there_or_has_its_reason() -> None:
+    xl, lacking = libxl_table.table(), {}
+    commands: Any = built_once().commands  # type: ignore[attr-defined]  # it is a group
+    assert {*xl["subcommands"]} <= {*commands}
+    for line in xl["options"]:
+        subcommand, *spellings = line.split()
+        known = {name for param in commands[subcommand].params for name in param.opts} | {"-h", "--help"}
+        if not {*spellings} <= known:
+            lacking[f"{subcommand} {spellings[0]}"] = spellings
+    assert [*lacking] == [*command.XL_OPTIONS]

@@ -40,7 +40,7 @@ def test_a_unit(unit: Path, tmp_path: Path) -> None:
         program.chmod(0o755)
         copy = tmp_path / unit.name
         copy.write_text(text.replace("=pyxen ", f"={program} "))
-        command = [analyze, "verify", "--man=no", copy]
+        command = [analyze, "verify", "--man=no", str(copy)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
