@@ -33,11 +33,12 @@ def main() -> int:
             events = json.loads(run(dom0, "events"))
             supervised = json.loads(run(dom0, "supervising"))
             ways = json.loads(run(dom0, "ways"))
+            command = json.loads(run(dom0, "command"))
             machine = report.machine(dom0)
     except LabError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    tables, holds = report.tables(lists, stats, creates, many, events, supervised, ways)
+    tables, holds = report.tables(lists, stats, creates, many, events, supervised, ways, command)
     print(tables)
     (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machine}\n\n{tables}")
     return 0 if holds else 1

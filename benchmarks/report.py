@@ -22,6 +22,8 @@ STATS_AT_LEAST = 10.0
 """How many times faster than the process ``xentop -b -i 1`` the statistics of 300 domains must be."""
 CREATE_AT_MOST = 1.10
 """How many times as long as the same calls from C a create and a destroy may take together."""
+COMMAND_AT_MOST = 1.5
+"""How many times as long as ``xl list`` the process ``pyxen list`` may take."""
 SUPERVISED_AT_MOST = 64 * 1024
 """How many bytes of memory a supervised domain may cost."""
 MANY_AT_LEAST = 1.5
@@ -64,6 +66,7 @@ def tables(
     events: dict[str, list[float]],
     supervised: dict[str, float],
     ways: dict[str, Times],
+    command: dict[str, list[float]],
 ) -> tuple[str, bool]:
     """Return the tables, and whether what is required holds."""
     fifty = next(item["times"] for item in lists if item["domains"] == 50)
@@ -76,6 +79,7 @@ def tables(
     in_turn, at_once = ratio(lot["xl"], lot["one"]), ratio(lot["xl"], lot["workers"])
     parallel = ratio(lot["xl_at_once"], lot["workers"])
     beyond = {what: ratio(sums(times["libvirt"]), sums(times["bare"])) for what, times in ways.items()}
+    listed = ratio(command["pyxen"], command["xl"])
     required = [
         (
             faster[0] >= LIST_AT_LEAST,
@@ -99,6 +103,7 @@ def tables(
             supervised["pyxen"] <= SUPERVISED_AT_MOST,
             f"a supervised domain costs at most {SUPERVISED_AT_MOST // 1024} KiB: {kib(supervised['pyxen'])}",
         ),
+        (listed[0] <= COMMAND_AT_MOST, f"`pyxen list` takes at most {COMMAND_AT_MOST} of `xl list`: {show(listed)}"),
         *(
             (times[0] <= LIBVIRT_AT_MOST, f"{what}: at most {LIBVIRT_AT_MOST} of bare libvirt-python: {show(times)}")
             for what, times in beyond.items()
@@ -160,6 +165,12 @@ def tables(
         "libvirt-python asks for what `Host.list()` tells.",
         "",
         *_ways_table(ways),
+        "",
+        "## The command",
+        "",
+        "Processes that list ten domains, into a pipe. No program in Python takes less than Python that does nothing.",
+        "",
+        *_command_table(command),
         "",
         "## Required",
         "",
@@ -253,6 +264,22 @@ def _ways_table(ways: dict[str, Times]) -> list[str]:
         ]
         rows.append(f"| {label} | {' | '.join(cells)} |")
     return [*rows, "", f"{len(next(iter(ways.values()))['xl'])} rounds."]
+
+
+def _command_table(command: dict[str, list[float]]) -> list[str]:
+    labels = {
+        "xl": "`xl list`",
+        "pyxen": "`pyxen list`",
+        "module": "`python3 -m pyxen list`",
+        "json": "`pyxen list --json`",
+        "python": "`python3 -c pass`",
+    }
+    rows = ["| | takes | this / `xl list` |", "|---|--:|--:|"]
+    rows += [
+        f"| {label} | {milliseconds(command[name])} | {show(ratio(command[name], command['xl']))} |"
+        for name, label in labels.items()
+    ]
+    return [*rows, "", f"{len(command['xl'])} rounds."]
 
 
 def sums(rounds: list[list[float]]) -> list[float]:

@@ -32,8 +32,8 @@ pyxen --uri memory:///demo list                  # no Xen at all: a simulated ho
   machine. A host in memory lives as long as the call: each call finds a new one, with dom0 and no guests.
 - A domain is named by its name, domid or uuid, and a CPU pool by its name or number. As with xl, a number is never a
   name.
-- On a terminal, what loses data asks first: `destroy`, `block-detach --force`, `shutdown --all`, `xenstore rm` and the
-  like. `--yes` skips the question. Without a terminal nothing is asked, as with xl: scripts go on.
+- What loses data asks first: `destroy`, `block-detach --force`, `shutdown --all`, `xenstore rm` and the like. Where
+  there is no terminal to ask on, as in a script, it does nothing, and the exit status is 7: `--yes` goes on.
 - dom0 is never paused, shut down or destroyed.
 - `save`, `restore`, `migrate` and `dump-core` show a bar if standard error is a terminal.
 - Ctrl-C cancels what runs, waits until it is undone, and says so; a second Ctrl-C does not wait.
@@ -53,6 +53,37 @@ pyxen completion fish | source
 ```
 """
 
+_NOT_BEHIND: Final = "pyxen waits for no domain in the background: `pyxen supervise` restarts all of them"
+_ITS_LOG: Final = "a failure shows the lines of libxl's log by itself"
+_AS_ARGUMENT: Final = "the file is an argument"
+_NO_MASKS: Final = "the masks of xl.conf do not count here"
+
+XL_OPTIONS: Final = {
+    "config-update -d": "`create --dryrun` prints a configuration",
+    "config-update -f": _AS_ARGUMENT,
+    "console -e": "the key that leaves is Ctrl-]",
+    "cpupool-create -f": _AS_ARGUMENT,
+    "create --ignore-global-affinity-masks": _NO_MASKS,
+    "create -F": _NOT_BEHIND,
+    "create -d": _ITS_LOG,
+    "create -e": _NOT_BEHIND,
+    "create -f": _AS_ARGUMENT,
+    "destroy -f": "dom0 is never destroyed",
+    "list -n": "`vcpu-list` shows where the vCPUs may run",
+    "migrate --debug": _ITS_LOG,
+    "migrate -e": _NOT_BEHIND,
+    "remus -c": "COLO is not supported",
+    "remus -e": _NOT_BEHIND,
+    "remus -p": "it is for COLO, which is not supported",
+    "remus -u": "libxl does not compress, whatever it says",
+    "restore -d": _ITS_LOG,
+    "restore -e": _NOT_BEHIND,
+    "uptime -s": "the table is short already",
+    "vcpu-pin --ignore-global-affinity-masks": _NO_MASKS,
+    "vcpu-set -i": "there is no such limit here",
+    "vncviewer -autopass": "`--autopass`",
+}
+"""What pyxen has for the options of xl that its commands do not have by that name."""
 
 _EVERYWHERE: Final = {"--help", "--uri"}
 """Options that the introduction describes."""
@@ -89,30 +120,46 @@ def page() -> str:
         lines += ["", f"## pyxen {group}", "", what]
         for name in commands:
             lines += _command(f"{group} {name}", root.commands[group].commands[name])
+    lines += [
+        "",
+        "## Options of xl",
+        "",
+        "Every subcommand of xl is a command here. These options of theirs are not:",
+        "",
+    ]
+    lines += ["| xl | pyxen |", "| --- | --- |"]
+    lines += [f"| `xl {option}` | {_cell(text)} |" for option, text in XL_OPTIONS.items()]
     return "\n".join(lines) + "\n"
 
 
-def _command(name: str, command: Any) -> Iterator[str]:
+def parameters(command: Any) -> tuple[list[Any], list[Any]]:
+    """Return the arguments and the options of a command, without those that all have."""
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     options = [each for each in command.params if each.param_type_name == "option" and not _EVERYWHERE & {*each.opts}]
+    return arguments, options
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    arguments, options = parameters(command)
     yield from ("", f"### pyxen {name}", "", "```")
-    yield " ".join(["pyxen", name, "[OPTION]...", *map(_place, arguments)])
+    yield " ".join(["pyxen", name, "[OPTION]...", *map(place, arguments)])
     yield from ("```", "")
     yield _code(inspect.cleandoc(command.help))
-    rows = [(f"`{_metavar(each)}`", each.help) for each in arguments if each.help]
+    rows = [(f"`{metavar(each)}`", each.help) for each in arguments if each.help]
     rows += [(_option(each), each.help) for each in options]
     if rows:
         yield from ("", "| | |", "| --- | --- |")
         yield from (f"| {_cell(first)} | {_cell(_code(text or ''))} |" for first, text in rows)
 
 
-def _metavar(param: Any) -> str:
+def metavar(param: Any) -> str:
+    """Return what a page calls an argument, or the value of an option."""
     return str(param.metavar or max(param.opts, key=len).lstrip("-").upper())
 
 
-def _place(argument: Any) -> str:
+def place(argument: Any) -> str:
     """Return an argument in the usage: in brackets if it may be left out, with dots if there may be several."""
-    name = _metavar(argument)
+    name = metavar(argument)
     several = argument.nargs == -1
     shown = name if argument.required else f"[{name}]"
     return f"{{{shown}}}..." if several and " " in shown else f"{shown}..." if several else shown
@@ -120,7 +167,7 @@ def _place(argument: Any) -> str:
 
 def _option(param: Any) -> str:
     names = ", ".join(f"`{name}`" for name in sorted(param.opts, key=len))
-    return names if param.is_flag else f"{names} `{_metavar(param)}`"
+    return names if param.is_flag else f"{names} `{metavar(param)}`"
 
 
 def _code(text: str) -> str:

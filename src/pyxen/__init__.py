@@ -45,12 +45,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # as that of typing, whose import takes longer than all of this module
 if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+    from typing import Any
+
     from pyxen import aio as aio
     from pyxen import autostart as autostart
     from pyxen import config as config

@@ -31,7 +31,7 @@ from pyxen import (
 )
 from tests.xen.support import MakeConfig, children, wait_until
 
-COMMAND = [sys.executable, "-c", "from pyxen.cli.devd import devd; devd(verbose=True)"]
+COMMAND = [sys.executable, "-c", "from pyxen.cli.devd import devd; devd(foreground=True, verbose=True)"]
 
 Script = Callable[..., Vif]
 """Makes a vif with a hotplug script: what that does where it is run by who serves devices, not by libxl in dom0."""

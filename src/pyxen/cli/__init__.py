@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+
+from pyxen.cli.quick import quickly
 
 __all__ = ["main"]
 
@@ -20,6 +23,9 @@ def main() -> int:
 
 
 def _main() -> int:
+    done = quickly(sys.argv[1:], os.environ)
+    if done is not None:
+        return done
     try:
         from pyxen.cli.app import app
     except ModuleNotFoundError as error:

@@ -11,18 +11,25 @@ import typer
 
 import pyxen
 from pyxen.cli import (
+    autostart,
     configuration,
     console,
     cpupools,
+    create,
     devices,
     events,
     hostlog,
     life,
     looking,
+    pci,
+    psr,
     resources,
     schedulers,
+    security,
     top,
     transfer,
+    usb,
+    viewer,
     xenstore,
 )
 from pyxen.cli.completion import URI_VARIABLE
@@ -92,11 +99,11 @@ def _options(
 
 
 COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
-    "Looking": looking.COMMANDS | console.COMMANDS | events.COMMANDS | top.COMMANDS,
-    "Life of domains": life.COMMANDS | transfer.COMMANDS,
-    "Memory and CPUs": resources.COMMANDS | schedulers.COMMANDS | cpupools.COMMANDS,
-    "Devices": devices.COMMANDS,
-    "Xen": hostlog.COMMANDS,
+    "Looking": looking.COMMANDS | console.COMMANDS | viewer.COMMANDS | events.COMMANDS | top.COMMANDS,
+    "Life of domains": create.COMMANDS | life.COMMANDS | transfer.COMMANDS | configuration.PLAIN,
+    "Memory and CPUs": resources.COMMANDS | schedulers.COMMANDS | cpupools.COMMANDS | psr.COMMANDS,
+    "Devices": devices.COMMANDS | pci.COMMANDS | usb.COMMANDS,
+    "Xen": hostlog.COMMANDS | security.COMMANDS,
     "Services": {"supervise": supervise, "migrate-receive": migrate_receive, "devd": devd, "exporter": exporter},
     "Configurations and tools": {"convert": convert, "lint": lint, "completion": completion},
 }
@@ -104,6 +111,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
 
 GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Callable[..., Any]]]]] = {
     "config": ("Show, compare and apply the configurations of domains.", configuration.COMMANDS),
+    "autostart": ("Start and stop domains with their host.", autostart.COMMANDS),
     "xenstore": ("Read, write and watch xenstore.", xenstore.COMMANDS),
 }
 """The commands that have commands of their own, each with what it does."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-__all__ = ["DEFAULT_URI", "URI_VARIABLE", "domains", "pools"]
+__all__ = ["DEFAULT_URI", "URI_VARIABLE", "assignable_pci", "devices", "domains", "host_pci", "pools"]
 
 DEFAULT_URI: Final = "xenlight:///"
 URI_VARIABLE: Final = "PYXEN_URI"
@@ -27,6 +27,51 @@ def domains(ctx: typer.Context, incomplete: str) -> list[str]:
 def pools(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names and numbers of CPU pools that begin with a text."""
     return _asked(ctx, incomplete, _pools)
+
+
+def host_pci(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the addresses of the host's PCI devices that begin with a text."""
+    return _asked(ctx, incomplete, lambda uri: _pci(uri, assignable=False))
+
+
+def assignable_pci(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the addresses and names of assignable PCI devices that begin with a text."""
+    return _asked(ctx, incomplete, lambda uri: _pci(uri, assignable=True))
+
+
+def devices(field: str) -> Callable[[typer.Context, str], list[str]]:
+    """Return the completion of the devices of a kind, by what their commands call them.
+
+    Args:
+        field: The collection of the domain that the line names, as ``disks``.
+    """
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        domain = ctx.params.get("domain")
+        return _asked(ctx, incomplete, lambda uri: _devices(uri, str(domain), field)) if domain else []
+
+    return complete
+
+
+def _devices(uri: str, domain: str, field: str) -> list[str]:
+    from pyxen.cli.session import domain_of
+    from pyxen.connection import connect
+
+    with connect(uri, workers=0) as host:
+        found = list(getattr(domain_of(host, domain), field).list())
+    words: list[object] = []
+    for each in found:
+        names = [getattr(each.config, name, None) for name in ("vdev", "mac", "address")]
+        words += [name for name in names if name is not None] or [each.devid]
+    return [str(word) for word in words if word is not None]
+
+
+def _pci(uri: str, *, assignable: bool) -> list[str]:
+    from pyxen.connection import connect
+
+    with connect(uri, workers=0) as host:
+        found = host.pci.assignable_list() if assignable else host.pci.list()
+    return [str(word) for each in found for word in (each.address, each.name) if word is not None]
 
 
 def _domains(uri: str) -> list[str]:

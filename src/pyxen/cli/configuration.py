@@ -11,13 +11,13 @@ from pyxen.applying import Applied
 from pyxen.cli.convert import Target
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, DomainName, Timeout, Uri
-from pyxen.cli.output import document, is_terminal, lines, say
-from pyxen.cli.session import config_of, domain_of, host_at
+from pyxen.cli.output import document, is_terminal, json_text, lines, say
+from pyxen.cli.session import config_of, domain_of, host_at, report
 from pyxen.cli.status import ExitStatus
 from pyxen.config import ConfigDiff
 from pyxen.config.difference import SettingChange
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "PLAIN"]
 
 File = Annotated[
     str, typer.Argument(metavar="FILE", help="A configuration of xl, libvirt or libxl; - is standard input.")
@@ -44,10 +44,14 @@ def show(
 
     with host_at(uri) as host:
         config = domain_of(host, domain).config(defaults=defaults)
-        text, lost = conversion.write(config, "json" if as_json else to.value)
+        is_json = as_json or to is Target.JSON
+        text, lost = conversion.write(config, "json" if is_json else to.value)
     for loss in lost:
         complain(str(loss), style="bold yellow", label="lost")
-    write(lines(text) if is_terminal() else text)  # a file gets what was configured, to the byte
+    if is_json:
+        write(json_text(text))
+    else:
+        write(lines(text) if is_terminal() else text)  # a file gets what was configured, to the byte
 
 
 def diff(
@@ -111,6 +115,24 @@ def apply(
             complain(line, style="bold yellow", label="needs a restart")
 
 
+def update(
+    domain: DomainName,
+    file: File,
+    settings: Settings = None,
+    uri: Uri = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Set the configuration from which a domain is started again when it reboots. The running domain does not change.
+
+    JSON: an object with domid, name and uuid.
+    """
+    with host_at(uri) as host:
+        found = domain_of(host, domain)
+        found.update_config(config_of(file, settings))
+        report(found, as_json=as_json)
+
+
 def _applied(applied: Applied) -> dict[str, Any]:
     from pyxen.losses import shown
 
@@ -140,3 +162,6 @@ def _value(value: Any) -> Any:
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {"show": show, "diff": diff, "apply": apply}
 """The commands of ``pyxen config`` by name."""
+
+PLAIN: Final[dict[str, Callable[..., None]]] = {"config-update": update}
+"""The commands that have xl's name, too."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Annotated, Final
 
 import typer
 
-from pyxen.cli.files import complain
+from pyxen.cli.create import check_streams
 from pyxen.cli.options import DomainName, Uri
 from pyxen.cli.session import domain_of, host_at
-from pyxen.cli.status import ExitStatus
 from pyxen.records.endpoints import ConsoleType
 from pyxen.terminal import attach_terminal
 
@@ -31,9 +29,7 @@ def console(
     Every key goes to the guest, Ctrl-C too. What the guest prints is shown as it is, as on any console: the terminal
     obeys its control sequences.
     """
-    if sys.stdin is None or sys.stdout is None:
-        complain("a console needs standard input and standard output, and one of them is closed")
-        raise typer.Exit(ExitStatus.USAGE)
+    check_streams()
     with host_at(uri) as host, domain_of(host, domain).console_stream(kind, number=number) as stream:
         attach_terminal(stream)
 

@@ -54,7 +54,7 @@ def debug_keys(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send debug keys to Xen, which answers in its log. On a terminal it asks before C and R, which end the host.
+    """Send debug keys to Xen, which answers in its log. It asks before C and R, which end the host.
 
     JSON: an object with keys.
     """

@@ -1,4 +1,4 @@
-"""Commands for the life of domains: create, shut down, pause, suspend, rename, press buttons."""
+"""Commands for the life of domains: shut down, pause, suspend, rename, press buttons."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, DomainName, DomainNames, Timeout, Uri, Yes
-from pyxen.cli.output import document, lines, say
-from pyxen.cli.session import config_of, confirm, domain_of, host_at, named, report, told
+from pyxen.cli.output import document, lines
+from pyxen.cli.session import confirm, domain_of, host_at, named, report
 from pyxen.cli.status import ExitStatus, status_of
 from pyxen.domain import Domain
 from pyxen.errors import Error
@@ -22,49 +22,6 @@ __all__ = ["COMMANDS"]
 
 _LOSES_DATA: Final = frozenset({"b", "c", "o"})
 """The SysRq keys that end a guest at once: reboot, crash, power off."""
-
-Paused = Annotated[bool, typer.Option("--paused", "-p", help="Leave it paused.")]
-
-
-def create(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A configuration of xl, libvirt or libxl; - is stdin.")],
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings in xl's language, which replace those of the file."),
-    ] = None,
-    uri: Uri = "",
-    timeout: Timeout = None,
-    *,
-    paused: Paused = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dryrun", "--dry-run", "-n", help="Create nothing, and print libxl's JSON.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the domid.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Create a domain from a configuration, and start it.
-
-    A create that fails or is interrupted leaves nothing behind. No process stays to restart the domain when it ends:
-    pyxen supervise does that.
-
-    Example: pyxen create web1.cfg memory=512 'name="web2"'
-
-    JSON: an object with domid, name and uuid. With --dryrun, libxl's JSON of the configuration.
-    """
-    with told():
-        config = config_of(file, settings)
-        if dry_run:
-            from pyxen import conversion
-
-            config.validate()
-            write(conversion.write(config, "json")[0])
-            return
-    with host_at(uri) as host:
-        domain = host.create(config, paused=paused, timeout=timeout)
-    report(domain, as_json=as_json)
-    if not (as_json or quiet):
-        say(domain.name, "has domid", domain.domid)
-
 
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until they have shut down.")]
 All = Annotated[bool, typer.Option("--all", "-a", help="All guests that have not ended.")]
@@ -82,7 +39,7 @@ def shutdown(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask guests to power off. With --all it asks first, on a terminal.
+    """Ask guests to power off. With --all it asks first.
 
     JSON: a list of objects with domid, name and uuid: the domains that were asked, or with --wait have shut down.
     """
@@ -100,16 +57,21 @@ def reboot(
     timeout: Timeout = None,
     *,
     every: All = False,
+    wait: Wait = False,
+    fallback: Annotated[bool, typer.Option("-F", help="Reset a guest without a PV driver.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask guests to reboot. With --all it asks first, on a terminal. pyxen supervise starts them again.
+    """Ask guests to reboot. With --all it asks first. pyxen supervise starts them again.
 
-    JSON: a list of objects with domid, name and uuid: the domains that were asked.
+    JSON: a list of objects with domid, name and uuid: the domains that were asked, or with --wait have shut down.
     """
+
+    def begin(domain: Domain) -> Operation[None]:
+        return domain.begin.reboot(wait=wait, fallback=fallback, timeout=timeout)
+
     with host_at(uri) as host:
-        chosen = _guests(host, domains, "Reboot", every=every, yes=yes)
-        _each(chosen, lambda domain: domain.begin.reboot(timeout=timeout), as_json=as_json)
+        _each(_guests(host, domains, "Reboot", every=every, yes=yes), begin, as_json=as_json)
 
 
 def _guests(host: Host, keys: list[str] | None, verb: str, *, every: bool, yes: bool) -> list[Domain]:
@@ -154,7 +116,7 @@ def _each(domains: list[Domain], begin: Callable[[Domain], Operation[None]], *, 
 
 
 def destroy(domain: DomainName, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:
-    """End a domain at once, like pulling the plug: what its guest has not written is lost. It asks on a terminal.
+    """End a domain at once, like pulling the plug: what its guest has not written is lost. It asks first.
 
     JSON: an object with domid, name and uuid.
     """
@@ -221,7 +183,7 @@ def trigger(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Press a button of a guest, or interrupt a vCPU. On a terminal it asks before a reset.
+    """Press a button of a guest, or interrupt a vCPU. It asks before a reset.
 
     JSON: an object with domid, name and uuid.
     """
@@ -233,6 +195,22 @@ def trigger(
         report(found, as_json=as_json)
 
 
+def button_press(
+    domain: DomainName,
+    button: Annotated[Trigger, typer.Argument(metavar="BUTTON", help="power or sleep.")],
+    uri: Uri = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Press the power or the sleep button of a guest: xl's older name for trigger.
+
+    JSON: an object with domid, name and uuid.
+    """
+    if button not in (Trigger.POWER, Trigger.SLEEP):
+        raise typer.BadParameter(f"{button} is not a button: trigger sends it")
+    _simply(domain, uri, lambda found: found.send_trigger(button), as_json=as_json)
+
+
 def sysrq(
     domain: DomainName,
     key: Annotated[str, typer.Argument(metavar="KEY", help="A letter: s syncs the disks, c crashes.")],
@@ -241,7 +219,7 @@ def sysrq(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send a magic SysRq key to a Linux guest. On a terminal it asks before b, c and o, which end the guest at once.
+    """Send a magic SysRq key to a Linux guest. It asks before b, c and o, which end the guest at once.
 
     JSON: an object with domid, name and uuid.
     """
@@ -281,7 +259,6 @@ def _simply(key: str, uri: str, verb: Callable[[Domain], object], *, as_json: bo
 
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
-    "create": create,
     "shutdown": shutdown,
     "reboot": reboot,
     "destroy": destroy,
@@ -291,6 +268,7 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "resume": resume,
     "rename": rename,
     "trigger": trigger,
+    "button-press": button_press,
     "sysrq": sysrq,
     "qemu-monitor-command": qemu_monitor_command,
 }

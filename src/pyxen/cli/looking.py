@@ -11,6 +11,7 @@ import typer
 
 from pyxen.cli.options import AsJson, DomainName, DomainNames, Uri
 from pyxen.cli.output import document, say, table
+from pyxen.cli.quick import LIST_HEAD, LIST_NUMBERS
 from pyxen.cli.session import domain_of, host_at
 from pyxen.domain import Domain
 from pyxen.errors import NotFound
@@ -33,34 +34,38 @@ def list_domains(
         bool, typer.Option("--verbose", "-v", help="Show types, uuids, security labels and why domains ended, too.")
     ] = False,
     cpupool: Annotated[bool, typer.Option("--cpupool", "-c", help="Show the CPU pools, too.")] = False,
+    context: Annotated[bool, typer.Option("--context", "-Z", help="Show the security labels in words, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List domains: all of them, or those that are named.
 
     Mem is in MiB, Time(s) is the CPU time used, in seconds.
 
-    JSON: a list of DomainInfo. With --long, a list of objects with domid and config, which is libxl's JSON; dom0 has
-    none.
+    JSON: a list of DomainInfo; with --context each has a label, too. With --long, a list of
+    objects with domid and config, which is libxl's JSON; dom0 has none.
     """
     with host_at(uri) as host:
         infos = _chosen(host, domains)
         if long:
             document([{"domid": info.domid, "config": _config_of(info.domain)} for info in infos])
             return
+        labels = {info.domid: host.flask.label(info) for info in infos} if context else {}
     if as_json:
-        document([info.to_dict() for info in infos])
+        document([info.to_dict() | ({"label": labels[info.domid]} if context else {}) for info in infos])
         return
-    head = ["Name", "ID", "Mem", "VCPUs", "State", "Time(s)"]
+    head = [*LIST_HEAD]
     head += ["Type", "UUID", "Reason", "Label"] if verbose else []
     head += ["Cpupool"] if cpupool else []
+    head += ["Context"] if context else []
     rows = []
     for info in infos:
         row: list[object] = [info.name, info.domid, info.memory_kib // _KIB_PER_MIB, info.vcpus, info.state]
         row.append(f"{info.cpu_time_ns / _NS_PER_S:.1f}")
         row += [info.type, info.uuid, info.to_dict()["shutdown_reason"], info.ssidref] if verbose else []
         row += [info.pool if info.pool is not None else info.poolid] if cpupool else []
+        row += [labels[info.domid]] if context else []
         rows.append(row)
-    table(head, rows, numbers=["ID", "Mem", "VCPUs", "Time(s)", "Label"])
+    table(head, rows, numbers=LIST_NUMBERS)
 
 
 def _chosen(host: Host, keys: list[str] | None) -> list[DomainInfo]:
@@ -177,6 +182,33 @@ def uptime(domains: DomainNames = None, uri: Uri = "", *, as_json: AsJson = Fals
     table(["Name", "ID", "Uptime"], rows, numbers=["ID", "Uptime"])
 
 
+def vm_list(uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """List the uuids of the guests.
+
+    JSON: a list of DomainInfo.
+    """
+    with host_at(uri) as host:
+        infos = [info for info in host.list() if info.domid != 0]
+    if as_json:
+        document([info.to_dict() for info in infos])
+    else:
+        table(["UUID", "ID", "Name"], [(info.uuid, info.domid, info.name) for info in infos], numbers=["ID"])
+
+
+def sharing(domains: DomainNames = None, uri: Uri = "", *, as_json: AsJson = False) -> None:
+    """Show how much memory domains share with others, in MiB.
+
+    JSON: a list of DomainInfo.
+    """
+    with host_at(uri) as host:
+        infos = _chosen(host, domains)
+    if as_json:
+        document([info.to_dict() for info in infos])
+        return
+    rows = [(info.name, info.domid, _mib(info.memory_kib), _mib(info.shared_kib)) for info in infos]
+    table(["Name", "ID", "Mem", "Shared"], rows, numbers=["ID", "Mem", "Shared"])
+
+
 def claims(uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Show the memory that is reserved for domains and that they do not have yet, in MiB.
 
@@ -240,22 +272,6 @@ def endpoints(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> 
     table(["Kind", "Name", "Where"], rows)
 
 
-def vncviewer(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
-    """Print the address of a domain's VNC server, as vncviewer takes it: ADDRESS::PORT, or the path of a socket.
-
-    JSON: a VncEndpoint, which has the password.
-    """
-    with host_at(uri) as host:
-        found = domain_of(host, domain)
-        vnc = found.endpoints().vnc
-        if vnc is None:
-            raise NotFound(f"{domain} has no VNC server: its configuration needs vnc=1 or a vfb")
-    if as_json:
-        document(vnc.to_dict())
-    else:
-        say(vnc.address if vnc.port is None else f"{vnc.address}::{vnc.port}")
-
-
 def _address(address: str, port: int | None) -> str:
     shown = f"[{address}]" if ":" in address else address
     return address if port is None else f"{shown}:{port}"
@@ -266,9 +282,10 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "info": info,
     "uptime": uptime,
     "claims": claims,
+    "sharing": sharing,
+    "vm-list": vm_list,
     "domid": domid,
     "domname": domname,
     "endpoints": endpoints,
-    "vncviewer": vncviewer,
 }
 """The commands of this module by name."""

@@ -6,17 +6,16 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Final
 
 from pyxen._printable import printable
+from pyxen.cli.columns import columns
 from pyxen.cli.files import write
 
-__all__ = ["cell", "document", "is_terminal", "lines", "render", "say", "table"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["cell", "document", "is_terminal", "json_text", "lines", "render", "say", "table"]
 
 _WIDE: Final = 100_000
 """Columns where the output is not a terminal: nothing is folded or cut."""
@@ -40,6 +39,11 @@ def cell(value: object) -> str:
 def lines(text: str) -> str:
     """Return text of several lines that cannot control a terminal; tabs and newlines stay."""
     return printable(text)
+
+
+def json_text(text: str) -> str:
+    """Return a JSON document that cannot control a terminal, and says the same."""
+    return "".join(char if printable(char) == char else f"\\u{ord(char):04x}" for char in text)
 
 
 def say(*values: object) -> None:
@@ -67,9 +71,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Ite
         numbers: The titles of the columns that are aligned to the right.
     """
     terminal = is_terminal()
+    cells = [[cell(value) for value in row] for row in rows]
+    plain = None if terminal else columns(head, cells, frozenset(numbers))
+    if plain is not None:
+        write(plain)
+        return
+    from rich.console import Console
+
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=None if terminal else _WIDE, highlight=False)
-    console.print(render(head, rows, numbers=numbers, plain=not terminal))
+    console.print(render(head, cells, numbers=numbers, plain=not terminal))
     # Trailing blanks only waste columns. No cell ends in an escape sequence of a colour where there is no terminal.
     write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines() if terminal or line.strip()))
 
@@ -78,6 +89,10 @@ def render(
     head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Iterable[str] = (), plain: bool = False
 ) -> Table:
     """Return a table for rich; see `table`."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
     right = frozenset(numbers)
     made = Table(box=None if plain else SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     for title in head:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import signal
 import sys
 import threading
@@ -21,7 +20,7 @@ from pyxen.connection import connect
 from pyxen.conversion import Spelling
 from pyxen.cpupool import Cpupool
 from pyxen.domain import Domain
-from pyxen.errors import ConfigError, DomainNotFound, Error, LossyConversion, ParseError
+from pyxen.errors import ConfigError, DomainNotFound, Error, LossyConversion, NotFound, ParseError
 from pyxen.host import Host
 from pyxen.losses import Loss
 
@@ -91,18 +90,28 @@ def domain_of(host: Host, key: str) -> Domain:
         return host.domains[int(key) if _is_number(key) else key]
     except DomainNotFound as error:
         names = [domain.name for domain in host.domains if domain.name is not None]
-        similar = difflib.get_close_matches(key, names, n=1)
-        hint = f"; did you mean {quoted(similar[0])}?" if similar else ""
-        raise DomainNotFound(f"{error.message}{hint}") from None
+        raise DomainNotFound(f"{error.message}{_hint(key, names)}") from None
+
+
+def _hint(key: str, names: Sequence[str]) -> str:
+    """Return the name that looks like one that is not there, for the end of a message."""
+    import difflib
+
+    similar = difflib.get_close_matches(key, names, n=1)
+    return f"; did you mean {quoted(similar[0])}?" if similar else ""
 
 
 def pool_of(host: Host, key: str) -> Cpupool:
     """Return the CPU pool that a person names: by its number, as for xl, or by its name.
 
     Raises:
-        NotFound: There is no such pool.
+        NotFound: There is no such pool; the message has a name that looks like it.
     """
-    return host.cpupools[int(key) if _is_number(key) else key]
+    try:
+        return host.cpupools[int(key) if _is_number(key) else key]
+    except NotFound as error:
+        names = [info.name for info in host.cpupools.list() if info.name is not None]
+        raise NotFound(f"{error.message}{_hint(key, names)}") from None
 
 
 def _is_number(text: str) -> bool:
@@ -167,13 +176,20 @@ def _read(
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal whether to go on. Without a terminal, or with ``--yes``, go on, as xl does.
+    """Ask on a terminal whether to go on. Without a terminal only ``--yes`` goes on.
 
     Raises:
-        typer.Exit: The answer is not yes.
+        typer.Exit: The answer is not yes; or there is no terminal, and no ``--yes``.
     """
-    if yes or not _can_ask():
+    if yes:
         return
+    if not _can_ask():
+        complain(
+            f"{question} There is no terminal on which to answer: --yes answers it",
+            label="not done",
+            style="bold yellow",
+        )
+        raise typer.Exit(ExitStatus.DECLINED)
     try:
         agreed = typer.confirm(cell(question), err=True)
     except typer.Abort:

@@ -39,7 +39,7 @@ class ExitStatus(IntEnum):
     TIMED_OUT = 6
     """The time was up, or the guest did not answer in time."""
     DECLINED = 7
-    """The question whether to go on was not answered with yes."""
+    """The question whether to go on was not answered with yes, or there is no terminal for it and no ``--yes``."""
     INTERRUPTED = 130
     """Ctrl-C, SIGTERM or SIGHUP: what had begun was undone. A command that follows something always ends like this."""
     NO_READER = 141

@@ -112,7 +112,7 @@ def write_nodes(
 
 
 def rm(paths: Paths, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Remove nodes and all that is below them. It asks on a terminal.
+    """Remove nodes and all that is below them. It asks first.
 
     JSON: an object with paths, a list of text.
     """

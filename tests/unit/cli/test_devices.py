@@ -24,16 +24,17 @@ def test_disks(host: FakeHost, done: Done, told: Told, spec: list[str]) -> None:
     assert attached.keys() == {"domid", "name", "uuid", "device"}
     assert host.domains["web1"].config().disks[1].target == "/dev/vg0/data"
     rows = [line.split() for line in done("block-list", "web1").splitlines()]
-    assert rows[2] == ["xvdb", "connected", "w", "raw", "/dev/vg0/data"]
-    assert [disk["vdev"] for disk in told("block-list", "web1")] == ["xvda", "xvdb"]
+    assert rows[2] == ["xvdb", "0", "connected", "w", "raw", "/dev/vg0/data"]
+    assert [disk["config"]["vdev"] for disk in told("block-list", "web1")] == ["xvda", "xvdb"]
     done("block-detach", "web1", "xvdb")
-    assert [disk["vdev"] for disk in told("block-list", "web1")] == ["xvda"]
+    assert [disk["config"]["vdev"] for disk in told("block-list", "web1")] == ["xvda"]
 
 
 def test_vifs(host: FakeHost, done: Done, told: Told) -> None:
     assert "00:16:3e:0a:0b:0c" in done("network-attach", "web1", "mac=00:16:3e:0a:0b:0c", "bridge=xenbr1")
     assert [vif["bridge"] for vif in told("network-list", "web1")] == ["xenbr0", "xenbr1"]
-    assert done("network-list", "web1").splitlines()[2].split()[1:3] == ["00:16:3e:0a:0b:0c", "xenbr1"]
+    row = done("network-list", "web1").splitlines()[2].split()
+    assert row[:6] == ["1", "0", "00:16:3e:0a:0b:0c", "connected", "vif1.1", "xenbr1"]
     done("network-detach", "web1", "00:16:3e:0a:0b:0c")
     done("network-detach", "web1", "0")
     assert host.domains["web1"].config().vifs == ()

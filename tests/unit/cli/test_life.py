@@ -90,7 +90,7 @@ def test_verbs_without_json_print_nothing(host: FakeHost, done: Callable[..., st
     assert done("resume", "web1") == ""
     assert done("rename", "web1", "web9") == ""
     assert web.info().name == "web9"
-    assert done("destroy", "web9") == ""
+    assert done("destroy", "-y", "web9") == ""
     assert len(host.guests) == 0
 
 
@@ -102,7 +102,7 @@ def test_shutdown_with_and_without_waiting(host: FakeHost, told: Told, done: Cal
     done("shutdown", "web2")
     done("create", str(config), 'name="web3"')
     host.advance(60)
-    done("reboot", "--all")
+    done("reboot", "--all", "--yes")
     assert [domain.name for domain in host.guests] == ["web2", "web3"]  # nobody has destroyed what has ended
 
 
@@ -192,6 +192,6 @@ def test_a_core_dump(done: Callable[..., str], tmp_path: Path) -> None:
 
 def test_a_failure_of_the_library_is_said(host: FakeHost, run: Run) -> None:
     host.fail("destroy", InvalidState("it is \x1b[2Jbusy"))
-    result = run("destroy", "web1")
+    result = run("destroy", "-y", "web1")
     assert result.exit_code == 1
     assert result.stderr == "error: destroy 1: it is \\x1b[2Jbusy\n"

@@ -87,7 +87,7 @@ def test_endpoints(done: Done, told: Told) -> None:
 def test_vncviewer(host: FakeHost, done: Done, run: Run) -> None:
     assert run("vncviewer", "web1").exit_code == 3
     host.create(DomainConfig("hvm1", type="hvm", memory=64, vnc=Vnc(enable=True)))
-    assert done("vncviewer", "hvm1") == "127.0.0.1::5900\n"
+    assert done("vncviewer", "--address", "hvm1") == "127.0.0.1::5900\n"
 
 
 @pytest.mark.parametrize("to", ["xl", "json", "libvirt-xml", "python"])

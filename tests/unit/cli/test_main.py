@@ -19,6 +19,7 @@ import pyxen
 import pyxen.cli.app as application
 from pyxen.backends.xenlight.libxl.loader import built_releases
 from pyxen.cli.app import app
+from tools import command, libxl_table
 
 HIDING = (
     "import sys\n"
@@ -178,6 +179,9 @@ built_once = functools.cache(lambda: typer.main.get_command(app))
 OWN = {"console", "supervise", "exporter", "migrate-receive", "devd", "convert", "lint", "completion"}
 """Commands that run on, write a file, or have a format of their own."""
 
+OF_FILES = {"autostart enable", "autostart disable"}
+"""Commands that only change files of this machine."""
+
 EVERY = [
     *((name, command) for commands in application.COMMANDS.values() for name, command in commands.items()),
     *(
@@ -193,7 +197,7 @@ def test_every_command_says_what_its_json_is(name: str, command: Callable[..., N
     parameters = inspect.signature(command).parameters
     assert ("as_json" in parameters) == (name not in OWN)
     assert ("JSON: " in (command.__doc__ or "")) == (name not in OWN)
-    assert ("uri" in parameters) == (name not in OWN - {"console", "exporter"})
+    assert ("uri" in parameters) == (name not in (OWN | OF_FILES) - {"console", "exporter"})
 
 
 @pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])
@@ -220,3 +224,15 @@ def test_as_a_module() -> None:
 def test_a_bare_import_of_the_library_loads_no_command() -> None:
     done = run("import pyxen, sys; pyxen.connect('memory:///').close(); print(*sys.modules)")
     assert {"typer", "rich", "pyxen.cli"} & {*done.stdout.split()} == set()
+
+
+def test_every_subcommand_and_option_of_xl_is_there_or_has_its_reason() -> None:
+    xl, lacking = libxl_table.table(), {}
+    commands: Any = built_once().commands  # type: ignore[attr-defined]  # it is a group
+    assert {*xl["subcommands"]} <= {*commands}
+    for line in xl["options"]:
+        subcommand, *spellings = line.split()
+        known = {name for param in commands[subcommand].params for name in param.opts} | {"-h", "--help"}
+        if not {*spellings} <= known:
+            lacking[f"{subcommand} {spellings[0]}"] = spellings
+    assert [*lacking] == [*command.XL_OPTIONS]

@@ -1,0 +1,196 @@
+"""``pyxen create --console`` and ``--vnc``, and ``pyxen vncviewer``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import pyxen.cli.create
+from pyxen import ConsoleStream, DomainConfig, NotEnoughMemory, NotFound, Vnc, VncEndpoint
+from pyxen.cli.app import app
+from pyxen.cli.viewer import _place
+from pyxen.testing import FakeHost
+from tests.unit.cli.conftest import Run
+
+Done = Callable[..., str]
+
+
+class Terminal:
+    """A terminal that reads a console until its domain ends or a text has come."""
+
+    def __init__(self, leaves_at: str = "") -> None:
+        self.shown = ""
+        self.attached = 0
+        self.leaves_at = leaves_at
+
+    def __call__(self, console: ConsoleStream) -> bool:
+        self.attached += 1
+        while data := console.read():
+            self.shown += data.decode()
+            if self.leaves_at and self.leaves_at in self.shown:
+                return False
+        return True
+
+
+@pytest.fixture
+def real() -> Iterator[FakeHost]:
+    """A host whose time passes."""
+    with FakeHost(time="real") as host, host.standing_in():
+        yield host
+
+
+def attach(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> Terminal:
+    monkeypatch.setattr(pyxen.cli.create, "attach_terminal", terminal)
+    return terminal
+
+
+def on_thread(*arguments: str) -> tuple[threading.Thread, list[Result]]:
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(CliRunner().invoke(app, arguments)))
+    thread.start()
+    return thread, results
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
+
+
+def test_the_console_is_attached_until_the_domain_ends(
+    real: FakeHost, monkeypatch: pytest.MonkeyPatch, config: Path
+) -> None:
+    terminal = attach(monkeypatch, Terminal())
+    thread, results = on_thread("create", "-c", str(config))
+    until(lambda: terminal.attached, "the console is not attached")
+    real.guest("web2").say(b"hello\r\n")
+    until(lambda: "hello" in terminal.shown, "the console shows nothing")
+    real.domains["web2"].destroy()
+    thread.join(120)
+    assert [(result.exit_code, result.output) for result in results] == [(0, "")]
+    assert terminal.attached == 1
+
+
+def test_who_leaves_the_console_leaves_the_domain_running(
+    real: FakeHost, monkeypatch: pytest.MonkeyPatch, config: Path
+) -> None:
+    terminal = attach(monkeypatch, Terminal(leaves_at="login"))
+    thread, results = on_thread("create", "--console", str(config))
+    until(lambda: terminal.attached, "the console is not attached")
+    real.guest("web2").say(b"login: ")
+    thread.join(120)
+    assert [(result.exit_code, result.output) for result in results] == [(0, "")]
+    assert "web2" in real.domains
+
+
+def test_a_create_that_fails_has_no_console(
+    host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, config: Path
+) -> None:
+    terminal = attach(monkeypatch, Terminal())
+    host.fail("create", NotEnoughMemory("no room"))
+    result = run("create", "-c", str(config))
+    assert (result.exit_code, result.stderr) == (1, "error: create web2: no room\n")
+    assert terminal.attached == 0
+    assert "web2" not in host.domains
+
+
+def test_a_console_that_breaks_is_said(real: FakeHost, monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    def broken(_console: ConsoleStream) -> bool:
+        raise NotFound("the console hung up")
+
+    monkeypatch.setattr(pyxen.cli.create, "attach_terminal", broken)
+    result = CliRunner().invoke(app, ["create", "-c", str(config)])
+    assert (result.exit_code, result.stderr) == (3, "error: the console hung up\n")
+    assert "web2" in real.domains
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["-c", "-"], "keyboard"), (["-c", "x.cfg", "--json"], "leave out --json")]
+)
+def test_what_a_console_does_not_go_with(run: Run, arguments: list[str], said: str) -> None:
+    result = run("create", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.fixture
+def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """A viewer that writes down what it is given; returns what that was."""
+    said = tmp_path / "said"
+    program = tmp_path / "viewer"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys\n"
+        f"with open({str(said) + '.part'!r}, 'w') as file:\n"
+        "    file.write(' '.join(sys.argv[1:]) + '\\n')\n"
+        "    file.write(sys.stdin.read() if '-autopass' in sys.argv else '')\n"
+        f"os.rename({str(said) + '.part'!r}, {str(said)!r})\n"
+        "sys.exit(5)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("VNCVIEWER", str(program))
+
+    def written() -> list[str]:
+        until(said.exists, "the viewer was not started")
+        return said.read_text().splitlines()
+
+    return written
+
+
+def screen(host: FakeHost, **settings: Any) -> None:
+    host.create(DomainConfig("hvm1", type="hvm", memory=64, vnc=Vnc(enable=True, **settings)))
+
+
+def test_the_viewer_is_given_address_and_password(host: FakeHost, run: Run, viewer: Callable[[], list[str]]) -> None:
+    screen(host, passwd="s3cret")  # noqa: S106 (of a test)
+    result = run("vncviewer", "hvm1", "--autopass")
+    assert (result.exit_code, result.output) == (5, "")  # the viewer's own
+    assert viewer() == ["127.0.0.1::5900 -autopass", "s3cret"]
+
+
+def test_create_opens_the_viewer(run: Run, viewer: Callable[[], list[str]], tmp_path: Path) -> None:
+    file = tmp_path / "hvm2.cfg"
+    file.write_text('name = "hvm2"\ntype = "hvm"\nmemory = 64\nvnc = 1\n')
+    result = run("create", "--vnc", str(file))
+    assert (result.exit_code, result.output) == (0, "hvm2 has domid 2\n")
+    assert viewer() == ["127.0.0.1::5900"]
+
+
+def test_without_a_viewer_nothing_is_created(
+    host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, config: Path
+) -> None:
+    monkeypatch.setenv("VNCVIEWER", "no-such-viewer")
+    result = run("create", "--vnc", str(config))
+    assert result.exit_code == 3
+    assert "there is no program no-such-viewer: install a VNC viewer" in result.stderr
+    assert "web2" not in host.domains
+    screen(host)
+    assert run("vncviewer", "hvm1").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("uri", "vnc", "place"),
+    [
+        ("xenlight:///", VncEndpoint("127.0.0.1", 5901), "127.0.0.1::5901"),
+        ("xenlight:///", VncEndpoint("0.0.0.0", 5901), "127.0.0.1::5901"),  # noqa: S104 (a server of a test)
+        ("xenlight:///", VncEndpoint("/run/vnc.sock", None), "/run/vnc.sock"),
+        ("xen+ssh://root@host2/system", VncEndpoint("::", 5900), "host2::5900"),
+        ("xen+ssh://root@host2/system", VncEndpoint("192.0.2.7", 5900), "192.0.2.7::5900"),
+        ("xen+ssh://root@host2/system", VncEndpoint("127.0.0.1", 5902), "ssh -L 5902:127.0.0.1:5902 host2"),
+        ("xen+ssh://root@host2/system", VncEndpoint("/run/vnc.sock", None), "ssh -L 5900:/run/vnc.sock host2"),
+    ],
+)
+def test_where_the_viewer_connects_to(uri: str, vnc: VncEndpoint, place: str) -> None:
+    if place.startswith("ssh"):
+        with pytest.raises(NotFound, match=place):
+            _place(uri, vnc)
+    else:
+        assert _place(uri, vnc) == place

@@ -1,0 +1,57 @@
+"""The units for systemd: they run commands that there are, and systemd finds nothing wrong with them."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from pyxen.cli.app import app
+from tools import man
+
+UNITS = sorted((Path(__file__).parents[3] / "contrib" / "systemd").glob("*.service"))
+
+
+def test_there_is_a_unit_for_each_service() -> None:
+    assert [unit.stem for unit in UNITS] == ["pyxen-autostart", "pyxen-exporter", "pyxen-supervise"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: str(unit.stem))
+def test_a_unit(unit: Path, tmp_path: Path) -> None:
+    text = unit.read_text()
+    parser = configparser.ConfigParser(strict=True, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
+    parser.read_string(text)
+    for key in ("ExecStart", "ExecStop"):
+        if line := parser["Service"].get(key):
+            _check_line(line)
+    pages = {name.removesuffix(".1") for name in man.pages()}
+    named = re.findall(r"man:([\w.-]+)\((\d)\)", parser["Unit"]["Documentation"])
+    assert {name for name, section in named if section == "1"} <= pages
+    if analyze := shutil.which("systemd-analyze"):
+        program = tmp_path / "pyxen"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        copy = tmp_path / unit.name
+        copy.write_text(text.replace("=pyxen ", f"={program} "))
+        command = [analyze, "verify", "--man=no", str(copy)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def _check_line(line: str) -> None:
+    """Check that the command has the subcommand and the options of a line."""
+    program, *words = line.split()
+    assert program == "pyxen"
+    shown: Any = typer.main.get_command(app)
+    while words and words[0] in getattr(shown, "commands", {}):
+        shown = shown.commands[words.pop(0)]
+    options = [word for word in words if word.startswith("-")]
+    assert not hasattr(shown, "commands"), line
+    assert {*options} <= {name for param in shown.params for name in param.opts}, line
