@@ -21,7 +21,11 @@ from pyxen.testing import FakeHost
 from tools import backends
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/guide.md", "docs/metrics.md", "docs/reliability.md", "docs/testing.md")
+PAGES = (
+    *("README.md", "docs/guide.md", "docs/metrics.md", "docs/reliability.md", "docs/testing.md"),
+    *("docs/index.md", "docs/troubleshooting.md"),
+    *(f"docs/coming_from/{page}.md" for page in ("xl", "libvirt_python", "xen_lowlevel", "go_xenlight")),
+)
 
 CANNOT_RUN: dict[str, str] = {
     'xen.domains["web1"].migrate("root@host2", timeout=600)': "a host in memory has no other to migrate to",
