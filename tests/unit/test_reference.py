@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import pyxen
-from tools import errors, lint_codes, public_names
+from tools import errors, figures, lint_codes, public_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,3 +57,8 @@ def test_an_example_of_a_code_shows_that_code_only(code: str) -> None:
 
 def test_the_page_of_lint_is_that_of_the_sources() -> None:
     assert lint_codes.PAGE.read_text() == lint_codes.page(), "write it again: python -m tools.lint_codes"
+
+
+def test_the_plot_is_that_of_the_benchmarks() -> None:
+    assert figures.PLOT.read_text() == figures.plot(), "write it again: python -m tools.figures"
+    assert [name for group in figures.groups() for name, value in group.bars if value <= 0] == []
