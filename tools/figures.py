@@ -54,7 +54,7 @@ def groups() -> list[Group]:
         raise ValueError(f"{RESULTS.name} has no memory of supervised domains")
     return [
         Group(
-            "List 50 domains with names",
+            "List 50 domains with names, from the third time on",
             "ms",
             (("pyxen", _number(listing[3])), ("C", _number(listing[4])), ("xl", _number(listing[5]))),
         ),

@@ -23,7 +23,7 @@ from tools import backends
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("README.md", "docs/guide.md", "docs/metrics.md", "docs/reliability.md", "docs/testing.md"),
-    *("docs/index.md", "docs/troubleshooting.md"),
+    *("docs/howto.md", "docs/index.md", "docs/troubleshooting.md"),
     *(f"docs/coming_from/{page}.md" for page in ("xl", "libvirt_python", "xen_lowlevel", "go_xenlight")),
 )
 
