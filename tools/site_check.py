@@ -28,7 +28,9 @@ def mangled(page: Path) -> Iterator[str]:
     for entry in tree.iterfind(".//dt"):
         classes = (entry.get("class") or "").split()
         if entry.text_content().startswith("Return type"):
-            yield f"a text is shown as the type of a result: {' '.join(entry.getnext().text_content().split())}"
+            following = entry.getnext()
+            said = "" if following is None else " ".join(following.text_content().split())
+            yield f"a text is shown as the type of a result: {said}"
         if "sig" not in classes:
             continue
         name = entry.get("id") or ""

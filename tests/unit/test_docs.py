@@ -157,6 +157,17 @@ def test_the_pages_are_read() -> None:
     assert CANNOT_RUN.keys() <= first_lines
 
 
+def test_the_messages_in_troubleshooting_are_pyxens() -> None:
+    """Headings in quotes are messages; what differs from case to case is an ellipsis, or a release of Xen."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    headings = re.findall(r'^### "(.*)"$', text, re.MULTILINE)
+    fragments = {part.strip() for heading in headings for part in re.split(r"…|4\.20|ERROR_FAIL|[()]|PVH", heading)}
+    nodes = [node for path in (ROOT / "src").glob("**/*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    said = "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    assert len(headings) > 8
+    assert [part for part in fragments if len(part) > 3 and part not in said] == []
+
+
 def _pages() -> list[Path]:
     return [
         *ROOT.glob("*.md"),
