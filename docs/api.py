@@ -99,8 +99,8 @@ def _types(kind: type[Any]) -> Iterator[tuple[str, str]]:
     """Yield names and types: of ``self.x = x`` with the parameter's annotation, and of ``self.x = Class(...)``."""
     for base in reversed(kind.__mro__):
         constructor = vars(base).get("__init__")
-        if not inspect.isfunction(constructor):
-            continue
+        if not inspect.isfunction(constructor) or constructor.__code__.co_filename.startswith("<"):
+            continue  # it has none, or one that dataclasses has made
         given = inspect.get_annotations(constructor)
         for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(constructor)))):
             match node:
