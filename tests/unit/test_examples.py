@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_lvm_backup(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     if status:
-        with pytest.raises(lvm_backup.subprocess.CalledProcessError):
+        with pytest.raises(subprocess.CalledProcessError):
             lvm_backup.main("web1")
     else:
         lvm_backup.main("web1")
