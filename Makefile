@@ -5,7 +5,7 @@ XEN = 4.20
 CPUS = 1
 FUZZ_SECONDS = 600
 
-.PHONY: help demo test test-long test-fast lab-test lint bench fuzz sanitize sweep soak shell docs clean setup
+.PHONY: help demo test test-long test-fast lab-test lint bench fuzz sanitize sweep soak shell docs docs-check clean setup
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -47,9 +47,15 @@ soak: setup     ## Create and destroy 10,000 domains off-host and 1,000 on Xen, 
 	@$(PYTHON) -m lab run --xen $(XEN) -- env PYXEN_CYCLES=1000 \
 		python3 -m pytest -p no:cacheprovider -s --timeout 3600 tests/xen/test_cycles.py
 
-docs: setup     ## Build the documentation into docs/_build
+docs: setup     ## Build the documentation into docs/_build, and check the entries of the reference
 	@$(PYTHON) -m pip install -q --group docs
 	@$(PYTHON) -m sphinx -q -W --keep-going -b html docs docs/_build
+	@$(PYTHON) -m tools.site_check
+
+docs-check: docs ## Look at the built documentation in headless Chromium: widths, cut tables, search, console, contrast
+	@command -v chromium > /dev/null || apt-get install -y -q --no-install-recommends chromium
+	@$(PYTHON) -m pip install -q --group docs-check
+	@$(PYTHON) -m tools.site_browser
 
 shell: setup    ## Open a shell in dom0 of a real Xen host, with pyxen installed
 	@$(PYTHON) -m lab shell --xen $(XEN)

@@ -21,7 +21,11 @@ from pyxen.testing import FakeHost
 from tools import backends
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/guide.md", "docs/metrics.md", "docs/reliability.md", "docs/testing.md")
+PAGES = (
+    *("README.md", "docs/guide.md", "docs/metrics.md", "docs/reliability.md", "docs/testing.md"),
+    *("docs/howto.md", "docs/index.md", "docs/troubleshooting.md"),
+    *(f"docs/coming_from/{page}.md" for page in ("xl", "libvirt_python", "xen_lowlevel", "go_xenlight")),
+)
 
 CANNOT_RUN: dict[str, str] = {
     'xen.domains["web1"].migrate("root@host2", timeout=600)': "a host in memory has no other to migrate to",
@@ -151,6 +155,17 @@ def test_the_pages_are_read() -> None:
     assert len(list(blocks())) >= 12
     first_lines = {parameters.values[2].splitlines()[0] for parameters in blocks()}
     assert CANNOT_RUN.keys() <= first_lines
+
+
+def test_the_messages_in_troubleshooting_are_pyxens() -> None:
+    """Headings in quotes are messages; what differs from case to case is an ellipsis, or a release of Xen."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    headings = re.findall(r'^### "(.*)"$', text, re.MULTILINE)
+    fragments = {part.strip() for heading in headings for part in re.split(r"…|4\.20|ERROR_FAIL|[()]|PVH", heading)}
+    nodes = [node for path in (ROOT / "src").glob("**/*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    said = "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    assert len(headings) > 8
+    assert [part for part in fragments if len(part) > 3 and part not in said] == []
 
 
 def _pages() -> list[Path]:
