@@ -30,6 +30,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `XlConf`                                   the settings of xl itself, ``/etc/xen/xl.conf``
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
 `pyxen.doctor`                             what a host lacks to run domains, and what to do about it
+`pyxen.bridges`                            bridges of the host, and the interfaces of vifs
 `pyxen.storage`                            volumes of LVM and image files, the disks of guests
 `pyxen.autostart`                          domains that start and stop with their host, as xendomains has them
 `Error` and subclasses                     all exceptions that pyxen raises on purpose
@@ -55,6 +56,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pyxen import aio as aio
     from pyxen import autostart as autostart
+    from pyxen import bridges as bridges
     from pyxen import config as config
     from pyxen import conversion as conversion
     from pyxen import doctor as doctor
@@ -620,6 +622,7 @@ _WHOLE = ("errors", "config", "events")
 _MODULES = (
     "aio",
     "autostart",
+    "bridges",
     "config",
     "conversion",
     "doctor",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyxen.backends.xenlight.libxl import loader
 from pyxen.doctor.surroundings import Surroundings
 from pyxen.errors import Error
-from pyxen.info import DomainInfo, HostInfo
+from pyxen.records.info import DomainInfo, HostInfo
 
 __all__ = ["Facts", "ask_host", "look"]
 

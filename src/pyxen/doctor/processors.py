@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from pyxen.capabilities import HostCapability
 from pyxen.doctor.facts import Facts
 from pyxen.doctor.report import Finding, Severity
 from pyxen.doctor.surroundings import Surroundings
+from pyxen.records.capabilities import HostCapability
 
 __all__ = ["processors"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pyxen._records import Record
+from pyxen.records.base import Record
 
 __all__ = ["Finding", "Report", "Severity"]
 

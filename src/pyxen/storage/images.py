@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 
 from pyxen._common.arguments import path_of
 from pyxen._printable import quoted
-from pyxen._records import Record
 from pyxen.config import Disk, DiskFormat
 from pyxen.errors import FileMissing, InvalidArgument, NotEnoughSpace, StorageError, VolumeExists
+from pyxen.records.base import Record
 from pyxen.storage.arguments import size_of
 from pyxen.storage.tools import call
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import Final
 
-from pyxen._records import html_table
 from pyxen.errors import Error, InvalidArgument, NotFound, StorageError, VolumeExists, VolumeInUse
 from pyxen.host import Host
+from pyxen.records.base import html_table
 from pyxen.storage.arguments import check_name, size_of
 from pyxen.storage.holders import Holders
 from pyxen.storage.reports import OPTIONS, Row, read_report

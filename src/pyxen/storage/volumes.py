@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pyxen._records import Record
 from pyxen.config import Disk
 from pyxen.errors import StorageError
+from pyxen.records.base import Record
 from pyxen.storage.reports import Row
 
 __all__ = ["GROUP_FIELDS", "VOLUME_FIELDS", "Volume", "VolumeGroupInfo", "group_of", "volume_of"]
