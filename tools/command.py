@@ -109,7 +109,7 @@ def page() -> str:
     lines += [f"| {number} | {_cell(text)} |" for number, text in statuses().values()]
     lines += [
         "",
-        "`convert`, `lint`, `supervise`, `exporter`, `devd` and `migrate-receive` have their own, which they describe.",
+        "`convert`, `lint`, `doctor`, `supervise`, `exporter`, `devd` and `migrate-receive` have their own: see below.",
     ]
     root: Any = typer.main.get_command(app)
     for subject, commands in COMMANDS.items():

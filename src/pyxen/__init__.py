@@ -29,6 +29,9 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `Xenstore`, `XenstoreWatch`                the xenstore of a host, and watches of its nodes
 `XlConf`                                   the settings of xl itself, ``/etc/xen/xl.conf``
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
+`pyxen.doctor`                             what a host lacks to run domains, and what to do about it
+`pyxen.bridges`                            bridges of the host, and the interfaces of vifs
+`pyxen.storage`                            volumes of LVM and image files, the disks of guests
 `pyxen.autostart`                          domains that start and stop with their host, as xendomains has them
 `Error` and subclasses                     all exceptions that pyxen raises on purpose
 `pyxen.aio`                                the same hosts and domains, for asyncio
@@ -55,12 +58,15 @@ if TYPE_CHECKING:
 
     from pyxen import aio as aio
     from pyxen import autostart as autostart
+    from pyxen import bridges as bridges
     from pyxen import config as config
     from pyxen import conversion as conversion
+    from pyxen import doctor as doctor
     from pyxen import errors as errors
     from pyxen import events as events
     from pyxen import libvirtxml as libvirtxml
     from pyxen import libxljson as libxljson
+    from pyxen import storage as storage
     from pyxen import testing as testing
     from pyxen import units as units
     from pyxen import xlcfg as xlcfg
@@ -178,6 +184,7 @@ if TYPE_CHECKING:
         NodeNotFound,
         NoGuestDriver,
         NotEnoughMemory,
+        NotEnoughSpace,
         NotFound,
         NotOnXen,
         NotPrivileged,
@@ -187,8 +194,12 @@ if TYPE_CHECKING:
         OperationTimeout,
         ParseError,
         QmpError,
+        StorageError,
+        ToolMissing,
         UnsupportedFeature,
         ValidationError,
+        VolumeExists,
+        VolumeInUse,
         XenstoreConflict,
         XenstoreDenied,
         XenstoreError,
@@ -398,6 +409,7 @@ __all__ = [
     "NodeNotFound",
     "NodePermissions",
     "NotEnoughMemory",
+    "NotEnoughSpace",
     "NotFound",
     "NotOnXen",
     "NotPrivileged",
@@ -446,11 +458,13 @@ __all__ = [
     "SmbiosType",
     "Spice",
     "SpiceEndpoint",
+    "StorageError",
     "Stubdomain",
     "Supervisor",
     "SveType",
     "TeeType",
     "TimerMode",
+    "ToolMissing",
     "Topology",
     "Trigger",
     "TscMode",
@@ -481,6 +495,8 @@ __all__ = [
     "Vm",
     "Vnc",
     "VncEndpoint",
+    "VolumeExists",
+    "VolumeInUse",
     "Vsnd",
     "VsndParams",
     "VsndPcm",
@@ -608,12 +624,15 @@ _WHOLE = ("errors", "config", "events")
 _MODULES = (
     "aio",
     "autostart",
+    "bridges",
     "config",
     "conversion",
+    "doctor",
     "errors",
     "events",
     "libvirtxml",
     "libxljson",
+    "storage",
     "testing",
     "units",
     "xlcfg",

@@ -35,6 +35,11 @@
         ├── LockFailed                      another toolstack holds libxl's lock on the domain
         ├── ApplyFailed                     a step of an apply failed; it says which were done
         ├── QmpError                        the device model (QEMU) refused
+        ├── ToolMissing                     a program of the host that the call needs is not installed
+        ├── StorageError                    LVM or qemu-img refused, in its own words
+        │   ├── NotEnoughSpace              … the volume group, the pool or the file system is full
+        │   ├── VolumeExists                … the name is taken
+        │   └── VolumeInUse                 … a domain, or the kernel, holds the volume
         └── XenstoreError                   xenstore refused
             ├── NodeNotFound (LookupError)  … it has no such node
             ├── XenstoreDenied (PermissionError)
@@ -72,6 +77,7 @@ __all__ = [
     "NoGuestDriver",
     "NodeNotFound",
     "NotEnoughMemory",
+    "NotEnoughSpace",
     "NotFound",
     "NotOnXen",
     "NotPrivileged",
@@ -81,8 +87,12 @@ __all__ = [
     "OperationTimeout",
     "ParseError",
     "QmpError",
+    "StorageError",
+    "ToolMissing",
     "UnsupportedFeature",
     "ValidationError",
+    "VolumeExists",
+    "VolumeInUse",
     "XenstoreConflict",
     "XenstoreDenied",
     "XenstoreError",
@@ -382,6 +392,26 @@ class QmpError(OperationFailed):
 
     error_class: str | None = None
     description: str | None = None
+
+
+class ToolMissing(OperationFailed):
+    """A program of the host that the call needs is not installed, such as LVM's or qemu-img."""
+
+
+class StorageError(OperationFailed):
+    """LVM or qemu-img refused. The message ends with its own words; ``code`` is its exit status."""
+
+
+class NotEnoughSpace(StorageError):
+    """The volume group, the thin pool or the file system has not enough free space."""
+
+
+class VolumeExists(StorageError):
+    """A volume or a file with that name already exists."""
+
+
+class VolumeInUse(StorageError):
+    """A domain has the volume as a disk, or the kernel has it open: it is mounted, or a program reads it."""
 
 
 class XenstoreError(OperationFailed):

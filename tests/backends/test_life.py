@@ -21,11 +21,13 @@ from pyxen import (
     InvalidArgument,
     InvalidState,
     NotEnoughMemory,
+    NotFound,
     OperationFailed,
     OperationTimeout,
     ShutdownReason,
     UnsupportedFeature,
     ValidationError,
+    Vif,
 )
 from pyxen.backends.base import DomainRef
 from pyxen.features import Feature
@@ -99,6 +101,8 @@ def test_a_check_of_what_can_be_created(host: Host, make: Make, config: Make, fo
             host.check_create(config("web1").replace(kernel=f"{folder}/no-such-kernel"))
         with pytest.raises(InvalidArgument, match="no-such-pool"):
             host.check_create(config("web1", pool="no-such-pool"))
+        with pytest.raises(NotFound, match=r"no bridge nosuchbr0[\s\S]*iface nosuchbr0 inet dhcp"):
+            host.check_create(config("web1", vifs=[Vif(bridge="nosuchbr0")]))
         with pytest.raises(NotEnoughMemory):
             host.check_create(config("web1", memory=1 << 20, maxmem=1 << 20))
         free = host.info().free_memory_kib // 1024

@@ -21,6 +21,7 @@ from pyxen.errors import (
     InvalidArgument,
     InvalidState,
     NotEnoughMemory,
+    NotFound,
     OperationTimeout,
     UnsupportedFeature,
     ValidationError,
@@ -109,6 +110,7 @@ def test_a_check_of_what_can_be_created(offhost: OffHost, host: pyxen.Host, conf
         ({"disks": [Disk(f"{tmp_path}/nothing", vdev="xvda")]}, FileMissing),
         ({"memory": 1 << 20}, NotEnoughMemory),
         ({"pool": "nowhere"}, InvalidArgument),
+        ({"vifs": [Vif(bridge="nosuchbr0")]}, NotFound),
         ({"memory": 64, "maxmem": 32}, ValidationError),
     ):
         with pytest.raises(error):

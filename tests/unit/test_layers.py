@@ -16,7 +16,8 @@ LAYERS = (
     {"cli"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
-    {"autostart", "metrics", "supervisor"},
+    {"autostart", "doctor", "metrics", "supervisor"},
+    {"bridges", "storage"},
     {
         "_domain_devices",
         "_domain_handle",
@@ -81,7 +82,7 @@ XENLIGHT_LAYERS = (
 )
 """The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 
-NEIGHBOURS = LAYERS[5] | LAYERS[-5]
+NEIGHBOURS = LAYERS[6] | LAYERS[-5]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
 
 

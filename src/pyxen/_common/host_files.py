@@ -7,7 +7,7 @@ from typing import Final
 
 from pyxen.config import Disk, DomainConfig, Part, Vif
 
-__all__ = ["files_of", "files_of_config", "lacks_bridge", "missing_file"]
+__all__ = ["files_of", "files_of_config", "how_to_bridge", "lacks_bridge", "missing_bridge", "missing_file"]
 
 _BRIDGES: Final = "/sys/class/net"
 _BRIDGE_SCRIPT: Final = "vif-bridge"
@@ -37,3 +37,27 @@ def lacks_bridge(device: Part) -> bool:
     bridged = device.script is None or os.path.basename(device.script) == _BRIDGE_SCRIPT
     local = device.backend is None and not device.backend_domid
     return bridged and local and not os.path.exists(f"{_BRIDGES}/{device.bridge}")
+
+
+def how_to_bridge(name: str, port: str = "eth0") -> str:
+    """Return the lines that make a bridge on Debian.
+
+    Args:
+        name: The bridge.
+        port: The network card that is to be its port.
+    """
+    lines = (
+        "on Debian, with the package bridge-utils, write into /etc/network/interfaces",
+        f"    iface {port} inet manual",
+        f"    auto {name}",
+        f"    iface {name} inet dhcp",
+        f"        bridge_ports {port}",
+        f"in the place of the lines for {port}, then: ifdown {port}; ifup {name}",
+    )
+    return "\n".join(lines)
+
+
+def missing_bridge(name: str | None) -> str:
+    """Return the message on a bridge that is missing on the host."""
+    known = name or "xenbr0"
+    return f"there is no bridge {name} on the host: use another one, or create it: {how_to_bridge(known)}"

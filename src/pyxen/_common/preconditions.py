@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.cpu_affinity import on_host
+from pyxen._common.host_files import missing_bridge
 from pyxen._printable import printable
 from pyxen.config import CpuSet, DeviceModelVersion, DomainConfig, DomainType, Scheduler, VgaInterfaceType
 from pyxen.errors import (
@@ -558,8 +559,7 @@ def file_missing(operation: Operation[Any], *paths: str, code: int | None = None
 
 def no_bridge(operation: Operation[Any], bridge: str | None, code: int | None = None) -> NotFound:
     """Return the exception for a bridge that is missing on the host."""
-    message = f"there is no bridge {bridge} on the host: create it, or use another one"
-    return describe(NotFound, message, operation, code)
+    return describe(NotFound, missing_bridge(bridge), operation, code)
 
 
 def check_allowed(config: DomainConfig, allow: Callable[[DomainConfig], object] | None, source: str) -> None:

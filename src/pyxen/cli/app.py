@@ -30,11 +30,13 @@ from pyxen.cli import (
     transfer,
     usb,
     viewer,
+    volume,
     xenstore,
 )
 from pyxen.cli.completion import URI_VARIABLE
 from pyxen.cli.convert import convert
 from pyxen.cli.devd import devd
+from pyxen.cli.doctor import doctor
 from pyxen.cli.exporter import exporter
 from pyxen.cli.lint import lint
 from pyxen.cli.migrate_receive import migrate_receive
@@ -105,13 +107,14 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
     "Devices": devices.COMMANDS | pci.COMMANDS | usb.COMMANDS,
     "Xen": hostlog.COMMANDS | security.COMMANDS,
     "Services": {"supervise": supervise, "migrate-receive": migrate_receive, "devd": devd, "exporter": exporter},
-    "Configurations and tools": {"convert": convert, "lint": lint, "completion": completion},
+    "Configurations and tools": {"doctor": doctor, "convert": convert, "lint": lint, "completion": completion},
 }
 """The commands, by subject and name."""
 
 GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Callable[..., Any]]]]] = {
     "config": ("Show, compare and apply the configurations of domains.", configuration.COMMANDS),
     "autostart": ("Start and stop domains with their host.", autostart.COMMANDS),
+    "volume": ("List, create and remove volumes of LVM, the disks of guests.", volume.COMMANDS),
     "xenstore": ("Read, write and watch xenstore.", xenstore.COMMANDS),
 }
 """The commands that have commands of their own, each with what it does."""

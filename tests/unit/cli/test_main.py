@@ -179,8 +179,8 @@ built_once = functools.cache(lambda: typer.main.get_command(app))
 OWN = {"console", "supervise", "exporter", "migrate-receive", "devd", "convert", "lint", "completion"}
 """Commands that run on, write a file, or have a format of their own."""
 
-OF_FILES = {"autostart enable", "autostart disable"}
-"""Commands that only change files of this machine."""
+OF_THIS_MACHINE = {"autostart enable", "autostart disable", "doctor"}
+"""Commands that only look at this machine, or change its files."""
 
 EVERY = [
     *((name, command) for commands in application.COMMANDS.values() for name, command in commands.items()),
@@ -197,7 +197,7 @@ def test_every_command_says_what_its_json_is(name: str, command: Callable[..., N
     parameters = inspect.signature(command).parameters
     assert ("as_json" in parameters) == (name not in OWN)
     assert ("JSON: " in (command.__doc__ or "")) == (name not in OWN)
-    assert ("uri" in parameters) == (name not in (OWN | OF_FILES) - {"console", "exporter"})
+    assert ("uri" in parameters) == (name not in (OWN | OF_THIS_MACHINE) - {"console", "exporter"})
 
 
 @pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])

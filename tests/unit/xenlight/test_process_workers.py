@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pyxen.backends.xenlight.libxl import child as child_module
+from pyxen._common import child as child_module
+from pyxen._common.child import Child
 from pyxen.backends.xenlight.libxl import process_workers
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
-from pyxen.backends.xenlight.libxl.child import Child
 from pyxen.backends.xenlight.libxl.process_workers import LOST, NO_DOMID, Frame, Worker, Workers
 
 Lines = list[tuple[int, int, str]]

@@ -10,7 +10,7 @@ from lxml import etree
 
 from pyxen import libvirtxml
 from pyxen._common.device_kinds import Kind, identify, kind_of, name_of
-from pyxen._common.host_files import files_of, lacks_bridge, missing_file
+from pyxen._common.host_files import files_of, lacks_bridge, missing_bridge, missing_file
 from pyxen._common.preconditions import check_disc_can_change
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import VirDomain, number
@@ -159,8 +159,7 @@ def why_not_attached(uri: str, ref: DomainRef, device: Part) -> Exception | None
         missing.filename = path
         return missing
     if isinstance(device, Vif) and lacks_bridge(device):
-        message = f"there is no bridge {device.bridge} on the host: create it, or use another one"
-        return NotFound(message, operation="attach", domain=ref.domid, domid=ref.domid)
+        return NotFound(missing_bridge(device.bridge), operation="attach", domain=ref.domid, domid=ref.domid)
     return None
 
 

@@ -23,9 +23,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from pyxen._common.child import Child, spawn
 from pyxen.backends.xenlight.libxl import binding
 from pyxen.backends.xenlight.libxl.binding import CData, lib
-from pyxen.backends.xenlight.libxl.child import Child, spawn
 
 __all__ = ["HUNG", "LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from pyxen._common.child import Child, spawn
 from pyxen._common.shortage import shortage
-from pyxen.backends.xenlight.libxl.child import Child, spawn
 from pyxen.backends.xenlight.libxl.error_map import describe
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation

@@ -23,6 +23,7 @@ from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.room import await_memory, check_memory, is_crowded
+from pyxen.config import DomainConfig
 from pyxen.errors import (
     ConnectFailed,
     Error,
@@ -108,7 +109,15 @@ def check_create(context: Context, operation: Operation[Any], new: Prepared, aut
     missing = [path for path in new.files if not os.path.exists(path)]
     if missing:
         raise file_missing(operation, *missing)
+    bridge = _missing_bridge(new.config)
+    if bridge is not None:
+        raise no_bridge(operation, bridge)
     check_memory(context, operation, config, autoballoon)
+
+
+def _missing_bridge(config: DomainConfig) -> str | None:
+    """Return the first bridge that a configuration needs and this machine lacks; None if it has all of them."""
+    return next((vif.bridge for vif in config.vifs if lacks_bridge(vif)), None)
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:
@@ -312,7 +321,7 @@ def _why_not_created(context: Context, operation: Operation[Any], name: str, new
         missing = [path for path in new.files if not os.path.exists(path)] if new is not None else []
         if missing:
             return file_missing(operation, *missing, code=code)
-        bridge = next((vif.bridge for vif in new.config.vifs if lacks_bridge(vif)), None) if new is not None else None
+        bridge = _missing_bridge(new.config) if new is not None else None
         if bridge is not None:
             return no_bridge(operation, bridge, code)
         if any(map(_NO_ROOM.search, operation.log)):

@@ -19,7 +19,13 @@ _TO_END: Final = 10.0  # seconds for a child to end
 _SIGNALS: Final = sorted(set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
 
 
-def spawn(command: Sequence[str], descriptors: Mapping[int, int], *, first: Sequence[tuple[Any, ...]] = ()) -> int:
+def spawn(
+    command: Sequence[str],
+    descriptors: Mapping[int, int],
+    *,
+    first: Sequence[tuple[Any, ...]] = (),
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Start a program in a session of its own, with no descriptors, signal handling or masks of the application's.
 
     Standard input, output and error are inherited unless they are given. In a session of its own, it does not get the
@@ -29,6 +35,7 @@ def spawn(command: Sequence[str], descriptors: Mapping[int, int], *, first: Sequ
         command: The program, which is looked for in ``PATH``, and its arguments.
         descriptors: The program's descriptors, each with the one of this process that it is a copy of.
         first: What else to do before with the program's descriptors, as for ``os.posix_spawn``.
+        environment: Its environment; by default that of this process.
 
     Returns:
         Its pid.
@@ -44,7 +51,7 @@ def spawn(command: Sequence[str], descriptors: Mapping[int, int], *, first: Sequ
         return os.posix_spawnp(
             command[0],
             [*command],
-            os.environ,
+            os.environ if environment is None else environment,
             file_actions=[
                 *first,
                 *((os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in copies.items()),
@@ -119,11 +126,11 @@ class Child:
         self._close()
         return status
 
-    def kill(self) -> None:
-        """Kill the child, without waiting for its end. Without a pidfd this does nothing, as in `end`."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send the child a signal, without waiting for its end. Without a pidfd this does nothing, as in `end`."""
         if self._fd is not None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._fd, signal.SIGKILL)
+                signal.pidfd_send_signal(self._fd, number)
 
     def cpu_time(self) -> int:
         """Return the nanoseconds of CPU time that the child's main thread has used; 0 if that cannot be told."""

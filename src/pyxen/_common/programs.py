@@ -1,0 +1,143 @@
+"""Programs of the host: where they are, and what they print, within a bound of time and size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pyxen._common.child import Child, spawn
+from pyxen._common.shortage import shortage
+from pyxen.errors import OperationFailed, OperationTimeout, ToolMissing
+
+__all__ = ["Output", "find_program", "run_program"]
+
+_SBIN: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
+"""Where programs for the administrator are, which the PATH of other users lacks."""
+
+_LOCALE: Final = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+"""The locale of the programs: their messages are read here."""
+
+_MOST: Final = 16 << 20
+"""The most bytes of output that are read."""
+
+_GLANCE: Final = 0.1
+"""Seconds between two looks whether a program has ended whose children keep its output open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a program printed, and how it ended.
+
+    Attributes:
+        status: Its exit status, negative for a signal; None if another part of this process has waited for it.
+        stdout: What it printed.
+        stderr: What it complained about.
+    """
+
+    status: int | None
+    stdout: str
+    stderr: str
+
+
+def find_program(name: str, root: str = "/") -> str | None:
+    """Return the path of a program; None if it is not installed.
+
+    Args:
+        name: Its name.
+        root: The folder that is taken for the root of the host. For another one than ``/``, ``PATH`` does not count.
+    """
+    own = os.environ.get("PATH", "").split(os.pathsep) if root == "/" else []
+    for folder in (*own, *_SBIN):
+        path = os.path.join(root, folder.lstrip("/") if root != "/" else folder, name)
+        if folder and os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def run_program(
+    command: Sequence[str], *, verb: str, package: str, timeout: float, gentle: bool = False, root: str = "/"
+) -> Output:
+    """Run a program without input and return what it printed. Its messages are in English.
+
+    Args:
+        command: The name of the program, and its arguments.
+        verb: The verb that needs it, for messages.
+        package: Debian's package that has it, for messages.
+        timeout: Seconds after which it is ended.
+        gentle: End it with SIGTERM, and with SIGKILL only if it does not end for 10 seconds: it changes something.
+        root: See `find_program`.
+
+    Raises:
+        ToolMissing: It is not installed.
+        OperationTimeout: It did not end in time.
+        OperationFailed: It cannot be started, or prints without end.
+    """
+    path = find_program(command[0], root)
+    if path is None:
+        message = f"the program {command[0]} is not installed: on Debian, apt install {package}"
+        raise ToolMissing(message, operation=verb)
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        with shortage(OperationFailed, f"cannot run {command[0]}"):
+            stdout, their_stdout = _pipe(ours, theirs)
+            stderr, their_stderr = _pipe(ours, theirs)
+            null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            theirs.callback(os.close, null)
+        try:
+            descriptors = {0: null, 1: their_stdout, 2: their_stderr}
+            child = Child(spawn([path, *command[1:]], descriptors, environment={**os.environ, **_LOCALE}))
+        except (OSError, ValueError) as error:
+            raise OperationFailed(f"cannot run {command[0]}: {error}", operation=verb) from error
+        theirs.close()
+        try:
+            said = _read(child, (stdout, stderr), command[0], verb, timeout)
+            return Output(child.status(), *(each.decode("utf-8", "surrogateescape") for each in said))
+        except BaseException:
+            child.kill(signal.SIGTERM if gentle else signal.SIGKILL)
+            child.end(with_children=True)
+            raise
+
+
+def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    ours.callback(os.close, read_fd)
+    theirs.callback(os.close, write_fd)
+    os.set_blocking(read_fd, False)
+    return read_fd, write_fd
+
+
+def _read(child: Child, pipes: tuple[int, ...], name: str, verb: str, timeout: float) -> list[bytearray]:
+    """Read pipes until they end, or until the program has ended and its children keep them open."""
+    deadline = time.monotonic() + timeout
+    said = {fd: bytearray() for fd in pipes}
+    poller = select.poll()
+    for fd in pipes:
+        poller.register(fd, select.POLLIN)
+    open_fds = set(pipes)
+    ended = False
+    while open_fds or not ended:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            message = f"{name} has not ended after {timeout:g} s, and was ended: does a disk of the host hang?"
+            raise OperationTimeout(message, operation=verb)
+        if not open_fds:
+            ended = child.ended(min(left, _GLANCE))
+            continue
+        ready = poller.poll(min(left, _GLANCE) * 1000)
+        for fd, _ in ready:
+            data = os.read(fd, 1 << 16)
+            said[fd] += data
+            if not data:
+                poller.unregister(fd)
+                open_fds.discard(fd)
+        if sum(map(len, said.values())) > _MOST:
+            raise OperationFailed(f"{name} has printed more than {_MOST} bytes, and was ended", operation=verb)
+        ended = ended or child.ended(0)
+        if ended and not ready:
+            break
+    return [said[fd] for fd in pipes]

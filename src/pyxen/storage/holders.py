@@ -1,0 +1,79 @@
+"""The domains of a host that have a block device as a disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from pyxen.config import Disk
+from pyxen.domain import Domain
+from pyxen.errors import DomainNotFound, NotFound
+from pyxen.features import Feature
+from pyxen.host import Host
+from pyxen.storage.volumes import Volume
+
+__all__ = ["Holders"]
+
+
+class Holders:
+    """The disks of all domains of a host, looked up once.
+
+    Args:
+        host: The host; None for none.
+
+    Raises:
+        OperationFailed: The host does not answer.
+    """
+
+    def __init__(self, host: Host | None) -> None:
+        self._targets: list[tuple[str, str]] = []
+        self._devices: list[tuple[int, str]] = []
+        for name, disk in () if host is None else _disks(host):
+            if disk.target and not (disk.backend or disk.backend_domid):
+                path = disk.target if disk.target.startswith("/") else f"/dev/{disk.target}"  # as the block script
+                self._targets.append((path, name))
+                device = _device(path)
+                if device is not None:
+                    self._devices.append((device, name))
+
+    def of(self, volume: Volume) -> tuple[str, ...]:
+        """Return the names of the domains that have a volume as a disk."""
+        if volume.path is None:
+            return ()
+        mapped = "-".join(part.replace("-", "--") for part in (volume.group, volume.name))
+        paths = {volume.path, f"/dev/{volume.group}/{volume.name}", f"/dev/mapper/{mapped}"}
+        device = _device(volume.path)
+        found = [name for path, name in self._targets if path in paths]
+        found += [name for number, name in self._devices if number == device]
+        return tuple(dict.fromkeys(found))
+
+
+def _device(path: str) -> int | None:
+    """Return the number of a block device; None if there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        found = os.stat(path)
+        return found.st_rdev if stat.S_ISBLK(found.st_mode) else None
+    return None
+
+
+def _disks(host: Host) -> Iterator[tuple[str, Disk]]:
+    """Yield the disks of all domains, those that are stored and do not run, too."""
+    for domain in host.domains:
+        name = domain.name or f"domid {domain.domid}"
+        with contextlib.suppress(DomainNotFound):
+            for disk in _disks_of(host, domain):
+                yield name, disk
+    if host.supports(Feature.DEFINE):
+        for stored in host.defined():
+            with contextlib.suppress(NotFound, DomainNotFound):
+                for disk in host.defined_config(stored.name).disks:
+                    yield stored.name, disk
+
+
+def _disks_of(host: Host, domain: Domain) -> Iterator[Disk]:
+    if host.supports(Feature.LIVE_DEVICES):
+        yield from (live.config for live in domain.disks.list())
+    else:
+        yield from domain.config().disks

@@ -1,0 +1,1 @@
+"""Tests of volumes and image files."""

@@ -1,0 +1,167 @@
+"""The machine under Xen: what the doctor finds, and the host's side of bridges, volumes and images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pyxen
+from pyxen import Disk, Host, InvalidArgument, NotEnoughSpace, NotFound, Vif, VolumeExists, VolumeInUse
+from pyxen.doctor import Severity, examine
+from pyxen.storage import VolumeGroup, create_image, image_info, volume_groups
+from pyxen.storage.tools import call
+from tests.xen.support import MakeConfig
+
+MIB = 1 << 20
+
+
+def run(*command: str) -> str:
+    """Run a program, and return what it prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+@pytest.fixture
+def group(host: Host, tmp_path: Path) -> Iterator[VolumeGroup]:
+    """A volume group of 256 MiB, on a loop device."""
+    with (tmp_path / "pv").open("wb") as file:
+        file.truncate(260 * MIB)
+    device = run("losetup", "-f", "--show", str(tmp_path / "pv")).strip()
+    run("vgcreate", "--yes", "pyxen-test", device)
+    yield VolumeGroup("pyxen-test", host=host)
+    run("vgremove", "--yes", "--force", "pyxen-test")
+    run("losetup", "-d", device)
+
+
+def lvs() -> set[str]:
+    return set(run("lvs", "--noheadings", "-o", "lv_name", "pyxen-test").split())
+
+
+def test_the_doctor_finds_a_host(host: Host) -> None:
+    report = examine()
+    assert report.problems == () or {each.id for each in report.problems} <= {"memory", "space"}, report.problems
+    ok = {each.id for each in report.findings if each.severity is Severity.OK}
+    wanted = {"xen", "dom0", "privileges", "devices", "extension", "tools", "xenstored", "xenconsoled", "bridges"}
+    wanted |= {"device-model", "hvmloader", "seabios", "pygrub", "grub-pvh", "grub-pv", "dom0-memory"}
+    assert wanted - ok == set(), report.findings
+    assert host.info().xen_version in report["xen"].found
+    told = subprocess.run(
+        [sys.executable, "-m", "pyxen", "doctor", "--json"], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert json.loads(told.stdout)["healthy"] is True
+    program = (
+        "import os, json, sys, pyxen.doctor; pyxen.doctor.examine(); os.setuid(65534);"
+        "json.dump(pyxen.doctor.examine().to_dict(), sys.stdout)"
+    )
+    found = {each["id"]: each for each in json.loads(run(sys.executable, "-c", program))["findings"]}
+    assert found["privileges"]["remedy"] == "Run this as root."
+    assert not [each for each in found.values() if "fault of pyxen" in str(each["remedy"])]
+
+
+def test_a_vif_at_its_bridge(host: Host, tiny: MakeConfig) -> None:
+    domain = host.create(tiny(vifs=[Vif(bridge="xenbr0")]))
+    try:
+        port = pyxen.bridges.of_vif(domain.domid)
+        assert (port.name, port.bridge, port.domid) == (f"vif{domain.domid}.0", "xenbr0", domain.domid)
+        assert port.name in [each.name for each in pyxen.bridges.bridge("xenbr0").ports]
+    finally:
+        domain.destroy()
+    with pytest.raises(NotFound, match=r"iface nosuchbr0 inet dhcp"):
+        host.check_create(tiny(vifs=[Vif(bridge="nosuchbr0")]))
+
+
+def test_volumes(host: Host, tiny: MakeConfig, group: VolumeGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = group.create("web-1", "64M")
+    assert (web.path, web.size_bytes, web.pool, web.used_by) == ("/dev/pyxen-test/web-1", 64 * MIB, None, ())
+    info = group.info()
+    assert (info.size_bytes, info.free_bytes, info.volumes) == (256 * MIB, 192 * MIB, 1)
+    assert "pyxen-test" in [each.name for each in volume_groups()]
+
+    with pytest.raises(VolumeExists, match="web-1"):
+        group.create("web-1", "4M")
+    with pytest.raises(NotEnoughSpace, match="lvcreate:"):
+        group.create("big", "1T")
+    with pytest.raises(NotFound, match=r"has no volume nothing; it has web-1"):
+        group.remove("nothing")
+    with pytest.raises(NotFound, match="nosuch"):
+        VolumeGroup("nosuch").create("a", "4M")
+    assert lvs() == {"web-1"}
+
+    # What a domain has, under any of its names, is neither removed nor shrunk, but can grow.
+    config = tiny("pv", name="holder", disks=[Disk("/dev/mapper/pyxen--test-web--1", vdev="xvda")])
+    domain = host.create(config)
+    try:
+        assert group["web-1"].used_by == ("holder",)
+        with pytest.raises(VolumeInUse, match="is a disk of holder"):
+            group.remove("web-1")
+        with pytest.raises(VolumeInUse):
+            group.resize("web-1", "32M", shrink=True)
+        assert group.resize("web-1", "68M").size_bytes == 68 * MIB
+    finally:
+        domain.destroy()
+
+    # Neither is what the kernel has open.
+    with open("/dev/pyxen-test/web-1", "rb"):
+        assert group["web-1"].open
+        with pytest.raises(VolumeInUse, match="the kernel has"):
+            group.remove("web-1")
+    with pytest.raises(InvalidArgument, match="would be lost"):
+        group.resize("web-1", "32M")
+    assert group.resize("web-1", "32M", shrink=True).size_bytes == 32 * MIB
+
+    with pytest.raises(InvalidArgument, match="give it a size"):
+        group.snapshot("web-1", "before")
+    assert group.snapshot("web-1", "before", size="8M").snapshot_of == "web-1"
+    with pytest.raises(VolumeInUse, match="has the snapshots before"):
+        group.remove("web-1")
+    group.remove("before")
+
+    pool = group.create_pool("pool", "64M")
+    assert (pool.is_pool, pool.path) == (True, None)
+    thin = group.create("thin", "1G", pool="pool")
+    assert (thin.pool, thin.size_bytes) == ("pool", 1 << 30)
+    copy = group.snapshot("thin", "copy")
+    assert (copy.pool, copy.snapshot_of, copy.active) == ("pool", "thin", True)
+    with pytest.raises(VolumeInUse, match="is the pool of copy, thin"):
+        group.remove("pool")
+    for name in ("thin", "copy", "pool"):
+        group.remove(name)
+
+    # A create that is interrupted after LVM has made the volume leaves nothing.
+    def interrupted(*command: str, **options: object) -> object:
+        if command[0] == "lvchange":
+            raise KeyboardInterrupt
+        return call(*command, **options)  # type: ignore[arg-type]  # passed on as they came
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pyxen.storage.volumegroup.call", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            group.create("half", "4M")
+    assert lvs() == {"web-1"}
+
+    listed = json.loads(run(sys.executable, "-m", "pyxen", "volume", "list", "pyxen-test", "--json"))
+    assert [each["name"] for each in listed[0]["volumes"]] == ["web-1"]
+    run(sys.executable, "-m", "pyxen", "volume", "create", "pyxen-test/cli", "4M")
+    run(sys.executable, "-m", "pyxen", "volume", "remove", "/dev/pyxen-test/cli", "--yes")
+    assert lvs() == {"web-1"}
+    assert list(group) == [group["web-1"]]
+
+
+def test_images_of_qemu_img(tmp_path: Path) -> None:
+    base = create_image(tmp_path / "base.qcow2", "64M", format="qcow2")
+    assert (base.format, base.size_bytes, base.backing) == ("qcow2", 64 * MIB, None)
+    top = create_image(tmp_path / "-top,a:b.qcow2", format="qcow2", backing=base.path, backing_format="qcow2")
+    assert (top.size_bytes, top.backing, top.backing_format) == (64 * MIB, base.path, "qcow2")
+    assert image_info(top.path) == top
+    assert str(top.disk("xvda").format) == "qcow2"
+    with pytest.raises(VolumeExists):
+        create_image(base.path, "1M", format="qcow2")
+    with pytest.raises(pyxen.StorageError, match="qemu-img"):
+        create_image(tmp_path / "bad.qcow2", format="qcow2", backing=__file__, backing_format="qcow2")
+    with pytest.raises(pyxen.StorageError):
+        image_info(tmp_path / "base.qcow2", format="vmdk")  # type: ignore[arg-type]  # qemu-img refuses it
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["-top,a:b.qcow2", "base.qcow2"]
