@@ -19,6 +19,7 @@ from pyxen.cli import (
     devices,
     events,
     hostlog,
+    images,
     life,
     looking,
     pci,
@@ -115,6 +116,7 @@ GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Callable[..., Any]]]]] = {
     "config": ("Show, compare and apply the configurations of domains.", configuration.COMMANDS),
     "autostart": ("Start and stop domains with their host.", autostart.COMMANDS),
     "volume": ("List, create and remove volumes of LVM, the disks of guests.", volume.COMMANDS),
+    "image": ("Make disks with a system on them.", images.COMMANDS),
     "xenstore": ("Read, write and watch xenstore.", xenstore.COMMANDS),
 }
 """The commands that have commands of their own, each with what it does."""

@@ -24,7 +24,18 @@ from pyxen.errors import ConfigError, DomainNotFound, Error, LossyConversion, No
 from pyxen.host import Host
 from pyxen.losses import Loss
 
-__all__ = ["config_of", "confirm", "cpus_of", "domain_of", "host_at", "named", "pool_of", "report", "told"]
+__all__ = [
+    "config_of",
+    "confirm",
+    "cpus_of",
+    "domain_of",
+    "ended_in_order",
+    "host_at",
+    "named",
+    "pool_of",
+    "report",
+    "told",
+]
 
 
 @contextlib.contextmanager
@@ -35,12 +46,12 @@ def host_at(uri: str, *, follows: bool = False) -> Iterator[Host]:
         uri: The host.
         follows: Ctrl-C is the usual end of the command, so nothing is said of it.
     """
-    with told(follows=follows), _ended_in_order(), connect(uri) as host:
+    with told(follows=follows), ended_in_order(), connect(uri) as host:
         yield host
 
 
 @contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
+def ended_in_order() -> Iterator[None]:
     """Let SIGTERM and SIGHUP act as Ctrl-C, so that what has begun is undone; nohup still works."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,0 +1,96 @@
+"""How a new guest is reached: its name, who may log in, and its address."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Final
+
+from pyxen.errors import InvalidArgument
+from pyxen.images.programs import run
+
+__all__ = ["Access"]
+
+_HOSTNAME: Final = re.compile(
+    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE
+)
+_KEY: Final = re.compile(r"(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/=]+( [^\n]*)?")
+_HASH: Final = re.compile(r"\$\w+\$\S+")
+
+_LONGEST_NAME: Final = 64
+"""Characters of a name of a Linux host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a new guest is reached.
+
+    Raises:
+        InvalidArgument: A value is not valid, or nobody could log in.
+    """
+
+    hostname: str
+    """Its name; `Image.config` names the domain after it."""
+    _: KW_ONLY
+    ssh_keys: Iterable[str] = ()
+    """Public keys, as the lines of ``id_ed25519.pub``: who has one of them may log in."""
+    password: str | None = field(default=None, repr=False)
+    """The password, or its hash as in /etc/shadow: ``$6$…``. Default: no login with a password."""
+    address: str | None = None
+    """Address of its first network card, with the length of the prefix: ``192.0.2.7/24``. Default: DHCP."""
+    gateway: str | None = None
+    """Address of its default gateway, with `address`."""
+    nameservers: Iterable[str] = ()
+    """Addresses of its name servers, with `address`."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.ssh_keys, str) or isinstance(self.nameservers, str):
+            raise _invalid("ssh_keys and nameservers are lists of strings, not strings")
+        object.__setattr__(self, "ssh_keys", tuple(key.strip() for key in self.ssh_keys))
+        object.__setattr__(self, "nameservers", tuple(self.nameservers))
+        if len(self.hostname) > _LONGEST_NAME or not _HOSTNAME.fullmatch(self.hostname):
+            raise _invalid(
+                f"{self.hostname!r} is not a valid hostname: letters, digits, hyphens, at most 64 characters"
+            )
+        for key in self.ssh_keys:
+            if not _KEY.fullmatch(key):
+                raise _invalid(
+                    f"{key[:40]!r} is not a public key of ssh: give the one line of a file like id_ed25519.pub"
+                )
+        if self.password is not None and (not self.password or "\n" in self.password):
+            raise _invalid("a password has at least one character, and no line feed")
+        if not self.ssh_keys and self.password is None:
+            raise _invalid("nobody could log in: give ssh_keys or password")
+        if self.address is None and (self.gateway is not None or self.nameservers):
+            raise _invalid("gateway and nameservers go with an address; with DHCP they come from its server")
+        _check_addresses(self.address, self.gateway, tuple(self.nameservers))
+
+    def password_hash(self) -> str | None:
+        """Return the hash of the password, as in /etc/shadow; None without one.
+
+        Raises:
+            ProgramMissing: The password is not hashed, and openssl, which would do it, is not installed.
+        """
+        if self.password is None or _HASH.fullmatch(self.password):
+            return self.password
+        return run(["openssl", "passwd", "-6", "-stdin"], package="openssl", text=f"{self.password}\n")[-1]
+
+
+def _check_addresses(address: str | None, gateway: str | None, nameservers: tuple[str, ...]) -> None:
+    try:
+        if address is not None:
+            if "/" not in address:
+                raise _invalid(f"the address {address} needs the length of its prefix: {address}/24")
+            ipaddress.ip_interface(address)
+        for each in (*([] if gateway is None else [gateway]), *nameservers):
+            ipaddress.ip_address(each)
+    except ValueError as error:
+        if isinstance(error, InvalidArgument):
+            raise
+        raise _invalid(str(error)) from None
+
+
+def _invalid(message: str) -> InvalidArgument:
+    return InvalidArgument(message, operation="image")

@@ -1,0 +1,164 @@
+"""Guests from the cloud images of distributions: a copy of the image, and a CD with the guest's first settings."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from pyxen.config import Disk
+from pyxen.errors import FileMissing, InvalidArgument
+from pyxen.images.access import Access
+from pyxen.images.errors import BuildFailed
+from pyxen.images.image import Image
+from pyxen.images.programs import program, run
+from pyxen.images.target import new_target
+from pyxen.operation import Progress
+
+__all__ = ["from_cloud_image"]
+
+_VOLUME: Final = "CIDATA"
+"""The name by which cloud-init finds the CD of its data source NoCloud."""
+
+_CD_PROGRAMS: Final = ("genisoimage", "xorrisofs", "mkisofs")
+
+
+def from_cloud_image(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    access: Access,
+    *,
+    seed: str | os.PathLike[str] | None = None,
+    size: int | None = None,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    timeout: float | None = 3600,
+) -> Image:
+    """Make a guest's disk from a cloud image of a distribution, and the CD that cloud-init reads at the first start.
+
+    The user of the image, who is ``debian`` or ``ubuntu`` or the like, logs in with the key or the password.
+
+    Args:
+        source: The image, in any format of qemu-img: the qcow2 file that the distribution offers.
+        target: A new file, which becomes qcow2, or a block device with nothing on it.
+        access: Its name, and how it is reached.
+        seed: The file for the CD. Default: beside a file, with ``-seed.iso`` at its end; a device has no default.
+        size: MiB of the new disk. Default: as the image; a device has its own size.
+        overwrite: Whether what is in the files or on the device may be lost.
+        progress: Is called when a step begins.
+        timeout: Seconds for all of it. None: no limit.
+
+    Returns:
+        The image, whose `Image.config` starts it as an HVM guest, by its own boot loader.
+
+    Raises:
+        BuildFailed: qemu-img or the program for the CD failed, or the image refers to other files.
+        FileMissing: The cloud image is not there.
+        InvalidArgument: A value is not valid.
+        OperationTimeout: The time was up.
+        ProgramMissing: A program is not installed.
+        TargetExists: There is something already.
+        TargetInUse: The device is mounted or held.
+    """
+    source, path = os.path.abspath(source), os.path.abspath(target)
+    end = None if timeout is None else time.monotonic() + timeout
+    for names, package in ((("qemu-img",), "qemu-utils"), (_CD_PROGRAMS, "genisoimage")):
+        program(*names, package=package)
+    hashed = access.password_hash()
+    described = _described(source, end)
+    cd = os.path.abspath(f"{os.path.splitext(path)[0]}-seed.iso" if seed is None else seed)
+    if cd in (path, source):
+        raise InvalidArgument(f"the CD is a file of its own: {cd} is the image", operation="image")
+    with contextlib.ExitStack() as undone:
+        with new_target(path, overwrite=overwrite) as place:
+            if seed is None and place.size is not None:
+                raise InvalidArgument("say which file the CD of a device is to be: seed=", operation="image")
+            with new_target(cd, overwrite=overwrite) as seeded:
+                if seeded.size is not None:
+                    raise InvalidArgument(f"the CD is a file, and {cd} is a device", operation="image")
+                _tell(progress, "CD", 0)
+                _write_cd(seeded.path, seeded.folder, access, hashed, end)
+                _tell(progress, "disk", 5)
+                _copy(source, described, place.path, place.size, size, end)
+            undone.callback(Path(cd).unlink, missing_ok=True)  # unless the disk gets its name, too
+        undone.pop_all()
+    _tell(progress, "disk", 100)
+    disk = Disk(path, vdev="hda", format="raw" if place.size is not None else "qcow2")
+    return Image(access.hostname, (disk, Disk(cd, vdev="hdc", cdrom=True)), (("type", "hvm"), ("boot", "c")))
+
+
+def _tell(progress: Callable[[Progress], None] | None, what: str, percent: int) -> None:
+    if progress is not None:
+        progress(Progress(what, percent))
+
+
+def _described(source: str, end: float | None) -> dict[str, Any]:
+    """Return what qemu-img says of an image; one that refers to other files could bring in any file of the host."""
+    if not os.path.exists(source):
+        raise FileMissing(f"there is no image {source}", operation="image")
+    found: dict[str, Any] = json.loads(
+        "\n".join(run(["qemu-img", "info", "--output=json", source], package="qemu-utils", end=end))
+    )
+    details = found.get("format-specific", {}).get("data", {})
+    if "backing-filename" in found or "data-file" in details:
+        raise BuildFailed(f"{source} is not complete: it refers to another file")
+    if found["format"] not in ("qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"):
+        raise BuildFailed(f"{source} is not an image of a disk, but {found['format']}")
+    return found
+
+
+def _copy(
+    source: str, described: dict[str, Any], path: str, device: int | None, size: int | None, end: float | None
+) -> None:
+    has = described["virtual-size"]
+    if device is not None and size is not None:
+        raise InvalidArgument("a device has its own size: leave size out", operation="image")
+    wanted = device if size is None else size << 20
+    if wanted is not None and wanted < has:
+        raise InvalidArgument(f"the image needs {-(-has >> 20)} MiB, and {wanted >> 20} are too few", operation="image")
+    kind = ["-n", "-O", "raw"] if device is not None else ["-O", "qcow2"]
+    run(["qemu-img", "convert", "-f", described["format"], *kind, source, path], package="qemu-utils", end=end)
+    if size is not None:
+        run(["qemu-img", "resize", "-q", "-f", "qcow2", path, str(size << 20)], package="qemu-utils", end=end)
+
+
+def _write_cd(path: str, folder: Path, access: Access, hashed: str | None, end: float | None) -> None:
+    content = folder / "cd"
+    content.mkdir()
+    for name, text in _seed(access, hashed).items():
+        (content / name).write_text(text)
+    maker = os.path.basename(program(*_CD_PROGRAMS, package="genisoimage"))
+    options = ["-quiet", "-volid", _VOLUME, "-joliet", "-rock", "-output", path]
+    run([maker, *options, str(content)], package="genisoimage", end=end)
+
+
+def _seed(access: Access, hashed: str | None) -> dict[str, str]:
+    """Return the files of the CD; cloud-init reads YAML, and JSON is YAML."""
+    meta = {"instance-id": str(uuid.uuid4()), "local-hostname": access.hostname}
+    user: dict[str, Any] = {"hostname": access.hostname, "ssh_authorized_keys": [*access.ssh_keys]}
+    if hashed is not None:
+        user |= {"password": hashed, "chpasswd": {"expire": False}, "ssh_pwauth": True}
+    return {
+        "meta-data": json.dumps(meta, indent=1),
+        "user-data": f"#cloud-config\n{json.dumps(user, indent=1)}",
+        "network-config": json.dumps({"version": 2, "ethernets": {"first": _card(access)}}, indent=1),
+    }
+
+
+def _card(access: Access) -> dict[str, Any]:
+    card: dict[str, Any] = {"match": {"name": "e*"}}
+    if access.address is None:
+        return card | {"dhcp4": True}
+    card["addresses"] = [access.address]
+    if access.gateway is not None:
+        everywhere = "::/0" if ipaddress.ip_address(access.gateway).version == 6 else "0.0.0.0/0"
+        card["routes"] = [{"to": everywhere, "via": access.gateway}]
+    if access.nameservers:
+        card["nameservers"] = {"addresses": [*access.nameservers]}
+    return card

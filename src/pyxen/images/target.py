@@ -1,0 +1,129 @@
+"""Where an image is made: a file that appears when it is complete, or a block device that nobody uses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pyxen.errors import InvalidArgument
+from pyxen.images.errors import BuildFailed, TargetExists, TargetInUse
+from pyxen.images.programs import run
+
+__all__ = ["Target", "new_target"]
+
+_NOTHING_FOUND: Final = "exit status 2"
+"""How blkid ends when it finds nothing on a device."""
+
+_KEPT_AT_START: Final = 1 << 20
+"""Bytes at the start of a device that are made zero when an image was not finished: no system is found there then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to write an image.
+
+    Attributes:
+        path: The file or device to write.
+        folder: A folder for what is needed meanwhile; it is removed in the end.
+        size: Bytes of the device; None for a file.
+    """
+
+    path: str
+    folder: Path
+    size: int | None
+
+
+@contextlib.contextmanager
+def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Target]:
+    """Yield where to write an image.
+
+    A file is written in a folder beside it, and gets its name when this ends without an exception. A device that was
+    not finished loses its start.
+
+    Raises:
+        InvalidArgument: The folder is missing, or the path is neither a file nor a block device.
+        TargetExists: There is something already.
+        TargetInUse: The device is mounted or held.
+    """
+    path = os.path.abspath(path)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except OSError as error:
+        raise InvalidArgument(f"{path}: {error.strerror}", operation="image") from error
+    else:
+        if stat.S_ISREG(mode) and not overwrite:
+            raise TargetExists(f"{path} exists: choose another name, or remove it")
+    if stat.S_ISBLK(mode):
+        with _folder(tempfile.gettempdir() if os.environ.get("TMPDIR") else "/var/tmp") as folder:  # noqa: S108 (mkdtemp)
+            size = _free_device(path, overwrite=overwrite)
+            try:
+                yield Target(path, folder, size)
+            except BaseException:
+                _wipe(path)
+                raise
+    elif stat.S_ISREG(mode):
+        with _folder(os.path.dirname(path)) as folder:
+            partial = folder / "image"
+            yield Target(str(partial), folder, None)
+            _publish(partial, path, overwrite=overwrite)
+    else:
+        raise InvalidArgument(f"{path} is neither a file nor a block device", operation="image")
+
+
+@contextlib.contextmanager
+def _folder(parent: str) -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".pyxen-image-", dir=parent)
+    except OSError as error:
+        raise InvalidArgument(f"{parent}: {error.strerror}", operation="image") from error
+    with folder as name:
+        yield Path(name)
+
+
+def _publish(partial: Path, path: str, *, overwrite: bool) -> None:
+    """Give a complete file its name; another one that has come meanwhile stays unless it may be overwritten."""
+    if overwrite:
+        partial.replace(path)
+        return
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise TargetExists(f"{path} has come into being meanwhile, and was left alone") from None
+
+
+def _free_device(path: str, *, overwrite: bool) -> int:
+    """Check that nobody uses a device and that there is nothing on it; return its size."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
+    except OSError as error:
+        raise TargetInUse(f"{path} cannot be used: {error.strerror}. Is it mounted, or a domain's disk?") from error
+    try:
+        size = os.lseek(fd, 0, os.SEEK_END)
+    finally:
+        os.close(fd)
+    if not overwrite:
+        try:
+            found = run(["blkid", "-p", "-o", "export", path], package="util-linux")
+        except BuildFailed as error:
+            if not error.message.endswith(_NOTHING_FOUND):
+                raise
+            found = []
+        kinds = [line.partition("=")[2] for line in found if line.startswith(("TYPE=", "PTTYPE="))]
+        if found:
+            raise TargetExists(
+                f"{path} has something on it ({', '.join(kinds) or 'a signature'}): wipefs -a removes it"
+            )
+    return size
+
+
+def _wipe(path: str) -> None:
+    with contextlib.suppress(OSError), open(path, "r+b") as device:
+        device.write(bytes(_KEPT_AT_START))
