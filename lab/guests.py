@@ -9,6 +9,8 @@ In dom0 they lie in ``/usr/share/pyxen-guests``:
 - ``vmlinux``, ``initramfs``: Linux for PV and PVH guests of 128 MiB or more. Prints ``pyxen-guest ready``, has a shell
   on its console, obeys ``xl shutdown`` and ``xl reboot``. ``pyxen.ip=ADDRESS/BITS`` on its command line configures
   eth0 (the bridge xenbr0 is 192.168.77.1/24); ``pyxen.stress=SECONDS`` checksums under load and prints the outcome.
+- ``vmlinuz``: the same kernel as Debian ships it, compressed: for HVM guests and for GRUB, which take no other.
+- ``installer.iso``: a CD that boots to a menu with "Install the example system", which installs nothing.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ def _make(release: Release, work: Path) -> None:
     _write_kernels(release, tree, work)
     shipped = work / "guests"
     _write_guests(tree, work / "vmlinux", shipped)
+    shutil.copyfile(tree / "boot" / f"vmlinuz-{kernels.kernel_version(tree)}", shipped / "vmlinuz")
     tools.call(
         tools.as_root(["cp", "--no-preserve=ownership", "-r", f"{shipped}/.", f"{tree}{guests.IN_DOM0}"]),
         what="adding the guests",

@@ -14,6 +14,8 @@ _DOM0 = (
     # Xen, its device model for HVM guests, what boots guests from their own disks
     *("linux-image-amd64", "xen-utils-common", "xenstore-utils", "qemu-system-xen", "seabios", "ipxe-qemu"),
     *("grub-xen-bin", "grub-xen-host"),
+    # the ISO that boots to a menu is made with these
+    *("grub-pc-bin", "xorriso"),
     # guests' disks
     *("lvm2", "dmsetup", "qemu-utils", "e2fsprogs", "fdisk"),
     # pyxen and its tests

@@ -18,7 +18,7 @@ ln -sf /proc/self/mounts "$tree/etc/mtab"
 rm -rf "$tree/var/run" "$tree/var/lock"  # the package ships a directory; libvirtd would be unreachable there
 ln -s /run "$tree/var/run"
 ln -s /run/lock "$tree/var/lock"
-mkdir -p "$tree/proc" "$tree/sys" "$tree/run" "$tree/tmp" "$tree/root" "$tree/mnt" "$tree/srv" "$tree/usr/local/sbin" \
+mkdir -p "$tree/proc" "$tree/sys" "$tree/run" "$tree/tmp" "$tree/root" "$tree/mnt" "$tree/srv" "$tree/usr/local/sbin" "$tree/usr/local/bin" \
     "$tree/var/log/xen" "$tree/var/log/libvirt" "$tree/var/lib/xen" "$tree/var/lib/xenstored" "$tree/var/lib/libvirt" \
     "$tree/usr/share/pyxen-guests"
 chmod 1777 "$tree/tmp"
@@ -57,7 +57,15 @@ printf 'dom0,localhost %s\n' "$(cat "$tree/etc/ssh/ssh_host_ed25519_key.pub")" >
 install -m 755 "$files/init" "$tree/usr/sbin/lab-init"
 install -m 755 "$files/agent.py" "$tree/usr/sbin/lab-agent"
 install -m 755 "$files/lab-libvirtd" "$files/lab-sshd" "$tree/usr/local/sbin"
+install -m 755 "$files/pyxen" "$tree/usr/local/bin"
 echo /root/pyxen/src > "$tree/usr/lib/python3/dist-packages/pyxen-checkout.pth"
+
+# --- a CD that boots to a menu, as an installer's does
+mkdir -p "$tree/tmp/cd/boot/grub"
+cp "$files/../guests/installer.cfg" "$tree/tmp/cd/boot/grub/grub.cfg"
+in_tree grub-mkrescue --locales= --fonts= --themes= --install-modules="normal echo" \
+    -o /usr/share/pyxen-guests/installer.iso /tmp/cd
+rm -r "$tree/tmp/cd"
 
 # --- kernel modules: the wanted ones and what they need, uncompressed
 version=$(ls "$tree/usr/lib/modules")
