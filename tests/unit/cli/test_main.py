@@ -179,7 +179,7 @@ built_once = functools.cache(lambda: typer.main.get_command(app))
 OWN = {"console", "supervise", "exporter", "migrate-receive", "devd", "convert", "lint", "completion"}
 """Commands that run on, write a file, or have a format of their own."""
 
-OF_THIS_MACHINE = {"autostart enable", "autostart disable", "doctor"}
+OF_THIS_MACHINE = {"autostart enable", "autostart disable", "doctor", "image distribution", "image cloud"}
 """Commands that only look at this machine, or change its files."""
 
 EVERY = [
