@@ -20,6 +20,7 @@ MODULES: Final = (
     "pyxen.autostart",
     "pyxen.doctor",
     "pyxen.storage",
+    "pyxen.images",
     "pyxen.bridges",
     "pyxen.supervisor",
     "pyxen.metrics",

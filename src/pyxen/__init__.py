@@ -31,6 +31,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `Supervisor`                               restarts domains, following ``on_reboot`` and so on
 `pyxen.doctor`                             what a host lacks to run domains, and what to do about it
 `pyxen.bridges`                            bridges of the host, and the interfaces of vifs
+`pyxen.images`                             disks with a system on them: of a distribution, or from a cloud image
 `pyxen.storage`                            volumes of LVM and image files, the disks of guests
 `pyxen.autostart`                          domains that start and stop with their host, as xendomains has them
 `Error` and subclasses                     all exceptions that pyxen raises on purpose
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from pyxen import doctor as doctor
     from pyxen import errors as errors
     from pyxen import events as events
+    from pyxen import images as images
     from pyxen import libvirtxml as libvirtxml
     from pyxen import libxljson as libxljson
     from pyxen import storage as storage
@@ -174,6 +176,7 @@ if TYPE_CHECKING:
         FileMissing,
         GuestTimeout,
         HostClosed,
+        ImageError,
         InvalidArgument,
         InvalidState,
         LibraryMissing,
@@ -183,6 +186,7 @@ if TYPE_CHECKING:
         MigrationInDoubt,
         NodeNotFound,
         NoGuestDriver,
+        NoNetwork,
         NotEnoughMemory,
         NotEnoughSpace,
         NotFound,
@@ -376,6 +380,7 @@ __all__ = [
     "Hypfs",
     "HypfsEntry",
     "HypfsType",
+    "ImageError",
     "InterfaceAddresses",
     "InvalidArgument",
     "InvalidState",
@@ -404,6 +409,7 @@ __all__ = [
     "MsrPolicy",
     "NicType",
     "NoGuestDriver",
+    "NoNetwork",
     "NodeAccess",
     "NodeChange",
     "NodeNotFound",
@@ -630,6 +636,7 @@ _MODULES = (
     "doctor",
     "errors",
     "events",
+    "images",
     "libvirtxml",
     "libxljson",
     "storage",

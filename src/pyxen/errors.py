@@ -37,6 +37,8 @@
         ├── QmpError                        the device model (QEMU) refused
         ├── ToolMissing                     a program of the host that the call needs is not installed
         ├── StorageError                    LVM or qemu-img refused, in its own words
+        │   ├── ImageError                  … a program that makes a part of an image failed
+        │   │   └── NoNetwork (ConnectionError) … the packages of a distribution cannot be fetched
         │   ├── NotEnoughSpace              … the volume group, the pool or the file system is full
         │   ├── VolumeExists                … the name is taken
         │   └── VolumeInUse                 … a domain, or the kernel, holds the volume
@@ -49,7 +51,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pyxen._printable import printable
 
@@ -67,6 +69,7 @@ __all__ = [
     "FileMissing",
     "GuestTimeout",
     "HostClosed",
+    "ImageError",
     "InvalidArgument",
     "InvalidState",
     "LibraryMissing",
@@ -75,6 +78,7 @@ __all__ = [
     "MigrationFailed",
     "MigrationInDoubt",
     "NoGuestDriver",
+    "NoNetwork",
     "NodeNotFound",
     "NotEnoughMemory",
     "NotEnoughSpace",
@@ -248,6 +252,9 @@ class OperationFailed(Error):
         log: The lines that libxl logged during this call, oldest first.
     """
 
+    _LOGGED_BY: ClassVar = "libxl: "
+    """What the lines of the log begin with in the text of the error."""
+
     def __init__(
         self,
         message: str,
@@ -268,7 +275,7 @@ class OperationFailed(Error):
     def _text(self) -> str:
         subject = " ".join(str(part) for part in (self.operation, self.domain) if part is not None)
         head = f"{subject}: {self.message}" if subject else self.message
-        return "\n".join([head, *(f"  libxl: {line}" for line in self.log)])
+        return "\n".join([head, *(f"  {self._LOGGED_BY}{line}" for line in self.log)])
 
 
 class DomainNotFound(OperationFailed, LookupError):
@@ -399,7 +406,17 @@ class ToolMissing(OperationFailed):
 
 
 class StorageError(OperationFailed):
-    """LVM or qemu-img refused. The message ends with its own words; ``code`` is its exit status."""
+    """LVM, qemu-img or the like refused. The message ends with its own words; ``code`` is its exit status."""
+
+
+class ImageError(StorageError):
+    """An image with a system was not made, and no file of it is left; ``log`` has what the program printed last."""
+
+    _LOGGED_BY = ""
+
+
+class NoNetwork(ImageError, ConnectionError):
+    """The packages of a distribution cannot be fetched: there is no network, no name service, or no such mirror."""
 
 
 class NotEnoughSpace(StorageError):

@@ -16,12 +16,8 @@ LAYERS = (
     {"cli"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
-<<<<<<< HEAD
-    {"autostart", "doctor", "metrics", "supervisor"},
+    {"autostart", "doctor", "images", "metrics", "supervisor"},
     {"bridges", "storage"},
-=======
-    {"autostart", "images", "metrics", "supervisor"},
->>>>>>> c9299e6 (Disks with a system on them: from a distribution's packages, and from cloud images)
     {
         "_domain_devices",
         "_domain_handle",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,17 +62,27 @@ def find_program(name: str, root: str = "/") -> str | None:
 
 
 def run_program(
-    command: Sequence[str], *, verb: str, package: str, timeout: float, gentle: bool = False, root: str = "/"
+    command: Sequence[str],
+    *,
+    verb: str,
+    package: str,
+    timeout: float | None,
+    gentle: bool = False,
+    root: str = "/",
+    text: str = "",
+    on_line: Callable[[str], None] | None = None,
 ) -> Output:
-    """Run a program without input and return what it printed. Its messages are in English.
+    """Run a program and return what it printed. Its messages are in English.
 
     Args:
         command: The name of the program, and its arguments.
         verb: The verb that needs it, for messages.
         package: Debian's package that has it, for messages.
-        timeout: Seconds after which it is ended.
+        timeout: Seconds after which it is ended; None for never.
         gentle: End it with SIGTERM, and with SIGKILL only if it does not end for 10 seconds: it changes something.
         root: See `find_program`.
+        text: Its standard input.
+        on_line: Called with each line that it prints, as soon as it does. If it raises, the program is ended.
 
     Raises:
         ToolMissing: It is not installed.
@@ -86,21 +97,51 @@ def run_program(
         with shortage(OperationFailed, f"cannot run {command[0]}"):
             stdout, their_stdout = _pipe(ours, theirs)
             stderr, their_stderr = _pipe(ours, theirs)
-            null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            theirs.callback(os.close, null)
+            stdin = _input(text)
+            theirs.callback(os.close, stdin)
         try:
-            descriptors = {0: null, 1: their_stdout, 2: their_stderr}
+            descriptors = {0: stdin, 1: their_stdout, 2: their_stderr}
             child = Child(spawn([path, *command[1:]], descriptors, environment={**os.environ, **_LOCALE}))
         except (OSError, ValueError) as error:
             raise OperationFailed(f"cannot run {command[0]}: {error}", operation=verb) from error
         theirs.close()
         try:
-            said = _read(child, (stdout, stderr), command[0], verb, timeout)
+            said = _read(child, {stdout: _Lines(on_line), stderr: _Lines(on_line)}, command[0], verb, timeout)
             return Output(child.status(), *(each.decode("utf-8", "surrogateescape") for each in said))
         except BaseException:
             child.kill(signal.SIGTERM if gentle else signal.SIGKILL)
             child.end(with_children=True)
             raise
+
+
+def _input(text: str) -> int:
+    if not text:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.memfd_create("pyxen-input", os.MFD_CLOEXEC)
+    os.write(fd, text.encode())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+class _Lines:
+    """What has been read of one pipe, and the lines in it that `on_line` has not been called with."""
+
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self.data = bytearray()
+        self._on_line = on_line
+        self._told = 0
+
+    def add(self, data: bytes) -> None:
+        """Add what was read; nothing at its end."""
+        self.data += data
+        if self._on_line is None:
+            return
+        end = self.data.rfind(b"\n") + 1 if data else len(self.data)
+        if end > self._told:
+            lines = bytes(self.data[self._told : end]).decode("utf-8", "replace").splitlines()
+            self._told = end
+            for line in lines:
+                self._on_line(line)
 
 
 def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
@@ -111,10 +152,9 @@ def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int
     return read_fd, write_fd
 
 
-def _read(child: Child, pipes: tuple[int, ...], name: str, verb: str, timeout: float) -> list[bytearray]:
+def _read(child: Child, pipes: dict[int, _Lines], name: str, verb: str, timeout: float | None) -> list[bytearray]:
     """Read pipes until they end, or until the program has ended and its children keep them open."""
-    deadline = time.monotonic() + timeout
-    said = {fd: bytearray() for fd in pipes}
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
     poller = select.poll()
     for fd in pipes:
         poller.register(fd, select.POLLIN)
@@ -131,13 +171,13 @@ def _read(child: Child, pipes: tuple[int, ...], name: str, verb: str, timeout: f
         ready = poller.poll(min(left, _GLANCE) * 1000)
         for fd, _ in ready:
             data = os.read(fd, 1 << 16)
-            said[fd] += data
+            pipes[fd].add(data)
             if not data:
                 poller.unregister(fd)
                 open_fds.discard(fd)
-        if sum(map(len, said.values())) > _MOST:
+        if sum(len(each.data) for each in pipes.values()) > _MOST:
             raise OperationFailed(f"{name} has printed more than {_MOST} bytes, and was ended", operation=verb)
         ended = ended or child.ended(0)
         if ended and not ready:
             break
-    return [said[fd] for fd in pipes]
+    return [each.data for each in pipes.values()]

@@ -15,7 +15,7 @@ from pyxen.cli.output import cell, document
 from pyxen.cli.session import ended_in_order, told
 from pyxen.cli.status import ExitStatus
 from pyxen.config import DomainConfig
-from pyxen.images import Access, Image, from_cloud_image, from_distribution
+from pyxen.images import Access, GuestImage, from_cloud_image, from_distribution
 from pyxen.operation import Progress as Step
 
 __all__ = ["COMMANDS"]
@@ -184,7 +184,7 @@ def _making(title: str) -> Iterator[Callable[[Step], None] | None]:
             yield lambda step: bar.update(task, completed=step.percent, what=cell(step.what))
 
 
-def _show(image: Image, config: DomainConfig, *, as_json: bool) -> None:
+def _show(image: GuestImage, config: DomainConfig, *, as_json: bool) -> None:
     from pyxen import xlcfg
 
     with told():

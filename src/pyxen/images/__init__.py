@@ -17,18 +17,11 @@ from __future__ import annotations
 from pyxen.images.access import Access
 from pyxen.images.cloud import from_cloud_image
 from pyxen.images.distribution import from_distribution
-from pyxen.images.errors import BuildFailed, ImageError, NoNetwork, ProgramMissing, TargetExists, TargetInUse
-from pyxen.images.image import Image
+from pyxen.images.image import GuestImage
 
 __all__ = [
     "Access",
-    "BuildFailed",
-    "Image",
-    "ImageError",
-    "NoNetwork",
-    "ProgramMissing",
-    "TargetExists",
-    "TargetInUse",
+    "GuestImage",
     "from_cloud_image",
     "from_distribution",
 ]

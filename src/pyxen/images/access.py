@@ -32,7 +32,7 @@ class Access:
     """
 
     hostname: str
-    """Its name; `Image.config` names the domain after it."""
+    """Its name; `GuestImage.config` names the domain after it."""
     _: KW_ONLY
     ssh_keys: Iterable[str] = ()
     """Public keys, as the lines of ``id_ed25519.pub``: who has one of them may log in."""
@@ -71,7 +71,7 @@ class Access:
         """Return the hash of the password, as in /etc/shadow; None without one.
 
         Raises:
-            ProgramMissing: The password is not hashed, and openssl, which would do it, is not installed.
+            ToolMissing: The password is not hashed, and openssl, which would do it, is not installed.
         """
         if self.password is None or _HASH.fullmatch(self.password):
             return self.password

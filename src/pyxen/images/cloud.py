@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyxen.config import Disk
-from pyxen.errors import FileMissing, InvalidArgument
+from pyxen.errors import FileMissing, ImageError, InvalidArgument
 from pyxen.images.access import Access
-from pyxen.images.errors import BuildFailed
-from pyxen.images.image import Image
+from pyxen.images.image import GuestImage
 from pyxen.images.programs import program, run
 from pyxen.images.target import new_target
 from pyxen.operation import Progress
@@ -39,7 +38,7 @@ def from_cloud_image(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     timeout: float | None = 3600,
-) -> Image:
+) -> GuestImage:
     """Make a guest's disk from a cloud image of a distribution, and the CD that cloud-init reads at the first start.
 
     The user of the image, who is ``debian`` or ``ubuntu`` or the like, logs in with the key or the password.
@@ -55,16 +54,16 @@ def from_cloud_image(
         timeout: Seconds for all of it. None: no limit.
 
     Returns:
-        The image, whose `Image.config` starts it as an HVM guest, by its own boot loader.
+        The image, whose `GuestImage.config` starts it as an HVM guest, by its own boot loader.
 
     Raises:
-        BuildFailed: qemu-img or the program for the CD failed, or the image refers to other files.
+        ImageError: qemu-img or the program for the CD failed, or the image refers to other files.
         FileMissing: The cloud image is not there.
         InvalidArgument: A value is not valid.
         OperationTimeout: The time was up.
-        ProgramMissing: A program is not installed.
-        TargetExists: There is something already.
-        TargetInUse: The device is mounted or held.
+        ToolMissing: A program is not installed.
+        VolumeExists: There is something already.
+        VolumeInUse: The device is mounted or held.
     """
     source, path = os.path.abspath(source), os.path.abspath(target)
     end = None if timeout is None else time.monotonic() + timeout
@@ -90,7 +89,7 @@ def from_cloud_image(
         undone.pop_all()
     _tell(progress, "disk", 100)
     disk = Disk(path, vdev="hda", format="raw" if place.size is not None else "qcow2")
-    return Image(access.hostname, (disk, Disk(cd, vdev="hdc", cdrom=True)), (("type", "hvm"), ("boot", "c")))
+    return GuestImage(access.hostname, (disk, Disk(cd, vdev="hdc", cdrom=True)), (("type", "hvm"), ("boot", "c")))
 
 
 def _tell(progress: Callable[[Progress], None] | None, what: str, percent: int) -> None:
@@ -107,9 +106,9 @@ def _described(source: str, end: float | None) -> dict[str, Any]:
     )
     details = found.get("format-specific", {}).get("data", {})
     if "backing-filename" in found or "data-file" in details:
-        raise BuildFailed(f"{source} is not complete: it refers to another file")
+        raise ImageError(f"{source} is not complete: it refers to another file", operation="image")
     if found["format"] not in ("qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"):
-        raise BuildFailed(f"{source} is not an image of a disk, but {found['format']}")
+        raise ImageError(f"{source} is not an image of a disk, but {found['format']}", operation="image")
     return found
 
 

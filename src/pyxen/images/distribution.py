@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from pyxen.config import Disk
-from pyxen.errors import InvalidArgument
+from pyxen.errors import ImageError, InvalidArgument, NoNetwork
 from pyxen.images.access import Access
-from pyxen.images.errors import BuildFailed, NoNetwork
-from pyxen.images.image import Image
+from pyxen.images.image import GuestImage
 from pyxen.images.programs import program, run
 from pyxen.images.target import Target, new_target
 from pyxen.operation import Progress
@@ -65,7 +64,7 @@ def from_distribution(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     timeout: float | None = 3600,
-) -> Image:
+) -> GuestImage:
     """Make a disk with a small Debian system, for PV and PVH guests, as ``xen-create-image`` does.
 
     It has one file system, without partitions: ext4. It gets its address by DHCP unless `access` has one, has a shell
@@ -85,16 +84,16 @@ def from_distribution(
         timeout: Seconds for all of it. None: no limit.
 
     Returns:
-        The image, whose `Image.config` starts it as a PVH guest.
+        The image, whose `GuestImage.config` starts it as a PVH guest.
 
     Raises:
-        BuildFailed: It was not made, and nothing is left of it: the error has mmdebstrap's last lines.
+        ImageError: It was not made, and nothing is left of it: the error has mmdebstrap's last lines.
         InvalidArgument: A value is not valid.
         NoNetwork: The packages cannot be fetched.
         OperationTimeout: The time was up.
-        ProgramMissing: mmdebstrap or mke2fs is not installed.
-        TargetExists: There is something already.
-        TargetInUse: The device is mounted or held.
+        ToolMissing: mmdebstrap or mke2fs is not installed.
+        VolumeExists: There is something already.
+        VolumeInUse: The device is mounted or held.
     """
     path = os.path.abspath(target)
     end = None if timeout is None else time.monotonic() + timeout
@@ -104,7 +103,7 @@ def from_distribution(
         if not word or word.startswith("-") or "\n" in word or ("," in word and word in wanted):
             raise InvalidArgument(f"{word!r} is not a valid suite, package or mirror", operation="image")
     if os.geteuid() != 0:
-        raise BuildFailed("a system can be made by root only: its files belong to many users")
+        raise ImageError("a system can be made by root only: its files belong to many users", operation="image")
     for name, package in (("mmdebstrap", "mmdebstrap"), ("mke2fs", "e2fsprogs"), ("unshare", "util-linux")):
         program(name, package=package)
     hashed = access.password_hash()
@@ -120,7 +119,7 @@ def from_distribution(
     if progress is not None:
         progress(Progress("disk", 100))
     boot: tuple[tuple[str, str], ...] = (("cmdline", _CMDLINE),) if kernel is None else (("bootloader", "pygrub"),)
-    return Image(access.hostname, (Disk(path, vdev="xvda"),), (("type", "pvh"), *boot))
+    return GuestImage(access.hostname, (Disk(path, vdev="xvda"),), (("type", "pvh"), *boot))
 
 
 def _kernel(kernel: str | None) -> list[str]:
@@ -168,11 +167,12 @@ def _unpack(
     ]
     try:
         run(command, package="mmdebstrap", on_line=on_line, end=end)
-    except BuildFailed as error:
-        message = f"mmdebstrap cannot install {suite}: see its last lines"
+    except ImageError as error:
         if any(sign in line for line in error.log for sign in _NETWORK):
-            raise NoNetwork(f"the packages of {suite} cannot be fetched: see its last lines", log=error.log) from None
-        raise BuildFailed(message, log=error.log) from None
+            message = f"the packages of {suite} cannot be fetched: see mmdebstrap's last lines"
+            raise NoNetwork(message, operation="image", log=error.log) from None
+        message = f"mmdebstrap cannot install {suite}: see its last lines"
+        raise ImageError(message, operation="image", log=error.log) from None
 
 
 def _settle(tree: Path, access: Access, hashed: str | None, *, menu: bool) -> None:
@@ -225,11 +225,11 @@ def _place(tree: Path, name: str) -> Path:
     """Return where a file of the system is to be written, after making its folder and removing what has its name."""
     path = tree / name
     if not path.parent.resolve().is_relative_to(tree.resolve()):
-        raise BuildFailed(f"a link in the system leads out of it: {name}")
+        raise ImageError(f"a link in the system leads out of it: {name}", operation="image")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() or path.exists():
         if stat.S_ISDIR(path.lstat().st_mode):
-            raise BuildFailed(f"a folder is where a file should be: {name}")
+            raise ImageError(f"a folder is where a file should be: {name}", operation="image")
         path.unlink()
     return path
 

@@ -1,4 +1,4 @@
-"""`Image`: what was made, and the configuration of a guest that starts from it."""
+"""`GuestImage`: what was made, and the configuration of a guest that starts from it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from pyxen.config import Disk, DomainConfig
 
-__all__ = ["Image"]
+__all__ = ["GuestImage"]
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class GuestImage:
     """Disks with a system on them."""
 
     hostname: str

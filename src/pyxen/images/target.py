@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pyxen.errors import InvalidArgument
-from pyxen.images.errors import BuildFailed, TargetExists, TargetInUse
+from pyxen.errors import ImageError, InvalidArgument, VolumeExists, VolumeInUse
 from pyxen.images.programs import run
 
 __all__ = ["Target", "new_target"]
@@ -48,8 +47,8 @@ def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Tar
 
     Raises:
         InvalidArgument: The folder is missing, or the path is neither a file nor a block device.
-        TargetExists: There is something already.
-        TargetInUse: The device is mounted or held.
+        VolumeExists: There is something already.
+        VolumeInUse: The device is mounted or held.
     """
     path = os.path.abspath(path)
     try:
@@ -60,7 +59,7 @@ def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Tar
         raise InvalidArgument(f"{path}: {error.strerror}", operation="image") from error
     else:
         if stat.S_ISREG(mode) and not overwrite:
-            raise TargetExists(f"{path} exists: choose another name, or remove it")
+            raise VolumeExists(f"{path} exists: choose another name, or remove it", operation="image")
     if stat.S_ISBLK(mode):
         with _folder(tempfile.gettempdir() if os.environ.get("TMPDIR") else "/var/tmp") as folder:  # noqa: S108 (mkdtemp)
             size = _free_device(path, overwrite=overwrite)
@@ -96,7 +95,7 @@ def _publish(partial: Path, path: str, *, overwrite: bool) -> None:
     try:
         os.link(partial, path)
     except FileExistsError:
-        raise TargetExists(f"{path} has come into being meanwhile, and was left alone") from None
+        raise VolumeExists(f"{path} has come into being meanwhile, and was left alone", operation="image") from None
 
 
 def _free_device(path: str, *, overwrite: bool) -> int:
@@ -104,7 +103,8 @@ def _free_device(path: str, *, overwrite: bool) -> int:
     try:
         fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
-        raise TargetInUse(f"{path} cannot be used: {error.strerror}. Is it mounted, or a domain's disk?") from error
+        message = f"{path} cannot be used: {error.strerror}. Is it mounted, or a domain's disk?"
+        raise VolumeInUse(message, operation="image") from error
     try:
         size = os.lseek(fd, 0, os.SEEK_END)
     finally:
@@ -112,15 +112,14 @@ def _free_device(path: str, *, overwrite: bool) -> int:
     if not overwrite:
         try:
             found = run(["blkid", "-p", "-o", "export", path], package="util-linux")
-        except BuildFailed as error:
+        except ImageError as error:
             if not error.message.endswith(_NOTHING_FOUND):
                 raise
             found = []
         kinds = [line.partition("=")[2] for line in found if line.startswith(("TYPE=", "PTTYPE="))]
         if found:
-            raise TargetExists(
-                f"{path} has something on it ({', '.join(kinds) or 'a signature'}): wipefs -a removes it"
-            )
+            what = ", ".join(kinds) or "a signature"
+            raise VolumeExists(f"{path} has something on it ({what}): wipefs -a removes it", operation="image")
     return size
 
 
