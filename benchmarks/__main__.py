@@ -32,12 +32,13 @@ def main() -> int:
             many = json.loads(run(dom0, "many"))
             events = json.loads(run(dom0, "events"))
             supervised = json.loads(run(dom0, "supervising"))
+            pool = json.loads(run(dom0, "pool"))
             ways = json.loads(run(dom0, "ways"))
             machine = report.machine(dom0)
     except LabError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    tables, holds = report.tables(lists, stats, creates, many, events, supervised, ways)
+    tables, holds = report.tables(lists, stats, creates, many, events, supervised, pool, ways)
     print(tables)
     (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machine}\n\n{tables}")
     return 0 if holds else 1

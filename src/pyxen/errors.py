@@ -52,6 +52,7 @@ __all__ = [
     "ApplyFailed",
     "BackupLost",
     "BindingNotBuilt",
+    "CloneFailed",
     "ConfigError",
     "ConnectFailed",
     "CpupoolExists",
@@ -369,6 +370,28 @@ class ApplyFailed(OperationFailed):
         self.done = done
         self.failed = failed
         self.not_done = not_done
+
+
+class CloneFailed(OperationFailed):
+    """Some clones of `Host.clone` with ``partial=True`` failed. The others run.
+
+    Attributes:
+        results: What became of each clone, in their order: its handle, or the exception that it failed with.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str | None = None,
+        domain: str | int | None = None,
+        domid: int | None = None,
+        code: int | None = None,
+        log: tuple[str, ...] = (),
+        results: tuple[Any, ...] = (),
+    ) -> None:
+        super().__init__(message, operation=operation, domain=domain, domid=domid, code=code, log=log)
+        self.results = results
 
 
 class QmpError(OperationFailed):
