@@ -305,17 +305,16 @@ class Keeper:
     def _made(self, ended: Any) -> None:
         """Take a guest that was made; runs on a thread of the backend."""
         error = ended.exception()
+        if error is not None:
+            self._discard(self._making[ended])  # before it counts as made: then the claims may be closed
+            self._fail(error)
         with self._changed:
             copy = self._making.pop(ended)
             if error is None:
-                guest = Ready(ended.result(), copy)
-                (self._rejects if self._closing else self._ready).append(guest)
+                self._ready.append(Ready(ended.result(), copy))
                 self._failures, self._error, self._not_before = 0, None, 0.0
                 self._tries += 1
             self._changed.notify_all()
-        if error is not None:
-            self._discard(copy)
-            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         with self._changed:

@@ -135,7 +135,8 @@ class HostCopies(HostHypervisor):
                 configuration that the guest can write to.
             folder: Where the images are made. Default: the folder of `saved`; without it, `config` may not have such
                 disks.
-            change: Called with each configuration in the end, and returns the one to use; see `clone`.
+            change: Called with each configuration in the end, and returns the one to use; see `clone`. It runs on a
+                thread of the pool, as does `disks`.
             autoballoon: Whether dom0 gives up memory for the guests, see `create`. By default it does not.
             timeout: Seconds until the first guest must be ready. None waits as long as libxl does.
 
