@@ -28,6 +28,8 @@ SUPERVISED_AT_MOST = 64 * 1024
 """How many bytes of memory a supervised domain may cost."""
 MANY_AT_LEAST = 1.5
 """How many times as fast as ``xl`` one after the other the creates and destroys of many guests at once must be."""
+TAKE_AT_LEAST = 20.0
+"""How many times as fast as a create and a boot a take from a pool must be."""
 LIBVIRT_AT_MOST = 1.3
 """How many times as long as bare libvirt-python pyxen's libvirt backend may take."""
 
@@ -65,6 +67,7 @@ def tables(
     many: Times,
     events: dict[str, list[float]],
     supervised: dict[str, float],
+    pool: dict[str, Times],
     ways: dict[str, Times],
     command: dict[str, list[float]],
 ) -> tuple[str, bool]:
@@ -78,6 +81,8 @@ def tables(
     lot = {name: sums(rounds) for name, rounds in many.items()}
     in_turn, at_once = ratio(lot["xl"], lot["one"]), ratio(lot["xl"], lot["workers"])
     parallel = ratio(lot["xl_at_once"], lot["workers"])
+    taken = ratio(sums(pool["take"]["create"]), sums(pool["take"]["take"]))
+    cloned = ratio(sums(pool["clone"]["xl"]), sums(pool["clone"]["clone"]))
     beyond = {what: ratio(sums(times["libvirt"]), sums(times["bare"])) for what, times in ways.items()}
     listed = ratio(command["pyxen"], command["xl"])
     required = [
@@ -104,6 +109,11 @@ def tables(
             f"a supervised domain costs at most {SUPERVISED_AT_MOST // 1024} KiB: {kib(supervised['pyxen'])}",
         ),
         (listed[0] <= COMMAND_AT_MOST, f"`pyxen list` takes at most {COMMAND_AT_MOST} of `xl list`: {show(listed)}"),
+        (
+            taken[0] >= TAKE_AT_LEAST,
+            f"a take from a pool at least {TAKE_AT_LEAST:.0f} times as fast as a create and a boot: {show(taken)}",
+        ),
+        (cloned[0] > 1, f"clones faster than `xl restore`, one after the other: {show(cloned)}"),
         *(
             (times[0] <= LIBVIRT_AT_MOST, f"{what}: at most {LIBVIRT_AT_MOST} of bare libvirt-python: {show(times)}")
             for what, times in beyond.items()
@@ -159,6 +169,7 @@ def tables(
         "|--:|--:|--:|",
         _supervised_row(supervised),
         "",
+        *pool_section(pool),
         "## Ways to a host",
         "",
         "A hundred domains listed, and one more created and destroyed. All are libvirt's, which lists no others. Bare",
@@ -243,6 +254,33 @@ def _events_row(events: dict[str, list[float]]) -> str:
 def _supervised_row(supervised: dict[str, float]) -> str:
     times = supervised["xl"] / max(1.0, supervised["pyxen"])
     return f"| {kib(supervised['pyxen'])} | {kib(supervised['xl'])} | {times:.0f} |"
+
+
+def pool_section(pool: dict[str, Times]) -> list[str]:
+    """Return the section about pools and clones."""
+    take, clone = pool["take"], pool["clone"]
+    rows = ["| | create and boot | take | create and boot / take |", "|---" + "|--:" * 3 + "|"]
+    for label, more in (("no devices", ""), ("a vif", ", with a vif")):
+        created, taken = sums(take[f"create{more}"]), sums(take[f"take{more}"])
+        rows.append(f"| {label} | {milliseconds(created)} | {milliseconds(taken)} | {show(ratio(created, taken))} |")
+    cloned, restored = sums(clone["clone"]), sums(clone["xl"])
+    return [
+        "## Guests that are ready, and clones",
+        "",
+        "From nothing until the userspace of a small Linux runs, against `Pool.take` of one that was restored ahead.",
+        "",
+        *rows,
+        "",
+        f"{len(take['take'])} rounds. Then six clones of a saved guest with a disk, by `Host.clone`, and by `qemu-img`",
+        "and `xl restore`, one after the other.",
+        "",
+        "| `Host.clone` | `xl restore` | xl / pyxen |",
+        "|--:|--:|--:|",
+        f"| {milliseconds(cloned)} | {milliseconds(restored)} | {show(ratio(restored, cloned))} |",
+        "",
+        f"{len(clone['clone'])} rounds.",
+        "",
+    ]
 
 
 def _ways_table(ways: dict[str, Times]) -> list[str]:

@@ -21,6 +21,8 @@ AWAITED = {
     ("pyxen.cpupool", "Cpupool"): "pyxen.aio.cpupool",
     ("pyxen.cpupools", "Cpupools"): "pyxen.aio.cpupools",
     ("pyxen._domain_devices", "DomainDevices"): "pyxen.aio._domain_devices",
+    ("pyxen._host_copies", "HostCopies"): "pyxen.aio._host_copies",
+    ("pyxen._host_hypervisor", "HostHypervisor"): "pyxen.aio._host_hypervisor",
     ("pyxen._domain_handle", "DomainHandle"): "pyxen.aio._domain_handle",
     ("pyxen._domain_resources", "DomainResources"): "pyxen.aio._domain_resources",
     ("pyxen.readers.console", "ConsoleStream"): "pyxen.aio.readers.console",
@@ -35,6 +37,7 @@ AWAITED = {
     ("pyxen.livedevices", "LiveDevices"): "pyxen.aio.livedevices",
     ("pyxen.readers.log", "LogReader"): "pyxen.aio.readers.log",
     ("pyxen.host", "Host"): "pyxen.aio.host",
+    ("pyxen.pool", "Pool"): "pyxen.aio.pool",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
     ("pyxen.pcidevices", "PciDevices"): "pyxen.aio.pcidevices",
     ("pyxen.psr", "Psr"): "pyxen.aio.psr",
@@ -191,6 +194,11 @@ FACES = (
     """,
     ),
     Face(
+        "_host_copies",
+        "The verbs of a host that make many guests alike, for asyncio: clones of a saved guest, and pools.",
+        "The verbs of `Host` for many guests alike, awaited.",
+    ),
+    Face(
         "guests",
         "The guests of a host as a collection, for asyncio.",
         """The current guests of a host: like `Domains`, but without dom0 and without stub domains.
@@ -292,6 +300,22 @@ FACES = (
     """,
         ("pyxen.aio._host", "HostBase"),
         frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),
+    ),
+    Face(
+        "pool",
+        "A pool of guests that are ready before they are needed, for asyncio.",
+        """Guests that are ready before they are needed: `pyxen.Pool`, awaited.
+
+    ::
+
+        async with await host.pool(config, size=8) as pool:
+            web = await pool.take("web1", vifs=[Vif(bridge="xenbr0")])
+
+    They are paused until they are taken, and named ``NAME--ready-…`` until then. New ones are made in the background.
+    Use it as a context manager, or await `close`. Closing the host closes it, too.
+    """,
+        ("pyxen.aio._pool", "PoolBase"),
+        frozenset({"__enter__", "__exit__", "__del__"}),
     ),
     Face(
         "sampler",

@@ -20,6 +20,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 `DomainConfig`, `Disk`, `Vif`, `Pci`, ...  the configuration of a domain: a class for each kind of device
 `LiveDevices`, `LiveDevice`                the devices of a running domain, with their state
 `DomainInfo`, `HostInfo`, `DomainStats`    snapshots of a domain, a host, and resource usage
+`Pool`                                     guests that are ready before they are needed
 `Cpupool`, `Cpupools`, `CpupoolInfo`       CPU pools, and their snapshots; `PoolScheduler`, `VcpuInfo`
 `PciDevices`, `UsbDevices`                 the host's own devices; `PciDevice`, `UsbDevice`
 `EventReader`, `Event` and subclasses      events on a host
@@ -166,6 +167,7 @@ if TYPE_CHECKING:
         ApplyFailed,
         BackupLost,
         BindingNotBuilt,
+        CloneFailed,
         ConfigError,
         ConnectFailed,
         CpupoolExists,
@@ -233,6 +235,7 @@ if TYPE_CHECKING:
     from pyxen.losses import Loss, LossWarning
     from pyxen.operation import Operation, Progress
     from pyxen.pcidevices import PciDevices
+    from pyxen.pool import Pool
     from pyxen.psr import Psr
     from pyxen.qmp import Qmp
     from pyxen.readers.console import ConsoleStream
@@ -308,6 +311,7 @@ __all__ = [
     "Channel",
     "ChannelConnection",
     "ChannelEndpoint",
+    "CloneFailed",
     "ConfigDiff",
     "ConfigError",
     "ConnectFailed",
@@ -434,6 +438,7 @@ __all__ = [
     "PciDevice",
     "PciDevices",
     "PciPlace",
+    "Pool",
     "PoolScheduler",
     "Problem",
     "Progress",
@@ -570,6 +575,7 @@ _HOMES = {
     "Operation": "operation",
     "Progress": "operation",
     "PciDevices": "pcidevices",
+    "Pool": "pool",
     "UsbDevices": "usbdevices",
     "LibvirtVerbs": "libvirtverbs",
     "AddressSource": "records.libvirt",

@@ -7,6 +7,7 @@ import atexit
 import sys
 import warnings
 
+from pyxen._pool_keeper import Keeper
 from pyxen.backends.base import Backend
 
 __all__ = ["Lifetime"]
@@ -22,14 +23,30 @@ class Lifetime:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.open = True
+        self._keepers: set[Keeper] = set()
         # Registered after the handlers of the backend's modules, so it runs first, while all threads still run.
         atexit.register(self._at_exit)
 
+    def add_pool(self, keeper: Keeper) -> None:
+        """Close a pool before the backend."""
+        self._keepers.add(keeper)
+
+    def remove_pool(self, keeper: Keeper) -> None:
+        """Forget a pool that is closed."""
+        self._keepers.discard(keeper)
+
     def close(self) -> None:
-        """Close the backend and wait until it is closed; may be called again."""
+        """Close the pools and the backend and wait until they are closed; may be called again."""
         self.open = False
         atexit.unregister(self._at_exit)
-        self._backend.close()
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            for keeper in list(self._keepers):
+                keeper.close()
+        finally:
+            self._backend.close()
 
     def abandon(self, host: str) -> None:
         """Close the backend of a host that was garbage-collected.
@@ -42,7 +59,7 @@ class Lifetime:
         self.open = False
         atexit.unregister(self._at_exit)
         if not sys.is_finalizing():
-            _thread.start_new_thread(self._backend.close, ())
+            _thread.start_new_thread(self._close, ())
         warnings.warn(f"{host} was never closed", ResourceWarning, source=self, stacklevel=3)
 
     def _at_exit(self) -> None:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runt
 from uuid import UUID, uuid4
 
 from pyxen._apply_operation import begin_apply
+from pyxen._clone_operation import CloneOperations
 from pyxen._common.arguments import check_config, check_is, check_number, member, path_of
 from pyxen._common.device_keys import DeviceKey, named_device
 from pyxen._common.device_kinds import Kind, check_is_device
+from pyxen._copies import balloons, honoured
 from pyxen._durations import timeout_of
 from pyxen.applying import Applied
 from pyxen.backends.base import Backend, DomainRef
@@ -78,7 +80,7 @@ AnyCpupool = str | int | SomeCpupool
 """A CPU pool: its name, its number, a `Cpupool`, or a `CpupoolInfo`."""
 
 
-class HostOperations(Generic[H]):
+class HostOperations(CloneOperations[H]):
     """The verbs of a host that take time, reached as ``host.begin``. Each returns an `Operation` at once.
 
     ::
@@ -90,11 +92,7 @@ class HostOperations(Generic[H]):
     Invalid arguments raise at once. All other errors are raised by the operation's `result`.
     """
 
-    __slots__ = ("_backend", "_handle")
-
-    def __init__(self, backend: Backend, handle: Callable[[DomainRef, str | None], H]) -> None:
-        self._backend = backend
-        self._handle = handle
+    __slots__ = ()
 
     def create(
         self,
@@ -107,8 +105,8 @@ class HostOperations(Generic[H]):
     ) -> Operation[H]:
         """Begin `Host.create`."""
         check_config(config, "create")
-        config = self._honoured(config)
-        autoballoon = self._balloons(autoballoon)
+        config = honoured(self._backend, config)
+        autoballoon = balloons(self._backend, autoballoon)
         create = partial(self._backend.create, paused=paused, autoballoon=autoballoon, timeout=timeout_of(timeout))
         if on_console is None:
             return self._made(create(config), config.name)
@@ -139,7 +137,9 @@ class HostOperations(Generic[H]):
         """Begin `Host.check_create`."""
         check_config(config, "check_create")
         return self._backend.check_create(
-            self._honoured(config), autoballoon=self._balloons(autoballoon), timeout=timeout_of(timeout)
+            honoured(self._backend, config),
+            autoballoon=balloons(self._backend, autoballoon),
+            timeout=timeout_of(timeout),
         )
 
     def apply(
@@ -152,7 +152,7 @@ class HostOperations(Generic[H]):
             self._backend,
             lambda config, timeout: self.create(config, timeout=timeout),
             self._handle,
-            self._honoured(config),
+            honoured(self._backend, config),
             dry_run=dry_run,
             persistent=persistent,
             timeout=timeout_of(timeout, operation="apply"),
@@ -171,13 +171,13 @@ class HostOperations(Generic[H]):
         """Begin `Host.restore`."""
         if config is not None:
             check_config(config, "restore")
-            config = self._honoured(config)
+            config = honoured(self._backend, config)
         operation = self._backend.restore(
             path_of(path, "restore"),
             config,
             paused=paused,
             allow=allow,
-            autoballoon=self._balloons(autoballoon),
+            autoballoon=balloons(self._backend, autoballoon),
             timeout=timeout_of(timeout),
         )
         return self._made(operation, None if config is None else config.name)
@@ -206,18 +206,6 @@ class HostOperations(Generic[H]):
     def devd(self, *, timeout: float | None = None) -> Operation[None]:
         """Begin `Host.devd`; `Operation.cancel` ends it."""
         return self._backend.devd(timeout=timeout_of(timeout))
-
-    def _honoured(self, config: DomainConfig) -> DomainConfig:
-        """Return a configuration with the settings of xl.conf, if the host was opened with them."""
-        conf = self._backend.xl_conf
-        if conf is None:
-            return config
-        nodes = self._backend.topology().node_cpus if conf.has_masks(config.type) else {}
-        return conf.applied(config, sorted(cpu for members in nodes.values() for cpu in members), nodes)
-
-    def _balloons(self, autoballoon: bool | None) -> bool | None:
-        conf = self._backend.xl_conf
-        return conf.autoballoon if autoballoon is None and conf is not None else autoballoon
 
     def _made(self, operation: Operation[DomainRef], name: str | None = None) -> Operation[H]:
         """Return the operation with a handle as its result. The name is the one requested, or the one found."""

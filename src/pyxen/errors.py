@@ -34,6 +34,7 @@
         ├── BackupLost                      the backup of a replicated domain was lost, and may run: check both
         ├── LockFailed                      another toolstack holds libxl's lock on the domain
         ├── ApplyFailed                     a step of an apply failed; it says which were done
+        ├── CloneFailed                     some clones were not made; the others run
         ├── QmpError                        the device model (QEMU) refused
         ├── ToolMissing                     a program of the host that the call needs is not installed
         ├── StorageError                    LVM or qemu-img refused, in its own words
@@ -59,6 +60,7 @@ __all__ = [
     "ApplyFailed",
     "BackupLost",
     "BindingNotBuilt",
+    "CloneFailed",
     "ConfigError",
     "ConnectFailed",
     "CpupoolExists",
@@ -386,6 +388,28 @@ class ApplyFailed(OperationFailed):
         self.done = done
         self.failed = failed
         self.not_done = not_done
+
+
+class CloneFailed(OperationFailed):
+    """Some clones of `Host.clone` with ``partial=True`` failed. The others run.
+
+    Attributes:
+        results: What became of each clone, in their order: its handle, or the exception that it failed with.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str | None = None,
+        domain: str | int | None = None,
+        domid: int | None = None,
+        code: int | None = None,
+        log: tuple[str, ...] = (),
+        results: tuple[Any, ...] = (),
+    ) -> None:
+        super().__init__(message, operation=operation, domain=domain, domid=domid, code=code, log=log)
+        self.results = results
 
 
 class QmpError(OperationFailed):

@@ -27,6 +27,10 @@ class Feature(StrEnum):
     """Find half-made domains left by processes that were killed."""
     DEFINE = "define"
     """Store configurations, and start their domains by name or with the host."""
+    POOL = "pool"
+    """Keep guests ready, to be handed out in no time."""
+    CLONE = "clone"
+    """Make many guests from one saved state."""
     CHECK_CREATE = "check_create"
     """Check whether a domain could be created, without making it."""
     PAUSE = "pause"
@@ -145,6 +149,8 @@ FeatureName: TypeAlias = Literal[
     "uptime",
     "orphans",
     "define",
+    "pool",
+    "clone",
     "check_create",
     "pause",
     "reboot",

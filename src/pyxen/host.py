@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
 from pyxen._common.arguments import check_config
-from pyxen._host_hypervisor import HostHypervisor
+from pyxen._host_copies import HostCopies
 from pyxen._lifetime import Lifetime
 from pyxen.applying import Applied
 from pyxen.backends.base import Backend, DomainRef
@@ -38,7 +38,7 @@ E1 = TypeVar("E1", bound=Event)
 E2 = TypeVar("E2", bound=Event)
 
 
-class Host(HostHypervisor):
+class Host(HostCopies):
     """A host that runs domains, returned by `pyxen.connect`. Safe to use from any thread.
 
     Use it as a context manager, or `close` it: a host that is not closed keeps connections open.
@@ -95,9 +95,6 @@ class Host(HostHypervisor):
         Any number of operations may run at once.
         """
         return HostOperations(self._backend, self._domain)
-
-    def _domain(self, ref: DomainRef, name: str | None = None) -> Domain:
-        return Domain(self._backend, self._calls, ref, name)
 
     def _handle(self, record: DomainInfo | DomainUptime | Event) -> Domain | None:
         """Return the handle of the domain that a record is about."""
@@ -252,13 +249,14 @@ class Host(HostHypervisor):
         return EventReader(self._backend, wanted, maxlen, self._handle)
 
     def orphans(self) -> tuple[Domain, ...]:
-        """Return the domains left half-made by processes that were killed while creating them with pyxen.
+        """Return the domains left by processes that were killed: half-made ones, and guests of pools and clones.
 
         If only the process is killed, its worker undoes the create. If the workers are killed too, e.g. by systemd or
         by the kernel when memory runs out, or if there are no workers, a half-made domain may stay: inspect it, or
-        destroy it. Domains whose creation was complete, and those that xl was creating, are not listed.
+        destroy it. Domains whose creation was complete, and those that xl was creating, are not listed. Guests of a
+        `pool` that were not taken, and clones of a `clone` that was not complete, are listed, too.
 
-        Creates in progress are recorded in ``/run/pyxen``.
+        All this is recorded in ``/run/pyxen``.
         """
         refs = self._calls.ask(self._backend.orphans)
         return tuple(self._domain(ref) for ref in refs)

@@ -21,6 +21,8 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.ORPHANS: lambda host, _domain, _folder: host.orphans(),
     Feature.DEFINE: lambda host, _domain, _folder: host.defined(),
     Feature.CHECK_CREATE: lambda host, _domain, _folder: host.check_create(DomainConfig("web2")),
+    Feature.POOL: lambda host, _domain, _folder: host.pool(DomainConfig("web2")),
+    Feature.CLONE: lambda host, _domain, folder: host.clone(f"{folder}/save"),
     Feature.PAUSE: lambda _host, domain, _folder: domain.pause(),
     Feature.REBOOT: lambda _host, domain, _folder: domain.reboot(),
     Feature.REBOOT_FALLBACK: lambda _host, domain, _folder: domain.reboot(fallback=True),

@@ -126,6 +126,11 @@ def run(host: Host, config: DomainConfig) -> None:
     """Create a domain, and do this and that to it."""
     web = host.create(config, timeout=60)
     assert_type(web, Domain)
+    with host.pool(config, size=2) as pool:
+        assert_type(pool, pyxen.Pool)
+        assert_type(pool.take("web2"), Domain)
+        assert_type(pool.begin.take("web3").result(), Domain)
+    assert_type(host.clone("/srv/web1.save", 2), list[Domain])
     assert_type(web.wait("shutdown", "crashed", timeout=5), DomainInfo | None)
     assert_type(web.wait(DomainState.PAUSED), DomainInfo | None)
     web.send_trigger("power")
@@ -219,6 +224,9 @@ async def awaited(config: DomainConfig) -> None:
         assert_type(await web.attach(Vif(bridge="xenbr0")), Vif)
         assert_type(await web.wait("shutdown"), DomainInfo | None)
         assert_type(await xen.begin.create(config), pyxen.aio.Domain)
+        async with await xen.pool(config) as pool:
+            assert_type(await pool.take("web2"), pyxen.aio.Domain)
+        assert_type(await xen.clone("/srv/web1.save", 2), list[pyxen.aio.Domain])
         async with xen.events(DomainShutdown) as events:
             async for event in events:
                 assert_type(event, DomainShutdown | EventsLost)

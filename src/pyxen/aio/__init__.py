@@ -22,6 +22,7 @@ from pyxen.aio.hypfs import Hypfs
 from pyxen.aio.libvirtverbs import LibvirtVerbs
 from pyxen.aio.livedevices import LiveDevices
 from pyxen.aio.pcidevices import PciDevices
+from pyxen.aio.pool import Pool
 from pyxen.aio.psr import Psr
 from pyxen.aio.qmp import Qmp
 from pyxen.aio.readers.console import ConsoleStream
@@ -50,6 +51,7 @@ __all__ = [
     "LiveDevices",
     "LogReader",
     "PciDevices",
+    "Pool",
     "Psr",
     "Qmp",
     "QmpEvents",

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pyxen._lifetime import Lifetime
 from pyxen.aio._calls import Calls
-from pyxen.aio._host_hypervisor import HostHypervisor
+from pyxen.aio._host_copies import HostCopies
 from pyxen.aio.cpupools import Cpupools
 from pyxen.aio.domains import Domains
 from pyxen.aio.guests import Guests
@@ -23,7 +23,7 @@ from pyxen.events import Event
 __all__ = ["HostBase"]
 
 
-class HostBase(HostHypervisor):
+class HostBase(HostCopies):
     """Base of an asyncio host."""
 
     def __init__(self, backend: Backend, calls: Calls) -> None:

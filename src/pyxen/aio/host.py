@@ -70,9 +70,6 @@ class Host(HostBase):
         """
         return HostOperations(self._backend, self._domain)
 
-    def _domain(self, ref: DomainRef, name: str | None = None) -> Domain:
-        return Domain(self._backend, self._calls, ref, name)
-
     def _handle(self, record: DomainInfo | DomainUptime | Event) -> Domain | None:
         """Return the handle of the domain that a record is about."""
         if record.domid is None or record.uuid is None:
@@ -216,13 +213,14 @@ class Host(HostBase):
         return self._reader(event_filter(kinds, domain), maxlen)
 
     async def orphans(self) -> tuple[Domain, ...]:
-        """Return the domains left half-made by processes that were killed while creating them with pyxen.
+        """Return the domains left by processes that were killed: half-made ones, and guests of pools and clones.
 
         If only the process is killed, its worker undoes the create. If the workers are killed too, e.g. by systemd or
         by the kernel when memory runs out, or if there are no workers, a half-made domain may stay: inspect it, or
-        destroy it. Domains whose creation was complete, and those that xl was creating, are not listed.
+        destroy it. Domains whose creation was complete, and those that xl was creating, are not listed. Guests of a
+        `pool` that were not taken, and clones of a `clone` that was not complete, are listed, too.
 
-        Creates in progress are recorded in ``/run/pyxen``.
+        All this is recorded in ``/run/pyxen``.
         """
         refs = await self._calls.ask(self._backend.orphans)
         return tuple(self._domain(ref) for ref in refs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from pyxen.backends.refs import DomainRef, LogChunk
 from pyxen.backends.store import Store
 from pyxen.backends.virt_calls import LibvirtCalls
-from pyxen.config import CpuSet, PciAddress, SchedulerKind
+from pyxen.config import CpuSet, DiskFormat, DomainConfig, PciAddress, SchedulerKind
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
@@ -68,8 +68,23 @@ class HostVerbs(Protocol):
         """Return all domains, including dom0, sorted by domid."""
 
     def orphans(self) -> tuple[DomainRef, ...]:
-        """Return the domains whose creating process died; empty if the backend cannot tell."""
+        """Return the domains whose process died before they were complete, or handed out."""
         raise lacking(Feature.ORPHANS, self.name)
+
+    claims_folder: str | None = None
+    """Where it is recorded which domains belong to which process; None if no domain outlives its process."""
+
+    def saved_config(self, path: str) -> DomainConfig:
+        """Return the configuration in a file that `save` wrote."""
+        raise lacking(Feature.CLONE, self.name)
+
+    def make_overlay(self, verb: str, base: str, kind: DiskFormat, path: str) -> None:
+        """Make a copy-on-write image over a disk of the host: a new file there."""
+        raise lacking(Feature.CLONE, self.name)
+
+    def remove_overlay(self, path: str) -> None:
+        """Remove such a file; OSError if that fails."""
+        raise lacking(Feature.CLONE, self.name)
 
     def log(self, position: int | None, *, clear: bool) -> LogChunk:
         """Return Xen's log from a position on (None: all of it), and clear what is returned if that is wanted."""

@@ -34,6 +34,7 @@ __all__ = ["FakeHost"]
 _FOREVER: Final = -1
 
 _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name.startswith("_")} - {
+    "claims_folder",
     "close",
     "device_tree_add",
     "device_tree_attach",
@@ -53,6 +54,7 @@ _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name
     "psr_monitoring",
     "psr_sample",
     "psr_set",
+    "remove_overlay",
     "remus",
     "remus_over",
     "subscribe",

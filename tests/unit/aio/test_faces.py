@@ -23,6 +23,7 @@ FACES = [
     (pyxen.Domains, pyxen.aio.Domains),
     (pyxen.Guests, pyxen.aio.Guests),
     (pyxen.Vm, pyxen.aio.Vm),
+    (pyxen.Pool, pyxen.aio.Pool),
     (pyxen.Cpupool, pyxen.aio.Cpupool),
     (pyxen.Cpupools, pyxen.aio.Cpupools),
     (pyxen.PciDevices, pyxen.aio.PciDevices),
@@ -214,6 +215,9 @@ OTHERS = {
 OF_XENSTORE = {param.id for param in METHODS if str(param.id).startswith("Xenstore")}
 """Methods that tests/unit/aio/test_xenstore.py calls."""
 
+OF_COPIES = {"Host.pool", "Host.clone", "Pool.take", "Pool.wait", "Pool.close"}
+"""Methods that test_pool.py calls."""
+
 OF_PLANS = {"Host.apply", "Host.check_create"}
 """Methods that tests/unit/memory/test_apply.py and tests/unit/aio/test_guests.py call."""
 
@@ -288,7 +292,7 @@ def plain(value: object) -> object:
 
 def test_every_method_is_called() -> None:
     called = CALLS.keys() | ASKED.keys() | OTHERS | OF_EVENTS | OF_XEN | OF_XENSTORE | OF_POOLS | OF_QEMU | OF_PLANS
-    called |= OF_CONSOLES | OF_DEVICES | OF_HOST_DEVICES | OF_LIBVIRT | OF_ALL
+    called |= OF_COPIES | OF_CONSOLES | OF_DEVICES | OF_HOST_DEVICES | OF_LIBVIRT | OF_ALL
     assert {param.id for param in METHODS} == called
 
 

@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
-from pyxen._common.preconditions import check_spared, gone
+from pyxen._common.overlays import make_overlay
+from pyxen._common.preconditions import check_spared, file_missing, gone
 from pyxen._common.scripts import at_once
 from pyxen.backends.base import Backend, DomainRef, LogChunk, operation_on
 from pyxen.backends.memory import (
@@ -19,6 +20,7 @@ from pyxen.backends.memory import (
     host_devices,
     hypfs,
     lifecycle,
+    save,
     schedulers,
     stats,
 )
@@ -29,7 +31,7 @@ from pyxen.backends.memory.machine import Call, Machine, Subscriber
 from pyxen.backends.memory.topology import host_topology, idle_times_ns
 from pyxen.backends.memory.xenstore import MemoryStore
 from pyxen.backends.store import Store
-from pyxen.config import CpuSet, PciAddress, SchedulerKind
+from pyxen.config import CpuSet, DiskFormat, DomainConfig, PciAddress, SchedulerKind
 from pyxen.errors import HostClosed, OperationFailed
 from pyxen.events import Event
 from pyxen.operation import Operation
@@ -185,6 +187,21 @@ class MemoryHost(Backend):
         with self._machine.lock:
             self._check("flask_ssidref")
             return flask.ssidref(self._machine.flask, label)
+
+    def saved_config(self, path: str) -> DomainConfig:
+        self._check("saved_config", path)
+        return save.saved_config(path)
+
+    def make_overlay(self, verb: str, base: str, kind: DiskFormat, path: str) -> None:
+        self._check("make_overlay", path)
+        if self._machine.files_are_here:
+            make_overlay(verb, base, kind, path)
+        elif not self._machine.exists(base):
+            raise file_missing(Operation(verb), base)
+
+    def remove_overlay(self, path: str) -> None:
+        if self._machine.files_are_here:
+            os.unlink(path)
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         subscriber = Subscriber(on_event, on_end)

@@ -26,7 +26,7 @@ from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 from pyxen.records.info import ShutdownReason
 
-__all__ = ["core_dump", "restore", "save"]
+__all__ = ["core_dump", "restore", "save", "saved_config"]
 
 _MAGIC: Final = b"a domain of memory:///\n"
 _TAIL: Final = struct.Struct("=II")
@@ -135,6 +135,11 @@ def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -
         operation.log.append("the file has no state that memory:/// can restore")
         raise describe(OperationFailed, message, operation)
     return override, rest[len(_MAGIC) :]
+
+
+def saved_config(path: str) -> DomainConfig:
+    """Return the configuration in a file that `save` wrote."""
+    return _read(Operation("saved_config", path), path, None)[0]
 
 
 def core_dump(machine: Machine, operation: Operation[Any], guest: Guest, path: str) -> Script[None]:

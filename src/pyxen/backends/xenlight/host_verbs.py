@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from pyxen._common.claims import abandoned
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
+from pyxen._common.overlays import make_overlay
 from pyxen._common.preconditions import check_spared, gone
 from pyxen._common.shortage import shortage
 from pyxen.backends.base import Backend, DomainRef, LogChunk, operation_on
@@ -27,6 +30,7 @@ from pyxen.backends.xenlight.operations import (
     log,
     pci,
     psr,
+    save,
     schedulers,
     usb,
 )
@@ -38,7 +42,7 @@ from pyxen.backends.xenlight.topology import host_topology, idle_times_ns
 from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.backends.xenlight.xenstore.client import StoreClient
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
-from pyxen.config import CpuSet, PciAddress, SchedulerKind
+from pyxen.config import CpuSet, DiskFormat, DomainConfig, PciAddress, SchedulerKind
 from pyxen.errors import ConnectFailed
 from pyxen.events import Event
 from pyxen.features import Feature, lacking
@@ -61,6 +65,7 @@ class XenlightHost(Backend):
 
     uri = "xenlight:///"
     name = BACKEND
+    claims_folder = journal.FOLDER
 
     def __init__(self, workers: int = 1) -> None:
         with contextlib.ExitStack() as opened, shortage(ConnectFailed, "cannot connect"):
@@ -102,7 +107,18 @@ class XenlightHost(Backend):
     def orphans(self) -> tuple[DomainRef, ...]:
         infos = [info for info in self._hypervisor.glance() if info.state is not DomainState.DYING]
         left = journal.abandoned({info.uuid for info in infos})
+        with abandoned(self.claims_folder) as found:
+            left |= {claim.uuid for one in found for claim in one.claims}
         return tuple(DomainRef(info.domid, info.uuid) for info in infos if info.uuid in left)
+
+    def saved_config(self, path: str) -> DomainConfig:
+        return save.saved_config(path)
+
+    def make_overlay(self, verb: str, base: str, kind: DiskFormat, path: str) -> None:
+        make_overlay(verb, base, kind, path)
+
+    def remove_overlay(self, path: str) -> None:
+        os.unlink(path)
 
     def log(self, position: int | None, *, clear: bool) -> LogChunk:
         return log.read_log(self._hypervisor, position, clear=clear)

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from pyxen import xlcfg
 from pyxen._common import savefile
 from pyxen._common.atomic_file import appearing_whole, writing
+from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.base import Allow
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
@@ -35,7 +36,15 @@ from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 
-__all__ = ["core_dump", "create_from_stream", "received_config", "restore", "save", "sent_config"]
+__all__ = [
+    "core_dump",
+    "create_from_stream",
+    "received_config",
+    "restore",
+    "save",
+    "saved_config",
+    "sent_config",
+]
 
 
 def save(
@@ -137,6 +146,19 @@ def restore(
     finally:
         os.close(fd)
     return domid, identity
+
+
+def saved_config(path: str) -> DomainConfig:
+    """Return the configuration in a file that `save` wrote."""
+    operation: Operation[None] = Operation("saved_config", path)
+    fd = savefile.opened(operation, path)
+    try:
+        head = savefile.read(fd, path)
+        stream_header.check(stream_header.peek(fd), path)
+    finally:
+        os.close(fd)
+    config = received_config(operation, head, None, path).config
+    return without_foreign_settings(config).replace(domid=None)
 
 
 def create_from_stream(

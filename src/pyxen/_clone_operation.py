@@ -1,0 +1,262 @@
+"""The operation of `Host.clone`: restores that run side by side, as many at a time as is quickest."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from pyxen._common.arguments import check_config, path_of
+from pyxen._common.claims import Claims
+from pyxen._common.preconditions import check_name
+from pyxen._copies import Copier, Copy, balloons, check_room, checked_count, honoured, remove_files
+from pyxen._durations import bounded, timeout_of
+from pyxen._orphans import destroy_all, remove_orphans
+from pyxen._steps import Steps, compose
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.config import Disk, DomainConfig
+from pyxen.errors import CloneFailed, DomainExists, Error, InvalidArgument
+from pyxen.features import Feature, lacking
+from pyxen.operation import Operation, describe
+
+__all__ = ["CloneOperations"]
+
+H = TypeVar("H")
+
+_MOST_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cloning:
+    """What `Host.clone` was asked for.
+
+    Attributes:
+        saved: The file of the saved state.
+        names: The name of each clone, once the name in the file is known.
+        copier: Makes the configuration of each clone, once the configuration in the file is known.
+        config: The configuration to use instead of the one in the file.
+        number: How many there are to be.
+        paused: Leave them paused.
+        partial: Keep those that were made when others fail.
+        autoballoon: Whether dom0 gives up memory.
+    """
+
+    saved: str
+    names: Callable[[str], list[str]]
+    copier: Callable[[DomainConfig], Copier]
+    config: DomainConfig | None
+    number: int
+    paused: bool
+    partial: bool
+    autoballoon: bool | None
+
+
+def _begin_clone(
+    backend: Backend, cloning: _Cloning, handle: Callable[[DomainRef, str | None], Any], timeout: float | None
+) -> Operation[list[Any]]:
+    """Begin to clone a saved guest.
+
+    Args:
+        backend: The host.
+        cloning: What is wanted.
+        handle: Returns the handle of a domain.
+        timeout: Seconds for all of it; None if there is no deadline.
+    """
+    return compose(
+        "clone", cloning.saved, lambda steps: _Clones(backend, cloning, handle, steps).run(), timeout=timeout
+    )
+
+
+class CloneOperations(Generic[H]):
+    """The part of `HostOperations` that clones."""
+
+    __slots__ = ("_backend", "_handle")
+
+    def __init__(self, backend: Backend, handle: Callable[[DomainRef, str | None], H]) -> None:
+        self._backend = backend
+        self._handle = handle
+
+    def clone(
+        self,
+        saved: str | os.PathLike[str],
+        n: int = 1,
+        *,
+        config: DomainConfig | None = None,
+        name: str | Callable[[int], str] | None = None,
+        disks: Callable[[DomainConfig], Sequence[Disk]] | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        change: Callable[[DomainConfig], DomainConfig] | None = None,
+        paused: bool = False,
+        partial: bool = False,
+        autoballoon: bool | None = None,
+        timeout: float | None = None,
+    ) -> Operation[list[H]]:
+        """Begin `Host.clone`. If it is cancelled, all clones are undone."""
+        if Feature.CLONE not in self._backend.features:
+            raise lacking(Feature.CLONE, self._backend.name)
+        if config is not None:
+            check_config(config, "clone")
+            config = honoured(self._backend, config)
+        path = path_of(saved, "clone")
+        where = os.path.dirname(os.path.abspath(path)) if folder is None else path_of(folder, "clone")
+        backend = self._backend
+        checked_count(n, "n", "clone")
+        cloning = _Cloning(
+            saved=path,
+            names=_names_of(name, n),
+            copier=lambda base: Copier(backend, "clone", base, disks, where, change),
+            config=config,
+            number=n,
+            paused=paused,
+            partial=partial,
+            autoballoon=balloons(self._backend, autoballoon),
+        )
+        return _begin_clone(backend, cloning, self._handle, timeout_of(timeout, operation="clone"))
+
+
+def _names_of(name: object, number: int) -> Callable[[str], list[str]]:
+    """Return a function that names clones: ``web1-1``, ``web1-2`` and so on, or as the user's function does.
+
+    Raises:
+        InvalidArgument: It is neither a name nor a function.
+    """
+    if name is not None and not isinstance(name, str) and not callable(name):
+        raise InvalidArgument("takes a name, or a function that makes one of a number, as name", operation="clone")
+
+    def names(saved: str) -> list[str]:
+        if callable(name):
+            made = [name(each) for each in range(1, number + 1)]
+        else:
+            made = [f"{name or saved}-{each}" for each in range(1, number + 1)]
+        for each in made:
+            if not isinstance(each, str):
+                raise InvalidArgument(f"name returned {each!r}: return a str", operation="clone")
+            check_name(each)
+        if len(set(made)) < number:
+            twice = next(each for each in made if made.count(each) > 1)
+            raise InvalidArgument(f"two clones would have the name {twice!r}", operation="clone", domain=twice)
+        return made
+
+    return names
+
+
+class _Clones:
+    def __init__(
+        self, backend: Backend, cloning: _Cloning, handle: Callable[[DomainRef, str | None], Any], steps: Steps
+    ) -> None:
+        self._backend = backend
+        self._cloning = cloning
+        self._handle = handle
+        self._steps = steps
+        self._claims = Claims(backend.claims_folder)
+        self._copies: dict[int, Copy] = {}
+        self._made: dict[int, DomainRef] = {}
+        self._errors: dict[int, Exception] = {}
+
+    def run(self) -> list[Any]:
+        """Make the clones, and return their handles."""
+        try:
+            remove_orphans(self._backend)
+            try:
+                names = self._make_all()
+                if self._errors and not self._cloning.partial:
+                    raise self._errors[min(self._errors)]
+            except BaseException:
+                self._undo()
+                raise
+            for number in self._made:  # from here on they are the caller's
+                self._claims.drop(self._copies[number].uuid)
+        finally:
+            self._claims.close()
+        results = [self._errors.get(number) or self._given(number, name) for number, name in enumerate(names)]
+        if self._errors:
+            raise self._failure(results)
+        return results
+
+    def _make_all(self) -> list[str]:
+        cloning = self._cloning
+        base = cloning.config or self._backend.saved_config(cloning.saved)
+        copier, names = cloning.copier(base), cloning.names(base.name)
+        self._check_names(names)
+        check_room(self._backend, self._steps.operation, base, cloning.number, cloning.autoballoon)
+        waiting, running = deque(enumerate(names)), dict[Operation[DomainRef], int]()
+        at_once = min(_MOST_AT_ONCE, 2 * (os.cpu_count() or 1))
+        while running or (waiting and not self._gives_up()):
+            while waiting and len(running) < at_once and not self._gives_up():
+                number, name = waiting.popleft()
+                begun = self._begun(number, name, copier)
+                if begun is not None:
+                    running[begun] = number
+            ended = wait(running, bounded(self._steps.left()), FIRST_COMPLETED).done if running else ()
+            if self._steps.left() == 0:
+                self._steps.operation.stop("timeout")
+            for step in [each for each in running if each in ended]:
+                self._ended(running.pop(step), step)
+        self._steps.check()
+        return names
+
+    def _check_names(self, names: list[str]) -> None:
+        taken = {info.name: info.domid for info in self._backend.list()}
+        for name in names:
+            if name in taken:
+                message = f"domain {taken[name]} already has the name {name!r}: give name= for others"
+                raise describe(DomainExists, message, self._steps.operation)
+
+    def _gives_up(self) -> bool:
+        stopped = self._steps.operation.stopped is not None or self._steps.left() == 0
+        return stopped or (bool(self._errors) and not self._cloning.partial)
+
+    def _begun(self, number: int, name: str, copier: Copier) -> Operation[DomainRef] | None:
+        """Begin one clone; None if that failed."""
+        cloning = self._cloning
+        try:
+            copy = self._copies[number] = copier.make(name, self._claims)
+            return self._steps.begin(
+                lambda: self._backend.restore(
+                    cloning.saved,
+                    copy.config,
+                    paused=cloning.paused,
+                    autoballoon=cloning.autoballoon,
+                    timeout=None,
+                )
+            )
+        except Exception as error:  # noqa: BLE001 (also what the user's functions raise; the caller gets it)
+            self._fail(number, error)
+            return None
+
+    def _ended(self, number: int, step: Operation[DomainRef]) -> None:
+        try:
+            self._made[number] = self._steps.end(step)
+        except Error as error:
+            self._fail(number, error)
+
+    def _fail(self, number: int, error: Exception) -> None:
+        """Note that a clone failed, and remove its files; the failed restore has left nothing else."""
+        self._errors[number] = error
+        copy = self._copies.pop(number, None)
+        if copy is not None:
+            remove_files(self._backend, copy.files)
+            self._claims.drop(copy.uuid)
+
+    def _undo(self) -> None:
+        """Destroy what was made. What cannot be destroyed stays claimed, and is removed as an orphan later."""
+        stay = {ref.uuid for ref in destroy_all(self._backend, list(self._made.values()))}
+        for number in self._made:
+            copy = self._copies[number]
+            if copy.uuid not in stay:
+                remove_files(self._backend, copy.files)
+                self._claims.drop(copy.uuid)
+
+    def _given(self, number: int, name: str) -> Any:
+        copy = self._copies[number]
+        return self._handle(self._made[number], copy.config.name or name)
+
+    def _failure(self, results: list[Any]) -> CloneFailed:
+        first = self._errors[min(self._errors)]
+        message = f"{len(self._errors)} of {self._cloning.number} clones failed, the others stay; the first: {first}"
+        error = describe(CloneFailed, message, self._steps.operation)
+        error.results = tuple(results)
+        return error

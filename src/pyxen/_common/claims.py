@@ -1,0 +1,211 @@
+"""Claims: which domains and files belong to a running process, so that what it leaves can be found when it is killed.
+
+A set of claims is a folder with a lock, which its process holds as long as it lives, and a file for each domain. The
+kernel releases the lock when the process ends, however it ends. So an unlocked folder belongs to a process that is
+gone, and its domains and files are orphans: each domain has a random uuid, which its process wrote down before it made
+the domain, and nobody else uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid4
+
+from pyxen.errors import OperationFailed
+
+__all__ = ["Abandoned", "Claim", "Claims", "abandoned"]
+
+_SUFFIX: Final = ".claims"
+_LOCK: Final = "lock"
+
+_OPEN: weakref.WeakSet[Claims] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What belongs together.
+
+    Attributes:
+        uuid: The domain, which may not exist yet, or not any more.
+        files: Files that only this domain uses.
+    """
+
+    uuid: UUID
+    files: tuple[str, ...] = ()
+
+
+class Claims:
+    """The claims of one user in this process, e.g. of one pool.
+
+    Args:
+        folder: Where all sets of claims are; None records nothing, for domains that end with this process.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self._parent = folder
+        self._path: str | None = None
+        self._lock = -1
+        _OPEN.add(self)
+
+    def add(self, claim: Claim) -> None:
+        """Record a claim, before its domain and its files are made.
+
+        Raises:
+            OperationFailed: It cannot be recorded.
+        """
+        if self._parent is None:
+            return
+        try:
+            if self._path is None:
+                self._path = self._opened(self._parent)
+            whole = os.path.join(self._path, str(claim.uuid))
+            with open(f"{whole}.new", "xb") as file:
+                file.write(b"\0".join(map(os.fsencode, claim.files)))
+            os.rename(f"{whole}.new", whole)  # all of it is there, or nothing
+        except OSError as error:
+            message = f"cannot record in {self._parent} that a domain belongs to this process: {error.strerror}"
+            raise OperationFailed(message, operation="claim") from error
+
+    def drop(self, uuid: UUID) -> None:
+        """Remove a claim: its domain belongs to someone else from now on, or is gone. Other domains are ignored."""
+        if self._path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._path, str(uuid)))
+
+    def close(self) -> None:
+        """Release the claims. Those that were not dropped are orphans from now on."""
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                if os.listdir(self._path) == [_LOCK]:
+                    os.unlink(os.path.join(self._path, _LOCK))
+                    os.rmdir(self._path)
+        self.forked()
+
+    def forked(self) -> None:
+        """Let go of the lock without releasing it, in the child of a fork: the claims belong to the parent."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock, self._path, self._parent = -1, None, None
+        _OPEN.discard(self)
+
+    def _opened(self, parent: str) -> str:
+        """Make the folder, and lock it."""
+        os.makedirs(parent, mode=0o700, exist_ok=True)
+        while True:
+            path = os.path.join(parent, f"{os.getpid()}.{uuid4().hex}{_SUFFIX}")
+            os.mkdir(path, 0o700)
+            try:
+                lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:  # a search for abandoned ones has removed the empty folder
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                self._lock = lock
+                return path
+            os.close(lock)  # the search was between the two calls
+
+
+class Abandoned:
+    """The claims of a process that is gone. They stay locked until `close`, so that only one program removes them.
+
+    Attributes:
+        claims: What it has left.
+    """
+
+    def __init__(self, path: str, lock: int) -> None:
+        self._path = path
+        self._lock = lock
+        self.claims = tuple(_claims(path))
+
+    def drop(self, uuid: UUID) -> None:
+        """Remove a claim whose domain and files are gone."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._path, str(uuid)))
+
+    def close(self) -> None:
+        """Unlock them, and remove the folder if no claim is left."""
+        try:
+            if not any(True for _ in _claims(self._path)):
+                for entry in os.listdir(self._path):
+                    os.unlink(os.path.join(self._path, entry))
+                os.rmdir(self._path)
+        except OSError:  # another time
+            pass
+        finally:
+            os.close(self._lock)
+
+
+@contextlib.contextmanager
+def abandoned(folder: str | None) -> Iterator[Sequence[Abandoned]]:
+    """Find the claims of processes that are gone, and keep them locked.
+
+    Folders that belong to another user are left alone.
+
+    Args:
+        folder: Where all sets of claims are; None finds nothing.
+    """
+    with contextlib.ExitStack() as locked:
+        found = []
+        for path in _folders(folder):
+            lock = _locked(path)
+            if lock is None:
+                continue
+            left = Abandoned(path, lock)
+            locked.callback(left.close)
+            found.append(left)
+        yield found
+
+
+def _folders(folder: str | None) -> list[str]:
+    if folder is None:
+        return []
+    with contextlib.suppress(OSError):
+        ours = os.geteuid()
+        return sorted(
+            entry.path
+            for entry in os.scandir(folder)
+            if entry.name.endswith(_SUFFIX)
+            and entry.is_dir(follow_symlinks=False)
+            and entry.stat(follow_symlinks=False).st_uid == ours
+        )
+    return []
+
+
+def _locked(path: str) -> int | None:
+    """Lock a folder whose process is gone; None if the process lives, or the folder is gone or being made."""
+    try:
+        lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)  # it was being made when its process was killed; if it still is, its process makes another
+        return None
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _claims(path: str) -> Iterator[Claim]:
+    for name in sorted(os.listdir(path)):
+        with contextlib.suppress(ValueError, OSError):  # the lock, and what was not written as a whole
+            uuid = UUID(name)
+            with open(os.path.join(path, name), "rb") as file:
+                yield Claim(uuid, tuple(os.fsdecode(each) for each in file.read().split(b"\0") if each))
+
+
+def _after_fork_in_child() -> None:
+    for claims in list(_OPEN):
+        claims.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,64 @@
+"""Removal of what processes that were killed have left: guests that were never handed out, and their files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from pyxen._common.claims import abandoned
+from pyxen._copies import remove_files
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.errors import DomainNotFound, Error
+from pyxen.records.info import DomainInfo, DomainState
+
+__all__ = ["TO_DESTROY", "destroy_all", "remove_orphans"]
+
+TO_DESTROY: Final = 120.0
+"""Seconds for the destroy of one guest."""
+
+_LOG = logging.getLogger("pyxen.pool")
+
+
+def remove_orphans(backend: Backend) -> None:
+    """Destroy the guests that pools and clones of killed processes have left, and remove their files.
+
+    A guest is destroyed only if the process that made it wrote down its uuid, has not handed it out, and is gone. What
+    cannot be removed now stays for the next time.
+    """
+    with abandoned(backend.claims_folder) as found:
+        if not any(one.claims for one in found):
+            return
+        alive = {info.uuid: DomainRef(info.domid, info.uuid) for info in _alive(backend)}
+        there = [alive[claim.uuid] for one in found for claim in one.claims if claim.uuid in alive]
+        stays = {ref.uuid for ref in destroy_all(backend, there)}
+        for one in found:
+            for claim in one.claims:
+                if claim.uuid not in stays:
+                    remove_files(backend, claim.files)
+                    one.drop(claim.uuid)
+        if there:
+            _LOG.warning("destroyed %d guests that a killed process had left", len(there) - len(stays))
+
+
+def _alive(backend: Backend) -> list[DomainInfo]:
+    return [info for info in backend.list() if info.domid != 0 and info.state is not DomainState.DYING]
+
+
+def destroy_all(backend: Backend, domains: Sequence[DomainRef]) -> list[DomainRef]:
+    """Destroy domains at once, and return those for which that failed; each failure is logged."""
+    stay, begun = [], []
+    for ref in domains:
+        try:
+            begun.append((ref, backend.destroy(ref, timeout=TO_DESTROY)))
+        except DomainNotFound:
+            continue
+        except Error as error:
+            _LOG.warning("domain %d stays: %s", ref.domid, error)
+            stay.append(ref)
+    for ref, operation in begun:
+        failure = operation.exception()
+        if failure is not None and not isinstance(failure, DomainNotFound):
+            _LOG.warning("domain %d stays: %s", ref.domid, failure)
+            stay.append(ref)
+    return stay

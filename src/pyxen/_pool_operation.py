@@ -1,0 +1,181 @@
+"""The operations of a pool: to open it, to take a guest, and to wait for guests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from pyxen._common.arguments import check_config, check_is, check_number, path_of
+from pyxen._common.preconditions import check_name
+from pyxen._copies import Copier, check_identity, check_room, checked_count, honoured
+from pyxen._durations import timeout_of
+from pyxen._lifetime import Lifetime
+from pyxen._orphans import remove_orphans
+from pyxen._pool_keeper import Keeper, Ready, Source
+from pyxen._steps import Steps, compose
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.config import Disk, DomainConfig, Part, Vif
+from pyxen.errors import DomainExists, DomainNotFound, InvalidArgument, ValidationError
+from pyxen.features import Feature, lacking
+from pyxen.operation import Operation
+
+__all__ = ["PoolOperations", "begin_pool"]
+
+TO_TAKE = 60.0
+"""Seconds for which a taker waits, unless it says something else."""
+
+
+class _Handle(Protocol):
+    """What the handles of both APIs have in common."""
+
+    @property
+    def begin(self) -> Any: ...
+
+
+H = TypeVar("H", bound=_Handle)
+
+
+def begin_pool(
+    backend: Backend,
+    config: DomainConfig | None,
+    *,
+    size: int,
+    saved: str | os.PathLike[str] | None,
+    disks: Callable[[DomainConfig], Sequence[Disk]] | None,
+    folder: str | os.PathLike[str] | None,
+    change: Callable[[DomainConfig], DomainConfig] | None,
+    autoballoon: bool | None,
+    lifetime: Lifetime,
+    timeout: float | None,
+) -> Operation[Keeper]:
+    """Begin to open a pool; the operation ends when its first guest is ready.
+
+    Args:
+        backend: The host.
+        config: The configuration of its guests; None: the one of the saved state.
+        size: How many guests are kept ready.
+        saved: The file of a saved state; None to create guests.
+        disks: Returns the disks of a guest.
+        folder: Where overlays are made.
+        change: Changes the configuration of a guest.
+        autoballoon: Whether dom0 gives up memory for them.
+        lifetime: That of the host, which ends the pool's.
+        timeout: Seconds until the first guest must be ready.
+    """
+    if Feature.POOL not in backend.features:
+        raise lacking(Feature.POOL, backend.name)
+    checked_count(size, "size", "pool")
+    if config is not None:
+        check_config(config, "pool")
+        config = honoured(backend, config)
+    if saved is None:
+        if config is None:
+            raise InvalidArgument("takes a configuration, or a saved state as saved=", operation="pool")
+        check_identity(config, "pool")
+        config.validate()
+    path = None if saved is None else path_of(saved, "pool")
+    where = None if folder is None else path_of(folder, "pool")
+    if path is not None and where is None:
+        where = os.path.dirname(os.path.abspath(path))
+
+    def work(steps: Steps) -> Keeper:
+        remove_orphans(backend)
+        base = config if config is not None else backend.saved_config(path or "")
+        copier = Copier(backend, "pool", base, disks, where, change)
+        check_room(backend, steps.operation, base, size, autoballoon)
+        source = Source(copier=copier, saved=path, autoballoon=autoballoon)
+        keeper = Keeper(backend, source, size, lifetime.remove_pool)
+        lifetime.add_pool(keeper)
+        keeper.start()
+        try:
+            keeper.await_first(steps)
+        except BaseException:
+            keeper.close()
+            raise
+        return keeper
+
+    subject = config.name if config is not None else path
+    return compose("pool", subject, work, timeout=timeout_of(timeout, operation="pool"))
+
+
+class PoolOperations(Generic[H]):
+    """The verbs of a pool that take time, reached as ``pool.begin``. Each returns an `Operation` at once."""
+
+    __slots__ = ("_handle", "_keeper")
+
+    def __init__(self, keeper: Keeper, handle: Callable[[DomainRef, str | None], H]) -> None:
+        self._keeper = keeper
+        self._handle = handle
+
+    def take(
+        self,
+        name: str,
+        *,
+        disks: Iterable[Disk] = (),
+        vifs: Iterable[Vif] = (),
+        memory: float | None = None,
+        paused: bool = False,
+        timeout: float | None = TO_TAKE,
+    ) -> Operation[H]:
+        """Begin `Pool.take`."""
+        check_is(str, name, "take", ", as the name")
+        check_name(name)
+        if memory is not None:
+            check_number(memory, "take", whole=False)
+        devices: list[Part] = []
+        for kind, given in ((Disk, disks), (Vif, vifs)):
+            check_is(Iterable, given, "take", f": give a list of {kind.__name__}")
+            for device in given:
+                check_is(kind, device, "take", f", in {kind.__name__.lower()}s")
+                devices.append(device)
+
+        def work(steps: Steps) -> H:
+            guest = self._renamed(steps, name)
+            try:
+                domain = self._handle(guest.ref, name)
+                steps.operation.domid = guest.ref.domid
+                if memory is not None:
+                    steps.finish(lambda: domain.begin.set_memory(memory))
+                for device in devices:
+                    steps.finish(lambda device=device: domain.begin.attach(device))  # type: ignore[misc]  # a closure
+                if not paused:
+                    steps.finish(domain.begin.unpause)
+                self._keeper.hand_out(guest)
+            except BaseException:
+                self._keeper.reject(guest)
+                raise
+            steps.operation.domain = domain
+            return domain
+
+        return compose("take", name, work, timeout=timeout_of(timeout, operation="take"))
+
+    def wait(self, count: int | None = None, *, timeout: float | None = None) -> Operation[None]:
+        """Begin `Pool.wait`."""
+        wanted = self._keeper.size if count is None else checked_count(count, "count", "wait")
+        if wanted > self._keeper.size:
+            message = f"count={wanted}: the pool keeps {self._keeper.size} guests ready"
+            raise InvalidArgument(message, operation="wait")
+        seconds = timeout_of(timeout, operation="wait")
+        return compose("wait", None, lambda steps: self._keeper.await_ready(steps, wanted), timeout=seconds)
+
+    def close(self) -> Operation[None]:
+        """Begin `Pool.close`."""
+        return compose("close", None, lambda _: self._keeper.close(), timeout=None)
+
+    def _renamed(self, steps: Steps, name: str) -> Ready:
+        """Take a guest that exists, and give it its name."""
+        while True:
+            guest = self._keeper.take(steps)
+            try:
+                steps.finish(lambda guest=guest: self._keeper.backend.rename(guest.ref, name))  # type: ignore[misc]
+            except DomainNotFound:  # someone has destroyed it
+                self._keeper.reject(guest)
+            except (DomainExists, InvalidArgument, ValidationError):
+                self._keeper.give_back(guest)
+                raise
+            except BaseException:
+                self._keeper.reject(guest)
+                raise
+            else:
+                return guest

@@ -1,0 +1,246 @@
+"""Guests that are made ahead, and many guests from one saved state."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import pyxen
+from pyxen import (
+    Disk,
+    DomainConfig,
+    DomainExists,
+    DomainState,
+    Feature,
+    FileMissing,
+    Host,
+    HostClosed,
+    InvalidArgument,
+    InvalidState,
+    NotEnoughMemory,
+    OperationFailed,
+    OperationTimeout,
+    ParseError,
+    ValidationError,
+    Vif,
+)
+from tests.backends.files import Files
+from tests.backends.support import SECONDS, Make, Willing, goes_on, wait_until
+
+needs_pool = pytest.mark.needs(Feature.POOL)
+needs_clone = pytest.mark.needs(Feature.CLONE, Feature.SAVE, Feature.OTHER_CONFIG)
+
+
+def ready_guests(host: Host) -> list[str]:
+    """Return the names of the guests of pools that nobody has taken."""
+    return [str(info.name) for info in host.list() if "--ready-" in str(info.name)]
+
+
+@needs_pool
+def test_a_guest_is_taken(host: Host, config: Make, image: str) -> None:
+    template = config("web", memory=16, maxmem=24, vifs=[Vif(bridge="xenbr0")])
+    with host.pool(template, size=2, timeout=SECONDS) as pool:
+        pool.wait(timeout=SECONDS)
+        assert (pool.size, pool.ready, pool.error) == (2, 2, None)
+        assert len(ready_guests(host)) == 2
+        assert {info.state for info in host.list() if "--ready-" in str(info.name)} == {DomainState.PAUSED}
+        first = pool.take("web1", disks=[Disk(image, vdev="xvdb")], vifs=[Vif(bridge="xenbr0")], memory=20)
+        second = pool.take("web2", paused=True)
+        assert (first.name, second.name) == ("web1", "web2")
+        assert second.info().state is DomainState.PAUSED
+        assert first.info().state is not DomainState.PAUSED
+        assert {domain.uuid for domain in (first, second)} == {host.domains[name].uuid for name in ("web1", "web2")}
+        now, other = first.config(), second.config()
+        assert (now.name, now.uuid, now.memory) == ("web1", first.uuid, 20)
+        assert [disk.vdev for disk in now.disks] == ["xvdb"]
+        assert (len(now.vifs), len(other.vifs)) == (2, 1)
+        assert len({vif.mac for vif in (*now.vifs, *other.vifs)} - {None}) == 3
+        if host.supports("xenstore"):
+            assert host.xenstore.read(f"/local/domain/{first.domid}/name") == "web1"
+            assert host.xenstore.read(f"/local/domain/{first.domid}/vm") == f"/vm/{first.uuid}"
+        pool.wait(timeout=SECONDS)
+        assert len(ready_guests(host)) == 2
+    assert ready_guests(host) == []
+    assert first.info().name == "web1"
+    with pytest.raises(InvalidState, match="closed: open another"):
+        pool.take("web3")
+    pool.close()
+
+
+@needs_pool
+def test_a_taker_that_fails(host: Host, config: Make, make: Make) -> None:
+    make("web1", paused=True)
+    with host.pool(config("web"), size=1, timeout=SECONDS) as pool:
+        (ready,) = ready_guests(host)
+        with pytest.raises(DomainExists):
+            pool.take("web1")
+        with pytest.raises(ValidationError):
+            pool.take("a/b")
+        for wrong in ({"disks": ["phy:/dev/null"]}, {"vifs": Vif()}, {"memory": "8"}, {"timeout": -1}):
+            with pytest.raises(InvalidArgument):
+                pool.take("web2", **wrong)
+        assert ready_guests(host) == [ready]  # it was not touched
+        with pytest.raises(FileMissing):
+            pool.take("web2", disks=[Disk("/nowhere/disk", vdev="xvda")])
+        assert host.domains.get("web2") is None
+        pool.wait(timeout=SECONDS)
+        assert ready_guests(host) != [ready]
+        host.domains[ready_guests(host)[0]].destroy()  # by someone else
+        assert pool.take("web2").info().name == "web2"
+
+
+@needs_pool
+def test_two_takers_of_the_last_guest(host: Host, config: Make) -> None:
+    with host.pool(config("web"), size=1, timeout=SECONDS) as pool, ThreadPoolExecutor(3) as threads:
+        taken = list(threads.map(lambda number: pool.take(f"web{number}", paused=True), range(3)))
+        assert len({domain.uuid for domain in taken}) == 3
+        assert {info.name for info in host.list()} >= {"web0", "web1", "web2"}
+
+
+@needs_pool
+def test_what_cannot_be_a_pool(host: Host, config: Make, image: str, folder: str) -> None:
+    good = config("web")
+    for size in (0, -1, 4097, 10**30, True, "2", 1.0, None):
+        with pytest.raises(InvalidArgument):
+            host.pool(good, size=size)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(InvalidArgument, match="saved="):
+        host.pool()
+    with pytest.raises(InvalidArgument, match=r"uuid.*leave out uuid"):
+        host.pool(good.replace(uuid="6c6e0a4f-57f4-4a73-9e4c-2ff1cfeac0f5"))
+    with pytest.raises(InvalidArgument, match=r"vifs\[0\].mac"):
+        host.pool(good.replace(vifs=[Vif(mac="00:16:3e:00:00:01")]))
+    with pytest.raises(InvalidArgument, match="folder="):
+        host.pool(good.replace(disks=[Disk(image, vdev="xvda")]))
+    with pytest.raises(ValidationError):
+        host.pool(good.replace(vcpus=4, maxvcpus=2))
+    with pytest.raises(FileMissing):
+        host.pool(good.replace(kernel="/nowhere/kernel"), timeout=SECONDS)
+    with pytest.raises(FileMissing):
+        host.pool(saved=f"{folder}/nowhere", timeout=SECONDS)
+    with pytest.raises(ZeroDivisionError):
+        host.pool(good, disks=lambda _: [1 // 0], timeout=SECONDS)  # type: ignore[list-item]  # that is the point
+    with pytest.raises(InvalidArgument, match="takes a Disk"):
+        host.pool(good, disks=lambda _: ["phy:/dev/null"], timeout=SECONDS)  # type: ignore[list-item]  # the same
+    half = host.info().free_memory_kib // 2048
+    with pytest.raises(NotEnoughMemory):
+        host.pool(good.replace(memory=half), size=3)
+    assert ready_guests(host) == []
+
+
+@needs_pool
+def test_a_pool_is_closed_while_it_is_filled(host: Host, config: Make) -> None:
+    with host.pool(config("web"), size=6, timeout=SECONDS) as pool:
+        waiting = pool.begin.wait(6)
+    assert ready_guests(host) == []
+    assert waiting.done() or isinstance(waiting.exception(SECONDS), InvalidState)
+    with pyxen.connect(host.uri) as other:
+        pool = other.pool(config("web"), size=2, timeout=SECONDS)
+    assert ready_guests(host) == []  # closing the host closed it
+    assert "closed" in repr(pool)
+
+
+@needs_pool
+def test_a_pool_belongs_to_the_parent_of_a_fork(host: Host, config: Make) -> None:
+    with host.pool(config("web"), size=1, timeout=SECONDS) as pool:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                pool.take("web1", timeout=5)
+            except HostClosed:
+                pool.close()
+                status = 0
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert pool.take("web1").info().name == "web1"
+
+
+def saved_guest(domain: Any, folder: str, image: str) -> str:
+    """Save a guest with a disk that it can write to."""
+    config = domain.config().replace(disks=[Disk(image, vdev="xvda")])
+    domain.save(f"{folder}/saved", config=config, timeout=120)
+    return f"{folder}/saved"
+
+
+@needs_clone
+def test_clones(host: Host, willing: Willing, files: Files, folder: str, image: str) -> None:
+    domain = willing()
+    origin = (domain.uuid, domain.info().name)
+    saved = saved_guest(domain, folder, image)
+    clones = host.clone(saved, 2, timeout=240)
+    assert [clone.name for clone in clones] == [clone.info().name for clone in clones] == ["linux1-1", "linux1-2"]
+    assert len({clone.uuid for clone in clones} - {origin[0]}) == 2
+    for clone in clones:
+        now = clone.config()
+        (disk,) = now.disks
+        assert (now.name, now.uuid, disk.vdev, disk.format) == (clone.name, clone.uuid, "xvda", "qcow2")
+        assert disk.target == f"{folder}/{clone.uuid}-xvda.qcow2"
+        assert files.head(str(disk.target), 4) == b"QFI\xfb"
+        assert files.mode(str(disk.target)) == 0o600
+        goes_on(clone)
+    with pytest.raises(DomainExists, match="linux1-1"):
+        host.clone(saved, 3)
+    for clone in clones:
+        clone.destroy()
+    before = files.names(folder)
+    for wrong in (0, True, 4097, "2"):
+        with pytest.raises(InvalidArgument):
+            host.clone(saved, wrong)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(InvalidArgument, match="two clones"):
+        host.clone(saved, 2, name=lambda _: "web")
+    with pytest.raises(InvalidArgument, match="takes a name"):
+        host.clone(saved, 2, name=3)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(NotEnoughMemory):
+        host.clone(saved, 4096, autoballoon=False)
+    with pytest.raises(ParseError):
+        host.clone(image)
+    with pytest.raises(FileMissing):
+        host.clone(f"{folder}/nowhere")
+    # The second one fails: nothing of the first is left.
+    no_kernel = _with_missing_bridge("web-2")
+    with pytest.raises(OperationFailed) as caught:
+        host.clone(saved, 2, name="web", change=no_kernel, timeout=240)
+    assert not isinstance(caught.value, pyxen.CloneFailed)
+    assert {info.name for info in host.list()}.isdisjoint({"web-1", "web-2"})
+    assert files.names(folder) == before
+    with pytest.raises(pyxen.CloneFailed, match="1 of 2 clones failed") as some:
+        host.clone(saved, 2, name="web", change=no_kernel, partial=True, paused=True, timeout=240)
+    first, second = some.value.results
+    assert first.info().state is DomainState.PAUSED
+    assert isinstance(second, OperationFailed)
+    first.destroy()
+    with host.pool(saved=saved, size=1, timeout=120) as pool:
+        booted = pool.take("web3", timeout=120)
+        assert booted.config().uuid == booted.uuid != origin[0]
+        goes_on(booted)
+    booted.destroy()
+    assert len(files.names(folder)) == len(before) + 2  # those of web-1 and web3, which are their owners'
+
+
+def _with_missing_bridge(name: str) -> Any:
+    def change(config: DomainConfig) -> DomainConfig:
+        return config.replace(vifs=[Vif(bridge="nowhere")]) if config.name == name else config
+
+    return change
+
+
+@needs_clone
+def test_a_clone_is_stopped(host: Host, willing: Willing, files: Files, folder: str, image: str) -> None:
+    saved = saved_guest(willing(), folder, image)
+    before, names = files.names(folder), {info.name for info in host.list()}
+    with pytest.raises(OperationTimeout):
+        host.clone(saved, 4, timeout=0)
+    cloning = host.begin.clone(saved, 4)
+    wait_until(lambda: len(files.names(folder)) > len(before) or cloning.done())
+    cloning.cancel()
+    if cloning.exception(SECONDS) is None:  # it was too late
+        for clone in cloning.result():
+            clone.destroy()
+    else:
+        assert files.names(folder) == before
+        wait_until(lambda: {info.name for info in host.list()} <= names)

@@ -1,0 +1,209 @@
+"""Pools and clones when something fails, and in any order of what happens to a pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pyxen import (
+    CloneFailed,
+    Disk,
+    Domain,
+    DomainConfig,
+    InvalidArgument,
+    NotEnoughMemory,
+    OperationFailed,
+    OperationTimeout,
+    Pci,
+    Pool,
+    Vif,
+)
+from pyxen._common.claims import Claim, Claims
+from pyxen.testing import FakeHost
+from tests.backends.support import wait_until
+
+WEB = DomainConfig("web", type="pvh", kernel="/boot/vmlinuz", memory=64)
+
+
+def names(fake: FakeHost) -> set[str | None]:
+    return {info.name for info in fake.list()} - {"Domain-0"}
+
+
+def test_the_first_guest_cannot_be_made() -> None:
+    with FakeHost() as fake:
+        fake.fail("create", NotEnoughMemory("no room"))
+        with pytest.raises(NotEnoughMemory, match="no room"):
+            fake.pool(WEB, size=2)  # however soon the next try succeeds
+        assert names(fake) == set()
+
+
+def test_guests_cannot_be_made_for_a_while() -> None:
+    with FakeHost() as fake, fake.pool(WEB, size=1) as pool:
+        fake.fail("create", NotEnoughMemory("no room"), times=2)
+        assert pool.take("web1").name == "web1"  # one was ready
+        with pytest.raises(NotEnoughMemory, match="no room"):
+            pool.take("web2")
+        wait_until(lambda: pool.ready)  # it goes on trying
+        assert pool.error is None
+        assert pool.take("web2").name == "web2"
+
+
+@pytest.mark.parametrize("verb", ["rename", "set_memory", "attach", "unpause"])
+def test_a_step_of_a_take_fails(verb: str) -> None:
+    with FakeHost() as fake, fake.pool(WEB, size=1) as pool:
+        fake.fail(verb, OperationFailed("broken"))
+        with pytest.raises(OperationFailed, match="broken"):
+            pool.take("web1", memory=32, vifs=[Vif(bridge="xenbr0")])
+        assert "web1" not in names(fake)
+        assert pool.take("web1").name == "web1"
+
+
+def test_a_take_has_a_deadline() -> None:
+    with FakeHost(time="real") as fake, fake.pool(WEB, size=1) as pool:
+        pool.take("web1")
+        fake.fail("create", OperationFailed("broken"), times=None)
+        with pytest.raises((OperationTimeout, OperationFailed)):
+            pool.take("web2", timeout=0)
+        assert "web2" not in names(fake)
+
+
+def test_a_guest_that_cannot_be_destroyed_does_no_harm() -> None:
+    with FakeHost() as fake:
+        with fake.pool(WEB, size=1):
+            fake.fail("destroy", OperationFailed("broken"))
+        assert len(names(fake)) == 1
+
+
+def test_a_pool_that_nobody_closes() -> None:
+    with FakeHost() as fake:
+        pools = [fake.pool(WEB, size=2)]
+        with pytest.warns(ResourceWarning, match="never closed"):
+            pools.clear()
+        wait_until(lambda: not names(fake))
+
+
+def test_guests_of_a_dead_process_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeHost() as fake:
+        monkeypatch.setattr(type(fake._backend), "claims_folder", str(tmp_path / "run"))
+        orphan, taken = (fake.create(WEB.replace(name=name)) for name in ("web--ready-1", "web--ready-2"))
+        image = tmp_path / "image"
+        image.touch()
+        claims = Claims(str(tmp_path / "run"))
+        claims.add(Claim(orphan.uuid, (str(image),)))
+        claims.add(Claim(taken.uuid))
+        with fake.pool(WEB, size=1):
+            assert orphan in fake.domains  # its process lives
+        claims.drop(taken.uuid)
+        claims.close()
+        fake.fail("destroy", OperationFailed("broken"))
+        with fake.pool(WEB, size=1):
+            assert orphan in fake.domains  # it could not be destroyed, and is found again
+        with fake.pool(WEB, size=1) as pool:
+            assert orphan not in fake.domains
+            assert taken in fake.domains  # it is not an orphan, whatever its name
+            assert fake.orphans() == ()
+            assert pool.ready == 1
+        assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_clones_that_fail(tmp_path: Path) -> None:
+    with FakeHost() as fake:
+        fake.create(WEB).save(f"{tmp_path}/saved")
+        fake.fail("restore", OperationFailed("broken"))
+        with pytest.raises(OperationFailed, match="broken"):
+            fake.clone(f"{tmp_path}/saved", 3)
+        assert names(fake) == set()
+        fake.fail("restore", OperationFailed("broken"))
+        with pytest.raises(CloneFailed, match=r"1 of 3 clones failed, the others stay; the first: .*broken") as caught:
+            fake.clone(f"{tmp_path}/saved", 3, partial=True)
+        assert names(fake) == {"web-2", "web-3"}
+        assert [type(one) for one in caught.value.results] == [OperationFailed, Domain, Domain]
+
+
+def test_what_only_one_guest_can_have(tmp_path: Path) -> None:
+    with FakeHost() as fake:
+        fake.create(WEB.replace(disks=[Disk("/dev/vg0/web", vdev="xvda")])).save(f"{tmp_path}/saved")
+        with pytest.raises(InvalidArgument, match="two guests cannot have the same PCI devices"):
+            fake.clone(f"{tmp_path}/saved", config=WEB.replace(pcis=[Pci("03:00.0")]))
+        iscsi = Disk("iqn.2001-05.com.example", vdev="xvda", script="block-iscsi")
+        with pytest.raises(InvalidArgument, match=r"xvda: QEMU in dom0 cannot make .*: give disks="):
+            fake.clone(f"{tmp_path}/saved", config=WEB.replace(disks=[iscsi]))
+        (own,) = fake.clone(
+            f"{tmp_path}/saved", disks=lambda config: [Disk(f"/dev/vg0/{config.name}", vdev="xvda")], name="db"
+        )
+        assert [disk.target for disk in own.config().disks] == ["/dev/vg0/db-1"]
+        (plain,) = fake.clone(f"{tmp_path}/saved", name=lambda number: f"web{number}")
+        assert [disk.format for disk in plain.config().disks] == ["qcow2"]
+
+
+class Uses(RuleBasedStateMachine):
+    """Whatever happens to a pool, a guest is either ready, or has one taker, or is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fake = FakeHost()
+        self.pool: Pool | None = None
+        self.taken: dict[str, Domain] = {}
+
+    @precondition(lambda self: self.pool is None)
+    @rule(size=st.integers(1, 3))
+    def open(self, size: int) -> None:
+        self.pool = self.fake.pool(WEB, size=size)
+
+    @precondition(lambda self: self.pool is not None)
+    @rule(name=st.sampled_from(["web1", "web2", "web3"]), memory=st.none() | st.just(32))
+    def take(self, name: str, memory: int | None) -> None:
+        assert self.pool is not None
+        if name in self.taken:
+            with pytest.raises(OperationFailed):
+                self.pool.take(name, memory=memory)
+        else:
+            self.taken[name] = self.pool.take(name, memory=memory)
+
+    @precondition(lambda self: self.pool is not None)
+    @rule(verb=st.sampled_from(["attach", "unpause"]))
+    def take_and_fail(self, verb: str) -> None:
+        assert self.pool is not None
+        self.fake.fail(verb, OperationFailed("broken"))
+        with pytest.raises(OperationFailed):
+            self.pool.take("web9", vifs=[Vif(bridge="xenbr0")])
+
+    @precondition(lambda self: self.taken)
+    @rule()
+    def end_one(self) -> None:
+        self.taken.popitem()[1].destroy()
+
+    @precondition(lambda self: self.pool is not None)
+    @rule()
+    def steal(self) -> None:
+        for domain in self.fake.domains:
+            if domain.name is not None and "--ready-" in domain.name:
+                domain.destroy()
+                return
+
+    @precondition(lambda self: self.pool is not None)
+    @rule()
+    def close(self) -> None:
+        assert self.pool is not None
+        self.pool.close()
+        self.pool = None
+        assert names(self.fake) == set(self.taken)
+
+    @invariant()
+    def everything_has_its_place(self) -> None:
+        there = names(self.fake)
+        assert set(self.taken) <= there
+        ready = {name for name in there - set(self.taken) if name is not None}
+        assert all("--ready-" in name for name in ready)
+        assert len(ready) <= (0 if self.pool is None else self.pool.size)
+
+    def teardown(self) -> None:
+        self.fake.close()
+
+
+TestUses = Uses.TestCase
+TestUses.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)

@@ -1,0 +1,120 @@
+"""Who is alive keeps what it claims, and what a killed process has claimed is found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from pyxen import OperationFailed
+from pyxen._common.claims import Claim, Claims, abandoned
+from tests.backends.support import wait_until
+
+ONE, TWO = Claim(uuid4(), ("/srv/a b.qcow2", "/srv/c\n.qcow2")), Claim(uuid4())
+
+
+def left(folder: Path) -> list[Claim]:
+    """Return the claims of processes that are gone."""
+    with abandoned(str(folder)) as found:
+        return sorted((claim for one in found for claim in one.claims), key=lambda claim: claim.uuid)
+
+
+def test_who_is_alive_is_left_alone(tmp_path: Path) -> None:
+    claims = Claims(str(tmp_path))
+    claims.add(ONE)
+    claims.add(TWO)
+    assert left(tmp_path) == []
+    claims.drop(ONE.uuid)
+    claims.drop(ONE.uuid)
+    claims.close()
+    assert left(tmp_path) == [TWO]
+    with abandoned(str(tmp_path)) as (one,), abandoned(str(tmp_path)) as others:
+        assert list(others) == []  # only one program removes them
+        one.drop(TWO.uuid)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_stays_of_who_has_nothing(tmp_path: Path) -> None:
+    claims = Claims(str(tmp_path / "run" / "pyxen"))
+    claims.add(ONE)
+    claims.drop(ONE.uuid)
+    claims.close()
+    claims.close()
+    assert list((tmp_path / "run" / "pyxen").iterdir()) == []
+    assert left(tmp_path / "nowhere") == []
+
+
+def test_a_process_that_is_killed(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from uuid import UUID
+from pyxen._common.claims import Claim, Claims
+claims = Claims(sys.argv[1])
+claims.add(Claim(UUID(sys.argv[2]), ("/srv/a",)))
+print("ready", flush=True)
+time.sleep(600)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path), str(ONE.uuid)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert left(tmp_path) == []
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert left(tmp_path) == [Claim(ONE.uuid, ("/srv/a",))]
+
+
+def test_a_fork_keeps_nothing_locked(tmp_path: Path) -> None:
+    claims = Claims(str(tmp_path))
+    claims.add(ONE)
+    ends, begins = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(begins)
+        os.read(ends, 1)  # until the parent has looked
+        claims.close()
+        os._exit(0)
+    os.close(ends)
+    try:
+        assert left(tmp_path) == []
+        claims.close()  # as if the parent had died
+        wait_until(lambda: left(tmp_path) == [ONE])  # the child may not have begun yet
+    finally:
+        os.close(begins)
+        os.waitpid(child, 0)
+    assert left(tmp_path) == [ONE]
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = Claims(str(tmp_path))
+    claims.add(ONE)
+    claims.close()
+    (folder,) = tmp_path.iterdir()
+    (folder / "notes").write_text("of someone else")
+    (folder / f"{TWO.uuid}.new").write_text("half")
+    (tmp_path / "1.creating").touch()
+    (tmp_path / "other.claims").symlink_to(folder)
+    assert left(tmp_path) == [ONE]
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    assert left(tmp_path) == []
+
+
+def test_a_process_that_was_killed_between_two_calls(tmp_path: Path) -> None:
+    (tmp_path / "1.x.claims").mkdir()
+    assert left(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_recorded(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OperationFailed, match="cannot record"):
+        Claims(str(tmp_path / "file")).add(ONE)
+    nothing = Claims(None)
+    nothing.add(ONE)
+    nothing.drop(ONE.uuid)
+    nothing.close()
