@@ -62,6 +62,7 @@ def on_host(
 @pytest.fixture(autouse=True)
 def quiet_and_nothing_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Check that no test makes asyncio complain, and that no thread is left."""
+    gc.freeze()  # what is there already need not be looked at again after each test
     yield
     gc.collect()
     assert [record.getMessage() for record in caplog.records if record.name in {"asyncio", "concurrent.futures"}] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -168,5 +169,7 @@ class Hosts(RuleBasedStateMachine):
             assert info.shutdown_reason in {None, self.told[key]["reason"]}
 
 
-Hosts.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+EXAMPLES = 100 if "PYXEN_RANDOM" in os.environ else 8  # `make fuzz` takes its time
+
+Hosts.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None)
 TestHosts = Hosts.TestCase
