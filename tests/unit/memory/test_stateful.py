@@ -25,6 +25,7 @@ from pyxen import (
     DomainState,
     InvalidState,
     MemoryTargetChanged,
+    NoGuestDriver,
     NotEnoughMemory,
     OperationTimeout,
     Vif,
@@ -32,7 +33,7 @@ from pyxen import (
 from pyxen.testing import FakeHost
 from pyxen.testing.strategies import creatable_configs
 
-REFUSALS = (DomainNotFound, InvalidState, OperationTimeout, NotEnoughMemory, DomainExists)
+REFUSALS = (DomainNotFound, InvalidState, OperationTimeout, NotEnoughMemory, DomainExists, NoGuestDriver)
 
 
 class Hosts(RuleBasedStateMachine):
@@ -169,7 +170,7 @@ class Hosts(RuleBasedStateMachine):
             assert info.shutdown_reason in {None, self.told[key]["reason"]}
 
 
-EXAMPLES = 100 if "PYXEN_RANDOM" in os.environ else 8  # `make fuzz` takes its time
+EXAMPLES = 200 if "PYXEN_RANDOM" in os.environ else 25  # `make fuzz` takes its time
 
 Hosts.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None)
 TestHosts = Hosts.TestCase
