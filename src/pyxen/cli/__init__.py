@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import sys
 
+from pyxen.cli.places import COMPLETION, called
 from pyxen.cli.quick import quickly
+
+TYPE_CHECKING = False  # typing takes longer than a quick command
+if TYPE_CHECKING:
+    from typer import Typer
 
 __all__ = ["main"]
 
@@ -27,14 +33,12 @@ def _main() -> int:
     if done is not None:
         return done
     try:
-        from pyxen.cli.app import app
+        _app()(prog_name="pyxen")
     except ModuleNotFoundError as error:
         if error.name not in _OF_THE_EXTRA:
             raise
         sys.stderr.write(f"pyxen: the command needs {error.name}, which is not installed: pip install 'pyxen[cli]'\n")
         return 2
-    try:
-        app(prog_name="pyxen")
     except OSError as error:
         # The commands deal with their own files and output. What is left is the output of --help and --version.
         if error.errno not in _OUTPUT_ERRORS or error.filename is not None:
@@ -44,3 +48,16 @@ def _main() -> int:
         output_failed(error)
         return FAILED
     return 0
+
+
+def _app() -> Typer:
+    """Load the command that is called, or all if that cannot be told."""
+    found = None if COMPLETION in os.environ else called(sys.argv[1:])
+    if found is None:
+        from pyxen.cli.app import app
+
+        return app
+    from pyxen.cli.root import with_one
+
+    name, module = found
+    return with_one(name, importlib.import_module(f"pyxen.cli.{module}").COMMANDS[name])

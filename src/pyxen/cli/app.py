@@ -9,24 +9,30 @@ from typing import Annotated, Any, Final
 
 import typer
 
-import pyxen
 from pyxen.cli import (
     autostart,
     configuration,
     console,
+    convert,
     cpupools,
     create,
+    devd,
     devices,
+    doctor,
     events,
+    exporter,
     hostlog,
     images,
     life,
+    lint,
     looking,
+    migrate_receive,
     pci,
     psr,
     resources,
     schedulers,
     security,
+    supervise,
     top,
     transfer,
     usb,
@@ -34,26 +40,11 @@ from pyxen.cli import (
     volume,
     xenstore,
 )
-from pyxen.cli.completion import URI_VARIABLE
-from pyxen.cli.convert import convert
-from pyxen.cli.devd import devd
-from pyxen.cli.doctor import doctor
-from pyxen.cli.exporter import exporter
-from pyxen.cli.lint import lint
-from pyxen.cli.migrate_receive import migrate_receive
-from pyxen.cli.supervise import supervise
+from pyxen.cli.root import HELP, new_app
 
 __all__ = ["COMMANDS", "GROUPS", "app"]
 
-_HELP: Final = {"help_option_names": ["-h", "--help"]}
-
-app = typer.Typer(
-    name="pyxen",
-    help="Run virtual machines on the Xen hypervisor.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings=_HELP,
-)
+app = new_app()
 
 
 class Shell(StrEnum):
@@ -73,42 +64,14 @@ def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bas
     app(args=[], prog_name="pyxen")
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
-        from pyxen.backends.xenlight.libxl.loader import built_releases
-
-        releases = ", ".join(built_releases())
-        typer.echo(f"pyxen {pyxen.__version__}")
-        typer.echo(f"libxl extension: {f'Xen {releases}' if releases else 'not built'}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    ctx: typer.Context,
-    uri: Annotated[
-        str,
-        typer.Option("--uri", metavar="URI", envvar=URI_VARIABLE, help="The host of the command.", show_default=False),
-    ] = "",
-    *,
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", is_eager=True, callback=_show_version, help="Show the version, and the Xen releases it is for."
-        ),
-    ] = False,
-) -> None:
-    ctx.obj = uri
-
-
 COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
     "Looking": looking.COMMANDS | console.COMMANDS | viewer.COMMANDS | events.COMMANDS | top.COMMANDS,
     "Life of domains": create.COMMANDS | life.COMMANDS | transfer.COMMANDS | configuration.PLAIN,
     "Memory and CPUs": resources.COMMANDS | schedulers.COMMANDS | cpupools.COMMANDS | psr.COMMANDS,
     "Devices": devices.COMMANDS | pci.COMMANDS | usb.COMMANDS,
     "Xen": hostlog.COMMANDS | security.COMMANDS,
-    "Services": {"supervise": supervise, "migrate-receive": migrate_receive, "devd": devd, "exporter": exporter},
-    "Configurations and tools": {"doctor": doctor, "convert": convert, "lint": lint, "completion": completion},
+    "Services": supervise.COMMANDS | migrate_receive.COMMANDS | devd.COMMANDS | exporter.COMMANDS,
+    "Configurations and tools": doctor.COMMANDS | convert.COMMANDS | lint.COMMANDS | {"completion": completion},
 }
 """The commands, by subject and name."""
 
@@ -125,7 +88,7 @@ for _subject, _commands in COMMANDS.items():
     for _name, _command in _commands.items():
         app.command(_name, rich_help_panel=_subject)(_command)
 for _name, (_help, _commands) in GROUPS.items():
-    _group = typer.Typer(name=_name, help=_help, no_args_is_help=True, context_settings=_HELP)
+    _group = typer.Typer(name=_name, help=_help, no_args_is_help=True, context_settings=HELP)
     for _verb, _command in _commands.items():
         _group.command(_verb)(_command)
     app.add_typer(_group, rich_help_panel="Groups of commands")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -11,7 +12,7 @@ from pyxen import conversion
 from pyxen.cli.files import FAILED, complain, read, said_of, save, write
 from pyxen.errors import ConfigError
 
-__all__ = ["convert"]
+__all__ = ["COMMANDS", "convert"]
 
 _LOSSY: Final = 1
 
@@ -78,3 +79,7 @@ def convert(
         save(output, written, file, force=force)
     if to is Target.XL and conversion.is_refused(written):
         raise typer.Exit(_LOSSY)
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"convert": convert}
+"""The command of this module by name."""

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -18,7 +18,7 @@ from pyxen.connection import connect
 from pyxen.errors import Error, OperationCancelled
 from pyxen.operation import Operation
 
-__all__ = ["devd"]
+__all__ = ["COMMANDS", "devd"]
 
 _FAILED = 2
 
@@ -84,3 +84,7 @@ def _stopped_by_signals(operation: Operation[None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"devd": devd}
+"""The command of this module by name."""

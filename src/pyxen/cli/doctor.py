@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import typer
 
 from pyxen.cli.files import write
@@ -9,7 +12,7 @@ from pyxen.cli.options import AsJson
 from pyxen.cli.output import document, lines, table
 from pyxen.cli.session import told
 
-__all__ = ["doctor"]
+__all__ = ["COMMANDS", "doctor"]
 
 _UNHEALTHY = 1
 
@@ -41,3 +44,7 @@ def doctor(*, as_json: AsJson = False) -> None:
                     write(f"\n{severity} {each.id}:\n    {indented}\n")
         write("\nThis works here:\n" + "".join(f"    {each}\n" for each in report.works))
     raise typer.Exit(0 if report.healthy else _UNHEALTHY)
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"doctor": doctor}
+"""The command of this module by name."""

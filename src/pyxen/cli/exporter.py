@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,7 +16,7 @@ from pyxen.cli.options import Uri
 from pyxen.connection import connect
 from pyxen.errors import ConnectFailed, Error
 
-__all__ = ["exporter"]
+__all__ = ["COMMANDS", "exporter"]
 
 _FAILED = 2
 
@@ -82,3 +83,7 @@ def _wait_for_signal() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"exporter": exporter}
+"""The command of this module by name."""

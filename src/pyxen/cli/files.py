@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sys
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from pyxen._printable import printable
 
-__all__ = ["FAILED", "STANDARD_INPUT", "complain", "errors", "output_failed", "read", "save", "write"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["FAILED", "STANDARD_INPUT", "complain", "errors", "output_failed", "read", "save", "shows_colours", "write"]
 
 FAILED: Final = 2
 """Exit status if something could not be read or written."""
@@ -25,8 +27,13 @@ STANDARD_INPUT: Final = "-"
 _READER_GONE: Final = 128 + 13
 """Exit status if nobody reads the output any more: that of a program which SIGPIPE ends."""
 
-errors: Final = Console(stderr=True, highlight=False, soft_wrap=True)
-"""Where messages go."""
+
+@functools.cache
+def errors() -> Console:
+    """Return where messages go on a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def read(name: str) -> bytes:
@@ -123,5 +130,18 @@ def _fail(message: str) -> NoReturn:
 
 def complain(message: str, *, style: str = "bold red", label: str = "error") -> None:
     """Print a message, with a coloured label where there are colours."""
-    with contextlib.suppress(OSError):  # nowhere is left to say it
-        errors.print(Text.assemble((f"{label}: ", style), printable(message)))
+    with contextlib.suppress(OSError, ValueError):  # nowhere is left to say it, or it was closed
+        if sys.stderr is None:
+            return
+        if not shows_colours():
+            sys.stderr.write(f"{label}: {printable(message)}\n")
+            sys.stderr.flush()
+            return
+        from rich.text import Text
+
+        errors().print(Text.assemble((f"{label}: ", style), printable(message)))
+
+
+def shows_colours() -> bool:
+    """Tell whether standard error is a terminal; without one, rich need not be loaded."""
+    return sys.stderr is not None and sys.stderr.isatty()

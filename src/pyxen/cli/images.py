@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pyxen.cli.files import complain, errors, read, said_of, write
+from pyxen.cli.files import complain, errors, read, said_of, shows_colours, write
 from pyxen.cli.options import AsJson, Timeout
 from pyxen.cli.output import cell, document
 from pyxen.cli.session import ended_in_order, told
@@ -170,16 +169,18 @@ def _text(file: str) -> str:
 def _making(title: str) -> Iterator[Callable[[Step], None] | None]:
     """Have a bar on standard error if that is a terminal, and end the command in order if something goes wrong."""
     with told(), ended_in_order():
-        if not errors.is_terminal:
+        if not shows_colours():
             yield None
             return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns: tuple[Any, ...] = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[what]}", markup=False),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=errors, transient=True) as bar:
+        with Progress(*columns, console=errors(), transient=True) as bar:
             task = bar.add_task(cell(title), total=100, what="")
             yield lambda step: bar.update(task, completed=step.percent, what=cell(step.what))
 

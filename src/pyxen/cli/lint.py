@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -17,7 +18,7 @@ from pyxen._printable import printable
 from pyxen.cli.files import FAILED, STANDARD_INPUT, complain, read, said_of, write
 from pyxen.config.releases import DEFAULT, KNOWN, OLDEST, release
 
-__all__ = ["lint"]
+__all__ = ["COMMANDS", "lint"]
 
 _FOUND: Final = 1
 _STYLES: Final = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
@@ -90,3 +91,7 @@ def _print(findings: list[tuple[str, xlcfg.Diagnostic]]) -> None:
         )
         if found.hint:
             console.print(Text.assemble(" " * 4, (printable(found.hint), "italic")))
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"lint": lint}
+"""The command of this module by name."""

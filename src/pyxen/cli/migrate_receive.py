@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
@@ -12,7 +13,7 @@ from pyxen.cli.files import complain
 from pyxen.connection import connect
 from pyxen.errors import Error
 
-__all__ = ["migrate_receive", "take_over"]
+__all__ = ["COMMANDS", "migrate_receive", "take_over"]
 
 _FAILED = 1
 
@@ -53,3 +54,7 @@ def take_over() -> tuple[int, int]:
     os.dup2(2, 1)
     os.close(nothing)
     return private
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"migrate-receive": migrate_receive}
+"""The command of this module by name."""

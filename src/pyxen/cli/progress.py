@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from rich.console import RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from pyxen.cli.files import errors
-from pyxen.cli.output import cell
+from pyxen.cli.files import shows_colours
 from pyxen.operation import Operation, finish
 
 __all__ = ["carry_out"]
 
 T = TypeVar("T")
-
-
-class _Watched(Progress):
-    """A bar that asks an operation how far it is each time it is drawn.
-
-    Attributes:
-        operation: The operation; None before it has begun.
-    """
-
-    operation: Operation[Any] | None = None
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        progress = None if self.operation is None else self.operation.progress
-        if progress is not None:
-            for task in self.task_ids:
-                self.update(task, total=100, completed=progress.percent, what=cell(progress.what))
-        yield from super().get_renderables()
 
 
 def carry_out(title: str, begin: Callable[[], Operation[T]], *, undo: Callable[[Any], object] | None = None) -> T:
@@ -42,17 +21,11 @@ def carry_out(title: str, begin: Callable[[], Operation[T]], *, undo: Callable[[
         begin: Begins the operation.
         undo: Undoes it if Ctrl-C comes when it has just succeeded.
     """
-    if not errors.is_terminal:
+    if not shows_colours():
         return finish(begin, undo)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[what]}", markup=False),
-        TimeElapsedColumn(),
-    )
-    bar = _Watched(*columns, console=errors, transient=True)
-    bar.add_task(cell(title), total=None, what="")
+    from pyxen.cli.bar import Watched
+
+    bar = Watched(title)
 
     def watched() -> Operation[T]:
         bar.operation = operation = begin()

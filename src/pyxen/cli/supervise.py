@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,7 +15,7 @@ from pyxen.connection import connect
 from pyxen.errors import Error
 from pyxen.supervisor import Brake, Supervisor
 
-__all__ = ["supervise"]
+__all__ = ["COMMANDS", "supervise"]
 
 _FAILED = 2
 
@@ -65,3 +66,7 @@ def _stop_on_signals(supervisor: Supervisor) -> None:
 
     for number in before:
         signal.signal(number, stop)
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"supervise": supervise}
+"""The command of this module by name."""

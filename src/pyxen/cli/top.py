@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.live import Live
-from rich.table import Table
 
 from pyxen.cli.options import AsJson, Uri
 from pyxen.cli.output import document, is_terminal, render, table
 from pyxen.cli.session import host_at
 from pyxen.records.stats import DomainRates
 from pyxen.sampler import Sampler
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["COMMANDS"]
 
@@ -83,6 +84,8 @@ def _samples(sampler: Sampler, delay: float, iterations: int | None, order: Orde
 
 
 def _live(samples: Iterator[list[DomainRates]]) -> None:
+    from rich.live import Live
+
     live = Live(_table([]), auto_refresh=False, screen=True)
     try:  # not a with statement: Ctrl-C may come while it starts, and the screen must be given back
         live.start(refresh=True)

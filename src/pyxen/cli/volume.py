@@ -105,7 +105,7 @@ def volume_create(
 
 
 def volume_remove(name: Name, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Remove a volume, and what it holds. On a terminal it asks first. One that a domain has is not removed.
+    """Remove a volume, and what it holds. It asks first. One that a domain has is not removed.
 
     JSON: a Volume, as it was before.
     """
@@ -125,7 +125,7 @@ def volume_resize(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change the size of a volume. With --shrink it may become smaller, and on a terminal it asks first.
+    """Change the size of a volume. With --shrink it may become smaller, and it asks first.
 
     JSON: a Volume.
     """

@@ -151,9 +151,13 @@ ASKING = {
 }
 """The commands that ask, each with arguments for which it does."""
 
+OF_LVM = {"volume remove", "volume resize"}
+"""Those that ask about volumes, which a host in memory does not have."""
+
 
 def test_every_command_that_asks_is_tried() -> None:
-    assert {name for name, command in EVERY.items() if "yes" in inspect.signature(command).parameters} == {*ASKING}
+    asking = {name for name, command in EVERY.items() if "yes" in inspect.signature(command).parameters}
+    assert asking == {*ASKING, *OF_LVM}
 
 
 @pytest.mark.parametrize("name", ASKING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
 import subprocess
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 import pyxen
 import pyxen.cli.app as application
 from pyxen.backends.xenlight.libxl.loader import built_releases
+from pyxen.cli import places, root
 from pyxen.cli.app import app
 from tools import command, libxl_table
 
@@ -236,3 +238,37 @@ def test_every_subcommand_and_option_of_xl_is_there_or_has_its_reason() -> None:
         if not {*spellings} <= known:
             lacking[f"{subcommand} {spellings[0]}"] = spellings
     assert [*lacking] == [*command.XL_OPTIONS]
+
+
+def test_every_command_is_where_it_is_looked_for() -> None:
+    alone = {name: module for module, names in places.PLACES.items() for name in names.split()}
+    commands = {name: each for some in application.COMMANDS.values() for name, each in some.items()}
+    for name, module in alone.items():
+        assert importlib.import_module(f"pyxen.cli.{module}").COMMANDS[name] is commands[name]
+        assert places.called(["--uri", "list", name, "x"]) == places.called(["--uri=x", name]) == (name, module)
+    assert commands.keys() - alone == {"completion", "config-update"}
+    for line in (["-h"], ["--version"], ["xenstore", "ls"], ["lst"], [], ["--uri"]):
+        assert places.called(line) is None
+
+
+@pytest.mark.parametrize("words", [["list", "--jsno"], ["list", "-h"], ["pause"], ["--uri", "memory:///", "list"]])
+def test_a_command_that_is_loaded_alone_is_the_same(words: list[str]) -> None:
+    found = places.called(words)
+    assert found is not None
+    name, module = found
+    alone = root.with_one(name, importlib.import_module(f"pyxen.cli.{module}").COMMANDS[name])
+    some, every = (CliRunner().invoke(each, words, prog_name="pyxen") for each in (alone, app))
+    assert (some.exit_code, some.stdout, some.stderr) == (every.exit_code, every.stdout, every.stderr)
+
+
+def test_a_command_loads_no_others() -> None:
+    code = (
+        "import sys; from pyxen.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = run(code, "list", "--uri", "memory:///")
+    assert done.stdout.splitlines()[1].startswith("Domain-0")
+    others = {"rich", "pyxen.supervisor", "pyxen.cli.app", "pyxen.cli.devices", "pyxen.libvirtxml"}
+    assert {*done.stderr.split()} & others == set()

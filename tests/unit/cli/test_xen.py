@@ -29,7 +29,7 @@ def test_the_log_is_cleared_or_followed(run: Run) -> None:
 
 
 def test_keys_and_parameters(host: FakeHost, done: Done, run: Run) -> None:
-    done("debug-keys", "hR")
+    done("debug-keys", "-y", "hR")
     assert host.debug_keys_sent == "hR"
     host.hypfs_values["/params/loglvl"] = "none"
     done("set-parameters", "loglvl=all")
@@ -48,7 +48,7 @@ def test_xenstore(host: FakeHost, done: Done, told: Told, run: Run) -> None:
     assert [each["path"] for each in listed] == ["/demo/a", "/demo/a/b"]
     assert listed[0]["permissions"]["owner"] == 0
     assert "/local/domain/1/name" in done("xenstore", "ls", "-f")
-    done("xenstore", "rm", "/demo/a")
+    done("xenstore", "rm", "-y", "/demo/a")
     assert run("xenstore", "read", "/demo/a").exit_code == 3
     assert not host.xenstore.exists("/demo/a")
 
