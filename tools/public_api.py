@@ -1,7 +1,7 @@
 """Write docs/public_api.txt: every public name with its signature, so that a change of one is seen in a review.
 
 What is listed is what the promise of docs/versions.md is about. A public name is one of ``__all__`` of the modules in
-`MODULES`; of a class, its attributes without an underscore, with those that it inherits from private classes.
+`MODULES`; of a class, its attributes without an underscore, with those that it inherits from classes that are not public.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import enum
+import functools
 import importlib
 import inspect
 import sys
@@ -68,17 +69,21 @@ def _signature(callable_: Any) -> str:
     return str(signature.replace(parameters=shown, return_annotation=returns))
 
 
-def _is_private(kind: type) -> bool:
-    return kind.__name__.startswith("_") or any(part.startswith("_") for part in kind.__module__.split("."))
+@functools.cache
+def _listed() -> set[int]:
+    return {id(value) for module in MODULES for value in _names(importlib.import_module(module)).values()}
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "pyxen"
 
 
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
-    """Yield the public attributes that a class has of its own, or of private ones and of those that are not listed."""
-    listed = {id(value) for module in MODULES for value in _names(importlib.import_module(module)).values()}
+    """Yield the public attributes that a class has of its own, or of those that are not listed."""
+    listed = _listed()
     found: dict[str, Any] = {}
     for base in kind.__mro__:
-        ours = base.__module__.partition(".")[0] == "pyxen"
-        if ours and (base is kind or _is_private(base) or id(base) not in listed):
+        if _is_ours(base) and (base is kind or id(base) not in listed):
             for name, value in [*vars(base).items(), *((name, None) for name in _assigned(base))]:
                 found.setdefault(name, value)
     yield from sorted((name, value) for name, value in found.items() if not name.startswith("_"))
@@ -121,7 +126,9 @@ def _fields(kind: type) -> list[str]:
 
 
 def _class(name: str, kind: type) -> Iterator[str]:
-    bases = ", ".join(base.__name__ for base in kind.__bases__ if base is not object and not _is_private(base))
+    listed = _listed()
+    shown = [base for base in kind.__bases__ if base is not object and (not _is_ours(base) or id(base) in listed)]
+    bases = ", ".join(base.__name__ for base in shown)
     yield f"class {name}({bases})" if bases else f"class {name}"
     if issubclass(kind, enum.Enum):
         yield from (f"    {member.name} = {member.value!r}" for member in kind)
