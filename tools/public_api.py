@@ -1,7 +1,8 @@
 """Write docs/public_api.txt: every public name with its signature, so that a change of one is seen in a review.
 
 What is listed is what the promise of docs/versions.md is about. A public name is one of ``__all__`` of the modules in
-What is listed is what the promise of docs/versions.md is about. A public name is one of ``__all__`` of the modules in
+`MODULES`; of a class, its attributes without an underscore, with those that it inherits from classes that are not
+public.
 """
 
 from __future__ import annotations
