@@ -134,8 +134,7 @@ def _build(python: Path, epoch: int, out: Path) -> None:
         tree = work / "tree"
         tree.mkdir()
         _run("git", "archive", "--output", work / "head.tar", "HEAD")
-        with tarfile.open(work / "head.tar") as archive:
-            archive.extractall(tree, filter="data")
+        _run("tar", "-x", "-f", work / "head.tar", "-C", tree)
         _run(*build, "--sdist", "--outdir", out, cwd=tree, environment=timed | {"PYXEN_XENLIGHT": "skip"})
         (sdist,) = out.glob("*.tar.gz")
         normalize(sdist, epoch)
@@ -143,17 +142,20 @@ def _build(python: Path, epoch: int, out: Path) -> None:
         for name, xenlight in (("pure", "skip"), ("full", str(_modules(work / "modules")))):
             folder = work / name
             folder.mkdir()
-            with tarfile.open(sdist) as archive:
-                archive.extractall(folder, filter="data")
+            _run("tar", "-x", "-f", sdist, "-C", folder)
             (source,) = folder.iterdir()
             _run(*build, "--wheel", "--outdir", folder, cwd=source, environment=timed | {"PYXEN_XENLIGHT": xenlight})
         (pure,) = (work / "pure").glob("*.whl")
         shutil.copy(pure, out)
         (full,) = (work / "full").glob("*.whl")
-        needs = sorted({name for module in (work / "modules").iterdir() for name in _needed(module) if "xen" in name})
-        exclude = [word for name in needs for word in ("--exclude", name)]
+        needs = {name for module in (work / "modules").iterdir() for name in _needed(module)}
+        exclude = [
+            word for name in sorted(needs) if name.startswith(("libxen", "libxlutil")) for word in ("--exclude", name)
+        ]
         repair: list[str | Path] = [python, "-m", "auditwheel", "repair", "--plat", PLATFORM, "--only-plat", *exclude]
-        _run(*repair, "--wheel-dir", out, full, environment=timed)
+        _run(*repair, "--wheel-dir", work / "repaired", full, environment=timed)
+        (repaired,) = (work / "repaired").glob("*.whl")
+        shutil.copy(repaired, out)
 
 
 def _needed(module: Path) -> list[str]:
