@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import xenlight
+from setuptools.command.egg_info import FileList
 
 from lab import releases
 from tools import debian, release
@@ -59,6 +60,20 @@ def test_a_folder_without_modules_is_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode != 0
     assert "a folder with modules _xenlight_*.abi3.so" in done.stderr
+
+
+def test_the_source_distribution_has_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    taken = FileList()
+    for line in (ROOT / "MANIFEST.in").read_text().splitlines():
+        taken.process_template_line(line)
+    # setuptools takes these by itself, and the packages.
+    itself = {"LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"}
+    left_out = (".ci/", ".github/", "debian/", "src/pyxen/")
+    listed = subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True).stdout.splitlines()
+    missing = [name for name in listed if name not in {*taken.files, *itself} and not name.startswith(left_out)]
+    assert len(listed) > 500
+    assert missing == [], "name them in MANIFEST.in"
 
 
 def test_the_stable_abi_is_as_old_as_the_oldest_python() -> None:
