@@ -154,7 +154,7 @@ python3 /tmp/use.py
 pyxen list
 pyxen --uri memory:///demo list
 ls /usr/share/bash-completion/completions/pyxen /usr/lib/systemd/system/pyxen-* /lib/systemd/system/pyxen-* \
-    /usr/share/man/man1/pyxen* /usr/share/doc/python3-pyxen-doc/guide.md* 2>/dev/null || true
+    /usr/share/man/man1/pyxen* /usr/share/doc/python3-pyxen/guide.md* 2>/dev/null || true
 apt-get remove -q -y --purge python3-pyxen pyxen-tools python3-pyxen-doc >/dev/null
 ! python3 -c 'import pyxen' 2>/dev/null
 echo "== the wheel"
