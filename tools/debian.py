@@ -32,6 +32,8 @@ _CLEAN = [
     "HOME=/root",
     "DEBIAN_FRONTEND=noninteractive",
 ]
+_PROFILES = {"bookworm": ("-Ppkg.pyxen.notools",), "trixie": ()}
+"""What is left out: Debian 12's typer is too old for the command."""
 # There is no bug in Debian that asks for this package, and it is not uploaded there.
 _LINTIAN = "lintian --tag-display-limit 0 --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs"
 _TRIAL = ("python3-venv", "python3-apt")
@@ -99,7 +101,12 @@ def _build(release: releases.Release) -> None:
         try:
             tools.call(tools.as_root(["cp", "-r", str(folder), f"{root}{inside}"]), what="copying the sources")
             say(f"Debian {release.suite}: building the packages (about a minute)")
-            _enter(root, 'cd "$1"; dpkg-buildpackage -us -uc 2>&1', f"{inside}/{tree.name}")
+            _enter(
+                root,
+                'cd "$1"; shift; dpkg-buildpackage -us -uc "$@" 2>&1',
+                f"{inside}/{tree.name}",
+                *_PROFILES[release.suite],
+            )
             out = PACKAGES / release.suite
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)
