@@ -160,7 +160,9 @@ cd /
 python3 /tmp/use.py
 if command -v pyxen; then
     pyxen list
-    pyxen --uri memory:///demo list
+    for test in memory dom0; do
+        AUTOPKGTEST_TMP=$(mktemp -d) /srv/tests/$test
+    done
 fi
 ls /usr/share/bash-completion/completions/pyxen /usr/lib/systemd/system/pyxen-* /lib/systemd/system/pyxen-* \
     /usr/share/man/man1/pyxen* /usr/share/doc/python3-pyxen/guide.md* 2>/dev/null || true
@@ -186,30 +188,35 @@ def _wheels(release: releases.Release, into: Path) -> None:
     tools.call([*pip, *for_it, f"{wheel}[cli]"], what="downloading what the wheel needs")
 
 
-def _try(release: releases.Release) -> int:
-    packages = sorted((PACKAGES / release.suite).glob("*.deb"))
+def _pack(release: releases.Release, scratch: Path) -> Path:
+    """Pack a Debian with all that a trial installs; nothing of it is installed yet."""
+    packages = [*sorted((PACKAGES / release.suite).glob("*pyxen*_all.deb"))]
+    packages += sorted((PACKAGES / release.suite).glob("python3-pyxen_*.deb"))
     if not packages:
         raise BuildFailed(f"there are no packages in {PACKAGES / release.suite}: python3 -m tools.debian build")
+    root = scratch / "root"
     base = _root(release, "trial", list(_TRIAL))
+    tools.call(tools.as_root(["cp", "-a", str(base), str(root)]), what="copying a Debian")
+    (root / "srv/packages").mkdir()
+    for package in packages:
+        shutil.copy(package, root / "srv/packages")
+    _wheels(release, root / "srv/wheels")
+    shutil.copytree(ROOT / "debian/tests", root / "srv/tests")
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    fetch = "apt-get update -q; cd /srv/packages; apt-get install -q -y --no-install-recommends --download-only ./*.deb"
+    _enter(root, fetch)
+    (root / "srv/try.sh").write_text(_TRY)
+    archive = scratch / "debian.tar"
+    tools.call(tools.as_root(["tar", "-cf", str(archive), "-C", str(root), "."]), what="packing a Debian")
+    return archive
+
+
+def _try(release: releases.Release) -> int:
     with tempfile.TemporaryDirectory(prefix="pyxen-try-") as scratch:
-        root = Path(scratch) / "root"
-        tools.call(tools.as_root(["cp", "-a", str(base), str(root)]), what="copying a Debian")
-        (root / "srv/packages").mkdir()
-        for package in packages:
-            shutil.copy(package, root / "srv/packages")
-        _wheels(release, root / "srv/wheels")
-        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-        fetch = (
-            "apt-get update -q; cd /srv/packages; apt-get install -q -y --no-install-recommends --download-only ./*.deb"
-        )
-        _enter(root, fetch)
-        (root / "srv/try.sh").write_text(_TRY)
-        archive = Path(scratch) / "debian.tar"
-        tools.call(tools.as_root(["tar", "-cf", str(archive), "-C", str(root), "."]), what="packing a Debian")
+        archive = _pack(release, Path(scratch))
         with Lab(release.xen) as dom0:
             dom0.put(str(archive), "/srv/debian.tar")
-            done = dom0.run(["sh", "-c", _IN_DOM0], timeout=900, on_stdout=_show, on_stderr=_show)
-        return done.status
+            return dom0.run(["sh", "-c", _IN_DOM0], timeout=_SECONDS, on_stdout=_show, on_stderr=_show).status
 
 
 def _show(data: bytes) -> None:
