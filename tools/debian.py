@@ -142,8 +142,7 @@ _TRY = """
 set -eu
 ! command -v gcc
 export DEBIAN_FRONTEND=noninteractive
-cd /srv/packages
-apt-get install -q -y --no-install-recommends --no-download ./*.deb
+apt-get install -q -y --no-install-recommends /srv/packages/*.deb
 dpkg -l '*pyxen*' | grep ^ii
 cat > /tmp/use.py <<'END'
 import pyxen
@@ -204,7 +203,7 @@ def _pack(release: releases.Release, scratch: Path) -> Path:
     _wheels(release, root / "srv/wheels")
     shutil.copytree(ROOT / "debian/tests", root / "srv/tests")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-    fetch = "apt-get update -q; cd /srv/packages; apt-get install -q -y --no-install-recommends --download-only ./*.deb"
+    fetch = "apt-get update -q; apt-get install -q -y --no-install-recommends --download-only /srv/packages/*.deb"
     _enter(root, fetch)
     (root / "srv/try.sh").write_text(_TRY)
     archive = scratch / "debian.tar"
