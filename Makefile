@@ -5,7 +5,7 @@ XEN = 4.20
 CPUS = 1
 FUZZ_SECONDS = 600
 
-.PHONY: help demo test test-long test-fast lab-test lint bench fuzz sanitize sweep soak shell docs docs-check clean setup
+.PHONY: help demo test test-long test-fast lab-test lint bench fuzz sanitize sweep soak shell docs docs-check release deb clean setup
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -56,6 +56,12 @@ docs-check: docs ## Look at the built documentation in headless Chromium: widths
 	@command -v chromium > /dev/null || apt-get install -y -q --no-install-recommends chromium
 	@$(PYTHON) -m pip install -q --group docs-check
 	@$(PYTHON) -m tools.site_browser
+
+release: setup  ## Build and check wheels and source distribution in dist; nothing is uploaded (RELEASING.md)
+	@$(PYTHON) -m tools.release
+
+deb: setup      ## Build Debian's packages in dist/debian, for each Debian of the lab
+	@$(PYTHON) -m tools.debian build
 
 shell: setup    ## Open a shell in dom0 of a real Xen host, with pyxen installed
 	@$(PYTHON) -m lab shell --xen $(XEN)

@@ -1,21 +1,28 @@
-"""Decides one thing: whether the extension can be built here. Everything else is in pyproject.toml.
+"""Decides one thing: whether the extension is built here, or comes along. Everything else is in pyproject.toml.
 
 ``PYXEN_XENLIGHT=auto`` (the default) builds it where the Xen headers are, ``require`` fails where they are not, and
-``skip`` never builds it: configurations, their formats and the libvirt backend need no extension.
+``skip`` never builds it: configurations, their formats and the libvirt backend need no extension. The path of a folder
+takes the modules in it, which were compiled before, one for each Xen release: so are the wheels of a release made.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cffi_build"))
 
 import headers
 import linking
+
+PACKAGE = "pyxen.backends.xenlight.libxl"
+"""Where the compiled modules are looked for when a host is opened."""
+WORDS = ("auto", "require", "skip")
 
 
 def has_headers() -> bool:
@@ -24,6 +31,14 @@ def has_headers() -> bool:
         return subprocess.run(["pkg-config", "--exists", *linking.PACKAGES], check=False).returncode == 0
     except OSError:
         return False
+
+
+def modules(folder: Path) -> list[Path]:
+    """Return the compiled modules in a folder; without any, the build ends with a message."""
+    found = sorted(folder.glob("_xenlight_*.abi3.so"))
+    if not found:
+        sys.exit(f"PYXEN_XENLIGHT={folder}: must be {', '.join(WORDS)}, or a folder with modules _xenlight_*.abi3.so")
+    return found
 
 
 class CheckedBuild(build_ext):
@@ -38,17 +53,39 @@ class CheckedBuild(build_ext):
             sys.exit(str(error))
 
 
-wanted = os.environ.get("PYXEN_XENLIGHT", "auto")
-if wanted not in {"auto", "require", "skip"}:
-    sys.exit(f"PYXEN_XENLIGHT={wanted}: must be auto, require or skip")
+class BuildWithModules(build_py):
+    """Adds the modules that were compiled before to the package."""
+
+    def run(self) -> None:
+        """Build, and copy them."""
+        super().run()
+        for module in compiled:
+            shutil.copy(module, Path(self.build_lib, *PACKAGE.split("."), module.name))
+
+
+class WithModules(Distribution):
+    """A distribution that is not pure Python, although nothing is compiled here."""
+
+    def has_ext_modules(self) -> bool:
+        """Tell so."""
+        return True
+
+
+wanted = os.environ.get("PYXEN_XENLIGHT") or "auto"
+compiled = [] if wanted in WORDS else modules(Path(wanted))
 if wanted == "require" and not has_headers():
     sys.exit(
         "PYXEN_XENLIGHT=require, but pkg-config does not know Xen's libraries: "
         "install libxen-dev and pkg-config (Debian)"
     )
-build = wanted == "require" or (wanted == "auto" and has_headers())
 
-if build:
-    setup(cffi_modules=["cffi_build/xenlight.py:ffibuilder"], cmdclass={"build_ext": CheckedBuild})
+if compiled:
+    limited = {"bdist_wheel": {"py_limited_api": "cp311"}}
+    setup(distclass=WithModules, cmdclass={"build_py": BuildWithModules}, options=limited)
+elif wanted == "require" or (wanted == "auto" and has_headers()):
+    import xenlight
+
+    limited = {"bdist_wheel": {"py_limited_api": "cp311"}} if xenlight.is_limited() else {}
+    setup(cffi_modules=["cffi_build/xenlight.py:ffibuilder"], cmdclass={"build_ext": CheckedBuild}, options=limited)
 else:
     setup()

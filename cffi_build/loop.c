@@ -19,6 +19,11 @@
 
 #include "loop.h"
 
+#ifndef __GLIBC__
+/* Other C libraries, as musl, have nothing to trim. */
+#define malloc_trim(pad) ((void)(pad))
+#endif
+
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif

@@ -20,6 +20,11 @@
 #include "loop.h"
 #include "worker.h"
 
+#if !defined(__GLIBC__) && !defined(PYXEN_UCONTEXT)
+#error "this C library may lack makecontext, as musl does: install libucontext, and build with \
+CFLAGS=-DPYXEN_UCONTEXT LDFLAGS='-lucontext_posix -lucontext'"
+#endif
+
 #define LINE_LENGTH 4096
 #define MOST_EVENTS 16
 #define UUID_LENGTH 16

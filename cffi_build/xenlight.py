@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import sysconfig
 from pathlib import Path
 
 import cffi
@@ -21,8 +22,17 @@ import linking  # noqa: E402 (likewise)
 
 SYSTEM_INCLUDES = ("poll.h", "stdlib.h", "sys/time.h")
 
+PY_LIMITED_API = "0x030a0000"
+"""The oldest Python whose stable ABI is used, 3.10: newer ones load the same file, ``*.abi3.so``. From 3.11 on its
+``Python.h`` no longer includes ``string.h``, which cffi's code needs."""
+
 OLD_CFFI_CANNOT = {"libxl_mac_copy", "libxl_hwcap_copy"}
 """cffi before 2.0 writes invalid C for a pointer to a const array, which these two take."""
+
+
+def is_limited() -> bool:
+    """Tell whether this Python has the stable ABI: one without the GIL, or built for debugging, does not."""
+    return not any(sysconfig.get_config_var(name) for name in ("Py_GIL_DISABLED", "Py_DEBUG", "Py_TRACE_REFS"))
 
 
 def module_name(release: str) -> str:
@@ -59,6 +69,7 @@ def ffibuilder() -> cffi.FFI:
     builder.cdef(extra)
     builder.cdef("\n".join(selection().declarations))
     builder.cdef("/* xenctrl.h" + needs_libxl)
+    limited = [("Py_LIMITED_API", PY_LIMITED_API)] if is_limited() else []
     includes = [*SYSTEM_INCLUDES, *headers.LIBXL_HEADERS, "xenctrl.h"]
     builder.set_source(
         module_name(headers.xen_release()),
@@ -66,7 +77,8 @@ def ffibuilder() -> cffi.FFI:
         + '#include "shim.h"\n#include "loop.h"\n#include "worker.h"\n',
         sources=[str(HERE / name) for name in ("shim.c", "loop.c", "worker.c")],
         include_dirs=[str(HERE)],
-        define_macros=[("LIBXL_API_VERSION", headers.LIBXL_API_VERSION)],
+        define_macros=[("LIBXL_API_VERSION", headers.LIBXL_API_VERSION), *limited],
+        py_limited_api=bool(limited),
         libraries=[flag[2:] for flag in libs if flag.startswith("-l")],
         extra_link_args=[flag for flag in libs if not flag.startswith("-l")],
         # Xen ships no debug symbols for us to match, and -O1 halves the time of compiling 800 wrappers.
@@ -88,7 +100,8 @@ def main() -> int:
     output.mkdir(parents=True, exist_ok=True)
     build = output / "build"
     compiled = Path(builder.compile(tmpdir=str(build)))
-    target = output / compiled.name
+    suffix = ".abi3.so" if is_limited() else sysconfig.get_config_var("EXT_SUFFIX")
+    target = output / f"{compiled.name.partition('.')[0]}{suffix}"
     compiled.replace(target)
     try:
         linking.check(target, headers.xen_release())

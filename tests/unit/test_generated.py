@@ -15,12 +15,18 @@ from pyxen import features
 from pyxen.cli.status import ExitStatus
 from pyxen.records import info
 from pyxen.xlcfg.keys import KEYS
-from tools import aio_face, command, enum_names, libxl_table, xl_keys
+from tools import aio_face, command, enum_names, libxl_table, public_api, xl_keys
 
 
 @pytest.mark.parametrize("face", aio_face.FACES, ids=lambda face: str(face.module))
 def test_the_asyncio_face_is_made_from_the_blocking_one(face: aio_face.Face) -> None:
     assert face.target.read_text() == aio_face.awaited(face), "write it anew: python -m tools.aio_face"
+
+
+def test_the_public_api_is_the_listed_one() -> None:
+    assert public_api.FILE.read_text() == public_api.text(), (
+        "the public API has changed: see docs/versions.md, then python -m tools.public_api"
+    )
 
 
 def test_the_names_of_the_enumerations_are_theirs() -> None:

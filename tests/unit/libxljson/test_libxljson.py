@@ -270,13 +270,14 @@ class TestHostileTexts:
             ("", "not JSON"),
             ("[" * 10_000, "nested too deeply|not JSON"),
             ('{"a":' * 10_000 + "1" + "}" * 10_000, "nested too deeply"),
+            ('{"a":' * 102 + "1" + "}" * 102, "nested too deeply"),
             ('{"c_info": {"domid": ' + "9" * 5000 + "}}", "not a configuration"),
             ('{"c_info": {}, "c_info": {}}', "'c_info' occurs twice"),
             ("{" + '"c_info":{},' * 40_000 + '"c_info":{}}', "'c_info' occurs twice"),
             ('{"c_info": NaN}', "NaN is not valid in JSON"),
             (b"\xff{}", "not UTF-8: byte 0 is 0xff"),
         ],
-        ids=["empty", "lists", "objects", "digits", "twice", "often", "nan", "bytes"],
+        ids=["empty", "lists", "objects", "deep", "digits", "twice", "often", "nan", "bytes"],
     )
     def test_they_are_refused(self, text: str | bytes, message: str) -> None:
         with pytest.raises(ParseError, match=message):

@@ -105,8 +105,8 @@ def load(release: str | None = None) -> ModuleType:
         have = f"there is one for Xen {', '.join(built)}" if built else "there is none at all"
         raise BindingNotBuilt(
             f"no extension of pyxen for Xen {wanted or '(any release)'}: {have}. Install that release's headers "
-            "(Debian: libxen-dev) and build again, past pip's cache, which has the wheel without it: "
-            "PYXEN_XENLIGHT=require pip install --force-reinstall --no-deps --no-cache-dir pyxen"
+            "(Debian: libxen-dev) and build again, past the wheels of the index and of pip's cache, which lack it: "
+            "PYXEN_XENLIGHT=require pip install --force-reinstall --no-deps --no-cache-dir --no-binary pyxen pyxen"
         )
     name = f"pyxen.backends.xenlight.libxl._xenlight_{wanted.replace('.', '_')}"
     try:
