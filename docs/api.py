@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import enum
 import inspect
 import re
 import sys
 import textwrap
+import typing
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.ext.autosummary import autosummary_toc
 from sphinx.pycode import ModuleAnalyzer
 
 from pyxen.config import Part, settings_of
@@ -27,8 +30,8 @@ from tools.xl_keys import unit
 
 _GUESTS: Final = {"hvm": "HVM", "pv": "PV", "pvh": "PVH"}
 
-_NOT_OURS: Final = re.compile(r"(?!pyxen\b)[A-Za-z_][\w.]*")
-"""Names that belong to Python or to another package. They are shown, and not linked."""
+_NOT_OURS: Final = re.compile(r"(?!pyxen\b)[A-Za-z_][\w.]*|'.*'")
+"""Names that belong to Python or to another package, and literals. They are shown, and not linked."""
 
 
 def show_held_types(_: Sphinx) -> None:
@@ -56,7 +59,7 @@ def shorten_signature(
     Of a configuration, only the parameters without a keyword are shown: the others are its attributes.
     """
     if what == "exception":
-        return "", None
+        return None if signature is None else ("", None)
     if what != "class" or not inspect.isclass(value):
         return None
     if issubclass(value, Part):
@@ -64,9 +67,17 @@ def shorten_signature(
         shown = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
         keywords = any(each.kind is each.KEYWORD_ONLY for each in parameters)
         return f"({', '.join([*shown, *(['**settings'] if keywords else [])])})", None
-    if dataclasses.is_dataclass(value) or "Backend" in (signature or ""):
-        return "", None
-    return None
+    return ("", None) if dataclasses.is_dataclass(value) or _takes_inner(value) else None
+
+
+def _takes_inner(kind: type[Any]) -> bool:
+    """Return whether a constructor takes objects of classes that are not public."""
+    try:
+        hints = typing.get_type_hints(vars(kind).get("__init__", object.__init__))
+    except NameError:  # a name that is there for type checkers only
+        return True
+    kinds = [hint for hint in hints.values() if inspect.isclass(hint) and hint.__module__.startswith("pyxen.")]
+    return any(f"{hint.__module__}.{hint.__qualname__}" not in by_home() for hint in kinds)
 
 
 def keep_whole(_app: Sphinx, what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
@@ -164,7 +175,16 @@ def find_public(
         found = domain.resolve_xref(env, str(node["refdoc"]), app.builder, "obj", name, node, content)
         if found is not None:
             return found
-    return content if _NOT_OURS.fullmatch(target) and not _is_public(target) else None
+    shown = _NOT_OURS.fullmatch(target) and not _is_public(target)
+    return content if shown or _is_inner(target) else None
+
+
+def _is_inner(target: str) -> bool:
+    """Return whether a name is that of a type variable or a protocol, or of the interface of backends."""
+    module, _, name = target.rpartition(".")
+    value = getattr(sys.modules.get(module), name, None)
+    for_checkers = isinstance(value, typing.TypeVar) or getattr(value, "_is_protocol", False)
+    return for_checkers or target.startswith("pyxen.backends.")
 
 
 def _candidates(target: str) -> Iterator[str]:
@@ -185,6 +205,24 @@ def _is_public(target: str) -> bool:
     return any(public.rpartition(".")[2] == first for public in by_home().values())
 
 
+def leave_out_of_sidebar(_app: Sphinx, tree: nodes.document) -> None:
+    """Keep the pages of classes out of the tree of contents: each page of the site would list all of them."""
+    for each in list(tree.findall(autosummary_toc)):
+        each.parent.remove(each)
+
+
+def unlink_type(_app: Sphinx, tree: nodes.document) -> None:
+    """Keep Python's ``type`` in annotations from being linked to one of the many fields called so."""
+    for each in list(tree.findall(pending_xref)):
+        if each.get("reftarget") == "type" and each.get("reftype") == "class":
+            each.replace_self(each.children)
+
+
+def list_members_of_enums(_app: Sphinx, _what: str, _name: str, value: Any, _skip: bool, _options: Any) -> bool | None:
+    """List the members of an enumeration, also those that need no words."""
+    return False if isinstance(value, enum.Enum) else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect all of it; Sphinx calls this."""
     app.connect("builder-inited", show_held_types, priority=100)
@@ -193,5 +231,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", keep_whole, priority=400)  # before Napoleon
     app.connect("autodoc-process-docstring", tell_types, priority=600)  # after it
     app.connect("autodoc-process-docstring", tell_setting, priority=600)
+    app.connect("doctree-read", leave_out_of_sidebar, priority=100)  # before Sphinx collects the tree
+    app.connect("doctree-read", unlink_type)
+    app.connect("autodoc-skip-member", list_members_of_enums)
     app.connect("missing-reference", find_public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
