@@ -73,11 +73,22 @@ def shorten_signature(
 def _takes_inner(kind: type[Any]) -> bool:
     """Return whether a constructor takes objects of classes that are not public."""
     try:
-        hints = typing.get_type_hints(vars(kind).get("__init__", object.__init__))
+        hints = typing.get_type_hints(kind.__init__)
     except NameError:  # a name that is there for type checkers only
         return True
-    kinds = [hint for hint in hints.values() if inspect.isclass(hint) and hint.__module__.startswith("pyxen.")]
-    return any(f"{hint.__module__}.{hint.__qualname__}" not in by_home() for hint in kinds)
+    return any(_is_hidden(each) for hint in hints.values() for each in _within(hint))
+
+
+def _within(hint: Any) -> Iterator[Any]:
+    """Yield a type, and the types within it."""
+    yield hint
+    for each in typing.get_args(hint):
+        yield from _within(each)
+
+
+def _is_hidden(kind: Any) -> bool:
+    home = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', '')}"
+    return inspect.isclass(kind) and home.startswith("pyxen.") and home not in by_home()
 
 
 def keep_whole(_app: Sphinx, what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
@@ -180,11 +191,9 @@ def find_public(
 
 
 def _is_inner(target: str) -> bool:
-    """Return whether a name is that of a type variable or a protocol, or of the interface of backends."""
+    """Return whether a name is that of something that is there and not public, such as a type variable."""
     module, _, name = target.rpartition(".")
-    value = getattr(sys.modules.get(module), name, None)
-    for_checkers = isinstance(value, typing.TypeVar) or getattr(value, "_is_protocol", False)
-    return for_checkers or target.startswith("pyxen.backends.")
+    return hasattr(sys.modules.get(module), name)
 
 
 def _candidates(target: str) -> Iterator[str]:
@@ -195,7 +204,7 @@ def _candidates(target: str) -> Iterator[str]:
             yield names[name]
     if home in names:
         yield f"{names[home]}.{member}"
-    for module in MODULES:
+    for module in (*MODULES, "pyxen.begin"):
         yield f"{module}.{target}"
 
 
