@@ -35,7 +35,7 @@ SEARCHES: Final = {"destroy": "pyxen.Domain", "NotPrivileged": "troubleshooting"
 """What is searched for, and a part of the address of a page that is to be among the results."""
 
 OF_SPHINX: Final = ("definition-list",)
-"""What axe finds in what Sphinx writes: it lays out a long signature as a list of definitions that has no definitions."""
+"""What axe finds in what Sphinx writes: a long signature is a list of definitions that has none."""
 
 CUT: Final = """() => {
   const wide = document.documentElement.clientWidth;
