@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import enum
 import inspect
 import re
 import sys
 import textwrap
+import typing
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.ext.autosummary import autosummary_toc
 from sphinx.pycode import ModuleAnalyzer
 
 from pyxen.config import Part, settings_of
@@ -27,8 +30,8 @@ from tools.xl_keys import unit
 
 _GUESTS: Final = {"hvm": "HVM", "pv": "PV", "pvh": "PVH"}
 
-_NOT_OURS: Final = re.compile(r"(?!pyxen\b)[A-Za-z_][\w.]*")
-"""Names that belong to Python or to another package. They are shown, and not linked."""
+_NOT_OURS: Final = re.compile(r"(?!pyxen\b)[A-Za-z_][\w.]*|'.*'")
+"""Names that belong to Python or to another package, and literals. They are shown, and not linked."""
 
 
 def show_held_types(_: Sphinx) -> None:
@@ -56,7 +59,7 @@ def shorten_signature(
     Of a configuration, only the parameters without a keyword are shown: the others are its attributes.
     """
     if what == "exception":
-        return "", None
+        return None if signature is None else ("", None)
     if what != "class" or not inspect.isclass(value):
         return None
     if issubclass(value, Part):
@@ -64,9 +67,28 @@ def shorten_signature(
         shown = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
         keywords = any(each.kind is each.KEYWORD_ONLY for each in parameters)
         return f"({', '.join([*shown, *(['**settings'] if keywords else [])])})", None
-    if dataclasses.is_dataclass(value) or "Backend" in (signature or ""):
-        return "", None
-    return None
+    return ("", None) if dataclasses.is_dataclass(value) or _takes_inner(value) else None
+
+
+def _takes_inner(kind: type[Any]) -> bool:
+    """Return whether a constructor takes objects of classes that are not public."""
+    try:
+        hints = typing.get_type_hints(kind.__init__)
+    except NameError:  # a name that is there for type checkers only
+        return True
+    return any(_is_hidden(each) for hint in hints.values() for each in _within(hint))
+
+
+def _within(hint: Any) -> Iterator[Any]:
+    """Yield a type, and the types within it."""
+    yield hint
+    for each in typing.get_args(hint):
+        yield from _within(each)
+
+
+def _is_hidden(kind: Any) -> bool:
+    home = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', '')}"
+    return inspect.isclass(kind) and home.startswith("pyxen.") and home not in by_home()
 
 
 def keep_whole(_app: Sphinx, what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
@@ -164,7 +186,14 @@ def find_public(
         found = domain.resolve_xref(env, str(node["refdoc"]), app.builder, "obj", name, node, content)
         if found is not None:
             return found
-    return content if _NOT_OURS.fullmatch(target) and not _is_public(target) else None
+    shown = _NOT_OURS.fullmatch(target) and not _is_public(target)
+    return content if shown or _is_inner(target) else None
+
+
+def _is_inner(target: str) -> bool:
+    """Return whether a name is that of something that is there and not public, such as a type variable."""
+    module, _, name = target.rpartition(".")
+    return hasattr(sys.modules.get(module), name)
 
 
 def _candidates(target: str) -> Iterator[str]:
@@ -175,7 +204,7 @@ def _candidates(target: str) -> Iterator[str]:
             yield names[name]
     if home in names:
         yield f"{names[home]}.{member}"
-    for module in MODULES:
+    for module in (*MODULES, "pyxen.begin"):
         yield f"{module}.{target}"
 
 
@@ -183,6 +212,24 @@ def _is_public(target: str) -> bool:
     """Return whether a name begins with one of pyxen's, so that it should have been found."""
     first = target.partition(".")[0]
     return any(public.rpartition(".")[2] == first for public in by_home().values())
+
+
+def leave_out_of_sidebar(_app: Sphinx, tree: nodes.document) -> None:
+    """Keep the pages of classes out of the tree of contents: each page of the site would list all of them."""
+    for each in list(tree.findall(autosummary_toc)):
+        each.parent.remove(each)
+
+
+def unlink_type(_app: Sphinx, tree: nodes.document) -> None:
+    """Keep Python's ``type`` in annotations from being linked to one of the many fields called so."""
+    for each in list(tree.findall(pending_xref)):
+        if each.get("reftarget") == "type" and each.get("reftype") == "class":
+            each.replace_self(each.children)
+
+
+def list_members_of_enums(_app: Sphinx, _what: str, _name: str, value: Any, _skip: bool, _options: Any) -> bool | None:
+    """List the members of an enumeration, also those that need no words."""
+    return False if isinstance(value, enum.Enum) else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -193,5 +240,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", keep_whole, priority=400)  # before Napoleon
     app.connect("autodoc-process-docstring", tell_types, priority=600)  # after it
     app.connect("autodoc-process-docstring", tell_setting, priority=600)
+    app.connect("doctree-read", leave_out_of_sidebar, priority=100)  # before Sphinx collects the tree
+    app.connect("doctree-read", unlink_type)
+    app.connect("autodoc-skip-member", list_members_of_enums)
     app.connect("missing-reference", find_public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

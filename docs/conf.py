@@ -39,7 +39,7 @@ html_show_sourcelink = False
 html_copy_source = False
 
 myst_enable_extensions = ["colon_fence", "attrs_inline"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 copybutton_prompt_text = r">>> |\.\.\. |\$ |# "
 copybutton_prompt_is_regexp = True
 

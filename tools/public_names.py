@@ -30,7 +30,13 @@ MODULES: Final = (
 )
 """In the order in which a name is looked for: what is in several modules is known by the first."""
 
-RETURNED: Final = (("pyxen.begin", "HostOperations"), ("pyxen.begin", "DomainOperations"))
+RETURNED: Final = (
+    ("pyxen.begin", "HostOperations"),
+    ("pyxen.begin", "DomainOperations"),
+    ("pyxen.begin", "DeviceOperations"),
+    ("pyxen.aio.connection", "Connecting"),
+    ("pyxen.metrics.catalogue", "MetricKind"),
+)
 """Classes that no ``__all__`` above has, but whose objects users are given."""
 
 

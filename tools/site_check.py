@@ -39,7 +39,7 @@ def mangled(page: Path) -> Iterator[str]:
             yield f"{name}: Coerced: {text}"
         if "__init__" in name:
             yield f"{name}: a constructor is listed by itself"
-        if "backend" in re.findall(r"\((\w+)", text)[:1] or "Backend" in text:
+        if re.search(r"\bBackend\b", text):
             yield f"{name}: an inner parameter: {text}"
         if name and not {name, name.rpartition(".")[0]} & names():
             yield f"{name}: not a public name"

@@ -71,7 +71,7 @@ class XlConf(Record):
     output_format: Literal["json", "sxp"] = "json"
     """Format of what the xl command prints."""
     remus_netbufscript: str | None = None
-    """``remus.default.netbufscript``: default of `RemusOptions.netbuf_script` for the xl command."""
+    """``remus.default.netbufscript``: default of `RemusOptions.netbufscript` for the xl command."""
     colo_proxyscript: str | None = None
     """``colo.default.proxyscript``: the script of COLO for the xl command."""
 

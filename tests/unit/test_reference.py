@@ -24,6 +24,13 @@ def test_every_public_name_is_listed_once() -> None:
     assert sorted(listed()) == sorted(public_names.names())
 
 
+def test_every_module_that_pyxen_names_is_looked_at() -> None:
+    text = (ROOT / "src" / "pyxen" / "__init__.py").read_text()
+    named = {f"pyxen.{module}" for module in re.findall(r"^    from pyxen import (\w+) as \1$", text, re.MULTILINE)}
+    assert len(named) > 10
+    assert named <= set(public_names.MODULES)
+
+
 @pytest.mark.parametrize(
     ("home", "name"),
     [
