@@ -237,6 +237,7 @@ class FakeBackend(Backend):
         remus: bool,
         paused: bool,
         allow: Allow | None = None,  # noqa: ARG002 (nothing comes)
+        autoballoon: bool | None = None,  # noqa: ARG002 (likewise)
         timeout: float | None,
     ) -> Operation[DomainRef]:
         options = {"read_fd": read_fd, "write_fd": write_fd, "remus": remus, "paused": paused, "timeout": timeout}

@@ -25,6 +25,7 @@ from pyxen import (
     DomainState,
     InvalidState,
     MemoryTargetChanged,
+    NoGuestDriver,
     NotEnoughMemory,
     OperationTimeout,
     Vif,
@@ -32,7 +33,7 @@ from pyxen import (
 from pyxen.testing import FakeHost
 from pyxen.testing.strategies import creatable_configs
 
-REFUSALS = (DomainNotFound, InvalidState, OperationTimeout, NotEnoughMemory, DomainExists)
+REFUSALS = (DomainNotFound, InvalidState, NoGuestDriver, OperationTimeout, NotEnoughMemory, DomainExists)
 
 
 class Hosts(RuleBasedStateMachine):
