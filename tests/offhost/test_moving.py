@@ -15,7 +15,14 @@ import pytest
 
 import pyxen
 from pyxen import Domain, DomainConfig
-from pyxen.errors import DomainExists, Error, MigrationFailed, OperationFailed, OperationTimeout
+from pyxen.errors import (
+    DomainExists,
+    Error,
+    MigrationFailed,
+    OperationCancelled,
+    OperationFailed,
+    OperationTimeout,
+)
 from pyxen.records.info import DomainState
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
@@ -352,7 +359,14 @@ def test_a_writer_that_hangs_up(offhost: OffHost, host: pyxen.Host, guest: Domai
 
 def test_who_reads_is_slow(offhost: OffHost, guest: Domain) -> None:
     here, there = socket.socketpair()
+    with here, there:
+        saving = guest.begin.save(there)
+        assert here.recv(1)  # it reads no more
+        saving.cancel()
+        with pytest.raises(OperationCancelled):
+            saving.result(20)
+    here, there = socket.socketpair()
     with here, there, pytest.raises(OperationTimeout):
-        guest.save(there, timeout=0.5)  # it reads nothing
+        guest.save(there, timeout=0.5)
     assert guest.info().is_running
     assert remembers(offhost, guest)

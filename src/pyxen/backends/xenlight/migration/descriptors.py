@@ -66,7 +66,7 @@ def save_over(
             except BaseException:
                 threaded.do(lambda _: let_go_on(context, domain.domid, asked=asked), undoing=True)
                 raise
-        except (Lost, OSError) as error:
+        except Lost as error:
             message = f"cannot write to the descriptor: {error}; the domain goes on"
             raise describe(OperationFailed, message, threaded.operation) from error
         finally:
@@ -84,7 +84,10 @@ def save_over(
 def _sync(fd: int) -> None:
     """Have the data of a file on its disk before the domain ends."""
     if stat.S_ISREG(os.fstat(fd).st_mode):
-        os.fsync(fd)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            raise Lost(error.strerror) from error
 
 
 def restore_over(
