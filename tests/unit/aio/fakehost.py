@@ -308,6 +308,13 @@ class FakeBackend(Backend):
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         return self._begin("set_vcpus", domain=domain, vcpus=vcpus)
 
+    def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
+        self._ask("node_affinity", domain=domain)
+        return (0, 1)
+
+    def set_node_affinity(self, domain: DomainRef, nodes: frozenset[int] | None) -> Operation[None]:
+        return self._begin("set_node_affinity", domain=domain, nodes=nodes)
+
     def vcpus(self, domain: DomainRef) -> tuple[VcpuInfo, ...]:
         self._ask("vcpus", domain=domain)
         return (VcpuInfo(0, 1, True, VcpuState.BLOCKED, 5, CpuSet("0-1"), CpuSet("1")),)
