@@ -226,7 +226,7 @@ def _shown(verb: str) -> str:
 def _face() -> dict[str, str]:
     """Return the public functions, methods and records of the face, each with its docstrings."""
     found = {}
-    for path in sorted(PACKAGE.glob("*.py")):
+    for path in sorted([*PACKAGE.glob("*.py"), *(PACKAGE / "records").glob("*.py")]):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 owner = PARTS.get(node.name, node.name)

@@ -10,6 +10,7 @@ from typing import Any, Final
 MODULES: Final = (
     "pyxen",
     "pyxen.aio",
+    "pyxen.aio.autostart",
     "pyxen.config",
     "pyxen.errors",
     "pyxen.events",

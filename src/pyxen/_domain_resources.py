@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pyxen._common.arguments import check_number
@@ -130,6 +131,32 @@ class DomainResources(DomainHandle):
             ValueError: It is not a set of CPUs.
         """
         self._calls.finish(lambda: self.begin.pin_vcpu(vcpu, cpus, cpus_soft=cpus_soft, force=force))
+
+    def node_affinity(self) -> tuple[int, ...]:
+        """Return the NUMA nodes from which Xen takes the domain's memory, ascending, as ``xl list -n``.
+
+        Unless `set_node_affinity` has set them, they are the nodes of the CPUs on which the vCPUs may run, or of those
+        that they prefer. This never waits for a create.
+
+        Raises:
+            UnsupportedFeature: This backend does not know them.
+        """
+        return self._calls.ask(lambda: self._backend.node_affinity(self._ref))
+
+    def set_node_affinity(self, nodes: Iterable[int] | None) -> None:
+        """Set the NUMA nodes from which Xen takes the domain's memory from now on; memory that it has stays.
+
+        If these nodes have no free memory, Xen takes that of other nodes. The CPUs of the vCPUs stay, too: `pin_vcpu`
+        changes them. xl does this only for a new domain, by itself.
+
+        Args:
+            nodes: Their numbers. None: those of the CPUs on which the vCPUs may run, as for a new domain.
+
+        Raises:
+            InvalidArgument: The host has no such node, or there are no nodes in it.
+            UnsupportedFeature: This backend cannot set them.
+        """
+        self._calls.finish(lambda: self.begin.set_node_affinity(nodes))
 
     def scheduler(self, *, vcpu: int | None = None) -> Scheduler:
         """Return the domain's share of the CPUs, as ``xl sched-credit2 -d`` and so on.

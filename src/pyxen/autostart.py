@@ -2,6 +2,7 @@
 
 `start_all` restores what was saved and creates what is in ``/etc/xen/auto``; `stop_all` migrates, saves or shuts down.
 Neither stops at a failure: each returns what became of every domain. Both run in dom0, whose files they use.
+`pyxen.aio.autostart` has the same for asyncio.
 """
 
 from __future__ import annotations
@@ -11,93 +12,24 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Final
+from dataclasses import replace
 
 from pyxen import xlcfg
+from pyxen._autostart_files import FAILURES, auto_names, files_in, is_saved, make_folder
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound
 from pyxen.features import Feature
 from pyxen.host import Host
+from pyxen.records.autostart import StartAction, Started, StopAction, Stopped
 from pyxen.records.info import ENDS
 from pyxen.xendomains import XendomainsSettings
 
 __all__ = ["StartAction", "Started", "StopAction", "Stopped", "XendomainsSettings", "start_all", "stop_all"]
 
-_SAVED: Final = b"Xen saved domain"
-"""What files of saved domains begin with."""
-
-_FAILURES: Final = (Error, OSError, ValueError)
-
-
-class StartAction(StrEnum):
-    """What `start_all` did with a file."""
-
-    RESTORED = "restored"
-    """The domain was restored from it, and the file removed."""
-    CREATED = "created"
-    """The domain was created from it."""
-    RUNNING = "running"
-    """A domain of that name was running already."""
-    SKIPPED = "skipped"
-    """A domain of that name is saved, and was not restored: to start it anew would lose what is saved."""
-    FAILED = "failed"
-    """It failed; `Started.error` says why. The file of a saved domain stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What `start_all` did with a file."""
-
-    path: str
-    """The file."""
-    action: StartAction
-    """What was done."""
-    name: str | None = None
-    """Name of the domain; None if the file cannot be read."""
-    domain: Domain | None = None
-    """The domain; None if there is none."""
-    error: Exception | None = None
-    """What went wrong, if anything."""
-
-
-class StopAction(StrEnum):
-    """What `stop_all` did with a domain."""
-
-    MIGRATED = "migrated"
-    """It runs on the other host."""
-    SAVED = "saved"
-    """It is in `Stopped.path`."""
-    SHUT_DOWN = "shut_down"
-    """It has shut down."""
-    ASKED = "asked"
-    """It was asked to shut down, and not waited for."""
-    LEFT = "left"
-    """By the settings nothing was to be done with it."""
-    FAILED = "failed"
-    """It still runs; `Stopped.errors` says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """What `stop_all` did with a domain."""
-
-    name: str | None
-    """Its name."""
-    domid: int
-    """Its domid."""
-    action: StopAction
-    """What was done at last."""
-    path: str | None = None
-    """The file that it was saved to."""
-    errors: tuple[Exception, ...] = ()
-    """What went wrong, in order: a migration that failed, say, before it was saved."""
-
 
 def start_all(
     host: Host, settings: XendomainsSettings | None = None, *, timeout: float | None = None
-) -> tuple[Started, ...]:
+) -> tuple[Started[Domain], ...]:
     """Start the domains that start with the host, as ``xendomains start``: one after the other, by their files' names.
 
     Saved domains are restored first. Then the configurations in ``auto`` are created, but not those of domains that run
@@ -112,13 +44,13 @@ def start_all(
         What was done with each file, in order.
     """
     settings = XendomainsSettings.load() if settings is None else settings
-    done: list[Started] = []
-    saved = [path for path in _files(settings.save) if _is_saved(path)]
+    done: list[Started[Domain]] = []
+    saved = [path for path in files_in(settings.save) if is_saved(path)]
     if settings.restore:
         done += [_restore(host, path, timeout) for path in saved]
     left = {os.path.basename(path) for path in saved if os.path.exists(path)}
     last = False
-    for path in _files(settings.auto):
+    for path in files_in(settings.auto):
         if last:
             time.sleep(settings.create_delay_s)
         started = _create(host, path, left, timeout)
@@ -127,24 +59,10 @@ def start_all(
     return tuple(done)
 
 
-def _files(folder: str | None) -> list[str]:
-    """Return the files of a folder as a shell's ``*`` does: sorted, without hidden ones."""
-    if folder is None or not os.path.isdir(folder):
-        return []
-    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if not name.startswith(".")]
-    return [path for path in paths if not os.path.isdir(path)]
-
-
-def _is_saved(path: str) -> bool:
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        return os.path.isfile(path) and file.read(len(_SAVED)) == _SAVED
-    return False
-
-
-def _restore(host: Host, path: str, timeout: float | None) -> Started:
+def _restore(host: Host, path: str, timeout: float | None) -> Started[Domain]:
     try:
         domain = host.restore(path, timeout=timeout)
-    except _FAILURES as error:
+    except FAILURES as error:
         return Started(path, StartAction.FAILED, os.path.basename(path), error=error)
     try:
         os.unlink(path)
@@ -159,7 +77,7 @@ def _name(domain: Domain) -> str | None:
     return domain.name
 
 
-def _create(host: Host, path: str, saved: set[str], timeout: float | None) -> Started:
+def _create(host: Host, path: str, saved: set[str], timeout: float | None) -> Started[Domain]:
     try:
         config = xlcfg.load(path)
         there = host.domains.get(config.name)
@@ -167,11 +85,11 @@ def _create(host: Host, path: str, saved: set[str], timeout: float | None) -> St
             return Started(path, StartAction.RUNNING, config.name, there)
         if config.name in saved or os.path.basename(path) in saved:
             return Started(path, StartAction.SKIPPED, config.name)
-    except _FAILURES as error:
+    except FAILURES as error:
         return Started(path, StartAction.FAILED, error=error)
     try:
         return Started(path, StartAction.CREATED, config.name, host.create(config, timeout=timeout))
-    except _FAILURES as error:
+    except FAILURES as error:
         return Started(path, StartAction.FAILED, config.name, error=error)
 
 
@@ -196,7 +114,7 @@ def stop_all(host: Host, settings: XendomainsSettings | None = None, *, parallel
         raise InvalidArgument(f"parallel={parallel} is out of range: use 1 or more", operation="stop_all")
     settings = XendomainsSettings.load() if settings is None else settings
     guests = _guests(host)
-    names = set(_auto_names(settings.auto)) if settings.auto_only else {domain.name for domain in guests}
+    names = set(auto_names(settings.auto)) if settings.auto_only else {domain.name for domain in guests}
     done: dict[int, Stopped] = {}
 
     def stop(domain: Domain) -> Stopped:
@@ -232,13 +150,6 @@ def _each(work: Callable[[Domain], Stopped], domains: Sequence[Domain], parallel
         pool.shutdown(cancel_futures=True)
 
 
-def _auto_names(folder: str | None) -> Iterator[str]:
-    """Return the names of the domains whose configurations are in a folder."""
-    for path in _files(folder):
-        with contextlib.suppress(*_FAILURES):
-            yield xlcfg.load(path, on_loss="ignore").name
-
-
 def _stop(domain: Domain, settings: XendomainsSettings) -> Stopped:
     errors: list[Exception] = []
     stopped = Stopped(domain.name, domain.domid, StopAction.LEFT)
@@ -262,17 +173,14 @@ def _stop(domain: Domain, settings: XendomainsSettings) -> Stopped:
 def _tried(call: Callable[[], object], errors: list[Exception]) -> bool:
     try:
         call()
-    except _FAILURES as error:
+    except FAILURES as error:
         errors.append(error)
         return False
     return True
 
 
 def _save(domain: Domain, folder: str, path: str, timeout: float | None) -> None:
-    if not domain.name or domain.name.startswith(".") or os.path.basename(path) != domain.name:
-        message = f"the name {domain.name!r} cannot be that of a file: rename the domain"
-        raise InvalidArgument(message, operation="save", domain=domain.domid)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    make_folder(domain.name, folder)
     domain.save(path, timeout=timeout)
 
 
@@ -286,6 +194,6 @@ def _shut_down(domain: Domain, before: Stopped, waits: bool, timeout: float | No
                 return replace(before, action=StopAction.ASKED)
     except DomainNotFound:
         pass
-    except _FAILURES as error:
+    except FAILURES as error:
         return replace(before, action=StopAction.FAILED, errors=(*errors, error))
     return replace(before, action=StopAction.SHUT_DOWN)

@@ -15,7 +15,17 @@ from uuid import UUID, uuid4
 
 from pyxen._apply_operation import begin_apply
 from pyxen._clone_operation import CloneOperations
-from pyxen._common.arguments import check_config, check_is, check_number, member, path_of
+from pyxen._common.arguments import (
+    AnyFile,
+    check_config,
+    check_is,
+    check_number,
+    file_of,
+    member,
+    mib_of,
+    numbers_of,
+    path_of,
+)
 from pyxen._common.device_keys import DeviceKey, named_device
 from pyxen._common.device_kinds import Kind, check_is_device
 from pyxen._copies import balloons, honoured
@@ -31,7 +41,6 @@ from pyxen.records.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, Dom
 from pyxen.records.memory import DomainMemory
 from pyxen.records.scheduling import CpupoolKey, CpupoolRef
 from pyxen.remus import RemusOptions
-from pyxen.units import kib_to_mib
 
 if TYPE_CHECKING:
     from pyxen.xlconf import XlConf
@@ -160,7 +169,7 @@ class HostOperations(CloneOperations[H]):
 
     def restore(
         self,
-        path: str | os.PathLike[str],
+        path: AnyFile,
         config: DomainConfig | None = None,
         *,
         paused: bool = False,
@@ -172,14 +181,12 @@ class HostOperations(CloneOperations[H]):
         if config is not None:
             check_config(config, "restore")
             config = honoured(self._backend, config)
-        operation = self._backend.restore(
-            path_of(path, "restore"),
-            config,
-            paused=paused,
-            allow=allow,
-            autoballoon=balloons(self._backend, autoballoon),
-            timeout=timeout_of(timeout),
-        )
+        file, dom0s, timeout = file_of(path, "restore"), balloons(self._backend, autoballoon), timeout_of(timeout)
+        how: dict[str, Any] = {"paused": paused, "allow": allow, "autoballoon": dom0s, "timeout": timeout}
+        if isinstance(file, int):
+            operation = self._backend.restore_over(file, config, **how)
+        else:
+            operation = self._backend.restore(file, config, **how)
         return self._made(operation, None if config is None else config.name)
 
     def receive_migration(
@@ -190,11 +197,18 @@ class HostOperations(CloneOperations[H]):
         remus: bool = False,
         paused: bool = False,
         allow: Callable[[DomainConfig], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Operation[H]:
         """Begin `Host.receive_migration`."""
         operation = self._backend.receive_migration(
-            read_fd, write_fd, remus=remus, paused=paused, allow=allow, timeout=timeout_of(timeout)
+            read_fd,
+            write_fd,
+            remus=remus,
+            paused=paused,
+            allow=allow,
+            autoballoon=balloons(self._backend, autoballoon),
+            timeout=timeout_of(timeout),
         )
         return self._made(operation)
 
@@ -283,7 +297,7 @@ class DomainOperations(Generic[H]):
 
     def save(
         self,
-        path: str | os.PathLike[str],
+        path: AnyFile,
         *,
         config: DomainConfig | None = None,
         checkpoint: bool = False,
@@ -293,16 +307,11 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.save`."""
         if config is not None:
             check_config(config, "save")
-        return self._on(
-            self._backend.save(
-                self._ref,
-                path_of(path, "save"),
-                config=config,
-                checkpoint=checkpoint,
-                leave_paused=leave_paused,
-                timeout=timeout_of(timeout),
-            )
-        )
+        file, timeout = file_of(path, "save"), timeout_of(timeout)
+        how: dict[str, Any] = {"config": config, "checkpoint": checkpoint, "leave_paused": leave_paused}
+        if isinstance(file, int):
+            return self._on(self._backend.save_over(self._ref, file, **how, timeout=timeout))
+        return self._on(self._backend.save(self._ref, file, **how, timeout=timeout))
 
     def migrate(
         self,
@@ -413,7 +422,7 @@ class DomainOperations(Generic[H]):
 
     def set_memory(self, memory: float | None = None, *, memory_kib: int | None = None) -> Operation[None]:
         """Begin `Domain.set_memory`."""
-        return self._on(self._backend.set_memory(self._ref, _mib("set_memory", "memory", memory, memory_kib)))
+        return self._on(self._backend.set_memory(self._ref, mib_of("set_memory", "memory", memory, memory_kib)))
 
     def wait_memory(self, *, timeout: float | None = None) -> Operation[DomainMemory]:
         """Begin `Domain.wait_memory`."""
@@ -421,7 +430,7 @@ class DomainOperations(Generic[H]):
 
     def set_maxmem(self, maxmem: float | None = None, *, maxmem_kib: int | None = None) -> Operation[None]:
         """Begin `Domain.set_maxmem`."""
-        return self._on(self._backend.set_maxmem(self._ref, _mib("set_maxmem", "maxmem", maxmem, maxmem_kib)))
+        return self._on(self._backend.set_maxmem(self._ref, mib_of("set_maxmem", "maxmem", maxmem, maxmem_kib)))
 
     def set_vcpus(self, vcpus: int) -> Operation[None]:
         """Begin `Domain.set_vcpus`."""
@@ -452,6 +461,11 @@ class DomainOperations(Generic[H]):
             return cpus
         nodes = self._backend.topology().node_cpus
         return conf.masked(guest, cpus, sorted(cpu for members in nodes.values() for cpu in members), nodes)
+
+    def set_node_affinity(self, nodes: Iterable[int] | None) -> Operation[None]:
+        """Begin `Domain.set_node_affinity`."""
+        wanted = None if nodes is None else numbers_of(nodes, "set_node_affinity")
+        return self._on(self._backend.set_node_affinity(self._ref, wanted))
 
     def set_scheduler(self, scheduler: Scheduler, *, vcpu: int | Literal["all"] | None = None) -> Operation[None]:
         """Begin `Domain.set_scheduler`."""
@@ -513,21 +527,6 @@ def _with_defaults(backend: Backend, device: D) -> D:
     """Return a device with the settings that xl.conf has for it, if the host was opened with them."""
     conf: Any = backend.xl_conf
     return conf.vif(device) if conf is not None and isinstance(device, Vif) else device
-
-
-def _mib(verb: str, name: str, mib: float | None, kib: int | None) -> float:
-    """Return an amount of memory in MiB, given in MiB or in KiB.
-
-    Raises:
-        InvalidArgument: It is not a number; or both are given.
-    """
-    if kib is None:
-        check_number(mib, verb, whole=False)
-        return mib  # type: ignore[return-value]  # it is a number, as was just checked
-    if mib is not None:
-        raise InvalidArgument(f"takes {name} in MiB or {name}_kib in KiB, not both", operation=verb)
-    check_number(kib, verb)
-    return kib_to_mib(kib)
 
 
 def _cpus(cpus: AnyCpus | None, verb: str) -> CpuSet | None:

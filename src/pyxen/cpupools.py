@@ -8,7 +8,7 @@ from pyxen._common.arguments import check_is, member
 from pyxen._common.cpupool_preconditions import find_pool, ref_of
 from pyxen.backends.base import Backend
 from pyxen.begin import AnyCpus, cpus_of
-from pyxen.config import SchedulerKind
+from pyxen.config import CpuSet, SchedulerKind
 from pyxen.config.enum_names import SchedulerKindName
 from pyxen.cpupool import Cpupool
 from pyxen.errors import InvalidArgument
@@ -70,6 +70,14 @@ class Cpupools(Collection[Cpupool]):
     def list(self) -> Sequence[CpupoolInfo]:
         """Return the current state of all CPU pools, ordered by number, as ``xl cpupool-list``."""
         return self._calls.ask(self._backend.cpupools)
+
+    def free_cpus(self) -> CpuSet:
+        """Return the CPUs that are in no pool: `create` and `Cpupool.add_cpus` can take them."""
+        return self._calls.ask(self._free_cpus)
+
+    def _free_cpus(self) -> CpuSet:
+        taken = {cpu for pool in self._backend.cpupools() for cpu in pool.cpus}
+        return CpuSet([cpu.number for cpu in self._backend.topology().cpus if cpu.number not in taken])
 
     def create(
         self, name: str, *, cpus: AnyCpus = (), scheduler: SchedulerKind | SchedulerKindName | None = None

@@ -1,6 +1,6 @@
 """Events on a host: immutable records, the same from every backend.
 
-There is no event for pausing or unpausing, because neither the hypervisor nor xenstore announces it. An event from
+Only libvirt announces that a domain was paused or unpaused: neither the hypervisor nor xenstore does. An event from
 polling would be late or missing. `Host.list` shows the state.
 """
 
@@ -20,10 +20,14 @@ __all__ = [
     "DeviceRemoved",
     "DiskEjected",
     "DomainCreated",
+    "DomainDefined",
     "DomainDestroyed",
     "DomainEvent",
+    "DomainPaused",
     "DomainRenamed",
     "DomainShutdown",
+    "DomainUndefined",
+    "DomainUnpaused",
     "Event",
     "EventsLost",
     "MemoryTargetChanged",
@@ -35,7 +39,7 @@ class Event(OfDomain):
     """Something that happened on a host: the base of all events."""
 
     domid: int | None
-    """Number of the domain; None only in `EventsLost`."""
+    """Number of the domain; None in events about a stored configuration, and in `EventsLost`."""
     uuid: UUID | None
     """Its uuid. Domid and uuid together identify the domain, since Xen reuses domids. None only in `EventsLost`."""
     name: str | None
@@ -90,6 +94,45 @@ class DomainRenamed(DomainEvent):
     """The old name; None if the domain had no name."""
     new: str
     """The new name, equal to `name`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainPaused(DomainEvent):
+    """A domain was paused, as libvirt tells: one that runs, or one that was created paused.
+
+    Only libvirt has this event, for what is done through libvirt: not for ``xl pause``.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainUnpaused(DomainEvent):
+    """A domain was unpaused, as libvirt tells; see `DomainPaused`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainDefined(Event):
+    """A configuration was stored, as with `Host.define`. Its domain need not run, so the event has no domid."""
+
+    domid: None = None
+    """None: the event is about a configuration."""
+    uuid: UUID
+    """Uuid of the domain."""
+    name: str
+    """Name of the domain."""
+    is_new: bool
+    """Whether there was none before; else it has replaced one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainUndefined(Event):
+    """A stored configuration was deleted, as with `Host.undefine`. A domain that runs from it keeps running."""
+
+    domid: None = None
+    """None: the event is about a configuration."""
+    uuid: UUID
+    """Uuid of the domain."""
+    name: str
+    """Name of the domain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

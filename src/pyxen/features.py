@@ -17,6 +17,8 @@ class Feature(StrEnum):
     """See and control every domain of the host, not only those of one toolstack."""
     EVENTS = "events"
     """Report events, see `Host.events`."""
+    PAUSE_EVENTS = "pause_events"
+    """Announce that a domain was paused or unpaused: `DomainPaused` and `DomainUnpaused`."""
     TOPOLOGY = "topology"
     """Report the host's CPUs, NUMA nodes and PCI devices."""
     IDLE_TIMES = "idle_times_ns"
@@ -47,6 +49,8 @@ class Feature(StrEnum):
     """Save or migrate a domain with another configuration: ``save(path, config=config)``."""
     SAVE = "save"
     """Save to a file, and restore."""
+    SAVE_OVER = "save_over"
+    """Save to an open file, a pipe or a socket, and restore from one."""
     CHECKPOINT = "checkpoint"
     """Let the guest continue after a save."""
     CORE_DUMP = "core_dump"
@@ -89,6 +93,8 @@ class Feature(StrEnum):
     """Pin a vCPU even if the guest has pinned it for a while: ``pin_vcpu(force=True)``."""
     VCPU_INFO = "vcpus"
     """Report each vCPU: state, CPU, CPU time and affinity."""
+    NODE_AFFINITY = "node_affinity"
+    """Report and set the NUMA nodes from which Xen takes a domain's memory."""
     SCHEDULER = "set_scheduler"
     """Read and set a domain's share of the CPUs."""
     VCPU_SCHEDULER = "vcpu_scheduler"
@@ -144,6 +150,7 @@ class Feature(StrEnum):
 FeatureName: TypeAlias = Literal[
     "all_domains",
     "events",
+    "pause_events",
     "topology",
     "idle_times_ns",
     "uptime",
@@ -159,6 +166,7 @@ FeatureName: TypeAlias = Literal[
     "suspend",
     "other_config",
     "save",
+    "save_over",
     "checkpoint",
     "core_dump",
     "migrate",
@@ -180,6 +188,7 @@ FeatureName: TypeAlias = Literal[
     "cpus_soft",
     "pin_force",
     "vcpus",
+    "node_affinity",
     "set_scheduler",
     "vcpu_scheduler",
     "cpupools",

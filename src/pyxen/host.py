@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
-from pyxen._common.arguments import check_config
+from pyxen._common.arguments import AnyFile, check_config
 from pyxen._host_copies import HostCopies
 from pyxen._lifetime import Lifetime
 from pyxen.applying import Applied
@@ -24,7 +23,7 @@ from pyxen.guests import Guests
 from pyxen.libvirtverbs import LibvirtVerbs
 from pyxen.operation import Calls
 from pyxen.pcidevices import PciDevices
-from pyxen.readers.events import EventReader, event_filter
+from pyxen.readers.events import EventReader, check_kinds, event_filter
 from pyxen.records.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.records.stats import DomainStats
 from pyxen.records.topology import Topology
@@ -229,7 +228,7 @@ class Host(HostCopies):
                 for event in events:
                     ...
 
-        There are no events for pausing and unpausing, since Xen does not announce them.
+        Xen does not announce that a domain was paused or unpaused; libvirt does.
 
         Args:
             kinds: Event classes, e.g. ``DomainCreated``, or ``DeviceEvent`` for all classes that derive from it.
@@ -242,8 +241,11 @@ class Host(HostCopies):
         Raises:
             ConnectFailed: xenstore cannot be reached.
             InvalidArgument: `maxlen` is below 1, or a kind is not an event class.
+            UnsupportedFeature: This backend does not announce a kind that is named.
         """
-        return self._reader(event_filter(kinds, domain), maxlen)
+        wanted = event_filter(kinds, domain)
+        check_kinds(self._backend, kinds)
+        return self._reader(wanted, maxlen)
 
     def _reader(self, wanted: Callable[[Event], bool], maxlen: int) -> EventReader[Any]:
         return EventReader(self._backend, wanted, maxlen, self._handle)
@@ -373,7 +375,7 @@ class Host(HostCopies):
 
     def restore(
         self,
-        path: str | os.PathLike[str],
+        path: AnyFile,
         config: DomainConfig | None = None,
         *,
         paused: bool = False,
@@ -387,7 +389,9 @@ class Host(HostCopies):
         second guest would corrupt them.
 
         Args:
-            path: The file, on the host. It must be a regular file.
+            path: The file, on the host; it must be a regular file. Or what is already open: a descriptor, or an object
+                with one, such as a file opened with ``buffering=0``, a pipe or a socket. It is read from where it is,
+                and may be read past the end of the domain; it stays open.
             config: Replaces the configuration in the file, e.g. to use disks that were moved. If it has no uuid, the
                 domain gets a new uuid.
             paused: Leave it paused, as ``xl restore -p``.
@@ -399,7 +403,8 @@ class Host(HostCopies):
 
         Raises:
             FileMissing: The file does not exist.
-            InvalidArgument: It is not a regular file.
+            InvalidArgument: It is not a regular file, or the descriptor is not valid.
+            UnsupportedFeature: A descriptor, and this backend reads files by path only.
             ParseError: It is not a saved domain, is damaged, or was written by Xen 4.5 or older.
             DomainExists: A domain already has the name or the uuid.
             NotEnoughMemory: The host has not enough free memory.
@@ -421,6 +426,7 @@ class Host(HostCopies):
         remus: bool = False,
         paused: bool = False,
         allow: Callable[[DomainConfig], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Domain:
         """Receive a domain that xl or pyxen migrates to this host, as ``xl migrate-receive``.
@@ -445,6 +451,7 @@ class Host(HostCopies):
             allow: Called with the configuration of the new domain, before anything is created. It refuses the domain
                 by returning False or raising. It must not wait for an operation. The configuration names files and
                 scripts that root uses: check it if the sender is not trusted.
+            autoballoon: Whether dom0 gives up memory if need be, see `create`.
             timeout: Seconds after which to give up and undo the migration. None waits as long as the source does.
 
         Raises:
@@ -459,7 +466,7 @@ class Host(HostCopies):
         """
         return self._calls.finish(
             lambda: self.begin.receive_migration(
-                read_fd, write_fd, remus=remus, paused=paused, allow=allow, timeout=timeout
+                read_fd, write_fd, remus=remus, paused=paused, allow=allow, autoballoon=autoballoon, timeout=timeout
             )
         )
 

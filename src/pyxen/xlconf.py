@@ -67,7 +67,8 @@ class XlConf(Record):
     blkdev_start: str | None = None
     """First name for disks that the toolstack attaches to dom0."""
     lockfile: str | None = None
-    """File that xl locks while it creates a domain. pyxen holds no such lock."""
+    """File that xl locks while it creates, restores or receives a domain for which dom0 may have to give up memory;
+    None is ``/var/lock/xl``."""
     output_format: Literal["json", "sxp"] = "json"
     """Format of what the xl command prints."""
     remus_netbufscript: str | None = None

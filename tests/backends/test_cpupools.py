@@ -54,7 +54,9 @@ def spare_cpu(host: Host) -> int | None:
         with pytest.raises(InvalidState, match="Xen needs CPU 0"):
             host.cpupools[0].remove_cpus([last])
         return None
+    assert host.cpupools.free_cpus() == CpuSet([])
     host.cpupools[0].remove_cpus([last])
+    assert host.cpupools.free_cpus() == CpuSet([last])
     return last
 
 

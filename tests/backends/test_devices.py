@@ -13,6 +13,7 @@ from pyxen import (
     Host,
     InvalidArgument,
     NotFound,
+    OperationFailed,
     UnsupportedFeature,
     ValidationError,
     Vif,
@@ -110,6 +111,20 @@ def test_what_cannot_be_attached(host: Host, make: Make, image: str) -> None:
             with pytest.raises(NotFound, match="no bridge nosuchbr0"):
                 domain.attach(Vif(bridge="nosuchbr0"))
         assert domain.config().disks == domain.config().vifs == ()
+
+
+def test_a_disk_that_needs_qemu_in_a_guest_without_it(host: Host, make: Make, image: str) -> None:
+    domain = make("web1")
+    error = OperationFailed if differs(host, "files") else UnsupportedFeature
+    with supporting(host, Feature.ATTACH):
+        for kind in ("qcow2", "qcow", "qed", "vhd"):
+            with pytest.raises(error) as caught:
+                domain.attach(Disk(image, vdev="xvdb", format=kind))
+            assert error is OperationFailed or "create the domain again with the device" in str(caught.value)
+            assert error is OperationFailed or "or attach a raw image or a block device" in str(caught.value)
+        assert domain.config().disks == ()
+        if host.supports(Feature.LIVE_DEVICES):
+            assert len(domain.disks) == 0
 
 
 def test_discs_are_for_hvm_guests(make: Make, image: str) -> None:

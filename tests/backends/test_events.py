@@ -13,9 +13,13 @@ from pyxen import (
     DeviceRemoved,
     Disk,
     DomainCreated,
+    DomainDefined,
     DomainDestroyed,
+    DomainPaused,
     DomainRenamed,
     DomainShutdown,
+    DomainUndefined,
+    DomainUnpaused,
     EventsLost,
     Feature,
     Host,
@@ -88,6 +92,31 @@ def test_memory_targets(host: Host, make: Make) -> None:
         event = events.get(SECONDS)
         assert isinstance(event, MemoryTargetChanged)
         assert event.target_kib == 7 * 1024
+
+
+def test_pauses(host: Host, make: Make) -> None:
+    kinds = (DomainPaused, DomainUnpaused)
+    domain = make("web1")
+    with supporting(host, Feature.EVENTS, Feature.PAUSE_EVENTS), host.events(*kinds, domain=domain) as events:
+        domain.pause()
+        domain.unpause()
+        found = [events.get(SECONDS) for _ in kinds]
+        assert [type(event) for event in found] == list(kinds)
+        assert [event.domain for event in found if event] == [domain, domain]
+
+
+def test_definitions(host: Host, config: Make) -> None:
+    kinds = (DomainDefined, DomainUndefined)
+    with supporting(host, Feature.EVENTS, Feature.DEFINE), host.events(*kinds) as events:
+        kept = host.define(config("web1"))
+        host.define(config("web1", vcpus=2))
+        host.undefine("web1")
+        found = [events.get(SECONDS) for _ in range(3)]
+        assert [type(event) for event in found] == [DomainDefined, DomainDefined, DomainUndefined]
+        assert [event.is_new for event in found if isinstance(event, DomainDefined)] == [True, False]
+        assert {(event.domid, event.uuid, event.name, event.domain) for event in found if event} == {
+            (None, kept.uuid, "web1", None)
+        }
 
 
 def test_a_slow_reader(host: Host, make: Make) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 import pytest
 
 import pyxen
-from pyxen import CpuSet, Disk, Domain, DomainConfig, Feature, Host, Scheduler
+from pyxen import CpuSet, Disk, Domain, DomainConfig, DomainUnpaused, Feature, Host, Scheduler
 from tests.backends.differences import backend_of
 from tests.backends.support import Make, supporting
 from tools.backends import features, table
 
 CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.EVENTS: lambda host, _domain, _folder: host.events().close(),
+    Feature.PAUSE_EVENTS: lambda host, _domain, _folder: host.events(DomainUnpaused),
     Feature.TOPOLOGY: lambda host, _domain, _folder: host.topology(),
     Feature.IDLE_TIMES: lambda host, _domain, _folder: host.idle_times_ns(),
     Feature.UPTIME: lambda host, _domain, _folder: host.uptimes(),
@@ -29,6 +30,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.SUSPEND: lambda _host, domain, _folder: domain.suspend(),
     Feature.OTHER_CONFIG: lambda _host, domain, folder: domain.save(f"{folder}/save", config=DomainConfig("web2")),
     Feature.SAVE: lambda _host, domain, folder: domain.save(f"{folder}/save"),
+    Feature.SAVE_OVER: lambda _host, domain, _folder: domain.save(2),
     Feature.CORE_DUMP: lambda _host, domain, folder: domain.core_dump(f"{folder}/core"),
     Feature.MIGRATE: lambda _host, domain, _folder: domain.migrate("root@host2"),
     Feature.MIGRATE_OVER: lambda _host, domain, _folder: domain.migrate_over(0, 1),
@@ -51,6 +53,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.PIN_SOFT: lambda _host, domain, _folder: domain.pin_vcpu(0, cpus_soft="0"),
     Feature.PIN_FORCE: lambda _host, domain, _folder: domain.pin_vcpu(0, "0", force=True),
     Feature.VCPU_INFO: lambda _host, domain, _folder: domain.vcpus(),
+    Feature.NODE_AFFINITY: lambda _host, domain, _folder: domain.node_affinity(),
     Feature.VCPU_SCHEDULER: lambda _host, domain, _folder: domain.scheduler(vcpu=0),
     Feature.CPUPOOLS: lambda host, _domain, _folder: host.cpupools.list(),
     Feature.HOST_DEVICES: lambda host, _domain, _folder: host.usb.list(),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,14 +19,16 @@ from pyxen import (
     Host,
     InvalidArgument,
     InvalidState,
+    OperationCancelled,
     OperationFailed,
+    OperationTimeout,
     ParseError,
     ShutdownReason,
     ValidationError,
 )
 from tests.backends.differences import differs
 from tests.backends.files import Files
-from tests.backends.support import Make, Willing, goes_on, supporting
+from tests.backends.support import SECONDS, Make, Willing, goes_on, supporting
 
 
 def test_suspend_and_resume(host: Host, willing: Willing) -> None:
@@ -141,3 +147,79 @@ def test_core_dump(host: Host, willing: Willing, files: Files, folder: str) -> N
         assert differs(host, "dumps") or files.head(f"{folder}/core", 4) == b"\x7fELF"
         with pytest.raises(OperationFailed if differs(host, "files") else InvalidArgument):
             domain.core_dump(f"{folder}/nowhere/core")
+
+
+def test_over_a_pipe_and_a_socket(host: Host, willing: Willing) -> None:
+    domain = willing()
+    before = domain.config()
+    with supporting(host, Feature.SAVE_OVER):
+        with pytest.raises(InvalidArgument, match="descriptor"):
+            domain.save(987654)
+        with pytest.raises(InvalidArgument, match="takes a str, not float, as the path"):
+            domain.save(1.5)  # type: ignore[arg-type]  # what a user may give
+        read, write = os.pipe()
+        with open(read, "rb") as source:
+            with open(write, "wb") as sink:
+                saving = domain.begin.save(sink, timeout=SECONDS)
+            data = source.read()
+        saving.result(SECONDS)
+        assert domain not in host.domains
+        here, there = socket.socketpair()
+        sending = threading.Thread(target=here.sendall, args=[data], daemon=True)
+        sending.start()
+        with here, there:
+            again = host.restore(there, paused=True, timeout=SECONDS)  # the sender need not hang up
+            sending.join(SECONDS)
+        assert (again.uuid, again.info().name, again.name) == (domain.uuid, before.name, before.name)
+        assert again.config() == before
+        again.destroy()
+
+
+def test_over_a_descriptor_of_a_file(host: Host, willing: Willing, tmp_path: Path) -> None:
+    domain = willing()
+    with supporting(host, Feature.SAVE_OVER):
+        with open(tmp_path / "saved", "wb+", buffering=0) as file:
+            file.write(b"something before")
+            domain.save(file.fileno(), checkpoint=True, timeout=SECONDS)
+            assert domain in host.domains
+            assert file.tell() == (tmp_path / "saved").stat().st_size  # it is at the end
+            file.seek(len(b"something before"))
+            other = domain.config().replace(name="other", uuid=None)
+            again = host.restore(file, other, paused=True, timeout=SECONDS)
+        assert (again.info().name, again.uuid != domain.uuid) == ("other", True)
+        again.destroy()
+        (tmp_path / "not").write_bytes(b"not a saved domain at all, but it is long enough to be one" * 10)
+        (tmp_path / "short").write_bytes((tmp_path / "saved").read_bytes()[len(b"something before") :][:60])
+        for name in ("not", "short"):
+            with (
+                open(tmp_path / name, "rb") as file,
+                pytest.raises(ParseError, match=r"not a .*domain"),
+            ):
+                host.restore(file, timeout=SECONDS)
+        assert [one.name for one in host.guests] == [domain.info().name]
+
+
+def test_a_reader_that_goes_away(host: Host, willing: Willing) -> None:
+    domain = willing()
+    with supporting(host, Feature.SAVE_OVER):
+        read, write = os.pipe()
+        os.close(read)
+        with pytest.raises(OperationFailed, match=r"cannot write to the descriptor: .*Broken pipe"):
+            domain.save(write, timeout=SECONDS)
+        os.close(write)
+        assert domain.info().is_running
+
+
+def test_a_writer_that_says_nothing(host: Host) -> None:
+    with supporting(host, Feature.SAVE_OVER):
+        read, write = os.pipe()
+        restoring = host.begin.restore(read)
+        restoring.cancel()
+        with pytest.raises(OperationCancelled):
+            restoring.result(SECONDS)
+        with pytest.raises(OperationTimeout):
+            host.restore(read, timeout=0.2)
+        os.close(write)
+        with pytest.raises(ParseError, match="not a saved domain, or truncated"):
+            host.restore(read, timeout=SECONDS)
+        os.close(read)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pyxen import DomainNotFound, Feature, Host
+from pyxen import DomainNotFound, Feature, Host, InvalidArgument
 from tests.backends.support import Make, supporting
 
 A_SECOND = timedelta(seconds=1)
@@ -40,6 +40,31 @@ def test_figures_that_a_backend_knows_agree(host: Host) -> None:
     for kib in (info.scrub_memory_kib, info.claimed_memory_kib, info.sharing_freed_kib, info.sharing_used_kib):
         assert kib is not None
         assert 0 <= kib < info.memory_kib
+
+
+def test_the_nodes_of_a_domain(host: Host, make: Make) -> None:
+    domain = make("web1")
+    with supporting(host, Feature.NODE_AFFINITY):
+        nodes = tuple(node.number for node in host.topology().nodes)
+        assert domain.node_affinity() == nodes
+        domain.set_node_affinity({nodes[-1]})
+        assert domain.node_affinity() == (nodes[-1],)
+        with pytest.raises(InvalidArgument, match=f"no NUMA node {nodes[-1] + 1}; the host has the nodes 0"):
+            domain.set_node_affinity([nodes[0], nodes[-1] + 1])
+        with pytest.raises(InvalidArgument, match="needs at least one"):
+            domain.set_node_affinity([])
+        with pytest.raises(InvalidArgument, match="takes whole numbers such as"):
+            domain.set_node_affinity("0")
+        with pytest.raises(InvalidArgument, match="takes a whole number, not 'a'"):
+            domain.set_node_affinity(["a"])
+        assert domain.node_affinity() == (nodes[-1],)
+        domain.set_node_affinity(None)
+        assert domain.node_affinity() == nodes
+        domain.destroy()
+        with pytest.raises(DomainNotFound):
+            domain.node_affinity()
+        with pytest.raises(DomainNotFound):
+            domain.set_node_affinity(None)
 
 
 def test_the_topology_agrees_with_the_figures(host: Host) -> None:

@@ -37,18 +37,18 @@ def test_a_life(host: Host, web1: DomainConfig, tmp_path: Path) -> None:
         again = host.restore(tmp_path / "saved")
         again.shutdown()
         before.destroy()
-        found = [events.get(10) for _ in range(6)]
+        found = [events.get(10) for _ in range(8)]
         assert kinds(found) == [
-            *("DomainCreated", "DomainDestroyed"),
+            *("DomainCreated", "DomainPaused", "DomainUnpaused", "DomainDestroyed"),
             *("DomainCreated", "DomainShutdown", "DomainDestroyed"),
             "DomainDestroyed",
         ]
         assert events.get(0) is None
     ids = [(event.domid, event.uuid, event.name) for event in found if event is not None]
     first, second = (domain.domid, domain.uuid, "web1"), (again.domid, again.uuid, "web1")
-    assert ids == [first, first, second, second, second, (before.domid, before.uuid, "before")]
-    assert isinstance(found[3], DomainShutdown)
-    assert found[3].reason is ShutdownReason.POWEROFF
+    assert ids == [first, first, first, first, second, second, second, (before.domid, before.uuid, "before")]
+    assert isinstance(found[5], DomainShutdown)
+    assert found[5].reason is ShutdownReason.POWEROFF
 
 
 def test_what_is_kept_begins_and_ends_too(link: LibvirtBackend, host: Host, web1: DomainConfig) -> None:

@@ -138,6 +138,7 @@ def test_what_xen_does_not_tell_of_vcpus(offhost: OffHost, host: Host, config: C
         ("getvcpuinfo", domain.vcpus),
         ("getvcpuaffinity", domain.vcpus),
         ("scheduler_op", domain.scheduler),
+        ("getnodeaffinity", domain.node_affinity),
     ):
         with (
             offhost.world.failing(f"domctl.{call}", errno.EIO, times=1),

@@ -15,7 +15,14 @@ import pytest
 
 import pyxen
 from pyxen import Domain, DomainConfig
-from pyxen.errors import DomainExists, Error, MigrationFailed, OperationFailed, OperationTimeout
+from pyxen.errors import (
+    DomainExists,
+    Error,
+    MigrationFailed,
+    OperationCancelled,
+    OperationFailed,
+    OperationTimeout,
+)
 from pyxen.records.info import DomainState
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
@@ -285,3 +292,81 @@ def test_the_caller_may_refuse_what_is_in_a_file(offhost: OffHost, host: pyxen.H
     assert len(seen) == 1
     assert offhost.left() == before
     host.restore(saved, allow=lambda config: config.name == seen[0]).destroy()
+
+
+def drained(domain: Domain) -> bytes:
+    """Save a domain to a pipe, and return what came out of it."""
+    read, write = os.pipe()
+    with open(read, "rb") as source:
+        saving = domain.begin.save(write, timeout=20)
+        os.close(write)
+        data = source.read()
+    saving.result(20)
+    return data
+
+
+def test_saved_to_a_pipe_and_restored_from_a_socket(offhost: OffHost, host: pyxen.Host, guest: Domain) -> None:
+    fds = os.listdir("/proc/self/fd")
+    data = drained(guest)
+    assert offhost.left() == []
+    here, there = socket.socketpair()
+    sending = threading.Thread(target=here.sendall, args=[data], daemon=True)
+    sending.start()
+    with here, there:
+        again = host.restore(there, paused=True, timeout=20)
+        sending.join(20)
+    assert remembers(offhost, again)
+    assert (again.uuid, again.info().state) == (guest.uuid, DomainState.PAUSED)
+    assert os.listdir("/proc/self/fd") == fds
+    again.destroy()
+    assert offhost.left() == []
+
+
+def test_a_descriptor_has_what_a_file_has(host: pyxen.Host, guest: Domain, tmp_path: Path) -> None:
+    with open(tmp_path / "over", "wb") as file:
+        guest.save(file, checkpoint=True, timeout=20)
+    guest.save(tmp_path / "web", timeout=20)
+    assert (tmp_path / "over").stat().st_size == (tmp_path / "web").stat().st_size
+    host.restore(tmp_path / "over", timeout=20).destroy()
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000])
+def test_a_reader_that_hangs_up(offhost: OffHost, guest: Domain, size: int) -> None:
+    here, there = socket.socketpair()
+    with there:
+        saving = guest.begin.save(there, timeout=20)
+    with here:
+        while size > 0:
+            size -= len(here.recv(size))
+    with pytest.raises(OperationFailed, match=r"cannot write .*: its reader is gone.*the domain goes on"):
+        saving.result(20)
+    assert guest.info().is_running
+    assert remembers(offhost, guest)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.0001, 0.01, 0.5, 0.99])
+def test_a_writer_that_hangs_up(offhost: OffHost, host: pyxen.Host, guest: Domain, part: float) -> None:
+    data = drained(guest)
+    here, there = socket.socketpair()
+    with there:
+        restoring = host.begin.restore(there, timeout=20)
+    with here:
+        here.sendall(data[: int(len(data) * part)])
+    with pytest.raises((OperationFailed, pyxen.ParseError)):
+        restoring.result(20)
+    assert offhost.left() == []
+
+
+def test_who_reads_is_slow(offhost: OffHost, guest: Domain) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        saving = guest.begin.save(there)
+        assert here.recv(1)  # it reads no more
+        saving.cancel()
+        with pytest.raises(OperationCancelled):
+            saving.result(20)
+    here, there = socket.socketpair()
+    with here, there, pytest.raises(OperationTimeout):
+        guest.save(there, timeout=0.5)
+    assert guest.info().is_running
+    assert remembers(offhost, guest)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 import pyxen
 from pyxen import DomainConfig
-from pyxen.errors import NotEnoughMemory, OperationTimeout
+from pyxen.errors import LockFailed, NotEnoughMemory, OperationTimeout
+from tests.locks import holding
+from tests.offhost import moves
 from tests.offhost.host import OffHost
 
 Configure = Callable[..., DomainConfig]
@@ -114,3 +117,54 @@ def test_dom0_gets_a_bounded_time(host: pyxen.Host, config: Configure, monkeypat
         host.create(config(memory=256), autoballoon=True)
     assert target_mib(host) == before
     assert [domain.domid for domain in host.list()] == [0, 1]
+
+
+def test_a_domain_that_arrives_gets_what_dom0_gives_up(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path
+) -> None:
+    web = host.create(config(memory=256))
+    offhost.guest(web.domid).obey()
+    web.save(tmp_path / "web", timeout=60)
+    offhost.world.add(UUID(int=5), memory=offhost.world.free_kib() // 1024 - FREE_MIB)
+
+    def receive(*, autoballoon: bool) -> pyxen.Domain:
+        sender = moves.Sender((tmp_path / "web").read_bytes())
+        try:
+            fd = sender.end.fileno()
+            return host.receive_migration(fd, fd, autoballoon=autoballoon, timeout=60)
+        finally:
+            sender.close()
+
+    with following(offhost, host):
+        with pytest.raises(NotEnoughMemory, match="64 MiB free"):
+            receive(autoballoon=False)
+        assert receive(autoballoon=True).config().memory == 256
+
+
+def test_the_lock_of_xl(offhost: OffHost, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "xl")
+    settings = pyxen.XlConf(lockfile=path, autoballoon=True)
+    with pyxen.connect(xl_conf=settings) as host:
+        with holding(path):
+            with pytest.raises(OperationTimeout):
+                host.create(config(), timeout=0.5)
+            host.create(config(name="other"), autoballoon=False, timeout=60).destroy()
+            monkeypatch.setattr("pyxen.backends.xenlight.operations.xl_lock._PATIENCE", 0.1)
+            with pytest.raises(LockFailed, match=f"another program has held xl's lock {path} .*autoballoon=False"):
+                host.create(config(), timeout=60)
+            assert offhost.left() == []
+            monkeypatch.undo()
+            waiting = host.begin.create(config(), timeout=60)
+        web = waiting.result()
+        with holding(path, wait=False):  # it is released as soon as the domain is built
+            pass
+        offhost.guest(web.domid).obey()
+        web.save(tmp_path / "web", timeout=60)
+        with holding(path), pytest.raises(OperationTimeout):
+            host.restore(tmp_path / "web", timeout=0.5)
+        host.restore(tmp_path / "web", timeout=60).destroy()
+    with (
+        pyxen.connect(xl_conf=pyxen.XlConf(lockfile=str(tmp_path), autoballoon=True)) as host,
+        pytest.raises(LockFailed, match=r"cannot lock .*, the lockfile of xl\.conf: Is a directory"),
+    ):
+        host.create(config())

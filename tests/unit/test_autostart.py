@@ -18,7 +18,6 @@ from pyxen import (
     LossyConversion,
     OperationFailed,
     ParseError,
-    UnsupportedFeature,
     xlcfg,
 )
 from pyxen.autostart import StartAction, StopAction, XendomainsSettings, start_all, stop_all
@@ -127,10 +126,7 @@ def test_what_fails_is_tried_otherwise(host: FakeHost, settings: XendomainsSetti
     everything = replace(settings, auto_only=False, migrate="host2", sysrq=("s",))
     (done,) = stop_all(host, everything)
     assert done.action is StopAction.SHUT_DOWN
-    assert [type(error) for error in done.errors] == [
-        UnsupportedFeature,
-        OperationFailed,
-    ]  # memory:/// migrates nothing
+    assert [type(error) for error in done.errors] == [InvalidArgument, OperationFailed]  # memory:/// runs no command
 
 
 def test_a_guest_that_does_not_answer(host: FakeHost, settings: XendomainsSettings) -> None:

@@ -61,7 +61,7 @@ LAYERS = (
     },
     {"xenstorenodes"},
     {"backends"},
-    {"_next_config", "conversion", "xendomains", "xlconf"},
+    {"_autostart_files", "_next_config", "conversion", "xendomains", "xlconf"},
     {"xlcfg", "libvirtxml", "libxljson"},
     {"_common"},
     {

@@ -53,6 +53,15 @@ def test_the_only_cpu(host: Host) -> None:
     assert host.topology().node_cpus == {0: (0,)}
 
 
+def test_the_nodes_of_domains_agree_with_xl(host: Host) -> None:
+    for line in xl("list", "-n").splitlines()[1:]:
+        domain = host.domains[line.split()[0]]
+        expected = line.split()[-1]
+        nodes = domain.node_affinity()
+        told = "all" if len(nodes) == len(host.topology().nodes) else ",".join(map(str, nodes))
+        assert expected in {told, ",".join(map(str, nodes))}
+
+
 @pytest.mark.two_cpus
 def test_cpus_agree_with_xl(host: Host) -> None:
     assert len(host.topology().cpus) == host.info().nr_cpus == 2

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pyxen._printable import quoted
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
+from pyxen.units import kib_to_mib
 
-__all__ = ["check_config", "check_is", "check_number", "member", "path_of"]
+__all__ = [
+    "AnyFile",
+    "check_config",
+    "check_is",
+    "check_number",
+    "file_of",
+    "member",
+    "mib_of",
+    "numbers_of",
+    "path_of",
+]
 
 E = TypeVar("E", bound=Enum)
 
@@ -48,6 +60,20 @@ def check_number(value: object, verb: str, *, whole: bool = True) -> None:
         raise InvalidArgument(f"takes a {'whole ' if whole else ''}number, not {given}", operation=verb)
 
 
+def numbers_of(values: object, verb: str) -> frozenset[int]:
+    """Return whole numbers as a set.
+
+    Raises:
+        InvalidArgument: They are something else.
+    """
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidArgument(f"takes whole numbers such as [0, 1], not {quoted(values)}", operation=verb)
+    numbers = list(values)
+    for number in numbers:
+        check_number(number, verb)
+    return frozenset(numbers)
+
+
 def member(kind: type[E], value: object, verb: str, *, also: tuple[str, ...] = ()) -> E:
     """Return the member of an enumeration that an argument is, or names.
 
@@ -65,6 +91,50 @@ def member(kind: type[E], value: object, verb: str, *, also: tuple[str, ...] = (
     except ValueError:
         names = ", ".join([*(str(one.value) for one in kind), *also])
         raise InvalidArgument(f"{quoted(value)} is not one of {names}", operation=verb) from None
+
+
+class HasFileno(Protocol):
+    """An open file, a pipe or a socket."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+
+AnyFile: TypeAlias = str | os.PathLike[str] | int | HasFileno
+"""The path of a file on the host; or a descriptor, or an object with one."""
+
+
+def file_of(value: object, verb: str) -> str | int:
+    """Return a path as text, or the descriptor of an open file, a pipe or a socket.
+
+    Raises:
+        InvalidArgument: It is neither, or is closed.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str | os.PathLike) or not hasattr(value, "fileno"):
+        return path_of(value, verb)
+    try:
+        if hasattr(value, "flush"):
+            value.flush()
+        return int(value.fileno())
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(f"{quoted(value)} has no descriptor: {error}", operation=verb) from None
+
+
+def mib_of(verb: str, name: str, mib: float | None, kib: int | None) -> float:
+    """Return an amount of memory in MiB, given in MiB or in KiB.
+
+    Raises:
+        InvalidArgument: It is not a number; or both are given.
+    """
+    if kib is None:
+        check_number(mib, verb, whole=False)
+        return mib  # type: ignore[return-value]  # it is a number, as was just checked
+    if mib is not None:
+        raise InvalidArgument(f"takes {name} in MiB or {name}_kib in KiB, not both", operation=verb)
+    check_number(kib, verb)
+    return kib_to_mib(kib)
 
 
 def path_of(value: object, verb: str) -> str:

@@ -7,7 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pyxen._printable import quoted
-from pyxen.config import Device, Disk, DiskSpecification, DomainConfig, DomainType, Part, Pci, PciAddress, Vif
+from pyxen.config import (
+    Device,
+    Disk,
+    DiskFormat,
+    DiskSpecification,
+    DomainConfig,
+    DomainType,
+    Part,
+    Pci,
+    PciAddress,
+    Vif,
+)
 from pyxen.config.checks import hide_keys
 from pyxen.config.device_table import KINDS, Kind
 from pyxen.config.vdev import vdev_number
@@ -161,10 +172,14 @@ def not_there(kind: Kind, device: Part, present: Sequence[Part]) -> str:
 
 def needs_qemu(device: Part, backend: str) -> UnsupportedFeature:
     """Return the exception for a device that needs QEMU, in a domain that runs without QEMU."""
-    what = kind_of(device).noun if not isinstance(device, Disk) else f"{device.backendtype} disk"
+    what, instead = kind_of(device).noun, ""
+    if isinstance(device, Disk):
+        raw = device.format is DiskFormat.RAW
+        what = f"{device.backendtype} disk" if raw else f"{device.format} disk"
+        instead = ", or attach it with backendtype=phy" if raw else ", or attach a raw image or a block device"
     message = (
         f"this {what} needs QEMU, and the domain runs without it: create the domain again with the device in its "
-        f"configuration{', or attach it with backendtype=phy' if isinstance(device, Disk) else ''}"
+        f"configuration{instead}"
     )
     return UnsupportedFeature(message, feature=what, backend=backend)
 

@@ -50,8 +50,9 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
             workers, creates overlap as far as the machine has CPUs. With 0, this process does the work itself.
         xl_conf: The settings of xl to honour as xl does, as an `XlConf` or the path of a file: `create` and `apply` get
             its defaults for vifs, grant tables, claims and domids, and its CPU masks; `attach` those for vifs;
-            `pin_vcpu` the masks; and `create` and `restore` autoballoon. Default: none of them, so that domains come
-            from their configurations alone, and are the same on each host; xl reads ``/etc/xen/xl.conf``.
+            `pin_vcpu` the masks; and `create`, `restore` and `receive_migration` autoballoon and the lockfile.
+            Default: none of them, so that domains come from their configurations alone, and are the same on each host;
+            xl reads ``/etc/xen/xl.conf``.
 
     Raises:
         InvalidArgument: `workers` is out of range, 0 to 64.

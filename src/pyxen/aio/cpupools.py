@@ -12,7 +12,7 @@ from pyxen._common.cpupool_preconditions import find_pool, ref_of
 from pyxen.aio._cpupools import CpupoolsBase
 from pyxen.aio.cpupool import Cpupool
 from pyxen.begin import AnyCpus, cpus_of
-from pyxen.config import SchedulerKind
+from pyxen.config import CpuSet, SchedulerKind
 from pyxen.config.enum_names import SchedulerKindName
 from pyxen.errors import InvalidArgument
 from pyxen.records.scheduling import CpupoolInfo
@@ -55,6 +55,14 @@ class Cpupools(CpupoolsBase):
     async def list(self) -> Sequence[CpupoolInfo]:
         """Return the current state of all CPU pools, ordered by number, as ``xl cpupool-list``."""
         return await self._calls.ask(self._backend.cpupools)
+
+    async def free_cpus(self) -> CpuSet:
+        """Return the CPUs that are in no pool: `create` and `Cpupool.add_cpus` can take them."""
+        return await self._calls.ask(self._free_cpus)
+
+    def _free_cpus(self) -> CpuSet:
+        taken = {cpu for pool in self._backend.cpupools() for cpu in pool.cpus}
+        return CpuSet([cpu.number for cpu in self._backend.topology().cpus if cpu.number not in taken])
 
     async def create(
         self, name: str, *, cpus: AnyCpus = (), scheduler: SchedulerKind | SchedulerKindName | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from pyxen._common.arguments import AnyFile
 from pyxen.aio._domain_devices import DomainDevices
 from pyxen.aio._domain_resources import DomainResources
 from pyxen.config import DomainConfig
@@ -125,7 +126,7 @@ class Domain(DomainDevices, DomainResources):
 
     async def save(
         self,
-        path: str | os.PathLike[str],
+        path: AnyFile,
         *,
         config: DomainConfig | None = None,
         checkpoint: bool = False,
@@ -138,7 +139,9 @@ class Domain(DomainDevices, DomainResources):
         fails, no new file is left behind and the guest continues.
 
         Args:
-            path: The file, on the host. Only its owner can read it, since a guest's memory holds secrets.
+            path: The file, on the host. Only its owner can read it, since a guest's memory holds secrets. Or what is
+                already open: a descriptor, or an object with one, such as a file, a pipe or a socket. It is written
+                from where it is, and stays open. If the save fails, what was written so far is in it.
             config: Goes into the file in place of the domain's own configuration, as ``xl save web1 FILE web1.cfg``. If
                 it has no uuid, it keeps the domain's. What it says of memory and vCPUs must fit the guest. With
                 ``domain.config().replace(domid=domain.domid)`` it asks for the same domid, as ``xl save -D``.
@@ -150,7 +153,7 @@ class Domain(DomainDevices, DomainResources):
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             InvalidArgument: The file cannot be written.
             GuestTimeout: The guest cannot suspend, or refuses to.
-            UnsupportedFeature: This backend cannot save with another configuration.
+            UnsupportedFeature: This backend cannot save with another configuration, or to a descriptor.
             ValidationError: Settings of `config` contradict each other.
             OperationFailed: Anything else, e.g. the disk is full.
         """

@@ -5,12 +5,11 @@ Generated from `pyxen.host` by ``python -m tools.aio_face``: do not edit.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
-from pyxen._common.arguments import check_config
+from pyxen._common.arguments import AnyFile, check_config
 from pyxen.aio._host import HostBase
 from pyxen.aio.domain import Domain
 from pyxen.aio.readers.events import EventReader
@@ -22,7 +21,7 @@ from pyxen.config import DomainConfig
 from pyxen.domains import DomainKey
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
-from pyxen.readers.events import event_filter
+from pyxen.readers.events import check_kinds, event_filter
 from pyxen.records.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.records.stats import DomainStats
 from pyxen.records.topology import Topology
@@ -196,7 +195,7 @@ class Host(HostBase):
                 for event in events:
                     ...
 
-        There are no events for pausing and unpausing, since Xen does not announce them.
+        Xen does not announce that a domain was paused or unpaused; libvirt does.
 
         Args:
             kinds: Event classes, e.g. ``DomainCreated``, or ``DeviceEvent`` for all classes that derive from it.
@@ -209,8 +208,11 @@ class Host(HostBase):
         Raises:
             ConnectFailed: xenstore cannot be reached.
             InvalidArgument: `maxlen` is below 1, or a kind is not an event class.
+            UnsupportedFeature: This backend does not announce a kind that is named.
         """
-        return self._reader(event_filter(kinds, domain), maxlen)
+        wanted = event_filter(kinds, domain)
+        check_kinds(self._backend, kinds)
+        return self._reader(wanted, maxlen)
 
     async def orphans(self) -> tuple[Domain, ...]:
         """Return the domains left by processes that were killed: half-made ones, and guests of pools and clones.
@@ -339,7 +341,7 @@ class Host(HostBase):
 
     async def restore(
         self,
-        path: str | os.PathLike[str],
+        path: AnyFile,
         config: DomainConfig | None = None,
         *,
         paused: bool = False,
@@ -353,7 +355,9 @@ class Host(HostBase):
         second guest would corrupt them.
 
         Args:
-            path: The file, on the host. It must be a regular file.
+            path: The file, on the host; it must be a regular file. Or what is already open: a descriptor, or an object
+                with one, such as a file opened with ``buffering=0``, a pipe or a socket. It is read from where it is,
+                and may be read past the end of the domain; it stays open.
             config: Replaces the configuration in the file, e.g. to use disks that were moved. If it has no uuid, the
                 domain gets a new uuid.
             paused: Leave it paused, as ``xl restore -p``.
@@ -365,7 +369,8 @@ class Host(HostBase):
 
         Raises:
             FileMissing: The file does not exist.
-            InvalidArgument: It is not a regular file.
+            InvalidArgument: It is not a regular file, or the descriptor is not valid.
+            UnsupportedFeature: A descriptor, and this backend reads files by path only.
             ParseError: It is not a saved domain, is damaged, or was written by Xen 4.5 or older.
             DomainExists: A domain already has the name or the uuid.
             NotEnoughMemory: The host has not enough free memory.
@@ -387,6 +392,7 @@ class Host(HostBase):
         remus: bool = False,
         paused: bool = False,
         allow: Callable[[DomainConfig], object] | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None = None,
     ) -> Domain:
         """Receive a domain that xl or pyxen migrates to this host, as ``xl migrate-receive``.
@@ -411,6 +417,7 @@ class Host(HostBase):
             allow: Called with the configuration of the new domain, before anything is created. It refuses the domain
                 by returning False or raising. It must not wait for an operation. The configuration names files and
                 scripts that root uses: check it if the sender is not trusted.
+            autoballoon: Whether dom0 gives up memory if need be, see `create`.
             timeout: Seconds after which to give up and undo the migration. None waits as long as the source does.
 
         Raises:
@@ -425,7 +432,7 @@ class Host(HostBase):
         """
         return await self._calls.finish(
             lambda: self.begin.receive_migration(
-                read_fd, write_fd, remus=remus, paused=paused, allow=allow, timeout=timeout
+                read_fd, write_fd, remus=remus, paused=paused, allow=allow, autoballoon=autoballoon, timeout=timeout
             )
         )
 

@@ -31,6 +31,7 @@ D = TypeVar("D", bound=Part)
 Allow = Callable[[DomainConfig], object]
 """A check of the configuration of a domain that comes from elsewhere. It refuses by returning False or raising."""
 
+_BY_PATH: Final = "give the path of a file on the host, which its daemon opens itself"
 _MANAGED: Final = "libvirt's URIs and memory:/// keep configurations; here, keep files and create domains of them"
 
 
@@ -63,6 +64,32 @@ class Backend(HostVerbs, Protocol):
     ) -> Operation[DomainConfig]:
         """Check whether `create` could create a domain now, without making it; return its configuration."""
         raise lacking(Feature.CHECK_CREATE, self.name, "create it paused, and look")
+
+    def save_over(
+        self,
+        domain: DomainRef,
+        fd: int,
+        *,
+        config: DomainConfig | None,
+        checkpoint: bool,
+        leave_paused: bool,
+        timeout: float | None,
+    ) -> Operation[None]:
+        """Save a domain to a descriptor, which is duplicated; see `save`. A failure leaves what has been written."""
+        raise lacking(Feature.SAVE_OVER, self.name, _BY_PATH)
+
+    def restore_over(
+        self,
+        fd: int,
+        config: DomainConfig | None,
+        *,
+        paused: bool,
+        allow: Allow | None = None,
+        autoballoon: bool | None = None,
+        timeout: float | None,
+    ) -> Operation[DomainRef]:
+        """Create a domain from a descriptor, which is duplicated; see `restore`."""
+        raise lacking(Feature.SAVE_OVER, self.name, _BY_PATH)
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         """Destroy a domain at once."""
@@ -196,6 +223,14 @@ class Backend(HostVerbs, Protocol):
         """Set the CPUs that a vCPU (None: all vCPUs) may run on, and those it prefers; None leaves a set unchanged."""
         raise lacking(Feature.PIN, self.name)
 
+    def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
+        """Return the NUMA nodes from which Xen takes a domain's memory, sorted."""
+        raise lacking(Feature.NODE_AFFINITY, self.name)
+
+    def set_node_affinity(self, domain: DomainRef, nodes: frozenset[int] | None) -> Operation[None]:
+        """Set the NUMA nodes from which Xen takes a domain's memory; None: those of the CPUs of its vCPUs."""
+        raise lacking(Feature.NODE_AFFINITY, self.name)
+
     def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
         """Return the scheduler parameters of a domain, or of one of its vCPUs."""
         raise lacking(Feature.SCHEDULER, self.name)
@@ -244,11 +279,13 @@ class Backend(HostVerbs, Protocol):
         remus: bool,
         paused: bool,
         allow: Allow | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
         """Receive a domain over two descriptors, which are duplicated. A failure leaves nothing behind.
 
-        With `remus`, checkpoints keep coming, and the domain starts when they stop. `allow` works as in `restore`.
+        With `remus`, checkpoints keep coming, and the domain starts when they stop. `allow` and
+        `autoballoon` work as in `restore`.
         """
         raise lacking(Feature.MIGRATE_OVER, self.name)
 

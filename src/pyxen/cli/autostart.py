@@ -213,11 +213,11 @@ def _files(folder: str | None) -> list[str]:
     return [path for path in paths if not os.path.isdir(path)]
 
 
-def _domid(started: Started) -> int | None:
+def _domid(started: Started[Any]) -> int | None:
     return None if started.domain is None else started.domain.domid
 
 
-def _started(each: Started) -> dict[str, Any]:
+def _started(each: Started[Any]) -> dict[str, Any]:
     error = None if each.error is None else str(each.error)
     return {"path": each.path, "action": each.action, "name": each.name, "domid": _domid(each), "error": error}
 

@@ -5,20 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 from uuid import UUID
 
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend
 from pyxen.domains import DomainKey
 from pyxen.errors import HostClosed, InvalidArgument
-from pyxen.events import DomainRenamed, Event, EventsLost
+from pyxen.events import (
+    DomainDefined,
+    DomainPaused,
+    DomainRenamed,
+    DomainUndefined,
+    DomainUnpaused,
+    Event,
+    EventsLost,
+)
+from pyxen.features import Feature, lacking
 from pyxen.readers._reader import Reader
 from pyxen.readers._unread import Unread
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
-__all__ = ["EventQueue", "EventReader", "event_filter"]
+__all__ = ["EventQueue", "EventReader", "check_kinds", "event_filter"]
+
+
+_NOT_EVERYWHERE: Final = {
+    DomainPaused: Feature.PAUSE_EVENTS,
+    DomainUnpaused: Feature.PAUSE_EVENTS,
+    DomainDefined: Feature.DEFINE,
+    DomainUndefined: Feature.DEFINE,
+}
+"""Kinds of events that not every backend announces."""
+
+_INSTEAD: Final = {
+    Feature.PAUSE_EVENTS: "Xen announces neither pause nor unpause, and libvirt does; Host.list shows the state",
+    Feature.DEFINE: "libvirt's URIs and memory:/// store configurations",
+}
 
 
 class Handle(Protocol):
@@ -102,6 +125,18 @@ class EventQueue(Unread[Event]):
             self._items.pop()
             count = None if count is None or last.count is None else count + last.count
         self._items.append(EventsLost(time=datetime.now(UTC), count=count))
+
+
+def check_kinds(backend: Backend, kinds: tuple[type[Event], ...]) -> None:
+    """Check that a backend announces the kinds of events that a reader asks for; see `Host.events`.
+
+    Raises:
+        UnsupportedFeature: It does not announce one of them.
+    """
+    for kind in kinds:
+        feature = _NOT_EVERYWHERE.get(kind)
+        if feature is not None and feature not in backend.features:
+            raise lacking(feature, backend.name, _INSTEAD[feature])
 
 
 def event_filter(kinds: tuple[type[Event], ...], domain: Handle | DomainKey | None) -> Callable[[Event], bool]:

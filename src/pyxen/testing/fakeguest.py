@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from pyxen._common.arguments import check_is
+from pyxen._durations import duration
 from pyxen.backends.memory.console import Console
 from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest
@@ -92,13 +94,15 @@ class FakeGuest:
             reason: Why it stops.
             after: Delay in seconds of the host's time. If more than 0, this returns at once.
         """
-        if after > 0:
+        check_is(ShutdownReason, reason, "end")
+        if duration(after, "after", operation="end") > 0:
             self._machine.at(self._machine.now() + after, lambda: self._guest.end(reason))
         else:
             self._do(lambda: self._guest.end(reason))
 
     def say(self, data: bytes) -> None:
         """Write to its console, as output of the guest."""
+        check_is(bytes, data, "say", ": encode text yourself")
 
         def write() -> None:
             if self._guest.console is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import _thread
 import contextlib
 import itertools
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 from uuid import UUID
 
 from pyxen import connection
+from pyxen._common.arguments import check_is, check_number
+from pyxen._durations import duration
 from pyxen.aio.connection import Connecting
 from pyxen.aio.connection import connect as connect_aio
 from pyxen.backends.base import Backend
@@ -57,6 +60,8 @@ _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name
     "remove_overlay",
     "remus",
     "remus_over",
+    "restore_over",
+    "save_over",
     "subscribe",
     "uri",
 } | {"events"}
@@ -105,6 +110,8 @@ class FakeHost(Host):
         xen: str = "4.20.0",
         time: Literal["virtual", "real"] = "virtual",
     ) -> None:
+        if time not in {"virtual", "real"}:
+            raise InvalidArgument(f"time={time!r} is not one of virtual, real", operation="connect")
         self._key = f"fake-{next(_number)}"
         self._clock = VirtualClock() if time == "virtual" else None
         self._machine = Machine(
@@ -168,6 +175,7 @@ class FakeHost(Host):
 
     def write_log(self, text: str) -> None:
         """Append a text to the log of the simulated Xen, which `Host.log` returns; end lines with a newline."""
+        check_is(str, text, "write_log")
         with self._machine.lock:
             self._machine.log.write(text)
 
@@ -195,12 +203,17 @@ class FakeHost(Host):
             times: How many times to fail; None means always.
 
         Raises:
-            InvalidArgument: There is no such verb.
+            InvalidArgument: There is no such verb, or another argument is not valid.
         """
         if verb not in _VERBS:
             raise InvalidArgument(
                 f"{verb!r} is not a verb that can fail; it can be {', '.join(sorted(_VERBS))}", operation="fail"
             )
+        check_is(Exception, error, "fail", ": give the exception itself, such as OperationFailed('no')")
+        if times is not None:
+            check_number(times, "fail")
+            if times < 1:
+                raise InvalidArgument(f"times={times}: give 1 or more, or None for always", operation="fail")
         with self._machine.lock:
             name = None if domain is None else str(domain)
             self._machine.faults.append(Fault(verb, error, name, _FOREVER if times is None else times))
@@ -228,18 +241,24 @@ class FakeHost(Host):
     def advance(self, seconds: float) -> None:
         """Advance the virtual time, with everything due in it: guests boot, shut down, follow requests.
 
+        Args:
+            seconds: How far: a number from 0, and not infinite.
+
         Raises:
-            InvalidArgument: The host's time is real.
+            InvalidArgument: The host's time is real, or it is not such a number.
             HostClosed: The host was closed.
             RuntimeError: Called from a callback on the host's own thread.
         """
+        span = duration(seconds, "seconds", operation="advance")
+        if math.isinf(span):
+            raise InvalidArgument("time ends nowhere: give a finite number of seconds", operation="advance")
         if self._clock is None:
             raise InvalidArgument("time is real here: wait, or take FakeHost() with virtual time", operation="advance")
         if not self._lifetime.open:
             raise HostClosed("the host is closed, and its time stands still")
         if self._machine.engine.is_me():
             raise RuntimeError("advance: called from a callback on the host's own thread, which cannot wait for itself")
-        self._clock.advance(self._machine.lock, seconds, lambda: self._lifetime.open)
+        self._clock.advance(self._machine.lock, span, lambda: self._lifetime.open)
 
     def vanish(self, error: Exception | None = None) -> None:
         """Make the host unreachable, as when xenstored or libvirtd ends.

@@ -237,6 +237,7 @@ class FakeBackend(Backend):
         remus: bool,
         paused: bool,
         allow: Allow | None = None,  # noqa: ARG002 (nothing comes)
+        autoballoon: bool | None = None,  # noqa: ARG002 (likewise)
         timeout: float | None,
     ) -> Operation[DomainRef]:
         options = {"read_fd": read_fd, "write_fd": write_fd, "remus": remus, "paused": paused, "timeout": timeout}
@@ -306,6 +307,13 @@ class FakeBackend(Backend):
 
     def set_vcpus(self, domain: DomainRef, vcpus: int) -> Operation[None]:
         return self._begin("set_vcpus", domain=domain, vcpus=vcpus)
+
+    def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
+        self._ask("node_affinity", domain=domain)
+        return (0, 1)
+
+    def set_node_affinity(self, domain: DomainRef, nodes: frozenset[int] | None) -> Operation[None]:
+        return self._begin("set_node_affinity", domain=domain, nodes=nodes)
 
     def vcpus(self, domain: DomainRef) -> tuple[VcpuInfo, ...]:
         self._ask("vcpus", domain=domain)

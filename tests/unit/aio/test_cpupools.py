@@ -23,6 +23,7 @@ def test_all_methods_are_awaited() -> None:
             async with fake.aio() as xen:
                 first = await xen.cpupools["Pool-0"]
                 await first.remove_cpus("2-3")
+                assert await xen.cpupools.free_cpus() == CpuSet("2-3")
                 pool = await xen.cpupools.create("batch", cpus=[3], scheduler="credit")
                 await pool.add_cpus("2")
                 await pool.rename("late")

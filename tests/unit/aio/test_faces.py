@@ -143,6 +143,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.wait_memory": lambda _, domain: domain.wait_memory(timeout=5),
     "Domain.set_maxmem": lambda _, domain: domain.set_maxmem(512),
     "Domain.set_vcpus": lambda _, domain: domain.set_vcpus(2),
+    "Domain.set_node_affinity": lambda _, domain: domain.set_node_affinity([1]),
     "Domain.pin_vcpu": lambda _, domain: domain.pin_vcpu(2, "0-3", cpus_soft=[1], force=True),
     "Domain.set_scheduler": lambda _, domain: domain.set_scheduler(Scheduler(weight=512), vcpu="all"),
     "Domain.set_cpupool": lambda _, domain: domain.set_cpupool("batch"),
@@ -199,6 +200,7 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Domain.uptime": lambda _, domain: domain.uptime(),
     "Domain.memory": lambda _, domain: domain.memory(),
     "Domain.vcpus": lambda _, domain: domain.vcpus(),
+    "Domain.node_affinity": lambda _, domain: domain.node_affinity(),
     "Domain.scheduler": lambda _, domain: domain.scheduler(vcpu=1),
     "Domain.endpoints": lambda _, domain: domain.endpoints(),
     "Domain.console_log": lambda _, domain: domain.console_log(),
@@ -249,6 +251,7 @@ OF_POOLS = {
     *("Cpupool.info", "Cpupool.rename", "Cpupool.destroy", "Cpupool.add_cpus", "Cpupool.remove_cpus"),
     *("Cpupool.scheduler", "Cpupool.set_scheduler"),
     *("Cpupools.__getitem__", "Cpupools.get", "Cpupools.list", "Cpupools.create", "Cpupools.numa_split"),
+    "Cpupools.free_cpus",
 }
 """The methods of CPU pools, all of which `test_cpupools.py` calls."""
 

@@ -23,6 +23,20 @@ def test_a_split_into_nodes() -> None:
         assert [info.name for info in fake.cpupools.list()] == ["Pool-0"]
 
 
+def test_the_nodes_follow_the_cpus() -> None:
+    with FakeHost(cpus=4, nodes=2) as fake:
+        web = fake.create(config(vcpus=2))
+        assert web.node_affinity() == (0, 1)
+        web.pin_vcpu("all", "2-3")
+        assert web.node_affinity() == (1,)
+        web.pin_vcpu("all", "all", cpus_soft="0")
+        assert web.node_affinity() == (0,)
+        web.set_node_affinity([1])
+        assert web.node_affinity() == (1,)
+        web.set_node_affinity(None)
+        assert web.node_affinity() == (0,)
+
+
 def test_real_time() -> None:
     with FakeHost(cpus=4) as fake:
         fake.cpupools[0].remove_cpus("3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -152,6 +153,45 @@ def test_a_release_that_cannot_be(xen: str) -> None:
 def test_a_host_that_cannot_be(memory: int, cpus: int) -> None:
     with pytest.raises(InvalidArgument, match="at least 512 MiB, for its dom0"):
         FakeHost(memory=memory, cpus=cpus)
+
+
+def test_arguments_of_the_wrong_kind(fake: FakeHost) -> None:
+    wrong: list[dict[str, Any]] = [{"memory": "64"}, {"cpus": 2.5}, {"nodes": None}, {"seed": "x"}, {"memory": True}]
+    for settings in wrong:
+        with pytest.raises(InvalidArgument, match="connect: takes a whole number, not "):
+            FakeHost(**settings)
+    wrong = [{"xen": 4.2}, {"time": "rael"}]
+    for settings, message in zip(wrong, ("takes a str, not float, as xen", "one of virtual, real"), strict=True):
+        with pytest.raises(InvalidArgument, match=message):
+            FakeHost(**settings)
+    for seconds in ("64", float("nan"), -1, 1j, None, True, float("inf"), 10**400):
+        with pytest.raises(InvalidArgument, match=r"advance: .*give (a finite number of|a number of|seconds)"):
+            fake.advance(seconds)  # type: ignore[arg-type]  # likewise
+    assert fake.info().uptime_s == 0
+    guest = fake.guest(fake.create(config()))
+    calls: list[Callable[[], object]] = [
+        lambda: guest.end("poweroff"),  # type: ignore[arg-type]  # likewise
+        lambda: guest.end(ShutdownReason.CRASH, after=-1),
+        lambda: guest.say("text"),  # type: ignore[arg-type]  # likewise
+        lambda: fake.write_log(b"text"),  # type: ignore[arg-type]  # likewise
+        lambda: fake.fail("create", "no"),  # type: ignore[arg-type]  # likewise
+        lambda: fake.fail("create", OperationFailed("no"), times=0),
+        lambda: fake.fail("create", OperationFailed("no"), times="2"),  # type: ignore[arg-type]  # likewise
+    ]
+    for call in calls:
+        with pytest.raises(InvalidArgument):
+            call()
+    assert fake.unused_failures == ()
+
+
+def test_a_backend_that_was_asked_for_is_kept(fake: FakeHost) -> None:
+    disks = [Disk("/a", vdev="xvda", backendtype="phy"), Disk("/b", vdev="xvdb")]
+    domain = fake.create(config(disks=disks))
+    made = [domain.attach(Disk("/c", vdev="xvdc", backendtype="phy")), domain.attach(Disk("/d", vdev="xvdd"))]
+    assert [disk.backendtype for disk in made] == ["phy", "phy"]
+    asked = ["phy", None, "phy", None]
+    assert [disk.backendtype for disk in domain.config().disks] == asked
+    assert [entry.config.backendtype for entry in domain.disks.list()] == asked
 
 
 def test_a_host_that_goes_away(fake: FakeHost) -> None:

@@ -212,7 +212,7 @@ def test_cpus_that_depend_on_the_host(cpus: Any) -> None:
         (lambda _, web: web.set_vcpus("2"), "set_vcpus: takes a whole number, not '2'"),
         (lambda _, web: web.pin_vcpu("0", "0"), "pin_vcpu: takes a whole number, not '0'"),
         (lambda _, web: web.set_scheduler("credit2"), "set_scheduler: takes a Scheduler, not str"),
-        (lambda _, web: web.save(3), "save: takes a str, not int, as the path"),
+        (lambda _, web: web.save(3.5), "save: takes a str, not float, as the path"),
         (lambda _, web: web.core_dump(None), "core_dump: takes a str, not None, as the path"),
         (lambda host, _: host.restore(b"/x"), "restore: takes a str, not bytes, as the path"),
         (lambda _, web: web.insert_cdrom("hdc", None), "insert_cdrom: takes a str, not None, as the path"),

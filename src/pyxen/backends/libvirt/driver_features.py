@@ -10,6 +10,7 @@ __all__ = ["LIBVIRTS", "NOT_ITS_DRIVERS"]
 
 LIBVIRTS: Final = frozenset(
     {
+        Feature.PAUSE_EVENTS,
         Feature.TOPOLOGY,
         Feature.ENDPOINTS,
         Feature.LIVE_DEVICES,
@@ -17,7 +18,16 @@ LIBVIRTS: Final = frozenset(
         Feature.ASSIGNABLE,
         Feature.LIBVIRT,
     }
-    | {Feature.EVENTS, Feature.DEFINE, Feature.PAUSE, Feature.REBOOT, Feature.FALLBACK, Feature.SUSPEND, Feature.SAVE}
+    | {
+        Feature.EVENTS,
+        Feature.PAUSE_EVENTS,
+        Feature.DEFINE,
+        Feature.PAUSE,
+        Feature.REBOOT,
+        Feature.FALLBACK,
+        Feature.SUSPEND,
+        Feature.SAVE,
+    }
     | {Feature.CORE_DUMP, Feature.MIGRATE, Feature.TRIGGER, Feature.SYSRQ, Feature.ATTACH, Feature.CDROM}
     | {Feature.MEMORY, Feature.MAXMEM, Feature.VCPUS, Feature.PIN, Feature.SCHEDULER, Feature.STATS, Feature.CONSOLE}
 )

@@ -17,8 +17,12 @@ from pyxen.events import (
     DeviceRemoved,
     DiskEjected,
     DomainCreated,
+    DomainDefined,
     DomainDestroyed,
+    DomainPaused,
     DomainShutdown,
+    DomainUndefined,
+    DomainUnpaused,
     Event,
     EventsLost,
     MemoryTargetChanged,
@@ -27,7 +31,12 @@ from pyxen.records.info import ShutdownReason
 
 __all__ = ["KINDS", "EventDiff", "LibvirtEvent"]
 
+_DEFINED: Final = number("VIR_DOMAIN_EVENT_DEFINED")
+_ADDED: Final = number("VIR_DOMAIN_EVENT_DEFINED_ADDED")
+_UNDEFINED: Final = number("VIR_DOMAIN_EVENT_UNDEFINED")
 _STARTED: Final = number("VIR_DOMAIN_EVENT_STARTED")
+_PAUSED: Final = number("VIR_DOMAIN_EVENT_SUSPENDED")
+_UNPAUSED: Final = number("VIR_DOMAIN_EVENT_RESUMED")
 _STOPPED: Final = number("VIR_DOMAIN_EVENT_STOPPED")
 _SHUTDOWN: Final = number("VIR_DOMAIN_EVENT_SHUTDOWN")
 _PMSUSPENDED: Final = number("VIR_DOMAIN_EVENT_PMSUSPENDED")
@@ -36,6 +45,7 @@ _REASONS: Final = {
     number("VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN"): ShutdownReason.POWEROFF,
     number("VIR_DOMAIN_EVENT_STOPPED_CRASHED"): ShutdownReason.CRASH,
 }
+_PAUSES: Final = {_PAUSED: DomainPaused, _UNPAUSED: DomainUnpaused}
 _SHUT: Final = {_SHUTDOWN: ShutdownReason.POWEROFF, _CRASHED: ShutdownReason.CRASH}
 _OPENED: Final = number("VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN")
 
@@ -129,6 +139,12 @@ class EventDiff:
                 yield DeviceRemoved(**about, kind=device.kind, devid=device.devid, backend=0)
 
     def _lifecycle(self, raw: LibvirtEvent, event: int, detail: int) -> Iterator[Event]:
+        if event == _DEFINED:
+            yield DomainDefined(uuid=raw.uuid, name=raw.name, time=raw.time, is_new=detail == _ADDED)
+            return
+        if event == _UNDEFINED:
+            yield DomainUndefined(uuid=raw.uuid, name=raw.name, time=raw.time)
+            return
         known = self._known.get(raw.uuid)
         if event == _STARTED:
             if known is not None and known.domid == raw.domid:
@@ -141,6 +157,9 @@ class EventDiff:
         if known is None or raw.domid not in (-1, known.domid):
             return  # about a domain that is gone, or has since been started again
         about: dict[str, Any] = {"domid": known.domid, "uuid": raw.uuid, "name": known.name, "time": raw.time}
+        if event in _PAUSES:
+            yield _PAUSES[event](**about)
+            return
         if event == _PMSUSPENDED:
             yield DomainShutdown(**about, reason=ShutdownReason.SUSPEND)
             return

@@ -34,6 +34,7 @@ from pyxen.backends.memory import (
     live_devices,
     memory,
     migrate,
+    node_affinity,
     preserve,
     resources,
     save,
@@ -46,6 +47,7 @@ from pyxen.backends.memory import (
 )
 from pyxen.backends.memory.address import named_machine
 from pyxen.backends.memory.console import console_of
+from pyxen.backends.memory.descriptors import Duplicate
 from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.host_verbs import MemoryHost
@@ -68,7 +70,7 @@ T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 _LACKS: Final = frozenset(
-    {Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
+    {Feature.PAUSE_EVENTS, Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
     | {Feature.PSR, Feature.DEVICE_TREE, Feature.QMP, Feature.LIBVIRT}
 )
 
@@ -156,6 +158,32 @@ class MemoryBackend(MemoryHost):
         )
         return self._run(operation, _ref(script), timeout)
 
+    def restore_over(
+        self,
+        fd: int,
+        config: DomainConfig | None,
+        *,
+        paused: bool,
+        allow: Allow | None = None,
+        autoballoon: bool | None = None,
+        timeout: float | None,
+    ) -> Operation[DomainRef]:
+        subject = f"descriptor {fd}"
+        self._check("restore", subject)
+        if config is not None:
+            config = self._fitted(config)
+        operation: Operation[DomainRef] = Operation("restore", subject, timeout=timeout)
+        script = save.restore_over(
+            self._machine,
+            operation,
+            Duplicate("restore", fd),
+            config,
+            paused=paused,
+            allow=allow,
+            autoballoon=autoballoon,
+        )
+        return self._run(operation, _ref(script), timeout)
+
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         return self._do("destroy", domain, lambda _, guest: lifecycle.destroy(self._machine, guest), timeout)
 
@@ -193,14 +221,38 @@ class MemoryBackend(MemoryHost):
         leave_paused: bool,
         timeout: float | None,
     ) -> Operation[None]:
+        how: dict[str, Any] = {
+            "other": self._to_save(domain, config),
+            "checkpoint": checkpoint,
+            "leave_paused": leave_paused,
+        }
+        return self._do("save", domain, partial(save.save, self._machine, path=path, **how), timeout)
+
+    def save_over(
+        self,
+        domain: DomainRef,
+        fd: int,
+        *,
+        config: DomainConfig | None,
+        checkpoint: bool,
+        leave_paused: bool,
+        timeout: float | None,
+    ) -> Operation[None]:
+        how: dict[str, Any] = {
+            "other": self._to_save(domain, config),
+            "checkpoint": checkpoint,
+            "leave_paused": leave_paused,
+        }
+        file = Duplicate("save", fd)
+        return self._do("save", domain, partial(save.save_over, self._machine, file=file, **how), timeout)
+
+    def _to_save(self, domain: DomainRef, config: DomainConfig | None) -> DomainConfig | None:
+        """Return the other configuration that a domain is to be saved with, if the domain can be saved."""
         check_answers(self._glance("save", domain), "save")
         if config is not None:
             config = self._fitted(config)
             libxljson.to_dict(config.replace(ms_vm_genid=None))
-        script = partial(
-            save.save, self._machine, path=path, other=config, checkpoint=checkpoint, leave_paused=leave_paused
-        )
-        return self._do("save", domain, script, timeout)
+        return config
 
     def migrate(
         self,
@@ -303,6 +355,14 @@ class MemoryBackend(MemoryHost):
         pin = partial(resources.pin_vcpu, vcpu=vcpu, cpus=cpus, cpus_soft=cpus_soft, force=force)
         return self._do("pin_vcpu", domain, lambda _, guest: pin(self._machine, guest))
 
+    def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
+        with self._machine.lock:
+            return node_affinity.node_affinity(self._machine, self._guest("node_affinity", domain))
+
+    def set_node_affinity(self, domain: DomainRef, nodes: frozenset[int] | None) -> Operation[None]:
+        change = partial(node_affinity.set_node_affinity, self._machine, nodes=nodes)
+        return self._at_once("set_node_affinity", domain, change)
+
     def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
         with self._machine.lock:
             return schedulers.scheduler(self._machine, self._guest("scheduler", domain), vcpu)
@@ -367,8 +427,7 @@ class MemoryBackend(MemoryHost):
     def undefine(self, uuid: UUID) -> None:
         with self._machine.lock:
             self._check("undefine", uuid)
-            defined.kept(self._machine, uuid, "undefine")
-            del self._machine.kept[uuid]
+            defined.undefine(self._machine, uuid)
 
     def defined(self) -> Sequence[DefinedDomain]:
         with self._machine.lock:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 from pyxen.backends.memory.defaults import random_uuid
 from pyxen.backends.memory.machine import Kept, Machine
 from pyxen.config import DomainConfig
 from pyxen.errors import DomainExists, DomainNotFound
+from pyxen.events import DomainDefined, DomainUndefined
 from pyxen.records.info import DefinedDomain
 
-__all__ = ["define", "defined", "kept"]
+__all__ = ["define", "defined", "kept", "undefine"]
 
 
 def define(machine: Machine, config: DomainConfig, autostart: bool | None) -> DefinedDomain:
@@ -29,7 +31,15 @@ def define(machine: Machine, config: DomainConfig, autostart: bool | None) -> De
     before = machine.kept.get(uuid)
     starts = autostart if autostart is not None else before is not None and before.autostart
     machine.kept[uuid] = Kept(config.replace(uuid=uuid), uuid, starts)
+    machine.tell(DomainDefined(uuid=uuid, name=config.name, time=datetime.now(UTC), is_new=before is None))
     return _shown(machine, machine.kept[uuid])
+
+
+def undefine(machine: Machine, uuid: UUID) -> None:
+    """Forget a definition."""
+    one = kept(machine, uuid, "undefine")
+    del machine.kept[uuid]
+    machine.tell(DomainUndefined(uuid=uuid, name=one.config.name, time=datetime.now(UTC)))
 
 
 def defined(machine: Machine) -> list[DefinedDomain]:

@@ -89,6 +89,8 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     if _by_qemu(made) and not _has_qemu(guest.config):
         raise needs_qemu(made, backend)
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
+    if isinstance(device, Disk):
+        guest.ask_backends([device])
     machine.change_devices(guest, guest.config.replace(**{kind.field: (*present, made)}))
     return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
@@ -12,7 +12,8 @@ from uuid import UUID
 from pyxen.backends.memory.console import Console, close_all
 from pyxen.backends.memory.needs import paging_kib
 from pyxen.backends.memory.pools import Pool, default_scheduler
-from pyxen.config import CpuSet, DomainConfig, DomainType, Scheduler, SchedulerKind
+from pyxen.config import CpuSet, Disk, DiskBackend, DomainConfig, DomainType, Scheduler, SchedulerKind
+from pyxen.config.vdev import vdev_number
 from pyxen.records.info import DomainInfo, DomainState, ShutdownReason
 from pyxen.units import mib_to_kib
 
@@ -65,6 +66,7 @@ class Guest:
     Attributes:
         config: The configuration that it was created from, with later changes, as libxl would keep it.
         host: The machine that the guest runs on.
+        asked_backends: The backends that were asked for, and not chosen by libxl, by the numbers of the disks' vdevs.
         answers: Whether the guest responds to requests.
         drivers: Whether it has PV drivers; an HVM guest without them cannot receive requests.
         building: Whether it is still being built; events do not mention it until then.
@@ -95,7 +97,9 @@ class Guest:
         self.limit_kib = self.target_kib + LIMIT_ROOM_KIB
         self.paging_kib = paging_kib(config)
         self.online = 1
+        self.asked_backends: dict[int, DiskBackend] = {}
         self.pins = _pins(config)
+        self.nodes: frozenset[int] | None = None
         self.poolid = config.poolid
         self.scheduler = Scheduler()
         self.vcpu_schedulers: dict[int, Scheduler] = {}
@@ -108,6 +112,14 @@ class Guest:
         self._plans: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._turn = 0
+
+    def ask_backends(self, disks: Iterable[Disk]) -> None:
+        """Keep the backends that are asked for."""
+        for disk in disks:
+            number = vdev_number(disk.vdev or "") or 0
+            self.asked_backends.pop(number, None)
+            if disk.backendtype is not None:
+                self.asked_backends[number] = disk.backendtype
 
     # State
 

@@ -144,6 +144,7 @@ def new_guest(
         machine.leave(domid)
         raise
     guest = Guest(machine, domid, identity, whole.replace(domid=domid), machine.timing)
+    guest.ask_backends(config.disks)
     guest.poolid = pool.number
     guest.schedule_as(pool.scheduler, whole.scheduler)
     machine.add(guest)

@@ -36,7 +36,7 @@ def live_devices(machine: Machine, guest: Guest, kind: Kind) -> tuple[LiveDevice
     """Return the devices of a kind that a domain has. The caller holds the lock of the machine."""
     configs: Sequence[Any] = () if kind is CONSOLES else getattr(without_defaults(guest.config), kind.field)
     if kind.part is Disk:
-        configs = tuple(map(as_given, configs))
+        configs = as_given(guest, configs)
     if kind.part is UsbDev:
         configs = in_ports(guest.config)
     found = in_xenstore(_Nodes(machine.store_nodes.tree), guest.domid, kind, configs)

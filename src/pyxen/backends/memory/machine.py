@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Final
 from uuid import UUID
 
+from pyxen._common.arguments import check_is, check_number
 from pyxen._common.cpupool_preconditions import FIRST_POOL
 from pyxen.backends.memory.clock import Clock, RealClock
 from pyxen.backends.memory.console import close_all
@@ -136,6 +137,9 @@ class Machine:
         timing: Timing = QUICK,
         xen: str = "4.20.0",
     ) -> None:
+        for number in (memory, cpus, nodes, seed):
+            check_number(number, "connect")
+        check_is(str, xen, "connect", ", as xen: a version such as '4.20.0'")
         if memory < DOM0_MIB or cpus < 1:
             message = f"memory={memory}, cpus={cpus}: a host needs at least {DOM0_MIB} MiB, for its dom0, and one CPU"
             raise InvalidArgument(message, operation="connect")

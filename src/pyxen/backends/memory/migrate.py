@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from pyxen._common.migration import AWAY, INCOMING, in_doubt
 from pyxen._common.preconditions import name_taken
 from pyxen._common.shield import logger
+from pyxen.backends.memory.configuration import kept_config
 from pyxen.backends.memory.engine import Script, Wait, describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.lifecycle import check_release, check_there, new_guest, rename
@@ -121,7 +122,7 @@ def _begin(destination: Machine, receiving: Operation[Any], guest: Guest, other:
     fault = destination.fault("receive_migration", guest.name, guest.uuid)
     if fault is not None:
         raise fault
-    config = (other or guest.config).replace(domid=None, name=guest.name + INCOMING)
+    config = (other or kept_config(guest)).replace(domid=None, name=guest.name + INCOMING)
     check_release(config, destination.xen)
     _check_free(destination, receiving, guest)
     return new_guest(destination, receiving, config, guest.uuid, twin=guest)

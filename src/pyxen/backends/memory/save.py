@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from pyxen import libxljson, xlcfg
@@ -15,6 +17,8 @@ from pyxen._common.atomic_file import appearing_whole, writing
 from pyxen._common.defaults import with_memory
 from pyxen._common.preconditions import check_allowed
 from pyxen.backends.base import Allow
+from pyxen.backends.memory.configuration import kept_config
+from pyxen.backends.memory.descriptors import Duplicate, read_until, write_all
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.guests import LIMIT_ROOM_KIB, Guest
 from pyxen.backends.memory.lifecycle import check_there, new_guest
@@ -22,13 +26,16 @@ from pyxen.backends.memory.machine import Machine
 from pyxen.backends.memory.room import make_room
 from pyxen.backends.memory.suspend import suspend
 from pyxen.config import DomainConfig
-from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.errors import InvalidArgument, OperationFailed, ParseError
 from pyxen.operation import Operation
 from pyxen.records.info import ShutdownReason
 
-__all__ = ["core_dump", "restore", "save", "saved_config"]
+__all__ = ["core_dump", "restore", "restore_over", "save", "save_over", "saved_config"]
 
 _MAGIC: Final = b"a domain of memory:///\n"
+_DESCRIPTOR: Final = "<descriptor>"
+"""The name of what is read, in errors."""
+
 _TAIL: Final = struct.Struct("=II")
 
 
@@ -45,18 +52,48 @@ def save(
     """Save a domain to a file; after a failed save the domain runs on, and no file is left."""
     try:
         with appearing_whole(operation, path) as (fd, _):
-            yield from suspend(machine, operation, guest)
-            with operation.measured(_passing(machine)):
-                yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
-            check_there(operation, guest)
-            config = guest.config.replace(domid=None) if other is None else other
-            config = config if config.uuid is not None else config.replace(uuid=guest.uuid)
-            with writing(operation, path):
-                savefile.write(fd, libxljson.dumps(config, on_loss="ignore"))
-                os.write(fd, _MAGIC + _state_of(guest))
+            data = yield from _suspended(machine, operation, guest, other)
+            with writing(operation, path), open(fd, "wb", closefd=False) as file:
+                file.write(data)
     except BaseException:
         _go_on(guest)
         raise
+    _finish(machine, guest, checkpoint=checkpoint, leave_paused=leave_paused)
+
+
+def save_over(
+    machine: Machine,
+    operation: Operation[Any],
+    guest: Guest,
+    file: Duplicate,
+    *,
+    other: DomainConfig | None,
+    checkpoint: bool,
+    leave_paused: bool,
+) -> Script[None]:
+    """Save a domain to a descriptor; after a failed save the domain runs on."""
+    try:
+        with file:
+            data = yield from _suspended(machine, operation, guest, other)
+            yield from write_all(machine, operation, file.fileno(), data)
+    except BaseException:
+        _go_on(guest)
+        raise
+    _finish(machine, guest, checkpoint=checkpoint, leave_paused=leave_paused)
+
+
+def _suspended(machine: Machine, operation: Operation[Any], guest: Guest, other: DomainConfig | None) -> Script[bytes]:
+    """Suspend a guest, and return what is to be saved of it."""
+    yield from suspend(machine, operation, guest)
+    with operation.measured(_passing(machine)):
+        yield Wait(until=machine.now() + machine.timing.save, ready=lambda: guest.gone)
+    check_there(operation, guest)
+    config = kept_config(guest).replace(domid=None) if other is None else other
+    config = config if config.uuid is not None else config.replace(uuid=guest.uuid)
+    return savefile.head(libxljson.dumps(config, on_loss="ignore")) + _MAGIC + _state_of(guest)
+
+
+def _finish(machine: Machine, guest: Guest, *, checkpoint: bool, leave_paused: bool) -> None:
     if leave_paused:
         guest.set_paused(True)
     if leave_paused or checkpoint:
@@ -76,9 +113,68 @@ def restore(
     autoballoon: bool | None,
 ) -> Script[Guest]:
     """Create a domain from a file; a failed restore leaves nothing behind."""
-    config, state = _read(operation, path, override)
+    found = _read(operation, path, override)
+    return (yield from _restored(machine, operation, found, path, paused=paused, allow=allow, autoballoon=autoballoon))
+
+
+def restore_over(
+    machine: Machine,
+    operation: Operation[Any],
+    file: Duplicate,
+    override: DomainConfig | None,
+    *,
+    paused: bool,
+    allow: Allow | None,
+    autoballoon: bool | None,
+) -> Script[Guest]:
+    """Create a domain from a descriptor; a failed restore leaves nothing behind."""
+    with file:
+        data = io.BytesIO((yield from read_until(machine, operation, file.fileno(), _is_whole)))
+    head = savefile.parse(partial(_take, data), _DESCRIPTOR)
+    found = _parsed(operation, head, data.read(), override)
+    return (
+        yield from _restored(
+            machine, operation, found, _DESCRIPTOR, paused=paused, allow=allow, autoballoon=autoballoon
+        )
+    )
+
+
+def _take(data: io.BytesIO, size: int) -> bytes:
+    taken = data.read(size)
+    if len(taken) < size:
+        message = "not a saved domain, or truncated: the data ends within the header"
+        raise ParseError(message, source=_DESCRIPTOR)
+    return taken
+
+
+def _is_whole(found: bytes) -> bool:
+    """Tell whether this is all of a saved domain, or cannot be one."""
+    data = io.BytesIO(found)
+    try:
+        savefile.parse(partial(_take, data), _DESCRIPTOR)
+    except ParseError as error:
+        return "truncated" not in str(error)
+    rest = data.read()
+    if len(rest) < len(_MAGIC) + _TAIL.size:
+        return not rest.startswith(_MAGIC[: len(rest)])
+    size, _ = _TAIL.unpack_from(rest, len(_MAGIC))
+    return not rest.startswith(_MAGIC) or len(rest) >= len(_MAGIC) + _TAIL.size + size
+
+
+def _restored(
+    machine: Machine,
+    operation: Operation[Any],
+    found: tuple[DomainConfig, bytes],
+    source: str,
+    *,
+    paused: bool,
+    allow: Allow | None,
+    autoballoon: bool | None,
+) -> Script[Guest]:
+    """Create a domain from its configuration and its state."""
+    config, state = found
     operation.subject = config.name
-    check_allowed(config, allow, path)
+    check_allowed(config, allow, source)
     yield from make_room(machine, operation, with_memory(config), autoballoon)
     guest = new_guest(machine, operation, config, None)
     try:
@@ -109,7 +205,7 @@ def _state_of(guest: Guest) -> bytes:
 def _take_state(operation: Operation[Any], guest: Guest, data: bytes) -> None:
     """Restore a saved guest's state into a new domain."""
     size, checksum = _TAIL.unpack(data[: _TAIL.size].ljust(_TAIL.size, b"\0"))
-    text = data[_TAIL.size :]
+    text = data[_TAIL.size :][:size]
     if len(text) != size or zlib.crc32(text) != checksum or not text:
         operation.log.append(f"the state of the guest has {len(text)} of {size} bytes, or is damaged")
         raise describe(OperationFailed, "damaged: the state of the guest is truncated", operation)
@@ -125,6 +221,13 @@ def _read(operation: Operation[Any], path: str, override: DomainConfig | None) -
     with open(savefile.opened(operation, path), "rb", buffering=0) as file:
         head = savefile.read(file.fileno(), path)
         rest = file.read()
+    return _parsed(operation, head, rest, override)
+
+
+def _parsed(
+    operation: Operation[Any], head: savefile.Head, rest: bytes, override: DomainConfig | None
+) -> tuple[DomainConfig, bytes]:
+    """Return the configuration and the state of a saved domain."""
     if override is None and not head.config:
         message = "the file has no configuration: give the configuration that the domain had"
         raise describe(InvalidArgument, message, operation)

@@ -24,6 +24,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
+from pyxen._common.xl_lock import XL_LOCK
 from pyxen._next_config import config_text
 from pyxen.backends.base import Allow, DomainRef, operation_on
 from pyxen.backends.xenlight.host_verbs import XenlightHost
@@ -32,7 +33,7 @@ from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import prepare
-from pyxen.backends.xenlight.migration import migrate, peer_command, remus
+from pyxen.backends.xenlight.migration import descriptors, migrate, peer_command, remus
 from pyxen.backends.xenlight.migration.peer_channel import PeerChannel
 from pyxen.backends.xenlight.operations import (
     buttons,
@@ -46,6 +47,7 @@ from pyxen.backends.xenlight.operations import (
     live_devices,
     memory,
     monitor,
+    node_affinity,
     preserve,
     qmp,
     resources,
@@ -57,6 +59,7 @@ from pyxen.backends.xenlight.operations import (
     wait,
 )
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
+from pyxen.backends.xenlight.operations.xl_lock import locked
 from pyxen.backends.xenlight.uptime import uptimes
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
@@ -77,7 +80,7 @@ __all__ = ["XenlightBackend"]
 T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
-_LACKS: Final = frozenset({Feature.DEFINE, Feature.DEVICE_TREE, Feature.LIBVIRT})
+_LACKS: Final = frozenset({Feature.DEFINE, Feature.DEVICE_TREE, Feature.LIBVIRT, Feature.PAUSE_EVENTS})
 
 _ON_ARM: Final[frozenset[Feature]] = frozenset({Feature.DEVICE_TREE}) if device_tree.CAN else frozenset()
 """Features that libxl has on Arm."""
@@ -95,6 +98,11 @@ class XenlightBackend(XenlightHost):
     """
 
     features = frozenset(Feature) - _LACKS - _COMES_LATER | _ON_ARM
+
+    @property
+    def _lockfile(self) -> str | None:
+        """The file of xl's lock, if this host honours the settings of xl."""
+        return None if self.xl_conf is None else self.xl_conf.lockfile or XL_LOCK
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
         return self._info("info", domain)
@@ -121,7 +129,7 @@ class XenlightBackend(XenlightHost):
             )
             return DomainRef(domid, identity)
 
-        return self._context.run(operation, script())
+        return self._context.run(operation, locked(self._context, operation, self._lockfile, autoballoon, script()))
 
     def check_create(
         self, config: DomainConfig, *, autoballoon: bool | None = None, timeout: float | None
@@ -158,7 +166,7 @@ class XenlightBackend(XenlightHost):
             )
             return DomainRef(*found)
 
-        return self._context.run(operation, script())
+        return self._context.run(operation, locked(self._context, operation, self._lockfile, autoballoon, script()))
 
     def destroy(self, domain: DomainRef, *, timeout: float | None) -> Operation[None]:
         return self._run("destroy", domain, partial(lifecycle.destroy, uuid=domain.uuid), timeout)
@@ -203,6 +211,47 @@ class XenlightBackend(XenlightHost):
         )
         return self._run("save", domain, script, timeout)
 
+    def save_over(
+        self,
+        domain: DomainRef,
+        fd: int,
+        *,
+        config: DomainConfig | None,
+        checkpoint: bool,
+        leave_paused: bool,
+        timeout: float | None,
+    ) -> Operation[None]:
+        info = self._info("save", domain)
+        check_answers(info, "save")
+        other = None if config is None else prepare(config)
+        operation: Operation[None] = operation_on(domain, "save", timeout)
+        channel = PeerChannel(operation, fd, fd, peer="its reader")
+        how = {"checkpoint": checkpoint, "leave_paused": leave_paused}
+        return self._converse(operation, channel, descriptors.save_over(self._context, info, channel, other, **how))
+
+    def restore_over(
+        self,
+        fd: int,
+        config: DomainConfig | None,
+        *,
+        paused: bool,
+        allow: Allow | None = None,
+        autoballoon: bool | None = None,
+        timeout: float | None,
+    ) -> Operation[DomainRef]:
+        operation: Operation[DomainRef] = Operation("restore", f"descriptor {fd}", timeout=timeout)
+        channel = PeerChannel(operation, fd, fd, peer="its writer")
+        restore = descriptors.restore_over(
+            self._context,
+            channel,
+            config,
+            paused=paused,
+            allow=allow,
+            autoballoon=autoballoon,
+            lockfile=self._lockfile,
+        )
+        return self._converse(operation, channel, lambda threaded: DomainRef(*restore(threaded)))
+
     def migrate(
         self,
         domain: DomainRef,
@@ -234,11 +283,20 @@ class XenlightBackend(XenlightHost):
         remus: bool,
         paused: bool,
         allow: Allow | None = None,
+        autoballoon: bool | None = None,
         timeout: float | None,
     ) -> Operation[DomainRef]:
         operation: Operation[DomainRef] = Operation("receive_migration", timeout=timeout)
         channel = PeerChannel(operation, read_fd, write_fd, peer="the source")
-        receive = migrate.receive(self._context, channel, remus=remus, paused=paused, allow=allow)
+        receive = migrate.receive(
+            self._context,
+            channel,
+            remus=remus,
+            paused=paused,
+            allow=allow,
+            autoballoon=autoballoon,
+            lockfile=self._lockfile,
+        )
         return self._converse(operation, channel, lambda threaded: DomainRef(*receive(threaded)))
 
     def remus(
@@ -351,6 +409,12 @@ class XenlightBackend(XenlightHost):
     ) -> Operation[None]:
         script = partial(resources.pin_vcpu, vcpu=vcpu, cpus=cpus, cpus_soft=cpus_soft, force=force)
         return self._run("pin_vcpu", domain, script)
+
+    def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
+        return node_affinity.node_affinity(self._hypervisor, self._info("node_affinity", domain).domid)
+
+    def set_node_affinity(self, domain: DomainRef, nodes: frozenset[int] | None) -> Operation[None]:
+        return self._run("set_node_affinity", domain, partial(node_affinity.set_node_affinity, nodes=nodes))
 
     def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
         return schedulers.scheduler(self._hypervisor, self._info("scheduler", domain), vcpu)

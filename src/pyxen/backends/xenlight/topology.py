@@ -11,7 +11,7 @@ from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.records.topology import HostCpu, NumaNode, PciPlace, Topology
 
-__all__ = ["host_topology", "idle_times_ns", "node_cpus"]
+__all__ = ["host_nodes", "host_topology", "idle_times_ns", "node_cpus"]
 
 PCI_DEVICES: Final = "/sys/bus/pci/devices"
 
@@ -37,6 +37,12 @@ def node_cpus(hypervisor: Hypervisor) -> dict[int, tuple[int, ...]]:
     with hypervisor.handle() as xc:
         cpus = tuple(_host_cpu(number, place, None) for number, place in _cpus(xc))
     return Topology(cpus=cpus, nodes=(), pci=None).node_cpus
+
+
+def host_nodes(hypervisor: Hypervisor) -> tuple[int, ...]:
+    """Return the numbers of the NUMA nodes."""
+    with hypervisor.handle() as xc:
+        return tuple(node.number for node in _nodes(xc))
 
 
 def idle_times_ns(hypervisor: Hypervisor) -> dict[int, int]:

@@ -27,6 +27,7 @@ from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.save import create_from_stream, received_config, sent_config
 from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
+from pyxen.backends.xenlight.operations.xl_lock import locked
 from pyxen.config import DomainType
 from pyxen.errors import (
     BackupLost,
@@ -176,7 +177,14 @@ def head(context: Context, threaded: ThreadedOperation, domain: DomainInfo, othe
 
 
 def receive(
-    context: Context, channel: PeerChannel, *, remus: bool, paused: bool, allow: Allow | None = None
+    context: Context,
+    channel: PeerChannel,
+    *,
+    remus: bool,
+    paused: bool,
+    allow: Allow | None = None,
+    autoballoon: bool | None = None,
+    lockfile: str | None = None,
 ) -> Callable[[ThreadedOperation], tuple[int, UUID]]:
     """Return a function that receives a domain over a channel, closes the channel, and returns the domid and uuid.
 
@@ -187,12 +195,16 @@ def receive(
         paused: Leave the domain paused.
         allow: Called with the configuration before anything is created; it refuses by returning False or raising. It
             runs on the event loop's thread, where all other operations of the host wait for it.
+        autoballoon: Whether dom0 gives up memory for it; None: as the host is set up.
+        lockfile: The file of xl's lock, which is held meanwhile; None: none is.
     """
 
     def work(threaded: ThreadedOperation) -> tuple[int, UUID]:
         channel.wake = threaded.wake
         try:
-            arriving = _DomainAtDestination(context, threaded, channel, remus=remus, paused=paused, allow=allow)
+            arriving = _DomainAtDestination(
+                context, threaded, channel, lockfile, remus=remus, paused=paused, allow=allow, autoballoon=autoballoon
+            )
             return protocol.receive_backup(channel, arriving) if remus else protocol.receive(channel, arriving)
         except Lost as error:
             message = f"{error}; nothing of the domain is left here"
@@ -211,10 +223,12 @@ class _DomainAtDestination:
         context: Context,
         threaded: ThreadedOperation,
         channel: PeerChannel,
+        lockfile: str | None,
         *,
         remus: bool,
         paused: bool,
         allow: Allow | None,
+        autoballoon: bool | None,
     ) -> None:
         self._context = context
         self._threaded = threaded
@@ -222,13 +236,19 @@ class _DomainAtDestination:
         self._remus = remus
         self._paused = paused
         self._allow = allow
+        self._autoballoon = autoballoon
+        self._lockfile = lockfile
         self._noting = contextlib.ExitStack()
         self._domid = NO_DOMID
         self._name = ""
         self._uuid = UUID(int=0)
 
     def restore(self, head: savefile.Head, channel: PeerChannel) -> None:
-        relay_to(self._threaded, channel, lambda *pipe: self._restore(head, *pipe))
+        def script(operation: Operation[Any], fd: int, passed: Passed) -> Script[None]:
+            restoring = self._restore(head, operation, fd, passed)
+            return locked(self._context, operation, self._lockfile, self._autoballoon, restoring)
+
+        relay_to(self._threaded, channel, script)
 
     def start(self) -> tuple[int, UUID]:
         return self._threaded.do(self._start, undoing=True)
@@ -248,7 +268,7 @@ class _DomainAtDestination:
         self._check_free(operation)
         before = {info.domid for info in self._twins()}
         self._noting.enter_context(context.building(self._uuid))
-        yield from await_memory(context, operation, config)
+        yield from await_memory(context, operation, config, self._autoballoon)
         if not before:  # with a twin, the uuid does not tell which one is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))
         made = yield from create_from_stream(context, config, text, fd, passed, remus=self._remus)

@@ -33,7 +33,8 @@ from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, 
 from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import check_keys, structure, to_json
 from pyxen.backends.xenlight.operations.lifecycle import is_there
-from pyxen.config import Disk, DomainType, Part, Pci, UsbDev, Vif
+from pyxen.backends.xenlight.operations.monitor import has_qemu
+from pyxen.config import Disk, DiskBackend, DiskFormat, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.errors import (
     ConnectFailed,
     DeviceExists,
@@ -114,6 +115,8 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     present = _Present(context, domid, kind, type(device))
     if message := already_there(kind, device, present.devices):
         raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
+    if _only_by_qemu(device) and guest is not DomainType.HVM and not has_qemu(context.hypervisor, domid):
+        raise needs_qemu(device, BACKEND)
     if backendless := no_backend_of(operation, [device], partial(is_there, context)):
         raise backendless  # libxl would leave nodes of the device, and then refuse every other one of this kind
     known = context.hypervisor.directory(_folder(domid, kind))
@@ -139,6 +142,17 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
         with contextlib.suppress(ConnectFailed):
             _clear_remnants(context, domid, kind, known)
     raise error
+
+
+def _only_by_qemu(device: Part) -> bool:
+    """Tell whether this is a disk that nobody but QEMU can serve.
+
+    libxl would choose QEMU, but only after it has checked whether the domain has one: then nobody would serve the disk.
+    """
+    if not isinstance(device, Disk) or device.format in {DiskFormat.RAW, DiskFormat.EMPTY}:
+        return False
+    here = device.backend is None and not device.backend_domid and device.script is None
+    return here and device.backendtype in {None, DiskBackend.QDISK}
 
 
 def _rival(

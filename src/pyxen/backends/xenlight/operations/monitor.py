@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, raise_failure
@@ -9,14 +10,19 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.operation import Operation
 
-__all__ = ["monitor_command"]
+__all__ = ["has_qemu", "monitor_command"]
+
+
+def has_qemu(hypervisor: Hypervisor, domid: int) -> bool:
+    """Tell whether dom0 runs a device model for a domain."""
+    return hypervisor.read(f"/local/domain/0/device-model/{domid}/state") is not None
 
 
 def monitor_command(context: Context, operation: Operation[str], domid: int, command: str) -> Script[str]:
     """Run a human monitor command in a domain's QEMU, and return its output."""
     if not command.strip():
         raise describe(InvalidArgument, "the command is empty: say one, as 'info block'", operation)
-    if context.hypervisor.read(f"/local/domain/0/device-model/{domid}/state") is None:
+    if not has_qemu(context.hypervisor, domid):
         message = f"{operation.verb}: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
         raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
     output = ffi.new("char **")

@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn
 from pyxen._printable import printable
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, stopped
+from pyxen.backends.xenlight.operations.monitor import has_qemu
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.errors import InvalidArgument, InvalidState, QmpError, UnsupportedFeature
 from pyxen.operation import Operation
@@ -241,7 +242,7 @@ def execute(hypervisor: Hypervisor, threaded: ThreadedOperation, domid: int, com
 def connect(hypervisor: Hypervisor, threaded: ThreadedOperation, domid: int) -> Monitor:
     """Connect to a domain's QEMU, as soon as no other client uses the socket."""
     operation = threaded.operation
-    if hypervisor.read(f"/local/domain/0/device-model/{domid}/state") is None:
+    if not has_qemu(hypervisor, domid):
         message = f"qmp: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
         raise UnsupportedFeature(message, feature="qmp", backend=BACKEND)
     try:

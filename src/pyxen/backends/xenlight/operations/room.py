@@ -21,7 +21,7 @@ from pyxen.operation import Operation
 from pyxen.records.info import DomainState
 from pyxen.records.memory import DomainMemory
 
-__all__ = ["await_memory", "check_memory", "is_crowded"]
+__all__ = ["await_memory", "check_memory", "is_crowded", "may_balloon"]
 
 _MEMORY_COMES_BACK: Final = 10.0  # seconds for Xen to reclaim the memory of a destroyed domain
 _LOOK_AGAIN: Final = 0.05  # seconds between checks
@@ -32,7 +32,7 @@ def is_crowded(context: Context, uuid: UUID, needed_kib: int, autoballoon: bool 
     promised = _promised_kib(context, uuid)
     if not promised or context.hypervisor.free_kib() >= promised + needed_kib:
         return False
-    return _may_balloon(context, autoballoon)
+    return may_balloon(context, autoballoon)
 
 
 def await_memory(
@@ -67,7 +67,7 @@ def await_memory(
             yield Wait(token)  # returns at once: the domain is dying
             yield Wait(token, until=time.monotonic() + _LOOK_AGAIN)
     is_enough = _free_kib(context, operation) >= needed[0]
-    if is_crowded(context, uuid, needed[0], autoballoon) or (not is_enough and _may_balloon(context, autoballoon)):
+    if is_crowded(context, uuid, needed[0], autoballoon) or (not is_enough and may_balloon(context, autoballoon)):
         yield from _take_from_dom0(context, operation, uuid, needed[0])
         return True
     if not is_enough:
@@ -80,7 +80,7 @@ def check_memory(context: Context, operation: Operation[Any], config: CData, aut
     needed, free = ffi.new("uint64_t *"), _free_kib(context, operation)
     raise_failure(operation, lib.libxl_domain_need_memory(context.pointer, config, NO_DOMID, needed))
     if needed[0] > free:
-        if not _may_balloon(context, autoballoon):
+        if not may_balloon(context, autoballoon):
             raise not_enough_memory(operation, needed[0], free, lib.ERROR_NOMEM)
         dom0 = _dom0(context)
         new_target_kib(operation, dom0, needed[0] - free - pending_kib(dom0), needed[0], free)
@@ -93,7 +93,8 @@ def _free_kib(context: Context, operation: Operation[Any]) -> int:
     return int(free[0])
 
 
-def _may_balloon(context: Context, autoballoon: bool | None) -> bool:
+def may_balloon(context: Context, autoballoon: bool | None) -> bool:
+    """Tell whether dom0 gives up memory for new domains, if need be."""
     return is_automatic(command_line(context.hypervisor)) if autoballoon is None else autoballoon
 
 

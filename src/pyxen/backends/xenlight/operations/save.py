@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from pyxen import xlcfg
@@ -37,10 +37,13 @@ from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 
 __all__ = [
+    "Stream",
     "core_dump",
     "create_from_stream",
+    "finish_save",
     "received_config",
     "restore",
+    "restored",
     "save",
     "saved_config",
     "sent_config",
@@ -72,6 +75,13 @@ def save(
         except Exception:
             yield from let_go_on(context, domid, asked=asked())
             raise
+    yield from finish_save(context, operation, domid, uuid, checkpoint=checkpoint, leave_paused=leave_paused)
+
+
+def finish_save(
+    context: Context, operation: Operation[None], domid: int, uuid: UUID, *, checkpoint: bool, leave_paused: bool
+) -> Script[None]:
+    """End a domain that was saved, or let it go on. This is a part of a script."""
     if leave_paused:
         yield from context.complete(lambda how: lib.libxl_domain_pause(context.pointer, domid, how), abortable=False)
     if leave_paused or checkpoint:
@@ -132,19 +142,47 @@ def restore(
     try:
         head = savefile.read(fd, path)
         stream_header.check(stream_header.peek(fd), path)
-        new = uuid4() if override is not None and override.uuid is None else None
-        json = received_config(operation, head, override, path, allow).json
-        config = domain_config(context.pointer, json, new)
-        name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
-        identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
-        check_uuid(context, operation, identity)
-        with context.building(identity), context.journal.noting(identity):
-            yield from await_memory(context, operation, config, autoballoon)
-            with operation.measured(_passed(fd)):
-                made = yield from create_from_stream(context, config, json, fd, stream_header.has_passed(fd))
-                domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
+        received = received_config(operation, head, override, path, allow)
+        new = override is not None and override.uuid is None
+        stream = Stream(fd, stream_header.has_passed(fd))
+        with operation.measured(_passed(fd)):
+            return (
+                yield from restored(
+                    context, operation, received, stream, new=new, paused=paused, autoballoon=autoballoon
+                )
+            )
     finally:
         os.close(fd)
+
+
+class Stream(NamedTuple):
+    """Where libxl's stream comes from."""
+
+    fd: int
+    """The descriptor, at the beginning of the stream."""
+    has_passed: Callable[[], bool]
+    """Tells whether libxl has read the beginning of it, see `stream_header`."""
+
+
+def restored(
+    context: Context,
+    operation: Operation[Any],
+    received: Received,
+    stream: Stream,
+    *,
+    new: bool,
+    paused: bool,
+    autoballoon: bool | None,
+) -> Script[tuple[int, UUID]]:
+    """Create a domain from a stream, and return its domid and uuid; with `new`, it has a new uuid."""
+    config = domain_config(context.pointer, received.json, uuid4() if new else None)
+    name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
+    identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
+    check_uuid(context, operation, identity)
+    with context.building(identity), context.journal.noting(identity):
+        yield from await_memory(context, operation, config, autoballoon)
+        made = yield from create_from_stream(context, config, received.json, *stream)
+        domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     return domid, identity
 
 
