@@ -10,7 +10,6 @@ from typing import Any, Final
 MODULES: Final = (
     "pyxen",
     "pyxen.aio",
-    "pyxen.aio.autostart",
     "pyxen.config",
     "pyxen.errors",
     "pyxen.events",
@@ -19,6 +18,7 @@ MODULES: Final = (
     "pyxen.libxljson",
     "pyxen.conversion",
     "pyxen.autostart",
+    "pyxen.aio.autostart",
     "pyxen.doctor",
     "pyxen.storage",
     "pyxen.images",
