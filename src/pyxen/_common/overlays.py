@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from pyxen._common.programs import run_program
 from pyxen.config import DiskFormat
-from pyxen.errors import FileMissing, NotFound, OperationFailed
+from pyxen.errors import FileMissing, OperationFailed
 
 __all__ = ["BASE_FORMATS", "make_overlay"]
 
@@ -33,11 +34,9 @@ def make_overlay(verb: str, base: str, kind: DiskFormat, path: str) -> None:
 
     Raises:
         FileMissing: There is no such disk, or no such folder for the image.
-        NotFound: qemu-img is not installed.
+        ToolMissing: qemu-img is not installed.
         OperationFailed: qemu-img failed, e.g. because a running guest still writes to the disk.
     """
-    import subprocess  # loaded only if an overlay is made
-
     for needed in (base, os.path.dirname(path)):
         if not os.path.exists(needed):
             error = FileMissing(f"no such file on the host: {needed}", operation=verb)
@@ -46,21 +45,14 @@ def make_overlay(verb: str, base: str, kind: DiskFormat, path: str) -> None:
     # Absolute paths, since QEMU takes a name with a colon for a protocol.
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", os.path.abspath(base), "-F", BASE_FORMATS[kind]]
     try:
-        done = subprocess.run(
-            [*command, os.path.abspath(path)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TO_MAKE,
-            umask=0o077,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except FileNotFoundError:
-        message = "qemu-img is not installed: install it (on Debian: qemu-utils), or give disks of your own"
-        raise NotFound(message, operation=verb) from None
-    except subprocess.TimeoutExpired:
-        raise OperationFailed(f"qemu-img did not make {path} within {_TO_MAKE:g} s", operation=verb) from None
-    if done.returncode != 0:
-        message = f"qemu-img cannot make {path} over {base}: {done.stderr.strip()}"
-        raise OperationFailed(message, operation=verb, log=tuple(done.stderr.splitlines()))
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))  # qemu-img keeps the mode
+    except OSError as problem:
+        raise OperationFailed(f"cannot make {path}: {problem.strerror}", operation=verb) from problem
+    try:
+        done = run_program([*command, os.path.abspath(path)], verb=verb, package="qemu-utils", timeout=_TO_MAKE)
+        if done.status != 0:
+            message = f"qemu-img cannot make {path} over {base}: {done.stderr.strip()}"
+            raise OperationFailed(message, operation=verb, log=tuple(done.stderr.splitlines()))
+    except BaseException:
+        os.unlink(path)
+        raise

@@ -80,6 +80,7 @@ class HostCopies(HostHypervisor):
             DomainExists: A domain already has one of the names; nothing was made.
             NotEnoughMemory: The host has not enough memory for all of them; nothing was made.
             FileMissing: The file or a disk does not exist.
+            ToolMissing: ``qemu-img`` is not installed, and a disk needs an image.
             CloneFailed: Some failed, with `partial`.
             OperationFailed: As for `restore`; the error is that of the first clone that failed.
         """
