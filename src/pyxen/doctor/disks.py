@@ -49,7 +49,7 @@ def _groups(around: Surroundings) -> Iterator[Finding]:
         output = around.run("vgs", *OPTIONS, "-o", "vg_name,vg_size,vg_free", package="lvm2")
         rows = read_report(output.stdout, "vg") if output.status == 0 else []
     except Error as error:
-        yield Finding("volume-groups", Severity.WARNING, f"LVM does not answer: {error}.")
+        yield Finding("volume-groups", Severity.WARNING, f"LVM does not answer: {error.message}")
         return
     if output.status != 0:
         said = (output.stderr.strip().splitlines() or ["without a word"])[-1].strip()

@@ -37,7 +37,7 @@ class Surroundings:
         *,
         connect: Callable[[], Host] | None = None,
         releases: tuple[str, ...] | None = None,
-        timeout: float = 5.0,
+        timeout: float = 20.0,
     ) -> None:
         self.root = os.fspath(root)
         self.is_real = self.root == "/"

@@ -192,7 +192,6 @@ class VolumeGroup(Iterable[Volume], Sized):
         """
         verb = "remove volume"
         volume = self._volume(name, verb)
-        self._check_unused(volume, verb)
         others = self._listed()
         inside = [each.name for each in others if each.pool == name]
         thick = [each.name for each in others if each.snapshot_of == name and each.pool is None]
@@ -200,6 +199,7 @@ class VolumeGroup(Iterable[Volume], Sized):
             what = f"is the pool of {', '.join(inside)}" if inside else f"has the snapshots {', '.join(thick)}"
             message = f"{self.name}/{name} {what}: LVM would remove them, too. Remove them first"
             raise VolumeInUse(message, operation=verb)
+        self._check_unused(volume, verb)
         self._call("lvremove", "--yes", f"{self.name}/{name}", verb=verb, subject=name)
         if name in self:  # its exit status was lost
             raise StorageError(f"LVM has not removed {self.name}/{name}", operation=verb)
@@ -208,7 +208,7 @@ class VolumeGroup(Iterable[Volume], Sized):
         if volume.used_by:
             message = f"{volume.group}/{volume.name} is a disk of {', '.join(volume.used_by)}: detach it first"
             raise VolumeInUse(message, operation=verb)
-        if volume.open:
+        if volume.open and not volume.is_pool:  # one without volumes is open for a moment
             message = (
                 f"the kernel has {volume.group}/{volume.name} open: it is mounted, or a program or a guest uses it"
             )

@@ -66,7 +66,7 @@ def test_a_healthy_dom0(pretended: Pretended) -> None:
         ({"/etc/xen/auto/web1.cfg": 'name = "web1"\n'}, "xendomains", "warning", "does not start", "systemctl enable"),
         ({"/etc/xen/old.cfg": "import os\nname = 'a'\n"}, "xm-files", "warning", "/etc/xen/old.cfg", "pyxen lint"),
         ({"/etc/xen/old.cfg": 'name = "a"\nbuilder = "hvm"\n'}, "xm-files", "note", "/etc/xen/old.cfg", "pyxen lint"),
-        ({"/etc/xen/new.cfg": 'name = "a"\ntype = "pvh"\nkernel = "/k"\n'}, "xm-files", "ok", "1 config", None),
+        ({"/etc/xen/new.cfg": 'name = "a"\ntype = "pvh"\nkernel = "/k"\n'}, "xm-files", "ok", "all configurations in /etc/xen (1)", None),
         ({"/var/lib/xen/save/.keep": None, "/var/lib/xen/save": None, "/var/lib/xen": None}, "space", "warning",
          "missing", "mkdir"),
         ({"/usr/bin/qemu-img": None}, "qemu-img", "note", "qcow2", "qemu-utils"),
