@@ -9,7 +9,7 @@ from pyxen.doctor.facts import Facts
 from pyxen.doctor.report import Finding, Severity
 from pyxen.doctor.surroundings import Surroundings
 from pyxen.errors import Error
-from pyxen.storage.reports import OPTIONS, Row, read_report
+from pyxen.storage.reports import OPTIONS, Row, read_log, read_report
 
 __all__ = ["disks"]
 
@@ -52,7 +52,8 @@ def _groups(around: Surroundings) -> Iterator[Finding]:
         yield Finding("volume-groups", Severity.WARNING, f"LVM does not answer: {error.message}")
         return
     if output.status != 0:
-        said = (output.stderr.strip().splitlines() or ["without a word"])[-1].strip()
+        words = [*read_log(output.stdout), *output.stderr.splitlines()]
+        said = next((line.strip() for line in reversed(words) if line.strip()), "vgs refused without a word")
         message = f"The volume groups cannot be listed: {said}"
         yield Finding("volume-groups", Severity.NOTE, message, "LVM answers root only.")
     elif rows:
