@@ -35,7 +35,7 @@ def read_report(text: str, kind: str) -> list[Row]:
 
 
 def read_log(text: str) -> list[str]:
-    """Return the messages in a report: newer releases of LVM put what they complain of there. None if it is no report."""
+    """Return the messages in a report, where newer releases of LVM put what they complain of."""
     try:
         rows: Any = json.loads(text)["log"]
         messages = [str(row.get("log_message", "")) for row in rows if row.get("log_type") != "status"]
