@@ -124,6 +124,23 @@ def test_what_lvm_complains_of(words: str, kind: type[Exception], remedy: str) -
     assert "WARNING" not in error.message
 
 
+def test_complaints_in_the_report() -> None:
+    """Newer releases of LVM write them there, and nothing to standard error."""
+    same = '"log_context":"processing", "log_object_type":"vg", "log_object_name":"nosuch"'
+    text = (
+        '{"report": [{"lv": []}], "log": ['
+        f'{{"log_seq_num":"1", "log_type":"error", {same}, "log_message":"Volume group \\"nosuch\\" not found"}}, '
+        f'{{"log_seq_num":"2", "log_type":"error", {same}, "log_message":"Cannot process volume group nosuch"}}, '
+        f'{{"log_seq_num":"3", "log_type":"status", {same}, "log_message":"failure"}}]}}'
+    )
+    error = complaint("lvs", Output(5, text, ""), "list volumes", "nosuch")
+    assert isinstance(error, NotFound)
+    assert error.message.splitlines()[1:] == [
+        '  lvs: Volume group "nosuch" not found',
+        "  lvs: Cannot process volume group nosuch",
+    ]
+
+
 @pytest.mark.parametrize("target", ["/dev/vg0/a-b", "vg0/a-b", "/dev/mapper/vg0-a--b"])
 def test_domains_that_have_a_volume(host: FakeHost, target: str) -> None:
     volume = volume_of(read_report(REPORT, "lv")[0])
