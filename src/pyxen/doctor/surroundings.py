@@ -37,7 +37,7 @@ class Surroundings:
         *,
         connect: Callable[[], Host] | None = None,
         releases: tuple[str, ...] | None = None,
-        timeout: float = 5.0,
+        timeout: float = 20.0,
     ) -> None:
         self.root = os.fspath(root)
         self.is_real = self.root == "/"
@@ -77,11 +77,7 @@ class Surroundings:
 
     def may_use(self, path: str) -> bool:
         """Tell whether this user may read and write a file."""
-        return os.access(self.path(path), os.R_OK | os.W_OK)
-
-    def may_read(self, path: str) -> bool:
-        """Tell whether this user may read a file."""
-        return os.access(self.path(path), os.R_OK)
+        return os.access(self.path(path), os.R_OK | os.W_OK, effective_ids=True)
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names in a folder; none if it cannot be read."""

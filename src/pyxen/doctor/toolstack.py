@@ -50,7 +50,7 @@ _PIECES: Final = (
     ),
     _Piece(
         "hvmloader",
-        "hvmloader, the firmware that starts HVM guests",
+        "hvmloader (the firmware that starts HVM guests)",
         ("/usr/lib/xen-{}/boot/hvmloader", "/usr/lib/xen/boot/hvmloader", "/usr/libexec/xen/boot/hvmloader"),
         "HVM guests",
         Severity.WARNING,
@@ -58,7 +58,7 @@ _PIECES: Final = (
     ),
     _Piece(
         "seabios",
-        "SeaBIOS, the BIOS of HVM guests",
+        "SeaBIOS (the BIOS of HVM guests)",
         ("/usr/share/seabios/bios-256k.bin", "/usr/lib/xen-{}/boot/seabios.bin", "/usr/share/qemu/bios-256k.bin"),
         'HVM guests with bios="seabios", the default',
         Severity.WARNING,
@@ -66,7 +66,7 @@ _PIECES: Final = (
     ),
     _Piece(
         "ovmf",
-        "OVMF, the UEFI firmware of HVM guests",
+        "OVMF (the UEFI firmware of HVM guests)",
         (
             *("/usr/lib/xen-{}/boot/ovmf.bin", "/usr/lib/xen/boot/ovmf.bin", "/usr/share/ovmf/OVMF.fd"),
             *("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/edk2/xen/OVMF.fd"),
@@ -78,7 +78,7 @@ _PIECES: Final = (
     ),
     _Piece(
         "pygrub",
-        "pygrub, which reads a guest's own boot menu",
+        "pygrub (reads a guest's own boot menu)",
         (
             *("/usr/lib/xen-{}/bin/pygrub", "/usr/lib/xen/bin/pygrub", "/usr/libexec/xen/bin/pygrub"),
             *("/usr/bin/pygrub", "/usr/local/bin/pygrub"),

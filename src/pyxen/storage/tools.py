@@ -7,6 +7,7 @@ from typing import Final
 
 from pyxen._common.programs import Output, run_program
 from pyxen.errors import NotEnoughSpace, NotFound, OperationFailed, StorageError, VolumeExists, VolumeInUse
+from pyxen.storage.reports import read_log
 
 __all__ = ["call", "complaint"]
 
@@ -74,11 +75,12 @@ def call(*command: str, verb: str, subject: str, package: str, timeout: float, c
 
 def complaint(tool: str, output: Output, verb: str, subject: str) -> OperationFailed:
     """Return the exception for a tool that refused."""
-    lines = [line.strip() for line in output.stderr.splitlines() if line.strip() and not _NOISE.match(line)]
+    said = [*output.stderr.splitlines(), *read_log(output.stdout)]
+    lines = [line.strip() for line in said if line.strip() and not _NOISE.match(line)]
     words = "\n".join(lines)[-_MOST_WORDS:]
     kind, meaning = next(
         ((kind, meaning) for pattern, kind, meaning in _KINDS if pattern.search(words)),
         (StorageError, f"{tool} refused" if words else f"{tool} refused, without a word"),
     )
-    said = "".join(f"\n  {tool}: {line}" for line in words.splitlines())
-    return kind(f"{subject}: {meaning}{said}", operation=verb, code=output.status)
+    quoted = "".join(f"\n  {tool}: {line}" for line in words.splitlines())
+    return kind(f"{subject}: {meaning}{quoted}", operation=verb, code=output.status)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import Final
 
-from pyxen.errors import Error, InvalidArgument, NotFound, StorageError, VolumeExists, VolumeInUse
+from pyxen.errors import Error, InvalidArgument, NotFound, StorageError, VolumeInUse
 from pyxen.host import Host
 from pyxen.records.base import html_table
 from pyxen.storage.arguments import check_name, size_of
@@ -22,6 +22,10 @@ __all__ = ["VolumeGroup", "volume_groups"]
 _PACKAGE: Final = "lvm2"
 _TIMEOUT: Final = 60.0
 """Seconds for each of LVM's tools; they wait for each other."""
+
+
+_UNCHANGED: Final = "matches existing size"
+"""What ``lvresize`` says of a volume that has the size already."""
 
 
 class VolumeGroup(Iterable[Volume], Sized):
@@ -110,7 +114,7 @@ class VolumeGroup(Iterable[Volume], Sized):
         """
         verb = "create volume"
         size_bytes = size_of(size, verb)
-        self._check_free(name, verb)
+        check_name(name, "volume", verb)
         if pool is None:
             how = ["--wipesignatures", "y", "--zero", "y", "--size", f"{size_bytes}b"]
         else:
@@ -123,7 +127,7 @@ class VolumeGroup(Iterable[Volume], Sized):
         """Create a thin pool, as ``lvcreate --type thin-pool``. Arguments and errors as `create`."""
         verb = "create pool"
         size_bytes = size_of(size, verb)
-        self._check_free(name, verb)
+        check_name(name, "volume", verb)
         return self._make(name, ["--type", "thin-pool", "--size", f"{size_bytes}b", self.name], verb)
 
     def snapshot(self, name: str, snapshot: str, *, size: int | str | None = None) -> Volume:
@@ -147,7 +151,7 @@ class VolumeGroup(Iterable[Volume], Sized):
         if (volume.pool is None) == (size is None):
             need = "give it a size, for what is written from now on" if size is None else "leave the size out"
             raise InvalidArgument(f"the snapshot of a {'thin ' * bool(volume.pool)}volume: {need}", operation=verb)
-        self._check_free(snapshot, verb)
+        check_name(snapshot, "volume", verb)
         # Thin snapshots are not activated unless they are told to be.
         how = ["--setactivationskip", "n"] if size is None else ["--size", f"{size_of(size, verb)}b"]
         return self._make(snapshot, ["--snapshot", *how, f"{self.name}/{name}"], verb)
@@ -174,10 +178,13 @@ class VolumeGroup(Iterable[Volume], Sized):
                 message = f"{name} has {volume.size_bytes} bytes, and what is behind byte {size_bytes} would be lost"
                 raise InvalidArgument(f"{message}: shrink=True does it all the same", operation=verb)
             self._check_unused(volume, verb)
-        extent = self.info().extent_bytes
-        if -(-size_bytes // extent) * extent != volume.size_bytes:
+        try:
             self._call("lvresize", "--yes", "--size", f"{size_bytes}b", f"{self.name}/{name}", verb=verb, subject=name)
-        found = self._volume(name, verb)
+        except StorageError as error:
+            if _UNCHANGED not in error.message:
+                raise
+            return volume
+        found = replace(self._named(name, verb), used_by=volume.used_by)
         if found.size_bytes < size_bytes:  # its exit status was lost
             raise StorageError(f"LVM has not changed the size of {self.name}/{name}", operation=verb)
         return found
@@ -191,33 +198,29 @@ class VolumeGroup(Iterable[Volume], Sized):
             NotFound: There is no such volume, or no such group.
         """
         verb = "remove volume"
-        volume = self._volume(name, verb)
-        self._check_unused(volume, verb)
+        check_name(name, "volume", verb)
         others = self._listed()
+        volume = self._among(others, name, verb)
         inside = [each.name for each in others if each.pool == name]
         thick = [each.name for each in others if each.snapshot_of == name and each.pool is None]
         if inside or thick:
             what = f"is the pool of {', '.join(inside)}" if inside else f"has the snapshots {', '.join(thick)}"
             message = f"{self.name}/{name} {what}: LVM would remove them, too. Remove them first"
             raise VolumeInUse(message, operation=verb)
-        self._call("lvremove", "--yes", f"{self.name}/{name}", verb=verb, subject=name)
-        if name in self:  # its exit status was lost
+        self._check_unused(volume, verb)
+        status = self._call("lvremove", "--yes", f"{self.name}/{name}", verb=verb, subject=name)
+        if status is None and name in self:
             raise StorageError(f"LVM has not removed {self.name}/{name}", operation=verb)
 
     def _check_unused(self, volume: Volume, verb: str) -> None:
         if volume.used_by:
             message = f"{volume.group}/{volume.name} is a disk of {', '.join(volume.used_by)}: detach it first"
             raise VolumeInUse(message, operation=verb)
-        if volume.open:
+        if volume.open and not volume.is_pool:  # one without volumes is open for a moment
             message = (
                 f"the kernel has {volume.group}/{volume.name} open: it is mounted, or a program or a guest uses it"
             )
             raise VolumeInUse(message, operation=verb)
-
-    def _check_free(self, name: str, verb: str) -> None:
-        check_name(name, "volume", verb)
-        if name in self:
-            raise VolumeExists(f"{self.name} has a volume {name} already: use another name", operation=verb)
 
     def _make(self, name: str, how: list[str], verb: str) -> Volume:
         """Create a volume. It has a tag of its own while it is made, so that what is left of it is known."""
@@ -230,16 +233,24 @@ class VolumeGroup(Iterable[Volume], Sized):
                 if self._report("lvs", "lv", "lv_name", verb, "--select", f"lv_tags={tag}"):
                     self._call("lvremove", "--yes", f"@{tag}", verb=verb, subject=name)
             raise
-        return self._volume(name, verb)
+        return self._named(name, verb)
 
     def _volume(self, name: str, verb: str) -> Volume:
         check_name(name, "volume", verb)
-        volumes = self._listed()
-        found = next((each for each in volumes if each.name == name), None)
-        if found is None:
-            known = ", ".join(each.name for each in volumes) or "none"
-            raise NotFound(f"{self.name} has no volume {name}; it has {known}", operation=verb)
+        return self._among(self._listed(), name, verb)
+
+    def _among(self, volumes: tuple[Volume, ...], name: str, verb: str) -> Volume:
+        """Return a volume, and which domains have it."""
+        found = self._named(name, verb, volumes)
         return replace(found, used_by=Holders(self._host).of(found))
+
+    def _named(self, name: str, verb: str, volumes: tuple[Volume, ...] | None = None) -> Volume:
+        known = self._listed() if volumes is None else volumes
+        found = next((each for each in known if each.name == name), None)
+        if found is None:
+            names = ", ".join(each.name for each in known) or "none"
+            raise NotFound(f"{self.name} has no volume {name}; it has {names}", operation=verb)
+        return found
 
     def _listed(self) -> tuple[Volume, ...]:
         rows = self._report("lvs", "lv", VOLUME_FIELDS, "list volumes")
@@ -255,9 +266,10 @@ class VolumeGroup(Iterable[Volume], Sized):
         )
         return read_report(output.stdout, kind)
 
-    def _call(self, *command: str, verb: str, subject: str) -> None:
+    def _call(self, *command: str, verb: str, subject: str) -> int | None:
         full = f"{self.name}/{subject}"
-        call(*command, verb=verb, subject=full, package=_PACKAGE, timeout=self._timeout, changes=True)
+        output = call(*command, verb=verb, subject=full, package=_PACKAGE, timeout=self._timeout, changes=True)
+        return output.status
 
 
 def volume_groups(*, timeout: float = _TIMEOUT) -> tuple[VolumeGroupInfo, ...]:

@@ -33,7 +33,7 @@ class Volume(Record):
     path: str | None
     """Its block device, e.g. ``/dev/vg0/web1``; None for a thin pool, which is no disk."""
     size_bytes: int
-    """Its size, in bytes; that of a thin volume is virtual."""
+    """Its size, in bytes; that of a thin volume is virtual, and that of another snapshot is its space for changes."""
     pool: str | None
     """The thin pool that it is in; None for a volume with space of its own."""
     snapshot_of: str | None
@@ -43,7 +43,7 @@ class Volume(Record):
     active: bool
     """Whether the kernel has its device."""
     open: bool
-    """Whether the kernel has its device open: a guest, a mount or a program uses it."""
+    """Whether the kernel has its device open: a guest, a mount, a program, or a volume of a pool uses it."""
     written_percent: float | None
     """How full a pool, a thin volume or a snapshot is, from 0 to 100; None for others."""
     used_by: tuple[str, ...] = ()
