@@ -57,7 +57,7 @@ FUZZ_SECONDS = 4
 MACHINES = 2
 """How many parts that boot the lab run at a time."""
 
-MOVING = ("locks", "migration", "remus", "saving", "ssh", "supervisor", "workers")
+MOVING = ("locks", "migration", "pool", "remus", "saving", "ssh", "supervisor", "workers")
 """The tests in dom0 of what takes long; they have a machine of their own."""
 
 HOST = (
@@ -231,7 +231,7 @@ def parts() -> list[Part]:
         [*PYTEST, "tests/unit", "tests/backends", "tests/libvirt"],
         [*_contract("test:///default")],
     ]
-    oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, "tests/oracle"]]
+    oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, *_chosen(), "tests/oracle"]]
     tests = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests/xen").glob("test_*.py"))
     rest = [name for name in tests if name not in {*MOVING, *HOST}]
     two_cpus = _pytest_in_dom0("tests/xen", "tests/backends", marks="two_cpus")

@@ -7,7 +7,7 @@ import atexit
 import sys
 import warnings
 
-from pyxen._pool_keeper import Keeper
+from pyxen._copies.pool_keeper import Keeper
 from pyxen.backends.base import Backend
 
 __all__ = ["Lifetime"]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runt
 from uuid import UUID, uuid4
 
 from pyxen._apply_operation import begin_apply
-from pyxen._clone_operation import CloneOperations
 from pyxen._common.arguments import (
     AnyFile,
     check_config,
@@ -28,7 +27,8 @@ from pyxen._common.arguments import (
 )
 from pyxen._common.device_keys import DeviceKey, named_device
 from pyxen._common.device_kinds import Kind, check_is_device
-from pyxen._copies import balloons, honoured
+from pyxen._copies.clone_operation import CloneOperations
+from pyxen._copies.copies import balloons, honoured
 from pyxen._durations import timeout_of
 from pyxen.applying import Applied
 from pyxen.backends.base import Backend, DomainRef

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from pyxen._pool_keeper import Keeper
-from pyxen._pool_operation import PoolOperations
+from pyxen._copies.pool_keeper import Keeper
+from pyxen._copies.pool_operation import PoolOperations
 from pyxen.backends.base import DomainRef
 from pyxen.config import Disk, Vif
 from pyxen.domain import Domain

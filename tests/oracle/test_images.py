@@ -87,6 +87,7 @@ def as_root(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.timeout(SECONDS + 20)
+@pytest.mark.long  # it makes a whole Debian
 def test_the_page_of_the_guide(tmp_path: Path, as_root: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()

@@ -32,6 +32,7 @@ def screen_of(guest: str) -> str:
     return look(vnc.address, vnc.port).text()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # what a page waits for has bounds of its own, and messages
 @pytest.mark.parametrize("page", pages())
 def test_a_page(page: str, tmp_path: Path) -> None:

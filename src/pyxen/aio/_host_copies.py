@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+from pyxen._copies.orphans import destroy_all
+from pyxen._copies.pool_keeper import Keeper
+from pyxen._copies.pool_operation import begin_pool
 from pyxen._lifetime import Lifetime
-from pyxen._orphans import destroy_all
-from pyxen._pool_keeper import Keeper
-from pyxen._pool_operation import begin_pool
 from pyxen.aio._host_hypervisor import HostHypervisor
 from pyxen.aio.domain import Domain
 from pyxen.aio.pool import Pool

@@ -7,7 +7,7 @@ import warnings
 from types import TracebackType
 from typing import Self
 
-from pyxen._pool_keeper import Keeper
+from pyxen._copies.pool_keeper import Keeper
 
 __all__ = ["PoolBase"]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pyxen._pool_keeper import Keeper
-from pyxen._pool_operation import PoolOperations
+from pyxen._copies.pool_keeper import Keeper
+from pyxen._copies.pool_operation import PoolOperations
 from pyxen.aio._calls import Calls
 from pyxen.aio._pool import PoolBase
 from pyxen.aio.domain import Domain

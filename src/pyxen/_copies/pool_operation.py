@@ -8,12 +8,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pyxen._common.arguments import check_config, check_is, check_number, path_of
 from pyxen._common.preconditions import check_name
-from pyxen._copies import Copier, check_identity, check_room, checked_count, honoured
+from pyxen._copies.copies import Copier, check_identity, check_room, checked_count, honoured
+from pyxen._copies.orphans import remove_orphans
+from pyxen._copies.pool_keeper import Keeper, Ready, Source
+from pyxen._copies.steps import Steps, compose
 from pyxen._durations import timeout_of
 from pyxen._lifetime import Lifetime
-from pyxen._orphans import remove_orphans
-from pyxen._pool_keeper import Keeper, Ready, Source
-from pyxen._steps import Steps, compose
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import Disk, DomainConfig, Part, Vif
 from pyxen.errors import DomainExists, DomainNotFound, InvalidArgument, ValidationError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pyxen._common.claims import abandoned
-from pyxen._copies import remove_files
+from pyxen._copies.copies import remove_files
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import DomainNotFound, Error
 from pyxen.records.info import DomainInfo, DomainState

@@ -16,10 +16,10 @@ from uuid import UUID, uuid4
 
 from pyxen._common.claims import Claims
 from pyxen._common.shortage import shortage
-from pyxen._copies import Copier, Copy, remove_files
+from pyxen._copies.copies import Copier, Copy, remove_files
+from pyxen._copies.orphans import destroy_all
+from pyxen._copies.steps import Steps
 from pyxen._durations import bounded
-from pyxen._orphans import destroy_all
-from pyxen._steps import Steps
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import HostClosed, InvalidState, OperationFailed, OperationTimeout
 from pyxen.events import DomainDestroyed, Event

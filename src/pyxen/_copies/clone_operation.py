@@ -12,10 +12,10 @@ from typing import Any, Final, Generic, TypeVar
 from pyxen._common.arguments import check_config, path_of
 from pyxen._common.claims import Claims
 from pyxen._common.preconditions import check_name
-from pyxen._copies import Copier, Copy, balloons, check_room, checked_count, honoured, remove_files
+from pyxen._copies.copies import Copier, Copy, balloons, check_room, checked_count, honoured, remove_files
+from pyxen._copies.orphans import destroy_all, remove_orphans
+from pyxen._copies.steps import Steps, compose
 from pyxen._durations import bounded, timeout_of
-from pyxen._orphans import destroy_all, remove_orphans
-from pyxen._steps import Steps, compose
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import Disk, DomainConfig
 from pyxen.errors import CloneFailed, DomainExists, Error, InvalidArgument

@@ -1,0 +1,1 @@
+"""Copies of guests: what pools and clones have in common, and how each is made."""
