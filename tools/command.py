@@ -69,7 +69,6 @@ XL_OPTIONS: Final = {
     "create -e": _NOT_BEHIND,
     "create -f": _AS_ARGUMENT,
     "destroy -f": "dom0 is never destroyed",
-    "list -n": "`vcpu-list` shows where the vCPUs may run",
     "migrate --debug": _ITS_LOG,
     "migrate -e": _NOT_BEHIND,
     "remus -c": "COLO is not supported",

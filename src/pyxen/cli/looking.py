@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -14,7 +14,7 @@ from pyxen.cli.output import document, say, table
 from pyxen.cli.quick import LIST_HEAD, LIST_NUMBERS
 from pyxen.cli.session import domain_of, host_at
 from pyxen.domain import Domain
-from pyxen.errors import NotFound
+from pyxen.errors import DomainNotFound, NotFound
 from pyxen.host import Host
 from pyxen.records.info import DomainInfo, HostInfo
 from pyxen.records.topology import Topology
@@ -34,6 +34,9 @@ def list_domains(
         bool, typer.Option("--verbose", "-v", help="Show types, uuids, security labels and why domains ended, too.")
     ] = False,
     cpupool: Annotated[bool, typer.Option("--cpupool", "-c", help="Show the CPU pools, too.")] = False,
+    numa: Annotated[
+        bool, typer.Option("--numa", "-n", help="Show the NUMA nodes from which Xen takes their memory, too.")
+    ] = False,
     context: Annotated[bool, typer.Option("--context", "-Z", help="Show the security labels in words, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,21 +44,25 @@ def list_domains(
 
     Mem is in MiB, Time(s) is the CPU time used, in seconds.
 
-    JSON: a list of DomainInfo; with --context each has a label, too. With --long, a list of
-    objects with domid and config, which is libxl's JSON; dom0 has none.
+    JSON: a list of DomainInfo; with --numa each has nodes, too, and with --context a label. With
+    --long, a list of objects with domid and config, which is libxl's JSON; dom0 has none.
     """
     with host_at(uri) as host:
         infos = _chosen(host, domains)
         if long:
             document([{"domid": info.domid, "config": _config_of(info.domain)} for info in infos])
             return
+        nodes = {info.domid: _nodes(info.domain) for info in infos} if numa else {}
         labels = {info.domid: host.flask.label(info) for info in infos} if context else {}
     if as_json:
-        document([info.to_dict() | ({"label": labels[info.domid]} if context else {}) for info in infos])
+        more: dict[str, Mapping[int, object]] = {"nodes": nodes} if numa else {}
+        more |= {"label": labels} if context else {}
+        document([info.to_dict() | {name: values[info.domid] for name, values in more.items()} for info in infos])
         return
     head = [*LIST_HEAD]
     head += ["Type", "UUID", "Reason", "Label"] if verbose else []
     head += ["Cpupool"] if cpupool else []
+    head += ["NODE Affinity"] if numa else []
     head += ["Context"] if context else []
     rows = []
     for info in infos:
@@ -63,9 +70,22 @@ def list_domains(
         row.append(f"{info.cpu_time_ns / _NS_PER_S:.1f}")
         row += [info.type, info.uuid, info.to_dict()["shutdown_reason"], info.ssidref] if verbose else []
         row += [info.pool if info.pool is not None else info.poolid] if cpupool else []
+        row += [_joined(nodes[info.domid])] if numa else []
         row += [labels[info.domid]] if context else []
         rows.append(row)
     table(head, rows, numbers=LIST_NUMBERS)
+
+
+def _joined(nodes: list[int] | None) -> str | None:
+    return None if nodes is None else ",".join(map(str, nodes))
+
+
+def _nodes(domain: Domain) -> list[int] | None:
+    """Return the nodes from which Xen takes a domain's memory; None if the domain has gone."""
+    try:
+        return list(domain.node_affinity())
+    except DomainNotFound:
+        return None
 
 
 def _chosen(host: Host, keys: list[str] | None) -> list[DomainInfo]:

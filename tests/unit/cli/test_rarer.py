@@ -36,6 +36,13 @@ def test_labels_in_words(host: FakeHost, done: Done, told: Told) -> None:
     assert told("list", "-Z")[1]["label"] == "system_u:system_r:domU_t"
 
 
+def test_nodes_that_memory_comes_from(host: FakeHost, done: Done, told: Told) -> None:
+    nodes = list(host.domains["web1"].node_affinity())
+    assert done("list", "-n").splitlines()[0].endswith("NODE Affinity")
+    assert done("list", "-n", "web1").splitlines()[1].split()[-1] == ",".join(map(str, nodes))
+    assert told("list", "--numa", "web1")[0]["nodes"] == nodes
+
+
 def test_uuids_and_shared_memory(host: FakeHost, done: Done, told: Told) -> None:
     uuid = str(host.domains["web1"].uuid)
     assert done("vm-list").splitlines()[1:] == [f"{uuid}   1  web1"]
