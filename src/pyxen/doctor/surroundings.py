@@ -42,7 +42,7 @@ class Surroundings:
         self.root = os.fspath(root)
         self.is_real = self.root == "/"
         self.connect = _open_this_host if connect is None and self.is_real else connect
-        self.releases = tuple(loader.built_releases()) if releases is None else releases
+        self.releases = _built_releases() if releases is None else releases
         self.timeout = timeout
 
     def path(self, path: str) -> str:
@@ -133,3 +133,10 @@ def _open_this_host() -> Host:
     from pyxen.connection import connect
 
     return connect("xenlight:///", workers=0)
+
+
+def _built_releases() -> tuple[str, ...]:
+    try:
+        return tuple(loader.built_releases())
+    except OSError:  # this user may not look into pyxen's own folder
+        return ()

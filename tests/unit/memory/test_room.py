@@ -47,7 +47,7 @@ def test_several_at_once_share_it(small: FakeHost) -> None:
     creating = [small.begin.create(config(f"web{n}", 100), autoballoon=True) for n in range(3)]
     small.advance(60)
     assert [one.result(5).info().memory_kib for one in creating] == [100 * 1024] * 3
-    assert target_mib(small) == 600 - 3 * 104
+    assert 600 - 3 * 104 <= target_mib(small) <= 600 - 3 * 100  # one that is made needs less than it may need before
 
 
 def test_dom0_cannot_give_up_so_much(small: FakeHost) -> None:
