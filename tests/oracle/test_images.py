@@ -135,5 +135,5 @@ def test_a_build_that_is_interrupted(tmp_path: Path) -> None:
 def test_a_build_that_breaks(tmp_path: Path, more: list[str], says: str) -> None:
     done = subprocess.run(command(tmp_path, *more), check=False, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 1, done.stderr
-    assert f"image: {says}: see its last lines" in done.stderr
+    assert f"image: {says}: see mmdebstrap's last lines" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"key.pub"}

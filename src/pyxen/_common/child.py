@@ -126,10 +126,19 @@ class Child:
         self._close()
         return status
 
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send the child a signal, without waiting for its end. Without a pidfd this does nothing, as in `end`."""
-        if self._fd is not None:
-            with contextlib.suppress(ProcessLookupError):
+    def kill(self, number: signal.Signals = signal.SIGKILL, *, with_children: bool = False) -> None:
+        """Send the child a signal, without waiting for its end. Without a pidfd this does nothing, as in `end`.
+
+        Args:
+            number: The signal.
+            with_children: Send it to the child's process group. It must lead its own session.
+        """
+        if self._fd is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if with_children and self._is_ours():  # its pid is not reused until it is waited for
+                os.killpg(self.pid, number)
+            else:
                 signal.pidfd_send_signal(self._fd, number)
 
     def cpu_time(self) -> int:

@@ -109,9 +109,19 @@ def run_program(
             said = _read(child, {stdout: _Lines(on_line), stderr: _Lines(on_line)}, command[0], verb, timeout)
             return Output(child.status(), *(each.decode("utf-8", "surrogateescape") for each in said))
         except BaseException:
-            child.kill(signal.SIGTERM if gentle else signal.SIGKILL)
-            child.end(with_children=True)
+            _stop(child, signal.SIGTERM if gentle else signal.SIGKILL)
             raise
+
+
+def _stop(child: Child, number: signal.Signals) -> None:
+    """End a program with what it has started. A second Ctrl-C does not let it go on, but ends the patience with it."""
+    try:
+        child.kill(number, with_children=True)
+        child.end(with_children=True)
+    except BaseException:
+        child.kill(signal.SIGKILL, with_children=True)
+        child.end(with_children=True)
+        raise
 
 
 def _input(text: str) -> int:

@@ -171,7 +171,7 @@ def _unpack(
         if any(sign in line for line in error.log for sign in _NETWORK):
             message = f"the packages of {suite} cannot be fetched: see mmdebstrap's last lines"
             raise NoNetwork(message, operation="image", log=error.log) from None
-        message = f"mmdebstrap cannot install {suite}: see its last lines"
+        message = f"mmdebstrap cannot install {suite}: see mmdebstrap's last lines"
         raise ImageError(message, operation="image", log=error.log) from None
 
 

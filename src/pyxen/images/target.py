@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,9 @@ __all__ = ["Target", "new_target"]
 
 _NOTHING_FOUND: Final = "exit status 2"
 """How blkid ends when it finds nothing on a device."""
+
+_TO_VANISH: Final = 10.0
+"""Seconds for the processes of a program that was ended to vanish."""
 
 _KEPT_AT_START: Final = 1 << 20
 """Bytes at the start of a device that are made zero when an image was not finished: no system is found there then."""
@@ -80,11 +85,25 @@ def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Tar
 @contextlib.contextmanager
 def _folder(parent: str) -> Iterator[Path]:
     try:
-        folder = tempfile.TemporaryDirectory(prefix=".pyxen-image-", dir=parent)
+        folder = tempfile.mkdtemp(prefix=".pyxen-image-", dir=parent)
     except OSError as error:
         raise InvalidArgument(f"{parent}: {error.strerror}", operation="image") from error
-    with folder as name:
-        yield Path(name)
+    try:
+        yield Path(folder)
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    """Remove a folder. What a program had started may write into it for a moment after the program was ended."""
+    end = time.monotonic() + _TO_VANISH
+    while os.path.lexists(folder):
+        try:
+            shutil.rmtree(folder)
+        except OSError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.05)
 
 
 def _publish(partial: Path, path: str, *, overwrite: bool) -> None:
