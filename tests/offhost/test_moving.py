@@ -317,7 +317,7 @@ def test_saved_to_a_pipe_and_restored_from_a_socket(offhost: OffHost, host: pyxe
         sending.join(20)
     assert remembers(offhost, again)
     assert (again.uuid, again.info().state) == (guest.uuid, DomainState.PAUSED)
-    assert os.listdir("/proc/self/fd") == fds
+    assert {*os.listdir("/proc/self/fd")} <= {*fds}  # what others close late may have been open before
     again.destroy()
     assert offhost.left() == []
 
