@@ -68,6 +68,7 @@ def test_an_hvm_guest_boots_from_its_disk() -> None:
             boot_hvm_guest(dom0)
 
 
+@pytest.mark.long
 def test_linux_uses_its_devices_and_obeys(any_dom0: Lab) -> None:
     kind = {"4.17": "pvh", "4.20": "pv"}[any_dom0.release.xen]
     any_dom0.run(["truncate", "-s", "16M", "/srv/disk.img"], check=True)

@@ -22,6 +22,7 @@ CONFIG = f'name = "web1"\ntype = "pvh"\nkernel = "{GUESTS}/vmlinux"\nramdisk = "
 
 
 @pytest.mark.parametrize("release", ["4.20"])
+@pytest.mark.long
 def test_a_real_host_is_scraped(release: str, tmp_path: Path) -> None:
     (tmp_path / "web1.cfg").write_text(CONFIG)
     with Lab(release) as dom0:

@@ -14,6 +14,7 @@ from tests.xen.support import GUESTS
 
 
 @pytest.mark.timeout(900)  # some 1,500 probes
+@pytest.mark.long
 def test_memory_does_what_xen_does(host: Host, folder: Path) -> None:
     info = host.info()
     release = ".".join(map(str, info.xen_version_info[:2]))

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pyxen import Host
-from tests.xen.support import LONG, MakeConfig
+from tests.xen.support import MakeConfig
 
-DOMAINS = 60 if LONG else 30
+DOMAINS = 60
 READERS = 4
 
 
 @pytest.mark.timeout(900)  # one processor emulates all of it; on a busy machine that took 300 s
+@pytest.mark.long
 def test_lists_from_four_threads_while_domains_come_and_go(host: Host, tiny: MakeConfig) -> None:
     config = tiny()
     over = threading.Event()

@@ -126,6 +126,7 @@ def test_a_connection_that_is_lost(host: Host, guest: Domain) -> None:
     guest.destroy()
 
 
+@pytest.mark.long
 def test_a_source_that_is_destroyed(host: Host, guest: Domain) -> None:
     name = guest.info().name
     assert name is not None

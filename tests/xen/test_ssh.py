@@ -20,6 +20,7 @@ def ssh() -> None:
 
 @pytest.mark.timeout(900)  # a minute for the guest's memory, and more on a busy machine
 @pytest.mark.usefixtures("ssh")
+@pytest.mark.long
 def test_a_guest_goes_where_it_may(host: Host, running_linux: MakeDomain) -> None:
     guest = running_linux()
     name = guest.info().name

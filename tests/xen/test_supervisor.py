@@ -189,6 +189,7 @@ def test_restart_rename(host: Host, tiny: MakeConfig, told: Told, caplog: pytest
         domain.destroy()
 
 
+@pytest.mark.long
 def test_coredump_destroy(host: Host, linux: MakeConfig, tiny: MakeConfig, told: Told, tmp_path: Path) -> None:
     folder = Path("/var/tmp") / tmp_path.name
     domain = host.create(linux("pv", on_crash="coredump_destroy"))
