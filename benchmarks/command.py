@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks.measure import PROGRAMS, clocked, take_turns
 
@@ -34,8 +35,7 @@ def main() -> int:
         assert names[0] == names[1] == names[2], "the lists differ"
         assert len(names[0]) == DOMAINS + 1
         contenders: dict[str, Callable[[], tuple[float, ...]]] = {
-            name: (lambda command=command: clocked(lambda: run(command)))  # type: ignore[misc]  # mypy infers no default
-            for name, command in commands.items()
+            name: partial(clocked, partial(run, command)) for name, command in commands.items()
         }
         times = take_turns(contenders, ROUNDS)
     finally:

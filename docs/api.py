@@ -39,7 +39,7 @@ def show_held_types(_: Sphinx) -> None:
     for kind in parts():
         for name, annotation in kind.__annotations__.items():
             if isinstance(annotation, str) and annotation.startswith("Coerced["):
-                held, _given = ast.parse(annotation, mode="eval").body.slice.elts  # type: ignore[attr-defined]
+                held, _given = ast.parse(annotation, mode="eval").body.slice.elts  # type: ignore[attr-defined]  # X, Y
                 kind.__annotations__[name] = ast.unparse(held).replace("uuids.", "")  # a field has the module's name
 
 

@@ -538,134 +538,14 @@ __all__ = [
     "convert",
 ]
 
-_HOMES = {
-    "Applied": "applying",
-    "ApplyStep": "applying",
-    "HostCapability": "records.capabilities",
-    "connect": "connection",
-    "convert": "conversion",
-    "Cpupool": "cpupool",
-    "Cpupools": "cpupools",
-    "Domain": "domain",
-    "Domains": "domains",
-    "DeviceTree": "devicetree",
-    "ChannelEndpoint": "records.endpoints",
-    "ConsoleEndpoint": "records.endpoints",
-    "ConsoleStream": "readers.console",
-    "ConsoleType": "records.endpoints",
-    "Endpoints": "records.endpoints",
-    "SpiceEndpoint": "records.endpoints",
-    "VncEndpoint": "records.endpoints",
-    "EventReader": "readers.events",
-    "Flask": "flask",
-    "Feature": "features",
-    "Guests": "guests",
-    "Host": "host",
-    "Hypfs": "hypfs",
-    "PciDevice": "records.host_devices",
-    "UsbDevice": "records.host_devices",
-    "HypfsEntry": "records.hypfs",
-    "HypfsType": "records.hypfs",
-    "Vm": "vm",
-    "DefinedDomain": "records.info",
-    "DomainInfo": "records.info",
-    "DomainState": "records.info",
-    "DomainUptime": "records.info",
-    "HostInfo": "records.info",
-    "ShutdownReason": "records.info",
-    "Trigger": "records.info",
-    "XenVersion": "records.info",
-    "LiveDevice": "records.live_device",
-    "LiveDevices": "livedevices",
-    "LogReader": "readers.log",
-    "Loss": "losses",
-    "LossWarning": "losses",
-    "Operation": "operation",
-    "Progress": "operation",
-    "PciDevices": "pcidevices",
-    "Pool": "pool",
-    "UsbDevices": "usbdevices",
-    "LibvirtVerbs": "libvirtverbs",
-    "AddressSource": "records.libvirt",
-    "CpuComparison": "records.libvirt",
-    "GuestKind": "records.libvirt",
-    "InterfaceAddresses": "records.libvirt",
-    "LibvirtCapabilities": "records.libvirt",
-    "LibvirtDomainCapabilities": "records.libvirt",
-    "LibvirtJob": "records.libvirt",
-    "LibvirtNetwork": "records.libvirt",
-    "LibvirtPool": "records.libvirt",
-    "LibvirtVolume": "records.libvirt",
-    "Psr": "psr",
-    "PsrAllocation": "records.psr",
-    "PsrEvent": "records.psr",
-    "PsrKind": "records.psr",
-    "PsrMonitoring": "records.psr",
-    "PsrSample": "records.psr",
-    "Qmp": "qmp",
-    "QmpEvent": "records.qmp_event",
-    "QmpEvents": "readers.qmp",
-    "RemusOptions": "remus",
-    "Sampler": "sampler",
-    "DeviceState": "records.stats",
-    "DiskRates": "records.stats",
-    "DiskStats": "records.stats",
-    "DomainMemory": "records.memory",
-    "DomainRates": "records.stats",
-    "DomainStats": "records.stats",
-    "VifRates": "records.stats",
-    "VifStats": "records.stats",
-    "CpupoolInfo": "records.scheduling",
-    "PoolScheduler": "records.scheduling",
-    "VcpuInfo": "records.scheduling",
-    "VcpuPin": "_placement",
-    "VcpuState": "records.scheduling",
-    "Brake": "supervisor",
-    "Outcome": "supervisor",
-    "Supervisor": "supervisor",
-    "HostCpu": "records.topology",
-    "NumaNode": "records.topology",
-    "PciPlace": "records.topology",
-    "attach_terminal": "terminal",
-    "Topology": "records.topology",
-    "Xenstore": "xenstore",
-    "NodeAccess": "records.xenstore",
-    "NodeChange": "records.xenstore",
-    "NodePermissions": "records.xenstore",
-    "XenstoreTransaction": "xenstorenodes",
-    "XenstoreWatch": "readers.xenstore",
-    "XlConf": "xlconf",
-}
-"""Names of this package and the modules that define them. All other names come from the modules in `_WHOLE`."""
-
-_WHOLE = ("errors", "config", "events")
-"""The modules that export most of their names to this package."""
-
-_MODULES = (
-    "aio",
-    "autostart",
-    "bridges",
-    "config",
-    "conversion",
-    "doctor",
-    "errors",
-    "events",
-    "images",
-    "libvirtxml",
-    "libxljson",
-    "storage",
-    "testing",
-    "units",
-    "xlcfg",
-)
-"""The modules that can be used after a plain ``import pyxen``."""
-
 if not TYPE_CHECKING:  # a type checker that saw this would accept every misspelt name
 
     def __getattr__(name: str) -> Any:
+        from pyxen._homes import MODULES
+
         if name in __all__:
             value = getattr(_home(name), name)
-        elif name in _MODULES:
+        elif name in MODULES:
             value = importlib.import_module(f"pyxen.{name}")
         else:
             message = f"module 'pyxen' has no attribute {name!r}"
@@ -676,14 +556,18 @@ if not TYPE_CHECKING:  # a type checker that saw this would accept every misspel
 
 def _home(name: str) -> ModuleType:
     """Import and return the module that defines a name."""
-    if name in _HOMES:
-        return importlib.import_module(f"pyxen.{_HOMES[name]}")
-    modules = (importlib.import_module(f"pyxen.{whole}") for whole in _WHOLE)
+    from pyxen._homes import HOMES, WHOLE
+
+    if name in HOMES:
+        return importlib.import_module(f"pyxen.{HOMES[name]}")
+    modules = (importlib.import_module(f"pyxen.{whole}") for whole in WHOLE)
     return next(module for module in modules if name in module.__all__)
 
 
 def __dir__() -> list[str]:
-    names = {*_MODULES, "__version__"}
+    from pyxen._homes import MODULES
+
+    names = {*MODULES, "__version__"}
     if not _for_help():
         names |= {*__all__}
     return sorted(names)

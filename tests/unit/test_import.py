@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pyxen
+from pyxen._homes import MODULES
 
 EXPENSIVE = (
     "_cffi_backend",
@@ -85,7 +86,7 @@ def test_type_checkers_see_the_same_names() -> None:
     ours = [node for node in block.body if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyxen")]
     seen = {alias.name for node in ours for alias in node.names}
     assert sorted(seen | {"__version__"}) == dir(pyxen)
-    assert seen == {*pyxen.__all__, *pyxen._MODULES}
+    assert seen == {*pyxen.__all__, *MODULES}
     for node in ours:
         for alias in node.names:
             assert getattr(pyxen, alias.name) is getattr(importlib.import_module(node.module or ""), alias.name)
@@ -94,7 +95,7 @@ def test_type_checkers_see_the_same_names() -> None:
 def test_every_submodule_of_use_is_declared() -> None:
     modules = {path.stem for path in Path(pyxen.__file__).parent.iterdir() if (path / "__init__.py").exists()}
     assert modules - {"_common", "_copies", "backends", "cli", "metrics", "readers", "records", "supervisor"} <= {
-        *pyxen._MODULES
+        *MODULES
     }
 
 

@@ -70,7 +70,7 @@ LAYERS = (
     {"operation"},
     {"_durations", "_interpreter"},
     {"_asyncio", "errors", "units"},
-    {"_printable"},
+    {"_homes", "_printable"},
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 

@@ -7,7 +7,15 @@ from typing import Final
 
 from pyxen.config import Disk, DomainConfig, Part, Vif
 
-__all__ = ["files_of", "files_of_config", "how_to_bridge", "lacks_bridge", "missing_bridge", "missing_file"]
+__all__ = [
+    "files_of",
+    "files_of_config",
+    "files_of_stubdomain",
+    "how_to_bridge",
+    "lacks_bridge",
+    "missing_bridge",
+    "missing_file",
+]
 
 _BRIDGES: Final = "/sys/class/net"
 _BRIDGE_SCRIPT: Final = "vif-bridge"
@@ -15,7 +23,14 @@ _BRIDGE_SCRIPT: Final = "vif-bridge"
 
 def files_of_config(config: DomainConfig) -> list[str]:
     """Return the files named in a configuration that must exist on the host."""
-    return [path for path in (config.kernel, config.ramdisk, *files_of(*config.disks)) if path and path[0] == "/"]
+    named = (config.kernel, config.ramdisk, *files_of_stubdomain(config), *files_of(*config.disks))
+    return [path for path in named if path and path[0] == "/"]
+
+
+def files_of_stubdomain(config: DomainConfig) -> list[str]:
+    """Return the kernel and the ramdisk of a configuration's stub domain, if it has one."""
+    stubdomain = config.stubdomain
+    return [path for path in (stubdomain.kernel, stubdomain.ramdisk) if path] if stubdomain.enable else []
 
 
 def files_of(*devices: Part) -> list[str]:

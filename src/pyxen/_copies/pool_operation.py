@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from pyxen._common.arguments import check_config, check_is, check_number, path_of
@@ -138,7 +139,7 @@ class PoolOperations(Generic[H]):
                 if memory is not None:
                     steps.finish(lambda: domain.begin.set_memory(memory))
                 for device in devices:
-                    steps.finish(lambda device=device: domain.begin.attach(device))  # type: ignore[misc]  # a closure
+                    steps.finish(partial(domain.begin.attach, device))
                 if not paused:
                     steps.finish(domain.begin.unpause)
                 self._keeper.hand_out(guest)
@@ -168,7 +169,7 @@ class PoolOperations(Generic[H]):
         while True:
             guest = self._keeper.take(steps)
             try:
-                steps.finish(lambda guest=guest: self._keeper.backend.rename(guest.ref, name))  # type: ignore[misc]
+                steps.finish(partial(self._keeper.backend.rename, guest.ref, name))
             except DomainNotFound:  # someone has destroyed it
                 self._keeper.reject(guest)
             except (DomainExists, InvalidArgument, ValidationError):
