@@ -51,15 +51,35 @@ struct pyxen_loop {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned long holder; /* the thread that has the lock, by pthread_self; 0 for none */
+static int64_t taken_at;     /* when it took the lock, in ms */
+
+static int64_t milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * (int64_t)1000 + now.tv_nsec / 1000000;
+}
 
 void pyxen_lock(void)
 {
     pthread_mutex_lock(&lock);
+    __atomic_store_n(&taken_at, milliseconds(), __ATOMIC_RELAXED);
+    __atomic_store_n(&holder, (unsigned long)pthread_self(), __ATOMIC_RELEASE);
 }
 
 void pyxen_unlock(void)
 {
+    __atomic_store_n(&holder, 0, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&lock);
+}
+
+int64_t pyxen_lock_held(unsigned long thread)
+{
+    if (__atomic_load_n(&holder, __ATOMIC_ACQUIRE) != thread)
+        return -1;
+    return milliseconds() - __atomic_load_n(&taken_at, __ATOMIC_RELAXED);
 }
 
 int pyxen_locked(void)
@@ -294,14 +314,6 @@ static int take_ready(const struct pollfd *fds, int nfds, struct pyxen_event *ev
         if (fds[i].revents)
             events[found++] = (struct pyxen_event){ .token = fds[i].fd, .type = PYXEN_READY };
     return found;
-}
-
-static int64_t milliseconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * (int64_t)1000 + now.tv_nsec / 1000000;
 }
 
 static int sooner(int one, int other)

@@ -11,6 +11,8 @@
 void pyxen_lock(void);
 void pyxen_unlock(void);
 int pyxen_locked(void);
+/* Since how many ms a thread (by pthread_self) has the lock; -1 if it does not have it. Takes no lock. */
+int64_t pyxen_lock_held(unsigned long thread);
 
 /* libxl_ctx_alloc and libxl_ctx_free, under the lock: a caller's thread may be interrupted between any two lines of
  * Python, but not in here. */

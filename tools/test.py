@@ -252,7 +252,7 @@ def parts() -> list[Part]:
         Part("xen-4.20-host", [_in_dom0("4.20", *_pytest_in_dom0(*_files(HOST)))]),
         Part("unit", unit, boots=False),
         Part("oracle", oracle, boots=False),
-        Part("offhost", [[*PYTEST, "tests/offhost"]], boots=False),
+        Part("offhost", [[*PYTEST, *_chosen(), "tests/offhost"]], boots=False),
         Part("fuzz", [[PYTHON, "-m", "tests.fuzz", "--seed", "1", "--seconds", str(FUZZ_SECONDS)]], boots=False),
         Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
         Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///"))]),

@@ -177,7 +177,11 @@ def nothing_more() -> Iterator[None]:
     yield
     until(lambda: not _own_threads(), f"a thread is left: {_own_threads()}", BOUND)
     until(lambda: len(children()) <= processes, "a child is left", BOUND)
-    until(lambda: len(descriptors()) <= len(before), "a descriptor is left open", BOUND)
+    try:
+        until(lambda: len(descriptors()) <= len(before), "a descriptor is left open", BOUND)
+    except TimeoutError as error:
+        error.add_note(f"before {before}, now {descriptors()}")
+        raise
 
 
 def _own_threads() -> list[str]:
@@ -191,9 +195,10 @@ class Sweep:
         offhost: The pretended host.
         config: Makes configurations.
         verb: The verb.
+        workers: How many processes make long calls.
     """
 
-    def __init__(self, offhost: OffHost, config: Configure, verb: Verb) -> None:
+    def __init__(self, offhost: OffHost, config: Configure, verb: Verb, workers: int = 1) -> None:
         self.host: pyxen.Host
         self.domain: Domain
         self.path: Path = offhost.folder / "saved"
@@ -201,6 +206,7 @@ class Sweep:
         self.vif: Vif = Vif(bridge="xenbr0")
         self._offhost = offhost
         self._verb = verb
+        self._workers = workers
         self._there = False
         self._saved = b""
         self._sender: moves.Sender | None = None
@@ -226,7 +232,7 @@ class Sweep:
     def open(self) -> Iterator[None]:
         """Connect, and begin what is kept for later."""
         with nothing_more():
-            with pyxen.connect("xenlight:///") as self.host:
+            with pyxen.connect("xenlight:///", workers=self._workers) as self.host:
                 self.host.create(self.config()).destroy()
                 if self._verb.needs in {Needs.FILE, Needs.SENDER}:
                     self._make(Needs.GUEST)

@@ -128,6 +128,11 @@ class Hypervisor:
         """How often it has connected to xenstore; more than before: xenstored was restarted."""
         return self._xenstore.generation
 
+    @property
+    def xenstored(self) -> str | None:
+        """The address of xenstored's socket; None if xenstored is in a domain of its own."""
+        return self._xenstore.peer
+
     def forked(self) -> None:
         """Release it in the child of a fork: the connection to xenstore belongs to the parent."""
         self._xc = ffi.NULL

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -26,11 +26,13 @@ from pyxen.backends.xenlight.libxl.event_loop import (
     Stopped,
     Wait,
 )
+from pyxen.backends.xenlight.libxl.hung_xenstored import WATCH, Lifeline
 from pyxen.backends.xenlight.libxl.journal import Journal
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
 from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Worker, Workers
-from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
+from pyxen.backends.xenlight.xenstore.connection import check_answers
+from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
 from pyxen.operation import Operation, describe
 from pyxen.records.info import DomainState
 
@@ -70,7 +72,7 @@ class Context:
     A ``libxl_ctx`` has one connection to xenstore. When libxl has lost that, because xenstored was restarted or a
     request could not be sent, it never opens another one. So each operation that follows a failure looks whether the
     connection is still there, and replaces the ``libxl_ctx`` if it is not. Clean-up that fails for this reason is done
-    again.
+    again. `hung_xenstored` cuts it off where xenstored hangs.
 
     Args:
         hypervisor: Read-only queries for scripts. The caller still owns it.
@@ -95,6 +97,10 @@ class Context:
         self._cut_off = False
         """libxl itself has said that it lost its connection."""
         self._generation = hypervisor.generation
+        self._lifeline = Lifeline()
+        self._held_up: set[Operation[Any]] = set()
+        """Those in whose calls libxl waited for a xenstored that hangs."""
+        self._closer: int | None = None
         self._calls: dict[int, _Call] = {}
         self._watchings: list[_Watching] = []
         self._handle = ffi.new_handle(self)
@@ -111,10 +117,11 @@ class Context:
             self._free()
             raise
         _CONTEXTS.add(self)
+        WATCH.add(self)
 
     def _allocate(self) -> CData:
         pointer = ffi.new("libxl_ctx **")
-        with self._sink.collecting() as lines:
+        with self._sink.collecting() as lines, self._lifeline.found(self.hypervisor.xenstored):
             code = lib.pyxen_ctx_alloc(pointer, self._sink.logger)
         if code != 0:
             shown = "".join(f"\n  libxl: {line}" for line in lines)
@@ -153,14 +160,21 @@ class Context:
         """
         if self._closed:
             raise HostClosed(f"{operation.verb}: the host is closed, or was opened before a fork: open it again")
-        return self._event_loop.submit(operation, self._connected(operation, script))
+        self._event_loop.submit(operation, self._connected(operation, script))
+        WATCH.begun()
+        return operation
 
     def _connected(self, operation: Operation[T], script: Script[T]) -> Script[T]:
         """Run a script with a ``libxl_ctx`` that has its connection to xenstore."""
-        yield from self._replace_if_cut_off()
         try:
+            yield from self._replace_if_cut_off()
             return (yield from script)
+        except Error as error:
+            if operation not in self._held_up or operation.stopped is not None:
+                raise
+            raise ConnectFailed(f"{error}: xenstored does not answer: is it stopped?") from error
         finally:
+            self._held_up.discard(operation)
             if operation.log:
                 self._suspect = True  # something failed, even if the whole did not, and libxl does not say why
 
@@ -239,6 +253,24 @@ class Context:
         operation = self._sink.current
         return describe(OperationFailed, message, operation, code) if operation else OperationFailed(message, code=code)
 
+    # Calls that wait for a xenstored that hangs
+
+    @property
+    def busy(self) -> bool:
+        """Whether it may be in a call of libxl's."""
+        return self.pointer != ffi.NULL and (self._closer is not None or self._event_loop.busy)
+
+    def callers(self) -> Iterable[int]:
+        """Return the threads that make its calls."""
+        return (thread for thread in (self._event_loop.thread, self._closer) if thread is not None)
+
+    def cut_off(self) -> None:
+        """Shut libxl's connection to xenstore down, so that a call that waits for xenstored fails."""
+        if (operation := self._sink.current) is not None:
+            self._held_up.add(operation)
+        self._suspect = True
+        self._lifeline.cut()
+
     # Replacement of a libxl_ctx that has lost its connection to xenstore
 
     def break_down(self, reason: str) -> None:
@@ -280,7 +312,8 @@ class Context:
             if self.pointer != pointer:
                 return  # another script was faster
         self._choose_what_to_wait_for()
-        if not self._calls:
+        yield from self.outside(check_answers)  # libxl would wait for its answers without a bound
+        if self.pointer == pointer and not self._calls:
             self._replace()
 
     def _is_cut_off(self) -> bool:
@@ -509,11 +542,14 @@ class Context:
             if self._closed:
                 return
             self._closed = True
+            self._closer = threading.get_ident()
+            WATCH.begun()
             self._event_loop.close()
             self._workers.close()
             self.journal.close()
             self._free()
             _CONTEXTS.discard(self)
+            WATCH.remove(self)
 
     def forked(self) -> None:
         """Release it in the child of a fork: only the parent may use the context."""
@@ -521,6 +557,7 @@ class Context:
         self.hypervisor.forked()
         self._workers.forked()
         self.journal.forked()
+        self._lifeline.close()
         lib.libxl_postfork_child_noexec(self.pointer)
 
     def _running(self) -> list[Operation[Any]]:
@@ -530,6 +567,7 @@ class Context:
         if self.pointer != ffi.NULL:
             lib.pyxen_ctx_free(self.pointer)
             self.pointer = ffi.NULL
+        self._lifeline.close()
         lib.pyxen_loop_free(self._loop)
         self._sink.free()
         os.close(self._wake)

@@ -115,6 +115,16 @@ class EventLoop:
         self._thread = threading.Thread(target=self._run, name="pyxen-libxl", daemon=True)
         self._thread.start()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is carried out, or is to be."""
+        return bool(self._posted or self._tasks)
+
+    @property
+    def thread(self) -> int | None:
+        """The thread that carries out scripts, by `threading.get_ident`."""
+        return self._thread.ident
+
     def submit(self, operation: Operation[T], script: Script[T]) -> Operation[T]:
         """Start a script. Its end ends the operation."""
         operation.carried_by(self._stop_later, self._thread)

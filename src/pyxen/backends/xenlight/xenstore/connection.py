@@ -20,7 +20,7 @@ from enum import IntEnum
 
 from pyxen.errors import ConnectFailed, NotPrivileged
 
-__all__ = ["Connection", "Request", "Verb", "WatchEvent"]
+__all__ = ["Connection", "Request", "Verb", "WatchEvent", "answers", "check_answers"]
 
 SOCKETS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
@@ -64,6 +64,28 @@ class Verb(IntEnum):
     DIRECTORY_PART = 22
 
 
+def check_answers() -> None:
+    """Check that xenstored answers.
+
+    Raises:
+        ConnectFailed: It does not, or there is none.
+    """
+    connection = Connection()
+    try:
+        connection.read("domid")
+    finally:
+        connection.close()
+
+
+def answers() -> bool:
+    """Tell whether xenstored answers in time, or is away altogether, which who is connected to it has seen."""
+    try:
+        check_answers()
+    except ConnectFailed as error:
+        return not isinstance(error.__cause__, (TimeoutError, BlockingIOError))
+    return True
+
+
 class Connection:
     """A connection to xenstore, for one thread at a time. `events` collects the watch events that arrive.
 
@@ -97,6 +119,11 @@ class Connection:
         """Close the connection, which ends all its watches."""
         if not self._broken:
             self._channel.close()
+
+    @property
+    def peer(self) -> str | None:
+        """The address of xenstored's socket; None if it was reached through the kernel's device."""
+        return self._channel.peer
 
     def ensure_open(self) -> None:
         """Reopen the connection if it broke.
@@ -293,6 +320,7 @@ class _Socket:
         self._socket.settimeout(PATIENCE)
         try:
             _connect(self._socket, path)
+            self.peer: str | None = self._socket.getpeername()
         except BaseException:
             self._socket.close()
             raise
@@ -320,15 +348,16 @@ def _connect(channel: socket.socket, path: str) -> None:
         try:
             channel.connect(path)
             return
-        except BlockingIOError:  # with a timeout, only connections over a network are waited for
+        except BlockingIOError as busy:  # with a timeout, only connections over a network are waited for
             if time.monotonic() >= end:
-                raise ConnectFailed(_SILENT.format(PATIENCE)) from None
+                raise ConnectFailed(_SILENT.format(PATIENCE)) from busy
             time.sleep(_PAUSE)
 
 
 class _Device:
     """A channel to a xenstored in any domain, through the kernel's device. It takes one message per write."""
 
+    peer = None
     at_once = 1  # the kernel has one request buffer, and a second request would overwrite the first
 
     def __init__(self, path: str) -> None:

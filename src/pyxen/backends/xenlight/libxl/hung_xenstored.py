@@ -1,0 +1,160 @@
+"""What ends calls of libxl's that wait for a xenstored that hangs.
+
+libxl waits for each of xenstored's answers without a bound, and under the lock around libxl. So a thread looks, while
+operations run, whether a call takes long. If it does, and xenstored does not answer this thread either, the connection
+of that ``libxl_ctx`` is shut down: the call fails, and the ``libxl_ctx`` is replaced as after a restart of xenstored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol
+
+from pyxen._common.shield import shielded
+from pyxen.backends.xenlight.libxl.binding import lib
+from pyxen.backends.xenlight.xenstore.connection import answers
+
+__all__ = ["WATCH", "Lifeline", "Watched"]
+
+_LONG: Final = 2.0  # seconds that a call may take before xenstored is asked whether it answers
+_PAUSE: Final = 1.0  # seconds between looks
+
+
+class Lifeline:
+    """The connection of a ``libxl_ctx`` to xenstored: a duplicate of its socket, by which it can be shut down.
+
+    There is none where xenstored is in a domain of its own, which is reached through the kernel.
+    """
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+
+    @contextlib.contextmanager
+    def found(self, peer: str | None) -> Iterator[None]:
+        """Find the one socket to xenstored, of which the address is given, that is opened meanwhile."""
+        before = _descriptors()
+        yield
+        self.close()
+        found = [duplicate for fd in _descriptors() - before if (duplicate := _duplicate(fd, peer)) is not None]
+        if len(found) == 1:
+            [self._socket] = found
+            return
+        for duplicate in found:
+            duplicate.close()
+
+    def cut(self) -> None:
+        """Shut the connection down: whatever waits for an answer fails."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # xenstored is gone
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the duplicate."""
+        if self._socket is not None:
+            self._socket.close()
+
+
+def _descriptors() -> set[int]:
+    return set(map(int, os.listdir("/proc/self/fd")))
+
+
+def _duplicate(fd: int, peer: str | None) -> socket.socket | None:
+    """Return a duplicate of a descriptor, if it is a connection to an address."""
+    with contextlib.suppress(OSError):  # it is closed by now, or listens
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            duplicate = socket.socket(fileno=os.dup(fd))
+            try:
+                if duplicate.getpeername() == peer:
+                    return duplicate
+            except OSError:
+                duplicate.close()
+                raise
+            duplicate.close()
+    return None
+
+
+class Watched(Protocol):
+    """What makes calls of libxl's."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it may be in a call."""
+
+    def callers(self) -> Iterable[int]:
+        """Return the threads that make its calls, by `threading.get_ident`."""
+
+    def cut_off(self) -> None:
+        """Shut its connection to xenstored down."""
+
+
+class _Watch:
+    """The thread that looks. It sleeps while nothing is carried out, and ends with the last that is looked at."""
+
+    def __init__(self) -> None:
+        self._watched: weakref.WeakSet[Watched] = weakref.WeakSet()
+        self._wake = threading.Event()
+        self._gate = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, watched: Watched) -> None:
+        """Begin to look at something."""
+        with self._gate:
+            self._watched.add(watched)
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="pyxen-hung-xenstored", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def remove(self, watched: Watched) -> None:
+        """Look at something no more."""
+        with self._gate:
+            self._watched.discard(watched)
+        self._wake.set()
+
+    def begun(self) -> None:
+        """Tell that something that is looked at has become busy."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._is_busy():
+                time.sleep(_PAUSE)
+                shielded(self._look)
+            with self._gate:
+                if not self._watched:
+                    self._thread = None
+                    return
+
+    def _is_busy(self) -> bool:
+        return any(watched.busy for watched in list(self._watched))
+
+    def _look(self) -> None:
+        late = [watched for watched in list(self._watched) if _is_late(watched)]
+        if late and not answers():
+            for watched in late:
+                if _is_late(watched):
+                    watched.cut_off()
+
+
+def _is_late(watched: Watched) -> bool:
+    return any(lib.pyxen_lock_held(thread) >= _LONG * 1000 for thread in watched.callers())
+
+
+WATCH: Final = _Watch()
+"""Looks at all contexts of this process."""
+
+
+def _after_fork_in_child() -> None:
+    WATCH.__init__()  # type: ignore[misc]  # the thread is the parent's, and a lock may be held
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
