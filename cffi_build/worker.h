@@ -17,7 +17,8 @@ struct pyxen_frame {
 };
 
 /* Kinds of frames to the worker */
-#define PYXEN_CREATE 1    /* INVALID_DOMID; the uuid as 16 bytes, and the configuration as JSON with its NUL */
+#define PYXEN_CREATE 1    /* INVALID_DOMID; the uuid as 16 bytes, and the configuration as JSON with its NUL;
+                             number: 1 if no domain has its name, see names.h */
 #define PYXEN_DESTROY 2   /* domid */
 #define PYXEN_CORE_DUMP 3 /* domid, and the path with its NUL */
 #define PYXEN_ABORT 4     /* the job of that token, if it still runs */

@@ -332,13 +332,14 @@ class Context:
             raise failures[0]
 
     def in_worker(
-        self, kind: int, *, domid: int = NO_DOMID, payload: bytes = b"", abortable: bool = True
+        self, kind: int, *, domid: int = NO_DOMID, number: int = 0, payload: bytes = b"", abortable: bool = True
     ) -> Script[LibxlEvent | None]:
         """Have a worker make a call, and wait for its end. This is a part of a script.
 
         Args:
             kind: Which, as in worker.h.
             domid: The domain that the call is for.
+            number: As in worker.h.
             payload: Data for the call.
             abortable: As in `complete`.
 
@@ -358,7 +359,7 @@ class Context:
                 return LibxlEvent(0, NO_DOMID, lib.ERROR_FAIL, lost=True, hung=True)
         token = self._event_loop.token()
         worker.set_level(self._sink.level)
-        worker.call(kind, token, domid, payload)
+        worker.call(kind, token, domid, payload, number)
         return (yield from self._outcome(worker, token, operation, abortable=abortable))
 
     def _outcome(
