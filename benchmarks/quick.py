@@ -21,9 +21,9 @@ TIME_LIMIT = 600
 HEAD = """\
 # Growth
 
-Written by `make bench-quick`. Milliseconds of an emulated machine; medians of five rounds, in each of which every
-contender has one turn. The domains that are there are empty ones, beside dom0. The second list is the slowest of the
-five after the first.
+Written by `make bench-quick`. Milliseconds of an emulated machine, medians of five rounds, in each of which every
+contender has one turn; below them ratios, medians of the rounds' ratios. The domains that are there are empty ones,
+beside dom0. The second list is the slowest of the five after the first.
 """
 
 
@@ -58,23 +58,37 @@ def main() -> int:
     return 0
 
 
+_RATIOS = {
+    "C / first list": ("C list", "first list", 0),
+    "second / first": ("second list", "first list", 0),
+    "C / later list": ("C list", "later list", 0),
+    "`xl list` / later": ("xl list", "later list", 0),
+    "create: C / pyxen": ("C", "pyxen", 0),
+    "xl / pyxen": ("xl", "pyxen", 0),
+    "destroy: C / pyxen": ("C", "pyxen", 1),
+    "destroy: xl / pyxen": ("xl", "pyxen", 1),
+}
+"""What is divided by what: contenders, and the part of their times."""
+
+
 def table(found: dict[int, dict[str, list[list[float]]]]) -> list[str]:
-    """Return the table of what was measured, by the number of domains."""
-    titles = ("list: first / second / later", "C", "`xl list`", "lookup", "create: pyxen / C / xl")
+    """Return the tables of what was measured, by the number of domains: medians, and medians of the rounds' ratios."""
+    shown = ("first list", "second list", "later list", "lookup")
     lines = [
-        f"| domains | {' | '.join(titles)} | destroy: pyxen / C / xl |",
-        f"|{'--:|' * (len(titles) + 2)}",
+        f"| domains | {' | '.join(shown)} | create | destroy |",
+        f"|{'--:|' * (len(shown) + 3)}",
     ]
     for number, times in sorted(found.items()):
-        shown = {}
-        for name, rounds in times.items():
-            shown[name] = [f"{median(part) * 1000:.0f}" for part in zip(*rounds, strict=True)]
-        lists = " / ".join(shown[f"{which} list"][0] for which in ("first", "second", "later"))
-        both = [" / ".join(shown[who][part] for who in ("pyxen", "C", "xl")) for part in (0, 1)]
-        lookup = f"{median([took for (took,) in times['lookup']]) * 1000:.1f}"
-        lines.append(
-            f"| {number} | {lists} | {shown['C list'][0]} | {shown['xl list'][0]} | {lookup} | {both[0]} | {both[1]} |"
-        )
+        cells = [(name, 0) for name in shown] + [("pyxen", 0), ("pyxen", 1)]
+        values = [f"{median([took[part] for took in times[name]]) * 1000:.3g} ms" for name, part in cells]
+        lines.append(f"| {number} | {' | '.join(values)} |")
+    lines += ["", f"| domains | {' | '.join(_RATIOS)} |", f"|{'--:|' * (len(_RATIOS) + 1)}"]
+    for number, times in sorted(found.items()):
+        ratios = [
+            median([one[part] / other[part] for one, other in zip(times[one_name], times[other_name], strict=True)])
+            for one_name, other_name, part in _RATIOS.values()
+        ]
+        lines.append(f"| {number} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
     return lines
 
 
