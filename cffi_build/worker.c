@@ -155,7 +155,7 @@ static void end(struct worker *worker, struct job *job, int code)
     free(job);
 }
 
-static int begin_create(struct worker *worker, struct job *job, int name_is_free, const char *uuid, const char *json)
+static int begin_create(struct worker *worker, struct job *job, int number, const char *uuid, const char *json)
 {
     uint64_t needed = 0, available = 0;
     int code;
@@ -165,24 +165,26 @@ static int begin_create(struct worker *worker, struct job *job, int name_is_free
         libxl_get_free_memory(worker->ctx, &available) || needed > available)
         return PYXEN_NOT_BEGUN;
     memcpy(libxl_uuid_bytearray(&job->config.c_info.uuid), uuid, UUID_LENGTH);
-    pyxen_name_is_free(name_is_free ? job->config.c_info.name : NULL);
+    pyxen_name_is_free(number & PYXEN_NAME_IS_FREE ? job->config.c_info.name : NULL);
     code = libxl_domain_create_new(worker->ctx, &job->config, &job->domid, &job->how, NULL);
     pyxen_name_is_free(NULL);
     return code;
 }
 
-static int begin_restore(struct worker *worker, struct job *job, int checkpointed, const char *uuid, const char *json)
+static int begin_restore(struct worker *worker, struct job *job, int number, const char *uuid, const char *json)
 {
     libxl_domain_restore_params params;
     int code = ERROR_INVAL;
 
     libxl_domain_restore_params_init(&params);
     params.stream_version = 2; /* since Xen 4.6 */
-    params.checkpointed_stream = checkpointed;
+    params.checkpointed_stream = number & ~PYXEN_NAME_IS_FREE;
     if (!libxl_domain_config_from_json(worker->ctx, &job->config, json)) {
         memcpy(libxl_uuid_bytearray(&job->config.c_info.uuid), uuid, UUID_LENGTH);
+        pyxen_name_is_free(number & PYXEN_NAME_IS_FREE ? job->config.c_info.name : NULL);
         code = libxl_domain_create_restore(worker->ctx, &job->config, &job->domid, PYXEN_STREAM_FD, -1, &params,
                                            &job->how, NULL);
+        pyxen_name_is_free(NULL);
     }
     libxl_domain_restore_params_dispose(&params);
     return code;

@@ -22,8 +22,8 @@ from pyxen import DomainConfig, DomainExists
 from tests.offhost.host import OffHost, children
 from tests.offhost.internals import after_the_check_of_names as then
 
-FEW, MANY = 10, 110
-CHANGES = 400
+FEW, MANY = 5, 60
+CHANGES = 500
 MORE = 12
 """Calls that may come on top at times: a transaction that is made again, an event that comes in pieces."""
 
@@ -37,13 +37,18 @@ def flat_host(request: pytest.FixtureRequest, offhost: OffHost) -> Iterator[pyxe
         yield host
 
 
+def worker_processes() -> set[int]:
+    """Return the pids of pyxen's workers."""
+    return {pid for pid in children() if b"pyxen-worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
 def cost(offhost: OffHost, work: Callable[[], object]) -> tuple[Counter[str], Counter[str]]:
-    """Return how many calls of each kind some work makes: this process, and its worker."""
+    """Return how many calls of each kind some work makes: this process, and its workers with their children."""
+    daemons = children() - worker_processes()
     with offhost.world.recording() as calls:
         work()
     own = Counter(call.name for call in calls if call.pid == os.getpid())
-    workers = {pid for pid in children() if b"pyxen-worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-    return own, Counter(call.name for call in calls if call.pid in workers)
+    return own, Counter(call.name for call in calls if call.pid not in daemons | {os.getpid()})
 
 
 def test_nothing_is_asked_of_the_other_domains(
@@ -51,7 +56,7 @@ def test_nothing_is_asked_of_the_other_domains(
 ) -> None:
     costs: dict[int, dict[str, Counter[str]]] = {}
     for number in range(MANY):
-        offhost.add(f"other{number}", kind="pv")
+        offhost.add(f"other{number}", kind="pv", introduced=False, memory=4)
         if number + 1 not in {FEW, MANY}:
             continue
         for _ in range(6):  # until all names are watched
@@ -62,12 +67,36 @@ def test_nothing_is_asked_of_the_other_domains(
         for name, step in steps(flat_host, config("pv", name="web")):
             own, workers = cost(offhost, step)
             costs[number + 1][name] = own + workers
-            if workers and name in OWN and name != "rename":  # which libxl does in this process
+            if worker_processes() and name in OWN and name != "rename":  # which libxl does in this process
                 assert own["xenstore.send"] <= OWN[name], f"{name} of {number + 1}: {own}"
+    check_that_nothing_grows(costs)
+
+
+def check_that_nothing_grows(costs: dict[int, dict[str, Counter[str]]]) -> None:
     for name, few in costs[FEW].items():
         many = costs[MANY][name]
         grown = {call: many[call] - few[call] for call in few | many if call != "xenstore.receive"}
         assert all(more <= MORE for more in grown.values()), f"{name}: {grown}"
+
+
+def test_a_restore_asks_nothing_of_the_other_domains(
+    offhost: OffHost, flat_host: pyxen.Host, config: Callable[..., DomainConfig], tmp_path: Path
+) -> None:
+    costs: dict[int, dict[str, Counter[str]]] = {}
+    web = flat_host.create(config("pvh", name="web"))
+    offhost.guest(web.domid).obey()
+    web.save(tmp_path / "web", timeout=60)
+    for number in range(MANY):
+        offhost.add(f"other{number}", kind="pv", introduced=False, memory=4)
+        if number + 1 in {FEW, MANY}:
+            for _ in range(6):  # until all names are watched
+                flat_host.restore(tmp_path / "web", paused=True).destroy()
+            own, workers = cost(offhost, lambda: flat_host.restore(tmp_path / "web", paused=True))
+            costs[number + 1] = {"restore": own + workers}
+            with pytest.raises(DomainExists, match="already has the name 'web'"):
+                flat_host.restore(tmp_path / "web", config=config("pvh", name="web", uuid=uuid4()), paused=True)
+            flat_host.domains["web"].destroy()
+    check_that_nothing_grows(costs)
 
 
 def steps(host: pyxen.Host, config: DomainConfig) -> Iterator[tuple[str, Callable[[], object]]]:

@@ -415,7 +415,7 @@ class Context:
             self._workers.dismiss(worker)
 
     def restore_in_own_worker(
-        self, payload: bytes, stream: int, may_abort: Callable[[], bool], *, checkpointed: int
+        self, payload: bytes, stream: int, may_abort: Callable[[], bool], *, number: int
     ) -> Script[LibxlEvent | None]:
         """Restore a domain in a worker process of its own, so that a stream can harm nothing else. Part of a script.
 
@@ -423,7 +423,7 @@ class Context:
             payload: As in worker.h.
             stream: The descriptor of the stream.
             may_abort: As in `complete`.
-            checkpointed: A ``libxl_checkpointed_stream``.
+            number: As in worker.h.
 
         Returns:
             The event of its end, as of `in_worker`; None if there are to be no workers, or none can be started, so that
@@ -439,7 +439,7 @@ class Context:
         try:
             token = self._event_loop.token()
             worker.set_level(self._sink.level)
-            worker.call(lib.PYXEN_RESTORE, token, NO_DOMID, payload, checkpointed)
+            worker.call(lib.PYXEN_RESTORE, token, NO_DOMID, payload, number)
             event = yield from self._outcome(worker, token, operation, abortable=True, may_abort=may_abort)
             return None if event.lost and not worker.ready and not event.hung else event
         finally:

@@ -47,6 +47,7 @@ __all__ = [
     "end",
     "finish_create",
     "is_there",
+    "keep_if_alone",
     "pause",
     "reboot",
     "remove",
@@ -101,11 +102,11 @@ def create(
         if made is None:
             made = yield from _make_here(context, operation, new.json, identity, autoballoon, is_free=is_free)
         if made.code == 0 and is_free:
-            yield from _keep_if_alone(context, operation, name, made.domid, identity)
+            yield from keep_if_alone(context, operation, name, made.domid, identity)
         return (yield from finish_create(context, operation, made, identity, name, new, paused=paused))
 
 
-def _keep_if_alone(context: Context, operation: Operation[Any], name: str, domid: int, identity: UUID) -> Script[None]:
+def keep_if_alone(context: Context, operation: Operation[Any], name: str, domid: int, identity: UUID) -> Script[None]:
     """Remove a domain whose name another program has given to another domain meanwhile."""
     try:
         check_alone(context, operation, name, domid)
@@ -141,7 +142,9 @@ def _missing_bridge(config: DomainConfig) -> str | None:
 def _make_in_worker(context: Context, json: str, identity: UUID, *, is_free: bool) -> Script[Made | None]:
     """Have a worker do what `_make_here` does; None if there is no worker, or it did not start the create."""
     payload = identity.bytes + json.encode() + b"\0"
-    made = yield from context.in_worker(lib.PYXEN_CREATE, number=int(is_free), payload=payload)
+    made = yield from context.in_worker(
+        lib.PYXEN_CREATE, number=lib.PYXEN_NAME_IS_FREE if is_free else 0, payload=payload
+    )
     return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid, hung=made.hung)
 
 
