@@ -188,5 +188,5 @@ def test_names_are_never_stale(offhost: OffHost) -> None:
             assert host.domains[domid].domid == domid
             old = host.domains.get(f"web-{least - 1}")
             assert old is None, "a name that the domain had before"
-        other.join()
+        other.join(60)
         assert host.domains[f"web-{CHANGES - 1}"].domid == domid
