@@ -5,7 +5,7 @@ XEN = 4.20
 CPUS = 1
 FUZZ_SECONDS = 600
 
-.PHONY: help demo test test-long test-fast lab-test lint bench fuzz sanitize sweep soak shell docs docs-check release deb clean setup
+.PHONY: help demo test test-long test-fast lab-test lint bench bench-quick fuzz sanitize sweep soak shell docs docs-check release deb clean setup
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,6 +30,9 @@ lint: setup     ## Run the checks: ruff and mypy
 
 bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks/RESULTS.md
 	@$(PYTHON) -m benchmarks
+
+bench-quick: setup ## Measure how costs grow with the number of domains, in some minutes; goes on where it was stopped
+	@$(PYTHON) -m benchmarks.quick
 
 fuzz: setup     ## Fuzz all readers (FUZZ_SECONDS=600 each), and look for texts that xl reads differently; takes long
 	@nice -n 15 $(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS) --corpus build/fuzz/corpus

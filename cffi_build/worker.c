@@ -18,6 +18,7 @@
 #include <libxl_utils.h>
 
 #include "loop.h"
+#include "names.h"
 #include "worker.h"
 
 #if !defined(__GLIBC__) && !defined(PYXEN_UCONTEXT)
@@ -154,30 +155,36 @@ static void end(struct worker *worker, struct job *job, int code)
     free(job);
 }
 
-static int begin_create(struct worker *worker, struct job *job, const char *uuid, const char *json)
+static int begin_create(struct worker *worker, struct job *job, int number, const char *uuid, const char *json)
 {
     uint64_t needed = 0, available = 0;
+    int code;
 
     if (libxl_domain_config_from_json(worker->ctx, &job->config, json) ||
         libxl_domain_need_memory(worker->ctx, &job->config, job->domid, &needed) ||
         libxl_get_free_memory(worker->ctx, &available) || needed > available)
         return PYXEN_NOT_BEGUN;
     memcpy(libxl_uuid_bytearray(&job->config.c_info.uuid), uuid, UUID_LENGTH);
-    return libxl_domain_create_new(worker->ctx, &job->config, &job->domid, &job->how, NULL);
+    pyxen_name_is_free(number & PYXEN_NAME_IS_FREE ? job->config.c_info.name : NULL);
+    code = libxl_domain_create_new(worker->ctx, &job->config, &job->domid, &job->how, NULL);
+    pyxen_name_is_free(NULL);
+    return code;
 }
 
-static int begin_restore(struct worker *worker, struct job *job, int checkpointed, const char *uuid, const char *json)
+static int begin_restore(struct worker *worker, struct job *job, int number, const char *uuid, const char *json)
 {
     libxl_domain_restore_params params;
     int code = ERROR_INVAL;
 
     libxl_domain_restore_params_init(&params);
     params.stream_version = 2; /* since Xen 4.6 */
-    params.checkpointed_stream = checkpointed;
+    params.checkpointed_stream = number & ~PYXEN_NAME_IS_FREE;
     if (!libxl_domain_config_from_json(worker->ctx, &job->config, json)) {
         memcpy(libxl_uuid_bytearray(&job->config.c_info.uuid), uuid, UUID_LENGTH);
+        pyxen_name_is_free(number & PYXEN_NAME_IS_FREE ? job->config.c_info.name : NULL);
         code = libxl_domain_create_restore(worker->ctx, &job->config, &job->domid, PYXEN_STREAM_FD, -1, &params,
                                            &job->how, NULL);
+        pyxen_name_is_free(NULL);
     }
     libxl_domain_restore_params_dispose(&params);
     return code;
@@ -263,7 +270,7 @@ static void begin(struct worker *worker, const struct pyxen_frame *frame, const 
 
     worker->current = job->token;
     if (frame->kind == PYXEN_CREATE)
-        code = begin_create(worker, job, payload, payload + UUID_LENGTH);
+        code = begin_create(worker, job, frame->number, payload, payload + UUID_LENGTH);
     else if (frame->kind == PYXEN_RESTORE)
         code = begin_restore(worker, job, frame->number, payload, payload + UUID_LENGTH);
     else if (frame->kind == PYXEN_DESTROY)

@@ -17,14 +17,18 @@ struct pyxen_frame {
 };
 
 /* Kinds of frames to the worker */
-#define PYXEN_CREATE 1    /* INVALID_DOMID; the uuid as 16 bytes, and the configuration as JSON with its NUL */
+#define PYXEN_CREATE 1    /* INVALID_DOMID; the uuid as 16 bytes, and the configuration as JSON with its NUL;
+                             number: PYXEN_NAME_IS_FREE if no domain has its name, see names.h */
 #define PYXEN_DESTROY 2   /* domid */
 #define PYXEN_CORE_DUMP 3 /* domid, and the path with its NUL */
 #define PYXEN_ABORT 4     /* the job of that token, if it still runs */
 #define PYXEN_LOG_LEVEL 5 /* number: the least level of lines that are sent */
 #define PYXEN_SOFT_RESET 6 /* domid, and its configuration as JSON with its NUL */
 #define PYXEN_DEVD 7 /* serve the devices of this domain, until aborted; the process ends with it */
-#define PYXEN_RESTORE 8 /* as PYXEN_CREATE, from the stream at PYXEN_STREAM_FD; number: libxl_checkpointed_stream */
+#define PYXEN_RESTORE 8 /* as PYXEN_CREATE, from the stream at PYXEN_STREAM_FD; number: libxl_checkpointed_stream,
+                           and PYXEN_NAME_IS_FREE if no domain has its name */
+
+#define PYXEN_NAME_IS_FREE 256
 
 /* The descriptor of a stream, in a worker that is begun with one */
 #define PYXEN_STREAM_FD 4

@@ -68,25 +68,22 @@ class Domains(Collection[Domain]):
     def _find(self, key: DomainKey) -> Domain | None:
         if not isinstance(key, str | int | UUID):
             raise InvalidArgument(f"takes a name, a domid or a uuid, not {type(key).__name__}", operation="domains")
-        infos = self._alive()
-        if isinstance(key, int):
-            return next((self._handle(info) for info in infos if info.domid == key), None)
-        if isinstance(key, str):
-            named = next((self._handle(info) for info in infos if info.name == key), None)
-            if named is not None:
-                return named
-        return next((self._handle(info) for info in infos if info.uuid == _uuid(key)), None)
+        found = self._backend.find(key)
+        if found is None and isinstance(key, str) and (uuid := _uuid(key)) is not None:
+            found = self._backend.find(uuid)
+        return None if found is None or not self._is_shown(found) else self._handle(found)
 
     def _alive(self) -> list[DomainInfo]:
-        return [info for info in self._backend.list() if info.state is not DomainState.DYING]
+        return [info for info in self._backend.list() if self._is_shown(info)]
+
+    def _is_shown(self, info: DomainInfo) -> bool:
+        return info.state is not DomainState.DYING
 
     def _handle(self, info: DomainInfo) -> Domain:
         return Domain(self._backend, self._calls, DomainRef(info.domid, info.uuid), info.name)
 
 
-def _uuid(key: str | UUID) -> UUID | None:
-    if isinstance(key, UUID):
-        return key
+def _uuid(key: str) -> UUID | None:
     try:
         return UUID(key)
     except ValueError:

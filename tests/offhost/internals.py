@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the programs that tests begin import this module, and pytes
     import pytest
 
 __all__ = [
+    "after_the_check_of_names",
     "be_impatient",
     "expect_quick_guests",
     "find_qemus_in",
@@ -161,3 +162,18 @@ def spice_server(monkeypatch: pytest.MonkeyPatch, info: DomainInfo, *, patience:
 def qmp_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Set how long a QEMU has to greet a reader of its events."""
     monkeypatch.setattr("pyxen.readers.qmp.CONNECT", seconds)
+
+
+def after_the_check_of_names(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once, when pyxen has seen that a name is free, and before libxl gives it."""
+    from pyxen.backends.xenlight.hypervisor import Hypervisor
+
+    named = Hypervisor.named
+
+    def then(hypervisor: Hypervisor, name: str) -> list[int]:
+        holders = named(hypervisor, name)
+        monkeypatch.setattr(Hypervisor, "named", named)
+        happens()
+        return holders
+
+    monkeypatch.setattr(Hypervisor, "named", then)

@@ -81,7 +81,7 @@ XENLIGHT_LAYERS = (
     {"backend", "driver", "host_verbs"},
     {"migration"},
     {"operations"},
-    {"libxl", "hypervisor", "info", "sysfs", "topology", "uptime", "xenstore"},
+    {"libxl", "hypervisor", "info", "rows", "sysfs", "topology", "uptime", "xenstore"},
 )
 """The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 

@@ -153,6 +153,12 @@ def name_taken(operation: Operation[Any], other: int, name: str, code: int | Non
     return describe(DomainExists, message, operation, code)
 
 
+def name_being_made(operation: Operation[Any], name: str) -> DomainExists:
+    """Return the exception for a name that this process gives to another domain at this moment."""
+    message = f"another domain with the name {name!r} is being made: wait for that, or choose another name"
+    return describe(DomainExists, message, operation)
+
+
 def uuid_taken(operation: Operation[Any], other: DomainInfo) -> DomainExists:
     """Return the exception for a uuid that another domain has."""
     message = f"domain {other.domid} ({other.name}) already has the uuid {other.uuid}: leave the uuid out"

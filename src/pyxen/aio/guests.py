@@ -93,5 +93,5 @@ class Guests(Domains):
             raise
         return {guest: failed[guest] for guest in guests if guest in failed}
 
-    def _alive(self) -> list[DomainInfo]:
-        return [info for info in super()._alive() if info.domid != 0 and info.stubdomain_of is None]
+    def _is_shown(self, info: DomainInfo) -> bool:
+        return super()._is_shown(info) and info.domid != 0 and info.stubdomain_of is None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 from pyxen.backends.refs import DomainRef, LogChunk
 from pyxen.backends.store import Store
@@ -16,7 +17,7 @@ from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
 from pyxen.records.host_devices import PciDevice, UsbDevice
 from pyxen.records.hypfs import HypfsEntry, HypfsValue
-from pyxen.records.info import DomainInfo, DomainUptime, HostInfo
+from pyxen.records.info import DomainInfo, DomainState, DomainUptime, HostInfo
 from pyxen.records.psr import PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample
 from pyxen.records.scheduling import CpupoolInfo, CpupoolKey, CpupoolRef, PoolScheduler
 from pyxen.records.stats import DomainStats
@@ -66,6 +67,12 @@ class HostVerbs(Protocol):
 
     def list(self) -> list[DomainInfo]:
         """Return all domains, including dom0, sorted by domid."""
+
+    def find(self, key: str | int | UUID) -> DomainInfo | None:
+        """Return the domain with a name, a domid or a uuid that is not dying; None if there is no such domain."""
+        field = "name" if isinstance(key, str) else "domid" if isinstance(key, int) else "uuid"
+        alive = (info for info in self.list() if info.state is not DomainState.DYING)
+        return next((info for info in alive if getattr(info, field) == key), None)
 
     def orphans(self) -> tuple[DomainRef, ...]:
         """Return the domains whose process died before they were complete, or handed out."""

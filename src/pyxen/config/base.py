@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import compress, count
-from operator import attrgetter, is_not
+from operator import attrgetter, is_, is_not
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from pyxen.errors import ValidationError
@@ -124,10 +124,11 @@ class Fields:
         defaults: Their defaults; `dataclasses.MISSING` for a required field.
         settings: Their metadata, by name.
         checks: Their checks.
+        places: Their indices, by name.
         values: A function that returns the values of a part's fields.
     """
 
-    __slots__ = ("checks", "defaults", "names", "settings", "values")
+    __slots__ = ("checks", "defaults", "names", "places", "settings", "values")
 
     def __init__(self, kind: type[Any]) -> None:
         fields = dataclasses.fields(kind)
@@ -135,6 +136,7 @@ class Fields:
         self.defaults = tuple(field.default for field in fields)
         self.settings: Mapping[str, Setting] = {field.name: field.metadata[_METADATA_KEY] for field in fields}
         self.checks = tuple(known.check for known in self.settings.values())
+        self.places = {name: place for place, name in enumerate(self.names)}
         self.values = getter(self.names)
 
     def touched(self, values: tuple[Any, ...]) -> Iterator[int]:
@@ -147,9 +149,10 @@ _FIELDS: dict[type[Any], Fields] = {}
 
 def fields_of(kind: type[Any]) -> Fields:
     """Return the fields of a kind of part."""
-    if kind not in _FIELDS:
-        _FIELDS[kind] = Fields(kind)
-    return _FIELDS[kind]
+    found = _FIELDS.get(kind)
+    if found is None:
+        found = _FIELDS[kind] = Fields(kind)
+    return found
 
 
 def settings_of(kind: type[Any]) -> Mapping[str, Setting]:
@@ -173,22 +176,25 @@ class Part:
     def __post_init__(self) -> None:
         fields = fields_of(type(self))
         values = fields.values(self)
+        checks = fields.checks
         for index in fields.touched(values):
-            value, name = values[index], fields.names[index]
+            value = values[index]
             try:
-                kept = fields.checks[index](value)
+                kept = checks[index](value)
             except Refused as refused:
-                path = join_path(name, refused.path)
+                path = join_path(fields.names[index], refused.path)
                 raise ValidationError(
                     f"{path}: {refused.reason}", path=path, problems=(f"{path}: {refused.reason}",)
                 ) from None
             if kept is not value:
-                object.__setattr__(self, name, kept)
+                object.__setattr__(self, fields.names[index], kept)
 
     # dataclasses would generate these two for every class, which takes a third of the import time.
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
+        if other is self:
+            return True
         fields = fields_of(type(self))
         return fields.values(self) == fields.values(other)
 
@@ -205,10 +211,8 @@ class Part:
     def non_defaults(self) -> Iterator[tuple[str, Any]]:
         """Yield name and value of the fields that differ from their defaults."""
         fields = fields_of(type(self))
-        values = fields.values(self)
-        for index in fields.touched(values):
-            if values[index] != fields.defaults[index]:
-                yield fields.names[index], values[index]
+        names, defaults, values = fields.names, fields.defaults, fields.values(self)
+        return iter([(names[at], values[at]) for at in fields.touched(values) if values[at] != defaults[at]])
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed.
@@ -222,8 +226,15 @@ class Part:
         Raises:
             ValidationError: There is no such field, or a value is invalid.
         """
-        _check_names(type(self), changes)
-        return dataclasses.replace(self, **changes)
+        kind = type(self)
+        _check_names(kind, changes)
+        fields = fields_of(kind)
+        values = fields.values(self)
+        places = fields.places
+        changed = {name: value for name, value in changes.items() if not _is_same(value, values[places[name]])}
+        if not changed:
+            return self  # nobody can change either of them
+        return kind(**(dict(zip(fields.names, values, strict=True)) | changed))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data for JSON, YAML and the like."""
@@ -250,6 +261,15 @@ class Part:
             if default is dataclasses.MISSING and name not in data:
                 raise ValidationError(f"{name}: {cls.__name__} needs it", path=name)
         return cls(**data)
+
+
+def _is_same(value: Any, held: Any) -> bool:
+    """Tell whether a value is identical to one that is held, or a tuple of identical items."""
+    if value is held:
+        return True
+    if type(value) is not tuple or type(held) is not tuple or len(value) != len(held):
+        return False
+    return all(map(is_, value, held))
 
 
 def _check_names(part: type[Part], names: Iterable[Any]) -> None:

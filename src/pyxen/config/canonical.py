@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyxen.config.cpuset import CpuSet
 from pyxen.config.device_table import NUMBERED_BY_XL
@@ -14,6 +14,7 @@ from pyxen.config.usb import UsbDev
 from pyxen.config.vfb import Vfb, Vkb
 from pyxen.config.vif import Vif
 from pyxen.config.vnuma import VNode
+from pyxen.config.vtpm import Vtpm
 from pyxen.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -26,28 +27,41 @@ _Affinity = CpuSet | tuple[CpuSet, ...] | None
 
 def canonical(config: DomainConfig) -> DomainConfig:
     """Implement `DomainConfig.canonical`."""
-    changes: dict[str, Any] = {
-        "maxvcpus": _unless(config.maxvcpus, config.replace(maxvcpus=None).effective_maxvcpus),
-        "maxmem": _unless(config.maxmem, config.replace(maxmem=None).effective_maxmem),
-        "disks": tuple(map(_disk, config.disks)),
-        "pcis": tuple(map(_pci, config.pcis)),
-        "usbdevs": tuple(map(_usbdev, config.usbdevs)),
-        "cpumap": config.cpumap or None,
-        "nodemap": config.nodemap or None,
-        "mmio_hole": config.mmio_hole or None,
-        "uuid": config.uuid if config.uuid and config.uuid.int else None,
-    }
+    changes = _plain_settings(config)
+    for name, simple in _SIMPLE.items():
+        devices = getattr(config, name)
+        if devices:
+            changes[name] = tuple(map(simple, devices))
+    for name in NUMBERED_BY_XL:
+        devices = changes.get(name, getattr(config, name))
+        if devices:
+            changes[name] = _unnumbered(devices)
+    plain = config.replace(**changes)
+    if plain.vfbs or plain.vkbs:
+        plain = _keyboards(plain)
+    return _placement(plain)
+
+
+def _plain_settings(config: DomainConfig) -> dict[str, Any]:
+    """Return the settings, apart from devices, that are written in a longer form than they need."""
+    changes: dict[str, Any] = {}
+    if config.maxvcpus is not None:
+        changes["maxvcpus"] = _unless(config.maxvcpus, config.replace(maxvcpus=None).effective_maxvcpus)
+    if config.maxmem is not None:
+        changes["maxmem"] = _unless(config.maxmem, config.replace(maxmem=None).effective_maxmem)
+    if config.cpumap is not None:
+        changes["cpumap"] = config.cpumap or None
+    if config.nodemap is not None:
+        changes["nodemap"] = config.nodemap or None
+    if config.mmio_hole is not None:
+        changes["mmio_hole"] = config.mmio_hole or None
+    if config.uuid and not config.uuid.int:
+        changes["uuid"] = None
     if config.init_seclabel is not None and config.seclabel is None:
         changes |= {"seclabel": config.init_seclabel, "init_seclabel": None}
     if config.ms_vm_genid and config.ms_vm_genid != "generate" and not config.ms_vm_genid.int:
         changes["ms_vm_genid"] = None
-    plain = config.replace(**changes)
-    plain = plain.replace(**{name: _unnumbered(getattr(plain, name)) for name in NUMBERED_BY_XL})
-    plain = plain.replace(
-        vifs=tuple(map(_vif, plain.vifs)),
-        vtpms=tuple(vtpm.replace(uuid=None) if vtpm.uuid and not vtpm.uuid.int else vtpm for vtpm in plain.vtpms),
-    )
-    return _placement(_keyboards(plain))
+    return changes
 
 
 def _unless(value: Any, default: Any) -> Any:
@@ -61,6 +75,8 @@ def _unnumbered(devices: tuple[Any, ...], first: int = 0) -> tuple[Any, ...]:
 
 
 def _disk(disk: Disk) -> Disk:
+    if disk.readonly is None and disk.removable is None:
+        return disk
     return disk.replace(readonly=_unless(disk.readonly, disk.cdrom), removable=_unless(disk.removable, disk.cdrom))
 
 
@@ -77,7 +93,23 @@ def _usbdev(usbdev: UsbDev) -> UsbDev:
 def _vif(vif: Vif) -> Vif:
     silent = vif.rate is not None and not vif.rate.bytes_per_interval and not vif.rate.interval_usecs
     nobody = vif.mac is not None and not vif.mac.strip("0:")
+    if not silent and not nobody:
+        return vif
     return vif.replace(rate=None if silent else vif.rate, mac=None if nobody else vif.mac)
+
+
+def _vtpm(vtpm: Vtpm) -> Vtpm:
+    return vtpm.replace(uuid=None) if vtpm.uuid and not vtpm.uuid.int else vtpm
+
+
+_SIMPLE: Final[dict[str, Callable[[Any], Any]]] = {
+    "disks": _disk,
+    "vifs": _vif,
+    "pcis": _pci,
+    "vtpms": _vtpm,
+    "usbdevs": _usbdev,
+}
+"""Functions that take out of a device what means nothing, by the fields of `DomainConfig`."""
 
 
 def _keyboards(config: DomainConfig) -> DomainConfig:
@@ -93,6 +125,8 @@ def _keyboards(config: DomainConfig) -> DomainConfig:
 
 def _placement(config: DomainConfig) -> DomainConfig:
     """Merge an affinity that all vCPUs share, and keep NUMA placement only if xl would not infer it."""
+    if config.cpus is None and config.cpus_soft is None and config.numa_placement is None and not config.vnuma:
+        return config
     placement = config.effective_numa_placement
     vcpus = config.effective_maxvcpus
     vnuma = tuple(_vnode(node, off=placement is False) for node in config.vnuma)

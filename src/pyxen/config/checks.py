@@ -41,12 +41,15 @@ INT_MAX: Final = 2**31 - 1
 UINT16_MAX: Final = 2**16 - 1
 UINT32_MAX: Final = 2**32 - 1
 UINT64_MAX: Final = 2**64 - 1
+_MOST_MIB: Final = UINT64_MAX // 2048
 
 Check = Callable[[Any], Any]
 
 
 def text(value: Any) -> str:
     """Pass a string that C can hold: UTF-8 without NUL characters. Other bytes are surrogates, as in `os.fsdecode`."""
+    if type(value) is str and value.isascii() and "\0" not in value:  # as most are
+        return value
     if not isinstance(value, str):
         raise Refused(f"takes a string, not {_kind(value)}")
     if "\0" in value:
@@ -68,7 +71,7 @@ def filename(value: Any) -> str:
 
 def flag(value: Any) -> bool | None:
     """Pass True, False or None (libxl decides); 0 and 1 as xl.cfg writes them."""
-    return None if value is None else yes_or_no(value)
+    return value if value is None or value is True or value is False else yes_or_no(value)
 
 
 def yes_or_no(value: Any) -> bool:
@@ -84,6 +87,8 @@ def integer(low: int, high: int) -> Check:
     """Make a check for whole numbers from ``low`` to ``high``."""
 
     def check(value: Any) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
         if not isinstance(value, int) or isinstance(value, bool):
             raise Refused(f"takes a whole number, not {_shown(value)}")
         if not low <= value <= high:
@@ -95,9 +100,11 @@ def integer(low: int, high: int) -> Check:
 
 def mebibytes(value: Any) -> float:
     """Pass an amount of memory in MiB; a fraction must come to whole KiB."""
+    if type(value) is int and 0 <= value <= _MOST_MIB:
+        return value
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise Refused(f"takes a number of MiB, not {_shown(value)}")
-    if not 0 <= value <= UINT64_MAX // 2048:
+    if not 0 <= value <= _MOST_MIB:
         raise Refused(f"{_shown(value)} MiB is out of range")
     if value * 1024 != int(value * 1024):
         raise Refused(f"{value} MiB is not a whole number of KiB")

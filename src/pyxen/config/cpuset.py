@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pyxen._printable import quoted
 from pyxen.config.base import Refused, join_path
@@ -115,8 +115,7 @@ def affinity(value: Any) -> CpuSet | tuple[CpuSet, ...] | None:
     return tuple(kept) or None
 
 
-@dataclass(frozen=True, slots=True)
-class _Term:
+class _Term(NamedTuple):
     out: bool
     nodes: bool
     everything: bool

@@ -159,14 +159,15 @@ def without_defaults(config: DomainConfig) -> DomainConfig:
     """Return the configuration without settings that only repeat what libxl would choose anyway."""
     changes: dict[str, Any] = {}
     fields = fields_of(type(config))
-    for name, default in zip(fields.names, fields.defaults, strict=True):
-        value = getattr(config, name)
+    values = fields.values(config)
+    for place in fields.touched(values):
+        name, value = fields.names[place], values[place]
         if isinstance(value, Part):
             plain = _plain_part(config, name, value)
             if plain is not value:
                 changes[name] = plain
-        elif value is not default and says_default(config, name, value):
-            changes[name] = default
+        elif says_default(config, name, value):
+            changes[name] = fields.defaults[place]
     for name, numbers in _NUMBERS.items():
         devices = getattr(config, name)
         if any(device.devid is not None for device in devices):
@@ -178,10 +179,11 @@ def without_defaults(config: DomainConfig) -> DomainConfig:
 
 def _plain_part(config: DomainConfig, name: str, part: Part) -> Part:
     fields = fields_of(type(part))
+    values = fields.values(part)
     changes = {
-        inner: default
-        for inner, default in zip(fields.names, fields.defaults, strict=True)
-        if says_default(config, f"{name}.{inner}", getattr(part, inner))
+        fields.names[place]: fields.defaults[place]
+        for place in fields.touched(values)
+        if says_default(config, f"{name}.{fields.names[place]}", values[place])
     }
     return part.replace(**changes) if changes else part
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from pyxen._printable import quoted
@@ -36,7 +37,11 @@ MEMBERS_UNTIL: Final[dict[LibxlEnum, str]] = {
 GROWN: Final[dict[str, tuple[int, str]]] = {"nr_spis": (960, "4.21")}
 """Settings whose range grew: the largest value before, and the release that accepts more."""
 
+_NESTED: Final = (Part, LibxlEnum, tuple)
+"""Kinds of values that can be, or hold, what a release does not support."""
 
+
+@lru_cache(maxsize=32)
 def release(text: str) -> tuple[int, int]:
     """Return a Xen release as numbers: ``"4.20"`` and ``"4.20.1"`` are (4, 20).
 
@@ -67,7 +72,8 @@ def _unsupported(value: Any, path: str, xen: tuple[int, int]) -> Iterator[tuple[
     """Yield the path of each setting that a release does not support, and why."""
     if isinstance(value, tuple):
         for index, item in enumerate(value):
-            yield from _unsupported(item, f"{path}[{index}]", xen)
+            if isinstance(item, _NESTED):
+                yield from _unsupported(item, f"{path}[{index}]", xen)
     elif isinstance(value, LibxlEnum):
         since, until = MEMBERS_SINCE.get(value), MEMBERS_UNTIL.get(value)
         if since and release(since) > xen:
@@ -75,13 +81,13 @@ def _unsupported(value: Any, path: str, xen: tuple[int, int]) -> Iterator[tuple[
         if until and release(until) < xen:
             yield path, f"Xen {until} was the last to have {value}"
     elif isinstance(value, Part):
+        settings = settings_of(type(value))
         for name, inner in value.non_defaults():
-            at = join_path(path, name)
-            since = settings_of(type(value))[name].since
+            since = settings[name].since
             most, grown = GROWN.get(name, (0, ""))
             if since and release(since) > xen:
-                yield at, f"came with Xen {since}"
+                yield join_path(path, name), f"came with Xen {since}"
             elif grown and inner > most and release(grown) > xen:
-                yield at, f"more than {most} are possible from Xen {grown} on"
-            else:
-                yield from _unsupported(inner, at, xen)
+                yield join_path(path, name), f"more than {most} are possible from Xen {grown} on"
+            elif isinstance(inner, _NESTED):
+                yield from _unsupported(inner, join_path(path, name), xen)

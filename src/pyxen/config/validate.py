@@ -75,22 +75,22 @@ def _name(config: DomainConfig) -> Iterator[Problem]:
 
 
 def _encoding(config: DomainConfig) -> Iterator[Problem]:
-    for path, value in _texts(config, ""):
-        if not value.isascii() and (found := _BYTE.search(value)):
+    for path, value in _foreign_texts(config.non_defaults(), ""):
+        if found := _BYTE.search(value):
             byte = ord(found[0]) - _FIRST_BYTE
             yield Problem(path, f"holds the byte {byte:#04x}, which is not UTF-8, so libxl cannot keep it: convert it")
 
 
-def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield the path and the value of every text in a part."""
-    if isinstance(value, Part):
-        for name, inner in value.non_defaults():
-            yield from _texts(inner, join_path(path, name))
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _texts(item, f"{path}[{index}]")
-    elif isinstance(value, str):
-        yield path, value
+def _foreign_texts(items: Iterable[tuple[str, Any]], path: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the value of every text that is not ASCII, of some values and of what they hold."""
+    for name, value in items:
+        if isinstance(value, str):
+            if not value.isascii():
+                yield join_path(path, name), value
+        elif isinstance(value, Part):
+            yield from _foreign_texts(value.non_defaults(), join_path(path, name))
+        elif isinstance(value, tuple):
+            yield from _foreign_texts(((f"[{place}]", item) for place, item in enumerate(value)), join_path(path, name))
 
 
 def _guest_type(config: DomainConfig) -> Iterator[Problem]:

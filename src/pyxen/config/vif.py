@@ -19,6 +19,7 @@ from pyxen.config.rate import Rate, as_rate
 __all__ = ["COLO_KEYS", "Mac", "Vif"]
 
 _MAC = re.compile(r"([0-9a-fA-F]{1,2}[:-]){5}[0-9a-fA-F]{1,2}")
+_CANONICAL = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 
 
 class Mac(str):
@@ -35,6 +36,8 @@ class Mac(str):
         Raises:
             ValueError: It is not a MAC address.
         """
+        if _CANONICAL.fullmatch(address):
+            return super().__new__(cls, address)
         if not _MAC.fullmatch(address):
             raise ValueError(f"{quoted(address)} is not a MAC address; write it like '00:16:3e:12:34:56'")
         octets = re.split("[:-]", address)

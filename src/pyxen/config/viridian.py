@@ -28,6 +28,8 @@ def _groups(value: Any) -> frozenset[int]:
 
 
 def _group(value: Any) -> int:
+    if type(value) is ViridianEnlightenment:
+        return value
     if isinstance(value, str) and value.lower() in _NAMES:
         return _NAMES[value.lower()]
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < VIRIDIAN_WIDTH:

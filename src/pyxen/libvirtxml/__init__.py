@@ -136,11 +136,13 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise",
     written = Source(text if isinstance(text, str) else decoded(text, root), root)
     after = document.write(config, domain_type)
     try:
-        for _ in range(_PASSES):
-            before = document.write(document.read(to_node(root)).config(), domain_type)
-            if not carry_over(root, before, after):
-                break
         said = document.read(to_node(root)).config()
+        for _ in range(_PASSES):
+            if said == config:  # it would be written as `after` is
+                break
+            if not carry_over(root, document.write(said, domain_type), after):
+                break
+            said = document.read(to_node(root)).config()
     except ParseError as error:
         error.source = source
         raise

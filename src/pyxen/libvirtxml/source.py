@@ -89,7 +89,7 @@ class Source:
             node = next(coming, None)
             if node is None:
                 return False
-            last = self.pieces[node] = Pieces(raw, dict(_attributes(node)), node.text, node.tail)
+            last = self.pieces[node] = Pieces(raw, _attributes(node), node.text, node.tail)
             is_inside = raw[1] not in "!?" and not raw.endswith("/>")
             if is_inside:
                 open_elements.append(last)
@@ -97,8 +97,8 @@ class Source:
         return next(coming, None) is None and not open_elements
 
 
-def _attributes(node: etree._Element) -> list[tuple[str, str]]:
-    return [(str(name), str(value)) for name, value in node.items()] if isinstance(node.tag, str) else []
+def _attributes(node: etree._Element) -> dict[str, str]:
+    return dict(node.attrib.items()) if isinstance(node.tag, str) and node.attrib else {}
 
 
 def _declaration(raw: str) -> str:

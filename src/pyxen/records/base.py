@@ -44,9 +44,10 @@ class Record:
 class OfDomain(Record):
     """A record about one domain. If it comes from a host, it can make the domain's handle."""
 
-    __slots__ = ("_handle_of",)  # not a field: copies made by `dataclasses.replace` lack it, and compare equal
+    __slots__ = ("_handle_of", "_source")  # not fields: copies made by `dataclasses.replace` lack them, and are equal
 
     _handle_of: Callable[[Any], Any]
+    _source: tuple[Any, ...]
 
     @property
     def domain(self) -> Any:

@@ -15,6 +15,8 @@ ULONG_MAX: Final = 2**64 - 1
 
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 
+_DIGITS_OF_LONG: Final = len(str(LONG_MAX))
+
 _LONG: Final = re.compile(r"[ \t\n\v\f\r]*([-+]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
 _DECIMAL: Final = re.compile(r"[ \t\n\v\f\r]*([-+]?[0-9]+)")
 _HEXADECIMAL: Final = re.compile(r"[ \t\n\v\f\r]*([-+]?)(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]+)")
@@ -25,12 +27,16 @@ _ENOUGH: Final = 40
 
 def decimal(digits: str) -> int:
     """Return a decimal number with its sign; of absurdly long ones the first digits, which are beyond any limit."""
+    if len(digits) <= _ENOUGH:
+        return int(digits)
     sign = digits[:1] if digits[:1] in ("+", "-") else ""
     return int(sign + (digits.removeprefix(sign).lstrip("0")[:_ENOUGH] or "0"))
 
 
 def to_long(word: str) -> int | None:
     """Return the number that a whole word is to strtol with base 0 (``0x`` hexadecimal, ``0`` octal), or None."""
+    if word.isdecimal() and word.isascii() and word[0] != "0" and len(word) < _DIGITS_OF_LONG:
+        return int(word)
     match = _LONG.fullmatch(word)
     if match is None:
         return None

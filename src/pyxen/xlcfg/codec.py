@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from pyxen._printable import quoted
@@ -113,6 +114,15 @@ def losses(config: DomainConfig) -> tuple[Loss, ...]:
 
 def _written(config: DomainConfig) -> tuple[str, list[Loss]]:
     """Return the text of a configuration, without what xl would refuse, and all that is lost."""
+    with suppress(ConfigError):  # which is looked into below
+        text = layout(settings(config))
+        if loads(text, on_loss="ignore") == config:
+            return text, refused_by_libxl(config)
+    return _written_in_part(config)
+
+
+def _written_in_part(config: DomainConfig) -> tuple[str, list[Loss]]:
+    """Do the same for a configuration of which xl would read something else."""
     config, lost = without_refused_items(config)
     while True:
         text = layout(settings(config))

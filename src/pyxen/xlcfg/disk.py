@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from pyxen._printable import quoted
 from pyxen.config import Disk, DiskBackend, DiskColo, DiskFormat, DiskSpecification, vdev_number
-from pyxen.xlcfg.item_grammar import Note, SpecError, number_or_zero, unnoted
+from pyxen.config.base import fields_of
+from pyxen.xlcfg.item_grammar import Note, SpecError, number_or_zero, sayable, unnoted
 
 __all__ = ["read_disk", "write_disk"]
 
+_PREFIXES: Final = r"raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy"
 _RULES: Final = {
     # Each matches from where the scanner stands. What is taken is the group of that name, or else the whole match.
     "blanks": re.compile(r"(?P<taken>[ \t\n]+)(?:[^ \t\n].*)?"),
@@ -28,7 +30,7 @@ _RULES: Final = {
     ),
     "target": re.compile(r"target=(.*)"),
     "unknown": re.compile(r"([a-z][-a-z0-9]*)=[^,]"),
-    "prefix": re.compile(r"(?P<taken>(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):).*"),
+    "prefix": re.compile(rf"(?P<taken>({_PREFIXES}):).*"),
     "unknown prefix": re.compile(r"(?P<taken>[a-z][a-z0-9]*:)(?:[^a-z0-9].*)?"),
     "positional": re.compile(r"([^=,]*),|([^=,]+)"),
 }
@@ -36,6 +38,18 @@ _RULES: Final = {
 
 What stands behind the group ``taken`` counts for the length, but is read again. A dot is no line end.
 """
+
+_PLAIN: Final = re.compile(
+    rf"([ \t]*+)(?:({_PREFIXES}):|(?![a-z][a-z0-9]*:(?:[^a-z0-9]|\Z))(?:([^=,]*),|([^=,]+)\Z)"
+    r"|target=(.*)|([a-z]+)=([^,]*),?)"
+)
+"""What most specs without a line end consist of, and the one rule of the scanner that matches most of it:
+
+a prefix, a positional word, the target, or a word with a name. Blanks before it are a match of their own.
+"""
+
+_PLAIN_NAMES: Final = frozenset({"format", "access", "backend", "backendtype", "specification", "vdev", "script"})
+"""The names of those that are read by the rule ``named`` whatever their values are."""
 
 _FORMATS: Final = {"": DiskFormat.RAW} | {kind.value: kind for kind in DiskFormat if kind != "unknown"}
 _ACCESS: Final = {"r": True, "ro": True, "rw": False, "w": False, "": False}
@@ -53,6 +67,10 @@ _FLAGS: Final[dict[str, tuple[str, Any]]] = {
     "grant_usage=1": ("grant_usage", True),
     "grant_usage=0": ("grant_usage", False),
 }
+_WRITTEN_FLAGS: Final = [
+    (word, field, value) for word, (field, value) in _FLAGS.items() if field in ("discard", "trusted", "grant_usage")
+]
+_NO_COLO: Final = fields_of(Disk).defaults[fields_of(Disk).places["colo"]]
 _STRINGS: Final = {
     "backend": "backend",
     "vdev": "vdev",
@@ -204,19 +222,57 @@ def read_disk(spec: str, note: Note = unnoted) -> Disk:
     """
     reader = _Reader(note)
     at = before = 0
-    while at < len(spec):
-        matches = [(rule, match) for rule, pattern in _RULES.items() if (match := pattern.match(spec, at))]
-        if not matches:
-            if spec[at:] == "=":
-                # xl's scanner forgets a character that it does not know when the spec ends right behind it.
-                break
-            # The word before it is shown too: it can be a name such as key=, whose value is masked.
-            raise SpecError(f"{quoted(spec[before:])} is not a setting that xl knows")
-        rule, match = max(matches, key=lambda found: found[1].end())
+    end = len(spec)
+    is_one_line = "\n" not in spec
+    while at < end:
+        plain = _PLAIN.match(spec, at) if is_one_line else None
+        if plain is not None and _take_plain(reader, plain):
+            before, at = plain.end(1), plain.end()
+            continue
+        rule, match = _longest(spec, at, before)
+        if match is None:
+            break
         reader.take(rule, match)
         before = at
         at = match.end("taken") if "taken" in match.groupdict() else match.end()
     return reader.finish()
+
+
+def _take_plain(reader: _Reader, match: re.Match[str]) -> bool:
+    """Take a match of `_PLAIN`; return False if the scanner's rules have to be tried."""
+    _, prefix, word, last_word, target, name, value = match.groups()
+    if name is not None:
+        if name not in _PLAIN_NAMES:
+            return False
+        reader.named(name, value)
+    elif target is not None:
+        reader.string("target", target.removesuffix(","))
+    elif prefix is not None:
+        reader.prefix(prefix)
+    else:
+        word = last_word if word is None else word
+        if word in _FLAGS:
+            said, meant = _FLAGS[word]
+            reader.said[said] = meant
+        else:
+            reader.positional(word)
+    return True
+
+
+def _longest(spec: str, at: int, before: int) -> tuple[str, re.Match[str] | None]:
+    """Return the rule that matches most of a spec from a place on, and its match; None if nothing more counts.
+
+    Raises:
+        SpecError: No rule matches.
+    """
+    matches = [(rule, match) for rule, pattern in _RULES.items() if (match := pattern.match(spec, at))]
+    if matches:
+        return max(matches, key=lambda found: found[1].end())
+    if spec[at:] == "=":
+        # xl's scanner forgets a character that it does not know when the spec ends right behind it.
+        return "", None
+    # The word before it is shown too: it can be a name such as key=, whose value is masked.
+    raise SpecError(f"{quoted(spec[before:])} is not a setting that xl knows")
 
 
 def write_disk(disk: Disk) -> str:
@@ -238,10 +294,11 @@ def _words(disk: Disk) -> Iterator[str]:
         yield f"specification={disk.specification}"
     if disk.direct_io_safe:
         yield "direct-io-safe"
-    for word, (field, value) in _FLAGS.items():
-        if field in ("discard", "trusted", "grant_usage") and getattr(disk, field) is value:
+    for word, field, value in _WRITTEN_FLAGS:
+        if getattr(disk, field) is value:
             yield word
-    yield from _colo_words(disk.colo)
+    if disk.colo is not _NO_COLO:
+        yield from _colo_words(disk.colo)
     if disk.target is not None and "\n" not in disk.target:
         # Behind target= everything is the target, but for one comma at the end.
         yield f"target={disk.target}{',' if disk.target.endswith(',') else ''}"
@@ -264,5 +321,5 @@ def _colo_words(colo: DiskColo) -> Iterator[str]:
 
 def _strings(named: dict[str, str | None]) -> Iterator[str]:
     for name, value in named.items():
-        if value is not None and not set(value) & set(",\n"):
+        if value is not None and sayable(value):
             yield f"{name}={value}"

@@ -5,6 +5,7 @@ A key that xl warns of and ignores, or passes over in silence, is noted and left
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from pyxen.config import (
@@ -84,11 +85,12 @@ def read_domain(source: Source) -> DomainConfig:
     draft = XlReadState(source, boot_keys.read_type(source))
     if source.settings.string("name") is None:
         raise source.error("name", "a domain needs a name")
+    always = _read_by(draft.guest)
     for name in source.settings:
         known = KEYS.get(name)
         if known is None:
             source.note(name, "xl does not know this key, and ignores it without a warning", code="unknown-key")
-        elif _is_read(draft, known):
+        elif name in always or _is_read(draft, known):
             reader = _READERS.get(name)
             if reader:
                 reader(draft, name)
@@ -100,6 +102,16 @@ def read_domain(source: Source) -> DomainConfig:
     if draft.guest is DomainType.HVM and draft.fields.get("vnc.display") and ":" in draft.fields.get("vnc.listen", ""):
         raise source.error("vncdisplay", "vnclisten says a display already")
     return _finish(draft)
+
+
+@cache
+def _read_by(guest: DomainType) -> frozenset[str]:
+    """Return the keys that xl reads for guests of a type, but for those that need a closer look."""
+    return frozenset(
+        name
+        for name, known in KEYS.items()
+        if name not in device_lists.SCREEN_KEYS and (known.guests not in (HVM, PV, PVH) or guest in known.guests)
+    )
 
 
 def _is_read(draft: XlReadState, known: Key) -> bool:

@@ -58,7 +58,8 @@ def assignments(text: str) -> list[Assignment]:
     Raises:
         ParseError: libxlutil refuses the text; the message says where and why.
     """
-    found = []
+    found: list[Assignment] = []
+    append = found.append
     at = 0
     match_setting = SETTING.match
     while match := match_setting(text, at):
@@ -80,7 +81,7 @@ def assignments(text: str) -> list[Assignment]:
         else:
             start, end = match.span(5)
             value = _unquoted(text, escaped, start)
-        found.append(Assignment(key, operator == "+=", value, match.start(1), start, end, at))
+        append(Assignment(key, operator == "+=", value, match.start(1), start, end, at))
     if REST.match(text, at) is None:
         raise explain_setting(text, at)
     return found

@@ -19,6 +19,7 @@ __all__ = [
     "number_or_zero",
     "pair",
     "pairs",
+    "sayable",
     "switch",
     "tokens",
     "unnoted",
@@ -120,4 +121,9 @@ def member(kind: type[E], text: str, what: str) -> E:
 
 def joined(items: Iterable[tuple[str, Any]]) -> str:
     """Write ``name=value,name=value``, without values that are None or contain a comma or a line end."""
-    return ",".join(f"{key}={value}" for key, value in items if value is not None and not set(str(value)) & set(",\n"))
+    return ",".join([f"{key}={value}" for key, value in items if value is not None and sayable(str(value))])
+
+
+def sayable(value: str) -> bool:
+    """Tell whether a value can stand behind ``name=``, where a comma and a line end are the end of it."""
+    return "," not in value and "\n" not in value

@@ -48,7 +48,7 @@ def item_findings(text: str, written: Sequence[Assignment], target: tuple[int, i
 
 
 def _nested(text: str, assignment: Assignment) -> Iterator[Finding]:
-    if assignment.key in ("vsnd", "vnuma"):
+    if assignment.key in ("vsnd", "vnuma") or not any(isinstance(item, list) for item in assignment.value):
         return
     for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
         if isinstance(item, list):
@@ -84,12 +84,12 @@ def _disk(item: str, offset: int) -> Iterator[Finding]:
         disk = read_disk(item)
     except (SpecError, ConfigError):
         return  # reported as an error elsewhere
-    vdev = None if disk.vdev is None else disk.vdev.removeprefix("/dev/")
-    hint = f'write "{write_disk(disk.replace(vdev=vdev))}"'
     prefix, old = _OLD_PREFIX.match(item), _OLD_DEVTYPE.search(item)
     outdated = [*([f"the prefix {prefix[1]}:"] if prefix else []), *([f":{old[2]}"] if old else [])]
     if outdated:
         message = f"{' and '.join(outdated)} {'are' if len(outdated) > 1 else 'is'} outdated"
+        vdev = None if disk.vdev is None else disk.vdev.removeprefix("/dev/")
+        hint = f'write "{write_disk(disk.replace(vdev=vdev))}"'
         yield Finding(offset, "outdated-disk", message, hint, "note")
     yield from _format(disk, offset)
 

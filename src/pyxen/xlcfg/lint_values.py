@@ -37,6 +37,9 @@ _NUMBERED: Final = {
 }
 """Keys whose values were numbers, and the names of the numbers."""
 
+_WORDED: Final = frozenset({*_PREFIXED, "bootloader_args", "viridian", "kernel"})
+"""Keys with words that `_word` knows."""
+
 
 def value_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
     """Yield the findings about the values of a configuration for the Xen release `target`."""
@@ -44,11 +47,15 @@ def value_findings(text: str, written: Sequence[Assignment], target: tuple[int, 
         known = KEYS.get(assignment.key)
         if known is None:
             continue
+        key, value = assignment.key, assignment.value
         yield from _escapes(text, assignment)
-        if isinstance(assignment.value, str):
-            yield from _number(assignment, assignment.value, known.kind)
-            yield from _word(assignment, assignment.value)
-            yield from _of_release(assignment, assignment.value, target)
+        if isinstance(value, str):
+            if value[:1] == "0" or key in _NUMBERED:
+                yield from _number(assignment, value, known.kind)
+            if key in _WORDED:
+                yield from _word(assignment, value)
+            if key in ("vcpus", "cpuid"):
+                yield from _of_release(assignment, value, target)
     yield from _missing(written, target)
     yield from _stray(text, written)
 

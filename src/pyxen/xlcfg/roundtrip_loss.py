@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pyxen.config import DomainConfig, Part, settings_of
-from pyxen.config.base import Setting
+from pyxen.config import DomainConfig, Part
+from pyxen.config.base import Setting, fields_of
 from pyxen.losses import Loss, shown
 
 __all__ = ["differences"]
@@ -21,9 +21,12 @@ def differences(wanted: DomainConfig, read: DomainConfig) -> list[Loss]:
 
 
 def _of_parts(wanted: Part, read: Part, path: str, guest: str) -> Iterator[Loss]:
-    for name, known in settings_of(type(wanted)).items():
-        inner = f"{path}.{name}" if path else name
-        yield from _of_values(getattr(wanted, name), getattr(read, name), inner, known, guest)
+    fields = fields_of(type(wanted))
+    pairs = zip(fields.names, fields.values(wanted), fields.values(read), strict=True)
+    for name, ours, theirs in pairs:
+        if ours is not theirs:
+            inner = f"{path}.{name}" if path else name
+            yield from _of_values(ours, theirs, inner, fields.settings[name], guest)
 
 
 def _of_values(wanted: Any, read: Any, path: str, known: Setting, guest: str) -> Iterator[Loss]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ _STRINGS: Final = {
 _TYPES: Final = {"vif": NicType.VIF, "ioemu": NicType.VIF_IOEMU}
 _FLAGS: Final = {"trusted": True, "untrusted": False}
 _COLO: Final = {f"colo_{name}": name for name in COLO_KEYS}
+_USUAL_MAC: Final = re.compile("[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
 _OCTETS: Final = 6
 _MOST: Final = 255
 
@@ -69,6 +71,8 @@ def _value(name: str, value: str, note: Note) -> Any:
 
 def _mac(value: str, note: Note) -> str:
     """Read an address as xl does: six hexadecimal numbers, with any character between two and blanks before each."""
+    if _USUAL_MAC.fullmatch(value):
+        return value.lower()
     octets: list[str] = []
     rest = value
     while len(octets) < _OCTETS:

@@ -8,7 +8,8 @@ from enum import Enum
 from typing import Any, Final
 
 from pyxen._common.read_state import PARTS
-from pyxen.config import CpuSet, DomainConfig, GfxPassthruKind, McaCap, settings_of
+from pyxen.config import CpuSet, DomainConfig, GfxPassthruKind, McaCap
+from pyxen.config.base import fields_of
 from pyxen.xlcfg import platform
 from pyxen.xlcfg.boot_keys import ACTIONS
 from pyxen.xlcfg.cpuid import write_cpuid
@@ -72,10 +73,15 @@ def settings(config: DomainConfig) -> Iterator[tuple[str, Settable]]:
     """Yield the settings of a configuration, key by key, as far as xl.cfg has words for them."""
     yield "name", config.name
     yield "type", config.type.value
-    for field in settings_of(DomainConfig):
+    fields = fields_of(DomainConfig)
+    values = fields.values(config)
+    places = set(fields.touched(values))
+    if config.cpus is not None or config.cpus_soft is not None:
+        places.add(fields.places["vcpus"])
+    for place in sorted(places):
+        field, value = fields.names[place], values[place]
         if field in ("name", "type", "gfx_passthru_kind"):
             continue
-        value = getattr(config, field)
         if field in PARTS:
             yield from _group(field, value)
         elif field == "gfx_passthru" and value and config.gfx_passthru_kind is not GfxPassthruKind.DEFAULT:
@@ -89,8 +95,10 @@ def settings(config: DomainConfig) -> Iterator[tuple[str, Settable]]:
 
 
 def _group(group: str, part: Any) -> Iterator[tuple[str, Settable]]:
-    for field in settings_of(type(part)):
-        value = getattr(part, field)
+    fields = fields_of(type(part))
+    values = fields.values(part)
+    for place in fields.touched(values):
+        field, value = fields.names[place], values[place]
         key = _KEYS_BY_FIELD.get(f"{group}.{field}")
         if key is not None and not _is_default(type(part), field, value):
             yield from _setting(key, value)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
+from uuid import UUID
 
 from pyxen._common.claims import abandoned
 from pyxen._common.hypervisor_arguments import check_debug_keys, check_hypfs_path, hypfs_text, parameters_of
@@ -103,6 +104,9 @@ class XenlightHost(Backend):
 
     def list(self) -> list[DomainInfo]:
         return self._hypervisor.domains()
+
+    def find(self, key: str | int | UUID) -> DomainInfo | None:
+        return self._hypervisor.find(key)
 
     def orphans(self) -> tuple[DomainRef, ...]:
         infos = [info for info in self._hypervisor.glance() if info.state is not DomainState.DYING]

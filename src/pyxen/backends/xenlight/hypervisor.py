@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
+from pyxen.backends.xenlight.rows import (
+    AT,
+    DECODERS,
+    HANDLE,
+    KEY,
+    POOL,
+    Row,
+    domain_info,
+    has_run,
+    may_be_stub,
+    unpacked,
+)
 from pyxen.backends.xenlight.xenstore.connection import Connection
-from pyxen.backends.xenlight.xenstore.names import Names
+from pyxen.backends.xenlight.xenstore.names import Key, Names
 from pyxen.backends.xenlight.xenstore.nodes import look, read_dom0s, read_values
 from pyxen.backends.xenlight.xenstore.stubdomains import StubDomains, target_node, target_of
-from pyxen.config import DomainType
 from pyxen.errors import ConnectFailed, HostClosed, OperationFailed
-from pyxen.records.info import DomainInfo, DomainState, ShutdownReason
+from pyxen.records.info import DomainInfo, DomainState, decoded_later
 
 __all__ = ["Hypervisor", "Vcpu", "refused"]
 
@@ -38,63 +48,11 @@ class Vcpu(NamedTuple):
     """Whether the guest has brought it online."""
 
 
-_Row = tuple[Any, ...]
-"""The members of an xc_domaininfo_t, at the indices in `_AT`."""
-
 _PAGE_KIB = 4
+_LAST_DOMID = 0x7FFF  # DOMID_MASK
 _MOST_AT_ONCE = 1024
 _TRIES = 20  # attempts to change a node that others change, too
-_NO_VCPUS = 1 << 32  # a domain that has no vCPUs yet says -1 for the last of them
 _ROOM = 16  # spare rows for new domains, so that one hypercall still suffices
-
-_NAMES = (
-    "domain",
-    "flags",
-    "tot_pages",
-    "max_pages",
-    "cpu_time",
-    "nr_online_vcpus",
-    "max_vcpu_id",
-    "ssidref",
-    "handle",
-    "cpupool",
-    "outstanding_pages",
-    "shr_pages",
-    "paged_pages",
-)
-_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "16s"}
-_EMULATED_RTC = 1 << 3  # XEN_X86_EMU_RTC: all HVM guests have one, and no PVH guest
-
-
-def _members() -> list[tuple[int, int, str]]:
-    """Return offset, size and name of the members that are read, in this Xen release's order."""
-    fields = dict(ffi.typeof("xc_domaininfo_t").fields)
-    members = [(fields[name].offset, ffi.sizeof(fields[name].type), name) for name in _NAMES]
-    emulation = lib.pyxen_emulation_flags_offset()
-    if emulation >= 0:
-        members.append((emulation, 4, "emulation"))
-    return sorted(members)
-
-
-def _layout(members: list[tuple[int, int, str]]) -> struct.Struct:
-    """Return the layout of xc_domaininfo_t. Unpacking by it is eight times as fast as reading member by member."""
-    layout, at = "=", 0
-    for offset, size, _ in members:
-        layout += f"{offset - at}x{_FORMATS[size]}"
-        at = offset + size
-    return struct.Struct(f"{layout}{ffi.sizeof('xc_domaininfo_t') - at}x")
-
-
-_MEMBERS = _members()
-_DOMAININFO = _layout(_MEMBERS)
-_AT = {name: place for place, (_, _, name) in enumerate(_MEMBERS)}
-
-_STATES = (
-    (lib.XEN_DOMINF_dying, DomainState.DYING),
-    (lib.XEN_DOMINF_shutdown, DomainState.SHUTDOWN),
-    (lib.XEN_DOMINF_paused, DomainState.PAUSED),
-    (lib.XEN_DOMINF_blocked, DomainState.BLOCKED),
-)
 
 
 class Hypervisor:
@@ -122,6 +80,7 @@ class Hypervisor:
             raise
         self._names = Names(self._xenstore)
         self._stubdomains = StubDomains(self._xenstore)
+        self._places: dict[str | UUID, int] = {}  # domids by name and uuid when `find` listed all domains
 
     @property
     def generation(self) -> int:
@@ -186,46 +145,87 @@ class Hypervisor:
         with self._open():
             moment = time.monotonic_ns()
             rows = self._rows()
-            keys = [(row[_AT["domain"]], UUID(bytes=row[_AT["handle"]])) for row in rows]
-            pools = [(row[_AT["cpupool"]], None) for row in rows]
-            names = self._names.of([*keys, *pools])
+            keys = [*map(KEY, rows)]
+            names = self._names_of(rows, keys)
             stubs = self._stubdomains.of(
-                keys, lambda place: _may_be_stub(rows[place]), lambda place: _has_run(rows[place])
+                keys, lambda place: may_be_stub(rows[place]), lambda place: has_run(rows[place])
             )
-        infos = [
-            _domain_info(row, key[1], names[key], names[pool], stubs.get(key))
-            for row, key, pool in zip(rows, keys, pools, strict=True)
-        ]
-        return moment, infos
+            sources = [
+                (DECODERS, row, names[key], names[row[POOL], None], stubs.get(key))
+                for row, key in zip(rows, keys, strict=True)
+            ]
+        return moment, decoded_later(sources)
+
+    def _names_of(self, rows: Sequence[Row], keys: Sequence[tuple[int, bytes]]) -> Mapping[Key, str | None]:
+        """Return the names of all domains, and of the CPU pools that they are in."""
+        pools = {row[POOL]: None for row in rows}
+        return self._names.of([*keys, *pools.items()])
+
+    def named(self, name: str) -> list[int]:
+        """Return the domids of the domains with a name, of which there can be several for a moment."""
+        with self._open():
+            rows = self._rows()
+            keys = [*map(KEY, rows)]
+            names = self._names_of(rows, keys)
+            return [key[0] for key in keys if names[key] == name]
+
+    def with_uuid(self, uuid: UUID) -> DomainInfo | None:
+        """Return the first domain with a uuid, without its name; None if there is no such domain."""
+        with self._open():
+            rows = self._rows()
+        wanted = uuid.bytes
+        return next((domain_info(row, None, None) for row in rows if row[HANDLE] == wanted), None)
+
+    def find(self, key: str | int | UUID) -> DomainInfo | None:
+        """Return the domain with a name, a domid or a uuid that is not dying; None if there is no such domain.
+
+        Where it was the last time is asked of Xen and of xenstore again; all domains are
+        listed only if it is not there.
+        """
+        domid = key if isinstance(key, int) else self._places.get(key)
+        if domid is not None:
+            info = self.domain(domid) if 0 <= domid <= _LAST_DOMID else None
+            if info is not None and _is(info, key):
+                return info
+            if isinstance(key, int):
+                return None
+        infos = [info for info in self.domains() if info.state is not DomainState.DYING]
+        places: dict[str | UUID, int] = {}
+        for info in infos:
+            places.setdefault(info.uuid, info.domid)
+            if info.name is not None:
+                places.setdefault(info.name, info.domid)
+        self._places = places
+        return next((info for info in infos if _is(info, key)), None)
 
     def glance(self) -> list[DomainInfo]:
         """Return all domains, sorted by domid, without names: this takes one hypercall and does not use xenstore."""
         with self._open():
             rows = self._rows()
-        return [_domain_info(row, UUID(bytes=row[_AT["handle"]]), None, None) for row in rows]
+        return [domain_info(row, None, None) for row in rows]
 
     def alive(self, domid: int, uuid: UUID) -> bool:
         """Tell, with one hypercall, whether the domain with this domid has this uuid and is not dying."""
         with self._open():
             rows = self._ask(domid, 1)
-        if not rows or rows[0][_AT["domain"]] != domid or rows[0][_AT["flags"]] & lib.XEN_DOMINF_dying:
+        if not rows or rows[0][AT["domain"]] != domid or rows[0][AT["flags"]] & lib.XEN_DOMINF_dying:
             return False
-        return bool(rows[0][_AT["handle"]] == uuid.bytes)
+        return bool(rows[0][AT["handle"]] == uuid.bytes)
 
     def domain(self, domid: int) -> DomainInfo | None:
         """Return one domain; None if there is no domain with that domid."""
         with self._open():
             rows = self._ask(domid, 1)
-            if not rows or rows[0][_AT["domain"]] != domid:
+            if not rows or rows[0][AT["domain"]] != domid:
                 return None
             paths = (
                 f"/local/domain/{domid}/name",
-                f"/local/pool/{rows[0][_AT['cpupool']]}/name",
+                f"/local/pool/{rows[0][AT['cpupool']]}/name",
                 target_node(domid),
             )
             name, pool, target = read_values(self._xenstore, paths)
-        served = target_of(target) if _may_be_stub(rows[0]) else None
-        return _domain_info(rows[0], UUID(bytes=rows[0][_AT["handle"]]), name, pool, served)
+        served = target_of(target) if may_be_stub(rows[0]) else None
+        return domain_info(rows[0], name, pool, served)
 
     def read(self, path: str) -> str | None:
         """Return the value of a xenstore node; None if it does not exist."""
@@ -303,13 +303,13 @@ class Hypervisor:
         later, without checking that the domain exists.
         """
         with self._open():
-            alive = [row for row in self._rows() if not row[_AT["flags"]] & lib.XEN_DOMINF_dying]
-            if any(row[_AT["domain"]] == domid for row in alive):
+            alive = [row for row in self._rows() if not row[AT["flags"]] & lib.XEN_DOMINF_dying]
+            if any(row[AT["domain"]] == domid for row in alive):
                 return
             backends = "/local/domain/0/backend"
             kinds = self._xenstore.directory(backends)
             paths = [f"/local/domain/{domid}", f"/libxl/{domid}", *(f"{backends}/{kind}/{domid}" for kind in kinds)]
-            if all(row[_AT["handle"]] != uuid.bytes for row in alive):  # a domain that moves here from here has it, too
+            if all(row[AT["handle"]] != uuid.bytes for row in alive):  # a domain that moves here from here has it, too
                 paths.append(f"/vm/{uuid}")
             self._xenstore.remove(*paths)
 
@@ -340,10 +340,10 @@ class Hypervisor:
                 raise refused("info", "Xen does not tell its figures")
         return info
 
-    def _rows(self) -> list[_Row]:
-        rows: list[_Row] = []
+    def _rows(self) -> list[Row]:
+        rows: list[Row] = []
         while True:
-            more = self._ask(rows[-1][_AT["domain"]] + 1 if rows else 0, self._at_once)
+            more = self._ask(rows[-1][AT["domain"]] + 1 if rows else 0, self._at_once)
             rows += more
             if len(more) < self._at_once:
                 self._make_room(len(rows))
@@ -354,13 +354,12 @@ class Hypervisor:
         if self._at_once > len(self._buffer):
             self._buffer = ffi.new("xc_domaininfo_t[]", self._at_once)
 
-    def _ask(self, first: int, most: int) -> list[_Row]:
+    def _ask(self, first: int, most: int) -> list[Row]:
         self._check_open()
         count = lib.xc_domain_getinfolist(self._xc, first, most, self._buffer)
         if count < 0:
             raise refused("list", "Xen does not list its domains")
-        size = count * ffi.sizeof("xc_domaininfo_t")
-        return list(_DOMAININFO.iter_unpack(ffi.buffer(self._buffer, size)[:]))
+        return unpacked(self._buffer, count)
 
     def _check_open(self) -> None:
         if self._xc == ffi.NULL or self._pid != os.getpid():
@@ -372,58 +371,8 @@ def refused(verb: str, message: str) -> OperationFailed:
     return OperationFailed(f"{message}: {os.strerror(ffi.errno)}", operation=verb, code=-ffi.errno)
 
 
-def _may_be_stub(row: _Row) -> bool:
-    """Tell whether a domain can be a stub domain: dom0 and HVM guests cannot."""
-    return bool(row[_AT["domain"]]) and _type(row, row[_AT["flags"]]) is not DomainType.HVM
-
-
-def _has_run(row: _Row) -> bool:
-    return bool(row[_AT["cpu_time"]])
-
-
-def _domain_info(
-    row: _Row, uuid: UUID, name: str | None, pool: str | None, stubdomain_of: int | None = None
-) -> DomainInfo:
-    flags = row[_AT["flags"]]
-    reason = _shutdown_reason(flags)
-    state = next((state for flag, state in _STATES if flags & flag), DomainState.RUNNING)
-    if state is DomainState.SHUTDOWN and reason == ShutdownReason.CRASH:
-        state = DomainState.CRASHED
-    return DomainInfo(
-        domid=row[_AT["domain"]],
-        name=name,
-        uuid=uuid,
-        state=state,
-        shutdown_reason=reason,
-        type=_type(row, flags),
-        memory_kib=row[_AT["tot_pages"]] * _PAGE_KIB,
-        maxmem_kib=row[_AT["max_pages"]] * _PAGE_KIB,
-        vcpus=row[_AT["nr_online_vcpus"]],
-        maxvcpus=(row[_AT["max_vcpu_id"]] + 1) % _NO_VCPUS,
-        cpu_time_ns=row[_AT["cpu_time"]],
-        pool=pool,
-        poolid=row[_AT["cpupool"]],
-        ssidref=row[_AT["ssidref"]],
-        claimed_kib=row[_AT["outstanding_pages"]] * _PAGE_KIB,
-        shared_kib=row[_AT["shr_pages"]] * _PAGE_KIB,
-        paged_kib=row[_AT["paged_pages"]] * _PAGE_KIB,
-        stubdomain_of=stubdomain_of,
-    )
-
-
-def _type(row: _Row, flags: int) -> DomainType:
-    if not flags & lib.XEN_DOMINF_hvm_guest:
-        return DomainType.PV
-    if "emulation" in _AT and row[_AT["emulation"]] & _EMULATED_RTC:
-        return DomainType.HVM
-    return DomainType.PVH
-
-
-def _shutdown_reason(flags: int) -> ShutdownReason | int | None:
-    if not flags & lib.XEN_DOMINF_shutdown:
-        return None
-    reason: int = (flags >> lib.XEN_DOMINF_shutdownshift) & lib.XEN_DOMINF_shutdownmask
-    try:
-        return ShutdownReason(reason)
-    except ValueError:
-        return reason
+def _is(info: DomainInfo, key: str | int | UUID) -> bool:
+    """Tell whether a domain has this name, domid or uuid, and is not dying."""
+    if info.state is DomainState.DYING:
+        return False
+    return (info.name if isinstance(key, str) else info.domid if isinstance(key, int) else info.uuid) == key

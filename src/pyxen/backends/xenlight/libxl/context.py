@@ -253,8 +253,6 @@ class Context:
         operation = self._sink.current
         return describe(OperationFailed, message, operation, code) if operation else OperationFailed(message, code=code)
 
-    # Calls that wait for a xenstored that hangs
-
     @property
     def busy(self) -> bool:
         """Whether it may be in a call of libxl's."""
@@ -365,13 +363,14 @@ class Context:
             raise failures[0]
 
     def in_worker(
-        self, kind: int, *, domid: int = NO_DOMID, payload: bytes = b"", abortable: bool = True
+        self, kind: int, *, domid: int = NO_DOMID, number: int = 0, payload: bytes = b"", abortable: bool = True
     ) -> Script[LibxlEvent | None]:
         """Have a worker make a call, and wait for its end. This is a part of a script.
 
         Args:
             kind: Which, as in worker.h.
             domid: The domain that the call is for.
+            number: As in worker.h.
             payload: Data for the call.
             abortable: As in `complete`.
 
@@ -391,7 +390,7 @@ class Context:
                 return LibxlEvent(0, NO_DOMID, lib.ERROR_FAIL, lost=True, hung=True)
         token = self._event_loop.token()
         worker.set_level(self._sink.level)
-        worker.call(kind, token, domid, payload)
+        worker.call(kind, token, domid, payload, number)
         return (yield from self._outcome(worker, token, operation, abortable=abortable))
 
     def _outcome(
@@ -447,7 +446,7 @@ class Context:
             self._workers.dismiss(worker)
 
     def restore_in_own_worker(
-        self, payload: bytes, stream: int, may_abort: Callable[[], bool], *, checkpointed: int
+        self, payload: bytes, stream: int, may_abort: Callable[[], bool], *, number: int
     ) -> Script[LibxlEvent | None]:
         """Restore a domain in a worker process of its own, so that a stream can harm nothing else. Part of a script.
 
@@ -455,7 +454,7 @@ class Context:
             payload: As in worker.h.
             stream: The descriptor of the stream.
             may_abort: As in `complete`.
-            checkpointed: A ``libxl_checkpointed_stream``.
+            number: As in worker.h.
 
         Returns:
             The event of its end, as of `in_worker`; None if there are to be no workers, or none can be started, so that
@@ -471,7 +470,7 @@ class Context:
         try:
             token = self._event_loop.token()
             worker.set_level(self._sink.level)
-            worker.call(lib.PYXEN_RESTORE, token, NO_DOMID, payload, checkpointed)
+            worker.call(lib.PYXEN_RESTORE, token, NO_DOMID, payload, number)
             event = yield from self._outcome(worker, token, operation, abortable=True, may_abort=may_abort)
             return None if event.lost and not worker.ready and not event.hung else event
         finally:

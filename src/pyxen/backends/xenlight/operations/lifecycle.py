@@ -13,7 +13,7 @@ from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.host_files import lacks_bridge
 from pyxen._common.preconditions import file_missing, name_taken, no_bridge, uuid_taken
 from pyxen._common.scripts import at_once
-from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
@@ -22,10 +22,12 @@ from pyxen.backends.xenlight.libxl.own_records import check_readable
 from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
+from pyxen.backends.xenlight.operations.names import check_alone, free_name, reserved_name
 from pyxen.backends.xenlight.operations.room import await_memory, check_memory, is_crowded
 from pyxen.config import DomainConfig
 from pyxen.errors import (
     ConnectFailed,
+    DomainExists,
     Error,
     InvalidArgument,
     OperationFailed,
@@ -45,6 +47,7 @@ __all__ = [
     "end",
     "finish_create",
     "is_there",
+    "keep_if_alone",
     "pause",
     "reboot",
     "remove",
@@ -87,13 +90,29 @@ def create(
         raise error
     check_readable(context.pointer, new.json)
     needed = mib_to_kib(new.config.memory or 0)
-    with context.journal.noting(identity), context.building(identity, needed):
+    name = new.config.name
+    with (
+        reserved_name(context, operation, name) as is_free,
+        context.journal.noting(identity),
+        context.building(identity, needed),
+    ):
         made = None
         if not is_crowded(context, identity, needed, autoballoon):
-            made = yield from _make_in_worker(context, new.json, identity)
+            made = yield from _make_in_worker(context, new.json, identity, is_free=is_free)
         if made is None:
-            made = yield from _make_here(context, operation, new.json, identity, autoballoon)
-        return (yield from finish_create(context, operation, made, identity, new.config.name, new, paused=paused))
+            made = yield from _make_here(context, operation, new.json, identity, autoballoon, is_free=is_free)
+        if made.code == 0 and is_free:
+            yield from keep_if_alone(context, operation, name, made.domid, identity)
+        return (yield from finish_create(context, operation, made, identity, name, new, paused=paused))
+
+
+def keep_if_alone(context: Context, operation: Operation[Any], name: str, domid: int, identity: UUID) -> Script[None]:
+    """Remove a domain whose name another program has given to another domain meanwhile."""
+    try:
+        check_alone(context, operation, name, domid)
+    except DomainExists:
+        yield from remove(context, operation, domid, identity)
+        raise
 
 
 def check_create(context: Context, operation: Operation[Any], new: Prepared, autoballoon: bool | None) -> Script[None]:
@@ -120,25 +139,39 @@ def _missing_bridge(config: DomainConfig) -> str | None:
     return next((vif.bridge for vif in config.vifs if lacks_bridge(vif)), None)
 
 
-def _make_in_worker(context: Context, json: str, identity: UUID) -> Script[Made | None]:
+def _make_in_worker(context: Context, json: str, identity: UUID, *, is_free: bool) -> Script[Made | None]:
     """Have a worker do what `_make_here` does; None if there is no worker, or it did not start the create."""
-    made = yield from context.in_worker(lib.PYXEN_CREATE, payload=identity.bytes + json.encode() + b"\0")
+    payload = identity.bytes + json.encode() + b"\0"
+    made = yield from context.in_worker(
+        lib.PYXEN_CREATE, number=lib.PYXEN_NAME_IS_FREE if is_free else 0, payload=payload
+    )
     return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid, hung=made.hung)
 
 
 def _make_here(
-    context: Context, operation: Operation[Any], json: str, identity: UUID, autoballoon: bool | None
+    context: Context,
+    operation: Operation[Any],
+    json: str,
+    identity: UUID,
+    autoballoon: bool | None,
+    *,
+    is_free: bool,
 ) -> Script[Made]:
     yield from context.connected()
     config = domain_config(context.pointer, json, identity)
     if (yield from await_memory(context, operation, config, autoballoon)):  # dom0 gave it up: a worker can begin now
-        made = yield from _make_in_worker(context, json, identity)
+        made = yield from _make_in_worker(context, json, identity, is_free=is_free)
         if made is not None:
             return made
     domid = ffi.new("uint32_t *", NO_DOMID)
-    code = yield from context.complete(
-        lambda how: lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
-    )
+
+    def begin(how: CData) -> int:
+        lib.pyxen_name_is_free(config.c_info.name if is_free else ffi.NULL)
+        code: int = lib.libxl_domain_create_new(context.pointer, config, domid, how, ffi.NULL)
+        lib.pyxen_name_is_free(ffi.NULL)
+        return code
+
+    code = yield from context.complete(begin)
     return Made(code, domid[0])
 
 
@@ -171,9 +204,9 @@ def finish_create(
 
 def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> None:
     """Refuse a uuid that is in use. libxl would accept it, and both domains would share entries in xenstore."""
-    other = next((info for info in context.hypervisor.domains() if info.uuid == identity), None)
+    other = context.hypervisor.with_uuid(identity)
     if other is not None and other.state is not DomainState.DYING:
-        raise uuid_taken(operation, other)
+        raise uuid_taken(operation, context.hypervisor.domain(other.domid) or other)
 
 
 def destroy(context: Context, operation: Operation[None], domid: int, uuid: UUID) -> Script[None]:
@@ -219,10 +252,9 @@ def unpause(context: Context, operation: Operation[None], domid: int) -> Script[
 @at_once
 def rename(context: Context, operation: Operation[None], domid: int, name: str) -> None:
     """Rename a domain, as ``xl rename``."""
-    other = ffi.new("uint32_t *")
-    if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != domid:
-        raise name_taken(operation, other[0], name)
-    raise_failure(operation, lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, name.encode()))
+    with free_name(context, operation, name, domid):
+        code = lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, name.encode())
+    raise_failure(operation, code)
 
 
 def reboot(context: Context, operation: Operation[None], domid: int, *, wait: bool, fallback: bool) -> Script[None]:

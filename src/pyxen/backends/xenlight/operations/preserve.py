@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from pyxen._common.preconditions import name_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import raise_failure
+from pyxen.backends.xenlight.operations.names import free_name
 from pyxen.operation import Operation
 
 __all__ = ["preserve"]
@@ -27,18 +27,18 @@ def preserve(context: Context, operation: Operation[Any], domid: int, old: UUID,
     changes the uuid in Xen, and moves the files that libxl keeps by uuid.
     """
     name = _name(context, operation, domid)
-    _check_free(context, operation, name + suffix)
     new = uuid4()
-    notes = _notes(context, operation, domid)
-    try:
-        for key in notes:
-            raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key))
-        context.hypervisor.set_uuid(domid, new)
-        raise_failure(operation, _rename(context, domid, name, suffix, new))
-    except Exception:
-        context.hypervisor.set_uuid(domid, old)
-        _give(context, operation, domid, notes)
-        raise
+    with free_name(context, operation, name + suffix):
+        notes = _notes(context, operation, domid)
+        try:
+            for key in notes:
+                raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key))
+            context.hypervisor.set_uuid(domid, new)
+            raise_failure(operation, _rename(context, domid, name, suffix, new))
+        except Exception:
+            context.hypervisor.set_uuid(domid, old)
+            _give(context, operation, domid, notes)
+            raise
     _give(context, operation, domid, notes)
     context.hypervisor.forget_uuid(old)
     return new
@@ -49,12 +49,6 @@ def _name(context: Context, operation: Operation[Any], domid: int) -> str:
     if text == ffi.NULL:
         raise_failure(operation, lib.ERROR_DOMAIN_NOTFOUND)
     return ffi.string(ffi.gc(text, lib.free)).decode()  # type: ignore[no-any-return]  # cffi has no types
-
-
-def _check_free(context: Context, operation: Operation[Any], name: str) -> None:
-    other = ffi.new("uint32_t *")
-    if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0:
-        raise name_taken(operation, other[0], name)
 
 
 def _rename(context: Context, domid: int, name: str, suffix: str, new: UUID) -> int:

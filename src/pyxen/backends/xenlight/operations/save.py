@@ -29,7 +29,9 @@ from pyxen.backends.xenlight.operations.lifecycle import (
     clear_away,
     end,
     finish_create,
+    keep_if_alone,
 )
+from pyxen.backends.xenlight.operations.names import reserved_name
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on
 from pyxen.config import DomainConfig
@@ -179,9 +181,15 @@ def restored(
     name = operation.subject = ffi.string(config.c_info.name).decode(errors="replace")
     identity = UUID(bytes=bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16)))
     check_uuid(context, operation, identity)
-    with context.building(identity), context.journal.noting(identity):
+    with (
+        reserved_name(context, operation, name) as is_free,
+        context.building(identity),
+        context.journal.noting(identity),
+    ):
         yield from await_memory(context, operation, config, autoballoon)
-        made = yield from create_from_stream(context, config, received.json, *stream)
+        made = yield from create_from_stream(context, config, received.json, *stream, is_free=is_free)
+        if made.code == 0 and is_free:
+            yield from keep_if_alone(context, operation, name, made.domid, identity)
         domid = yield from finish_create(context, operation, made, identity, name, paused=paused)
     return domid, identity
 
@@ -207,15 +215,19 @@ def create_from_stream(
     may_abort: Callable[[], bool],
     *,
     remus: bool = False,
+    is_free: bool = False,
 ) -> Script[Made]:
     """Create a paused domain from libxl's stream (`remus`: from its last checkpoint). This is a part of a script.
+
+    `is_free` says that no domain has its name, so that libxl does not look for one.
 
     The stream comes from elsewhere, and libxl may not survive it. So libxl reads it in a process of its own, if it can.
     """
     checkpointed = lib.LIBXL_CHECKPOINTED_STREAM_REMUS if remus else lib.LIBXL_CHECKPOINTED_STREAM_NONE
     uuid = bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16))
     payload = uuid + json.encode() + b"\0"
-    event = yield from context.restore_in_own_worker(payload, fd, may_abort, checkpointed=checkpointed)
+    number = checkpointed | (lib.PYXEN_NAME_IS_FREE if is_free else 0)
+    event = yield from context.restore_in_own_worker(payload, fd, may_abort, number=number)
     if event is not None:
         return Made(event.code, event.domid, event.hung)
     params = ffi.new("libxl_domain_restore_params *")
@@ -223,10 +235,14 @@ def create_from_stream(
     params.stream_version = savefile.STREAM_VERSION
     params.checkpointed_stream = checkpointed
     domid = ffi.new("uint32_t *", NO_DOMID)
-    code = yield from context.complete(
-        lambda how: lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL),
-        may_abort=may_abort,
-    )
+
+    def begin(how: CData) -> int:
+        lib.pyxen_name_is_free(config.c_info.name if is_free else ffi.NULL)
+        code: int = lib.libxl_domain_create_restore(context.pointer, config, domid, fd, -1, params, how, ffi.NULL)
+        lib.pyxen_name_is_free(ffi.NULL)
+        return code
+
+    code = yield from context.complete(begin, may_abort=may_abort)
     return Made(code, domid[0])
 
 

@@ -64,6 +64,10 @@ class Verb(IntEnum):
     DIRECTORY_PART = 22
 
 
+_EVENT = int(Verb.WATCH_EVENT)
+_ERROR = int(Verb.ERROR)
+
+
 def check_answers() -> None:
     """Check that xenstored answers.
 
@@ -260,49 +264,48 @@ class Connection:
 
     def _exchange(self, requests: Sequence[Request], transaction: int) -> list[bytes | OSError]:
         answers: list[bytes | OSError] = []
-        at_once = self._channel.at_once
-        for start in range(0, len(requests), at_once):
-            window = requests[start : start + at_once]
-            self._channel.send([_HEADER.pack(verb, 0, transaction, len(body)) + body for verb, body in window])
-            for kind, body in self._answers(len(window)):
-                answers.append(_refusal(body) if kind == Verb.ERROR else body)
+        at_once, total, sent = self._channel.at_once, len(requests), 0
+        while len(answers) < total:
+            if sent < total and sent - len(answers) <= at_once // 2:  # so that xenstored never waits for us
+                window = requests[sent : len(answers) + at_once]
+                self._channel.send([_HEADER.pack(verb, 0, transaction, len(body)) + body for verb, body in window])
+                sent += len(window)
+            self._buffer += self._channel.receive()
+            self._take_messages(answers, sent - len(answers))
         self._take_events()  # events behind the last answer: `select` would not report them
         return answers
 
     def _take_events(self) -> None:
-        while (message := self._next()) is not None:
-            if not self._is_event(*message):
+        self._take_messages([], 0)
+
+    def _take_messages(self, answers: list[bytes | OSError], most: int) -> None:
+        """Take all complete messages out of the buffer: up to so many answers, which come in order, and events.
+
+        Raises:
+            ConnectFailed: There are more answers, or a message is too long.
+        """
+        buffer, at, size = self._buffer, 0, len(self._buffer)
+        while size - at >= _HEADER.size:
+            kind, _, _, length = _HEADER.unpack_from(buffer, at)
+            if length > _LONGEST:
+                message = f"xenstore sends a message of {length} bytes, and {_LONGEST} is the most it may have"
+                raise ConnectFailed(message)
+            start = at + _HEADER.size
+            end = start + length
+            if end > size:
+                break
+            body = bytes(buffer[start:end])
+            if kind == _EVENT:
+                path, _, token = body.decode(errors="replace").rstrip("\0").partition("\0")
+                self.events.append((path, token))
+            elif most > 0:
+                most -= 1
+                answers.append(_refusal(body) if kind == _ERROR else body)
+            else:
                 raise ConnectFailed("xenstored answers what was not asked")
-
-    def _answers(self, count: int) -> Iterator[tuple[int, bytes]]:
-        # xenstored answers the requests of a connection in order.
-        while count:
-            while (message := self._next()) is None:
-                self._buffer += self._channel.receive()
-            if not self._is_event(*message):
-                count -= 1
-                yield message
-
-    def _is_event(self, kind: int, body: bytes) -> bool:
-        if kind == Verb.WATCH_EVENT:
-            path, _, token = body.decode(errors="replace").rstrip("\0").partition("\0")
-            self.events.append((path, token))
-        return kind == Verb.WATCH_EVENT
-
-    def _next(self) -> tuple[int, bytes] | None:
-        """Take the next message out of the buffer; None if it is not complete yet."""
-        buffer = self._buffer
-        if len(buffer) < _HEADER.size:
-            return None
-        kind, _, _, length = _HEADER.unpack_from(buffer)
-        if length > _LONGEST:
-            raise ConnectFailed(f"xenstore sends a message of {length} bytes, and {_LONGEST} is the most it may have")
-        end = _HEADER.size + length
-        if len(buffer) < end:
-            return None
-        body = bytes(buffer[_HEADER.size : end])
-        del buffer[:end]
-        return kind, body
+            at = end
+        if at:
+            del buffer[:at]
 
 
 def _refusal(body: bytes) -> OSError:

@@ -9,16 +9,15 @@ guests cannot be stub domains.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
-from uuid import UUID
 
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.nodes import read_values
 
 __all__ = ["Key", "StubDomains", "target_node", "target_of"]
 
-Key = tuple[int, UUID]
+Key = tuple[int, Hashable]
 """Domids are reused, so only domid and uuid together identify a domain."""
 
 

@@ -1,0 +1,68 @@
+"""Names of domains, which are unique: the check of a new one, by the names that pyxen keeps.
+
+libxl reads the names of all domains, one after the other, before it gives one. See cffi_build/names.h for how it is
+told that this was done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pyxen._common.preconditions import name_being_made, name_taken
+from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.context import Context
+from pyxen.errors import ConnectFailed, OperationFailed
+from pyxen.operation import Operation
+
+__all__ = ["check_alone", "free_name", "reserved_name"]
+
+_RESERVED: Final[set[str]] = set()
+"""The names of the domains that this process makes. What one host makes, another must not name so, either."""
+
+
+@contextlib.contextmanager
+def reserved_name(context: Context, operation: Operation[Any], name: str) -> Iterator[bool]:
+    """Refuse a name that another domain has or gets. In the block, this process gives it to no other one.
+
+    Yields:
+        Whether the name is known to be free. If not, because xenstore or Xen do not answer, libxl has to look.
+    """
+    if name in _RESERVED:
+        raise name_being_made(operation, name)
+    _RESERVED.add(name)
+    try:
+        yield _is_free(context, operation, name)
+    finally:
+        _RESERVED.discard(name)
+
+
+@contextlib.contextmanager
+def free_name(context: Context, operation: Operation[Any], name: str, domid: int | None = None) -> Iterator[None]:
+    """Refuse a name that another domain than `domid` has. In the block, libxl does not look for one again."""
+    if name in _RESERVED:
+        raise name_being_made(operation, name)
+    known = ffi.new("char[]", os.fsencode(name)) if _is_free(context, operation, name, domid) else ffi.NULL
+    lib.pyxen_name_is_free(known)
+    try:
+        yield
+    finally:
+        lib.pyxen_name_is_free(ffi.NULL)
+
+
+def check_alone(context: Context, operation: Operation[Any], name: str, domid: int) -> None:
+    """Refuse a name that another domain has got from another program while it was given to this one."""
+    _is_free(context, operation, name, domid)
+
+
+def _is_free(context: Context, operation: Operation[Any], name: str, domid: int | None = None) -> bool:
+    try:
+        holders = context.hypervisor.named(name)
+    except (ConnectFailed, OperationFailed):
+        return False
+    other = next((holder for holder in holders if holder != domid), None)
+    if other is not None:
+        raise name_taken(operation, other, name)
+    return True
