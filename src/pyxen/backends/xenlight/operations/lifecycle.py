@@ -13,6 +13,7 @@ from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.host_files import lacks_bridge
 from pyxen._common.preconditions import file_missing, name_taken, no_bridge, uuid_taken
 from pyxen._common.scripts import at_once
+from pyxen._common.usb_lookup import no_such_usb
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
@@ -24,7 +25,8 @@ from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.names import check_alone, free_name, reserved_name
 from pyxen.backends.xenlight.operations.room import await_memory, check_memory, is_crowded
-from pyxen.config import DomainConfig
+from pyxen.backends.xenlight.sysfs import is_unplugged
+from pyxen.config import DomainConfig, UsbDev
 from pyxen.errors import (
     ConnectFailed,
     DomainExists,
@@ -131,12 +133,20 @@ def check_create(context: Context, operation: Operation[Any], new: Prepared, aut
     bridge = _missing_bridge(new.config)
     if bridge is not None:
         raise no_bridge(operation, bridge)
+    unplugged = _unplugged(new.config)
+    if unplugged is not None:
+        raise no_such_usb(operation, unplugged)
     check_memory(context, operation, config, autoballoon)
 
 
 def _missing_bridge(config: DomainConfig) -> str | None:
     """Return the first bridge that a configuration needs and this machine lacks; None if it has all of them."""
     return next((vif.bridge for vif in config.vifs if lacks_bridge(vif)), None)
+
+
+def _unplugged(config: DomainConfig) -> UsbDev | None:
+    """Return the first USB device that a configuration names and this machine lacks; None if it has all of them."""
+    return next(filter(is_unplugged, config.usbdevs), None)
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID, *, is_free: bool) -> Script[Made | None]:
@@ -356,6 +366,9 @@ def _why_not_created(context: Context, operation: Operation[Any], name: str, new
         bridge = _missing_bridge(new.config) if new is not None else None
         if bridge is not None:
             return no_bridge(operation, bridge, code)
+        unplugged = _unplugged(new.config) if new is not None else None
+        if unplugged is not None:
+            return no_such_usb(operation, unplugged, code)
         if any(map(_NO_ROOM.search, operation.log)):
             message = "the kernel, its ramdisk and its page tables have no room in the guest's memory: give it more"
             return describe(InvalidArgument, message, operation, code)
