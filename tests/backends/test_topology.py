@@ -63,8 +63,8 @@ def test_the_nodes_of_a_domain(host: Host, make: Make) -> None:
     domain.destroy()
     with pytest.raises(DomainNotFound):
         domain.node_affinity()
-        with pytest.raises(DomainNotFound):
-            domain.set_node_affinity(None)
+    with supporting(host, Feature.SET_NODE_AFFINITY), pytest.raises(DomainNotFound):
+        domain.set_node_affinity(None)
 
 
 def test_the_topology_agrees_with_the_figures(host: Host) -> None:
