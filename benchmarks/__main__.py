@@ -33,13 +33,14 @@ def main() -> int:
             events = json.loads(run(dom0, "events"))
             supervised = json.loads(run(dom0, "supervising"))
             pool = json.loads(run(dom0, "pool"))
+            hotplug = json.loads(run(dom0, "hotplug"))
             ways = json.loads(run(dom0, "ways"))
             command = json.loads(run(dom0, "command"))
             machine = report.machine(dom0)
     except LabError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    tables, holds = report.tables(lists, stats, creates, many, events, supervised, pool, ways, command)
+    tables, holds = report.tables(lists, stats, creates, many, events, supervised, pool, hotplug, ways, command)
     print(tables)
     (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machine}\n\n{tables}")
     return 0 if holds else 1

@@ -68,6 +68,7 @@ def tables(
     events: dict[str, list[float]],
     supervised: dict[str, float],
     pool: dict[str, Times],
+    hotplug: dict[str, Times],
     ways: dict[str, Times],
     command: dict[str, list[float]],
 ) -> tuple[str, bool]:
@@ -83,6 +84,7 @@ def tables(
     parallel = ratio(lot["xl_at_once"], lot["workers"])
     taken = ratio(sums(pool["take"]["create"]), sums(pool["take"]["take"]))
     cloned = ratio(sums(pool["clone"]["xl"]), sums(pool["clone"]["clone"]))
+    plugged = {what: ratio(sums(times["xl"]), sums(times["pyxen"])) for what, times in hotplug.items()}
     beyond = {what: ratio(sums(times["libvirt"]), sums(times["bare"])) for what, times in ways.items()}
     listed = ratio(command["pyxen"], command["xl"])
     required = [
@@ -114,6 +116,10 @@ def tables(
             f"a take from a pool at least {TAKE_AT_LEAST:.0f} times as fast as a create and a boot: {show(taken)}",
         ),
         (cloned[0] > 1, f"clones faster than `xl restore`, one after the other: {show(cloned)}"),
+        *(
+            (times[0] > 1, f"attach and detach of a {what} faster than `xl`: {show(times)}")
+            for what, times in plugged.items()
+        ),
         *(
             (times[0] <= LIBVIRT_AT_MOST, f"{what}: at most {LIBVIRT_AT_MOST} of bare libvirt-python: {show(times)}")
             for what, times in beyond.items()
@@ -170,6 +176,7 @@ def tables(
         _supervised_row(supervised),
         "",
         *pool_section(pool),
+        *hotplug_section(hotplug),
         "## Ways to a host",
         "",
         "A hundred domains listed, and one more created and destroyed. All are libvirt's, which lists no others. Bare",
@@ -279,6 +286,27 @@ def pool_section(pool: dict[str, Times]) -> list[str]:
         f"| {milliseconds(cloned)} | {milliseconds(restored)} | {show(ratio(restored, cloned))} |",
         "",
         f"{len(clone['clone'])} rounds.",
+        "",
+    ]
+
+
+def hotplug_section(hotplug: dict[str, Times]) -> list[str]:
+    """Return the section about devices that come to a running guest and go."""
+    rows = ["| | pyxen | `xl` | xl / pyxen |", "|---" + "|--:" * 3 + "|"]
+    for what, times in hotplug.items():
+        for part, label in enumerate(("attach", "detach")):
+            ours, theirs = ([each[part] for each in times[name]] for name in ("pyxen", "xl"))
+            rows.append(
+                f"| {label} a {what} | {milliseconds(ours)} | {milliseconds(theirs)} | {show(ratio(theirs, ours))} |"
+            )
+    return [
+        "## Devices that come and go",
+        "",
+        "A disk and a vif of a running Linux guest, whose drivers must give them back; both run their hotplug scripts.",
+        "",
+        *rows,
+        "",
+        f"{len(hotplug['disk']['xl'])} rounds.",
         "",
     ]
 

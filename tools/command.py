@@ -30,6 +30,8 @@ pyxen --uri memory:///demo list                  # no Xen at all: a simulated ho
 
 - `--uri` stands before or after the name of a command. Without it, the environment's `PYXEN_URI` counts, and then this
   machine. A host in memory lives as long as the call: each call finds a new one, with dom0 and no guests.
+- `PYXEN_XL_CONF=/etc/xen/xl.conf` lets commands on this machine honour the settings of `xl` as `xl` does: its defaults
+  for vifs and grant tables, `autoballoon`, `claim_mode`, CPU masks and `lockfile`. Unasked, none of them counts.
 - A domain is named by its name, domid or uuid, and a CPU pool by its name or number. As with xl, a number is never a
   name.
 - What loses data asks first: `destroy`, `block-detach --force`, `shutdown --all`, `xenstore rm` and the like. Where
@@ -56,7 +58,7 @@ pyxen completion fish | source
 _NOT_BEHIND: Final = "pyxen waits for no domain in the background: `pyxen supervise` restarts all of them"
 _ITS_LOG: Final = "a failure shows the lines of libxl's log by itself"
 _AS_ARGUMENT: Final = "the file is an argument"
-_NO_MASKS: Final = "the masks of xl.conf do not count here"
+_NO_MASKS: Final = "the masks of xl.conf count only if `PYXEN_XL_CONF` names it"
 
 XL_OPTIONS: Final = {
     "config-update -d": "`create --dryrun` prints a configuration",

@@ -76,6 +76,11 @@ def _overview() -> str:
     for number, text in command.statuses().values():
         lines += [".TP", f".B {number}", _inline(text)]
     lines += [".SH ENVIRONMENT", ".TP", ".B PYXEN_URI", "The host, if no --uri names one.".replace("--", r"\-\-")]
+    lines += [
+        ".TP",
+        ".B PYXEN_XL_CONF",
+        "A file like /etc/xen/xl.conf, with settings of xl that commands here honour.",
+    ]
     lines += [".TP", ".B VNCVIEWER", "The program that shows the screen of a domain.", ".SH SEE ALSO"]
     lines += [".BR xl (1),", ".BR xl.cfg (5)"]
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from pyxen import xlcfg
 from pyxen._autostart_files import FAILURES, auto_names, files_in, is_saved, make_folder
+from pyxen._common.ready_names import is_ready_name
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound
 from pyxen.features import Feature
@@ -96,7 +97,8 @@ def _create(host: Host, path: str, saved: set[str], timeout: float | None) -> St
 def stop_all(host: Host, settings: XendomainsSettings | None = None, *, parallel: int = 4) -> tuple[Stopped, ...]:
     """Stop the guests of the host, as ``xendomains stop``: migrate them, else save them, else shut them down.
 
-    dom0, stub domains and the domain of xenstored are left. Each step has the time that the settings say.
+    dom0, stub domains, the domain of xenstored and the guests that a `Pool` keeps ready are left. Each step has the
+    time that the settings say.
 
     Args:
         host: The host.
@@ -133,12 +135,12 @@ def stop_all(host: Host, settings: XendomainsSettings | None = None, *, parallel
 
 
 def _guests(host: Host) -> list[Domain]:
-    """Return the guests without the domain that xenstored may run in."""
+    """Return the guests without the domain that xenstored may run in, and without those that pools keep ready."""
     stores = None
     if host.supports(Feature.XENSTORE):
         with contextlib.suppress(NodeNotFound):
             stores = host.xenstore.read("/tool/xenstored/domid")
-    return [domain for domain in host.guests if str(domain.domid) != stores]
+    return [domain for domain in host.guests if str(domain.domid) != stores and not is_ready_name(domain.name)]
 
 
 def _each(work: Callable[[Domain], Stopped], domains: Sequence[Domain], parallel: int) -> Iterator[tuple[int, Stopped]]:

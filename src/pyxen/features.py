@@ -94,7 +94,9 @@ class Feature(StrEnum):
     VCPU_INFO = "vcpus"
     """Report each vCPU: state, CPU, CPU time and affinity."""
     NODE_AFFINITY = "node_affinity"
-    """Report and set the NUMA nodes from which Xen takes a domain's memory."""
+    """Report the NUMA nodes from which Xen takes a domain's memory."""
+    SET_NODE_AFFINITY = "set_node_affinity"
+    """Set the NUMA nodes from which Xen takes a domain's memory."""
     SCHEDULER = "set_scheduler"
     """Read and set a domain's share of the CPUs."""
     VCPU_SCHEDULER = "vcpu_scheduler"
@@ -189,6 +191,7 @@ FeatureName: TypeAlias = Literal[
     "pin_force",
     "vcpus",
     "node_affinity",
+    "set_node_affinity",
     "set_scheduler",
     "vcpu_scheduler",
     "cpupools",

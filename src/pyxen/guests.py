@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from pyxen._common.ready_names import is_ready_name
 from pyxen.domain import Domain
 from pyxen.domains import Domains
 from pyxen.errors import DomainNotFound, Error, UnsupportedFeature
@@ -17,7 +18,8 @@ __all__ = ["Guests"]
 class Guests(Domains):
     """The current guests of a host: like `Domains`, but without dom0 and without stub domains.
 
-    A stub domain runs the device model of another guest, see `DomainInfo.stubdomain_of`; `Host.domains` has it.
+    A stub domain runs the device model of another guest, see `DomainInfo.stubdomain_of`; `Host.domains` has it. Guests
+    that a `Pool` keeps ready are here, too, but `shutdown_all` and `reboot_all` leave them to their pool.
     """
 
     def __repr__(self) -> str:
@@ -64,7 +66,7 @@ class Guests(Domains):
 
     def _ask_all(self, begin: Callable[[Domain], Operation[None]]) -> dict[Domain, Error]:
         """Begin an operation on each guest that runs, wait for all, and return those that failed."""
-        guests = self._calls.ask(lambda: [self._handle(info) for info in self._alive() if info.state not in ENDS])
+        guests = self._calls.ask(lambda: [self._handle(info) for info in self._alive() if _is_to_be_asked(info)])
         failed: dict[Domain, Error] = {}
         begun: dict[Domain, Operation[None]] = {}
         try:
@@ -92,3 +94,8 @@ class Guests(Domains):
 
     def _is_shown(self, info: DomainInfo) -> bool:
         return super()._is_shown(info) and info.domid != 0 and info.stubdomain_of is None
+
+
+def _is_to_be_asked(info: DomainInfo) -> bool:
+    """Tell whether a guest is one that runs, and none that a pool keeps ready: that is paused, and cannot answer."""
+    return info.state not in ENDS and not is_ready_name(info.name)

@@ -54,6 +54,7 @@ CALLS: dict[Feature, Callable[[Host, Domain, str], object]] = {
     Feature.PIN_FORCE: lambda _host, domain, _folder: domain.pin_vcpu(0, "0", force=True),
     Feature.VCPU_INFO: lambda _host, domain, _folder: domain.vcpus(),
     Feature.NODE_AFFINITY: lambda _host, domain, _folder: domain.node_affinity(),
+    Feature.SET_NODE_AFFINITY: lambda _host, domain, _folder: domain.set_node_affinity([0]),
     Feature.VCPU_SCHEDULER: lambda _host, domain, _folder: domain.scheduler(vcpu=0),
     Feature.CPUPOOLS: lambda host, _domain, _folder: host.cpupools.list(),
     Feature.HOST_DEVICES: lambda host, _domain, _folder: host.usb.list(),

@@ -10,6 +10,7 @@ import pytest
 
 from pyxen import (
     CpuSet,
+    DeviceModel,
     Disk,
     Domain,
     DomainConfig,
@@ -26,6 +27,7 @@ from pyxen import (
     OperationTimeout,
     ShutdownReason,
     UnsupportedFeature,
+    UsbDev,
     ValidationError,
     Vif,
 )
@@ -186,6 +188,50 @@ def test_a_kernel_that_is_missing(host: Host, config: Make) -> None:
         host.create(config("web1", kernel="/no/such/kernel"))
     assert caught.value.filename == "/no/such/kernel"
     assert (caught.value.operation, caught.value.domain) == ("create", "web1")
+    assert host.domains.get("web1") is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({key: "/no/such/file"} for key in ("acpi_firmware", "smbios_firmware", "bios_path_override")),
+        {"firmware_override": "/no/such/file"},
+        {"device_model": DeviceModel(path="/no/such/file")},
+    ],
+    ids=repr,
+)
+def test_a_firmware_or_a_device_model_that_is_missing(host: Host, config: Make, settings: dict[str, Any]) -> None:
+    if backend_of(host).startswith("libvirt"):
+        return  # its XML has no such settings
+    with pytest.raises(FileMissing, match="/no/such/file") as caught:
+        host.create(config("web1", type="hvm", memory=32, kernel=None, **settings))
+    assert (caught.value.filename, caught.value.domain) == ("/no/such/file", "web1")
+    assert host.domains.get("web1") is None
+
+
+def test_a_program_that_is_missing(host: Host, config: Make, make: Make) -> None:
+    if differs(host, "files"):
+        return
+    script = Vif(script="/no/such/file")
+    for settings in ({"kernel": None, "bootloader": "/no/such/file"}, {"vifs": [script]}):
+        with pytest.raises(FileMissing, match="/no/such/file") as caught:
+            host.create(config("web1", **settings))
+        assert caught.value.filename == "/no/such/file"
+        assert host.domains.get("web1") is None
+    domain = make("web1")
+    with supporting(host, Feature.ATTACH), pytest.raises(FileMissing, match="/no/such/file"):
+        domain.attach(script)
+    assert not len(domain.vifs)
+
+
+def test_a_usb_device_that_the_host_lacks(host: Host, config: Make) -> None:
+    if backend_of(host).startswith("libvirt"):
+        return  # it says so in words of its own
+    wanted = config("web1", type="hvm", memory=32, kernel=None, usbdevs=[UsbDev(hostbus=7, hostaddr=99)])
+    with pytest.raises(NotFound, match="no USB device 99 on bus 7"):
+        host.create(wanted)
+    with pytest.raises(NotFound, match="no USB device 99 on bus 7"):
+        host.check_create(wanted)
     assert host.domains.get("web1") is None
 
 

@@ -47,6 +47,8 @@ def test_a_guest_is_taken(host: Host, config: Make, image: str) -> None:
         assert (pool.size, pool.ready, pool.error) == (1, 1, None)
         (ready,) = ready_guests(host)
         assert host.domains[ready].info().state is DomainState.PAUSED
+        assert host.guests.shutdown_all(timeout=SECONDS) == {}
+        assert pool.ready == 1
         first = pool.take("web1", disks=[Disk(image, vdev="xvdb")], memory=20)
         second = pool.take("web2", paused=True)
         assert (first.name, second.name) == ("web1", "web2")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pyxen import Disk, Scheduler, Vif, Xenstore
-from pyxen.config import Pci, Vkb
+from pyxen.config import Pci, UsbDev, Vkb
 from pyxen.config.enum_names import DomainTypeName
 from tests.differential.prober import Prober, c
 
@@ -59,6 +59,10 @@ def refused(prober: Prober) -> None:
         {"vifs": [Vif(mac="00:16:3e:00:00:01"), Vif(mac="00:16:3e:00:00:01")]},
         {"vifs": [Vif(devid=1), Vif(devid=1)]},
         {"vifs": [Vif(script="/nowhere/script")]},
+        {"usbdevs": [UsbDev(hostbus=7, hostaddr=99)]},
+        {"kernel": None, "bootloader": "/nowhere/bootloader"},
+        {"type": "hvm", "memory": 32, "kernel": None, "acpi_firmware": "/nowhere/firmware"},
+        {"type": "hvm", "memory": 32, "kernel": None, "usbdevs": [UsbDev(hostbus=7, hostaddr=99)]},
         {"pcis": [pci]},
         {"pcis": [pci, pci]},
         {"pcis": [Pci("0000:00:00.*")]},

@@ -44,9 +44,12 @@ class Devices:
 @pytest.fixture
 def devices(offhost: OffHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Devices:
     """The devices that dom0 serves: at first none."""
-    for name in ("devices", "qmp"):
+    for name in ("devices", "qmp", "net"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(backend_devices, "DEVICES", str(tmp_path / "devices"))
+    monkeypatch.setattr(backend_devices, "INTERFACE", str(tmp_path / "net"))
+    monkeypatch.setattr(backend_devices, "INTERFACES", str(tmp_path / "dev"))
+    (tmp_path / "dev").write_text("Inter-|   Receive\n face |bytes\n")
     monkeypatch.setattr(qemu_disks, "SOCKETS", tmp_path / "qmp")
     return Devices(offhost, tmp_path / "devices")
 
@@ -108,6 +111,21 @@ def test_the_disks_of_one_domain_only(offhost: OffHost, host: pyxen.Host, device
         devices.add("vbd", offhost.add(f"web{number}"), 51712, f"xvd{'ab'[number - 1]}")
     assert [disk.vdev for disk in host.domains["web2"].stats().disks] == ["xvdb"]
     assert [disk.vdev for disk in host.domains["web1"].stats().disks] == ["xvda"]
+
+
+@pytest.mark.usefixtures("devices")
+def test_vifs_by_whatever_name(offhost: OffHost, host: pyxen.Host, tmp_path: Path) -> None:
+    domid = offhost.add("web")
+    usual, stolen = f"vif{domid}.0", f"vif{domid}.1"
+    for name, devid in ((usual, 0), ("lan", 1), (stolen, 2)):  # somebody has given the name of the second to the third
+        device = tmp_path / "devices" / f"vif-{domid}-{devid}"
+        (device / "net" / name).mkdir(parents=True)
+        (tmp_path / "net" / name).mkdir()
+        (tmp_path / "net" / name / "device").symlink_to(f"../../../{device.name}")
+    (tmp_path / "devices" / f"vif-{domid}-3").mkdir()  # its interface is not there yet
+    lines = [f"{name}: {number} {' '.join('0' * 15)}" for number, name in enumerate((usual, "lan", stolen), 1)]
+    (tmp_path / "dev").write_text("\n".join(["Inter-|   Receive", " face |bytes", *lines]) + "\n")
+    assert [(vif.devid, vif.tx_bytes) for vif in by_name(host)["web"].vifs] == [(0, 1), (1, 2), (2, 3), (3, 0)]
 
 
 @pytest.mark.usefixtures("devices")

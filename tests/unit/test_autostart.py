@@ -159,6 +159,14 @@ def test_the_domain_of_xenstored_is_left(host: FakeHost, settings: XendomainsSet
     assert stop_all(host, replace(settings, auto_only=False)) == ()
 
 
+def test_the_guests_of_a_pool_are_left_to_it(host: FakeHost, settings: XendomainsSettings) -> None:
+    with host.pool(DomainConfig("web", kernel="/k", memory=16), size=1) as pool:
+        pool.wait(timeout=60)
+        assert stop_all(host, replace(settings, auto_only=False)) == ()
+        assert [(domain.name or "").partition("--")[0] for domain in host.guests] == ["web"]
+        assert pool.ready == 1
+
+
 def test_several_at_once(host: FakeHost, settings: XendomainsSettings) -> None:
     for number in range(3):
         booted(host, f"web{number}")

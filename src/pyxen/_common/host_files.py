@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from pyxen.config import Disk, DomainConfig, Part, Vif
+from pyxen.config import Disk, DomainConfig, DomainType, Part, Vif
 
 __all__ = [
     "files_of",
@@ -22,9 +22,20 @@ _BRIDGE_SCRIPT: Final = "vif-bridge"
 
 
 def files_of_config(config: DomainConfig) -> list[str]:
-    """Return the files named in a configuration that must exist on the host."""
-    named = (config.kernel, config.ramdisk, *files_of_stubdomain(config), *files_of(*config.disks))
-    return [path for path in named if path and path[0] == "/"]
+    """Return the files named in a configuration that must exist on the host, of those with a whole path."""
+    named = (
+        *(config.kernel, config.ramdisk, config.bootloader, config.pvshim.path if config.pvshim.enable else None),
+        *(config.bios_path_override, config.firmware_override, config.smbios_firmware, config.acpi_firmware),
+        *files_of_stubdomain(config),
+        *files_of(*config.disks, *config.vifs),
+    )
+    return [path for path in (*named, _device_model(config)) if path and path[0] == "/"]
+
+
+def _device_model(config: DomainConfig) -> str | None:
+    """Return the program that a configuration names as its device model, if the domain needs one in dom0."""
+    needed = config.type is DomainType.HVM or config.vfbs
+    return config.device_model.path if needed and not config.stubdomain.enable else None
 
 
 def files_of_stubdomain(config: DomainConfig) -> list[str]:
@@ -34,10 +45,15 @@ def files_of_stubdomain(config: DomainConfig) -> list[str]:
 
 
 def files_of(*devices: Part) -> list[str]:
-    """Return the image files of disks on the host, without targets that a script or a driver domain resolves."""
-    disks = [device for device in devices if isinstance(device, Disk)]
-    targets = [disk.target for disk in disks if not (disk.script or disk.backend or disk.backend_domid)]
-    return [target for target in targets if target and target.startswith("/")]
+    """Return the image files of disks and the hotplug scripts of disks and vifs on the host, by their whole paths.
+
+    Targets that a script resolves, and what a driver domain has, are left out.
+    """
+    local = [
+        device for device in devices if isinstance(device, Disk | Vif) and not (device.backend or device.backend_domid)
+    ]
+    targets = [disk.target for disk in local if isinstance(disk, Disk) and not disk.script]
+    return [path for path in (*targets, *(device.script for device in local)) if path and path.startswith("/")]
 
 
 def missing_file(paths: list[str]) -> str | None:

@@ -19,6 +19,7 @@ __all__ = [
     "device_to_remove",
     "find_pci",
     "find_pci_or_none",
+    "first_unassigned",
     "not_assignable",
 ]
 
@@ -116,6 +117,27 @@ def device_to_remove(devices: Sequence[PciDevice], key: PciAddress | str, verb: 
         has = "no driver has it" if device.driver is None else f"dom0's driver {device.driver} has it"
         raise InvalidState(f"the PCI device {device.address} is not assignable: {has}", operation=verb)
     return device
+
+
+def first_unassigned(devices: Sequence[PciDevice], pcis: Sequence[Pci]) -> Pci | None:
+    """Return the first device of a configuration that is missing on the host, or that nobody has made assignable.
+
+    None if there is no such device. What another domain has is none, nor is one that libxl is to seize.
+    """
+    for pci in pcis:
+        functions = [device for device in devices if _is_meant(pci, device)]
+        if not functions or (not pci.seize and any(not one.assignable and one.domid is None for one in functions)):
+            return pci
+    return None
+
+
+def _is_meant(pci: Pci, device: PciDevice) -> bool:
+    """Tell whether a device of a configuration is this one; without a function it means all of them."""
+    if pci.address is None:
+        return pci.name is not None and pci.name == device.name
+    here, wanted = device.address, pci.address
+    same = (here.domain, here.bus, here.device) == (wanted.domain, wanted.bus, wanted.device)
+    return same and wanted.function in {None, here.function}
 
 
 def not_assignable(operation: Operation[Any], pci: Pci, code: int | None = None) -> NotFound:

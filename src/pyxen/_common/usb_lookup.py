@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pyxen._printable import quoted
+from pyxen.config import UsbDev
 from pyxen.errors import InvalidArgument, NotFound
+from pyxen.operation import Operation, describe
 from pyxen.records.host_devices import UsbDevice
 
-__all__ = ["check_usb_key", "find_usb", "find_usb_or_none"]
+__all__ = ["check_usb_key", "find_usb", "find_usb_or_none", "no_such_usb"]
 
 _PAIR = 2
 
@@ -44,3 +47,9 @@ def find_usb_or_none(devices: Sequence[UsbDevice], key: object) -> UsbDevice | N
     """Return a device; None if there is no such device."""
     found = (one for one in devices if key == (one.port if isinstance(key, str) else (one.hostbus, one.hostaddr)))
     return next(found, None)
+
+
+def no_such_usb(operation: Operation[Any], device: UsbDev, code: int | None = None) -> NotFound:
+    """Return the exception for a device of a configuration that the host does not have."""
+    message = f"the host has no USB device {device.hostaddr} on bus {device.hostbus}: lsusb says which it has"
+    return describe(NotFound, message, operation, code)

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pyxen._common.claims import Claims
+from pyxen._common.ready_names import ready_prefix
 from pyxen._common.shortage import shortage
 from pyxen._copies.copies import Copier, Copy, remove_files
 from pyxen._copies.orphans import destroy_all
@@ -95,7 +96,7 @@ class Keeper:
         self._first_error: Exception | None = None  # of the very first try
         self._not_before = 0.0
         self._closing = False
-        self._prefix = f"{source.copier.base.name}--ready-{uuid4().hex[:6]}-"
+        self._prefix = ready_prefix(source.copier.base.name)
         self._numbers = itertools.count(1)
         self._pid = os.getpid()
         self._unsubscribe: Callable[[], None] = lambda: None

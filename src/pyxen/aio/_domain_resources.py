@@ -157,7 +157,7 @@ class DomainResources(DomainHandle):
 
         Raises:
             InvalidArgument: The host has no such node, or there are no nodes in it.
-            UnsupportedFeature: This backend cannot set them.
+            UnsupportedFeature: This backend cannot set them; libvirt's Xen driver only reports them.
         """
         await self._calls.finish(lambda: self.begin.set_node_affinity(nodes))
 

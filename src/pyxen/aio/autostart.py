@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from pyxen import xlcfg
 from pyxen._autostart_files import FAILURES, auto_names, files_in, is_saved, make_folder
+from pyxen._common.ready_names import is_ready_name
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound
@@ -118,12 +119,12 @@ async def stop_all(host: Host, settings: XendomainsSettings | None = None, *, pa
 
 
 async def _guests(host: Host) -> list[Domain]:
-    """Return the guests without the domain that xenstored may run in."""
+    """Return the guests without the domain that xenstored may run in, and without those that pools keep ready."""
     stores = None
     if host.supports(Feature.XENSTORE):
         with contextlib.suppress(NodeNotFound):
             stores = await host.xenstore.read("/tool/xenstored/domid")
-    return [domain async for domain in host.guests if str(domain.domid) != stores]
+    return [one async for one in host.guests if str(one.domid) != stores and not is_ready_name(one.name)]
 
 
 async def _each(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from pyxen._common.ready_names import is_ready_name
 from pyxen.aio.domain import Domain
 from pyxen.aio.domains import Domains
 from pyxen.errors import DomainNotFound, Error, UnsupportedFeature
@@ -67,7 +68,7 @@ class Guests(Domains):
 
     async def _ask_all(self, begin: Callable[[Domain], Operation[None]]) -> dict[Domain, Error]:
         """Begin an operation on each guest that runs, wait for all, and return those that failed."""
-        guests = await self._calls.ask(lambda: [self._handle(info) for info in self._alive() if info.state not in ENDS])
+        guests = await self._calls.ask(lambda: [self._handle(info) for info in self._alive() if _is_to_be_asked(info)])
         failed: dict[Domain, Error] = {}
         begun: dict[Domain, Operation[None]] = {}
         try:
@@ -95,3 +96,8 @@ class Guests(Domains):
 
     def _is_shown(self, info: DomainInfo) -> bool:
         return super()._is_shown(info) and info.domid != 0 and info.stubdomain_of is None
+
+
+def _is_to_be_asked(info: DomainInfo) -> bool:
+    """Tell whether a guest is one that runs, and none that a pool keeps ready: that is paused, and cannot answer."""
+    return info.state not in ENDS and not is_ready_name(info.name)

@@ -260,7 +260,8 @@ class Host(HostBase):
             ValidationError: Settings contradict each other.
             UnsupportedFeature: The host's Xen does not know a setting.
             DomainExists: A domain already has the name or the uuid.
-            FileMissing: The kernel, the ramdisk or a disk does not exist.
+            FileMissing: The kernel, the ramdisk, a disk, or a firmware, a program or a script that it names is missing.
+            NotFound: A bridge, a backend domain, or a PCI or USB device that it names is missing.
             NotEnoughMemory: The host has not enough free memory.
             OperationTimeout: The timeout expired.
             OperationFailed: libxl fails for another reason; its log lines are in the error.

@@ -229,7 +229,7 @@ class Backend(HostVerbs, Protocol):
 
     def set_node_affinity(self, domain: DomainRef, nodes: frozenset[int] | None) -> Operation[None]:
         """Set the NUMA nodes from which Xen takes a domain's memory; None: those of the CPUs of its vCPUs."""
-        raise lacking(Feature.NODE_AFFINITY, self.name)
+        raise lacking(Feature.SET_NODE_AFFINITY, self.name)
 
     def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
         """Return the scheduler parameters of a domain, or of one of its vCPUs."""

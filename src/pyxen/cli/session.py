@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import typer
 
@@ -37,6 +39,9 @@ __all__ = [
     "told",
 ]
 
+XL_CONF_VARIABLE: Final = "PYXEN_XL_CONF"
+"""The variable with the file of xl's settings, such as ``/etc/xen/xl.conf``, that commands are to honour."""
+
 
 @contextlib.contextmanager
 def host_at(uri: str, *, follows: bool = False) -> Iterator[Host]:
@@ -46,8 +51,13 @@ def host_at(uri: str, *, follows: bool = False) -> Iterator[Host]:
         uri: The host.
         follows: Ctrl-C is the usual end of the command, so nothing is said of it.
     """
-    with told(follows=follows), ended_in_order(), connect(uri) as host:
+    with told(follows=follows), ended_in_order(), connect(uri, xl_conf=_xl_conf(uri)) as host:
         yield host
+
+
+def _xl_conf(uri: str) -> str | None:
+    """Return the file with settings of xl that the environment names, for a host that has none of its own."""
+    return os.environ.get(XL_CONF_VARIABLE) or None if uri.partition(":")[0] in {"xenlight", "memory"} else None
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ CONFIG = DomainConfig(
     vifs=[Vif(bridge="xenbr0"), Vif(bridge="xenbr0", vifname="mynic")],
     pcis=[Pci("03:00.0"), Pci("03:00.1", vslot=5)],
     usbctrls=[UsbCtrl(), UsbCtrl(ports=2)],
-    usbdevs=[UsbDev(hostbus=1, hostaddr=4), UsbDev(hostbus=2, hostaddr=7, controller=1, port=2)],
+    usbdevs=[UsbDev(hostbus=1, hostaddr=2), UsbDev(hostbus=1, hostaddr=3, controller=1, port=2)],
     channels=[Channel("org.example", connection="pty")],
     vtpms=[Vtpm(backend="Domain-0")],
     vfbs=[Vfb(keyboard=False)],
@@ -89,10 +89,10 @@ def test_every_kind(fake: FakeHost) -> None:
     ]
     assert [ctrl.config.ports for ctrl in domain.usbctrls] == [8, 2]
     assert [(each.config.controller, each.config.port, each.physical_device) for each in domain.usbdevs] == [
-        (0, 1, "1-4"),
-        (1, 2, "2-7"),
+        (0, 1, "1-2"),
+        (1, 2, "1-3"),
     ]
-    assert domain.usbdevs["2:7"].backend_path == domain.usbctrls[1].backend_path
+    assert domain.usbdevs["1:3"].backend_path == domain.usbctrls[1].backend_path
     assert domain.channels["org.example"].devid == 1
     assert domain.vtpms[domain.vtpms[0]].config.backend == "Domain-0"
     assert (len(domain.vfbs), len(domain.vkbs), len(domain.consoles), len(domain.p9s)) == (1, 1, 1, 0)

@@ -22,6 +22,19 @@ from tests.unit.cli.conftest import Run
 Done = Callable[..., str]
 
 
+def test_the_settings_of_xl(host: FakeHost, done: Done, run: Run, config: Path, tmp_path: Path) -> None:
+    conf = tmp_path / "xl.conf"
+    conf.write_text('vif.default.bridge = "br7"\n')
+    with config.open("a") as file:
+        file.write('vif = [""]\n')
+    done("create", str(config))
+    assert host.domains["web2"].config().vifs[0].bridge != "br7"
+    done("destroy", "--yes", "web2")
+    done("create", str(config), env={"PYXEN_XL_CONF": str(conf)})
+    assert host.domains["web2"].config().vifs[0].bridge == "br7"
+    assert run("list", env={"PYXEN_XL_CONF": f"{tmp_path}/nothing"}).exit_code != 0
+
+
 class Terminal:
     """A terminal that reads a console until its domain ends or a text has come."""
 

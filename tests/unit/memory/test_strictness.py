@@ -21,7 +21,7 @@ from pyxen import (
     ValidationError,
     Vif,
 )
-from pyxen.config import P9, Pci, Pvcalls
+from pyxen.config import P9, Pci, Pvcalls, UsbCtrl, UsbDev
 from pyxen.testing import FakeHost
 from tests.unit.memory.configs import config
 
@@ -66,6 +66,20 @@ def test_a_pci_device_that_another_domain_has(fake: FakeHost) -> None:
         second.attach(Pci("03:00.0", seize=True))
     first.destroy()
     second.attach(Pci("03:00.0"))
+
+
+def test_a_usb_device(fake: FakeHost) -> None:
+    keyboard = UsbDev(hostbus=1, hostaddr=2)
+    with pytest.raises(NotFound, match="the host has no USB device 9 on bus 1"):
+        fake.create(config(type="hvm", usbdevs=[UsbDev(hostbus=1, hostaddr=9)]))
+    first = fake.create(config(type="hvm", usbctrls=[UsbCtrl()], usbdevs=[keyboard]))
+    second = fake.create(config("web2", type="hvm", usbctrls=[UsbCtrl()]))
+    for device, says in ((keyboard, "already attached to a domain"), (UsbDev(hostbus=1, hostaddr=1), "not assignable")):
+        with pytest.raises(OperationFailed) as caught:
+            second.attach(device)
+        assert says in caught.value.log[-1]
+    first.destroy()
+    second.attach(keyboard)
 
 
 def test_an_attach(fake: FakeHost) -> None:

@@ -394,6 +394,10 @@ class LibvirtBackend(LibvirtHost):
 
         return self._start(operation_on(domain, "pin_vcpu"), work)
 
+    def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
+        with self._look("node_affinity", domain) as connection:
+            return resources.node_affinity(connection, lifecycle.find(connection, "node_affinity", domain))
+
     def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
         """Return a domain's scheduler parameters; libvirt's Xen driver supports only ``credit``."""
         if vcpu is not None:

@@ -14,6 +14,7 @@ LIBVIRTS: Final = frozenset(
         Feature.TOPOLOGY,
         Feature.ENDPOINTS,
         Feature.LIVE_DEVICES,
+        Feature.NODE_AFFINITY,
         Feature.HOST_DEVICES,
         Feature.ASSIGNABLE,
         Feature.LIBVIRT,

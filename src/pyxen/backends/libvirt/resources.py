@@ -15,7 +15,7 @@ from pyxen.config import CpuSet, Scheduler, SchedulerKind
 from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.libvirtxml.text import parse_tree
 
-__all__ = ["pin_vcpu", "scheduler", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
+__all__ = ["node_affinity", "pin_vcpu", "scheduler", "set_maxmem", "set_memory", "set_scheduler", "set_vcpus"]
 
 _LIVE: Final = number("VIR_DOMAIN_AFFECT_LIVE")
 _MAXIMUM: Final = number("VIR_DOMAIN_MEM_MAXIMUM")
@@ -40,6 +40,12 @@ def set_vcpus(domain: VirDomain, ref: DomainRef, reader: DomainReader, vcpus: in
     """Set the number of vCPUs that a guest uses; libvirt allows at most as many as the host has CPUs."""
     check_vcpus(ref.domid, vcpus, reader.one(domain).maxvcpus)
     domain.setVcpusFlags(vcpus, _LIVE)
+
+
+def node_affinity(connection: Connection, domain: VirDomain) -> tuple[int, ...]:
+    """Return the NUMA nodes from which a domain's memory is taken; libvirt names none if these are all."""
+    named: str = domain.numaParameters(_LIVE).get("numa_nodeset", "")
+    return tuple(sorted(CpuSet(named))) if named else tuple(host_topology(connection).node_cpus)
 
 
 def pin_vcpu(

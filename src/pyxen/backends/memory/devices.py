@@ -24,7 +24,7 @@ from pyxen._common.scripts import at_once
 from pyxen.backends.memory.defaults import filled_device
 from pyxen.backends.memory.engine import Script, Wait, describe, failed, refused
 from pyxen.backends.memory.guests import Guest
-from pyxen.backends.memory.host_devices import check_pcis
+from pyxen.backends.memory.host_devices import check_pcis, check_usbdevs
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.config import (
     P9,
@@ -79,8 +79,7 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
     _check_has_function(machine, device, backend)
     if isinstance(device, P9) and not (device.tag and device.path and device.security_model):
         raise refused(operation, f"Domain {guest.domid}:9pfs spec missing required field!")
-    if isinstance(device, Disk):
-        check_files(machine, operation, *files_of(device))
+    check_files(machine, operation, *files_of(device))
     held = _held(machine, DomainConfig("new").replace(pcis=(device,))) if isinstance(device, Pci) else None
     if held is not None and isinstance(device, Pci) and not device.seize:
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
@@ -187,18 +186,18 @@ def check_backends(machine: Machine, operation: Operation[Any], config: DomainCo
 
 
 def check_devices(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
-    """Refuse devices whose files or bridges are missing on the host, and PCI devices that are not assignable."""
-    check_files(machine, operation, *files_of(*config.disks), *filter(None, map(_relative_target, config.disks)))
+    """Refuse devices whose files or bridges are missing on the host, and what a domain cannot get of the host's."""
+    needed = files_of(*config.disks, *config.vifs)
+    check_files(machine, operation, *needed, *filter(None, map(_relative_target, config.disks)))
     if held := _held(machine, config):
         raise failed(operation, f"PCI device {held} already assigned to a domain")
     check_pcis(machine, operation, config.pcis)
+    check_usbdevs(machine, operation, config.usbdevs)
     for vif in config.vifs:
         local = vif.backend is None and not vif.backend_domid
         if local and vif.bridge is not None and machine.bridges is not None and vif.bridge not in machine.bridges:
             operation.log.append(f"vif-bridge: could not find bridge device {vif.bridge}")
             raise no_bridge(operation, vif.bridge)
-        if vif.script is not None and vif.script.startswith("/") and not machine.exists(vif.script):
-            raise failed(operation, f"{vif.script} online exited with error status 255")
         if local and len(vif.vifname or "") > _LONGEST_IFNAME:
             raise failed(operation, f"script: ip link set vif{operation.domid}.0 name {vif.vifname} failed")
 

@@ -8,14 +8,18 @@ from typing import Any, Final
 
 from pyxen._common.pci_preconditions import device_to_add, device_to_remove, not_assignable
 from pyxen._common.scripts import at_once
+from pyxen._common.usb_lookup import find_usb_or_none, no_such_usb
+from pyxen.backends.memory.engine import failed
 from pyxen.backends.memory.machine import Machine
-from pyxen.config import Pci, PciAddress
+from pyxen.config import Pci, PciAddress, UsbDev
 from pyxen.operation import Operation
 from pyxen.records.host_devices import PciDevice, UsbDevice
 
-__all__ = ["assignable_add", "assignable_remove", "check_pcis", "pci_devices", "usb_devices"]
+__all__ = ["assignable_add", "assignable_remove", "check_pcis", "check_usbdevs", "pci_devices", "usb_devices"]
 
 _PCIBACK: Final = "pciback"
+_HUB: Final = 9
+"""The class of USB hubs, which domains cannot get."""
 
 
 def pci_devices(machine: Machine) -> list[PciDevice]:
@@ -100,3 +104,16 @@ def check_pcis(machine: Machine, operation: Operation[Any], pcis: Iterable[Pci])
                 raise not_assignable(operation, pci)
         if not addresses:
             raise not_assignable(operation, pci)
+
+
+def check_usbdevs(machine: Machine, operation: Operation[Any], usbdevs: Iterable[UsbDev]) -> None:
+    """Refuse USB devices that the host does not have, hubs, and what another domain has."""
+    present = usb_devices(machine)
+    for usb in usbdevs:
+        device = find_usb_or_none(present, (usb.hostbus, usb.hostaddr))
+        if device is None:
+            raise no_such_usb(operation, usb)
+        if device.class_code == _HUB:
+            raise failed(operation, f"Domain {operation.domid}:USB device is not assignable")
+        if device.domid is not None:
+            raise failed(operation, f"Domain {operation.domid}:USB device already attached to a domain")

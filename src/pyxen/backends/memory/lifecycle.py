@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from pyxen._common.defaults import with_memory
-from pyxen._common.host_files import files_of_stubdomain
+from pyxen._common.host_files import files_of_config, files_of_stubdomain
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.buttons import send_trigger
@@ -101,7 +101,8 @@ def _check_built(machine: Machine, operation: Operation[Any], config: DomainConf
     """Refuse what libxl finds only when the domain has a domid already."""
     check_name(machine, operation, config.name)
     files = [config.kernel, config.ramdisk]
-    check_files(machine, operation, *(path for path in files if path), *files_of_stubdomain(config))
+    relative = [path for path in (*files, *files_of_stubdomain(config)) if path and path[0] != "/"]
+    check_files(machine, operation, *files_of_config(config), *relative)
     if config.kernel == "" or any(
         path is not None and machine.files_are_here and os.path.isdir(path) for path in files
     ):

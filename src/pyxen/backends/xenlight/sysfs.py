@@ -7,7 +7,8 @@ import os
 import re
 from typing import Final
 
-from pyxen.config import PciAddress
+from pyxen._common.usb_lookup import find_usb_or_none
+from pyxen.config import PciAddress, UsbDev
 from pyxen.records.host_devices import PciDevice, UsbDevice
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "USB_DEVICES",
     "driver_of",
     "has_pciback",
+    "is_unplugged",
     "pci_devices",
     "try_write",
     "usb_devices",
@@ -83,6 +85,11 @@ def usb_devices() -> list[UsbDevice]:
             )
         )
     return sorted(found, key=lambda device: (device.hostbus, device.hostaddr))
+
+
+def is_unplugged(device: UsbDev) -> bool:
+    """Tell whether the host lacks a USB device of a configuration."""
+    return find_usb_or_none(usb_devices(), (device.hostbus, device.hostaddr)) is None
 
 
 def has_pciback() -> bool:

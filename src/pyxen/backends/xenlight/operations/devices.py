@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -27,6 +26,7 @@ from pyxen._common.device_kinds import (
 from pyxen._common.host_files import files_of, lacks_bridge, missing_file
 from pyxen._common.pci_preconditions import not_assignable
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
+from pyxen._common.usb_lookup import no_such_usb
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
@@ -34,6 +34,7 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import check_keys, structure, to_json
 from pyxen.backends.xenlight.operations.lifecycle import is_there
 from pyxen.backends.xenlight.operations.monitor import has_qemu
+from pyxen.backends.xenlight.sysfs import is_unplugged
 from pyxen.config import Disk, DiskBackend, DiskFormat, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.errors import (
     ConnectFailed,
@@ -52,7 +53,6 @@ __all__ = ["attach", "change_disc", "detach"]
 
 D = TypeVar("D", bound=Part)
 
-_USB_DEVICES: Final = "/sys/bus/usb/devices"
 _NO_DEVICE_MODEL: Final = re.compile(
     "device model required but not running|Failed to connect to QMP socket .*: No such file"
 )  # the code is only ERROR_FAIL
@@ -110,8 +110,7 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     kind = check_hotplug(device, guest, BACKEND)
     document = libxljson.device_to_dict(device)
     check_keys(document, kind.ctype)
-    if isinstance(device, Disk):
-        _check_files(operation, device)
+    _check_files(operation, device)
     present = _Present(context, domid, kind, type(device))
     if message := already_there(kind, device, present.devices):
         raise describe(DeviceExists, message, operation, lib.ERROR_DEVICE_EXISTS)
@@ -258,9 +257,9 @@ def _clear_remnants(context: Context, domid: int, kind: Kind, known: Collection[
                 hypervisor.remove(*(path for path in (folder, frontends) if not hypervisor.directory(path)))
 
 
-def _check_files(operation: Operation[Any], disk: Disk) -> None:
-    """Refuse a disk whose file is missing: libxl's behaviour depends on the backend, and QEMU does not report it."""
-    path = missing_file(files_of(disk))
+def _check_files(operation: Operation[Any], device: Part) -> None:
+    """Refuse a device whose file is missing: libxl's behaviour depends on the backend, and QEMU does not report it."""
+    path = missing_file(files_of(device))
     if path is not None:
         raise file_missing(operation, path)
 
@@ -271,9 +270,8 @@ def _why_not_attached(context: Context, operation: Operation[Any], device: Part,
         return no_bridge(operation, device.bridge, code)
     if operation.stopped is None and isinstance(device, Pci) and not (device.seize or _assignable(context, device)):
         return not_assignable(operation, device, code)
-    if operation.stopped is None and isinstance(device, UsbDev) and not _plugged_in(device):
-        message = f"the host has no USB device {device.hostaddr} on bus {device.hostbus}: lsusb says which it has"
-        return describe(NotFound, message, operation, code)
+    if operation.stopped is None and isinstance(device, UsbDev) and is_unplugged(device):
+        return no_such_usb(operation, device, code)
     if operation.stopped is None and any(map(_NO_DEVICE_MODEL.search, operation.log)):
         return needs_qemu(device, BACKEND)
     return failure(operation, code)
@@ -288,22 +286,6 @@ def _assignable(context: Context, device: Pci) -> bool:
     found = any(matches(device, _read(context, kind, Pci, array + index)) for index in range(count[0]))
     lib.libxl_device_pci_assignable_list_free(array, count[0])
     return found
-
-
-def _plugged_in(device: UsbDev) -> bool:
-    for folder in glob.glob(f"{_USB_DEVICES}/*/"):
-        try:
-            numbers = [_number(f"{folder}{name}") for name in ("busnum", "devnum")]
-        except OSError:
-            continue  # an interface of a device, or a device that was just unplugged
-        if numbers == [device.hostbus, device.hostaddr]:
-            return True
-    return False
-
-
-def _number(path: str) -> int:
-    with open(path, encoding="ascii") as file:
-        return int(file.read())
 
 
 def _why_not_detached(

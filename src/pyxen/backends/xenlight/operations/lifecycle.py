@@ -11,8 +11,10 @@ from uuid import UUID, uuid4
 
 from pyxen._common.backend_domains import no_backend_of, served_devices
 from pyxen._common.host_files import lacks_bridge
+from pyxen._common.pci_preconditions import first_unassigned, not_assignable
 from pyxen._common.preconditions import file_missing, name_taken, no_bridge, uuid_taken
 from pyxen._common.scripts import at_once
+from pyxen._common.usb_lookup import no_such_usb
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
@@ -23,8 +25,9 @@ from pyxen.backends.xenlight.libxl.process_workers import NO_DOMID
 from pyxen.backends.xenlight.libxl.received_json import read
 from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.names import check_alone, free_name, reserved_name
+from pyxen.backends.xenlight.operations.pci import devices
 from pyxen.backends.xenlight.operations.room import await_memory, check_memory, is_crowded
-from pyxen.config import DomainConfig
+from pyxen.backends.xenlight.sysfs import is_unplugged
 from pyxen.errors import (
     ConnectFailed,
     DomainExists,
@@ -125,18 +128,25 @@ def check_create(context: Context, operation: Operation[Any], new: Prepared, aut
     other = ffi.new("uint32_t *")
     if lib.libxl_name_to_domid(context.pointer, os.fsencode(new.config.name), other) == 0:
         raise name_taken(operation, other[0], new.config.name)
-    missing = [path for path in new.files if not os.path.exists(path)]
-    if missing:
-        raise file_missing(operation, *missing)
-    bridge = _missing_bridge(new.config)
-    if bridge is not None:
-        raise no_bridge(operation, bridge)
+    if lacking := _lacking(context, operation, new):
+        raise lacking
     check_memory(context, operation, config, autoballoon)
 
 
-def _missing_bridge(config: DomainConfig) -> str | None:
-    """Return the first bridge that a configuration needs and this machine lacks; None if it has all of them."""
-    return next((vif.bridge for vif in config.vifs if lacks_bridge(vif)), None)
+def _lacking(context: Context, operation: Operation[Any], new: Prepared, code: int | None = None) -> Error | None:
+    """Return the exception for what a configuration names and this machine lacks; None if it lacks nothing."""
+    missing = [path for path in new.files if not os.path.exists(path)]
+    if missing:
+        return file_missing(operation, *missing, code=code)
+    config = new.config
+    bridge = next((vif.bridge for vif in config.vifs if lacks_bridge(vif)), None)
+    if bridge is not None:
+        return no_bridge(operation, bridge, code)
+    unplugged = next(filter(is_unplugged, config.usbdevs), None)
+    if unplugged is not None:
+        return no_such_usb(operation, unplugged, code)
+    unassigned = first_unassigned(devices(context.hypervisor), config.pcis) if config.pcis else None
+    return None if unassigned is None else not_assignable(operation, unassigned, code)
 
 
 def _make_in_worker(context: Context, json: str, identity: UUID, *, is_free: bool) -> Script[Made | None]:
@@ -350,12 +360,8 @@ def _why_not_created(context: Context, operation: Operation[Any], name: str, new
         other = ffi.new("uint32_t *")
         if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != operation.domid:
             return name_taken(operation, other[0], name, code)
-        missing = [path for path in new.files if not os.path.exists(path)] if new is not None else []
-        if missing:
-            return file_missing(operation, *missing, code=code)
-        bridge = _missing_bridge(new.config) if new is not None else None
-        if bridge is not None:
-            return no_bridge(operation, bridge, code)
+        if new is not None and (lacking := _lacking(context, operation, new, code)):
+            return lacking
         if any(map(_NO_ROOM.search, operation.log)):
             message = "the kernel, its ramdisk and its page tables have no room in the guest's memory: give it more"
             return describe(InvalidArgument, message, operation, code)
