@@ -165,7 +165,7 @@ if command -v pyxen; then
     done
 fi
 ls /usr/share/bash-completion/completions/pyxen /usr/lib/systemd/system/pyxen-* /lib/systemd/system/pyxen-* \
-    /usr/share/man/man1/pyxen* /usr/share/doc/python3-pyxen/guide.md* 2>/dev/null || true
+    /usr/share/man/man1/pyxen* /usr/share/doc/python3-pyxen/howto 2>/dev/null || true
 apt-get remove -q -y --purge '*pyxen*' >/dev/null
 ! python3 -c 'import pyxen' 2>/dev/null
 echo "== the wheel"
