@@ -56,7 +56,7 @@ docs: setup     ## Build the documentation into docs/_build, and check the entri
 	@$(PYTHON) -m tools.site_check
 
 docs-check: docs ## Look at the built documentation in headless Chromium: widths, cut tables, search, console, contrast
-	@command -v chromium > /dev/null || apt-get install -y -q --no-install-recommends chromium
+	@tools/bootstrap chromium
 	@$(PYTHON) -m pip install -q --group docs-check
 	@$(PYTHON) -m tools.site_browser
 
