@@ -28,7 +28,22 @@ CHROMIUM: Final = "/usr/bin/chromium"
 
 WIDTHS: Final = (390, 768, 1400)
 
-LOOKED_AT: Final = ("index", "reference/api/pyxen.DomainConfig", "guide", "coming_from/xl", "comparison", "xl_keys")
+LOOKED_AT: Final = (
+    "index",
+    "guide/tutorial",
+    "howto",
+    "howto/sandboxes",
+    "guide",
+    "coming_from/xl",
+    "comparison",
+    "troubleshooting",
+    "command",
+    "xl_keys",
+    "reference/lint",
+    "reference/errors",
+    "reference/api/pyxen.DomainConfig",
+    "reference/api/pyxen.Host",
+)
 """The pages of which there are screenshots, and which axe looks at."""
 
 SEARCHES: Final = {"destroy": "pyxen.Domain", "NotPrivileged": "troubleshooting", "octal": "lint"}
@@ -118,8 +133,7 @@ def accessibility(page: Page, address: str) -> Iterator[str]:
         page.emulate_media(color_scheme=theme)
         for name in LOOKED_AT:
             page.goto(f"{address}/{name}.html", wait_until="load")
-            if name == "index":
-                page.screenshot(path=str(SHOTS / f"{name}-{theme}.png"))
+            page.screenshot(path=str(SHOTS / f"{name.replace('/', '-')}-{theme}.png"))
             for found in Axe().run(page).response["violations"]:
                 if found["impact"] in ("serious", "critical") and found["id"] not in OF_SPHINX:
                     where = found["nodes"][0]
