@@ -106,3 +106,13 @@ def test_the_issue_forms_are_yaml_with_questions() -> None:
     for form in forms[1:]:
         ids = re.findall(r"^    id: (\w+)$", form.read_text(), re.MULTILINE)
         assert len(ids) == len(set(ids)) >= 3
+
+
+def test_each_of_debians_tests_is_named_and_is_a_script() -> None:
+    control = (ROOT / "debian/tests/control").read_text()
+    scripts = {path.name: path for path in (ROOT / "debian/tests").iterdir() if path.name != "control"}
+    assert set(re.findall(r"^Tests: (.*)$", control, re.MULTILINE)) == set(scripts)
+    for script in scripts.values():
+        assert os.access(script, os.X_OK)
+        subprocess.run(["sh", "-n", script], check=True, timeout=60)
+    assert debian.test_packages(control) == ["python3-hypothesis", "python3-pytest", "python3-pytest-timeout"]
