@@ -80,11 +80,20 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Do nothing."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves requests that the browser may give up, since it goes on to the next page."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report an error, unless it is the browser's leaving."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def served() -> Iterator[str]:
     """Serve the site on this machine, and yield its address."""
     handler = functools.partial(_Quiet, directory=str(BUILT))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
