@@ -10,10 +10,12 @@ import argparse
 import gzip
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from lab import Lab, apt, cache, releases, tools
 from lab.errors import BuildFailed, LabError
@@ -240,6 +242,11 @@ def _show(data: bytes) -> None:
     sys.stdout.flush()
 
 
+def _leave(number: int, _frame: object) -> NoReturn:
+    """End through every ``finally``, so that QEMU and work folders go too."""
+    raise SystemExit(128 + number)
+
+
 def main() -> int:
     """Build or try the packages; the exit status says whether all is well."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -247,6 +254,8 @@ def main() -> int:
     known = [release.xen for release in releases.RELEASES]
     parser.add_argument("--xen", choices=known, help="only the Debian that has this release of Xen; by default all")
     arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     try:
         for release in releases.RELEASES:
             if arguments.xen not in {None, release.xen}:
