@@ -216,7 +216,7 @@ def _pack(release: releases.Release, scratch: Path) -> Path:
         shutil.copy(package, root / "srv/packages")
     _wheels(release, root / "srv/wheels")
     (root / "srv/source").mkdir()
-    source = ["git", "archive", "HEAD", "--", "debian/tests", "tests", "pyproject.toml"]
+    source = ["git", "archive", "HEAD", "--", "debian/tests", "docs", "pyproject.toml", "tests", "tools"]
     archived = subprocess.run(source, cwd=ROOT, check=True, capture_output=True, timeout=60)
     subprocess.run(["tar", "-x", "-C", root / "srv/source"], input=archived.stdout, check=True, timeout=60)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
