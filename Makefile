@@ -52,11 +52,11 @@ soak: setup     ## Create and destroy 10,000 domains off-host and 1,000 on Xen, 
 
 docs: setup     ## Build the documentation into docs/_build, and check the entries of the reference
 	@$(PYTHON) -m pip install -q --group docs
-	@$(PYTHON) -m sphinx -q -W --keep-going -b html docs docs/_build
+	@$(PYTHON) -m sphinx -q -E -W --keep-going -b html docs docs/_build
 	@$(PYTHON) -m tools.site_check
 
 docs-check: docs ## Look at the built documentation in headless Chromium: widths, cut tables, search, console, contrast
-	@command -v chromium > /dev/null || apt-get install -y -q --no-install-recommends chromium
+	@tools/bootstrap chromium
 	@$(PYTHON) -m pip install -q --group docs-check
 	@$(PYTHON) -m tools.site_browser
 

@@ -1,4 +1,6 @@
-"""Run samples in sandboxes: a guest for each, some at a time, in a CPU pool of their own, each with a deadline.
+"""Run samples in sandboxes: a guest for each, some at a time, each with a deadline.
+
+With ``pool = "NAME"`` in the configuration they stay in a CPU pool of their own.
 
 python3 examples/sandboxes.py GUEST.cfg COUNT [URI]
 """

@@ -22,7 +22,7 @@ INTRODUCTION = """\
 `pyxen` does what `xl` does, with xl's names and habits, on every way to a host: `pip install 'pyxen[cli]'`.
 `python -m pyxen` is the same. `pyxen --version` says which Xen releases the extension is built for.
 
-```
+```sh
 pyxen list                                       # this machine, as root in dom0
 pyxen --uri xen+ssh://root@host2/system list     # another one, through libvirt
 pyxen --uri memory:///demo list                  # no Xen at all: a simulated host
@@ -142,7 +142,7 @@ def parameters(command: Any) -> tuple[list[Any], list[Any]]:
 
 def _command(name: str, command: Any) -> Iterator[str]:
     arguments, options = parameters(command)
-    yield from ("", f"### pyxen {name}", "", "```")
+    yield from ("", f"### pyxen {name}", "", "```text")
     yield " ".join(["pyxen", name, "[OPTION]...", *map(place, arguments)])
     yield from ("```", "")
     yield _code(inspect.cleandoc(command.help))

@@ -10,17 +10,19 @@ import argparse
 import gzip
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from lab import Lab, apt, cache, releases, tools
 from lab.errors import BuildFailed, LabError
 from lab.progress import say
 from tools.release import DIST, ROOT, versions
 
-__all__ = ["build_packages", "revision"]
+__all__ = ["build_packages", "revision", "test_packages"]
 
 PACKAGES = DIST / "debian"
 _SECONDS = 1800
@@ -45,6 +47,12 @@ def build_packages(control: str) -> list[str]:
     """Return the names in the Build-Depends of a control file."""
     field = re.findall(r"^Build-Depends:\n((?: .*\n)+)", control, re.MULTILINE)[0]
     return [re.split(r"[ (\[<]", line.strip())[0] for line in field.strip(",\n ").split(",\n")]
+
+
+def test_packages(control: str) -> list[str]:
+    """Return what the autopkgtests need besides pyxen's own packages."""
+    named = {name.strip() for line in re.findall(r"^Depends: (.*)$", control, re.MULTILINE) for name in line.split(",")}
+    return sorted(name for name in named if "pyxen" not in name)
 
 
 def revision(version: str, suite: str) -> str:
@@ -129,7 +137,7 @@ mkdir -p /srv/debian
 mount /dev/vdc /srv/debian
 tar -xf /srv/debian.tar -C /srv/debian
 rm /srv/debian.tar
-cp /usr/share/pyxen-guests/tiny-pv /srv/debian/srv/
+cp -r /usr/share/pyxen-guests /srv/debian/usr/share/
 for place in proc sys dev run; do
     mkdir -p /srv/debian/$place
     mount --rbind /$place /srv/debian/$place
@@ -142,14 +150,14 @@ _TRY = """
 set -eu
 ! command -v gcc
 export DEBIAN_FRONTEND=noninteractive
-apt-get install -q -y --no-install-recommends /srv/packages/*.deb
+apt-get install -q -y --no-install-recommends /srv/packages/*.deb $TESTS
 dpkg -l '*pyxen*' | grep ^ii
 cat > /tmp/use.py <<'END'
 import pyxen
 from pyxen import DomainConfig
 with pyxen.connect() as xen:
     print(pyxen.__file__, xen.uri, xen.info().xen_version)
-    config = DomainConfig("tried", type="pv", kernel="/srv/tiny-pv", memory=16)
+    config = DomainConfig("tried", type="pv", kernel="/usr/share/pyxen-guests/tiny-pv", memory=16)
     domain = xen.create(config, timeout=120)
     assert "tried" in [info.name for info in xen.list()]
     domain.destroy()
@@ -158,14 +166,20 @@ END
 echo "== the packages"
 cd /
 python3 /tmp/use.py
-if command -v pyxen; then
-    pyxen list
-    for test in memory dom0; do
-        AUTOPKGTEST_TMP=$(mktemp -d) /srv/tests/$test
-    done
-fi
+command -v pyxen && pyxen list
+echo "== the autopkgtests"
+cd /srv/source
+for test in debian/tests/*; do
+    case $test in
+        */control) continue;;
+        */command) command -v pyxen || continue;;
+    esac
+    echo "= $test"
+    AUTOPKGTEST_TMP=$(mktemp -d) $test
+done
+cd /
 ls /usr/share/bash-completion/completions/pyxen /usr/lib/systemd/system/pyxen-* /lib/systemd/system/pyxen-* \
-    /usr/share/man/man1/pyxen* /usr/share/doc/python3-pyxen/guide.md* 2>/dev/null || true
+    /usr/share/man/man1/pyxen* /usr/share/doc/python3-pyxen/howto 2>/dev/null || true
 apt-get remove -q -y --purge '*pyxen*' >/dev/null
 ! python3 -c 'import pyxen' 2>/dev/null
 echo "== the wheel"
@@ -201,11 +215,15 @@ def _pack(release: releases.Release, scratch: Path) -> Path:
     for package in packages:
         shutil.copy(package, root / "srv/packages")
     _wheels(release, root / "srv/wheels")
-    shutil.copytree(ROOT / "debian/tests", root / "srv/tests")
+    (root / "srv/source").mkdir()
+    source = ["git", "archive", "HEAD", "--", "debian/tests", "docs", "pyproject.toml", "tests", "tools"]
+    archived = subprocess.run(source, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(["tar", "-x", "-C", root / "srv/source"], input=archived.stdout, check=True, timeout=60)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-    fetch = "apt-get update -q; apt-get install -q -y --no-install-recommends --download-only /srv/packages/*.deb"
-    _enter(root, fetch)
-    (root / "srv/try.sh").write_text(_TRY)
+    needs = test_packages((ROOT / "debian/tests/control").read_text())
+    fetch = "apt-get update -q; apt-get install -q -y --no-install-recommends --download-only /srv/packages/*.deb $@"
+    _enter(root, fetch, *needs)
+    (root / "srv/try.sh").write_text(f"TESTS='{' '.join(needs)}'\n{_TRY}")
     archive = scratch / "debian.tar"
     tools.call(tools.as_root(["tar", "-cf", str(archive), "-C", str(root), "."]), what="packing a Debian")
     return archive
@@ -224,6 +242,11 @@ def _show(data: bytes) -> None:
     sys.stdout.flush()
 
 
+def _leave(number: int, _frame: object) -> NoReturn:
+    """End through every ``finally``, so that QEMU and work folders go too."""
+    raise SystemExit(128 + number)
+
+
 def main() -> int:
     """Build or try the packages; the exit status says whether all is well."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -231,6 +254,8 @@ def main() -> int:
     known = [release.xen for release in releases.RELEASES]
     parser.add_argument("--xen", choices=known, help="only the Debian that has this release of Xen; by default all")
     arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     try:
         for release in releases.RELEASES:
             if arguments.xen not in {None, release.xen}:

@@ -28,7 +28,7 @@ HEAD: Final = """\
 
 xl accepts much that its author did not mean. `pyxen lint web1.cfg` and `pyxen.xlcfg.lint` find it, on any machine:
 
-```
+```sh
 pyxen lint *.cfg                       # for the newest release; --xen 4.17 for another
 pyxen lint --format json *.cfg         # for programs
 ```

@@ -43,10 +43,12 @@ class ReleaseFailed(Exception):
 
 def _run(*argv: str | Path, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> str:
     print("+", *argv, flush=True)
+    # With PYTHONPATH, pip would take this tree for an installed pyxen, and install nothing.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         argv,
         cwd=cwd,
-        env={**os.environ, **(environment or {})},
+        env={**clean, **(environment or {})},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -28,7 +28,22 @@ CHROMIUM: Final = "/usr/bin/chromium"
 
 WIDTHS: Final = (390, 768, 1400)
 
-LOOKED_AT: Final = ("index", "reference/api/pyxen.DomainConfig", "guide", "coming_from/xl", "comparison", "xl_keys")
+LOOKED_AT: Final = (
+    "index",
+    "guide/tutorial",
+    "howto",
+    "howto/sandboxes",
+    "guide",
+    "coming_from/xl",
+    "comparison",
+    "troubleshooting",
+    "command",
+    "xl_keys",
+    "reference/lint",
+    "reference/errors",
+    "reference/api/pyxen.DomainConfig",
+    "reference/api/pyxen.Host",
+)
 """The pages of which there are screenshots, and which axe looks at."""
 
 SEARCHES: Final = {"destroy": "pyxen.Domain", "NotPrivileged": "troubleshooting", "octal": "lint"}
@@ -65,11 +80,20 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Do nothing."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves requests that the browser may give up, since it goes on to the next page."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report an error, unless it is the browser's leaving."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def served() -> Iterator[str]:
     """Serve the site on this machine, and yield its address."""
     handler = functools.partial(_Quiet, directory=str(BUILT))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -118,8 +142,7 @@ def accessibility(page: Page, address: str) -> Iterator[str]:
         page.emulate_media(color_scheme=theme)
         for name in LOOKED_AT:
             page.goto(f"{address}/{name}.html", wait_until="load")
-            if name == "index":
-                page.screenshot(path=str(SHOTS / f"{name}-{theme}.png"))
+            page.screenshot(path=str(SHOTS / f"{name.replace('/', '-')}-{theme}.png"))
             for found in Axe().run(page).response["violations"]:
                 if found["impact"] in ("serious", "critical") and found["id"] not in OF_SPHINX:
                     where = found["nodes"][0]

@@ -1,7 +1,7 @@
 """Count the entries of the built reference that are not as they were written: ``make docs`` runs it after Sphinx.
 
-It fails for a docstring of which a part was taken for a type, for names that are for type checkers only, for the
-place where a class is defined instead of its public name, and for parameters that only pyxen passes.
+It fails for a docstring of which a part was taken for a type, for names that are private or for type checkers only, for
+the place where a class is defined instead of its public name, and for parameters that only pyxen passes.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def mangled(page: Path) -> Iterator[str]:
         text = " ".join(entry.text_content().split())
         if "Coerced[" in text:
             yield f"{name}: Coerced: {text}"
+        if found := re.search(r"(?<![\w.])_[A-Za-z]\w*", text):
+            yield f"{name}: a private name, {found[0]}: {text}"
         if "__init__" in name:
             yield f"{name}: a constructor is listed by itself"
         if re.search(r"\bBackend\b", text):

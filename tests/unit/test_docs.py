@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("README.md", "docs/guide.md", "docs/metrics.md", "docs/reliability.md", "docs/testing.md"),
     *("docs/howto.md", "docs/index.md", "docs/troubleshooting.md"),
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "howto").glob("*.md")),
     *(f"docs/coming_from/{page}.md" for page in ("xl", "libvirt_python", "xen_lowlevel", "go_xenlight")),
 )
 

@@ -106,3 +106,29 @@ def test_the_issue_forms_are_yaml_with_questions() -> None:
     for form in forms[1:]:
         ids = re.findall(r"^    id: (\w+)$", form.read_text(), re.MULTILINE)
         assert len(ids) == len(set(ids)) >= 3
+
+
+def test_each_of_debians_tests_is_named_and_is_a_script() -> None:
+    control = (ROOT / "debian/tests/control").read_text()
+    scripts = {path.name: path for path in (ROOT / "debian/tests").iterdir() if path.name != "control"}
+    assert set(re.findall(r"^Tests: (.*)$", control, re.MULTILINE)) == set(scripts)
+    for script in scripts.values():
+        assert os.access(script, os.X_OK)
+        subprocess.run(["sh", "-n", script], check=True, timeout=60)
+    assert debian.test_packages(control) == ["python3-hypothesis", "python3-pytest", "python3-pytest-timeout"]
+
+
+def test_debians_contract_brings_what_it_imports(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "AUTOPKGTEST_TMP": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTEST_ADDOPTS": "--collect-only",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    done = subprocess.run(
+        [ROOT / "debian/tests/contract"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "test_life.py" in done.stdout

@@ -93,7 +93,6 @@ NO_FIRMWARE: Final = ("pv", "pvh")
 _MOST_VCPUS: Final = 8192
 
 _Path = str | os.PathLike[str] | None
-_Affinity = CpuSet | tuple[CpuSet, ...] | None
 _GivenAffinity = CpuSet | str | Iterable[CpuSet | str | int | Iterable[int]] | None
 _Names = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -189,9 +188,9 @@ class DomainConfig(Part):
     """Number of vCPUs to start with, 1 to 8192 (Xen has fewer for HVM and PVH). Default 1."""
     maxvcpus: int | None = setting(None, integer(1, _MOST_VCPUS))
     """Most vCPUs that it can be given later. Default: those of ``vnuma``, or ``vcpus``."""
-    cpus: Coerced[_Affinity, _GivenAffinity] = setting(None, affinity)
+    cpus: Coerced[CpuSet | tuple[CpuSet, ...] | None, _GivenAffinity] = setting(None, affinity)
     """CPUs it may run on: one set for all vCPUs (``"0-3,^1"``), or a list with one for each. Default: all CPUs."""
-    cpus_soft: Coerced[_Affinity, _GivenAffinity] = setting(None, affinity)
+    cpus_soft: Coerced[CpuSet | tuple[CpuSet, ...] | None, _GivenAffinity] = setting(None, affinity)
     """CPUs it runs on preferably, in the same forms. Default: those of its NUMA placement."""
     numa_placement: bool | None = setting(None, flag, key="")
     """Whether libxl looks for NUMA nodes to put it on. Default: yes; but no, as in xl, when ``cpus`` is a list, or
