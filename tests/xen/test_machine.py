@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pyxen
+import pyxen.aio.storage
 from pyxen import Disk, Host, InvalidArgument, NotEnoughSpace, NotFound, Vif, VolumeExists, VolumeInUse
 from pyxen.doctor import Severity, examine
 from pyxen.images import Access, from_cloud_image
@@ -98,6 +100,16 @@ def test_volumes(host: Host, tiny: MakeConfig, group: VolumeGroup, monkeypatch: 
         with pytest.raises(VolumeInUse):
             group.resize("web-1", "32M", shrink=True)
         assert group.resize("web-1", "68M").size_bytes == 68 * MIB
+
+        async def awaited() -> None:
+            async with pyxen.aio.connect() as awaited_host:
+                same = pyxen.aio.storage.VolumeGroup(group.name, host=awaited_host)
+                assert [each.used_by async for each in same] == [("holder",)]
+                assert await same["web-1"] == group["web-1"]
+                with pytest.raises(VolumeInUse, match="is a disk of holder"):
+                    await same.remove("web-1")
+
+        asyncio.run(awaited())
     finally:
         domain.destroy()
 
