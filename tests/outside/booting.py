@@ -17,7 +17,7 @@ from pathlib import Path
 import pyxen
 from pyxen import ConsoleStream, Domain, DomainConfig, Vif
 
-SECONDS = 600.0
+SECONDS = 1200.0
 """How long a system may take to boot in the emulated machine, and each answer of it."""
 
 MEMORY = 384
