@@ -33,7 +33,7 @@ menuentry "Debian" {
 _INITRAMFS = """#!/bin/sh
 [ "$1" = prereqs ] && exit 0
 . /usr/share/initramfs-tools/hook-functions
-manual_add_modules ext4 xen-blkfront ata_piix sd_mod
+manual_add_modules ext4 xen-blkfront ata_piix sd_mod sr_mod
 """
 """Makes it small: an emulated firmware in an emulated machine reads a large one for many minutes."""
 _SECTOR = 512
