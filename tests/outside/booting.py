@@ -82,6 +82,9 @@ def log_in(guest: Domain, hostname: str, user: str, password: str) -> None:
     """Log in on the console, and ask the system for its name."""
     with guest.console_stream(timeout=4 * SECONDS) as console:
         terminal = Terminal(console)
+        if user != "root":  # cloud-init sets the password, maybe after the first prompt
+            terminal.expect(" finished at ")
+            terminal.type("")
         for prompt, answer in (
             (f"{hostname} login: ", user),
             ("Password: ", password),
