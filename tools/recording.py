@@ -150,7 +150,7 @@ def picture(cast: str) -> str:
     return (
         "\n".join(
             [
-                f'<svg role="img" {size} xmlns="http://www.w3.org/2000/svg">',
+                f'<svg role="img" {size} xml:space="preserve" xmlns="http://www.w3.org/2000/svg">',
                 f"<title>{TITLE}: domains are created, listed and destroyed on a real Xen host</title>",
                 f"<style>{style}</style>",
                 f'<rect width="{width}" height="{height}" rx="8" fill="#1d2430"/>',
