@@ -116,7 +116,10 @@ def lines_of(cast: str) -> list[Line]:
         seconds, kind, text = json.loads(event)
         if kind == "o":
             *complete, rest = (rest + text).split("\n")
-            found += [Line(seconds, _SEQUENCES.sub("", each).rstrip("\r").rpartition("\r")[2]) for each in complete]
+            found += [
+                Line(seconds, _SEQUENCES.sub("", each).rstrip("\r").rpartition("\r")[2].expandtabs())
+                for each in complete
+            ]
     return found
 
 

@@ -72,6 +72,21 @@ def test_the_plot_is_that_of_the_benchmarks() -> None:
     assert [name for group in figures.groups() for name, value in group.bars if value <= 0] == []
 
 
+def test_the_picture_of_the_demonstration_is_that_of_its_recording() -> None:
+    cast = recording.CAST.read_text()
+    assert recording.PICTURE.read_text() == recording.picture(cast), "again: python -m tools.recording --picture"
+    shown = [line.text for line in recording.lines_of(cast)]
+    for verb in (
+        "create a-hvm (HVM)",
+        "create a-pv (PV)",
+        "create a-pvh (PVH)",
+        "list",
+        "shutdown a-pvh",
+        "destroy a-",
+    ):
+        assert any(line.startswith(verb) for line in shown), verb
+
+
 def test_what_a_terminal_was_told_is_no_text_of_the_recording() -> None:
     events = [[0.5, "o", "\x1b[1mone\x1b[0m\r\ntw"], [0.7, "i", "x"], [9.0, "o", "o 1%\rtwo 2%\r\n<&>\r\n"]]
     cast = "\n".join(map(json.dumps, [{"version": 2}, *events]))
