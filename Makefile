@@ -5,13 +5,16 @@ XEN = 4.20
 CPUS = 1
 FUZZ_SECONDS = 600
 
-.PHONY: help demo test test-long test-fast lab-test lint bench bench-quick fuzz sanitize sweep soak shell docs docs-check release deb clean setup
+.PHONY: help demo recording test test-long test-fast lab-test lint bench bench-quick fuzz sanitize sweep soak shell docs docs-check release deb clean setup
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: setup     ## Create, list and destroy a PV, a PVH and an HVM guest on a real Xen host
 	@$(PYTHON) -m lab run --xen $(XEN) --timeout 900 -- python3 examples/demo.py
+
+recording: setup ## Record make demo anew: docs/figures/demo.cast, and the picture of it in README
+	@$(PYTHON) -m tools.recording
 
 test: setup     ## Run all checks and tests, those on real Xen included
 	@$(PYTHON) -m tools.test

@@ -77,7 +77,7 @@ class Dialogue:
 
     def _answer(self, typed: str, prompt: str, expected: str, compare: Callable[[str, str, str], None]) -> None:
         """Wait for the guest's echo, what it answers, and its next prompt."""
-        answer = re.compile(re.escape(typed) + r"\n(.*?)" + re.escape(prompt) + r"$", re.DOTALL)
+        answer = re.compile(re.escape(typed) + r"\n(.*?)" + _shown(prompt), re.DOTALL)
         self._read(lambda: answer.search(self._seen) is not None, f"no answer to {typed!r}")
         match = answer.search(self._seen)
         assert match is not None
@@ -88,7 +88,7 @@ class Dialogue:
     def _until_prompt(self, prompt: str) -> None:
         """Press Enter until the guest shows its prompt."""
         end = time.monotonic() + self._seconds
-        while not self._seen.endswith(prompt):
+        while not re.search(_shown(prompt), self._seen):
             assert time.monotonic() < end, f"{self._place}: no prompt {prompt!r} in\n{self._seen}"
             assert self._process.poll() is None, f"{self._place}: the command has ended: {self._seen}"
             self._type("\r")
@@ -121,3 +121,8 @@ class Dialogue:
             return False
         self._seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode(errors="replace")).replace("\r", "")
         return bool(data)
+
+
+def _shown(prompt: str) -> str:
+    """Return the pattern of a prompt at the end. An older busybox calls the home of a guest's root by its name, /."""
+    return re.escape(prompt).replace(re.escape("~"), "[~/]", 1) + "$"

@@ -53,6 +53,9 @@ TESTS_FAILED = 1
 LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
 
+_DEBIAN_12S_PYTHON = "/usr/local/lib/python3.11/dist-packages"
+"""Where Debian 12's dom0 looks for modules first."""
+
 FUZZ_SECONDS = 3
 """How long each target is fuzzed; ``make fuzz`` takes longer."""
 
@@ -214,6 +217,15 @@ def _chosen(marks: str = "") -> list[str]:
     return ["-m", " and ".join(wanted)] if wanted else []
 
 
+def _guide_in_debian_12() -> list[list[str]]:
+    """Return the commands that play the guide there, with another typer: Debian 12's own is too old for the command."""
+    folder = ROOT / "build" / "test" / "typer"
+    install = [PYTHON, "-m", "pip", "install", "-q", "--upgrade", "--target", str(folder), "typer", "rich"]
+    command = _in_dom0("4.17", *_pytest_in_dom0("tests/xen/test_guide.py"))
+    place = command.index("--")
+    return [install, [*command[:place], "--put", f"{folder}:{_DEBIAN_12S_PYTHON}", *command[place:]]]
+
+
 def _pytest_in_dom0(*paths: str, marks: str = "") -> list[str]:
     return ["python3", *PYTEST[1:], "-p", "no:cacheprovider", *_chosen(marks), *paths]
 
@@ -267,6 +279,7 @@ def parts() -> list[Part]:
         ),
         Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
         Part("outside", [[*PYTEST, *_chosen(), "tests/outside"]]),
+        *([Part("guide-4.17", _guide_in_debian_12())] if LONG else []),
         Part("two-cpus", [_in_dom0("4.20", "env", "PYXEN_TEST_URI=xenlight:///", *two_cpus, cpus=2)]),
     ]
 

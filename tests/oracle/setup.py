@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.oracle import debian, prometheus
+from tests.oracle import debian, prometheus, xentools
 from tests.oracle.debian import Packages, SetupFailed, cache_folder, cached, run
 from tests.oracle.libvirt import documents, schemas
 
@@ -130,6 +130,7 @@ def main() -> int:
             schemas.set_up(release)
             documents.set_up(release)
         prometheus.set_up()
+        xentools.set_up()
     except SetupFailed as error:
         _say(str(error))
         return 1

@@ -77,6 +77,8 @@ def test_what_is_typed_behind_a_console(scene: Scene, tmp_path: Path) -> None:
     text = f"```console\n# {sys.executable} console.py\n\n/ # hello\nHELLO\n/ # bye\n/ # ^]\n# echo over\nover\n```\n"
     page.write_text(text)
     scene.play(page)
+    page.write_text(text.replace("/ #", "~ #"))
+    scene.play(page)
     page.write_text(text.replace("HELLO", "HELP"))
     with pytest.raises(AssertionError, match=r"page.md:2: the page says\s+HELP"):
         scene.play(page)

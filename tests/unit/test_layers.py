@@ -16,6 +16,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
+    {"aio.bridges", "aio.doctor", "aio.images", "aio.storage"},  # what stands in the next rows, awaited
     {"autostart", "doctor", "images", "metrics", "supervisor"},
     {"bridges", "storage"},
     {
@@ -85,7 +86,7 @@ XENLIGHT_LAYERS = (
 )
 """The rooms of the xenlight backend, from the top down; those of one row may import each other."""
 
-NEIGHBOURS = LAYERS[6] | LAYERS[-5]
+NEIGHBOURS = LAYERS[7] | LAYERS[-5]
 """Those that may also import from their own row; codecs, backends and what stands lowest know nothing of each other."""
 
 
@@ -125,8 +126,10 @@ def modules_imported(module: str, *, at_start: bool = False) -> set[str]:
 
 
 def part(module: str) -> str:
-    """Return what a module is in `LAYERS`: its first name below pyxen."""
-    return module.split(".")[1] if "." in module else "__init__"
+    """Return what a module is in `LAYERS`: its first name below pyxen, or that with the next one."""
+    names = module.split(".")[1:3]
+    whole = ".".join(names)
+    return whole if layer(whole) >= 0 else names[0] if names else "__init__"
 
 
 def layer(name: str) -> int:

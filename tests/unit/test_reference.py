@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 import pyxen
-from tools import errors, figures, lint_codes, public_names
+from tools import errors, figures, lint_codes, public_names, recording
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,3 +70,25 @@ def test_the_page_of_lint_is_that_of_the_sources() -> None:
 def test_the_plot_is_that_of_the_benchmarks() -> None:
     assert figures.PLOT.read_text() == figures.plot(), "write it again: python -m tools.figures"
     assert [name for group in figures.groups() for name, value in group.bars if value <= 0] == []
+
+
+def test_the_picture_of_the_demonstration_is_that_of_its_recording() -> None:
+    cast = recording.CAST.read_text()
+    assert recording.PICTURE.read_text() == recording.picture(cast), "again: python -m tools.recording --picture"
+    shown = [line.text for line in recording.lines_of(cast)]
+    for verb in (
+        "create a-hvm (HVM)",
+        "create a-pv (PV)",
+        "create a-pvh (PVH)",
+        "list",
+        "shutdown a-pvh",
+        "destroy a-",
+    ):
+        assert any(line.startswith(verb) for line in shown), verb
+
+
+def test_what_a_terminal_was_told_is_no_text_of_the_recording() -> None:
+    events = [[0.5, "o", "\x1b[1mone\x1b[0m\r\ntw"], [0.7, "i", "x"], [9.0, "o", "o 1%\rtwo 2%\r\n<&>\r\n"]]
+    cast = "\n".join(map(json.dumps, [{"version": 2}, *events]))
+    assert recording.lines_of(cast) == [(0.5, "one"), (9.0, "two 2%"), (9.0, "<&>")]
+    assert ">&lt;&amp;&gt;</text>" in recording.picture(cast)

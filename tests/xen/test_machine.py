@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 
 import pyxen
+import pyxen.aio.storage
 from pyxen import Disk, Host, InvalidArgument, NotEnoughSpace, NotFound, Vif, VolumeExists, VolumeInUse
 from pyxen.doctor import Severity, examine
+from pyxen.images import Access, from_cloud_image
 from pyxen.storage import VolumeGroup, create_image, image_info
 from pyxen.storage.tools import call
-from tests.xen.support import MakeConfig
+from tests.xen.support import GUESTS, MakeConfig
 
 MIB = 1 << 20
 
@@ -97,6 +100,16 @@ def test_volumes(host: Host, tiny: MakeConfig, group: VolumeGroup, monkeypatch: 
         with pytest.raises(VolumeInUse):
             group.resize("web-1", "32M", shrink=True)
         assert group.resize("web-1", "68M").size_bytes == 68 * MIB
+
+        async def awaited() -> None:
+            async with pyxen.aio.connect() as awaited_host:
+                same = pyxen.aio.storage.VolumeGroup(group.name, host=awaited_host)
+                assert [each.used_by async for each in same] == [("holder",)]
+                assert await same["web-1"] == group["web-1"]
+                with pytest.raises(VolumeInUse, match="is a disk of holder"):
+                    await same.remove("web-1")
+
+        asyncio.run(awaited())
     finally:
         domain.destroy()
 
@@ -143,6 +156,47 @@ def test_volumes(host: Host, tiny: MakeConfig, group: VolumeGroup, monkeypatch: 
     assert [each["name"] for each in listed[0]["volumes"]] == ["web-1"]
     run(sys.executable, "-m", "pyxen", "volume", "remove", "/dev/pyxen-test/web-1", "--yes")
     assert list(group) == []
+
+
+def test_a_cloud_image_on_a_new_volume(
+    host: Host, group: VolumeGroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image is a disk that boots and says so on the serial port; tests/outside has one with cloud-init."""
+    source, seed = tmp_path / "cloud.qcow2", tmp_path / "web1-seed.iso"
+    run("qemu-img", "convert", "-O", "qcow2", str(GUESTS / "tiny-hvm.img"), str(source))
+    access = Access("web1", ssh_keys=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFy me@desk"])
+    image = from_cloud_image(source, "web1", access, group=group, seed=seed)
+    assert [disk.target for disk in image.disks] == ["/dev/pyxen-test/web1", str(seed)]
+    web1 = host.create(image.config(memory=32), paused=True, timeout=120)
+    try:
+        with web1.console_stream(timeout=120) as console:
+            web1.unpause()
+            assert any("pyxen-guest ready" in line for line in console)
+        assert group["web1"].used_by == ("web1",)
+    finally:
+        web1.destroy()
+
+    with pytest.raises(InvalidArgument, match="seed="):
+        from_cloud_image(source, "web2", access, group=group)
+    with pytest.raises(InvalidArgument, match="leave overwrite out"):
+        from_cloud_image(source, "web1", access, group=group, seed=seed, overwrite=True)
+    seed.unlink()
+    for name, size, error in (("web1", None, VolumeExists), ("web2", 1024, NotEnoughSpace)):
+        with pytest.raises(error):
+            from_cloud_image(source, name, access, group=group, seed=seed, size=size)
+    with pytest.raises(NotFound, match="nosuch"):
+        from_cloud_image(source, "web2", access, group=VolumeGroup("nosuch"), seed=seed)
+
+    def interrupted(*_: object) -> None:
+        assert lvs() == {"web1", "web2"}
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pyxen.images.cloud._copy", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            from_cloud_image(source, "web2", access, group=group, seed=seed)
+    assert lvs() == {"web1"}
+    assert not seed.exists()
 
 
 def test_images_of_qemu_img(tmp_path: Path) -> None:

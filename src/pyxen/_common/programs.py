@@ -14,7 +14,8 @@ from typing import Final
 
 from pyxen._common.child import Child, spawn
 from pyxen._common.shortage import shortage
-from pyxen.errors import OperationFailed, OperationTimeout, ToolMissing
+from pyxen._common.stopping import stopped
+from pyxen.errors import OperationCancelled, OperationFailed, OperationTimeout, ToolMissing
 
 __all__ = ["Output", "find_program", "run_program"]
 
@@ -87,6 +88,7 @@ def run_program(
     Raises:
         ToolMissing: It is not installed.
         OperationTimeout: It did not end in time.
+        OperationCancelled: The call was stopped; see `stoppable`.
         OperationFailed: It cannot be started, or prints without end.
     """
     path = find_program(command[0], root)
@@ -175,6 +177,8 @@ def _read(child: Child, pipes: dict[int, _Lines], name: str, verb: str, timeout:
         if left <= 0:
             message = f"{name} has not ended after {timeout:g} s, and was ended: does a disk of the host hang?"
             raise OperationTimeout(message, operation=verb)
+        if stopped():
+            raise OperationCancelled(f"{name} was ended", operation=verb)
         if not open_fds:
             ended = child.ended(min(left, _GLANCE))
             continue

@@ -145,8 +145,15 @@ def number_of(text: str) -> int:
 # Kinds of devices that are attached, detached and listed in the same way have commands that are made here.
 
 
-def attach_command(kind: type[Device], noun: str) -> Any:
-    """Return the command that attaches a device of a kind."""
+def attach_command(kind: type[Device], noun: str, name: str, example: str) -> Any:
+    """Return the command that attaches a device of a kind.
+
+    Args:
+        kind: The kind.
+        noun: What a person calls it.
+        name: What commands call it.
+        example: A device in xl's words.
+    """
 
     def attach_device(
         domain: DomainName, spec: Words, uri: Uri = "", timeout: Timeout = None, *, as_json: AsJson = False
@@ -155,12 +162,14 @@ def attach_command(kind: type[Device], noun: str) -> Any:
 
     attach_device.__doc__ = f"""Attach a {noun} to a running domain.
 
+    Example: pyxen {name}-attach web1 {example}
+
     JSON: an object with domid, name, uuid, and device, in xl's text.
     """
     return attach_device
 
 
-def detach_command(kind: type[Device], noun: str) -> Any:
+def detach_command(kind: type[Device], noun: str, name: str) -> Any:
     """Return the command that detaches a device of a kind by its number."""
     field = next(each.field for each in KINDS if each.part is kind)
 
@@ -183,12 +192,14 @@ def detach_command(kind: type[Device], noun: str) -> Any:
     detach_device.__annotations__["devid"] = Annotated[str, argument]  # typer could not evaluate it as text
     detach_device.__doc__ = f"""Detach a {noun}. It asks before --force.
 
+    Example: pyxen {name}-detach web1 0
+
     JSON: an object with domid, name and uuid.
     """
     return detach_device
 
 
-def list_command(kind: type[Device], noun: str) -> Any:
+def list_command(kind: type[Device], noun: str, name: str) -> Any:
     """Return the command that lists the devices of a kind."""
 
     def list_devices(domain: DomainName, uri: Uri = "", *, verbose: Verbose = False, as_json: AsJson = False) -> None:
@@ -203,6 +214,8 @@ def list_command(kind: type[Device], noun: str) -> Any:
         )
 
     list_devices.__doc__ = f"""List the {noun}s of a domain, with the state of the guest's driver.
+
+    Example: pyxen {name}-list web1
 
     JSON: a list of LiveDevice.
     """

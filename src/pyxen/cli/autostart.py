@@ -33,6 +33,8 @@ def start(uri: Uri = "", settings: Settings = None, timeout: Timeout = None, *, 
 
     A domain that runs already is left. What fails is said, and the others go on. --timeout is for each of them.
 
+    Example: pyxen autostart start
+
     JSON: a list of objects with path, action, name, domid and error.
     """
     with host_at(uri) as host:
@@ -61,6 +63,8 @@ def stop(
 
     What fails is said, and the others go on.
 
+    Example: pyxen autostart stop
+
     JSON: a list of objects with name, domid, action, path and errors, a list of text.
     """
     with host_at(uri) as host:
@@ -83,6 +87,8 @@ def stop(
 
 def show(uri: Uri = "", settings: Settings = None, *, as_json: AsJson = False) -> None:
     """List the domains that start with the host: those that are enabled, and those that are saved.
+
+    Example: pyxen autostart list
 
     JSON: a list of objects with name, path, kind (enabled or saved), running and error.
     """
@@ -129,6 +135,8 @@ def enable(
 ) -> None:
     """Let a domain start with the host: link its configuration into the folder of such domains, /etc/xen/auto.
 
+    Example: pyxen autostart enable /etc/xen/web1.cfg
+
     JSON: an object with name, path and target, which the link points to.
     """
     with told():
@@ -158,6 +166,8 @@ def disable(
     as_json: AsJson = False,
 ) -> None:
     """Let a domain not start with the host any more: remove the link to its configuration. The domain goes on.
+
+    Example: pyxen autostart disable web1
 
     JSON: an object with name, path and target, which the link pointed to.
     """

@@ -38,6 +38,8 @@ def show(
 ) -> None:
     """Show the configuration of a domain, with the devices attached since it was created.
 
+    Example: pyxen config show web1
+
     JSON: libxl's JSON of the configuration.
     """
     from pyxen import conversion
@@ -67,6 +69,8 @@ def diff(
     """Show what a configuration asks for that its domain is not.
 
     The exit status is 1 if there is something.
+
+    Example: pyxen config diff web1 web1.cfg
 
     JSON: an object with settings, a list of objects with path, before and after; added and removed, which are lists of
     devices in xl's text; and changed, a list of objects with path and settings.
@@ -98,6 +102,8 @@ def apply(
 
     What only a restart of the domain can bring is said on standard error.
 
+    Example: pyxen config apply web1 web1.cfg
+
     JSON: an object with created; changed, a list of objects with verb and value, which is text; and needs_restart,
     which is as the JSON of diff.
     """
@@ -124,6 +130,8 @@ def update(
     as_json: AsJson = False,
 ) -> None:
     """Set the configuration from which a domain is started again when it reboots. The running domain does not change.
+
+    Example: pyxen config-update web1 web1.cfg
 
     JSON: an object with domid, name and uuid.
     """

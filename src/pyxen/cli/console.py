@@ -28,6 +28,8 @@ def console(
 
     Every key goes to the guest, Ctrl-C too. What the guest prints is shown as it is, as on any console: the terminal
     obeys its control sequences.
+
+    Example: pyxen console web1
     """
     check_streams()
     with host_at(uri) as host, domain_of(host, domain).console_stream(kind, number=number) as stream:

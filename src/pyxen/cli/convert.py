@@ -54,6 +54,8 @@ def convert(
     Standard error names what the other format cannot say, and what is contradictory in the configuration. The exit
     status is 0. It is 1 if xl or libxl would refuse what is written, and with --strict if something is lost or
     contradictory. It is 2 if a file cannot be read or written.
+
+    Example: pyxen convert web1.cfg --to libvirt-xml
     """
     try:
         text = read(file)

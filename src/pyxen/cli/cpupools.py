@@ -35,6 +35,8 @@ def cpupool_list(
 ) -> None:
     """List CPU pools.
 
+    Example: pyxen cpupool-list --cpus
+
     JSON: a list of CpupoolInfo.
     """
     with host_at(uri) as host:
@@ -122,6 +124,8 @@ def _words(value: Any) -> list[str]:
 def cpupool_destroy(pool: PoolName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Destroy a CPU pool. Its CPUs are free afterwards.
 
+    Example: pyxen cpupool-destroy fast
+
     JSON: a CpupoolInfo, as it was before.
     """
     with host_at(uri) as host:
@@ -141,6 +145,8 @@ def cpupool_rename(
 ) -> None:
     """Give a CPU pool another name.
 
+    Example: pyxen cpupool-rename fast slow
+
     JSON: a CpupoolInfo.
     """
     _change(pool, uri, lambda found: found.rename(name), as_json=as_json)
@@ -149,6 +155,8 @@ def cpupool_rename(
 def cpupool_cpu_add(pool: PoolName, cpus: Cpus, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Add CPUs that are in no pool to a CPU pool.
 
+    Example: pyxen cpupool-cpu-add fast 2-3
+
     JSON: a CpupoolInfo.
     """
     _change(pool, uri, lambda found: found.add_cpus(cpus_of(cpus)), as_json=as_json)
@@ -156,6 +164,8 @@ def cpupool_cpu_add(pool: PoolName, cpus: Cpus, uri: Uri = "", *, as_json: AsJso
 
 def cpupool_cpu_remove(pool: PoolName, cpus: Cpus, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Remove CPUs from a CPU pool. They are free afterwards.
+
+    Example: pyxen cpupool-cpu-remove Pool-0 2-3
 
     JSON: a CpupoolInfo.
     """
@@ -173,6 +183,8 @@ def _change(key: str, uri: str, change: Callable[[Cpupool], object], *, as_json:
 def cpupool_migrate(domain: DomainName, pool: PoolName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Move a domain to another CPU pool.
 
+    Example: pyxen cpupool-migrate web1 fast
+
     JSON: an object with domid, name and uuid.
     """
     with host_at(uri) as host:
@@ -183,6 +195,8 @@ def cpupool_migrate(domain: DomainName, pool: PoolName, uri: Uri = "", *, as_jso
 
 def cpupool_numa_split(uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Make a CPU pool of each NUMA node.
+
+    Example: pyxen cpupool-numa-split
 
     JSON: a list of CpupoolInfo.
     """

@@ -48,6 +48,8 @@ def devd(
 
     The exit status is 0 if it serves or, in the foreground, after such a signal, and 2 if the domain cannot serve
     devices.
+
+    Example: pyxen devd --foreground
     """
     if foreground and pidfile is not None:
         raise typer.BadParameter("a process in the foreground needs no file for its number")

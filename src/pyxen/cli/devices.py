@@ -56,6 +56,8 @@ def block_detach(
 ) -> None:
     """Detach a disk. It asks before --force.
 
+    Example: pyxen block-detach web1 xvdb
+
     JSON: an object with domid, name and uuid.
     """
     detach(lambda: vdev, domain, uri, timeout, force=force, yes=yes, as_json=as_json)
@@ -63,6 +65,8 @@ def block_detach(
 
 def block_list(domain: DomainName, uri: Uri = "", *, verbose: Verbose = False, as_json: AsJson = False) -> None:
     """List the disks of a domain, with the state of the guest's driver. BE is the domain that serves a disk.
+
+    Example: pyxen block-list web1
 
     JSON: a list of LiveDevice.
     """
@@ -111,6 +115,8 @@ def network_detach(
 ) -> None:
     """Detach a vif. It asks before --force.
 
+    Example: pyxen network-detach web1 1
+
     JSON: an object with domid, name and uuid.
     """
 
@@ -124,6 +130,8 @@ def network_list(domain: DomainName, uri: Uri = "", *, verbose: Verbose = False,
     """List the vifs of a domain, with the state of the guest's driver. BE is the domain that serves a vif.
 
     Interface is what a vif is called there.
+
+    Example: pyxen network-list web1
 
     JSON: a list of LiveDevice.
     """
@@ -150,6 +158,8 @@ def network_list(domain: DomainName, uri: Uri = "", *, verbose: Verbose = False,
 def channel_list(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """List the channels of a domain, with the host's end of each.
 
+    Example: pyxen channel-list web1
+
     JSON: a list of ChannelEndpoint.
     """
     with host_at(uri) as host:
@@ -172,6 +182,8 @@ def cd_insert(
 ) -> None:
     """Insert a disc into a CD-ROM drive, in the place of the one that is there.
 
+    Example: pyxen cd-insert pc hdc /srv/debian.iso
+
     JSON: an object with domid, name and uuid.
     """
     with host_at(uri) as host:
@@ -185,6 +197,8 @@ def cd_eject(
 ) -> None:
     """Eject the disc of a CD-ROM drive.
 
+    Example: pyxen cd-eject pc hdc
+
     JSON: an object with domid, name and uuid.
     """
     with host_at(uri) as host:
@@ -193,12 +207,23 @@ def cd_eject(
         report(found, as_json=as_json)
 
 
-_ALIKE: Final[dict[str, tuple[type[Device], str]]] = {
-    "vtpm": (Vtpm, "vTPM"),
-    "vkb": (Vkb, "keyboard"),
-    "vdispl": (Vdispl, "display"),
-    "vsnd": (Vsnd, "sound card"),
-    "9pfs": (P9, "shared folder"),
+_ALIKE: Final[dict[str, tuple[type[Device], str, str]]] = {
+    "vtpm": (Vtpm, "vTPM", "backend=vtpmmgr"),
+    "vkb": (Vkb, "keyboard", "backend-type=linux"),
+    "vdispl": (Vdispl, "display", "connectors=id0:1920x1080"),
+    "vsnd": (Vsnd, "sound card", "CARD,short-name=main"),
+    "9pfs": (P9, "shared folder", "tag=share,path=/srv/share,security_model=none"),
+}
+"""The kinds whose commands are alike: class, noun, and an example in xl's words."""
+
+_ALIKE_COMMANDS: Final[dict[str, Callable[..., None]]] = {
+    command: made
+    for name, (kind, noun, example) in _ALIKE.items()
+    for command, made in (
+        (f"{name}-attach", attach_command(kind, noun, name, example)),
+        (f"{name}-detach", detach_command(kind, noun, name)),
+        (f"{name}-list", list_command(kind, noun, name)),
+    )
 }
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
@@ -211,10 +236,6 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "channel-list": channel_list,
     "cd-insert": cd_insert,
     "cd-eject": cd_eject,
-    **{
-        f"{name}-{verb}": make(kind, noun)
-        for name, (kind, noun) in _ALIKE.items()
-        for verb, make in (("attach", attach_command), ("detach", detach_command), ("list", list_command))
-    },
+    **_ALIKE_COMMANDS,
 }
 """The commands of this module by name."""

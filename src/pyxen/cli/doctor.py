@@ -26,6 +26,8 @@ def doctor(*, as_json: AsJson = False) -> None:
 
     The exit status is 0 if domains can be run here, with or without warnings, and 1 if there are errors.
 
+    Example: pyxen doctor --json
+
     JSON: a Report of pyxen.doctor, with healthy.
     """
     from pyxen.doctor import Severity, examine

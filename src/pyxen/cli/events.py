@@ -44,6 +44,8 @@ def events(
 
     The exit status is 6 if the time was up before --count events had come.
 
+    Example: pyxen events --json
+
     JSON: an object for each event, on a line: event, its kind, and the fields of that class.
     """
     unknown = [name for name in kind or () if name not in _KINDS]

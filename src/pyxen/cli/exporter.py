@@ -31,12 +31,14 @@ def exporter(
 ) -> None:
     """Serve the metrics of a host and its domains to Prometheus, at /metrics.
 
-    It needs pip install 'pyxen[cli,metrics]'. It has neither TLS nor a password, and listens on this machine only,
+    It needs the extra ``metrics`` of the package. It has neither TLS nor a password, and listens on this machine only,
     unless told otherwise.
 
     It runs until Ctrl-C or SIGTERM. A host that does not answer has xen_up 0, and is tried again at each scrape.
 
     The exit status is 0 after such a signal, and 2 if the host cannot be used, or the address is taken.
+
+    Example: pyxen exporter --listen 127.0.0.1:9813
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     try:

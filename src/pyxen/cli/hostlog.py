@@ -27,6 +27,8 @@ def dmesg(
 ) -> None:
     """Show the log of Xen.
 
+    Example: pyxen dmesg --clear
+
     JSON: an object with log, which is text; with --follow, an object with line for each line.
     """
     if clear and follow:
@@ -56,6 +58,8 @@ def debug_keys(
 ) -> None:
     """Send debug keys to Xen, which answers in its log. It asks before C and R, which end the host.
 
+    Example: pyxen debug-keys q
+
     JSON: an object with keys.
     """
     with host_at(uri) as host:
@@ -73,6 +77,8 @@ def set_parameters(
     as_json: AsJson = False,
 ) -> None:
     """Change parameters of Xen's command line while it runs.
+
+    Example: pyxen set-parameters "loglvl=all"
 
     JSON: an object with parameters, a list of text.
     """

@@ -16,11 +16,17 @@ from pyxen.cli.status import ExitStatus
 from pyxen.config import DomainConfig
 from pyxen.images import Access, GuestImage, from_cloud_image, from_distribution
 from pyxen.operation import Progress as Step
+from pyxen.storage import VolumeGroup
 
 __all__ = ["COMMANDS"]
 
 Target: TypeAlias = Annotated[
-    str, typer.Argument(metavar="TARGET", help="A new file, or a block device with nothing on it.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A new file, or a block device with nothing on it; with --vg, the name of a new volume.",
+        show_default=False,
+    ),
 ]
 Hostname: TypeAlias = Annotated[
     str, typer.Option("--hostname", metavar="NAME", help="The guest's name.", show_default=False)
@@ -37,6 +43,10 @@ Address: TypeAlias = Annotated[
 Gateway: TypeAlias = Annotated[str | None, typer.Option("--gateway", metavar="ADDRESS", help="Its default gateway.")]
 Nameserver: TypeAlias = Annotated[
     list[str] | None, typer.Option("--nameserver", metavar="ADDRESS", help="One of its name servers.")
+]
+Group: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--vg", metavar="GROUP", help="Create the volume TARGET in this volume group of LVM."),
 ]
 Size: TypeAlias = Annotated[int | None, typer.Option("--size", metavar="MIB", min=1, help="Size of the disk.")]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="What is there may be lost.")]
@@ -64,6 +74,7 @@ def distribution(
     address: Address = None,
     gateway: Gateway = None,
     nameserver: Nameserver = None,
+    vg: Group = None,
     size: Size = None,
     timeout: Timeout = None,
     *,
@@ -74,7 +85,7 @@ def distribution(
 
     It needs root, and mmdebstrap.
 
-    Example: pyxen image distribution /dev/vg0/web1 --hostname web1 --suite trixie --ssh-key key.pub > web1.cfg
+    Example: pyxen image distribution web1 --vg vg0 --hostname web1 --suite trixie --ssh-key key.pub > web1.cfg
 
     JSON: an object with hostname, disks, which are paths, and config, a text in xl's language.
     """
@@ -88,6 +99,7 @@ def distribution(
             mirror=mirror or (),
             packages=packages or (),
             kernel="" if host_kernel is None else None,
+            group=None if vg is None else VolumeGroup(vg),
             size=size,
             overwrite=overwrite,
             progress=progress,
@@ -109,6 +121,7 @@ def cloud(
     address: Address = None,
     gateway: Gateway = None,
     nameserver: Nameserver = None,
+    vg: Group = None,
     size: Size = None,
     timeout: Timeout = None,
     *,
@@ -129,6 +142,7 @@ def cloud(
             target,
             _access(hostname, ssh_key, password_file, address, gateway, nameserver),
             seed=seed,
+            group=None if vg is None else VolumeGroup(vg),
             size=size,
             overwrite=overwrite,
             progress=progress,

@@ -41,6 +41,8 @@ def shutdown(
 ) -> None:
     """Ask guests to power off. With --all it asks first.
 
+    Example: pyxen shutdown --wait web1 web2
+
     JSON: a list of objects with domid, name and uuid: the domains that were asked, or with --wait have shut down.
     """
 
@@ -63,6 +65,8 @@ def reboot(
     as_json: AsJson = False,
 ) -> None:
     """Ask guests to reboot. With --all it asks first. pyxen supervise starts them again.
+
+    Example: pyxen reboot web1
 
     JSON: a list of objects with domid, name and uuid: the domains that were asked, or with --wait have shut down.
     """
@@ -118,6 +122,8 @@ def _each(domains: list[Domain], begin: Callable[[Domain], Operation[None]], *, 
 def destroy(domain: DomainName, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:
     """End a domain at once, like pulling the plug: what its guest has not written is lost. It asks first.
 
+    Example: pyxen destroy --yes web1
+
     JSON: an object with domid, name and uuid.
     """
     with host_at(uri) as host:
@@ -131,6 +137,8 @@ def destroy(domain: DomainName, uri: Uri = "", *, yes: Yes = False, as_json: AsJ
 def pause(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Stop the vCPUs of a domain. Xen counts: a domain paused twice must be unpaused twice.
 
+    Example: pyxen pause web1
+
     JSON: an object with domid, name and uuid.
     """
     _simply(domain, uri, Domain.pause, as_json=as_json)
@@ -138,6 +146,8 @@ def pause(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None
 
 def unpause(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Let the vCPUs of a domain run again.
+
+    Example: pyxen unpause web1
 
     JSON: an object with domid, name and uuid.
     """
@@ -147,6 +157,8 @@ def unpause(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> No
 def suspend(domain: DomainName, uri: Uri = "", timeout: Timeout = None, *, as_json: AsJson = False) -> None:
     """Suspend a guest in memory. pyxen resume continues it.
 
+    Example: pyxen suspend web1
+
     JSON: an object with domid, name and uuid.
     """
     _simply(domain, uri, lambda found: found.suspend(timeout=timeout), as_json=as_json)
@@ -154,6 +166,8 @@ def suspend(domain: DomainName, uri: Uri = "", timeout: Timeout = None, *, as_js
 
 def resume(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Continue a suspended guest.
+
+    Example: pyxen resume web1
 
     JSON: an object with domid, name and uuid.
     """
@@ -168,6 +182,8 @@ def rename(
     as_json: AsJson = False,
 ) -> None:
     """Give a domain another name.
+
+    Example: pyxen rename web1 web2
 
     JSON: an object with domid, name and uuid, with the new name.
     """
@@ -184,6 +200,8 @@ def trigger(
     as_json: AsJson = False,
 ) -> None:
     """Press a button of a guest, or interrupt a vCPU. It asks before a reset.
+
+    Example: pyxen trigger web1 nmi 0
 
     JSON: an object with domid, name and uuid.
     """
@@ -204,6 +222,8 @@ def button_press(
 ) -> None:
     """Press the power or the sleep button of a guest: xl's older name for trigger.
 
+    Example: pyxen button-press web1 power
+
     JSON: an object with domid, name and uuid.
     """
     if button not in (Trigger.POWER, Trigger.SLEEP):
@@ -220,6 +240,8 @@ def sysrq(
     as_json: AsJson = False,
 ) -> None:
     """Send a magic SysRq key to a Linux guest. It asks before b, c and o, which end the guest at once.
+
+    Example: pyxen sysrq web1 s
 
     JSON: an object with domid, name and uuid.
     """
@@ -240,6 +262,8 @@ def qemu_monitor_command(
     as_json: AsJson = False,
 ) -> None:
     """Run a command in the monitor of a domain's QEMU, and print the answer.
+
+    Example: pyxen qemu-monitor-command pc "info block"
 
     JSON: an object with answer, which is text.
     """

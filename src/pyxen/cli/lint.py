@@ -52,6 +52,8 @@ def lint(
 
     The exit status is 0 if there are no errors and no warnings, 1 if there are, and 2 if a file cannot be read. Notes
     on outdated settings do not count.
+
+    Example: pyxen lint --xen 4.17 web1.cfg web2.cfg
     """
     status = 0
     findings: list[tuple[str, xlcfg.Diagnostic]] = []

@@ -44,6 +44,8 @@ def list_domains(
 
     Mem is in MiB, Time(s) is the CPU time used, in seconds.
 
+    Example: pyxen list --long web1
+
     JSON: a list of DomainInfo; with --numa each has nodes, too, and with --context a label. With
     --long, a list of objects with domid and config, which is libxl's JSON; dom0 has none.
     """
@@ -108,6 +110,8 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show figures of the host, by xl's names and in xl's units: memory is in MiB.
+
+    Example: pyxen info --json
 
     JSON: a HostInfo; with --numa it has topology, too, which is a Topology.
     """
@@ -188,6 +192,8 @@ def _show_topology(topology: Topology) -> None:
 def uptime(domains: DomainNames = None, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Show since when domains exist.
 
+    Example: pyxen uptime web1
+
     JSON: a list of DomainUptime.
     """
     with host_at(uri) as host:
@@ -205,6 +211,8 @@ def uptime(domains: DomainNames = None, uri: Uri = "", *, as_json: AsJson = Fals
 def vm_list(uri: Uri = "", *, as_json: AsJson = False) -> None:
     """List the uuids of the guests.
 
+    Example: pyxen vm-list
+
     JSON: a list of DomainInfo.
     """
     with host_at(uri) as host:
@@ -217,6 +225,8 @@ def vm_list(uri: Uri = "", *, as_json: AsJson = False) -> None:
 
 def sharing(domains: DomainNames = None, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Show how much memory domains share with others, in MiB.
+
+    Example: pyxen sharing web1
 
     JSON: a list of DomainInfo.
     """
@@ -232,6 +242,8 @@ def sharing(domains: DomainNames = None, uri: Uri = "", *, as_json: AsJson = Fal
 def claims(uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Show the memory that is reserved for domains and that they do not have yet, in MiB.
 
+    Example: pyxen claims
+
     JSON: a list of DomainInfo.
     """
     with host_at(uri) as host:
@@ -246,6 +258,8 @@ def claims(uri: Uri = "", *, as_json: AsJson = False) -> None:
 def domid(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Print the domid of a domain.
 
+    Example: pyxen domid web1
+
     JSON: an object with domid, name and uuid.
     """
     _identify(domain, uri, "domid", as_json=as_json)
@@ -253,6 +267,8 @@ def domid(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None
 
 def domname(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Print the name of a domain.
+
+    Example: pyxen domname 5
 
     JSON: an object with domid, name and uuid.
     """
@@ -273,6 +289,8 @@ def _identify(key: str, uri: str, what: str, *, as_json: bool) -> None:
 
 def endpoints(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Show what a program can connect to: VNC and SPICE servers, consoles and channels.
+
+    Example: pyxen endpoints web1
 
     JSON: an Endpoints. It has the passwords; the table has none.
     """

@@ -32,6 +32,8 @@ def migrate_receive(
     migrate-receive" runs it. No process stays behind; pyxen supervise acts when the domain ends later.
 
     The exit status is 0 if the domain is here, and 1 if nothing is left of it here.
+
+    Example: pyxen migrate-receive
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # so that partial work is undone

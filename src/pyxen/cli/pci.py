@@ -47,6 +47,8 @@ def pci_detach(
 ) -> None:
     """Take a PCI device from a domain. It stays assignable. It asks before --force.
 
+    Example: pyxen pci-detach web1 0000:03:00.0
+
     JSON: an object with domid, name and uuid.
     """
 
@@ -61,6 +63,8 @@ def pci_detach(
 
 def pci_list(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """List the PCI devices of a domain. Vdev is the slot and the function in the domain, in hexadecimal.
+
+    Example: pyxen pci-list web1
 
     JSON: a list of LiveDevice.
     """
@@ -104,6 +108,8 @@ def pci_assignable_add(
 
     What uses the device in dom0 loses it: do not take the controller of dom0's own disk.
 
+    Example: pyxen pci-assignable-add 0000:03:00.0
+
     JSON: a PciDevice.
     """
     with host_at(uri) as host:
@@ -122,6 +128,8 @@ def pci_assignable_remove(
     as_json: AsJson = False,
 ) -> None:
     """Make a PCI device not assignable any more. It loses its name.
+
+    Example: pyxen pci-assignable-remove 0000:03:00.0
 
     JSON: a PciDevice.
     """
@@ -142,6 +150,8 @@ def pci_assignable_list(
     as_json: AsJson = False,
 ) -> None:
     """List the PCI devices that can be given to a domain.
+
+    Example: pyxen pci-assignable-list
 
     JSON: a list of PciDevice.
     """

@@ -37,6 +37,8 @@ def psr_hwinfo(
 ) -> None:
     """Show what the CPUs can measure, and what of them can be shared out to domains.
 
+    Example: pyxen psr-hwinfo --cat
+
     JSON: an object with monitoring, a PsrMonitoring, and allocations, a list of PsrAllocation.
     """
     every = not (cmt or cat or mba)
@@ -63,6 +65,8 @@ def psr_hwinfo(
 def psr_cmt_attach(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Begin to measure a domain.
 
+    Example: pyxen psr-cmt-attach web1
+
     JSON: an object with domid, name and uuid.
     """
     with host_at(uri) as host:
@@ -73,6 +77,8 @@ def psr_cmt_attach(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False
 
 def psr_cmt_detach(domain: DomainName, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Stop measuring a domain.
+
+    Example: pyxen psr-cmt-detach web1
 
     JSON: an object with domid, name and uuid.
     """
@@ -90,6 +96,8 @@ def psr_cmt_show(
     as_json: AsJson = False,
 ) -> None:
     """Show what is measured of domains, socket by socket, in bytes. A counter of traffic only grows.
+
+    Example: pyxen psr-cmt-show cache-occupancy web1
 
     JSON: a list of objects with domid, name, and sockets, a list of PsrSample.
     """
@@ -125,6 +133,8 @@ def psr_cat_set(
 ) -> None:
     """Set the parts of a cache that a domain may fill.
 
+    Example: pyxen psr-cat-set -s 0 web1 0xff
+
     JSON: an object with domid, name and uuid.
     """
     if (code or data) and level != 3:
@@ -143,6 +153,8 @@ def psr_mba_set(
 ) -> None:
     """Set how much the memory bandwidth of a domain is throttled.
 
+    Example: pyxen psr-mba-set web1 50
+
     JSON: an object with domid, name and uuid.
     """
     _set(domain, PsrKind.MBA, throttle, sockets, uri, as_json=as_json)
@@ -158,6 +170,8 @@ def _set(key: str, kind: PsrKind, value: str, sockets: str | None, uri: str, *, 
 def psr_cat_show(domain: OptionalDomain = None, uri: Uri = "", level: Level = 3, *, as_json: AsJson = False) -> None:
     """Show the parts of a cache that domains may fill, as masks.
 
+    Example: pyxen psr-cat-show web1
+
     JSON: a list of objects with domid, name and kinds, an object with a list of masks, socket by socket, for each kind.
     """
     with host_at(uri) as host:
@@ -170,6 +184,8 @@ def psr_cat_show(domain: OptionalDomain = None, uri: Uri = "", level: Level = 3,
 
 def psr_mba_show(domain: OptionalDomain = None, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Show how much the memory bandwidth of domains is throttled.
+
+    Example: pyxen psr-mba-show web1
 
     JSON: a list of objects with domid, name and kinds, an object with a list of values, socket by socket, for mba.
     """

@@ -28,6 +28,8 @@ Memory = Annotated[str, typer.Argument(metavar="MEMORY", help="In MiB, or with a
 def mem_set(domain: DomainName, memory: Memory, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Set how much memory a guest should use, and limit it to that. The guest may take its time.
 
+    Example: pyxen mem-set web1 1024
+
     JSON: an object with domid, name and uuid.
     """
     with host_at(uri) as host:
@@ -38,6 +40,8 @@ def mem_set(domain: DomainName, memory: Memory, uri: Uri = "", *, as_json: AsJso
 
 def mem_max(domain: DomainName, memory: Memory, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Set the most memory that mem-set can give a domain.
+
+    Example: pyxen mem-max web1 2048
 
     JSON: an object with domid, name and uuid.
     """
@@ -62,6 +66,8 @@ def _mib(text: str) -> float:
 
 def vcpu_list(domains: DomainNames = None, uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Show the vCPUs of domains: where each is, what it has used, and where it may run.
+
+    Example: pyxen vcpu-list web1
 
     JSON: a list of objects with domid, name and vcpus, a list of VcpuInfo.
     """
@@ -119,6 +125,8 @@ def vcpu_pin(
 ) -> None:
     """Set the CPUs on which a vCPU may run, and those that it prefers.
 
+    Example: pyxen vcpu-pin web1 all 2-3
+
     JSON: an object with domid, name and uuid.
     """
     if vcpu != "all" and not (vcpu.isascii() and vcpu.isdecimal()):
@@ -142,6 +150,8 @@ def vcpu_set(
     as_json: AsJson = False,
 ) -> None:
     """Set how many vCPUs a guest should use. The guest may take its time.
+
+    Example: pyxen vcpu-set web1 2
 
     JSON: an object with domid, name and uuid.
     """

@@ -50,6 +50,8 @@ def sched_credit(
 ) -> None:
     """Show or set shares of the scheduler credit.
 
+    Example: pyxen sched-credit -d web1 -w 512
+
     JSON: a list of objects with pool, its number; parameters, a PoolScheduler; and domains, a list of objects with
     domid, name and the parameters of the domain. With --domain, a list of one such object. When the share of a domain
     is set, an object with domid, name and uuid; when parameters of a pool are set, an object with pool and parameters.
@@ -71,6 +73,8 @@ def sched_credit2(
     as_json: AsJson = False,
 ) -> None:
     """Show or set shares of the scheduler credit2.
+
+    Example: pyxen sched-credit2 -d web1 -w 512
 
     JSON: as sched-credit.
     """
@@ -97,6 +101,8 @@ def sched_rtds(
     as_json: AsJson = False,
 ) -> None:
     """Show or set shares of the scheduler rtds.
+
+    Example: pyxen sched-rtds -d web1 -p 10000 -b 4000
 
     JSON: as sched-credit.
     """

@@ -19,6 +19,8 @@ _MODES: Final = {"enforcing": True, "1": True, "permissive": False, "0": False}
 def getenforce(uri: Uri = "", *, as_json: AsJson = False) -> None:
     """Show whether Xen enforces its security policy: Enforcing, or Permissive.
 
+    Example: pyxen getenforce
+
     JSON: an object with enforcing.
     """
     with host_at(uri) as host:
@@ -36,6 +38,8 @@ def setenforce(
     as_json: AsJson = False,
 ) -> None:
     """Set whether Xen enforces its security policy. If not, it only logs what it would refuse.
+
+    Example: pyxen setenforce 1
 
     JSON: an object with enforcing.
     """
@@ -55,6 +59,8 @@ def loadpolicy(
     as_json: AsJson = False,
 ) -> None:
     """Replace the security policy of Xen.
+
+    Example: pyxen loadpolicy /boot/xenpolicy
 
     JSON: an object with file.
     """

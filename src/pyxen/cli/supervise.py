@@ -42,6 +42,8 @@ def supervise(
     It runs until Ctrl-C or SIGTERM, and first finishes what it has begun; a second signal ends it at once.
 
     The exit status is 0 after such a signal, and 2 if the host cannot be reached.
+
+    Example: pyxen supervise --dump-dir /srv/dumps
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("pyxen.supervisor").setLevel(logging.WARNING if quiet else logging.INFO)

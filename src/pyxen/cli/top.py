@@ -60,6 +60,8 @@ def top(
 ) -> None:
     """Show what domains use: CPU in percent of one CPU, memory in MiB, traffic and I/O in bytes per second.
 
+    Example: pyxen top --once --json
+
     JSON: a list of DomainRates; without --once, one for each sample, on a line.
     """
     with host_at(uri, follows=True) as host:

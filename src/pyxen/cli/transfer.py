@@ -37,6 +37,8 @@ def save(
 ) -> None:
     """Save a domain to a file, and end it. The file appears when it is complete.
 
+    Example: pyxen save web1 /srv/web1.save
+
     JSON: an object with domid, name and uuid.
     """
     with host_at(uri) as host:
@@ -71,6 +73,8 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Create a domain from a file that save wrote. The file stays.
+
+    Example: pyxen restore /srv/web1.save
 
     JSON: an object with domid, name and uuid.
     """
@@ -123,6 +127,8 @@ def migrate(
     """Move a running domain to another host. The receiver there is xl or pyxen.
 
     If it fails or is interrupted, the domain continues here.
+
+    Example: pyxen migrate web1 host2
 
     JSON: an object with domid, name and uuid: those that it had here.
     """
@@ -177,6 +183,8 @@ def remus(
     It runs until the domain is destroyed here, or until Ctrl-C: then the copy is called off, and the domain continues
     here.
 
+    Example: pyxen remus web1 host2
+
     JSON: an object with domid, name and uuid, when the domain was destroyed.
     """
     if (host_name is None) != blackhole:
@@ -206,6 +214,8 @@ def dump_core(
     as_json: AsJson = False,
 ) -> None:
     """Write the memory of a domain to a file, as an ELF core. The domain goes on.
+
+    Example: pyxen dump-core web1 /srv/web1.core
 
     JSON: an object with domid, name and uuid.
     """

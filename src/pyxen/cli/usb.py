@@ -29,6 +29,8 @@ def usb_list(
 ) -> None:
     """List the USB controllers of a domain, each with the devices in its ports; or the USB devices of the host.
 
+    Example: pyxen usb-list web1
+
     JSON: an object with controllers and devices, two lists of LiveDevice; for the host, a list of UsbDevice.
     """
     with host_at(uri) as host:
@@ -106,6 +108,8 @@ def usbdev_detach(
 ) -> None:
     """Take a USB device from a domain. dom0's driver gets it back.
 
+    Example: pyxen usbdev-detach web1 0 1
+
     JSON: an object with domid, name and uuid.
     """
 
@@ -116,8 +120,8 @@ def usbdev_detach(
 
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
-    "usbctrl-attach": attach_command(UsbCtrl, "USB controller"),
-    "usbctrl-detach": detach_command(UsbCtrl, "USB controller"),
+    "usbctrl-attach": attach_command(UsbCtrl, "USB controller", "usbctrl", "version=2,ports=4"),
+    "usbctrl-detach": detach_command(UsbCtrl, "USB controller", "usbctrl"),
     "usb-list": usb_list,
     "usbdev-attach": usbdev_attach,
     "usbdev-detach": usbdev_detach,

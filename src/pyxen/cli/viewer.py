@@ -58,6 +58,8 @@ def vncviewer(
 
     It ends when the viewer does, with the viewer's exit status. The address is ADDRESS::PORT, or the path of a socket.
 
+    Example: pyxen vncviewer --address web1
+
     JSON: a VncEndpoint, which has the password. No viewer is opened.
     """
     with host_at(uri) as host:

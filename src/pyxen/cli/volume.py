@@ -62,6 +62,8 @@ def volume_list(
 ) -> None:
     """List the volumes of this machine's volume groups, and which domains have them. Sizes are in MiB.
 
+    Example: pyxen volume list vg0
+
     JSON: a list of objects with group, which is a VolumeGroupInfo, and volumes, a list of Volume.
     """
     with told(), _host_of(uri) as host:
@@ -107,6 +109,8 @@ def volume_create(
 def volume_remove(name: Name, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Remove a volume, and what it holds. It asks first. One that a domain has is not removed.
 
+    Example: pyxen volume remove vg0/web1
+
     JSON: a Volume, as it was before.
     """
     with _group(name, uri) as (group, volume):
@@ -126,6 +130,8 @@ def volume_resize(
     as_json: AsJson = False,
 ) -> None:
     """Change the size of a volume. With --shrink it may become smaller, and it asks first.
+
+    Example: pyxen volume resize vg0/web1 30G
 
     JSON: a Volume.
     """
@@ -147,6 +153,8 @@ def volume_snapshot(
     as_json: AsJson = False,
 ) -> None:
     """Create a snapshot of a volume, in the same group.
+
+    Example: pyxen volume snapshot vg0/web1 before 2G
 
     JSON: a Volume.
     """

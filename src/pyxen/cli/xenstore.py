@@ -30,6 +30,8 @@ def ls(
 ) -> None:
     """Show all nodes below a node, with their values.
 
+    Example: pyxen xenstore ls --full /local/domain/0
+
     JSON: a list of objects with path and value, and with --permissions with permissions, a NodePermissions.
     """
     with host_at(uri) as host:
@@ -77,6 +79,8 @@ def read(
 ) -> None:
     """Print the values of nodes, each on a line.
 
+    Example: pyxen xenstore read /local/domain/0/name
+
     JSON: a list of objects with path and value.
     """
     with host_at(uri) as host:
@@ -96,6 +100,8 @@ def write_nodes(
 ) -> None:
     """Write nodes: all of them, or none.
 
+    Example: pyxen xenstore write /tool/mine yes
+
     JSON: an object with paths, a list of text.
     """
     if len(pairs) % 2:
@@ -113,6 +119,8 @@ def write_nodes(
 
 def rm(paths: Paths, uri: Uri = "", *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Remove nodes and all that is below them. It asks first.
+
+    Example: pyxen xenstore rm --yes /tool/mine
 
     JSON: an object with paths, a list of text.
     """
@@ -138,6 +146,8 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Show which nodes change, at and below some nodes, until Ctrl-C. One change of each comes at once.
+
+    Example: pyxen xenstore watch /local/domain
 
     JSON: a NodeChange for each change, on a line.
     """

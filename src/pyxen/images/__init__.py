@@ -3,9 +3,10 @@
 ::
 
     from pyxen.images import Access, from_distribution
+    from pyxen.storage import VolumeGroup
 
-    access = Access("web1", ssh_keys=[open("/root/.ssh/id_ed25519.pub").read()])
-    image = from_distribution("/dev/vg0/web1", access, suite="bookworm")
+    access = Access("web1", ssh_keys=[Path("/root/.ssh/id_ed25519.pub").read_text()])
+    image = from_distribution("web1", access, suite="bookworm", group=VolumeGroup("vg0"), size=4096)
     web1 = xen.create(image.config(memory=1024, vifs=[Vif(bridge="xenbr0")]))
 
 They are made on this machine, as root, by mmdebstrap, mke2fs, qemu-img and genisoimage or xorriso. While an image is

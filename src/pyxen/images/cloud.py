@@ -17,8 +17,9 @@ from pyxen.errors import FileMissing, ImageError, InvalidArgument
 from pyxen.images.access import Access
 from pyxen.images.image import GuestImage
 from pyxen.images.programs import program, run
-from pyxen.images.target import new_target
+from pyxen.images.target import Target, new_target, new_volume
 from pyxen.operation import Progress
+from pyxen.storage import VolumeGroup
 
 __all__ = ["from_cloud_image"]
 
@@ -34,6 +35,7 @@ def from_cloud_image(
     access: Access,
     *,
     seed: str | os.PathLike[str] | None = None,
+    group: VolumeGroup | None = None,
     size: int | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -45,37 +47,46 @@ def from_cloud_image(
 
     Args:
         source: The image, in any format of qemu-img: the qcow2 file that the distribution offers.
-        target: A new file, which becomes qcow2, or a block device with nothing on it.
+        target: A new file, which becomes qcow2, or a block device with nothing on it; with `group`, the name of a new
+            volume.
         access: Its name, and how it is reached.
-        seed: The file for the CD. Default: beside a file, with ``-seed.iso`` at its end; a device has no default.
+        seed: The file for the CD. Default: beside a file, with ``-seed.iso`` at its end; a device and a volume have no
+            default.
+        group: The volume group in which `target` is created, and removed again if the image is not finished.
         size: MiB of the new disk. Default: as the image; a device has its own size.
         overwrite: Whether what is in the files or on the device may be lost.
         progress: Is called when a step begins.
         timeout: Seconds for all of it. None: no limit.
 
     Returns:
-        The image, whose `GuestImage.config` starts it as an HVM guest, by its own boot loader.
+        The image, whose `GuestImage.config` starts it as an HVM guest, by its own boot loader. Its console is the
+        serial port, where cloud images write and ask for a login.
 
     Raises:
         ImageError: qemu-img or the program for the CD failed, or the image refers to other files.
         FileMissing: The cloud image is not there.
         InvalidArgument: A value is not valid.
+        NotEnoughSpace: The volume group is full.
+        NotFound: There is no such volume group.
         OperationTimeout: The time was up.
         ToolMissing: A program is not installed.
         VolumeExists: There is something already.
         VolumeInUse: The device is mounted or held.
     """
-    source, path = os.path.abspath(source), os.path.abspath(target)
+    source = os.path.abspath(source)
     end = None if timeout is None else time.monotonic() + timeout
     for names, package in ((("qemu-img",), "qemu-utils"), (_CD_PROGRAMS, "genisoimage")):
         program(*names, package=package)
     hashed = access.password_hash()
     described = _described(source, end)
+    if group is not None and seed is None:
+        raise InvalidArgument("say which file the CD of a volume is to be: seed=", operation="image")
+    path = os.path.abspath(target)
     cd = os.path.abspath(f"{os.path.splitext(path)[0]}-seed.iso" if seed is None else seed)
-    if cd in (path, source):
+    if cd == source or (cd == path and group is None):
         raise InvalidArgument(f"the CD is a file of its own: {cd} is the image", operation="image")
     with contextlib.ExitStack() as undone:
-        with new_target(path, overwrite=overwrite) as place:
+        with _place_for(target, group, size, described, overwrite=overwrite) as place:
             if seed is None and place.size is not None:
                 raise InvalidArgument("say which file the CD of a device is to be: seed=", operation="image")
             with new_target(cd, overwrite=overwrite) as seeded:
@@ -84,12 +95,29 @@ def from_cloud_image(
                 _tell(progress, "CD", 0)
                 _write_cd(seeded.path, seeded.folder, access, hashed, end)
                 _tell(progress, "disk", 5)
-                _copy(source, described, place.path, place.size, size, end)
+                _copy(source, described, place.path, place.size, None if group is not None else size, end)
             undone.callback(Path(cd).unlink, missing_ok=True)  # unless the disk gets its name, too
         undone.pop_all()
     _tell(progress, "disk", 100)
-    disk = Disk(path, vdev="hda", format="raw" if place.size is not None else "qcow2")
-    return GuestImage(access.hostname, (disk, Disk(cd, vdev="hdc", cdrom=True)), (("type", "hvm"), ("boot", "c")))
+    disk = Disk(place.final, vdev="hda", format="raw" if place.size is not None else "qcow2")
+    settings = (("type", "hvm"), ("boot", "c"), ("serial", ("pty",)))
+    return GuestImage(access.hostname, (disk, Disk(cd, vdev="hdc", cdrom=True)), settings)
+
+
+def _place_for(
+    target: str | os.PathLike[str],
+    group: VolumeGroup | None,
+    size: int | None,
+    described: dict[str, Any],
+    *,
+    overwrite: bool,
+) -> contextlib.AbstractContextManager[Target]:
+    if group is None:
+        return new_target(target, overwrite=overwrite)
+    if overwrite:
+        raise InvalidArgument("a new volume has nothing on it: leave overwrite out", operation="image")
+    needed = -(-described["virtual-size"] >> 20)
+    return new_volume(group, os.fspath(target), needed if size is None else size)
 
 
 def _tell(progress: Callable[[Progress], None] | None, what: str, percent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import stat
@@ -15,14 +16,16 @@ from pyxen.errors import ImageError, InvalidArgument, NoNetwork
 from pyxen.images.access import Access
 from pyxen.images.image import GuestImage
 from pyxen.images.programs import program, run
-from pyxen.images.target import Target, new_target
+from pyxen.images.target import Target, new_target, new_volume
 from pyxen.operation import Progress
+from pyxen.storage import VolumeGroup
 
 __all__ = ["from_distribution"]
 
 _KERNELS: Final = {"x86_64": "linux-image-amd64", "aarch64": "linux-image-arm64"}
 _PACKAGES: Final = ("systemd-sysv", "udev", "dbus", "systemd-resolved", "iproute2", "openssh-server")
 _SMALLEST_MIB: Final = 256
+_DEFAULT_MIB: Final = 4096
 
 _STEPS: Final = (
     ("running apt-get update", "lists of packages"),
@@ -60,6 +63,7 @@ def from_distribution(
     mirror: str | Iterable[str] = (),
     packages: Iterable[str] = (),
     kernel: str | None = "",
+    group: VolumeGroup | None = None,
     size: int | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -71,14 +75,15 @@ def from_distribution(
     on the console, and ssh. root logs in. pygrub starts its newest kernel.
 
     Args:
-        target: A new file, or a block device with nothing on it.
+        target: A new file, or a block device with nothing on it; with `group`, the name of a new volume.
         access: Its name, and how it is reached.
         suite: Release of Debian, or another one that mmdebstrap knows: ``bookworm``, ``trixie``.
         mirror: Where the packages are: a URI, or lines of sources.list. Default: mmdebstrap's.
         packages: More packages.
         kernel: Package of the kernel. Default: Debian's for this machine. None: the configuration must
             name one of the host's, as ``image.config(kernel="/boot/vmlinuz")``.
-        size: MiB of the file; default 4096. A device has its own size.
+        group: The volume group in which `target` is created, and removed again if the image is not finished.
+        size: MiB of the file or the volume; default 4096. A device has its own size.
         overwrite: Whether what is in the file or on the device may be lost.
         progress: Is called when a step begins.
         timeout: Seconds for all of it. None: no limit.
@@ -90,12 +95,13 @@ def from_distribution(
         ImageError: It was not made, and nothing is left of it: the error has mmdebstrap's last lines.
         InvalidArgument: A value is not valid.
         NoNetwork: The packages cannot be fetched.
+        NotEnoughSpace: The volume group is full.
+        NotFound: There is no such volume group.
         OperationTimeout: The time was up.
         ToolMissing: mmdebstrap or mke2fs is not installed.
         VolumeExists: There is something already.
         VolumeInUse: The device is mounted or held.
     """
-    path = os.path.abspath(target)
     end = None if timeout is None else time.monotonic() + timeout
     wanted = [*_PACKAGES, *packages, *_kernel(kernel)]
     sources = [mirror] if isinstance(mirror, str) else [*mirror]
@@ -107,8 +113,8 @@ def from_distribution(
     for name, package in (("mmdebstrap", "mmdebstrap"), ("mke2fs", "e2fsprogs"), ("unshare", "util-linux")):
         program(name, package=package)
     hashed = access.password_hash()
-    with new_target(path, overwrite=overwrite) as place:
-        mebibytes = _mebibytes(place, size)
+    with _place_for(target, group, size, overwrite=overwrite) as place:
+        mebibytes = _mebibytes(place, None if group is not None else size)
         tree = place.folder / "tree"
         _unpack(tree, suite, sources, wanted, _teller(progress), end)
         _settle(tree, access, hashed, menu=kernel is not None)
@@ -119,7 +125,7 @@ def from_distribution(
     if progress is not None:
         progress(Progress("disk", 100))
     boot: tuple[tuple[str, str], ...] = (("cmdline", _CMDLINE),) if kernel is None else (("bootloader", "pygrub"),)
-    return GuestImage(access.hostname, (Disk(path, vdev="xvda"),), (("type", "pvh"), *boot))
+    return GuestImage(access.hostname, (Disk(place.final, vdev="xvda"),), (("type", "pvh"), *boot))
 
 
 def _kernel(kernel: str | None) -> list[str]:
@@ -131,13 +137,25 @@ def _kernel(kernel: str | None) -> list[str]:
     return [chosen]
 
 
+def _place_for(
+    target: str | os.PathLike[str], group: VolumeGroup | None, size: int | None, *, overwrite: bool
+) -> contextlib.AbstractContextManager[Target]:
+    if group is None:
+        return new_target(target, overwrite=overwrite)
+    if overwrite:
+        raise InvalidArgument("a new volume has nothing on it: leave overwrite out", operation="image")
+    return new_volume(group, os.fspath(target), _DEFAULT_MIB if size is None else _large_enough(size))
+
+
 def _mebibytes(place: Target, size: int | None) -> int:
     if place.size is not None:
         if size is not None:
             raise InvalidArgument("a device has its own size: leave size out", operation="image")
         size = place.size >> 20
-    elif size is None:
-        size = 4096
+    return _large_enough(_DEFAULT_MIB if size is None else size)
+
+
+def _large_enough(size: int) -> int:
     if size < _SMALLEST_MIB:
         raise InvalidArgument(f"{size} MiB are too small for a system: at least {_SMALLEST_MIB}", operation="image")
     return size

@@ -1,8 +1,9 @@
-"""Where an image is made: a file that appears when it is complete, or a block device that nobody uses."""
+"""Where an image is made: a file that appears when it is complete, a block device that nobody uses, or a new volume."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import stat
@@ -13,16 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pyxen.errors import ImageError, InvalidArgument, VolumeExists, VolumeInUse
+from pyxen.errors import Error, ImageError, InvalidArgument, VolumeExists, VolumeInUse
 from pyxen.images.programs import run
+from pyxen.storage import VolumeGroup
 
-__all__ = ["Target", "new_target"]
+__all__ = ["Target", "new_target", "new_volume"]
+
+_LOG: Final = logging.getLogger(__name__)
 
 _NOTHING_FOUND: Final = "exit status 2"
 """How blkid ends when it finds nothing on a device."""
 
 _TO_VANISH: Final = 10.0
-"""Seconds for the processes of a program that was ended to vanish."""
+"""Seconds for the processes of a program that was ended to vanish, and for others to close a new volume."""
 
 _KEPT_AT_START: Final = 1 << 20
 """Bytes at the start of a device that are made zero when an image was not finished: no system is found there then."""
@@ -34,11 +38,13 @@ class Target:
 
     Attributes:
         path: The file or device to write.
+        final: The path that it has when it is complete.
         folder: A folder for what is needed meanwhile; it is removed in the end.
         size: Bytes of the device; None for a file.
     """
 
     path: str
+    final: str
     folder: Path
     size: int | None
 
@@ -69,17 +75,54 @@ def new_target(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Tar
         with _folder(tempfile.gettempdir() if os.environ.get("TMPDIR") else "/var/tmp") as folder:  # noqa: S108 (mkdtemp)
             size = _free_device(path, overwrite=overwrite)
             try:
-                yield Target(path, folder, size)
+                yield Target(path, path, folder, size)
             except BaseException:
                 _wipe(path)
                 raise
     elif stat.S_ISREG(mode):
         with _folder(os.path.dirname(path)) as folder:
             partial = folder / "image"
-            yield Target(str(partial), folder, None)
+            yield Target(str(partial), path, folder, None)
             _publish(partial, path, overwrite=overwrite)
     else:
         raise InvalidArgument(f"{path} is neither a file nor a block device", operation="image")
+
+
+@contextlib.contextmanager
+def new_volume(group: VolumeGroup, name: str, size: int) -> Iterator[Target]:
+    """Yield where to write an image, on a new volume. The volume is removed if this ends with an exception.
+
+    Args:
+        group: The group that it is created in.
+        name: Its name.
+        size: MiB.
+
+    Raises:
+        Error: It cannot be created; see `VolumeGroup.create`.
+    """
+    group.create(name, size << 20)
+    try:
+        with new_target(f"/dev/{group.name}/{name}", overwrite=True) as place:
+            yield place
+    except BaseException:
+        _discard(group, name)
+        raise
+
+
+def _discard(group: VolumeGroup, name: str) -> None:
+    """Remove a volume that was not finished. Whoever looks at new devices, as udev does, closes it in a moment."""
+    end = time.monotonic() + _TO_VANISH
+    while True:
+        try:
+            group.remove(name)
+        except VolumeInUse as error:
+            if time.monotonic() < end:
+                time.sleep(0.05)
+                continue
+            _LOG.warning("the volume %s/%s is left: %s", group.name, name, error)
+        except Error as error:
+            _LOG.warning("the volume %s/%s is left: %s", group.name, name, error)
+        return
 
 
 @contextlib.contextmanager

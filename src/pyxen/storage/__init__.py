@@ -9,9 +9,8 @@
     config = config.replace(disks=[web.disk("xvda")])
     image = create_image("/srv/web2.qcow2", "20G", format="qcow2")
 
-LVM's own tools and qemu-img do the work: they must be installed, and LVM answers root only. All calls block; from
-asyncio, use ``await asyncio.to_thread(group.create, "web1", "20G")``. A call that fails or is interrupted leaves
-nothing.
+LVM's own tools and qemu-img do the work: they must be installed, and LVM answers root only. A call that fails or is
+interrupted leaves nothing. `pyxen.aio.storage` has the same, awaited.
 """
 
 from pyxen.storage.images import Image, create_image, image_info

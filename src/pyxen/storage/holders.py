@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pyxen.config import Disk
 from pyxen.domain import Domain
@@ -14,23 +14,20 @@ from pyxen.features import Feature
 from pyxen.host import Host
 from pyxen.storage.volumes import Volume
 
-__all__ = ["Holders"]
+__all__ = ["Holders", "disks_of"]
 
 
 class Holders:
-    """The disks of all domains of a host, looked up once.
+    """The domains that have disks.
 
     Args:
-        host: The host; None for none.
-
-    Raises:
-        OperationFailed: The host does not answer.
+        disks: The disks of all domains of a host, each with the name of its domain.
     """
 
-    def __init__(self, host: Host | None) -> None:
+    def __init__(self, disks: Iterable[tuple[str, Disk]]) -> None:
         self._targets: list[tuple[str, str]] = []
         self._devices: list[tuple[int, str]] = []
-        for name, disk in () if host is None else _disks(host):
+        for name, disk in disks:
             if disk.target and not (disk.backend or disk.backend_domid):
                 path = disk.target if disk.target.startswith("/") else f"/dev/{disk.target}"  # as the block script
                 self._targets.append((path, name))
@@ -58,12 +55,16 @@ def _device(path: str) -> int | None:
     return None
 
 
-def _disks(host: Host) -> Iterator[tuple[str, Disk]]:
-    """Yield the disks of all domains, those that are stored and do not run, too."""
+def disks_of(host: Host) -> Iterator[tuple[str, Disk]]:
+    """Yield the disks of all domains, those that are stored and do not run, too, each with the name of its domain.
+
+    Raises:
+        OperationFailed: The host does not answer.
+    """
     for domain in host.domains:
         name = domain.name or f"domid {domain.domid}"
         with contextlib.suppress(DomainNotFound):
-            for disk in _disks_of(host, domain):
+            for disk in _disks_of_domain(host, domain):
                 yield name, disk
     if host.supports(Feature.DEFINE):
         for stored in host.defined():
@@ -72,7 +73,7 @@ def _disks(host: Host) -> Iterator[tuple[str, Disk]]:
                     yield stored.name, disk
 
 
-def _disks_of(host: Host, domain: Domain) -> Iterator[Disk]:
+def _disks_of_domain(host: Host, domain: Domain) -> Iterator[Disk]:
     if host.supports(Feature.LIVE_DEVICES):
         yield from (live.config for live in domain.disks.list())
     else:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import Final
 
+from pyxen.config import Disk
 from pyxen.errors import Error, InvalidArgument, NotFound, StorageError, VolumeInUse
 from pyxen.host import Host
 from pyxen.records.base import html_table
 from pyxen.storage.arguments import check_name, size_of
-from pyxen.storage.holders import Holders
+from pyxen.storage.holders import Holders, disks_of
 from pyxen.storage.reports import OPTIONS, Row, read_report
 from pyxen.storage.tools import call
 from pyxen.storage.volumes import GROUP_FIELDS, VOLUME_FIELDS, Volume, VolumeGroupInfo, group_of, volume_of
@@ -87,7 +88,7 @@ class VolumeGroup(Iterable[Volume], Sized):
             OperationFailed: The host does not answer.
         """
         volumes = self._listed()
-        holders = Holders(self._host)
+        holders = Holders(self._disks())
         return tuple(replace(each, used_by=holders.of(each)) for each in volumes)
 
     def info(self) -> VolumeGroupInfo:
@@ -212,6 +213,10 @@ class VolumeGroup(Iterable[Volume], Sized):
         if status is None and name in self:
             raise StorageError(f"LVM has not removed {self.name}/{name}", operation=verb)
 
+    def _disks(self) -> Iterable[tuple[str, Disk]]:
+        """Return the disks of all domains, each with the name of its domain."""
+        return () if self._host is None else disks_of(self._host)
+
     def _check_unused(self, volume: Volume, verb: str) -> None:
         if volume.used_by:
             message = f"{volume.group}/{volume.name} is a disk of {', '.join(volume.used_by)}: detach it first"
@@ -242,7 +247,7 @@ class VolumeGroup(Iterable[Volume], Sized):
     def _among(self, volumes: tuple[Volume, ...], name: str, verb: str) -> Volume:
         """Return a volume, and which domains have it."""
         found = self._named(name, verb, volumes)
-        return replace(found, used_by=Holders(self._host).of(found))
+        return replace(found, used_by=Holders(self._disks()).of(found))
 
     def _named(self, name: str, verb: str, volumes: tuple[Volume, ...] | None = None) -> Volume:
         known = self._listed() if volumes is None else volumes

@@ -6,6 +6,8 @@ import functools
 import importlib
 import inspect
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -203,11 +205,27 @@ def test_every_command_says_what_its_json_is(name: str, command: Callable[..., N
 
 
 @pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])
+def test_every_command_has_an_example(name: str, command: Callable[..., None]) -> None:
+    """The example is a line that the command understands: it is read, but not carried out."""
+    examples = re.findall(r"^ *Example: (.*)$", command.__doc__ or "", re.MULTILINE)
+    assert len(examples) == 1
+    line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", examples[0].partition(" > ")[0])
+    words = shlex.split(line)
+    shown: Any = built_once()
+    assert words[: 1 + len(name.split())] == ["pyxen", *name.split()]
+    for part in name.split():
+        shown = shown.commands[part]
+    shown.make_context(name, words[1 + len(name.split()) :])
+
+
+@pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])
 def test_every_option_has_its_help(name: str, command: Callable[..., None]) -> None:
     shown: Any = built_once()
     for part in name.split():
         shown = shown.commands[part]
     assert [each.name for each in shown.params if not each.help] == []
+    markup = re.compile(r"\[[a-z#/@]")  # what help would take for a style, and leave out
+    assert [text for text in (shown.help, *(each.help for each in shown.params)) if markup.search(text)] == []
     assert shown.help == inspect.cleandoc(command.__doc__ or "")
 
 

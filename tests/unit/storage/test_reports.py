@@ -15,7 +15,7 @@ from pyxen._common import programs
 from pyxen._common.programs import Output
 from pyxen.cli.app import app
 from pyxen.storage import Volume, VolumeGroup, volume_groups
-from pyxen.storage.holders import Holders
+from pyxen.storage.holders import Holders, disks_of
 from pyxen.storage.reports import read_report
 from pyxen.storage.tools import complaint
 from pyxen.storage.volumes import group_of, volume_of
@@ -144,12 +144,12 @@ def test_complaints_in_the_report() -> None:
 @pytest.mark.parametrize("target", ["/dev/vg0/a-b", "vg0/a-b", "/dev/mapper/vg0-a--b"])
 def test_domains_that_have_a_volume(host: FakeHost, target: str) -> None:
     volume = volume_of(read_report(REPORT, "lv")[0])
-    assert Holders(host).of(volume) == Holders(None).of(volume) == ()
+    assert Holders(disks_of(host)).of(volume) == Holders([]).of(volume) == ()
     config = DomainConfig("web1", type="pvh", kernel="/k", memory=64, disks=[Disk(target, vdev="xvda")])
     host.create(config)
     host.define(config.replace(name="stored"))
     host.create(config.replace(name="other", disks=[Disk("/dev/vg0/a", vdev="xvda")]))
-    assert Holders(host).of(volume) == ("web1", "stored")
+    assert Holders(disks_of(host)).of(volume) == ("web1", "stored")
 
 
 def test_a_machine_without_lvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: FakeHost) -> None:

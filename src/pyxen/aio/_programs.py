@@ -1,0 +1,52 @@
+"""Awaiting the calls that run programs of the host. They have no operation of a backend, but a thread each."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
+
+from pyxen._asyncio import done
+from pyxen._common.stopping import Stop, stoppable
+
+__all__ = ["awaited"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return a function that awaits a blocking call; it belongs to a module of the asyncio face.
+
+    If the task is cancelled, the program that the call runs is ended, and the task goes on when the call has undone
+    what it had made. A second cancel does not wait for that.
+    """
+
+    @functools.wraps(call)
+    async def wait(*args: P.args, **kwargs: P.kwargs) -> T:
+        stop, answer = Stop(), Future[T]()
+
+        def run() -> None:
+            try:
+                with stoppable(stop):
+                    answer.set_result(call(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 (it is raised in the task)
+                answer.set_exception(error)
+
+        Thread(target=run, name=f"pyxen-{getattr(call, '__name__', 'call')}", daemon=True).start()
+        try:
+            await done(answer)
+        except asyncio.CancelledError:
+            stop.request()
+            await done(answer)
+            raise
+        except GeneratorExit:  # the loop was closed before the task ended: nothing can be awaited here
+            stop.request()
+            raise
+        return answer.result()
+
+    wait.__module__ = module
+    return wait
