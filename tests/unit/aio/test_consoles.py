@@ -23,7 +23,9 @@ def test_a_console_does_not_block_the_loop() -> None:
                 assert not os.get_blocking(console.fileno())
                 assert console.read(100) is None
                 assert console.read() is None
-                assert (await answer(console, b"root\r") or b"").startswith(b"root\r\n")  # and a prompt, when it is quick
+                assert (await answer(console, b"root\r") or b"").startswith(
+                    b"root\r\n"
+                )  # and a prompt, when it is quick
                 while console.write(b"x" * 4096):  # the guest echoes, and nobody reads
                     pass
             await web.destroy()
