@@ -34,10 +34,11 @@ def world(host: Host, folder: Path, guests: Path) -> World:
 
 
 def simulated_world(host: Host, real: World) -> World:
-    """Return a host in memory with the same files."""
+    """Return a host in memory with the same files and USB devices."""
     backend = host._backend
     assert isinstance(backend, MemoryBackend)
     machine = backend.machine
+    machine.devices.usb[:] = real.host.usb.list()
 
     def take_drivers(domain: Domain) -> None:
         guest = FakeGuest(machine, machine.domains[domain.domid])

@@ -31,7 +31,7 @@ _LEFT_OPEN = 16  # descriptors that libxl may keep for the next operation
 _REMAINS = {
     # libxl looks for the files that it is to remove by Xen's list of domains, and with glob.
     ("unlink", "rmdir", "call 1.6", "malloc", "calloc", "realloc"): r"^/var/lib/xen/userdata-",
-    ("request 13",): r"^/local/domain/0/backend(/\w+)?$",  # folders without devices
+    ("request 10", "request 13"): r"^/local/domain/0/backend(/\w+)?$",  # folders without devices
 }
 """What libxl leaves, with no more than a line in its log, where a call fails by which it removes it: by the call."""
 
@@ -301,7 +301,11 @@ class Sweep:
         assert not outcome.late, f"{case}: it does not end:\n{outcome.late}"
         assert outcome.error is None or isinstance(outcome.error, pyxen.Error), f"{case}: {outcome.error!r}"
         if outcome.error is not None:
-            until(lambda: not self._more_than(before), f"{case}: {outcome.error}: more is left than there was", BOUND)
+            try:
+                until(lambda: not self._more_than(before), f"{case}: {outcome.error}: more is left", BOUND)
+            except TimeoutError as error:
+                error.add_note(str(self._more_than(before)))
+                raise
         elif self._verb.ends:
             self._there = False
         again = bounded(lambda: self.host.create(self.config(name="after"), timeout=20).destroy(timeout=20))()

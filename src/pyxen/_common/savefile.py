@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pyxen.errors import FileMissing, InvalidArgument, ParseError
+from pyxen.errors import Error, FileMissing, InvalidArgument, ParseError
 from pyxen.operation import Operation, describe
 
-__all__ = ["STREAM_VERSION", "Head", "head", "opened", "parse", "read", "write"]
+__all__ = ["STREAM_VERSION", "Head", "head", "opened", "parse", "read", "readable", "write"]
 
 STREAM_VERSION: Final = 2
 """Version of libxl's stream after the header, since Xen 4.6."""
@@ -82,6 +83,21 @@ def opened(operation: Operation[Any], path: str) -> int:
         if isinstance(problem, InvalidArgument):
             raise
         raise describe(InvalidArgument, f"cannot read {path}: {problem}", operation) from problem
+    except OSError as problem:
+        raise describe(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
+
+
+@contextmanager
+def readable(operation: Operation[Any], path: str) -> Iterator[None]:
+    """Turn a failure to read an open file, such as one of its disk, into an exception of pyxen's.
+
+    Raises:
+        InvalidArgument: The file cannot be read.
+    """
+    try:
+        yield
+    except Error:
+        raise
     except OSError as problem:
         raise describe(InvalidArgument, f"cannot read {path}: {problem.strerror}", operation) from problem
 

@@ -99,7 +99,6 @@ def _check_memory(machine: Machine, operation: Operation[Any], config: DomainCon
 
 def _check_built(machine: Machine, operation: Operation[Any], config: DomainConfig) -> None:
     """Refuse what libxl finds only when the domain has a domid already."""
-    check_name(machine, operation, config.name)
     files = [config.kernel, config.ramdisk]
     relative = [path for path in (*files, *files_of_stubdomain(config)) if path and path[0] != "/"]
     check_files(machine, operation, *files_of_config(config), *relative)
@@ -138,6 +137,7 @@ def new_guest(
     """
     identity = uuid or config.uuid or random_uuid(machine.random)
     whole, pool = _checked(machine, operation, config, identity, twin)
+    check_name(machine, operation, config.name)
     _check_memory(machine, operation, whole)
     domid = operation.domid = machine.next_domid(operation, config.domid)
     try:
@@ -159,6 +159,7 @@ def check_create(
 ) -> DomainConfig:
     """Refuse a domain that cannot be created now."""
     whole, _ = _checked(machine, operation, config, config.uuid or uuid4())
+    check_name(machine, operation, config.name)
     check_room(machine, operation, whole, autoballoon)
     _check_built(machine, operation, whole)
     return config

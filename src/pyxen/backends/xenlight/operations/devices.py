@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any, Final, Generic, TypeVar
 
 from pyxen import libxljson
@@ -27,6 +28,7 @@ from pyxen._common.host_files import files_of, lacks_bridge, missing_file
 from pyxen._common.pci_preconditions import not_assignable
 from pyxen._common.preconditions import check_disc, check_disc_can_change, file_missing, no_bridge
 from pyxen._common.usb_lookup import no_such_usb
+from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib, release
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
@@ -243,18 +245,28 @@ def _take_back(context: Context, domid: int, kind: Kind, device: Part) -> Script
 
 
 def _clear_remnants(context: Context, domid: int, kind: Kind, known: Collection[str]) -> None:
-    """Remove new entries of devices that have no backend.
+    """Remove new entries of devices that have no backend, or one without a state.
 
     libxl makes them if xenstored refuses a part of what it writes. It does not list them, so it cannot remove them.
     """
     hypervisor, folder = context.hypervisor, _folder(domid, kind)
     for devid in set(hypervisor.directory(folder)) - set(known):
         backend = hypervisor.read(f"{folder}/{devid}/backend")
-        if backend is None or hypervisor.read(backend) is None:
+        if backend is None or hypervisor.read(f"{backend}/state") is None:
             frontends = f"/local/domain/{domid}/device/{kind.node}"
             hypervisor.remove(f"{folder}/{devid}", f"{frontends}/{devid}")
             if not known:
-                hypervisor.remove(*(path for path in (folder, frontends) if not hypervisor.directory(path)))
+                _remove_empty(hypervisor, folder, frontends)
+            if backend is not None:  # /local/domain/0/backend/vbd/5/51712: as libxl, remove the folders above it, too
+                hypervisor.remove(backend)
+                _remove_empty(hypervisor, *(str(PurePosixPath(backend).parents[up]) for up in range(2)))
+
+
+def _remove_empty(hypervisor: Hypervisor, *folders: str) -> None:
+    """Remove folders of xenstore, one after the other, that are empty."""
+    for folder in folders:
+        if not hypervisor.directory(folder):
+            hypervisor.remove(folder)
 
 
 def _check_files(operation: Operation[Any], device: Part) -> None:

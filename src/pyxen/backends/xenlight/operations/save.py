@@ -142,8 +142,9 @@ def restore(
     """
     fd = savefile.opened(operation, path)
     try:
-        head = savefile.read(fd, path)
-        stream_header.check(stream_header.peek(fd), path)
+        with savefile.readable(operation, path):
+            head = savefile.read(fd, path)
+            stream_header.check(stream_header.peek(fd), path)
         received = received_config(operation, head, override, path, allow)
         new = override is not None and override.uuid is None
         stream = Stream(fd, stream_header.has_passed(fd))
@@ -199,8 +200,9 @@ def saved_config(path: str) -> DomainConfig:
     operation: Operation[None] = Operation("saved_config", path)
     fd = savefile.opened(operation, path)
     try:
-        head = savefile.read(fd, path)
-        stream_header.check(stream_header.peek(fd), path)
+        with savefile.readable(operation, path):
+            head = savefile.read(fd, path)
+            stream_header.check(stream_header.peek(fd), path)
     finally:
         os.close(fd)
     config = received_config(operation, head, None, path).config
