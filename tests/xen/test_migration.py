@@ -66,6 +66,8 @@ class Wire(threading.Thread):
                 for end in select.select([source, destination], [], [])[0]:
                     other = destination if end is source else source
                     data = end.recv(min(left, CHUNK))
+                    if not data:
+                        return  # one end has given up already
                     other.sendall(data)
                     left -= len(data) if end is source else 0
             self._then(source, destination)
