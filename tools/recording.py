@@ -95,7 +95,7 @@ def record(command: tuple[str, ...]) -> str:
             raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
     finally:
         process.kill()
-        process.wait()
+        process.wait(60)
         os.close(master)
     return "\n".join(lines) + "\n"
 

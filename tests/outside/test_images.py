@@ -64,10 +64,15 @@ def test_a_system_from_packages(tmp_path: Path, access: list[str]) -> None:
     ]
     line = ["env", f"PYTHONPATH={SOURCES}", *command, "--suite", cloudimage.SUITE, *access, *mirrors]
     made = subprocess.run(
-        tools.as_root(line, seconds=BUILD_SECONDS), cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True
+        tools.as_root(line, seconds=BUILD_SECONDS),
+        cwd=tmp_path,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=BUILD_SECONDS + 60,
     )
     owner = f"{os.geteuid()}:{os.getegid()}"
-    subprocess.run(tools.as_root(["chown", owner, str(tmp_path / "web1.img")], seconds=60), check=True)
+    subprocess.run(tools.as_root(["chown", owner, str(tmp_path / "web1.img")], seconds=60), check=True, timeout=90)
     (tmp_path / "web1.cfg").write_text(made.stdout.replace(f"{tmp_path}/web1.img", "/dev/vg0/web1"))
     with Lab() as dom0:
         put(dom0, tmp_path, "key", "web1.cfg", "web1.img")
