@@ -97,5 +97,5 @@ class Guests(Domains):
 
 
 def _is_to_be_asked(info: DomainInfo) -> bool:
-    """Tell whether a guest is one that runs, and none that a pool keeps ready: that is paused, and cannot answer."""
+    """Tell whether a guest has not ended, and is not kept ready by a pool: such a guest is paused and cannot answer."""
     return info.state not in ENDS and not is_ready_name(info.name)

@@ -47,7 +47,7 @@ def devices(offhost: OffHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name in ("devices", "qmp", "net"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(backend_devices, "DEVICES", str(tmp_path / "devices"))
-    monkeypatch.setattr(backend_devices, "INTERFACE", str(tmp_path / "net"))
+    monkeypatch.setattr(backend_devices, "NET", str(tmp_path / "net"))
     monkeypatch.setattr(backend_devices, "INTERFACES", str(tmp_path / "dev"))
     (tmp_path / "dev").write_text("Inter-|   Receive\n face |bytes\n")
     monkeypatch.setattr(qemu_disks, "SOCKETS", tmp_path / "qmp")

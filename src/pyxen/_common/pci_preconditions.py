@@ -122,7 +122,7 @@ def device_to_remove(devices: Sequence[PciDevice], key: PciAddress | str, verb: 
 def first_unassigned(devices: Sequence[PciDevice], pcis: Sequence[Pci]) -> Pci | None:
     """Return the first device of a configuration that is missing on the host, or that nobody has made assignable.
 
-    None if there is no such device. What another domain has is none, nor is one that libxl is to seize.
+    None if there is no such device. A device that another domain has, or that libxl is to seize, does not count.
     """
     for pci in pcis:
         functions = [device for device in devices if _is_meant(pci, device)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pyxen import storage as blocking
 from pyxen.aio._programs import awaited
@@ -19,14 +19,12 @@ from pyxen.config import Disk
 from pyxen.errors import DomainNotFound, NotFound
 from pyxen.features import Feature
 from pyxen.storage import Image, Volume, VolumeGroupInfo
+from pyxen.storage.volumegroup import TIMEOUT
 
 __all__ = ["Image", "Volume", "VolumeGroup", "VolumeGroupInfo", "create_image", "image_info", "volume_groups"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_TIMEOUT: Final = 60.0
-"""Seconds for each of LVM's tools; they wait for each other."""
 
 create_image = awaited(blocking.create_image, __name__)
 image_info = awaited(blocking.image_info, __name__)
@@ -72,7 +70,7 @@ class VolumeGroup:
         InvalidArgument: The name is not valid.
     """
 
-    def __init__(self, name: str, *, host: Host | None = None, timeout: float = _TIMEOUT) -> None:
+    def __init__(self, name: str, *, host: Host | None = None, timeout: float = TIMEOUT) -> None:
         self.name = blocking.VolumeGroup(name).name
         self._host = host
         self._timeout = timeout

@@ -18,10 +18,10 @@ from pyxen.storage.reports import OPTIONS, Row, read_report
 from pyxen.storage.tools import call
 from pyxen.storage.volumes import GROUP_FIELDS, VOLUME_FIELDS, Volume, VolumeGroupInfo, group_of, volume_of
 
-__all__ = ["VolumeGroup", "volume_groups"]
+__all__ = ["TIMEOUT", "VolumeGroup", "volume_groups"]
 
 _PACKAGE: Final = "lvm2"
-_TIMEOUT: Final = 60.0
+TIMEOUT: Final = 60.0
 """Seconds for each of LVM's tools; they wait for each other."""
 
 
@@ -42,7 +42,7 @@ class VolumeGroup(Iterable[Volume], Sized):
         InvalidArgument: The name is not valid.
     """
 
-    def __init__(self, name: str, *, host: Host | None = None, timeout: float = _TIMEOUT) -> None:
+    def __init__(self, name: str, *, host: Host | None = None, timeout: float = TIMEOUT) -> None:
         self.name = check_name(name, "volume group", "VolumeGroup")
         self._host = host
         self._timeout = timeout
@@ -277,7 +277,7 @@ class VolumeGroup(Iterable[Volume], Sized):
         return output.status
 
 
-def volume_groups(*, timeout: float = _TIMEOUT) -> tuple[VolumeGroupInfo, ...]:
+def volume_groups(*, timeout: float = TIMEOUT) -> tuple[VolumeGroupInfo, ...]:
     """Return the volume groups of this machine, ordered by name, as ``vgs``.
 
     Raises:

@@ -179,8 +179,8 @@ class Hypervisor:
     def find(self, key: str | int | UUID) -> DomainInfo | None:
         """Return the domain with a name, a domid or a uuid that is not dying; None if there is no such domain.
 
-        Where it was the last time is asked of Xen and of xenstore again; all domains are
-        listed only if it is not there.
+        Xen and xenstore are asked about the domid that it had the last time. All domains are listed only if it has
+        another one now.
         """
         domid = key if isinstance(key, int) else self._places.get(key)
         if domid is not None:

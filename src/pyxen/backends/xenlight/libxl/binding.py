@@ -13,7 +13,7 @@ from typing import Any
 
 from pyxen.backends.xenlight.libxl import loader
 
-__all__ = ["CData", "backend_folder", "ffi", "file", "lib", "release"]
+__all__ = ["CData", "backend_folder", "c_text", "ffi", "file", "lib", "release"]
 
 CData = Any
 """A C value; cffi has no more precise types."""
@@ -28,3 +28,8 @@ file: str = _module.__file__
 """Path of the module."""
 backend_folder: str = os.path.dirname(sys.modules["_cffi_backend"].__file__ or "")
 """Folder of cffi's runtime library, which the module needs."""
+
+
+def c_text(text: str) -> bytes:
+    """Return a name as libxl has it: in UTF-8, whatever the locale. Surrogates stand for other bytes."""
+    return text.encode(errors="surrogateescape")

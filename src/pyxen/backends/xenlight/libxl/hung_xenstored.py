@@ -38,7 +38,7 @@ class Lifeline:
 
     @contextlib.contextmanager
     def found(self, peer: str | None) -> Iterator[None]:
-        """Find the one socket to xenstored, of which the address is given, that is opened meanwhile."""
+        """Find the one socket to xenstored, whose address is `peer`, that is opened in the block."""
         before = _descriptors()
         yield
         self.close()
@@ -98,6 +98,10 @@ class _Watch:
     """The thread that looks. It sleeps while nothing is carried out, and ends with the last that is looked at."""
 
     def __init__(self) -> None:
+        self.forked()
+
+    def forked(self) -> None:
+        """Begin with nothing, in the child of a fork too: there the thread is the parent's, and a lock may be held."""
         self._watched: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._wake = threading.Event()
         self._gate = threading.Lock()
@@ -113,7 +117,7 @@ class _Watch:
                 self._thread = thread
 
     def remove(self, watched: Watched) -> None:
-        """Look at something no more."""
+        """Stop looking at something."""
         with self._gate:
             self._watched.discard(watched)
         self._wake.set()
@@ -153,8 +157,4 @@ WATCH: Final = _Watch()
 """Looks at all contexts of this process."""
 
 
-def _after_fork_in_child() -> None:
-    WATCH.__init__()  # type: ignore[misc]  # the thread is the parent's, and a lock may be held
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=WATCH.forked)

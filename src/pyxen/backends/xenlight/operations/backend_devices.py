@@ -23,7 +23,7 @@ __all__ = [
 
 DEVICES: Final = "/sys/bus/xen-backend/devices"
 INTERFACES: Final = "/proc/net/dev"
-INTERFACE: Final = "/sys/class/net"
+NET: Final = "/sys/class/net"
 
 _EMULATED: Final = "-emu"  # after the name of a vif, in that of the interface that QEMU has for it
 _LONGEST: Final = 4096  # bytes of an attribute
@@ -95,7 +95,7 @@ def interface_of(device: BackendDevice) -> str | None:
     """Return the network interface of a vif in this domain; None if it has none."""
     usual = f"vif{device.domid}.{device.devid}"
     try:
-        if os.path.basename(os.readlink(f"{INTERFACE}/{usual}/device")) == f"vif-{device.domid}-{device.devid}":
+        if os.path.basename(os.readlink(f"{NET}/{usual}/device")) == f"vif-{device.domid}-{device.devid}":
             return usual  # found with one system call; the way below takes four
     except OSError:  # it has another name, or none
         pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -22,7 +21,7 @@ from pyxen._common.cpupool_preconditions import (
 )
 from pyxen._common.scripts import at_once
 from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
-from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.binding import c_text, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
@@ -118,7 +117,7 @@ def _create(
     identity = ffi.new("libxl_uuid *")
     ffi.memmove(identity, uuid.bytes, 16)
     members = bitmap(context, operation, cpus)  # must live as long as the call, which takes the structure itself
-    code = lib.libxl_cpupool_create(context.pointer, os.fsencode(name), number, members[0], identity, poolid)
+    code = lib.libxl_cpupool_create(context.pointer, c_text(name), number, members[0], identity, poolid)
     if code != 0:
         if poolid[0] != _ANY:
             _take_back(context, poolid[0])
@@ -157,7 +156,7 @@ def rename(context: Context, operation: Operation[Any], key: CpupoolKey, name: s
     present = pools(context.hypervisor)
     pool = find_pool(present, key, operation.verb)
     check_new_name(name, present, operation.verb, pool)
-    raise_failure(operation, lib.libxl_cpupool_rename(context.pointer, os.fsencode(name), pool.number))
+    raise_failure(operation, lib.libxl_cpupool_rename(context.pointer, c_text(name), pool.number))
 
 
 @at_once

@@ -15,7 +15,7 @@ from pyxen._common.pci_preconditions import first_unassigned, not_assignable
 from pyxen._common.preconditions import file_missing, name_taken, no_bridge, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen._common.usb_lookup import no_such_usb
-from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.backends.xenlight.libxl.binding import CData, c_text, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, failure, raise_failure, stopped
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
@@ -126,7 +126,7 @@ def check_create(context: Context, operation: Operation[Any], new: Prepared, aut
     yield from context.connected()
     config = domain_config(context.pointer, new.json, identity)
     other = ffi.new("uint32_t *")
-    if lib.libxl_name_to_domid(context.pointer, os.fsencode(new.config.name), other) == 0:
+    if lib.libxl_name_to_domid(context.pointer, c_text(new.config.name), other) == 0:
         raise name_taken(operation, other[0], new.config.name)
     if lacking := _lacking(context, operation, new):
         raise lacking
@@ -263,7 +263,7 @@ def unpause(context: Context, operation: Operation[None], domid: int) -> Script[
 def rename(context: Context, operation: Operation[None], domid: int, name: str) -> None:
     """Rename a domain, as ``xl rename``."""
     with free_name(context, operation, name, domid):
-        code = lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, name.encode())
+        code = lib.libxl_domain_rename(context.pointer, domid, ffi.NULL, c_text(name))
     raise_failure(operation, code)
 
 
@@ -335,7 +335,7 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
 def is_there(context: Context, key: str | int) -> bool:
     """Tell whether there is a domain with this name or domid; a name that is a number is a domid, as for libxl."""
     if isinstance(key, str) and not key.isdecimal():
-        return bool(lib.libxl_name_to_domid(context.pointer, os.fsencode(key), ffi.new("uint32_t *")) == 0)
+        return bool(lib.libxl_name_to_domid(context.pointer, c_text(key), ffi.new("uint32_t *")) == 0)
     return context.hypervisor.domain(int(key)) is not None
 
 
@@ -358,7 +358,7 @@ def _why_not_created(context: Context, operation: Operation[Any], name: str, new
     """Return the exception for a create that failed. libxl mostly returns ERROR_FAIL, so look for the cause."""
     if operation.stopped is None:
         other = ffi.new("uint32_t *")
-        if lib.libxl_name_to_domid(context.pointer, name.encode(), other) == 0 and other[0] != operation.domid:
+        if lib.libxl_name_to_domid(context.pointer, c_text(name), other) == 0 and other[0] != operation.domid:
             return name_taken(operation, other[0], name, code)
         if new is not None and (lacking := _lacking(context, operation, new, code)):
             return lacking

@@ -7,12 +7,11 @@ told that this was done.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Any, Final
 
 from pyxen._common.preconditions import name_being_made, name_taken
-from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.binding import c_text, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.errors import ConnectFailed, OperationFailed
 from pyxen.operation import Operation
@@ -44,7 +43,7 @@ def free_name(context: Context, operation: Operation[Any], name: str, domid: int
     """Refuse a name that another domain than `domid` has. In the block, libxl does not look for one again."""
     if name in _RESERVED:
         raise name_being_made(operation, name)
-    known = ffi.new("char[]", os.fsencode(name)) if _is_free(context, operation, name, domid) else ffi.NULL
+    known = ffi.new("char[]", c_text(name)) if _is_free(context, operation, name, domid) else ffi.NULL
     lib.pyxen_name_is_free(known)
     try:
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Any
 
 from pyxen._common.cpu_affinity import is_symbolic
@@ -17,7 +16,7 @@ from pyxen._common.preconditions import (
     check_vcpus,
 )
 from pyxen._common.scripts import at_once
-from pyxen.backends.xenlight.libxl.binding import ffi, lib
+from pyxen.backends.xenlight.libxl.binding import c_text, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
@@ -116,7 +115,7 @@ def fitted(context: Context, operation: Operation[Any], config: DomainConfig) ->
 def _pool(context: Context, operation: Operation[Any], name: str) -> tuple[str, list[int]]:
     """Return the scheduler and the CPUs of a CPU pool, by its name or number."""
     number = ffi.new("uint32_t *")
-    unknown = lib.libxl_cpupool_qualifier_to_cpupoolid(context.pointer, os.fsencode(name), number, ffi.NULL)
+    unknown = lib.libxl_cpupool_qualifier_to_cpupoolid(context.pointer, c_text(name), number, ffi.NULL)
     if unknown or all(pool.number != number[0] for pool in pools(context.hypervisor)):
         raise describe(InvalidArgument, f"pool={name}: the host has no CPU pool of that name or number", operation)
     info = ffi.new("libxl_cpupoolinfo *")
