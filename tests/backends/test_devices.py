@@ -37,8 +37,8 @@ def test_a_vif_gets_an_address(make: Make) -> None:
     assert not vif.mac.is_multicast
 
 
-def test_a_disk_comes_and_goes(host: Host, willing: Willing, image: str) -> None:
-    domain = willing()
+def test_a_disk_comes_and_goes(host: Host, make: Make, image: str) -> None:
+    domain = make()
     with supporting(host, Feature.ATTACH):
         for name in ("xvdb", "d1p0"):  # the same, and the second time it comes as new
             disk = domain.attach(Disk(image, vdev="xvdb", readonly=True))
@@ -48,8 +48,8 @@ def test_a_disk_comes_and_goes(host: Host, willing: Willing, image: str) -> None
             assert domain.config().disks == ()
 
 
-def test_vifs_come_and_go(host: Host, willing: Willing) -> None:
-    domain = willing()
+def test_vifs_come_and_go(host: Host, make: Make) -> None:
+    domain = make()
     with supporting(host, Feature.ATTACH):
         first = domain.attach(Vif(bridge="xenbr0"))
         second = domain.attach(Vif(bridge="xenbr0", mac="00:16:3e:01:02:03"))

@@ -81,6 +81,7 @@ def test_save_and_restore(host: Host, willing: Willing, files: Files, folder: st
         goes_on(moved)
 
 
+@pytest.mark.long
 def test_a_save_with_another_configuration(host: Host, willing: Willing, folder: str) -> None:
     domain = willing()
     uuid, file = domain.uuid, f"{folder}/file"
@@ -140,8 +141,8 @@ def test_a_paused_guest_cannot_be_saved(host: Host, make: Make, files: Files, fo
         assert files.names(folder) == []
 
 
-def test_core_dump(host: Host, willing: Willing, files: Files, folder: str) -> None:
-    domain = willing(type="pv")  # of a PVH guest libxl writes what is not there too, which takes minutes
+def test_core_dump(host: Host, make: Make, files: Files, folder: str) -> None:
+    domain = make(type="pv")  # of a PVH guest libxl writes what is not there too, which takes minutes
     with supporting(host, Feature.CORE_DUMP):
         domain.core_dump(f"{folder}/core")
         assert differs(host, "dumps") or files.head(f"{folder}/core", 4) == b"\x7fELF"
@@ -175,6 +176,7 @@ def test_over_a_pipe_and_a_socket(host: Host, willing: Willing) -> None:
         again.destroy()
 
 
+@pytest.mark.long
 def test_over_a_descriptor_of_a_file(host: Host, willing: Willing, tmp_path: Path) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE_OVER):

@@ -34,7 +34,7 @@ def network_list(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "type", [pytest.param("pv", marks=pytest.mark.long), pytest.param("pvh", marks=pytest.mark.long), "hvm"]
+    "type", ["pv", pytest.param("pvh", marks=pytest.mark.long), pytest.param("hvm", marks=pytest.mark.long)]
 )
 def test_what_libxl_fills_in_is_no_difference(host: Host, tiny: MakeConfig, image: str, type: DomainTypeName) -> None:  # noqa: A002 (as the field)
     wanted = tiny(type, vcpus=1, maxvcpus=2, vifs=[Vif(), Vif("xenbr0")])

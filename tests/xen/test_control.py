@@ -32,6 +32,7 @@ def test_what_xl_made_and_attached_is_in_the_configuration(host: Host, tiny: Mak
     domain.destroy()
 
 
+@pytest.mark.long
 def test_the_configuration_makes_another_domain(host: Host, tiny: MakeConfig) -> None:
     for kind in ("pv", "hvm"):
         first = host.create(tiny(kind, name="first"))

@@ -62,6 +62,7 @@ def same_as_config(domain: Domain) -> None:
         assert live.config.replace(devid=None) == device.replace(devid=None)
 
 
+@pytest.mark.long
 def test_devices_that_a_guest_uses(host: Host, running_linux: MakeDomain, image: str) -> None:
     domain = running_linux()
     assert (len(domain.disks), len(domain.vifs)) == (0, 0)

@@ -50,6 +50,7 @@ def test_counters_and_console(host: Host, running_linux: MakeDomain) -> None:
     domain.destroy()
 
 
+@pytest.mark.long
 def test_disks_of_the_kernel_and_of_qemu(
     host: Host, linux: MakeConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def test_what_memory_it_has(host: Host, tiny: MakeConfig, kind: DomainTypeName) 
     domain.destroy()
 
 
+@pytest.mark.long
 def test_xl_sees_the_target_reached(host: Host, linux: MakeConfig) -> None:
     domain = at_rest(host.create(linux()))
     domain.set_memory(128)
