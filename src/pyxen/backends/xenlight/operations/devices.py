@@ -46,7 +46,6 @@ from pyxen.errors import (
     InvalidArgument,
     NotFound,
     OperationFailed,
-    QmpError,
     UnsupportedFeature,
 )
 from pyxen.operation import Operation
@@ -213,11 +212,6 @@ def change_disc(
     if code != 0 and operation.stopped is not None:
         message = f"stopped on the way: {vdev} may have the old disc, the new one, or none"
         raise describe(type(stopped(operation)), message, operation, code)
-    if code == lib.ERROR_PROTOCOL_ERROR_QMP:
-        info = context.hypervisor.domain(domid)
-        name = domid if info is None else info.name
-        message = f"QEMU broke off, and may be gone: why stands on the host, in /var/log/xen/qemu-dm-{name}.log"
-        raise describe(QmpError, message, operation, code)
     raise_failure(operation, code)
 
 
