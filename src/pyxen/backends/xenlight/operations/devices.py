@@ -36,6 +36,7 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import check_keys, structure, to_json
 from pyxen.backends.xenlight.operations.lifecycle import is_there
 from pyxen.backends.xenlight.operations.monitor import has_qemu
+from pyxen.backends.xenlight.operations.qmp import has_ended
 from pyxen.backends.xenlight.sysfs import is_unplugged
 from pyxen.config import Disk, DiskBackend, DiskFormat, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.errors import (
@@ -46,6 +47,7 @@ from pyxen.errors import (
     InvalidArgument,
     NotFound,
     OperationFailed,
+    QmpError,
     UnsupportedFeature,
 )
 from pyxen.operation import Operation
@@ -133,6 +135,9 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     error: Error | None
     if code != 0 or operation.stopped is not None:
         error = _why_not_attached(context, operation, made, code)
+    elif isinstance(made, Disk) and made.backendtype is DiskBackend.QDISK and has_ended(domid):
+        message = "QEMU, which would serve it, has ended: destroy the domain, or attach a disk with backendtype=phy"
+        error = describe(QmpError, message, operation)
     else:
         error = _rival(context, operation, domid, kind, device, made)
     if error is None:
