@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,9 +150,17 @@ def chosen(count: int, place: int, release: str, *, begins: bool) -> list[int]:
     return [0 if before or not count else 1 + int(place * GOLDEN % 1 * count)]
 
 
+@pytest.fixture
+def bench(offhost: OffHost, host: pyxen.Host, tmp_path: Path) -> Iterator[Bench]:
+    """A host for HVM guests; no device model outlives the test."""
+    found = Bench(offhost, host, tmp_path)
+    yield found
+    found.models.kill()
+
+
 @pytest.mark.parametrize("verb", VERBS)
-def test_it_dies(offhost: OffHost, host: pyxen.Host, tmp_path: Path, verb: str) -> None:
-    bench, tried = Bench(offhost, host, tmp_path), VERBS[verb]
+def test_it_dies(offhost: OffHost, bench: Bench, verb: str) -> None:
+    tried = VERBS[verb]
     tried.prepare(bench)
     bench.models.begin()
     tried.act(bench)
