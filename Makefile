@@ -42,7 +42,7 @@ fuzz: setup     ## Fuzz all readers (FUZZ_SECONDS=600 each), and look for texts 
 	@PYTEST_TIMEOUT=0 PYXEN_RANDOM=1 PYXEN_CONFIGS=20000 PYXEN_TEXTS=200000 $(PYTHON) -m tools.test unit oracle
 
 sweep: setup    ## Let each call of each verb fail once, on a pretended host; takes an hour
-	@PYXEN_SWEEP=1 PYTEST_TIMEOUT=0 $(PYTHON) -m pytest -q tests/offhost/test_sweep.py
+	@PYXEN_SWEEP=1 PYTEST_TIMEOUT=0 $(PYTHON) -m pytest -q tests/offhost/test_sweep.py tests/offhost/test_device_models.py
 
 sanitize: setup ## Run the tests of the C code with the sanitizers of addresses and of undefined behaviour
 	@nice -n 15 $(PYTHON) -m tools.sanitize

@@ -413,7 +413,7 @@ class CloneFailed(OperationFailed):
 
 
 class QmpError(OperationFailed):
-    """The device model (QEMU) refused a command, or its answer is not valid.
+    """The device model (QEMU) refused a command, has ended, or its answer is not valid.
 
     Attributes:
         error_class: QEMU's class of the error, e.g. ``CommandNotFound``; None if the command was not sent by

@@ -32,7 +32,8 @@ _FOLDERS = (
     "events", "root/dev/xen", "root/proc/xen", "root/sys/hypervisor/version", "root/run/xenstored", "root/run/xen",
     "root/var/lib/xen", "root/var/lib/xenstored", "root/var/log/xen", "root/etc/xen/scripts",
 )  # fmt: skip
-_ALWAYS = re.compile(r"domid-history|^/tool|^/(libxl|vm)$")  # they come with the first domain, and stay
+_ALWAYS = re.compile(r"domid-history|^/tool|^/(libxl|vm)$|^/local/domain/0/device-model$")
+"""What comes with the first domain, or the first HVM guest, and stays."""
 _RUN_BY_LIBXL = ("libxl-save-helper",)
 _SCRIPTS = ("block", "vif-bridge", "vif-route", "vif-nat", "vif-openvswitch")
 

@@ -18,6 +18,8 @@ from tests.offhost.sweep import FAULTS, VERBS, Configure, Fault, Sweep
 from tests.offhost.world import How
 
 WHOLE = "PYXEN_SWEEP" in os.environ
+LAST = 12
+"""How many of the hypercalls of a migration that arrives are surely pyxen's: they list domains, and start this one."""
 GOLDEN = 0.618
 """Its multiples, without their whole parts, are spread evenly over 0 to 1."""
 
@@ -45,6 +47,17 @@ def test_a_call_that_fails(offhost: OffHost, config: Configure, verb: str, monke
             if is_tried(fault, place, offhost.release.name):
                 for nth in numbers(sweep.count(fault), fault, place):
                     sweep.try_with(fault, nth)
+
+
+def test_a_hypercall_fails_once_a_domain_has_arrived(
+    offhost: OffHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect_quick_guests(monkeypatch)
+    sweep, fault = Sweep(offhost, config, VERBS["receive a migration"]), FAULTS["hypercall"]
+    with sweep.open():
+        count = sweep.count(fault)
+        for nth in range(count - LAST, count + 1):
+            sweep.try_with(fault, nth)
 
 
 def test_faults_are_what_they_say(offhost: OffHost, config: Configure) -> None:

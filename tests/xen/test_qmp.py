@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 import pyxen.aio
-from pyxen import Host, OperationTimeout, QmpError, UnsupportedFeature
-from tests.xen.support import MakeConfig, xl
+from pyxen import Disk, Host, OperationTimeout, QmpError, UnsupportedFeature
+from tests.xen.support import MakeConfig, wait_until, xl
 
 
 def test_commands(host: Host, tiny: MakeConfig) -> None:
@@ -91,3 +94,30 @@ def test_awaited_events(host: Host, tiny: MakeConfig) -> None:
 
     asyncio.run(main())
     domain.destroy()
+
+
+def test_qemu_is_killed(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
+    config = tiny("hvm")
+    domain = host.create(config.replace(disks=[*config.disks, Disk(None, vdev="hdc", cdrom=True)]), timeout=180)
+    disc = tmp_path / "disc.iso"
+    disc.write_bytes(bytes(1 << 16))
+    [qemu] = qemus(domain.domid)
+    os.kill(qemu, signal.SIGKILL)
+    wait_until(lambda: not qemus(domain.domid))
+    with pytest.raises(QmpError, match="QEMU has ended"):
+        domain.insert_cdrom("hdc", disc, timeout=30)
+    with pytest.raises(QmpError, match="QEMU, which would serve it, has ended"):
+        domain.attach(Disk(str(disc), vdev="xvdb", backendtype="qdisk"), timeout=30)
+    with pytest.raises(QmpError, match="QEMU has ended"):
+        domain.save(tmp_path / "saved", timeout=30)
+    assert not (tmp_path / "saved").exists()
+    domain.destroy(timeout=30)
+
+
+def qemus(domid: int) -> list[int]:
+    """Return the pids of a domain's QEMUs."""
+    return [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if b"qmp-libxenstat-%d," % domid in path.read_bytes()
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from pyxen._common.stopped import what_stays
@@ -54,6 +55,11 @@ _CLASSES: dict[str, tuple[type[OperationFailed], str]] = {
     "ERROR_QEMU_API": (QmpError, "this device model is too old or too new for libxl"),
 }
 
+_QEMU_GONE: Final = re.compile("QMP socket|device model did not start")
+"""What libxl logs where QEMU has ended, or does not begin."""
+_CODES_WITHOUT_QEMU: Final = {"ERROR_FAIL", "ERROR_GUEST_TIMEDOUT", "ERROR_PROTOCOL_ERROR_QMP"}
+"""What libxl returns then, by the verb and the moment."""
+
 _UNSUPPORTED = {"ERROR_NI", "ERROR_FEATURE_REMOVED", "ERROR_VERSION"}
 
 
@@ -70,6 +76,9 @@ def failure(operation: Operation[Any], code: int) -> Error:
     if name in _UNSUPPORTED:
         message = f"{operation.verb}: libxl of Xen {release} does not support this ({name})"
         return UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+    if name in _CODES_WITHOUT_QEMU and any(map(_QEMU_GONE.search, operation.log)):
+        message = "QEMU has ended, or did not start: its log on the host, /var/log/xen/qemu-dm-NAME.log, may say why"
+        return describe(QmpError, message, operation, code)
     cls, message = _CLASSES.get(name, (OperationFailed, "failed"))
     return describe(cls, f"{message} ({name})", operation, code)
 

@@ -22,10 +22,10 @@ from pyxen.backends.xenlight.migration import protocol, remus_stream
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.peer_command import PeerCommand
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, relay_to
-from pyxen.backends.xenlight.operations.lifecycle import end, remove, rename
+from pyxen.backends.xenlight.operations.lifecycle import Made, end, remove, rename
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.save import create_from_stream, received_config, sent_config
-from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on
+from pyxen.backends.xenlight.operations.suspend import Asked, let_go_on, stuck
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.backends.xenlight.operations.xl_lock import locked
 from pyxen.config import DomainType
@@ -159,8 +159,7 @@ class _DomainAtSource:
         if info is not None and info.name == self._name + AWAY:
             yield from rename(self._context, operation, self._domid, self._name)
         if code != 0:
-            message = "the migration failed, and the guest could not be resumed: it is suspended; try to resume it"
-            raise describe(OperationFailed, message, operation, code)
+            raise stuck(operation, code)
 
     def _end(self, operation: Operation[Any]) -> Script[None]:
         code = yield from end(self._context, operation, self._domid, abortable=False)
@@ -272,23 +271,29 @@ class _DomainAtDestination:
         if not before:  # with a twin, the uuid does not tell which one is half-made
             self._noting.enter_context(context.journal.noting(self._uuid))
         made = yield from create_from_stream(context, config, text, fd, passed, remus=self._remus)
-        left = [info.domid for info in self._twins() if info.domid not in before]
-        self._domid = made.domid if made.domid != NO_DOMID or not left else left[0]
+        self._domid = made.domid
+        try:
+            reason = self._why_not_restored(operation, made, before)
+        except Error as error:  # Xen does not list its domains
+            reason = error
         self._threaded.operation.domid = operation.domid = None if self._domid == NO_DOMID else self._domid
-        reason: Error | Lost | None
-        if made.code == 0 and self._remus:
-            reason = None  # the source is lost, and this may be the only copy: nothing may stop it now
-        elif operation.stopped is not None:
-            reason = failure(operation, made.code or lib.ERROR_ABORTED)
-        elif made.code == 0:
-            reason = self._still_running(operation)
-        elif any(remus_stream.MARK in line for line in operation.log):
-            reason = Lost("the source has called the backup off")
-        else:
-            reason = self._channel.lost() or failure(operation, made.code)
         if reason is not None:
             yield from self._remove(operation)
             raise reason
+
+    def _why_not_restored(self, operation: Operation[Any], made: Made, before: set[int]) -> Error | Lost | None:
+        """Return the exception for what arrived: None if it is whole. A half-made domain is looked for first."""
+        if made.domid == NO_DOMID:
+            self._domid = next((info.domid for info in self._twins() if info.domid not in before), NO_DOMID)
+        if made.code == 0 and self._remus:
+            return None  # the source is lost, and this may be the only copy: nothing may stop it now
+        if operation.stopped is not None:
+            return failure(operation, made.code or lib.ERROR_ABORTED)
+        if made.code == 0:
+            return self._still_running(operation)
+        if any(remus_stream.MARK in line for line in operation.log):
+            return Lost("the source has called the backup off")
+        return self._channel.lost() or failure(operation, made.code)
 
     def _twins(self) -> list[DomainInfo]:
         """Return the other domains with this uuid: the source, if it is on the same host."""

@@ -18,7 +18,7 @@ from pyxen.backends.xenlight.migration.migrate import head, through
 from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.remus_stream import CheckpointedStream
 from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from
-from pyxen.backends.xenlight.operations.suspend import let_go_on
+from pyxen.backends.xenlight.operations.suspend import let_go_on, stuck
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.errors import (
     BackupLost,
@@ -187,8 +187,7 @@ class _Primary:
     def _go_on(self, operation: Operation[Any]) -> Script[None]:
         code = yield from let_go_on(self._context, self._domain.domid, asked=self._begun, patience=_TO_SUSPEND)
         if code != 0:
-            message = "the replication ended, and the guest could not be resumed: it is suspended; try to resume it"
-            raise describe(OperationFailed, message, operation, code)
+            raise stuck(operation, code)
 
     def _lost(self, lost: Lost, stuck: Error | None, *, has_backup: bool) -> OperationFailed:
         if not has_backup:

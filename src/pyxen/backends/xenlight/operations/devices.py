@@ -36,6 +36,7 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.libxl.marshal import check_keys, structure, to_json
 from pyxen.backends.xenlight.operations.lifecycle import is_there
 from pyxen.backends.xenlight.operations.monitor import has_qemu
+from pyxen.backends.xenlight.operations.qmp import has_ended
 from pyxen.backends.xenlight.sysfs import is_unplugged
 from pyxen.config import Disk, DiskBackend, DiskFormat, DomainType, Part, Pci, UsbDev, Vif
 from pyxen.errors import (
@@ -134,6 +135,9 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     error: Error | None
     if code != 0 or operation.stopped is not None:
         error = _why_not_attached(context, operation, made, code)
+    elif isinstance(made, Disk) and made.backendtype is DiskBackend.QDISK and has_ended(domid):
+        message = "QEMU, which would serve it, has ended: destroy the domain, or attach a disk with backendtype=phy"
+        error = describe(QmpError, message, operation)
     else:
         error = _rival(context, operation, domid, kind, device, made)
     if error is None:
@@ -213,11 +217,6 @@ def change_disc(
     if code != 0 and operation.stopped is not None:
         message = f"stopped on the way: {vdev} may have the old disc, the new one, or none"
         raise describe(type(stopped(operation)), message, operation, code)
-    if code == lib.ERROR_PROTOCOL_ERROR_QMP:
-        info = context.hypervisor.domain(domid)
-        name = domid if info is None else info.name
-        message = f"QEMU broke off, and may be gone: why stands on the host, in /var/log/xen/qemu-dm-{name}.log"
-        raise describe(QmpError, message, operation, code)
     raise_failure(operation, code)
 
 

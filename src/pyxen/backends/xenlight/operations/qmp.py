@@ -34,6 +34,7 @@ __all__ = [
     "command_of",
     "connect",
     "execute",
+    "has_ended",
     "nonsense",
     "pause",
     "refusal",
@@ -252,6 +253,16 @@ def connect(hypervisor: Hypervisor, threaded: ThreadedOperation, domid: int) -> 
             message = f"qmp: the QEMU of domain {domid} has no socket for QMP: does it run in a stub domain?"
             raise UnsupportedFeature(message, feature="qmp", backend=BACKEND) from None
         raise describe(InvalidState, f"QEMU cannot be reached, has it ended? {error}", operation) from None
+
+
+def has_ended(domid: int) -> bool:
+    """Tell whether a domain's QEMU has ended, as when it was killed: its socket is there, and nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(str(SOCKETS / f"qmp-libxenstat-{domid}"))
+        except OSError as error:
+            return isinstance(error, ConnectionRefusedError)
+    return False
 
 
 def nonsense(operation: Operation[Any], broken: Broken, command: str | None = None) -> QmpError:

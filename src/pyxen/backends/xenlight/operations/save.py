@@ -33,7 +33,7 @@ from pyxen.backends.xenlight.operations.lifecycle import (
 )
 from pyxen.backends.xenlight.operations.names import reserved_name
 from pyxen.backends.xenlight.operations.room import await_memory
-from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on
+from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on, stuck
 from pyxen.config import DomainConfig
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
@@ -74,8 +74,9 @@ def save(
                 yield from _send(context, operation, domid, fd, path, config)
                 with writing(operation, path):
                     yield from context.outside(lambda: os.fsync(fd))  # this can take long; a later fsync is quick
-        except Exception:
-            yield from let_go_on(context, domid, asked=asked())
+        except Exception as error:
+            if code := (yield from let_go_on(context, domid, asked=asked())):
+                raise stuck(operation, code) from error
             raise
     yield from finish_save(context, operation, domid, uuid, checkpoint=checkpoint, leave_paused=leave_paused)
 

@@ -11,19 +11,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import raise_failure
+from pyxen.backends.xenlight.libxl.error_map import describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script, Wait
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.xenstore.connection import Connection, Verb
-from pyxen.errors import ConnectFailed
+from pyxen.errors import ConnectFailed, OperationFailed, QmpError
 from pyxen.operation import Operation
 from pyxen.records.info import ENDS, DomainState, ShutdownReason
 
-__all__ = ["Asked", "go_on", "let_go_on", "resume", "suspend"]
+__all__ = ["Asked", "go_on", "let_go_on", "resume", "stuck", "suspend"]
 
 _ENTRY: Final = "/local/domain/{}/control/shutdown"
 _REQUEST: Final = "suspend"
@@ -70,7 +70,9 @@ def suspend(context: Context, operation: Operation[None], domid: int) -> Script[
         code = yield from context.complete(lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how))
         if code == 0 and operation.stopped is None:
             return
-        yield from let_go_on(context, domid, asked=asked())
+        resumed = yield from let_go_on(context, domid, asked=asked())
+    if resumed != 0:
+        raise stuck(operation, resumed)
     raise_failure(operation, code or lib.ERROR_ABORTED)
 
 
@@ -104,6 +106,20 @@ def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _T
     if asked and not context.hypervisor.replace(_ENTRY.format(domid), _REQUEST, ""):
         yield from _await_end(context, domid, time.monotonic() + patience)
     return (yield from go_on(context, domid))
+
+
+def stuck(operation: Operation[Any], code: int) -> OperationFailed:
+    """Return the exception for an operation that failed, and whose guest could not be resumed after that.
+
+    Args:
+        operation: The operation.
+        code: libxl's code for the resume.
+    """
+    message = "failed, and the guest could not be resumed: it is suspended"
+    why = failure(operation, code)
+    if isinstance(why, QmpError):
+        return describe(QmpError, f"{message}, since its QEMU has ended: destroy it", operation, code)
+    return describe(OperationFailed, f"{message}; try to resume it", operation, code)
 
 
 def _await_end(context: Context, domid: int, until: float) -> Script[None]:

@@ -1,0 +1,196 @@
+"""The device model of an HVM guest dies: before a verb, and at each step that it takes in the middle of one.
+
+One moment of each verb is tried on each release; ``make sweep`` tries them all on both.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import pyxen
+from pyxen import DeviceModel, Disk, Domain, DomainConfig
+from pyxen.errors import OperationFailed, QmpError
+from pyxen.records.info import DomainState
+from tests.offhost import moves
+from tests.offhost.device_model import DeviceModels
+from tests.offhost.host import OffHost, until
+from tests.offhost.setup import RELEASES
+from tests.offhost.sweep import BOUND, bounded
+from tests.offhost.test_sweep import GOLDEN, WHOLE
+
+_TIMEOUT = 20.0  # seconds; libxl waits 10 for a device model that does not begin
+_CALLBACK_IRQ = 0  # the parameter by which libxl knows that a guest has PV drivers
+
+
+class Bench:
+    """What a verb is tried on."""
+
+    def __init__(self, offhost: OffHost, host: pyxen.Host, folder: Path) -> None:
+        self.offhost = offhost
+        self.host = host
+        self.models = DeviceModels(folder, offhost.release.python)
+        self.domain: Domain
+        self.file = folder / "saved"
+        self.disc = folder / "disc.iso"
+        self.disc.write_bytes(bytes(1 << 16))
+        self.ends: moves.Ends = ()
+        self.sender: moves.Sender | None = None
+        self._saved = b""
+        self._config = DomainConfig(
+            name="web",
+            type="hvm",
+            memory=16,
+            device_model=DeviceModel(path=str(self.models.path)),
+            disks=[Disk(None, vdev="hdc", cdrom=True)],
+        )
+
+    def create(self) -> None:
+        """Create the guest."""
+        self.domain = self.host.create(self._config, timeout=_TIMEOUT)
+
+    def with_drivers(self) -> None:
+        """Create the guest, with PV drivers, and let it do what it is asked."""
+        self.create()
+        self.offhost.world.set_param(self.domain.domid, _CALLBACK_IRQ, 1)
+        self.offhost.guest(self.domain.domid).obey()
+
+    def saved(self) -> None:
+        """Have the file of a saved guest."""
+        if not self._saved:
+            self.create()
+            self.domain.save(self.file, timeout=_TIMEOUT)
+            self._saved = self.file.read_bytes()
+            self.offhost.end_guests()
+        self.file.write_bytes(self._saved)
+
+    def sent(self) -> None:
+        """Have the source of a migration."""
+        self.saved()
+        self.sender = moves.Sender(self._saved)
+
+    def connected(self) -> None:
+        """Have a guest, and a connection from this host to itself."""
+        self.create()
+        self.ends = socket.socketpair()
+
+    def receive(self) -> None:
+        """Receive what the source sends."""
+        assert self.sender is not None
+        fd = self.sender.end.fileno()
+        operation = self.host.begin.receive_migration(fd, fd, timeout=_TIMEOUT)
+        self.sender.end.close()
+        operation.result()
+
+    def attach(self) -> None:
+        """Attach a disk that the device model serves."""
+        self.domain.attach(Disk(str(self.disc), vdev="xvdb", backendtype="qdisk"), timeout=_TIMEOUT)
+
+    def suspend_and_resume(self) -> None:
+        """Do these two."""
+        self.domain.suspend(timeout=_TIMEOUT)
+        self.domain.resume()
+
+    def pause_and_unpause(self) -> None:
+        """Do these two."""
+        self.domain.pause()
+        self.domain.unpause()
+
+    def put_away(self) -> None:
+        """Destroy all domains, and see that nothing is left."""
+        for end in self.ends:
+            end.close()
+        if self.sender is not None:
+            self.sender.close()
+        self.ends, self.sender = (), None
+        for domain in self.host.guests:
+            domain.destroy(timeout=_TIMEOUT)
+        self.offhost.end_guests()
+        self.file.unlink(missing_ok=True)
+        until(lambda: not self.models.running(), "a device model is left", BOUND)
+        assert self.offhost.left(BOUND) == []
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb, and what must be there before it."""
+
+    act: Callable[[Bench], object]
+    prepare: Callable[[Bench], None] = lambda _: None
+    begins: bool = False
+    """It makes a domain, and there is none where it fails."""
+
+
+VERBS = {
+    "create": Verb(Bench.create, begins=True),
+    "restore": Verb(lambda b: b.host.restore(b.file, timeout=_TIMEOUT), Bench.saved, begins=True),
+    "receive a migration": Verb(Bench.receive, Bench.sent, begins=True),
+    "migrate": Verb(lambda b: moves.migrate(b.host, b.domain, b.ends, timeout=_TIMEOUT), Bench.connected),
+    "save": Verb(lambda b: b.domain.save(b.file, timeout=_TIMEOUT), Bench.create),
+    "suspend and resume": Verb(Bench.suspend_and_resume, Bench.create),
+    "insert_cdrom": Verb(lambda b: b.domain.insert_cdrom("hdc", b.disc, timeout=_TIMEOUT), Bench.create),
+    "eject_cdrom": Verb(lambda b: b.domain.eject_cdrom("hdc", timeout=_TIMEOUT), Bench.create),
+    "attach a disk": Verb(Bench.attach, Bench.create),
+    "pause and unpause": Verb(Bench.pause_and_unpause, Bench.create),
+    "shutdown": Verb(lambda b: b.domain.shutdown(timeout=_TIMEOUT), Bench.with_drivers),
+    "destroy": Verb(lambda b: b.domain.destroy(timeout=_TIMEOUT), Bench.create),
+}
+
+
+def chosen(count: int, place: int, release: str, *, begins: bool) -> list[int]:
+    """Return at which of a verb's steps it dies, 0 for before the verb: at all, or at one of them on each release."""
+    if WHOLE:
+        return list(range(count + 1))
+    before = not begins and list(RELEASES)[place % len(RELEASES)] == release
+    return [0 if before or not count else 1 + int(place * GOLDEN % 1 * count)]
+
+
+@pytest.fixture
+def bench(offhost: OffHost, host: pyxen.Host, tmp_path: Path) -> Iterator[Bench]:
+    """A host for HVM guests; no device model outlives the test."""
+    found = Bench(offhost, host, tmp_path)
+    yield found
+    found.models.kill()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_it_dies(offhost: OffHost, bench: Bench, verb: str) -> None:
+    tried = VERBS[verb]
+    tried.prepare(bench)
+    bench.models.begin()
+    tried.act(bench)
+    steps = bench.models.steps()
+    bench.put_away()
+    place = list(VERBS).index(verb)
+    for number in chosen(len(steps), place, offhost.release.name, begins=tried.begins):
+        tried.prepare(bench)
+        bench.models.begin(last=number)
+        if number == 0:
+            bench.models.kill()
+        found = bounded(lambda: tried.act(bench))()
+        case = f"{verb}: it dies at {steps[number - 1] if number else 'the beginning'}: {found.error!r}"
+        assert not found.late, f"{case}\n{found.late}"
+        look(bench, tried, found.error, case)
+        bench.put_away()
+
+
+def look(bench: Bench, tried: Verb, error: BaseException | None, case: str) -> None:
+    """See that an error says what is so."""
+    if error is None:
+        return
+    states = [info.state for info in bench.host.list() if info.domid]
+    assert isinstance(error, OperationFailed), case
+    if tried.begins:
+        assert states == [], case
+        assert isinstance(error, QmpError), case
+    else:
+        assert len(states) == 1, case
+        if error.operation != "resume":  # who resumes knows that it is suspended
+            assert ("it is suspended" in str(error)) is (DomainState.SHUTDOWN in states), f"{case}: {states}"
+    if not isinstance(error, pyxen.MigrationFailed):  # the destination's, whose error says why
+        assert re.search("QEMU(, which would serve it,)? has ended", str(error)), case
