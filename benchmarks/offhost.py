@@ -57,11 +57,10 @@ def main() -> int:
     found = release(RELEASE)
     if _INSIDE not in os.environ:
         # What is preloaded must be there when a process begins.
-        os.execve(
-            found.python,
-            [str(found.python), "-m", "benchmarks.offhost", *sys.argv[1:]],
-            {**os.environ, "LD_PRELOAD": found.preload, _INSIDE: "1"},
-        )
+        return subprocess.run(
+            [found.python, "-m", "benchmarks.offhost", *sys.argv[1:]],
+            env={**os.environ, "LD_PRELOAD": found.preload, _INSIDE: "1"}, check=False,
+        ).returncode  # fmt: skip
     sys.executable = str(found.python)
     use_extension(found)
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
@@ -92,30 +91,36 @@ def lists(found: Release) -> dict[str, Any]:
     times: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, OffHost(found) as offhost:
         program = _compiled(found, "list", Path(folder))
-        xl = _script(Path(folder, "xl"), [*found.program("xl")[:-1], "--preload", found.preload, found.program("xl")[-1]])
+        xl = _script(Path(folder, "xl"), _command(found, found.program("xl")[-1]))
         there = 1
         for domains in DOMAINS:
             for number in range(there, domains):
                 offhost.add(f"other{number}", introduced=False, memory=4)
             there = domains
-            with Companion(*_command(found, program)) as c, pyxen.connect() as host:
-                for _ in range(6):  # until all names are watched
-                    assert len(host.list()) == domains
-                clock = partial(_costs, offhost)
-                name = f"other{domains - 1}"
-                times[str(domains)] = take_turns(
-                    {
-                        "first": lambda: _first(clock),
-                        "later": lambda: clock(host.list),
-                        "lookup": lambda: clock(lambda: host.domains[name]),
-                        "C": lambda: clock(c.numbers, c.pid),
-                        "xl list": lambda: clock(lambda: _run([str(xl), "list"], domains + 1)),
-                        "pyxen list": lambda: clock(lambda: _run(_pyxen_list(found), domains + 1)),
-                        "python": lambda: clock(lambda: _run([str(found.python), "-c", "pass"], 0)),
-                    },
-                    ROUNDS,
-                )
+            times[str(domains)] = _list(found, offhost, program, xl, domains)
     return times
+
+
+def _list(
+    found: Release, offhost: OffHost, program: Path, xl: Path, domains: int
+) -> dict[str, list[tuple[float, ...]]]:
+    clock = partial(_costs, offhost)
+    name = f"other{domains - 1}"
+    with Companion(*_command(found, str(program))) as c, pyxen.connect() as host:
+        for _ in range(6):  # until all names are watched
+            assert len(host.list()) == domains
+        return take_turns(
+            {
+                "first": lambda: _first(clock),
+                "later": lambda: clock(host.list),
+                "lookup": lambda: clock(lambda: host.domains[name]),
+                "C": lambda: clock(c.numbers, c.pid),
+                "xl list": lambda: clock(lambda: _run([str(xl), "list"], domains + 1)),
+                "pyxen list": lambda: clock(lambda: _run(_pyxen_list(found), domains + 1)),
+                "python": lambda: clock(lambda: _run([str(found.python), "-c", "pass"], 0)),
+            },
+            ROUNDS,
+        )
 
 
 def _costs(offhost: OffHost, work: Callable[[], object], pid: int | None = None) -> tuple[float, ...]:
@@ -175,8 +180,9 @@ def _compiled(found: Release, name: str, folder: Path) -> Path:
     return folder / name
 
 
-def _command(found: Release, program: Path) -> list[str]:
-    return [*found.program("xl")[:-1], "--preload", found.preload, str(program)]
+def _command(found: Release, program: str) -> list[str]:
+    """Return the command line that runs a program of this machine, or of the release, on the host."""
+    return [*found.program("xl")[:-1], "--preload", found.preload, program]
 
 
 def _script(path: Path, command: list[str]) -> Path:
@@ -266,7 +272,7 @@ def memory(found: Release, domains: int = MANY) -> dict[str, int]:
         bare = _bare(offhost)
         opened = _settled(found, offhost)
         for number in range(domains):
-            offhost.add(f"web{number}", memory=4)
+            offhost.add(f"web{number}", introduced=False, memory=4)
         return {"python": bare, "none": opened, "many": _settled(found, offhost)}
 
 

@@ -20,6 +20,14 @@ least CPU time of all rounds, of the process that asks and of xenstored together
 
 _MIB: Final = 2**20
 
+_RATIOS: Final = {
+    "C / first": ("C", "first"),
+    "C / later": ("C", "later"),
+    "`xl list` / later": ("xl list", "later"),
+    "`pyxen list` / `xl list`": ("pyxen list", "xl list"),
+}
+"""What is divided by what."""
+
 
 def page(kept: dict[str, Any]) -> str:
     """Return the page."""
@@ -46,20 +54,15 @@ def _lists(times: dict[str, dict[str, list[list[float]]]]) -> list[str]:
     lines = [
         "## Lists",
         "",
-        "Milliseconds of CPU time; in parentheses those of xenstored. All domains are PVH, as an HVM guest's is listed.",
+        "Milliseconds of CPU time; in parentheses those of xenstored. All domains are PVH guests.",
         "C is `benchmarks/c/list.c`. The last three are processes; `python` is one that does nothing.",
         "",
-        f"| domains | {' | '.join(contenders)} | C / first | C / later | `xl list` / later | `pyxen list` / `xl list` |",
-        "|--:" * (len(contenders) + 5) + "|",
+        f"| domains | {' | '.join((*contenders, *_RATIOS))} |",
+        "|--:" * (len(contenders) + len(_RATIOS) + 1) + "|",
     ]
     for domains, rounds in times.items():
         spent = {name: cheapest(of)[0] for name, of in rounds.items()}
-        ratios = [
-            spent["C"] / spent["first"],
-            spent["C"] / spent["later"],
-            spent["xl list"] / spent["later"],
-            spent["pyxen list"] / spent["xl list"],
-        ]
+        ratios = [spent[one] / spent[other] for one, other in _RATIOS.values()]
         cells = [*map(_milliseconds, rounds.values()), *(f"{ratio:.2f}" for ratio in ratios)]
         lines.append(f"| {domains} | {' | '.join(cells)} |")
     return lines
@@ -73,10 +76,12 @@ def _events(times: dict[str, Any]) -> list[str]:
         "",
         "A thousand domains come, get other names and go. The program that reads the events is a process of its own.",
         "",
-        "| events | of them lost | CPU time for each | events a second | its memory before | with all domains | after |",
+        "| events | lost | CPU time for each | events a second | its memory before | with all domains | after |",
         "|--:" * 7 + "|",
-        f"| {total} | {times['events'].get('EventsLost', 0)} | {times['cpu'] / total * 1e6:.0f} µs"
-        f" | {total / times['seconds']:.0f} | {before:.1f} MiB | {full:.1f} MiB | {after:.1f} MiB |",
+        (
+            f"| {total} | {times['events'].get('EventsLost', 0)} | {times['cpu'] / total * 1e6:.0f} µs"
+            f" | {total / times['seconds']:.0f} | {before:.1f} MiB | {full:.1f} MiB | {after:.1f} MiB |"
+        ),
     ]
 
 
@@ -85,8 +90,8 @@ def _memory(times: dict[str, int]) -> list[str]:
     return [
         "## Memory",
         "",
-        "What processes share with none: Python alone, and a program that has listed all domains, reads their events and",
-        "supervises them.",
+        "What processes share with none: Python alone, and a program that has listed all domains, reads their events",
+        "and supervises them.",
         "",
         "| Python | dom0 alone | a thousand domains | above Python |",
         "|--:" * 4 + "|",
@@ -99,8 +104,8 @@ def _workers(times: dict[str, dict[str, list[list[float]]]]) -> list[str]:
     lines = [
         "## Workers",
         "",
-        "Milliseconds for 32 creates at once and the destroys of the domains, the least of all rounds, by the number of",
-        "worker processes. With 0, the process itself calls libxl.",
+        "Milliseconds for 32 creates at once and the destroys of the domains, the least of all rounds, by the number",
+        "of worker processes. With 0, the process itself calls libxl.",
         "",
         f"| CPUs | {' | '.join(numbers)} |",
         "|--:" * (len(numbers) + 1) + "|",

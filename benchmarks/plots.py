@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib import pyplot as plt
 
 from benchmarks.offhost_tables import HERE, KEPT, cheapest
@@ -45,7 +46,7 @@ def main() -> int:
 def _style(theme: str) -> dict[str, Any]:
     text, own = _THEMES[theme]
     lines = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), text)
-    cycle = mpl.cycler(color=[own, *_OTHERS[theme]])
+    cycle = cycler(color=[own, *_OTHERS[theme]])
     return {**lines, "axes.prop_cycle": cycle, "svg.hashsalt": "pyxen", "font.size": 10, "svg.fonttype": "none"}
 
 

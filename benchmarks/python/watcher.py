@@ -1,9 +1,9 @@
 """A program that holds a host's domains, reads its events and, with ``supervise``, supervises it.
 
 ``python3 -m benchmarks.python.watcher FOLDER [supervise]``; FOLDER has pyxen's extension. It prints a line when it is
-ready. For each line of input it prints a line of JSON: the events so far by their kinds, and the seconds of CPU
-time that it has had. If the line is ``list``, it lists, and tells how many domains there are and how many bytes of memory
-it shares with none.
+ready. For each line of input it prints a line of JSON: the events so far by their kinds, and the seconds of CPU time
+that it has had. If the line is ``list``, it lists, and tells the number of domains and the memory that it shares with
+none.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import os
 from benchmarks import offhost as benchmark
 from tests.offhost.setup import Release
 
-DOMAINS = 1000 if os.environ.get("PYXEN_LONG") else 150
+DOMAINS = 1000 if os.environ.get("PYXEN_LONG") else 100
 """How many come, change and go. A thousand take a minute."""
 
 HELD = 1000

@@ -103,7 +103,7 @@ def may_be_stub(row: Row) -> bool:
 def possible_stubs(rows: Sequence[Row]) -> set[int]:
     """Return the places of the domains that can be stub domains.
 
-    A stub domain serves an HVM guest, which libxl creates before it and destroys after it. So without one there is none.
+    A stub domain serves an HVM guest, which libxl creates before it and destroys after it: without one there is none.
     """
     kinds = [_type(row, row[_FLAGS]) for row in rows]
     if DomainType.HVM not in kinds:
