@@ -1,4 +1,7 @@
-"""``python3 -m benchmarks``: measure in the lab, print the tables, and write them to RESULTS.md."""
+"""``python3 -m benchmarks``: measure in the lab, print the tables, and write them to RESULTS.md.
+
+What is measured is kept in build/: a run that was interrupted goes on where it was. ``--again`` measures all.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks import report
 from benchmarks.measure import PROGRAMS
@@ -17,32 +21,46 @@ FLAGS = ["-lxenlight", "-lxenctrl", "-lxenstore", "-lxentoollog"]
 TIME_LIMIT = 1800
 
 
+KEPT = HERE.parent / "build"
+"""Where the answers of the parts are kept, a file for each release."""
+
+PARTS = (
+    "host_list", "stats", "create_destroy", "many", "events", "supervising", "pool", "hotplug", "ways", "command",
+)  # fmt: skip
+"""The modules that measure, in this order. Each prints lines of JSON."""
+
+
 def main() -> int:
     """Run the benchmarks; the exit status tells whether what is required holds."""
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks", description=main.__doc__)
     known = [release.xen for release in releases.RELEASES]
     parser.add_argument("--xen", choices=known, default=releases.DEFAULT, help="Xen release (default: %(default)s)")
-    xen: str = parser.parse_args().xen
+    parser.add_argument("--again", action="store_true", help="measure all again, and not only what is missing")
+    parser.add_argument("--part", choices=PARTS, action="append", help="measure only this, and write no results")
+    given = parser.parse_args()
+    kept = KEPT / f"bench-{given.xen}.json"
+    found: dict[str, Any] = {} if given.again or not kept.exists() else json.loads(kept.read_text())
+    missing = [part for part in given.part or PARTS if part not in found]
     try:
-        with Lab(xen) as dom0:
-            put_programs(dom0)
-            lists = [json.loads(line) for line in run(dom0, "host_list").splitlines()]
-            stats = [json.loads(line) for line in run(dom0, "stats").splitlines()]
-            creates = json.loads(run(dom0, "create_destroy"))
-            many = json.loads(run(dom0, "many"))
-            events = json.loads(run(dom0, "events"))
-            supervised = json.loads(run(dom0, "supervising"))
-            pool = json.loads(run(dom0, "pool"))
-            hotplug = json.loads(run(dom0, "hotplug"))
-            ways = json.loads(run(dom0, "ways"))
-            command = json.loads(run(dom0, "command"))
-            machine = report.machine(dom0)
+        if missing:
+            with Lab(given.xen) as dom0:
+                put_programs(dom0)
+                for part in missing:
+                    lines = [json.loads(line) for line in run(dom0, part).splitlines()]
+                    found[part] = {"machine": report.machine(dom0), "lines": lines}
+                    kept.parent.mkdir(exist_ok=True)
+                    kept.write_text(json.dumps(found))
     except LabError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    tables, holds = report.tables(lists, stats, creates, many, events, supervised, pool, hotplug, ways, command)
+    if given.part:
+        print(json.dumps({part: found[part] for part in given.part}))
+        return 0
+    lists, stats, *others = (found[part]["lines"] for part in PARTS)
+    tables, holds = report.tables(lists, stats, *(lines[0] for lines in others))
     print(tables)
-    (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machine}\n\n{tables}")
+    machines = "\n".join(f"- {part}: {found[part]['machine']}" for part in PARTS)
+    (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machines}\n\n{tables}")
     return 0 if holds else 1
 
 

@@ -40,6 +40,11 @@ class Companion:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
+    @property
+    def pid(self) -> int:
+        """The pid of the program."""
+        return self._process.pid
+
     def numbers(self) -> list[int]:
         """Let it do a round, and return the numbers it prints.
 

@@ -211,6 +211,12 @@ class OffHost:
             return False
         return True
 
+    @property
+    def xenstored_pid(self) -> int:
+        """The pid of xenstored."""
+        assert self._xenstored is not None
+        return self._xenstored.pid
+
     def signal_xenstored(self, number: int) -> None:
         """Send xenstored a signal: SIGSTOP and SIGCONT, or SIGKILL, after which `restart_xenstored` brings another."""
         assert self._xenstored is not None
@@ -243,13 +249,13 @@ class OffHost:
         Args:
             name: Its name in xenstore.
             uuid: Its uuid; by default any.
-            kind: ``pv`` or ``pvh``.
+            kind: ``pv``, ``pvh`` or ``hvm``.
             vcpus: How many.
             memory: In MiB.
             introduced: Whether xenstored is told of it.
         """
         uuid = uuid or uuid4()
-        domid = self.world.add(uuid, hvm=kind != "pv", vcpus=vcpus, memory=memory)
+        domid = self.world.add(uuid, kind=kind, vcpus=vcpus, memory=memory)
         top = f"/local/domain/{domid}"
         self.store.write(f"{top}/name", name)
         self.store.write(f"{top}/vm", f"/vm/{uuid}")

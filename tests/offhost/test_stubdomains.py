@@ -13,7 +13,8 @@ def make_stub(offhost: OffHost, domid: int, target: int) -> None:
 
 
 def test_a_stub_domain(offhost: OffHost, host: pyxen.Host) -> None:
-    guest, stub, other = (offhost.add(name, kind="pv") for name in ("web", "web-dm", "other-dm"))
+    guest = offhost.add("web", kind="hvm")
+    stub, other = (offhost.add(name, kind="pv") for name in ("web-dm", "other-dm"))
     make_stub(offhost, stub, guest)
     assert {info.domid: info.stubdomain_of for info in host.list()} == {0: None, guest: None, stub: guest, other: None}
     assert host.domains["web-dm"].info().stubdomain_of == guest
@@ -26,7 +27,7 @@ def test_a_stub_domain(offhost: OffHost, host: pyxen.Host) -> None:
 
 def test_a_domain_that_has_run_is_asked_for_once(offhost: OffHost, host: pyxen.Host) -> None:
     """The pretended hypervisor says of every domain that it has run."""
-    guest, stub = offhost.add("web"), offhost.add("web-dm")
+    guest, stub = offhost.add("web", kind="hvm"), offhost.add("web-dm")
     make_stub(offhost, stub, guest)
     for _ in range(3):  # the names are watched from the second list on
         host.list()
@@ -36,17 +37,30 @@ def test_a_domain_that_has_run_is_asked_for_once(offhost: OffHost, host: pyxen.H
 
 
 def test_a_domid_that_is_used_again(offhost: OffHost, host: pyxen.Host) -> None:
-    stub = offhost.add("web-dm")
-    make_stub(offhost, stub, 7)
-    assert len(host.guests) == 0
+    guest, stub = offhost.add("served", kind="hvm"), offhost.add("served-dm")
+    make_stub(offhost, stub, guest)
+    assert [found.name for found in host.guests] == ["served"]
     offhost.world.remove(stub)
     offhost.store.remove(f"/local/domain/{stub}")
     offhost.add("web")
-    assert [guest.name for guest in host.guests] == ["web"]
+    assert [found.name for found in host.guests] == ["served", "web"]
 
 
 def test_a_node_that_is_no_number(offhost: OffHost, host: pyxen.Host) -> None:
+    offhost.add("web", kind="hvm")
     stub = offhost.add("web-dm")
     offhost.store.write(f"/local/domain/{stub}/target", "x")
     assert host.domains["web-dm"].info().stubdomain_of is None
-    assert len(host.guests) == 1
+    assert len(host.guests) == 2
+
+
+def test_without_hvm_guests_there_are_no_stub_domains(offhost: OffHost, host: pyxen.Host) -> None:
+    """So the first list begins some watches and reads names, and asks nothing else of any domain."""
+    for number in range(40):
+        offhost.add(f"web{number}", kind="pv", introduced=False)
+    before = offhost.world.count("xenstore.send")
+    assert len(host.list()) == 41
+    assert offhost.world.count("xenstore.send") - before == 2, "watches; and names"
+    guest = offhost.add("new", kind="hvm")
+    make_stub(offhost, offhost.add("new-dm", kind="pv"), guest)
+    assert [info.stubdomain_of for info in host.list() if info.stubdomain_of is not None] == [guest]

@@ -19,6 +19,7 @@ __all__ = ["ANY", "PAGE", "Call", "Class", "How", "Kind", "Reason", "Swept", "Wo
 
 PAGE = 4096
 _XENSTORE = 1  # GNTTAB_RESERVED_XENSTORE
+_EMULATED = 0x1FF  # what Xen emulates for an HVM guest (XEN_X86_EMU_...): all but what it leaves to vPCI and PIRQs
 _FURNITURE = 0xFEFFC  # the frame that libxl uses too
 
 
@@ -150,10 +151,13 @@ class World:
             os.close(self._memory)
             self._memory = -1
 
-    def add(self, uuid: UUID, *, hvm: bool = True, vcpus: int = 1, memory: int = 64) -> int:
+    def add(self, uuid: UUID, *, kind: str = "pvh", vcpus: int = 1, memory: int = 64) -> int:
         """Put in a domain of so many MiB that nobody has created, and return its domid."""
         pages = memory * 256
-        domid: int = self._lib.offhost_add(uuid.bytes, int(hvm), vcpus, ctypes.c_uint64(pages), ctypes.c_uint64(pages))
+        domid: int = self._lib.offhost_add(
+            uuid.bytes, int(kind != "pv"), _EMULATED if kind == "hvm" else 0, vcpus,
+            ctypes.c_uint64(pages), ctypes.c_uint64(pages),
+        )  # fmt: skip
         self._check(max(-domid, 0), "adding a domain")
         return domid
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,9 +56,12 @@ class Problem:
 
 def problems(config: DomainConfig) -> tuple[Problem, ...]:
     """Return every problem of a configuration, in the order of its fields as far as possible."""
-    said = {name for name, _ in config.non_defaults()}
-    rules = (rule for fields, rule in _RULES if not fields or not said.isdisjoint(fields))
-    return tuple(problem for rule in rules for problem in rule(config))
+    said = dict(config.non_defaults())
+    found = [*_name(config), *_encoding(said), *_guest_type(config, said)]
+    for fields, rule in _RULES:
+        if not fields or not said.keys().isdisjoint(fields):
+            found += rule(config)
+    return tuple(found)
 
 
 def _name(config: DomainConfig) -> Iterator[Problem]:
@@ -74,8 +77,8 @@ def _name(config: DomainConfig) -> Iterator[Problem]:
         yield Problem("poolid", f"the pool is said by name already, {config.pool!r}")
 
 
-def _encoding(config: DomainConfig) -> Iterator[Problem]:
-    for path, value in _foreign_texts(config.non_defaults(), ""):
+def _encoding(said: Mapping[str, Any]) -> Iterator[Problem]:
+    for path, value in _foreign_texts(said.items(), ""):
         if found := _BYTE.search(value):
             byte = ord(found[0]) - _FIRST_BYTE
             yield Problem(path, f"holds the byte {byte:#04x}, which is not UTF-8, so libxl cannot keep it: convert it")
@@ -93,9 +96,9 @@ def _foreign_texts(items: Iterable[tuple[str, Any]], path: str) -> Iterator[tupl
             yield from _foreign_texts(((f"[{place}]", item) for place, item in enumerate(value)), join_path(path, name))
 
 
-def _guest_type(config: DomainConfig) -> Iterator[Problem]:
+def _guest_type(config: DomainConfig, said: Iterable[str]) -> Iterator[Problem]:
     known = settings_of(type(config))
-    for path, _ in config.non_defaults():
+    for path in said:
         guests = known[path].guests
         if guests and config.type not in guests:
             needed = " and ".join(sorted(guest.upper() for guest in guests))
@@ -292,9 +295,6 @@ def _smbios(config: DomainConfig) -> Iterator[Problem]:
 
 
 _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Any], Iterable[Problem]]], ...]] = (
-    ((), _name),
-    ((), _encoding),
-    ((), _guest_type),
     ((), _boot),
     ((), _memory),
     (("bios", "videoram"), _firmware),

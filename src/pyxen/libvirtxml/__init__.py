@@ -21,7 +21,7 @@ from pyxen.libvirtxml.patcher import carry_over
 from pyxen.libvirtxml.roundtrip_loss import differences
 from pyxen.libvirtxml.source import Source
 from pyxen.libvirtxml.text import MAX_SIZE, decoded, parse, parse_tree, serialise, to_node
-from pyxen.libvirtxml.unread import ADDED, Added
+from pyxen.libvirtxml.unread import ADDED, Added, report_leftovers
 from pyxen.losses import Loss, OnLoss, report
 
 __all__ = [
@@ -56,7 +56,9 @@ def loads(text: str | bytes, *, on_loss: OnLoss = "raise", source: str | None = 
         LossyConversion: The model cannot hold all of it, and ``on_loss`` is ``"raise"``.
     """
     try:
-        found = document.read(parse(text, source))
+        tree = parse(text, source)
+        found = document.read(tree)
+        report_leftovers(tree, found)
         config = found.config()
     except ParseError as error:
         error.source = source

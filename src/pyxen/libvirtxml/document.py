@@ -24,7 +24,6 @@ from pyxen.libvirtxml import (
 )
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
-from pyxen.libvirtxml.unread import report_leftovers
 
 __all__ = ["XEN", "has_xen_words", "read", "write"]
 
@@ -41,7 +40,7 @@ def has_xen_words(domain_type: str) -> bool:
 
 
 def read(domain: Node) -> XmlReadState:
-    """Read a ``<domain>``; this consumes the tree.
+    """Read a ``<domain>``. What stays in the tree is what pyxen does not read: see `report_leftovers`.
 
     Raises:
         ParseError: The element is not a domain, or has an invalid value.
@@ -67,7 +66,6 @@ def read(domain: Node) -> XmlReadState:
     video.read(devices, found)
     graphics.read(devices, found)
     hostdevs.read(devices, found)
-    report_leftovers(domain, found)
     return found
 
 

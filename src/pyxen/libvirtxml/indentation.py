@@ -83,40 +83,40 @@ def write_out(root: etree._Element, source: Source) -> str:
     """Serialise a document: unchanged parts exactly as in the source, and changed parts in the same style."""
     pieces = [source.head]
     for node in (*reversed(list(root.itersiblings(preceding=True))), root, *root.itersiblings()):
-        _write(node, {}, source, pieces)
+        _write(node, source, pieces)
     return "".join(pieces)
 
 
-def _write(node: etree._Element, outer: dict[str | None, str], source: Source, pieces: list[str]) -> None:
+def _write(node: etree._Element, source: Source, pieces: list[str]) -> None:
     was = source.pieces.get(node)
     if not isinstance(node.tag, str):
         pieces.append(was.start if was else etree.tostring(node, encoding="unicode", with_tail=False))
     else:
-        names = {**outer, **node.nsmap}
         is_empty = not len(node) and not node.text and not (was and was.end)
-        pieces.append(_start(node, was, outer, source.quote, is_empty=is_empty))
+        pieces.append(_start(node, was, source.quote, is_empty=is_empty))
         if not is_empty:
             pieces.append(was.text if was and was.read_text == node.text else _escaped(node.text or ""))
             for child in node:
-                _write(child, names, source, pieces)
-            pieces.append((was and was.end) or f"</{_prefixed(node.tag, names)}>")
+                _write(child, source, pieces)
+            pieces.append((was and was.end) or f"</{_prefixed(node.tag, node.nsmap)}>")
     pieces.append(was.tail if was and was.read_tail == node.tail else _escaped(node.tail or ""))
 
 
-def _start(
-    node: etree._Element, was: Pieces | None, outer: dict[str | None, str], quote: str, *, is_empty: bool
-) -> str:
+def _start(node: etree._Element, was: Pieces | None, quote: str, *, is_empty: bool) -> str:
     """Return the start tag of an element."""
-    attributes = {str(name): str(value) for name, value in node.items()}
+    attributes = dict(node.items())
     if was is not None:
-        quote = next((character for character in was.start if character in "'\""), quote)
         if was.attributes == attributes:
+            if is_empty == was.start.endswith("/>"):
+                return was.start
             bare = was.start.removesuffix(">").removesuffix("/")
-            return was.start if is_empty == was.start.endswith("/>") else bare.rstrip() + ("/>" if is_empty else ">")
-    names = {**outer, **node.nsmap}
+            return bare.rstrip() + ("/>" if is_empty else ">")
+        quote = next((character for character in was.start if character in "'\""), quote)
+    parent = node.getparent()
+    names, outer = node.nsmap, {} if parent is None else parent.nsmap
     said = [
         (f"xmlns:{prefix}" if prefix else "xmlns", space)
-        for prefix, space in node.nsmap.items()
+        for prefix, space in names.items()
         if outer.get(prefix) != space
     ]
     said += [(_prefixed(name, names), value) for name, value in attributes.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from lxml import etree
@@ -33,9 +33,9 @@ class Pieces:
     """
 
     start: str
-    attributes: dict[str, str] = field(default_factory=dict)
-    read_text: str | None = None
-    read_tail: str | None = None
+    attributes: dict[str, str]
+    read_text: str | None
+    read_tail: str | None
     text: str = ""
     end: str = ""
     tail: str = ""
@@ -89,16 +89,12 @@ class Source:
             node = next(coming, None)
             if node is None:
                 return False
-            last = self.pieces[node] = Pieces(raw, _attributes(node), node.text, node.tail)
+            last = self.pieces[node] = Pieces(raw, dict(node.items()), node.text, node.tail)
             is_inside = raw[1] not in "!?" and not raw.endswith("/>")
             if is_inside:
                 open_elements.append(last)
         put(text[at:])
         return next(coming, None) is None and not open_elements
-
-
-def _attributes(node: etree._Element) -> dict[str, str]:
-    return dict(node.attrib.items()) if isinstance(node.tag, str) and node.attrib else {}
 
 
 def _declaration(raw: str) -> str:

@@ -77,8 +77,7 @@ def to_node(element: etree._Element) -> Node:
     """Convert an lxml element to nodes, without comments and processing instructions."""
     text = element.text or ""
     node = Node(str(element.tag), text, element.sourceline or 0)
-    if attributes := element.attrib:
-        node.attributes.update((str(name), str(value)) for name, value in attributes.items())
+    node.attributes.update(element.items())
     if len(element):
         children = node.children
         for child in element:

@@ -50,7 +50,7 @@ EXPORT int offhost_set_nodes(uint32_t nodes)
 }
 
 /* Puts in a domain that nobody has created, running and with memory that is only counted; its domid, or -errno. */
-EXPORT int offhost_add(const uint8_t *handle, int hvm, uint32_t vcpus, uint64_t pages, uint64_t max_pages)
+EXPORT int offhost_add(const uint8_t *handle, int hvm, uint32_t emulation, uint32_t vcpus, uint64_t pages, uint64_t max_pages)
 {
     world_lock();
     struct domain *domain = domain_new(DOMID_INVALID);
@@ -58,6 +58,7 @@ EXPORT int offhost_add(const uint8_t *handle, int hvm, uint32_t vcpus, uint64_t 
     if (domain) {
         memcpy(domain->handle, handle, sizeof domain->handle);
         domain->flags = hvm ? XEN_DOMINF_hvm_guest | XEN_DOMINF_hap : 0;
+        domain->emulation = emulation;
         domain->max_vcpus = domain->vcpus = vcpus;
         domain->online = vcpus >= 64 ? ~0ull : (1ull << vcpus) - 1;
         domain->address_size = 64;

@@ -27,6 +27,7 @@ from pyxen.backends.xenlight.rows import (
     domain_info,
     has_run,
     may_be_stub,
+    possible_stubs,
     unpacked,
 )
 from pyxen.backends.xenlight.xenstore.connection import Connection
@@ -147,9 +148,7 @@ class Hypervisor:
             rows = self._rows()
             keys = [*map(KEY, rows)]
             names = self._names_of(rows, keys)
-            stubs = self._stubdomains.of(
-                keys, lambda place: may_be_stub(rows[place]), lambda place: has_run(rows[place])
-            )
+            stubs = self._stubdomains.of(keys, lambda: possible_stubs(rows), lambda place: has_run(rows[place]))
             sources = [
                 (DECODERS, row, names[key], names[row[POOL], None], stubs.get(key))
                 for row, key in zip(rows, keys, strict=True)

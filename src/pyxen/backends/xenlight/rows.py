@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
@@ -13,7 +13,19 @@ from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.config import DomainType
 from pyxen.records.info import DomainInfo, DomainState, ShutdownReason, decoded_later
 
-__all__ = ["AT", "DECODERS", "HANDLE", "KEY", "POOL", "Row", "domain_info", "has_run", "may_be_stub", "unpacked"]
+__all__ = [
+    "AT",
+    "DECODERS",
+    "HANDLE",
+    "KEY",
+    "POOL",
+    "Row",
+    "domain_info",
+    "has_run",
+    "may_be_stub",
+    "possible_stubs",
+    "unpacked",
+]
 
 Row = tuple[Any, ...]
 """The members of an xc_domaininfo_t, at the indices in `AT`."""
@@ -86,6 +98,17 @@ def unpacked(buffer: CData, count: int) -> list[Row]:
 def may_be_stub(row: Row) -> bool:
     """Tell whether a domain can be a stub domain: dom0 and HVM guests cannot."""
     return bool(row[AT["domain"]]) and _type(row, row[AT["flags"]]) is not DomainType.HVM
+
+
+def possible_stubs(rows: Sequence[Row]) -> set[int]:
+    """Return the places of the domains that can be stub domains.
+
+    A stub domain serves an HVM guest, which libxl creates before it and destroys after it: without one there is none.
+    """
+    kinds = [_type(row, row[_FLAGS]) for row in rows]
+    if DomainType.HVM not in kinds:
+        return set()
+    return {place for place, row in enumerate(rows) if may_be_stub(row)}
 
 
 def has_run(row: Row) -> bool:

@@ -2,14 +2,14 @@
 
 libxl writes the domid of the guest that a stub domain serves into the node ``target``, after it has created the stub
 domain and before it unpauses it. Only dom0 can write there. So when a domain has run, what is read once stays true, and
-later lists read nothing. A domain that has not run is read for its first seconds, and then not before it runs. HVM
-guests cannot be stub domains.
+later lists read nothing. A domain that has not run is read for its first seconds, and then not before it runs. What
+cannot be a stub domain when it is first seen is never read.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Final
 
 from pyxen.backends.xenlight.xenstore.connection import Connection
@@ -35,23 +35,22 @@ class StubDomains:
         self._stubs: dict[Key, int] = {}
 
     def of(
-        self, domains: Sequence[Key], may_be: Callable[[int], bool], has_run: Callable[[int], bool]
+        self, domains: Sequence[Key], possible: Callable[[], Collection[int]], has_run: Callable[[int], bool]
     ) -> Mapping[Key, int]:
         """Return the stub domains, each with the domid of the guest that it serves.
 
         Args:
             domains: All domains.
-            may_be: Tells, for a place in `domains`, whether that domain can be a stub domain.
+            possible: Returns the places in `domains` of those that can be stub domains; called if one is new.
             has_run: Tells whether it has run.
         """
         unsettled = [place for place, key in enumerate(domains) if key not in self._settled]
         if unsettled or len(self._settled) > len(domains):
             self._forget_gone({*domains})
-            self._settled.update(domains[place] for place in unsettled if not may_be(place))
-            possible = [place for place in unsettled if domains[place] not in self._settled]
-            self._read(
-                domains, [place for place in possible if has_run(place) or self._is_new(domains[place])], has_run
-            )
+            places = possible()
+            self._settled.update(domains[place] for place in unsettled if place not in places)
+            unread = [place for place in unsettled if place in places]
+            self._read(domains, [place for place in unread if has_run(place) or self._is_new(domains[place])], has_run)
         return self._stubs
 
     def _is_new(self, domain: Key) -> bool:
