@@ -96,6 +96,7 @@ def test_awaited_events(host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
+@pytest.mark.long
 def test_qemu_is_killed(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
     config = tiny("hvm")
     domain = host.create(config.replace(disks=[*config.disks, Disk(None, vdev="hdc", cdrom=True)]), timeout=180)
