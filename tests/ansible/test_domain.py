@@ -63,7 +63,7 @@ def test_a_running_domain_is_changed_by_hotplug(task: Task, xen: pyxen.Host) -> 
     assert not task("xen_domain", config=wanted)["changed"]
 
 
-def test_what_needs_a_restart_is_said_and_done_if_allowed(task: Task, xen: pyxen.Host) -> None:
+def test_what_needs_a_restart_is_said_and_done_if_allowed(task: Task) -> None:
     first = task("xen_domain", config=CONFIG)
     wanted = {**CONFIG, "maxvcpus": 4}
     left = task("xen_domain", config=wanted)
@@ -75,6 +75,18 @@ def test_what_needs_a_restart_is_said_and_done_if_allowed(task: Task, xen: pyxen
     assert (done["uuid"], done["needs_restart"]) == (first["uuid"], [])
     assert done["domid"] != first["domid"]
     assert not task("xen_domain", config=wanted, restart="if_needed")["changed"]
+
+
+def test_a_domain_that_could_not_be_created_anew_is_left_alone(task: Task, uri: str, tmp_path: Path) -> None:
+    here = f"{uri}?files=here&bridges=xenbr0"
+    (tmp_path / "vmlinuz").touch()
+    config = {**CONFIG, "kernel": str(tmp_path / "vmlinuz")}
+    first = task("xen_domain", uri=here, config=config)
+    missing = ({"kernel": "/nonexistent"}, "FileMissing"), ({"maxvcpus": 4, "vifs": [{"bridge": "br9"}]}, "NotFound")
+    for settings, error in missing:
+        failed = task("xen_domain", uri=here, config={**config, **settings}, restart="if_needed", state="running")
+        assert failed["error"] == error
+        assert task("xen_domain", uri=here, name="web1")["domid"] == first["domid"]
 
 
 def test_a_reboot_needs_no_configuration(task: Task) -> None:
@@ -159,7 +171,6 @@ def test_without_pyxen_the_task_says_what_is_missing(task: Task, monkeypatch: py
     task("xen_domain_info")
     from ansible_collections.pyxen.xen.plugins.module_utils import host
 
-    monkeypatch.setattr(host, "pyxen", None)
-    monkeypatch.setattr(host, "WHY_NOT", "Traceback", raising=False)
+    monkeypatch.setattr(host, "WHY_NOT", "Traceback")
     failed = task("xen_domain_info")
     assert "Failed to import the required Python library (pyxen)" in failed["msg"]

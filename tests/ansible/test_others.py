@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
-import stat
+import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible.errors import AnsibleParserError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
 import pyxen
 from pyxen import DomainConfig
 from pyxen.testing import FakeHost
-from tests.ansible.conftest import COLLECTIONS, Task
+from tests.ansible.conftest import COLLECTIONS, MODULES, Task
 
 COLLECTION = COLLECTIONS / "ansible_collections/pyxen/xen"
 CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=128)
@@ -105,3 +106,88 @@ def test_a_host_that_is_down_is_an_error_or_a_warning(
     assert "the host three (xenlight:///nowhere): UnsupportedFeature" in re.sub(r"\s+", " ", capsys.readouterr().err)
     found = inventory_of(hosts=down, ignore_unreachable=True)
     assert "web1_two" in found.hosts
+
+
+def test_answers_are_kept_in_the_cache(inventory_of: Any, hosts: dict[str, str], tmp_path: Path) -> None:
+    cached = {"cache": True, "cache_plugin": "ansible.builtin.jsonfile", "cache_connection": str(tmp_path / "cache")}
+    inventory_of(hosts=hosts, **cached)
+    with pyxen.connect(hosts["two"]) as xen:
+        xen.domains["web1"].destroy()
+    assert set(inventory_of(hosts=hosts, **cached).hosts) == {"db-1", "web1_one", "web1_two"}
+    assert set(inventory_of(hosts=hosts).hosts) == {"db-1", "web1"}
+
+
+def test_a_disk_is_made_once_from_a_cloud_image(task: Task, tmp_path: Path) -> None:
+    source, target = tmp_path / "cloud.qcow2", tmp_path / "web1.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(source), "1M"], check=True, timeout=60)
+    wanted = {"path": str(target), "hostname": "web1", "password": "hunter2", "cloud_image": str(source)}
+    assert task("xen_image", check=True, **wanted)["changed"]
+    assert not target.exists()
+    made = task("xen_image", **wanted)
+    assert (made["changed"], made["config"]["name"]) == (True, "web1")
+    assert [disk["target"] for disk in made["config"]["disks"]] == [str(target), str(tmp_path / "web1-seed.iso")]
+    assert "hunter2" not in str(made)
+    before = target.stat().st_mtime_ns
+    assert not task("xen_image", **wanted)["changed"]
+    assert target.stat().st_mtime_ns == before
+    target.unlink()
+    assert task("xen_image", **wanted)["error"] == "VolumeExists"  # its CD
+    assert task("xen_image", **{**wanted, "overwrite": True})["changed"]
+
+
+def test_a_disk_that_cannot_be_made_says_why(task: Task, tmp_path: Path) -> None:
+    wanted = {"path": str(tmp_path / "web1.img"), "hostname": "web1"}
+    failed = task("xen_image", **wanted)
+    assert (failed["error"], "give ssh_keys or password" in failed["msg"]) == ("InvalidArgument", True)
+    failed = task("xen_image", **wanted, ssh_keys=["ssh-ed25519 AAAA me"], cloud_image=str(tmp_path / "none"))
+    assert failed["error"] == "FileMissing"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_volume_group_that_is_missing_is_an_error(task: Task) -> None:
+    for state in ("present", "absent"):
+        failed = task("xen_volume", group="nonesuch", name="web1", size="20G", state=state)
+        assert failed["error"] in {"NotFound", "StorageError", "ToolMissing"}
+    assert "size" in task("xen_volume", group="vg0", name="web1", size="large")["msg"]
+
+
+def modules() -> list[str]:
+    return sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("xen_*.py"))
+
+
+def test_every_module_is_in_the_readme_and_in_the_group_of_defaults() -> None:
+    readme = (COLLECTION / "README.md").read_text()
+    assert modules() == sorted(set(re.findall(r"`(xen_\w+)`", readme)))
+    assert yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text())["action_groups"]["all"] == modules()
+
+
+def test_the_collection_has_the_version_of_pyxen() -> None:
+    project = tomllib.loads((COLLECTIONS.parent / "pyproject.toml").read_text())["project"]
+    assert yaml.safe_load((COLLECTION / "galaxy.yml").read_text())["version"] == project["version"]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_the_documentation_has_the_options(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"{MODULES}.{name}")
+    seen: dict[str, Any] = {}
+
+    def remember(**settings: Any) -> None:
+        seen.update(settings["argument_spec"])
+        raise SystemExit
+
+    monkeypatch.setattr(module, "AnsibleModule", remember)
+    with pytest.raises(SystemExit):
+        module.main()
+    documented = yaml.safe_load(module.DOCUMENTATION)
+    options = documented.get("options", {})
+    fragment = importlib.import_module("ansible_collections.pyxen.xen.plugins.doc_fragments.host").ModuleDocFragment
+    if "extends_documentation_fragment" in documented:
+        options = {**yaml.safe_load(fragment.DOCUMENTATION)["options"], **options}
+    facets = ("type", "default", "choices", "elements", "required")
+    spec = {option: {facet: value.get(facet) for facet in facets} for option, value in seen.items()}
+    assert {option: {facet: value.get(facet) for facet in facets} for option, value in options.items()} == spec
+    for example in yaml.safe_load(module.EXAMPLES):
+        for action in [key for key in example if key.startswith("pyxen.xen.")]:
+            given = example[action] or {}
+            if action == f"pyxen.xen.{name}":
+                assert set(given) <= set(spec)

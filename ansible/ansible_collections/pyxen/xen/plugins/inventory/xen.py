@@ -57,18 +57,26 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: /var/cache/ansible
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from ansible.errors import AnsibleParserError
+from ansible.inventory.data import InventoryData
+from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
+HAS_PYXEN = True
 try:
     import pyxen
 except ImportError:
-    pyxen = None
+    HAS_PYXEN = False
+
+Facts = dict[str, Any]
 
 _GROUPS = ("state", "pool", "host")
 
 
-def is_guest(info):
+def is_guest(info: pyxen.DomainInfo) -> bool:
     """Tell whether a domain belongs into the inventory: dom0, stub domains and what is being destroyed do not."""
     return info.domid != 0 and info.stubdomain_of is None and info.state != "dying"
 
@@ -78,11 +86,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     NAME = "pyxen.xen.xen"
 
-    def verify_file(self, path):
+    def verify_file(self, path: str) -> bool:
         """Tell whether a file is for this plugin, by its name."""
         return super().verify_file(path) and path.endswith(("xen.yml", "xen.yaml"))
 
-    def parse(self, inventory, loader, path, cache=True):
+    def parse(self, inventory: InventoryData, loader: DataLoader, path: str, cache: bool = True) -> None:
         """Fill the inventory."""
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
@@ -90,12 +98,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for name, facts in self._named(found):
             self._add(name, facts)
 
-    def _cached(self, key, cache):
+    def _cached(self, key: str, cache: bool) -> list[Facts]:
         """Return what the hosts say, or said when it was kept."""
         keeps = self.get_option("cache")
         if keeps and cache:
             try:
-                return self._cache[key]
+                kept: list[Facts] = self._cache[key]
+                return kept
             except KeyError:
                 pass  # it is too old, or was never asked
         found = self._ask()
@@ -103,11 +112,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._cache[key] = found
         return found
 
-    def _ask(self):
+    def _ask(self) -> list[Facts]:
         """Return the facts of all domains of all hosts, as plain data."""
-        if pyxen is None:
+        if not HAS_PYXEN:
             raise AnsibleParserError("the inventory pyxen.xen.xen needs pyxen where ansible runs: pip install pyxen")
-        found = []
+        found: list[Facts] = []
         for name, uri in self.get_option("hosts").items():
             try:
                 with pyxen.connect(uri) as host:
@@ -121,14 +130,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             found += [{**info, "host": name, "uri": uri} for info in infos]
         return found
 
-    def _named(self, found):
+    def _named(self, found: list[Facts]) -> Iterator[tuple[str, Facts]]:
         """Yield the facts with a name for each: a name that several domains have gets the name of the host."""
         names = [facts["name"] for facts in found]
         for facts in found:
             name = facts["name"] or facts["uuid"]
             yield name if names.count(facts["name"]) < 2 or not facts["name"] else f"{name}_{facts['host']}", facts
 
-    def _add(self, name, facts):
+    def _add(self, name: str, facts: Facts) -> None:
         """Add a domain with its variables and groups."""
         self.inventory.add_host(name)
         variables = {f"xen_{key}": value for key, value in facts.items()}

@@ -7,32 +7,36 @@ from __future__ import annotations
 
 import traceback
 import warnings
+from collections.abc import Callable
+from typing import Any
 
-from ansible.module_utils.basic import missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+WHY_NOT: str | None = None
+"""The traceback of an import that failed; None if pyxen is there."""
 
 try:
     import pyxen
 except ImportError:
-    pyxen = None
     WHY_NOT = traceback.format_exc()
 
 # The attributes of pyxen's errors that a playbook may act on, besides the text and the class.
 _DETAILS = ("operation", "domain", "domid", "code", "log", "path", "feature")
 
 
-def uri_spec():
+def uri_spec() -> dict[str, dict[str, Any]]:
     """Return the option that names a host."""
     return {"uri": {"type": "str", "default": "xenlight:///"}}
 
 
-def run(module, work):
+def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> None:
     """Do the work of a module and end it, with its result or as failed.
 
     Args:
         module: The AnsibleModule.
         work: Returns the result. pyxen is importable when it is called.
     """
-    if pyxen is None:
+    if WHY_NOT is not None:
         module.fail_json(msg=missing_required_lib("pyxen"), exception=WHY_NOT)
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -45,7 +49,7 @@ def run(module, work):
     module.exit_json(**result)
 
 
-def failure(error):
+def failure(error: pyxen.Error) -> dict[str, Any]:
     """Return what a task that failed says of an error of pyxen's."""
     details = {name: getattr(error, name, None) for name in _DETAILS}
     plain = {

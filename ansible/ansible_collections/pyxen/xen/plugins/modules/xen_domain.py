@@ -10,10 +10,11 @@ DOCUMENTATION = r"""
 module: xen_domain
 short_description: Manage domains of a Xen host
 description:
-  - Creates a domain from a configuration, or brings the domain that runs to it by the least hotplug. A task that finds
-    nothing to do changes nothing.
+  - Creates a domain from a configuration, or brings the domain that runs to it by the least hotplug.
+    A task that finds nothing to do changes nothing.
   - A configuration is given as fields, or as a text in xl's language, libvirt's XML or libxl's JSON.
-  - What a running domain cannot get without a restart is returned as RV(needs_restart), and brought if O(restart) allows it.
+  - What a running domain cannot get without a restart is returned as RV(needs_restart), and brought if O(restart)
+    allows it.
 version_added: 0.1.0
 author:
   - The pyxen developers (@pyxen)
@@ -37,12 +38,12 @@ options:
     type: str
   state:
     description:
-      - V(present) creates the domain if there is none, and starts it. It leaves a paused domain paused, and one that has
-        ended as it is.
+      - V(present) creates the domain if there is none, and starts it. It leaves a paused domain paused, and one that
+        has ended as it is.
       - V(running) also unpauses it, and starts one that has ended anew.
       - V(paused) creates it paused, or pauses it.
-      - V(stopped) asks the guest to power off, and waits until it has. The domain is then gone; a configuration that the
-        host stores stays.
+      - V(stopped) asks the guest to power off, and waits until it has. The domain is then gone; a configuration
+        that the host stores stays.
       - V(absent) ends the domain at once, like pulling the plug, and removes the configuration that the host stores.
     type: str
     choices: [present, running, paused, stopped, absent]
@@ -76,8 +77,13 @@ options:
         On C(xenlight:///), keep it for the next restart of the domain by its supervisor.
     type: bool
     default: false
+  shutdown_timeout:
+    description:
+      - Seconds for the guest to power off, when it is asked to. Then the task fails, or destroys it by O(force).
+    type: float
+    default: 60
   timeout:
-    description: Seconds for each step, such as a create or a shutdown.
+    description: Seconds for each other step, such as a create or an attach.
     type: float
     default: 300
 """
@@ -118,7 +124,7 @@ EXAMPLES = r"""
   pyxen.xen.xen_domain:
     name: web1
     state: stopped
-    timeout: 60
+    shutdown_timeout: 60
     force: true
 """
 
@@ -159,18 +165,18 @@ needs_restart:
   sample: ["maxvcpus: Xen makes the vCPUs when it creates a domain"]
 """
 
-from ansible.module_utils.basic import AnsibleModule
+import contextlib
+from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyxen.xen.plugins.module_utils.domain import Task, config_of
 from ansible_collections.pyxen.xen.plugins.module_utils.host import run, uri_spec
 
-try:
+with contextlib.suppress(ImportError):  # run() says so
     import pyxen
-except ImportError:
-    pyxen = None  # run() says so
 
 
-def manage(module):
+def manage(module: AnsibleModule) -> dict[str, Any]:
     """Bring the domain to what is wanted."""
     config = config_of(module)
     with pyxen.connect(module.params["uri"]) as host:
@@ -179,7 +185,7 @@ def manage(module):
         return task.result()
 
 
-def main():
+def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
@@ -197,6 +203,7 @@ def main():
             "restart": {"type": "str", "choices": ["never", "if_needed", "always"], "default": "never"},
             "force": {"type": "bool", "default": False},
             "persistent": {"type": "bool", "default": False},
+            "shutdown_timeout": {"type": "float", "default": 60.0},
             "timeout": {"type": "float", "default": 300.0},
         },
         mutually_exclusive=[("config", "content", "src")],

@@ -68,20 +68,20 @@ defined:
   elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
+import contextlib
+from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyxen.xen.plugins.module_utils.host import run, uri_spec
 
-try:
+with contextlib.suppress(ImportError):  # run() says so
     import pyxen
-except ImportError:
-    pyxen = None  # run() says so
 
 
-def facts(uri, names, configs):
+def facts(uri: str, names: list[str] | None, configs: bool) -> dict[str, Any]:
     """Return the facts of the domains."""
 
-    def is_wanted(record):
+    def is_wanted(record: pyxen.DomainInfo | pyxen.DefinedDomain) -> bool:
         return names is None or record.name in names
 
     with pyxen.connect(uri) as host:
@@ -95,7 +95,7 @@ def facts(uri, names, configs):
         return {"changed": False, "domains": domains, "defined": defined}
 
 
-def config_of(domain):
+def config_of(domain: pyxen.Domain) -> dict[str, Any] | None:
     """Return the configuration of a domain; None if it has none, or is gone."""
     try:
         return domain.config().to_dict()
@@ -103,7 +103,7 @@ def config_of(domain):
         return None
 
 
-def main():
+def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={

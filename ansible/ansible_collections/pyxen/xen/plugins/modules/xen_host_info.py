@@ -50,17 +50,17 @@ cpupools:
   elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
+import contextlib
+from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyxen.xen.plugins.module_utils.host import run, uri_spec
 
-try:
+with contextlib.suppress(ImportError):  # run() says so
     import pyxen
-except ImportError:
-    pyxen = None  # run() says so
 
 
-def facts(uri):
+def facts(uri: str) -> dict[str, Any]:
     """Return the facts of a host."""
     with pyxen.connect(uri) as host:
         try:
@@ -70,7 +70,7 @@ def facts(uri):
         return {"changed": False, "host": host.info().to_dict(), "cpupools": pools}
 
 
-def main():
+def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=uri_spec(), supports_check_mode=True)
     run(module, lambda: facts(module.params["uri"]))

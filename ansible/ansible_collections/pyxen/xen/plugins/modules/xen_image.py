@@ -10,9 +10,10 @@ DOCUMENTATION = r"""
 module: xen_image
 short_description: Make the disk of a guest, with a system on it
 description:
-  - Makes a disk with a small Debian system, for PV and PVH guests; or from a cloud image of a distribution, for HVM guests.
-  - The work is done on the machine on which the module runs, as root, with mmdebstrap, mke2fs, qemu-img, and genisoimage
-    or xorriso.
+  - Makes a disk with a small Debian system, for PV and PVH guests; or from a cloud image of a distribution, for HVM
+    guests.
+  - The work is done on the machine on which the module runs, as root, with mmdebstrap, mke2fs, qemu-img, and
+    genisoimage or xorriso.
   - A disk that exists is left alone.
 version_added: 0.1.0
 author:
@@ -51,7 +52,8 @@ options:
     description: The password, or its hash as in C(/etc/shadow). By default nobody logs in with a password.
     type: str
   address:
-    description: The address of its first network card with the length of the prefix, as V(192.0.2.7/24). By default DHCP.
+    description:
+      - The address of its first network card with the length of the prefix, as V(192.0.2.7/24). By default DHCP.
     type: str
   gateway:
     description: Its default gateway, with O(address).
@@ -132,21 +134,20 @@ config:
   type: dict
 """
 
+import contextlib
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pyxen.xen.plugins.module_utils.host import run
 
-try:
+with contextlib.suppress(ImportError):  # run() says so
     from pyxen import VolumeExists
-    from pyxen.images import Access, from_cloud_image, from_distribution
+    from pyxen.images import Access, GuestImage, from_cloud_image, from_distribution
     from pyxen.storage import VolumeGroup
-except ImportError:
-    pass  # run() says so
 
 
-def make(module):
+def make(module: AnsibleModule) -> dict[str, Any]:
     """Make the disk, unless it is there."""
     wanted = module.params
     access = Access(
@@ -168,14 +169,14 @@ def make(module):
     return {"changed": True, "config": image.config().to_dict()}
 
 
-def is_there(path, group):
+def is_there(path: str, group: VolumeGroup | None) -> bool:
     """Tell whether a file or a volume is there."""
     if group is not None:
         return path in group
     return os.path.isfile(path)
 
 
-def made(wanted, access, group):
+def made(wanted: dict[str, Any], access: Access, group: VolumeGroup | None) -> GuestImage:
     """Make the disk."""
     common = {"group": group, **{name: wanted[name] for name in ("size", "overwrite", "timeout")}}
     if wanted["cloud_image"] is not None:
@@ -185,7 +186,7 @@ def made(wanted, access, group):
     return from_distribution(wanted["path"], access, kernel=kernel, **sources, **common)
 
 
-def main():
+def main() -> None:
     """Run the module."""
     texts = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(

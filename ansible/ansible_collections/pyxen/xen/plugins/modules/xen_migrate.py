@@ -84,17 +84,17 @@ error:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
+import contextlib
+from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyxen.xen.plugins.module_utils.host import run, uri_spec
 
-try:
+with contextlib.suppress(ImportError):  # run() says so
     import pyxen
-except ImportError:
-    pyxen = None  # run() says so
 
 
-def migrate(module):
+def migrate(module: AnsibleModule) -> dict[str, Any]:
     """Move the domain."""
     wanted = module.params
     words = wanted["destination"]
@@ -108,7 +108,7 @@ def migrate(module):
         return {"changed": True, "domid": domain.domid, "uuid": str(domain.uuid)}
 
 
-def main():
+def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={

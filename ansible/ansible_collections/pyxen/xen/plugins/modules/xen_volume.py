@@ -11,7 +11,8 @@ module: xen_volume
 short_description: Manage volumes of LVM for guests
 description:
   - Creates, grows, shrinks and removes volumes, thin pools and snapshots.
-  - A volume that a domain has as a disk, running or stored, is neither removed nor shrunk. That is pyxen's C(VolumeInUse).
+  - A volume that a domain has as a disk, running or stored, is neither removed nor shrunk. That is pyxen's
+    C(VolumeInUse).
 version_added: 0.1.0
 author:
   - The pyxen developers (@pyxen)
@@ -106,21 +107,20 @@ volume:
 """
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.formatters import human_to_bytes
-
 from ansible_collections.pyxen.xen.plugins.module_utils.host import run, uri_spec
 
-try:
+with contextlib.suppress(ImportError):  # run() says so
     import pyxen
-    from pyxen.storage import VolumeGroup
-except ImportError:
-    pyxen = None  # run() says so
+    from pyxen.storage import Volume, VolumeGroup
 
 
 @contextlib.contextmanager
-def group_of(uri, name):
+def group_of(uri: str, name: str) -> Iterator[VolumeGroup]:
     """Open a volume group, and the host whose domains use it; a machine without Xen has no domains."""
     with contextlib.ExitStack() as stack:
         try:
@@ -132,7 +132,7 @@ def group_of(uri, name):
         yield VolumeGroup(name, host=host)
 
 
-def manage(module):
+def manage(module: AnsibleModule) -> dict[str, Any]:
     """Bring a volume to what is wanted."""
     wanted = module.params
     size = size_of(module)
@@ -153,35 +153,42 @@ def manage(module):
         if rounded == now.size_bytes:
             return result(False, now, now, rounded)
         if rounded < now.size_bytes and not wanted["shrink"]:
-            module.fail_json(
-                msg=f"{now.group}/{now.name} has {now.size_bytes} bytes, and would lose what is behind byte {rounded}: "
+            raise pyxen.InvalidArgument(
+                f"{now.group}/{now.name} has {now.size_bytes} bytes, and would lose what is behind byte {rounded}: "
                 "shrink=true does it all the same",
+                operation="xen_volume",
             )
         made = now if module.check_mode else group.resize(now.name, size, shrink=wanted["shrink"])
         return result(True, now, made, rounded)
 
 
-def size_of(module):
+def size_of(module: AnsibleModule) -> int | None:
     """Return the size in bytes; None if none is given."""
     text = module.params["size"]
+    if text is None:
+        return None
     try:
-        return None if text is None else human_to_bytes(text)
+        return int(human_to_bytes(text))
     except ValueError as error:
-        module.fail_json(msg=f"size: {error}")
+        raise pyxen.InvalidArgument(f"size: {error}", operation="xen_volume") from error
 
 
-def created(module, group, size):
+def created(module: AnsibleModule, group: VolumeGroup, size: int | None) -> Volume:
     """Create the volume."""
     wanted = module.params
     name = wanted["name"]
     if wanted["snapshot_of"] is not None:
         return group.snapshot(wanted["snapshot_of"], name, size=size)
+    if size is None:
+        raise pyxen.InvalidArgument(
+            f"{group.name} has no volume {name}, and a new one needs a size", operation="xen_volume"
+        )
     if wanted["kind"] == "thin_pool":
         return group.create_pool(name, size)
     return group.create(name, size, pool=wanted["thin_pool"])
 
 
-def check_kind(module, now):
+def check_kind(module: AnsibleModule, now: Volume) -> None:
     """See that a volume that is there is of the kind that is wanted: that cannot be changed."""
     wanted = module.params
     for what, is_now, is_wanted in (
@@ -190,13 +197,14 @@ def check_kind(module, now):
         ("snapshot_of", now.snapshot_of, wanted["snapshot_of"]),
     ):
         if is_wanted is not None and is_wanted != is_now:
-            module.fail_json(
-                msg=f"{now.group}/{now.name} exists with {what}={is_now or 'none'}, and {what}={is_wanted} is wanted: "
+            raise pyxen.InvalidArgument(
+                f"{now.group}/{now.name} exists with {what}={is_now or 'none'}, and {what}={is_wanted} is wanted: "
                 "that cannot be changed; choose another name, or remove it",
+                operation="xen_volume",
             )
 
 
-def result(changed, before, after, size):
+def result(changed: bool, before: Volume | None, after: Volume | None, size: int | None) -> dict[str, Any]:
     """Return the result of the task."""
     return {
         "changed": changed,
@@ -208,7 +216,7 @@ def result(changed, before, after, size):
     }
 
 
-def main():
+def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
