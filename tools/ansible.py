@@ -18,6 +18,9 @@ NAME: Final = "ansible_collections/pyxen/xen"
 BUILD: Final = ROOT / "build" / "ansible"
 TOOLS: Final = BUILD / "venv"
 
+SECONDS: Final = 1800
+"""How long a command may take; the first sanity tests install what they need."""
+
 BRINGS_PIP: Final = "import ensurepip\nensurepip.bootstrap(default_pip=True)\n"
 """For the environments that ansible-test makes: by default it downloads a script for that, from a host of its own."""
 
@@ -27,7 +30,8 @@ NOT_TESTED: Final = "pslint"
 
 def call(*command: str, cwd: Path = ROOT, **environment: str) -> None:
     """Run a command; end this program if it fails."""
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, check=False, stdin=subprocess.DEVNULL)
+    variables = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=cwd, env=variables, check=False, stdin=subprocess.DEVNULL, timeout=SECONDS)
     if done.returncode:
         sys.exit(f"[ansible] failed with status {done.returncode}: {' '.join(command)}")
 
