@@ -17,7 +17,7 @@ from lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYS = Path(__file__).parent / "ansible"
-SECONDS = 1200
+SECONDS = 3600
 """How long a playbook may take: each task of each guest is a process in an emulated machine."""
 
 

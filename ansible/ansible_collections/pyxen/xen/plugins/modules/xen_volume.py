@@ -149,7 +149,7 @@ def manage(module: AnsibleModule) -> dict[str, Any]:
         if size is None or now.snapshot_of is not None:
             return result(False, now, now, now.size_bytes)
         extent = group.info().extent_bytes
-        rounded = -(-size // extent) * extent
+        rounded = (size + extent - 1) // extent * extent
         if rounded == now.size_bytes:
             return result(False, now, now, rounded)
         if rounded < now.size_bytes and not wanted["shrink"]:
