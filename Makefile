@@ -5,7 +5,7 @@ XEN = 4.20
 CPUS = 1
 FUZZ_SECONDS = 600
 
-.PHONY: help demo recording test test-long test-fast lab-test lint bench bench-quick fuzz sanitize sweep soak shell docs docs-check release deb clean setup
+.PHONY: help demo recording test test-long test-fast lab-test lint bench bench-quick fuzz sanitize sweep soak shell docs docs-check ansible-test release deb clean setup
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -62,6 +62,9 @@ docs-check: docs ## Look at the built documentation in headless Chromium: widths
 	@tools/bootstrap chromium
 	@$(PYTHON) -m pip install -q --group docs-check
 	@$(PYTHON) -m tools.site_browser
+
+ansible-test: setup ## Ask ansible-test's sanity tests and ansible-lint about the collection, and build it in dist
+	@$(PYTHON) -m tools.ansible
 
 release: setup  ## Build and check wheels and source distribution in dist; nothing is uploaded (RELEASING.md)
 	@$(PYTHON) -m tools.release

@@ -251,7 +251,7 @@ def parts() -> list[Part]:
         [PYTHON, "-m", "pytest", "-q", "--color=no", "--setup-plan", "tests/xen", "tests/outside"],
     ]
     unit = [
-        [*PYTEST, "tests/unit", "tests/backends", "tests/libvirt"],
+        [*PYTEST, "tests/unit", "tests/ansible", "tests/backends", "tests/libvirt"],
         [*_contract("test:///default")],
     ]
     oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, *_chosen(), "tests/oracle"]]
