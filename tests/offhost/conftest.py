@@ -13,10 +13,20 @@ from pyxen import DomainConfig
 from tests.offhost import kernel, processes
 from tests.offhost.host import OffHost
 from tests.offhost.internals import be_impatient, use_extension
-from tests.offhost.processes import pytest_collection_modifyitems, pytest_runtest_protocol, pytest_sessionfinish
+from tests.offhost.processes import (
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_runtestloop,
+    pytest_sessionfinish,
+)
 from tests.offhost.setup import RELEASES, Release, release
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_sessionfinish"]
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_runtest_protocol",
+    "pytest_runtestloop",
+    "pytest_sessionfinish",
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -23,12 +23,13 @@ from typing import IO, Any
 import pytest
 
 from tests.offhost.host import FOLDER
-from tests.offhost.setup import REPOSITORY, SetupFailed, release
+from tests.offhost.setup import REPOSITORY, Release, SetupFailed, release
 
 __all__ = [
     "inside",
     "pytest_collection_modifyitems",
     "pytest_runtest_protocol",
+    "pytest_runtestloop",
     "pytest_sessionfinish",
 ]
 
@@ -40,6 +41,7 @@ _HERE = Path(__file__).parent
 
 _CHILDREN = pytest.StashKey[dict[str, "_Child"]]()
 _ITEMS = pytest.StashKey[dict[str, list[str]]]()
+_FOUND = pytest.StashKey[dict[str, Release | SetupFailed]]()
 
 
 def inside() -> str | None:
@@ -75,6 +77,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[_CHILDREN] = {}
 
 
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Set up the releases of the tests: to fetch and compile what is missing may take longer than a test may."""
+    if inside() or session.config.option.collectonly:
+        return
+    found: dict[str, Release | SetupFailed] = {}
+    session.config.stash[_FOUND] = found
+    for name in sorted({name for item in session.items if (name := _release_of(item)) is not None}):
+        try:
+            found[name] = release(name)
+        except SetupFailed as error:
+            found[name] = error  # each of its tests says so
+
+
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     """Let a test of this folder be run by the process of its release."""
     name = _release_of(item)
@@ -87,7 +102,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
         child.close()
     if child is None or child.ended:
         rest = [other.nodeid for other in _rest(item) if _release_of(other) == name]
-        child = children[name] = _Child(name, rest)
+        child = children[name] = _Child(name, item.config.stash[_FOUND][name], rest)
     for report in child.reports(item):
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -107,7 +122,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 class _Child:
     """A pytest on a release, which runs tests one after the other, each when it is asked to report it."""
 
-    def __init__(self, name: str, tests: list[str]) -> None:
+    def __init__(self, name: str, found: Release | SetupFailed, tests: list[str]) -> None:
         self.ended = False
         self._complaint = ""
         self._unread = b""
@@ -115,14 +130,13 @@ class _Child:
         self._output: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
         self._process: subprocess.Popen[bytes] | None = None
         self._go: IO[bytes] | None = None
-        try:
-            self._begin(name, tests)
-        except SetupFailed as error:
+        if isinstance(found, SetupFailed):
             self.ended = True
-            self._complaint = f"Xen {name} cannot be pretended here: {error}"
+            self._complaint = f"Xen {name} cannot be pretended here: {found}"
+        else:
+            self._begin(found, tests)
 
-    def _begin(self, name: str, tests: list[str]) -> None:
-        found = release(name)
+    def _begin(self, found: Release, tests: list[str]) -> None:
         here, there = os.pipe()
         self._folder = tempfile.mkdtemp(prefix="offhost-", dir="/tmp")  # short, for the sockets' sake
         listing = Path(self._folder, "tests.txt")
@@ -132,7 +146,8 @@ class _Child:
              "--rootdir", str(REPOSITORY), f"@{listing}"],
             cwd=REPOSITORY,
             env={
-                **os.environ, _INSIDE: name, _REPORTS: str(there), FOLDER: self._folder, "LD_PRELOAD": found.preload,
+                **os.environ, _INSIDE: found.name, _REPORTS: str(there), FOLDER: self._folder,
+                "LD_PRELOAD": found.preload,
             },
             stdin=subprocess.PIPE, stdout=self._output, stderr=self._output, pass_fds=[there],
         )  # fmt: skip

@@ -80,6 +80,8 @@ def set_up(name: str, recipe: str, make: Callable[[Path], None]) -> None:
 
 
 _DIGITS = 12
+_SECONDS = 1200.0
+"""How long a program may take: mostly for a slow network, or a compiler on a busy machine."""
 
 
 def _place(name: str, recipe: str) -> Path:
@@ -89,9 +91,11 @@ def _place(name: str, recipe: str) -> Path:
 def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
     """Run a program and return what it printed; SetupFailed with its last words where it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=cwd)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=cwd, timeout=_SECONDS)
     except FileNotFoundError as error:
         raise SetupFailed(f"{command[0]} is needed to set up the oracles, and is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise SetupFailed(f"{' '.join(map(str, command))} took longer than {_SECONDS:.0f} s") from error
     if done.returncode:
         tail = (done.stderr or done.stdout).strip()[-2000:]
         raise SetupFailed(f"{' '.join(map(str, command))} failed with status {done.returncode}:\n{tail}")

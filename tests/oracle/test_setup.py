@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from tests.oracle import debian
 from tests.oracle.debian import Kind, SetupFailed, cached, set_up, sources_for
+from tests.oracle.setup import set_up as set_up_oracle
 
 RECIPE = "0123456789abcdef"
 DEB822 = """\
@@ -126,3 +129,36 @@ def test_what_nobody_used_for_long_goes(cache: Path) -> None:
         f"thing-1-{'b' * 12}",
         f"thing-1-documents-{'c' * 12}",
     }
+
+
+def test_a_program_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian, "_SECONDS", 0.2)
+    with pytest.raises(SetupFailed, match=r"sleep 60 took longer than 0 s"):
+        debian.run("sleep", "60")
+
+
+def test_a_slow_set_up_of_pretended_hosts_is_no_slow_test(tmp_path: Path) -> None:
+    """What tests/offhost lacks in the cache is compiled before the first test, whose time does not run meanwhile."""
+    set_up_oracle("4.20")
+    (tmp_path / "oracle").symlink_to(debian.cache_folder())
+    compiler = tmp_path / "gcc"
+    compiler.write_text("#!/bin/sh\nsleep 4\necho the disk is full\nexit 1\n")
+    compiler.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PYXEN_CACHE": str(tmp_path),
+        "PYTEST_TIMEOUT": "2",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/offhost/test_life.py", "-k", "4.20"],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert "cannot be pretended here" in done.stdout
+    assert "the disk is full" in done.stdout
