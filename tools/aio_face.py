@@ -37,6 +37,8 @@ AWAITED = {
     ("pyxen.livedevices", "LiveDevices"): "pyxen.aio.livedevices",
     ("pyxen.readers.log", "LogReader"): "pyxen.aio.readers.log",
     ("pyxen.host", "Host"): "pyxen.aio.host",
+    ("pyxen._host_calls", "HostCall"): "pyxen.aio._host_calls",
+    ("pyxen._host_calls", "HostCalls"): "pyxen.aio._host_calls",
     ("pyxen.pool", "Pool"): "pyxen.aio.pool",
     ("pyxen.operation", "Calls"): "pyxen.aio._calls",
     ("pyxen.pcidevices", "PciDevices"): "pyxen.aio.pcidevices",
@@ -48,10 +50,14 @@ AWAITED = {
 }
 """Names that the asyncio face imports from another module."""
 
-USES = {"self._calls.ask", "self._calls.finish", "self._calls.acquire", "self._host.stats", "self._host.info"} | {
-    "self._ask_all"
+USES = {
+    *("self._calls.ask", "self._calls.finish", "self._calls.acquire"),
+    *("self._calls.one", "self._calls.each", "self._calls.open", "self._calls.close"),
+    *("self._host.stats", "self._host.info"),
+    "self._ask_all",
 }
-"""The calls that are awaited: all methods of ``self._calls``, what a sampler calls of its host, and helpers."""
+"""The calls that are awaited: all methods of ``self._calls``, of one host and of many; what a sampler calls of its
+host, and helpers."""
 
 
 @dataclass(frozen=True)
@@ -300,6 +306,22 @@ FACES = (
     """,
         ("pyxen.aio._host", "HostBase"),
         frozenset({"__init__", "__enter__", "__exit__", "__del__", "close", "_reader"}),
+    ),
+    Face(
+        "hosts",
+        "Many hosts at once, for asyncio: a mapping of names to hosts, asked side by side.",
+        """Many hosts by name, asked side by side: `pyxen.Hosts`, awaited. Each answers in its place.
+
+    ::
+
+        async with pyxen.aio.Hosts.load("hosts.toml") as hosts:
+            for name, answer in (await hosts.list()).items():
+                print(name, len(answer.value) if answer.ok else answer.error)
+
+    A host by its name is ``await hosts["host1"]``. If a task is cancelled, the calls that it makes are, too.
+    """,
+        ("pyxen.aio._hosts", "HostsBase"),
+        frozenset({"__enter__", "__exit__"}),
     ),
     Face(
         "pool",

@@ -15,6 +15,7 @@ What is where; each name has a help page, e.g. ``help(pyxen.Host)``:
 
 =========================================  ==========================================================
 `connect`, `Host`                          a host, and how to open one
+`Hosts`, `Answers`                         many hosts at once, and what they answer
 `Domain`, `Domains`, `Operation`           domains, their verbs, and verbs that are still running
 `Guests`, `Vm`                             domains without dom0, and a handle that follows one through restarts
 `DomainConfig`, `Disk`, `Vif`, `Pci`, ...  the configuration of a domain: a class for each kind of device
@@ -233,6 +234,7 @@ if TYPE_CHECKING:
     from pyxen.flask import Flask
     from pyxen.guests import Guests
     from pyxen.host import Host
+    from pyxen.hosts import Hosts
     from pyxen.hypfs import Hypfs
     from pyxen.libvirtverbs import LibvirtVerbs
     from pyxen.livedevices import LiveDevices
@@ -247,6 +249,7 @@ if TYPE_CHECKING:
     from pyxen.readers.log import LogReader
     from pyxen.readers.qmp import QmpEvents
     from pyxen.readers.xenstore import XenstoreWatch
+    from pyxen.records.answers import Answer, Answers
     from pyxen.records.capabilities import HostCapability
     from pyxen.records.endpoints import (
         ChannelEndpoint,
@@ -303,6 +306,8 @@ __all__ = [
     "ActionOnShutdown",
     "AddressSource",
     "Altp2mMode",
+    "Answer",
+    "Answers",
     "Applied",
     "ApplyFailed",
     "ApplyStep",
@@ -389,6 +394,7 @@ __all__ = [
     "HostClosed",
     "HostCpu",
     "HostInfo",
+    "Hosts",
     "Hypfs",
     "HypfsEntry",
     "HypfsType",

@@ -1,4 +1,4 @@
-"""Content of files that a verb hands to Xen as a whole: a policy, a device tree."""
+"""Content of files that are read as a whole: a policy or a device tree for Xen, an inventory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 from pyxen._common.arguments import path_of
 from pyxen.errors import FileMissing, InvalidArgument, OperationFailed
 
-__all__ = ["content_of"]
+__all__ = ["content_of", "read_file"]
 
 
 def content_of(given: object, verb: str, *, most: int) -> bytes:
@@ -24,16 +24,22 @@ def content_of(given: object, verb: str, *, most: int) -> bytes:
         InvalidArgument: It is empty or too large, or neither bytes nor the path of a regular file.
         OperationFailed: The file cannot be read.
     """
-    content = (
-        bytes(given) if isinstance(given, bytes | bytearray | memoryview) else _read(path_of(given, verb), verb, most)
-    )
+    content = bytes(given) if isinstance(given, bytes | bytearray | memoryview) else read_file(given, verb, most)
     if not 0 < len(content) <= most:
         size = f"has more than {most} bytes" if content else "is empty"
         raise InvalidArgument(f"what Xen is to load {size}", operation=verb)
     return content
 
 
-def _read(path: str, verb: str, most: int) -> bytes:
+def read_file(given: object, verb: str, most: int) -> bytes:
+    """Return the content of a regular file; of one with more than ``most`` bytes, one byte more.
+
+    Raises:
+        FileMissing: It does not exist.
+        InvalidArgument: It is not the path of a regular file.
+        OperationFailed: It cannot be read.
+    """
+    path = path_of(given, verb)
     if "\0" in path:
         raise InvalidArgument(f"{path!r} is not a path", operation=verb)
     try:

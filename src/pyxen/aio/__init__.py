@@ -18,6 +18,7 @@ from pyxen.aio.domains import Domains
 from pyxen.aio.flask import Flask
 from pyxen.aio.guests import Guests
 from pyxen.aio.host import Host
+from pyxen.aio.hosts import Hosts
 from pyxen.aio.hypfs import Hypfs
 from pyxen.aio.libvirtverbs import LibvirtVerbs
 from pyxen.aio.livedevices import LiveDevices
@@ -46,6 +47,7 @@ __all__ = [
     "Flask",
     "Guests",
     "Host",
+    "Hosts",
     "Hypfs",
     "LibvirtVerbs",
     "LiveDevices",
