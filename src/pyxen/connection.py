@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyxen._interpreter import check_interpreter
 from pyxen.backends.base import Backend
-from pyxen.errors import InvalidArgument, UnsupportedFeature
+from pyxen.errors import InvalidArgument, LibraryMissing, UnsupportedFeature
 from pyxen.features import Feature
 from pyxen.host import Host
 
@@ -40,8 +40,8 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
     """Open a host.
 
     Args:
-        uri: ``xenlight:///``, the default, is the local machine, through libxl. ``memory:///`` is a host in this
-            process, for tests. ``xenlight:///driver`` is the driver domain that this runs in: it need not be a control
+        uri: ``xenlight:///``, the default, is the local machine, through libxl. ``xenlight+ssh://root@host/`` is
+            another machine, through ssh and the pyxen there. ``memory:///`` is a host in this process, for tests. ``xenlight:///driver`` is the driver domain that this runs in: it need not be a control
             domain, and it supports `Host.devd` and `Host.xenstore` only. libvirt's URIs open a host through libvirt: ``xen:///system``,
             ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes with the entry point
             group ``pyxen.backends``: functions that take the URI and return a `pyxen.backends.base.Backend`.
@@ -95,12 +95,17 @@ def open_backend(uri: str, workers: int) -> Backend:
         return _open_xenlight(uri, workers)
     if scheme == "memory":
         return _open_memory(uri)
+    if scheme == "xenlight+ssh":
+        return _open_remote(uri)
     offered = {point.name: point for point in entry_points(group=GROUP)}
     if scheme in offered:
         return _open_offered(offered[scheme], uri)
     if scheme.partition("+")[0] in LIBVIRT:
         return _open_libvirt(uri)
-    known = "xenlight:/// (this machine, through libxl), memory:/// (a host in this process, for tests)"
+    known = (
+        "xenlight:/// (this machine, through libxl), xenlight+ssh://root@host/ (another one), "
+        "memory:/// (a host in this process, for tests)"
+    )
     offers = "".join(f", {name}:" for name in offered)
     raise UnsupportedFeature(f"{uri}: use {known}, or a libvirt URI such as xen:///system{offers}", feature=uri)
 
@@ -125,6 +130,17 @@ def _open_libvirt(uri: str) -> Backend:
     from pyxen.backends.libvirt.backend import LibvirtBackend
 
     return LibvirtBackend(uri)
+
+
+def _open_remote(uri: str) -> Backend:
+    try:
+        from pyxen.backends.remote.ssh import open_remote
+    except ModuleNotFoundError as error:
+        if error.name != "msgspec":
+            raise
+        message = "msgspec is not installed: remote hosts need it: pip install 'pyxen[remote]'"
+        raise LibraryMissing(message) from error
+    return open_remote(uri)
 
 
 def _open_memory(uri: str) -> Backend:
