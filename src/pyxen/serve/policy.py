@@ -11,34 +11,31 @@ from pyxen.records.endpoints import Endpoints
 __all__ = ["CHANGES", "LOOKS", "without_secrets"]
 
 LOOKS: Final = frozenset(
-    (
-        "all_stats config console_log cpupools defined defined_config domain_info endpoints find flask_enforcing "
-        "flask_label flask_ssidref hypfs_list hypfs_read idle_times_ns info list live_devices log memory "
-        "node_affinity orphans pci_devices pool_scheduler psr_allocations psr_cache_kib psr_get psr_is_attached "
-        "psr_monitoring psr_sample scheduler stats subscribe topology uptime uptimes usb_devices vcpus wait "
-        "wait_memory wait_start"
-    ).split()
+    {"info", "topology", "idle_times_ns", "uptimes", "uptime", "list", "find", "domain_info", "orphans", "log"}
+    | {"config", "memory", "vcpus", "node_affinity", "scheduler", "stats", "all_stats", "live_devices", "endpoints"}
+    | {"console_log", "wait", "wait_memory", "wait_start", "subscribe"}
+    | {"cpupools", "pool_scheduler", "defined", "defined_config", "pci_devices", "usb_devices"}
+    | {"hypfs_read", "hypfs_list", "flask_enforcing", "flask_label", "flask_ssidref"}
+    | {"psr_monitoring", "psr_cache_kib", "psr_is_attached", "psr_sample", "psr_allocations", "psr_get"}
 )
 """The verbs that only look. Passwords are left out of what they return, and ``log`` may not clear."""
 
 CHANGES: Final = frozenset(
-    (
-        "add_console add_cpus attach core_dump create create_cpupool debug_keys define destroy destroy_cpupool detach "
-        "devd device_tree_add device_tree_attach device_tree_remove eject_cdrom flask_load_policy flask_set_enforcing "
-        "hypfs_write insert_cdrom make_overlay migrate migrate_over pause pci_assignable_add pci_assignable_remove "
-        "pin_vcpu preserve psr_attach psr_detach psr_set reboot receive_migration remove_cpus remove_overlay remus "
-        "remus_over rename rename_cpupool restore restore_over resume save save_over send_sysrq send_trigger "
-        "set_autostart set_cpupool set_maxmem set_memory set_node_affinity set_parameters set_pool_scheduler "
-        "set_scheduler set_userdata set_vcpus shutdown soft_reset split_cpupools start store_abort store_begin "
-        "store_commit store_mkdir store_remove store_set_permissions store_write suspend undefine unpause update_config"
-    ).split()
-) | frozenset(
+    {"create", "restore", "restore_over", "start", "define", "undefine", "set_autostart", "update_config"}
+    | {"destroy", "pause", "unpause", "shutdown", "reboot", "suspend", "resume", "soft_reset", "preserve", "rename"}
+    | {"save", "save_over", "core_dump", "migrate", "migrate_over", "receive_migration", "remus", "remus_over"}
+    | {"attach", "detach", "insert_cdrom", "eject_cdrom", "send_trigger", "send_sysrq", "set_userdata", "add_console"}
+    | {"set_memory", "set_maxmem", "set_vcpus", "pin_vcpu", "set_node_affinity", "set_scheduler", "set_cpupool"}
+    | {"create_cpupool", "destroy_cpupool", "rename_cpupool", "add_cpus", "remove_cpus", "split_cpupools"}
+    | {"set_pool_scheduler", "pci_assignable_add", "pci_assignable_remove", "make_overlay", "remove_overlay"}
+    | {"debug_keys", "set_parameters", "hypfs_write", "flask_set_enforcing", "flask_load_policy", "devd"}
+    | {"psr_attach", "psr_detach", "psr_set", "device_tree_add", "device_tree_remove", "device_tree_attach"}
+    | {"store_begin", "store_commit", "store_abort", "store_write", "store_mkdir", "store_remove"}
+    | {"store_set_permissions"}
     # These only look, but a guest's console takes input, QEMU takes any command, a check takes the host's time, and
     # notes, files and xenstore may hold passwords.
-    (
-        "await_console check_create console monitor_command qmp qmp_events saved_config store_children "
-        "store_permissions store_read store_read_many store_watch userdata"
-    ).split()
+    | {"console", "await_console", "monitor_command", "qmp", "qmp_events", "check_create", "userdata", "saved_config"}
+    | {"store_read", "store_read_many", "store_children", "store_permissions", "store_watch"}
 )
 """The verbs that are refused with ``--read-only``."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +70,9 @@ _TO_UNDO: Final = 300.0  # seconds for what is stopped to be undone
 _TO_SEND: Final = 10.0  # seconds for the last messages
 _TO_FLUSH: Final = 5.0  # seconds for what was sent to a console before it was closed
 _TICK: Final = 0.25  # seconds between reports of progress
+
+_EXPECTED: Final = re.compile(r"(?:\w+: )?Expected `(.*?)(?: \| null)?`, got `(.*?)`(?: - at `\$\.?(.*)`)?")
+"""What msgspec says of a value with another type."""
 
 _UNDOABLE: Final = frozenset({"create", "restore", "restore_over", "start"})
 """Verbs whose result is a domain, which ends if the client does not get it. A domain that migrated here must stay."""
@@ -174,7 +178,7 @@ class Server:
         while self._link.ended is None and not self._bye:
             self._changed.wait(_TICK)
             with self._lock:
-                reporting = [*self._calls.values(), *self._subscriptions.values()]
+                reporting: list[ServedCall | Subscription] = [*self._calls.values(), *self._subscriptions.values()]
             for each in reporting:
                 each.report()
             if time.monotonic() - self._link.heard > _SILENCE:
@@ -417,9 +421,7 @@ class Server:
     def _console(self, call: ServedCall, *which: Any) -> None:
         self._room_for_stream("console")
         fd = self._backend.console(*which)
-        self._streams.open(
-            call.number, source=os.dup(fd), sink=fd, serves=True, own=True, as_one=True, flush=_TO_FLUSH
-        )
+        self._streams.open(call.number, source=os.dup(fd), sink=fd, serves=True, own=True, as_one=True, flush=_TO_FLUSH)
         self._answer(call, verb_of("console").result)
 
     def _await_console(self, call: ServedCall, uuid: Any, creating: int) -> None:
@@ -510,4 +512,7 @@ def _unknown_argument(verb: str, error: Malformed) -> Error:
     if "unknown field" in str(error):
         message = f"{error}: pyxen {version('pyxen')} on the host does not know this: update it there"
         return UnsupportedFeature(message, feature=verb[:100])
-    return InvalidArgument(str(error), operation=verb[:100])
+    found = _EXPECTED.fullmatch(str(error))
+    if found is None:
+        return InvalidArgument(str(error), operation=verb[:100])
+    return InvalidArgument(f"{found[3] or 'a value'} takes {found[1]}, not {found[2]}", operation=verb[:100])

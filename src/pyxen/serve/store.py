@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from pyxen.backends.remote.verbs import StoreVerbs
 from pyxen.backends.store import Nodes, Store, StoreTransaction
 from pyxen.errors import InvalidArgument
 from pyxen.records.xenstore import NodePermissions
@@ -18,8 +17,8 @@ _MOST: Final = 64
 """The most transactions that a client may have open at once."""
 
 
-class ServedStore(StoreVerbs):
-    """The verbs of a host's xenstore, but for `store_watch`."""
+class ServedStore:
+    """The verbs of a host's xenstore, see `StoreVerbs`; changes of a watch come otherwise."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -51,7 +51,7 @@ class RemoteBackend(RemoteDomains):
         return self._uri
 
     @property
-    def name(self) -> str:  # type: ignore[override]  # it is known when the host has answered
+    def name(self) -> str:
         return self._client.welcome.backend
 
     @property

@@ -33,7 +33,6 @@ from pyxen.backends.remote.messages import (
     Drained,
     End,
     Failed,
-    FromServer,
     Hello,
     Item,
     Kept,
@@ -94,7 +93,11 @@ class _Subscription:
     """What gets the items of a subscription, on the delivering thread."""
 
     def __init__(
-        self, item: Codec, put: Callable[[Any], None], end: Callable[[Error | None], None], lost: Callable[[int | None], Any]
+        self,
+        item: Codec,
+        put: Callable[[Any], None],
+        end: Callable[[Error | None], None],
+        lost: Callable[[int | None], Any],
     ) -> None:
         self.item, self._put, self._end, self._lost_item = item, put, end, lost
         self._lock = threading.Lock()
@@ -344,7 +347,7 @@ class Client:
         if again:
             return
         self._link.send(Bye())
-        if threading.current_thread() not in {self._deliverer}:
+        if threading.current_thread() is not self._deliverer:
             self._over.wait(_TO_CLOSE)
         self._link.end("closed")
         self.streams.close()
@@ -419,7 +422,7 @@ class Client:
 
     # On the link's thread
 
-    def _on_message(self, message: Any) -> None:  # noqa: C901, PLR0912 (one case a message)
+    def _on_message(self, message: Any) -> None:  # noqa: C901 (one case a message)
         match message:
             case Welcome():
                 self._opened.put(message)
@@ -639,9 +642,7 @@ def _operation(verb: Verb, arguments: Mapping[str, Any]) -> Operation[Any]:
         subject = domain.domid
     elif isinstance(config, DomainConfig):
         subject = config.name
-    operation: Operation[Any] = Operation(
-        verb.name.removesuffix("_over"), subject, timeout=arguments.get("timeout")
-    )
+    operation: Operation[Any] = Operation(verb.name.removesuffix("_over"), subject, timeout=arguments.get("timeout"))
     if isinstance(domain, DomainRef):
         operation.domid = domain.domid
     return operation

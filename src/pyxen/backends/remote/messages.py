@@ -1,8 +1,8 @@
 """The messages between the two ends of a link, and their limits.
 
 A frame is a length (four bytes, big-endian) and a message in msgpack. The server first sends a line that tells it from
-other programs. Then the client says `Hello`, and the server `Welcome` or `Refused`. From then on, both ends send as they
-like. A call has a number that the client chooses; everything about it carries that number, also its byte stream.
+other programs. Then the client says `Hello`, and the server `Welcome` or `Refused`. From then on, both ends send as
+they like. A call has a number that the client chooses; everything about it carries that number, also its byte stream.
 
 New fields may only be added at the end, with a default. A change that an older end would misunderstand needs a new
 number of the protocol.
@@ -18,8 +18,6 @@ __all__ = [
     "BACKLOG",
     "CHUNK",
     "DEEPEST",
-    "FromClient",
-    "FromServer",
     "GREETING",
     "MOST_CALLS",
     "MOST_FRAME",
@@ -39,6 +37,8 @@ __all__ = [
     "End",
     "Failed",
     "Failure",
+    "FromClient",
+    "FromServer",
     "Hello",
     "Item",
     "Kept",
@@ -79,7 +79,7 @@ Word = Annotated[str, Meta(max_length=256)]
 Words = Annotated[str, Meta(max_length=1 << 20)]
 
 
-class _Message(Struct, array_like=True, tag=True, frozen=True):
+class _Message(Struct, array_like=True, tag=True):
     pass
 
 

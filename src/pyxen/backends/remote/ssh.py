@@ -117,7 +117,7 @@ class _Ssh:
         self._program.hang_up()
         words = self._program.last_words().lstrip("; ")
         status = self._program.status
-        if status == _NOT_FOUND or (status == 126 and self._address.program in words):  # noqa: PLR2004 (the shell's)
+        if status == _NOT_FOUND or (status == 126 and self._address.program in words):
             remedy = (
                 f"{self._address.program} is not installed there, or not found: install it with pip install "
                 "'pyxen[cli,remote]', and if it is not in the PATH of ssh, give ?command=/PATH/TO/pyxen"

@@ -28,9 +28,7 @@ class _RemoteNodes(Nodes):
         return answer
 
     def read_many(self, paths: Sequence[str]) -> Sequence[bytes | None]:
-        answer: Sequence[bytes | None] = self._client.ask(
-            "store_read_many", transaction=self._transaction, paths=paths
-        )
+        answer: Sequence[bytes | None] = self._client.ask("store_read_many", transaction=self._transaction, paths=paths)
         return answer
 
     def children(self, path: str) -> Sequence[str]:
@@ -51,9 +49,7 @@ class _RemoteNodes(Nodes):
         return answer
 
     def set_permissions(self, path: str, permissions: NodePermissions) -> None:
-        self._client.ask(
-            "store_set_permissions", transaction=self._transaction, path=path, permissions=permissions
-        )
+        self._client.ask("store_set_permissions", transaction=self._transaction, path=path, permissions=permissions)
 
 
 class _RemoteTransaction(_RemoteNodes, StoreTransaction):

@@ -1,7 +1,7 @@
 """Byte streams over a link: each end copies between a descriptor and messages.
 
-A reader grants what may be sent, and grants more as it has written it where it belongs. So a stream whose reader is slow
-holds up neither calls nor other streams, and no more than `WINDOW` bytes of it are in memory.
+A reader grants what may be sent, and grants more as it has written it where it belongs. So a stream whose reader is
+slow holds up neither calls nor other streams, and no more than `WINDOW` bytes of it are in memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Values of verbs as messages have them: what an annotation's values become, and how they are checked when they come.
 
-Each annotation has a wire type, which msgspec checks while it reads, and which has only what msgpack has. Records become
+Each annotation has a wire type, which msgspec checks while it reads, and which has only what msgpack has. Records are
 mappings of their fields, parts of a configuration what `Part.to_dict` returns, an event or a device is sent with the
 name of its class. A union whose members look alike on the wire becomes a pair: the place of the member, and the value.
 """
@@ -8,6 +8,8 @@ name of its class. A union whose members look alike on the wire becomes a pair: 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 import os
 import types
 import typing
@@ -25,8 +27,8 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from pyxen import events
 from pyxen.backends.refs import DomainRef
 from pyxen.backends.remote.messages import DEEPEST, MOST_FRAME
-from pyxen.config import CpuSet, Part, PciAddress
-from pyxen.config.device_table import KINDS, Kind
+from pyxen.config import CpuSet, Device, Part, PciAddress
+from pyxen.config.device_table import CONSOLES, KINDS, Kind
 from pyxen.errors import Error
 from pyxen.events import Event
 from pyxen.records.xenstore import MOST_DOMID
@@ -98,8 +100,10 @@ def codec_of(annotation: Any) -> Codec:
     if origin is not None:
         return _of_generic(origin, get_args(annotation))
     special = _SPECIAL.get(annotation)
-    if special is not None:
-        return special()
+    return _of_class(annotation) if special is None else special()
+
+
+def _of_class(annotation: Any) -> Codec:
     if issubclass(annotation, Enum):
         return Codec(annotation)
     if issubclass(annotation, os.PathLike):
@@ -127,12 +131,12 @@ def _of_generic(origin: Any, arguments: tuple[Any, ...]) -> Codec:
     if origin in {dict, Mapping}:
         return _mapping(*(codec_of(argument) for argument in arguments))
     if dataclasses.is_dataclass(origin):
-        return codec_of(origin)
+        return _record(origin)
     raise TypeError(f"{origin!r} cannot be sent")
 
 
 def _items(origin: Any, item: Codec) -> Codec:
-    kind: Any = origin if origin in {tuple, list, frozenset} else tuple
+    kind: Any = list if origin is Sequence else tuple if origin is Collection else origin
     wire: Any = list[item.wire]  # type: ignore[name-defined]  # a type made at run time
     dump, load = item.dump, item.load
 
@@ -188,7 +192,8 @@ def _union(members: tuple[Any, ...]) -> Codec:
         return _optional(_lenient(others[0]) if others[0] in numbers else codec_of(others[0]), optional=optional)
     codecs = [codec_of(member) for member in others]
     if all(codec.dump is None and codec.load is None for codec in codecs) and _tell_apart(others):
-        return Codec(Union[tuple(member.wire for member in (*codecs, *([Codec(None)] if optional else [])))])
+        wires = [codec.wire for codec in codecs]
+        return Codec(functools.reduce(operator.or_, [*wires, *([None] if optional else [])]))
     return _optional(_tagged(others, codecs), optional=optional)
 
 
@@ -250,7 +255,7 @@ def _by_name(codecs: Mapping[str, Codec]) -> Codec:
 
 
 def _part(kind: type[Part]) -> Codec:
-    if dataclasses.is_dataclass(kind) and "Device" not in {kind.__name__} and kind is not Part:
+    if kind not in {Part, Device}:
         return Codec(dict[str, Any], kind.to_dict, lambda data: kind.from_dict(_checked_depth(data)))
     return _by_name({each.part.__name__: _part(each.part) for each in KINDS if issubclass(each.part, kind)})
 
@@ -317,7 +322,7 @@ def _ref() -> Codec:
 
 
 def _kind() -> Codec:
-    by_field = {kind.field: kind for kind in KINDS}
+    by_field = {kind.field: kind for kind in (*KINDS, CONSOLES)}
 
     def load(name: str) -> Kind:
         if name not in by_field:

@@ -24,7 +24,7 @@ __all__ = ["VERBS", "StoreVerbs", "Verb", "verb_of"]
 
 
 class StoreVerbs(Protocol):
-    """What can be asked of a remote host's xenstore, see `Store`. A transaction is known by a number; None is outside."""
+    """What can be asked of a remote host's xenstore, see `Store`. A transaction has a number; None is outside."""
 
     def store_read(self, transaction: int | None, path: str) -> bytes:
         """See `Nodes.read`."""
@@ -60,7 +60,7 @@ class StoreVerbs(Protocol):
         """See `StoreTransaction.abort`."""
 
     def store_watch(self, paths: Sequence[str]) -> None:
-        """See `Store.watch`."""
+        """See `Store.watch`; the changes come as messages."""
 
 
 _NOT_VERBS: Final = frozenset({"close", "uri", "name", "features", "xl_conf", "claims_folder", "xenstore", "libvirt"})
