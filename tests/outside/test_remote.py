@@ -90,7 +90,7 @@ def ssh(dom0: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def host(ssh: None) -> Iterator[Host]:
+def host(ssh: None) -> Iterator[Host]:  # noqa: ARG001 (it says where ssh leads)
     """The host, over ssh."""
     with pyxen.connect("xenlight+ssh://lab/") as host:
         yield host
@@ -165,7 +165,7 @@ def test_a_lost_link(dom0: Lab, host: Host) -> None:
     assert alive == "0"
 
 
-def test_a_key_that_only_looks(ssh: None, host: Host) -> None:
+def test_a_key_that_only_looks(host: Host) -> None:
     domain = host.create(TINY, paused=True, timeout=60)
     with pyxen.connect("xenlight+ssh://readonly/") as looking:
         assert [info.name for info in looking.list()] == ["Domain-0", "tiny1"]

@@ -65,7 +65,7 @@ _LOG = logger("pyxen.serve")
 
 _THREADS: Final = 16
 _TO_GREET: Final = 30.0  # seconds for the client's first message
-_SILENCE: Final = 60.0  # seconds without a sign of life, after which the client is taken for dead; it sends one every 5
+_SILENCE: Final = 90.0  # seconds without a sign of life, after which the client is taken for dead; it sends one every 2
 _TO_UNDO: Final = 300.0  # seconds for what is stopped to be undone
 _TO_SEND: Final = 10.0  # seconds for the last messages
 _TO_FLUSH: Final = 5.0  # seconds for what was sent to a console before it was closed

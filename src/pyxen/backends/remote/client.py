@@ -56,11 +56,11 @@ from pyxen.operation import Operation
 __all__ = ["Client", "Peer"]
 
 _TO_ANSWER: Final = 600.0  # seconds for a call that only looks
-_TO_OPEN: Final = 60.0  # seconds for the host to be opened
+_TO_OPEN: Final = 120.0  # seconds for the host to be opened
 _TO_CLOSE: Final = 120.0  # seconds for what is stopped to be undone
 _PING: Final = 2.0  # seconds of silence before the other end is asked whether it is there
-_LATE: Final = 4.0  # seconds of silence after which a call whose deadline has passed has no hope
-_LOST: Final = 20.0  # seconds of silence after which the link is lost
+_LATE: Final = 10.0  # seconds of silence after which a call whose deadline has passed has no hope
+_LOST: Final = 30.0  # seconds of silence after which the link is lost
 _TICK: Final = 1.0  # seconds
 _MOST_UNREAD: Final = 20_000
 """The items of a subscription that wait to be delivered, above which some are lost."""
@@ -180,13 +180,13 @@ class Client:
         self._link.send(Hello(PROTOCOL, version("pyxen")))
         self._deliverer.start()
         self._link.start(self._on_message, self._on_end, "pyxen-remote")
-        threading.Thread(target=self._watch, name="pyxen-remote-watch", daemon=True).start()
         try:
             found = self._opened.get(timeout=_TO_OPEN)
         except queue.Empty:
             raise ConnectFailed(f"{self._where}: pyxen there does not answer within {_TO_OPEN:.0f} s") from None
         if isinstance(found, Exception):
             raise found
+        threading.Thread(target=self._watch, name="pyxen-remote-watch", daemon=True).start()
         return found
 
     def _what_came(self, first: bytes) -> str:
@@ -351,13 +351,12 @@ class Client:
             self._over.wait(_TO_CLOSE)
         self._link.end("closed")
         self.streams.close()
-        if threading.current_thread() is self._deliverer:
-            threading.Thread(target=self._release, daemon=True).start()
-        else:
+        if threading.current_thread() is not self._deliverer:
             self._over.wait(_TICK)
             self._release()
 
     def _release(self) -> None:
+        """Close the descriptors, so that the other end finds the end, too; it may be called again."""
         self._link.close()
         self._peer.close()
         if threading.current_thread() is not self._deliverer:
@@ -612,6 +611,7 @@ class Client:
                 self._deliveries.put(partial(found.subscription.over, lost, link_lost=not closed))
         self._deliveries.put(None)
         self._over.set()
+        threading.Thread(target=self._release, name="pyxen-remote-end", daemon=True).start()
 
     # On other threads
 

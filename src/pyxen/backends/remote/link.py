@@ -22,6 +22,7 @@ __all__ = ["Link", "LinkLost"]
 
 _LENGTH: Final = struct.Struct(">I")
 _READ: Final = 256 << 10
+_LAST_WORDS: Final = 2.0  # seconds
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 _OPEN: Final[weakref.WeakSet[Link]] = weakref.WeakSet()
@@ -48,6 +49,7 @@ class Link:
             os.set_blocking(fd, False)
         self._decoder = msgspec.msgpack.Decoder(incoming)
         self._changed = threading.Condition()
+        self._closing = threading.Lock()
         self._first: deque[bytes] = deque()
         self._later: deque[bytes] = deque()
         self._waiting = 0
@@ -148,7 +150,7 @@ class Link:
             self._later.clear()
             self._waiting = 0
             self._changed.notify_all()
-            with contextlib.suppress(OSError):
+            if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
@@ -159,10 +161,13 @@ class Link:
                 thread.join()
         self.forked()
 
-    def forked(self) -> None:
+    def forked(self, *, in_child: bool = False) -> None:
         """Close the descriptors; in the child of a fork, the link goes on in the parent."""
-        fds = {self._read_fd, self._write_fd, self._wake} - {-1}
-        self._read_fd = self._write_fd = self._wake = -1
+        if in_child:
+            self._closing = threading.Lock()  # another thread may have held it
+        with self._closing:
+            fds = {self._read_fd, self._write_fd, self._wake} - {-1}
+            self._read_fd = self._write_fd = self._wake = -1
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -177,7 +182,6 @@ class Link:
                 frame = self._frame()
                 if frame is None:
                     return self._ended or "the other end has ended"
-                self.heard = time.monotonic()
                 on_message(self._decoder.decode(frame))
         except (msgspec.MsgspecError, Malformed, RecursionError) as error:
             return f"what it sends is not pyxen's protocol: {str(error)[:300]}"
@@ -207,6 +211,7 @@ class Link:
         except BlockingIOError:
             return True
         self._buffer += data
+        self.heard = time.monotonic()
         return bool(data)
 
     def _write_all(self) -> None:
@@ -218,21 +223,24 @@ class Link:
                 frame = (self._first or self._later).popleft()
             try:
                 self._write(frame)
-            except OSError:
-                self._stop_sending()  # the reader finds the end, after what the other end has said before it
+            except OSError as error:
+                self._stop_sending(error.strerror or "")
                 return
             with self._changed:
                 self._waiting = max(0, self._waiting - len(frame))
                 self.sent_bytes += len(frame)
                 self._changed.notify_all()
 
-    def _stop_sending(self) -> None:
+    def _stop_sending(self, reason: str) -> None:
+        """Send no more, and end the link once the reader had time for what the other end has said before it went."""
         with self._changed:
             self._finishing = True
             self._first.clear()
             self._later.clear()
             self._waiting = 0
             self._changed.notify_all()
+            self._changed.wait_for(lambda: self._ended is not None, _LAST_WORDS)
+        self.end(reason)
 
     def _write(self, frame: bytes) -> None:
         rest = memoryview(frame)
@@ -253,7 +261,7 @@ class Link:
 
 def _forked() -> None:
     for link in list(_OPEN):
-        link.forked()
+        link.forked(in_child=True)
 
 
 os.register_at_fork(after_in_child=_forked)
