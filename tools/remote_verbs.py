@@ -40,15 +40,25 @@ def main() -> int:
     """Write or check the files; return the exit status."""
     check = "--check" in sys.argv[1:]
     status = 0
-    for source, kind, target, made, base, imported in FACES:
-        path = BACKENDS / "remote" / f"{target}.py"
-        text = formatted(written(BACKENDS / f"{source}.py", kind, made, base, imported))
-        if check and (not path.exists() or path.read_text() != text):
+    for face in FACES:
+        path = target_of(face)
+        if not check:
+            path.write_text(text_of(face))
+        elif path.read_text() != text_of(face):
             print(f"{path.relative_to(ROOT)} is not what python -m tools.remote_verbs writes", file=sys.stderr)
             status = 1
-        elif not check:
-            path.write_text(text)
     return status
+
+
+def target_of(face: tuple[str, ...]) -> Path:
+    """Return the generated file of a row of `FACES`."""
+    return BACKENDS / "remote" / f"{face[2]}.py"
+
+
+def text_of(face: tuple[str, ...]) -> str:
+    """Return what the generated file of a row of `FACES` has."""
+    source, kind, _, made, base, imported = face
+    return formatted(written(BACKENDS / f"{source}.py", kind, made, base, imported))
 
 
 def written(source: Path, kind: str, made: str, base: str, imported: str) -> str:
