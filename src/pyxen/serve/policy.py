@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Final
 
 from pyxen.config import DomainConfig, Part
 from pyxen.config.base import settings_of
 from pyxen.records.endpoints import Endpoints
+from pyxen.records.live_device import LiveDevice
 
 __all__ = ["CHANGES", "LOOKS", "without_secrets"]
 
@@ -48,6 +50,10 @@ def without_secrets(value: Any) -> Any:
             value.spice.address, value.spice.port, value.spice.tls_port, needs_password=value.spice.needs_password
         )
         return Endpoints(vnc, spice, value.consoles, value.channels)
+    if isinstance(value, LiveDevice):
+        return dataclasses.replace(value, config=_open_part(value.config))
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(item) for item in value]
     return _open_part(value) if isinstance(value, DomainConfig) else value
 
 

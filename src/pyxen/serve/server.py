@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, Final
 
 from pyxen._common.shield import logger
@@ -24,6 +23,7 @@ from pyxen.backends.remote.messages import (
     MOST_CALLS,
     MOST_STREAMS,
     PROTOCOL,
+    VERSION,
     Answer,
     Ask,
     Bye,
@@ -69,6 +69,8 @@ _SILENCE: Final = 90.0  # seconds without a sign of life, after which the client
 _TO_UNDO: Final = 300.0  # seconds for what is stopped to be undone
 _TO_SEND: Final = 10.0  # seconds for the last messages
 _TO_FLUSH: Final = 5.0  # seconds for what was sent to a console before it was closed
+_MOST_HELD: Final = 64 << 20
+"""The bytes of arguments of calls that have not begun, above which the next message waits."""
 _TICK: Final = 0.25  # seconds between reports of progress
 
 _EXPECTED: Final = re.compile(r"(?:\w+: )?Expected `(.*?)(?: \| null)?`, got `(.*?)`(?: - at `\$\.?(.*)`)?")
@@ -98,6 +100,8 @@ class Server:
         self._subscriptions: dict[int, Subscription] = {}
         self._asked: dict[int, _Question] = {}
         self._last = 0
+        self._held = 0
+        self._room = threading.Condition()
         self._hello: Hello | None = None
         self._changed = threading.Event()
         self._bye = False
@@ -155,7 +159,7 @@ class Server:
             return False
         self._changed.clear()
         if self._hello.protocol != PROTOCOL:
-            here, there = f"pyxen {version('pyxen')} on the host", f"pyxen {self._hello.version} here"
+            here, there = f"pyxen {VERSION} on the host", f"pyxen {self._hello.version} here"
             older = here if self._hello.protocol > PROTOCOL else there
             message = f"{here} speaks protocol {PROTOCOL}, {there} protocol {self._hello.protocol}: update {older}"
             self._refuse(ConnectFailed(message))
@@ -163,7 +167,7 @@ class Server:
         return True
 
     def _refuse(self, error: Error) -> None:
-        self._link.send(Refused(failure_of(error), version("pyxen")))
+        self._link.send(Refused(failure_of(error), VERSION))
         self._link.finish(_TO_SEND)
 
     def _welcome(self, backend: Backend) -> None:
@@ -171,7 +175,7 @@ class Server:
         features = tuple(sorted(backend.features - {Feature.LIBVIRT}))
         if Feature.XENSTORE in backend.features:
             self._store = ServedStore(backend.xenstore())
-        self._link.send(Welcome(PROTOCOL, version("pyxen"), backend.name, features, verbs, self._read_only))
+        self._link.send(Welcome(PROTOCOL, VERSION, backend.name, features, verbs, self._read_only))
 
     def _watch(self) -> None:
         """Report progress until the client says goodbye, or is gone."""
@@ -257,8 +261,12 @@ class Server:
         elif self._bye:
             call.fail(ConnectFailed(f"{message.verb}: the host is being closed"))
         else:
+            with self._room:
+                self._held += len(message.arguments)
             with contextlib.suppress(RuntimeError):  # the server ends just now
                 self._pool.submit(self._carry_out, call, message)
+            with self._room:
+                self._room.wait_for(lambda: self._held < _MOST_HELD or self._link.ended is not None)
 
     def _cancel(self, message: Cancel) -> None:
         with self._lock:
@@ -291,6 +299,7 @@ class Server:
     # The rest runs on the threads of the pool
 
     def _carry_out(self, call: ServedCall, message: Call) -> None:
+        self._link.wait_for_room(BACKLOG)
         try:
             verb = self._allowed(message.verb)
             by_place, by_name = verb_of(verb).loads(message.arguments)
@@ -307,10 +316,14 @@ class Server:
             if not isinstance(error, (Error, OSError, ValueError)):
                 _LOG.exception("%s failed unexpectedly", message.verb)
             call.fail(error)
+        finally:
+            with self._room:
+                self._held -= len(message.arguments)
+                self._room.notify_all()
 
     def _allowed(self, verb: str) -> str:
         if verb not in VERBS:
-            message = f"{verb[:100]}: pyxen {version('pyxen')} on the host does not know this: update it there"
+            message = f"{verb[:100]}: pyxen {VERSION} on the host does not know this: update it there"
             raise UnsupportedFeature(message, feature=verb[:100])
         if self._read_only and verb not in LOOKS:
             raise NotPrivileged(f"{verb}: this way to the host only looks, see pyxen serve --read-only")
@@ -427,7 +440,7 @@ class Server:
     def _await_console(self, call: ServedCall, uuid: Any, creating: int) -> None:
         with self._lock:
             other = self._calls.get(creating)
-        operation = None if other is None else other.operation
+        operation = None if other is None or other.verb not in _UNDOABLE else other.operation
         if operation is None:
             raise InvalidArgument("the domain is not being created any more", operation="await_console")
         call.follow(self._backend.await_console(uuid, operation), verb_of("await_console").result)
@@ -510,7 +523,7 @@ def _itself(value: Any) -> Any:
 
 def _unknown_argument(verb: str, error: Malformed) -> Error:
     if "unknown field" in str(error):
-        message = f"{error}: pyxen {version('pyxen')} on the host does not know this: update it there"
+        message = f"{error}: pyxen {VERSION} on the host does not know this: update it there"
         return UnsupportedFeature(message, feature=verb[:100])
     found = _EXPECTED.fullmatch(str(error))
     if found is None:

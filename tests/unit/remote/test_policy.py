@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyxen import DomainConfig, NotPrivileged, Vfb, Vnc
+from pyxen import DomainConfig, LiveDevice, NotPrivileged, Vfb, Vnc
 from pyxen.backends.remote.verbs import VERBS
 from pyxen.serve.policy import CHANGES, LOOKS, without_secrets
 from tests.unit.remote.ends import served
@@ -38,6 +38,8 @@ def test_passwords_are_left_out() -> None:
     shown = without_secrets(config)
     assert "hidden" not in str(shown.to_dict())
     assert shown.vnc.enable is True
+    device = LiveDevice(config=Vfb(vnc=Vnc(passwd=HIDDEN)))
+    assert HIDDEN not in str([each.to_dict() for each in without_secrets((device,))])
     with served("memory:///readonly2", read_only=True) as found:
         there = found.there.create(DomainConfig("web1", type="hvm", memory=64, vnc=Vnc(enable=True, passwd=HIDDEN)))
         assert there.config().vnc.passwd == HIDDEN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import queue
@@ -11,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Any, Final, Protocol
 
 from pyxen._common.shield import shielded
@@ -21,6 +19,7 @@ from pyxen.backends.remote.link import Link, LinkLost
 from pyxen.backends.remote.messages import (
     GREETING,
     PROTOCOL,
+    VERSION,
     Answer,
     Ask,
     Begun,
@@ -62,8 +61,9 @@ _PING: Final = 2.0  # seconds of silence before the other end is asked whether i
 _LATE: Final = 10.0  # seconds of silence after which a call whose deadline has passed has no hope
 _LOST: Final = 30.0  # seconds of silence after which the link is lost
 _TICK: Final = 1.0  # seconds
-_MOST_UNREAD: Final = 20_000
-"""The items of a subscription that wait to be delivered, above which some are lost."""
+_WORDS: Final = 0.5  # seconds for the rest of what is no greeting
+_MOST_UNREAD: Final = 8 << 20
+"""The bytes of a subscription that wait to be delivered, above which items are lost."""
 
 
 class Peer(Protocol):
@@ -104,18 +104,18 @@ class _Subscription:
         self._unread = self._lost = 0
         self.wanted = True
 
-    def come(self, value: Any, deliver: Callable[[Callable[[], None]], None]) -> None:
-        """Have an item delivered, unless too many wait for that."""
+    def come(self, value: Any, size: int, deliver: Callable[[Callable[[], None]], None]) -> None:
+        """Have an item delivered, unless too much waits for that."""
         with self._lock:
             if self._unread >= _MOST_UNREAD:
                 self._lost += 1
                 return
-            self._unread += 1
-        deliver(lambda: self._deliver(value))
+            self._unread += size
+        deliver(lambda: self._deliver(value, size))
 
-    def _deliver(self, value: Any) -> None:
+    def _deliver(self, value: Any, size: int) -> None:
         with self._lock:
-            self._unread -= 1
+            self._unread -= size
             lost, self._lost = (self._lost, 0) if self._unread == 0 else (0, self._lost)
         if self.wanted:
             shielded(self._put, value)
@@ -177,7 +177,7 @@ class Client:
             raise ConnectFailed(f"{self._where}: {self._peer.why(error.strerror or '')}") from None
         if first != GREETING:
             raise ConnectFailed(f"{self._where}: {self._what_came(first)}")
-        self._link.send(Hello(PROTOCOL, version("pyxen")))
+        self._link.send(Hello(PROTOCOL, VERSION))
         self._deliverer.start()
         self._link.start(self._on_message, self._on_end, "pyxen-remote")
         try:
@@ -192,8 +192,7 @@ class Client:
     def _what_came(self, first: bytes) -> str:
         if len(first) < len(GREETING) and not first.strip():
             return self._peer.why("the other end has ended")
-        with contextlib.suppress(LinkLost, OSError):
-            first += self._link.read_exactly(200, 0.5)
+        first += self._link.read_what_comes(_WORDS)
         text = first.decode(errors="replace").strip()[:200]
         return (
             f"what comes is not from pyxen serve: {text!r}. If a start-up file of the shell there prints that, "
@@ -561,7 +560,7 @@ class Client:
         pending = self._found(message.id)
         if pending is not None and pending.subscription is not None:
             value = decoded(message.value, pending.subscription.item)
-            pending.subscription.come(value, self._deliveries.put)
+            pending.subscription.come(value, len(message.value), self._deliveries.put)
 
     def _ended(self, message: Over) -> None:
         pending = self._found(message.id)

@@ -15,11 +15,13 @@ from typing import Any, Final
 
 import msgspec
 
+from pyxen._common.shield import logger
 from pyxen.backends.remote.messages import MOST_FRAME, Data, End
 from pyxen.backends.remote.values import Malformed
 
 __all__ = ["Link", "LinkLost"]
 
+_LOG: Final = logger("pyxen.remote")
 _LENGTH: Final = struct.Struct(">I")
 _READ: Final = 256 << 10
 _LAST_WORDS: Final = 2.0  # seconds
@@ -88,6 +90,12 @@ class Link:
         found = bytes(self._buffer[:count])
         del self._buffer[:count]
         return found
+
+    def read_what_comes(self, timeout: float) -> bytes:
+        """Return what comes in a while, before `start`."""
+        with contextlib.suppress(LinkLost, OSError):
+            return self.read_exactly(_READ, timeout)
+        return bytes(self._buffer)
 
     def start(self, on_message: Callable[[Any], None], on_end: Callable[[str], None], name: str) -> None:
         """Begin to read and to write.
@@ -187,6 +195,9 @@ class Link:
             return f"what it sends is not pyxen's protocol: {str(error)[:300]}"
         except OSError as error:
             return f"{error.strerror}"
+        except Exception as error:  # noqa: BLE001 (the link ends, and says so)
+            _LOG.exception("a message could not be handled")
+            return f"a message could not be handled: {type(error).__name__}"
 
     def _frame(self) -> bytes | None:
         """Return the next message; None if the link has ended."""

@@ -10,6 +10,7 @@ number of the protocol.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Final
 
 from msgspec import Meta, Raw, Struct
@@ -23,6 +24,7 @@ __all__ = [
     "MOST_FRAME",
     "MOST_STREAMS",
     "PROTOCOL",
+    "VERSION",
     "WINDOW",
     "Answer",
     "Ask",
@@ -53,6 +55,8 @@ __all__ = [
     "Welcome",
 ]
 
+VERSION: Final[str] = sys.modules["pyxen"].__version__  # not of the metadata, which a checkout may lack
+"""The version of this pyxen."""
 PROTOCOL: Final = 1
 """The number of the protocol that this pyxen speaks."""
 GREETING: Final = b"\0pyxen serve\n"
@@ -69,7 +73,7 @@ CHUNK: Final = 64 << 10
 """The most bytes of a stream in one message."""
 BACKLOG: Final = 8 << 20
 """The bytes that wait to be sent to a client, above which its next calls wait, and its events are lost."""
-DEEPEST: Final = 24
+DEEPEST: Final = 100
 """How deep lists and mappings may lie in each other, where their depth is not that of a type."""
 
 Id = Annotated[int, Meta(ge=1, lt=2**53)]

@@ -80,7 +80,7 @@ def address_of(uri: str) -> Address:
     if parts.password is not None:
         message = f"{_FORM}: a URI has no password: use a key, and ssh-agent if it has a passphrase"
         raise InvalidArgument(message, operation="connect")
-    host = unquote(parts.hostname or "")
+    host = unquote(_host_of(parts.netloc))
     user = None if parts.username is None else unquote(parts.username)
     if not _HOST.fullmatch(host) or (user is not None and not _USER.fullmatch(user)):
         raise InvalidArgument(f"{uri}: the host or the user is not valid: write it as {_FORM}", operation="connect")
@@ -88,6 +88,12 @@ def address_of(uri: str) -> Address:
     if not program or program.startswith("-") or not program.isprintable():
         raise InvalidArgument(f"{uri}: the command is the program pyxen on the host", operation="connect")
     return Address(host, user, port, program)
+
+
+def _host_of(netloc: str) -> str:
+    """Return the host as it was written: ssh's configuration tells capital letters from small ones."""
+    place = netloc.rpartition("@")[2]
+    return place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
 
 
 def open_remote(uri: str) -> RemoteBackend:
