@@ -51,7 +51,7 @@ Host *
     GlobalKnownHostsFile /dev/null
 """
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +112,11 @@ def test_the_whole_life(host: Host, tmp_path: Path) -> None:
         assert b"42" in seen
     saved = tmp_path / "web1"
     with saved.open("wb+") as file:
-        domain.save(file, timeout=400)
+        domain.save(file, timeout=1200)
         assert saved.stat().st_size > 100 << 20
         assert [info.name for info in host.list()] == ["Domain-0"]
         file.seek(0)
-        back = host.restore(file, timeout=400)
+        back = host.restore(file, timeout=1200)
     assert back.uuid == domain.uuid
     assert back.info().is_running
     assert host.xenstore.read(f"/local/domain/{back.domid}/name") == "web1"
@@ -127,7 +127,7 @@ def test_the_whole_life(host: Host, tmp_path: Path) -> None:
 def test_a_save_whose_reader_goes_away(host: Host) -> None:
     domain = boot(host, LINUX)
     reader, writer = os.pipe()
-    saving = domain.begin.save(writer, timeout=300)
+    saving = domain.begin.save(writer, timeout=1200)
     os.close(writer)
     got = 0
     while got < 50 << 20:

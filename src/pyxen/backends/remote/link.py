@@ -112,8 +112,8 @@ class Link:
             on_end(self._ended or reason)
 
         self._threads = [
-            threading.Thread(target=read, name=f"{name}-reader", daemon=True),
             threading.Thread(target=self._write_all, name=f"{name}-writer", daemon=True),
+            threading.Thread(target=read, name=f"{name}-reader", daemon=True),
         ]
         for thread in self._threads:
             thread.start()

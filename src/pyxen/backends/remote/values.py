@@ -31,6 +31,7 @@ from pyxen.config import CpuSet, Device, Part, PciAddress
 from pyxen.config.device_table import CONSOLES, KINDS, Kind
 from pyxen.errors import Error
 from pyxen.events import Event
+from pyxen.records.info import DomainInfo, decoded_later
 from pyxen.records.xenstore import MOST_DOMID
 
 __all__ = ["Codec", "Malformed", "codec_of", "decoded", "encoded"]
@@ -96,11 +97,11 @@ def codec_of(annotation: Any) -> Codec:
         return Codec(annotation)
     if isinstance(annotation, TypeVar):
         return codec_of(annotation.__bound__)
-    origin = get_origin(annotation)
-    if origin is not None:
-        return _of_generic(origin, get_args(annotation))
     special = _SPECIAL.get(annotation)
-    return _of_class(annotation) if special is None else special()
+    if special is not None:
+        return special()
+    origin = get_origin(annotation)
+    return _of_class(annotation) if origin is None else _of_generic(origin, get_args(annotation))
 
 
 def _of_class(annotation: Any) -> Codec:
@@ -267,9 +268,8 @@ def _concrete_events() -> list[type[Event]]:
 
 def _record(kind: Any) -> Codec:
     """Return how a dataclass is sent: as a mapping, in which a field that has a default may be missing."""
-    hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)
-    codecs = [codec_of(hints[field.name]) for field in fields]
+    codecs = [codec_of(hint) for _, hint in _hinted(kind)]
     declared: list[Any] = []
     for field, codec in zip(fields, codecs, strict=True):
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
@@ -284,6 +284,11 @@ def _record(kind: Any) -> Codec:
         return Codec(wire, None, load)
     dumps = [(field.name, codec) for field, codec in zip(fields, codecs, strict=True)]
     return Codec(wire, lambda value: {name: _dumped(codec, getattr(value, name)) for name, codec in dumps}, load)
+
+
+def _hinted(kind: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
+    hints = typing.get_type_hints(kind)
+    return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
 
 
 def _loader(kind: Any, fields: Sequence[dataclasses.Field[Any]], codecs: Sequence[Codec]) -> Callable[[Any], Any]:
@@ -321,6 +326,24 @@ def _ref() -> Codec:
     return Codec(tuple[domid, UUID], lambda ref: (ref.domid, ref.uuid), load)
 
 
+def _infos() -> Codec:
+    """Return how a list of all domains is sent: it is long, and few of its fields are read."""
+    one = _record(DomainInfo)
+    codecs = {field.name: codec_of(hint) for field, hint in _hinted(DomainInfo)}
+
+    def field_of(name: str, codec: Codec) -> Callable[[tuple[Any, Any]], Any]:
+        value_of = attrgetter(name)
+        return lambda source: _loaded(codec, value_of(source[1]))
+
+    fields = {name: field_of(name, codec) for name, codec in codecs.items()}
+
+    def load(values: list[Any]) -> list[DomainInfo]:
+        return decoded_later((fields, value) for value in values)
+
+    wire: Any = list[one.wire]  # type: ignore[name-defined]  # a type made at run time
+    return Codec(wire, one.dump, load)
+
+
 def _kind() -> Codec:
     by_field = {kind.field: kind for kind in (*KINDS, CONSOLES)}
 
@@ -332,7 +355,7 @@ def _kind() -> Codec:
     return Codec(str, lambda kind: kind.field, load)
 
 
-_SPECIAL: Final[Mapping[Any, Callable[[], Codec]]] = {DomainRef: _ref, Kind: _kind}
+_SPECIAL: Final[Mapping[Any, Callable[[], Codec]]] = {DomainRef: _ref, Kind: _kind, list[DomainInfo]: _infos}
 
 
 def _checked_depth(value: Any, depth: int = 0) -> Any:
