@@ -8,12 +8,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
 from pyxen._common.shield import shielded
-from pyxen.backends.refs import DomainRef
 from pyxen.backends.remote.failures import error_of, failure_of
 from pyxen.backends.remote.link import Link, LinkLost
 from pyxen.backends.remote.messages import (
@@ -45,8 +43,9 @@ from pyxen.backends.remote.messages import (
     Snap,
     Welcome,
 )
+from pyxen.backends.remote.pending import Pending, Subscription, fail, operation_of, what_may_be
 from pyxen.backends.remote.streams import Stream, Streams
-from pyxen.backends.remote.values import Codec, Malformed, codec_of, decoded
+from pyxen.backends.remote.values import Malformed, codec_of, decoded
 from pyxen.backends.remote.verbs import Verb, verb_of
 from pyxen.config import DomainConfig
 from pyxen.errors import ConnectFailed, Error, HostClosed, InvalidArgument, NotPrivileged, UnsupportedFeature
@@ -62,8 +61,6 @@ _LATE: Final = 10.0  # seconds of silence after which a call whose deadline has 
 _LOST: Final = 30.0  # seconds of silence after which the link is lost
 _TICK: Final = 1.0  # seconds
 _WORDS: Final = 0.5  # seconds for the rest of what is no greeting
-_MOST_UNREAD: Final = 8 << 20
-"""The bytes of a subscription that wait to be delivered, above which items are lost."""
 
 
 class Peer(Protocol):
@@ -74,61 +71,6 @@ class Peer(Protocol):
 
     def close(self) -> None:
         """Release it. It ends by itself."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A call that has not ended."""
-
-    verb: Verb
-    operation: Operation[Any] | None = None
-    stream: Stream | None = None
-    subscription: _Subscription | None = None
-    allow: Callable[[DomainConfig], object] | None = None
-    refusal: Exception | None = None
-    made: Any = None
-
-
-class _Subscription:
-    """What gets the items of a subscription, on the delivering thread."""
-
-    def __init__(
-        self,
-        item: Codec,
-        put: Callable[[Any], None],
-        end: Callable[[Error | None], None],
-        lost: Callable[[int | None], Any],
-    ) -> None:
-        self.item, self._put, self._end, self._lost_item = item, put, end, lost
-        self._lock = threading.Lock()
-        self._unread = self._lost = 0
-        self.wanted = True
-
-    def come(self, value: Any, size: int, deliver: Callable[[Callable[[], None]], None]) -> None:
-        """Have an item delivered, unless too much waits for that."""
-        with self._lock:
-            if self._unread >= _MOST_UNREAD:
-                self._lost += 1
-                return
-            self._unread += size
-        deliver(lambda: self._deliver(value, size))
-
-    def _deliver(self, value: Any, size: int) -> None:
-        with self._lock:
-            self._unread -= size
-            lost, self._lost = (self._lost, 0) if self._unread == 0 else (0, self._lost)
-        if self.wanted:
-            shielded(self._put, value)
-        if lost and self.wanted:
-            shielded(self._put, self._lost_item(lost))
-
-    def over(self, error: Error | None, *, link_lost: bool) -> None:
-        """Deliver the end; if the link is lost, say first that items are missing."""
-        if self.wanted:
-            self.wanted = False
-            if link_lost:
-                shielded(self._put, self._lost_item(None))
-        shielded(self._end, error)
 
 
 class Client:
@@ -149,7 +91,7 @@ class Client:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._answers: dict[int, queue.SimpleQueue[Any]] = {}
         self._deliveries: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._deliverer = threading.Thread(target=self._deliver, name="pyxen-remote", daemon=True)
@@ -209,7 +151,7 @@ class Client:
             Error: As the verb says.
         """
         verb = self._verb(name)
-        number, answers = self._send(verb, arguments, _Pending(verb))
+        number, answers = self._send(verb, arguments, Pending(verb))
         try:
             return self._answer(verb, answers)
         finally:
@@ -222,7 +164,7 @@ class Client:
         *,
         allow: Callable[[DomainConfig], object] | None = None,
         stream: Callable[[int], Stream] | None = None,
-        subscription: _Subscription | None = None,
+        subscription: Subscription | None = None,
         **arguments: Any,
     ) -> Operation[Any]:
         """Begin an operation there, and return when it has begun.
@@ -241,8 +183,8 @@ class Client:
         verb = self._verb(name)
         if "allow" in verb.names:
             arguments["allow"] = allow is not None
-        operation = _operation(verb, arguments)
-        pending = _Pending(verb, operation, None, subscription, allow)
+        operation = operation_of(verb, arguments)
+        pending = Pending(verb, operation, None, subscription, allow)
         number, answers = self._send(verb, arguments, pending, stream)
         operation.carried_by(lambda stopping: self._stop(number, stopping.stopped), self._deliverer)
         try:
@@ -271,8 +213,8 @@ class Client:
     ) -> Callable[[], None]:
         """Subscribe to something, and return a function that ends the subscription, and does not wait."""
         verb = self._verb(name)
-        subscription = _Subscription(codec_of(item), put, end, lost)
-        number, answers = self._send(verb, arguments, _Pending(verb, subscription=subscription))
+        subscription = Subscription(codec_of(item), put, end, lost)
+        number, answers = self._send(verb, arguments, Pending(verb, subscription=subscription))
         try:
             self._answer(verb, answers)
         except BaseException:
@@ -295,14 +237,14 @@ class Client:
         put: Callable[[Any], None],
         end: Callable[[Error | None], None],
         lost: Callable[[int | None], Any],
-    ) -> _Subscription:
+    ) -> Subscription:
         """Return what gets the items of an operation; see `begin`."""
-        return _Subscription(codec_of(item), put, end, lost)
+        return Subscription(codec_of(item), put, end, lost)
 
     def open_console(self, stream: Callable[[int], Stream], **arguments: Any) -> None:
         """Have a console's bytes come and go over a stream."""
         verb = self._verb("console")
-        number, answers = self._send(verb, arguments, _Pending(verb), stream)
+        number, answers = self._send(verb, arguments, Pending(verb), stream)
         pending = self._pending.get(number)
         try:
             self._answer(verb, answers)
@@ -380,7 +322,7 @@ class Client:
         self,
         verb: Verb,
         arguments: Mapping[str, Any],
-        pending: _Pending,
+        pending: Pending,
         stream: Callable[[int], Stream] | None = None,
     ) -> tuple[int, queue.SimpleQueue[Any]]:
         try:
@@ -462,7 +404,7 @@ class Client:
         answers.put(answer)
         return True
 
-    def _found(self, number: int) -> _Pending | None:
+    def _found(self, number: int) -> Pending | None:
         return self._pending.get(number)
 
     def _answered(self, message: Answer) -> None:
@@ -600,11 +542,11 @@ class Client:
             answers, self._answers = self._answers, {}
         self._opened.put(ConnectFailed(f"{self._where}: {self._peer.why(reason)}"))
         for number, found in pending.items():
-            error: Exception = ConnectFailed(f"{found.verb.name}: {why}{_what_may_be(found)}")
+            error: Exception = ConnectFailed(f"{found.verb.name}: {why}{what_may_be(found)}")
             if number in answers:
                 answers[number].put(error)
             if found.operation is not None:
-                self._deliveries.put(partial(_fail, found.operation, error))
+                self._deliveries.put(partial(fail, found.operation, error))
             if found.subscription is not None:
                 lost = None if closed else ConnectFailed(why)
                 self._deliveries.put(partial(found.subscription.over, lost, link_lost=not closed))
@@ -631,31 +573,3 @@ class Client:
             late = [each for each in operations if each.deadline is not None and now > each.deadline + _PING]
             if silence > _LOST or (late and silence > _LATE):
                 self._link.end(f"no sign of life for {silence:.0f} s")
-
-
-def _operation(verb: Verb, arguments: Mapping[str, Any]) -> Operation[Any]:
-    """Return the operation for a call; its verb is xl's."""
-    domain, config = arguments.get("domain"), arguments.get("config")
-    subject: str | int | None = None
-    if isinstance(domain, DomainRef):
-        subject = domain.domid
-    elif isinstance(config, DomainConfig):
-        subject = config.name
-    operation: Operation[Any] = Operation(verb.name.removesuffix("_over"), subject, timeout=arguments.get("timeout"))
-    if isinstance(domain, DomainRef):
-        operation.domid = domain.domid
-    return operation
-
-
-def _fail(operation: Operation[Any], error: Exception) -> None:
-    if not operation.done():
-        operation.set_exception(error)
-
-
-def _what_may_be(pending: _Pending) -> str:
-    """Say what may have become of a call whose end did not arrive."""
-    if isinstance(pending.made, DomainRef):
-        return f"; domain {pending.made.domid} with uuid {pending.made.uuid} may exist there: look it up"
-    if pending.operation is None:
-        return ""
-    return "; what it had begun is undone there, if it has not just ended"
