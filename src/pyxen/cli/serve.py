@@ -13,6 +13,7 @@ import typer
 
 from pyxen.cli.files import complain
 from pyxen.cli.migrate_receive import take_over
+from pyxen.cli.options import Uri
 from pyxen.connection import open_backend
 
 __all__ = ["COMMANDS", "serve"]
@@ -21,12 +22,12 @@ _LACKS: Final = 1
 
 
 def serve(
-    context: typer.Context,
     *,
     stdio: Annotated[bool, typer.Option("--stdio", help="Talk over standard input and output.")] = False,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Refuse what changes something or shows a password.")
     ] = False,
+    uri: Uri = "",
 ) -> None:
     """Serve this host to pyxen.connect("xenlight+ssh://root@host/") at the other end of standard input and output.
 
@@ -47,7 +48,6 @@ def serve(
             raise
         complain("msgspec is not installed: pyxen serve needs it: pip install 'pyxen[remote]'")
         raise typer.Exit(_LACKS) from None
-    uri = context.obj or "xenlight:///"
     read_fd, write_fd = take_over()
     server = Server(read_fd, write_fd, read_only=read_only)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):

@@ -63,7 +63,13 @@ def test_another_form(uri: str) -> None:
     [
         ("echo 'root@host1: Permission denied (publickey).' >&2; exit 255", "no key is accepted.*Permission denied"),
         ("echo 'Host key verification failed.' >&2; exit 255", "not known yet"),
-        ("echo '@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @' >&2; exit 255", "ssh-keygen -R"),
+        (
+            (
+                "printf 'Host key for host1 has changed and you have requested strict checking.\\nHost key verification "
+                "failed.\\n' >&2; exit 255"
+            ),
+            "the key of the host has changed.*ssh-keygen -R",
+        ),
         ("echo 'ssh: connect to host host1 port 22: Connection refused' >&2; exit 255", "no ssh server listens"),
         ("echo 'bash: line 1: pyxen: command not found' >&2; exit 127", r"pip install 'pyxen\[cli,remote\]'"),
         ("echo Welcome to host1; sleep 5", "not from pyxen serve: 'Welcome to host1'.*start-up file"),

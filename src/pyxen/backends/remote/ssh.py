@@ -25,7 +25,7 @@ _SSH_FAILED: Final = 255
 
 _REMEDIES: Final = (
     (
-        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "has changed and you have requested strict checking",
         "the key of the host has changed: find out why; if that is right, remove the old one with ssh-keygen -R",
     ),
     ("Host key verification failed", "the host is not known yet: connect once with ssh, and compare its key"),
