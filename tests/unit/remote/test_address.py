@@ -65,8 +65,8 @@ def test_another_form(uri: str) -> None:
         ("echo 'Host key verification failed.' >&2; exit 255", "not known yet"),
         (
             (
-                "printf 'Host key for host1 has changed and you have requested strict checking.\\nHost key verification "
-                "failed.\\n' >&2; exit 255"
+                "printf 'Host key for host1 has changed and you have requested strict checking.\\n"
+                "Host key verification failed.\\n' >&2; exit 255"
             ),
             "the key of the host has changed.*ssh-keygen -R",
         ),
