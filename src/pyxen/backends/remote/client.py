@@ -461,8 +461,15 @@ class Client:
         self._give(number, None)
         if pending.subscription is None:
             self._drop(number)
-        operation = pending.operation
-        self._deliveries.put(lambda: None if operation.done() else operation.set_result(value))
+        operation, stream = pending.operation, pending.stream
+
+        def end() -> None:
+            if stream is not None:
+                stream.join()
+            if not operation.done():
+                operation.set_result(value)
+
+        self._deliveries.put(end)
 
     def _failed(self, message: Failed) -> None:
         pending = self._found(message.id)
@@ -479,12 +486,14 @@ class Client:
         self._drop(number)
         if pending is None or pending.operation is None or told:
             return
-        operation = pending.operation
+        operation, stream = pending.operation, pending.stream
         error = pending.refusal or error
         log = getattr(error, "log", ())
         operation.log.extend(line for line in log if line not in operation.log)
 
         def end() -> None:
+            if stream is not None:
+                stream.join()
             if not operation.done():
                 if stopped is not None and operation.stopped is None:
                     operation.stop(stopped)

@@ -25,6 +25,7 @@ __all__ = ["Stream", "Streams", "pair"]
 
 _SMALL: Final = 4096  # bytes that a ready pipe accepts at once
 _TICK: Final = 50  # milliseconds
+_TO_JOIN: Final = 5.0  # seconds
 
 
 def pair() -> tuple[int, int]:
@@ -109,6 +110,12 @@ class Stream:
             over = self._is_over()
         if over:
             self._on_end()
+
+    def join(self) -> None:
+        """Close it, and wait a while until its descriptors are not used any more: the caller's file is theirs, too."""
+        self.close()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, _TO_JOIN)
 
     def _rouse(self) -> None:
         """Wake the threads; the caller holds the lock."""
