@@ -61,7 +61,7 @@ class Release:
 
 
 RELEASES = (
-    Release("4.20", "trixie", "3.13", ("libvirt-daemon-driver-nodedev",)),
+    Release("4.20", "trixie", "3.13", ("libvirt-daemon-driver-nodedev", "python3-msgspec")),
     Release("4.17", "bookworm", "3.11"),
 )
 DEFAULT = RELEASES[0].xen

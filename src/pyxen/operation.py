@@ -267,6 +267,12 @@ class Operation(Future[T]):
         self.add_done_callback(follow)
         return mapped
 
+    def continued(self) -> Operation[T]:
+        """Return an operation that shares this run, as that of `map`, but which the caller ends."""
+        longer: Operation[T] = Operation(self.verb)
+        longer._run = self._run
+        return longer
+
     def carried_by(self, stop: Callable[[Operation[T]], None], runner: threading.Thread) -> None:
         """Set how to stop the operation, and which thread runs it and so must never wait for it."""
         self._run.stop = partial(stop, self)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files, FilesHere, FilesInLab
+from tests.backends.serving import SERVED, ssh_to
 from tests.backends.support import SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["URIS", "Guests", "Place", "boot", "config_of", "guests_of", "place_of"]
 
 DEFAULT: Final = "memory:///contract?files=here&bridges=xenbr0"
-URIS: Final = os.environ.get("PYXEN_TEST_URI", DEFAULT).split()
+URIS: Final = os.environ.get("PYXEN_TEST_URI", f"{DEFAULT} {SERVED}").split()
 """Where to connect to, separated by blanks. For a real host: ``PYXEN_TEST_URI=xenlight:/// pytest tests/backends``.
 
 A host named ``lab`` is a lab's dom0, seen from outside: ``xen+tcp://lab/system``, ``xen+ssh://root@lab/system``.
+``xenlight+ssh://memory/`` is a simulated host behind ``pyxen serve``.
 """
 
 XEN: Final = os.environ.get("PYXEN_TEST_XEN")
@@ -34,7 +36,8 @@ XEN: Final = os.environ.get("PYXEN_TEST_XEN")
 
 GUESTS: Final = "/usr/share/pyxen-guests"
 
-_WITHOUT_XEN: Final = ("memory:", "test:")
+_WITHOUT_XEN: Final = ("memory:", "test:", SERVED)
+_SIMULATED: Final = ("memory:", SERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class Place:
 @contextlib.contextmanager
 def place_of(uri: str) -> Iterator[Place]:
     """Find the place that a URI names; a lab runs as long as it is needed."""
+    if uri == SERVED:
+        with ssh_to(DEFAULT.replace("contract", "served")):
+            yield Place(uri, FilesHere(), _no_xen)
+        return
     if urlsplit(uri).hostname != "lab":
         yield Place(uri, FilesHere(), _no_xen if uri.startswith(_WITHOUT_XEN) else _own_xen_log)
         return
@@ -157,7 +164,7 @@ def guests_of(place: Place, folder: str) -> Guests:
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
     tiny = {"type": "pvh", "kernel": kernel, "memory": 8}
     willing = {**tiny, "memory": 160, "on_reboot": "preserve"}
-    return Guests(tiny, willing, ends=place.uri.startswith("memory:"))
+    return Guests(tiny, willing, ends=place.uri.startswith(_SIMULATED))
 
 
 def config_of(settings: dict[str, Any], name: str, **more: Any) -> DomainConfig:

@@ -10,10 +10,29 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from pyxen import DomainConfig, libvirtxml, libxljson, xlcfg
 from pyxen._common import savefile
+from pyxen.backends.remote.messages import (
+    PROTOCOL,
+    Answer,
+    Bye,
+    Call,
+    Cancel,
+    Data,
+    Done,
+    End,
+    Failed,
+    Failure,
+    Hello,
+    Item,
+    Refused,
+    Welcome,
+)
+from pyxen.backends.remote.verbs import VERBS, verb_of
 from pyxen.errors import ConfigError
 from pyxen.xlcfg.keys import KEYS
 from tests.oracle import configs
@@ -78,6 +97,40 @@ def _streams() -> Iterator[bytes]:
     yield _STREAM_BEGINNING + bytes(40) + checkpoint + record(2, b"xenstore") + record(4) + checkpoint + record(4)
 
 
+def _frames(*messages: Any) -> bytes:
+    frames = [msgspec.msgpack.encode(message) for message in messages]
+    return b"".join(struct.pack(">I", len(frame)) + frame for frame in frames)
+
+
+def _calls() -> Iterator[bytes]:
+    domain = [0, "00000000-0000-0000-0000-000000000000"]
+    values = {"domain": domain, "timeout": 0.1, "config": {"name": "x"}, "path": "/a", "paused": True, "key": [0, "x"]}
+    for number, name in enumerate(VERBS):
+        known = {each: values[each] for each in verb_of(name).names if each in values}
+        yield bytes([number]) + msgspec.msgpack.encode(known)
+
+
+def _of_clients() -> Iterator[bytes]:
+    hello = Hello(PROTOCOL, "0.1.0")
+    calls = [Call(number, VERBS[each[0]], msgspec.Raw(each[1:])) for number, each in enumerate(_calls(), 1)]
+    for call in calls:
+        yield _frames(hello, call, Cancel(call.id), Data(call.id, b"x"), End(call.id), Bye())
+
+
+def _of_servers() -> Iterator[bytes]:
+    welcome = Welcome(PROTOCOL, "0.1.0", "xenlight (Xen 4.20)", ("events",), VERBS)
+    nothing = msgspec.Raw(msgspec.msgpack.encode([]))
+    for last in (
+        Answer(1, nothing),
+        Done(1, nothing),
+        Item(1, nothing),
+        Failed(1, Failure("Error", "x")),
+        Data(1, b"x"),
+    ):
+        yield _frames(welcome, last)
+    yield _frames(Refused(Failure("NotOnXen", "x")))
+
+
 _SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "xlcfg": lambda: iter(_texts()),
     "xlcfg-lint": lambda: iter(_texts()),
@@ -88,6 +141,9 @@ _SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "savefile": _heads,
     "remus-stream": _streams,
     "received-json": _json,
+    "remote-call": _calls,
+    "remote-client": _of_clients,
+    "remote-server": _of_servers,
 }
 
 

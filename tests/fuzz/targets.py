@@ -12,6 +12,7 @@ from pyxen._common import savefile
 from pyxen.backends.xenlight.migration.remus_stream import CheckpointedStream
 from pyxen.backends.xenlight.operations import stream_header
 from pyxen.errors import ConfigError, ParseError
+from tests.fuzz import remote
 
 __all__ = ["TARGETS", "Target"]
 
@@ -115,5 +116,8 @@ TARGETS: Final[dict[str, Target]] = {
     "savefile": saved_head,
     "remus-stream": replicated_stream,
     "received-json": received_configuration,
+    "remote-call": remote.call,
+    "remote-client": remote.from_client,
+    "remote-server": remote.from_server,
 }
 """What can be fuzzed in any process."""

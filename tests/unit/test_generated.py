@@ -15,12 +15,19 @@ from pyxen import features
 from pyxen.cli.status import ExitStatus
 from pyxen.records import info
 from pyxen.xlcfg.keys import KEYS
-from tools import aio_face, command, enum_names, libxl_table, public_api, xl_keys
+from tools import aio_face, command, enum_names, libxl_table, public_api, remote_verbs, xl_keys
 
 
 @pytest.mark.parametrize("face", aio_face.FACES, ids=lambda face: str(face.module))
 def test_the_asyncio_face_is_made_from_the_blocking_one(face: aio_face.Face) -> None:
     assert face.target.read_text() == aio_face.awaited(face), "write it anew: python -m tools.aio_face"
+
+
+@pytest.mark.parametrize("face", remote_verbs.FACES, ids=lambda face: str(face[2]))
+def test_the_remote_verbs_are_made_from_those_of_all_backends(face: tuple[str, ...]) -> None:
+    assert remote_verbs.target_of(face).read_text() == remote_verbs.text_of(face), (
+        "write them anew: python -m tools.remote_verbs"
+    )
 
 
 def test_the_public_api_is_the_listed_one() -> None:

@@ -17,7 +17,7 @@ LAYERS = (
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
     {"aio.bridges", "aio.doctor", "aio.images", "aio.storage"},  # what stands in the next rows, awaited
-    {"autostart", "doctor", "images", "metrics", "supervisor"},
+    {"autostart", "doctor", "images", "metrics", "serve", "supervisor"},
     {"bridges", "storage"},
     {
         "_domain_devices",
@@ -77,7 +77,7 @@ LAYERS = (
 )
 """The modules and packages of pyxen, from the top down. One may import what stands in a lower row."""
 
-BACKENDS = ("libvirt", "memory", "xenlight")
+BACKENDS = ("libvirt", "memory", "remote", "xenlight")
 """The packages of the backends; none imports another, they share `base` and `_common` only."""
 
 XENLIGHT_LAYERS = (

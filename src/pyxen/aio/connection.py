@@ -40,11 +40,13 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
     """Open a host.
 
     Args:
-        uri: ``xenlight:///``, the default, is the local machine, through libxl. ``memory:///`` is a host in this
-            process, for tests. ``xenlight:///driver`` is the driver domain that this runs in: it need not be a control
-            domain, and it supports `Host.devd` and `Host.xenstore` only. libvirt's URIs open a host through libvirt: ``xen:///system``,
-            ``xen+ssh://root@host/system``, ``test:///default``. Other packages may add schemes with the entry point
-            group ``pyxen.backends``: functions that take the URI and return a `pyxen.backends.base.Backend`.
+        uri: ``xenlight:///``, the default, is the local machine, through libxl. ``xenlight+ssh://root@host/`` is
+            another machine, through ssh and the pyxen there; ``?command=/opt/pyxen/bin/pyxen`` says where that is.
+            ``memory:///`` is a host in this process, for tests. ``xenlight:///driver`` is the driver domain that this
+            runs in: it need not be a control domain, and it supports `Host.devd` and `Host.xenstore` only. libvirt's
+            URIs open a host through libvirt: ``xen:///system``, ``xen+ssh://root@host/system``, ``test:///default``.
+            Other packages may add schemes with the entry point group ``pyxen.backends``: functions that take the URI
+            and return a `pyxen.backends.base.Backend`.
         workers: For ``xenlight:///``: the number of worker processes, which create and destroy domains. They are
             started when first needed. libxl forks to do this work, which is slow in a large process. With several
             workers, creates overlap as far as the machine has CPUs. With 0, this process does the work itself.
@@ -60,7 +62,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
         BindingNotBuilt: pyxen was built without the extension for the running Xen.
-        LibraryMissing: The extension is installed, but Xen's libraries are not; or libvirt's are missing.
+        LibraryMissing: The extension is installed, but Xen's libraries are not; or libvirt's or msgspec are missing.
         ConnectFailed: The host does not answer.
         UnsupportedFeature: The URI has a form that pyxen does not know; or this is a subinterpreter, or a free-threaded
             Python without the GIL; or `xl_conf` is for a host whose toolstack is not libxl itself.

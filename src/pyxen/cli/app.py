@@ -32,6 +32,7 @@ from pyxen.cli import (
     resources,
     schedulers,
     security,
+    serve,
     supervise,
     top,
     transfer,
@@ -70,7 +71,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
     "Memory and CPUs": resources.COMMANDS | schedulers.COMMANDS | cpupools.COMMANDS | psr.COMMANDS,
     "Devices": devices.COMMANDS | pci.COMMANDS | usb.COMMANDS,
     "Xen": hostlog.COMMANDS | security.COMMANDS,
-    "Services": supervise.COMMANDS | migrate_receive.COMMANDS | devd.COMMANDS | exporter.COMMANDS,
+    "Services": supervise.COMMANDS | serve.COMMANDS | migrate_receive.COMMANDS | devd.COMMANDS | exporter.COMMANDS,
     "Configurations and tools": doctor.COMMANDS | convert.COMMANDS | lint.COMMANDS | {"completion": completion},
 }
 """The commands, by subject and name."""

@@ -40,6 +40,7 @@ PLACES = {
     "resources": "mem-set mem-max vcpu-list vcpu-pin vcpu-set",
     "schedulers": "sched-credit sched-credit2 sched-rtds",
     "security": "getenforce setenforce loadpolicy",
+    "serve": "serve",
     "supervise": "supervise",
     "top": "top",
     "transfer": "save restore migrate remus dump-core",

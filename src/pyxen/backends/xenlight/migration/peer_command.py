@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from pyxen._common.child import Child, spawn
-from pyxen._common.shortage import shortage
+from pyxen._common.piped_program import PipedProgram
 from pyxen.backends.xenlight.libxl.error_map import describe
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["PeerCommand", "command"]
-
-_TO_END = 2.0  # seconds for it to end after the conversation, as in xl
-_MOMENT = 1.0  # seconds for its last words to arrive
-_WORDS = 600  # characters
 
 
 def command(
@@ -42,11 +33,8 @@ def command(
     return ("ssh", destination, "xl", "migrate-receive", *(["-r"] if remus else []), *(["-p"] if paused else []))
 
 
-class PeerCommand:
+class PeerCommand(PipedProgram):
     """A running command. It is never killed: a receiver must be able to clean up, and ends when its input closes.
-
-    It runs in its own session, so that Ctrl-C reaches only this process, which can then end the migration in good
-    order. For the same reason, it cannot ask for a password at the terminal.
 
     Args:
         operation: The operation that it serves.
@@ -57,86 +45,9 @@ class PeerCommand:
     """
 
     def __init__(self, operation: Operation[Any], command: Sequence[str]) -> None:
-        self._program = command[0]
-        self._hung_up = False
-        self._end: str | None = None
-        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            with shortage(OperationFailed, f"cannot make the pipes to {command[0]}"):
-                self.read_fd, their_stdout = _pipe(ours, theirs)
-                their_stdin, self.write_fd = _pipe(theirs, ours)
-                with contextlib.ExitStack() as unread:
-                    errors, their_errors = _pipe(unread, theirs)
-                    self._errors = _LastWords(errors)
-                    unread.pop_all()  # its thread closes it
-            try:
-                self._child = Child(spawn(command, {0: their_stdin, 1: their_stdout, 2: their_errors}))
-            except (OSError, ValueError) as error:
-                theirs.close()
-                self._errors.text()  # it has read to the end, and closed its pipe
-                raise describe(InvalidArgument, f"cannot run {command[0]}: {error}", operation) from error
-            theirs.close()
-            ours.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.hang_up()
-
-    def hang_up(self) -> None:
-        """Close both pipes, and wait briefly for the command to end. Calling it again does nothing."""
-        if self._hung_up:
-            return
-        self._hung_up = True
-        os.close(self.write_fd)
-        os.close(self.read_fd)
-        if self._child.ended(_TO_END):
-            self._wait()
-        else:
-            threading.Thread(target=self._wait, name="pyxen-peer", daemon=True).start()
-
-    def last_words(self) -> str:
-        """Return its exit status and its last output on standard error, for a message."""
-        head = "" if self._end is None else f"; {self._program} ended {self._end}"
-        said = self._errors.text()[-_WORDS:].strip()
-        return head + "".join(f"\n  {line.strip()}" for line in said.splitlines())
-
-    def _wait(self) -> None:
-        status = self._child.status()
-        unknown = "with an unknown status: this process ignores SIGCHLD, or another part of it waits for any child"
-        self._end = unknown if status is None else f"with status {status}"
-
-
-def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
-    """Make a pipe, whose ends are closed with the stacks."""
-    ends = os.pipe()
-    reader.callback(os.close, ends[0])
-    writer.callback(os.close, ends[1])
-    return ends
-
-
-class _LastWords:
-    """Reads a command's standard error, however much it writes, and keeps the end.
-
-    Args:
-        fd: Where to read, up to the end. It is then closed.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._kept = b""
-        self._thread = threading.Thread(target=self._read, args=[fd], name="pyxen-peer-errors", daemon=True)
-        self._thread.start()
-
-    def text(self) -> str:
-        """Return the end of the output, after a short wait for what is still on its way."""
-        self._thread.join(_MOMENT)
-        return self._kept.decode(errors="replace")
-
-    def _read(self, fd: int) -> None:
         try:
-            while data := os.read(fd, 1 << 16):
-                self._kept = (self._kept + data)[-4 * _WORDS :]
-        finally:
-            os.close(fd)
+            super().__init__(command, no_pipes=OperationFailed)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OperationFailed):
+                raise
+            raise describe(InvalidArgument, f"cannot run {command[0]}: {error}", operation) from error

@@ -1,0 +1,278 @@
+"""A link: messages over a pair of descriptors, read and written by two threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import struct
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from pyxen._common.shield import logger
+from pyxen.backends.remote.messages import MOST_FRAME, Data, End
+from pyxen.backends.remote.values import Malformed
+
+__all__ = ["Link", "LinkLost"]
+
+_LOG: Final = logger("pyxen.remote")
+_LENGTH: Final = struct.Struct(">I")
+_READ: Final = 256 << 10
+_LAST_WORDS: Final = 2.0  # seconds
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+_OPEN: Final[weakref.WeakSet[Link]] = weakref.WeakSet()
+
+
+class LinkLost(Exception):
+    """The link to the other end is gone; the text says why."""
+
+
+class Link:
+    """Messages to and from another process.
+
+    Messages are sent in order, except that bytes of streams wait for everything else. Sending never blocks.
+
+    Args:
+        read_fd: Where messages come from. The link closes both descriptors.
+        write_fd: Where messages go.
+        incoming: The messages that may come, as a union for msgspec.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int, incoming: Any) -> None:
+        self._read_fd, self._write_fd = read_fd, write_fd
+        for fd in (read_fd, write_fd):
+            os.set_blocking(fd, False)
+        self._decoder = msgspec.msgpack.Decoder(incoming)
+        self._changed = threading.Condition()
+        self._closing = threading.Lock()
+        self._first: deque[bytes] = deque()
+        self._later: deque[bytes] = deque()
+        self._waiting = 0
+        self._ended: str | None = None
+        self._finishing = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._buffer = bytearray()
+        self._threads: list[threading.Thread] = []
+        self.heard = time.monotonic()
+        self.sent_bytes = self.sent_messages = 0
+        _OPEN.add(self)
+
+    @property
+    def ended(self) -> str | None:
+        """Why the link has ended; None if it has not."""
+        return self._ended
+
+    @property
+    def backlog(self) -> int:
+        """The bytes that wait to be sent."""
+        return self._waiting
+
+    def read_exactly(self, count: int, timeout: float) -> bytes:
+        """Return the first bytes that come, before `start`; fewer if the other end has ended.
+
+        Raises:
+            LinkLost: They did not come in time.
+        """
+        end = time.monotonic() + timeout
+        while len(self._buffer) < count:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise LinkLost(f"no answer within {timeout:.0f} s")
+            if self._poll(self._read_fd, select.POLLIN, left) and not self._read():
+                break
+        found = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return found
+
+    def read_what_comes(self, timeout: float) -> bytes:
+        """Return what comes in a while, before `start`."""
+        with contextlib.suppress(LinkLost, OSError):
+            return self.read_exactly(_READ, timeout)
+        return bytes(self._buffer)
+
+    def start(self, on_message: Callable[[Any], None], on_end: Callable[[str], None], name: str) -> None:
+        """Begin to read and to write.
+
+        Args:
+            on_message: Called with each message, on the reading thread. It raises `Malformed` to end the link.
+            on_end: Called once with the reason when the link has ended, on the reading thread.
+            name: The name of the threads.
+        """
+
+        def read() -> None:
+            reason = self._read_all(on_message)
+            self.end(reason)
+            on_end(self._ended or reason)
+
+        self._threads = [
+            threading.Thread(target=self._write_all, name=f"{name}-writer", daemon=True),
+            threading.Thread(target=read, name=f"{name}-reader", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, message: Any) -> None:
+        """Send a message. If the link has ended, this does nothing."""
+        data = _ENCODER.encode(message)
+        frame = _LENGTH.pack(len(data)) + data
+        with self._changed:
+            if self._ended is not None or self._finishing:
+                return
+            (self._later if isinstance(message, (Data, End)) else self._first).append(frame)
+            self._waiting += len(frame)
+            self.sent_messages += 1
+            self._changed.notify_all()
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes that are no message, as the first ones."""
+        with self._changed:
+            self._first.append(data)
+            self._changed.notify_all()
+
+    def wait_for_room(self, most: int) -> None:
+        """Wait until fewer bytes than that wait to be sent, or the link has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting < most or self._ended is not None)
+
+    def finish(self, timeout: float) -> None:
+        """Send what waits to be sent, and end the link; send nothing more after that."""
+        with self._changed:
+            self._finishing = True
+            self._changed.wait_for(lambda: not self._waiting or self._ended is not None, timeout)
+        self.end("closed")
+
+    def end(self, reason: str) -> None:
+        """End the link, and wake everything that waits for it. Calling it again does nothing."""
+        with self._changed:
+            if self._ended is not None:
+                return
+            self._ended = reason
+            self._first.clear()
+            self._later.clear()
+            self._waiting = 0
+            self._changed.notify_all()
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """End the link, wait for its threads, and close the descriptors."""
+        self.end("closed")
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+        self.forked()
+
+    def forked(self, *, in_child: bool = False) -> None:
+        """Close the descriptors; in the child of a fork, the link goes on in the parent."""
+        if in_child:
+            self._closing = threading.Lock()  # another thread may have held it
+        with self._closing:
+            fds = {self._read_fd, self._write_fd, self._wake} - {-1}
+            self._read_fd = self._write_fd = self._wake = -1
+        for fd in fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._ended = self._ended or "it was opened before a fork"
+        _OPEN.discard(self)
+
+    # The rest runs on the threads
+
+    def _read_all(self, on_message: Callable[[Any], None]) -> str:
+        try:
+            while True:
+                frame = self._frame()
+                if frame is None:
+                    return self._ended or "the other end has ended"
+                on_message(self._decoder.decode(frame))
+        except (msgspec.MsgspecError, Malformed, RecursionError) as error:
+            return f"what it sends is not pyxen's protocol: {str(error)[:300]}"
+        except OSError as error:
+            return f"{error.strerror}"
+        except Exception as error:  # noqa: BLE001 (the link ends, and says so)
+            _LOG.exception("a message could not be handled")
+            return f"a message could not be handled: {type(error).__name__}"
+
+    def _frame(self) -> bytes | None:
+        """Return the next message; None if the link has ended."""
+        size = None
+        while True:
+            if size is None and len(self._buffer) >= _LENGTH.size:
+                (size,) = _LENGTH.unpack_from(self._buffer)
+                if size > MOST_FRAME:
+                    raise Malformed(f"a message of {size} bytes, of at most {MOST_FRAME}")
+            if size is not None and len(self._buffer) >= _LENGTH.size + size:
+                frame = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
+                del self._buffer[: _LENGTH.size + size]
+                return frame
+            self._poll(self._read_fd, select.POLLIN, None)
+            if self._ended is not None or not self._read():
+                return None
+
+    def _read(self) -> bool:
+        """Read what there is; False at the end."""
+        try:
+            data = os.read(self._read_fd, _READ)
+        except BlockingIOError:
+            return True
+        self._buffer += data
+        self.heard = time.monotonic()
+        return bool(data)
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._first or self._later or self._ended is not None)
+                if self._ended is not None:
+                    return
+                frame = (self._first or self._later).popleft()
+            try:
+                self._write(frame)
+            except OSError as error:
+                self._stop_sending(error.strerror or "")
+                return
+            with self._changed:
+                self._waiting = max(0, self._waiting - len(frame))
+                self.sent_bytes += len(frame)
+                self._changed.notify_all()
+
+    def _stop_sending(self, reason: str) -> None:
+        """Send no more, and end the link once the reader had time for what the other end has said before it went."""
+        with self._changed:
+            self._finishing = True
+            self._first.clear()
+            self._later.clear()
+            self._waiting = 0
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._ended is not None, _LAST_WORDS)
+        self.end(reason)
+
+    def _write(self, frame: bytes) -> None:
+        rest = memoryview(frame)
+        while rest and self._ended is None:
+            try:
+                rest = rest[os.write(self._write_fd, rest) :]
+            except BlockingIOError:
+                self._poll(self._write_fd, select.POLLOUT, None)
+
+    def _poll(self, fd: int, event: int, timeout: float | None) -> bool:
+        """Wait until a descriptor is ready, or the link has ended; tell whether the descriptor is."""
+        poller = select.poll()
+        poller.register(fd, event)
+        poller.register(self._wake, select.POLLIN)
+        ready = poller.poll(None if timeout is None else max(0, timeout * 1000))
+        return any(found == fd for found, _ in ready)
+
+
+def _forked() -> None:
+    for link in list(_OPEN):
+        link.forked(in_child=True)
+
+
+os.register_at_fork(after_in_child=_forked)

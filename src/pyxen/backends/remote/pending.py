@@ -1,0 +1,106 @@
+"""The calls of a client that have not ended, and what they may have left when a link is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyxen._common.shield import shielded
+from pyxen.backends.refs import DomainRef
+from pyxen.backends.remote.streams import Stream
+from pyxen.backends.remote.values import Codec
+from pyxen.backends.remote.verbs import Verb
+from pyxen.config import DomainConfig
+from pyxen.errors import Error
+from pyxen.operation import Operation
+
+__all__ = ["Pending", "Subscription", "fail", "operation_of", "what_may_be"]
+
+_MOST_UNREAD: Final = 8 << 20
+"""The bytes of a subscription that wait to be delivered, above which items are lost."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A call that has not ended."""
+
+    verb: Verb
+    operation: Operation[Any] | None = None
+    stream: Stream | None = None
+    subscription: Subscription | None = None
+    allow: Callable[[DomainConfig], object] | None = None
+    refusal: Exception | None = None
+    made: Any = None
+
+
+class Subscription:
+    """What gets the items of a subscription, on the delivering thread."""
+
+    def __init__(
+        self,
+        item: Codec,
+        put: Callable[[Any], None],
+        end: Callable[[Error | None], None],
+        lost: Callable[[int | None], Any],
+    ) -> None:
+        self.item, self._put, self._end, self._lost_item = item, put, end, lost
+        self._lock = threading.Lock()
+        self._unread = self._lost = 0
+        self.wanted = True
+
+    def come(self, value: Any, size: int, deliver: Callable[[Callable[[], None]], None]) -> None:
+        """Have an item delivered, unless too much waits for that."""
+        with self._lock:
+            if self._unread >= _MOST_UNREAD:
+                self._lost += 1
+                return
+            self._unread += size
+        deliver(lambda: self._deliver(value, size))
+
+    def _deliver(self, value: Any, size: int) -> None:
+        with self._lock:
+            self._unread -= size
+            lost, self._lost = (self._lost, 0) if self._unread == 0 else (0, self._lost)
+        if self.wanted:
+            shielded(self._put, value)
+        if lost and self.wanted:
+            shielded(self._put, self._lost_item(lost))
+
+    def over(self, error: Error | None, *, link_lost: bool) -> None:
+        """Deliver the end; if the link is lost, say first that items are missing."""
+        if self.wanted:
+            self.wanted = False
+            if link_lost:
+                shielded(self._put, self._lost_item(None))
+        shielded(self._end, error)
+
+
+def operation_of(verb: Verb, arguments: Mapping[str, Any]) -> Operation[Any]:
+    """Return the operation for a call; its verb is xl's."""
+    domain, config = arguments.get("domain"), arguments.get("config")
+    subject: str | int | None = None
+    if isinstance(domain, DomainRef):
+        subject = domain.domid
+    elif isinstance(config, DomainConfig):
+        subject = config.name
+    operation: Operation[Any] = Operation(verb.name.removesuffix("_over"), subject, timeout=arguments.get("timeout"))
+    if isinstance(domain, DomainRef):
+        operation.domid = domain.domid
+    return operation
+
+
+def fail(operation: Operation[Any], error: Exception) -> None:
+    """End an operation with an error, unless it has ended."""
+    if not operation.done():
+        operation.set_exception(error)
+
+
+def what_may_be(pending: Pending) -> str:
+    """Say what may have become of a call whose end did not arrive."""
+    if isinstance(pending.made, DomainRef):
+        return f"; domain {pending.made.domid} with uuid {pending.made.uuid} may exist there: look it up"
+    if pending.operation is None:
+        return ""
+    return "; what it had begun is undone there, if it has not just ended"

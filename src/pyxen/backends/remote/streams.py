@@ -1,0 +1,316 @@
+"""Byte streams over a link: each end copies between a descriptor and messages.
+
+A reader grants what may be sent, and grants more as it has written it where it belongs. So a stream whose reader is
+slow holds up neither calls nor other streams, and no more than `WINDOW` bytes of it are in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from pyxen.backends.remote.link import Link
+from pyxen.backends.remote.messages import CHUNK, WINDOW, Credit, Data, Drained, End, Snap
+from pyxen.backends.remote.values import Malformed
+
+__all__ = ["Stream", "Streams", "pair"]
+
+_SMALL: Final = 4096  # bytes that a ready pipe accepts at once
+_TICK: Final = 50  # milliseconds
+_TO_JOIN: Final = 5.0  # seconds
+
+
+def pair() -> tuple[int, int]:
+    """Return two descriptors that lead to each other."""
+    ends = socket.socketpair()
+    return ends[0].detach(), ends[1].detach()
+
+
+class Stream:
+    """Bytes of a call, in one direction or in both.
+
+    Args:
+        link: The link.
+        call: The number of the call.
+        source: Where bytes come from that are sent; it is closed. None if nothing is sent.
+        sink: Where bytes go that arrive; it is closed. None if nothing arrives.
+        serves: Whether this is the server's end. The client opens its end before it calls, and may send once the server
+            has granted that; so the server may send at once.
+        as_one: Whether the end of one direction is that of the other, too.
+        own: Whether the descriptors belong to this process alone: they are made not to block.
+        flush: With `as_one`, seconds to write what has arrived before the other end ended it; None for no limit.
+        on_end: Called once when it has ended in both directions.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        call: int,
+        *,
+        source: int | None = None,
+        sink: int | None = None,
+        serves: bool = False,
+        as_one: bool = False,
+        own: bool = False,
+        flush: float | None = None,
+        on_end: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._link, self._call = link, call
+        self._as_one, self._own, self._flush, self._on_end = as_one, own, flush, on_end
+        self._changed = threading.Condition()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._credit = WINDOW if serves else 0
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._no_more = self._closed = self._over = False
+        self._flush_until: float | None = None
+        self.drained = False
+        """Whether the other end has written all that was sent."""
+        self.sent_all = False
+        """Whether all that there was has been sent."""
+        self.broken: str | None = None
+        """Why the other end cannot write what is sent; None if it can."""
+        jobs = []
+        if source is not None:
+            jobs.append((self._send, source))
+        if sink is not None:
+            jobs.append((self._write, sink))
+        self._running = len(jobs)
+        if serves and sink is not None:
+            link.send(Credit(call, WINDOW))
+        for job, fd in jobs:
+            if own:
+                os.set_blocking(fd, False)
+            threading.Thread(target=self._run, args=(job, fd), name="pyxen-stream", daemon=True).start()
+
+    def wait(self, until: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait until something is so, or the stream is closed; tell whether it is so."""
+        with self._changed:
+            self._changed.wait_for(lambda: until() or self._closed, timeout)
+            return until()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or has ended in both directions."""
+        return self._closed
+
+    def close(self) -> None:
+        """End it in both directions, and forget what was not written. Calling it again does nothing."""
+        with self._changed:
+            self._closed = True
+            self._rouse()
+            over = self._is_over()
+        if over:
+            self._on_end()
+
+    def join(self) -> None:
+        """Close it, and wait a while until its descriptors are not used any more: the caller's file is theirs, too."""
+        self.close()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, _TO_JOIN)
+
+    def _rouse(self) -> None:
+        """Wake the threads; the caller holds the lock."""
+        if self._running:
+            os.eventfd_write(self._wake, 1)
+
+    def take(self, message: Any) -> None:
+        """Take a message about this stream.
+
+        Raises:
+            Malformed: The other end sends more than it may.
+        """
+        with self._changed:
+            if isinstance(message, Data):
+                self._queued += len(message.data)
+                if self._queued > WINDOW or self._no_more:
+                    raise Malformed("more of a stream was sent than was granted, or after its end")
+                self._queue.append(message.data)
+            elif isinstance(message, Credit):
+                self._credit += message.count
+                if self._credit > WINDOW:
+                    raise Malformed("more of a stream was granted than was sent")
+            elif isinstance(message, End):
+                self._no_more = True
+                if self._as_one and self._flush is not None:
+                    self._flush_until = time.monotonic() + self._flush
+                    self._rouse()
+            elif isinstance(message, Drained):
+                self.drained = self.sent_all
+            elif isinstance(message, Snap):
+                self.broken = message.reason or "its reader is gone"
+                self._closed = True
+                self._rouse()
+            over = self._is_over()
+        if over:
+            self._on_end()
+
+    # The rest runs on its threads
+
+    def _run(self, job: Callable[[int], None], fd: int) -> None:
+        try:
+            job(fd)
+        except OSError as error:
+            self._link.send(Snap(self._call, error.strerror or ""))
+            self.close()
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+            with self._changed:
+                self._running -= 1
+                if not self._running:
+                    os.close(self._wake)
+                over = self._is_over()
+                as_one = self._as_one and self._flush_until is None
+            if over:
+                self._on_end()
+            elif as_one:
+                self.close()
+
+    def _is_over(self) -> bool:
+        """Tell whether it has ended just now, and have those that wait see it; the caller holds the lock."""
+        waits = self.sent_all and not self.drained and not self._closed and not self._as_one
+        over = not self._running and not waits and not self._over
+        if over:
+            self._over = self._closed = True
+        self._changed.notify_all()
+        return over
+
+    def _send(self, fd: int) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._credit > 0 or self._closed)
+                most = min(CHUNK, self._credit)
+            if not self._ready(fd, select.POLLIN):
+                return
+            try:
+                data = os.read(fd, most)
+            except BlockingIOError:
+                continue
+            except ConnectionResetError:
+                data = b""
+            with self._changed:
+                if self._closed:
+                    return
+                self._credit -= len(data)
+                self.sent_all = not data
+            self._link.send(Data(self._call, data) if data else End(self._call))
+            if not data:
+                return
+
+    def _write(self, fd: int) -> None:
+        mode = os.fstat(fd).st_mode
+        most = CHUNK if stat.S_ISREG(mode) or self._own else _SMALL
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._no_more or self._closed)
+                if self._closed:
+                    return
+                data = self._queue.popleft() if self._queue else b""
+            if not data:
+                break
+            if not self._write_all(fd, data, most):
+                return
+            with self._changed:
+                self._queued -= len(data)
+            self._link.send(Credit(self._call, len(data)))
+        if stat.S_ISREG(mode):
+            os.fsync(fd)
+        if stat.S_ISSOCK(mode) and self._own:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as own:
+                own.shutdown(socket.SHUT_WR)
+        self._link.send(Drained(self._call))
+
+    def _write_all(self, fd: int, data: bytes, most: int) -> bool:
+        rest = memoryview(data)
+        while rest:
+            if not self._ready(fd, select.POLLOUT):
+                return False
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[os.write(fd, rest[:most]) :]
+        return True
+
+    def _ready(self, fd: int, event: int) -> bool:
+        """Wait until a descriptor is ready; False if the stream was closed."""
+        poller = select.poll()
+        poller.register(fd, event)
+        poller.register(self._wake, select.POLLIN)
+        while not self._closed:
+            if self._flush_until is not None:
+                return event == select.POLLOUT and self._ready_soon(fd)
+            if any(found == fd for found, _ in poller.poll()):
+                return not self._closed
+        return False
+
+    def _ready_soon(self, fd: int) -> bool:
+        """Wait until a descriptor can be written to, for no longer than there is to flush what has arrived."""
+        poller = select.poll()
+        poller.register(fd, select.POLLOUT)
+        while not self._closed and time.monotonic() < (self._flush_until or 0):
+            if poller.poll(_TICK):
+                return True
+        return False
+
+
+class Streams:
+    """The streams of a link."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._lock = threading.Lock()
+        self._open: dict[int, Stream] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(
+        self,
+        call: int,
+        *,
+        source: int | None = None,
+        sink: int | None = None,
+        serves: bool = False,
+        as_one: bool = False,
+        own: bool = False,
+        flush: float | None = None,
+    ) -> Stream:
+        """Begin a stream; the arguments are those of `Stream`."""
+        with self._lock:
+            stream = Stream(
+                self._link,
+                call,
+                source=source,
+                sink=sink,
+                serves=serves,
+                as_one=as_one,
+                own=own,
+                flush=flush,
+                on_end=lambda: self._forget(call),
+            )
+            self._open[call] = stream
+            return stream
+
+    def take(self, message: Any) -> None:
+        """Take a message about a stream; one that has ended meanwhile is ignored."""
+        stream = self._open.get(message.call)
+        if stream is not None:
+            stream.take(message)
+
+    def close(self) -> None:
+        """Close all."""
+        with self._lock:
+            found = list(self._open.values())
+        for stream in found:
+            stream.close()
+
+    def _forget(self, call: int) -> None:
+        with self._lock:
+            self._open.pop(call, None)

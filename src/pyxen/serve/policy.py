@@ -1,0 +1,74 @@
+"""Which verbs a client with ``--read-only`` may call: a key for monitoring must neither change nor betray anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from pyxen.config import DomainConfig, Part
+from pyxen.config.base import settings_of
+from pyxen.records.endpoints import Endpoints
+from pyxen.records.live_device import LiveDevice
+
+__all__ = ["CHANGES", "LOOKS", "without_secrets"]
+
+LOOKS: Final = frozenset(
+    {"info", "topology", "idle_times_ns", "uptimes", "uptime", "list", "find", "domain_info", "orphans", "log"}
+    | {"config", "memory", "vcpus", "node_affinity", "scheduler", "stats", "all_stats", "live_devices", "endpoints"}
+    | {"console_log", "wait", "wait_memory", "wait_start", "subscribe"}
+    | {"cpupools", "pool_scheduler", "defined", "defined_config", "pci_devices", "usb_devices"}
+    | {"hypfs_read", "hypfs_list", "flask_enforcing", "flask_label", "flask_ssidref"}
+    | {"psr_monitoring", "psr_cache_kib", "psr_is_attached", "psr_sample", "psr_allocations", "psr_get"}
+)
+"""The verbs that only look. Passwords are left out of what they return, and ``log`` may not clear."""
+
+CHANGES: Final = frozenset(
+    {"create", "restore", "restore_over", "start", "define", "undefine", "set_autostart", "update_config"}
+    | {"destroy", "pause", "unpause", "shutdown", "reboot", "suspend", "resume", "soft_reset", "preserve", "rename"}
+    | {"save", "save_over", "core_dump", "migrate", "migrate_over", "receive_migration", "remus", "remus_over"}
+    | {"attach", "detach", "insert_cdrom", "eject_cdrom", "send_trigger", "send_sysrq", "set_userdata", "add_console"}
+    | {"set_memory", "set_maxmem", "set_vcpus", "pin_vcpu", "set_node_affinity", "set_scheduler", "set_cpupool"}
+    | {"create_cpupool", "destroy_cpupool", "rename_cpupool", "add_cpus", "remove_cpus", "split_cpupools"}
+    | {"set_pool_scheduler", "pci_assignable_add", "pci_assignable_remove", "make_overlay", "remove_overlay"}
+    | {"debug_keys", "set_parameters", "hypfs_write", "flask_set_enforcing", "flask_load_policy", "devd"}
+    | {"psr_attach", "psr_detach", "psr_set", "device_tree_add", "device_tree_remove", "device_tree_attach"}
+    | {"store_begin", "store_commit", "store_abort", "store_write", "store_mkdir", "store_remove"}
+    | {"store_set_permissions"}
+    # These only look, but a guest's console takes input, QEMU takes any command, a check takes the host's time, and
+    # notes, files and xenstore may hold passwords.
+    | {"console", "await_console", "monitor_command", "qmp", "qmp_events", "check_create", "userdata", "saved_config"}
+    | {"store_read", "store_read_many", "store_children", "store_permissions", "store_watch"}
+)
+"""The verbs that are refused with ``--read-only``."""
+
+
+def without_secrets(value: Any) -> Any:
+    """Return a result without passwords."""
+    if isinstance(value, Endpoints):
+        vnc = value.vnc and type(value.vnc)(value.vnc.address, value.vnc.port)
+        spice = value.spice and type(value.spice)(
+            value.spice.address, value.spice.port, value.spice.tls_port, needs_password=value.spice.needs_password
+        )
+        return Endpoints(vnc, spice, value.consoles, value.channels)
+    if isinstance(value, LiveDevice):
+        return dataclasses.replace(value, config=_open_part(value.config))
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(item) for item in value]
+    return _open_part(value) if isinstance(value, DomainConfig) else value
+
+
+def _open_part(part: Part) -> Part:
+    known = settings_of(type(part))
+    changes: dict[str, Any] = {}
+    for name, value in part.non_defaults():
+        if known[name].secret is not None:
+            changes[name] = _default_of(part, name)
+        elif isinstance(value, Part):
+            changes[name] = _open_part(value)
+        elif isinstance(value, tuple) and any(isinstance(item, Part) for item in value):
+            changes[name] = tuple(_open_part(item) if isinstance(item, Part) else item for item in value)
+    return part.replace(**changes)
+
+
+def _default_of(part: Part, name: str) -> Any:
+    return type(part).__dataclass_fields__[name].default

@@ -1,0 +1,133 @@
+"""Saving a domain to a client, which must not be lost with the link: it ends when the client has all of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final
+
+from pyxen._common.shield import logger
+from pyxen.backends.base import Backend, DomainRef
+from pyxen.backends.remote.streams import Stream
+from pyxen.errors import DomainNotFound, Error, OperationCancelled, OperationFailed, OperationTimeout
+from pyxen.operation import Operation, describe
+
+__all__ = ["save_over", "spoken_out"]
+
+_TO_SPEAK: Final = 10.0  # seconds for the last bytes of a conversation to arrive
+_LOG: Final = logger("pyxen.serve")
+_TICK: Final = 0.2  # seconds
+_GOES_ON: Final = "the domain goes on"
+
+
+def save_over(
+    backend: Backend,
+    domain: DomainRef,
+    fd: int,
+    stream: Stream,
+    *,
+    config: Any,
+    checkpoint: bool,
+    leave_paused: bool,
+    timeout: float | None,
+) -> Operation[None]:
+    """Save a domain to a stream; see `Backend.save_over`.
+
+    The host leaves it paused. It is destroyed, or goes on, once the client has written all of it, and goes on if that
+    fails.
+    """
+    saving = backend.save_over(domain, fd, config=config, checkpoint=True, leave_paused=True, timeout=timeout)
+    whole = saving.continued()
+    threading.Thread(
+        target=_finish,
+        args=(backend, domain, saving, whole, stream),
+        kwargs={"checkpoint": checkpoint, "leave_paused": leave_paused},
+        name="pyxen-serve-save",
+        daemon=True,
+    ).start()
+    return whole
+
+
+def _finish(
+    backend: Backend,
+    domain: DomainRef,
+    saving: Operation[None],
+    whole: Operation[None],
+    stream: Stream,
+    *,
+    checkpoint: bool,
+    leave_paused: bool,
+) -> None:
+    try:
+        error = saving.exception()
+        if error is not None:
+            if stream.broken is not None and whole.stopped is None:
+                raise _broken(whole, stream) from error
+            raise error
+        try:
+            _arrived(whole, stream)
+        except BaseException:
+            _let_go_on(backend, domain)
+            raise
+        if checkpoint and not leave_paused:
+            backend.unpause(domain).wait()
+        elif not leave_paused:
+            backend.destroy(domain, timeout=None).wait()
+    except BaseException as error:  # noqa: BLE001 (it is raised to the caller that waits)
+        whole.set_exception(error)
+    else:
+        whole.set_result(None)
+
+
+def _arrived(whole: Operation[None], stream: Stream) -> None:
+    """Wait until the client has written all that was saved.
+
+    Raises:
+        OperationFailed: It has not.
+    """
+    while not stream.wait(lambda: stream.drained or stream.broken is not None, _TICK):
+        late = whole.deadline is not None and time.monotonic() > whole.deadline
+        if late:
+            whole.stop("timeout")
+        if whole.stopped is not None or stream.closed:
+            break
+    if not stream.drained:
+        raise _stopped(whole, stream)
+
+
+def _let_go_on(backend: Backend, domain: DomainRef) -> None:
+    try:
+        backend.unpause(domain).wait()
+    except DomainNotFound:
+        pass
+    except Error as error:
+        _LOG.error("save: domain %s stays paused: %s", domain.domid, error)
+
+
+def _stopped(whole: Operation[None], stream: Stream) -> Error:
+    if stream.broken is not None:
+        return _broken(whole, stream)
+    if whole.stopped == "timeout":
+        return describe(OperationTimeout, f"the deadline passed; {_GOES_ON}", whole)
+    return describe(OperationCancelled, f"cancelled; {_GOES_ON}", whole)
+
+
+def _broken(whole: Operation[None], stream: Stream) -> OperationFailed:
+    return describe(OperationFailed, f"cannot write to the descriptor: {stream.broken}; {_GOES_ON}", whole)
+
+
+def spoken_out(operation: Operation[Any], stream: Stream) -> Operation[Any]:
+    """Return an operation that ends after one with a conversation, when the client has written all of that."""
+    whole = operation.continued()
+
+    def finish() -> None:
+        error = operation.exception()
+        stream.wait(lambda: stream.drained or stream.broken is not None, _TO_SPEAK)
+        stream.close()
+        if error is None:
+            whole.set_result(operation.result())
+        else:
+            whole.set_exception(error)
+
+    threading.Thread(target=finish, name="pyxen-serve-transfer", daemon=True).start()
+    return whole

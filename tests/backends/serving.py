@@ -1,0 +1,69 @@
+"""A simulated host behind ``pyxen serve``: the contract's own ssh leads to a server in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from pyxen.connection import open_backend
+from pyxen.serve.server import Server
+
+__all__ = ["SERVED", "ssh_to"]
+
+SERVED: Final = "xenlight+ssh://memory/"
+"""The URI of a simulated host behind a server."""
+
+_SSH: Final = """#!{python} -ISs
+import os, socket, sys, threading
+link = socket.socket(socket.AF_UNIX)
+link.connect({path!r})
+def out():
+    while data := link.recv(1 << 16):
+        while data:
+            data = data[os.write(1, data):]
+    os._exit(0)
+threading.Thread(target=out, daemon=True).start()
+while data := os.read(0, 1 << 16):
+    link.sendall(data)
+link.shutdown(socket.SHUT_WR)
+threading.Event().wait(20)
+"""
+
+
+@contextlib.contextmanager
+def ssh_to(uri: str, *, read_only: bool = False) -> Iterator[None]:
+    """Have ``ssh`` lead to servers of a host in this process, whatever it is told."""
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = f"{folder}/socket"
+        program = Path(folder, "ssh")
+        program.write_text(_SSH.format(python=sys.executable, path=path))
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        listener.bind(path)
+        listener.listen()
+        threading.Thread(target=_accept, args=[listener, uri, read_only], daemon=True).start()
+        before = os.environ["PATH"]
+        os.environ["PATH"] = f"{folder}:{before}"
+        try:
+            yield
+        finally:
+            os.environ["PATH"] = before
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def _accept(listener: socket.socket, uri: str, read_only: bool) -> None:
+    while True:
+        try:
+            link, _ = listener.accept()
+        except OSError:
+            return
+        server = Server(os.dup(link.fileno()), link.detach(), read_only=read_only)
+        threading.Thread(target=server.run, args=[partial(open_backend, uri, 1)], daemon=True).start()

@@ -1,0 +1,239 @@
+"""A link that drops: calls fail here, and what they had begun is undone there."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pyxen import ConnectFailed, CpuSet, Disk, DomainConfig, EventsLost, Host, HostClosed, PciAddress, Scheduler
+from pyxen.backends.base import DomainRef
+from pyxen.backends.memory import durations
+from pyxen.backends.remote.messages import Call, Ping
+from pyxen.backends.remote.verbs import VERBS, verb_of
+from pyxen.config.device_table import KINDS
+from pyxen.records.info import DomainState, Trigger
+from pyxen.records.psr import PsrEvent, PsrKind
+from pyxen.records.scheduling import PoolScheduler
+from pyxen.records.xenstore import NodePermissions
+from pyxen.remus import RemusOptions
+from tests.unit.remote.ends import Far, client_to, far_server, served, until, usual_welcome
+
+CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
+SOME_UUID = UUID(int=1)
+VALUES: dict[str, Any] = {
+    "address": PciAddress("03:00.0"),
+    "arguments": {"a": 1},
+    "autoballoon": None,
+    "autostart": True,
+    "backend_domid": 0,
+    "base": "/srv/a",
+    "command": "info",
+    "config": CONFIG,
+    "cpus": CpuSet("0"),
+    "cpus_soft": None,
+    "creating": 1,
+    "data": b"x",
+    "destination": "root@host2",
+    "device": Disk("/srv/a", vdev="xvda"),
+    "domain": DomainRef(1, SOME_UUID),
+    "event": PsrEvent.CACHE_OCCUPANCY,
+    "gfn": None,
+    "key": "web1",
+    "keys": "h",
+    "label": "a:b:c",
+    "maxmem": 64.0,
+    "memory": 64.0,
+    "name": "web1",
+    "nodes": frozenset({0}),
+    "number": 0,
+    "options": RemusOptions(),
+    "overlay": b"x",
+    "parameters": "a=b",
+    "path": "/srv/x",
+    "paths": ["/a"],
+    "permissions": NodePermissions(0),
+    "policy": b"x",
+    "pool": "Pool-0",
+    "port": None,
+    "position": None,
+    "socket": 0,
+    "sockets": None,
+    "ssidref": 1,
+    "states": frozenset({DomainState.SHUTDOWN}),
+    "suffix": "-old",
+    "target": "/srv/x.iso",
+    "timeout": None,
+    "transaction": 1,
+    "trigger": Trigger.POWER,
+    "uuid": SOME_UUID,
+    "vcpu": 0,
+    "vcpus": 1,
+    "vdev": "xvda",
+    "verb": "clone",
+}
+OF_VERBS: dict[str, dict[str, Any]] = {
+    "hypfs_write": {"value": "1"},
+    "live_devices": {"kind": KINDS[0]},
+    "make_overlay": {"kind": None},
+    "psr_get": {"kind": PsrKind.L3},
+    "psr_set": {"kind": PsrKind.L3, "value": 1},
+    "set_pool_scheduler": {"scheduler": PoolScheduler()},
+    "set_scheduler": {"scheduler": Scheduler()},
+    "store_write": {"value": b"x"},
+    "wait_start": {"after": None},
+    "console": {"kind": None},
+    "create_cpupool": {"scheduler": None},
+}
+
+
+def arguments(name: str) -> dict[str, Any]:
+    """Return arguments for a verb; what is not named here is a flag."""
+    own = OF_VERBS.get(name, {})
+    found = {each: own.get(each, VALUES.get(each, False)) for each in verb_of(name).names}
+    if name == "make_overlay":
+        from pyxen.config import DiskFormat
+
+        found["kind"] = DiskFormat.QCOW2
+    return found
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_it_drops_in_the_middle_of_a_verb(name: str) -> None:
+    """Each call ends at once with the error that says so, and so does the next one."""
+    heard: list[Call] = []
+
+    def play(far: Far) -> None:
+        while not isinstance(message := far.hear(), Call):
+            assert isinstance(message, Ping)
+        heard.append(message)
+
+    with far_server(play, welcome=usual_welcome()) as fds:
+        client = client_to(*fds)
+        call: Callable[..., object] = client.begin if verb_of(name).takes_time else client.ask
+        began = time.monotonic()
+        with pytest.raises(ConnectFailed, match=f"{name}: the connection to there is lost"):
+            call(name, **{key: value for key, value in arguments(name).items() if key != "allow"})
+        with pytest.raises(ConnectFailed, match="connect again"):
+            client.ask("list")
+        assert time.monotonic() - began < 5
+        assert [each.verb for each in heard] == [name]
+        verb_of(name).loads(heard[0].arguments)
+        client.close()
+
+
+SLOW = durations.Timing(create=5, boot=0.01, answer=0.01, stop=5, save=5, mercy=5, patience=60)
+
+
+def seen(host: Host) -> list[tuple[str | None, str]]:
+    return [(info.name, "paused" if info.state is DomainState.PAUSED else "alive") for info in host.list()]
+
+
+@pytest.mark.parametrize("verb", ["create", "save", "save_over", "restore", "restore_over", "wait", "core_dump"])
+def test_what_had_begun_is_undone_there(verb: str, tmp_path: Path) -> None:
+    uri = f"memory:///lost-{verb}?files=here"
+    kernel = tmp_path / "vmlinuz"
+    kernel.touch()
+    config = CONFIG.replace(kernel=str(kernel))
+    with served(uri) as found:
+        machine: Any = found.there._backend._machine  # type: ignore[attr-defined]
+        web1 = found.there.create(config)
+        until(lambda: bool(machine.domains[web1.domid].booted))
+        saved = tmp_path / "saved"
+        web1.save(str(saved), checkpoint=True)
+        machine.timing = SLOW
+        before, files = seen(found.there), sorted(tmp_path.iterdir())
+        reader, writer = os.pipe()
+        here = found.host.domains["web1"]
+        other = config.replace(name="web2", uuid=None)
+        with saved.open("rb") as file:
+            begin: dict[str, Callable[[], Any]] = {
+                "create": lambda: found.host.begin.create(other, timeout=60),
+                "save": lambda: here.begin.save(str(tmp_path / "second"), timeout=60),
+                "save_over": lambda: here.begin.save(writer, timeout=60),
+                "restore": lambda: found.host.begin.restore(str(saved), config=other, timeout=60),
+                "restore_over": lambda: found.host.begin.restore(file, config=other, timeout=60),
+                "wait": lambda: here.begin.wait("shutdown", timeout=60),
+                "core_dump": lambda: here.begin.core_dump(str(tmp_path / "core"), timeout=60),
+            }
+            operation = begin[verb]()
+            time.sleep(0.2)
+            assert not operation.done()
+            found.cut()
+            with pytest.raises(ConnectFailed, match="is lost"):
+                operation.result(timeout=10)
+        os.close(reader)
+        os.close(writer)
+        assert found.ended()
+        assert seen(found.there) == before
+        assert sorted(tmp_path.iterdir()) == files
+        web1.destroy()
+
+
+def test_a_domain_whose_handle_did_not_arrive_is_ended() -> None:
+    """The server destroys what it made if the client does not say that it has got it."""
+    with served("memory:///unkept") as found:
+        sent = found.client._link.send
+        found.client._link.send = lambda message: None if type(message).__name__ == "Kept" else sent(message)  # type: ignore[method-assign]
+        creating = found.host.begin.create(CONFIG)
+        until(lambda: len(found.there.list()) == 2)
+        time.sleep(0.2)
+        assert not creating.done(), "the client must not say it is made before the server has heard that it knows"
+        found.cut()
+        with pytest.raises(ConnectFailed, match=r"with uuid .* may exist there"):
+            creating.result(timeout=10)
+        assert found.ended()
+        assert len(found.there.list()) == 1
+
+
+def test_a_saved_domain_is_not_lost_with_its_reader(tmp_path: Path) -> None:
+    """It goes on unless all bytes were taken, even if all of them were sent."""
+    with served("memory:///reader") as found:
+        web1 = found.host.create(CONFIG)
+        machine: Any = found.there._backend._machine  # type: ignore[attr-defined]
+        until(lambda: bool(machine.domains[web1.domid].booted))
+        sent = found.client._link.send
+        found.client._link.send = lambda message: None if type(message).__name__ == "Drained" else sent(message)  # type: ignore[method-assign]
+        with (tmp_path / "saved").open("wb") as file:
+            saving = web1.begin.save(file, timeout=60)
+            until(lambda: found.there.domains["web1"].info().state is DomainState.PAUSED)
+            found.cut()
+            with pytest.raises(ConnectFailed):
+                saving.result(timeout=10)
+        assert found.ended()
+        assert found.there.domains["web1"].info().is_running
+
+
+def test_events_are_lost_with_the_link() -> None:
+    with served("memory:///events") as found:
+        events = found.host.events()
+        found.cut()
+        event = events.get(timeout=10)
+        assert isinstance(event, EventsLost)
+        assert event.count is None
+        with pytest.raises(HostClosed):
+            events.get(timeout=10)
+
+
+def test_a_peer_that_says_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call with a deadline fails soon after it, though no end of the link is seen."""
+    monkeypatch.setattr("pyxen.backends.remote.client._LATE", 1.0)
+    silent = threading.Event()
+    with far_server(lambda _: assert_set(silent), welcome=usual_welcome()) as fds:
+        client = client_to(*fds)
+        began = time.monotonic()
+        with pytest.raises(ConnectFailed, match="no sign of life"):
+            client.begin("destroy", domain=DomainRef(1, SOME_UUID), timeout=0.5)
+        assert time.monotonic() - began < 10
+        silent.set()
+        client.close()
+
+
+def assert_set(event: threading.Event) -> None:
+    assert event.wait(30)

@@ -1,0 +1,50 @@
+"""What a client with --read-only may do."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyxen import DomainConfig, LiveDevice, NotPrivileged, Vfb, Vnc
+from pyxen.backends.remote.verbs import VERBS
+from pyxen.serve.policy import CHANGES, LOOKS, without_secrets
+from tests.unit.remote.ends import served
+
+HIDDEN = "hidden"
+
+
+def test_every_verb_has_its_place() -> None:
+    """A verb that is in neither set would be refused; one in both would be allowed by mistake."""
+    assert set(VERBS) == LOOKS | CHANGES
+    assert set() == LOOKS & CHANGES
+
+
+def test_what_changes_is_refused() -> None:
+    with served("memory:///readonly1", read_only=True) as found:
+        found.there.create(DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64))
+        assert [info.name for info in found.host.list()] == ["Domain-0", "web1"]
+        web1 = found.host.domains["web1"]
+        for change in (web1.destroy, web1.pause, web1.console, lambda: found.host.log(clear=True)):
+            with pytest.raises(NotPrivileged, match="--read-only"):
+                change()
+        with pytest.raises(NotPrivileged, match="--read-only"):
+            found.host.xenstore.read("/local/domain/0/name")
+        assert web1.info().is_running
+
+
+def test_passwords_are_left_out() -> None:
+    config = DomainConfig(
+        "web1", type="hvm", memory=64, vnc=Vnc(enable=True, passwd=HIDDEN), vfbs=[Vfb(vnc=Vnc(passwd=HIDDEN))]
+    )
+    shown = without_secrets(config)
+    assert "hidden" not in str(shown.to_dict())
+    assert shown.vnc.enable is True
+    device = LiveDevice(config=Vfb(vnc=Vnc(passwd=HIDDEN)))
+    assert HIDDEN not in str([each.to_dict() for each in without_secrets((device,))])
+    with served("memory:///readonly2", read_only=True) as found:
+        there = found.there.create(DomainConfig("web1", type="hvm", memory=64, vnc=Vnc(enable=True, passwd=HIDDEN)))
+        assert there.config().vnc.passwd == HIDDEN
+        here = found.host.domains["web1"]
+        assert here.config() == there.config().replace(vnc=Vnc())
+        vnc = here.endpoints().vnc
+        assert vnc is not None
+        assert vnc.password is None
