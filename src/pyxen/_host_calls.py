@@ -95,9 +95,11 @@ class HostCalls:
     def each(self, call: HostCall[T], timeout: float | None = None) -> Answers[T]:
         """Make a call on each host, opened if need be."""
         seconds = self._timeout if timeout is None else timeout_of(timeout, operation="hosts")
-        return self._side_by_side(
-            {name: lambda place=place: call(place.opened()) for name, place in self._places.items()}, seconds
-        )
+
+        def made(place: _Place) -> Callable[[], T]:
+            return lambda: call(place.opened())
+
+        return self._side_by_side({name: made(place) for name, place in self._places.items()}, seconds)
 
     def close(self) -> None:
         """Close all hosts."""
