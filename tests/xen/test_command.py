@@ -1,0 +1,63 @@
+"""The command on a running guest: its console, and what it does not do without being asked twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyxen import Domain, Host
+from pyxen.cli.status import ExitStatus
+from tests.dialogue import Dialogue
+from tests.xen.support import runs, wait_until, xl_domids
+
+pytestmark = pytest.mark.long
+
+PYXEN = (sys.executable, "-m", "pyxen")
+SECONDS = 180.0
+
+
+@pytest.fixture
+def guest(host: Host, running_linux: Callable[..., Domain]) -> Iterator[Domain]:
+    """A Linux guest with a shell on its console."""
+    domain = running_linux()
+    yield domain
+    if domain in host.domains:
+        domain.destroy()
+
+
+def without_a_terminal(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PYXEN, *arguments], check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
+    )
+
+
+def test_a_console_and_the_key_that_leaves_it(guest: Domain, folder: Path) -> None:
+    wait_until(lambda: guest.endpoints().consoles != ())
+    told: list[tuple[str, str]] = []
+    console = Dialogue("console", f"{' '.join(PYXEN)} console {guest.domid}", dict(os.environ), folder, SECONDS)
+    typed = ["~ # echo sum $((20 + 22))", "sum 42", "~ # cat /sys/hypervisor/guest_type", "PVH", "~ # ^]"]
+    console.play(typed, lambda _, expected, printed: told.append((expected, printed.strip())))
+    assert told == [("sum 42", "sum 42"), ("PVH", "PVH")]
+    assert runs(guest)
+
+
+@pytest.mark.parametrize(
+    "verb", [("destroy",), ("trigger", "reset"), ("sysrq", "b")], ids=["destroy", "trigger", "sysrq"]
+)
+def test_what_needs_yes_without_a_terminal(guest: Domain, verb: tuple[str, ...]) -> None:
+    name, rest = guest.info().name, verb[1:]
+    assert name is not None
+    refused = without_a_terminal(verb[0], name, *rest)
+    assert refused.returncode == ExitStatus.DECLINED
+    assert "--yes" in refused.stderr
+    assert xl_domids()[name] == guest.domid
+    assert runs(guest)
+    if verb == ("destroy",):
+        done = without_a_terminal("destroy", "--yes", name)
+        assert (done.returncode, done.stderr) == (ExitStatus.DONE, "")
+        assert name not in xl_domids()
