@@ -102,7 +102,8 @@ def formatted(text: str) -> str:
     """Return the text formatted by ruff, with sorted imports and without unused ones."""
     ruff, name = [sys.executable, "-m", "ruff"], ["--stdin-filename", str(BACKENDS / "remote" / "generated.py"), "-"]
     for command in (["check", "--fix-only", "--quiet", "--select", "I,F401"], ["format", "--quiet"]):
-        text = subprocess.run([*ruff, *command, *name], input=text, capture_output=True, text=True, check=True).stdout
+        argv = [*ruff, *command, *name]
+        text = subprocess.run(argv, input=text, capture_output=True, text=True, check=True, timeout=60).stdout
     return text
 
 

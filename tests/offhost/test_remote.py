@@ -77,11 +77,11 @@ def test_lists_beside_creates(link: Served, config: Configure) -> None:
             link.host.list()
             longest[0] = max(longest[0], time.monotonic() - began)
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=look, daemon=True)
     thread.start()
     made = [link.host.create(config(name=f"web{number}"), timeout=60) for number in range(3)]
     stop.set()
-    thread.join()
+    thread.join(60)
     assert 0 < longest[0] < 10
     for web in made:
         web.destroy()

@@ -80,7 +80,9 @@ def ssh(dom0: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (folder / "config").write_text(CONFIG.format(folder=folder, port=port))
     program = folder / "bin" / "ssh"
     program.parent.mkdir()
-    real = subprocess.run(["sh", "-c", "command -v ssh"], check=True, capture_output=True, text=True).stdout.strip()
+    real = subprocess.run(
+        ["sh", "-c", "command -v ssh"], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.strip()
     program.write_text(f'#!/bin/sh\nexec {real} -F {folder}/config "$@"\n')
     program.chmod(0o755)
     before = os.environ["PATH"]
