@@ -166,8 +166,8 @@ def test_a_lost_link(dom0: Lab, host: Host) -> None:
             time.sleep(0.5)
         assert alive(again) == ["Domain-0", "tiny1"]
         again.domains["tiny1"].destroy()
-    alive = dom0.run(["pgrep", "-fc", "pyxen serve"], timeout=60).stdout.strip()
-    assert alive == "0"
+    servers = dom0.run(["pgrep", "-fc", "pyxen serve"], timeout=60).stdout.strip()
+    assert servers == "0"
 
 
 def test_a_key_that_only_looks(host: Host) -> None:
