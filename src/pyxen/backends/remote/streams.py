@@ -300,7 +300,8 @@ class Streams:
 
     def take(self, message: Any) -> None:
         """Take a message about a stream; one that has ended meanwhile is ignored."""
-        stream = self._open.get(message.call)
+        with self._lock:  # one that is being opened has granted what now arrives
+            stream = self._open.get(message.call)
         if stream is not None:
             stream.take(message)
 
