@@ -103,6 +103,7 @@ def host(ssh: None) -> Iterator[Host]:  # noqa: ARG001 (it says where ssh leads)
         yield host
 
 
+@pytest.mark.long
 def test_the_whole_life(host: Host, tmp_path: Path) -> None:
     assert host.info().xen_version.startswith("4.")
     assert alive(host) == ["Domain-0"]
@@ -131,6 +132,7 @@ def test_the_whole_life(host: Host, tmp_path: Path) -> None:
     assert alive(host) == ["Domain-0"]
 
 
+@pytest.mark.long
 def test_a_save_whose_reader_goes_away(host: Host) -> None:
     domain = boot(host, LINUX)
     reader, writer = os.pipe()
