@@ -9,7 +9,8 @@ from tests.xen.support import MakeConfig
 
 
 def test_a_stub_domain(host: Host, tiny: MakeConfig) -> None:
-    guest, stub = (host.create(tiny(name=name), paused=True) for name in ("web", "web-dm"))
+    guest = host.create(tiny("hvm", name="web"), paused=True, timeout=120)
+    stub = host.create(tiny(name="web-dm"), paused=True)
     try:
         assert stub.info().cpu_time_ns == 0  # so pyxen asks again until it has run
         assert {*host.guests} == {guest, stub}
