@@ -48,6 +48,7 @@ def test_what_libxl_fills_in_is_no_difference(host: Host, tiny: MakeConfig, imag
     made.domain.destroy()
 
 
+@pytest.mark.long
 def test_vifs_shares_and_memory(host: Host, tiny: MakeConfig) -> None:
     wanted = tiny("pv", memory=8, maxmem=16)
     host.apply(wanted)
@@ -66,6 +67,7 @@ def test_vifs_shares_and_memory(host: Host, tiny: MakeConfig) -> None:
     host.domains["tiny"].destroy()
 
 
+@pytest.mark.long
 def test_a_disk_that_the_guest_keeps(host: Host, tiny: MakeConfig, image: str) -> None:
     wanted = tiny("pv", memory=8, maxmem=16)
     domain = host.apply(wanted.replace(disks=[Disk(image, vdev="xvdb")])).domain

@@ -132,6 +132,7 @@ def test_a_guest_that_does_not_let_go(host: Host, tiny: MakeConfig, image: str) 
     domain.destroy()
 
 
+@pytest.mark.long
 def test_a_vif_that_the_guest_does_not_let_go(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny("pv"))
     vif = domain.attach(Vif(bridge="xenbr0"))

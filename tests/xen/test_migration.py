@@ -133,6 +133,7 @@ def answering(*answers: bytes) -> tuple[socket.socket, threading.Thread]:
     return here, thread
 
 
+@pytest.mark.long
 def test_a_destination_that_cannot_start_it_and_one_that_does_not_say(
     host: Host, stays: Domain, caplog: pytest.LogCaptureFixture
 ) -> None:
