@@ -53,7 +53,8 @@ def main() -> int:
 
 def run(*command: str) -> None:
     """Run a program that must succeed."""
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{' '.join(command)}: status {done.returncode}: {done.stderr}"
 
 
 if __name__ == "__main__":

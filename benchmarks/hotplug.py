@@ -17,7 +17,7 @@ from benchmarks.pool import LINUX, boot
 from pyxen import Disk, Domain, Vif
 from pyxen.records.stats import DeviceState
 
-ROUNDS = 10
+ROUNDS = 5
 IN_A_ROW = 2
 PATIENCE = 60.0
 """Seconds in which the guest's driver must have connected."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import select
 import sys
 import tempfile
 import time
@@ -58,8 +59,9 @@ def boot(host: Host, config: DomainConfig) -> Domain:
     domain = host.create(config, paused=True, timeout=SECONDS)
     with domain.console() as console:
         domain.unpause()
-        seen = b""
+        seen, end = b"", time.monotonic() + SECONDS
         while b"pyxen-guest ready" not in seen:
+            assert select.select([console], [], [], max(0, end - time.monotonic()))[0], seen
             data = os.read(console.fileno(), 4096)
             assert data, seen
             seen += data
