@@ -141,8 +141,9 @@ def test_a_paused_guest_cannot_be_saved(host: Host, make: Make, files: Files, fo
         assert files.names(folder) == []
 
 
-def test_core_dump(host: Host, make: Make, files: Files, folder: str) -> None:
-    domain = make(type="pv")  # of a PVH guest libxl writes what is not there too, which takes minutes
+@pytest.mark.long
+def test_core_dump(host: Host, willing: Willing, files: Files, folder: str) -> None:
+    domain = willing(type="pv")  # of a PVH guest libxl writes what is not there too, which takes minutes
     with supporting(host, Feature.CORE_DUMP):
         domain.core_dump(f"{folder}/core")
         assert differs(host, "dumps") or files.head(f"{folder}/core", 4) == b"\x7fELF"
