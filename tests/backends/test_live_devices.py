@@ -137,6 +137,7 @@ def test_they_come_and_go(host: Host, willing: Willing, image: str) -> None:
 
 
 @pytest.mark.needs(Feature.LIVE_DEVICES)
+@pytest.mark.long
 def test_awaited(host: Host, uri: str, make: Make, image: str) -> None:
     domain = make("web1", disks=[Disk(image, vdev="xvdb")])
 
