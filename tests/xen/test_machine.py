@@ -158,6 +158,7 @@ def test_volumes(host: Host, tiny: MakeConfig, group: VolumeGroup, monkeypatch: 
     assert list(group) == []
 
 
+@pytest.mark.long
 def test_a_cloud_image_on_a_new_volume(
     host: Host, group: VolumeGroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
