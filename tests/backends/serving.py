@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from pyxen.connection import open_backend
-from pyxen.serve.server import Server
 
 __all__ = ["SERVED", "ssh_to"]
 
@@ -60,6 +59,8 @@ def ssh_to(uri: str, *, read_only: bool = False) -> Iterator[None]:
 
 
 def _accept(listener: socket.socket, uri: str, read_only: bool) -> None:
+    from pyxen.serve.server import Server  # needs msgspec, which Debian 12 does not have
+
     while True:
         try:
             link, _ = listener.accept()
