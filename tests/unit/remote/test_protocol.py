@@ -56,7 +56,7 @@ from pyxen.backends.remote.messages import (
     Snap,
     Welcome,
 )
-from pyxen.backends.remote.values import codec_of, decoded, encoded
+from pyxen.backends.remote.values import Malformed, codec_of, decoded, encoded
 from pyxen.backends.remote.verbs import VERBS, verb_of
 from tests.unit.remote.ends import Far, client_to, far_client, far_server, served, until, usual_welcome
 
@@ -239,6 +239,11 @@ def test_an_argument_that_the_server_does_not_know() -> None:
         assert "update it there" in failed.failure.message
 
 
+def test_a_name_of_an_argument_that_is_not_utf_8() -> None:
+    with pytest.raises(Malformed):
+        verb_of("info").loads(msgspec.Raw(b"\x81\xa1\xff\x01"))
+
+
 # A client that means no good
 
 
@@ -248,11 +253,13 @@ def greeted(far: Far) -> None:
 
 
 DEEP: Final = b"\x91" * 100_000 + b"\xc0"
+FOREIGN: Final = msgspec.msgpack.encode(["Snap", 1, "x"])[:-1] + b"\xff"
 HOSTILE: Final = {
     "a huge frame": struct.pack(">I", MOST_FRAME + 1),
     "the largest number": b"\xff" * 4,
     "no msgpack": struct.pack(">I", 4) + b"\xc1\xc1\xc1\xc1",
     "deep": struct.pack(">I", len(DEEP)) + DEEP,
+    "text that is not UTF-8": struct.pack(">I", len(FOREIGN)) + FOREIGN,
     "an unknown message": struct.pack(">I", 6) + msgspec.msgpack.encode(["Exec"]),
     "text": b"GET / HTTP/1.1\r\n\r\n",
 }
@@ -378,6 +385,7 @@ def test_more_of_a_stream_than_was_granted() -> None:
         (b"Welcome to host1!\nLast login: today\n" * 3, "not from pyxen serve: 'Welcome to host1!"),
         (GREETING + b"\xff" * 64, "not pyxen's protocol"),
         (GREETING + struct.pack(">I", len(DEEP)) + DEEP, "not pyxen's protocol"),
+        (GREETING + struct.pack(">I", len(FOREIGN)) + FOREIGN, "not pyxen's protocol"),
         (GREETING, "ended"),
     ],
 )

@@ -191,7 +191,8 @@ class Link:
                 if frame is None:
                     return self._ended or "the other end has ended"
                 on_message(self._decoder.decode(frame))
-        except (msgspec.MsgspecError, Malformed, RecursionError) as error:
+        # A text that is not UTF-8 is a ValueError.
+        except (msgspec.MsgspecError, ValueError, Malformed, RecursionError) as error:
             return f"what it sends is not pyxen's protocol: {str(error)[:300]}"
         except OSError as error:
             return f"{error.strerror}"

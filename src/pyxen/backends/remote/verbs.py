@@ -114,7 +114,7 @@ class Verb(NamedTuple):
         """
         try:
             found = msgspec.msgpack.decode(data, type=self.wire)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: a text that is not UTF-8
             raise Malformed(f"{self.name}: {error}") from None
         by_place: list[Any] = []
         by_name: dict[str, Any] = {}
