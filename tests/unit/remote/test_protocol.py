@@ -362,6 +362,15 @@ def link_backlogs() -> list[int]:
     return [link.backlog for link in list(_OPEN)]
 
 
+def test_a_part_of_a_stream_without_bytes() -> None:
+    """It would be taken for the end of the stream, and what follows would be lost."""
+    with far_client() as far:
+        far.say(Hello(PROTOCOL, pyxen.__version__))
+        assert isinstance(far.hear(), Welcome)
+        far.say(Data(1, b""))
+        assert far.hear() is None
+
+
 def test_more_of_a_stream_than_was_granted() -> None:
     with far_client() as far:
         greeted(far)

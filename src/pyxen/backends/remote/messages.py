@@ -77,7 +77,7 @@ DEEPEST: Final = 100
 """How deep lists and mappings may lie in each other, where their depth is not that of a type."""
 
 Id = Annotated[int, Meta(ge=1, lt=2**53)]
-Bytes = Annotated[bytes, Meta(max_length=CHUNK)]
+Bytes = Annotated[bytes, Meta(min_length=1, max_length=CHUNK)]
 Count = Annotated[int, Meta(ge=1, le=WINDOW)]
 Word = Annotated[str, Meta(max_length=256)]
 Words = Annotated[str, Meta(max_length=1 << 20)]
