@@ -238,7 +238,7 @@ class Server:
             case Reply():
                 self._replied(message)
             case Ping():
-                self._link.send(Pong())
+                self._link.answer_ping()
             case Pong():
                 pass
             case Bye():

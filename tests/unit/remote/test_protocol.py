@@ -34,6 +34,7 @@ from pyxen import (
     errors,
 )
 from pyxen.backends.base import DomainRef
+from pyxen.backends.remote import link
 from pyxen.backends.remote.failures import error_of, failure_of
 from pyxen.backends.remote.messages import (
     GREETING,
@@ -49,6 +50,7 @@ from pyxen.backends.remote.messages import (
     Data,
     Done,
     Failed,
+    FromClient,
     Hello,
     Item,
     Progress,
@@ -56,6 +58,7 @@ from pyxen.backends.remote.messages import (
     Snap,
     Welcome,
 )
+from pyxen.backends.remote.streams import pair
 from pyxen.backends.remote.values import Malformed, codec_of, decoded, encoded
 from pyxen.backends.remote.verbs import VERBS, verb_of
 from tests.unit.remote.ends import Far, client_to, far_client, far_server, served, until, usual_welcome
@@ -369,6 +372,19 @@ def test_a_part_of_a_stream_without_bytes() -> None:
         assert isinstance(far.hear(), Welcome)
         far.say(Data(1, b""))
         assert far.hear() is None
+
+
+def test_a_flood_of_pings_by_a_peer_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "BACKLOG", 1 << 10)
+    ours, theirs = pair()
+    end = link.Link(os.dup(ours), ours, FromClient)  # its threads do not run: nothing is sent
+    try:
+        for _ in range(10_000):
+            end.answer_ping()
+        assert 0 < end.backlog < 2 << 10
+    finally:
+        end.close()
+        os.close(theirs)
 
 
 def test_more_of_a_stream_than_was_granted() -> None:

@@ -390,7 +390,7 @@ class Client:
             case Data() | Credit() | End() | Drained() | Snap():
                 self.streams.take(message)
             case Ping():
-                self._link.send(Pong())
+                self._link.answer_ping()
             case Pong():
                 pass
             case _:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from pyxen._common.shield import logger
-from pyxen.backends.remote.messages import MOST_FRAME, Data, End
+from pyxen.backends.remote.messages import BACKLOG, MOST_FRAME, Data, End, Pong
 from pyxen.backends.remote.values import Malformed
 
 __all__ = ["Link", "LinkLost"]
@@ -129,6 +129,11 @@ class Link:
             self._waiting += len(frame)
             self.sent_messages += 1
             self._changed.notify_all()
+
+    def answer_ping(self) -> None:
+        """Say that this end is there; if much waits to be sent, that says so, and a flood of questions adds nothing."""
+        if self._waiting < BACKLOG:
+            self.send(Pong())
 
     def send_raw(self, data: bytes) -> None:
         """Send bytes that are no message, as the first ones."""
