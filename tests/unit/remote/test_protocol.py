@@ -85,7 +85,7 @@ def test_a_list_is_one_round_trip() -> None:
         infos = found.host.list()
         assert len(infos) == 301
         assert found.client.round_trips - before == 1
-        assert found.client._link.sent_messages - sent == 1
+        assert found.client._link.sent_messages - sent in {1, 2}  # a ping, too, if the link was silent before
         assert [info.name for info in infos] == [info.name for info in found.there.list()]
 
 
