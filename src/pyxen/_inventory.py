@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -82,7 +83,7 @@ def _json(text: str, source: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+            twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
             raise ParseError(f"{quoted(twice)} is there twice", source=source)
         return found
 

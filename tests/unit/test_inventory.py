@@ -148,3 +148,12 @@ def test_a_wrong_mapping_is_refused(given: Any, says: str) -> None:
 def test_wrong_bounds_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
         Hosts({"a": "memory:///"}, **wrong)
+
+
+def test_a_name_that_is_there_twice_among_many(tmp_path: Path) -> None:
+    """To look at all names for each would take hours."""
+    names = [f"host{number}" for number in range(200_000)]
+    path = tmp_path / "hosts.json"
+    path.write_text("{" + ", ".join(f'"{name}": 1' for name in [*names, names[-1]]) + "}")
+    with pytest.raises(ParseError, match="host199999"):
+        Hosts.load(path)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pyxen.backends.remote.link import Link
-from pyxen.backends.remote.messages import CHUNK, WINDOW, Credit, Data, Drained, End, Snap
+from pyxen.backends.remote.messages import BACKLOG, CHUNK, WINDOW, Credit, Data, Drained, End, Snap
 from pyxen.backends.remote.values import Malformed
 
 __all__ = ["Stream", "Streams", "pair"]
@@ -221,6 +221,7 @@ class Stream:
                 return
             with self._changed:
                 self._queued -= len(data)
+            self._link.wait_for_room(BACKLOG)  # who does not read is granted nothing more
             self._link.send(Credit(self._call, len(data)))
         if stat.S_ISREG(mode):
             os.fsync(fd)
