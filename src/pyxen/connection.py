@@ -6,6 +6,7 @@ import os
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pyxen._common.arguments import check_number
 from pyxen._interpreter import check_interpreter
 from pyxen.backends.base import Backend
 from pyxen.errors import InvalidArgument, LibraryMissing, UnsupportedFeature
@@ -36,7 +37,7 @@ LIBVIRT: Final = frozenset(
 """The schemes that libvirt knows, without the transport (``+ssh``) that may follow."""
 
 
-def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf = None) -> Host:
+def connect(uri: str = "xenlight:///", *, workers: int | None = None, xl_conf: AnyXlConf = None) -> Host:
     """Open a host.
 
     Args:
@@ -49,7 +50,8 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
             and return a `pyxen.backends.base.Backend`.
         workers: For ``xenlight:///``: the number of worker processes, which create and destroy domains. They are
             started when first needed. libxl forks to do this work, which is slow in a large process. With several
-            workers, creates overlap as far as the machine has CPUs. With 0, this process does the work itself.
+            workers, creates overlap as far as the machine has CPUs. By default there is one, and another is started
+            whenever all have work, up to one for each CPU, 8 at most. With 0, this process does the work itself.
         xl_conf: The settings of xl to honour as xl does, as an `XlConf` or the path of a file: `create` and `apply` get
             its defaults for vifs, grant tables, claims and domids, and its CPU masks; `attach` those for vifs;
             `pin_vcpu` the masks; and `create`, `restore` and `receive_migration` autoballoon and the lockfile.
@@ -57,7 +59,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
             xl reads ``/etc/xen/xl.conf``.
 
     Raises:
-        InvalidArgument: `workers` is out of range, 0 to 64.
+        InvalidArgument: `workers` is no whole number of 0 to 64.
         ParseError: The file of `xl_conf` is not valid; if it cannot be read, it is an OSError.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
@@ -87,11 +89,13 @@ def with_settings(backend: Backend, xl_conf: AnyXlConf) -> Backend:
     return backend
 
 
-def open_backend(uri: str, workers: int) -> Backend:
+def open_backend(uri: str, workers: int | None) -> Backend:
     """Open the backend for a URI, for both APIs; see `connect`."""
     check_interpreter()
-    if not 0 <= workers <= MOST_WORKERS:
-        raise InvalidArgument(f"workers={workers} is out of range: use 0 to {MOST_WORKERS}")
+    if workers is not None:
+        check_number(workers, "workers")
+        if not 0 <= workers <= MOST_WORKERS:
+            raise InvalidArgument(f"workers={workers} is out of range: use 0 to {MOST_WORKERS}")
     scheme = uri.partition(":")[0]
     if scheme == "xenlight":
         return _open_xenlight(uri, workers)
@@ -112,7 +116,7 @@ def open_backend(uri: str, workers: int) -> Backend:
     raise UnsupportedFeature(f"{uri}: use {known}, or a libvirt URI such as xen:///system{offers}", feature=uri)
 
 
-def _open_xenlight(uri: str, workers: int) -> Backend:
+def _open_xenlight(uri: str, workers: int | None) -> Backend:
     driver = uri == "xenlight:///driver"
     if not driver and uri not in {"xenlight:///", "xenlight:"}:
         raise UnsupportedFeature(f"{uri}: libxl reaches only this machine: use xenlight:///", feature=uri)

@@ -36,7 +36,7 @@ class Connecting(Awaitable[Host], AbstractAsyncContextManager[Host]):
             await self._host.close()
 
 
-def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf = None) -> Connecting:
+def connect(uri: str = "xenlight:///", *, workers: int | None = None, xl_conf: AnyXlConf = None) -> Connecting:
     """Open a host.
 
     Args:
@@ -49,7 +49,8 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
             and return a `pyxen.backends.base.Backend`.
         workers: For ``xenlight:///``: the number of worker processes, which create and destroy domains. They are
             started when first needed. libxl forks to do this work, which is slow in a large process. With several
-            workers, creates overlap as far as the machine has CPUs. With 0, this process does the work itself.
+            workers, creates overlap as far as the machine has CPUs. By default there is one, and another is started
+            whenever all have work, up to one for each CPU, 8 at most. With 0, this process does the work itself.
         xl_conf: The settings of xl to honour as xl does, as an `XlConf` or the path of a file: `create` and `apply` get
             its defaults for vifs, grant tables, claims and domids, and its CPU masks; `attach` those for vifs;
             `pin_vcpu` the masks; and `create`, `restore` and `receive_migration` autoballoon and the lockfile.
@@ -57,7 +58,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
             xl reads ``/etc/xen/xl.conf``.
 
     Raises:
-        InvalidArgument: `workers` is out of range, 0 to 64.
+        InvalidArgument: `workers` is no whole number of 0 to 64.
         ParseError: The file of `xl_conf` is not valid; if it cannot be read, it is an OSError.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
@@ -70,7 +71,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
     return Connecting(_open(uri, workers, xl_conf))
 
 
-async def _open(uri: str, workers: int, xl_conf: AnyXlConf) -> Host:
+async def _open(uri: str, workers: int | None, xl_conf: AnyXlConf) -> Host:
     calls = Calls()
     try:
         backend = await calls.acquire(

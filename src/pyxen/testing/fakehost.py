@@ -151,7 +151,7 @@ class FakeHost(Host):
         """Make `pyxen.connect` and `pyxen.aio.connect` open this host for any URI, in the whole process."""
         before = connection.open_backend
 
-        def open_this(uri: str, workers: int) -> Backend:  # noqa: ARG001 (as open_backend)
+        def open_this(uri: str, workers: int | None) -> Backend:  # noqa: ARG001 (as open_backend)
             return MemoryBackend(self._machine)
 
         connection.open_backend = open_this

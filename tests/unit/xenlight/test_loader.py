@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from pyxen.errors import (
     BindingNotBuilt,
     ConnectFailed,
     Error,
+    InvalidArgument,
     LibraryMissing,
     NotOnXen,
     NotPrivileged,
@@ -221,6 +223,12 @@ def test_connect_says_it_and_not_import(machine: Machine, monkeypatch: pytest.Mo
 def test_an_unknown_uri() -> None:
     with pytest.raises(UnsupportedFeature, match="bochs:///"):
         pyxen.connect("bochs:///")
+
+
+@pytest.mark.parametrize("workers", ["2", 1.5, True, float("nan"), float("inf"), -1, 65])
+def test_what_is_no_number_of_workers(workers: Any) -> None:
+    with pytest.raises(InvalidArgument, match="workers"):
+        pyxen.connect(workers=workers)
 
 
 def test_the_three_are_one_kind_for_whoever_does_not_care() -> None:

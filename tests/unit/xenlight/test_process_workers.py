@@ -125,6 +125,54 @@ def test_calls_are_lost_with_their_worker(pool: Workers, theirs: list[socket.soc
     assert the_one(pool) is not worker  # another takes its place
 
 
+def test_as_many_as_there_is_work_for(
+    loop: CData, lines: Lines, theirs: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5})
+    pool = Workers(None, loop, lambda token, level, line: lines.append((token, level, line)))
+    try:
+        first = the_one(pool)
+        assert len(theirs) == 1
+        theirs[0].sendall(frame(lib.PYXEN_HELLO))
+        pool.take(first.fileno())
+        assert pool.free() is first
+        first.call(lib.PYXEN_DESTROY, 1, 10, b"")
+        for number in (1, 2):  # each has work, so that another comes, one at a time
+            assert pool.free() is None
+            assert pool.free() is None
+            assert len(theirs) == number + 1
+            theirs[number].sendall(frame(lib.PYXEN_HELLO))
+            worker = list(pool._workers.values())[number]
+            pool.take(worker.fileno())
+            assert pool.free() is worker
+            worker.call(lib.PYXEN_DESTROY, number + 1, 10, b"")
+        worker.call(lib.PYXEN_DESTROY, 9, 10, b"")
+        assert pool.free() is first  # of three CPUs, all have a worker
+        assert len(theirs) == 3
+    finally:
+        pool.close()
+
+
+def test_work_does_not_wait_for_one_that_cannot_start(
+    loop: CData, lines: Lines, theirs: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    pool = Workers(None, loop, lambda token, level, line: lines.append((token, level, line)))
+    try:
+        first = the_one(pool)
+        theirs[0].sendall(frame(lib.PYXEN_HELLO))
+        pool.take(first.fileno())
+        first.call(lib.PYXEN_DESTROY, 1, 10, b"")
+        assert pool.free() is None
+        second = list(pool._workers.values())[1]
+        theirs[1].close()
+        until_gone(pool, second)
+        assert pool.free() is first
+        assert len(theirs) == 2
+    finally:
+        pool.close()
+
+
 @pytest.mark.parametrize("lives", [True, False])
 def test_waiting_for_one(lives: bool, pool: Workers, theirs: list[socket.socket]) -> None:
     worker = the_one(pool)

@@ -68,7 +68,7 @@ class XenlightHost(Backend):
     name = BACKEND
     claims_folder = journal.FOLDER
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int | None = None) -> None:
         with contextlib.ExitStack() as opened, shortage(ConnectFailed, "cannot connect"):
             self._hypervisor = Hypervisor()
             opened.callback(self._hypervisor.close)

@@ -76,13 +76,14 @@ class Context:
 
     Args:
         hypervisor: Read-only queries for scripts. The caller still owns it.
-        workers: Number of processes that make long calls; 0 to make them in this process.
+        workers: Number of processes that make long calls; None for as many as there is work for; 0 to make them in
+            this process.
 
     Raises:
         ConnectFailed: libxl refuses. The message contains libxl's log.
     """
 
-    def __init__(self, hypervisor: Hypervisor, workers: int) -> None:
+    def __init__(self, hypervisor: Hypervisor, workers: int | None) -> None:
         self.hypervisor = hypervisor
         self.journal = Journal()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

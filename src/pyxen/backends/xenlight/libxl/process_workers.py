@@ -34,6 +34,7 @@ _MAIN = (
     "import sys; sys.path[:] += sys.argv[3:]; import {module}; sys.exit({module}.lib.pyxen_worker(int(sys.argv[2])))"
 )
 _PAUSE = 10.0  # seconds in which no worker is started after one could not be
+_MOST_ON_DEMAND = 8
 _SOCKET = 3  # descriptor of the worker's end, in the worker
 
 
@@ -199,13 +200,17 @@ class Workers:
     """The workers of a context. They are started when they are first needed.
 
     Args:
-        wanted: How many. There are no workers if this interpreter cannot be started again, e.g. when it is embedded.
+        wanted: How many. With None, one is started, and another whenever all have work, up to one for each CPU. There
+            are no workers if this interpreter cannot be started again, e.g. when it is embedded.
         loop: The ``struct pyxen_loop`` that waits for them.
         log: Called for each line of libxl's log with the token of a call (0: no call), the level and the text.
     """
 
-    def __init__(self, wanted: int, loop: CData, log: Callable[[int, int, str], None]) -> None:
-        self._wanted = wanted if _can_spawn() else 0
+    def __init__(self, wanted: int | None, loop: CData, log: Callable[[int, int, str], None]) -> None:
+        self._wanted = 0
+        if _can_spawn():
+            self._wanted = _for_cpus() if wanted is None else wanted
+        self._on_demand = wanted is None
         self.enabled = self._wanted > 0
         """Whether there are to be workers, and this interpreter can be started again."""
         self._loop = loop
@@ -218,11 +223,11 @@ class Workers:
         self._waiting: set[int] = set()
 
     def free(self) -> Worker | None:
-        """Return the worker with the fewest calls; None if no worker is ready.
+        """Return the worker with the fewest calls; None if no worker is ready, or another one that has no work starts.
 
         Relative paths refer to the current directory, so a worker that was started in another one cannot be used.
         """
-        while len(self._workers) < self._wanted and time.monotonic() >= self._not_before:
+        while len(self._workers) < self._wanted and self._are_too_few() and time.monotonic() >= self._not_before:
             try:
                 worker = Worker(self._loop)
             except (OSError, NotImplementedError) as error:
@@ -231,7 +236,17 @@ class Workers:
             else:
                 self._workers[worker.fileno()] = worker
         ready = [worker for worker in self._workers.values() if worker.ready and _here(worker.folder)]
-        return min(ready, key=lambda worker: len(worker.running), default=None)
+        least = min(ready, key=lambda worker: len(worker.running), default=None)
+        if self._on_demand and least is not None and least.running and self.starting():
+            return None  # many calls that come at once would all go to the first worker
+        return least
+
+    def _are_too_few(self) -> bool:
+        """Tell whether another worker is wanted now."""
+        if not self._on_demand:
+            return True
+        here = [worker for worker in self._workers.values() if _here(worker.folder)]
+        return all(worker.ready and worker.running for worker in here)
 
     def starting(self) -> bool:
         """Tell whether a usable worker is starting."""
@@ -348,6 +363,10 @@ HUNG = -1
 
 NO_DOMID = 0xFFFFFFFF
 """libxl's INVALID_DOMID, a macro with a cast that cffi cannot parse."""
+
+
+def _for_cpus() -> int:
+    return min(len(os.sched_getaffinity(0)), _MOST_ON_DEMAND)
 
 
 def _can_spawn() -> bool:
