@@ -17,6 +17,9 @@ from tests.forks import told_by_a_child
 from tests.offhost.host import OffHost, children, until
 from tests.offhost.store import SocketStore
 
+SOON = 10.0
+"""Seconds within which a deadline of half a second is over, also on a busy machine."""
+
 Configure = Callable[..., DomainConfig]
 
 
@@ -124,21 +127,42 @@ def test_a_destroy_that_hangs_ends_at_its_deadline(offhost: OffHost, host: pyxen
 
 
 @pytest.mark.usefixtures("impatient")
-def test_who_shares_the_worker_that_hangs(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+def test_who_shares_the_worker_that_hangs(offhost: OffHost, config: Configure) -> None:
     """What another operation's deadline has cut short is done again, or fails, when xenstored goes on."""
-    host.create(config()).destroy()
-    first, second = host.create(config(name="first")), host.create(config(name="second"))
-    offhost.signal_xenstored(signal.SIGSTOP)
-    try:
-        destroyed, created = second.begin.destroy(), host.begin.create(config(name="third"))
-        with pytest.raises(OperationTimeout):
-            first.destroy(timeout=0.5)
-    finally:
-        offhost.signal_xenstored(signal.SIGCONT)
-    destroyed.result(20)
-    with pytest.raises(OperationFailed, match="did not answer, and was killed"):
-        created.result(20)
-    first.destroy()
+    with pyxen.connect(workers=1) as host:
+        host.create(config()).destroy()
+        first, second = host.create(config(name="first")), host.create(config(name="second"))
+        offhost.signal_xenstored(signal.SIGSTOP)
+        try:
+            destroyed, created = second.begin.destroy(), host.begin.create(config(name="third"))
+            with pytest.raises(OperationTimeout):
+                first.destroy(timeout=0.5)
+        finally:
+            offhost.signal_xenstored(signal.SIGCONT)
+        destroyed.result(20)
+        with pytest.raises(OperationFailed, match="did not answer, and was killed"):
+            created.result(20)
+        first.destroy()
+    assert offhost.left() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_worker_more_is_wanted_while_one_hangs(offhost: OffHost, config: Configure) -> None:
+    """Work that waits for a worker to start, which cannot, ends at its deadline, and the rest is done in the end."""
+    with pyxen.connect() as host:
+        host.create(config()).destroy()
+        first, second = host.create(config(name="first")), host.create(config(name="second"))
+        offhost.signal_xenstored(signal.SIGSTOP)
+        try:
+            destroyed = second.begin.destroy()
+            begin = time.monotonic()
+            with pytest.raises(OperationTimeout):
+                first.destroy(timeout=0.5)
+            assert time.monotonic() - begin < SOON
+        finally:
+            offhost.signal_xenstored(signal.SIGCONT)
+        destroyed.result(20)
+        first.destroy(timeout=20)
     assert offhost.left() == []
 
 
