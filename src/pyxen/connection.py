@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyxen._interpreter import check_interpreter
+from pyxen._printable import quoted
 from pyxen.backends.base import Backend
 from pyxen.errors import InvalidArgument, LibraryMissing, UnsupportedFeature
 from pyxen.features import Feature
@@ -57,7 +58,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
             xl reads ``/etc/xen/xl.conf``.
 
     Raises:
-        InvalidArgument: `workers` is out of range, 0 to 64.
+        InvalidArgument: `workers` is out of range, 0 to 64; or a part of the URI is not valid.
         ParseError: The file of `xl_conf` is not valid; if it cannot be read, it is an OSError.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
@@ -92,6 +93,7 @@ def open_backend(uri: str, workers: int) -> Backend:
     check_interpreter()
     if not 0 <= workers <= MOST_WORKERS:
         raise InvalidArgument(f"workers={workers} is out of range: use 0 to {MOST_WORKERS}")
+    _check_uri(uri)
     scheme = uri.partition(":")[0]
     if scheme == "xenlight":
         return _open_xenlight(uri, workers)
@@ -110,6 +112,15 @@ def open_backend(uri: str, workers: int) -> Backend:
     )
     offers = "".join(f", {name}:" for name in offered)
     raise UnsupportedFeature(f"{uri}: use {known}, or a libvirt URI such as xen:///system{offers}", feature=uri)
+
+
+def _check_uri(uri: object) -> None:
+    """Refuse what is no URI of any scheme: what reads one would leave such a character out, or end there."""
+    if not isinstance(uri, str):
+        raise InvalidArgument(f"a URI is a text, such as xenlight:///, not {quoted(uri)}", operation="connect")
+    wrong = next((character for character in uri if not character.isprintable()), None)
+    if wrong is not None:  # the rest may have a password
+        raise InvalidArgument(f"a URI has no control characters, and this one has {wrong!r}", operation="connect")
 
 
 def _open_xenlight(uri: str, workers: int) -> Backend:

@@ -57,7 +57,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
             xl reads ``/etc/xen/xl.conf``.
 
     Raises:
-        InvalidArgument: `workers` is out of range, 0 to 64.
+        InvalidArgument: `workers` is out of range, 0 to 64; or a part of the URI is not valid.
         ParseError: The file of `xl_conf` is not valid; if it cannot be read, it is an OSError.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
