@@ -43,6 +43,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
     Args:
         uri: ``xenlight:///``, the default, is the local machine, through libxl. ``xenlight+ssh://root@host/`` is
             another machine, through ssh and the pyxen there; ``?command=/opt/pyxen/bin/pyxen`` says where that is.
+            ``xenlight+unix:///run/pyxen/serve.sock`` is this machine, through ``pyxen serve --socket``, without root.
             ``memory:///`` is a host in this process, for tests. ``xenlight:///driver`` is the driver domain that this
             runs in: it need not be a control domain, and it supports `Host.devd` and `Host.xenstore` only. libvirt's
             URIs open a host through libvirt: ``xen:///system``, ``xen+ssh://root@host/system``, ``test:///default``.
@@ -99,7 +100,7 @@ def open_backend(uri: str, workers: int) -> Backend:
         return _open_xenlight(uri, workers)
     if scheme == "memory":
         return _open_memory(uri)
-    if scheme == "xenlight+ssh":
+    if scheme in {"xenlight+ssh", "xenlight+unix"}:
         return _open_remote(uri)
     offered = {point.name: point for point in entry_points(group=GROUP)}
     if scheme in offered:
@@ -108,6 +109,7 @@ def open_backend(uri: str, workers: int) -> Backend:
         return _open_libvirt(uri)
     known = (
         "xenlight:/// (this machine, through libxl), xenlight+ssh://root@host/ (another one), "
+        "xenlight+unix:///run/pyxen/serve.sock (this one, without root), "
         "memory:/// (a host in this process, for tests)"
     )
     offers = "".join(f", {name}:" for name in offered)
@@ -147,13 +149,14 @@ def _open_libvirt(uri: str) -> Backend:
 
 def _open_remote(uri: str) -> Backend:
     try:
+        from pyxen.backends.remote.local import open_local
         from pyxen.backends.remote.ssh import open_remote
     except ModuleNotFoundError as error:
         if error.name != "msgspec":
             raise
-        message = "msgspec is not installed: remote hosts need it: pip install 'pyxen[remote]'"
+        message = "msgspec is not installed: hosts behind pyxen serve need it: pip install 'pyxen[remote]'"
         raise LibraryMissing(message) from error
-    return open_remote(uri)
+    return open_remote(uri) if uri.startswith("xenlight+ssh:") else open_local(uri)
 
 
 def _open_memory(uri: str) -> Backend:

@@ -39,7 +39,7 @@ threading.Event().wait(20)
 
 
 @contextlib.contextmanager
-def ssh_to(uri: str, *, read_only: bool = False) -> Iterator[None]:
+def ssh_to(uri: str) -> Iterator[None]:
     """Have ``ssh`` lead to servers of a host in this process, whatever it is told."""
     with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         path = f"{folder}/socket"
@@ -48,7 +48,7 @@ def ssh_to(uri: str, *, read_only: bool = False) -> Iterator[None]:
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         listener.bind(path)
         listener.listen()
-        threading.Thread(target=_accept, args=[listener, uri, read_only], daemon=True).start()
+        threading.Thread(target=_accept, args=[listener, uri], daemon=True).start()
         before = os.environ["PATH"]
         os.environ["PATH"] = f"{folder}:{before}"
         try:
@@ -58,7 +58,7 @@ def ssh_to(uri: str, *, read_only: bool = False) -> Iterator[None]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listener: socket.socket, uri: str, read_only: bool) -> None:
+def _accept(listener: socket.socket, uri: str) -> None:
     from pyxen.serve.server import Server  # needs msgspec, which Debian 12 does not have
 
     while True:
@@ -66,5 +66,5 @@ def _accept(listener: socket.socket, uri: str, read_only: bool) -> None:
             link, _ = listener.accept()
         except OSError:
             return
-        server = Server(os.dup(link.fileno()), link.detach(), read_only=read_only)
+        server = Server(os.dup(link.fileno()), link.detach())
         threading.Thread(target=server.run, args=[partial(open_backend, uri, 1)], daemon=True).start()

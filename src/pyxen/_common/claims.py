@@ -96,7 +96,7 @@ class Claims:
 
     def _opened(self, parent: str) -> str:
         """Make the folder, and lock it."""
-        os.makedirs(parent, mode=0o700, exist_ok=True)
+        os.makedirs(parent, mode=0o755, exist_ok=True)  # the socket of `pyxen serve` is there, too
         while True:
             path = os.path.join(parent, f"{os.getpid()}.{uuid4().hex}{_SUFFIX}")
             os.mkdir(path, 0o700)

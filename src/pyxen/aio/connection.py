@@ -42,6 +42,7 @@ def connect(uri: str = "xenlight:///", *, workers: int = 1, xl_conf: AnyXlConf =
     Args:
         uri: ``xenlight:///``, the default, is the local machine, through libxl. ``xenlight+ssh://root@host/`` is
             another machine, through ssh and the pyxen there; ``?command=/opt/pyxen/bin/pyxen`` says where that is.
+            ``xenlight+unix:///run/pyxen/serve.sock`` is this machine, through ``pyxen serve --socket``, without root.
             ``memory:///`` is a host in this process, for tests. ``xenlight:///driver`` is the driver domain that this
             runs in: it need not be a control domain, and it supports `Host.devd` and `Host.xenstore` only. libvirt's
             URIs open a host through libvirt: ``xen:///system``, ``xen+ssh://root@host/system``, ``test:///default``.

@@ -6,7 +6,7 @@ import pytest
 
 from pyxen import DomainConfig, LiveDevice, NotPrivileged, Vfb, Vnc
 from pyxen.backends.remote.verbs import VERBS
-from pyxen.serve.policy import CHANGES, LOOKS, without_secrets
+from pyxen.serve.policy import CHANGES, LOOKS, READ_ONLY, without_secrets
 from tests.unit.remote.ends import served
 
 HIDDEN = "hidden"
@@ -19,7 +19,7 @@ def test_every_verb_has_its_place() -> None:
 
 
 def test_what_changes_is_refused() -> None:
-    with served("memory:///readonly1", read_only=True) as found:
+    with served("memory:///readonly1", policy=READ_ONLY) as found:
         found.there.create(DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64))
         assert [info.name for info in found.host.list()] == ["Domain-0", "web1"]
         web1 = found.host.domains["web1"]
@@ -40,7 +40,7 @@ def test_passwords_are_left_out() -> None:
     assert shown.vnc.enable is True
     device = LiveDevice(config=Vfb(vnc=Vnc(passwd=HIDDEN)))
     assert HIDDEN not in str([each.to_dict() for each in without_secrets((device,))])
-    with served("memory:///readonly2", read_only=True) as found:
+    with served("memory:///readonly2", policy=READ_ONLY) as found:
         there = found.there.create(DomainConfig("web1", type="hvm", memory=64, vnc=Vnc(enable=True, passwd=HIDDEN)))
         assert there.config().vnc.passwd == HIDDEN
         here = found.host.domains["web1"]

@@ -313,8 +313,12 @@ class Client:
         return verb_of(name)
 
     def _unknown(self, name: str) -> Error:
-        if self.welcome.read_only:
-            return NotPrivileged(f"{name}: this way to {self._where} only looks, see pyxen serve --read-only")
+        welcome = self.welcome
+        if welcome.read_only:
+            source = welcome.limited_by or "pyxen serve --read-only"
+            return NotPrivileged(f"{name}: this way to {self._where} only looks, see {source} there")
+        if welcome.limited_by:
+            return NotPrivileged(f"{name}: this way to {self._where} does not allow it, see {welcome.limited_by} there")
         message = f"{name}: pyxen {self.welcome.version} on {self._where} does not know this: update it there"
         return UnsupportedFeature(message, feature=name, backend=self.welcome.backend)
 

@@ -19,7 +19,7 @@ from pyxen._common.shield import logger
 from pyxen.backends.remote.messages import BACKLOG, MOST_FRAME, Data, End, Pong
 from pyxen.backends.remote.values import Malformed
 
-__all__ = ["Link", "LinkLost"]
+__all__ = ["Link", "LinkLost", "framed"]
 
 _LOG: Final = logger("pyxen.remote")
 _LENGTH: Final = struct.Struct(">I")
@@ -34,6 +34,12 @@ _OPEN: Final[weakref.WeakSet[Link]] = weakref.WeakSet()
 
 class LinkLost(Exception):
     """The link to the other end is gone; the text says why."""
+
+
+def framed(message: Any) -> bytes:
+    """Return a message as it is sent."""
+    data = _ENCODER.encode(message)
+    return _LENGTH.pack(len(data)) + data
 
 
 class Link:
@@ -62,6 +68,8 @@ class Link:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._buffer = bytearray()
         self._threads: list[threading.Thread] = []
+        self.most_frame = MOST_FRAME
+        """The most bytes of a message that comes."""
         self.heard = time.monotonic()
         self.sent_bytes = self.sent_messages = 0
         _OPEN.add(self)
@@ -122,8 +130,7 @@ class Link:
 
     def send(self, message: Any) -> None:
         """Send a message. If the link has ended, this does nothing."""
-        data = _ENCODER.encode(message)
-        frame = _LENGTH.pack(len(data)) + data
+        frame = framed(message)
         with self._changed:
             if self._ended is not None or self._finishing:
                 return
@@ -227,8 +234,8 @@ class Link:
         while True:
             if size is None and len(self._buffer) >= _LENGTH.size:
                 (size,) = _LENGTH.unpack_from(self._buffer)
-                if size > MOST_FRAME:
-                    raise Malformed(f"a message of {size} bytes, of at most {MOST_FRAME}")
+                if size > self.most_frame:
+                    raise Malformed(f"a message of {size} bytes, of at most {self.most_frame}")
             if size is not None and len(self._buffer) >= _LENGTH.size + size:
                 frame = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
                 del self._buffer[: _LENGTH.size + size]
