@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files, FilesHere, FilesInLab
-from tests.backends.serving import SERVED, ssh_to
+from tests.backends.serving import AT_SOCKET, SERVED, socket_to, ssh_to
 from tests.backends.support import SECONDS, wait_until
 
 if TYPE_CHECKING:
     from lab import Lab
 
-__all__ = ["URIS", "Guests", "Place", "boot", "config_of", "guests_of", "place_of"]
+__all__ = ["Guests", "Place", "boot", "config_of", "guests_of", "place_of", "uris_for"]
 
 DEFAULT: Final = "memory:///contract?files=here&bridges=xenbr0"
 URIS: Final = os.environ.get("PYXEN_TEST_URI", f"{DEFAULT} {SERVED}").split()
@@ -31,13 +31,16 @@ A host named ``lab`` is a lab's dom0, seen from outside: ``xen+tcp://lab/system`
 ``xenlight+ssh://memory/`` is a simulated host behind ``pyxen serve``.
 """
 
+PART: Final = {"test_consoles", "test_events", "test_looking", "test_operations", "test_xenstore"}
+"""The modules of the contract that are also tried over a socket, which differs from ssh in how it is opened only."""
+
 XEN: Final = os.environ.get("PYXEN_TEST_XEN")
 """The release of Xen in that lab; default: the lab's own."""
 
 GUESTS: Final = "/usr/share/pyxen-guests"
 
-_WITHOUT_XEN: Final = ("memory:", "test:", SERVED)
-_SIMULATED: Final = ("memory:", SERVED)
+_SIMULATED: Final = ("memory:", SERVED, "xenlight+unix:///tmp/")
+_WITHOUT_XEN: Final = ("test:", *_SIMULATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,22 @@ class Place:
     xen_log: Callable[[], str]
 
 
+def uris_for(module: str) -> list[str]:
+    """Return where the tests of a module are run."""
+    also = "PYXEN_TEST_URI" not in os.environ and module.rpartition(".")[2] in PART
+    return [*URIS, AT_SOCKET] if also else URIS
+
+
 @contextlib.contextmanager
 def place_of(uri: str) -> Iterator[Place]:
     """Find the place that a URI names; a lab runs as long as it is needed."""
     if uri == SERVED:
         with ssh_to(DEFAULT.replace("contract", "served")):
             yield Place(uri, FilesHere(), _no_xen)
+        return
+    if uri == AT_SOCKET:
+        with socket_to(DEFAULT.replace("contract", "at-socket")) as way:
+            yield Place(way, FilesHere(), _no_xen)
         return
     if urlsplit(uri).hostname != "lab":
         yield Place(uri, FilesHere(), _no_xen if uri.startswith(_WITHOUT_XEN) else _own_xen_log)

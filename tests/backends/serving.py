@@ -1,4 +1,4 @@
-"""A simulated host behind ``pyxen serve``: the contract's own ssh leads to a server in this process."""
+"""A simulated host behind ``pyxen serve``: the contract's own ssh, or a socket, leads to a server in this process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from typing import Final
 
 from pyxen.connection import open_backend
 
-__all__ = ["SERVED", "ssh_to"]
+__all__ = ["AT_SOCKET", "SERVED", "socket_to", "ssh_to"]
 
 SERVED: Final = "xenlight+ssh://memory/"
 """The URI of a simulated host behind a server."""
+AT_SOCKET: Final = "xenlight+unix:///memory"
+"""That of one behind a socket, which stands for the real path of the socket."""
 
 _SSH: Final = """#!{python} -ISs
 import os, socket, sys, threading
@@ -68,3 +70,22 @@ def _accept(listener: socket.socket, uri: str) -> None:
             return
         server = Server(os.dup(link.fileno()), link.detach())
         threading.Thread(target=server.run, args=[partial(open_backend, uri, 1)], daemon=True).start()
+
+
+@contextlib.contextmanager
+def socket_to(uri: str) -> Iterator[str]:
+    """Have a host of this process served at a socket, and return the URI that leads there."""
+    from pyxen.serve.listener import Listener  # as above
+    from pyxen.serve.settings import Settings
+    from pyxen.serve.sockets import made_socket
+
+    with TemporaryDirectory(dir="/tmp") as folder, made_socket(f"{folder}/s", Settings()) as listening:
+        listener = Listener(listening, Settings(), partial(open_backend, uri, 1))
+        thread = threading.Thread(target=listener.run, daemon=True)
+        thread.start()
+        try:
+            yield f"xenlight+unix://{folder}/s"
+        finally:
+            listener.end()
+            thread.join(60)
+            listener.wind_up()

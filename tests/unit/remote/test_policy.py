@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from pyxen import DomainConfig, LiveDevice, NotPrivileged, Vfb, Vnc
@@ -16,6 +19,14 @@ def test_every_verb_has_its_place() -> None:
     """A verb that is in neither set would be refused; one in both would be allowed by mistake."""
     assert set(VERBS) == LOOKS | CHANGES
     assert set() == LOOKS & CHANGES
+
+
+def test_the_docs_name_all_verbs() -> None:
+    """They are what a file of settings lists."""
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "remote.md").read_text()
+    _, looks, changes = re.split(r'^Those of `"read-only"`:$|^All others:$', page, flags=re.MULTILINE)
+    assert set(re.findall(r"`([a-z_]+)`", looks)) == LOOKS
+    assert set(re.findall(r"`([a-z_]+)`", changes.split("\n\n")[1])) == CHANGES
 
 
 def test_what_changes_is_refused() -> None:

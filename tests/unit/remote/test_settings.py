@@ -93,7 +93,7 @@ def test_no_regular_file(file: Path, kind: str) -> None:
 @pytest.mark.parametrize("loose", [0o646, 0o664])
 def test_others_may_write_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, loose: int) -> None:
     """Root refuses it: they could give themselves root's rights."""
-    monkeypatch.setattr(settings.os, "geteuid", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(settings, "_TRUSTED_USERS", frozenset({0, os.getuid()}))
     monkeypatch.setattr(settings, "_TRUSTED_GROUPS", frozenset[int]())
     folder = tmp_path / "a" / "b"
