@@ -286,7 +286,7 @@ class Server:
         with self._lock:
             call = self._calls.get(message.id)
         if call is not None:
-            call.stop(message.reason)
+            call.stop("timeout" if message.reason == "timeout" else "cancelled")
 
     def _keep(self, number: int) -> None:
         with self._lock:

@@ -35,6 +35,8 @@ class Pending:
     allow: Callable[[DomainConfig], object] | None = None
     refusal: Exception | None = None
     made: Any = None
+    kept: bool = False
+    """Whether the server was told that what it has made has arrived here."""
 
 
 class Subscription:

@@ -67,6 +67,7 @@ class Stream:
         self._changed = threading.Condition()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._credit = WINDOW if serves else 0
+        self._window = 0 if sink is None else WINDOW
         self._queue = bytearray()  # one piece, however small those are that arrive
         self._queued = 0  # bytes that have arrived and are not yet written
         self._no_more = self._closed = self._over = False
@@ -130,7 +131,7 @@ class Stream:
         with self._changed:
             if isinstance(message, Data):
                 self._queued += len(message.data)
-                if self._queued > WINDOW or self._no_more:
+                if self._queued > self._window or self._no_more:
                     raise Malformed("more of a stream was sent than was granted, or after its end")
                 self._queue += message.data
             elif isinstance(message, Credit):
