@@ -54,6 +54,7 @@ class Listener:
         self._listening, self._settings, self._open = listening, settings, open_backend
         self._lock = threading.Lock()
         self._clients: set[_Client] = set()
+        self._refused: set[int] = set()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         listening.setblocking(False)
 
@@ -97,13 +98,23 @@ class Listener:
         with link:
             try:
                 peer = peer_of(link)
+            except OSError as error:
+                _LOG.error("a client whose user is not known: %s", error.strerror)
+                return
+            try:
                 self._check(peer)
                 self._serve(peer, link)
             except Error as error:
-                _LOG.warning("%s", error)
+                self._tell(peer, error)
                 _refuse(link, error)
             except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
                 _LOG.error("cannot serve a client: %s", error)
+
+    def _tell(self, peer: Peer, error: Error) -> None:
+        """Log why a client is refused, once for each user: none can fill the log."""
+        if peer.uid not in self._refused:
+            self._refused.add(peer.uid)
+            _LOG.warning("%s", error)
 
     def _check(self, peer: Peer) -> None:
         reason = why_not(peer, self._settings)

@@ -25,7 +25,7 @@ def serve_one(read_fd: int, write_fd: int, open_backend: Callable[[], Backend], 
 
 
 def serve_many(path: str, config: str | None, open_backend: Callable[[], Backend], *, read_only: bool) -> None:
-    """Serve those that connect to a socket, until SIGTERM or SIGINT; a second one ends this process at once.
+    """Serve those that connect to a socket, until a signal says so; a second one ends this process at once.
 
     Args:
         path: The socket; an empty text is the usual place, or where systemd has it.
@@ -46,7 +46,7 @@ def serve_many(path: str, config: str | None, open_backend: Callable[[], Backend
             listener.end()
             signal.signal(number, signal.SIG_DFL)
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, end)
         listener.run()
     listener.wind_up()

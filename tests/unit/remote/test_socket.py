@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
@@ -37,18 +36,6 @@ from tests.unit.remote.sockets import AtSocket, at_socket, program
 CONFIG: Final = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
 HIDDEN: Final = "hidden"
 STRANGER: Final = Peer(1, 65533, 65533, frozenset({65532}))
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder with a short name, as sockets need it."""
-    with TemporaryDirectory(dir="/tmp") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
-def path(folder: Path) -> Path:
-    return folder / "s"
 
 
 @pytest.fixture

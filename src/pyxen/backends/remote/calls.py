@@ -154,7 +154,7 @@ class Calls:
             case Done():
                 self._done(pending, message)
             case Settled():
-                if pending.kept:
+                if pending.done:
                     self._succeed(message, pending, pending.made)
             case Failed():
                 self._failed(pending, message)
@@ -192,6 +192,9 @@ class Calls:
 
     def _done(self, pending: Pending, message: Done) -> None:
         operation = _operation_of(pending, message)
+        if pending.done:
+            return  # the first one counts
+        pending.done = True
         self._show(operation, message)
         operation.log.extend(message.log)
         try:
@@ -200,7 +203,7 @@ class Calls:
             self._end(message.id, ConnectFailed(f"{pending.verb.name}: its result cannot be read: {error}"))
             return
         if message.undoable:
-            pending.made, pending.kept = value, True
+            pending.made = value
             self._link.send(Kept(message.id))
         else:
             self._succeed(message, pending, value)

@@ -35,8 +35,8 @@ class Pending:
     allow: Callable[[DomainConfig], object] | None = None
     refusal: Exception | None = None
     made: Any = None
-    kept: bool = False
-    """Whether the server was told that what it has made has arrived here."""
+    done: bool = False
+    """Whether the server has said that it has ended well."""
 
 
 class Subscription:
