@@ -14,12 +14,12 @@ import os
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 from pyxen.errors import OperationFailed
 
-__all__ = ["Abandoned", "Claim", "Claims", "abandoned"]
+__all__ = ["Abandoned", "Claim", "ClaimSet", "Claims", "abandoned"]
 
 _SUFFIX: Final = ".claims"
 _LOCK: Final = "lock"
@@ -38,6 +38,19 @@ class Claim:
 
     uuid: UUID
     files: tuple[str, ...] = ()
+
+
+class ClaimSet(Protocol):
+    """The claims of one user, wherever they are recorded; see `Claims`."""
+
+    def add(self, claim: Claim) -> None:
+        """Record a claim."""
+
+    def drop(self, uuid: UUID) -> None:
+        """Remove a claim."""
+
+    def close(self) -> None:
+        """Release the claims."""
 
 
 class Claims:

@@ -35,7 +35,7 @@ CHANGES: Final = frozenset(
     | {"debug_keys", "set_parameters", "hypfs_write", "flask_set_enforcing", "flask_load_policy", "devd"}
     | {"psr_attach", "psr_detach", "psr_set", "device_tree_add", "device_tree_remove", "device_tree_attach"}
     | {"store_begin", "store_commit", "store_abort", "store_write", "store_mkdir", "store_remove"}
-    | {"store_set_permissions"}
+    | {"store_set_permissions", "claims_open", "claims_add", "claims_drop", "claims_close", "remove_orphans"}
     # These only look, but a guest's console takes input, QEMU takes any command, a check takes the host's time, and
     # notes, files and xenstore may hold passwords.
     | {"console", "await_console", "monitor_command", "qmp", "qmp_events", "check_create", "userdata", "saved_config"}

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pyxen._common.shield import logger
+from pyxen._copies.orphans import remove_orphans
 from pyxen.backends.base import Allow, Backend
 from pyxen.backends.remote.failures import error_of, failure_of
 from pyxen.backends.remote.link import Link
@@ -56,6 +57,7 @@ from pyxen.operation import Operation
 from pyxen.records.qmp_event import QmpEvent
 from pyxen.records.xenstore import NodeChange
 from pyxen.serve.calls import ServedCall, Subscription
+from pyxen.serve.claims import ServedClaims
 from pyxen.serve.policy import ALL, Policy
 from pyxen.serve.saving import save_over, spoken_out
 from pyxen.serve.store import ServedStore
@@ -114,12 +116,14 @@ class Server:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-serve")
         self._backend: Any = None
         self._store: ServedStore | None = None
+        self._claims: ServedClaims | None = None
         self._special: dict[str, Callable[..., object]] = {
             "await_console": self._await_console,
             "console": self._console,
             "migrate_over": self._converse,
             "qmp_events": self._qmp_events,
             "receive_migration": self._converse,
+            "remove_orphans": self._remove_orphans,
             "remus_over": self._converse,
             "restore": self._restore,
             "restore_over": self._restore_over,
@@ -186,6 +190,7 @@ class Server:
         if Feature.XENSTORE in backend.features:
             self._store = ServedStore(backend.xenstore())
         verbs = tuple(sorted(policy.verbs))
+        self._claims = ServedClaims(backend.claims)
         self._link.send(
             Welcome(PROTOCOL, VERSION, backend.name, features, verbs, policy.read_only, limited_by=policy.source)
         )
@@ -223,6 +228,8 @@ class Server:
             left = list(self._calls.values())
         for call in left:
             call.undo()
+        if self._claims is not None:
+            self._claims.close()
         self._link.finish(_TO_SEND)
 
     def _going(self) -> bool:
@@ -351,6 +358,8 @@ class Server:
             if self._store is None:
                 self._backend.xenstore()  # says why not
             result = getattr(self._store, name)(*by_place, **by_name)
+        elif name.startswith("claims_"):
+            result = getattr(self._claims, name)(*by_place, **by_name)
         else:
             result = getattr(self._backend, name)(*by_place, **by_name)
         shown = self._policy.shown
@@ -370,6 +379,10 @@ class Server:
         if verb == "create_cpupool":
             return lambda pool: self._backend.destroy_cpupool(pool).wait()
         return None
+
+    def _remove_orphans(self, call: ServedCall) -> None:
+        remove_orphans(self._backend)
+        self._answer(call, verb_of("remove_orphans").result, True)
 
     def _restore(self, call: ServedCall, path: str, config: DomainConfig | None, **how: Any) -> None:
         operation = self._backend.restore(path, config, **self._asking(call, how))
