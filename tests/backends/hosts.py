@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files, FilesHere, FilesInLab
-from tests.backends.serving import AT_SOCKET, SERVED, socket_to, ssh_to
+from tests.backends.serving import AT_SOCKET, SERVED, socket_to, ssh_to, ssh_with
 from tests.backends.support import SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ DEFAULT: Final = "memory:///contract?files=here&bridges=xenbr0"
 URIS: Final = os.environ.get("PYXEN_TEST_URI", f"{DEFAULT} {SERVED}").split()
 """Where to connect to, separated by blanks. For a real host: ``PYXEN_TEST_URI=xenlight:/// pytest tests/backends``.
 
-A host named ``lab`` is a lab's dom0, seen from outside: ``xen+tcp://lab/system``, ``xen+ssh://root@lab/system``.
+A host named ``lab`` is a lab's dom0, seen from outside: ``xen+tcp://lab/system``, ``xen+ssh://root@lab/system``,
+``xenlight+ssh://root@lab/``.
 ``xenlight+ssh://memory/`` is a simulated host behind ``pyxen serve``.
 """
 
@@ -81,8 +83,13 @@ def place_of(uri: str) -> Iterator[Place]:
     from lab import Lab, releases
 
     with Lab(XEN or releases.DEFAULT) as dom0, TemporaryDirectory() as folder:
+        files, log = FilesInLab(dom0), partial(_xen_log_of, dom0)
+        if uri.startswith("xenlight+ssh:"):
+            with ssh_with(Path(folder), _settings_of_ssh(dom0, Path(folder))):
+                yield Place(uri, files, log)
+            return
         dom0.run(["lab-libvirtd"], check=True, timeout=60)
-        yield Place(_way_in(uri, dom0, Path(folder)), FilesInLab(dom0), lambda: _xen_log_of(dom0))
+        yield Place(_way_in(uri, dom0, Path(folder)), files, log)
 
 
 def _no_xen() -> str:
@@ -100,11 +107,24 @@ def _xen_log_of(dom0: Lab) -> str:
 def _way_in(uri: str, dom0: Lab, folder: Path) -> str:
     if "+tcp:" in uri:
         return uri.replace("lab", f"127.0.0.1:{dom0.forward(16509)}")
+    key = _key_of(dom0, folder)
+    return uri.replace("lab", f"127.0.0.1:{dom0.forward(22)}") + f"?keyfile={key}&no_verify=1"
+
+
+def _key_of(dom0: Lab, folder: Path) -> Path:
     dom0.run(["lab-sshd"], check=True, timeout=60)
     key = folder / "key"
     dom0.get("/root/.ssh/id_ed25519", key)
     key.chmod(0o600)
-    return uri.replace("lab", f"127.0.0.1:{dom0.forward(22)}") + f"?keyfile={key}&no_verify=1"
+    return key
+
+
+def _settings_of_ssh(dom0: Lab, folder: Path) -> str:
+    """Return settings with which ssh finds a lab by its name."""
+    return (
+        f"Host lab\n    HostName 127.0.0.1\n    Port {dom0.forward(22)}\n    IdentityFile {_key_of(dom0, folder)}\n"
+        "    IdentitiesOnly yes\n    StrictHostKeyChecking no\n    UserKnownHostsFile /dev/null\n    LogLevel ERROR\n"
+    )
 
 
 class Guests:

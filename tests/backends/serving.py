@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import stat
 import sys
@@ -16,7 +17,7 @@ from typing import Final
 
 from pyxen.connection import open_backend
 
-__all__ = ["AT_SOCKET", "SERVED", "socket_to", "ssh_to"]
+__all__ = ["AT_SOCKET", "SERVED", "socket_to", "ssh_to", "ssh_with"]
 
 SERVED: Final = "xenlight+ssh://memory/"
 """The URI of a simulated host behind a server."""
@@ -38,6 +39,24 @@ while data := os.read(0, 1 << 16):
 link.shutdown(socket.SHUT_WR)
 threading.Event().wait(20)
 """
+
+
+@contextlib.contextmanager
+def ssh_with(folder: Path, settings: str) -> Iterator[None]:
+    """Have ``ssh`` be the system's, with settings of its own, which are kept in a folder."""
+    real = shutil.which("ssh")
+    assert real is not None, "there is no ssh client"
+    (folder / "config").write_text(settings)
+    program = folder / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {real} -F {folder}/config "$@"\n')
+    program.chmod(0o755)
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{program.parent}:{before}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
 @contextlib.contextmanager
