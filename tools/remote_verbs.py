@@ -16,17 +16,8 @@ BACKENDS = ROOT / "src" / "pyxen" / "backends"
 
 BY_HAND = frozenset(
     {"await_console", "claims", "close", "console", "features", "libvirt", "migrate_over", "name", "qmp_events"}
-    | {
-        "receive_migration",
-        "remove_orphans",
-        "remus_over",
-        "restore",
-        "restore_over",
-        "save_over",
-        "subscribe",
-        "uri",
-        "xenstore",
-    }
+    | {"receive_migration", "remove_orphans", "remus_over", "restore", "restore_over", "save_over", "subscribe"}
+    | {"uri", "xenstore"}
 )
 """The members that are not generated."""
 

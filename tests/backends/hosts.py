@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files, FilesHere, FilesInLab
-from tests.backends.serving import AT_SOCKET, SERVED, socket_to, ssh_to, ssh_with
+from tests.backends.serving import AT_SOCKET, SERVED, SIMULATED, socket_to, ssh_to, ssh_with
 from tests.backends.support import SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ XEN: Final = os.environ.get("PYXEN_TEST_XEN")
 
 GUESTS: Final = "/usr/share/pyxen-guests"
 
-_SIMULATED: Final = ("memory:", SERVED, "xenlight+unix:///tmp/")
-_WITHOUT_XEN: Final = ("test:", *_SIMULATED)
+_WITHOUT_XEN: Final = ("test:", *SIMULATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +196,7 @@ def guests_of(place: Place, folder: str) -> Guests:
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
     tiny = {"type": "pvh", "kernel": kernel, "memory": 8}
     willing = {**tiny, "memory": 160, "on_reboot": "preserve"}
-    return Guests(tiny, willing, ends=place.uri.startswith(_SIMULATED))
+    return Guests(tiny, willing, ends=place.uri.startswith(SIMULATED))
 
 
 def config_of(settings: dict[str, Any], name: str, **more: Any) -> DomainConfig:

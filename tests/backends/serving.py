@@ -9,20 +9,25 @@ import socket
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pyxen.connection import open_backend
 
-__all__ = ["AT_SOCKET", "SERVED", "socket_to", "ssh_to", "ssh_with"]
+if TYPE_CHECKING:
+    from pyxen.serve.server import Server
+
+__all__ = ["AT_SOCKET", "SERVED", "SIMULATED", "socket_to", "ssh_to", "ssh_with"]
 
 SERVED: Final = "xenlight+ssh://memory/"
 """The URI of a simulated host behind a server."""
 AT_SOCKET: Final = "xenlight+unix:///memory"
 """That of one behind a socket, which stands for the real path of the socket."""
+SIMULATED: Final = ("memory:", SERVED, "xenlight+unix:///tmp/")
+"""How the URIs of simulated hosts begin."""
 
 _SSH: Final = """#!{python} -ISs
 import os, socket, sys, threading
@@ -62,6 +67,8 @@ def ssh_with(folder: Path, settings: str) -> Iterator[None]:
 @contextlib.contextmanager
 def ssh_to(uri: str) -> Iterator[None]:
     """Have ``ssh`` lead to servers of a host in this process, whatever it is told."""
+    from pyxen.serve.server import Server  # needs msgspec, which Debian 12 does not have
+
     with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         path = f"{folder}/socket"
         program = Path(folder, "ssh")
@@ -69,7 +76,7 @@ def ssh_to(uri: str) -> Iterator[None]:
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         listener.bind(path)
         listener.listen()
-        threading.Thread(target=_accept, args=[listener, uri], daemon=True).start()
+        threading.Thread(target=_accept, args=[listener, uri, Server], daemon=True).start()
         before = os.environ["PATH"]
         os.environ["PATH"] = f"{folder}:{before}"
         try:
@@ -79,15 +86,13 @@ def ssh_to(uri: str) -> Iterator[None]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listener: socket.socket, uri: str) -> None:
-    from pyxen.serve.server import Server  # needs msgspec, which Debian 12 does not have
-
+def _accept(listener: socket.socket, uri: str, serve: Callable[[int, int], Server]) -> None:
     while True:
         try:
             link, _ = listener.accept()
         except OSError:
             return
-        server = Server(os.dup(link.fileno()), link.detach())
+        server = serve(os.dup(link.fileno()), link.detach())
         threading.Thread(target=server.run, args=[partial(open_backend, uri, 1)], daemon=True).start()
 
 
