@@ -47,8 +47,9 @@ def serve(
 
     With --socket, programs of this machine that do not run as root use pyxen.connect("xenlight+unix:///PATH"). The file
     /etc/pyxen/serve.toml, or that of --config, says who may connect and what they may do; without it, only root may
-    connect. systemd can make the socket and start this with the first client. It runs until SIGTERM; a second signal
-    ends it at once.
+    connect. Its keys are group, and verbs: "all", "read-only" or a list such as ["read-only", "shutdown", "reboot"]. The
+    page on remote hosts has all verbs. systemd can make the socket, and start this with the first client. It runs until
+    SIGTERM; a second signal ends it at once.
 
     When a client ends, what it has begun is undone.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pyxen.backends.remote.verbs import VERBS
@@ -44,7 +43,7 @@ CHANGES: Final = frozenset(
 """The verbs that are refused with ``--read-only``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
     """What a client may do.
 
@@ -68,6 +67,10 @@ class Policy:
         """Whether it only looks."""
         return self.verbs <= LOOKS
 
+    def only_looking(self) -> Policy:
+        """Return what is left of it with ``--read-only``."""
+        return Policy(self.verbs & LOOKS, passwords=False, source=self.source or "pyxen serve --read-only")
+
     def shown(self, value: Any) -> Any:
         """Return what it gets of a result."""
         return value if self.passwords else without_secrets(value)
@@ -75,7 +78,7 @@ class Policy:
 
 ALL: Final = Policy(frozenset(VERBS), passwords=True, source="")
 """That of a client who is root."""
-READ_ONLY: Final = Policy(LOOKS, passwords=False, source="pyxen serve --read-only")
+READ_ONLY: Final = ALL.only_looking()
 """That of a key that only looks."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from typing import Final
 
 from pyxen.backends.base import Backend
 from pyxen.serve.listener import Listener
@@ -15,11 +16,13 @@ from pyxen.serve.sockets import listening_socket
 
 __all__ = ["serve_many", "serve_one"]
 
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 def serve_one(read_fd: int, write_fd: int, open_backend: Callable[[], Backend], *, read_only: bool) -> None:
     """Serve the client at the other end of two descriptors, until it goes, or a signal says so."""
     server = Server(read_fd, write_fd, policy=READ_ONLY if read_only else ALL)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, lambda *_: server.end("the server was told to end"))
     server.run(open_backend)
 
@@ -42,11 +45,12 @@ def serve_many(path: str, config: str | None, open_backend: Callable[[], Backend
     with listening_socket(path, settings, os.environ) as listening:
         listener = Listener(listening, settings, open_backend)
 
-        def end(number: int, _frame: object) -> None:
+        def end(*_: object) -> None:
             listener.end()
-            signal.signal(number, signal.SIG_DFL)
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
 
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, end)
         listener.run()
     listener.wind_up()

@@ -16,7 +16,7 @@ from pyxen._printable import quoted
 from pyxen.backends.remote.local import SETTINGS_FILE
 from pyxen.backends.remote.verbs import VERBS
 from pyxen.errors import FileMissing, InvalidArgument, OperationFailed, ParseError
-from pyxen.serve.policy import ALL, LOOKS, READ_ONLY, Policy
+from pyxen.serve.policy import ALL, LOOKS, Policy
 
 __all__ = ["Settings", "load_settings"]
 
@@ -45,8 +45,8 @@ class Settings:
     gid: int | None = None
 
     def only_looking(self) -> Settings:
-        """Return them with the policy of ``--read-only``."""
-        return dataclasses.replace(self, policy=READ_ONLY)
+        """Return what is left of them with ``--read-only``."""
+        return dataclasses.replace(self, policy=self.policy.only_looking())
 
 
 def load_settings(path: str | None = None) -> Settings:

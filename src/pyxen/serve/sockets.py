@@ -96,12 +96,20 @@ def made_socket(path: str, settings: Settings) -> Iterator[socket.socket]:
             made.callback(_remove, path)
             # Nobody can connect before it listens.
             if settings.gid is not None:
-                os.chown(path, -1, settings.gid)
+                _give(path, settings.gid, settings.group)
             os.chmod(path, 0o600 if settings.gid is None else 0o660)
             found.listen(_WAITING)
         except OSError as error:
             raise OperationFailed(f"cannot listen at {path}: {error.strerror}", operation=_VERB) from error
         yield found
+
+
+def _give(path: str, gid: int, group: str | None) -> None:
+    try:
+        os.chown(path, -1, gid)
+    except PermissionError as error:
+        message = f"cannot give {path} to group {group}, of which this user is no member: {error.strerror}"
+        raise OperationFailed(message, operation=_VERB) from error
 
 
 @contextlib.contextmanager

@@ -41,6 +41,14 @@ def test_what_it_says(file: Path, text: str, verbs: set[str], passwords: bool) -
     assert found.policy.source == str(file)
 
 
+def test_read_only_narrows_it(file: Path) -> None:
+    """It gives nothing that the file does not give."""
+    file.write_text('verbs = ["list", "pause"]\npasswords = true\n')
+    narrow = load_settings(str(file)).only_looking()
+    assert narrow.policy.verbs == {"list"}
+    assert (narrow.policy.passwords, narrow.policy.source) == (False, str(file))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
