@@ -24,7 +24,7 @@ _LACKS: Final = 1
 
 def serve(
     path: Annotated[
-        str, typer.Argument(metavar="[PATH]", help="With --socket: the socket. Default: /run/pyxen/serve.sock.")
+        str, typer.Argument(metavar="PATH", help="With --socket: the socket. Default: /run/pyxen/serve.sock.")
     ] = "",
     *,
     stdio: Annotated[bool, typer.Option("--stdio", help="Talk over standard input and output.")] = False,
@@ -47,9 +47,9 @@ def serve(
 
     With --socket, programs of this machine that do not run as root use pyxen.connect("xenlight+unix:///PATH"). The file
     /etc/pyxen/serve.toml, or that of --config, says who may connect and what they may do; without it, only root may
-    connect. Its keys are group, and verbs: "all", "read-only" or a list such as ["read-only", "shutdown", "reboot"]. The
-    page on remote hosts has all verbs. systemd can make the socket, and start this with the first client. It runs until
-    SIGTERM; a second signal ends it at once.
+    connect. Its keys are group, and verbs: "all", "read-only" or a list such as ["read-only", "shutdown", "reboot"].
+    The page on remote hosts has all verbs. systemd can make the socket, and start this with the first client. It runs
+    until SIGTERM; a second signal ends it at once.
 
     When a client ends, what it has begun is undone.
 
