@@ -217,30 +217,45 @@ def test_a_stranger_is_told_group_and_file(path: Path, monkeypatch: pytest.Monke
         assert path.stat().st_gid == group.gr_gid
 
 
+def told(uri: str, groups: list[int]) -> str:
+    """Return what a program of the user nobody gets when it connects; this needs root."""
+    script = f"import sys, pyxen; sys.stderr = sys.stdout; print(len(pyxen.connect({uri!r}).list()))"
+    nobody = pwd.getpwnam("nobody").pw_uid
+    found = subprocess.run(
+        [sys.executable, "-B", "-c", script],
+        user=nobody,
+        group=nobody,
+        extra_groups=groups,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return found.stdout
+
+
 def test_another_user_is_refused(folder: Path, path: Path, served: AtSocket) -> None:
     """As root, with a real process of another user; else, the file's mode says that root's are the only ones."""
     assert stat.S_IMODE(served.path.stat().st_mode) == 0o600
     if os.geteuid() == 0:
         folder.chmod(0o755)
-        script = f"import sys, pyxen; sys.stderr = sys.stdout; pyxen.connect({served.uri!r})"
-        nobody = pwd.getpwnam("nobody").pw_uid
-        for mode, words in (
-            (0o600, f"{path}: this user may not connect: only root may, see /etc/pyxen/serve.toml"),
-            (0o666, "user nobody may not connect: only root may, until /etc/pyxen/serve.toml names a group"),
-        ):
-            path.chmod(mode)
-            found = subprocess.run(
-                [sys.executable, "-c", script],
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-                user=nobody,
-                group=nobody,
-                extra_groups=[],
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert f"NotPrivileged: {words}" in found.stdout, found
+        words = f"{path}: this user may not connect: only root may, see /etc/pyxen/serve.toml"
+        assert f"NotPrivileged: {words}" in told(served.uri, [])
+        path.chmod(0o666)
+        words = "user nobody may not connect: only root may, until /etc/pyxen/serve.toml names a group"
+        assert f"NotPrivileged: {words}" in told(served.uri, [])
+
+
+def test_a_member_of_the_group(folder: Path, path: Path) -> None:
+    """As root, with real processes; else, the file's mode says who may."""
+    gid = 65531 if os.geteuid() == 0 else os.getegid()
+    with at_socket(path, "memory:///", Settings(group="xenusers", gid=gid)) as found:
+        assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o660, gid)
+        if os.geteuid() == 0:
+            folder.chmod(0o755)
+            assert told(found.uri, [5, gid]) == "1\n"
+            path.chmod(0o666)
+            assert "user nobody is not in group xenusers" in told(found.uri, [5])
 
 
 def test_only_the_verbs_of_the_file(path: Path) -> None:
