@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ROOT / "src" / "pyxen" / "backends"
 
 BY_HAND = frozenset(
-    {"await_console", "close", "console", "features", "libvirt", "migrate_over", "name", "qmp_events"}
-    | {"receive_migration", "remus_over", "restore", "restore_over", "save_over", "subscribe", "uri", "xenstore"}
+    {"await_console", "claims", "close", "console", "features", "libvirt", "migrate_over", "name", "qmp_events"}
+    | {"receive_migration", "remove_orphans", "remus_over", "restore", "restore_over", "save_over", "subscribe"}
+    | {"uri", "xenstore"}
 )
 """The members that are not generated."""
 

@@ -280,6 +280,7 @@ def parts() -> list[Part]:
         ),
         Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
         Part("outside", [[*PYTEST, *_chosen(), "tests/outside"]]),
+        *([Part("contract-ssh", [_contract("xenlight+ssh://root@lab/")])] if LONG else []),
         *([Part("guide-4.17", _guide_in_debian_12())] if LONG else []),
         Part("two-cpus", [_in_dom0("4.20", "env", "PYXEN_TEST_URI=xenlight:///", *two_cpus, cpus=2)]),
     ]

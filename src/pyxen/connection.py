@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyxen._common.arguments import check_number
 from pyxen._interpreter import check_interpreter
+from pyxen._printable import quoted
 from pyxen.backends.base import Backend
 from pyxen.errors import InvalidArgument, LibraryMissing, UnsupportedFeature
 from pyxen.features import Feature
@@ -43,6 +44,7 @@ def connect(uri: str = "xenlight:///", *, workers: int | None = None, xl_conf: A
     Args:
         uri: ``xenlight:///``, the default, is the local machine, through libxl. ``xenlight+ssh://root@host/`` is
             another machine, through ssh and the pyxen there; ``?command=/opt/pyxen/bin/pyxen`` says where that is.
+            ``xenlight+unix:///run/pyxen/serve.sock`` is this machine, through ``pyxen serve --socket``, without root.
             ``memory:///`` is a host in this process, for tests. ``xenlight:///driver`` is the driver domain that this
             runs in: it need not be a control domain, and it supports `Host.devd` and `Host.xenstore` only. libvirt's
             URIs open a host through libvirt: ``xen:///system``, ``xen+ssh://root@host/system``, ``test:///default``.
@@ -59,7 +61,7 @@ def connect(uri: str = "xenlight:///", *, workers: int | None = None, xl_conf: A
             xl reads ``/etc/xen/xl.conf``.
 
     Raises:
-        InvalidArgument: `workers` is no whole number of 0 to 64.
+        InvalidArgument: `workers` is no whole number of 0 to 64, or a part of the URI is not valid.
         ParseError: The file of `xl_conf` is not valid; if it cannot be read, it is an OSError.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.
@@ -96,12 +98,13 @@ def open_backend(uri: str, workers: int | None) -> Backend:
         check_number(workers, "workers")
         if not 0 <= workers <= MOST_WORKERS:
             raise InvalidArgument(f"workers={workers} is out of range: use 0 to {MOST_WORKERS}")
+    _check_uri(uri)
     scheme = uri.partition(":")[0]
     if scheme == "xenlight":
         return _open_xenlight(uri, workers)
     if scheme == "memory":
         return _open_memory(uri)
-    if scheme == "xenlight+ssh":
+    if scheme in {"xenlight+ssh", "xenlight+unix"}:
         return _open_remote(uri)
     offered = {point.name: point for point in entry_points(group=GROUP)}
     if scheme in offered:
@@ -110,10 +113,20 @@ def open_backend(uri: str, workers: int | None) -> Backend:
         return _open_libvirt(uri)
     known = (
         "xenlight:/// (this machine, through libxl), xenlight+ssh://root@host/ (another one), "
+        "xenlight+unix:///run/pyxen/serve.sock (this one, without root), "
         "memory:/// (a host in this process, for tests)"
     )
     offers = "".join(f", {name}:" for name in offered)
     raise UnsupportedFeature(f"{uri}: use {known}, or a libvirt URI such as xen:///system{offers}", feature=uri)
+
+
+def _check_uri(uri: object) -> None:
+    """Refuse what is no URI of any scheme: what reads one would leave such a character out, or end there."""
+    if not isinstance(uri, str):
+        raise InvalidArgument(f"a URI is a text, such as xenlight:///, not {quoted(uri)}", operation="connect")
+    wrong = next((character for character in uri if not character.isprintable()), None)
+    if wrong is not None:  # the rest may have a password
+        raise InvalidArgument(f"a URI has no control characters, and this one has {wrong!r}", operation="connect")
 
 
 def _open_xenlight(uri: str, workers: int | None) -> Backend:
@@ -140,13 +153,14 @@ def _open_libvirt(uri: str) -> Backend:
 
 def _open_remote(uri: str) -> Backend:
     try:
+        from pyxen.backends.remote.local import open_local
         from pyxen.backends.remote.ssh import open_remote
     except ModuleNotFoundError as error:
         if error.name != "msgspec":
             raise
-        message = "msgspec is not installed: remote hosts need it: pip install 'pyxen[remote]'"
+        message = "msgspec is not installed: hosts behind pyxen serve need it: pip install 'pyxen[remote]'"
         raise LibraryMissing(message) from error
-    return open_remote(uri)
+    return open_remote(uri) if uri.startswith("xenlight+ssh:") else open_local(uri)
 
 
 def _open_memory(uri: str) -> Backend:

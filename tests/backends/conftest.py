@@ -11,12 +11,18 @@ import pytest
 import pyxen
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files
-from tests.backends.hosts import URIS, Guests, Place, config_of, guests_of, place_of
+from tests.backends.hosts import Guests, Place, config_of, guests_of, place_of, uris_for
 from tests.backends.support import Make, Willing, supporting, wait_until
 from tests.spoilt import pytest_runtest_makereport, pytest_runtest_protocol  # noqa: F401 (hooks)
 
 
-@pytest.fixture(scope="session", params=URIS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try each test at all its hosts."""
+    if "place" in metafunc.fixturenames:
+        metafunc.parametrize("place", uris_for(metafunc.module.__name__), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """Where the host is."""
     with place_of(request.param) as place:

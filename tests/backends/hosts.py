@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -15,29 +16,32 @@ from urllib.parse import urlsplit
 
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files, FilesHere, FilesInLab
-from tests.backends.serving import SERVED, ssh_to
+from tests.backends.serving import AT_SOCKET, SERVED, SIMULATED, socket_to, ssh_to, ssh_with
 from tests.backends.support import SECONDS, wait_until
 
 if TYPE_CHECKING:
     from lab import Lab
 
-__all__ = ["URIS", "Guests", "Place", "boot", "config_of", "guests_of", "place_of"]
+__all__ = ["Guests", "Place", "boot", "config_of", "guests_of", "place_of", "uris_for"]
 
 DEFAULT: Final = "memory:///contract?files=here&bridges=xenbr0"
 URIS: Final = os.environ.get("PYXEN_TEST_URI", f"{DEFAULT} {SERVED}").split()
 """Where to connect to, separated by blanks. For a real host: ``PYXEN_TEST_URI=xenlight:/// pytest tests/backends``.
 
-A host named ``lab`` is a lab's dom0, seen from outside: ``xen+tcp://lab/system``, ``xen+ssh://root@lab/system``.
+A host named ``lab`` is a lab's dom0, seen from outside: ``xen+tcp://lab/system``, ``xen+ssh://root@lab/system``,
+``xenlight+ssh://root@lab/``.
 ``xenlight+ssh://memory/`` is a simulated host behind ``pyxen serve``.
 """
+
+PART: Final = {"test_consoles", "test_events", "test_looking", "test_operations", "test_xenstore"}
+"""The modules of the contract that are also tried over a socket, which differs from ssh in how it is opened only."""
 
 XEN: Final = os.environ.get("PYXEN_TEST_XEN")
 """The release of Xen in that lab; default: the lab's own."""
 
 GUESTS: Final = "/usr/share/pyxen-guests"
 
-_WITHOUT_XEN: Final = ("memory:", "test:", SERVED)
-_SIMULATED: Final = ("memory:", SERVED)
+_WITHOUT_XEN: Final = ("test:", *SIMULATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,12 @@ class Place:
     xen_log: Callable[[], str]
 
 
+def uris_for(module: str) -> list[str]:
+    """Return where the tests of a module are run."""
+    also = "PYXEN_TEST_URI" not in os.environ and module.rpartition(".")[2] in PART
+    return [*URIS, AT_SOCKET] if also else URIS
+
+
 @contextlib.contextmanager
 def place_of(uri: str) -> Iterator[Place]:
     """Find the place that a URI names; a lab runs as long as it is needed."""
@@ -62,14 +72,23 @@ def place_of(uri: str) -> Iterator[Place]:
         with ssh_to(DEFAULT.replace("contract", "served")):
             yield Place(uri, FilesHere(), _no_xen)
         return
+    if uri == AT_SOCKET:
+        with socket_to(DEFAULT.replace("contract", "at-socket")) as way:
+            yield Place(way, FilesHere(), _no_xen)
+        return
     if urlsplit(uri).hostname != "lab":
         yield Place(uri, FilesHere(), _no_xen if uri.startswith(_WITHOUT_XEN) else _own_xen_log)
         return
     from lab import Lab, releases
 
     with Lab(XEN or releases.DEFAULT) as dom0, TemporaryDirectory() as folder:
+        files, log = FilesInLab(dom0), partial(_xen_log_of, dom0)
+        if uri.startswith("xenlight+ssh:"):
+            with ssh_with(Path(folder), _settings_of_ssh(dom0, Path(folder))):
+                yield Place(uri, files, log)
+            return
         dom0.run(["lab-libvirtd"], check=True, timeout=60)
-        yield Place(_way_in(uri, dom0, Path(folder)), FilesInLab(dom0), lambda: _xen_log_of(dom0))
+        yield Place(_way_in(uri, dom0, Path(folder)), files, log)
 
 
 def _no_xen() -> str:
@@ -87,11 +106,24 @@ def _xen_log_of(dom0: Lab) -> str:
 def _way_in(uri: str, dom0: Lab, folder: Path) -> str:
     if "+tcp:" in uri:
         return uri.replace("lab", f"127.0.0.1:{dom0.forward(16509)}")
+    key = _key_of(dom0, folder)
+    return uri.replace("lab", f"127.0.0.1:{dom0.forward(22)}") + f"?keyfile={key}&no_verify=1"
+
+
+def _key_of(dom0: Lab, folder: Path) -> Path:
     dom0.run(["lab-sshd"], check=True, timeout=60)
     key = folder / "key"
     dom0.get("/root/.ssh/id_ed25519", key)
     key.chmod(0o600)
-    return uri.replace("lab", f"127.0.0.1:{dom0.forward(22)}") + f"?keyfile={key}&no_verify=1"
+    return key
+
+
+def _settings_of_ssh(dom0: Lab, folder: Path) -> str:
+    """Return settings with which ssh finds a lab by its name."""
+    return (
+        f"Host lab\n    HostName 127.0.0.1\n    Port {dom0.forward(22)}\n    IdentityFile {_key_of(dom0, folder)}\n"
+        "    IdentitiesOnly yes\n    StrictHostKeyChecking no\n    UserKnownHostsFile /dev/null\n    LogLevel ERROR\n"
+    )
 
 
 class Guests:
@@ -164,7 +196,7 @@ def guests_of(place: Place, folder: str) -> Guests:
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
     tiny = {"type": "pvh", "kernel": kernel, "memory": 8}
     willing = {**tiny, "memory": 160, "on_reboot": "preserve"}
-    return Guests(tiny, willing, ends=place.uri.startswith(_SIMULATED))
+    return Guests(tiny, willing, ends=place.uri.startswith(SIMULATED))
 
 
 def config_of(settings: dict[str, Any], name: str, **more: Any) -> DomainConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,6 +13,7 @@ import pyxen
 from pyxen import DomainConfig, OperationFailed, Vif
 from pyxen.records.info import DomainState
 from tests.offhost.host import OffHost, until
+from tests.unit.remote.sockets import at_socket
 
 Configure = Callable[..., DomainConfig]
 
@@ -102,5 +104,39 @@ def test_the_process_of_a_pool_is_killed(
     with host.pool(config(name="other"), size=1, timeout=60):
         assert left.isdisjoint(info.name for info in host.list())
     assert host.orphans() == ()
+    host.domains["taken"].destroy()  # which was handed out
+    assert offhost.left() == []
+
+
+REMOTE = """
+import sys, pyxen
+config = pyxen.DomainConfig(name='web', type='pvh', kernel=sys.argv[1], memory=16)
+host = pyxen.connect(sys.argv[2])
+pool = host.pool(config, size=2)
+pool.take('taken', paused=True)
+pool.wait(timeout=60)
+print('now', flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_the_client_of_a_server_is_killed_with_its_pool(
+    offhost: OffHost, host: pyxen.Host, kernels: dict[str, str]
+) -> None:
+    """Its server has recorded whose they are, and lets go of them."""
+    with TemporaryDirectory(dir="/tmp") as folder, at_socket(Path(folder, "s"), "xenlight:///") as served:
+        with offhost.python(REMOTE, kernels["pvh"], served.uri) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"now\n"
+            left = ready(host)
+            assert len(left) == 2
+            assert host.orphans() == ()
+            process.kill()
+        until(lambda: {orphan.info().name for orphan in host.orphans()} == left, "they are not found")
+        with pyxen.connect(served.uri) as again:
+            assert {orphan.info().name for orphan in again.orphans()} == left
+            for orphan in again.orphans():
+                orphan.destroy()
+        assert host.orphans() == ()
     host.domains["taken"].destroy()  # which was handed out
     assert offhost.left() == []

@@ -15,6 +15,7 @@ import pyxen
 from lab import Lab
 from pyxen import ConnectFailed, DomainConfig, DomainCreated, DomainState, Host, NotPrivileged
 from tests.backends.hosts import boot
+from tests.backends.serving import ssh_with
 
 GUESTS: Final = "/usr/share/pyxen-guests"
 TINY: Final = DomainConfig("tiny1", type="pvh", kernel=f"{GUESTS}/tiny-pvh", memory=8)
@@ -77,18 +78,8 @@ def ssh(dom0: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (folder / "changed").write_text(f"[127.0.0.1]:{port} {wrong[0]} {wrong[1]}\n")
     forced = f'command="pyxen serve --stdio --read-only",restrict {(folder / "readonly.pub").read_text().strip()}'
     dom0.run(["sh", "-c", f"echo '{forced}' >>/root/.ssh/authorized_keys"], check=True, timeout=60)
-    (folder / "config").write_text(CONFIG.format(folder=folder, port=port))
-    program = folder / "bin" / "ssh"
-    program.parent.mkdir()
-    real = subprocess.run(
-        ["sh", "-c", "command -v ssh"], check=True, capture_output=True, text=True, timeout=60
-    ).stdout.strip()
-    program.write_text(f'#!/bin/sh\nexec {real} -F {folder}/config "$@"\n')
-    program.chmod(0o755)
-    before = os.environ["PATH"]
-    os.environ["PATH"] = f"{program.parent}:{before}"
-    yield
-    os.environ["PATH"] = before
+    with ssh_with(folder, CONFIG.format(folder=folder, port=port)):
+        yield
 
 
 def alive(host: Host) -> list[str | None]:

@@ -14,12 +14,12 @@ import os
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 from pyxen.errors import OperationFailed
 
-__all__ = ["Abandoned", "Claim", "Claims", "abandoned"]
+__all__ = ["Abandoned", "Claim", "ClaimSet", "Claims", "abandoned"]
 
 _SUFFIX: Final = ".claims"
 _LOCK: Final = "lock"
@@ -38,6 +38,19 @@ class Claim:
 
     uuid: UUID
     files: tuple[str, ...] = ()
+
+
+class ClaimSet(Protocol):
+    """The claims of one user, wherever they are recorded; see `Claims`."""
+
+    def add(self, claim: Claim) -> None:
+        """Record a claim."""
+
+    def drop(self, uuid: UUID) -> None:
+        """Remove a claim."""
+
+    def close(self) -> None:
+        """Release the claims."""
 
 
 class Claims:
@@ -96,7 +109,7 @@ class Claims:
 
     def _opened(self, parent: str) -> str:
         """Make the folder, and lock it."""
-        os.makedirs(parent, mode=0o700, exist_ok=True)
+        os.makedirs(parent, mode=0o755, exist_ok=True)  # the socket of `pyxen serve` is there, too
         while True:
             path = os.path.join(parent, f"{os.getpid()}.{uuid4().hex}{_SUFFIX}")
             os.mkdir(path, 0o700)

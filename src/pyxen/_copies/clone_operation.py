@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from pyxen._common.arguments import check_config, path_of
-from pyxen._common.claims import Claims
 from pyxen._common.preconditions import check_name
-from pyxen._copies.copies import Copier, Copy, balloons, check_room, checked_count, honoured, remove_files
+from pyxen._copies.copies import Copier, Copy, balloons, check_room, checked_count, discard, honoured
 from pyxen._copies.orphans import destroy_all, remove_orphans
 from pyxen._copies.steps import Steps, compose
 from pyxen._durations import bounded, timeout_of
@@ -151,7 +150,7 @@ class _Clones:
         self._cloning = cloning
         self._handle = handle
         self._steps = steps
-        self._claims = Claims(backend.claims_folder)
+        self._claims = backend.claims()
         self._copies: dict[int, Copy] = {}
         self._made: dict[int, DomainRef] = {}
         self._errors: dict[int, Exception] = {}
@@ -238,8 +237,7 @@ class _Clones:
         self._errors[number] = error
         copy = self._copies.pop(number, None)
         if copy is not None:
-            remove_files(self._backend, copy.files)
-            self._claims.drop(copy.uuid)
+            discard(self._backend, self._claims, copy.uuid, copy.files)
 
     def _undo(self) -> None:
         """Destroy what was made. What cannot be destroyed stays claimed, and is removed as an orphan later."""
@@ -247,8 +245,7 @@ class _Clones:
         for number in self._made:
             copy = self._copies[number]
             if copy.uuid not in stay:
-                remove_files(self._backend, copy.files)
-                self._claims.drop(copy.uuid)
+                discard(self._backend, self._claims, copy.uuid, copy.files)
 
     def _given(self, number: int, name: str) -> Any:
         copy = self._copies[number]

@@ -11,13 +11,13 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from pyxen._common.arguments import check_config, check_is, check_number
-from pyxen._common.claims import Claim, Claims
+from pyxen._common.claims import Claim, ClaimSet
 from pyxen._common.defaults import with_memory
 from pyxen._common.overlays import BASE_FORMATS
 from pyxen._common.preconditions import not_enough_memory
 from pyxen.backends.base import Backend
 from pyxen.config import Disk, DiskFormat, DomainConfig, Mac
-from pyxen.errors import InvalidArgument
+from pyxen.errors import Error, InvalidArgument
 from pyxen.operation import Operation
 from pyxen.units import mib_to_kib
 
@@ -28,6 +28,7 @@ __all__ = [
     "check_identity",
     "check_room",
     "checked_count",
+    "discard",
     "honoured",
     "remove_files",
 ]
@@ -106,7 +107,7 @@ class Copier:
     def _refusal(self, message: str) -> InvalidArgument:
         return InvalidArgument(message, operation=self.verb, domain=self.base.name)
 
-    def make(self, name: str, claims: Claims) -> Copy:
+    def make(self, name: str, claims: ClaimSet) -> Copy:
         """Make a copy and its files, which are claimed first.
 
         Args:
@@ -128,8 +129,7 @@ class Copier:
                 config = config.replace(uuid=uuid)
             config.validate()
         except BaseException:
-            remove_files(self.backend, files)
-            claims.drop(uuid)
+            discard(self.backend, claims, uuid, files)
             raise
         return Copy(uuid, config, files)
 
@@ -223,6 +223,13 @@ def remove_files(backend: Backend, files: Sequence[str]) -> None:
     for path in files:
         with contextlib.suppress(OSError):
             backend.remove_overlay(path)
+
+
+def discard(backend: Backend, claims: ClaimSet, uuid: UUID, files: Sequence[str]) -> None:
+    """Remove the files and the claim of a copy that is gone. If its host is lost, so are its claims."""
+    remove_files(backend, files)
+    with contextlib.suppress(Error):
+        claims.drop(uuid)
 
 
 def honoured(backend: Backend, config: DomainConfig) -> DomainConfig:

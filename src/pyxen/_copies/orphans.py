@@ -26,6 +26,8 @@ def remove_orphans(backend: Backend) -> None:
     A guest is destroyed only if the process that made it wrote down its uuid, has not handed it out, and is gone. What
     cannot be removed now stays for the next time.
     """
+    if backend.remove_orphans():
+        return
     with abandoned(backend.claims_folder) as found:
         if not any(one.claims for one in found):
             return

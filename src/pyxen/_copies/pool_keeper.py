@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from pyxen._common.claims import Claims
 from pyxen._common.ready_names import ready_prefix
 from pyxen._common.shortage import shortage
-from pyxen._copies.copies import Copier, Copy, remove_files
+from pyxen._copies.copies import Copier, Copy, discard
 from pyxen._copies.orphans import destroy_all
 from pyxen._copies.steps import Steps
 from pyxen._durations import bounded
@@ -83,7 +82,7 @@ class Keeper:
         self.size = size
         self._source = source
         self._on_close = on_close
-        self._claims = Claims(backend.claims_folder)
+        self._claims = backend.claims()
         self._changed = threading.Condition()
         self._ready: deque[Ready] = deque()
         self._making: dict[Operation[DomainRef], Copy] = {}
@@ -332,8 +331,7 @@ class Keeper:
 
     def _discard(self, copy: Copy) -> None:
         """Remove the files of a guest that was not made."""
-        remove_files(self.backend, copy.files)
-        self._claims.drop(copy.uuid)
+        discard(self.backend, self._claims, copy.uuid, copy.files)
 
     def _clear(self) -> None:
         with self._changed:

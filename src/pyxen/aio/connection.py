@@ -42,6 +42,7 @@ def connect(uri: str = "xenlight:///", *, workers: int | None = None, xl_conf: A
     Args:
         uri: ``xenlight:///``, the default, is the local machine, through libxl. ``xenlight+ssh://root@host/`` is
             another machine, through ssh and the pyxen there; ``?command=/opt/pyxen/bin/pyxen`` says where that is.
+            ``xenlight+unix:///run/pyxen/serve.sock`` is this machine, through ``pyxen serve --socket``, without root.
             ``memory:///`` is a host in this process, for tests. ``xenlight:///driver`` is the driver domain that this
             runs in: it need not be a control domain, and it supports `Host.devd` and `Host.xenstore` only. libvirt's
             URIs open a host through libvirt: ``xen:///system``, ``xen+ssh://root@host/system``, ``test:///default``.
@@ -58,7 +59,7 @@ def connect(uri: str = "xenlight:///", *, workers: int | None = None, xl_conf: A
             xl reads ``/etc/xen/xl.conf``.
 
     Raises:
-        InvalidArgument: `workers` is no whole number of 0 to 64.
+        InvalidArgument: `workers` is no whole number of 0 to 64, or a part of the URI is not valid.
         ParseError: The file of `xl_conf` is not valid; if it cannot be read, it is an OSError.
         NotOnXen: This machine is not a control domain of Xen.
         NotPrivileged: This user may not control it.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+from pyxen._common.claims import Claims, ClaimSet
 from pyxen.backends.refs import DomainRef, LogChunk
 from pyxen.backends.store import Store
 from pyxen.backends.virt_calls import LibvirtCalls
@@ -80,6 +81,14 @@ class HostVerbs(Protocol):
 
     claims_folder: str | None = None
     """Where it is recorded which domains belong to which process; None if no domain outlives its process."""
+
+    def claims(self) -> ClaimSet:
+        """Return a new set of claims, by which it is known what is left if this process is killed."""
+        return Claims(self.claims_folder)
+
+    def remove_orphans(self) -> bool:
+        """Have the other end of a link remove what killed processes have left; False if that is to be done here."""
+        return False
 
     def saved_config(self, path: str) -> DomainConfig:
         """Return the configuration in a file that `save` wrote."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +15,7 @@ from pyxen.cli.files import complain
 from pyxen.cli.migrate_receive import take_over
 from pyxen.cli.options import Uri
 from pyxen.connection import open_backend
+from pyxen.errors import Error
 
 __all__ = ["COMMANDS", "serve"]
 
@@ -22,37 +23,63 @@ _LACKS: Final = 1
 
 
 def serve(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="With --socket: the socket. Default: /run/pyxen/serve.sock.")
+    ] = "",
     *,
     stdio: Annotated[bool, typer.Option("--stdio", help="Talk over standard input and output.")] = False,
+    at_socket: Annotated[
+        bool, typer.Option("--socket", help="Listen at a socket of this machine, or at the one of systemd.")
+    ] = False,
+    config: Annotated[
+        str, typer.Option("--config", metavar="FILE", help="With --socket: who may connect, and what they may do.")
+    ] = "",
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Refuse what changes something or shows a password.")
     ] = False,
     uri: Uri = "",
 ) -> None:
-    """Serve this host to pyxen.connect("xenlight+ssh://root@host/") at the other end of standard input and output.
+    """Serve this host to other programs: to one at the other end of standard input and output, or to many at a socket.
 
-    ssh runs it; nothing has to be started before. As a forced command of a key in authorized_keys, --read-only lets
-    that key look only: command="pyxen serve --stdio --read-only",restrict ssh-ed25519 ...
+    pyxen.connect("xenlight+ssh://root@host/") has ssh run it with --stdio; nothing has to be started before. As a
+    forced command of a key in authorized_keys, --read-only lets that key look only: command="pyxen serve --stdio
+    --read-only",restrict ssh-ed25519 ... It ends when its input does.
 
-    It ends when its input does. What the other end has begun is undone then.
+    With --socket, programs of this machine that do not run as root use pyxen.connect("xenlight+unix:///PATH"). The file
+    /etc/pyxen/serve.toml, or that of --config, says who may connect and what they may do; without it, only root may
+    connect. Its keys are group, and verbs: "all", "read-only" or a list such as ["read-only", "shutdown", "reboot"].
+    The page on remote hosts has all verbs. systemd can make the socket, and start this with the first client. It runs
+    until SIGTERM; a second signal ends it at once.
 
-    Example: pyxen serve --stdio --read-only
+    When a client ends, what it has begun is undone.
+
+    The exit status is 0, and 1 if it cannot serve.
+
+    Example: pyxen serve --socket /run/pyxen/serve.sock
     """
-    if not stdio:
-        complain("say --stdio: ssh runs pyxen serve --stdio, and talks to it over standard input and output")
+    if stdio == at_socket:
+        complain("say --stdio, as ssh does, or --socket: pyxen serve talks to one program, or listens for many")
+        raise typer.Exit(_LACKS)
+    if stdio and (path or config):
+        complain(f"{path or '--config'} is for --socket")
         raise typer.Exit(_LACKS)
     try:
-        from pyxen.serve.server import Server
+        from pyxen.serve.program import serve_many, serve_one
     except ModuleNotFoundError as error:
         if error.name != "msgspec":
             raise
         complain("msgspec is not installed: pyxen serve needs it: pip install 'pyxen[remote]'")
         raise typer.Exit(_LACKS) from None
-    read_fd, write_fd = take_over()
-    server = Server(read_fd, write_fd, read_only=read_only)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: server.end("the server was told to end"))
-    server.run(partial(open_backend, uri, 1))
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    opening = partial(open_backend, uri, 1)
+    try:
+        if stdio:
+            serve_one(*take_over(), opening, read_only=read_only)
+        else:
+            serve_many(path, config or None, opening, read_only=read_only)
+    except Error as error:
+        complain(str(error))
+        raise typer.Exit(_LACKS) from None
     sys.stderr.flush()
     os._exit(0)  # a thread that hangs in libxl does not keep it
 

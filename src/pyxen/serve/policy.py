@@ -1,16 +1,17 @@
-"""Which verbs a client with ``--read-only`` may call: a key for monitoring must neither change nor betray anything."""
+"""Which verbs a client may call: with ``--read-only``, it must neither change nor betray anything."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any, Final
 
+from pyxen.backends.remote.verbs import VERBS
 from pyxen.config import DomainConfig, Part
 from pyxen.config.base import settings_of
 from pyxen.records.endpoints import Endpoints
 from pyxen.records.live_device import LiveDevice
 
-__all__ = ["CHANGES", "LOOKS", "without_secrets"]
+__all__ = ["ALL", "CHANGES", "LOOKS", "READ_ONLY", "Policy", "without_secrets"]
 
 LOOKS: Final = frozenset(
     {"info", "topology", "idle_times_ns", "uptimes", "uptime", "list", "find", "domain_info", "orphans", "log"}
@@ -33,13 +34,52 @@ CHANGES: Final = frozenset(
     | {"debug_keys", "set_parameters", "hypfs_write", "flask_set_enforcing", "flask_load_policy", "devd"}
     | {"psr_attach", "psr_detach", "psr_set", "device_tree_add", "device_tree_remove", "device_tree_attach"}
     | {"store_begin", "store_commit", "store_abort", "store_write", "store_mkdir", "store_remove"}
-    | {"store_set_permissions"}
+    | {"store_set_permissions", "claims_open", "claims_add", "claims_drop", "claims_close", "remove_orphans"}
     # These only look, but a guest's console takes input, QEMU takes any command, a check takes the host's time, and
     # notes, files and xenstore may hold passwords.
     | {"console", "await_console", "monitor_command", "qmp", "qmp_events", "check_create", "userdata", "saved_config"}
     | {"store_read", "store_read_many", "store_children", "store_permissions", "store_watch"}
 )
 """The verbs that are refused with ``--read-only``."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Policy:
+    """What a client may do.
+
+    Attributes:
+        verbs: The verbs that it may call.
+        passwords: Whether passwords are in what it gets.
+        source: What says so, for messages.
+    """
+
+    verbs: frozenset[str]
+    passwords: bool
+    source: str
+
+    @property
+    def all(self) -> bool:
+        """Whether it may do all."""
+        return self.verbs.issuperset(VERBS)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it only looks."""
+        return self.verbs <= LOOKS
+
+    def only_looking(self) -> Policy:
+        """Return what is left of it with ``--read-only``."""
+        return Policy(self.verbs & LOOKS, passwords=False, source=self.source or "pyxen serve --read-only")
+
+    def shown(self, value: Any) -> Any:
+        """Return what it gets of a result."""
+        return value if self.passwords else without_secrets(value)
+
+
+ALL: Final = Policy(frozenset(VERBS), passwords=True, source="")
+"""That of a client who is root."""
+READ_ONLY: Final = ALL.only_looking()
+"""That of a key that only looks."""
 
 
 def without_secrets(value: Any) -> Any:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pyxen._common.shield import logger
+from pyxen._copies.orphans import remove_orphans
 from pyxen.backends.base import Allow, Backend
 from pyxen.backends.remote.failures import error_of, failure_of
 from pyxen.backends.remote.link import Link
@@ -21,6 +22,7 @@ from pyxen.backends.remote.messages import (
     BACKLOG,
     GREETING,
     MOST_CALLS,
+    MOST_FRAME,
     MOST_STREAMS,
     PROTOCOL,
     VERSION,
@@ -55,7 +57,8 @@ from pyxen.operation import Operation
 from pyxen.records.qmp_event import QmpEvent
 from pyxen.records.xenstore import NodeChange
 from pyxen.serve.calls import ServedCall, Subscription
-from pyxen.serve.policy import LOOKS, without_secrets
+from pyxen.serve.claims import ServedClaims
+from pyxen.serve.policy import ALL, Policy
 from pyxen.serve.saving import save_over, spoken_out
 from pyxen.serve.store import ServedStore
 
@@ -71,6 +74,10 @@ _TO_SEND: Final = 10.0  # seconds for the last messages
 _TO_FLUSH: Final = 5.0  # seconds for what was sent to a console before it was closed
 _MOST_HELD: Final = 64 << 20
 """The bytes of arguments of calls that have not begun, above which the next message waits."""
+_MOST_FIRST: Final = 4 << 10
+"""The most bytes of the client's first message."""
+_MOST_LOOKING: Final = 64 << 10
+"""The most bytes of a message of a client that only looks: it has nothing long to say, and what is read takes more."""
 _TICK: Final = 0.25  # seconds between reports of progress
 
 _EXPECTED: Final = re.compile(r"(?:\w+: )?Expected `(.*?)(?: \| null)?`, got `(.*?)`(?: - at `\$\.?(.*)`)?")
@@ -88,12 +95,13 @@ class Server:
     Args:
         read_fd: Where the client's messages come from. Both descriptors are closed at the end.
         write_fd: Where they are answered.
-        read_only: Refuse all verbs that change something, or may betray a password.
+        policy: What the client may do.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, *, read_only: bool = False) -> None:
+    def __init__(self, read_fd: int, write_fd: int, *, policy: Policy = ALL) -> None:
         self._link = link = Link(read_fd, write_fd, FromClient)
-        self._read_only = read_only
+        link.most_frame = _MOST_FIRST
+        self._policy = policy
         self._streams = Streams(link)
         self._lock = threading.Lock()
         self._calls: dict[int, ServedCall] = {}
@@ -108,12 +116,14 @@ class Server:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-serve")
         self._backend: Any = None
         self._store: ServedStore | None = None
+        self._claims: ServedClaims | None = None
         self._special: dict[str, Callable[..., object]] = {
             "await_console": self._await_console,
             "console": self._console,
             "migrate_over": self._converse,
             "qmp_events": self._qmp_events,
             "receive_migration": self._converse,
+            "remove_orphans": self._remove_orphans,
             "remus_over": self._converse,
             "restore": self._restore,
             "restore_over": self._restore_over,
@@ -124,8 +134,12 @@ class Server:
 
     def end(self, reason: str) -> None:
         """End the link, so that `run` winds up; any thread and a signal's handler may call it."""
-        self._link.end(reason)
-        self._changed.set()
+        self._link.end(reason)  # `run` looks at that; to wake it takes a lock that the handler's thread may hold
+
+    def close(self) -> None:
+        """Close the descriptors, if it cannot `run`."""
+        self._pool.shutdown(wait=False)
+        self._link.close()
 
     def run(self, open_backend: Callable[[], Backend]) -> None:
         """Serve.
@@ -140,7 +154,7 @@ class Server:
                 return
             try:
                 backend = self._backend = open_backend()
-            except Error as error:
+            except (Error, OSError) as error:
                 self._refuse(error)
                 return
             with contextlib.closing(backend):
@@ -166,16 +180,20 @@ class Server:
             return False
         return True
 
-    def _refuse(self, error: Error) -> None:
+    def _refuse(self, error: Exception) -> None:
         self._link.send(Refused(failure_of(error), VERSION))
         self._link.finish(_TO_SEND)
 
     def _welcome(self, backend: Backend) -> None:
-        verbs = tuple(sorted(LOOKS)) if self._read_only else VERBS
+        policy = self._policy
         features = tuple(sorted(backend.features - {Feature.LIBVIRT}))
         if Feature.XENSTORE in backend.features:
             self._store = ServedStore(backend.xenstore())
-        self._link.send(Welcome(PROTOCOL, VERSION, backend.name, features, verbs, self._read_only))
+        verbs = tuple(sorted(policy.verbs))
+        self._claims = ServedClaims(backend.claims)
+        self._link.send(
+            Welcome(PROTOCOL, VERSION, backend.name, features, verbs, policy.read_only, limited_by=policy.source)
+        )
 
     def _watch(self) -> None:
         """Report progress until the client says goodbye, or is gone."""
@@ -210,6 +228,8 @@ class Server:
             left = list(self._calls.values())
         for call in left:
             call.undo()
+        if self._claims is not None:
+            self._claims.close()
         self._link.finish(_TO_SEND)
 
     def _going(self) -> bool:
@@ -222,6 +242,7 @@ class Server:
         if self._hello is None:
             if not isinstance(message, Hello):
                 raise Malformed("the first message is not a greeting")
+            self._link.most_frame = _MOST_LOOKING if self._policy.read_only else MOST_FRAME
             self._hello = message
             self._changed.set()
             return
@@ -272,7 +293,7 @@ class Server:
         with self._lock:
             call = self._calls.get(message.id)
         if call is not None:
-            call.stop(message.reason)
+            call.stop("timeout" if message.reason == "timeout" else "cancelled")
 
     def _keep(self, number: int) -> None:
         with self._lock:
@@ -325,21 +346,23 @@ class Server:
         if verb not in VERBS:
             message = f"{verb[:100]}: pyxen {VERSION} on the host does not know this: update it there"
             raise UnsupportedFeature(message, feature=verb[:100])
-        if self._read_only and verb not in LOOKS:
-            raise NotPrivileged(f"{verb}: this way to the host only looks, see pyxen serve --read-only")
+        if verb not in self._policy.verbs:
+            raise NotPrivileged(f"{verb}: this way to the host does not allow it, see {self._policy.source}")
         return verb
 
     def _plainly(self, call: ServedCall, name: str, by_place: list[Any], by_name: dict[str, Any]) -> None:
         verb = verb_of(name)
-        if self._read_only and by_name.get("clear"):
-            raise NotPrivileged(f"{name}: this way to the host does not clear, see pyxen serve --read-only")
+        if by_name.get("clear") and not self._policy.all:
+            raise NotPrivileged(f"{name}: this way to the host does not clear, see {self._policy.source}")
         if name.startswith("store_"):
             if self._store is None:
                 self._backend.xenstore()  # says why not
             result = getattr(self._store, name)(*by_place, **by_name)
+        elif name.startswith("claims_"):
+            result = getattr(self._claims, name)(*by_place, **by_name)
         else:
             result = getattr(self._backend, name)(*by_place, **by_name)
-        shown = without_secrets if self._read_only else _itself
+        shown = self._policy.shown
         if verb.takes_time:
             undo = self._undo_of(name)
             call.follow(result, verb.result, undo=undo, shown=shown)
@@ -357,6 +380,10 @@ class Server:
             return lambda pool: self._backend.destroy_cpupool(pool).wait()
         return None
 
+    def _remove_orphans(self, call: ServedCall) -> None:
+        remove_orphans(self._backend)
+        self._answer(call, verb_of("remove_orphans").result, True)
+
     def _restore(self, call: ServedCall, path: str, config: DomainConfig | None, **how: Any) -> None:
         operation = self._backend.restore(path, config, **self._asking(call, how))
         call.follow(operation, verb_of("restore").result, undo=self._undo_of("restore"))
@@ -371,7 +398,7 @@ class Server:
             with self._lock:
                 self._asked[call.number] = question
             call.on_stop(lambda _: question.answer(None, allowed=False))
-            self._link.send(Ask(call.number, encoded(config, codec_of(DomainConfig))))
+            self._link.send(Ask(call.number, encoded(self._policy.shown(config), codec_of(DomainConfig))))
             if self._link.ended is not None:
                 question.answer(ConnectFailed("the link to the client is gone"))
             try:
@@ -515,10 +542,6 @@ class _Question:
         if self._error is not None:
             raise self._error
         return self._allowed
-
-
-def _itself(value: Any) -> Any:
-    return value
 
 
 def _unknown_argument(verb: str, error: Malformed) -> Error:

@@ -37,6 +37,7 @@ __all__ = ["FakeHost"]
 _FOREVER: Final = -1
 
 _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name.startswith("_")} - {
+    "claims",
     "claims_folder",
     "close",
     "device_tree_add",
@@ -57,6 +58,7 @@ _VERBS: Final = {name for name in (*vars(HostVerbs), *vars(Backend)) if not name
     "psr_monitoring",
     "psr_sample",
     "psr_set",
+    "remove_orphans",
     "remove_overlay",
     "remus",
     "remus_over",

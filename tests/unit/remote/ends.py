@@ -23,6 +23,7 @@ from pyxen.backends.remote.messages import GREETING, PROTOCOL, FromServer, Hello
 from pyxen.backends.remote.verbs import VERBS
 from pyxen.connection import open_backend
 from pyxen.features import Feature
+from pyxen.serve.policy import ALL, Policy
 from pyxen.serve.server import Server
 
 __all__ = ["Far", "Served", "client_to", "far_client", "far_server", "served", "until", "usual_welcome"]
@@ -54,10 +55,10 @@ class Served:
         cut: Cuts the link.
     """
 
-    def __init__(self, uri: str, *, read_only: bool = False) -> None:
+    def __init__(self, uri: str, *, policy: Policy = ALL) -> None:
         to_server, from_client = os.pipe()
         to_client, from_server = os.pipe()
-        self.server = Server(to_server, from_server, read_only=read_only)
+        self.server = Server(to_server, from_server, policy=policy)
         self._thread = threading.Thread(target=self.server.run, args=[partial(open_backend, uri, 1)])
         self._thread.start()
         self._relay = Relay(to_client)
@@ -109,9 +110,9 @@ class Relay:
 
 
 @contextlib.contextmanager
-def served(uri: str, *, read_only: bool = False) -> Iterator[Served]:
+def served(uri: str, *, policy: Policy = ALL) -> Iterator[Served]:
     """Have a host behind a server."""
-    found = Served(uri, read_only=read_only)
+    found = Served(uri, policy=policy)
     try:
         yield found
     finally:
@@ -201,11 +202,11 @@ def usual_welcome(**changes: Any) -> Welcome:
 
 
 @contextlib.contextmanager
-def far_client(uri: str = "memory:///", *, read_only: bool = False) -> Iterator[Far]:
+def far_client(uri: str = "memory:///", *, policy: Policy = ALL) -> Iterator[Far]:
     """Have a client that a test plays, before its first message."""
     to_server, from_client = os.pipe()
     to_client, from_server = os.pipe()
-    server = Server(to_server, from_server, read_only=read_only)
+    server = Server(to_server, from_server, policy=policy)
     thread = threading.Thread(target=server.run, args=[partial(open_backend, uri, 1)])
     thread.start()
     far = Far(to_client, from_client, FromServer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,12 +45,38 @@ def test_the_command(uri: str, command: tuple[str, ...]) -> None:
         "xenlight+ssh://host1/?command=-x",
         "xenlight+ssh://host1/?command=a%0Ab",
         "xenlight+ssh://host1/?command=",
+        "xenlight+ssh://host1:0/",
+        "xenlight+ssh://host1:65536/",
+        "xenlight+ssh://host1/?command=a&command=a",
+        "xenlight+ssh://ho%0Ast1/",
+        "xenlight+ssh://ho%00st1/",
+        "xenlight+ssh://%2DoProxyCommand=x/",
+        "xenlight+ssh://ro%0Aot@host1/",
+        "xenlight+ssh://ro%00ot@host1/",
+        "xenlight+ssh://%2Dl@host1/",
+        "xenlight+ssh://host1/?command=a%00b",
+        "xenlight+ssh://host1/?command=%2Dx",
     ],
 )
 def test_what_is_not_valid(uri: str) -> None:
     with pytest.raises(InvalidArgument, match=r"xenlight\+ssh://|the command") as caught:
         pyxen.connect(uri)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["xenlight", "xenlight+ssh", "memory", "xen", "test", "nothing"])
+@pytest.mark.parametrize("wrong", ["\n", "\r", "\t", "\0", "\x7f", "\udc80"])
+def test_a_control_character_in_any_uri(scheme: str, wrong: str) -> None:
+    """What reads a URI would leave it out, and lead to another host."""
+    with pytest.raises(InvalidArgument, match="no control characters") as caught:
+        pyxen.connect(f"{scheme}://us:secret@ho{wrong}st/system")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", [None, 5, b"memory:///"])
+def test_no_text(uri: Any) -> None:
+    with pytest.raises(InvalidArgument, match="a URI is a text"):
+        pyxen.connect(uri)
 
 
 @pytest.mark.parametrize("uri", ["xenlight+ssh://host1/system", "xenlight+ssh://host1/?keyfile=x"])

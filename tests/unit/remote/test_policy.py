@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from pyxen import DomainConfig, LiveDevice, NotPrivileged, Vfb, Vnc
 from pyxen.backends.remote.verbs import VERBS
-from pyxen.serve.policy import CHANGES, LOOKS, without_secrets
+from pyxen.serve.policy import CHANGES, LOOKS, READ_ONLY, without_secrets
 from tests.unit.remote.ends import served
 
 HIDDEN = "hidden"
@@ -18,8 +21,16 @@ def test_every_verb_has_its_place() -> None:
     assert set() == LOOKS & CHANGES
 
 
+def test_the_docs_name_all_verbs() -> None:
+    """They are what a file of settings lists."""
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "remote.md").read_text()
+    _, looks, changes = re.split(r'^Those of `"read-only"`:$|^All others:$', page, flags=re.MULTILINE)
+    assert set(re.findall(r"`([a-z_]+)`", looks)) == LOOKS
+    assert set(re.findall(r"`([a-z_]+)`", changes.split("\n\n")[1])) == CHANGES
+
+
 def test_what_changes_is_refused() -> None:
-    with served("memory:///readonly1", read_only=True) as found:
+    with served("memory:///readonly1", policy=READ_ONLY) as found:
         found.there.create(DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64))
         assert [info.name for info in found.host.list()] == ["Domain-0", "web1"]
         web1 = found.host.domains["web1"]
@@ -40,7 +51,7 @@ def test_passwords_are_left_out() -> None:
     assert shown.vnc.enable is True
     device = LiveDevice(config=Vfb(vnc=Vnc(passwd=HIDDEN)))
     assert HIDDEN not in str([each.to_dict() for each in without_secrets((device,))])
-    with served("memory:///readonly2", read_only=True) as found:
+    with served("memory:///readonly2", policy=READ_ONLY) as found:
         there = found.there.create(DomainConfig("web1", type="hvm", memory=64, vnc=Vnc(enable=True, passwd=HIDDEN)))
         assert there.config().vnc.passwd == HIDDEN
         here = found.host.domains["web1"]

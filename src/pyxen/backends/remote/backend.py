@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from pyxen._common.claims import ClaimSet
 from pyxen.backends.base import Allow, DomainRef
+from pyxen.backends.remote.claims import RemoteClaims
 from pyxen.backends.remote.client import Client
 from pyxen.backends.remote.domain_verbs import RemoteDomains
 from pyxen.backends.remote.store import RemoteStore
@@ -70,6 +72,15 @@ class RemoteBackend(RemoteDomains):
         if Feature.XENSTORE not in self._features:
             raise lacking(Feature.XENSTORE, self.name)
         return self._store
+
+    def claims(self) -> ClaimSet:
+        return RemoteClaims(self._client)
+
+    def remove_orphans(self) -> bool:
+        if "remove_orphans" not in self._client.verbs:
+            return False
+        removed: bool = self._client.ask("remove_orphans")
+        return removed
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         return self._client.subscribe("subscribe", Event, on_event, lambda _: on_end(), _events_lost)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Final, Protocol
 
-from pyxen._common.shield import shielded
-from pyxen.backends.remote.failures import error_of, failure_of
+from pyxen.backends.remote.calls import Calls
+from pyxen.backends.remote.failures import error_of
 from pyxen.backends.remote.link import Link, LinkLost
 from pyxen.backends.remote.messages import (
     GREETING,
@@ -32,20 +30,18 @@ from pyxen.backends.remote.messages import (
     Failed,
     Hello,
     Item,
-    Kept,
     Over,
     Ping,
     Pong,
     Progress,
     Refused,
-    Reply,
     Settled,
     Snap,
     Welcome,
 )
-from pyxen.backends.remote.pending import Pending, Subscription, fail, operation_of, what_may_be
+from pyxen.backends.remote.pending import Pending, Subscription, operation_of
 from pyxen.backends.remote.streams import Stream, Streams
-from pyxen.backends.remote.values import Malformed, codec_of, decoded
+from pyxen.backends.remote.values import Malformed, codec_of
 from pyxen.backends.remote.verbs import Verb, verb_of
 from pyxen.config import DomainConfig
 from pyxen.errors import ConnectFailed, Error, HostClosed, InvalidArgument, NotPrivileged, UnsupportedFeature
@@ -88,17 +84,12 @@ class Client:
     def __init__(self, link: Link, peer: Peer, where: str) -> None:
         self._link, self._peer, self._where = link, peer, where
         self.streams = Streams(link)
+        self._calls = Calls(link)
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
-        self._pending: dict[int, Pending] = {}
-        self._answers: dict[int, queue.SimpleQueue[Any]] = {}
-        self._deliveries: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._deliverer = threading.Thread(target=self._deliver, name="pyxen-remote", daemon=True)
         self._opened: queue.SimpleQueue[Welcome | Exception] = queue.SimpleQueue()
         self._over = threading.Event()
         self._closing = False
-        self._lost: str | None = None
         self.round_trips = 0
         """How often a call has waited for the other end."""
         try:
@@ -120,7 +111,7 @@ class Client:
         if first != GREETING:
             raise ConnectFailed(f"{self._where}: {self._what_came(first)}")
         self._link.send(Hello(PROTOCOL, VERSION))
-        self._deliverer.start()
+        self._calls.deliverer.start()
         self._link.start(self._on_message, self._on_end, "pyxen-remote")
         try:
             found = self._opened.get(timeout=_TO_OPEN)
@@ -128,6 +119,9 @@ class Client:
             raise ConnectFailed(f"{self._where}: pyxen there does not answer within {_TO_OPEN:.0f} s") from None
         if isinstance(found, Exception):
             raise found
+        if found.protocol != PROTOCOL:
+            message = f"pyxen {found.version} there speaks protocol {found.protocol}, pyxen {VERSION} here {PROTOCOL}"
+            raise ConnectFailed(f"{self._where}: {message}: update the older one")
         threading.Thread(target=self._watch, name="pyxen-remote-watch", daemon=True).start()
         return found
 
@@ -155,7 +149,7 @@ class Client:
         try:
             return self._answer(verb, answers)
         finally:
-            self._forget(number)
+            self._calls.forget(number)
 
     def begin(
         self,
@@ -186,19 +180,19 @@ class Client:
         operation = operation_of(verb, arguments)
         pending = Pending(verb, operation, None, subscription, allow)
         number, answers = self._send(verb, arguments, pending, stream)
-        operation.carried_by(lambda stopping: self._stop(number, stopping.stopped), self._deliverer)
+        operation.carried_by(lambda stopping: self._stop(number, stopping.stopped), self._calls.deliverer)
         try:
             self._answer(verb, answers)
         except BaseException as error:
             if not isinstance(error, Exception):
                 self._stop(number, "cancelled")  # e.g. Ctrl-C: what began there is undone
             else:
-                self._forget(number)
+                self._calls.forget(number)
                 if not operation.done():
                     operation.set_exception(error)
             raise
         finally:
-            self._answers.pop(number, None)
+            self._calls.answered(number)
         return operation
 
     def subscribe(
@@ -218,15 +212,15 @@ class Client:
         try:
             self._answer(verb, answers)
         except BaseException:
-            self._forget(number)
+            self._calls.forget(number)
             self._link.send(Cancel(number))
             raise
         finally:
-            self._answers.pop(number, None)
+            self._calls.answered(number)
 
         def stop() -> None:
             subscription.wanted = False
-            if os.getpid() == self._pid and self._forget(number):
+            if os.getpid() == self._pid and self._calls.forget(number):
                 self._link.send(Cancel(number))
 
         return stop
@@ -245,7 +239,7 @@ class Client:
         """Have a console's bytes come and go over a stream."""
         verb = self._verb("console")
         number, answers = self._send(verb, arguments, Pending(verb), stream)
-        pending = self._pending.get(number)
+        pending = self._calls.get(number)
         try:
             self._answer(verb, answers)
         except BaseException:
@@ -253,18 +247,16 @@ class Client:
                 pending.stream.close()
             raise
         finally:
-            self._forget(number)
+            self._calls.forget(number)
 
     @property
     def deliverer(self) -> threading.Thread:
         """The thread on which operations end and items arrive."""
-        return self._deliverer
+        return self._calls.deliverer
 
     def cancel(self, operation: Operation[Any]) -> None:
         """Stop the call of an operation, even if the operation has ended: it may have a subscription that has not."""
-        with self._lock:
-            found = [number for number, pending in self._pending.items() if pending.operation is operation]
-        for number in found:
+        for number in self._calls.numbers_of(operation):
             self._stop(number, "cancelled")
 
     def number_of(self, operation: Operation[Any]) -> int:
@@ -273,10 +265,8 @@ class Client:
         Raises:
             InvalidArgument: It does not run here any more.
         """
-        with self._lock:
-            for number, pending in self._pending.items():
-                if pending.operation is operation:
-                    return number
+        for number in self._calls.numbers_of(operation):
+            return number
         raise InvalidArgument("the domain is not being created any more", operation="await_console")
 
     def close(self) -> None:
@@ -288,11 +278,11 @@ class Client:
         if again:
             return
         self._link.send(Bye())
-        if threading.current_thread() is not self._deliverer:
+        if threading.current_thread() is not self._calls.deliverer:
             self._over.wait(_TO_CLOSE)
         self._link.end("closed")
         self.streams.close()
-        if threading.current_thread() is not self._deliverer:
+        if threading.current_thread() is not self._calls.deliverer:
             self._over.wait(_TICK)
             self._release()
 
@@ -300,21 +290,25 @@ class Client:
         """Close the descriptors, so that the other end finds the end, too; it may be called again."""
         self._link.close()
         self._peer.close()
-        if threading.current_thread() is not self._deliverer:
-            self._deliverer.join(_TICK)
+        if threading.current_thread() is not self._calls.deliverer:
+            self._calls.deliverer.join(_TICK)
 
     def _verb(self, name: str) -> Verb:
         if os.getpid() != self._pid or self._closing:
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
-        if self._lost is not None:
-            raise ConnectFailed(f"{name}: {self._lost}; connect again")
+        if self._calls.lost is not None:
+            raise ConnectFailed(f"{name}: {self._calls.lost}; connect again")
         if name not in self.verbs:
             raise self._unknown(name)
         return verb_of(name)
 
     def _unknown(self, name: str) -> Error:
-        if self.welcome.read_only:
-            return NotPrivileged(f"{name}: this way to {self._where} only looks, see pyxen serve --read-only")
+        welcome = self.welcome
+        if welcome.read_only:
+            source = welcome.limited_by or "pyxen serve --read-only"
+            return NotPrivileged(f"{name}: this way to {self._where} only looks, see {source} there")
+        if welcome.limited_by:
+            return NotPrivileged(f"{name}: this way to {self._where} does not allow it, see {welcome.limited_by} there")
         message = f"{name}: pyxen {self.welcome.version} on {self._where} does not know this: update it there"
         return UnsupportedFeature(message, feature=name, backend=self.welcome.backend)
 
@@ -329,17 +323,7 @@ class Client:
             data = verb.dumps(arguments)
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidArgument(f"this cannot be sent to {self._where}: {error}", operation=verb.name) from None
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with self._lock:
-            if self._lost is not None:
-                raise ConnectFailed(f"{verb.name}: {self._lost}; connect again")
-            number = next(self._numbers)
-            self._pending[number] = pending
-            self._answers[number] = answers
-            if stream is not None:
-                pending.stream = stream(number)
-            self._link.send(Call(number, verb.name, data))
-        return number, answers
+        return self._calls.add(pending, lambda number: Call(number, verb.name, data), stream)
 
     def _answer(self, verb: Verb, answers: queue.SimpleQueue[Any]) -> Any:
         self.round_trips += 1
@@ -351,42 +335,21 @@ class Client:
             raise found
         return found
 
-    def _forget(self, number: int) -> bool:
-        with self._lock:
-            self._answers.pop(number, None)
-            return self._pending.pop(number, None) is not None
-
     def _stop(self, number: int, reason: str | None) -> None:
         if os.getpid() == self._pid:
             self._link.send(Cancel(number, reason or "cancelled"))
 
     # On the link's thread
 
-    def _on_message(self, message: Any) -> None:  # noqa: C901 (one case a message)
+    def _on_message(self, message: Any) -> None:
         match message:
             case Welcome():
                 self._opened.put(message)
             case Refused():
                 error = error_of(message.failure)
                 self._opened.put(error if isinstance(error, Error) else ConnectFailed(str(error)))
-            case Answer():
-                self._answered(message)
-            case Begun():
-                self._begun(message)
-            case Progress():
-                self._progressed(message)
-            case Done():
-                self._done(message)
-            case Settled():
-                self._settled(message.id)
-            case Failed():
-                self._failed(message)
-            case Item():
-                self._item(message)
-            case Over():
-                self._ended(message)
-            case Ask():
-                self._asked(message)
+            case Answer() | Begun() | Progress() | Done() | Settled() | Failed() | Item() | Over() | Ask():
+                self._calls.take(message)
             case Data() | Credit() | End() | Drained() | Snap():
                 self.streams.take(message)
             case Ping():
@@ -396,178 +359,16 @@ class Client:
             case _:
                 raise Malformed(f"{type(message).__name__} is not expected here")
 
-    def _give(self, number: int, answer: Any) -> bool:
-        with self._lock:
-            answers = self._answers.pop(number, None)
-        if answers is None:
-            return False
-        answers.put(answer)
-        return True
-
-    def _found(self, number: int) -> Pending | None:
-        return self._pending.get(number)
-
-    def _answered(self, message: Answer) -> None:
-        pending = self._found(message.id)
-        if pending is not None and not pending.verb.takes_time:
-            self._give(message.id, decoded(message.result, pending.verb.result))
-
-    def _begun(self, message: Begun) -> None:
-        pending = self._found(message.id)
-        if pending is not None and pending.operation is not None:
-            self._show(pending.operation, message)
-            self._give(message.id, None)
-
-    def _progressed(self, message: Progress) -> None:
-        pending = self._found(message.id)
-        if pending is not None and pending.operation is not None:
-            self._show(pending.operation, message)
-            if message.what is not None:
-                pending.operation.report(message.what, message.percent)
-
-    def _show(self, operation: Operation[Any], message: Begun | Progress | Done | Failed) -> None:
-        if message.subject is not None:
-            operation.subject = message.subject
-        if message.domid is not None:
-            operation.domid = message.domid
-
-    def _done(self, message: Done) -> None:
-        pending = self._found(message.id)
-        if pending is None or pending.operation is None:
-            return
-        operation = pending.operation
-        self._show(operation, message)
-        operation.log.extend(message.log)
-        try:
-            value = decoded(message.result, pending.verb.result)
-        except Malformed as error:
-            self._end(message.id, ConnectFailed(f"{pending.verb.name}: its result cannot be read: {error}"))
-            return
-        if message.undoable:
-            pending.made = value
-            self._link.send(Kept(message.id))
-        else:
-            self._succeed(message.id, value)
-
-    def _settled(self, number: int) -> None:
-        pending = self._found(number)
-        if pending is not None and pending.made is not None:
-            self._succeed(number, pending.made)
-
-    def _succeed(self, number: int, value: Any) -> None:
-        pending = self._found(number)
-        if pending is None or pending.operation is None:
-            return
-        self._give(number, None)
-        if pending.subscription is None:
-            self._drop(number)
-        operation, stream = pending.operation, pending.stream
-
-        def end() -> None:
-            if stream is not None:
-                stream.join()
-            if not operation.done():
-                operation.set_result(value)
-
-        self._deliveries.put(end)
-
-    def _failed(self, message: Failed) -> None:
-        pending = self._found(message.id)
-        if pending is None:
-            return
-        if pending.operation is not None:
-            self._show(pending.operation, message)
-        self._end(message.id, error_of(message.failure), stopped=message.stopped)
-
-    def _end(self, number: int, error: Exception, *, stopped: str | None = None) -> None:
-        """End a call with an error: where it was begun if it has not begun, else in its operation."""
-        pending = self._found(number)
-        told = self._give(number, error)
-        self._drop(number)
-        if pending is None or pending.operation is None or told:
-            return
-        operation, stream = pending.operation, pending.stream
-        error = pending.refusal or error
-        log = getattr(error, "log", ())
-        operation.log.extend(line for line in log if line not in operation.log)
-
-        def end() -> None:
-            if stream is not None:
-                stream.join()
-            if not operation.done():
-                if stopped is not None and operation.stopped is None:
-                    operation.stop(stopped)
-                operation.set_exception(error)
-
-        self._deliveries.put(end)
-
-    def _drop(self, number: int) -> None:
-        with self._lock:
-            pending = self._pending.pop(number, None)
-        if pending is not None and pending.stream is not None and pending.operation is not None:
-            pending.stream.close()
-
-    def _item(self, message: Item) -> None:
-        pending = self._found(message.id)
-        if pending is not None and pending.subscription is not None:
-            value = decoded(message.value, pending.subscription.item)
-            pending.subscription.come(value, len(message.value), self._deliveries.put)
-
-    def _ended(self, message: Over) -> None:
-        pending = self._found(message.id)
-        if pending is None or pending.subscription is None:
-            return
-        self._drop(message.id)
-        found = None if message.failure is None else error_of(message.failure)
-        error = found if isinstance(found, Error) else None
-        self._deliveries.put(partial(pending.subscription.over, error, link_lost=False))
-
-    def _asked(self, message: Ask) -> None:
-        pending = self._found(message.id)
-        allow = None if pending is None else pending.allow
-        if pending is None or allow is None:
-            return
-        pending.allow = None
-        config = decoded(message.config, codec_of(DomainConfig))
-
-        def reply() -> None:
-            try:
-                allowed = allow(config) is not False
-            except Exception as error:  # noqa: BLE001 (it is a refusal, and is raised by the call)
-                pending.refusal = error
-                self._link.send(Reply(message.id, allowed=False, failure=failure_of(error)))
-            else:
-                self._link.send(Reply(message.id, allowed=allowed))
-
-        threading.Thread(target=reply, name="pyxen-remote-allow", daemon=True).start()
-
     def _on_end(self, reason: str) -> None:
         self.streams.close()
         closed = self._closing
         why = "the host was closed" if closed else f"the connection to {self._where} is lost: {self._peer.why(reason)}"
-        with self._lock:
-            self._lost = why
-            pending, self._pending = self._pending, {}
-            answers, self._answers = self._answers, {}
         self._opened.put(ConnectFailed(f"{self._where}: {self._peer.why(reason)}"))
-        for number, found in pending.items():
-            error: Exception = ConnectFailed(f"{found.verb.name}: {why}{what_may_be(found)}")
-            if number in answers:
-                answers[number].put(error)
-            if found.operation is not None:
-                self._deliveries.put(partial(fail, found.operation, error))
-            if found.subscription is not None:
-                lost = None if closed else ConnectFailed(why)
-                self._deliveries.put(partial(found.subscription.over, lost, link_lost=not closed))
-        self._deliveries.put(None)
+        self._calls.end(why, closed=closed)
         self._over.set()
         threading.Thread(target=self._release, name="pyxen-remote-end", daemon=True).start()
 
-    # On other threads
-
-    def _deliver(self) -> None:
-        while (call := self._deliveries.get()) is not None:
-            shielded(call)
+    # On another thread
 
     def _watch(self) -> None:
         asked = 0.0
@@ -577,8 +378,8 @@ class Client:
             if silence > _PING and now - asked > _PING:
                 asked = now
                 self._link.send(Ping())
-            with self._lock:
-                operations = [pending.operation for pending in self._pending.values() if pending.operation is not None]
-            late = [each for each in operations if each.deadline is not None and now > each.deadline + _PING]
+            late = [
+                each for each in self._calls.operations() if each.deadline is not None and now > each.deadline + _PING
+            ]
             if silence > _LOST or (late and silence > _LATE):
                 self._link.end(f"no sign of life for {silence:.0f} s")

@@ -19,12 +19,14 @@ from pyxen._common.shield import logger
 from pyxen.backends.remote.messages import BACKLOG, MOST_FRAME, Data, End, Pong
 from pyxen.backends.remote.values import Malformed
 
-__all__ = ["Link", "LinkLost"]
+__all__ = ["Link", "LinkLost", "framed"]
 
 _LOG: Final = logger("pyxen.remote")
 _LENGTH: Final = struct.Struct(">I")
 _READ: Final = 256 << 10
 _LAST_WORDS: Final = 2.0  # seconds
+_OVERHEAD: Final = 64
+"""The bytes that a message takes in memory beside its own: a flood of small ones counts as what it costs."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 _OPEN: Final[weakref.WeakSet[Link]] = weakref.WeakSet()
@@ -32,6 +34,12 @@ _OPEN: Final[weakref.WeakSet[Link]] = weakref.WeakSet()
 
 class LinkLost(Exception):
     """The link to the other end is gone; the text says why."""
+
+
+def framed(message: Any) -> bytes:
+    """Return a message as it is sent."""
+    data = _ENCODER.encode(message)
+    return _LENGTH.pack(len(data)) + data
 
 
 class Link:
@@ -54,12 +62,14 @@ class Link:
         self._closing = threading.Lock()
         self._first: deque[bytes] = deque()
         self._later: deque[bytes] = deque()
-        self._waiting = 0
+        self._waiting = self._waiting_later = 0
         self._ended: str | None = None
         self._finishing = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._buffer = bytearray()
         self._threads: list[threading.Thread] = []
+        self.most_frame = MOST_FRAME
+        """The most bytes of a message that comes."""
         self.heard = time.monotonic()
         self.sent_bytes = self.sent_messages = 0
         _OPEN.add(self)
@@ -71,7 +81,7 @@ class Link:
 
     @property
     def backlog(self) -> int:
-        """The bytes that wait to be sent."""
+        """The bytes that wait to be sent, without those of streams."""
         return self._waiting
 
     def read_exactly(self, count: int, timeout: float) -> bytes:
@@ -120,13 +130,16 @@ class Link:
 
     def send(self, message: Any) -> None:
         """Send a message. If the link has ended, this does nothing."""
-        data = _ENCODER.encode(message)
-        frame = _LENGTH.pack(len(data)) + data
+        frame = framed(message)
         with self._changed:
             if self._ended is not None or self._finishing:
                 return
-            (self._later if isinstance(message, (Data, End)) else self._first).append(frame)
-            self._waiting += len(frame)
+            if isinstance(message, (Data, End)):
+                self._later.append(frame)
+                self._waiting_later += len(frame) + _OVERHEAD
+            else:
+                self._first.append(frame)
+                self._waiting += len(frame) + _OVERHEAD
             self.sent_messages += 1
             self._changed.notify_all()
 
@@ -139,18 +152,30 @@ class Link:
         """Send bytes that are no message, as the first ones."""
         with self._changed:
             self._first.append(data)
+            self._waiting += len(data) + _OVERHEAD
             self._changed.notify_all()
 
-    def wait_for_room(self, most: int) -> None:
-        """Wait until fewer bytes than that wait to be sent, or the link has ended."""
+    def wait_for_room(self, most: int, timeout: float | None = None, *, of_streams: bool = False) -> bool:
+        """Wait until fewer bytes than that wait to be sent, or the link has ended; tell whether that is so.
+
+        Args:
+            most: The bytes.
+            timeout: Seconds to wait at most.
+            of_streams: Count the bytes of streams, and not what is sent before them.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting < most or self._ended is not None)
+            return self._changed.wait_for(
+                lambda: (self._waiting_later if of_streams else self._waiting) < most or self._ended is not None,
+                timeout,
+            )
 
     def finish(self, timeout: float) -> None:
         """Send what waits to be sent, and end the link; send nothing more after that."""
         with self._changed:
             self._finishing = True
-            self._changed.wait_for(lambda: not self._waiting or self._ended is not None, timeout)
+            self._changed.wait_for(
+                lambda: not (self._waiting or self._waiting_later) or self._ended is not None, timeout
+            )
         self.end("closed")
 
     def end(self, reason: str) -> None:
@@ -159,9 +184,7 @@ class Link:
             if self._ended is not None:
                 return
             self._ended = reason
-            self._first.clear()
-            self._later.clear()
-            self._waiting = 0
+            self._forget()
             self._changed.notify_all()
             if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)
@@ -211,8 +234,8 @@ class Link:
         while True:
             if size is None and len(self._buffer) >= _LENGTH.size:
                 (size,) = _LENGTH.unpack_from(self._buffer)
-                if size > MOST_FRAME:
-                    raise Malformed(f"a message of {size} bytes, of at most {MOST_FRAME}")
+                if size > self.most_frame:
+                    raise Malformed(f"a message of {size} bytes, of at most {self.most_frame}")
             if size is not None and len(self._buffer) >= _LENGTH.size + size:
                 frame = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
                 del self._buffer[: _LENGTH.size + size]
@@ -237,24 +260,33 @@ class Link:
                 self._changed.wait_for(lambda: self._first or self._later or self._ended is not None)
                 if self._ended is not None:
                     return
-                frame = (self._first or self._later).popleft()
+                first = bool(self._first)
+                frame = (self._first if first else self._later).popleft()
             try:
                 self._write(frame)
             except OSError as error:
                 self._stop_sending(error.strerror or "")
                 return
+            size = len(frame) + _OVERHEAD
             with self._changed:
-                self._waiting = max(0, self._waiting - len(frame))
+                if first:
+                    self._waiting = max(0, self._waiting - size)
+                else:
+                    self._waiting_later = max(0, self._waiting_later - size)
                 self.sent_bytes += len(frame)
                 self._changed.notify_all()
+
+    def _forget(self) -> None:
+        """Forget what waits to be sent; the caller holds the lock."""
+        self._first.clear()
+        self._later.clear()
+        self._waiting = self._waiting_later = 0
 
     def _stop_sending(self, reason: str) -> None:
         """Send no more, and end the link once the reader had time for what the other end has said before it went."""
         with self._changed:
             self._finishing = True
-            self._first.clear()
-            self._later.clear()
-            self._waiting = 0
+            self._forget()
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._ended is not None, _LAST_WORDS)
         self.end(reason)

@@ -209,6 +209,7 @@ class Welcome(_Message):
     features: tuple[Word, ...]
     verbs: tuple[Word, ...]
     read_only: bool = False
+    limited_by: Words = ""  # what says there that other verbs are refused; empty if none is
 
 
 class Refused(_Message):

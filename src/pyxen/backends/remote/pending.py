@@ -20,6 +20,8 @@ __all__ = ["Pending", "Subscription", "fail", "operation_of", "what_may_be"]
 
 _MOST_UNREAD: Final = 8 << 20
 """The bytes of a subscription that wait to be delivered, above which items are lost."""
+_OVERHEAD: Final = 512
+"""The bytes that an item takes in memory beside its own."""
 
 
 @dataclass(slots=True)
@@ -33,6 +35,8 @@ class Pending:
     allow: Callable[[DomainConfig], object] | None = None
     refusal: Exception | None = None
     made: Any = None
+    done: bool = False
+    """Whether the server has said that it has ended well."""
 
 
 class Subscription:
@@ -52,6 +56,7 @@ class Subscription:
 
     def come(self, value: Any, size: int, deliver: Callable[[Callable[[], None]], None]) -> None:
         """Have an item delivered, unless too much waits for that."""
+        size += _OVERHEAD
         with self._lock:
             if self._unread >= _MOST_UNREAD:
                 self._lost += 1

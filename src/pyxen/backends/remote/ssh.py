@@ -84,7 +84,11 @@ def address_of(uri: str) -> Address:
     user = None if parts.username is None else unquote(parts.username)
     if not _HOST.fullmatch(host) or (user is not None and not _USER.fullmatch(user)):
         raise InvalidArgument(f"{uri}: the host or the user is not valid: write it as {_FORM}", operation="connect")
-    (program,) = query.get("command", ["pyxen"])[:1]
+    if port == 0:
+        raise InvalidArgument(f"{uri}: a port is 1 to 65535: write it as {_FORM}", operation="connect")
+    if len(query.get("command", ())) > 1:
+        raise InvalidArgument(f"{uri}: the command is given twice: write it as {_FORM}", operation="connect")
+    (program,) = query.get("command", ["pyxen"])
     if not program or program.startswith("-") or not program.isprintable():
         raise InvalidArgument(f"{uri}: the command is the program pyxen on the host", operation="connect")
     return Address(host, user, port, program)

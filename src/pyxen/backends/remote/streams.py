@@ -13,7 +13,6 @@ import socket
 import stat
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -68,8 +67,9 @@ class Stream:
         self._changed = threading.Condition()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._credit = WINDOW if serves else 0
-        self._queue: deque[bytes] = deque()
-        self._queued = 0
+        self._window = 0 if sink is None else WINDOW
+        self._queue = bytearray()  # one piece, however small those are that arrive
+        self._queued = 0  # bytes that have arrived and are not yet written
         self._no_more = self._closed = self._over = False
         self._flush_until: float | None = None
         self.drained = False
@@ -131,9 +131,9 @@ class Stream:
         with self._changed:
             if isinstance(message, Data):
                 self._queued += len(message.data)
-                if self._queued > WINDOW or self._no_more:
+                if self._queued > self._window or self._no_more:
                     raise Malformed("more of a stream was sent than was granted, or after its end")
-                self._queue.append(message.data)
+                self._queue += message.data
             elif isinstance(message, Credit):
                 self._credit += message.count
                 if self._credit > WINDOW:
@@ -189,7 +189,7 @@ class Stream:
             with self._changed:
                 self._changed.wait_for(lambda: self._credit > 0 or self._closed)
                 most = min(CHUNK, self._credit)
-            if not self._ready(fd, select.POLLIN):
+            if not self._room(of_streams=True) or not self._ready(fd, select.POLLIN):
                 return
             try:
                 data = os.read(fd, most)
@@ -214,14 +214,16 @@ class Stream:
                 self._changed.wait_for(lambda: self._queue or self._no_more or self._closed)
                 if self._closed:
                     return
-                data = self._queue.popleft() if self._queue else b""
+                data = bytes(self._queue[:CHUNK])
+                del self._queue[:CHUNK]
             if not data:
                 break
             if not self._write_all(fd, data, most):
                 return
             with self._changed:
                 self._queued -= len(data)
-            self._link.wait_for_room(BACKLOG)  # who does not read is granted nothing more
+            if not self._room():  # who does not read is granted nothing more
+                return
             self._link.send(Credit(self._call, len(data)))
         if stat.S_ISREG(mode):
             os.fsync(fd)
@@ -238,6 +240,13 @@ class Stream:
             with contextlib.suppress(BlockingIOError):
                 rest = rest[os.write(fd, rest[:most]) :]
         return True
+
+    def _room(self, *, of_streams: bool = False) -> bool:
+        """Wait until the link has room; False if the stream was closed."""
+        while not self._closed:
+            if self._link.wait_for_room(BACKLOG, _TICK / 1000, of_streams=of_streams):
+                return True
+        return False
 
     def _ready(self, fd: int, event: int) -> bool:
         """Wait until a descriptor is ready; False if the stream was closed."""

@@ -1,7 +1,7 @@
 """The verbs that one end can ask of the other, with the types of their arguments and results.
 
-They are the methods of `Backend`, and those of `StoreVerbs` for xenstore. Their annotations say how values are sent, so
-both ends agree on them, and a new method needs nothing here.
+They are the methods of `Backend`, those of `StoreVerbs` for xenstore, and those of `ClaimVerbs`. Their annotations say
+how values are sent, so both ends agree on them, and a new method needs nothing here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, Protocol, get_args, get_origin
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -20,7 +21,7 @@ from pyxen.backends.remote.values import Codec, Malformed, codec_of, decoded, en
 from pyxen.operation import Operation
 from pyxen.records.xenstore import NodePermissions
 
-__all__ = ["VERBS", "StoreVerbs", "Verb", "verb_of"]
+__all__ = ["VERBS", "ClaimVerbs", "StoreVerbs", "Verb", "verb_of"]
 
 
 class StoreVerbs(Protocol):
@@ -63,7 +64,25 @@ class StoreVerbs(Protocol):
         """See `Store.watch`; the changes come as messages."""
 
 
-_NOT_VERBS: Final = frozenset({"close", "uri", "name", "features", "xl_conf", "claims_folder", "xenstore", "libvirt"})
+class ClaimVerbs(Protocol):
+    """What can be asked of the claims of a remote host, see `ClaimSet`. A set of claims has a number."""
+
+    def claims_open(self) -> int:
+        """See `HostVerbs.claims`."""
+
+    def claims_add(self, claims: int, uuid: UUID, files: Sequence[str]) -> None:
+        """See `ClaimSet.add`."""
+
+    def claims_drop(self, claims: int, uuid: UUID) -> None:
+        """See `ClaimSet.drop`."""
+
+    def claims_close(self, claims: int) -> None:
+        """See `ClaimSet.close`."""
+
+
+_NOT_VERBS: Final = frozenset(
+    {"claims", "claims_folder", "close", "features", "libvirt", "name", "uri", "xenstore", "xl_conf"}
+)
 """Members of `Backend` that are known from the beginning, or lead to other objects."""
 
 _NOT_SENT: Final = frozenset({"self", "fd", "read_fd", "write_fd", "put", "end", "on_event", "on_end"})
@@ -131,12 +150,13 @@ class Verb(NamedTuple):
 
 
 def _owner(name: str) -> type[Any]:
-    return StoreVerbs if name.startswith("store_") else Backend
+    return StoreVerbs if name.startswith("store_") else ClaimVerbs if name.startswith("claims_") else Backend
 
 
 def _names() -> list[str]:
     found = [name for name, member in inspect.getmembers(Backend, callable) if not name.startswith("_")]
     found += [name for name in vars(StoreVerbs) if name.startswith("store_")]
+    found += [name for name in vars(ClaimVerbs) if name.startswith("claims_")]
     return sorted(set(found) - _NOT_VERBS)
 
 

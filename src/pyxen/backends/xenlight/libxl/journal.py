@@ -63,7 +63,7 @@ class Journal:
     def _open(self) -> None:
         self._path = self._folder  # set first, so that this is tried only once
         try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            os.makedirs(self._folder, mode=0o755, exist_ok=True)  # the socket of `pyxen serve` is there, too
             while self._fd is None:
                 self._path = os.path.join(self._folder, f"{os.getpid()}.{uuid4().hex}{_SUFFIX}")
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

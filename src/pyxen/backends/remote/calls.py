@@ -1,0 +1,298 @@
+"""The calls that a client has going, by number, and what the server says of them."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from pyxen._common.shield import shielded
+from pyxen.backends.remote.failures import error_of, failure_of
+from pyxen.backends.remote.link import Link
+from pyxen.backends.remote.messages import (
+    Answer,
+    Ask,
+    Begun,
+    Call,
+    Done,
+    Failed,
+    Item,
+    Kept,
+    Over,
+    Progress,
+    Reply,
+    Settled,
+)
+from pyxen.backends.remote.pending import Pending, fail, what_may_be
+from pyxen.backends.remote.streams import Stream
+from pyxen.backends.remote.values import Malformed, codec_of, decoded
+from pyxen.config import DomainConfig
+from pyxen.errors import ConnectFailed, Error
+from pyxen.operation import Operation
+
+__all__ = ["AboutCall", "Calls"]
+
+AboutCall = Answer | Begun | Progress | Done | Settled | Failed | Item | Over | Ask
+"""The messages about a call."""
+
+_STOPPED: Final = ("cancelled", "timeout", "closed")
+"""Why a call may have been stopped; any other word of the server's is as good as the first."""
+
+
+class Calls:
+    """The calls of a client that have not ended.
+
+    Args:
+        link: The link to the server.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, Pending] = {}
+        self._answers: dict[int, queue.SimpleQueue[Any]] = {}
+        self._deliveries: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.deliverer = threading.Thread(target=self._deliver, name="pyxen-remote", daemon=True)
+        """The thread on which operations end and items arrive."""
+        self.lost: str | None = None
+        """Why there will be no more calls; None if there may."""
+
+    def add(
+        self, pending: Pending, message: Callable[[int], Call], stream: Callable[[int], Stream] | None = None
+    ) -> tuple[int, queue.SimpleQueue[Any]]:
+        """Send a call, and return its number, and where its answer comes.
+
+        Raises:
+            ConnectFailed: The link is lost.
+        """
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self._lock:
+            if self.lost is not None:
+                raise ConnectFailed(f"{pending.verb.name}: {self.lost}; connect again")
+            number = next(self._numbers)
+            self._pending[number] = pending
+            self._answers[number] = answers
+            if stream is not None:
+                pending.stream = stream(number)
+            self._link.send(message(number))
+        return number, answers
+
+    def answered(self, number: int) -> None:
+        """Expect no answer of a call any more."""
+        with self._lock:
+            self._answers.pop(number, None)
+
+    def forget(self, number: int) -> bool:
+        """Forget a call; tell whether it was there."""
+        with self._lock:
+            self._answers.pop(number, None)
+            return self._pending.pop(number, None) is not None
+
+    def get(self, number: int) -> Pending | None:
+        """Return a call; None if it has ended."""
+        return self._pending.get(number)
+
+    def numbers_of(self, operation: Operation[Any]) -> list[int]:
+        """Return the numbers of the calls that an operation has going."""
+        with self._lock:
+            return [number for number, pending in self._pending.items() if pending.operation is operation]
+
+    def operations(self) -> list[Operation[Any]]:
+        """Return the operations that go on."""
+        with self._lock:
+            return [pending.operation for pending in self._pending.values() if pending.operation is not None]
+
+    def end(self, why: str, *, closed: bool) -> None:
+        """End all calls, because the link has ended; on the link's thread.
+
+        Args:
+            why: Why it has.
+            closed: Whether that was wanted here.
+        """
+        with self._lock:
+            self.lost = why
+            pending, self._pending = self._pending, {}
+            answers, self._answers = self._answers, {}
+        for number, found in pending.items():
+            error: Exception = ConnectFailed(f"{found.verb.name}: {why}{what_may_be(found)}")
+            if number in answers:
+                answers[number].put(error)
+            if found.operation is not None:
+                self._deliveries.put(partial(fail, found.operation, error))
+            if found.subscription is not None:
+                lost = None if closed else ConnectFailed(why)
+                self._deliveries.put(partial(found.subscription.over, lost, link_lost=not closed))
+        self._deliveries.put(None)
+
+    def _deliver(self) -> None:
+        while (call := self._deliveries.get()) is not None:
+            shielded(call)
+
+    # On the link's thread
+
+    def take(self, message: AboutCall) -> None:
+        """Take a message about a call; one about a call that has ended meanwhile is ignored.
+
+        Raises:
+            Malformed: It does not fit the call.
+        """
+        pending = self._pending.get(message.id)
+        if pending is None:
+            return
+        match message:
+            case Answer():
+                self._answered(pending, message)
+            case Begun():
+                self._show(_operation_of(pending, message), message)
+                self._give(message.id, None)
+            case Progress():
+                self._progressed(pending, message)
+            case Done():
+                self._done(pending, message)
+            case Settled():
+                if pending.done:
+                    self._succeed(message, pending, pending.made)
+            case Failed():
+                self._failed(pending, message)
+            case Item():
+                self._item(pending, message)
+            case Over():
+                self._over(pending, message)
+            case Ask():
+                self._asked(pending, message)
+
+    def _give(self, number: int, answer: Any) -> bool:
+        with self._lock:
+            answers = self._answers.pop(number, None)
+        if answers is None:
+            return False
+        answers.put(answer)
+        return True
+
+    def _answered(self, pending: Pending, message: Answer) -> None:
+        if pending.verb.takes_time:
+            raise _unfit(pending, message)
+        self._give(message.id, decoded(message.result, pending.verb.result))
+
+    def _progressed(self, pending: Pending, message: Progress) -> None:
+        operation = _operation_of(pending, message)
+        self._show(operation, message)
+        if message.what is not None:
+            operation.report(message.what, message.percent)
+
+    def _show(self, operation: Operation[Any], message: Begun | Progress | Done | Failed) -> None:
+        if message.subject is not None:
+            operation.subject = message.subject
+        if message.domid is not None:
+            operation.domid = message.domid
+
+    def _done(self, pending: Pending, message: Done) -> None:
+        operation = _operation_of(pending, message)
+        if pending.done:
+            return  # the first one counts
+        pending.done = True
+        self._show(operation, message)
+        operation.log.extend(message.log)
+        try:
+            value = decoded(message.result, pending.verb.result)
+        except Malformed as error:
+            self._end(message.id, ConnectFailed(f"{pending.verb.name}: its result cannot be read: {error}"))
+            return
+        if message.undoable:
+            pending.made = value
+            self._link.send(Kept(message.id))
+        else:
+            self._succeed(message, pending, value)
+
+    def _succeed(self, message: Done | Settled, pending: Pending, value: Any) -> None:
+        operation, stream = _operation_of(pending, message), pending.stream
+        self._give(message.id, None)
+        if pending.subscription is None:
+            self._drop(message.id)
+
+        def end() -> None:
+            if stream is not None:
+                stream.join()
+            if not operation.done():
+                operation.set_result(value)
+
+        self._deliveries.put(end)
+
+    def _failed(self, pending: Pending, message: Failed) -> None:
+        if pending.operation is not None:
+            self._show(pending.operation, message)
+        self._end(message.id, error_of(message.failure), stopped=message.stopped)
+
+    def _end(self, number: int, error: Exception, *, stopped: str | None = None) -> None:
+        """End a call with an error: where it was begun if it has not begun, else in its operation."""
+        pending = self._pending.get(number)
+        told = self._give(number, error)
+        self._drop(number)
+        if pending is None or pending.operation is None or told:
+            return
+        operation, stream = pending.operation, pending.stream
+        error = pending.refusal or error
+        log = getattr(error, "log", ())
+        operation.log.extend(line for line in log if line not in operation.log)
+
+        def end() -> None:
+            if stream is not None:
+                stream.join()
+            if not operation.done():
+                if stopped is not None and operation.stopped is None:
+                    operation.stop(stopped if stopped in _STOPPED else _STOPPED[0])
+                operation.set_exception(error)
+
+        self._deliveries.put(end)
+
+    def _drop(self, number: int) -> None:
+        with self._lock:
+            pending = self._pending.pop(number, None)
+        if pending is not None and pending.stream is not None and pending.operation is not None:
+            pending.stream.close()
+
+    def _item(self, pending: Pending, message: Item) -> None:
+        if pending.subscription is None:
+            raise _unfit(pending, message)
+        value = decoded(message.value, pending.subscription.item)
+        pending.subscription.come(value, len(message.value), self._deliveries.put)
+
+    def _over(self, pending: Pending, message: Over) -> None:
+        if pending.subscription is None:
+            raise _unfit(pending, message)
+        self._drop(message.id)
+        found = None if message.failure is None else error_of(message.failure)
+        error = found if isinstance(found, Error) else None
+        self._deliveries.put(partial(pending.subscription.over, error, link_lost=False))
+
+    def _asked(self, pending: Pending, message: Ask) -> None:
+        allow = pending.allow
+        if allow is None:
+            raise _unfit(pending, message)
+        pending.allow = None
+        config = decoded(message.config, codec_of(DomainConfig))
+
+        def reply() -> None:
+            try:
+                allowed = allow(config) is not False
+            except Exception as error:  # noqa: BLE001 (it is a refusal, and is raised by the call)
+                pending.refusal = error
+                self._link.send(Reply(message.id, allowed=False, failure=failure_of(error)))
+            else:
+                self._link.send(Reply(message.id, allowed=allowed))
+
+        threading.Thread(target=reply, name="pyxen-remote-allow", daemon=True).start()
+
+
+def _operation_of(pending: Pending, message: AboutCall) -> Operation[Any]:
+    if pending.operation is None:
+        raise _unfit(pending, message)
+    return pending.operation
+
+
+def _unfit(pending: Pending, message: AboutCall) -> Malformed:
+    return Malformed(f"{type(message).__name__} is not expected of {pending.verb.name}")

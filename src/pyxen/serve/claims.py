@@ -1,0 +1,66 @@
+"""The claims of a client: they are released when its link ends, so what it leaves then is found as orphans."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+from uuid import UUID
+
+from pyxen._common.claims import Claim, ClaimSet
+from pyxen.errors import InvalidArgument
+
+__all__ = ["ServedClaims"]
+
+_MOST: Final = 256
+"""The most sets of claims that a client may have open at once."""
+
+
+class ServedClaims:
+    """The verbs of a client's claims, see `ClaimVerbs`. This process holds them, so it does not matter who is killed.
+
+    Args:
+        opened: Makes a set.
+    """
+
+    def __init__(self, opened: Callable[[], ClaimSet]) -> None:
+        self._opened = opened
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._sets: dict[int, ClaimSet] = {}
+
+    def claims_open(self) -> int:
+        with self._lock:
+            if len(self._sets) >= _MOST:
+                raise InvalidArgument(f"{_MOST} pools and clones are being made: end one first", operation="claim")
+            number = next(self._numbers)
+            self._sets[number] = self._opened()
+            return number
+
+    def claims_add(self, claims: int, uuid: UUID, files: Sequence[str]) -> None:
+        self._of(claims).add(Claim(uuid, tuple(files)))
+
+    def claims_drop(self, claims: int, uuid: UUID) -> None:
+        self._of(claims).drop(uuid)
+
+    def claims_close(self, claims: int) -> None:
+        found = self._of(claims)
+        with self._lock:
+            self._sets.pop(claims, None)
+        found.close()
+
+    def close(self) -> None:
+        """Release all."""
+        with self._lock:
+            found = list(self._sets.values())
+            self._sets.clear()
+        for claims in found:
+            claims.close()
+
+    def _of(self, number: int) -> ClaimSet:
+        with self._lock:
+            found = self._sets.get(number)
+        if found is None:
+            raise InvalidArgument(f"there is no set of claims {number}", operation="claim")
+        return found
