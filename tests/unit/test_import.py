@@ -94,7 +94,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 def test_every_submodule_of_use_is_declared() -> None:
     modules = {path.stem for path in Path(pyxen.__file__).parent.iterdir() if (path / "__init__.py").exists()}
-    assert modules - {"_common", "_copies", "backends", "cli", "metrics", "readers", "records", "supervisor"} <= {
+    assert modules - {"_common", "_copies", "backends", "cli", "distributed", "metrics", "readers", "records", "supervisor"} <= {
         *MODULES
     }
 
