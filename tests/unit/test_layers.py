@@ -17,7 +17,7 @@ LAYERS = (
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
     {"aio.bridges", "aio.doctor", "aio.images", "aio.storage"},  # what stands in the next rows, awaited
-    {"autostart", "doctor", "images", "metrics", "serve", "supervisor"},
+    {"autostart", "distributed", "doctor", "images", "metrics", "serve", "supervisor"},
     {"bridges", "storage"},
     {
         "_domain_devices",
