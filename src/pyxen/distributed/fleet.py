@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
 from uuid import UUID, uuid4
 
 from distributed import Client
-from distributed.scheduler import KilledWorker
 
+from pyxen._common.arguments import check_config, check_is, check_number
+from pyxen._common.needs import needed_kib
+from pyxen._durations import timeout_of
+from pyxen.aio.domain import Domain
 from pyxen.config import DomainConfig
+from pyxen.distributed.calls import Calls, WorkerGone
+from pyxen.distributed.members import Members
 from pyxen.distributed.rooms import Need, Rooms
-from pyxen.distributed.worker import call_domain, call_host, create_domain, find_domain, report
-from pyxen.errors import ConnectFailed, DomainNotFound, HostClosed, InvalidState, NotEnoughMemory
+from pyxen.distributed.worker import call_domain, call_host, create, find, on_host
+from pyxen.errors import (
+    ConnectFailed,
+    DomainExists,
+    DomainNotFound,
+    HostClosed,
+    InvalidArgument,
+    InvalidState,
+    NotEnoughMemory,
+    OperationTimeout,
+)
+from pyxen.records.answers import Answer, Answers
 
 __all__ = ["Fleet", "FleetGuest"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-_LOG: Final = logging.getLogger("pyxen.distributed")
-
-LOOK_SECONDS: Final = 1.0
-"""How often the fleet looks which workers there are."""
-
-REPORT_SECONDS: Final = 15.0
-"""How often all hosts are asked for their free memory; others may create guests, too."""
-
-_TRIES: Final = 5
-"""On how many hosts a call is tried that finds them full, or that dies with them."""
+_MOST_LOST: Final = 3
+"""On how many hosts a call is tried that are lost during it: it may be what kills them."""
 
 
 @dataclass(frozen=True)
@@ -40,93 +47,142 @@ class FleetGuest:
     """A guest on a host of a `Fleet`. `Fleet.find` returns it again by its uuid, also in another program.
 
     Attributes:
-        fleet: The fleet.
         uuid: Its uuid.
         name: Its name.
         host: The name of the worker of its host.
         address: The address of that worker.
     """
 
-    fleet: Fleet
     uuid: UUID
     name: str
     host: str
     address: str
+    _calls: Calls = field(repr=False, compare=False)
 
-    async def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    async def call(
+        self, function: Callable[Concatenate[Domain, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Call a function with the guest's `pyxen.aio.Domain`, at its host, and return what it returns.
 
+        ::
+
+            await guest.call(Domain.shutdown, timeout=60)
+
+        If the task is cancelled, so is the call.
+
         Args:
-            function: The function, e.g. ``Domain.shutdown``; pickled, with what it returns.
+            function: A method of `pyxen.aio.Domain`, or another coroutine function; pickled, with what it returns.
             *args: Its further arguments.
+            **kwargs: Its named arguments.
 
         Raises:
-            DomainNotFound: The guest is not there any more.
+            DomainNotFound: The guest is not on this host any more.
             InvalidState: The worker of its host is gone.
+            InvalidArgument: The function is no coroutine function, or cannot be pickled.
+            HostClosed: The fleet is closed.
             Exception: What the function raises.
         """
-        return await self.fleet.submit(call_domain, self.uuid, function, args, near=self.address, elsewhere=False)
+        answer = await self._calls.call(self.address, call_domain, self.uuid, function, args, kwargs)
+        return cast("T", answer)
 
 
 class Fleet:
     """Hosts behind the workers of Dask's distributed. A guest lands on the host with the most free memory.
 
-    Each worker has a host, see `HostPlugin`. What a worker does ends with it: Dask then tries it again on another one.
-    So a host that dies loses no call, but **a worker that dies alone leaves its guests running**, and nothing here can
-    tell the difference. A guest with a disk that another host can write to needs fencing, see `create`.
+    ::
+
+        async with Client("tls://scheduler:8786", asynchronous=True) as client, Fleet(client) as fleet:
+            guest = await fleet.create(config)
+            print(guest.host, await guest.call(Domain.info))
+
+    Each worker has a host, see `HostPlugin`. Memory is counted as libxl counts it; a host that refuses a guest all the
+    same is asked again what it has. A worker is gone when Dask says so: at once if its connection breaks, after 30
+    seconds if its host has no power, and after ``distributed.scheduler.worker-ttl``, 5 minutes, if it hangs. Then its
+    calls are made again on another host. But **a worker that dies alone leaves its guests running**, and nothing here
+    can tell the difference. A guest with a disk that another host can write to needs fencing, see `create`.
+
+    Several programs may use the same workers, each with a fleet of its own. A fleet belongs to one event loop.
 
     Args:
         client: The client, with ``asynchronous=True``. It is not closed.
+
+    Raises:
+        InvalidArgument: It is no such client.
     """
 
     def __init__(self, client: Client) -> None:
+        check_is(Client, client, "fleet")
+        if not client.asynchronous:
+            raise InvalidArgument("takes a Client of distributed with asynchronous=True", operation="fleet")
         self._client = client
         self._rooms = Rooms()
-        self._looking: asyncio.Task[None] | None = None
+        self._members = Members(client, self._rooms)
+        self._calls: Calls | None = None
+        self._creating: set[UUID] = set()
 
     async def __aenter__(self) -> Self:
-        await self._look(everywhere=True)
-        self._looking = asyncio.create_task(self._keep_looking())
+        if self._calls is not None:
+            raise InvalidState("the fleet was opened before: make another one", operation="fleet")
+        self._calls = Calls(self._client, self._members)
+        self._calls.check()
+        await self._members.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+        await self._opened().close()
+        await self._members.stop()
 
     @property
     def hosts(self) -> Collection[str]:
-        """The addresses of the workers that have a host."""
-        return tuple(self._rooms.hosts())
+        """The names of the workers whose hosts take guests."""
+        return tuple(self._members.hosts)
 
     async def create(
         self, config: DomainConfig, *, timeout: float | None = 60, elsewhere: bool = True, wait: float | None = 60
     ) -> FleetGuest:
         """Create a guest on a host with room.
 
-        If the host refuses for want of memory, the next one is tried. If its worker dies, the create is tried again on
-        another host, under the same uuid.
+        If the host refuses for want of memory, or its worker dies, the next one is tried, under the same uuid. A host
+        without what the guest needs, such as a file of its disk, is not told apart: all hosts should have it. If the
+        task is cancelled, the guest is destroyed first.
 
         Args:
-            config: The configuration. Without a uuid, it gets one.
+            config: The configuration. Without a uuid, it gets one. With one, all hosts are asked whether they have it.
             timeout: Seconds for the create itself, see `Host.create`.
             elsewhere: Whether to try another host when a worker dies. The create may have succeeded, and the guest may
-                run on: with disks that both hosts can write to, pass False, and look with `find` once the first host
-                is known to be off.
-            wait: Seconds to wait for room.
+                run on: with disks that both hosts can write to, pass False, and `find` it once the first host is known
+                to be off or back.
+            wait: Seconds to wait for room. None, or ``math.inf``, waits without a limit.
 
         Raises:
-            NotEnoughMemory: No host has room.
-            InvalidState: The worker died, with ``elsewhere=False``; or so did each of several workers.
+            NotEnoughMemory: No host has had room in this time.
+            DomainExists: A host has this uuid already, it is being created, or the host that was chosen has the name.
+            InvalidState: No worker has a host. Or the worker died, with ``elsewhere=False``; or so did three of them.
+            OperationTimeout: The create, or a host that was asked for the uuid, has not answered in time.
             OperationFailed: As for `Host.create`.
+            HostClosed: The fleet is closed.
         """
-        config = config if config.uuid is not None else config.replace(uuid=uuid4())
-        need = _need(config)
-        address, host = await self._place(need, create_domain, config, timeout, elsewhere=elsewhere, wait=wait, kept=True)
-        assert config.uuid is not None  # noqa: S101 (it was given one above)
-        return FleetGuest(self, config.uuid, config.name, host, address)
+        self._opened().check()
+        check_config(config, "create")
+        timeout, wait = timeout_of(timeout, operation="create"), timeout_of(wait, "wait", operation="create")
+        again = config.uuid is None
+        uuid = config.uuid or uuid4()
+        if uuid in self._creating:
+            raise DomainExists("a domain with this uuid is being created", operation="create", domain=str(uuid))
+        self._creating.add(uuid)
+        try:
+            if not again:
+                await self._check_is_new(uuid)
+            config = config.replace(uuid=uuid)
+            need = Need(math.ceil(needed_kib(config) / 1024), config.vcpus)
+            address, _ = await self._placed(
+                need, create, config, timeout, again, wait=wait, elsewhere=elsewhere, kept=True
+            )
+        finally:
+            self._creating.discard(uuid)
+        return FleetGuest(uuid, config.name, self._members.name(address), address, self._opened())
 
     async def run(
         self,
@@ -138,127 +194,141 @@ class Fleet:
     ) -> T:
         """Call a function with the `pyxen.aio.Host` of a host with room, which is held while it runs.
 
-        If the worker dies, it is called again on another host: what it makes must end with it, or do no harm.
+        If the worker dies, or the function raises `NotEnoughMemory`, `ConnectFailed` or `HostClosed`, it is called
+        again on another host: what it makes must end with it, or do no harm. If the task is cancelled, so is the call.
 
         Args:
-            function: The function; pickled, with its arguments and what it returns.
+            function: A coroutine function; pickled, with its arguments and what it returns.
             *args: Its further arguments.
-            memory: The memory that its guests need, in MiB.
-            vcpus: The virtual CPUs that they need.
-            wait: Seconds to wait for room; None waits without a limit.
+            memory: The memory that its guests need together, in MiB, with some for each besides its own.
+            vcpus: The virtual CPUs that they need, 1 or more.
+            wait: Seconds to wait for room. None, or ``math.inf``, waits without a limit.
 
         Raises:
-            NotEnoughMemory: No host has room.
-            InvalidState: Each of several workers died.
+            NotEnoughMemory: No host has had room in this time.
+            InvalidState: No worker has a host, or three workers died.
+            InvalidArgument: The function is no coroutine function, or cannot be pickled; or a number is out of range.
+            HostClosed: The fleet is closed.
             Exception: What the function raises.
         """
-        _, value = await self._place(Need(memory, vcpus), call_host, function, args, wait=wait)
-        return value
+        self._opened().check()
+        for name, value, least in (("memory", memory, 0), ("vcpus", vcpus, 1)):
+            check_number(value, "run")
+            if value < least:
+                raise InvalidArgument(f"{name}={value} is out of range: use {least} or more", operation="run")
+        wait = timeout_of(wait, "wait", operation="run")
+        return cast("T", (await self._placed(Need(memory, vcpus), call_host, function, args, wait=wait))[1])
 
-    async def find(self, uuid: UUID) -> FleetGuest:
+    async def find(self, uuid: UUID, *, timeout: float | None = 30) -> FleetGuest:
         """Return the guest with a uuid, on whichever host it is.
+
+        Args:
+            uuid: The uuid.
+            timeout: Seconds that each host has to answer.
 
         Raises:
             DomainNotFound: It is on none of the hosts.
             InvalidState: It is on several. Destroy all but one at once: they would corrupt their disks.
+            OperationTimeout: It is not on the hosts that answer, but some do not.
+            HostClosed: The fleet is closed.
         """
-        answers = await self._client.run(find_domain, uuid, on_error="ignore")
-        found = [FleetGuest(self, uuid, name, host, address) for address, host, name in filter(None, answers.values())]
-        if not found:
-            message = f"it is on none of {len(answers)} hosts"
-            raise DomainNotFound(message, operation="find", domain=str(uuid))
-        if len(found) > 1:
+        calls = self._opened()
+        calls.check()
+        check_is(UUID, uuid, "find")
+        seconds = timeout_of(timeout, operation="find")
+        answers = await self._members.ask(self._members.workers, find, uuid, seconds=seconds)
+        found = [
+            FleetGuest(uuid, answer, self._members.name(address), address, calls)
+            for address, answer in answers.items()
+            if isinstance(answer, str)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
             message = f"it is on several hosts: {', '.join(guest.host for guest in found)}: destroy all but one"
             raise InvalidState(message, operation="find", domain=str(uuid))
-        return found[0]
+        silent = {address: answer for address, answer in answers.items() if isinstance(answer, Exception)}
+        if silent:
+            address, error = next(iter(silent.items()))
+            message = (
+                f"{len(silent)} of {len(answers)} hosts do not answer, such as {self._members.name(address)}: {error}"
+            )
+            raise OperationTimeout(message, operation="find", domain=str(uuid))
+        raise DomainNotFound(f"it is on none of {len(answers)} hosts", operation="find", domain=str(uuid))
 
-    async def submit(self, function: Callable[..., Awaitable[T]], *args: Any, near: str, elsewhere: bool) -> T:
-        """Have a worker call a function, and return what it returns.
+    async def each(self, function: Callable[..., Awaitable[T]], *args: Any, timeout: float | None = 30) -> Answers[T]:
+        """Call a function with the `pyxen.aio.Host` of each host, side by side; each answers in its place.
+
+        ::
+
+            answers = await fleet.each(Host.list)
 
         Args:
-            function: The function, called in the loop of the worker.
-            *args: Its arguments.
-            near: The address of the worker.
-            elsewhere: Whether Dask gives it to another worker when that one dies.
+            function: A method of `pyxen.aio.Host`, or another coroutine function; pickled, with what it returns.
+            *args: Its further arguments.
+            timeout: Seconds that each host has to answer. After that, its result is lost.
 
         Raises:
-            InvalidState: The worker is gone.
+            HostClosed: The fleet is closed.
         """
-        future = self._client.submit(
-            function, *args, workers=[near], allow_other_workers=elsewhere, pure=False, retries=0
+        self._opened().check()
+        seconds = timeout_of(timeout, operation="each")
+        answers = await self._members.ask(self._members.workers, on_host, function, args, seconds=seconds, batch=1)
+        return Answers(
+            {
+                self._members.name(address): Answer(None, said) if isinstance(said, Exception) else Answer(said)
+                for address, said in answers.items()
+            }
         )
-        result = asyncio.ensure_future(future.result())
-        try:
-            while not (await asyncio.wait({result}, timeout=None if elsewhere else LOOK_SECONDS))[0]:
-                if near not in self._rooms:  # Dask would wait until there is a worker at this address again
-                    raise InvalidState(f"the worker at {near} is gone, and its host may be", operation="fleet")
-            return result.result()
-        except KilledWorker as error:
-            raise InvalidState(f"the worker at {near} has died: {error}", operation="fleet") from error
-        finally:
-            if not result.done():
-                result.cancel()
-                await future.cancel()
 
-    async def _place(
+    def _opened(self) -> Calls:
+        if self._calls is None:
+            raise InvalidState("the fleet is not open: use it as an async context manager", operation="fleet")
+        return self._calls
+
+    async def _check_is_new(self, uuid: UUID) -> None:
+        try:
+            guest = await self.find(uuid)
+        except DomainNotFound:
+            return
+        message = f"the host {guest.host} has a domain with this uuid: leave the uuid out, and it gets a new one"
+        raise DomainExists(message, operation="create", domain=str(uuid))
+
+    async def _placed(
         self,
         need: Need,
-        function: Callable[..., Awaitable[tuple[str, T]]],
+        function: Callable[..., Awaitable[T]],
         *args: Any,
         wait: float | None,
         elsewhere: bool = True,
         kept: bool = False,
-    ) -> tuple[str, T]:
-        failed: set[str] = set()
+    ) -> tuple[str, T | None]:
+        """Make a call on a host with room, and return the address of its worker with what it returned."""
+        loop = asyncio.get_running_loop()
+        end = None if wait is None else loop.time() + wait
+        lost = 0
         while True:
-            near = await self._rooms.take(need, failed, wait)
+            address = await self._take(need, None if end is None else max(0.0, end - loop.time()))
             try:
-                answer = await self.submit(function, *args, near=near, elsewhere=elsewhere)
+                answer = await self._opened().call(address, function, *args, answers=not kept)
                 if kept:
-                    self._rooms.use(answer[0], need)
-                return answer
-            except NotEnoughMemory:  # others have taken the room, or Dask chose another host than ours
-                failed.add(near)
-                if len(failed) >= min(_TRIES, len(self._rooms)):
+                    self._rooms.use(address, need)
+                return address, answer
+            except NotEnoughMemory:  # others have taken the room, or libxl needs more than was counted
+                self._rooms.refuse(address, need)
+                if end is not None and loop.time() >= end:
                     raise
-            except (ConnectFailed, HostClosed, InvalidState):  # the host is gone, or its worker is
-                failed.add(near)
-                self._rooms.forget(near)
-                if not elsewhere or len(failed) >= _TRIES or not self._rooms.hosts():
+            except (WorkerGone, ConnectFailed, HostClosed):
+                self._members.lost(address)
+                lost += 1
+                if not elsewhere or lost == _MOST_LOST:
                     raise
             finally:
-                self._rooms.give_back(near, need)
+                self._rooms.give_back(address, need)
 
-    async def _keep_looking(self) -> None:
-        loop = asyncio.get_running_loop()
-        next_report = loop.time() + REPORT_SECONDS
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            everywhere = loop.time() >= next_report
-            if everywhere:
-                next_report = loop.time() + REPORT_SECONDS
-            try:
-                await self._look(everywhere=everywhere)
-            except (OSError, TimeoutError) as error:  # the scheduler is away; the client finds it again
-                _LOG.warning("Cannot ask which workers there are: %s", error)
-
-    async def _look(self, *, everywhere: bool) -> None:
-        workers = set(await self._client.nthreads())
-        for gone in set(self._rooms.hosts()) - workers:
-            self._rooms.forget(gone)
-        asked = workers if everywhere else workers - set(self._rooms.hosts())
-        if not asked:
-            return
-        reports = await self._client.run(report, workers=list(asked), on_error="ignore")
-        for address in asked:
-            said = reports.get(address)
-            if said is None:
-                self._rooms.forget(address)
-            else:
-                self._rooms.report(address, *said)
-
-
-def _need(config: DomainConfig) -> Need:
-    return Need(math.ceil(config.maxmem or config.memory or 0), config.vcpus)
-
-
+    async def _take(self, need: Need, seconds: float | None) -> str:
+        try:
+            return await self._rooms.take(need, seconds)
+        except NotEnoughMemory:
+            self._members.check()
+            raise

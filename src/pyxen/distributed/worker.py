@@ -5,49 +5,78 @@ As a preload of ``dask worker`` this module opens the host: ``--preload pyxen.di
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import click
 from distributed import Worker, WorkerPlugin, get_worker
 
-from pyxen.aio.connection import connect
+from pyxen import __version__
+from pyxen._common.arguments import check_is, check_number
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
 from pyxen.config import DomainConfig
-from pyxen.errors import DomainExists, DomainNotFound, InvalidState
+from pyxen.distributed.host_calls import HostCalls
+from pyxen.errors import DomainExists, DomainNotFound, InvalidArgument, InvalidState
 
-__all__ = ["HostPlugin", "call_domain", "call_host", "create_domain", "dask_setup", "find_domain", "report"]
+__all__ = [
+    "HostPlugin",
+    "Report",
+    "call_domain",
+    "call_host",
+    "create",
+    "dask_setup",
+    "find",
+    "on_host",
+    "report",
+    "stop",
+]
 
 T = TypeVar("T")
+
+Report: TypeAlias = tuple[str, str, int, int]
+"""The name of a worker, its pyxen's version, and its host's free memory, in MiB, and vCPUs that it takes besides."""
 
 _NAME: Final = "pyxen-host"
 
 
 class HostPlugin(WorkerPlugin):
-    """Opens a host when its worker starts, and closes it when the worker ends.
+    """Opens a host when its worker starts, and closes it when the worker ends; domains stay.
+
+    ``dask worker --preload pyxen.distributed.worker --uri URI`` has it from its start. To give it to all workers at
+    once, each in the dom0 of its host: ``await client.register_plugin(HostPlugin())``.
 
     Args:
         uri: The host, as `pyxen.connect` takes it.
-        vcpus_per_cpu: How many virtual CPUs the host takes for each of its CPUs.
+        vcpus_per_cpu: How many virtual CPUs of guests the host takes for each of its CPUs; above 0.
+            ``math.inf`` sets no limit.
+
+    Raises:
+        InvalidArgument: An argument is of the wrong type or out of range.
     """
 
     name = _NAME
 
     def __init__(self, uri: str = "xenlight:///", *, vcpus_per_cpu: float = 4) -> None:
+        check_is(str, uri, "fleet", ", the URI of a host")
+        check_number(vcpus_per_cpu, "fleet", whole=False)
+        if not vcpus_per_cpu > 0:
+            raise InvalidArgument(f"vcpus_per_cpu={vcpus_per_cpu}: use a number above 0", operation="fleet")
         self.uri = uri
         self.vcpus_per_cpu = vcpus_per_cpu
-        self.host: Host | None = None
+        self.calls: HostCalls | None = None
 
     async def setup(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
         """Open the host."""
-        self.host = await connect(self.uri)
+        self.calls = HostCalls(self.uri, self.vcpus_per_cpu)
+        await self.calls.host()
 
     async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
-        """Close the host; domains stay."""
-        if self.host is not None:
-            await self.host.close()
+        """Stop what is going on, undo it, and close the host."""
+        if self.calls is not None:
+            await self.calls.close()
 
 
 @click.command()
@@ -58,55 +87,83 @@ async def dask_setup(worker: Worker, uri: str, vcpus_per_cpu: float) -> None:
     await worker.plugin_add(plugin=HostPlugin(uri, vcpus_per_cpu=vcpus_per_cpu), name=_NAME)
 
 
-def _plugin() -> HostPlugin:
-    plugin = get_worker().plugins.get(_NAME)
-    if plugin is None or plugin.host is None:
-        message = f"the worker {get_worker().name} has no host: start it with --preload pyxen.distributed.worker"
-        raise InvalidState(message, operation="fleet")
-    return cast("HostPlugin", plugin)
+def _calls(worker: Worker) -> HostCalls:
+    plugin = worker.plugins.get(_NAME)
+    if not isinstance(plugin, HostPlugin) or plugin.calls is None:
+        remedy = "start it with --preload pyxen.distributed.worker --uri URI, or register a HostPlugin"
+        raise InvalidState(f"the worker {worker.name} has no host: {remedy}", operation="fleet")
+    return plugin.calls
 
 
-def _host() -> Host:
-    return cast("Host", _plugin().host)
+# What is run in a worker beside its tasks.
 
 
-async def report(dask_worker: Worker) -> tuple[int, int] | None:
-    """Return the free memory of a worker's host, in MiB, and the virtual CPUs that it takes; None if it has no host."""
-    plugin = dask_worker.plugins.get(_NAME)
-    if plugin is None or plugin.host is None:
-        return None
-    info = await plugin.host.info()
-    return info.free_memory_kib >> 10, int(info.nr_cpus * plugin.vcpus_per_cpu)
+async def report(dask_worker: Worker) -> Report:
+    """Return what a host has free."""
+    return str(dask_worker.name), __version__, *await _calls(dask_worker).room()
 
 
-async def call_host(function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> tuple[str, T]:
-    """Call a function with the host of this worker, and return the worker's address and what it returned."""
-    return get_worker().address, await function(_host(), *args)
+async def find(uuid: UUID, dask_worker: Worker) -> str | None:
+    """Return the name of the domain with a uuid; None if it is not on this host."""
+    host = await _calls(dask_worker).host()
+    domain = await host.domains.get(uuid)
+    return None if domain is None else str(domain.name)
 
 
-async def create_domain(config: DomainConfig, timeout: float | None) -> tuple[str, str]:
-    """Create a domain, unless an earlier try has created it here, and return the worker's address and name."""
-    host = _host()
-    try:
-        await host.create(config, timeout=timeout)
-    except DomainExists:
-        if config.uuid is None or await host.domains.get(config.uuid) is None:
-            raise
-    return get_worker().address, str(get_worker().name)
+async def on_host(function: Callable[..., Awaitable[T]], args: tuple[Any, ...], dask_worker: Worker) -> T:
+    """Call a function with the host."""
+    return await _awaited(function, await _calls(dask_worker).host(), *args)
 
 
-async def find_domain(uuid: UUID, dask_worker: Worker) -> tuple[str, str, str] | None:
-    """Return the worker's address and name, and the name of the domain; None if it is not on this host."""
-    plugin = dask_worker.plugins.get(_NAME)
-    domain = None if plugin is None or plugin.host is None else await plugin.host.domains.get(uuid)
-    return None if domain is None else (dask_worker.address, str(dask_worker.name), str(domain.name))
+async def stop(key: str, dask_worker: Worker) -> None:
+    """Stop a task, and wait until it is undone."""
+    await _calls(dask_worker).stop(key)
 
 
-async def call_domain(uuid: UUID, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
-    """Call a function with a domain of this worker's host, and return what it returned."""
-    domain = await _host().domains.get(uuid)
-    if domain is None:
-        message = f"it is not on the host of the worker {get_worker().name}: Fleet.find looks for it on all hosts"
-        raise DomainNotFound(message, operation="call", domain=str(uuid))
-    domain_call: Domain = domain
-    return await function(domain_call, *args)
+# What is run as a task; the key is that of the task.
+
+
+async def call_host(key: str, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
+    """Call a function with the host."""
+    return await _calls(get_worker()).perform(key, lambda host: _awaited(function, host, *args))
+
+
+async def call_domain(
+    key: str, uuid: UUID, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> T:
+    """Call a function with a domain."""
+    worker = get_worker()
+
+    async def call(host: Host) -> T:
+        domain = await host.domains.get(uuid)
+        if domain is None:
+            message = f"it is not on the host of the worker {worker.name}: Fleet.find looks for it on all hosts"
+            raise DomainNotFound(message, operation="call", domain=str(uuid))
+        return await _awaited(function, domain, *args, **kwargs)
+
+    return await _calls(worker).perform(key, call)
+
+
+async def create(key: str, config: DomainConfig, timeout: float | None, again: bool) -> None:
+    """Create a domain, unless it is an earlier try that has created it here."""
+    calls = _calls(get_worker())
+
+    async def call(host: Host) -> None:
+        try:
+            made = await host.create(config, timeout=timeout)
+        except DomainExists:
+            found = await host.domains.get(config.uuid) if again and config.uuid is not None else None
+            if found is None:
+                raise
+            made = found
+        calls.remember(key, made)
+
+    await calls.perform(key, call)
+
+
+async def _awaited(function: Callable[..., Awaitable[T]], what: Host | Domain, *args: Any, **kwargs: Any) -> T:
+    answer: object = function(what, *args, **kwargs)
+    if not inspect.isawaitable(answer):
+        message = "the function is no coroutine function: use async def, or a method such as pyxen.aio.Domain.shutdown"
+        raise InvalidArgument(message, operation="call")
+    return cast("T", await answer)
