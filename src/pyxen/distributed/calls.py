@@ -14,8 +14,8 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from pyxen.distributed.members import Members, is_gone
-from pyxen.distributed.worker import stop
-from pyxen.errors import HostClosed, InvalidArgument, InvalidState
+from pyxen.distributed.worker import Failure, perform, stop
+from pyxen.errors import ConnectFailed, HostClosed, InvalidArgument, InvalidState
 
 __all__ = ["Calls", "WorkerGone"]
 
@@ -46,10 +46,13 @@ class Calls:
 
         Raises:
             HostClosed: The fleet is closed, or its client is.
+            ConnectFailed: The scheduler is away.
             InvalidState: This is another loop than that of the fleet.
         """
         if self._closed or self._client.status in {"closed", "closing"}:
             raise HostClosed("the fleet is closed, or the client of Dask is: open them again")
+        if self._client.status != "running":
+            raise ConnectFailed("the scheduler does not answer; Dask's client tries to reach it again")
         if asyncio.get_running_loop() is not self._loop:
             raise InvalidState("the fleet belongs to another event loop: open one in this loop", operation="fleet")
 
@@ -59,18 +62,15 @@ class Calls:
         if self._stops:
             await asyncio.wait(self._stops)
 
-    async def call(
-        self, address: str, function: Callable[..., Awaitable[T]], *args: Any, answers: bool = True
-    ) -> T | None:
+    async def call(self, address: str, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Have a worker call a function, and return what it returns.
 
         If the task is cancelled, the call is stopped and undone there first.
 
         Args:
             address: The address of the worker.
-            function: The function, which gets the key of its task first.
-            *args: Its further arguments.
-            answers: Whether it returns something. To get it costs two more messages.
+            function: A function of `pyxen.distributed.worker`.
+            *args: Its arguments.
 
         Raises:
             WorkerGone: The worker is gone.
@@ -78,19 +78,19 @@ class Calls:
         """
         self.check()
         gone = self._members.gone(address)
-        key = f"{function.__name__}-{uuid4().hex}"
+        key = f"pyxen-{function.__name__}-{uuid4().hex}"
         try:
             future = self._client.submit(
-                function, key, *args, key=key, workers=[address], allow_other_workers=False, retries=0
+                perform, key, function, *args, key=key, workers=[address], allow_other_workers=False, retries=0
             )
         except (TypeError, AttributeError, ValueError) as error:
             message = f"the function or an argument cannot be sent to a worker: {error}"
             raise InvalidArgument(message, operation="fleet") from error
-        result = asyncio.ensure_future(_result(future, answers=answers))
+        result = asyncio.ensure_future(_result(future))
         try:
             await asyncio.wait({result, gone}, return_when=asyncio.FIRST_COMPLETED)
             if result.done():
-                return cast("T | None", await result)
+                return cast("T", await result)
         except asyncio.CancelledError:
             await asyncio.shield(self._stop(address, key, future, result))
             raise
@@ -116,14 +116,20 @@ class Calls:
             _LOG.warning("A call at %s was not stopped, and may have left something: %s", address, answer)
 
 
-async def _result(future: Future[Any], *, answers: bool) -> Any:
-    if answers:
-        return await future.result()
+async def _result(future: Future[Any]) -> Any:
     await distributed.wait(future)
-    error = await future.exception()
-    if error is not None:
-        raise error
-    return None
+    if future.status == "finished" and future.type is None:
+        return None  # to get it from the worker would cost two messages
+    try:
+        answer = await future.result()
+    except TypeError as error:
+        message = (
+            f"what the function returned cannot be pickled, return plain values instead: {str(error).splitlines()[0]}"
+        )
+        raise InvalidArgument(message, operation="call") from None
+    if isinstance(answer, Failure):
+        raise answer.error
+    return answer
 
 
 def _gone(address: str) -> WorkerGone:

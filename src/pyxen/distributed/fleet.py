@@ -217,7 +217,8 @@ class Fleet:
             if value < least:
                 raise InvalidArgument(f"{name}={value} is out of range: use {least} or more", operation="run")
         wait = timeout_of(wait, "wait", operation="run")
-        return cast("T", (await self._placed(Need(memory, vcpus), call_host, function, args, wait=wait))[1])
+        _, answer = await self._placed(Need(memory, vcpus), call_host, function, args, wait=wait)
+        return cast("T", answer)
 
     async def find(self, uuid: UUID, *, timeout: float | None = 30) -> FleetGuest:
         """Return the guest with a uuid, on whichever host it is.
@@ -245,7 +246,7 @@ class Fleet:
         if len(found) == 1:
             return found[0]
         if found:
-            message = f"it is on several hosts: {', '.join(guest.host for guest in found)}: destroy all but one"
+            message = f"it is on several hosts: {', '.join(sorted(guest.host for guest in found))}: destroy all but one"
             raise InvalidState(message, operation="find", domain=str(uuid))
         silent = {address: answer for address, answer in answers.items() if isinstance(answer, Exception)}
         if silent:
@@ -302,7 +303,7 @@ class Fleet:
         wait: float | None,
         elsewhere: bool = True,
         kept: bool = False,
-    ) -> tuple[str, T | None]:
+    ) -> tuple[str, T]:
         """Make a call on a host with room, and return the address of its worker with what it returned."""
         loop = asyncio.get_running_loop()
         end = None if wait is None else loop.time() + wait
@@ -310,10 +311,7 @@ class Fleet:
         while True:
             address = await self._take(need, None if end is None else max(0.0, end - loop.time()))
             try:
-                answer = await self._opened().call(address, function, *args, answers=not kept)
-                if kept:
-                    self._rooms.use(address, need)
-                return address, answer
+                answer = await self._opened().call(address, function, *args)
             except NotEnoughMemory:  # others have taken the room, or libxl needs more than was counted
                 self._rooms.refuse(address, need)
                 if end is not None and loop.time() >= end:
@@ -323,8 +321,14 @@ class Fleet:
                 lost += 1
                 if not elsewhere or lost == _MOST_LOST:
                     raise
-            finally:
+            except BaseException:
                 self._rooms.give_back(address, need)
+                raise
+            else:
+                self._rooms.give_back(address, need)
+                if kept:
+                    self._rooms.use(address, need)
+                return address, answer
 
     async def _take(self, need: Need, seconds: float | None) -> str:
         try:

@@ -68,6 +68,10 @@ class HostCalls:
         finally:
             del self._running[key]
 
+    def is_wanted(self, key: str) -> bool:
+        """Tell whether neither `stop` nor `close` has stopped a call."""
+        return key not in self._stopped and not self._closed
+
     def remember(self, key: str, made: Domain) -> None:
         """Remember a guest that a call has made, in case that the call is stopped."""
         _remember(self._made, key, made)

@@ -118,7 +118,9 @@ class Members:
         """
         if self._rooms.hosts():
             return
-        why = next(iter(self._reasons.values()), "start dask worker on each host, see pyxen.distributed.HostPlugin")
+        why = "start dask worker on each host, see pyxen.distributed.HostPlugin"
+        for address, reason in self._reasons.items():
+            why = f"{address}: {reason}"
         raise InvalidState(f"none of {len(self._gone)} workers has a host that reports: {why}", operation="fleet")
 
     async def ask(
@@ -155,6 +157,8 @@ class Members:
             if len(batch) == 1:
                 message = f"the host has not answered for {seconds:g} s"
                 return {batch[0]: OperationTimeout(message, operation="fleet")}
+        except (OSError, RuntimeError) as error:  # RuntimeError: the client is closed
+            return dict.fromkeys(batch, ConnectFailed(f"the scheduler does not answer: {error!r}"))
         return await self.ask(batch, function, *args, seconds=seconds, batch=1)
 
     async def _keep_looking(self) -> None:
@@ -162,7 +166,7 @@ class Members:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self._look()
-            except (OSError, TimeoutError) as error:  # the scheduler is away; the client finds it again
+            except (OSError, TimeoutError, RuntimeError) as error:  # the scheduler is away; the client finds it again
                 _LOG.warning("Cannot ask which workers there are: %s", error)
 
     async def _look(self) -> None:
@@ -191,8 +195,6 @@ class Members:
             for address, said in answers.items():
                 if address in self._gone:
                     self._take_report(address, said)
-        except OSError as error:  # the scheduler is away
-            _LOG.warning("Cannot ask hosts what they have free: %s", error)
         finally:
             self._asking.difference_update(batch)
 

@@ -163,9 +163,11 @@ class Rooms:
             self._changed(host)
 
     def refuse(self, host: str, need: Need) -> None:
-        """Note that a host had less room than it seemed: it gets nothing as large until it reports again."""
+        """End a promise that the host did not keep. It gets nothing as large until it reports again."""
         if host in self._rooms:
             room = self._rooms[host]
+            room.held_memory -= need.memory
+            room.held_vcpus -= need.vcpus
             room.memory = min(room.memory, room.held_memory + need.memory - 1)
             room.stale = True
             self._changed(host)

@@ -5,13 +5,18 @@ As a preload of ``dask worker`` this module opens the host: ``--preload pyxen.di
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import pickle
+import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import click
 from distributed import Worker, WorkerPlugin, get_worker
+from distributed.core import Status
 
 from pyxen import __version__
 from pyxen._common.arguments import check_is, check_number
@@ -19,9 +24,18 @@ from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
 from pyxen.config import DomainConfig
 from pyxen.distributed.host_calls import HostCalls
-from pyxen.errors import DomainExists, DomainNotFound, InvalidArgument, InvalidState
+from pyxen.errors import (
+    DomainExists,
+    DomainNotFound,
+    Error,
+    InvalidArgument,
+    InvalidState,
+    OperationCancelled,
+    OperationFailed,
+)
 
 __all__ = [
+    "Failure",
     "HostPlugin",
     "Report",
     "call_domain",
@@ -30,6 +44,7 @@ __all__ = [
     "dask_setup",
     "find",
     "on_host",
+    "perform",
     "report",
     "stop",
 ]
@@ -120,33 +135,36 @@ async def stop(key: str, dask_worker: Worker) -> None:
     await _calls(dask_worker).stop(key)
 
 
-# What is run as a task; the key is that of the task.
+# What is run as a task, by `perform`.
 
 
-async def call_host(key: str, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
+async def call_host(calls: HostCalls, key: str, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
     """Call a function with the host."""
-    return await _calls(get_worker()).perform(key, lambda host: _awaited(function, host, *args))
+    return await calls.perform(key, lambda host: _awaited(function, host, *args))
 
 
 async def call_domain(
-    key: str, uuid: UUID, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    calls: HostCalls,
+    key: str,
+    uuid: UUID,
+    function: Callable[..., Awaitable[T]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> T:
     """Call a function with a domain."""
-    worker = get_worker()
 
     async def call(host: Host) -> T:
         domain = await host.domains.get(uuid)
         if domain is None:
-            message = f"it is not on the host of the worker {worker.name}: Fleet.find looks for it on all hosts"
+            message = "it is not on this host any more: Fleet.find looks for it on all hosts"
             raise DomainNotFound(message, operation="call", domain=str(uuid))
         return await _awaited(function, domain, *args, **kwargs)
 
-    return await _calls(worker).perform(key, call)
+    return await calls.perform(key, call)
 
 
-async def create(key: str, config: DomainConfig, timeout: float | None, again: bool) -> None:
+async def create(calls: HostCalls, key: str, config: DomainConfig, timeout: float | None, again: bool) -> None:
     """Create a domain, unless it is an earlier try that has created it here."""
-    calls = _calls(get_worker())
 
     async def call(host: Host) -> None:
         try:
@@ -161,9 +179,46 @@ async def create(key: str, config: DomainConfig, timeout: float | None, again: b
     await calls.perform(key, call)
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What a task returns instead of raising: Dask logs what is raised, and sends its traceback with it."""
+
+    error: Exception
+
+
+async def perform(key: str, function: Callable[..., Awaitable[T]], *args: Any) -> T | Failure:
+    """Call one of the functions above, with the calls of this worker and the key of the task."""
+    worker = get_worker()
+    try:
+        calls = _calls(worker)
+        try:
+            return await function(calls, key, *args)
+        except asyncio.CancelledError:
+            if calls.is_wanted(key) and worker.status == Status.running:
+                raise OperationCancelled("the function was cancelled at its worker", operation="call") from None
+            raise
+    except Exception as error:  # noqa: BLE001 (it is raised at the caller)
+        return Failure(_sendable(error, str(worker.name)))
+
+
 async def _awaited(function: Callable[..., Awaitable[T]], what: Host | Domain, *args: Any, **kwargs: Any) -> T:
-    answer: object = function(what, *args, **kwargs)
-    if not inspect.isawaitable(answer):
-        message = "the function is no coroutine function: use async def, or a method such as pyxen.aio.Domain.shutdown"
-        raise InvalidArgument(message, operation="call")
-    return cast("T", await answer)
+    try:
+        answer: object = function(what, *args, **kwargs)
+        if not inspect.isawaitable(answer):
+            message = "the function is no coroutine function: use async def, or a method such as Domain.shutdown"
+            raise InvalidArgument(message, operation="call")
+        return cast("T", await answer)
+    except (SystemExit, KeyboardInterrupt) as error:  # it would end the worker
+        raise OperationFailed(f"the function raised {error!r}", operation="call") from None
+
+
+def _sendable(error: Exception, worker: str) -> Exception:
+    """Return an error that can be pickled, without its traceback; of errors that are not pyxen's, that is a note."""
+    if not isinstance(error, Error):
+        error.add_note(f"At the worker {worker}:\n{''.join(traceback.format_exception(error))}")
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301 (our own)
+        except Exception:  # noqa: BLE001 (whatever its own code raises)
+            error = OperationFailed(f"{type(error).__name__}: {error}", operation="call")
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error

@@ -48,15 +48,18 @@ class Cluster:
     async def kill(self, name: str) -> None:
         """Let a host lose its power: its worker says nothing more."""
         worker = self.workers[name]
-        worker.plugins.clear()  # nothing is undone
+        plugin = worker.plugins.pop(HostPlugin.name)  # nothing is undone
+        assert isinstance(plugin, HostPlugin)
+        self._stack.push_async_callback(plugin.teardown, worker)
         self.hosts[name].vanish()
+        assert worker.batched_stream.comm is not None
         worker.batched_stream.comm.abort()
         await worker.finished()
 
     async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Wait until something is so."""
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 (the hosts know nothing of this loop)
                 await asyncio.sleep(0.01)
 
     def names(self) -> dict[str, list[str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
+import threading
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +14,7 @@ from distributed import Client
 
 from pyxen import DomainConfig
 from pyxen.aio import Domain, Host
-from pyxen.distributed import Fleet, HostPlugin, calls, members
+from pyxen.distributed import Fleet, HostPlugin, members
 from pyxen.errors import (
     ConnectFailed,
     DomainExists,
@@ -22,9 +24,11 @@ from pyxen.errors import (
     InvalidArgument,
     InvalidState,
     NotEnoughMemory,
+    OperationCancelled,
+    OperationFailed,
     OperationTimeout,
 )
-from tests.unit.distributed.cluster import GUEST, Cluster, cluster, run
+from tests.unit.distributed.cluster import GUEST, cluster, run
 
 BIG = GUEST.replace(memory=1024)
 """Three of it fit on a host, beside dom0."""
@@ -108,7 +112,7 @@ def test_full_hosts_refuse_within_the_wait(wait: float) -> None:
             for number in range(6):
                 await fleet.create(BIG.replace(name=f"g{number}"))
             begun = asyncio.get_running_loop().time()
-            with pytest.raises(NotEnoughMemory, match="no host has 1036 MiB and 1 vCPUs free, of 2 hosts"):
+            with pytest.raises(NotEnoughMemory, match="no host has 1032 MiB and 1 vCPUs free, of 2 hosts"):
                 await fleet.create(BIG.replace(name="g7"), wait=wait)
             assert asyncio.get_running_loop().time() - begun < wait + 5
             assert {name: len(guests) for name, guests in hosts.names().items()} == {"h1": 3, "h2": 3}
@@ -273,9 +277,8 @@ def test_a_create_that_is_cancelled_at_any_time_leaves_nothing(turns: int) -> No
                     await asyncio.sleep(0)
                 creating.cancel()
                 await asyncio.wait({creating})
-                assert creating.cancelled()
                 await asyncio.sleep(0.1)
-                assert len(host.list()) == 1
+                assert len(host.list()) == (1 if creating.cancelled() else 2)
 
     run(main())
 
@@ -284,14 +287,11 @@ def test_a_cancel_that_comes_when_the_guest_is_made() -> None:
     async def main() -> None:
         async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
             creating = asyncio.create_task(fleet.create(GUEST))
-            while not hosts.names()["h1"]:
+            while not hosts.names()["h1"]:  # noqa: ASYNC110 (the host knows nothing of this loop)
                 await asyncio.sleep(0)
             creating.cancel()
             await asyncio.wait({creating})
-            if creating.cancelled():
-                assert hosts.names() == {"h1": []}
-            else:
-                assert hosts.names() == {"h1": ["guest"]}
+            assert hosts.names() == {"h1": [] if creating.cancelled() else ["guest"]}
 
     run(main())
 
@@ -347,12 +347,16 @@ def test_runs_hold_their_room() -> None:
 
 def test_two_managers_at_once() -> None:
     async def main() -> None:
-        async with cluster("h1", "h2") as hosts, Client(hosts.scheduler.address, asynchronous=True) as client:
-            async with Fleet(hosts.client) as one, Fleet(client) as two:
-                wanted = [(one, two)[n % 2].create(BIG.replace(name=f"g{n}"), wait=20) for n in range(6)]
-                made = await asyncio.gather(*wanted)
-                assert sorted(guest.host for guest in made) == ["h1"] * 3 + ["h2"] * 3
-                assert {name: len(guests) for name, guests in hosts.names().items()} == {"h1": 3, "h2": 3}
+        async with (
+            cluster("h1", "h2") as hosts,
+            Client(hosts.scheduler.address, asynchronous=True) as client,
+            Fleet(hosts.client) as one,
+            Fleet(client) as two,
+        ):
+            wanted = [(one, two)[n % 2].create(BIG.replace(name=f"g{n}"), wait=20) for n in range(6)]
+            made = await asyncio.gather(*wanted)
+            assert sorted(guest.host for guest in made) == ["h1"] * 3 + ["h2"] * 3
+            assert {name: len(guests) for name, guests in hosts.names().items()} == {"h1": 3, "h2": 3}
 
     run(main())
 
@@ -369,7 +373,7 @@ def test_each_host_answers_in_its_place() -> None:
     run(main())
 
 
-async def _asleep(host: Host) -> None:
+async def _asleep(_: Host) -> None:
     await asyncio.sleep(3600)
 
 
@@ -388,7 +392,7 @@ def test_a_lost_host_is_opened_again() -> None:
             machine = hosts.hosts["h1"]._machine
             hosts.hosts["h1"].vanish()
             with pytest.raises(ConnectFailed):
-                (await fleet.each(names_of))["h1"].value
+                _ = (await fleet.each(names_of))["h1"].value
             creating = asyncio.create_task(fleet.create(GUEST))
             await asyncio.sleep(0.5)
             machine.lost = None
@@ -409,7 +413,7 @@ def test_a_worker_without_a_host_says_how_to_start_it() -> None:
                 with pytest.raises(InvalidState, match=r"bare has no host: start it with --preload pyxen\.distributed"):
                     await fleet.create(GUEST, wait=0)
                 with pytest.raises(InvalidState, match="bare has no host: start it with --preload"):
-                    (await fleet.each(names_of)).values().__iter__().__next__().value
+                    _ = next(iter((await fleet.each(names_of)).values())).value
 
     run(main())
 
@@ -430,7 +434,9 @@ def test_no_worker_at_all() -> None:
 def test_another_pyxen_at_a_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
-            with pytest.raises(InvalidState, match=r"h1 has pyxen 0\.1\.0, and this is 7\.0\.0: install the same"):
+            with pytest.raises(
+                InvalidState, match=r"tcp://.*: h1 has pyxen 0\.1\.0, and this is 7\.0\.0: install the same"
+            ):
                 await fleet.create(GUEST, wait=0)
 
     monkeypatch.setattr(members, "__version__", "7.0.0")
@@ -455,7 +461,7 @@ def test_a_host_that_cannot_be_opened_is_no_worker() -> None:
             answer = await worker.plugin_add(plugin=HostPlugin("nowhere:///"), name=HostPlugin.name)
             assert answer["status"] == "error"
             async with Fleet(hosts.client) as fleet:
-                with pytest.raises(InvalidState, match="w1"):
+                with pytest.raises(InvalidState, match="nowhere:///: use xenlight:///"):
                     await fleet.create(GUEST, wait=0)
 
     run(main())
@@ -493,8 +499,8 @@ def test_infinite_waits_have_no_limit() -> None:
     run(main())
 
 
-def not_awaited(what: object) -> int:
-    return 1
+def not_awaited(host: object) -> str:
+    return repr(host)
 
 
 def test_odd_values_are_refused() -> None:
@@ -518,7 +524,7 @@ def test_odd_values_are_refused() -> None:
             with pytest.raises(InvalidArgument, match="no coroutine function"):
                 await guest.call(unfit)
             with pytest.raises(InvalidArgument, match="cannot be sent"):
-                await fleet.run(names_of, open("/dev/null", "rb").fileno, memory=1)  # noqa: SIM115
+                await fleet.run(names_of, threading.Lock(), memory=1)
             with pytest.raises(Error):
                 await fleet.create(DomainConfig("no-kernel", type="pvh", memory=128))
             assert hosts.names() == {"h1": ["guest"]}
@@ -584,3 +590,70 @@ def test_a_scheduler_that_ends() -> None:
                     await fleet.create(GUEST.replace(name="b"), wait=1)
 
     run(main())
+
+
+# What functions do at their workers.
+
+
+async def exits(_: Host) -> None:
+    sys.exit(3)
+
+
+async def cancels(_: Host) -> None:
+    raise asyncio.CancelledError
+
+
+async def fails(_: Host) -> None:
+    raise ZeroDivisionError("a fault of its own")
+
+
+class Unfit(Exception):
+    """An error that cannot be pickled."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+async def fails_oddly(_: Host) -> None:
+    raise Unfit(1, 2)
+
+
+async def returns_a_handle(host: Host) -> Domain:
+    return await host.create(GUEST)
+
+
+def test_what_functions_raise_comes_back() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            with pytest.raises(ZeroDivisionError, match="a fault of its own") as caught:
+                await fleet.run(fails, memory=1)
+            assert "At the worker h1:" in caught.value.__notes__[0]
+            assert "in fails" in caught.value.__notes__[0]
+            with pytest.raises(OperationFailed, match="Unfit: 1 and 2"):
+                await fleet.run(fails_oddly, memory=1)
+            with pytest.raises(OperationFailed, match=r"raised SystemExit\(3\)"):
+                await fleet.run(exits, memory=1)
+            with pytest.raises(OperationCancelled):
+                await fleet.run(cancels, memory=1)
+            with pytest.raises(InvalidArgument, match="cannot be pickled"):
+                await fleet.run(returns_a_handle, memory=200)
+            assert await fleet.run(names_of, memory=1) == ["Domain-0", "guest"]
+
+    run(main())
+
+
+def test_a_host_is_not_left_by_functions_that_say_it_is_lost() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            guest = await fleet.create(GUEST)
+            waiting = asyncio.create_task(guest.call(Domain.wait))
+            with pytest.raises(ConnectFailed, match="elsewhere"):
+                await fleet.run(says_it_is_lost, memory=1, wait=20)
+            assert not waiting.done()
+            waiting.cancel()
+
+    run(main())
+
+
+async def says_it_is_lost(_: Host) -> None:
+    raise ConnectFailed("elsewhere")
