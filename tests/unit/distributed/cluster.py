@@ -32,7 +32,7 @@ class Cluster:
 
     async def add(self, name: str, *, memory: int = 4096, cpus: int = 4, create: float = 0.01) -> FakeHost:
         """Add a host with its worker, where a create takes so many seconds."""
-        host = self._stack.enter_context(FakeHost(memory=memory, cpus=cpus, time="real"))
+        host = self._stack.enter_context(FakeHost(memory=memory, cpus=cpus, seed=len(self.hosts), time="real"))
         host._machine.timing = dataclasses.replace(host._machine.timing, create=create)
         self.hosts[name] = host
         worker = await self.add_worker(name)
