@@ -100,6 +100,9 @@ def test_a_uuid_that_a_host_has_is_refused() -> None:
             assert isinstance(second, DomainExists), (first, second)
             with pytest.raises(DomainExists, match="has a domain with this uuid"):
                 await fleet.create(config.replace(name="other"))
+            with pytest.raises(DomainExists):  # by the host that has it; the other one would make it again
+                for _ in range(2):
+                    await fleet.create(config.replace(memory=3000), ask=False)
             assert sum(map(len, hosts.names().values())) == 1
 
     run(main())
