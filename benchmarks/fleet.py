@@ -35,7 +35,10 @@ from pyxen.distributed import Fleet, FleetGuest, HostPlugin
 
 GUEST: Final = DomainConfig("guest", type="pvh", kernel="/boot/vmlinuz", memory=128)
 HOST: Final = "memory=40960&cpus=64"
-"""Room for 300 guests: twice what there is to do, since many hosts die."""
+"""Room for 300 guests."""
+
+REBOOT_SECONDS: Final = 10
+"""After this time a host that died comes back, without guests."""
 
 SETTINGS: Final = {
     "distributed.admin.system-monitor.interval": "60s",  # what hundreds of workers in one process need not do each
@@ -54,19 +57,23 @@ async def serve_scheduler() -> None:
 
 async def serve_hosts(address: str, first: int, count: int) -> None:
     """Run workers, each with a host, until standard input ends."""
+    sys.setswitchinterval(0.0005)
     for number in range(first, first + count):
-        worker = Worker(address, name=f"host{number}", nthreads=16, host="127.0.0.1", dashboard=False, memory_limit=0)
-        await worker
-        await worker.plugin_add(
-            plugin=HostPlugin(f"memory:///host{number}?{HOST}", vcpus_per_cpu=math.inf), name=HostPlugin.name
-        )
+        await start_host(address, f"host{number}")
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     os._exit(0)
 
 
+async def start_host(address: str, name: str) -> None:
+    """Start a host and its worker."""
+    worker = await Worker(address, name=name, nthreads=16, host="127.0.0.1", dashboard=False, memory_limit=0)
+    plugin = HostPlugin(f"memory:///{name}?{HOST}", vcpus_per_cpu=math.inf)
+    await worker.plugin_add(plugin=plugin, name=HostPlugin.name)
+
+
 async def die(dask_worker: Worker) -> None:
-    """Let a host lose its power: its guests are gone, and its worker says nothing more."""
+    """Let a host lose its power: its guests are gone, and its worker says nothing more. It comes back later."""
     dask_worker.plugins.pop(HostPlugin.name)
     name = str(dask_worker.name)
     machine = machine_at(f"memory:///{name}")
@@ -74,7 +81,13 @@ async def die(dask_worker: Worker) -> None:
     forget(name)
     comm = dask_worker.batched_stream.comm
     assert comm is not None
-    asyncio.get_running_loop().call_later(0.01, comm.abort)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, comm.abort)
+    address = dask_worker.scheduler.address
+    loop.call_later(REBOOT_SECONDS, lambda: _REBOOTS.add(loop.create_task(start_host(address, name))))
+
+
+_REBOOTS: set[asyncio.Task[None]] = set()
 
 
 async def guests_of(host: Host) -> list[UUID]:
@@ -85,10 +98,11 @@ async def guests_of(host: Host) -> list[UUID]:
 class Run:
     """One run of the benchmark."""
 
-    def __init__(self, fleet: Fleet, client: Client, at_once: int) -> None:
+    def __init__(self, fleet: Fleet, client: Client, at_once: int, seconds: float) -> None:
         self._fleet = fleet
         self._client = client
         self._places = asyncio.Semaphore(at_once)
+        self._end = time.monotonic() + seconds
         self.guests: dict[UUID, FleetGuest] = {}
         self.seconds: list[float] = []
         self.killed: list[str] = []
@@ -97,6 +111,8 @@ class Run:
         """Create a guest."""
         async with self._places:
             begun = time.monotonic()
+            if begun > self._end and uuid not in self.guests:
+                return
             config = GUEST.replace(name=f"guest-{uuid}", uuid=uuid)
             self.guests[uuid] = await self._fleet.create(config, wait=None, ask=False)
             self.seconds.append(time.monotonic() - begun)
@@ -129,14 +145,14 @@ async def measure(options: argparse.Namespace, address: str, processes: dict[str
         begun = time.monotonic()
         async with Fleet(client) as fleet:
             opened = time.monotonic() - begun
-            run = Run(fleet, client, options.at_once)
+            run = Run(fleet, client, options.at_once, options.seconds)
             before = _cpu(processes)
             begun = time.monotonic()
-            killing = asyncio.create_task(run.kill())
+            killing = asyncio.create_task(run.kill() if options.kill else asyncio.sleep(0))
             async with asyncio.TaskGroup() as group:
                 for _ in range(options.guests):
                     group.create_task(run.create(uuid4()))
-            took = time.monotonic() - begun
+            took, made = time.monotonic() - begun, len(run.guests)
             used = {name: seconds - before[name] for name, seconds in _cpu(processes).items()}
             killing.cancel()
             await asyncio.wait({killing})
@@ -158,14 +174,14 @@ async def measure(options: argparse.Namespace, address: str, processes: dict[str
     seconds = sorted(run.seconds)
     return {
         "hosts": options.hosts,
-        "guests": options.guests,
+        "guests": made,
         "at once": options.at_once,
         "open, s": opened,
         "creates, s": took,
-        "creates a second": options.guests / took,
+        "creates a second": made / took,
         "a create, median, ms": statistics.median(seconds) * 1e3,
         "a create, 99 %, ms": seconds[int(len(seconds) * 0.99)] * 1e3,
-        "CPU of a create, ms": {name: value / options.guests * 1e3 for name, value in used.items()},
+        "CPU of a create, ms": {name: value / made * 1e3 for name, value in used.items()},
         "hosts killed": len(run.killed),
         "guests made again": len(again),
         "made again in, s": recovered,
@@ -202,7 +218,8 @@ def main() -> int:
     parser.add_argument("--guests", type=int, default=100_000)
     parser.add_argument("--processes", type=int, default=4, help="how many processes have the workers")
     parser.add_argument("--at-once", type=int, default=400, help="how many creates are under way")
-    parser.add_argument("--seconds", type=float, default=840, help="after which it is ended")
+    parser.add_argument("--seconds", type=float, default=540, help="after which no more are created")
+    parser.add_argument("--kill", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--scheduler", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--workers", nargs=3, metavar=("ADDRESS", "FIRST", "COUNT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -229,7 +246,7 @@ def main() -> int:
             "program": [psutil.Process()],
             "workers": [psutil.Process(each.pid) for each in workers],
         }
-        figures = asyncio.run(asyncio.wait_for(measure(options, address, processes), options.seconds))
+        figures = asyncio.run(asyncio.wait_for(measure(options, address, processes), options.seconds + 330))
     print(json.dumps(figures))
     return 1 if figures["guests missing"] or figures["guests twice"] else 0
 

@@ -89,14 +89,17 @@ class Calls:
         result = asyncio.ensure_future(_result(future))
         try:
             await asyncio.wait({result, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if result.done():
-                return cast("T", await result)
         except asyncio.CancelledError:
             await asyncio.shield(self._stop(address, key, future, result))
             raise
-        except (KilledWorker, concurrent.futures.CancelledError) as error:  # Dask has lost it with its worker
-            raise _gone(address) from error
-        self._stop(address, key, future, result)  # the worker may be there yet, cut off for a while
+        if result.done() and not result.cancelled():
+            raised = result.exception()
+            if raised is None:
+                return cast("T", result.result())
+            if not isinstance(raised, KilledWorker | concurrent.futures.CancelledError):
+                raise raised
+        # Dask has lost the call with its worker. That may be there yet, cut off for a while.
+        self._stop(address, key, future, result)
         raise _gone(address)
 
     def _stop(self, address: str, key: str, future: Future[Any], result: asyncio.Future[Any]) -> asyncio.Task[None]:
