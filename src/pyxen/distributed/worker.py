@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import click
 from distributed import Worker, WorkerPlugin, get_worker
@@ -56,6 +57,9 @@ Report: TypeAlias = tuple[str, str, int, int]
 
 _NAME: Final = "pyxen-host"
 
+_CALLS: Final = WeakKeyDictionary[Worker, HostCalls]()
+"""The host of each worker of this process."""
+
 
 class HostPlugin(WorkerPlugin):
     """Opens a host when its worker starts, and closes it when the worker ends; domains stay.
@@ -81,17 +85,16 @@ class HostPlugin(WorkerPlugin):
             raise InvalidArgument(f"vcpus_per_cpu={vcpus_per_cpu}: use a number above 0", operation="fleet")
         self.uri = uri
         self.vcpus_per_cpu = vcpus_per_cpu
-        self.calls: HostCalls | None = None
 
-    async def setup(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
+    async def setup(self, worker: Worker) -> None:
         """Open the host."""
-        self.calls = HostCalls(self.uri, self.vcpus_per_cpu)
-        await self.calls.host()
+        _CALLS[worker] = HostCalls(self.uri, self.vcpus_per_cpu)
+        await _CALLS[worker].host()
 
-    async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (Dask's signature)
+    async def teardown(self, worker: Worker) -> None:
         """Stop what is going on, undo it, and close the host."""
-        if self.calls is not None:
-            await self.calls.close()
+        if worker in _CALLS:
+            await _CALLS.pop(worker).close()
 
 
 @click.command()
@@ -103,11 +106,10 @@ async def dask_setup(worker: Worker, uri: str, vcpus_per_cpu: float) -> None:
 
 
 def _calls(worker: Worker) -> HostCalls:
-    plugin = worker.plugins.get(_NAME)
-    if not isinstance(plugin, HostPlugin) or plugin.calls is None:
+    if worker not in _CALLS:
         remedy = "start it with --preload pyxen.distributed.worker --uri URI, or register a HostPlugin"
         raise InvalidState(f"the worker {worker.name} has no host: {remedy}", operation="fleet")
-    return plugin.calls
+    return _CALLS[worker]
 
 
 # What is run in a worker beside its tasks.
