@@ -13,7 +13,7 @@ import distributed
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
-from pyxen.distributed.members import Members, is_gone
+from pyxen.distributed.members import Members
 from pyxen.distributed.worker import Failure, perform, stop
 from pyxen.errors import ConnectFailed, HostClosed, InvalidArgument, InvalidState
 
@@ -27,8 +27,17 @@ _STOP_SECONDS: Final = 60.0
 """How long a worker has to stop a call and undo it."""
 
 
-class WorkerGone(InvalidState):
-    """What `Calls` raise as an `InvalidState`: the worker of a call is gone, and what it has done is not known."""
+class WorkerGone(Exception):
+    """The worker of a call is gone, and what it has done is not known; callers get it as an `InvalidState`."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
+    def in_words(self) -> InvalidState:
+        """Return the error for the caller."""
+        message = f"the worker at {self.address} is gone, and its host may be: Fleet.find looks for its guests"
+        return InvalidState(message, operation="fleet")
 
 
 class Calls:
@@ -63,6 +72,13 @@ class Calls:
             await asyncio.wait(self._stops)
 
     async def call(self, address: str, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Do as `attempt`, with an `InvalidState` if the worker is gone."""
+        try:
+            return await self.attempt(address, function, *args)
+        except WorkerGone as gone:
+            raise gone.in_words() from None
+
+    async def attempt(self, address: str, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Have a worker call a function, and return what it returns.
 
         If the task is cancelled, the call is stopped and undone there first.
@@ -78,6 +94,8 @@ class Calls:
         """
         self.check()
         gone = self._members.gone(address)
+        if gone is None:
+            raise WorkerGone(address)
         key = f"pyxen-{function.__name__}-{uuid4().hex}"
         try:
             future = self._client.submit(
@@ -100,7 +118,7 @@ class Calls:
                 raise raised
         # Dask has lost the call with its worker. That may be there yet, cut off for a while.
         self._stop(address, key, future, result)
-        raise _gone(address)
+        raise WorkerGone(address)
 
     def _stop(self, address: str, key: str, future: Future[Any], result: asyncio.Future[Any]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._stopped(address, key, future, result))
@@ -133,7 +151,3 @@ async def _result(future: Future[Any]) -> Any:
     if isinstance(answer, Failure):
         raise answer.error
     return answer
-
-
-def _gone(address: str) -> WorkerGone:
-    return WorkerGone(is_gone(address).message, operation="fleet")

@@ -319,16 +319,16 @@ class Fleet:
         while True:
             address = await self._take(need, None if end is None else max(0.0, end - loop.time()))
             try:
-                answer = await self._opened().call(address, function, *args)
+                answer = await self._opened().attempt(address, function, *args)
             except NotEnoughMemory:  # others have taken the room, or libxl needs more than was counted
                 self._rooms.refuse(address, need)
                 if end is not None and loop.time() >= end:
                     raise
-            except (WorkerGone, ConnectFailed, HostClosed):
+            except (WorkerGone, ConnectFailed, HostClosed) as error:
                 self._members.lost(address)
                 lost += 1
                 if not elsewhere or lost == _MOST_LOST:
-                    raise
+                    raise (error.in_words() if isinstance(error, WorkerGone) else error) from None
             except BaseException:
                 self._rooms.give_back(address, need)
                 raise

@@ -14,7 +14,7 @@ from pyxen.distributed.rooms import Rooms
 from pyxen.distributed.worker import report
 from pyxen.errors import ConnectFailed, InvalidState, OperationTimeout
 
-__all__ = ["Members", "is_gone"]
+__all__ = ["Members"]
 
 T = TypeVar("T")
 
@@ -95,15 +95,9 @@ class Members:
         """Return the name of a worker."""
         return self._names.get(address, address)
 
-    def gone(self, address: str) -> asyncio.Future[None]:
-        """Return what is done when a worker is gone.
-
-        Raises:
-            InvalidState: It is gone already.
-        """
-        if address not in self._gone:
-            raise is_gone(address)
-        return self._gone[address]
+    def gone(self, address: str) -> asyncio.Future[None] | None:
+        """Return what is done when a worker is gone; None if it is gone already."""
+        return self._gone.get(address)
 
     def lost(self, address: str) -> None:
         """Give a host no more guests until it reports again, which it is asked to do at once."""
@@ -223,12 +217,6 @@ class Members:
         task = asyncio.create_task(what)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def is_gone(address: str) -> InvalidState:
-    """Return the error of a call to a worker that is gone."""
-    message = f"the worker at {address} is gone, and its host may be: Fleet.find looks for its guests"
-    return InvalidState(message, operation="fleet")
 
 
 def _series(version: str) -> list[str]:
