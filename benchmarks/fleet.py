@@ -43,6 +43,8 @@ REBOOT_SECONDS: Final = 10
 SETTINGS: Final = {
     "distributed.admin.system-monitor.interval": "60s",  # what hundreds of workers in one process need not do each
     "distributed.admin.tick.interval": "60s",
+    "distributed.admin.tick.limit": "120s",
+    "distributed.scheduler.reuse-broadcast-comm": True,
     "distributed.worker.profile.enabled": False,
 }
 

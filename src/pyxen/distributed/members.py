@@ -24,13 +24,16 @@ LOOK_SECONDS: Final = 1.0
 """How often the scheduler is asked which workers there are."""
 
 REPORT_SECONDS: Final = 15.0
-"""How often all hosts are asked what they have free; others may create guests, too."""
+"""How often a host is asked what it has free, since others may create guests, too."""
+
+_SECONDS_EACH: Final = 0.05
+"""Where there are many hosts, each is asked once in their number times this: an answer costs the scheduler time."""
 
 ANSWER_SECONDS: Final = 10.0
 """How long a host has to report, and the scheduler to answer."""
 
 _BATCH: Final = 64
-"""How many workers are asked with one message; one that hangs holds up the others of its batch."""
+"""How many workers are asked with one message, and in one look; one that hangs holds up the others of its batch."""
 
 _AT_ONCE: Final = 16
 """How many such messages are under way at the same time."""
@@ -51,7 +54,7 @@ class Members:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[str] = set()
         self._places = asyncio.Semaphore(_AT_ONCE)
-        self._next_report = 0.0
+        self._asked: dict[str, float] = {}
 
     async def start(self) -> None:
         """Look once, and keep looking.
@@ -171,12 +174,11 @@ class Members:
             self._leaves(address)
         for address in workers - set(self._gone):
             self._gone[address] = loop.create_future()
-        asked = workers
-        if loop.time() < self._next_report:
-            asked = self._rooms.stale() | (workers - set(self._rooms.hosts()) - set(self._reasons))
-        else:
-            self._next_report = loop.time() + REPORT_SECONDS
-        every = sorted(asked - self._asking)
+        due = loop.time() - max(REPORT_SECONDS, len(workers) * _SECONDS_EACH)
+        new = workers - set(self._rooms.hosts()) - set(self._reasons)
+        old = {address for address in workers - new if self._asked.get(address, due) <= due} | self._rooms.stale()
+        oldest = sorted(old - self._asking, key=lambda address: self._asked.get(address, 0))[:_BATCH]
+        every = [*sorted(new - self._asking), *oldest]
         for start in range(0, len(every), _BATCH):
             self._begin(self._take_reports(every[start : start + _BATCH]))
 
@@ -184,6 +186,7 @@ class Members:
         self._asking.update(batch)
         try:
             for address in batch:
+                self._asked[address] = asyncio.get_running_loop().time()
                 self._rooms.ask(address)
             answers = await self.ask(batch, report, seconds=ANSWER_SECONDS)
             for address, said in answers.items():
@@ -210,6 +213,7 @@ class Members:
     def _leaves(self, address: str) -> None:
         self._rooms.forget(address)
         self._names.pop(address, None)
+        self._asked.pop(address, None)
         self._reasons.pop(address, None)
         self._gone.pop(address).set_result(None)
 
