@@ -51,7 +51,8 @@ SETTINGS: Final = {
 
 async def serve_scheduler() -> None:
     """Run a scheduler until standard input ends."""
-    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+    server = Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0")
+    async with server as scheduler:
         print(scheduler.address, flush=True)
         await asyncio.to_thread(sys.stdin.read)
         os._exit(0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import pickle
 import traceback
 from collections.abc import Awaitable, Callable
@@ -55,6 +56,8 @@ T = TypeVar("T")
 Report: TypeAlias = tuple[str, str, int, int]
 """The name of a worker, its pyxen's version, and its host's free memory, in MiB, and vCPUs that it takes besides."""
 
+_LOG: Final = logging.getLogger("pyxen.distributed")
+
 _NAME: Final = "pyxen-host"
 
 _CALLS: Final = WeakKeyDictionary[Worker, HostCalls]()
@@ -87,9 +90,12 @@ class HostPlugin(WorkerPlugin):
         self.vcpus_per_cpu = vcpus_per_cpu
 
     async def setup(self, worker: Worker) -> None:
-        """Open the host."""
+        """Open the host. If that fails, it is tried again whenever a `Fleet` asks what the host has."""
         _CALLS[worker] = HostCalls(self.uri, self.vcpus_per_cpu)
-        await _CALLS[worker].host()
+        try:
+            await _CALLS[worker].host()
+        except Error as error:
+            _LOG.warning("The host %s cannot be opened yet: %s", self.uri, error)
 
     async def teardown(self, worker: Worker) -> None:
         """Stop what is going on, undo it, and close the host."""

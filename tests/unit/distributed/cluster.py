@@ -77,7 +77,8 @@ async def cluster(*hosts: str) -> AsyncIterator[Cluster]:
     quiet = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "60s"}
     with dask.config.set(quiet):
         async with contextlib.AsyncExitStack() as stack:
-            scheduler = await stack.enter_async_context(Scheduler(host="127.0.0.1", port=0, dashboard=False))
+            made_scheduler = Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0")
+            scheduler = await stack.enter_async_context(made_scheduler)
             client = await stack.enter_async_context(Client(scheduler.address, asynchronous=True))
             made = Cluster(scheduler, client, stack)
             for name in hosts:
