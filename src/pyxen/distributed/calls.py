@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
@@ -101,7 +102,7 @@ class Calls:
             future = self._client.submit(
                 perform, key, function, *args, key=key, workers=[address], allow_other_workers=False, retries=0
             )
-        except (TypeError, AttributeError, ValueError) as error:
+        except (TypeError, AttributeError, ValueError, pickle.PicklingError) as error:
             message = f"the function or an argument cannot be sent to a worker: {error}"
             raise InvalidArgument(message, operation="fleet") from error
         result = asyncio.ensure_future(_result(future))

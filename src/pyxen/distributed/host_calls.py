@@ -66,7 +66,7 @@ class HostCalls:
         try:
             return await task
         finally:
-            del self._running[key]
+            self._running.pop(key, None)  # Dask may have begun it twice
 
     def is_wanted(self, key: str) -> bool:
         """Tell whether neither `stop` nor `close` has stopped a call."""
