@@ -33,6 +33,7 @@ MODULES = (
     "pyxen.bridges",
     "pyxen.config",
     "pyxen.conversion",
+    "pyxen.distributed",
     "pyxen.doctor",
     "pyxen.errors",
     "pyxen.events",

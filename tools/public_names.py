@@ -29,6 +29,7 @@ MODULES: Final = (
     "pyxen.aio.bridges",
     "pyxen.supervisor",
     "pyxen.metrics",
+    "pyxen.distributed",
     "pyxen.testing",
     "pyxen.testing.strategies",
     "pyxen.units",

@@ -33,6 +33,9 @@ CANNOT_RUN: dict[str, str] = {
     'replication = xen.domains["web1"].begin.remus("root@host2", RemusOptions(interval=0.5))': "nor to replicate to",
     'with pyxen.connect("xenlight+ssh://root@host1/") as xen:': "there is no other host",
     'with pyxen.connect("xenlight+unix:///run/pyxen/serve.sock") as xen:': "no server runs here",
+    'async with Client("tls://scheduler:8786", security=tls, asynchronous=True) as client, Fleet(client) as fleet:': (
+        "there is no scheduler; tests/unit/distributed has one"
+    ),
     'with pyxen.connect("xenlight:///driver") as own:': "a host in memory is no driver domain",
 }
 """The first lines of examples that cannot run here, and why."""

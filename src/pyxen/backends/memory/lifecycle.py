@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from pyxen._common.defaults import with_memory
 from pyxen._common.host_files import files_of_config, files_of_stubdomain
+from pyxen._common.needs import needed_kib
 from pyxen._common.preconditions import check_pool, name_taken, not_enough_memory, uuid_taken
 from pyxen._common.scripts import at_once
 from pyxen.backends.memory.buttons import send_trigger
@@ -16,7 +17,6 @@ from pyxen.backends.memory.devices import check_backends, check_devices, check_f
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, lacks_drivers
 from pyxen.backends.memory.machine import Machine
-from pyxen.backends.memory.needs import needed_kib
 from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.room import check_room, make_room
 from pyxen.backends.memory.topology import node_cpus
