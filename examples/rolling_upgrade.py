@@ -70,7 +70,9 @@ def reboot(uri: str) -> None:
     for wanted in (False, True):
         while answers(uri) != wanted:
             if time.monotonic() > end:
-                raise TimeoutError(f"{uri} {'has not come back' if wanted else 'has not gone down'}: look at its console")
+                raise TimeoutError(
+                    f"{uri} {'has not come back' if wanted else 'has not gone down'}: look at its console"
+                )
             time.sleep(LOOK_SECONDS)
 
 
