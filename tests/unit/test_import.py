@@ -99,6 +99,7 @@ def test_every_submodule_of_use_is_declared() -> None:
         "_copies",
         "backends",
         "cli",
+        "distributed",
         "metrics",
         "readers",
         "records",

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "pyxen"
 
 LAYERS = (
     {"__main__"},
-    {"cli"},
+    {"cli", "distributed"},
     {"__init__"},  # the door, through which users come in; the library itself never goes out by it
     {"testing"},
     {"aio.bridges", "aio.doctor", "aio.images", "aio.storage"},  # what stands in the next rows, awaited

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.memory.guests import Guest
-from pyxen.backends.memory.needs import paging_kib
+from pyxen._common.needs import paging_kib
 from pyxen.config import Disk, DomainConfig, Scheduler
 from pyxen.config.vdev import vdev_number
 from pyxen.units import kib_to_mib

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from pyxen.backends.memory.console import Console, close_all
-from pyxen.backends.memory.needs import paging_kib
+from pyxen._common.needs import paging_kib
 from pyxen.backends.memory.pools import Pool, default_scheduler
 from pyxen.config import CpuSet, Disk, DiskBackend, DomainConfig, DomainType, Scheduler, SchedulerKind
 from pyxen.config.vdev import vdev_number

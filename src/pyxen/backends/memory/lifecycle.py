@@ -16,7 +16,7 @@ from pyxen.backends.memory.devices import check_backends, check_devices, check_f
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe, failed
 from pyxen.backends.memory.guests import Guest, lacks_drivers
 from pyxen.backends.memory.machine import Machine
-from pyxen.backends.memory.needs import needed_kib
+from pyxen._common.needs import needed_kib
 from pyxen.backends.memory.pools import Pool
 from pyxen.backends.memory.room import check_room, make_room
 from pyxen.backends.memory.topology import node_cpus

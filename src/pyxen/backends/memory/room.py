@@ -10,7 +10,7 @@ from pyxen.backends.memory.engine import Script, Wait
 from pyxen.backends.memory.info import host_info
 from pyxen.backends.memory.machine import Machine, about
 from pyxen.backends.memory.memory import memory
-from pyxen.backends.memory.needs import needed_kib
+from pyxen._common.needs import needed_kib
 from pyxen.config import DomainConfig
 from pyxen.events import MemoryTargetChanged
 from pyxen.operation import Operation

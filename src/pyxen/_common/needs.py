@@ -1,4 +1,4 @@
-"""The memory that a domain needs of a simulated host, as libxl computes it."""
+"""The memory that a domain needs of its host, as libxl computes it."""
 
 from __future__ import annotations
 

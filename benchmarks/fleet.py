@@ -1,0 +1,238 @@
+"""``python3 -m benchmarks.fleet``: a fleet of 1,000 hosts in memory, where a host dies each second.
+
+It creates 100,000 guests through `pyxen.distributed.Fleet`. Hosts die all the time, with their guests; in the end these
+are created again, under their uuids. Then all hosts are asked what they have: each guest must be there, and once.
+
+The scheduler, this program, and each part of the workers are processes of their own; a process of workers has many
+hosts. Prints a line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import dask
+import psutil
+from distributed import Client, Scheduler, Worker
+
+from pyxen import DomainConfig
+from pyxen.aio import Host
+from pyxen.backends.memory.address import forget, machine_at
+from pyxen.distributed import Fleet, FleetGuest, HostPlugin
+
+GUEST: Final = DomainConfig("guest", type="pvh", kernel="/boot/vmlinuz", memory=128)
+HOST: Final = "memory=40960&cpus=64"
+"""Room for 300 guests: twice what there is to do, since many hosts die."""
+
+SETTINGS: Final = {
+    "distributed.admin.system-monitor.interval": "60s",  # what hundreds of workers in one process need not do each
+    "distributed.admin.tick.interval": "60s",
+    "distributed.worker.profile.enabled": False,
+}
+
+
+async def serve_scheduler() -> None:
+    """Run a scheduler until standard input ends."""
+    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+        print(scheduler.address, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        os._exit(0)
+
+
+async def serve_hosts(address: str, first: int, count: int) -> None:
+    """Run workers, each with a host, until standard input ends."""
+    for number in range(first, first + count):
+        worker = Worker(address, name=f"host{number}", nthreads=16, host="127.0.0.1", dashboard=False, memory_limit=0)
+        await worker
+        await worker.plugin_add(
+            plugin=HostPlugin(f"memory:///host{number}?{HOST}", vcpus_per_cpu=math.inf), name=HostPlugin.name
+        )
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    os._exit(0)
+
+
+async def die(dask_worker: Worker) -> None:
+    """Let a host lose its power: its guests are gone, and its worker says nothing more."""
+    dask_worker.plugins.pop(HostPlugin.name)
+    name = str(dask_worker.name)
+    machine = machine_at(f"memory:///{name}")
+    machine.go_away()
+    forget(name)
+    comm = dask_worker.batched_stream.comm
+    assert comm is not None
+    asyncio.get_running_loop().call_later(0.01, comm.abort)
+
+
+async def guests_of(host: Host) -> list[UUID]:
+    """Return the uuids of the guests on a host."""
+    return [info.uuid for info in await host.list() if info.domid and info.uuid is not None]
+
+
+class Run:
+    """One run of the benchmark."""
+
+    def __init__(self, fleet: Fleet, client: Client, at_once: int) -> None:
+        self._fleet = fleet
+        self._client = client
+        self._places = asyncio.Semaphore(at_once)
+        self.guests: dict[UUID, FleetGuest] = {}
+        self.seconds: list[float] = []
+        self.killed: list[str] = []
+
+    async def create(self, uuid: UUID) -> None:
+        """Create a guest."""
+        async with self._places:
+            begun = time.monotonic()
+            config = GUEST.replace(name=f"guest-{uuid}", uuid=uuid)
+            self.guests[uuid] = await self._fleet.create(config, wait=None, ask=False)
+            self.seconds.append(time.monotonic() - begun)
+
+    async def kill(self) -> None:
+        """Kill a host each second."""
+        while True:
+            await asyncio.sleep(1)
+            workers = await self._client.nthreads()
+            address = next(iter(workers))
+            self.killed.append(address)
+            await self._client.run(die, workers=[address], on_error="ignore")
+
+    async def lost(self) -> list[UUID]:
+        """Return the guests that were on hosts which are dead."""
+        there = set(await self._client.nthreads())
+        return [uuid for uuid, guest in self.guests.items() if guest.address not in there]
+
+    async def missing(self) -> tuple[int, int, int]:
+        """Return how many guests are on the hosts, how many that should be there are not, and how many are twice."""
+        answers = (await self._fleet.each(guests_of, timeout=120)).succeeded
+        found = Counter(uuid for uuids in answers.values() for uuid in uuids)
+        twice = sum(number > 1 for number in found.values())
+        return found.total(), len(self.guests.keys() - found.keys()), twice
+
+
+async def measure(options: argparse.Namespace, address: str, processes: dict[str, list[psutil.Process]]) -> Any:
+    """Create all guests, and return the figures."""
+    async with Client(address, asynchronous=True) as client:
+        begun = time.monotonic()
+        async with Fleet(client) as fleet:
+            opened = time.monotonic() - begun
+            run = Run(fleet, client, options.at_once)
+            before = _cpu(processes)
+            begun = time.monotonic()
+            killing = asyncio.create_task(run.kill())
+            async with asyncio.TaskGroup() as group:
+                for _ in range(options.guests):
+                    group.create_task(run.create(uuid4()))
+            took = time.monotonic() - begun
+            used = {name: seconds - before[name] for name, seconds in _cpu(processes).items()}
+            killing.cancel()
+            await asyncio.wait({killing})
+            await asyncio.sleep(3)
+            begun = time.monotonic()
+            again = await run.lost()
+            async with asyncio.TaskGroup() as group:
+                for uuid in again:
+                    group.create_task(run.create(uuid))
+            recovered = time.monotonic() - begun
+            begun = time.monotonic()
+            found, missing, twice = await run.missing()
+            checked = time.monotonic() - begun
+            begun = time.monotonic()
+            some = list(run.guests)[:: max(1, len(run.guests) // 5)]
+            for uuid in some:
+                assert (await fleet.find(uuid)).address == run.guests[uuid].address
+            finds = (time.monotonic() - begun) / len(some)
+    seconds = sorted(run.seconds)
+    return {
+        "hosts": options.hosts,
+        "guests": options.guests,
+        "at once": options.at_once,
+        "open, s": opened,
+        "creates, s": took,
+        "creates a second": options.guests / took,
+        "a create, median, ms": statistics.median(seconds) * 1e3,
+        "a create, 99 %, ms": seconds[int(len(seconds) * 0.99)] * 1e3,
+        "CPU of a create, ms": {name: value / options.guests * 1e3 for name, value in used.items()},
+        "hosts killed": len(run.killed),
+        "guests made again": len(again),
+        "made again in, s": recovered,
+        "guests found": found,
+        "guests missing": missing,
+        "guests twice": twice,
+        "all hosts listed in, s": checked,
+        "a find, s": finds,
+        "memory, MiB": {name: sum(each.memory_info().rss for each in of) >> 20 for name, of in processes.items()},
+    }
+
+
+def _cpu(processes: dict[str, list[psutil.Process]]) -> dict[str, float]:
+    return {
+        name: sum(sum(process.cpu_times()[:2]) for process in of if process.is_running())
+        for name, of in processes.items()
+    }
+
+
+@contextlib.contextmanager
+def _started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "benchmarks.fleet", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hosts", type=int, default=1000)
+    parser.add_argument("--guests", type=int, default=100_000)
+    parser.add_argument("--processes", type=int, default=4, help="how many processes have the workers")
+    parser.add_argument("--at-once", type=int, default=400, help="how many creates are under way")
+    parser.add_argument("--seconds", type=float, default=840, help="after which it is ended")
+    parser.add_argument("--scheduler", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--workers", nargs=3, metavar=("ADDRESS", "FIRST", "COUNT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    dask.config.set(SETTINGS)
+    if options.scheduler:
+        asyncio.run(serve_scheduler())
+    if options.workers:
+        address, first, count = options.workers
+        asyncio.run(serve_hosts(address, int(first), int(count)))
+    with contextlib.ExitStack() as stack:
+        scheduler = stack.enter_context(_started("--scheduler"))
+        assert scheduler.stdout is not None
+        address = scheduler.stdout.readline().strip()
+        share = options.hosts // options.processes
+        workers = [
+            stack.enter_context(_started("--workers", address, str(number * share), str(share)))
+            for number in range(options.processes)
+        ]
+        for each in workers:
+            assert each.stdout is not None
+            assert each.stdout.readline() == "ready\n"
+        processes = {
+            "scheduler": [psutil.Process(scheduler.pid)],
+            "program": [psutil.Process()],
+            "workers": [psutil.Process(each.pid) for each in workers],
+        }
+        figures = asyncio.run(asyncio.wait_for(measure(options, address, processes), options.seconds))
+    print(json.dumps(figures))
+    return 1 if figures["guests missing"] or figures["guests twice"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

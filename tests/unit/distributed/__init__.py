@@ -1,0 +1,1 @@
+"""Hosts behind workers of Dask, all in one event loop."""

@@ -1,0 +1,662 @@
+"""Guests land where there is room, are found again by uuid, and are made elsewhere when a host dies."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import threading
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from distributed import Client
+
+from pyxen import DomainConfig
+from pyxen.aio import Domain, Host
+from pyxen.distributed import Fleet, HostPlugin, members
+from pyxen.errors import (
+    ConnectFailed,
+    DomainExists,
+    DomainNotFound,
+    Error,
+    HostClosed,
+    InvalidArgument,
+    InvalidState,
+    NotEnoughMemory,
+    OperationCancelled,
+    OperationFailed,
+    OperationTimeout,
+)
+from tests.unit.distributed.cluster import GUEST, cluster, run
+
+BIG = GUEST.replace(memory=1024)
+"""Three of it fit on a host, beside dom0."""
+
+
+async def names_of(host: Host) -> list[str]:
+    return [str(info.name) for info in await host.list()]
+
+
+async def one_guest(host: Host, name: str) -> str:
+    guest = await host.create(GUEST.replace(name=name))
+    await guest.destroy()
+    return name
+
+
+async def for_ever(host: Host, name: str) -> None:
+    guest = await host.create(GUEST.replace(name=name))
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await guest.destroy()
+
+
+def test_guests_land_where_there_is_room() -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            assert sorted(fleet.hosts) == ["h1", "h2"]
+            guests = await asyncio.gather(*(fleet.create(GUEST.replace(name=f"g{n}")) for n in range(6)))
+            assert sorted(guest.host for guest in guests) == ["h1"] * 3 + ["h2"] * 3
+            assert (await guests[0].call(Domain.info)).name == "g0"
+            assert "Calls" not in repr(guests[0])
+
+    run(main())
+
+
+def test_a_guest_is_found_again_by_its_uuid_also_by_another_manager() -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            guest = await fleet.create(GUEST)
+            async with Client(hosts.scheduler.address, asynchronous=True) as client, Fleet(client) as other:
+                found = await other.find(guest.uuid)
+                assert found == guest
+                await found.call(Domain.destroy)
+            with pytest.raises(DomainNotFound, match="on none of 2 hosts"):
+                await fleet.find(guest.uuid)
+            with pytest.raises(DomainNotFound, match=r"Fleet\.find looks for it"):
+                await guest.call(Domain.info)
+
+    run(main())
+
+
+def test_a_guest_on_two_hosts_is_told() -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            uuid = uuid4()
+            for host in hosts.hosts.values():
+                host.create(GUEST.replace(uuid=uuid))
+            with pytest.raises(InvalidState, match="on several hosts: h1, h2: destroy all but one"):
+                await fleet.find(uuid)
+
+    run(main())
+
+
+def test_a_uuid_that_a_host_has_is_refused() -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            config = GUEST.replace(uuid=uuid4())
+            first, second = await asyncio.gather(fleet.create(config), fleet.create(config), return_exceptions=True)
+            assert isinstance(second, DomainExists), (first, second)
+            with pytest.raises(DomainExists, match="has a domain with this uuid"):
+                await fleet.create(config.replace(name="other"))
+            with pytest.raises(DomainExists):  # by the host that has it; the other one would make it again
+                for _ in range(2):
+                    await fleet.create(config.replace(memory=3000), ask=False)
+            assert sum(map(len, hosts.names().values())) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("wait", [0, 0.3])
+def test_full_hosts_refuse_within_the_wait(wait: float) -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            for number in range(6):
+                await fleet.create(BIG.replace(name=f"g{number}"))
+            begun = asyncio.get_running_loop().time()
+            with pytest.raises(NotEnoughMemory, match="no host has 1032 MiB and 1 vCPUs free, of 2 hosts"):
+                await fleet.create(BIG.replace(name="g7"), wait=wait)
+            assert asyncio.get_running_loop().time() - begun < wait + 5
+            assert {name: len(guests) for name, guests in hosts.names().items()} == {"h1": 3, "h2": 3}
+
+    run(main())
+
+
+def test_a_create_that_waits_gets_the_room_of_a_guest_that_ends() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            guests = [await fleet.create(BIG.replace(name=f"g{number}")) for number in range(3)]
+            waiting = asyncio.create_task(fleet.create(BIG.replace(name="last")))
+            await asyncio.sleep(0.1)
+            await guests[0].call(Domain.destroy)
+            assert (await waiting).host == "h1"
+
+    run(main())
+
+
+def test_a_host_that_has_less_than_it_seems_is_asked_again() -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            for number in range(3):  # by another program
+                hosts.hosts["h1"].create(BIG.replace(name=f"other{number}"))
+            made = await asyncio.gather(*(fleet.create(BIG.replace(name=f"g{n}")) for n in range(3)))
+            assert [guest.host for guest in made] == ["h2"] * 3
+            assert len([call for call in hosts.hosts["h1"].calls if call.verb == "create"]) <= 5
+            hosts.hosts["h1"].domains["other0"].destroy()
+            assert (await fleet.create(BIG.replace(name="g4"))).host == "h1"
+
+    run(main())
+
+
+def test_a_host_that_refuses_always_does_not_hold_a_create_for_ever() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            hosts.hosts["h1"].fail("create", NotEnoughMemory("fragmented"), times=None)
+            with pytest.raises(NotEnoughMemory):
+                await fleet.create(GUEST, wait=2.5)
+            assert len([call for call in hosts.hosts["h1"].calls if call.verb == "create"]) <= 4
+
+    run(main())
+
+
+def test_a_host_that_dies_while_it_creates() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            await hosts.add("h1", create=60, memory=8192)
+            await hosts.add("h2")
+            async with Fleet(hosts.client) as fleet:
+                config = GUEST.replace(uuid=uuid4())
+                creating = asyncio.create_task(fleet.create(config))
+                await hosts.until(lambda: any(call.verb == "create" for call in hosts.hosts["h1"].calls))
+                await hosts.kill("h1")
+                guest = await creating
+                assert (guest.host, guest.uuid) == ("h2", config.uuid)
+                assert hosts.hosts["h2"].domains["guest"].uuid == config.uuid
+                assert await fleet.find(guest.uuid) == guest
+                assert fleet.hosts == ("h2",)
+
+    run(main())
+
+
+def test_a_worker_that_ends_in_order_undoes_what_it_makes() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            await hosts.add("h1", create=60, memory=8192)
+            await hosts.add("h2")
+            async with Fleet(hosts.client) as fleet:
+                creating = asyncio.create_task(fleet.create(GUEST))
+                await hosts.until(lambda: any(call.verb == "create" for call in hosts.hosts["h1"].calls))
+                await hosts.workers["h1"].close()
+                assert (await creating).host == "h2"
+                assert hosts.names() == {"h1": [], "h2": ["guest"]}
+
+    run(main())
+
+
+def test_a_create_that_must_not_be_made_elsewhere() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            await hosts.add("h1", create=60, memory=8192)
+            await hosts.add("h2")
+            async with Fleet(hosts.client) as fleet:
+                creating = asyncio.create_task(fleet.create(GUEST, elsewhere=False))
+                await hosts.until(lambda: any(call.verb == "create" for call in hosts.hosts["h1"].calls))
+                await hosts.kill("h1")
+                with pytest.raises(InvalidState, match="is gone, and its host may be"):
+                    await creating
+                assert hosts.names() == {"h2": []}
+
+    run(main())
+
+
+def test_what_kills_every_host_is_tried_on_three() -> None:
+    async def main() -> None:
+        names = ("h1", "h2", "h3", "h4")
+        async with cluster() as hosts:
+            for name in names:
+                await hosts.add(name, create=60)
+            async with Fleet(hosts.client) as fleet:
+                creating = asyncio.create_task(fleet.create(GUEST))
+                for _ in range(3):
+                    used: list[str] = []
+                    while not used:
+                        await asyncio.sleep(0.01)
+                        used = [
+                            name
+                            for name, host in hosts.hosts.items()
+                            if host._machine.lost is None and any(call.verb == "create" for call in host.calls)
+                        ]
+                    await hosts.kill(used[0])
+                with pytest.raises(InvalidState, match="is gone"):
+                    await creating
+                assert len(fleet.hosts) <= 2
+
+    run(main())
+
+
+def test_a_call_to_a_guest_whose_host_is_gone() -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            guest = await fleet.create(GUEST)
+            waiting = asyncio.create_task(guest.call(Domain.wait))
+            await asyncio.sleep(0.2)
+            await hosts.kill(guest.host)
+            async with asyncio.timeout(10):
+                with pytest.raises(InvalidState, match="is gone"):
+                    await waiting
+                with pytest.raises(InvalidState, match="is gone"):
+                    await guest.call(Domain.info)
+            with pytest.raises(DomainNotFound):
+                await fleet.find(guest.uuid)
+
+    run(main())
+
+
+def test_a_cancelled_create_leaves_nothing() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            host = await hosts.add("h1", create=60)
+            async with Fleet(hosts.client) as fleet:
+                creating = asyncio.create_task(fleet.create(GUEST))
+                await hosts.until(lambda: any(call.verb == "create" for call in host.calls))
+                creating.cancel()
+                await asyncio.wait({creating})
+                assert creating.cancelled()
+                assert hosts.names() == {"h1": []}
+                assert fleet._rooms._rooms[hosts.workers["h1"].address].held_memory == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5, 20, 100])
+def test_a_create_that_is_cancelled_at_any_time_leaves_nothing(turns: int) -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            host = await hosts.add("h1", create=0)
+            async with Fleet(hosts.client) as fleet:
+                creating = asyncio.create_task(fleet.create(GUEST))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                creating.cancel()
+                await asyncio.wait({creating})
+                await asyncio.sleep(0.1)
+                assert len(host.list()) == (1 if creating.cancelled() else 2)
+
+    run(main())
+
+
+def test_a_cancel_that_comes_when_the_guest_is_made() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            creating = asyncio.create_task(fleet.create(GUEST))
+            while not hosts.names()["h1"]:  # noqa: ASYNC110 (the host knows nothing of this loop)
+                await asyncio.sleep(0)
+            creating.cancel()
+            await asyncio.wait({creating})
+            assert hosts.names() == {"h1": [] if creating.cancelled() else ["guest"]}
+
+    run(main())
+
+
+def test_a_cancelled_call_is_stopped_at_its_host() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            running = asyncio.create_task(fleet.run(for_ever, "job", memory=200))
+            await hosts.until(lambda: hosts.names() == {"h1": ["job"]})
+            running.cancel()
+            await asyncio.wait({running})
+            assert hosts.names() == {"h1": []}
+
+    run(main())
+
+
+def test_a_run_that_is_called_again_when_its_host_dies() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            await hosts.add("h1", create=60, memory=8192)
+            await hosts.add("h2")
+            async with Fleet(hosts.client) as fleet:
+                running = asyncio.create_task(fleet.run(one_guest, "job", memory=200))
+                await hosts.until(lambda: any(call.verb == "create" for call in hosts.hosts["h1"].calls))
+                await hosts.kill("h1")
+                assert await running == "job"
+                assert hosts.names() == {"h2": []}
+
+    run(main())
+
+
+def test_runs_hold_their_room() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            host = await hosts.add("h1", cpus=1)  # so 4 vCPUs
+            async with Fleet(hosts.client) as fleet:
+                most = 0
+
+                async def look() -> None:
+                    nonlocal most
+                    while True:
+                        most = max(most, len(host.list()) - 1)
+                        await asyncio.sleep(0.001)
+
+                looking = asyncio.create_task(look())
+                jobs = [fleet.run(one_guest, f"job{number}", memory=200, vcpus=2) for number in range(12)]
+                assert await asyncio.gather(*jobs) == [f"job{number}" for number in range(12)]
+                looking.cancel()
+                assert 1 <= most <= 2
+
+    run(main())
+
+
+def test_two_managers_at_once() -> None:
+    async def main() -> None:
+        async with (
+            cluster("h1", "h2") as hosts,
+            Client(hosts.scheduler.address, asynchronous=True) as client,
+            Fleet(hosts.client) as one,
+            Fleet(client) as two,
+        ):
+            wanted = [(one, two)[n % 2].create(BIG.replace(name=f"g{n}"), wait=20) for n in range(6)]
+            made = await asyncio.gather(*wanted)
+            assert sorted(guest.host for guest in made) == ["h1"] * 3 + ["h2"] * 3
+            assert {name: len(guests) for name, guests in hosts.names().items()} == {"h1": 3, "h2": 3}
+
+    run(main())
+
+
+def test_each_host_answers_in_its_place() -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            hosts.hosts["h2"].fail("list", ConnectFailed("away"))
+            answers = await fleet.each(names_of)
+            assert answers["h1"].value == ["Domain-0"]
+            with pytest.raises(ConnectFailed, match="away"):
+                _ = answers["h2"].value
+
+    run(main())
+
+
+async def _asleep(_: Host) -> None:
+    await asyncio.sleep(3600)
+
+
+def test_a_host_that_does_not_answer_is_not_waited_for() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            answers = await fleet.each(_asleep, timeout=0.2)
+            assert isinstance(answers["h1"].error, OperationTimeout)
+
+    run(main())
+
+
+def test_a_lost_host_is_opened_again() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            machine = hosts.hosts["h1"]._machine
+            hosts.hosts["h1"].vanish()
+            with pytest.raises(ConnectFailed):
+                _ = (await fleet.each(names_of))["h1"].value
+            creating = asyncio.create_task(fleet.create(GUEST))
+            await asyncio.sleep(0.5)
+            machine.lost = None
+            assert (await creating).host == "h1"
+
+    run(main())
+
+
+# Workers without a host, and none at all.
+
+
+def test_a_worker_without_a_host_says_how_to_start_it() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            await hosts.add_worker("bare")
+            async with Fleet(hosts.client) as fleet:
+                assert fleet.hosts == ()
+                with pytest.raises(InvalidState, match=r"bare has no host: start it with --preload pyxen\.distributed"):
+                    await fleet.create(GUEST, wait=0)
+                with pytest.raises(InvalidState, match="bare has no host: start it with --preload"):
+                    _ = next(iter((await fleet.each(names_of)).values())).value
+
+    run(main())
+
+
+def test_no_worker_at_all() -> None:
+    async def main() -> None:
+        async with cluster() as hosts, Fleet(hosts.client) as fleet:
+            with pytest.raises(InvalidState, match="none of 0 workers has a host that reports: start dask worker"):
+                await fleet.create(GUEST, wait=0)
+            creating = asyncio.create_task(fleet.create(GUEST))
+            await asyncio.sleep(0.1)
+            await hosts.add("late")
+            assert (await creating).host == "late"
+
+    run(main())
+
+
+def test_another_pyxen_at_a_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            with pytest.raises(
+                InvalidState, match=r"tcp://.*: h1 has pyxen 0\.1\.0, and this is 7\.0\.0: install the same"
+            ):
+                await fleet.create(GUEST, wait=0)
+
+    monkeypatch.setattr(members, "__version__", "7.0.0")
+    run(main())
+
+
+def test_a_plugin_is_given_to_all_workers_at_once() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            await hosts.add_worker("w1")
+            await hosts.client.register_plugin(HostPlugin("memory:///of-all-workers"))
+            async with Fleet(hosts.client) as fleet:
+                assert (await fleet.create(GUEST)).host == "w1"
+
+    run(main())
+
+
+def test_a_host_that_cannot_be_opened_is_no_worker() -> None:
+    async def main() -> None:
+        async with cluster() as hosts:
+            worker = await hosts.add_worker("w1")
+            answer = await worker.plugin_add(plugin=HostPlugin("nowhere:///"), name=HostPlugin.name)
+            assert answer["status"] == "error"
+            async with Fleet(hosts.client) as fleet:
+                with pytest.raises(InvalidState, match="nowhere:///: use xenlight:///"):
+                    await fleet.create(GUEST, wait=0)
+
+    run(main())
+
+
+# Odd values, and a fleet that is not open.
+
+
+@pytest.mark.parametrize("seconds", [math.nan, -1, -math.inf, "60", True])
+def test_odd_waits_are_refused(seconds: Any) -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            with pytest.raises(InvalidArgument, match="wait="):
+                await fleet.create(GUEST, wait=seconds)
+            with pytest.raises(InvalidArgument, match="timeout="):
+                await fleet.create(GUEST, timeout=seconds)
+            with pytest.raises(InvalidArgument, match="wait="):
+                await fleet.run(names_of, memory=1, wait=seconds)
+            with pytest.raises(InvalidArgument, match="timeout="):
+                await fleet.find(uuid4(), timeout=seconds)
+            with pytest.raises(InvalidArgument, match="timeout="):
+                await fleet.each(names_of, timeout=seconds)
+
+    run(main())
+
+
+def test_infinite_waits_have_no_limit() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            guest = await fleet.create(GUEST, wait=math.inf, timeout=math.inf)
+            assert await fleet.run(names_of, memory=1, wait=math.inf) == ["Domain-0", "guest"]
+            assert await fleet.find(guest.uuid, timeout=math.inf) == guest
+            assert (await fleet.each(names_of, timeout=math.inf))["h1"].ok
+
+    run(main())
+
+
+def not_awaited(host: object) -> str:
+    return repr(host)
+
+
+def test_odd_values_are_refused() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            unfit: Any
+            for unfit in (None, "web1", {"name": "web1"}):
+                with pytest.raises(InvalidArgument, match="takes a DomainConfig"):
+                    await fleet.create(unfit)
+                with pytest.raises(InvalidArgument, match="takes a UUID"):
+                    await fleet.find(unfit)
+            for unfit in ({"memory": -1}, {"memory": 1, "vcpus": 0}, {"memory": math.inf}, {"memory": True}):
+                with pytest.raises(InvalidArgument):
+                    await fleet.run(names_of, **unfit)
+            with pytest.raises(NotEnoughMemory):
+                await fleet.run(names_of, memory=10**30, wait=0)
+            unfit = not_awaited
+            with pytest.raises(InvalidArgument, match="no coroutine function"):
+                await fleet.run(unfit, memory=1)
+            guest = await fleet.create(GUEST)
+            with pytest.raises(InvalidArgument, match="no coroutine function"):
+                await guest.call(unfit)
+            with pytest.raises(InvalidArgument, match="cannot be sent"):
+                await fleet.run(names_of, threading.Lock(), memory=1)
+            with pytest.raises(Error):
+                await fleet.create(DomainConfig("no-kernel", type="pvh", memory=128))
+            assert hosts.names() == {"h1": ["guest"]}
+
+    run(main())
+
+
+@pytest.mark.parametrize("unfit", [0, -1, math.nan, "4", None])
+def test_odd_plugins_are_refused(unfit: Any) -> None:
+    with pytest.raises(InvalidArgument):
+        HostPlugin("memory:///", vcpus_per_cpu=unfit)
+    with pytest.raises(InvalidArgument):
+        HostPlugin(unfit if not isinstance(unfit, str) else b"memory:///")  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_fleet_that_is_not_open() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts:
+            fleet = Fleet(hosts.client)
+            with pytest.raises(InvalidState, match="async context manager"):
+                await fleet.create(GUEST)
+            async with fleet:
+                guest = await fleet.create(GUEST)
+            for call in (fleet.create(GUEST), fleet.find(guest.uuid), fleet.each(names_of), guest.call(Domain.info)):
+                with pytest.raises(HostClosed):
+                    await call
+            with pytest.raises(InvalidState, match="opened before"):
+                await fleet.__aenter__()
+            with pytest.raises(InvalidArgument, match="takes a Client"):
+                Fleet(None)  # type: ignore[arg-type]  # on purpose
+            async with Fleet(hosts.client) as other:
+                await hosts.client.close()
+                with pytest.raises(HostClosed):
+                    await other.create(GUEST)
+
+    run(main())
+
+
+def test_a_fleet_belongs_to_one_loop() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+
+            async def elsewhere() -> None:
+                with pytest.raises(InvalidState, match="belongs to another event loop"):
+                    await fleet.create(GUEST)
+
+            await asyncio.to_thread(asyncio.run, elsewhere())
+
+    run(main())
+
+
+def test_a_scheduler_that_ends() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            guest = await fleet.create(GUEST)
+            waiting = asyncio.create_task(guest.call(Domain.wait))
+            await asyncio.sleep(0.2)
+            await hosts.scheduler.close()
+            async with asyncio.timeout(30):
+                with pytest.raises(Error):
+                    await waiting
+                with pytest.raises(Error):
+                    await fleet.create(GUEST.replace(name="b"), wait=1)
+
+    run(main())
+
+
+# What functions do at their workers.
+
+
+async def exits(_: Host) -> None:
+    sys.exit(3)
+
+
+async def cancels(_: Host) -> None:
+    raise asyncio.CancelledError
+
+
+async def fails(_: Host) -> None:
+    raise ZeroDivisionError("a fault of its own")
+
+
+class Unfit(Exception):
+    """An error that cannot be pickled."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+async def fails_oddly(_: Host) -> None:
+    raise Unfit(1, 2)
+
+
+async def returns_a_handle(host: Host) -> Domain:
+    return await host.create(GUEST)
+
+
+def test_what_functions_raise_comes_back() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            with pytest.raises(ZeroDivisionError, match="a fault of its own") as caught:
+                await fleet.run(fails, memory=1)
+            assert "At the worker h1:" in caught.value.__notes__[0]
+            assert "in fails" in caught.value.__notes__[0]
+            with pytest.raises(OperationFailed, match="Unfit: 1 and 2"):
+                await fleet.run(fails_oddly, memory=1)
+            with pytest.raises(OperationFailed, match=r"raised SystemExit\(3\)"):
+                await fleet.run(exits, memory=1)
+            with pytest.raises(OperationCancelled):
+                await fleet.run(cancels, memory=1)
+            with pytest.raises(InvalidArgument, match="cannot be pickled"):
+                await fleet.run(returns_a_handle, memory=200)
+            assert await fleet.run(names_of, memory=1) == ["Domain-0", "guest"]
+
+    run(main())
+
+
+def test_a_host_is_not_left_by_functions_that_say_it_is_lost() -> None:
+    async def main() -> None:
+        async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
+            guest = await fleet.create(GUEST)
+            waiting = asyncio.create_task(guest.call(Domain.wait))
+            with pytest.raises(ConnectFailed, match="elsewhere"):
+                await fleet.run(says_it_is_lost, memory=1, wait=20)
+            assert not waiting.done()
+            waiting.cancel()
+
+    run(main())
+
+
+async def says_it_is_lost(_: Host) -> None:
+    raise ConnectFailed("elsewhere")
