@@ -1,7 +1,8 @@
-"""Guests that move between two real hosts: through a link to each of them, by an upgrade of one, and by Ansible."""
+"""Two real hosts: guests move between them by links, in an upgrade, and by Ansible; and a fleet has both."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ import pytest
 
 import pyxen
 from examples import rolling_upgrade
-from pyxen import DomainConfig, DomainState, Host, MigrationFailed
+from pyxen import DomainConfig, DomainState, Host, MigrationFailed, aio
+from pyxen.distributed import Fleet, HostPlugin
 from tests.backends.hosts import boot
 from tests.outside.pair import NAMES, Pair
 from tests.outside.playbooks import SECONDS, play
+from tests.unit.distributed.cluster import cluster, run
 
 GUESTS: Final = "/usr/share/pyxen-guests"
 LINUX: Final = DomainConfig(
@@ -27,6 +30,7 @@ LINUX: Final = DomainConfig(
     memory=160,
     cmdline="console=hvc0 quiet",
 )
+TINY: Final = DomainConfig("tiny", type="pvh", kernel=f"{GUESTS}/tiny-pvh", memory=8)
 URI: Final = "xenlight+ssh://root@{}/"
 MINUTES: Final = 60.0
 
@@ -112,3 +116,29 @@ def test_by_ansible(hosts: tuple[Host, Host], tmp_path: Path) -> None:
     assert "failed=0" in printed
     assert names(one) == names(two) == ["Domain-0"]
     assert guest.uuid not in one.domains
+
+
+def test_a_fleet_of_both(hosts: tuple[Host, Host], pair: Pair) -> None:
+    async def main() -> None:
+        async with cluster() as workers:
+            for name in NAMES:
+                worker = await workers.add_worker(name)
+                await worker.plugin_add(plugin=HostPlugin(URI.format(name)), name=HostPlugin.name)
+            async with Fleet(workers.client) as fleet:
+                guests = await asyncio.gather(
+                    *(fleet.create(TINY.replace(name=f"tiny{number}"), timeout=5 * MINUTES) for number in range(4))
+                )
+                assert sorted(guest.host for guest in guests) == ["one", "one", "two", "two"]
+                infos = await asyncio.gather(*(guest.call(aio.Domain.info) for guest in guests))
+                assert [info.name for info in infos] == [f"tiny{number}" for number in range(4)]
+                assert {guest.host for guest in guests if guest.uuid in hosts[0].domains} == {"one"}
+                lost = next(guest for guest in guests if guest.host == "two")
+                await asyncio.to_thread(pair.replace, "two")
+                await workers.workers["two"].close()
+                again = await fleet.create(
+                    TINY.replace(name=lost.name, uuid=lost.uuid), timeout=5 * MINUTES, wait=5 * MINUTES
+                )
+                assert (again.host, again.uuid) == ("one", lost.uuid)
+                assert (await fleet.find(lost.uuid)).host == "one"
+
+    run(main(), seconds=SECONDS)
