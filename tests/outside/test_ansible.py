@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +10,7 @@ from typing import Any
 import pytest
 
 from lab import Lab
-
-ROOT = Path(__file__).resolve().parents[2]
-PLAYS = Path(__file__).parent / "ansible"
-SECONDS = 3600
-"""How long a playbook may take: each task of each guest is a process in an emulated machine."""
+from tests.outside.playbooks import SECONDS, play
 
 
 @contextmanager
@@ -36,29 +28,6 @@ def reached(dom0: Lab, folder: Path, name: str) -> Iterator[dict[str, Any]]:
         "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
         "ansible_python_interpreter": "/usr/bin/python3",
     }
-
-
-def play(name: str, hosts: dict[str, dict[str, Any]], folder: Path) -> str:
-    """Run a playbook, and return what it prints."""
-    inventory = folder / "hosts.json"
-    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
-    environment = {
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "ansible"),
-        "ANSIBLE_HOME": str(folder / "home"),
-        "ANSIBLE_PIPELINING": "1",
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(PLAYS / name)],
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]
-    return done.stdout
 
 
 @pytest.mark.long

@@ -86,6 +86,6 @@ async def cluster(*hosts: str) -> AsyncIterator[Cluster]:
             yield made
 
 
-def run(test: Coroutine[Any, Any, T]) -> T:
+def run(test: Coroutine[Any, Any, T], *, seconds: float = 120) -> T:
     """Run a test in a loop of its own, with a bound."""
-    return asyncio.run(asyncio.wait_for(test, 120))
+    return asyncio.run(asyncio.wait_for(test, seconds))
