@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -69,3 +71,21 @@ def test_the_process_prints_the_same_and_loads_nothing(offhost: OffHost, xen: Re
     assert (quick.stderr, quick.stdout) == ("0\n", whole.stdout)
     assert whole.stderr.startswith("0 typer ")
     assert [line.split()[:2] for line in quick.stdout.splitlines()] == [["Name", "ID"], ["Domain-0", "0"], ["web", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("to", "status", "said"),
+    [
+        ("| head -0", 141, []),
+        ("> /dev/full", 2, ["error: standard output: No space left on device"]),
+        (">&-", 2, ["error: standard output: it is closed"]),
+    ],
+)
+def test_an_output_that_takes_nothing(offhost: OffHost, xen: Release, to: str, status: int, said: list[str]) -> None:
+    program = PROGRAM.format(arguments=["list"], folder=str(xen.extension))
+    done = subprocess.run(
+        ["bash", "-c", f'{{ sleep 0.1; "$0" -c "$1"; }} {to}', sys.executable, program],
+        env=offhost.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    *lines, last = done.stderr.splitlines()
+    assert (done.stdout, lines, last.split()[0]) == ("", said, str(status))

@@ -125,6 +125,22 @@ def test_a_console_that_breaks_is_said(real: FakeHost, monkeypatch: pytest.Monke
     assert "web2" in real.domains
 
 
+def test_a_name_that_is_taken(host: FakeHost, run: Run, config: Path) -> None:
+    host.create(DomainConfig("web2", type="pvh", kernel="/boot/vmlinuz", memory=64))
+    result = run("create", str(config))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "create web2: domain 2 already has the name 'web2': choose another name" in result.stderr
+    assert [info.name for info in host.list()] == ["Domain-0", "web1", "web2"]
+
+
+def test_a_guest_without_a_console(host: FakeHost, run: Run) -> None:
+    host.create(DomainConfig("web2", type="hvm", memory=64))
+    result = run("console", "web2")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("error: console 2: ")
+    assert 'serial=["pty"]' in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["-c", "-"], "keyboard"), (["-c", "x.cfg", "--json"], "leave out --json")]
 )
