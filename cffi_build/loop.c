@@ -24,6 +24,12 @@
 #define malloc_trim(pad) ((void)(pad))
 #endif
 
+#ifndef W_EXITCODE
+/* What a wait tells, put together as Linux does; glibc has it. */
+#define W_EXITCODE(status, number) ((status) << 8 | (number))
+#define WCOREFLAG 0x80
+#endif
+
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif

@@ -221,6 +221,7 @@ def _pack(release: releases.Release, scratch: Path) -> Path:
     subprocess.run(["tar", "-x", "-C", root / "srv/source"], input=archived.stdout, check=True, timeout=60)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     needs = test_packages((ROOT / "debian/tests/control").read_text())
+    needs += [name for name in release.also if name.startswith("python3-")]
     fetch = "apt-get update -q; apt-get install -q -y --no-install-recommends --download-only /srv/packages/*.deb $@"
     _enter(root, fetch, *needs)
     (root / "srv/try.sh").write_text(f"TESTS='{' '.join(needs)}'\n{_TRY}")

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from lab import buildroot, releases
 
-__all__ = ["PLATFORM", "normalize", "versions"]
+__all__ = ["PLATFORM", "description", "normalize", "versions"]
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
@@ -110,6 +110,29 @@ def normalize(sdist: Path, epoch: int) -> None:
     sdist.write_bytes(gzip.compress(out.getvalue(), mtime=epoch))
 
 
+def description(readme: str, source: str | None, version: str) -> str:
+    """Return README as an index shows it, where a link cannot lead into the repository by itself.
+
+    Args:
+        readme: README's text.
+        source: The repository's address, from ``Source`` of pyproject.toml's ``[project.urls]``. None if it has no
+            public address yet: then the words of links stay, and pictures go.
+        version: The release, whose tag the links lead to.
+    """
+
+    def absolute(found: re.Match[str]) -> str:
+        picture, words, target = found.groups()
+        if re.match(r"[a-z]+:|#", target):
+            return found[0]
+        if source is None:
+            return "" if picture else words
+        return f"{picture}[{words}]({source.rstrip('/')}/{'raw' if picture else 'blob'}/v{version}/{target})"
+
+    parts = readme.split("```")
+    parts[::2] = [re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", absolute, part) for part in parts[::2]]
+    return "```".join(parts)
+
+
 def _modules(into: Path) -> Path:
     """Collect the extension of every release of Xen that Debian has."""
     into.mkdir()
@@ -137,6 +160,9 @@ def _build(python: Path, epoch: int, out: Path) -> None:
         tree.mkdir()
         _run("git", "archive", "--output", work / "head.tar", "HEAD")
         _run("tar", "-x", "-f", work / "head.tar", "-C", tree)
+        project = tomllib.loads((tree / "pyproject.toml").read_text())["project"]
+        readme = tree / "README.md"
+        readme.write_text(description(readme.read_text(), project.get("urls", {}).get("Source"), project["version"]))
         _run(*build, "--sdist", "--outdir", out, cwd=tree, environment=timed | {"PYXEN_XENLIGHT": "skip"})
         (sdist,) = out.glob("*.tar.gz")
         normalize(sdist, epoch)
@@ -207,7 +233,7 @@ def _bill_of_materials(python: Path, version: str) -> None:
             "--python",
             Path(scratch, "bin", "python"),
         ]
-        _run(*pip, "install", "-q", f"{wheel}[cli,metrics]")
+        _run(*pip, "install", "-q", f"{wheel}[cli,metrics,remote]")
         if not (site / "pyxen").is_dir():
             raise ReleaseFailed(f"pip installed nothing into {site}")
         bill = DIST / f"pyxen-{version}.cdx.json"

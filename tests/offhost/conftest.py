@@ -18,6 +18,7 @@ from tests.offhost.processes import (
     pytest_runtest_protocol,
     pytest_runtestloop,
     pytest_sessionfinish,
+    pytest_timeout_set_timer,
 )
 from tests.offhost.setup import RELEASES, Release, release
 
@@ -26,6 +27,7 @@ __all__ = [
     "pytest_runtest_protocol",
     "pytest_runtestloop",
     "pytest_sessionfinish",
+    "pytest_timeout_set_timer",
 ]
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+
+import pytest
 
 from tests.offhost.host import OffHost
 
@@ -23,6 +26,11 @@ def test_exits() -> None:
 
 def test_fails() -> None:
     assert os.getpid() == 0
+
+
+@pytest.mark.timeout(1)
+def test_hangs() -> None:
+    time.sleep(60)
 
 
 def test_after() -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "pytest_runtest_protocol",
     "pytest_runtestloop",
     "pytest_sessionfinish",
+    "pytest_timeout_set_timer",
 ]
 
 _INSIDE = "PYXEN_OFFHOST_RELEASE"
@@ -107,6 +108,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item) -> bool | None:
+    """Leave the limit of a test to its own process: pytest-timeout would end the whole run here, a moment before."""
+    return None if inside() or _release_of(item) is None else True
 
 
 def _rest(item: pytest.Item) -> list[pytest.Item]:

@@ -1,4 +1,4 @@
-"""A test that ends its process fails, and no other does."""
+"""A test that ends its process, or hangs, fails, and no other does."""
 
 from __future__ import annotations
 
@@ -49,9 +49,11 @@ def test_one_that_ends_takes_no_other_with_it(xen: Release) -> None:
         "test_aborts": "FAILED",
         "test_exits": "FAILED",
         "test_fails": "FAILED",
+        "test_hangs": "FAILED",
         "test_after": "PASSED",
     }, done.stdout + done.stderr
     assert "has ended by SIGABRT" in done.stdout
     assert "has ended with status 7" in done.stdout
     assert "assert os.getpid() == 0" in done.stdout
+    assert "Failed: Timeout (>1.0s)" in done.stdout
     until(lambda: not orphans(), "what a test has begun lives longer than its process")

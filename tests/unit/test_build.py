@@ -29,15 +29,20 @@ def told(name: str, package: str) -> str:
     return subprocess.run(question, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def copy_headers(folder: Path) -> None:
+    """Make a folder with the headers of Xen, and no others."""
+    include = Path(told("includedir", "xenlight"))
+    folder.mkdir(parents=True)
+    for header in (*include.glob("libxl*.h"), *include.glob("_libxl*.h"), *include.glob("xen*.h")):
+        shutil.copy(header, folder)
+    shutil.copytree(include / "xen", folder / "xen")
+
+
 @pytest.fixture
 def another_xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another Xen in a folder of its own, which pkg-config finds first: release 98.1, with one more function."""
     folder = tmp_path / "xen98"
-    include = Path(told("includedir", "xenlight"))
-    (folder / "include").mkdir(parents=True)
-    for header in (*include.glob("libxl*.h"), *include.glob("_libxl*.h"), *include.glob("xen*.h")):
-        shutil.copy(header, folder / "include")
-    shutil.copytree(include / "xen", folder / "include" / "xen")
+    copy_headers(folder / "include")
     libxl = folder / "include" / "libxl.h"
     pause = "int libxl_domain_pause("
     assert pause in libxl.read_text()
@@ -134,3 +139,29 @@ def test_the_remedy_makes_pip_build_and_not_take_what_it_kept(tmp_path: Path, mo
     )
     built = pip.run(readme.split("`")[-2] + " --no-deps")
     assert built.returncode != 0
+
+
+# Another C library
+
+SOURCES = sorted((ROOT / "cffi_build").glob("*.c"))
+
+
+def with_musl(source: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Let a compiler for musl look at a source, with the headers of Xen and libuuid beside musl's own."""
+    headers_of_others = folder / "include"
+    copy_headers(headers_of_others)
+    shutil.copytree(Path(told("includedir", "uuid")) / "uuid", headers_of_others / "uuid")
+    look = ["musl-gcc", "-Wall", "-Werror", "-fsyntax-only", f"-isystem{headers_of_others}", *options, source]
+    return subprocess.run(look, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_the_c_code_suits_musl(source: Path, tmp_path: Path) -> None:
+    done = with_musl(source, tmp_path, "-DPYXEN_UCONTEXT")
+    assert done.returncode == 0, done.stderr
+
+
+def test_with_musl_the_compiler_says_what_is_missing(tmp_path: Path) -> None:
+    done = with_musl(ROOT / "cffi_build" / "worker.c", tmp_path)
+    assert done.returncode != 0
+    assert "install libucontext, and build with CFLAGS=-DPYXEN_UCONTEXT" in done.stderr

@@ -53,6 +53,32 @@ def test_equal_files_make_an_equal_source_distribution(tmp_path: Path) -> None:
         assert normal.extractfile("p/run").read() == b"p/run"  # type: ignore[union-attr]  # it is a file
 
 
+README = """See [the guide](docs/guide.md) and [Xen](https://xenproject.org), or [below](#install).
+![a picture](docs/demo.svg)
+```
+calls[0](1)
+```
+[`more`](lab/)
+"""
+
+
+def test_links_of_the_description_lead_to_the_tag() -> None:
+    said = release.description(README, "https://example.org/pyxen/", "1.2")
+    assert "[the guide](https://example.org/pyxen/blob/v1.2/docs/guide.md)" in said
+    assert "![a picture](https://example.org/pyxen/raw/v1.2/docs/demo.svg)" in said
+    assert "[`more`](https://example.org/pyxen/blob/v1.2/lab/)" in said
+    assert "[Xen](https://xenproject.org), or [below](#install)" in said
+    assert "calls[0](1)" in said
+
+
+def test_without_an_address_the_description_has_no_link_that_leads_nowhere() -> None:
+    said = release.description(README, None, "1.2")
+    assert said.startswith("See the guide and [Xen](https://xenproject.org), or [below](#install).\n\n```")
+    assert said.endswith("```\n`more`\n")
+    whole = release.description((ROOT / "README.md").read_text(), None, "1.2")
+    assert re.findall(r"\]\((?!https://)(?!#)\S+\)", whole) == []
+
+
 def test_a_folder_without_modules_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "setup.py", "--version"],

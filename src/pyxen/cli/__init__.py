@@ -8,7 +8,7 @@ import os
 import sys
 
 from pyxen.cli.places import COMPLETION, called
-from pyxen.cli.quick import quickly
+from pyxen.cli.quick import drop, quickly
 
 TYPE_CHECKING = False  # typing takes longer than a quick command
 if TYPE_CHECKING:
@@ -26,6 +26,17 @@ def main() -> int:
         return _main()
     except KeyboardInterrupt:  # before the command has begun, or after it has ended
         return 130
+    finally:
+        _forget_messages()
+
+
+def _forget_messages() -> None:
+    """Forget messages that cannot be written: the interpreter would try again, and end with a status of its own."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            drop(sys.stderr)
 
 
 def _main() -> int:

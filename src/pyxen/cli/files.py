@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import typer
 
 from pyxen._printable import printable
+from pyxen.cli.quick import drop
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +71,7 @@ def write(text: str) -> None:
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        _give_up_output()
+        drop(sys.stdout)
         raise typer.Exit(_READER_GONE) from None
     except OSError as error:
         output_failed(error)
@@ -79,16 +80,8 @@ def write(text: str) -> None:
 
 def output_failed(error: OSError) -> None:
     """Say that standard output cannot be written, and write no more to it."""
-    _give_up_output()
+    drop(sys.stdout)
     complain(f"standard output: {error.strerror}")
-
-
-def _give_up_output() -> None:
-    """Let what is left in the buffer go nowhere: the interpreter would try to write it when it ends, and complain."""
-    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor, as in tests
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
 
 
 def save(name: str, text: str, source: str, *, force: bool) -> None:

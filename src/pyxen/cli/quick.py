@@ -6,6 +6,7 @@ command itself, so that this needs no messages and no options of its own.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from pyxen.cli.columns import columns
@@ -13,8 +14,9 @@ from pyxen.cli.columns import columns
 TYPE_CHECKING = False  # typing takes longer than all that is done here
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TextIO
 
-__all__ = ["LIST_HEAD", "LIST_NUMBERS", "quickly"]
+__all__ = ["LIST_HEAD", "LIST_NUMBERS", "drop", "quickly"]
 
 LIST_HEAD = ("Name", "ID", "Mem", "VCPUs", "State", "Time(s)")
 """The titles of the columns of ``pyxen list``."""
@@ -65,7 +67,7 @@ def _written(text: str) -> int:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        _drop()
+        drop(sys.stdout)
         return _NO_READER
     except OSError as error:
         from pyxen.cli.files import FAILED, output_failed
@@ -75,10 +77,11 @@ def _written(text: str) -> int:
     return 0
 
 
-def _drop() -> None:
-    """Let what is left in the buffer go nowhere: the interpreter would try to write it when it ends."""
-    import os
-
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def drop(stream: TextIO) -> None:
+    """Let what is left in a stream's buffer go nowhere: the interpreter would try to write it when it ends."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # a stream without a descriptor, as in tests
+        pass

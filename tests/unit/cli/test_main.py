@@ -88,6 +88,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a line of shell in which ``pyxen`` is the command."""
     script = f'pyxen() {{ "$PYTHON" -c "$PROGRAM" "$@"; }}\n{line}\n'
     environment = os.environ | {"PYTHON": sys.executable, "PROGRAM": PROGRAM}
+    environment.pop("PYTHONUNBUFFERED", None)  # with buffers, as users have it
     return subprocess.run(
         ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -118,6 +119,14 @@ def test_messages_that_go_nowhere(command: str, config: Path) -> None:
     full, closed, plain = (shell(f"pyxen {command} 2>{to}", config.parent) for to in ("/dev/full", "&-", "/dev/null"))
     assert (full.stdout, full.returncode) == (closed.stdout, closed.returncode) == (plain.stdout, plain.returncode)
     assert "a" in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("lint nothing.cfg", 2), ("no-such-command", 2), ("--uri nowhere:/// list", 5)]
+)
+def test_a_failure_that_cannot_be_told(command: str, status: int, config: Path) -> None:
+    for to in ("/dev/full", "&-", "/dev/null"):
+        assert shell(f"pyxen {command} 2>{to}", config.parent).returncode == status
 
 
 @pytest.mark.parametrize("command", [*COMMANDS[::2], "--help"])
