@@ -32,6 +32,7 @@ from pyxen import DomainConfig
 from pyxen.aio import Host
 from pyxen.backends.memory.address import forget, machine_at
 from pyxen.distributed import Fleet, FleetGuest, HostPlugin
+from pyxen.distributed import worker as in_worker
 from pyxen.errors import InvalidState
 
 GUEST: Final = DomainConfig("guest", type="pvh", kernel="/boot/vmlinuz", memory=128)
@@ -79,6 +80,7 @@ async def start_host(address: str, name: str) -> None:
 async def die(dask_worker: Worker) -> None:
     """Let a host lose its power: its guests are gone, and its worker says nothing more. It comes back later."""
     dask_worker.plugins.pop(HostPlugin.name)
+    del in_worker._CALLS[dask_worker]  # noqa: SLF001 (nothing is closed, and nothing undone)
     name = str(dask_worker.name)
     machine = machine_at(f"memory:///{name}")
     machine.go_away()
@@ -86,7 +88,7 @@ async def die(dask_worker: Worker) -> None:
     comm = dask_worker.batched_stream.comm
     assert comm is not None
     loop = asyncio.get_running_loop()
-    loop.call_later(0.01, comm.abort)
+    loop.call_later(0.05, comm.abort)  # after the answer
     address = dask_worker.scheduler.address
     loop.call_later(REBOOT_SECONDS, lambda: _REBOOTS.add(loop.create_task(start_host(address, name))))
 
@@ -134,7 +136,9 @@ class Run:
             workers = await self._client.nthreads()
             address = next(iter(workers))
             self.killed.append(address)
-            await self._client.run(die, workers=[address], on_error="ignore")
+            with contextlib.suppress(TimeoutError):  # it may die before it has answered
+                async with asyncio.timeout(2):
+                    await self._client.run(die, workers=[address], on_error="ignore")
 
     async def lost(self) -> list[UUID]:
         """Return the guests that were on hosts which are dead."""

@@ -43,6 +43,7 @@ class _Room:
         late_memory: What guests took since the host was asked; its report may not have it yet.
         late_vcpus: The same.
         stale: Whether the host has refused what seemed to fit, and is to be asked at once.
+        known: Whether the figures hold. If not, the room is kept for what was promised, and takes nothing.
     """
 
     memory: int = 0
@@ -52,6 +53,7 @@ class _Room:
     late_memory: int = 0
     late_vcpus: int = 0
     stale: bool = False
+    known: bool = False
 
     @property
     def free(self) -> int:
@@ -65,7 +67,7 @@ class _Room:
 
     def fits(self, need: Need) -> bool:
         """Tell whether something fits now."""
-        return need.memory <= self.free and need.vcpus <= self.free_vcpus
+        return self.known and need.memory <= self.free and need.vcpus <= self.free_vcpus
 
 
 @dataclass(slots=True, eq=False)
@@ -90,21 +92,15 @@ class Rooms:
         self._waiting: dict[Need, deque[_Waiter]] = {}
         self._turns = itertools.count()
 
-    def __len__(self) -> int:
-        return len(self._rooms)
-
-    def __contains__(self, host: object) -> bool:
-        return host in self._rooms
-
     def hosts(self) -> Collection[str]:
         """Return the hosts that are known."""
-        return self._rooms.keys()
+        return [host for host, room in self._rooms.items() if room.known]
 
     def stale(self) -> set[str]:
         """Return the hosts whose figures are known to be wrong; all of them, while someone waits for room."""
         if self._waiting:
-            return set(self._rooms)
-        return {host for host, room in self._rooms.items() if room.stale}
+            return set(self.hosts())
+        return {host for host, room in self._rooms.items() if room.known and room.stale}
 
     def ask(self, host: str) -> None:
         """Note that the host is being asked: what guests take from now on may be missing in its report."""
@@ -115,12 +111,15 @@ class Rooms:
     def report(self, host: str, memory: int, vcpus: int) -> None:
         """Take what a host says of itself: its free memory in MiB, and the virtual CPUs that it takes besides."""
         room = self._rooms.setdefault(host, _Room())
-        room.memory, room.vcpus, room.stale = memory - room.late_memory, vcpus - room.late_vcpus, False
+        room.memory, room.vcpus = memory - room.late_memory, vcpus - room.late_vcpus
+        room.stale, room.known = False, True
         self._changed(host)
 
     def forget(self, host: str) -> None:
-        """Forget a host that is gone."""
-        self._rooms.pop(host, None)
+        """Forget what a host has; what it was promised is given back when the calls end."""
+        if host in self._rooms:
+            self._rooms[host].known = False
+            self._drop(host)
 
     async def take(self, need: Need, timeout: float | None) -> str:
         """Return a host with room, which is promised until `give_back`. If there is none, wait for one.
@@ -172,9 +171,15 @@ class Rooms:
             room.stale = True
             self._changed(host)
 
+    def _drop(self, host: str) -> None:
+        """Drop the room of a host that is not known, once nothing is promised."""
+        if not self._rooms[host].held_vcpus:
+            del self._rooms[host]
+
     def _none(self, need: Need) -> NotEnoughMemory:
-        most = max((room.free for room in self._rooms.values()), default=0)
-        words = f"no host has {need.memory} MiB and {need.vcpus} vCPUs free, of {len(self)} hosts"
+        known = [room.free for room in self._rooms.values() if room.known]
+        most = max(known, default=0)
+        words = f"no host has {need.memory} MiB and {need.vcpus} vCPUs free, of {len(known)} hosts"
         return NotEnoughMemory(f"{words}; the most memory that one has is {max(0, most)} MiB", operation="place")
 
     def _hold(self, host: str, need: Need, sign: int) -> None:
@@ -191,6 +196,9 @@ class Rooms:
     def _changed(self, host: str) -> None:
         """Give a host's room to those who wait for it, and put it into its place in the heap."""
         room = self._rooms[host]
+        if not room.known:
+            self._drop(host)
+            return
         while True:
             fitting = [(waiters[0].turn, need) for need, waiters in self._waiting.items() if room.fits(need)]
             if not fitting:
@@ -206,7 +214,9 @@ class Rooms:
             return  # it comes back when a promise ends, or with its next report
         heapq.heappush(self._heap, (-room.free, host))
         if len(self._heap) > _STALE * len(self._rooms):
-            self._heap = [(-each.free, name) for name, each in self._rooms.items() if each.free_vcpus > 0]
+            self._heap = [
+                (-each.free, name) for name, each in self._rooms.items() if each.known and each.free_vcpus > 0
+            ]
             heapq.heapify(self._heap)
 
     def _best(self, need: Need) -> str | None:
@@ -217,7 +227,7 @@ class Rooms:
             entry = heapq.heappop(self._heap)
             free, host = -entry[0], entry[1]
             room = self._rooms.get(host)
-            if room is None or room.free != free:
+            if room is None or not room.known or room.free != free:
                 continue
             passed.append(entry)
             if free < need.memory:

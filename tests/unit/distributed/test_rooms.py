@@ -44,14 +44,13 @@ class Scene:
             self.waiting.append((asyncio.create_task(self.rooms.take(values[0], None)), values[0]))
         elif what == "forget":
             self.rooms.forget(values[0])
-            self.held = [each for each in self.held if each[0] != values[0]]
         elif what == "cancel" and self.waiting:
             self.waiting.pop(values[0] % len(self.waiting))[0].cancel()
         elif what in {"give back", "use", "refuse"} and self.held:
             host, need = self.held.pop(values[0] % len(self.held))
             if what == "refuse":
                 self.rooms.refuse(host, need)
-                assert not self.rooms._rooms[host].fits(need)
+                assert host not in self.rooms._rooms or not self.rooms._rooms[host].fits(need)
             else:
                 self.rooms.give_back(host, need)
             if what == "use":
@@ -64,7 +63,9 @@ class Scene:
                 self.held.append((task.result(), need))
 
     def check(self) -> None:
+        assert {host for host, _ in self.held} <= self.rooms._rooms.keys()
         for host, room in self.rooms._rooms.items():
+            assert room.known or room.held_vcpus
             held = [need for name, need in self.held if name == host]
             assert room.held_memory == sum(need.memory for need in held)
             assert room.held_vcpus == sum(need.vcpus for need in held)
