@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import grp
 import os
-import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,8 +20,18 @@ from tests.xen.support import MakeConfig, wait_until, xl
 GROUP: Final = "daemon"
 
 PROGRAM: Final = """
-import sys, pyxen
-from pyxen import DomainConfig
+import os, pwd, sys, pyxen
+import pyxen.backends.remote.local, pyxen.backends.remote.ssh
+pyxen.NotPrivileged
+with pyxen.connect("memory:///") as host:  # loads what is needed: root alone may read where it is
+    made = host.create(pyxen.DomainConfig("a", type="pvh", kernel="/a", memory=8))
+    host.domains["a"].pause()
+    made.begin.wait("shutdown").cancel()
+    made.destroy()
+nobody = pwd.getpwnam("nobody")
+os.setgroups([int(group) for group in sys.argv[2:]])
+os.setresgid(*[nobody.pw_gid] * 3)
+os.setresuid(*[nobody.pw_uid] * 3)
 with pyxen.connect(sys.argv[1]) as host:
     names = [info.name for info in host.list()]
     print(names)
@@ -60,16 +69,12 @@ def server(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def begun(uri: str, groups: list[int]) -> subprocess.Popen[str]:
     """Run the program as the user nobody, in some groups."""
-    nobody = pwd.getpwnam("nobody")
     return subprocess.Popen(
-        [sys.executable, "-B", "-c", PROGRAM, uri],
-        user=nobody.pw_uid,
-        group=nobody.pw_gid,
-        extra_groups=groups,
+        [sys.executable, "-c", PROGRAM, uri, *map(str, groups)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "HOME": "/"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         text=True,
     )
 
