@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.oracle import debian
 from tests.oracle.debian import Packages, cached, host_codename
 
-__all__ = ["configuration", "set_up"]
+__all__ = ["configuration", "set_up", "tree"]
 
 _PACKAGES = ("xen-tools", "libtext-template-perl")
 
@@ -28,6 +28,15 @@ def set_up() -> None:
     debian.set_up("xen-tools", _recipe(), make)
 
 
+def tree() -> Path:
+    """Return where the package is unpacked.
+
+    Raises:
+        SetupFailed: It was not set up.
+    """
+    return cached("xen-tools", _recipe()) / "tree"
+
+
 def configuration(folder: Path, hostname: str, disks: dict[str, str], **settings: str) -> str:
     """Return the configuration that ``xen-create-image`` writes for a guest.
 
@@ -40,7 +49,7 @@ def configuration(folder: Path, hostname: str, disks: dict[str, str], **settings
         disks: The path of each partition by its mount point; a swap partition has none.
         **settings: Options: ``memory="512M"``, ``pygrub="1"``.
     """
-    tree = cached("xen-tools", _recipe()) / "tree"
+    package = tree()
     image = "file:" if "dir" in settings else "phy:"
     partitions = {
         f"PARTITION{number}": f"part{number}:1Gb:ext4:{mounted}:noatime:{image}:{path}"
@@ -48,13 +57,13 @@ def configuration(folder: Path, hostname: str, disks: dict[str, str], **settings
     }
     environment = {
         "PATH": "/usr/bin:/bin",
-        "PERL5LIB": str(tree / "usr/share/perl5"),
+        "PERL5LIB": str(package / "usr/share/perl5"),
         "hostname": hostname,
         "NUMPARTITIONS": str(len(disks)),
         **partitions,
         **settings,
     }
-    template = tree / "etc/xen-tools/xm.tmpl"
-    program = tree / "usr/bin/xt-create-xen-config"
+    template = package / "etc/xen-tools/xm.tmpl"
+    program = package / "usr/bin/xt-create-xen-config"
     debian.run("perl", program, f"--output={folder}", "--extension=.cfg", f"--template={template}", env=environment)
     return (folder / f"{hostname}.cfg").read_text()

@@ -1,4 +1,4 @@
-"""Guests of images boot in the lab: a system from packages, a cloud image with real cloud-init, one of xen-tools."""
+"""Guests of images boot in the lab: a system from packages, and a cloud image with real cloud-init."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, apt, tools
-from tests.oracle import xentools
 from tests.outside import cloudimage
 from tests.outside.booting import SECONDS
 
@@ -95,54 +94,3 @@ def test_a_cloud_image(tmp_path: Path, access: list[str]) -> None:
         (tmp_path / "web2.cfg").write_text(made.stdout)
         dom0.put(tmp_path / "web2.cfg", "/srv/web2.cfg")
         assert boots(dom0, "/srv/web2.cfg", "debian") == "web2 HVM"
-
-
-XEN_TOOLS_DISK = """
-set -e
-cd /srv
-mkdir -p disk/boot/grub
-cp /usr/share/pyxen-guests/vmlinuz /usr/share/pyxen-guests/initramfs disk/boot/
-cat > disk/boot/grub/grub.cfg <<END
-menuentry "Linux" {
-    linux /boot/vmlinuz console=hvc0
-    initrd /boot/initramfs
-}
-END
-vgcreate -q vg0 /dev/vdc
-pyxen volume create vg0/web3-swap 64M
-pyxen volume create vg0/web3-disk 128M
-mke2fs -q -F -t ext4 -d disk /dev/vg0/web3-disk
-pyxen create web3.cfg
-"""
-"""What ``xen-create-image --lvm vg0 --pygrub`` does before it writes the configuration, with a small Linux."""
-
-CONSOLE = """
-import pyxen
-with pyxen.connect() as xen:
-    web3 = xen.domains["web3"]
-    with web3.console_stream(timeout=SECONDS) as console:
-        next(line for line in console if "pyxen-guest ready" in line)
-        console.write("echo type=$(cat /sys/hypervisor/guest_type) $(ls /sys/class/block)\\r")
-        print(next(line for line in console if line.startswith("type=")))
-    web3.shutdown(timeout=SECONDS)
-"""
-
-
-@pytest.mark.long
-def test_a_guest_of_xen_tools(tmp_path: Path) -> None:
-    """The program of xen-tools writes the configuration."""
-    disks = {"": "/dev/vg0/web3-swap", "/": "/dev/vg0/web3-disk"}
-    xentools.configuration(
-        tmp_path, "web3", disks, memory="192M", vcpus="1", lvm="vg0", dhcp="1", pygrub="1", bridge="xenbr0"
-    )
-    with Lab() as dom0:
-        dom0.put(tmp_path / "web3.cfg", "/srv/web3.cfg")
-        made = dom0.run(["sh", "-c", XEN_TOOLS_DISK], timeout=300)
-        assert made.status == 0, made.stdout + made.stderr
-        assert "lost: dhcp" in made.stderr  # xl knows no such key
-        console = CONSOLE.replace("SECONDS", "300")
-        assert dom0.run(["python3", "-c", console], check=True, timeout=900).stdout.split() == [
-            "type=PV",
-            "xvda1",
-            "xvda2",
-        ]
