@@ -151,7 +151,7 @@ def with_musl(source: Path, folder: Path, *options: str) -> subprocess.Completed
     headers_of_others = folder / "include"
     copy_headers(headers_of_others)
     shutil.copytree(Path(told("includedir", "uuid")) / "uuid", headers_of_others / "uuid")
-    look = ["musl-gcc", "-Wall", "-Werror", "-fsyntax-only", f"-isystem{headers_of_others}", *options, source]
+    look = ["musl-gcc", "-Wall", "-Werror", "-fsyntax-only", f"-isystem{headers_of_others}", *options, str(source)]
     return subprocess.run(look, capture_output=True, text=True, check=False, timeout=60)
 
 
