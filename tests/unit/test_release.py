@@ -102,6 +102,14 @@ def test_the_source_distribution_has_every_file(monkeypatch: pytest.MonkeyPatch)
     assert missing == [], "name them in MANIFEST.in"
 
 
+def test_what_is_made_in_a_folder_of_sources_is_not_in_the_source_distribution() -> None:
+    commands = (ROOT / "MANIFEST.in").read_text().splitlines()
+    made = re.findall(r"^/(\w+)(/.+)/$", (ROOT / ".gitignore").read_text(), re.MULTILINE)
+    assert len(made) >= 2
+    for folder, place in made:
+        assert f"graft {folder}" not in commands or f"prune {folder}{place}" in commands
+
+
 def test_the_stable_abi_is_as_old_as_the_oldest_python() -> None:
     oldest = int(re.findall(r"3\.(\d+)", PROJECT["requires-python"])[0])
     assert (3 << 24) < int(xenlight.PY_LIMITED_API, 16) <= (3 << 24) + (oldest << 16)
