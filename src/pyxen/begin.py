@@ -124,7 +124,11 @@ class HostOperations(CloneOperations[H]):
             raise lacking(Feature.CONSOLE, self._backend.name)
         config = config if config.uuid is not None else config.replace(uuid=uuid4())
         creating = create(config)
-        self._tell(on_console, config, creating)
+        try:
+            self._tell(on_console, config, creating)
+        except BaseException:
+            creating.cancel()  # nobody would have a handle of it
+            raise
         return self._made(creating, config.name)
 
     def _tell(self, on_console: Callable[[H], object], config: DomainConfig, creating: Operation[DomainRef]) -> None:

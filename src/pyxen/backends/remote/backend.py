@@ -119,7 +119,10 @@ class RemoteBackend(RemoteDomains):
         return theirs
 
     def await_console(self, uuid: UUID, creating: Operation[DomainRef]) -> Operation[DomainRef | None]:
-        return self._client.begin("await_console", uuid=uuid, creating=self._client.number_of(creating))
+        try:
+            return self._client.begin("await_console", uuid=uuid, creating=self._client.number_of(creating))
+        except InvalidArgument:  # the create was over when the server looked: its result says where the console is
+            return super().await_console(uuid, creating)
 
     def save_over(
         self,
