@@ -256,6 +256,7 @@ class Fleet:
         if found:
             message = f"it is on several hosts: {', '.join(sorted(guest.host for guest in found))}: destroy all but one"
             raise InvalidState(message, operation="find", domain=str(uuid))
+        answers = {address: answer for address, answer in answers.items() if address in self._members.workers}
         silent = {address: answer for address, answer in answers.items() if isinstance(answer, Exception)}
         if silent:
             address, error = next(iter(silent.items()))

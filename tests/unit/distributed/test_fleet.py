@@ -64,6 +64,16 @@ def test_guests_land_where_there_is_room() -> None:
     run(main())
 
 
+def test_a_worker_that_goes_while_it_is_asked_is_no_host_that_does_not_answer() -> None:
+    async def main() -> None:
+        async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
+            await hosts.kill("h2")
+            with pytest.raises(DomainNotFound, match="on none of 1 hosts"):
+                await fleet.find(uuid4(), timeout=3)
+
+    run(main())
+
+
 def test_a_guest_is_found_again_by_its_uuid_also_by_another_manager() -> None:
     async def main() -> None:
         async with cluster("h1", "h2") as hosts, Fleet(hosts.client) as fleet:
