@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Self
 
 from lab import Lab
+from tests.backends.serving import ssh_with
 
 __all__ = ["NAMES", "Pair"]
 
@@ -91,19 +89,9 @@ class Pair:
         """Run a command on a host, and return what it prints."""
         return self.labs[name].run(list(command), check=True, timeout=timeout).stdout
 
-    @contextmanager
-    def led(self) -> Iterator[None]:
+    def led(self) -> AbstractContextManager[None]:
         """Let ``ssh one`` and ``ssh two`` lead there, for this process and those that it starts."""
-        program = self.folder / "bin" / "ssh"
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {self.folder}/config "$@"\n')
-        program.chmod(0o755)
-        before = os.environ["PATH"]
-        os.environ["PATH"] = f"{program.parent}:{before}"
-        try:
-            yield
-        finally:
-            os.environ["PATH"] = before
+        return ssh_with(self.folder, (self.folder / "config").read_text())
 
     def _begin(self, name: str) -> None:
         lab = Lab()

@@ -11,25 +11,17 @@ import sys
 import time
 
 import pyxen
-from pyxen import Domain, DomainConfig, OperationFailed, Vif
+from pyxen import Domain, OperationFailed, Vif
 from tests.backends.hosts import boot
+from tests.outside.guests import LINUX
 
 BRIDGE = "ovsbr0"
 SCRIPT = "vif-openvswitch"
 OURS, ITS = "192.168.99.1", "192.168.99.2"
 MAC, OTHER = "00:16:3e:00:00:05", "00:16:3e:00:00:06"
-FOLDER = "/usr/share/pyxen-guests"
 SECONDS = 60.0
 
-GUEST = DomainConfig(
-    "web1",
-    type="pvh",
-    kernel=f"{FOLDER}/vmlinux",
-    ramdisk=f"{FOLDER}/initramfs",
-    memory=160,
-    cmdline="console=hvc0 quiet",
-    vifs=[Vif(bridge=BRIDGE, script=SCRIPT, mac=MAC)],
-)
+GUEST = LINUX.replace(vifs=[Vif(bridge=BRIDGE, script=SCRIPT, mac=MAC)])
 
 SWITCH = f"""
 depmod -a && modprobe openvswitch

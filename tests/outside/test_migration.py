@@ -12,19 +12,11 @@ import pytest
 
 import pyxen
 from lab import Lab
-from pyxen import ConnectFailed, DomainConfig, Host
+from pyxen import ConnectFailed, Host
 from tests.backends.hosts import boot
+from tests.outside.guests import LINUX
 
-GUESTS = "/usr/share/pyxen-guests"
 LIBVIRT, SSH, DATA = 16509, 22, 49152  # ports; the last is the first that libvirt receives migrations on
-LINUX = DomainConfig(
-    "web1",
-    type="pvh",
-    kernel=f"{GUESTS}/vmlinux",
-    ramdisk=f"{GUESTS}/initramfs",
-    memory=160,
-    cmdline="console=hvc0 quiet",
-)
 
 
 @contextmanager

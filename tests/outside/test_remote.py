@@ -13,20 +13,10 @@ import pytest
 
 import pyxen
 from lab import Lab
-from pyxen import ConnectFailed, DomainConfig, DomainCreated, DomainState, Host, NotPrivileged
+from pyxen import ConnectFailed, DomainCreated, DomainState, Host, NotPrivileged
 from tests.backends.hosts import boot
 from tests.backends.serving import ssh_with
-
-GUESTS: Final = "/usr/share/pyxen-guests"
-TINY: Final = DomainConfig("tiny1", type="pvh", kernel=f"{GUESTS}/tiny-pvh", memory=8)
-LINUX: Final = DomainConfig(
-    "web1",
-    type="pvh",
-    kernel=f"{GUESTS}/vmlinux",
-    ramdisk=f"{GUESTS}/initramfs",
-    memory=160,
-    cmdline="console=hvc0 quiet",
-)
+from tests.outside.guests import LINUX, TINY
 
 CONFIG: Final = """
 Host changed

@@ -14,23 +14,14 @@ import pytest
 
 import pyxen
 from examples import rolling_upgrade
-from pyxen import DomainConfig, DomainState, Host, MigrationFailed, aio
+from pyxen import DomainState, Host, MigrationFailed, aio
 from pyxen.distributed import Fleet, HostPlugin
 from tests.backends.hosts import boot
+from tests.outside.guests import LINUX, TINY
 from tests.outside.pair import NAMES, Pair
 from tests.outside.playbooks import SECONDS, play
 from tests.unit.distributed.cluster import cluster, run
 
-GUESTS: Final = "/usr/share/pyxen-guests"
-LINUX: Final = DomainConfig(
-    "web1",
-    type="pvh",
-    kernel=f"{GUESTS}/vmlinux",
-    ramdisk=f"{GUESTS}/initramfs",
-    memory=160,
-    cmdline="console=hvc0 quiet",
-)
-TINY: Final = DomainConfig("tiny", type="pvh", kernel=f"{GUESTS}/tiny-pvh", memory=8)
 URI: Final = "xenlight+ssh://root@{}/"
 MINUTES: Final = 60.0
 

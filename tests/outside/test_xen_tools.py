@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
-from lab import Lab, apt
-from tests.oracle import debian, xentools
+from lab import Lab
+from tests.oracle import xentools
+from tests.outside.packages import UNPACK_SECONDS, put_packages
 
-UNPACK_SECONDS = 1500.0
 MAKE_SECONDS = 900.0
 GUEST_SECONDS = 600.0
 NEEDS = (
@@ -64,27 +63,17 @@ with pyxen.connect() as xen:
 """
 
 
-def packed(suite: str, folder: Path) -> Path:
-    """Return an archive of xen-tools and all that they need in a dom0 of a release, fetched unless that was done."""
-    recipe = hashlib.sha256(" ".join([suite, *NEEDS]).encode()).hexdigest()
-
-    def make(content: Path) -> None:
-        xentools.set_up()
-        apt.unpack(suite, [*NEEDS], folder / "tree", folder / "mmdebstrap.log")
-        places: list[str | Path] = ["-C", folder / "tree", ".", "-C", xentools.tree(), "./etc", "./usr"]
-        debian.run("tar", "-czf", content / "xen-tools.tgz", *places)
-
-    debian.set_up("xen-tools-dom0", recipe, make)
-    return debian.cached("xen-tools-dom0", recipe) / "xen-tools.tgz"
+def wanted(tree: Path) -> list[str | Path]:
+    """Return the packages' files, and xen-tools' own."""
+    return ["-C", tree, ".", "-C", xentools.tree(), "./etc", "./usr"]
 
 
 @pytest.mark.long
 @pytest.mark.timeout(UNPACK_SECONDS + 2 * MAKE_SECONDS + 3 * GUEST_SECONDS)
-def test_a_guest_of_xen_create_image(tmp_path: Path) -> None:
+def test_a_guest_of_xen_create_image() -> None:
     with Lab() as dom0:
-        dom0.put(packed(dom0.release.suite, tmp_path), "/srv/xen-tools.tgz")
-        unpack = ["tar", "-C", "/", "--skip-old-files", "--keep-directory-symlink", "-xzf", "/srv/xen-tools.tgz"]
-        dom0.run(unpack, check=True, timeout=MAKE_SECONDS)
+        xentools.set_up()
+        put_packages(dom0, "xen-tools-dom0", NEEDS, wanted)
         dom0.run(["sh", "-ec", SYSTEM], cwd="/srv", check=True, timeout=MAKE_SECONDS)
         dom0.run(["vgcreate", "-q", "vg0", "/dev/vdc"], check=True, timeout=60)
         made = dom0.run(CREATE, timeout=MAKE_SECONDS)

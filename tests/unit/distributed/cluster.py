@@ -12,12 +12,18 @@ import dask
 from distributed import Client, Scheduler, Worker
 
 from pyxen import DomainConfig
+from pyxen.aio import Host
 from pyxen.distributed import HostPlugin
 from pyxen.testing import FakeHost
 
 T = TypeVar("T")
 
 GUEST = DomainConfig("guest", type="pvh", kernel="/boot/vmlinuz", memory=128)
+
+
+async def names_of(host: Host) -> list[str]:
+    """Return the names of a host's domains; a call for `Fleet.run` and `Fleet.each`."""
+    return [str(info.name) for info in await host.list()]
 
 
 class Cluster:
