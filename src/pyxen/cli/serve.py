@@ -71,12 +71,11 @@ def serve(
         complain("msgspec is not installed: pyxen serve needs it: pip install 'pyxen[remote]'")
         raise typer.Exit(_LACKS) from None
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
-    opening = partial(open_backend, uri, 1)
     try:
         if stdio:
-            serve_one(*take_over(), opening, read_only=read_only)
-        else:
-            serve_many(path, config or None, opening, read_only=read_only)
+            serve_one(*take_over(), partial(open_backend, uri, None), read_only=read_only)
+        else:  # each client has a host of its own, and one worker is enough for it
+            serve_many(path, config or None, partial(open_backend, uri, 1), read_only=read_only)
     except Error as error:
         complain(str(error))
         raise typer.Exit(_LACKS) from None
