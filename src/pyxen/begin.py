@@ -5,6 +5,7 @@ Arguments are checked and converted here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -34,7 +35,7 @@ from pyxen.applying import Applied
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler, Vif
 from pyxen.config.libxl_defaults import without_defaults
-from pyxen.errors import DomainNotFound, InvalidArgument
+from pyxen.errors import DomainNotFound, Error, InvalidArgument
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
 from pyxen.records.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
@@ -127,7 +128,8 @@ class HostOperations(CloneOperations[H]):
         try:
             self._tell(on_console, config, creating)
         except BaseException:
-            creating.cancel()  # nobody would have a handle of it
+            creating.cancel()
+            creating.add_done_callback(self._take_back)
             raise
         return self._made(creating, config.name)
 
@@ -143,6 +145,12 @@ class HostOperations(CloneOperations[H]):
         uuid = config.uuid
         if uuid is not None:
             self._backend.await_console(uuid, creating).add_done_callback(told)
+
+    def _take_back(self, creating: Future[DomainRef]) -> None:
+        """Destroy a domain that was created before its operation could be cancelled: nobody has a handle of it."""
+        if creating.exception() is None:
+            with contextlib.suppress(Error):  # the host is lost, or the domain is gone already
+                self._backend.destroy(creating.result(), timeout=None)
 
     def check_create(
         self, config: DomainConfig, *, autoballoon: bool | None = None, timeout: float | None = None

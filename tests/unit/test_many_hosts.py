@@ -21,6 +21,9 @@ from pyxen.testing import FakeHost
 
 WEB = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=128)
 
+TIMEOUT = 2
+"""Seconds for the answer of a host that hangs; the others must answer in time though the machine is busy."""
+
 BACKEND = """
 import threading
 from pyxen import ConnectFailed
@@ -74,7 +77,7 @@ def two() -> Iterator[dict[str, str]]:
         yield {"a": one.uri, "b": other.uri}
 
 
-def wait_until(condition: object, seconds: float = 20) -> None:
+def wait_until(condition: object, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]  # a lambda of a test
         assert time.monotonic() < end
@@ -155,16 +158,16 @@ def test_a_host_that_was_down_is_opened_at_the_next_call(two: dict[str, str], fa
 
 def test_a_host_that_hangs_holds_no_other(two: dict[str, str], faulty: Faulty) -> None:
     hanging = {f"hang{number}": "hang:///" for number in range(3)}
-    with Hosts({**hanging, **two}, at_once=2, timeout=0.2) as hosts:
+    with Hosts({**hanging, **two}, at_once=2, timeout=TIMEOUT) as hosts:
         begin = time.monotonic()
         answers = hosts.list()
-        assert 0.4 <= time.monotonic() - begin < 20  # two of the three hang at the same time
+        assert 2 * TIMEOUT <= time.monotonic() - begin < 60  # two of the three hang at the same time
         assert list(answers.succeeded) == ["a", "b"]
         assert {type(error) for error in answers.errors.values()} == {OperationTimeout}
-        assert "not answered for 0.2 s" in str(answers.errors["hang0"])
+        assert f"not answered for {TIMEOUT} s" in str(answers.errors["hang0"])
         begin = time.monotonic()
         again = hosts.each(lambda host: host.uri, timeout=60)
-        assert time.monotonic() - begin < 20  # those that hang are not waited for again
+        assert time.monotonic() - begin < 60  # those that hang are not waited for again
         assert "earlier call" in str(again.errors["hang0"])
         assert len(faulty.opened) == 3
         faulty.released.set()
@@ -175,18 +178,18 @@ def test_a_host_that_hangs_holds_no_other(two: dict[str, str], faulty: Faulty) -
 def test_a_host_that_hangs_holds_no_other_of_asyncio(two: dict[str, str], faulty: Faulty) -> None:
     async def main() -> None:
         hanging = {f"hang{number}": "hang:///" for number in range(3)}
-        async with pyxen.aio.Hosts({**hanging, **two}, at_once=2, timeout=0.2) as hosts:
+        async with pyxen.aio.Hosts({**hanging, **two}, at_once=2, timeout=TIMEOUT) as hosts:
             begin = time.monotonic()
             answers = await hosts.list()
-            assert 0.4 <= time.monotonic() - begin < 20
+            assert 2 * TIMEOUT <= time.monotonic() - begin < 60
             assert list(answers.succeeded) == ["a", "b"]
             assert {type(error) for error in answers.errors.values()} == {OperationTimeout}
             begin = time.monotonic()
             answers = await hosts.list()
-            assert time.monotonic() - begin < 20
+            assert time.monotonic() - begin < 60
             assert "earlier call" in str(answers.errors["hang0"])
             faulty.released.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await hosts.list()).errors:  # noqa: ASYNC110 (what it waits for sets no event)
                     await asyncio.sleep(0.005)
         assert {type(answer.error) for answer in (await hosts.list()).values()} == {HostClosed}

@@ -58,17 +58,19 @@ class Served:
     def __init__(self, uri: str, *, policy: Policy = ALL) -> None:
         to_server, from_client = os.pipe()
         to_client, from_server = os.pipe()
-        self.server = Server(to_server, from_server, policy=policy)
+        self._relays = [Relay(to_server), Relay(to_client)]
+        there, here = (relay.read_fd for relay in self._relays)
+        self.server = Server(there, from_server, policy=policy)
         self._thread = threading.Thread(target=self.server.run, args=[partial(open_backend, uri, 1)])
         self._thread.start()
-        self._relay = Relay(to_client)
-        self.client = client_to(self._relay.read_fd, from_client)
+        self.client = client_to(here, from_client)
         self.host = Host(RemoteBackend(self.client, URI))
         self.there = pyxen.connect(uri)
 
     def cut(self) -> None:
-        """Cut the link: the client finds the end of what it reads, and the server of what the client sends."""
-        self._relay.cut()
+        """Cut the link: each end finds the end of what it reads, and nothing that is sent from now on arrives."""
+        for relay in self._relays:
+            relay.cut()
 
     def ended(self) -> bool:
         """Tell whether the server ends in time."""
@@ -82,16 +84,21 @@ class Served:
 
 
 class Relay:
-    """What stands between the server and the client, so that a test can cut it."""
+    """What stands between the two ends, for one direction, so that a test can cut it."""
 
     def __init__(self, source: int) -> None:
         self.read_fd, self._sink = os.pipe()
         self._source = source
         self._wake, self._stop = os.pipe()
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def cut(self) -> None:
-        os.write(self._stop, b"x")
+        """Cut it, and return when it is cut."""
+        with contextlib.suppress(OSError):  # its end came first
+            os.write(self._stop, b"x")
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
 
     def _run(self) -> None:
         poller = select.poll()

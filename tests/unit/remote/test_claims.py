@@ -120,7 +120,7 @@ def test_a_server_that_has_no_such_verbs() -> None:
 
 
 def test_a_claim_is_dropped_only_once_it_is_heard(link: Served, left: Claimed) -> None:
-    """A taker whose link is lost just then gets an error, and the guest is found."""
+    """A taker whose link is lost before gets an error, and the guest is found."""
     claims = link.host._backend.claims()
     claims.add(Claim(SOME))
     link.cut()

@@ -32,9 +32,20 @@ def test_it_is_told_though_the_create_is_over(the_server_sees_it: bool, monkeypa
         assert told.get(timeout=30) == domain
 
 
-def test_a_create_is_taken_back_if_it_cannot_be_told() -> None:
+@pytest.mark.parametrize("it_is_over", [False, True])
+def test_a_create_is_taken_back_if_it_cannot_be_told(it_is_over: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = dataclasses.replace(ALL, verbs=ALL.verbs - {"await_console"}, source="a test")
-    with served("memory:///no-console", policy=policy) as ends:
+    with served(f"memory:///no-console-{it_is_over}", policy=policy) as ends:
+        number_of = ends.client.number_of
+
+        def over_meanwhile(creating: Operation[Any]) -> int:
+            number = number_of(creating)
+            if it_is_over:
+                creating.result(30)
+                assert ends.there.guests.get(CONFIG.name) is not None
+            return number
+
+        monkeypatch.setattr(ends.client, "number_of", over_meanwhile)
         with pytest.raises(NotPrivileged, match="await_console"):
             ends.host.create(CONFIG, on_console=print)
         until(lambda: ends.there.guests.get(CONFIG.name) is None)
