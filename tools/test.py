@@ -30,7 +30,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from lab import releases
 from tests.again import ONLY, failures
+from tests.outside.packages import folder_of_modules
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -52,9 +54,6 @@ TESTS_FAILED = 1
 """Exit status of pytest when tests failed, and nothing else went wrong."""
 LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
-
-_DEBIAN_12S_PYTHON = "/usr/local/lib/python3.11/dist-packages"
-"""Where Debian 12's dom0 looks for modules first."""
 
 FUZZ_SECONDS = 3
 """How long each target is fuzzed; ``make fuzz`` takes longer."""
@@ -219,11 +218,11 @@ def _chosen(marks: str = "") -> list[str]:
 
 def _guide_in_debian_12() -> list[list[str]]:
     """Return the commands that play the guide there, with another typer: Debian 12's own is too old for the command."""
-    folder = ROOT / "build" / "test" / "typer"
-    install = [PYTHON, "-m", "pip", "install", "-q", "--upgrade", "--target", str(folder), "typer", "rich"]
-    command = _in_dom0("4.17", *_pytest_in_dom0("tests/xen/test_guide.py"))
+    folder, release = ROOT / "build" / "test" / "typer", releases.find("4.17")
+    fetch = [PYTHON, "-m", "tests.outside.packages", release.xen, str(folder), "typer", "rich"]
+    command = _in_dom0(release.xen, *_pytest_in_dom0("tests/xen/test_guide.py"))
     place = command.index("--")
-    return [install, [*command[:place], "--put", f"{folder}:{_DEBIAN_12S_PYTHON}", *command[place:]]]
+    return [fetch, [*command[:place], "--put", f"{folder}:{folder_of_modules(release)}", *command[place:]]]
 
 
 def _pytest_in_dom0(*paths: str, marks: str = "") -> list[str]:
@@ -281,6 +280,7 @@ def parts() -> list[Part]:
         Part("xen-4.17", [_in_dom0("4.17", *_pytest_in_dom0(*_files(TWICE)))]),
         Part("outside", [[*PYTEST, *_chosen(), "tests/outside"]]),
         *([Part("contract-ssh", [_contract("xenlight+ssh://root@lab/")])] if LONG else []),
+        *([Part("contract-ssh-4.17", [_contract("xenlight+ssh://root@lab/", xen="4.17")])] if LONG else []),
         *([Part("guide-4.17", _guide_in_debian_12())] if LONG else []),
         Part("two-cpus", [_in_dom0("4.20", "env", "PYXEN_TEST_URI=xenlight:///", *two_cpus, cpus=2)]),
     ]

@@ -84,6 +84,7 @@ def place_of(uri: str) -> Iterator[Place]:
     with Lab(XEN or releases.DEFAULT) as dom0, TemporaryDirectory() as folder:
         files, log = FilesInLab(dom0), partial(_xen_log_of, dom0)
         if uri.startswith("xenlight+ssh:"):
+            _install_remote(dom0)
             with ssh_with(Path(folder), _settings_of_ssh(dom0, Path(folder))):
                 yield Place(uri, files, log)
             return
@@ -116,6 +117,17 @@ def _key_of(dom0: Lab, folder: Path) -> Path:
     dom0.get("/root/.ssh/id_ed25519", key)
     key.chmod(0o600)
     return key
+
+
+def _install_remote(dom0: Lab) -> None:
+    """Install what ``pyxen serve`` needs from PyPI, where Debian has none of it, or too old a one."""
+    from tests.outside.packages import fetch_from_pypi, folder_of_modules
+
+    if dom0.run(["python3", "-c", "import msgspec"], timeout=60).status == 0:
+        return
+    with TemporaryDirectory() as folder:
+        fetch_from_pypi(dom0.release, Path(folder, "modules"), "typer", "rich", "msgspec")
+        dom0.put(Path(folder, "modules"), folder_of_modules(dom0.release))
 
 
 def _settings_of_ssh(dom0: Lab, folder: Path) -> str:
