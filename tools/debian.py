@@ -194,7 +194,10 @@ echo "== all well"
 
 def _wheels(release: releases.Release, into: Path) -> None:
     """Collect the wheel with the extension, and what it needs, for the Python of a Debian."""
-    (wheel,) = DIST.glob("*abi3*.whl")
+    wheels = [*DIST.glob("*abi3*.whl")]
+    if len(wheels) != 1:
+        raise BuildFailed(f"{len(wheels)} wheels with the extension are in {DIST}: make release, then make deb")
+    (wheel,) = wheels
     into.mkdir()
     shutil.copy(wheel, into)
     for_it = ["--only-binary", ":all:", "--python-version", release.python, "--dest", str(into)]
