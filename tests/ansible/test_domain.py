@@ -120,6 +120,38 @@ def test_a_stopped_domain_is_gone_unless_the_host_stores_it(task: Task, xen: pyx
     assert not xen.defined()
 
 
+def test_what_is_stored_is_changed_though_the_domain_is_not(task: Task, xen: pyxen.Host) -> None:
+    task("xen_domain", config=CONFIG)
+    assert not xen.defined()
+    for steps in (["define"], []):
+        kept = task("xen_domain", config=CONFIG, persistent=True)
+        assert (kept["steps"], kept["changed"]) == (steps, bool(steps))
+    (stored,) = xen.defined()
+    assert stored.uuid == xen.domains["web1"].uuid
+    later = {**CONFIG, "kernel": "/boot/other"}
+    assert task("xen_domain", config=later)["steps"] == []
+    foreseen = task("xen_domain", config=later, persistent=True, check=True)
+    assert foreseen["steps"] == ["define"]
+    assert xen.defined_config(stored.uuid).kernel == CONFIG["kernel"]
+    assert task("xen_domain", config=later, persistent=True)["steps"] == ["define"]
+    assert xen.defined_config(stored.uuid).kernel == "/boot/other"
+    assert task("xen_domain", config=later, persistent=True)["steps"] == []
+
+
+def test_what_is_kept_where_nothing_is_stored(task: Task, xen: pyxen.Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on ``xenlight:///``: the next restart uses it."""
+    supports = pyxen.Host.supports
+    monkeypatch.setattr(pyxen.Host, "supports", lambda host, feature: feature != "define" and supports(host, feature))
+    task("xen_domain", config=CONFIG)
+    assert task("xen_domain", config=CONFIG, persistent=True)["steps"] == []
+    later = {**CONFIG, "kernel": "/boot/other"}
+    for wanted, steps in ((later, ["update_config"]), (later, []), (CONFIG, ["update_config"]), (CONFIG, [])):
+        kept = task("xen_domain", config=wanted, persistent=True)
+        assert (kept["steps"], bool(kept["needs_restart"])) == (steps, wanted is later)
+    monkeypatch.setattr(pyxen.Domain, "userdata", lambda _domain, _key: b"of no = use [")
+    assert task("xen_domain", config=CONFIG, persistent=True)["steps"] == ["update_config"]
+
+
 def test_a_guest_that_does_not_answer_is_destroyed_if_forced(task: Task, xen: pyxen.Host) -> None:
     task("xen_domain", config=CONFIG, state="paused")
     failed = task("xen_domain", name="web1", state="stopped")

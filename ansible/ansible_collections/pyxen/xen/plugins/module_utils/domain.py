@@ -240,6 +240,25 @@ class Task:
             self.steps += [str(step) for step in plan.changed]
             if not self.dry_run:
                 apply()
+        elif self.wanted["persistent"]:
+            self._keep(self.config)
+        return False
+
+    def _keep(self, config: pyxen.DomainConfig) -> None:
+        """Store the configuration of a domain that runs with it, or will when it is restarted."""
+        config = config.replace(uuid=self._there().uuid)
+        if self.host.supports("define"):
+            self._store(config)
+        elif not self._is_next(config):
+            self._do("update_config", lambda: self._there().update_config(config))
+
+    def _is_next(self, config: pyxen.DomainConfig) -> bool:
+        """Tell whether the next restart uses this configuration already."""
+        note = self._there().userdata("xl")
+        if note is None:
+            return not self.needs_restart
+        with contextlib.suppress(pyxen.ConfigError):
+            return not pyxen.xlcfg.loads(note.rstrip(b"\0").decode(errors="surrogateescape")).diff(config)
         return False
 
     def _own_config(self) -> pyxen.DomainConfig:
