@@ -138,7 +138,8 @@ def test_what_is_stored_is_changed_though_the_domain_is_not(task: Task, xen: pyx
     assert task("xen_domain", config=later, persistent=True)["steps"] == []
 
 
-def test_what_is_kept_where_nothing_is_stored(task: Task, xen: pyxen.Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("xen")
+def test_what_is_kept_where_nothing_is_stored(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on ``xenlight:///``: the next restart uses it."""
     supports = pyxen.Host.supports
     monkeypatch.setattr(pyxen.Host, "supports", lambda host, feature: feature != "define" and supports(host, feature))
