@@ -20,6 +20,9 @@ from pyxen import ConsoleStream, Domain, DomainConfig, Vif
 SECONDS = 1200.0
 """How long a system may take to boot in the emulated machine, and each answer of it."""
 
+PATIENT = "systemd.default_timeout_start_sec=1200 systemd.service_watchdogs=0"
+"""For the kernel that pygrub finds: a system that is emulated beside others must not end its services for slowness."""
+
 MEMORY = 384
 MAC = "00:16:3e:00:00:77"
 LEASES = """start 192.168.77.50
@@ -120,6 +123,8 @@ def main(path: str, user: str, password: str, key: str, kind: str | None = None)
     """Start the guest, log in twice, and shut it down."""
     config: DomainConfig = pyxen.xlcfg.load(path)
     config = config.replace(vifs=[Vif(bridge="xenbr0", mac=MAC)], memory=MEMORY, type=kind or config.type)
+    if config.bootloader is not None:
+        config = config.replace(cmdline=PATIENT)
     with tempfile.TemporaryDirectory() as scratch, dhcp(Path(scratch)), pyxen.connect() as xen:
         guest = xen.create(config, timeout=SECONDS)
         try:

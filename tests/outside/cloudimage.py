@@ -36,6 +36,13 @@ _INITRAMFS = """#!/bin/sh
 manual_add_modules ext4 xen-blkfront ata_piix sd_mod sr_mod
 """
 """Makes it small: an emulated firmware in an emulated machine reads a large one for many minutes."""
+_PATIENT = """[Manager]
+DefaultTimeoutStartSec=15min
+DefaultDeviceTimeoutSec=15min
+"""
+"""For systemd: an emulated system has its terminals later than in the usual 90 seconds."""
+_LOCALE = "locale: C.UTF-8\n"
+"""For cloud-init: there is no other one in so small a system."""
 _SECTOR = 512
 _START = 2048  # sectors before the partition: room for GRUB
 _MEBIBYTES = 1500
@@ -51,6 +58,8 @@ def build(path: Path) -> None:
     (folder / "grub.cfg").write_text(_MENU)
     (folder / "small").write_text(_INITRAMFS)
     (folder / "small").chmod(0o755)
+    (folder / "patient.conf").write_text(_PATIENT)
+    (folder / "locale.cfg").write_text(_LOCALE)
     initramfs = "/etc/initramfs-tools"
     hooks = [
         f'--extract-hook=mkdir -p "$1{initramfs}/conf.d" "$1{initramfs}/hooks"',
@@ -59,6 +68,9 @@ def build(path: Path) -> None:
         f"--customize-hook=chroot \"$1\" grub-mkimage -O i386-pc -o /boot/core.img -p '(hd0,msdos1)/boot/grub' {_GRUB}",
         '--customize-hook=mkdir -p "$1/boot/grub"',
         f"--customize-hook=copy-in {folder}/grub.cfg /boot/grub",
+        '--customize-hook=mkdir -p "$1/etc/systemd/system.conf.d"',
+        f"--customize-hook=copy-in {folder}/patient.conf /etc/systemd/system.conf.d",
+        f"--customize-hook=copy-in {folder}/locale.cfg /etc/cloud/cloud.cfg.d",
         '--customize-hook=echo "LABEL=cloudimg-rootfs / ext4 defaults 0 1" > "$1/etc/fstab"; : > "$1/etc/machine-id"',
     ]
     _as_root(
