@@ -30,6 +30,9 @@ from tests.backends.differences import differs
 from tests.backends.files import Files
 from tests.backends.support import SECONDS, Make, Willing, goes_on, supporting
 
+STREAM_SECONDS = 240
+"""How long a guest's memory may take over a link, which an emulated machine encrypts."""
+
 
 def test_suspend_and_resume(host: Host, willing: Willing) -> None:
     domain = willing()
@@ -162,16 +165,16 @@ def test_over_a_pipe_and_a_socket(host: Host, willing: Willing) -> None:
         read, write = os.pipe()
         with open(read, "rb") as source:
             with open(write, "wb") as sink:
-                saving = domain.begin.save(sink, timeout=SECONDS)
+                saving = domain.begin.save(sink, timeout=STREAM_SECONDS)
             data = source.read()
-        saving.result(SECONDS)
+        saving.result(STREAM_SECONDS)
         assert domain not in host.domains
         here, there = socket.socketpair()
         sending = threading.Thread(target=here.sendall, args=[data], daemon=True)
         sending.start()
         with here, there:
-            again = host.restore(there, paused=True, timeout=SECONDS)  # the sender need not hang up
-            sending.join(SECONDS)
+            again = host.restore(there, paused=True, timeout=STREAM_SECONDS)  # the sender need not hang up
+            sending.join(STREAM_SECONDS)
         assert (again.uuid, again.info().name, again.name) == (domain.uuid, before.name, before.name)
         assert again.config() == before
         again.destroy()
@@ -183,12 +186,12 @@ def test_over_a_descriptor_of_a_file(host: Host, willing: Willing, tmp_path: Pat
     with supporting(host, Feature.SAVE_OVER):
         with open(tmp_path / "saved", "wb+", buffering=0) as file:
             file.write(b"something before")
-            domain.save(file.fileno(), checkpoint=True, timeout=SECONDS)
+            domain.save(file.fileno(), checkpoint=True, timeout=STREAM_SECONDS)
             assert domain in host.domains
             assert file.tell() == (tmp_path / "saved").stat().st_size  # it is at the end
             file.seek(len(b"something before"))
             other = domain.config().replace(name="other", uuid=None)
-            again = host.restore(file, other, paused=True, timeout=SECONDS)
+            again = host.restore(file, other, paused=True, timeout=STREAM_SECONDS)
         assert (again.info().name, again.uuid != domain.uuid) == ("other", True)
         again.destroy()
         (tmp_path / "not").write_bytes(b"not a saved domain at all, but it is long enough to be one" * 10)
@@ -198,7 +201,7 @@ def test_over_a_descriptor_of_a_file(host: Host, willing: Willing, tmp_path: Pat
                 open(tmp_path / name, "rb") as file,
                 pytest.raises(ParseError, match=r"not a .*domain"),
             ):
-                host.restore(file, timeout=SECONDS)
+                host.restore(file, timeout=STREAM_SECONDS)
         assert [one.name for one in host.guests] == [domain.info().name]
 
 
