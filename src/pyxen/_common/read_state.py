@@ -59,8 +59,8 @@ class ReadState:
         fields: dict[str, Any] = {}
         parts: dict[str, dict[str, Any]] = {}
         for path, value in self.fields.items():
-            part, dot, name = path.partition(".")
-            if dot:
+            if "." in path:
+                part, _, name = path.partition(".")
                 parts.setdefault(part, {})[name] = value
             else:
                 fields[path] = value

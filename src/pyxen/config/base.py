@@ -123,18 +123,20 @@ class Fields:
         names: Their names.
         defaults: Their defaults; `dataclasses.MISSING` for a required field.
         settings: Their metadata, by name.
+        newer: Those that are newer than the oldest release, by name: the release that each came with.
         checks: Their checks.
         places: Their indices, by name.
         values: A function that returns the values of a part's fields.
     """
 
-    __slots__ = ("checks", "defaults", "names", "places", "settings", "values")
+    __slots__ = ("checks", "defaults", "names", "newer", "places", "settings", "values")
 
     def __init__(self, kind: type[Any]) -> None:
         fields = dataclasses.fields(kind)
         self.names = tuple(field.name for field in fields)
         self.defaults = tuple(field.default for field in fields)
         self.settings: Mapping[str, Setting] = {field.name: field.metadata[_METADATA_KEY] for field in fields}
+        self.newer = {name: known.since for name, known in self.settings.items() if known.since}
         self.checks = tuple(known.check for known in self.settings.values())
         self.places = {name: place for place, name in enumerate(self.names)}
         self.values = getter(self.names)
@@ -142,6 +144,12 @@ class Fields:
     def touched(self, values: tuple[Any, ...]) -> Iterator[int]:
         """Yield the indices of values that are not identical to the defaults, though some may be equal."""
         return compress(count(), map(is_not, values, self.defaults))
+
+    def differing(self, one: Any, other: Any) -> list[str]:
+        """Return the names of the fields whose values in two parts differ."""
+        ours, theirs = self.values(one), self.values(other)
+        places = compress(count(), map(is_not, ours, theirs))
+        return [self.names[place] for place in places if ours[place] != theirs[place]]
 
 
 _FIELDS: dict[type[Any], Fields] = {}

@@ -131,7 +131,9 @@ def many(inner: Check, limit: int | None = None) -> Check:
     """Make a check for a sequence, stored as a tuple; ``limit`` bounds its length."""
 
     def check(value: Any) -> tuple[Any, ...]:
-        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        if not isinstance(value, (list, tuple)) and (  # as most are, and quick to tell
+            isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
+        ):
             raise Refused(f"takes a list, not {_shown(value)}")
         kept = []
         for index, item in enumerate(value):

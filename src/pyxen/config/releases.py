@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
 from pyxen._printable import quoted
-from pyxen.config.base import Part, join_path, settings_of
+from pyxen.config.base import Part, fields_of, join_path
 from pyxen.config.enums import BiosType, DeviceModelVersion, LibxlEnum, TeeType
 from pyxen.config.validate import Problem
 
@@ -37,8 +36,8 @@ MEMBERS_UNTIL: Final[dict[LibxlEnum, str]] = {
 GROWN: Final[dict[str, tuple[int, str]]] = {"nr_spis": (960, "4.21")}
 """Settings whose range grew: the largest value before, and the release that accepts more."""
 
-_NESTED: Final = (Part, LibxlEnum, tuple)
-"""Kinds of values that can be, or hold, what a release does not support."""
+_DATED_ENUMS: Final = frozenset(map(type, (*MEMBERS_SINCE, *MEMBERS_UNTIL)))
+"""The enumerations with members that not every release has."""
 
 
 @lru_cache(maxsize=32)
@@ -65,29 +64,40 @@ def newer_than(part: Part, xen: str) -> tuple[Problem, ...]:
     Returns:
         A problem for each setting, with its path and the release it came with, or the last one that has it.
     """
-    return tuple(Problem(path, f"{reason}; this is {xen}") for path, reason in _unsupported(part, "", release(xen)))
+    return tuple(Problem(path, f"{reason}; this is {xen}") for path, reason in _unsupported(part, release(xen)))
 
 
-def _unsupported(value: Any, path: str, xen: tuple[int, int]) -> Iterator[tuple[str, str]]:
-    """Yield the path of each setting that a release does not support, and why."""
-    if isinstance(value, tuple):
+def _unsupported(value: Any, xen: tuple[int, int]) -> list[tuple[str, str]]:
+    """Return the path of each setting in a value that a release does not support, and why."""
+    found: list[tuple[str, str]] = []
+    if isinstance(value, Part):
+        fields = fields_of(type(value))
+        names, values, newer = fields.names, fields.values(value), fields.newer
+        for place in fields.touched(values):
+            name, inner = names[place], values[place]
+            if (name in newer or name in GROWN) and (reason := _reason(name, newer.get(name), inner, xen)):
+                if inner != fields.defaults[place]:
+                    found.append((name, reason))
+            elif isinstance(inner, (Part, tuple)) or type(inner) in _DATED_ENUMS:
+                found += [(join_path(name, path), reason) for path, reason in _unsupported(inner, xen)]
+    elif isinstance(value, tuple):
         for index, item in enumerate(value):
-            if isinstance(item, _NESTED):
-                yield from _unsupported(item, f"{path}[{index}]", xen)
-    elif isinstance(value, LibxlEnum):
+            if isinstance(item, (Part, tuple)) or type(item) in _DATED_ENUMS:
+                found += [(join_path(f"[{index}]", path), reason) for path, reason in _unsupported(item, xen)]
+    else:
         since, until = MEMBERS_SINCE.get(value), MEMBERS_UNTIL.get(value)
         if since and release(since) > xen:
-            yield path, f"{value} came with Xen {since}"
+            found.append(("", f"{value} came with Xen {since}"))
         if until and release(until) < xen:
-            yield path, f"Xen {until} was the last to have {value}"
-    elif isinstance(value, Part):
-        settings = settings_of(type(value))
-        for name, inner in value.non_defaults():
-            since = settings[name].since
-            most, grown = GROWN.get(name, (0, ""))
-            if since and release(since) > xen:
-                yield join_path(path, name), f"came with Xen {since}"
-            elif grown and inner > most and release(grown) > xen:
-                yield join_path(path, name), f"more than {most} are possible from Xen {grown} on"
-            elif isinstance(inner, _NESTED):
-                yield from _unsupported(inner, join_path(path, name), xen)
+            found.append(("", f"Xen {until} was the last to have {value}"))
+    return found
+
+
+def _reason(name: str, since: str | None, value: Any, xen: tuple[int, int]) -> str | None:
+    """Return why a release does not support the value of a setting; None if it does."""
+    if since and release(since) > xen:
+        return f"came with Xen {since}"
+    most, grown = GROWN.get(name, (0, ""))
+    if grown and value > most and release(grown) > xen:
+        return f"more than {most} are possible from Xen {grown} on"
+    return None

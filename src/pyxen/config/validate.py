@@ -54,10 +54,15 @@ class Problem:
         return f"{self.path}: {self.message}"
 
 
-def problems(config: DomainConfig) -> tuple[Problem, ...]:
-    """Return every problem of a configuration, in the order of its fields as far as possible."""
+def problems(config: DomainConfig, *, is_ascii: bool = False) -> tuple[Problem, ...]:
+    """Return every problem of a configuration, in the order of its fields as far as possible.
+
+    Args:
+        config: The configuration.
+        is_ascii: Whether it was read from a text that is ASCII, so that no other characters have to be looked for.
+    """
     said = dict(config.non_defaults())
-    found = [*_name(config), *_encoding(said), *_guest_type(config, said)]
+    found = [*_name(config), *(() if is_ascii else _encoding(said)), *_guest_type(config, said)]
     for fields, rule in _RULES:
         if not fields or not said.keys().isdisjoint(fields):
             found += rule(config)

@@ -11,6 +11,7 @@ import os
 from typing import Final
 
 from pyxen.config import DomainConfig
+from pyxen.config.base import fields_of
 from pyxen.errors import ParseError
 from pyxen.libvirtxml import document
 from pyxen.libvirtxml.contradictions import CONTRADICTIONS, Contradiction
@@ -135,20 +136,23 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise",
     """
     root = parse_tree(text, source)
     domain_type = root.get("type") or document.XEN
+    is_xen = document.has_xen_words(domain_type)
     written = Source(text if isinstance(text, str) else decoded(text, root), root)
-    after = document.write(config, domain_type)
+    fields = fields_of(DomainConfig)
     try:
         said = document.read(to_node(root)).config()
         for _ in range(_PASSES):
-            if said == config:  # it would be written as `after` is
+            changed = fields.differing(said, config)
+            if not changed:
                 break
-            if not carry_over(root, document.write(said, domain_type), after):
+            before, after = document.write_some(changed, said, config, domain_type)
+            if not carry_over(root, before, after, written):
                 break
             said = document.read(to_node(root)).config()
     except ParseError as error:
         error.source = source
         raise
-    report(differences(config, said, is_xen=document.has_xen_words(domain_type)), on_loss, source)
+    report(differences(config, said, is_xen=is_xen) if changed or not is_xen else (), on_loss, source)
     return write_out(root, written)
 
 

@@ -8,7 +8,7 @@ from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
 from pyxen.libvirtxml.text import XEN_NAMESPACE
 
-__all__ = ["read", "write"]
+__all__ = ["read", "write", "write_arguments"]
 
 _COMMANDLINE = f"{{{XEN_NAMESPACE}}}commandline"
 _ARG = f"{{{XEN_NAMESPACE}}}arg"
@@ -24,10 +24,14 @@ def read(domain: Node, devices: Node, found: XmlReadState) -> None:
         found.put("device_model", found.make(DeviceModel, node, path=path, args=arguments), node)
 
 
-def write(config: DomainConfig, domain: Node, devices: Node, *, is_xen: bool) -> None:
-    """Write the device model, and its arguments, which only the Xen driver supports."""
+def write(config: DomainConfig, devices: Node) -> None:
+    """Write the device model."""
     if path := fitting(config.device_model.path, ABSOLUTE_PATH):
         devices.add("emulator", path)
+
+
+def write_arguments(config: DomainConfig, domain: Node, *, is_xen: bool) -> None:
+    """Write the arguments of the device model, which only the Xen driver supports."""
     if config.device_model.args and is_xen:
         domain.attributes["xmlns:xen"] = XEN_NAMESPACE
         commandline = domain.add(_COMMANDLINE)

@@ -6,8 +6,8 @@ from typing import Final
 
 from lxml import etree
 
-from pyxen.libvirtxml.node import Node
-from pyxen.libvirtxml.source import Pieces, Source
+from pyxen.libvirtxml.node import Node, undeferred
+from pyxen.libvirtxml.source import Before, Source, Span
 from pyxen.libvirtxml.text import XEN_NAMESPACE
 
 __all__ = ["add_after", "remove", "write_out"]
@@ -69,11 +69,11 @@ def _build(node: Node, indent: str | None) -> etree._Element:
     element = etree.Element(node.tag, dict(node.attributes), nsmap=nsmap)
     element.text = node.text or None
     inner = None if indent is None else indent + _STEP
-    for child in node.children:
+    for child in undeferred(node.children):
         built = _build(child, inner)
         built.tail = inner
         element.append(built)
-    if node.children:
+    if len(element):
         element.text = inner
         element[-1].tail = indent
     return element
@@ -81,37 +81,85 @@ def _build(node: Node, indent: str | None) -> etree._Element:
 
 def write_out(root: etree._Element, source: Source) -> str:
     """Serialise a document: unchanged parts exactly as in the source, and changed parts in the same style."""
-    pieces = [source.head]
-    for node in (*reversed(list(root.itersiblings(preceding=True))), root, *root.itersiblings()):
-        _write(node, source, pieces)
-    return "".join(pieces)
+    altered = source.altered()
+    if not altered:
+        return source.text
+    spans = source.spans(altered)
+    writer = _Writer(source, spans)
+    if not spans:
+        for node in (*reversed(list(root.itersiblings(preceding=True))), root, *root.itersiblings()):
+            writer.write(node)
+        return source.declaration + "".join(writer.pieces)
+    at = 0
+    for element in sorted((one for one in altered if one in spans), key=lambda one: spans[one]):
+        start, _, _, end = spans[element]
+        if start >= at:  # and not inside of one that is written already
+            writer.pieces.append(source.text[at:start])
+            writer.write(element)
+            at = end
+    return "".join(writer.pieces) + source.text[at:]
 
 
-def _write(node: etree._Element, source: Source, pieces: list[str]) -> None:
-    was = source.pieces.get(node)
-    if not isinstance(node.tag, str):
-        pieces.append(was.start if was else etree.tostring(node, encoding="unicode", with_tail=False))
-    else:
-        is_empty = not len(node) and not node.text and not (was and was.end)
-        pieces.append(_start(node, was, source.quote, is_empty=is_empty))
+class _Writer:
+    """The pieces of a changed document, while they are put together."""
+
+    def __init__(self, source: Source, spans: dict[etree._Element, Span]) -> None:
+        self.pieces: list[str] = []
+        self._source = source
+        self._spans = spans
+
+    def write(self, node: etree._Element) -> None:
+        """Write a node without the text behind it."""
+        span, before = self._spans.get(node), self._source.changed.get(node)
+        if span is not None and before is None:
+            self.pieces.append(self._source.text[span[0] : span[3]])
+        elif not isinstance(node.tag, str):
+            self.pieces.append(etree.tostring(node, encoding="unicode", with_tail=False))
+        elif span is None or before is None:
+            self._write_new(node)
+        else:
+            self._write_changed(node, span, before)
+
+    def _write_new(self, node: etree._Element) -> None:
+        is_empty = not len(node) and not node.text
+        self.pieces.append(_start_tag(node, self._source.quote, is_empty=is_empty))
         if not is_empty:
-            pieces.append(was.text if was and was.read_text == node.text else _escaped(node.text or ""))
+            self.pieces.append(_escaped(node.text or ""))
             for child in node:
-                _write(child, source, pieces)
-            pieces.append((was and was.end) or f"</{_prefixed(node.tag, node.nsmap)}>")
-    pieces.append(was.tail if was and was.read_tail == node.tail else _escaped(node.tail or ""))
+                self.write(child)
+                self.pieces.append(_escaped(child.tail or ""))
+            self.pieces.append(_end_tag(node))
+
+    def _write_changed(self, node: etree._Element, span: Span, before: Before) -> None:
+        text, pieces = self._source.text, self.pieces
+        start, inner, close, end = span
+        is_empty = not len(node) and not node.text and close == end
+        pieces.append(self._changed_tag(node, text[start:inner], before, is_empty=is_empty))
+        if is_empty:
+            return
+        behind: dict[etree._Element, tuple[str | None, str]] = {}
+        at = close
+        for child, tail in reversed(before.tails):
+            begin, _, _, child_end = self._spans[child]
+            behind[child] = tail, text[child_end:at]
+            at = begin
+        pieces.append(text[inner:at] if node.text == before.text else _escaped(node.text or ""))
+        for child in node:
+            self.write(child)
+            tail, raw = behind.get(child, (None, ""))
+            pieces.append(raw if child.tail == tail else _escaped(child.tail or ""))
+        pieces.append(text[close:end] or _end_tag(node))
+
+    def _changed_tag(self, node: etree._Element, was: str, before: Before, *, is_empty: bool) -> str:
+        if dict(node.items()) != before.attributes:
+            quote = next((character for character in was if character in "'\""), self._source.quote)
+            return _start_tag(node, quote, is_empty=is_empty)
+        if is_empty == was.endswith("/>"):
+            return was
+        return was.removesuffix(">").removesuffix("/").rstrip() + ("/>" if is_empty else ">")
 
 
-def _start(node: etree._Element, was: Pieces | None, quote: str, *, is_empty: bool) -> str:
-    """Return the start tag of an element."""
-    attributes = dict(node.items())
-    if was is not None:
-        if was.attributes == attributes:
-            if is_empty == was.start.endswith("/>"):
-                return was.start
-            bare = was.start.removesuffix(">").removesuffix("/")
-            return bare.rstrip() + ("/>" if is_empty else ">")
-        quote = next((character for character in was.start if character in "'\""), quote)
+def _start_tag(node: etree._Element, quote: str, *, is_empty: bool) -> str:
     parent = node.getparent()
     names, outer = node.nsmap, {} if parent is None else parent.nsmap
     said = [
@@ -119,9 +167,13 @@ def _start(node: etree._Element, was: Pieces | None, quote: str, *, is_empty: bo
         for prefix, space in names.items()
         if outer.get(prefix) != space
     ]
-    said += [(_prefixed(name, names), value) for name, value in attributes.items()]
+    said += [(_prefixed(name, names), value) for name, value in node.items()]
     words = "".join(f" {name}={quote}{_escaped(value, quote)}{quote}" for name, value in said)
     return f"<{_prefixed(str(node.tag), names)}{words}{'/>' if is_empty else '>'}"
+
+
+def _end_tag(node: etree._Element) -> str:
+    return f"</{_prefixed(str(node.tag), node.nsmap)}>"
 
 
 def _prefixed(name: str, names: dict[str | None, str]) -> str:

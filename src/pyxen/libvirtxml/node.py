@@ -6,12 +6,12 @@ A reader takes attributes and children from a `Node`. Whatever remains is unknow
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from pyxen.errors import ParseError
 
-__all__ = ["Node", "without_unsayable"]
+__all__ = ["Deferred", "Node", "undeferred", "without_unsayable"]
 
 # XML 1.0 cannot represent these, not even as character references.
 _UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -34,11 +34,11 @@ class Node:
 
     __slots__ = ("attributes", "children", "line", "tag", "taken", "text")
 
-    def __init__(self, tag: str, text: str = "", line: int = 0) -> None:
+    def __init__(self, tag: str, text: str = "", line: int = 0, attributes: dict[str, str] | None = None) -> None:
         self.tag = tag
         self.text = text
         self.line = line
-        self.attributes: dict[str, str] = {}
+        self.attributes = {} if attributes is None else attributes
         self.children: list[Node] = []
         self.taken = False
 
@@ -46,26 +46,17 @@ class Node:
         """Return the children with this tag, taken or not."""
         return [child for child in self.children if child.tag == tag]
 
-    def without(self, tag: str) -> Node:
-        """Return a copy without the children with this tag; it shares the other children."""
-        node = Node(self.tag, self.text, self.line)
-        node.attributes = self.attributes
-        node.children = [child for child in self.children if child.tag != tag]
-        return node
-
     # -- Writing ------------------------------------------------------------------------------------------------------
 
     def add(self, tag: str, text: str | int | None = None, /, **attributes: str | int | None) -> Node:
         """Append a child. Attributes that are None and characters that XML cannot represent are left out."""
-        child = Node(tag, "" if text is None else without_unsayable(text))
+        child = Node(tag, "" if text is None else without_unsayable(text), 0, _sayable(attributes))
         self.children.append(child)
-        return child.set(**attributes)
+        return child
 
     def set(self, **attributes: str | int | None) -> Node:
         """Set the attributes that are not None, and return the node."""
-        for name, value in attributes.items():
-            if value is not None:
-                self.attributes[name] = without_unsayable(value)
+        self.attributes.update(_sayable(attributes))
         return self
 
     def inner(self, tag: str) -> Node:
@@ -150,10 +141,40 @@ class Node:
         return ParseError(f"<{self.tag}>: {reason}", line=self.line or None)
 
 
+class Deferred(Node):
+    """Stands in two trees for elements that are the same in both, and are not written unless somebody asks for them."""
+
+    __slots__ = ("_write",)
+
+    def __init__(self, write: Callable[[Node], None]) -> None:
+        """Take the function that writes the elements into a parent."""
+        super().__init__("")
+        self._write = write
+
+    def written(self) -> list[Node]:
+        """Return the elements."""
+        parent = Node("")
+        self._write(parent)
+        return parent.children
+
+
+def undeferred(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Yield nodes, and in the place of those that are deferred what these stand for."""
+    for node in nodes:
+        if isinstance(node, Deferred):
+            yield from node.written()
+        else:
+            yield node
+
+
+def _sayable(attributes: Mapping[str, str | int | None]) -> dict[str, str]:
+    return {name: without_unsayable(value) for name, value in attributes.items() if value is not None}
+
+
 def without_unsayable(value: str | int) -> str:
     """Return a value as text, without the characters that XML cannot represent."""
     text = str(value)
-    return text if text.isalnum() else _UNSAYABLE.sub("", text)
+    return text if text.isascii() and text.isprintable() else _UNSAYABLE.sub("", text)
 
 
 def _shown(text: str) -> str:

@@ -1,7 +1,7 @@
 """Changes to an existing document: see `pyxen.libvirtxml.patch`.
 
-The codec writes two trees: the document's current configuration and the wanted one. The differences between them are
-carried over to the matching elements of the document, so that nothing else in it is touched.
+The codec writes two trees: the document's current configuration and the wanted one, where their settings differ. What
+differs between the trees is carried over to the matching elements of the document, so that nothing else is touched.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from lxml import etree
 
 from pyxen.libvirtxml.characters import is_serial
 from pyxen.libvirtxml.indentation import add_after, remove
-from pyxen.libvirtxml.node import Node
+from pyxen.libvirtxml.node import Node, undeferred
+from pyxen.libvirtxml.source import Source
 from pyxen.libvirtxml.text import to_node
 
 __all__ = ["carry_over"]
@@ -80,8 +81,13 @@ _STAND_INS: Final = {"serial": "console", "hostdev": "interface"}
 """Elements that can stand for another: a lone console is a serial port, and some interfaces are PCI devices."""
 
 
-def carry_over(element: etree._Element, before: Node, after: Node) -> bool:
-    """Apply the difference from `before` to `after` to an element of a document; return whether it changed."""
+def carry_over(element: etree._Element, before: Node, after: Node, source: Source) -> bool:
+    """Apply the difference from `before` to `after` to an element of a document; return whether there is one."""
+    old, new = _by_tag(before), _by_tag(after)
+    differing = [tag for tag in {**new, **old} if not _all_same(old.get(tag, []), new.get(tag, []))]
+    if not differing and before.text == after.text and before.attributes == after.attributes:
+        return False
+    source.note(element)
     foreign = "type" in before.attributes and element.get("type") not in (None, before.attributes["type"])
     changed = _carry_attributes(element, before, after)
     if before.text != after.text:
@@ -89,33 +95,28 @@ def carry_over(element: etree._Element, before: Node, after: Node) -> bool:
         changed = True
     if changed and (unit := after.attributes.get("unit")):
         element.set("unit", unit)
-    tags = dict.fromkeys(node.tag for node in (*after.children, *before.children))
-    for tag in tags:
-        if tag == "source" and foreign and _differ(tag, before, after):
+    for tag in differing:
+        was, wanted = old.get(tag, []), new.get(tag, [])
+        is_unknown = not was and element.find(tag) is not None  # to the codec, which read none
+        if tag == "source" and (foreign or is_unknown):
             # The document has sources of another type, which do not fit beside a new one.
             _take_out(element, tag)
-            changed |= _carry_group(element, tag, before.without(tag), after)
+            _carry_group(element, tag, [], wanted, after, source)
             _set_attributes(element, after)
-        elif tag not in _REPEATED and _is_new(tag, before, after) and element.find(tag) is not None:
-            changed |= _replace(element, tag, after)
-            _set_attributes(element, after)
-        elif tag == "source" and _is_new(tag, before, after) and element.find(tag) is not None:
-            _take_out(element, tag)
-            changed |= _carry_group(element, tag, before, after)
+        elif is_unknown and tag not in _REPEATED:
+            _replace(element, tag, wanted[0])
             _set_attributes(element, after)
         else:
-            changed |= _carry_group(element, tag, before, after)
-    return changed
+            _carry_group(element, tag, was, wanted, after, source)
+    return changed or bool(differing)
 
 
-def _differ(tag: str, before: Node, after: Node) -> bool:
-    old, new = before.named(tag), after.named(tag)
-    return len(old) != len(new) or not all(map(_same, old, new))
-
-
-def _is_new(tag: str, before: Node, after: Node) -> bool:
-    """Whether only the new tree has this element; an existing one is then unknown to the codec."""
-    return not before.named(tag) and bool(after.named(tag))
+def _by_tag(node: Node) -> dict[str, list[Node]]:
+    """Return the children of a node by their tags."""
+    children: dict[str, list[Node]] = {}
+    for child in node.children:
+        children.setdefault(child.tag, []).append(child)
+    return children
 
 
 def _take_out(element: etree._Element, tag: str) -> None:
@@ -123,14 +124,13 @@ def _take_out(element: etree._Element, tag: str) -> None:
         remove(child)
 
 
-def _replace(element: etree._Element, tag: str, after: Node) -> bool:
+def _replace(element: etree._Element, tag: str, node: Node) -> None:
     """Replace the element with this tag, whose content the codec does not know, by the new one."""
     there, *others = element.iterchildren(tag)
     for other in others:
         remove(other)
-    new = add_after(element, there, after.named(tag)[0])
+    add_after(element, there, node)
     remove(there)
-    return new is not there
 
 
 def _set_attributes(element: etree._Element, after: Node) -> None:
@@ -153,11 +153,10 @@ def _carry_attributes(element: etree._Element, before: Node, after: Node) -> boo
     return changed
 
 
-def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) -> bool:
-    """Carry over the changes to the children with one tag."""
-    old, new = before.named(tag), after.named(tag)
-    if not _differ(tag, before, after):
-        return False
+def _carry_group(
+    parent: etree._Element, tag: str, old: list[Node], new: list[Node], after: Node, source: Source
+) -> None:
+    """Carry over the changes to the children with one tag, `new` of which are those of `after`."""
     said = _said(parent, tag, old)
     pairs = _pairs(tag, old, new)
     kept = set(pairs.values())
@@ -169,12 +168,11 @@ def _carry_group(parent: etree._Element, tag: str, before: Node, after: Node) ->
         previous = pairs.get(index)
         if previous is not None and previous in said:
             element = said[previous]
-            carry_over(element, old[previous], node)
+            carry_over(element, old[previous], node, source)
         else:
             element = add_after(parent, placed[-1] if placed else _anchor(parent, after, node), node)
         placed.append(element)
     _put_in_order(placed)
-    return True
 
 
 def _said(parent: etree._Element, tag: str, old: list[Node]) -> dict[int, etree._Element]:
@@ -227,20 +225,23 @@ def _matches(wanted: Sequence[Hashable], offered: Sequence[Hashable]) -> dict[in
     return {index: places[key].popleft() for index, key in enumerate(wanted) if places.get(key)}
 
 
+def _all_same(some: Sequence[Node], others: Sequence[Node]) -> bool:
+    return len(some) == len(others) and all(map(_same, some, others))
+
+
 def _same(one: Node, other: Node) -> bool:
-    return (
+    return one is other or (
         one.tag == other.tag
         and one.text == other.text
         and one.attributes == other.attributes
-        and len(one.children) == len(other.children)
-        and all(map(_same, one.children, other.children))
+        and _all_same(one.children, other.children)
     )
 
 
 def _anchor(parent: etree._Element, after: Node, node: Node) -> etree._Element | None:
     """Return the element to insert a new one after: the last element that precedes it in libvirt's order."""
-    earlier = set()
-    for one in after.children:
+    earlier: set[str] = set()
+    for one in undeferred(after.children):
         if one is node:
             break
         earlier.add(one.tag)
@@ -252,7 +253,7 @@ def _anchor(parent: etree._Element, after: Node, node: Node) -> etree._Element |
 
 
 def _put_in_order(elements: list[etree._Element]) -> None:
-    parent = elements[0].getparent() if elements else None
+    parent = elements[0].getparent() if len(elements) > 1 else None
     if parent is None:
         return
     children = list(parent)

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from pyxen.config import Disk, DiskBackend, DomainConfig, DomainType, Part, settings_of
+from pyxen.config.base import fields_of
 from pyxen.config.libxl_defaults import without_defaults
 from pyxen.libvirtxml.characters import channel_sayable
 from pyxen.libvirtxml.disks import sayable as disk_sayable
@@ -33,9 +34,6 @@ _SAYABLE: Final[dict[str, Callable[[Any], bool]]] = {
 }
 """Lists with items that XML cannot express at all; the other items keep their order."""
 
-_FIELDS: Final = tuple(settings_of(DomainConfig))
-_values: Final = attrgetter(*_FIELDS)
-
 _A: Final = {DomainType.HVM: "an HVM", DomainType.PV: "a PV", DomainType.PVH: "a PVH"}
 
 _SWITCHED: Final = {"vnc": "a VNC server", "spice": "a SPICE server", "sdl": "a window"}
@@ -55,11 +53,11 @@ def differences(config: DomainConfig, said: DomainConfig, *, is_xen: bool) -> tu
     """
     if not is_xen:
         config = config.replace(disks=[_served_by_qemu(disk) for disk in config.disks])
-    if config != said:
-        # A setting that equals libxl's default is not lost if XML leaves it to libxl.
-        config, said = without_defaults(config), without_defaults(said)
-    pairs = zip(_FIELDS, _values(config), _values(said), strict=True)
-    changed = [name for name, ours, theirs in pairs if ours is not theirs and ours != theirs]
+    if config == said:
+        return ()
+    # A setting that equals libxl's default is not lost if XML leaves it to libxl.
+    config, said = without_defaults(config), without_defaults(said)
+    changed = fields_of(DomainConfig).differing(config, said)
     if "kernel" in changed and config.bootloader is None:
         changed = [name for name in changed if name != "bootloader"]  # the loss of the kernel has it in its reason
     return tuple(loss for name in changed for loss in _field(name, config, said))

@@ -1,100 +1,107 @@
-"""The source text of a document in pieces, so that unchanged parts can be written exactly as they were."""
+"""The source text of a document, and what was changed in it: all the rest is written exactly as it was."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple, TypeAlias
 
 from lxml import etree
 
-__all__ = ["Pieces", "Source"]
+__all__ = ["Before", "Source", "Span"]
 
 _TOKEN = re.compile(
     r"<!--.*?-->|<\?.*?\?>|<!\[CDATA\[.*?]]>|</[^>]*>|<[^>\"']*(?:\"[^\"]*\"[^>\"']*|'[^']*'[^>\"']*)*>", re.DOTALL
 )
-_DECLARATION = re.compile(r"<\?xml\s")
+_DECLARATION = re.compile(r"\ufeff?<\?xml\s.*?\?>", re.DOTALL)
 _ENCODING = re.compile(r"\s+encoding\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
 _ASIS: Final = ("utf-8", "utf8", "us-ascii", "ascii")
 
+Span: TypeAlias = tuple[int, int, int, int]
+"""The place of an element: where its start tag begins and ends, and where its end tag begins and ends.
 
-@dataclass(slots=True)
-class Pieces:
-    """The source text of one element, comment or instruction, and what lxml read from it.
+Where there is one tag only, and for a comment or an instruction, the last three are the same.
+"""
+
+
+class Before(NamedTuple):
+    """An element before it was changed, as lxml read it.
 
     Attributes:
-        start: Its start tag, or all of it if it has only one tag.
-        text: The text after the start tag, up to the first child.
-        end: Its end tag; "" if it has none.
-        tail: The text after it, up to the next node.
-        attributes: The attributes as lxml read them.
-        read_text: `text` as lxml read it.
-        read_tail: `tail` as lxml read it.
+        attributes: Its attributes.
+        text: The text before its first child.
+        tails: Its children, each with the text behind it.
     """
 
-    start: str
     attributes: dict[str, str]
-    read_text: str | None
-    read_tail: str | None
-    text: str = ""
-    end: str = ""
-    tail: str = ""
+    text: str | None
+    tails: list[tuple[etree._Element, str | None]]
 
 
 class Source:
     """The source text of a document.
 
     Attributes:
-        head: The text before the first element, comment or instruction.
-        quote: The quote character that most attributes use.
-        pieces: The text of each node; empty if the text does not match the nodes.
+        declaration: The XML declaration that it begins with; "" if it has none.
+        text: The text, with this declaration.
+        changed: The elements that were changed, or in which one was, as they were before. All others are as they were.
     """
 
     def __init__(self, text: str, root: etree._Element) -> None:
-        self.head = ""
-        self.quote = '"' if text.count('="') > text.count("='") else "'"
-        self.pieces: dict[etree._Element, Pieces] = {}
-        self.nodes = [*reversed(list(root.itersiblings(preceding=True))), *root.iter(), *root.itersiblings()]
-        if not self._cut(text):
-            self.pieces.clear()
+        found = _DECLARATION.match(text)
+        self.declaration = "" if found is None else _declaration(found[0])
+        self.text = text if found is None else self.declaration + text[found.end() :]
+        self.changed: dict[etree._Element, Before] = {}
+        self._nodes = [*reversed(list(root.itersiblings(preceding=True))), *root.iter(), *root.itersiblings()]
 
-    def _cut(self, text: str) -> bool:
-        """Split the text into pieces; return whether every node has its piece."""
-        coming = iter(self.nodes)
-        open_elements: list[Pieces] = []
-        last: Pieces | None = None
-        is_inside = False
-        at = 0
+    @property
+    def quote(self) -> str:
+        """The quote character that most attributes use."""
+        return '"' if self.text.count('="') > self.text.count("='") else "'"
 
-        def put(more: str) -> None:
-            if last is None:
-                self.head += more
-            elif is_inside:
-                last.text += more
+    def note(self, element: etree._Element) -> None:
+        """Keep an element as it is, since its attributes, its text or its children are about to be changed."""
+        if element not in self.changed:
+            self.changed[element] = _state(element)
+
+    def altered(self) -> list[etree._Element]:
+        """Return the elements that are not as they were; those in which only a child is altered are not among them."""
+        return [element for element, before in self.changed.items() if _state(element) != before]
+
+    def spans(self, wanted: Iterable[etree._Element]) -> dict[etree._Element, Span]:
+        """Return the places of all nodes as far as the last wanted one; none if the text does not match the nodes."""
+        text = self.text
+        left = set(wanted)
+        found: dict[etree._Element, Span] = {}
+        coming = iter(self._nodes)
+        opened: list[tuple[etree._Element, int, int]] = []
+        for token in _TOKEN.finditer(text, len(self.declaration)):
+            begin, end = token.span()
+            mark = text[begin + 1]
+            if mark == "!" and text[begin + 2] == "[":
+                continue  # <![CDATA[…]]> is text
+            node: etree._Element | None
+            if mark == "/":
+                if not opened:
+                    return {}
+                node, start, inner = opened.pop()
+                found[node] = (start, inner, begin, end)
             else:
-                last.tail += more
+                node = next(coming, None)
+                if node is None:
+                    return {}
+                if mark not in "!?" and text[end - 2] != "/":
+                    opened.append((node, begin, end))
+                    continue
+                found[node] = (begin, end, end, end)
+            left.discard(node)
+            if not left:
+                return found
+        return {} if opened or next(coming, None) is not None else found
 
-        for token in _TOKEN.finditer(text):
-            put(text[at : token.start()])
-            at, raw = token.end(), token[0]
-            if raw.startswith("<![") or (not at - len(raw) and _DECLARATION.match(raw)):
-                put(raw if raw.startswith("<![") else _declaration(raw))
-                continue
-            if raw.startswith("</"):
-                if not open_elements:
-                    return False
-                last, is_inside = open_elements.pop(), False
-                last.end = raw
-                continue
-            node = next(coming, None)
-            if node is None:
-                return False
-            last = self.pieces[node] = Pieces(raw, dict(node.items()), node.text, node.tail)
-            is_inside = raw[1] not in "!?" and not raw.endswith("/>")
-            if is_inside:
-                open_elements.append(last)
-        put(text[at:])
-        return next(coming, None) is None and not open_elements
+
+def _state(element: etree._Element) -> Before:
+    return Before(dict(element.items()), element.text, [(child, child.tail) for child in element])
 
 
 def _declaration(raw: str) -> str:

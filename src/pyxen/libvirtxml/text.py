@@ -75,14 +75,18 @@ def parse(text: str | bytes, source: str | None = None) -> Node:
 
 def to_node(element: etree._Element) -> Node:
     """Convert an lxml element to nodes, without comments and processing instructions."""
+    return _to_node(element, str(element.tag))
+
+
+def _to_node(element: etree._Element, tag: str) -> Node:
     text = element.text or ""
-    node = Node(str(element.tag), text, element.sourceline or 0)
-    node.attributes.update(element.items())
+    node = Node(tag, text, element.sourceline or 0, dict(element.items()))
     if len(element):
         children = node.children
         for child in element:
-            if isinstance(child.tag, str):
-                children.append(to_node(child))
+            inner = child.tag
+            if isinstance(inner, str):
+                children.append(_to_node(child, inner))
             tail = child.tail
             if tail and not tail.isspace():
                 text += tail

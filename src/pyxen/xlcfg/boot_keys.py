@@ -23,6 +23,8 @@ ACTIONS: Final = {
 }
 """xl's names of the actions on shutdown."""
 
+_BIOSES: Final = {one.value: one for one in BiosType}
+
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ARGUMENT: Final = re.compile(r"[^ \t\n]+")
 
@@ -108,7 +110,7 @@ def _firmware(draft: XlReadState) -> None:
 def _hvm_firmware(draft: XlReadState, firmware: str | None) -> None:
     if firmware is None:
         return
-    bios = next((one for one in BiosType if one.value == firmware.lower()), None)
+    bios = _BIOSES.get(firmware.lower())
     if bios is not None:
         draft.fields["bios"] = bios
     elif "uefi".startswith(firmware):

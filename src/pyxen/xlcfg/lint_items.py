@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pyxen.config import Disk, DiskFormat
@@ -19,6 +19,7 @@ __all__ = ["item_findings"]
 
 _RATE: Final = re.compile(r"(?:^|,)\s*rate=(0[0-9]+|[0-9]+)([GMK]?[Bb]/s)(@[0-9]+$|@[0-9]+(?=,))?")
 _OLD_PREFIX: Final = re.compile(r"(?:^|,)\s*(raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):")
+_NETDEV: Final = re.compile(r"(?:^|,)\s*netdev=")
 _OLD_DEVTYPE: Final = re.compile(r",\s*([a-z0-9]*):(cdrom|disk)(?:,|$)")
 _FORMATS: Final = tuple(one.value for one in DiskFormat if one not in (DiskFormat.RAW, DiskFormat.EMPTY))
 _NO_FORMATS: Final = ("vdi", "vhdx", "vmdk")
@@ -27,28 +28,43 @@ _NO_FORMATS: Final = ("vdi", "vhdx", "vmdk")
 _NEWER_WORDS: Final = {"disk": (("trusted", "4.19"), ("untrusted", "4.19"))}
 """Words that came to xl later than to libxl, each with its release. The model has the releases of the others."""
 
+_WITH_RULES: Final = ("disk", "vif", "usbdev", "p9")
+"""Lists for whose items there are rules."""
+
 _NEEDED_BY_9PFS: Final = ("tag", "path", "security_model")
 _FREE_9PFS: Final = (4, 19)
 """The first release where xl accepts a 9pfs folder without these settings."""
 
 
-def item_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
-    """Yield the findings about items of lists in a configuration for the Xen release `target`."""
+def item_findings(
+    text: str, written: Sequence[Assignment], disks: Mapping[str, Disk], target: tuple[int, int]
+) -> Iterator[Finding]:
+    """Yield the findings about items of lists in a configuration for the Xen release `target`.
+
+    Args:
+        text: The configuration.
+        written: Its settings.
+        disks: Disks that were read already, by their items.
+        target: The release.
+    """
     of_9pfs: set[str] = set()
     for assignment in written:
         if isinstance(assignment.value, str) or assignment.key not in KEYS:
             continue
-        yield from _nested(text, assignment)
+        if list in map(type, assignment.value):
+            yield from _nested(text, assignment)
+        if assignment.key not in _WITH_RULES:
+            continue
         for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
             if not isinstance(item, str):
                 continue
-            yield from _item(assignment.key, item, offset, target)
+            yield from _item(assignment.key, item, offset, disks, target)
             if assignment.key == "p9" and target < _FREE_9PFS and _is_readable("p9", item):
                 yield from _old_p9(item, offset, target, of_9pfs)
 
 
 def _nested(text: str, assignment: Assignment) -> Iterator[Finding]:
-    if assignment.key in ("vsnd", "vnuma") or not any(isinstance(item, list) for item in assignment.value):
+    if assignment.key in ("vsnd", "vnuma"):
         return
     for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
         if isinstance(item, list):
@@ -57,13 +73,13 @@ def _nested(text: str, assignment: Assignment) -> Iterator[Finding]:
             return
 
 
-def _item(key: str, item: str, offset: int, target: tuple[int, int]) -> Iterator[Finding]:
+def _item(key: str, item: str, offset: int, disks: Mapping[str, Disk], target: tuple[int, int]) -> Iterator[Finding]:
     for word, since in _NEWER_WORDS.get(key, ()):
         if release(since) > target and any(part.strip() == word for part in item.split(",")):
             message = f"xl of {'.'.join(map(str, target))} refuses {word}, which came with Xen {since}"
             yield Finding(offset, "newer-key", message, severity="error")
     if key == "disk":
-        yield from _disk(item, offset)
+        yield from _disk(item, offset, disks)
     elif key == "vif":
         yield from _vif(item, offset)
     elif key == "usbdev" and "type=" not in item and _is_readable(key, item):
@@ -79,9 +95,9 @@ def _is_readable(key: str, item: str) -> bool:
     return True
 
 
-def _disk(item: str, offset: int) -> Iterator[Finding]:
+def _disk(item: str, offset: int, disks: Mapping[str, Disk]) -> Iterator[Finding]:
     try:
-        disk = read_disk(item)
+        disk = disks.get(item) or read_disk(item)
     except (SpecError, ConfigError):
         return  # reported as an error elsewhere
     prefix, old = _OLD_PREFIX.match(item), _OLD_DEVTYPE.search(item)
@@ -108,7 +124,7 @@ def _format(disk: Disk, offset: int) -> Iterator[Finding]:
 
 
 def _vif(item: str, offset: int) -> Iterator[Finding]:
-    if re.search(r"(?:^|,)\s*netdev=", item):
+    if _NETDEV.search(item):
         yield Finding(offset, "outdated-value", "netdev is outdated", "write gatewaydev=", "note")
     rate = _RATE.search(item)
     if rate and rate[1].startswith("0"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from pyxen.config import DomainType
-from pyxen.errors import ParseError
+from pyxen.config import DomainConfig, DomainType
+from pyxen.errors import ConfigError, ParseError
 from pyxen.xlcfg.boot_keys import read_type
 from pyxen.xlcfg.findings import Finding
 from pyxen.xlcfg.grammar import Assignment
@@ -80,18 +81,32 @@ FOREIGN: Final = {
 
 def settings_of_release(settings: Settings, written: Sequence[Assignment], target: tuple[int, int]) -> Settings:
     """Return the settings that xl of the Xen release `target` reads: those whose key is not newer."""
-    kept = [one for one in written if not _is_newer(KEYS.get(one.key), target)]
-    return settings if len(kept) == len(written) else Settings(settings.text, kept)
+    newer = _newer_keys(target)
+    if newer.isdisjoint(settings):
+        return settings
+    return Settings(settings.text, [one for one in written if one.key not in newer])
 
 
-def _is_newer(known: Key | None, target: tuple[int, int]) -> bool:
-    return known is not None and known.since is not None and release(known.since) > target
+@lru_cache(maxsize=32)
+def _newer_keys(target: tuple[int, int]) -> frozenset[str]:
+    """Return the keys that the Xen release `target` does not have yet."""
+    return frozenset(key for key, known in KEYS.items() if known.since is not None and release(known.since) > target)
 
 
-def key_findings(written: Sequence[Assignment], source: Source, target: tuple[int, int]) -> Iterator[Finding]:
-    """Yield the findings about the keys of a configuration for the Xen release `target`."""
-    guest = _guest(source)
+def key_findings(
+    written: Sequence[Assignment], config: DomainConfig | ConfigError, source: Source, target: tuple[int, int]
+) -> Iterator[Finding]:
+    """Yield the findings about the keys of a configuration for the Xen release `target`.
+
+    Args:
+        written: Its settings.
+        config: The configuration, or why xl refuses it.
+        source: The settings that it was read from.
+        target: The release.
+    """
+    guest = _guest(config, source)
     version = ".".join(map(str, target))
+    newer = _newer_keys(target)
     guesses = 0
     for assignment in written:
         known = KEYS.get(assignment.key)
@@ -99,14 +114,15 @@ def key_findings(written: Sequence[Assignment], source: Source, target: tuple[in
             guesses += 1
             yield _unknown(assignment, guess=guesses <= _MOST_GUESSES)
             continue
-        if _is_newer(known, target):
+        if assignment.key in newer:
             message = f"{known.name} came with Xen {known.since}; xl of {version} passes over it in silence"
             yield Finding(assignment.start, "newer-key", message)
             continue
         if known.instead is not None:
             yield from _outdated(known, assignment, source)
         if guest is None or not known.guests or guest in known.guests:
-            yield from _without_effect(known, assignment, target)
+            if known.until is not None or known.name == "msr_relaxed":
+                yield from _without_effect(known, assignment, target)
         else:
             wanted = " and ".join(one.upper() for one in known.guests)
             a = "an" if guest is DomainType.HVM else "a"
@@ -115,7 +131,9 @@ def key_findings(written: Sequence[Assignment], source: Source, target: tuple[in
     yield from _repeated(written)
 
 
-def _guest(source: Source) -> DomainType | None:
+def _guest(config: DomainConfig | ConfigError, source: Source) -> DomainType | None:
+    if isinstance(config, DomainConfig):
+        return config.type
     try:
         return read_type(Source(source.settings))
     except ParseError:
@@ -181,6 +199,8 @@ _HINTS: Final = {
 
 def _repeated(written: Sequence[Assignment]) -> Iterator[Finding]:
     """Report settings that a later setting of the same key overwrites."""
+    if len({assignment.key for assignment in written}) == len(written):
+        return
     chains: dict[str, list[Assignment]] = {}
     for assignment in written:
         chains.setdefault(assignment.key, []).append(assignment)

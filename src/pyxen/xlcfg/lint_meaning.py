@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pyxen.config import DeviceModelVersion, DomainConfig, DomainType, newer_than
-from pyxen.config.validate import Problem
+from pyxen.config.validate import Problem, problems
 from pyxen.errors import ConfigError
-from pyxen.xlcfg.domain import read_domain
 from pyxen.xlcfg.findings import Finding, Severity
 from pyxen.xlcfg.keys import KEYS
 from pyxen.xlcfg.similar import nearest
@@ -58,31 +57,37 @@ _OTHERWISE: Final = {
 """Keys that may be missing, and the keys that can set the same value."""
 
 
-def meaning_findings(source: Source, target: tuple[int, int]) -> Iterator[Finding]:
-    """Yield the findings about the meaning of a configuration for the Xen release `target`."""
-    try:
-        config = read_domain(source)
-    except ConfigError as error:
-        offset = source.offset_of(getattr(error, "line", None) or 1, getattr(error, "column", None) or 1)
-        yield Finding(offset, "refused", error.message, severity="error")
+def meaning_findings(config: DomainConfig | ConfigError, source: Source, target: tuple[int, int]) -> Iterator[Finding]:
+    """Yield the findings about the meaning of a configuration for the Xen release `target`.
+
+    Args:
+        config: The configuration, or why xl refuses it.
+        source: The settings that it was read from.
+        target: The release.
+    """
+    if isinstance(config, ConfigError):
+        offset = source.offset_of(getattr(config, "line", None) or 1, getattr(config, "column", None) or 1)
+        yield Finding(offset, "refused", config.message, severity="error")
     else:
         lacking = newer_than(config, ".".join(map(str, target)))
         told = {problem.path for problem in lacking}
         yield from (_of_release(problem, source, target) for problem in lacking)
-        yield from _problems([problem for problem in config.problems() if problem.path not in told], config, source)
+        # xl's escapes make ASCII characters only.
+        found = problems(config, is_ascii=source.settings.text.isascii())
+        yield from _problems([problem for problem in found if problem.path not in told], config, source)
         yield from _device_model(config, source, target)
         yield from _opengl(config, source, target)
     for passed in source.passed:
         yield from _passed(passed, source)
 
 
-def _problems(problems: Iterable[Problem], config: DomainConfig, source: Source) -> Iterator[Finding]:
-    for problem in problems:
+def _problems(found: Iterable[Problem], config: DomainConfig, source: Source) -> Iterator[Finding]:
+    for problem in found:
         key, item = _place(problem.path, source)
         known = KEYS.get(key)
         if known is not None and known.guests and config.type not in known.guests:
             continue  # the key itself is reported
-        message = _LIST_ITEM.sub(lambda found: _BY_FIELD.get(found[1], found[1]), problem.message)
+        message = _LIST_ITEM.sub(lambda word: _BY_FIELD.get(word[1], word[1]), problem.message)
         for words, of_xl in _IN_XL.items():
             message = message.replace(words, of_xl)
         hint = "write the name without /dev/" if "'/dev/" in message and problem.path.endswith(".vdev") else ""

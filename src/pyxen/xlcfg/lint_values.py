@@ -43,12 +43,14 @@ _WORDED: Final = frozenset({*_PREFIXED, "bootloader_args", "viridian", "kernel"}
 
 def value_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
     """Yield the findings about the values of a configuration for the Xen release `target`."""
+    has_escapes = "\\" in text
     for assignment in written:
         known = KEYS.get(assignment.key)
         if known is None:
             continue
         key, value = assignment.key, assignment.value
-        yield from _escapes(text, assignment)
+        if has_escapes:
+            yield from _escapes(text, assignment)
         if isinstance(value, str):
             if value[:1] == "0" or key in _NUMBERED:
                 yield from _number(assignment, value, known.kind)
@@ -62,7 +64,7 @@ def value_findings(text: str, written: Sequence[Assignment], target: tuple[int, 
 
 def _escapes(text: str, assignment: Assignment) -> Iterator[Finding]:
     raw = text[assignment.value_start : assignment.value_end]
-    for match in _SWALLOWED.finditer(raw) if "\\" in raw else ():
+    for match in _SWALLOWED.finditer(raw):
         message = "xl drops an octal escape from the string, with its digits"
         yield Finding(assignment.value_start + match.start(), "lost-escape", message, "write the character itself")
 

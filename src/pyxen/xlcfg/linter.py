@@ -7,8 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pyxen.config import Disk, DomainConfig
 from pyxen.config.releases import DEFAULT
-from pyxen.errors import ParseError
+from pyxen.errors import ConfigError, ParseError
+from pyxen.xlcfg.domain import read_domain
 from pyxen.xlcfg.findings import Finding, Severity
 from pyxen.xlcfg.grammar import Assignment, assignments
 from pyxen.xlcfg.keys import OLDEST, release
@@ -77,16 +79,33 @@ def lint(text: str | bytes, xen: str = DEFAULT) -> list[Diagnostic]:
     except ParseError as error:
         return [Diagnostic(error.line or 1, error.column or 1, "syntax", error.message, severity="error")]
     source = Source(settings_of_release(settings, written, target))
+    config = _read(source)
     findings = {
-        *key_findings(written, source, target),
+        *key_findings(written, config, source, target),
         *value_findings(text, written, target),
-        *item_findings(text, written, target),
-        *meaning_findings(source, target),
+        *item_findings(text, written, _disks(config, source), target),
+        *meaning_findings(config, source, target),
     }
     found = _weightiest(findings, written)
     place = Places(text)
     ordered = sorted(found, key=lambda one: (one.offset, one.code, one.message))
     return [Diagnostic(*place(one.offset), one.code, one.message, one.hint, one.severity) for one in ordered]
+
+
+def _read(source: Source) -> DomainConfig | ConfigError:
+    """Return the configuration, or why xl refuses it."""
+    try:
+        return read_domain(source)
+    except ConfigError as error:
+        return error
+
+
+def _disks(config: DomainConfig | ConfigError, source: Source) -> dict[str, Disk]:
+    """Return the disks of a configuration by the items that they were read from."""
+    if isinstance(config, ConfigError):
+        return {}
+    items = (item for item in source.settings.items("disk") or () if isinstance(item, str))
+    return dict(zip(items, config.disks, strict=False))  # behind a list in the list xl reads no more
 
 
 def _weightiest(found: Collection[Finding], written: Sequence[Assignment]) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import accumulate
 from typing import Final
 
 from pyxen.errors import ParseError
@@ -126,7 +127,7 @@ class Places:
 
     def _lines(self) -> list[int]:
         if self._starts is None:
-            self._starts = [0, *(match.end() for match in re.finditer("\n", self._text))]
+            self._starts = [0, *accumulate(len(line) + 1 for line in self._text.split("\n"))]
         return self._starts
 
 

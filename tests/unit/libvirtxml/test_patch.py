@@ -187,6 +187,29 @@ def test_bytes_double_quotes_and_no_lines() -> None:
     assert libvirtxml.loads(patched).vcpus == 3
 
 
+def test_what_an_xml_parser_reads_as_the_same_stays_too() -> None:
+    text = (
+        "\ufeff<?xml version='1.0' standalone='yes' ?>\r\n<!-- <a> ' \" -->\n<?one two='>'?>\n"
+        "<domain  type = 'xen' ><name >w<!-- x -->&#x31;</name ><title><![CDATA[</title> a > b]]>&#x20;</title\n>\n"
+        "<description a='>' b='name>/' >&lt;\t</description>\n"
+        '  <memory\tunit="MiB">64</memory><!-- 64 --> <?three?>\n<os><type>xen</type><kernel>/k</kernel></os>\n'
+        "</domain >\n<!-- end -->\n<?four?>"
+    )
+    old = libvirtxml.loads(text, on_loss="ignore")
+    assert libvirtxml.patch(text, old) == text
+    patched = libvirtxml.patch(text, old.replace(memory=65))
+    new = "<memory unit=\"KiB\">66560</memory><!-- 64 --> <?three?><currentMemory unit='KiB'>66560</currentMemory>"
+    assert patched == text.replace('<memory\tunit="MiB">64</memory><!-- 64 --> <?three?>', new)
+
+
+def test_a_document_without_devices_gets_those_that_are_the_same() -> None:
+    text = "<domain type='xen'><name>w</name><memory>1024</memory><os><type>xen</type><kernel>/k</kernel></os></domain>"
+    old = libvirtxml.loads(text).replace(max_event_channels=7)
+    new = old.replace(vifs=[Vif(bridge="xenbr0")], disks=[Disk("/dev/a", vdev="xvda")])
+    patched = libvirtxml.patch(text, new)
+    assert libvirtxml.loads(patched) == new
+
+
 def test_what_cannot_be_said_is_reported() -> None:
     with pytest.raises(LossyConversion, match="pool"):
         libvirtxml.patch(DOCUMENT, config().replace(pool="fast"))
