@@ -98,7 +98,9 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
         made.append(Terminal(*arguments, **options))
         return made[-1]
 
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which the command respects
     yield start
+    signal.signal(signal.SIGHUP, ignored)
     for each in made:
         each.process.kill()
         each.process.wait()
