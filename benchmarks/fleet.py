@@ -142,6 +142,12 @@ class Run:
                 async with asyncio.timeout(2):
                     await self._client.run(die, workers=[address], on_error="ignore")
 
+    async def buried(self) -> None:
+        """Wait until all hosts that were told to die are dead: a busy one hears it late."""
+        async with asyncio.timeout(120):
+            while not (await self._client.nthreads()).keys().isdisjoint(self.killed):  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(1)
+
     async def lost(self) -> list[UUID]:
         """Return the guests that were on hosts which are dead."""
         there = set(await self._client.nthreads())
@@ -173,7 +179,7 @@ async def measure(options: argparse.Namespace, address: str, processes: dict[str
             used = {name: seconds - before[name] for name, seconds in _cpu(processes).items()}
             killing.cancel()
             await asyncio.wait({killing})
-            await asyncio.sleep(3)
+            await run.buried()
             begun = time.monotonic()
             again = await run.lost()
             async with asyncio.TaskGroup() as group:
