@@ -6,26 +6,33 @@ import contextlib
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 from tests.offhost.host import until
 from tests.offhost.setup import REPOSITORY, Release
 
 
-def orphans() -> set[str]:
-    """Return the pids of programs of pretended hosts whose folder is gone."""
+MARK = "PYXEN_TEST_ENDINGS"
+"""The variable that says which run a process belongs to: others may run beside it."""
+
+
+def orphans(mark: str) -> set[str]:
+    """Return the pids of programs of a run's pretended hosts whose folder is gone."""
     found = set()
     for process in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):  # it ends, or is none
-            for variable in (process / "environ").read_bytes().split(b"\0"):
-                name, _, folder = variable.partition(b"=")
-                if name == b"PYXEN_OFFHOST" and not os.path.exists(folder):
-                    found.add(process.name)
+        with contextlib.suppress(OSError):  # it ends, or is not a process
+            pairs = (variable.partition(b"=") for variable in (process / "environ").read_bytes().split(b"\0"))
+            environment = {name: value for name, _, value in pairs}
+            folder = environment.get(b"PYXEN_OFFHOST")
+            if environment.get(MARK.encode()) == mark.encode() and folder and not os.path.exists(folder):
+                found.add(process.name)
     return found
 
 
 def test_one_that_ends_takes_no_other_with_it(xen: Release) -> None:
-    outside = {
+    mark = uuid.uuid4().hex
+    outside = {MARK: mark} | {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PYXEN_OFFHOST", "PYTEST_")) and name != "LD_PRELOAD"
@@ -56,4 +63,4 @@ def test_one_that_ends_takes_no_other_with_it(xen: Release) -> None:
     assert "has ended with status 7" in done.stdout
     assert "assert os.getpid() == 0" in done.stdout
     assert "Failed: Timeout (>1.0s)" in done.stdout
-    until(lambda: not orphans(), "what a test has begun lives longer than its process")
+    until(lambda: not orphans(mark), "what a test has begun lives longer than its process")
