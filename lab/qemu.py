@@ -25,7 +25,10 @@ XEN_OPTIONS = (
     "dom0_mem=1280M,max:1280M dom0_max_vcpus={cpus} console=com1 com1=115200,8n1 ucode=no spec-ctrl=no "
     "eager-fpu=on xsave=0 sched=credit2 bootscrub=0 loglvl=info guest_loglvl=info"
 )
-LINUX_OPTIONS = "console=hvc0 quiet mitigations=off audit=0 random.trust_cpu=1 tsc=reliable net.ifnames=0 panic=1"
+# norandmaps: QEMU keeps translated code by its virtual address. With random ones each process is translated anew.
+LINUX_OPTIONS = (
+    "console=hvc0 quiet mitigations=off audit=0 random.trust_cpu=1 tsc=reliable net.ifnames=0 panic=1 norandmaps"
+)
 # smap: dom0 would crash at its first return to user mode; rdtscp: Linux PVH guests would die of it.
 _CPU = "max,-smap,-smep,-la57,-pku,-rdtscp"
 _MEMORY = "3G"
