@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from pyxen import Domain, DomainConfig, DomainState, ShutdownReason
+from pyxen import Domain, DomainConfig, DomainState, Host, ShutdownReason
+from pyxen.storage import VolumeGroup
 
 __all__ = [
     "GUESTS",
@@ -21,14 +23,18 @@ __all__ = [
     "at_rest",
     "children",
     "end_guest",
+    "in_guest",
     "joined",
+    "run",
     "runs",
+    "volume_group",
     "wait_for_firmware",
     "wait_for_linux",
     "wait_until",
     "xenstore_entries",
     "xl",
     "xl_domids",
+    "xl_rows",
 ]
 
 GUESTS = Path("/usr/share/pyxen-guests")
@@ -42,9 +48,19 @@ MakeConfig = Callable[..., DomainConfig]
 MakeDomain = Callable[..., Domain]
 
 
+def run(*command: str) -> str:
+    """Run a program, and return what it prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=250).stdout
+
+
 def xl(*arguments: str) -> str:
     """Run xl, the other toolstack, and return what it prints."""
     return subprocess.run(["xl", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def xl_rows(verb: str, domain: Domain) -> list[list[str]]:
+    """Return the cells of what xl lists of a domain, without the head."""
+    return [line.split() for line in xl(verb, str(domain.domid)).splitlines()[1:]]
 
 
 def xl_domids() -> dict[str, int]:
@@ -89,6 +105,34 @@ def wait_for_linux(domain: Domain) -> None:
     """Wait until the userspace of a Linux guest runs: before that it would not follow a request to shut down."""
     log = Path(f"/var/log/xen/guest-{domain.info().name}.log")
     wait_until(lambda: log.exists() and "pyxen-guest ready" in log.read_text(errors="replace"), seconds=180)
+
+
+def in_guest(domain: Domain, *commands: str) -> str:
+    """Run commands in a Linux guest's shell, one after the other, and return what they print."""
+    script = "; ".join(["echo begun-$((40 + 2))", *commands, "echo done-$((40 + 2))"])
+    end, said = time.monotonic() + 120, b""
+    with domain.console_stream() as console:
+        console.write(f"\r{script}\r")
+        while b"done-42" not in said:
+            assert time.monotonic() < end, f"the guest does not answer {script!r}: {said!r}"
+            data = console.read(timeout=10)
+            assert data != b"", f"the console has ended: {said!r}"
+            said += data or b""
+    return said.rpartition(b"begun-42")[2].partition(b"done-42")[0].decode().replace("\r\n", "\n").strip()
+
+
+@contextmanager
+def volume_group(host: Host, folder: Path) -> Iterator[VolumeGroup]:
+    """Have a volume group of 256 MiB, on a loop device."""
+    with (folder / "pv").open("wb") as file:
+        file.truncate(260 << 20)
+    device = run("losetup", "-f", "--show", str(folder / "pv")).strip()
+    try:
+        run("vgcreate", "--yes", "pyxen-test", device)
+        yield VolumeGroup("pyxen-test", host=host)
+        run("vgremove", "--yes", "--force", "pyxen-test")
+    finally:
+        run("losetup", "-d", device)
 
 
 def runs(domain: Domain, seconds: float = 20) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -246,8 +247,6 @@ def test_a_definition_is_changed(virt: Host, tiny: MakeConfig) -> None:
         virt.libvirt.set_vcpus(domain, 1, config=True)
         assert "current='1'" in virt.libvirt.xml(domain, config=True)
         assert virt.libvirt.job(domain) is None
-        with pytest.raises(UnsupportedFeature):
-            virt.libvirt.abort_job(domain)
         virt.libvirt.set_metadata(domain, "http://example.com/", "<owner>me</owner>", live=True)
         assert virt.libvirt.metadata(domain, "http://example.com/") == "<owner>me</owner>"
         assert virt.libvirt.metadata(domain, "http://example.com/", config=True) is None
@@ -265,7 +264,13 @@ def test_a_managed_save(virt: Host, host: Host, linux: MakeConfig) -> None:
     domain = virt.start(kept.uuid)
     wait_for_linux(host.domains[kept.name])
     try:
-        virt.libvirt.managed_save(domain, timeout=120)
+        with ThreadPoolExecutor() as pool:
+            save = pool.submit(virt.libvirt.managed_save, domain, timeout=120)
+            wait_until(lambda: (job := virt.libvirt.job(domain)) is not None and job.elapsed_ms > 0)
+            with pytest.raises(UnsupportedFeature, match="xenlight:///"):
+                virt.libvirt.abort_job(domain)
+            save.result(120)
+        assert virt.libvirt.job(kept) is None
         assert kept.name not in xl_domids()
         assert virt.libvirt.has_managed_save(kept)
         with pytest.raises(InvalidState, match="remove_managed_save"):

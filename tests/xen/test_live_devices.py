@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyxen import Channel, DeviceState, Disk, Domain, Host, LiveDevice, UsbCtrl, Vif, Vkb, Vnc
-from tests.xen.support import MakeConfig, MakeDomain, wait_until, xl
+from tests.xen.support import MakeConfig, MakeDomain, wait_until, xl_rows
 
 STATES = {str(number): state for number, state in enumerate(DeviceState)} | {"-1": DeviceState.UNKNOWN}
 
@@ -21,11 +21,6 @@ def image(folder: Path) -> str:
     return str(path)
 
 
-def rows(verb: str, domain: Domain) -> list[list[str]]:
-    """Return the cells of what xl lists, without the head."""
-    return [line.split() for line in xl(verb, str(domain.domid)).splitlines()[1:]]
-
-
 def first(values: tuple[int, ...], place: int = 0) -> str:
     """Return a value as xl prints it."""
     return str(values[place]) if len(values) > place else "-1"
@@ -33,7 +28,7 @@ def first(values: tuple[int, ...], place: int = 0) -> str:
 
 def as_block_list(domain: Domain) -> None:
     """Compare with ``xl block-list``."""
-    listed = rows("block-list", domain)
+    listed = xl_rows("block-list", domain)
     assert len(listed) == len(domain.disks)
     for vdev, backend, _, state, channel, ring, path in listed:
         disk = domain.disks[int(vdev)]
@@ -44,7 +39,7 @@ def as_block_list(domain: Domain) -> None:
 
 def as_network_list(domain: Domain) -> None:
     """Compare with ``xl network-list``, which knows one event channel."""
-    listed = rows("network-list", domain)
+    listed = xl_rows("network-list", domain)
     assert len(listed) == len(domain.vifs)
     for devid, backend, mac, _, state, channel, rings, path in listed:
         vif = domain.vifs[int(devid)]
@@ -109,7 +104,7 @@ def test_devices_that_nobody_uses(host: Host, tiny: MakeConfig, image: str) -> N
     same_as_config(domain)
     assert (domain.disks["xvda"].ring_ref, domain.disks["xvda"].event_channel) == (None, None)
     assert (domain.disks["xvdb"].backend_path or "").split("/")[5] == "qdisk"
-    [[devid, type_, backend, state, version, ports], *_] = rows("usb-list", domain)
+    [[devid, type_, backend, state, version, ports], *_] = xl_rows("usb-list", domain)
     [controller] = domain.usbctrls
     assert (str(controller.devid), str(controller.config.type), str(controller.backend_domid)) == (
         devid,
@@ -134,7 +129,7 @@ def test_what_qemu_serves(host: Host, tiny: MakeConfig, folder: Path) -> None:
     as_block_list(domain)
     as_network_list(domain)
     same_as_config(domain)
-    listed = rows("channel-list", domain)
+    listed = xl_rows("channel-list", domain)
     assert len(listed) == len(domain.channels) == 2
     for channel, (_, backend, state, port, ring, connection, *_) in zip(domain.channels, listed, strict=True):
         assert (str(channel.backend_domid), channel.frontend_state) == (backend, STATES[state])
@@ -148,7 +143,7 @@ def test_what_qemu_serves(host: Host, tiny: MakeConfig, folder: Path) -> None:
 def test_a_keyboard(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny("pv"))
     domain.vkbs.attach(Vkb(backend_type="linux"))
-    [[devid, backend, _, state, channel, _, *_, path]] = rows("vkb-list", domain)
+    [[devid, backend, _, state, channel, _, *_, path]] = xl_rows("vkb-list", domain)
     [keyboard] = domain.vkbs
     assert (str(keyboard.devid), str(keyboard.backend_domid), keyboard.backend_path) == (devid, backend, path)
     assert (keyboard.frontend_state, first(keyboard.event_channels)) == (STATES[state], channel)
@@ -176,8 +171,8 @@ def test_kinds_that_the_lab_cannot_have(host: Host, tiny: MakeConfig) -> None:
         }.items():
             for name, value in {**nodes, **own}.items():
                 host.xenstore.write(f"{folder}/{name}", value)
-    assert rows("pci-list", domain) == [[pci.slot, str(pci.config.address)] for pci in domain.pcis]
-    [[devid, backend, uuid, _, state, channel, ring, path]] = rows("vtpm-list", domain)
+    assert xl_rows("pci-list", domain) == [[pci.slot, str(pci.config.address)] for pci in domain.pcis]
+    [[devid, backend, uuid, _, state, channel, ring, path]] = xl_rows("vtpm-list", domain)
     [vtpm] = domain.vtpms
     assert (str(vtpm.devid), str(vtpm.backend_domid), str(vtpm.config.uuid)) == (devid, backend, uuid)
     assert (vtpm.frontend_state, first(vtpm.event_channels), first(vtpm.ring_refs)) == (STATES[state], channel, ring)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,26 +18,16 @@ from pyxen.doctor import Severity, examine
 from pyxen.images import Access, from_cloud_image
 from pyxen.storage import VolumeGroup, create_image, image_info
 from pyxen.storage.tools import call
-from tests.xen.support import GUESTS, MakeConfig
+from tests.xen.support import GUESTS, MakeConfig, run, volume_group
 
 MIB = 1 << 20
 
 
-def run(*command: str) -> str:
-    """Run a program, and return what it prints."""
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=250).stdout
-
-
 @pytest.fixture
 def group(host: Host, tmp_path: Path) -> Iterator[VolumeGroup]:
-    """A volume group of 256 MiB, on a loop device."""
-    with (tmp_path / "pv").open("wb") as file:
-        file.truncate(260 * MIB)
-    device = run("losetup", "-f", "--show", str(tmp_path / "pv")).strip()
-    run("vgcreate", "--yes", "pyxen-test", device)
-    yield VolumeGroup("pyxen-test", host=host)
-    run("vgremove", "--yes", "--force", "pyxen-test")
-    run("losetup", "-d", device)
+    """A volume group."""
+    with volume_group(host, tmp_path) as group:
+        yield group
 
 
 def lvs() -> set[str]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from pyxen import Disk, DiskStats, Domain, DomainStats, Host, Vif
 from pyxen.backends.xenlight.operations import qemu_disks
 from pyxen.config.vdev import vdev_number
 from pyxen.errors import InvalidArgument, NotFound, UnsupportedFeature
-from tests.xen.support import GUESTS, MakeConfig, MakeDomain, at_rest, wait_until
+from tests.xen.support import GUESTS, MakeConfig, MakeDomain, at_rest, in_guest, run, wait_until
 
 
 def test_counters_and_console(host: Host, running_linux: MakeDomain) -> None:
@@ -110,17 +108,6 @@ def test_emulated_disks(host: Host, tiny: MakeConfig, folder: Path, monkeypatch:
     domain.destroy()
 
 
-def in_guest(domain: Domain, *commands: str) -> None:
-    """Run commands in a Linux guest, one after the other."""
-    script = "; ".join([*commands, "echo done-$((40 + 2))"])
-    with domain.console() as console:
-        answer = b""
-        console.write(f"\n{script}\n".encode())
-        while b"done-42" not in answer:
-            assert select.select([console], [], [], 120)[0], "the guest says nothing"
-            answer += console.read(4096) or b""
-
-
 def qcow2(path: Path) -> Path:
     """Make a disk image that QEMU has to serve."""
     run("qemu-img", "create", "-q", "-f", "qcow2", str(path), "4M")
@@ -136,11 +123,6 @@ def qemu_of(domid: int) -> list[int]:
 def of_disk(domain: Domain, vdev: str) -> DiskStats:
     """Return the statistics of a disk."""
     return next(disk for disk in domain.stats().disks if disk.vdev == vdev)
-
-
-def run(*command: str) -> str:
-    """Run a command and return what it prints."""
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 _NET = re.compile(

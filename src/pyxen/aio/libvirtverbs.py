@@ -143,15 +143,19 @@ class LibvirtVerbs:
         await self._calls.ask(lambda: self._backend.libvirt().remove_managed_save(key))
 
     async def job(self, domain: LibvirtDomainKey) -> LibvirtJob | None:
-        """Return what libvirt is doing with a domain, as ``virsh domjobinfo``; None if it is doing nothing."""
+        """Return what libvirt is doing with a domain, as ``virsh domjobinfo``; None if it is doing nothing.
+
+        libvirt's Xen driver knows how long it has taken, and no amounts.
+        """
         key = _key(domain, "job")
         return await self._calls.ask(lambda: self._backend.libvirt().job(key))
 
     async def abort_job(self, domain: LibvirtDomainKey) -> None:
-        """Abort what libvirt is doing with a domain, as ``virsh domjobabort``. libvirt's Xen driver cannot.
+        """Abort what libvirt is doing with a domain, as ``virsh domjobabort``.
 
         Raises:
             InvalidState: It is doing nothing.
+            UnsupportedFeature: The host's driver cannot abort a job; libvirt's Xen driver cannot.
         """
         key = _key(domain, "abort_job")
         await self._calls.ask(lambda: self._backend.libvirt().abort_job(key))
@@ -312,6 +316,7 @@ class LibvirtVerbs:
 
         Raises:
             InvalidState: The domain does not run.
+            ConnectFailed: This host's daemon cannot reach the other one at `uri`.
             OperationTimeout: The timeout expired.
         """
         key, seconds = _key(domain, "migrate"), timeout_of(timeout, operation="migrate")

@@ -11,10 +11,10 @@ from lxml import etree
 
 from pyxen.backends.libvirt import devices, pinning
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
-from pyxen.backends.libvirt.error_map import is_code
+from pyxen.backends.libvirt.error_map import is_code, unsupported
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
 from pyxen.config import CpuSet, Part
-from pyxen.errors import DomainNotFound, InvalidArgument, InvalidState, NotFound
+from pyxen.errors import DomainNotFound, InvalidArgument, InvalidState, NotFound, UnsupportedFeature
 from pyxen.libvirtxml.text import parse_tree
 from pyxen.operation import Operation
 from pyxen.records.libvirt import (
@@ -229,7 +229,17 @@ class LibvirtOwnVerbs:
     def abort_job(self, key: str | UUID) -> None:
         """Abort it."""
         with self._domain("abort_job", key) as (_, domain):
-            domain.abortJob()
+            try:
+                domain.abortJob()
+            except VirError as error:
+                if unsupported(error):
+                    raise UnsupportedFeature(
+                        f"abort_job: {self._host.name} cannot do this: wait until job() is None. On the host itself, "
+                        f"through xenlight:///, a save or migration can be cancelled",
+                        feature="abort_job",
+                        backend=self._host.name,
+                    ) from None
+                raise
 
     # What a domain has
 
