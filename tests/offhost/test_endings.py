@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.offhost.host import until
 from tests.offhost.setup import REPOSITORY, Release
 
-
 MARK = "PYXEN_TEST_ENDINGS"
 """The variable that says which run a process belongs to: others may run beside it."""
 
