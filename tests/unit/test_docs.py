@@ -18,7 +18,7 @@ import pytest
 import pyxen
 from pyxen import Disk, DomainConfig, Event, Vif
 from pyxen.testing import FakeHost
-from tools import backends
+from tools import backends, libxl_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
@@ -197,6 +197,12 @@ def test_the_table_of_the_backends_knows_what_xenlight_lacks() -> None:
     assert lacks is not None
     said = {pyxen.Feature[node.attr].value for node in ast.walk(lacks) if isinstance(node, ast.Attribute)}
     assert set(backends.table()["backend"]["xenlight"]["lacks"]) == said
+
+
+def test_pages_say_the_same_of_colo() -> None:
+    reason = libxl_table.table()["option"]["remus -c"]
+    for page in ("libxl.md", "command.md", "comparison.md", "howto/migration.md"):
+        assert reason in " ".join((ROOT / "docs" / page).read_text().split()), page
 
 
 def promises() -> list[tuple[str, str]]:

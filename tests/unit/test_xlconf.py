@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -167,7 +167,7 @@ def test_the_script_of_remus() -> None:
     ]
 
 
-APPLIED = {
+APPLIED: Final[dict[str, Any]] = {
     "claim_mode": False,
     "domid_policy": "random",
     "vif_script": "vif-openvswitch",

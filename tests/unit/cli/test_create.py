@@ -23,7 +23,7 @@ from tests.unit.cli.conftest import Run
 Done = Callable[..., str]
 
 
-def test_the_settings_of_xl(host: FakeHost, done: Done, run: Run, config: Path, tmp_path: Path) -> None:
+def test_the_settings_of_xl(host: FakeHost, done: Done, config: Path, tmp_path: Path) -> None:
     conf = tmp_path / "xl.conf"
     conf.write_text('vif.default.bridge = "br7"\n')
     with config.open("a") as file:
