@@ -76,6 +76,7 @@ XL_OPTIONS: Final = {
     "create -f": _AS_ARGUMENT,
     "create -i": _NO_MASKS,
     "destroy -f": "dom0 is never destroyed",
+    "info -x": "no verb depends on the features of xenstored",
     "migrate --debug": _ITS_LOG,
     "migrate --live": _IGNORED,
     "migrate -F": _NOT_BEHIND,

@@ -32,8 +32,8 @@ HEAD: Final = """\
 
 Every public function of libxl {release} that does something, every subcommand of its xl, and every option that a
 subcommand has in 4.17 or in 4.20, with what of pyxen reaches it. Functions that only make, free, copy or convert
-libxl's structures are left out. What `xl help` on x86 does not show is here, too, with the file of Xen's sources that
-has it. What is new in Xen 4.22 is not: {later}.
+libxl's structures are left out. What `xl help` of these releases on x86 does not show is here, too, with the file of
+Xen's sources that has it. The subcommands that are new in Xen 4.22 are not: {later}.
 
 No release has a subcommand `fork-vm`, and libxl has no function to fork a domain.
 """
