@@ -185,7 +185,7 @@ FACES = (
     Face(
         "devicetree",
         "The device tree of a host with Arm CPUs, for asyncio.",
-        """Overlays of Xen's device tree. Needs Arm and Xen 4.19. `pyxen.DeviceTree`, awaited.""",
+        """Overlays of Xen's device tree. Needs Arm and Xen 4.18. `pyxen.DeviceTree`, awaited.""",
     ),
     Face(
         "_host_hypervisor",

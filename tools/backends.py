@@ -57,6 +57,12 @@ def page() -> str:
         "",
         "Whatever a backend cannot do raises `UnsupportedFeature`, which names the backend and an alternative.",
         "",
+    ]
+    for name, one in backends.items():
+        if "why" in one:
+            lines += [f"What `{backends[name]['uri']}` cannot do, and why:", ""]
+            lines += [f"- `{feature}`: {why}." for feature, why in one["why"].items()] + [""]
+    lines += [
         "## Where they differ",
         "",
         "In all other respects they behave alike: the same tests run against each.",

@@ -13,6 +13,7 @@ import typer.main
 
 from pyxen.cli import status
 from pyxen.cli.app import COMMANDS, GROUPS, app
+from tools import libxl_table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "command.md"
 
@@ -58,11 +59,14 @@ pyxen completion fish | source
 _NOT_BEHIND: Final = "pyxen waits for no domain in the background: `pyxen supervise` restarts all of them"
 _ITS_LOG: Final = "a failure shows the lines of libxl's log by itself"
 _AS_ARGUMENT: Final = "the file is an argument"
+_COLO: Final = "a part of COLO: see `xl remus -c`"
+_IGNORED: Final = "xl ignores it, too"
 _NO_MASKS: Final = "the masks of xl.conf count only if `PYXEN_XL_CONF` names it"
 
 XL_OPTIONS: Final = {
     "config-update -d": "`create --dryrun` prints a configuration",
     "config-update -f": _AS_ARGUMENT,
+    "config-update -q": _IGNORED,
     "console -e": "the key that leaves is Ctrl-]",
     "cpupool-create -f": _AS_ARGUMENT,
     "create --ignore-global-affinity-masks": _NO_MASKS,
@@ -70,17 +74,27 @@ XL_OPTIONS: Final = {
     "create -d": _ITS_LOG,
     "create -e": _NOT_BEHIND,
     "create -f": _AS_ARGUMENT,
+    "create -i": _NO_MASKS,
     "destroy -f": "dom0 is never destroyed",
+    "info -x": "no verb depends on the features of xenstored",
     "migrate --debug": _ITS_LOG,
+    "migrate --live": _IGNORED,
+    "migrate -F": _NOT_BEHIND,
     "migrate -e": _NOT_BEHIND,
-    "remus -c": "COLO is not supported",
+    "migrate-receive --colo": _COLO,
+    "migrate-receive --coloft-script": _COLO,
+    "migrate-receive --userspace-colo-proxy": _COLO,
+    "remus -c": libxl_table.table()["option"]["remus -c"],
     "remus -e": _NOT_BEHIND,
-    "remus -p": "it is for COLO, which is not supported",
+    "remus -p": _COLO,
     "remus -u": "libxl does not compress, whatever it says",
+    "restore -F": _NOT_BEHIND,
+    "restore -c": "`pyxen console` attaches the terminal afterwards",
     "restore -d": _ITS_LOG,
     "restore -e": _NOT_BEHIND,
     "uptime -s": "the table is short already",
     "vcpu-pin --ignore-global-affinity-masks": _NO_MASKS,
+    "vcpu-pin -i": _NO_MASKS,
     "vcpu-set -i": "there is no such limit here",
     "vncviewer -autopass": "`--autopass`",
 }
@@ -125,7 +139,7 @@ def page() -> str:
         "",
         "## Options of xl",
         "",
-        "Every subcommand of xl is a command here. These options of theirs are not:",
+        "Every subcommand that xl has until Xen 4.21 is a command here. These options of theirs are not:",
         "",
     ]
     lines += ["| xl | pyxen |", "| --- | --- |"]

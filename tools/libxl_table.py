@@ -32,7 +32,8 @@ HEAD: Final = """\
 
 Every public function of libxl {release} that does something, every subcommand of its xl, and every option that a
 subcommand has in 4.17 or in 4.20, with what of pyxen reaches it. Functions that only make, free, copy or convert
-libxl's structures are left out.
+libxl's structures are left out. What `xl help` of these releases on x86 does not show is here, too, with the file of
+Xen's sources that has it. The subcommands that are new in Xen 4.22 are not: {later}.
 
 No release has a subcommand `fork-vm`, and libxl has no function to fork a domain.
 """
@@ -105,6 +106,18 @@ Node = tuple[str, str]
 def table() -> dict[str, Any]:
     """Return what the source says."""
     return tomllib.loads(SOURCE.read_text())
+
+
+def subcommand_names() -> dict[str, str | None]:
+    """Return the subcommands of xl, each with the source file that has it if xl's help does not show it."""
+    said = table()
+    return dict(sorted({**dict.fromkeys(said["subcommands"]), **said["unshown_subcommands"]}.items()))
+
+
+def option_lines() -> dict[str, str | None]:
+    """Return the options of the subcommands with all spellings, each with the source file likewise."""
+    said = table()
+    return dict(sorted({**dict.fromkeys(said["options"]), **said["unshown_options"]}.items()))
 
 
 class Graph:
@@ -270,21 +283,25 @@ def subcommands() -> dict[str, str]:
     """Return what the page says of each subcommand."""
     said = table()
     rows = {}
-    for name in said["subcommands"]:
+    for name, source in subcommand_names().items():
         found = [where for where, text in _face().items() if re.search(rf"``xl {re.escape(name)}\b(?!-)", text)]
         whole = [where for where in found if not any(other.startswith(f"{where}.") for other in found)]
-        rows[name] = _codes(whole) or _reason(said["subcommand"], name) or MISSING
+        rows[name] = _with_source(_codes(whole) or _reason(said["subcommand"], name) or MISSING, source)
     return rows
+
+
+def _with_source(text: str, source: str | None) -> str:
+    return text if source is None else f"{text} (not in `xl help`: {source})"
 
 
 def options() -> dict[str, str]:
     """Return what the page says of each option of a subcommand."""
     said = table()
     rows = {}
-    for line in said["options"]:
+    for line, source in option_lines().items():
         subcommand, *spellings = line.split()
-        text = _reason(said["option"], f"{subcommand} {spellings[0]}")
-        rows[f"{subcommand} {', '.join(spellings)}"] = text or MISSING
+        text = _reason(said["option"], f"{subcommand} {spellings[0]}") or MISSING
+        rows[f"{subcommand} {', '.join(spellings)}"] = _with_source(text, source)
     return rows
 
 
@@ -311,7 +328,7 @@ def _codes(names: Iterable[str]) -> str:
 
 def page() -> str:
     """Return the page."""
-    lines = [HEAD.format(release=table()["release"])]
+    lines = [HEAD.format(release=table()["release"], later=_codes(table()["later"]))]
     parts = {"Functions of libxl": functions(), "Subcommands of xl": subcommands(), "Options of xl": options()}
     for title, rows in parts.items():
         missing = sum(text == MISSING for text in rows.values())

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 from uuid import UUID, uuid4
@@ -358,7 +359,7 @@ class DomainOperations(Generic[H]):
         timeout: float | None = None,
     ) -> Operation[None]:
         """Begin `Domain.remus`."""
-        options = options or RemusOptions()
+        options = _with_script(self._backend, options)
         if destination is None and not options.allow_unsafe:
             raise InvalidArgument("destination=None makes no backup: set allow_unsafe=True for that", operation="remus")
         return self._on(self._backend.remus(self._ref, destination, options, timeout=timeout_of(timeout)))
@@ -369,7 +370,7 @@ class DomainOperations(Generic[H]):
         """Begin `Domain.remus_over`."""
         return self._on(
             self._backend.remus_over(
-                self._ref, read_fd, write_fd, options or RemusOptions(), timeout=timeout_of(timeout)
+                self._ref, read_fd, write_fd, _with_script(self._backend, options), timeout=timeout_of(timeout)
             )
         )
 
@@ -539,6 +540,14 @@ def _with_defaults(backend: Backend, device: D) -> D:
     """Return a device with the settings that xl.conf has for it, if the host was opened with them."""
     conf: Any = backend.xl_conf
     return conf.vif(device) if conf is not None and isinstance(device, Vif) else device
+
+
+def _with_script(backend: Backend, options: RemusOptions | None) -> RemusOptions:
+    """Return the options of a replication, with the script that xl.conf has for it if they need one and name none."""
+    options, conf = options or RemusOptions(), backend.xl_conf
+    if conf is None or not options.netbuf or options.netbufscript is not None:
+        return options
+    return replace(options, netbufscript=conf.remus_netbufscript)
 
 
 def _cpus(cpus: AnyCpus | None, verb: str) -> CpuSet | None:

@@ -18,7 +18,7 @@ _MOST: Final = 500 << 10
 
 
 class DeviceTree:
-    """Overlays of Xen's device tree, for devices that come and go, e.g. those of an FPGA. Needs Arm and Xen 4.19."""
+    """Overlays of Xen's device tree, for devices that come and go, e.g. those of an FPGA. Needs Arm and Xen 4.18."""
 
     def __init__(self, backend: Backend, calls: Calls) -> None:
         self._backend = backend

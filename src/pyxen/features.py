@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from pyxen.errors import UnsupportedFeature
 
@@ -221,13 +222,41 @@ FeatureName: TypeAlias = Literal[
 """The names of the features, for type checkers."""
 
 
+_STAND_IN: Final = "in a test, put something else in its place, as with pytest's monkeypatch"
+
+_NEARER: Final[Mapping[str, Mapping[Feature, str]]] = {
+    "memory": {
+        Feature.MIGRATE_OVER: "Domain.migrate moves a domain to another host in memory, by its uri",
+        Feature.REMUS: f"no guest is really there, of which a copy could go on: {_STAND_IN}",
+        Feature.DEVD: f"no hotplug script runs there: {_STAND_IN}",
+        Feature.ADD_CONSOLE: "Xen made no domain at boot there; each has its console: Domain.console",
+        Feature.PSR: f"its CPUs are as most: {_STAND_IN}",
+        Feature.DEVICE_TREE: f"its CPUs are x86, where Xen has no device tree: {_STAND_IN}",
+        Feature.LIBVIRT: "test:///default is libvirt's own host for tests",
+    },
+    "libvirt": {
+        Feature.VCPU_INFO: "host.libvirt.pinning has the CPUs of each vCPU, and Domain.stats the time",
+        Feature.MEMORY_INFO: "Domain.info has its memory and its maximum",
+        Feature.MIGRATE_OVER: "Domain.migrate takes the URI of another libvirt",
+        Feature.PIN_SOFT: "Domain.pin_vcpu takes cpus",
+        Feature.PIN_FORCE: "leave out force",
+        Feature.VCPU_SCHEDULER: "leave out vcpu, for the whole domain",
+        Feature.USERDATA: "host.libvirt.set_metadata keeps an element of XML with a domain",
+        Feature.REBOOT_FALLBACK: "leave out fallback, or destroy the domain and create it again",
+    },
+}
+"""What is nearest to a feature that a backend lacks, by the first word of the backend's name."""
+
+
 def lacking(feature: Feature, backend: str, remedy: str = "") -> UnsupportedFeature:
     """Return the exception for a backend that lacks a feature.
 
     Args:
         feature: The missing feature.
         backend: The backend that lacks it, as in `UnsupportedFeature.backend`.
-        remedy: What may have it instead. Default: pyxen on the host itself, through libxl.
+        remedy: What may have it instead. Default: what is nearest to it there, or pyxen on the host itself, through
+            libxl.
     """
-    hint = remedy or "it may work with pyxen on the host itself, through xenlight:///"
+    nearer = _NEARER.get(backend.partition(" ")[0], {}).get(feature)
+    hint = remedy or nearer or "it may work with pyxen on the host itself, through xenlight:///"
     return UnsupportedFeature(f"{feature}: {backend} cannot do this; {hint}", feature=feature.value, backend=backend)

@@ -23,7 +23,8 @@ class RemusOptions:
             as ``-n``, is unsafe.
         diskbuf: Replicate its disks, which must be DRBD devices, with Remus's protocol; default True. False, as
             ``-d``, is unsafe.
-        netbufscript: Script that sets up a vif for `netbuf`, as ``-N``; default libxl's ``remus-netbuf-setup``.
+        netbufscript: Script that sets up a vif for `netbuf`, as ``-N``. The default is that of `XlConf`, if the host
+            was opened with one, else libxl's ``remus-netbuf-setup``.
         allow_unsafe: Allow unsafe options, as ``-F``: others may have seen output that the backup does not know of.
 
     Raises:

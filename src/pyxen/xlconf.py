@@ -70,11 +70,11 @@ class XlConf(Record):
     """File that xl locks while it creates, restores or receives a domain for which dom0 may have to give up memory;
     None is ``/var/lock/xl``."""
     output_format: Literal["json", "sxp"] = "json"
-    """Format of what the xl command prints."""
+    """Format in which the xl command prints configurations. The pyxen command prints JSON, and warns of ``sxp``."""
     remus_netbufscript: str | None = None
-    """``remus.default.netbufscript``: default of `RemusOptions.netbufscript` for the xl command."""
+    """``remus.default.netbufscript``: default of `RemusOptions.netbufscript`."""
     colo_proxyscript: str | None = None
-    """``colo.default.proxyscript``: the script of COLO for the xl command."""
+    """``colo.default.proxyscript``: the script of COLO, for the xl command alone: pyxen has no COLO."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] = XL_CONF, *, on_loss: OnLoss = "warn") -> Self:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pyxen import DomainNotFound, Feature, Host, InvalidArgument
+from pyxen import DomainNotFound, Feature, Host, InvalidArgument, PciAddress
 from tests.backends.support import Make, supporting
 
 A_SECOND = timedelta(seconds=1)
@@ -82,6 +82,16 @@ def test_the_topology_agrees_with_the_figures(host: Host) -> None:
             assert len(node.distances) == len(topology.nodes)
             assert node.free_memory_kib is None or 0 <= node.free_memory_kib <= node.memory_kib
         assert json.loads(json.dumps(topology.to_dict()))["nodes"][0]["number"] == topology.nodes[0].number
+
+
+def test_where_the_pci_devices_are(host: Host) -> None:
+    with supporting(host, Feature.TOPOLOGY):
+        topology = host.topology()
+        places = topology.pci or ()
+        addresses = [place.address for place in places]
+        assert addresses == sorted(set(addresses))
+        assert [str(PciAddress(address)) for address in addresses] == addresses
+        assert {place.node for place in places} <= {None, *(node.number for node in topology.nodes)}
 
 
 def test_a_configuration_is_resolved_with_the_topology(host: Host, config: Make) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 import pyxen
-from pyxen import Domain, DomainConfig
+from pyxen import Domain, DomainConfig, RemusOptions
 from pyxen.errors import (
     DomainExists,
     Error,
+    FileMissing,
     MigrationFailed,
     OperationCancelled,
     OperationFailed,
@@ -191,6 +192,19 @@ def test_a_backup_is_called_off_whatever_has_become_of_its_source(
     with pytest.raises(MigrationFailed, match="the source has called the backup off"):
         arriving.result(20)
     assert [info.domid for info in host.list()] == [0, guest.domid]
+
+
+@pytest.mark.usefixtures("offhost")
+def test_a_backup_has_the_script_of_xl_conf(config: Configure, tmp_path: Path) -> None:
+    script = tmp_path / "setup"
+    with pyxen.connect(xl_conf=pyxen.XlConf(remus_netbufscript=str(script))) as host:
+        web = host.create(config())
+        with pytest.raises(FileMissing) as caught:
+            web.remus(["false"])
+        assert caught.value.filename == str(script)
+        with pytest.raises(FileMissing, match="/own"):
+            web.remus(["false"], RemusOptions(netbufscript="/own"))
+        web.destroy()
 
 
 def test_who_restores_is_killed(offhost: OffHost, saved: Path) -> None:

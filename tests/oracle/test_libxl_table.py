@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 
+import pytest
+
 from tests.oracle.setup import RELEASES, oracle
 from tests.unit.test_headers import functions_in
 from tools import libxl_table
@@ -43,6 +45,40 @@ def test_the_options_are_those_of_xl() -> None:
                 spellings[option[0]] = option
         found |= {" ".join([subcommand, *option]) for option in spellings.values()}
     assert said["options"] == sorted(found)
+
+
+def _refused(release: str, subcommand: str, option: str) -> bool:
+    """Tell whether the real xl does not know an option, which it says before it does anything."""
+    real = oracle(release)
+    before = ["0"] if subcommand == "config-update" else []  # its domain comes first
+    command = real.command(real.xl, subcommand, *before, option, "0")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+    return bool(re.search(r"option .* not supported|unrecognized option|invalid option", done.stdout + done.stderr))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_help_does_not_show_is_taken_all_the_same(release: str) -> None:
+    said = libxl_table.table()
+    lines, unshown = map(str.split, said["options"]), said["unshown_options"]
+    assert {f"{subcommand} {option}" for subcommand, *options in lines for option in options}.isdisjoint(unshown)
+    for option, source in unshown.items():
+        subcommand, *spellings = option.split()
+        later = re.search(r"since (.*)", source)
+        for spelling in spellings:
+            assert _refused(release, subcommand, spelling) == bool(later and release < later[1]), option
+    for subcommand in sorted({option.split()[0] for option in unshown}):
+        assert _refused(release, subcommand, "-Z"), subcommand
+        assert _refused(release, subcommand, "--nonsense"), subcommand
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_xl_has_for_arm_alone(release: str) -> None:
+    for subcommand in libxl_table.table()["unshown_subcommands"]:
+        real = oracle(release)
+        done = subprocess.run(
+            real.command(real.xl, subcommand), capture_output=True, text=True, check=False, timeout=60
+        )
+        assert "command not implemented" in done.stderr, done
 
 
 def test_libxl_cannot_fork_a_domain() -> None:

@@ -16,6 +16,7 @@ from pyxen import (
     InvalidArgument,
     LossWarning,
     LossyConversion,
+    MigrationFailed,
     OperationFailed,
     ParseError,
     xlcfg,
@@ -127,6 +128,29 @@ def test_what_fails_is_tried_otherwise(host: FakeHost, settings: XendomainsSetti
     (done,) = stop_all(host, everything)
     assert done.action is StopAction.SHUT_DOWN
     assert [type(error) for error in done.errors] == [InvalidArgument, OperationFailed]  # memory:/// runs no command
+
+
+def test_guests_are_migrated(host: FakeHost, settings: XendomainsSettings) -> None:
+    auto(settings, "web.cfg", "web")
+    auto(settings, "db.cfg", "db")
+    for name in ("web", "db", "other"):
+        booted(host, name)
+    was = host.domains["web"].info()
+    with FakeHost(time="real", seed=2) as host2:  # else both give their guests the same uuids
+        booted(host2, "db")  # that name is taken there
+        done = stop_all(host, replace(settings, migrate=host2.uri, shutdown_all=False))
+        assert [(one.name, one.action, one.path) for one in done] == [
+            ("web", StopAction.MIGRATED, None),
+            ("db", StopAction.SAVED, str(Path(settings.save or "", "db"))),
+            ("other", StopAction.LEFT, None),
+        ]
+        assert done[0].errors == ()
+        assert [type(error) for error in done[1].errors] == [MigrationFailed]
+        there = host2.domains["web"].info()
+        assert (there.uuid, there.is_running) == (was.uuid, True)
+        assert sorted(str(domain.name) for domain in host2.guests) == ["db", "web"]
+    assert [domain.name for domain in host.guests] == ["other"]
+    assert not Path(settings.save or "", "web").exists()
 
 
 def test_a_guest_that_does_not_answer(host: FakeHost, settings: XendomainsSettings) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 import pyxen
-from pyxen import Disk, DomainConfig, Event, Vif
+from pyxen import Disk, Domain, DomainConfig, Event, Feature, LibvirtVerbs, Vif
+from pyxen.features import lacking
 from pyxen.testing import FakeHost
-from tools import backends
+from tools import backends, libxl_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
@@ -87,6 +88,9 @@ def test_an_example(fake: FakeHost, tmp_path: Path, page: str, line: int, text: 
     code = compile(source, str(ROOT / page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     if "DomainConfig(" not in text:
         fake.create(WEB)
+    if '"hvm1"' in text and "qmp" in text:
+        hvm = fake.create(WEB.replace(name="hvm1", type="hvm", kernel=None, disks=(), vifs=()))
+        fake.guest(hvm).qmp = {"human-monitor-command": "ide0: none"}
     if "for event in events" in text and "shutdown(" not in text:
         threading.Thread(target=_end_when_someone_listens, args=[fake]).start()
     awaits = bool(code.co_flags & inspect.CO_COROUTINE)
@@ -197,6 +201,33 @@ def test_the_table_of_the_backends_knows_what_xenlight_lacks() -> None:
     assert lacks is not None
     said = {pyxen.Feature[node.attr].value for node in ast.walk(lacks) if isinstance(node, ast.Attribute)}
     assert set(backends.table()["backend"]["xenlight"]["lacks"]) == said
+
+
+def test_a_host_for_tests_says_why_it_cannot() -> None:
+    memory = backends.table()["backend"]["memory"]
+    assert {*memory["why"]} == {*memory["lacks"]}
+    general = str(lacking(Feature.REMUS, "nobody")).partition("; ")[2]
+    for name in {*memory["lacks"]} - {"pause_events"}:  # for which `Host.events` has its own words
+        assert general not in str(lacking(Feature(name), "memory")), name
+
+
+@pytest.mark.parametrize("backend", ["memory", "libvirt (Xen)"])
+def test_what_is_nearest_is_there(backend: str) -> None:
+    """A message names what can be called, of a feature that this backend lacks."""
+    lacks, named = backends.table()["backend"][backend.partition(" ")[0]]["lacks"], 0
+    for feature in Feature:
+        found = re.findall(r"\b(Domain|host\.libvirt)\.(\w+)", str(lacking(feature, backend)))
+        named += len(found)
+        assert not found or feature in lacks, feature
+        for owner, name in found:
+            assert hasattr(Domain if owner == "Domain" else LibvirtVerbs, name), name
+    assert named > 1
+
+
+def test_pages_say_the_same_of_colo() -> None:
+    reason = libxl_table.table()["option"]["remus -c"]
+    for page in ("libxl.md", "command.md", "comparison.md", "howto/migration.md"):
+        assert reason in " ".join((ROOT / "docs" / page).read_text().split()), page
 
 
 def promises() -> list[tuple[str, str]]:

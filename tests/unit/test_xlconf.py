@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -19,10 +21,15 @@ from pyxen import (
     LossyConversion,
     NotEnoughMemory,
     ParseError,
+    RemusOptions,
     UnsupportedFeature,
     Vif,
     XlConf,
 )
+from pyxen.xlconf import _KEYS
+from tests.unit.aio.fakehost import FakeBackend
+
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 TEXT = """
 autoballoon = "on"
@@ -140,6 +147,75 @@ def test_autoballoon() -> None:
 def test_a_host_that_has_settings_of_its_own() -> None:
     with pytest.raises(UnsupportedFeature, match=r"xl_conf: .* has settings of its own"):
         pyxen.connect("test:///default", xl_conf=XlConf())
+
+
+def test_the_script_of_remus() -> None:
+    backend = FakeBackend()
+    backend.xl_conf = XlConf(remus_netbufscript="/etc/setup")
+    unsafe = RemusOptions(netbuf=False, allow_unsafe=True)
+    with Host(backend) as host:
+        web = host.domains["web1"]
+        web.begin.remus("host2")
+        web.begin.remus_over(0, 1)
+        web.begin.remus("host2", RemusOptions(interval=1, netbufscript="/own"))
+        web.begin.remus("host2", unsafe)
+    asked = [arguments["options"] for _, arguments in backend.requests]
+    assert asked == [
+        *[RemusOptions(netbufscript="/etc/setup")] * 2,
+        RemusOptions(interval=1, netbufscript="/own"),
+        unsafe,
+    ]
+
+
+APPLIED: Final[dict[str, Any]] = {
+    "claim_mode": False,
+    "domid_policy": "random",
+    "vif_script": "vif-openvswitch",
+    "vif_bridge": "br0",
+    "vif_gatewaydev": "eth0",
+    "vif_backend": "driver",
+    "max_grant_frames": 128,
+    "max_maptrack_frames": 512,
+    "max_grant_version": 1,
+    "vm_cpumask": CpuSet("0-3"),
+    "vm_hvm_cpumask": CpuSet("0-3"),
+    "vm_pv_cpumask": CpuSet("0-3"),
+    "bootloader_restrict": True,
+    "run_hotplug_scripts": False,
+    "blkdev_start": "xvdq",
+}
+"""The settings that alter the configuration of a domain, each with a value that is not the default."""
+
+TESTED = {
+    "autoballoon": "tests/unit/test_xlconf.py::test_autoballoon",
+    "lockfile": "tests/offhost/test_room.py::test_the_lock_of_xl",
+    "output_format": "tests/unit/cli/test_create.py::test_what_xl_would_print_as_sxp",
+    "remus_netbufscript": "tests/unit/test_xlconf.py::test_the_script_of_remus",
+}
+"""The other settings that something reads, each with the test of what does."""
+
+UNREAD = {"colo_proxyscript"}
+"""Settings that only xl has a use for: docs/howto/xl_conf.md says so of each."""
+
+
+def test_each_setting_is_read_by_something() -> None:
+    assert {field.name for field in dataclasses.fields(XlConf)} == {*APPLIED, *TESTED, *UNREAD}
+    for test in TESTED.values():
+        path, _, name = test.partition("::")
+        assert f"\ndef {name}(" in (ROOT / path).read_text()
+    page = (ROOT / "docs" / "howto" / "xl_conf.md").read_text()
+    keys = {field: key for key, (field, _) in _KEYS.items()}
+    assert not [field for field in UNREAD if f"| `{keys[field]}` | nothing: " not in page]
+
+
+@pytest.mark.parametrize("field", APPLIED)
+def test_a_setting_of_the_domain(field: str) -> None:
+    guests = [config(type="pv", vifs=[Vif()]), config(type="pvh", vifs=[Vif()])]
+
+    def made(conf: XlConf) -> list[DomainConfig]:
+        return [conf.applied(guest, range(8), {}) for guest in guests]
+
+    assert made(XlConf(**{field: APPLIED[field]})) != made(XlConf())
 
 
 def test_awaited(path: Path) -> None:

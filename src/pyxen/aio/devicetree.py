@@ -21,7 +21,7 @@ _MOST: Final = 500 << 10
 
 
 class DeviceTree:
-    """Overlays of Xen's device tree. Needs Arm and Xen 4.19. `pyxen.DeviceTree`, awaited."""
+    """Overlays of Xen's device tree. Needs Arm and Xen 4.18. `pyxen.DeviceTree`, awaited."""
 
     def __init__(self, backend: Backend, calls: Calls) -> None:
         self._backend = backend

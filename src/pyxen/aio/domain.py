@@ -231,8 +231,8 @@ class Domain(DomainDevices, DomainResources):
         At each checkpoint the domain stops briefly and its changes are sent. The copy stays paused, as
         ``NAME--incoming``, and starts when its host no longer hears from this one. This call returns only when the
         domain is destroyed here. If it fails, is cancelled or times out, the domain continues here and the backup is
-        called off and removed; if the backup does not confirm that, `BackupLost` is raised. COLO (``-c``) is not
-        supported. Neither is ``-u``, since libxl does not compress.
+        called off and removed; if the backup does not confirm that, `BackupLost` is raised. COLO (``-c``, a proof
+        of concept of xl) is not supported. Neither is ``-u``, since libxl does not compress.
 
         Args:
             destination: A host for ssh, e.g. ``"root@host2"``, on which ``xl migrate-receive -r`` is run; or a command,

@@ -18,6 +18,7 @@ from pyxen.cli import (
     create,
     devd,
     devices,
+    devicetree,
     doctor,
     events,
     exporter,
@@ -70,7 +71,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
     "Life of domains": create.COMMANDS | life.COMMANDS | transfer.COMMANDS | configuration.PLAIN,
     "Memory and CPUs": resources.COMMANDS | schedulers.COMMANDS | cpupools.COMMANDS | psr.COMMANDS,
     "Devices": devices.COMMANDS | pci.COMMANDS | usb.COMMANDS,
-    "Xen": hostlog.COMMANDS | security.COMMANDS,
+    "Xen": hostlog.COMMANDS | security.COMMANDS | devicetree.COMMANDS,
     "Services": supervise.COMMANDS | serve.COMMANDS | migrate_receive.COMMANDS | devd.COMMANDS | exporter.COMMANDS,
     "Configurations and tools": doctor.COMMANDS | convert.COMMANDS | lint.COMMANDS | {"completion": completion},
 }

@@ -12,7 +12,7 @@ import typer
 from pyxen.cli.options import AsJson, DomainName, DomainNames, Uri
 from pyxen.cli.output import document, say, table
 from pyxen.cli.quick import LIST_HEAD, LIST_NUMBERS
-from pyxen.cli.session import domain_of, host_at
+from pyxen.cli.session import domain_of, host_at, warn_of_sxp
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, NotFound
 from pyxen.host import Host
@@ -52,6 +52,7 @@ def list_domains(
     with host_at(uri) as host:
         infos = _chosen(host, domains)
         if long:
+            warn_of_sxp(uri)
             document([{"domid": info.domid, "config": _config_of(info.domain)} for info in infos])
             return
         nodes = {info.domid: _nodes(info.domain) for info in infos} if numa else {}

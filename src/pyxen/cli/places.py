@@ -25,6 +25,7 @@ PLACES = {
         "cd-eject vtpm-attach vtpm-detach vtpm-list vkb-attach vkb-detach vkb-list vdispl-attach vdispl-detach "
         "vdispl-list vsnd-attach vsnd-detach vsnd-list 9pfs-attach 9pfs-detach 9pfs-list"
     ),
+    "devicetree": "dt-overlay",
     "doctor": "doctor",
     "events": "events",
     "exporter": "exporter",

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -24,7 +24,10 @@ from pyxen.cpupool import Cpupool
 from pyxen.domain import Domain
 from pyxen.errors import ConfigError, DomainNotFound, Error, LossyConversion, NotFound, ParseError
 from pyxen.host import Host
-from pyxen.losses import Loss
+from pyxen.losses import Loss, OnLoss
+
+if TYPE_CHECKING:
+    from pyxen.xlconf import XlConf
 
 __all__ = [
     "config_of",
@@ -37,6 +40,7 @@ __all__ = [
     "pool_of",
     "report",
     "told",
+    "warn_of_sxp",
 ]
 
 XL_CONF_VARIABLE: Final = "PYXEN_XL_CONF"
@@ -55,9 +59,35 @@ def host_at(uri: str, *, follows: bool = False) -> Iterator[Host]:
         yield host
 
 
-def _xl_conf(uri: str) -> str | None:
-    """Return the file with settings of xl that the environment names, for a host that has none of its own."""
-    return os.environ.get(XL_CONF_VARIABLE) or None if uri.partition(":")[0] in {"xenlight", "memory"} else None
+def _xl_conf(uri: str, *, on_loss: OnLoss = "warn") -> XlConf | None:
+    """Return the settings of xl in the file that the environment names, for a host that has none of its own.
+
+    Raises:
+        ParseError: The file is not valid.
+        typer.Exit: It cannot be read. That is said.
+    """
+    path = os.environ.get(XL_CONF_VARIABLE)
+    if not path or uri.partition(":")[0] not in {"xenlight", "memory"}:
+        return None
+    from pyxen.xlconf import XlConf
+
+    try:
+        return XlConf.load(path, on_loss=on_loss)
+    except OSError as error:
+        complain(f"{XL_CONF_VARIABLE}: {said_of(path, error)}")
+        raise typer.Exit(ExitStatus.USAGE) from None
+
+
+def warn_of_sxp(uri: str) -> None:
+    """Say that a configuration is printed as JSON, if xl.conf asks for the format of xm, which came before xl."""
+    conf = _xl_conf(uri, on_loss="ignore")  # what is lost of it has been said
+    if conf is not None and conf.output_format == "sxp":
+        complain(
+            'xl.conf says output_format="sxp", xm\'s format, which pyxen does not write; this is JSON: '
+            "let what reads it read JSON, or run xl for it",
+            style="bold yellow",
+            label="warning",
+        )
 
 
 @contextlib.contextmanager

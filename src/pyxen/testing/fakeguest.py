@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from pyxen._common.arguments import check_is
 from pyxen._durations import duration
@@ -11,6 +11,7 @@ from pyxen.backends.memory.console import Console
 from pyxen.backends.memory.engine import Script
 from pyxen.backends.memory.guests import Guest
 from pyxen.backends.memory.machine import Machine
+from pyxen.backends.memory.qmp import report
 from pyxen.config import CpuSet
 from pyxen.errors import DomainNotFound
 from pyxen.operation import Operation
@@ -70,6 +71,29 @@ class FakeGuest:
         """Everything that was written to its console."""
         console = self._guest.console
         return b"" if console is None else bytes(console.typed)
+
+    @property
+    def qmp(self) -> Mapping[str, Any] | Callable[[str, dict[str, Any]], Any] | None:
+        """What its QEMU answers to `Qmp.execute`, and to `Domain.monitor_command` as ``human-monitor-command``.
+
+        A mapping has the answers by the names of commands. A function gets the command and its arguments, on the host's
+        own thread; it returns NotImplemented for a command that it does not know. An answer that is an exception, such
+        as a `QmpError`, is raised. To what has no answer QEMU says that it has no such command, but to
+        ``query-status``. Initially None: no answers.
+        """
+        return self._guest.qmp
+
+    @qmp.setter
+    def qmp(self, answers: Mapping[str, Any] | Callable[[str, dict[str, Any]], Any] | None) -> None:
+        if answers is not None and not isinstance(answers, Mapping):
+            check_is(Callable, answers, "qmp", ": give answers by command, a function, or None")  # type: ignore[arg-type]  # a class in effect
+        with self._machine.lock:
+            self._guest.qmp = answers
+
+    def qmp_event(self, name: str, data: Mapping[str, Any] | None = None) -> None:
+        """Let its QEMU report an event, to whoever reads `Qmp.events` now."""
+        check_is(str, name, "qmp_event")
+        self._do(lambda: report(self._machine, self._guest, name, data or {}))
 
     def boot(self) -> None:
         """Finish booting."""

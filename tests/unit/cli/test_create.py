@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ from tests.unit.cli.conftest import Run
 Done = Callable[..., str]
 
 
-def test_the_settings_of_xl(host: FakeHost, done: Done, run: Run, config: Path, tmp_path: Path) -> None:
+def test_the_settings_of_xl(host: FakeHost, done: Done, config: Path, tmp_path: Path) -> None:
     conf = tmp_path / "xl.conf"
     conf.write_text('vif.default.bridge = "br7"\n')
     with config.open("a") as file:
@@ -32,7 +33,31 @@ def test_the_settings_of_xl(host: FakeHost, done: Done, run: Run, config: Path, 
     done("destroy", "--yes", "web2")
     done("create", str(config), env={"PYXEN_XL_CONF": str(conf)})
     assert host.domains["web2"].config().vifs[0].bridge == "br7"
-    assert run("list", env={"PYXEN_XL_CONF": f"{tmp_path}/nothing"}).exit_code != 0
+
+
+@pytest.mark.parametrize("command", [["list"], ["list", "-l"], ["create", "-n", "FILE"]])
+def test_settings_of_xl_that_cannot_be_read(run: Run, config: Path, tmp_path: Path, command: list[str]) -> None:
+    arguments = [str(config) if word == "FILE" else word for word in command]
+    result = run(*arguments, env={"PYXEN_XL_CONF": f"{tmp_path}/nothing"})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"PYXEN_XL_CONF: {tmp_path}/nothing: No such file or directory" in result.stderr
+    (tmp_path / "xl.conf").write_text("max_grant_frames=many many\n")
+    result = run(*arguments, env={"PYXEN_XL_CONF": f"{tmp_path}/xl.conf"})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "xl.conf" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["list", "-l"], ["create", "-n", "FILE"]])
+def test_what_xl_would_print_as_sxp(run: Run, done: Done, config: Path, tmp_path: Path, command: list[str]) -> None:
+    arguments = [str(config) if word == "FILE" else word for word in command]
+    conf = tmp_path / "xl.conf"
+    conf.write_text('output_format = "json"\n')
+    as_json = done(*arguments, env={"PYXEN_XL_CONF": str(conf)})
+    conf.write_text('output_format = "sxp"\n')
+    result = run(*arguments, env={"PYXEN_XL_CONF": str(conf)})
+    assert (result.exit_code, json.loads(result.stdout)) == (0, json.loads(as_json))
+    assert 'warning: xl.conf says output_format="sxp"' in result.stderr
+    assert "read JSON, or run xl" in result.stderr
 
 
 class Terminal:

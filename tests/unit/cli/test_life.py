@@ -178,11 +178,12 @@ def test_a_saved_domain_that_is_none(run: Run, config: Path) -> None:
     assert run("restore", "a", "b", "c").exit_code == 2
 
 
-def test_the_monitor_of_qemu(host: FakeHost, run: Run) -> None:
-    host.create(DomainConfig("hvm1", type="hvm", memory=64))
-    assert not host.supports("monitor_command")
-    result = run("qemu-monitor-command", "hvm1", "info", "block")
+def test_the_monitor_of_qemu(host: FakeHost, done: Callable[..., str], run: Run) -> None:
+    host.guest(host.create(DomainConfig("hvm1", type="hvm", memory=64))).qmp = {"human-monitor-command": "ide0: none"}
+    assert done("qemu-monitor-command", "hvm1", "info", "block") == "ide0: none\n"
+    result = run("qemu-monitor-command", "web1", "info", "block")
     assert (result.exit_code, result.stdout) == (5, "")
+    assert "has no QEMU" in result.stderr
 
 
 def test_a_core_dump(done: Callable[..., str], tmp_path: Path) -> None:

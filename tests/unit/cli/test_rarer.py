@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyxen import Domain, PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample, RemusOptions
+from pyxen import DeviceTree, Domain, PsrAllocation, PsrEvent, PsrKind, PsrMonitoring, PsrSample, RemusOptions
 from pyxen.errors import InvalidState
 from pyxen.host import Host
 from pyxen.testing import FakeHost
@@ -99,6 +99,36 @@ def test_what_remus_refuses(run: Run) -> None:
     assert run("remus", "web1", "host2", "-b").exit_code == 2
     result = run("remus", "web1", "host2", "-n")
     assert (result.exit_code, "allow_unsafe" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["add", "/fpga.dtbo"], ("add", "/fpga.dtbo")),
+        (["remove", "/fpga.dtbo"], ("remove", "/fpga.dtbo")),
+        (["attach", "/fpga.dtbo", "web1"], ("attach", "web1", "/fpga.dtbo")),
+    ],
+)
+@pytest.mark.usefixtures("host")
+def test_overlays(told: Told, monkeypatch: pytest.MonkeyPatch, arguments: list[str], asked: tuple[str, ...]) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def call(verb: str) -> Callable[..., None]:
+        return lambda _tree, *given: calls.append((verb, *(getattr(one, "name", one) for one in given)))
+
+    for verb in ("add", "remove", "attach"):
+        monkeypatch.setattr(DeviceTree, verb, call(verb))
+    assert told("dt-overlay", *arguments) == {"file": "/fpga.dtbo"}
+    assert calls == [asked]
+
+
+def test_what_is_no_overlay(run: Run, tmp_path: Path) -> None:
+    assert run("dt-overlay", "attach", "/fpga.dtbo").exit_code == 2
+    assert run("dt-overlay", "add", "/fpga.dtbo", "web1").exit_code == 2
+    assert run("dt-overlay", "apply", "/fpga.dtbo").exit_code == 2
+    (tmp_path / "fpga.dtbo").write_bytes(b"overlay")
+    result = run("dt-overlay", "add", str(tmp_path / "fpga.dtbo"))
+    assert (result.exit_code, "device_tree: memory cannot do this" in result.stderr) == (5, True)
 
 
 class Psr:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyxen
 from tests.differential.comparing import complaints, simulated_world, world
 from tests.differential.differences import Difference, Excuse, differences, excuses
-from tests.differential.plain import Leaves
+from tests.differential.plain import Leaves, of_value
 from tests.differential.script import outcomes
 
 RELEASE = "4.20"
@@ -27,6 +27,29 @@ def test_two_hosts_in_memory_do_the_same(tmp_path: Path) -> None:
     named = {name.replace(str(tmp_path / "first"), str(tmp_path / "second")): first[name] for name in first}
     found = [one for one in differences(named, second) if not any(excuse.fits(one) for excuse in listed)]
     assert [one for one in found if str(tmp_path) not in f"{one.real}{one.simulated}"] == []
+
+
+def test_of_the_topology_only_the_pci_devices_may_differ() -> None:
+    def asked(options: str) -> Leaves:
+        with pyxen.connect(f"memory:///?{options}") as host:
+            return of_value(host.topology())
+
+    def told(real: Leaves, simulated: Leaves) -> list[str]:
+        probe, listed = "reports: topology()", excuses(RELEASE)
+        found = differences({probe: real}, {probe: simulated})
+        return [one.leaf for one in found if not any(excuse.fits(one) for excuse in listed)]
+
+    one = asked("cpus=1")
+    without = {leaf: text for leaf, text in one.items() if not leaf.startswith("value.pci[5]")} | {
+        "value.pci": "5 items"
+    }
+    assert without != one
+    assert told(without, one) == []
+    assert told(one | {"value.nodes[0].memory_kib": "1"}, one) == []
+    assert told(one | {"value.cpus[0].core": "0"}, one) == ["value.cpus[0].core"]
+    two = asked("cpus=2")
+    assert told(two, one)[:2] == ["value.cpus", "value.cpus[0].core"]
+    assert "value.nodes[1].distances[0]" in told(asked("cpus=2&nodes=2"), two)
 
 
 def test_what_is_not_on_the_list_is_told() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
@@ -20,6 +20,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
+from pyxen._common.qmp import request
 from pyxen._common.scripts import at_once
 from pyxen._next_config import config_text
 from pyxen.backends.base import Allow, DomainRef, operation_on
@@ -36,6 +37,7 @@ from pyxen.backends.memory import (
     migrate,
     node_affinity,
     preserve,
+    qmp,
     resources,
     save,
     schedulers,
@@ -54,13 +56,14 @@ from pyxen.backends.memory.host_verbs import MemoryHost
 from pyxen.backends.memory.topology import node_cpus
 from pyxen.config import CpuSet, DomainConfig, Part, Scheduler
 from pyxen.config.device_table import Kind
-from pyxen.errors import InvalidArgument, MigrationFailed
+from pyxen.errors import Error, InvalidArgument, MigrationFailed
 from pyxen.features import Feature
 from pyxen.operation import Operation
 from pyxen.records.endpoints import ConsoleType, Endpoints
 from pyxen.records.info import DefinedDomain, DomainInfo, DomainState, DomainUptime, Trigger
 from pyxen.records.live_device import LiveDevice
 from pyxen.records.memory import DomainMemory
+from pyxen.records.qmp_event import QmpEvent
 from pyxen.records.scheduling import CpupoolKey, VcpuInfo
 from pyxen.records.stats import DomainStats
 
@@ -70,8 +73,8 @@ T = TypeVar("T")
 D = TypeVar("D", bound=Part)
 
 _LACKS: Final = frozenset(
-    {Feature.PAUSE_EVENTS, Feature.MIGRATE_OVER, Feature.MONITOR, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
-    | {Feature.PSR, Feature.DEVICE_TREE, Feature.QMP, Feature.LIBVIRT}
+    {Feature.PAUSE_EVENTS, Feature.MIGRATE_OVER, Feature.DEVD, Feature.ADD_CONSOLE, Feature.REMUS}
+    | {Feature.PSR, Feature.DEVICE_TREE, Feature.LIBVIRT}
 )
 
 
@@ -390,6 +393,28 @@ class MemoryBackend(MemoryHost):
         self._check("wait_start", uuid)
         operation: Operation[DomainInfo] = Operation("wait_start", str(uuid), timeout=timeout)
         return self._run(operation, wait.wait_start(self._machine, uuid, after), timeout)
+
+    def monitor_command(self, domain: DomainRef, command: str, *, timeout: float | None) -> Operation[str]:
+        return self._do("monitor_command", domain, partial(qmp.monitor_command, command=command), timeout)
+
+    def qmp(
+        self, domain: DomainRef, command: str, arguments: Mapping[str, Any], *, timeout: float | None
+    ) -> Operation[Any]:
+        request(command, arguments)  # refuses what is not valid before anything begins
+        script = partial(qmp.execute, owner=self, command=command, arguments=arguments)
+        return self._do("qmp", domain, script, timeout)
+
+    def qmp_events(
+        self,
+        domain: DomainRef,
+        put: Callable[[QmpEvent], None],
+        end: Callable[[Error | None], None],
+        *,
+        timeout: float | None,
+    ) -> Operation[Operation[None]]:
+        listener = qmp.Listener(self, put, end)
+        script = partial(qmp.listen, self._machine, listener=listener, listening=operation_on(domain, "qmp"))
+        return self._do("qmp", domain, script, timeout)
 
     def userdata(self, domain: DomainRef, key: str) -> Operation[bytes | None]:
         return self._at_once("userdata", domain, partial(userdata.userdata, key=key))

@@ -85,7 +85,7 @@ def attach(machine: Machine, operation: Operation[Any], guest: Guest, device: D,
         message = f"{device.address} is not assignable: xl pci-assignable-add {device.address}, or say seize=True"
         raise describe(NotFound, message, operation)
     made = filled_device(device, guest.config.type, present, machine.random)
-    if _by_qemu(made) and not _has_qemu(guest.config):
+    if _by_qemu(made) and not has_qemu(guest.config):
         raise needs_qemu(made, backend)
     check_devices(machine, operation, DomainConfig("new").replace(**{kind.field: (made,)}))
     if isinstance(device, Disk):
@@ -222,7 +222,8 @@ def _by_qemu(device: Part) -> bool:
     return isinstance(device, UsbCtrl) and device.type in _BY_QEMU
 
 
-def _has_qemu(config: DomainConfig) -> bool:
+def has_qemu(config: DomainConfig) -> bool:
+    """Tell whether libxl starts a QEMU for a domain."""
     return (
         config.type is DomainType.HVM
         or any(map(_by_qemu, (*config.disks, *config.usbctrls)))

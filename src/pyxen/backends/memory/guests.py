@@ -19,6 +19,7 @@ from pyxen.units import mib_to_kib
 
 if TYPE_CHECKING:
     from pyxen.backends.memory.durations import Timing
+    from pyxen.backends.memory.qmp import Listener
     from pyxen.records.endpoints import ConsoleType
 
 __all__ = ["LIMIT_ROOM_KIB", "Guest", "about", "is_hvm", "lacks_drivers", "terminal", "vcpu_times"]
@@ -107,6 +108,8 @@ class Guest:
         self.console: Console | None = None
         self.other_consoles: dict[tuple[ConsoleType, int], Console] = {}
         self.vnc_port: int | None = None
+        self.qmp: Mapping[str, Any] | Callable[[str, dict[str, Any]], Any] | None = None
+        self.listener: Listener | None = None
         self._ran = 0.0
         self._since: float | None = None
         self._plans: list[tuple[float, int, Callable[[], None]]] = []

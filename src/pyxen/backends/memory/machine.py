@@ -249,6 +249,10 @@ class Machine:
             uptime_s=self.now() - started_at,
         )
 
+    def moment(self) -> datetime:
+        """Return the current time as a clock on the wall shows it."""
+        return self._epoch + timedelta(seconds=self.now())
+
     def named(self, name: str) -> Guest | None:
         """Return the domain with a name."""
         return next((guest for guest in self.domains.values() if guest.name == name), None)

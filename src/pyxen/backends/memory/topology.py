@@ -12,10 +12,13 @@ _AWAY = 20
 
 
 def host_topology(machine: Machine) -> Topology:
-    """Return the topology of the host: each node is a socket, with its share of the CPUs and of the memory."""
+    """Return the topology of the host: each node is a socket, with its share of the CPUs and of the memory.
+
+    Xen does not tell the core of a host's only CPU.
+    """
     pools = {cpu: pool.number for pool in machine.pools.values() for cpu in pool.cpus}
     cpus = [
-        HostCpu(number=cpu, core=core, socket=node, node=node, poolid=pools.get(cpu))
+        HostCpu(number=cpu, core=core if machine.cpus > 1 else None, socket=node, node=node, poolid=pools.get(cpu))
         for node, members in node_cpus(machine).items()
         for core, cpu in enumerate(members)
     ]

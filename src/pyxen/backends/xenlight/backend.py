@@ -24,6 +24,7 @@ from pyxen._common.preconditions import (
     maxmem_kib,
     memory_kib,
 )
+from pyxen._common.qmp import request
 from pyxen._common.xl_lock import XL_LOCK
 from pyxen._next_config import config_text
 from pyxen.backends.base import Allow, DomainRef, operation_on
@@ -49,7 +50,6 @@ from pyxen.backends.xenlight.operations import (
     monitor,
     node_affinity,
     preserve,
-    qmp,
     resources,
     save,
     schedulers,
@@ -433,7 +433,7 @@ class XenlightBackend(XenlightHost):
     def qmp(
         self, domain: DomainRef, command: str, arguments: Mapping[str, Any], *, timeout: float | None
     ) -> Operation[Any]:
-        qmp.request(command, arguments)  # refuses what is not valid before anything begins
+        request(command, arguments)  # refuses what is not valid before anything begins
         self._info("qmp", domain)
         where = self._hypervisor
         work = partial(self._listeners.execute, where, domid=domain.domid, command=command, arguments=arguments)

@@ -200,7 +200,7 @@ class XenlightHost(Backend):
 
     def _check_overlays(self, *, there: bool) -> None:
         if not there:
-            raise lacking(Feature.DEVICE_TREE, BACKEND, "Arm's CPUs have it, with Xen 4.19; attach needs 4.20")
+            raise lacking(Feature.DEVICE_TREE, BACKEND, "Arm's CPUs have it, with Xen 4.18; attach needs 4.20")
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         return self._watcher.subscribe(on_event, on_end)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pyxen._common.qmp import check_monitor_command, no_qemu
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.binding import ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import BACKEND, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.errors import InvalidArgument, UnsupportedFeature
 from pyxen.operation import Operation
 
 __all__ = ["has_qemu", "monitor_command"]
@@ -20,11 +20,9 @@ def has_qemu(hypervisor: Hypervisor, domid: int) -> bool:
 
 def monitor_command(context: Context, operation: Operation[str], domid: int, command: str) -> Script[str]:
     """Run a human monitor command in a domain's QEMU, and return its output."""
-    if not command.strip():
-        raise describe(InvalidArgument, "the command is empty: say one, as 'info block'", operation)
+    check_monitor_command(operation, command)
     if not has_qemu(context.hypervisor, domid):
-        message = f"{operation.verb}: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
-        raise UnsupportedFeature(message, feature=operation.verb, backend=BACKEND)
+        raise no_qemu(operation.verb, domid, BACKEND)
     output = ffi.new("char **")
     text = ffi.new("char[]", command.encode())
     code = yield from context.complete(

@@ -13,17 +13,19 @@ import json
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from pyxen._common.qmp import ID, no_qemu, no_socket, request
+from pyxen._common.qmp import refusal as refusal_of
 from pyxen._printable import printable
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, stopped
 from pyxen.backends.xenlight.operations.monitor import has_qemu
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
-from pyxen.errors import InvalidArgument, InvalidState, QmpError, UnsupportedFeature
+from pyxen.errors import InvalidState, QmpError
 from pyxen.operation import Operation
 
 __all__ = [
@@ -31,14 +33,12 @@ __all__ = [
     "HungUp",
     "Monitor",
     "Refused",
-    "command_of",
     "connect",
     "execute",
     "has_ended",
     "nonsense",
     "pause",
     "refusal",
-    "request",
 ]
 
 SOCKETS: Final = Path("/var/run/xen")
@@ -51,28 +51,9 @@ _RETRY: Final = 0.02
 """Seconds between two attempts to connect while too many others wait for the socket."""
 
 _LONGEST_TEXT: Final = 500  # characters of QEMU's own words in a message
-_ID: Final = "pyxen"
 
 Wait = Callable[[socket.socket | None, int], None]
 """Waits for an event of a socket, as `select.poll` has them, or for a moment without one. Raises when time is up."""
-
-
-def request(command: str, arguments: Mapping[str, Any]) -> bytes:
-    """Return a command as QEMU reads it.
-
-    Raises:
-        InvalidArgument: The arguments cannot be expressed in JSON.
-    """
-    message = command_of(command, arguments)
-    try:
-        return json.dumps({**message, "id": _ID}, allow_nan=False).encode() + b"\n"
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(f"the arguments of {command} are not valid JSON: {error}", operation="qmp") from None
-
-
-def command_of(command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a command as QEMU's protocol has it, without an id."""
-    return {"execute": command, **({"arguments": dict(arguments)} if arguments else {})}
 
 
 class Monitor:
@@ -137,9 +118,9 @@ class Monitor:
         self.send(command)
         while True:
             answer = self.receive()
-            if "error" in answer and answer.get("id", _ID) == _ID:  # without an id, QEMU could not read the command
+            if "error" in answer and answer.get("id", ID) == ID:  # without an id, QEMU could not read the command
                 raise Refused(answer["error"])
-            if "return" in answer and answer.get("id") == _ID:
+            if "return" in answer and answer.get("id") == ID:
                 return answer["return"]
 
     def send(self, command: bytes) -> None:
@@ -244,14 +225,12 @@ def connect(hypervisor: Hypervisor, threaded: ThreadedOperation, domid: int) -> 
     """Connect to a domain's QEMU, as soon as no other client uses the socket."""
     operation = threaded.operation
     if not has_qemu(hypervisor, domid):
-        message = f"qmp: domain {domid} has no QEMU: it is no HVM guest, and has no device that needs one"
-        raise UnsupportedFeature(message, feature="qmp", backend=BACKEND)
+        raise no_qemu("qmp", domid, BACKEND)
     try:
         return Monitor(domid, partial(pause, threaded, sent=False))
     except Unreachable as error:
         if error.missing:
-            message = f"qmp: the QEMU of domain {domid} has no socket for QMP: does it run in a stub domain?"
-            raise UnsupportedFeature(message, feature="qmp", backend=BACKEND) from None
+            raise no_socket(domid, BACKEND) from None
         raise describe(InvalidState, f"QEMU cannot be reached, has it ended? {error}", operation) from None
 
 
@@ -273,10 +252,7 @@ def nonsense(operation: Operation[Any], broken: Broken, command: str | None = No
 
 def refusal(operation: Operation[Any], command: str, refused: Refused) -> QmpError:
     """Return the exception for a command that QEMU refuses."""
-    error = describe(QmpError, f"QEMU refuses {command}: {refused}", operation)
-    error.error_class = refused.error_class or None
-    error.description = refused.description or None
-    return error
+    return refusal_of(operation, command, str(refused), refused.error_class or None, refused.description or None)
 
 
 def pause(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
+from pyxen._common.qmp import READ_ALREADY, command_of, request
 from pyxen._printable import printable
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.error_map import describe
@@ -26,13 +27,11 @@ from pyxen.backends.xenlight.operations.qmp import (
     HungUp,
     Monitor,
     Refused,
-    command_of,
     connect,
     execute,
     nonsense,
     pause,
     refusal,
-    request,
 )
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.errors import Error, InvalidState, OperationFailed
@@ -251,8 +250,7 @@ class Listeners:
     ) -> Listener:
         """Connect to a domain's QEMU, and return a listener that is ready to run."""
         if self.get(domid) is not None:
-            message = "its events are being read already, through this host: close that reader first"
-            raise describe(InvalidState, message, threaded.operation)
+            raise describe(InvalidState, READ_ALREADY, threaded.operation)
         monitor = connect(hypervisor, threaded, domid)
         try:
             monitor.greet()

@@ -7,7 +7,8 @@ import socket
 import time
 from typing import Any, Final
 
-from pyxen.backends.xenlight.operations.qmp import Broken, Monitor, Refused, Unreachable, request
+from pyxen._common.qmp import request
+from pyxen.backends.xenlight.operations.qmp import Broken, Monitor, Refused, Unreachable
 from pyxen.config import DomainType
 from pyxen.errors import OperationTimeout, QmpError
 from pyxen.records.endpoints import SpiceEndpoint
