@@ -22,6 +22,7 @@ __all__ = [
     "children",
     "end_guest",
     "joined",
+    "ready",
     "runs",
     "wait_for_firmware",
     "wait_for_linux",
@@ -122,6 +123,12 @@ def at_rest(guest: Domain) -> Domain:
         return True
 
     wait_until(rests)
+    return guest
+
+
+def ready(guest: Domain) -> Domain:
+    """Wait until a tiny guest that is willing waits for what it is asked: before, libxl could not save it."""
+    assert guest.wait("blocked", timeout=60) is not None
     return guest
 
 
