@@ -170,7 +170,7 @@ class RealGuests(Guests):
 
     def __init__(self, folder: str) -> None:
         tiny = {"type": "pvh", "kernel": f"{GUESTS}/tiny-pvh", "memory": 8}
-        willing = {"type": "pv", "kernel": f"{GUESTS}/tiny-pv", "memory": 8, "cmdline": "willing"}
+        willing = {"type": "pv", "kernel": f"{GUESTS}/tiny-pv", "memory": 4, "cmdline": "willing"}
         linux = {"type": "pvh", "kernel": f"{GUESTS}/vmlinux", "ramdisk": f"{GUESTS}/initramfs", "memory": 160}
         super().__init__(tiny, {**willing, "on_reboot": "preserve"}, {**linux, "cmdline": "console=hvc0 quiet"})
         self._saved = f"{folder}/booted"

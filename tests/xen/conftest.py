@@ -58,13 +58,13 @@ def tiny() -> MakeConfig:
 
 @pytest.fixture(scope="session")
 def willing(host: Host, tiny: MakeConfig) -> Callable[..., Domain]:
-    """Have a tiny PV guest that follows when it is asked to shut down, or to suspend: ``willing(on_poweroff="preserve")``."""
-    return lambda **settings: ready(host.create(tiny("pv", name="willing", cmdline="willing", **settings)))
+    """Have a tiny PV guest that shuts down and suspends when it is asked to: ``willing(on_reboot="preserve")``."""
+    return lambda **settings: ready(host.create(tiny("pv", name="willing", memory=4, cmdline="willing", **settings)))
 
 
 @pytest.fixture(scope="session")
 def linux() -> MakeConfig:
-    """Make the configuration of a Linux guest, which has drivers, a shell, and answers when it is asked to shut down."""
+    """Make the configuration of a Linux guest: it has drivers and a shell, and shuts down when it is asked to."""
 
     def make(type: DomainTypeName = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
         name = f"linux-{uuid.uuid4().hex[:8]}"  # each has a console log of its own

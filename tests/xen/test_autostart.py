@@ -50,7 +50,7 @@ def test_the_hosts_own_settings() -> None:
 
 @pytest.mark.usefixtures("_script")
 def test_a_domain_comes_and_goes(host: Host, tiny: MakeConfig, settings: XendomainsSettings) -> None:
-    config = tiny("pv", name="web", cmdline="willing")
+    config = tiny("pv", name="web", memory=4, cmdline="willing")
     Path(settings.auto or "", "web.cfg").write_text(xlcfg.dumps(config))
     (started,) = start_all(host, settings)
     assert (started.action, started.name) == ("created", config.name)

@@ -358,9 +358,7 @@ def test_a_domain_without_a_configuration_is_left_alone(
     domain.destroy()
 
 
-def test_a_suspended_guest_is_nobodys_business(
-    host: Host, willing: MakeDomain, told: Told, tiny: MakeConfig
-) -> None:
+def test_a_suspended_guest_is_nobodys_business(host: Host, willing: MakeDomain, told: Told, tiny: MakeConfig) -> None:
     guest = willing(on_poweroff="preserve")
     with Supervisor(host, on_outcome=told.put), host.events(DomainShutdown, domain=guest) as events:
         guest.suspend(timeout=60)
