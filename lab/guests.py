@@ -4,7 +4,8 @@ In dom0 they lie in ``/usr/share/pyxen-guests``:
 
 - ``tiny-pvh``, ``tiny-pv``: kernels of a few hundred bytes; ``memory=4`` suffices (a PVH guest of less than 32 MiB
   needs ``shadow_memory=1`` too, on Xen 4.20). The command line says what they do: ``poweroff``, ``reboot``,
-  ``suspend``, ``crash`` or ``watchdog``; with anything else they idle, and ignore ``xl shutdown``.
+  ``suspend``, ``crash`` or ``watchdog``; with anything else they idle, and ignore ``xl shutdown``. With ``willing``,
+  ``tiny-pv`` prints ``pyxen-guest ready``, obeys ``xl shutdown`` and ``xl reboot``, and can be saved and restored.
 - ``tiny-hvm.img``: a disk whose boot sector prints ``pyxen-guest ready`` (screen and serial port) and halts.
 - ``vmlinux``, ``initramfs``: Linux for PV and PVH guests of 128 MiB or more. Prints ``pyxen-guest ready``, has a shell
   on its console, obeys ``xl shutdown`` and ``xl reboot``. ``pyxen.ip=ADDRESS/BITS`` on its command line configures
@@ -27,31 +28,41 @@ SOURCES = HERE / "guests"
 IN_DOM0 = "/usr/share/pyxen-guests"
 LINUX_MODULES = ["xen-blkfront", "xen-netfront", "ext4"]
 
+_FREESTANDING = [
+    *("-Os", "-Wall", "-Wextra", "-ffreestanding", "-nostdinc", "-fno-pie", "-mno-red-zone", "-mgeneral-regs-only"),
+    *("-fno-stack-protector", "-fcf-protection=none", "-fno-asynchronous-unwind-tables"),
+    "-fno-tree-loop-distribute-patterns",  # else it would need memcpy
+]
+"""What C for a machine without a system is compiled with, whatever a distribution's gcc does by default."""
+
 
 def build_tiny(out: Path) -> None:
-    """Assemble and link the tiny guests into a folder, at native speed."""
+    """Compile and link the tiny guests into a folder, at native speed."""
     with tempfile.TemporaryDirectory() as scratch:
-        for name, bits, emulation in (("tiny-pvh", "--32", "elf_i386"), ("tiny-pv", "--64", "elf_x86_64")):
+        for name, bits, emulation in (("tiny-pvh", "-m32", "elf_i386"), ("tiny-pv", "-m64", "elf_x86_64")):
             binary = out / name
-            _assemble(name, bits, scratch)
+            objects = [_compiled(f"{name}.S", bits, scratch)]
+            if name == "tiny-pv":
+                objects.append(_compiled("willing.c", bits, scratch))
             script = ["-T", str(SOURCES / "tiny.ld")]
             flags = ["-m", emulation, "-N", "-s", "--build-id=none", "--no-warn-rwx-segments", "-z", "noexecstack"]
-            tools.call(["ld", *flags, *script, "-o", str(binary), f"{scratch}/{name}.o"], what=f"linking {name}")
+            tools.call(["ld", *flags, *script, "-o", str(binary), *objects], what=f"linking {name}")
             binary.chmod(0o644)
-        _assemble("tiny-hvm", "--32", scratch)
+        boot = _compiled("tiny-hvm.S", "-m32", scratch)
         sector = Path(scratch) / "sector"
         flat = ["-m", "elf_i386", "--oformat", "binary", "-Ttext", "0x7c00"]
-        tools.call(["ld", *flat, "-o", str(sector), f"{scratch}/tiny-hvm.o"], what="linking tiny-hvm")
+        tools.call(["ld", *flat, "-o", str(sector), boot], what="linking tiny-hvm")
         disk = out / "tiny-hvm.img"
         disk.write_bytes(sector.read_bytes())
         os.truncate(disk, 1 << 20)
 
 
-def _assemble(name: str, bits: str, scratch: str) -> None:
-    """Preprocess and assemble one guest's source; gcc drives both."""
-    width = "-m" + bits.removeprefix("--")
-    argv = ["gcc", width, "-c", "-nostdinc", "-o", f"{scratch}/{name}.o", str(SOURCES / f"{name}.S")]
-    tools.call(argv, what=f"assembling {name}")
+def _compiled(source: str, bits: str, scratch: str) -> str:
+    """Compile a guest's source, in C or assembly, and return the object file."""
+    result = f"{scratch}/{source}.o"
+    argv = ["gcc", bits, *_FREESTANDING, "-c", "-o", result, str(SOURCES / source)]
+    tools.call(argv, what=f"compiling {source}")
+    return result
 
 
 def linux_initramfs(busybox: bytes, modules: list[tuple[str, bytes]], out: Path) -> None:

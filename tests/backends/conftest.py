@@ -12,7 +12,7 @@ import pyxen
 from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files
 from tests.backends.hosts import Guests, Place, config_of, guests_of, place_of, uris_for
-from tests.backends.support import Make, Willing, supporting, wait_until
+from tests.backends.support import Guest, Make, supporting, wait_until
 from tests.spoilt import pytest_runtest_makereport, pytest_runtest_protocol  # noqa: F401 (hooks)
 
 
@@ -101,9 +101,15 @@ def make(host: Host, config: Make) -> Make:
 
 
 @pytest.fixture
-def willing(host: Host, guests: Guests) -> Willing:
-    """Create a guest that does what it is asked for, and has booted; one with settings of its own takes its time."""
+def willing(host: Host, guests: Guests) -> Guest:
+    """Create a guest that does what it is asked for."""
     return functools.partial(guests.create_willing, host)
+
+
+@pytest.fixture
+def linux(host: Host, guests: Guests) -> Guest:
+    """Create a guest that has drivers, too, and has booted; its first time it takes long."""
+    return functools.partial(guests.create_linux, host)
 
 
 @pytest.hookimpl(tryfirst=True)

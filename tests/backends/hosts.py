@@ -144,44 +144,57 @@ class Guests:
     Attributes:
         tiny: Settings of a guest that idles, and follows ``poweroff``, ``reboot`` and ``crash`` on its command line.
         willing: Settings of a guest that does what it is asked for, and stays when it was asked to reboot.
+        linux: Settings of a guest that has drivers, too: it lets go of its devices, and follows a target of memory.
         ends: Whether the command line of a tiny guest decides how it ends.
     """
 
-    def __init__(self, tiny: dict[str, Any], willing: dict[str, Any], *, ends: bool = True) -> None:
+    def __init__(
+        self, tiny: dict[str, Any], willing: dict[str, Any], linux: dict[str, Any], *, ends: bool = True
+    ) -> None:
         self.tiny = tiny
         self.willing = willing
+        self.linux = linux
         self.ends = ends
 
-    def create_willing(self, host: Host, **settings: Any) -> Domain:
+    def create_willing(self, host: Host) -> Domain:
         """Create a willing guest, ready to do what it is asked for."""
-        return host.create(config_of(self.willing, "linux1", **settings), timeout=SECONDS)
+        return host.create(config_of(self.willing, "willing1"), timeout=SECONDS)
+
+    def create_linux(self, host: Host) -> Domain:
+        """Create a guest that has drivers, and has booted."""
+        return host.create(config_of(self.linux, "linux1"), timeout=SECONDS)
 
 
 class RealGuests(Guests):
-    """Those of a real host, which have to boot: one is saved when it has, for to restore it is much faster."""
+    """Those of a real host. Linux has to boot: it is saved when it has, for to restore it is much faster."""
 
     def __init__(self, folder: str) -> None:
-        linux = {"type": "pvh", "kernel": f"{GUESTS}/vmlinux", "ramdisk": f"{GUESTS}/initramfs", "memory": 160}
         tiny = {"type": "pvh", "kernel": f"{GUESTS}/tiny-pvh", "memory": 8}
-        willing = {**linux, "cmdline": "console=hvc0 quiet", "on_reboot": "preserve"}
-        super().__init__(tiny, willing)
+        willing = {"type": "pv", "kernel": f"{GUESTS}/tiny-pv", "memory": 4, "cmdline": "willing"}
+        linux = {"type": "pvh", "kernel": f"{GUESTS}/vmlinux", "ramdisk": f"{GUESTS}/initramfs", "memory": 160}
+        super().__init__(tiny, {**willing, "on_reboot": "preserve"}, {**linux, "cmdline": "console=hvc0 quiet"})
         self._saved = f"{folder}/booted"
         self._is_saved = False
 
-    def create_willing(self, host: Host, **settings: Any) -> Domain:
-        if settings:
-            return self._boot(host, settings)
+    def create_willing(self, host: Host) -> Domain:
+        return _started(host, config_of(self.willing, "willing1"))
+
+    def create_linux(self, host: Host) -> Domain:
         if not self._is_saved:
-            self._boot(host, {}).save(self._saved, timeout=SECONDS)
+            boot(host, config_of(self.linux, "linux1")).save(self._saved, timeout=SECONDS)
             self._is_saved = True
         return host.restore(self._saved, timeout=SECONDS)
-
-    def _boot(self, host: Host, settings: dict[str, Any]) -> Domain:
-        return boot(host, config_of(self.willing, "linux1", **settings))
 
 
 def boot(host: Host, config: DomainConfig) -> Domain:
     """Create a Linux guest of the lab's, and wait until it is up and has nothing to do."""
+    domain = _started(host, config)
+    wait_until(lambda: _rests(domain))
+    return domain
+
+
+def _started(host: Host, config: DomainConfig) -> Domain:
+    """Create a guest of the lab's, and wait until it says that it is ready."""
     domain = host.create(config, paused=True, timeout=SECONDS)
     with domain.console() as console:
         domain.unpause()
@@ -190,7 +203,6 @@ def boot(host: Host, config: DomainConfig) -> Domain:
             data = os.read(console.fileno(), 4096)
             assert data, seen
             seen += data
-    wait_until(lambda: _rests(domain))
     return domain
 
 
@@ -207,8 +219,8 @@ def guests_of(place: Place, folder: str) -> Guests:
         return RealGuests(folder)
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
     tiny = {"type": "pvh", "kernel": kernel, "memory": 8}
-    willing = {**tiny, "memory": 160, "on_reboot": "preserve"}
-    return Guests(tiny, willing, ends=place.uri.startswith(SIMULATED))
+    willing, linux = {**tiny, "on_reboot": "preserve"}, {**tiny, "memory": 160}
+    return Guests(tiny, willing, linux, ends=place.uri.startswith(SIMULATED))
 
 
 def config_of(settings: dict[str, Any], name: str, **more: Any) -> DomainConfig:

@@ -11,15 +11,15 @@ import pytest
 
 from pyxen import Domain, Event, EventReader, Feature, Host, UnsupportedFeature
 
-__all__ = ["SECONDS", "Make", "Willing", "goes_on", "supporting", "until", "wait_until"]
+__all__ = ["SECONDS", "Guest", "Make", "goes_on", "supporting", "until", "wait_until"]
 
 SECONDS = 60
 
 Make = Callable[..., Any]
 """What the fixtures ``config`` and ``make`` are."""
 
-Willing = Callable[..., Domain]
-"""What the fixture ``willing`` is."""
+Guest = Callable[[], Domain]
+"""What the fixtures ``willing`` and ``linux`` are."""
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from pyxen import (
 )
 from pyxen.features import Feature
 from tests.backends.differences import differs
-from tests.backends.support import Make, Willing, supporting
+from tests.backends.support import Guest, Make, supporting
 
 
 def test_those_that_it_is_made_with(make: Make, image: str) -> None:
@@ -61,8 +61,8 @@ def test_vifs_come_and_go(host: Host, make: Make) -> None:
         assert domain.config().vifs == ()
 
 
-def test_a_guest_that_lets_go(host: Host, willing: Willing, image: str) -> None:
-    domain = willing()
+def test_a_guest_that_lets_go(host: Host, linux: Guest, image: str) -> None:
+    domain = linux()
     with supporting(host, Feature.ATTACH):
         disk, vif = domain.attach(Disk(image, vdev="xvdb")), domain.attach(Vif(bridge="xenbr0"))
         domain.detach(vif)

@@ -19,7 +19,7 @@ from pyxen import (
     ShutdownReason,
 )
 from tests.backends.differences import differs
-from tests.backends.support import SECONDS, Make, Willing, supporting
+from tests.backends.support import SECONDS, Guest, Make, supporting
 
 
 def test_guests_are_the_domains_without_dom0(host: Host, make: Make) -> None:
@@ -37,7 +37,7 @@ def test_guests_are_the_domains_without_dom0(host: Host, make: Make) -> None:
     assert domain not in host.guests
 
 
-def test_all_guests_power_off(host: Host, make: Make, willing: Willing) -> None:
+def test_all_guests_power_off(host: Host, make: Make, willing: Guest) -> None:
     listening, paused = willing(), make("web2", paused=True)
     failed = host.guests.shutdown_all(timeout=120)
     assert list(failed) == [paused]
@@ -47,7 +47,7 @@ def test_all_guests_power_off(host: Host, make: Make, willing: Willing) -> None:
     assert host.guests.shutdown_all(timeout=120) == {}
 
 
-def test_all_guests_reboot(host: Host, make: Make, willing: Willing) -> None:
+def test_all_guests_reboot(host: Host, make: Make, willing: Guest) -> None:
     listening, paused = willing(), make("web2", paused=True)
     with supporting(host, Feature.REBOOT):
         failed = host.guests.reboot_all(wait=True, timeout=120)

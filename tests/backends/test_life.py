@@ -35,7 +35,7 @@ from pyxen.backends.base import DomainRef
 from pyxen.features import Feature
 from tests.backends.differences import backend_of, differs
 from tests.backends.hosts import Guests
-from tests.backends.support import SECONDS, Make, Willing, supporting
+from tests.backends.support import SECONDS, Guest, Make, supporting
 
 ALIVE = {DomainState.RUNNING, DomainState.BLOCKED}
 
@@ -273,13 +273,13 @@ def test_a_soft_reset_is_for_hvm_guests(host: Host, make: Make) -> None:
             domain.soft_reset()
 
 
-def test_shutdown(host: Host, willing: Willing) -> None:
+def test_shutdown(host: Host, willing: Guest) -> None:
     domain = willing()
     domain.shutdown(timeout=120)
     assert domain not in host.domains
 
 
-def test_reboot(host: Host, willing: Willing) -> None:
+def test_reboot(host: Host, willing: Guest) -> None:
     domain = willing()
     with supporting(host, Feature.REBOOT):
         domain.reboot(timeout=SECONDS)
@@ -290,7 +290,7 @@ def test_reboot(host: Host, willing: Willing) -> None:
         assert info.shutdown_reason is ShutdownReason.REBOOT
 
 
-def test_a_reboot_is_waited_for(host: Host, willing: Willing) -> None:
+def test_a_reboot_is_waited_for(host: Host, willing: Guest) -> None:
     domain = willing()
     with supporting(host, Feature.REBOOT):
         domain.reboot(wait=True, timeout=120)

@@ -20,7 +20,7 @@ from pyxen import (
     Vif,
 )
 from tests.backends.differences import differs
-from tests.backends.support import Make, Willing, supporting, wait_until
+from tests.backends.support import Guest, Make, supporting, wait_until
 
 MAC = "00:16:3e:01:02:03"
 KINDS = (
@@ -113,8 +113,8 @@ def test_keys_that_name_none(host: Host, make: Make, image: str) -> None:
 
 
 @pytest.mark.needs(Feature.LIVE_DEVICES, Feature.ATTACH)
-def test_they_come_and_go(host: Host, willing: Willing, image: str) -> None:
-    domain = willing()
+def test_they_come_and_go(host: Host, linux: Guest, image: str) -> None:
+    domain = linux()
     with pytest.raises(InvalidArgument, match="takes a Disk, not Vif"):
         domain.disks.attach(Vif(mac=MAC))  # type: ignore[arg-type]  # what is refused
     disk = domain.disks.attach(Disk(image, vdev="xvdb", readonly=True))

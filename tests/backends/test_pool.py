@@ -29,7 +29,7 @@ from pyxen import (
     Vif,
 )
 from tests.backends.files import Files
-from tests.backends.support import SECONDS, Make, Willing, goes_on, wait_until
+from tests.backends.support import SECONDS, Guest, Make, goes_on, wait_until
 
 needs_pool = pytest.mark.needs(Feature.POOL)
 needs_clone = pytest.mark.needs(Feature.CLONE, Feature.SAVE, Feature.OTHER_CONFIG)
@@ -169,12 +169,12 @@ def saved_guest(domain: Any, folder: str, image: str) -> str:
 
 
 @needs_clone
-def test_clones(host: Host, willing: Willing, files: Files, folder: str, image: str) -> None:
+def test_clones(host: Host, willing: Guest, files: Files, folder: str, image: str) -> None:
     domain = willing()
     saved = saved_guest(domain, folder, image)
     before = files.names(folder)
     clones = host.clone(saved, 2)
-    assert [clone.name for clone in clones] == [clone.info().name for clone in clones] == ["linux1-1", "linux1-2"]
+    assert [clone.name for clone in clones] == [clone.info().name for clone in clones] == ["willing1-1", "willing1-2"]
     assert len({clone.uuid for clone in clones} - {domain.uuid}) == 2
     for clone in clones:
         now = clone.config()
@@ -186,7 +186,7 @@ def test_clones(host: Host, willing: Willing, files: Files, folder: str, image: 
         assert image.encode() in header  # what it is over
         assert files.mode(str(disk.target)) == 0o600
         goes_on(clone)
-    with pytest.raises(DomainExists, match="linux1-1"):
+    with pytest.raises(DomainExists, match="willing1-1"):
         host.clone(saved, 3)
     for clone in clones:
         clone.destroy()
@@ -204,11 +204,11 @@ def test_clones(host: Host, willing: Willing, files: Files, folder: str, image: 
     if cloning.exception() is None:  # it was too late
         return
     assert files.names(folder) == before
-    wait_until(lambda: "linux1-1" not in {info.name for info in host.list()})
+    wait_until(lambda: "willing1-1" not in {info.name for info in host.list()})
 
 
 @needs_clone
-def test_what_cannot_be_cloned(host: Host, willing: Willing, files: Files, folder: str, image: str) -> None:
+def test_what_cannot_be_cloned(host: Host, willing: Guest, files: Files, folder: str, image: str) -> None:
     saved = saved_guest(willing(), folder, image)
     before = files.names(folder)
     for wrong in (0, True, 4097, "2"):

@@ -28,13 +28,13 @@ from pyxen import (
 )
 from tests.backends.differences import differs
 from tests.backends.files import Files
-from tests.backends.support import SECONDS, Make, Willing, goes_on, supporting
+from tests.backends.support import SECONDS, Guest, Make, goes_on, supporting
 
 STREAM_SECONDS = 240
 """How long a guest's memory may take over a link, which an emulated machine encrypts."""
 
 
-def test_suspend_and_resume(host: Host, willing: Willing) -> None:
+def test_suspend_and_resume(host: Host, willing: Guest) -> None:
     domain = willing()
     with supporting(host, Feature.SUSPEND):
         domain.suspend(timeout=60)
@@ -49,7 +49,7 @@ def test_suspend_and_resume(host: Host, willing: Willing) -> None:
             domain.resume()
 
 
-def test_save_and_restore(host: Host, willing: Willing, files: Files, folder: str) -> None:
+def test_save_and_restore(host: Host, willing: Guest, files: Files, folder: str) -> None:
     domain = willing()
     name, uuid, file = domain.info().name, domain.uuid, f"{folder}/file"
     with supporting(host, Feature.SAVE):
@@ -85,7 +85,7 @@ def test_save_and_restore(host: Host, willing: Willing, files: Files, folder: st
 
 
 @pytest.mark.long
-def test_a_save_with_another_configuration(host: Host, willing: Willing, folder: str) -> None:
+def test_a_save_with_another_configuration(host: Host, willing: Guest, folder: str) -> None:
     domain = willing()
     uuid, file = domain.uuid, f"{folder}/file"
     with supporting(host, Feature.SAVE, Feature.OTHER_CONFIG):
@@ -105,7 +105,7 @@ def test_a_save_with_another_configuration(host: Host, willing: Willing, folder:
         assert (back.domid, back.uuid) == (wanted, uuid)
 
 
-def test_checkpoints(host: Host, willing: Willing, folder: str) -> None:
+def test_checkpoints(host: Host, willing: Guest, folder: str) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE, Feature.CHECKPOINT):
         domain.save(f"{folder}/one", checkpoint=True, timeout=120)
@@ -117,7 +117,7 @@ def test_checkpoints(host: Host, willing: Willing, folder: str) -> None:
         goes_on(domain)
 
 
-def test_a_save_that_cannot_be_written(host: Host, willing: Willing, files: Files, folder: str) -> None:
+def test_a_save_that_cannot_be_written(host: Host, willing: Guest, files: Files, folder: str) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE):
         with pytest.raises(InvalidArgument):
@@ -145,8 +145,8 @@ def test_a_paused_guest_cannot_be_saved(host: Host, make: Make, files: Files, fo
 
 
 @pytest.mark.long
-def test_core_dump(host: Host, willing: Willing, files: Files, folder: str) -> None:
-    domain = willing(type="pv")  # of a PVH guest libxl writes what is not there too, which takes minutes
+def test_core_dump(host: Host, willing: Guest, files: Files, folder: str) -> None:
+    domain = willing()  # of type PV: of a PVH guest libxl writes what is not there too, which takes minutes
     with supporting(host, Feature.CORE_DUMP):
         domain.core_dump(f"{folder}/core")
         assert differs(host, "dumps") or files.head(f"{folder}/core", 4) == b"\x7fELF"
@@ -154,7 +154,7 @@ def test_core_dump(host: Host, willing: Willing, files: Files, folder: str) -> N
             domain.core_dump(f"{folder}/nowhere/core")
 
 
-def test_over_a_pipe_and_a_socket(host: Host, willing: Willing) -> None:
+def test_over_a_pipe_and_a_socket(host: Host, willing: Guest) -> None:
     domain = willing()
     before = domain.config()
     with supporting(host, Feature.SAVE_OVER):
@@ -181,7 +181,7 @@ def test_over_a_pipe_and_a_socket(host: Host, willing: Willing) -> None:
 
 
 @pytest.mark.long
-def test_over_a_descriptor_of_a_file(host: Host, willing: Willing, tmp_path: Path) -> None:
+def test_over_a_descriptor_of_a_file(host: Host, willing: Guest, tmp_path: Path) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE_OVER):
         with open(tmp_path / "saved", "wb+", buffering=0) as file:
@@ -205,7 +205,7 @@ def test_over_a_descriptor_of_a_file(host: Host, willing: Willing, tmp_path: Pat
         assert [one.name for one in host.guests] == [domain.info().name]
 
 
-def test_a_reader_that_goes_away(host: Host, willing: Willing) -> None:
+def test_a_reader_that_goes_away(host: Host, willing: Guest) -> None:
     domain = willing()
     with supporting(host, Feature.SAVE_OVER):
         read, write = os.pipe()

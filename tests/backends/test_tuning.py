@@ -20,7 +20,7 @@ from pyxen import (
 )
 from pyxen.features import Feature
 from tests.backends.differences import differs
-from tests.backends.support import SECONDS, Make, Willing, supporting, wait_until
+from tests.backends.support import SECONDS, Guest, Make, supporting, wait_until
 
 
 def test_memory(host: Host, make: Make) -> None:
@@ -138,8 +138,8 @@ def follows(host: Host, domain: Domain, target_kib: int) -> None:
         wait_until(lambda: abs(domain.info().memory_kib - target_kib) <= 5 * 1024, 180)
 
 
-def test_a_guest_that_follows(host: Host, willing: Willing) -> None:
-    domain = willing()
+def test_a_guest_that_follows(host: Host, linux: Guest) -> None:
+    domain = linux()
     with supporting(host, Feature.MEMORY):
         follows(host, domain, 128 * 1024)
         follows(host, domain, 160 * 1024)

@@ -49,6 +49,21 @@ def test_a_tiny_guest_ends_as_its_command_line_says(any_dom0: Lab, kind: str, re
         any_dom0.run(["xl", "destroy", reason], check=True)
 
 
+@pytest.mark.parametrize("verb", ["shutdown", "reboot"])
+def test_a_willing_guest_does_as_it_is_told(any_dom0: Lab, verb: str) -> None:
+    create(any_dom0, verb, [*TINY["pv"], 'extra="willing"'])
+    try:
+        await_line(any_dom0, f"/var/log/xen/guest-{verb}.log", "pyxen-guest ready", 60)
+        saved = f"/srv/{verb}"
+        any_dom0.run(["xl", "save", "-c", verb, saved], check=True, timeout=120)  # it goes on as it was
+        any_dom0.run(["xl", "save", verb, saved], check=True, timeout=120)
+        any_dom0.run(["xl", "restore", saved], check=True, timeout=120)
+        any_dom0.run(["xl", verb, "-w", verb], check=True, timeout=120)
+        assert state(any_dom0, verb) == {"shutdown": "---s--", "reboot": "---sr-"}[verb]
+    finally:
+        any_dom0.run(["xl", "destroy", verb], check=True)
+
+
 def boot_hvm_guest(dom0: Lab) -> None:
     disk = f'disk=["{GUESTS}/tiny-hvm.img,raw,xvda,w"]'
     create(dom0, "hvm", ['type="hvm"', "memory=32", "vnc=0", 'serial="file:/tmp/serial.log"', disk])

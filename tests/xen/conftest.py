@@ -15,7 +15,7 @@ import pyxen
 from pyxen import Disk, Domain, DomainConfig, Host
 from pyxen.config.enum_names import DomainTypeName
 from tests.spoilt import pytest_runtest_makereport, pytest_runtest_protocol  # noqa: F401 (hooks)
-from tests.xen.support import GUESTS, MakeConfig, at_rest, wait_until, xenstore_entries, xl
+from tests.xen.support import GUESTS, MakeConfig, at_rest, ready, wait_until, xenstore_entries, xl
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -57,8 +57,14 @@ def tiny() -> MakeConfig:
 
 
 @pytest.fixture(scope="session")
+def willing(host: Host, tiny: MakeConfig) -> Callable[..., Domain]:
+    """Have a tiny PV guest that shuts down and suspends when it is asked to: ``willing(on_reboot="preserve")``."""
+    return lambda **settings: ready(host.create(tiny("pv", name="willing", memory=4, cmdline="willing", **settings)))
+
+
+@pytest.fixture(scope="session")
 def linux() -> MakeConfig:
-    """Make the configuration of a Linux guest, which answers when it is asked to shut down."""
+    """Make the configuration of a Linux guest: it has drivers and a shell, and shuts down when it is asked to."""
 
     def make(type: DomainTypeName = "pvh", **settings: Any) -> DomainConfig:  # noqa: A002 (as the field)
         name = f"linux-{uuid.uuid4().hex[:8]}"  # each has a console log of its own

@@ -25,6 +25,7 @@ __all__ = [
     "end_guest",
     "in_guest",
     "joined",
+    "ready",
     "run",
     "runs",
     "volume_group",
@@ -166,6 +167,12 @@ def at_rest(guest: Domain) -> Domain:
         return True
 
     wait_until(rests)
+    return guest
+
+
+def ready(guest: Domain) -> Domain:
+    """Wait until a tiny guest that is willing waits for what it is asked: before, libxl could not save it."""
+    assert guest.wait("blocked", timeout=60) is not None
     return guest
 
 

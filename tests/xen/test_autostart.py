@@ -11,7 +11,7 @@ import pytest
 from pyxen import Host, xlcfg
 from pyxen.autostart import XendomainsSettings, start_all, stop_all
 from pyxen.xendomains import FILES
-from tests.xen.support import MakeConfig, at_rest, xl_domids
+from tests.xen.support import MakeConfig, ready, xl_domids
 
 SETTINGS = Path(FILES[0])
 
@@ -49,12 +49,12 @@ def test_the_hosts_own_settings() -> None:
 
 
 @pytest.mark.usefixtures("_script")
-def test_a_domain_comes_and_goes(host: Host, linux: MakeConfig, settings: XendomainsSettings) -> None:
-    config = linux()
+def test_a_domain_comes_and_goes(host: Host, tiny: MakeConfig, settings: XendomainsSettings) -> None:
+    config = tiny("pv", name="web", memory=4, cmdline="willing")
     Path(settings.auto or "", "web.cfg").write_text(xlcfg.dumps(config))
     (started,) = start_all(host, settings)
     assert (started.action, started.name) == ("created", config.name)
-    at_rest(host.domains[config.name])
+    ready(host.domains[config.name])
     (stopped,) = stop_all(host, settings)
     assert (stopped.action, stopped.errors) == ("saved", ())
     assert config.name not in xl_domids()
@@ -62,14 +62,14 @@ def test_a_domain_comes_and_goes(host: Host, linux: MakeConfig, settings: Xendom
     xendomains("start")  # restores what pyxen has saved
     assert config.name in xl_domids()
     assert not Path(stopped.path or "").exists()
-    at_rest(host.domains[config.name])
+    ready(host.domains[config.name])
     xendomains("stop")
     assert config.name not in xl_domids()
     assert Path(stopped.path or "").exists()
 
     done = start_all(host, settings)  # restores what xendomains has saved
     assert [one.action for one in done] == ["restored", "running"]
-    at_rest(host.domains[config.name])
+    ready(host.domains[config.name])
     (stopped,) = stop_all(host, XendomainsSettings(auto=settings.auto, save=None, stop_timeout_s=300))
     assert (stopped.action, stopped.errors) == ("shut_down", ())
     assert config.name not in xl_domids()

@@ -5,29 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pyxen import Domain, Host
 from pyxen.cli.status import ExitStatus
 from tests.dialogue import Dialogue
-from tests.xen.support import runs, wait_until, xl_domids
+from tests.xen.support import MakeDomain, runs, wait_until, xl_domids
 
 pytestmark = pytest.mark.long
 
 PYXEN = (sys.executable, "-m", "pyxen")
 SECONDS = 180.0
-
-
-@pytest.fixture
-def guest(host: Host, running_linux: Callable[..., Domain]) -> Iterator[Domain]:
-    """A Linux guest with a shell on its console."""
-    domain = running_linux()
-    yield domain
-    if domain in host.domains:
-        domain.destroy()
 
 
 def without_a_terminal(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +25,8 @@ def without_a_terminal(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_console_and_the_key_that_leaves_it(guest: Domain, folder: Path) -> None:
+def test_a_console_and_the_key_that_leaves_it(running_linux: MakeDomain, folder: Path) -> None:
+    guest = running_linux()
     wait_until(lambda: guest.endpoints().consoles != ())
     told: list[tuple[str, str]] = []
     console = Dialogue("console", f"{' '.join(PYXEN)} console {guest.domid}", dict(os.environ), folder, SECONDS)
@@ -44,12 +34,14 @@ def test_a_console_and_the_key_that_leaves_it(guest: Domain, folder: Path) -> No
     console.play(typed, lambda _, expected, printed: told.append((expected, printed.strip())))
     assert told == [("sum 42", "sum 42"), ("PVH", "PVH")]
     assert runs(guest)
+    guest.destroy()
 
 
 @pytest.mark.parametrize(
     "verb", [("destroy",), ("trigger", "reset"), ("sysrq", "b")], ids=["destroy", "trigger", "sysrq"]
 )
-def test_what_needs_yes_without_a_terminal(guest: Domain, verb: tuple[str, ...]) -> None:
+def test_what_needs_yes_without_a_terminal(willing: MakeDomain, verb: tuple[str, ...]) -> None:
+    guest = willing()
     name, rest = guest.info().name, verb[1:]
     assert name is not None
     refused = without_a_terminal(verb[0], name, *rest)
@@ -61,3 +53,5 @@ def test_what_needs_yes_without_a_terminal(guest: Domain, verb: tuple[str, ...])
         done = without_a_terminal("destroy", "--yes", name)
         assert (done.returncode, done.stderr) == (ExitStatus.DONE, "")
         assert name not in xl_domids()
+    else:
+        guest.destroy()

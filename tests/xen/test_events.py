@@ -39,7 +39,7 @@ from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from tests.backends.support import SECONDS, until
-from tests.xen.support import GUESTS, MakeConfig, MakeDomain, wait_for_linux, wait_until, xl
+from tests.xen.support import GUESTS, MakeConfig, MakeDomain, wait_until, xl
 
 
 @pytest.fixture
@@ -111,11 +111,10 @@ def test_xl_acts_on_the_end_of_a_guest(events: EventReader[Any], xl_config: Call
     assert names(found) == ["DomainCreated", "DeviceAdded", "DomainShutdown", "DeviceRemoved", "DomainDestroyed"]
 
 
-def test_devices_attached_and_detached_by_xl(host: Host, linux: MakeConfig, tmp_path: Path) -> None:
+def test_devices_attached_and_detached_by_xl(host: Host, running_linux: MakeDomain, tmp_path: Path) -> None:
     image = tmp_path / "data.img"
     image.write_bytes(bytes(1 << 20))
-    domain = host.create(linux())
-    wait_for_linux(domain)
+    domain = running_linux()
     with host.events(domain=domain) as events:
         xl("block-attach", str(domain.domid), f"format=raw,vdev=xvdb,access=rw,target={image}")
         xl("network-attach", str(domain.domid), "bridge=xenbr0")
@@ -154,8 +153,8 @@ def test_disks_ejected(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
     assert {event.devid for event in found if isinstance(event, DiskEjected)} == {5632}
 
 
-def test_a_guest_that_is_asked_to_shut_down(running_linux: MakeDomain, events: EventReader[Any]) -> None:
-    running_linux().shutdown(timeout=120)
+def test_a_guest_that_is_asked_to_shut_down(willing: MakeDomain, events: EventReader[Any]) -> None:
+    willing().shutdown(timeout=120)
     found = until(events, DomainDestroyed)
     shutdown = next(event for event in found if isinstance(event, DomainShutdown))
     assert shutdown.reason is ShutdownReason.POWEROFF

@@ -40,7 +40,7 @@ from pyxen import (
     UnsupportedFeature,
 )
 from pyxen.backends.base import Backend, DomainRef
-from tests.xen.support import GUESTS, MakeConfig, wait_for_linux, wait_until, xl_domids
+from tests.xen.support import GUESTS, MakeConfig, ready, wait_until, xl_domids
 
 URI = "xen:///system"
 PID = Path("/run/libvirtd.pid")
@@ -259,10 +259,10 @@ def test_a_definition_is_changed(virt: Host, tiny: MakeConfig) -> None:
         virt.undefine("virt1")
 
 
-def test_a_managed_save(virt: Host, host: Host, linux: MakeConfig) -> None:
-    kept = virt.define(linux("pv", memory=96))
+def test_a_managed_save(virt: Host, host: Host, tiny: MakeConfig) -> None:
+    kept = virt.define(tiny("pv", name="virt1", cmdline="willing"))
     domain = virt.start(kept.uuid)
-    wait_for_linux(host.domains[kept.name])
+    ready(host.domains[kept.name])
     try:
         with ThreadPoolExecutor() as pool:
             save = pool.submit(virt.libvirt.managed_save, domain, timeout=120)

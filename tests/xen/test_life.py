@@ -9,7 +9,7 @@ import pytest
 
 from pyxen import Disk, DomainNotFound, DomainState, Host, ShutdownReason, Vif
 from pyxen.errors import UnsupportedFeature
-from tests.xen.support import MakeConfig, MakeDomain, joined, wait_for_linux, wait_until, xl, xl_domids
+from tests.xen.support import MakeConfig, MakeDomain, joined, wait_until, xl, xl_domids
 
 
 @pytest.mark.parametrize("guest", ["pv", "hvm"])
@@ -36,24 +36,27 @@ def test_how_a_guest_ends(host: Host, tiny: MakeConfig, reason: ShutdownReason) 
     domain.destroy()
 
 
-def test_shutdown_of_linux(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux("pv"))
-    wait_for_linux(domain)
+def test_linux_shuts_down_and_reboots(host: Host, running_linux: MakeDomain) -> None:
+    domain = running_linux(on_reboot="preserve")
+    domain.reboot(wait=True, timeout=120)
+    assert domain.info().shutdown_reason is ShutdownReason.REBOOT
+    domain.destroy()
+    domain = running_linux()
     domain.shutdown(timeout=120)
     assert domain not in host.domains
     with pytest.raises(DomainNotFound):
         domain.info()
 
 
-def test_shutdown_leaves_what_shall_be_preserved(running_linux: MakeDomain) -> None:
-    domain = running_linux(on_poweroff="preserve")
+def test_shutdown_leaves_what_shall_be_preserved(willing: MakeDomain) -> None:
+    domain = willing(on_poweroff="preserve")
     domain.shutdown(timeout=120)
     assert domain.info().shutdown_reason is ShutdownReason.POWEROFF
     domain.destroy()
 
 
-def test_shutdown_without_waiting(running_linux: MakeDomain) -> None:
-    domain = running_linux()
+def test_shutdown_without_waiting(willing: MakeDomain) -> None:
+    domain = willing()
     domain.shutdown(wait=False, timeout=60)
     wait_until(lambda: domain.info().shutdown_reason is ShutdownReason.POWEROFF, seconds=120)
     domain.destroy()

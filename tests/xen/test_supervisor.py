@@ -42,7 +42,6 @@ from tests.xen.support import (
     MakeDomain,
     end_guest,
     wait_for_firmware,
-    wait_for_linux,
     wait_until,
     xl,
     xl_domids,
@@ -190,13 +189,12 @@ def test_restart_rename(host: Host, tiny: MakeConfig, told: Told, caplog: pytest
 
 
 @pytest.mark.long
-def test_coredump_destroy(host: Host, linux: MakeConfig, tiny: MakeConfig, told: Told, tmp_path: Path) -> None:
+def test_coredump_destroy(host: Host, willing: MakeDomain, tiny: MakeConfig, told: Told, tmp_path: Path) -> None:
     folder = Path("/var/tmp") / tmp_path.name
-    domain = host.create(linux("pv", on_crash="coredump_destroy"))
+    domain = willing(on_crash="coredump_destroy")
     other = host.create(tiny(on_crash="restart"))
     name = domain.info().name
     assert name is not None
-    wait_for_linux(domain)
     with Supervisor(host, on_outcome=told.put, dump_dir=str(folder)):
         crash(domain)
         wait_until(lambda: dumping() is not None)
@@ -360,10 +358,8 @@ def test_a_domain_without_a_configuration_is_left_alone(
     domain.destroy()
 
 
-def test_a_suspended_guest_is_nobodys_business(
-    host: Host, running_linux: MakeDomain, told: Told, tiny: MakeConfig
-) -> None:
-    guest = running_linux(on_poweroff="preserve")
+def test_a_suspended_guest_is_nobodys_business(host: Host, willing: MakeDomain, told: Told, tiny: MakeConfig) -> None:
+    guest = willing(on_poweroff="preserve")
     with Supervisor(host, on_outcome=told.put), host.events(DomainShutdown, domain=guest) as events:
         guest.suspend(timeout=60)
         assert events.get(SECONDS) is not None
