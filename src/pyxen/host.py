@@ -24,6 +24,7 @@ from pyxen.libvirtverbs import LibvirtVerbs
 from pyxen.operation import Calls
 from pyxen.pcidevices import PciDevices
 from pyxen.readers.events import EventReader, check_kinds, event_filter
+from pyxen.records.base import attach_all
 from pyxen.records.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.records.stats import DomainStats
 from pyxen.records.topology import Topology
@@ -171,12 +172,14 @@ class Host(HostCopies):
             UnsupportedFeature: This backend does not know when domains were created.
         """
         uptimes = self._calls.ask(self._backend.uptimes)
-        return [uptime.attach(self._handle) for uptime in uptimes]
+        attach_all(uptimes, self._handle)
+        return uptimes
 
     def list(self) -> list[DomainInfo]:
         """Return the current state of all domains, including dom0, ordered by domid, as ``xl list``."""
         infos = self._calls.ask(self._backend.list)
-        return [info.attach(self._handle) for info in infos]
+        attach_all(infos, self._handle)
+        return infos
 
     def stats(self) -> tuple[DomainStats, ...]:
         """Return what all domains have used so far, including dom0, ordered by domid, as ``xl top``: in one pass.

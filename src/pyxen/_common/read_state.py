@@ -16,6 +16,7 @@ from pyxen.config import (
     Stubdomain,
     Vnc,
 )
+from pyxen.config.base import Refused, fields_of
 from pyxen.errors import ValidationError
 from pyxen.losses import Loss
 
@@ -56,6 +57,32 @@ class ReadState:
         Raises:
             ValidationError: A value is not valid.
         """
+        return DomainConfig(**self._values())
+
+    def differing(self, config: DomainConfig) -> set[str]:
+        """Return the fields of a configuration whose values are not what was read.
+
+        This is quicker than to make a configuration of what was read and to compare the two.
+
+        Raises:
+            ValidationError: A value that was read is not valid.
+        """
+        said, fields = self._values(), fields_of(DomainConfig)
+        names, defaults, places, checks = fields.names, fields.defaults, fields.places, fields.checks
+        wanted = fields.values(config)
+        found = {names[at] for at in fields.touched(wanted) if names[at] not in said and wanted[at] != defaults[at]}
+        try:
+            for name, value in said.items():
+                at = places[name]
+                held = value if value is defaults[at] else checks[at](value)
+                if held is not wanted[at] and held != wanted[at]:
+                    found.add(name)
+        except Refused:
+            self.build()  # it says where the value is
+            raise
+        return found
+
+    def _values(self) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         parts: dict[str, dict[str, Any]] = {}
         for path, value in self.fields.items():
@@ -66,7 +93,7 @@ class ReadState:
                 fields[path] = value
         for part, values in parts.items():
             fields[part] = _part(part, values)
-        return DomainConfig(**fields)
+        return fields
 
 
 def _part(name: str, values: dict[str, Any]) -> Part:

@@ -22,6 +22,7 @@ from pyxen.domains import DomainKey
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature, FeatureName
 from pyxen.readers.events import check_kinds, event_filter
+from pyxen.records.base import attach_all
 from pyxen.records.info import DefinedDomain, DomainInfo, DomainUptime, HostInfo
 from pyxen.records.stats import DomainStats
 from pyxen.records.topology import Topology
@@ -138,12 +139,14 @@ class Host(HostBase):
             UnsupportedFeature: This backend does not know when domains were created.
         """
         uptimes = await self._calls.ask(self._backend.uptimes)
-        return [uptime.attach(self._handle) for uptime in uptimes]
+        attach_all(uptimes, self._handle)
+        return uptimes
 
     async def list(self) -> list[DomainInfo]:
         """Return the current state of all domains, including dom0, ordered by domid, as ``xl list``."""
         infos = await self._calls.ask(self._backend.list)
-        return [info.attach(self._handle) for info in infos]
+        attach_all(infos, self._handle)
+        return infos
 
     async def stats(self) -> tuple[DomainStats, ...]:
         """Return what all domains have used so far, including dom0, ordered by domid, as ``xl top``: in one pass.

@@ -220,7 +220,13 @@ class Part:
         """Yield name and value of the fields that differ from their defaults."""
         fields = fields_of(type(self))
         names, defaults, values = fields.names, fields.defaults, fields.values(self)
-        return iter([(names[at], values[at]) for at in fields.touched(values) if values[at] != defaults[at]])
+        return iter(
+            [
+                (names[at], values[at])
+                for at in fields.touched(values)
+                if defaults[at] is None or values[at] != defaults[at]  # what is not None does not equal it
+            ]
+        )
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed.

@@ -39,6 +39,9 @@ GROWN: Final[dict[str, tuple[int, str]]] = {"nr_spis": (960, "4.21")}
 _DATED_ENUMS: Final = frozenset(map(type, (*MEMBERS_SINCE, *MEMBERS_UNTIL)))
 """The enumerations with members that not every release has."""
 
+_DATELESS: Final = frozenset({str, int, float, bool})
+"""The types of most values, which hold nothing that a release could lack."""
+
 
 @lru_cache(maxsize=32)
 def release(text: str) -> tuple[int, int]:
@@ -78,13 +81,13 @@ def _unsupported(value: Any, xen: tuple[int, int]) -> list[tuple[str, str]]:
             if (name in newer or name in GROWN) and (reason := _reason(name, newer.get(name), inner, xen)):
                 if inner != fields.defaults[place]:
                     found.append((name, reason))
-            elif isinstance(inner, (Part, tuple)) or type(inner) in _DATED_ENUMS:
-                found += [(join_path(name, path), reason) for path, reason in _unsupported(inner, xen)]
+            elif type(inner) not in _DATELESS and (lacking := _unsupported(inner, xen)):
+                found += [(join_path(name, path), reason) for path, reason in lacking]
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
-            if isinstance(item, (Part, tuple)) or type(item) in _DATED_ENUMS:
-                found += [(join_path(f"[{index}]", path), reason) for path, reason in _unsupported(item, xen)]
-    else:
+            if type(item) not in _DATELESS and (lacking := _unsupported(item, xen)):
+                found += [(join_path(f"[{index}]", path), reason) for path, reason in lacking]
+    elif type(value) in _DATED_ENUMS:
         since, until = MEMBERS_SINCE.get(value), MEMBERS_UNTIL.get(value)
         if since and release(since) > xen:
             found.append(("", f"{value} came with Xen {since}"))

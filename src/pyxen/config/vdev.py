@@ -24,11 +24,10 @@ def vdev_number(vdev: str) -> int | None:
     Returns:
         The number; None if libxl would not take the name. Two disks of one number cannot be in one guest.
     """
-    found = _XEN.fullmatch(vdev)
-    if found:
-        return _xen(int(found[1]), int(found[2]))
     found = _LETTERS.fullmatch(vdev)
     if not found:
+        if found := _XEN.fullmatch(vdev):
+            return _xen(int(found[1]), int(found[2]))
         number = _number(vdev)
         return number if number is not None and number < 2**31 else None
     kind, disk, partition = found[1], _index(found[2]), int(found[3] or 0)

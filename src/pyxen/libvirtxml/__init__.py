@@ -8,7 +8,10 @@ cases. `ADDED` lists the elements that libvirt adds on its own; they do not coun
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Final
+
+from lxml import etree
 
 from pyxen.config import DomainConfig
 from pyxen.config.base import fields_of
@@ -19,6 +22,7 @@ from pyxen.libvirtxml.indentation import write_out
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.normalize import normal
 from pyxen.libvirtxml.patcher import carry_over
+from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.roundtrip_loss import differences
 from pyxen.libvirtxml.source import Source
 from pyxen.libvirtxml.text import MAX_SIZE, decoded, parse, parse_tree, serialise, to_node
@@ -97,8 +101,11 @@ def losses(config: DomainConfig, *, domain_type: str = "xen") -> tuple[Loss, ...
 
 
 def _lost(config: DomainConfig, tree: Node, domain_type: str) -> tuple[Loss, ...]:
-    said = document.read(tree).config()
-    return differences(config, said, is_xen=document.has_xen_words(domain_type))
+    found = document.read(tree)
+    is_xen = document.has_xen_words(domain_type)
+    if is_xen and not found.differing(config):
+        return ()
+    return differences(config, found.config(), is_xen=is_xen)
 
 
 def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainConfig:
@@ -138,22 +145,32 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise",
     domain_type = root.get("type") or document.XEN
     is_xen = document.has_xen_words(domain_type)
     written = Source(text if isinstance(text, str) else decoded(text, root), root)
-    fields = fields_of(DomainConfig)
     try:
-        said = document.read(to_node(root)).config()
+        found = document.read(to_node(root))
+        said = found.config()
+        changed: Collection[str] = fields_of(DomainConfig).differing(said, config)
         for _ in range(_PASSES):
-            changed = fields.differing(said, config)
             if not changed:
                 break
             before, after = document.write_some(changed, said, config, domain_type)
             if not carry_over(root, before, after, written):
                 break
-            said = document.read(to_node(root)).config()
+            found = _read_again(root, found, changed, written)
+            changed = found.differing(config)
+            said = found.config() if changed else config
     except ParseError as error:
         error.source = source
         raise
     report(differences(config, said, is_xen=is_xen) if changed or not is_xen else (), on_loss, source)
     return write_out(root, written)
+
+
+def _read_again(root: etree._Element, before: XmlReadState, changed: Collection[str], source: Source) -> XmlReadState:
+    """Read a document after some settings were changed; its devices only if they can have another meaning now."""
+    devices = root.find("devices")
+    if devices is None or not source.is_as_it_was(devices) or not document.SEEN_BY_DEVICES.isdisjoint(changed):
+        return document.read(to_node(root))
+    return document.read(to_node(root, without=devices), before)
 
 
 _PASSES: Final = 3

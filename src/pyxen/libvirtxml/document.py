@@ -33,6 +33,7 @@ __all__ = [
     "BEFORE_DEVICES",
     "BEHIND_DEVICES",
     "DEVICES",
+    "SEEN_BY_DEVICES",
     "XEN",
     "Section",
     "has_xen_words",
@@ -53,8 +54,13 @@ def has_xen_words(domain_type: str) -> bool:
     return domain_type in _WITH_XEN_WORDS
 
 
-def read(domain: Node) -> XmlReadState:
+def read(domain: Node, before: XmlReadState | None = None) -> XmlReadState:
     """Read a ``<domain>``. What stays in the tree is what pyxen does not read: see `report_leftovers`.
+
+    Args:
+        domain: The element.
+        before: What was read when ``<devices>`` and the settings in `SEEN_BY_DEVICES` were as they are now: the devices
+            are taken from there, and not read.
 
     Raises:
         ParseError: The element is not a domain, or has an invalid value.
@@ -62,7 +68,6 @@ def read(domain: Node) -> XmlReadState:
     if domain.tag != "domain":
         raise domain.wrong("it is not a <domain>")
     domain.get("type")
-    devices = domain.child("devices") or Node("devices", line=domain.line)
     found = XmlReadState()
     boot.read(domain, found)
     general.read(domain, found)
@@ -72,6 +77,14 @@ def read(domain: Node) -> XmlReadState:
     features.read(domain, found)
     clock.read(domain, found)
     general.read_events(domain, found)
+    found.begin_devices(before)
+    if before is None:
+        _read_devices(domain, found)
+    return found
+
+
+def _read_devices(domain: Node, found: XmlReadState) -> None:
+    devices = domain.child("devices") or Node("devices", line=domain.line)
     emulator.read(domain, devices, found)
     disks.read(devices, found)
     usb.read(devices, found)
@@ -80,7 +93,10 @@ def read(domain: Node) -> XmlReadState:
     video.read(devices, found)
     graphics.read(devices, found)
     hostdevs.read(devices, found)
-    return found
+
+
+SEEN_BY_DEVICES: Final = frozenset({"type", "name", "device_model"})
+"""The settings outside of ``<devices>`` that its readers look at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,20 @@ class XmlReadState(ReadState):
 
     Attributes:
         lines: The lines of the fields, where known.
+        outside_devices: The fields that were set before the devices were read.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: dict[str, int] = {}
+        self.outside_devices: frozenset[str] = frozenset()
+
+    def begin_devices(self, before: XmlReadState | None) -> None:
+        """Note that all outside of ``<devices>`` has been read, and take over the devices of another state, if any."""
+        self.outside_devices = frozenset(self.fields)
+        if before is not None:
+            of_devices = before.fields.keys() - before.outside_devices
+            self.fields.update((name, before.fields[name]) for name in of_devices)
 
     @property
     def is_hvm(self) -> bool:
@@ -60,5 +69,19 @@ class XmlReadState(ReadState):
         try:
             return self.build()
         except ValidationError as error:
-            root = (error.path or "").split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
-            raise ParseError(error.message, line=self.lines.get(root), path=error.path) from None
+            raise self._with_line(error) from None
+
+    def differing(self, config: DomainConfig) -> set[str]:
+        """Return the fields of a configuration whose values are not what was read; see `ReadState.differing`.
+
+        Raises:
+            ParseError: A value is not valid. The error has its line.
+        """
+        try:
+            return super().differing(config)
+        except ValidationError as error:
+            raise self._with_line(error) from None
+
+    def _with_line(self, error: ValidationError) -> ParseError:
+        root = (error.path or "").split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
+        return ParseError(error.message, line=self.lines.get(root), path=error.path)

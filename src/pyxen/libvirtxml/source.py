@@ -64,6 +64,10 @@ class Source:
         if element not in self.changed:
             self.changed[element] = _state(element)
 
+    def is_as_it_was(self, element: etree._Element) -> bool:
+        """Tell whether an element is one of the document's and was not changed, nor anything in it."""
+        return element not in self.changed and element in self._nodes
+
     def altered(self) -> list[etree._Element]:
         """Return the elements that are not as they were; those in which only a child is altered are not among them."""
         return [element for element, before in self.changed.items() if _state(element) != before]

@@ -73,19 +73,19 @@ def parse(text: str | bytes, source: str | None = None) -> Node:
     return to_node(parse_tree(text, source))
 
 
-def to_node(element: etree._Element) -> Node:
-    """Convert an lxml element to nodes, without comments and processing instructions."""
-    return _to_node(element, str(element.tag))
+def to_node(element: etree._Element, without: etree._Element | None = None) -> Node:
+    """Convert an lxml element to nodes, without comments and processing instructions, and without one child."""
+    return _to_node(element, str(element.tag), without)
 
 
-def _to_node(element: etree._Element, tag: str) -> Node:
+def _to_node(element: etree._Element, tag: str, without: etree._Element | None = None) -> Node:
     text = element.text or ""
     node = Node(tag, text, element.sourceline or 0, dict(element.items()))
     if len(element):
         children = node.children
         for child in element:
             inner = child.tag
-            if isinstance(inner, str):
+            if isinstance(inner, str) and child is not without:
                 children.append(_to_node(child, inner))
             tail = child.tail
             if tail and not tail.isspace():

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from enum import Enum, IntEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
 from pyxen.errors import NotFound
 
-__all__ = ["OfDomain", "Record", "html_table"]
+__all__ = ["OfDomain", "Record", "attach_all", "html_table"]
 
 
 class Record:
@@ -65,8 +65,17 @@ class OfDomain(Record):
 
     def attach(self, handle_of: Callable[[Any], Any]) -> Self:
         """Set how `domain` makes its handle, and return this same record; for the two APIs."""
-        object.__setattr__(self, "_handle_of", handle_of)
+        _keep_handle_of(self, handle_of)
         return self
+
+
+_keep_handle_of: Final[Callable[[OfDomain, Callable[[Any], Any]], None]] = vars(OfDomain)["_handle_of"].__set__
+
+
+def attach_all(records: Iterable[OfDomain], handle_of: Callable[[Any], Any]) -> None:
+    """Set how the `domain` of each record makes its handle: `OfDomain.attach` for lists, which can be long."""
+    for record in records:
+        _keep_handle_of(record, handle_of)
 
 
 def html_table(head: list[str], rows: list[tuple[Any, ...]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 
 from pyxen.errors import ParseError
-from pyxen.xlcfg.grammar import Assignment, Value, assignments, item_offsets
+from pyxen.xlcfg.grammar import Assignment, Value, assignments
 from pyxen.xlcfg.lexer import LIST_TOKEN
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.syntax_errors import position
@@ -144,7 +144,7 @@ class Document(MutableMapping[str, Value]):
     def _insert_items(self, last: Assignment, items: Sequence[Settable]) -> None:
         """Put items behind those of a list, separated as those are."""
         text = self._text
-        offsets = item_offsets(text, last)
+        offsets = last.items
         words = [format_value(item) for item in items]
         if not offsets:
             at = last.value_start + 1

@@ -6,13 +6,14 @@ The text is read once, without recursion, and never executed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from pyxen.errors import ParseError
 from pyxen.xlcfg.lexer import END, LIST_TOKEN, REST, SETTING, unquote
 from pyxen.xlcfg.syntax_errors import explain, explain_setting, position, skip
 
-__all__ = ["Assignment", "Value", "assignments", "item_offsets"]
+__all__ = ["Assignment", "Value", "assignments"]
 
 Value: TypeAlias = "str | list[Value]"
 """What a key can be set to."""
@@ -35,6 +36,7 @@ class Assignment(NamedTuple):
         value_start: Where the value begins.
         value_end: Where the value ends.
         end: Where the setting ends, its comment, line end or semicolon included.
+        items: Where the items of a list begin; empty for a single value.
     """
 
     key: str
@@ -44,6 +46,7 @@ class Assignment(NamedTuple):
     value_start: int
     value_end: int
     end: int
+    items: Sequence[int]
 
 
 def assignments(text: str) -> list[Assignment]:
@@ -65,6 +68,7 @@ def assignments(text: str) -> list[Assignment]:
     while match := match_setting(text, at):
         key, operator, plain, number, escaped, bracket = match.groups()
         at = match.end()
+        items: Sequence[int] = ()
         if plain is not None:
             value: Value = plain[1:-1]
             start, end = match.span(3)
@@ -73,7 +77,7 @@ def assignments(text: str) -> list[Assignment]:
             start, end = match.span(4)
         elif bracket:
             start = at - 1
-            value, end = _list(text, at)
+            value, end, items = _list(text, at)
             closing = END.match(text, end)
             if closing is None:
                 raise explain(text, end, "the end of the line or ';'")
@@ -81,7 +85,7 @@ def assignments(text: str) -> list[Assignment]:
         else:
             start, end = match.span(5)
             value = _unquoted(text, escaped, start)
-        append(Assignment(key, operator == "+=", value, match.start(1), start, end, at))
+        append(Assignment(key, operator == "+=", value, match.start(1), start, end, at, items))
     if REST.match(text, at) is None:
         raise explain_setting(text, at)
     return found
@@ -98,8 +102,9 @@ def _unquoted(text: str, word: str, offset: int) -> str:
     raise _error(text, offset + value, message)
 
 
-def _list(text: str, at: int) -> tuple[list[Value], int]:
-    """Read a list from behind its bracket; return it and the place behind its closing bracket."""
+def _list(text: str, at: int) -> tuple[list[Value], int, list[int]]:
+    """Read a list from behind its bracket; return it, the place behind its closing bracket, and those of its items."""
+    offsets: list[int] = []
     outer: list[tuple[list[Value], int]] = []
     current: list[Value] = []
     stack = _STACK_BEFORE_LIST + _STACK_BRACKET
@@ -111,7 +116,7 @@ def _list(text: str, at: int) -> tuple[list[Value], int]:
         at = match.end()
         if word == "]" and kind == _PUNCTUATION:
             if not outer:
-                return current, at
+                return current, at, offsets
             current, stack = outer.pop()
             wants_value = False
         elif word == "," and kind == _PUNCTUATION:
@@ -125,6 +130,8 @@ def _list(text: str, at: int) -> tuple[list[Value], int]:
             needed = _STACK_VALUE + _STACK_BRACKET if word == "[" and kind == _PUNCTUATION else _STACK_VALUE
             if deeper + needed >= _STACK_LIMIT:
                 raise _error(text, match.start(kind), "lists are nested too deeply for xl")
+            if not outer:
+                offsets.append(match.start(kind))
             if kind == _PLAIN:
                 current.append(word[1:-1])
             elif kind == _NUMBER:
@@ -143,26 +150,3 @@ def _list(text: str, at: int) -> tuple[list[Value], int]:
 def _error(text: str, offset: int, message: str) -> ParseError:
     line, column = position(text, offset)
     return ParseError(message, line=line, column=column)
-
-
-def item_offsets(text: str, assignment: Assignment) -> list[int]:
-    """Return where each item of a list begins in the text; for a value that is not a list, where it begins."""
-    if isinstance(assignment.value, str):
-        return [assignment.value_start]
-    offsets = []
-    depth = 0
-    at = assignment.value_start
-    while match := LIST_TOKEN.match(text, at):
-        kind = match.lastindex or 0
-        word = match[kind]
-        at = match.end()
-        if word == "]" and kind == _PUNCTUATION:
-            depth -= 1
-            if not depth:
-                break
-            continue
-        if depth == 1 and (kind != _PUNCTUATION or word == "["):
-            offsets.append(match.start(kind))
-        if word == "[" and kind == _PUNCTUATION:
-            depth += 1
-    return offsets

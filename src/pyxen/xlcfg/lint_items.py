@@ -11,7 +11,7 @@ from pyxen.errors import ConfigError
 from pyxen.xlcfg.device_grammars import GRAMMARS
 from pyxen.xlcfg.disk import read_disk, write_disk
 from pyxen.xlcfg.findings import Finding
-from pyxen.xlcfg.grammar import Assignment, item_offsets
+from pyxen.xlcfg.grammar import Assignment
 from pyxen.xlcfg.item_grammar import SpecError
 from pyxen.xlcfg.keys import KEYS, release
 
@@ -37,13 +37,12 @@ _FREE_9PFS: Final = (4, 19)
 
 
 def item_findings(
-    text: str, written: Sequence[Assignment], disks: Mapping[str, Disk], target: tuple[int, int]
+    written: Sequence[Assignment], disks: Mapping[str, Disk], target: tuple[int, int]
 ) -> Iterator[Finding]:
-    """Yield the findings about items of lists in a configuration for the Xen release `target`.
+    """Yield the findings about items of lists for the Xen release `target`.
 
     Args:
-        text: The configuration.
-        written: Its settings.
+        written: The settings of a configuration.
         disks: Disks that were read already, by their items.
         target: The release.
     """
@@ -52,10 +51,10 @@ def item_findings(
         if isinstance(assignment.value, str) or assignment.key not in KEYS:
             continue
         if list in map(type, assignment.value):
-            yield from _nested(text, assignment)
+            yield from _nested(assignment)
         if assignment.key not in _WITH_RULES:
             continue
-        for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
+        for offset, item in zip(assignment.items, assignment.value, strict=True):
             if not isinstance(item, str):
                 continue
             yield from _item(assignment.key, item, offset, disks, target)
@@ -63,10 +62,10 @@ def item_findings(
                 yield from _old_p9(item, offset, target, of_9pfs)
 
 
-def _nested(text: str, assignment: Assignment) -> Iterator[Finding]:
+def _nested(assignment: Assignment) -> Iterator[Finding]:
     if assignment.key in ("vsnd", "vnuma"):
         return
-    for offset, item in zip(item_offsets(text, assignment), assignment.value, strict=True):
+    for offset, item in zip(assignment.items, assignment.value, strict=True):
         if isinstance(item, list):
             message = "xl stops reading the list where a list begins inside it, and drops the rest in silence"
             yield Finding(offset, "nested-list", message, "remove the inner brackets")
@@ -100,6 +99,13 @@ def _disk(item: str, offset: int, disks: Mapping[str, Disk]) -> Iterator[Finding
         disk = disks.get(item) or read_disk(item)
     except (SpecError, ConfigError):
         return  # reported as an error elsewhere
+    if ":" in item:
+        yield from _outdated(item, offset, disk)
+    yield from _format(disk, offset)
+
+
+def _outdated(item: str, offset: int, disk: Disk) -> Iterator[Finding]:
+    """Report old spellings, all of which have a colon."""
     prefix, old = _OLD_PREFIX.match(item), _OLD_DEVTYPE.search(item)
     outdated = [*([f"the prefix {prefix[1]}:"] if prefix else []), *([f":{old[2]}"] if old else [])]
     if outdated:
@@ -107,7 +113,6 @@ def _disk(item: str, offset: int, disks: Mapping[str, Disk]) -> Iterator[Finding
         vdev = None if disk.vdev is None else disk.vdev.removeprefix("/dev/")
         hint = f'write "{write_disk(disk.replace(vdev=vdev))}"'
         yield Finding(offset, "outdated-disk", message, hint, "note")
-    yield from _format(disk, offset)
 
 
 def _format(disk: Disk, offset: int) -> Iterator[Finding]:
@@ -124,9 +129,9 @@ def _format(disk: Disk, offset: int) -> Iterator[Finding]:
 
 
 def _vif(item: str, offset: int) -> Iterator[Finding]:
-    if _NETDEV.search(item):
+    if "netdev=" in item and _NETDEV.search(item):
         yield Finding(offset, "outdated-value", "netdev is outdated", "write gatewaydev=", "note")
-    rate = _RATE.search(item)
+    rate = _RATE.search(item) if "rate=" in item else None
     if rate and rate[1].startswith("0"):
         octal = rate[1].strip("01234567") == "" and int(rate[1], 8)
         hint = f"write rate={octal}{rate[2]}; write {rate[1].lstrip('0')}{rate[2]} if that is meant" if octal else ""

@@ -128,7 +128,8 @@ def key_findings(
             a = "an" if guest is DomainType.HVM else "a"
             message = f"{known.name} means nothing to {a} {guest.upper()} guest"
             yield Finding(assignment.start, "other-guest", message, f"{wanted} guests have it")
-    yield from _repeated(written)
+    if len(source.settings) < len(written):
+        yield from _repeated(written)
 
 
 def _guest(config: DomainConfig | ConfigError, source: Source) -> DomainType | None:
@@ -199,8 +200,6 @@ _HINTS: Final = {
 
 def _repeated(written: Sequence[Assignment]) -> Iterator[Finding]:
     """Report settings that a later setting of the same key overwrites."""
-    if len({assignment.key for assignment in written}) == len(written):
-        return
     chains: dict[str, list[Assignment]] = {}
     for assignment in written:
         chains.setdefault(assignment.key, []).append(assignment)

@@ -40,23 +40,25 @@ _NUMBERED: Final = {
 _WORDED: Final = frozenset({*_PREFIXED, "bootloader_args", "viridian", "kernel"})
 """Keys with words that `_word` knows."""
 
+_OF_RELEASE: Final = frozenset({"vcpus", "cpuid"})
+"""Keys whose values mean something else to some releases."""
+
+_WITH_RULES: Final = frozenset({*_NUMBERED, *_WORDED, *_OF_RELEASE})
+"""Keys with rules of their own. What begins with 0 is looked at with any key."""
+
 
 def value_findings(text: str, written: Sequence[Assignment], target: tuple[int, int]) -> Iterator[Finding]:
     """Yield the findings about the values of a configuration for the Xen release `target`."""
     has_escapes = "\\" in text
     for assignment in written:
-        known = KEYS.get(assignment.key)
-        if known is None:
-            continue
         key, value = assignment.key, assignment.value
-        if has_escapes:
+        if has_escapes and key in KEYS:
             yield from _escapes(text, assignment)
-        if isinstance(value, str):
-            if value[:1] == "0" or key in _NUMBERED:
-                yield from _number(assignment, value, known.kind)
+        if isinstance(value, str) and (value[:1] == "0" or key in _WITH_RULES) and key in KEYS:
+            yield from _number(assignment, value)
             if key in _WORDED:
                 yield from _word(assignment, value)
-            if key in ("vcpus", "cpuid"):
+            if key in _OF_RELEASE:
                 yield from _of_release(assignment, value, target)
     yield from _missing(written, target)
     yield from _stray(text, written)
@@ -69,7 +71,8 @@ def _escapes(text: str, assignment: Assignment) -> Iterator[Finding]:
         yield Finding(assignment.value_start + match.start(), "lost-escape", message, "write the character itself")
 
 
-def _number(assignment: Assignment, value: str, kind: str) -> Iterator[Finding]:
+def _number(assignment: Assignment, value: str) -> Iterator[Finding]:
+    kind = KEYS[assignment.key].kind
     if _OCTAL.fullmatch(value) and ("integer" in kind or "boolean" in kind) and int(value, 8) != int(value):
         hint = f"write {int(value, 8)}; write {int(value)} if that is meant"
         yield Finding(assignment.value_start, "octal", f"{value} is octal, and means {int(value, 8)}", hint)

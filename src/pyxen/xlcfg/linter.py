@@ -83,7 +83,7 @@ def lint(text: str | bytes, xen: str = DEFAULT) -> list[Diagnostic]:
     findings = {
         *key_findings(written, config, source, target),
         *value_findings(text, written, target),
-        *item_findings(text, written, _disks(config, source), target),
+        *item_findings(written, _disks(config, source), target),
         *meaning_findings(config, source, target),
     }
     found = _weightiest(findings, written)

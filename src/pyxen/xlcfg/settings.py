@@ -67,7 +67,7 @@ class Settings:
         A number that was written with ``+=`` is None too: libxlutil warns of it and ignores it.
         """
         value = self._values.get(key)
-        if not isinstance(value, str) or self.added(key):
+        if not isinstance(value, str) or self._chains[key][-1].adds:
             return None
         return to_long(value)
 

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
 from pyxen.losses import Loss
-from pyxen.xlcfg.grammar import Assignment, Value, item_offsets
+from pyxen.xlcfg.grammar import Value
 from pyxen.xlcfg.item_grammar import Note, SpecError
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.syntax_errors import Places
@@ -72,7 +72,6 @@ class Source:
         self.settings = settings
         self.passed: list[Passed] = []
         self._position = Places(settings.text)
-        self._offsets: dict[int, list[int]] = {}
 
     @property
     def losses(self) -> list[Loss]:
@@ -91,7 +90,7 @@ class Source:
         if item is None:
             return chain[-1].value_start
         for assignment in chain:
-            offsets = self._items(assignment)
+            offsets = assignment.items if isinstance(assignment.value, list) else (assignment.value_start,)
             if item < len(offsets):
                 return offsets[item]
             item -= len(offsets)
@@ -100,12 +99,6 @@ class Source:
     def offset_of(self, line: int, column: int) -> int:
         """Return the offset of a line and column."""
         return self._position.offset(line, column)
-
-    def _items(self, assignment: Assignment) -> list[int]:
-        """Return where the items of a list begin; this is looked up once, since every item may be asked for."""
-        if assignment.start not in self._offsets:
-            self._offsets[assignment.start] = item_offsets(self.settings.text, assignment)
-        return self._offsets[assignment.start]
 
     def error(self, key: str, message: str, item: int | None = None) -> ParseError:
         """Return the error for a key, or one item of its list."""
@@ -136,7 +129,7 @@ class Source:
         if not self.settings.chain(key):
             return ""
         last = self.settings.chain(key)[-1]
-        start = self._items(last)[first] if first and first < len(self._items(last)) else last.value_start
+        start = last.items[first] if first and first < len(last.items) else last.value_start
         return self.settings.text[start : last.value_end]
 
     def string(self, key: str) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, count
+from operator import add
 from typing import Final
 
 from pyxen.errors import ParseError
@@ -127,7 +128,8 @@ class Places:
 
     def _lines(self) -> list[int]:
         if self._starts is None:
-            self._starts = [0, *accumulate(len(line) + 1 for line in self._text.split("\n"))]
+            ends = accumulate(map(len, self._text.split("\n")))
+            self._starts = [0, *map(add, ends, count(1))]  # a line end is one character
         return self._starts
 
 

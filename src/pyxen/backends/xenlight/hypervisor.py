@@ -81,6 +81,7 @@ class Hypervisor:
             raise
         self._names = Names(self._xenstore)
         self._stubdomains = StubDomains(self._xenstore)
+        self._keys: list[tuple[int, bytes]] = []
         self._places: dict[str | UUID, int] = {}  # domids by name and uuid when `find` listed all domains
 
     @property
@@ -146,14 +147,25 @@ class Hypervisor:
         with self._open():
             moment = time.monotonic_ns()
             rows = self._rows()
-            keys = [*map(KEY, rows)]
+            keys = self._keys_of(rows)
             names = self._names_of(rows, keys)
             stubs = self._stubdomains.of(keys, lambda: possible_stubs(rows), lambda place: has_run(rows[place]))
+            pools = {number: names[number, None] for number in {row[POOL] for row in rows}}
             sources = [
-                (DECODERS, row, names[key], names[row[POOL], None], stubs.get(key))
+                (DECODERS, row, names[key], pools[row[POOL]], stubs.get(key))
                 for row, key in zip(rows, keys, strict=True)
             ]
         return moment, decoded_later(sources)
+
+    def _keys_of(self, rows: Sequence[Row]) -> list[tuple[int, bytes]]:
+        """Return what identifies the domains: the same objects as before while the domains are the same.
+
+        Names and stub domains are then looked up by objects that were looked up before, which is quicker.
+        """
+        keys = [*map(KEY, rows)]
+        if keys != self._keys:
+            self._keys = keys
+        return self._keys
 
     def _names_of(self, rows: Sequence[Row], keys: Sequence[tuple[int, bytes]]) -> Mapping[Key, str | None]:
         """Return the names of all domains, and of the CPU pools that they are in."""
@@ -164,7 +176,7 @@ class Hypervisor:
         """Return the domids of the domains with a name, of which there can be several for a moment."""
         with self._open():
             rows = self._rows()
-            keys = [*map(KEY, rows)]
+            keys = self._keys_of(rows)
             names = self._names_of(rows, keys)
             return [key[0] for key in keys if names[key] == name]
 

@@ -33,6 +33,7 @@ class StubDomains:
         self._settled: set[Key] = set()  # domains that have run, or cannot be stub domains
         self._first_seen: dict[Key, float] = {}  # the others, with the moment
         self._stubs: dict[Key, int] = {}
+        self._all_settled: Sequence[Key] = ()  # the last domains of which nothing was left to be read
 
     def of(
         self, domains: Sequence[Key], possible: Callable[[], Collection[int]], has_run: Callable[[int], bool]
@@ -44,6 +45,8 @@ class StubDomains:
             possible: Returns the places in `domains` of those that can be stub domains; called if one is new.
             has_run: Tells whether it has run.
         """
+        if domains == self._all_settled:
+            return self._stubs
         unsettled = [place for place, key in enumerate(domains) if key not in self._settled]
         if unsettled or len(self._settled) > len(domains):
             self._forget_gone({*domains})
@@ -51,6 +54,8 @@ class StubDomains:
             self._settled.update(domains[place] for place in unsettled if place not in places)
             unread = [place for place in unsettled if place in places]
             self._read(domains, [place for place in unread if has_run(place) or self._is_new(domains[place])], has_run)
+        else:
+            self._all_settled = domains
         return self._stubs
 
     def _is_new(self, domain: Key) -> bool:
