@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -12,7 +13,7 @@ from io import FileIO
 from typing import Any, NamedTuple, TypeVar
 
 from pyxen._durations import timeout_of
-from pyxen.errors import DomainNotFound, OperationCancelled, OperationFailed
+from pyxen.errors import DomainNotFound, HostClosed, OperationCancelled, OperationFailed
 
 __all__ = ["Calls", "Operation", "Progress", "StopReason", "describe", "finish"]
 
@@ -48,6 +49,7 @@ class _Run:
         self.stop: Callable[[], None] | None = None
         self.runner: threading.Thread | None = None
         self.domain: Any = None
+        self.pid = os.getpid()
 
 
 class Operation(Future[T]):
@@ -176,15 +178,16 @@ class Operation(Future[T]):
         """Request that the operation be stopped and undone, and return at once.
 
         Returns:
-            False if it has already ended. True does not guarantee that it will be cancelled: it may still succeed.
+            False if it has already ended, or if the parent of this process began it before a fork. True does not
+            guarantee that it will be cancelled: it may still succeed.
         """
         return self.stop("cancelled")
 
     def stop(self, reason: StopReason) -> bool:
         """Stop the operation for a reason; see `cancel`."""
-        if self.done():
-            return False
         run = self._run
+        if os.getpid() != run.pid or self.done():
+            return False
         if run.stopped is None:
             run.stopped = reason
             if run.stop is not None:
@@ -199,8 +202,10 @@ class Operation(Future[T]):
 
         Raises:
             TimeoutError: It did not end in time.
+            HostClosed: It was begun before a fork, by the parent of this process, and had not ended then.
             OperationFailed: The operation failed.
         """
+        self._check_process()
         return super().result(timeout_of(timeout))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -211,7 +216,9 @@ class Operation(Future[T]):
 
         Raises:
             TimeoutError: It did not end in time.
+            HostClosed: It was begun before a fork, by the parent of this process, and had not ended then.
         """
+        self._check_process()
         return super().exception(timeout_of(timeout))
 
     def wait(self) -> T:
@@ -244,6 +251,17 @@ class Operation(Future[T]):
             super().add_done_callback(fn)  # called here and now, so its exceptions go to this caller
         else:
             super().add_done_callback(partial(_call, fn))
+
+    def done(self) -> bool:
+        """Tell whether it has ended."""
+        return self._state == "FINISHED"  # read without the lock, which is held for ever in a child of a fork
+
+    def _check_process(self) -> None:
+        """Raise `HostClosed` in the child of a fork, where it never ends, unless it had ended before."""
+        if os.getpid() != self._run.pid:
+            if not self.done():
+                raise HostClosed(f"{self.verb}: the operation was begun before a fork, in the parent of this process")
+            self._condition = threading.Condition()  # a thread that the fork did not copy may hold the other
 
     # The rest is for the code that runs operations, and for the blocking and asyncio APIs.
 

@@ -79,6 +79,8 @@ class LibvirtHost(Backend):
 
     def close(self) -> None:
         """Stop all operations and close the connections; may be called again. libvirt finishes what it cannot stop."""
+        if not self._link.is_here():
+            return  # all of it is the parent's
         with self._beginning:
             workers = self._workers
         if workers is not None:

@@ -49,6 +49,10 @@ class Link:
         self._main = connect(uri, self._closed_by_the_other_side(0))
         self._generation = 0
 
+    def is_here(self) -> bool:
+        """Tell whether this process opened the link. The child of a fork must wait for no lock of its parent."""
+        return os.getpid() == self._pid
+
     def check(self) -> None:
         """Check that the link is usable.
 
@@ -56,7 +60,7 @@ class Link:
             HostClosed: The host was closed, or was opened before a fork.
             ConnectFailed: The daemon is away.
         """
-        if os.getpid() != self._pid:
+        if not self.is_here():
             raise HostClosed(f"{self._shown} was opened before a fork: open it again")
         if not self._open:
             raise HostClosed(f"{self._shown} was closed")
@@ -99,8 +103,10 @@ class Link:
 
     def close(self) -> None:
         """Close all connections; each stays open until the calls in progress on it have returned."""
+        if not self.is_here():
+            return
         with self._changed:
-            if not self._open or os.getpid() != self._pid:
+            if not self._open:
                 return
             self._open = False
             self._changed.notify_all()

@@ -100,6 +100,7 @@ class Watcher:
         self, link: Link, on_event: Callable[[Event], None], on_end: Callable[[], None]
     ) -> Callable[[], None]:
         """Add a subscriber to the events from now on, and return a function that removes it."""
+        link.check()
         self._link = link
         with self._arming:
             if self._armed is None:
@@ -172,6 +173,8 @@ class Watcher:
             self._changed.notify()
 
     def _unsubscribe(self, subscriber: _Subscriber) -> None:
+        if not self._linked().is_here():
+            return
         with self._changed:
             if subscriber in self._subscribers:
                 self._subscribers.remove(subscriber)

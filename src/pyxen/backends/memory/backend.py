@@ -91,11 +91,11 @@ class MemoryBackend(MemoryHost):
     features = frozenset(Feature) - _LACKS
 
     def domain_info(self, domain: DomainRef) -> DomainInfo:
-        with self._machine.lock:
+        with self._lock:
             return self._guest("info", domain).info()
 
     def uptime(self, domain: DomainRef) -> DomainUptime:
-        with self._machine.lock:
+        with self._lock:
             return self._machine.uptime_of(self._guest("uptime", domain))
 
     def create(
@@ -319,7 +319,7 @@ class MemoryBackend(MemoryHost):
         return self._do("detach", domain, script, timeout)
 
     def live_devices(self, domain: DomainRef, kind: Kind) -> Sequence[LiveDevice[Any]]:
-        with self._machine.lock:
+        with self._lock:
             return live_devices.live_devices(self._machine, self._guest("live_devices", domain), kind)
 
     def insert_cdrom(self, domain: DomainRef, vdev: str, target: str, *, timeout: float | None) -> Operation[None]:
@@ -335,7 +335,7 @@ class MemoryBackend(MemoryHost):
         return self._do("set_memory", domain, lambda _, guest: resources.set_memory(self._machine, guest, kib))
 
     def memory(self, domain: DomainRef) -> DomainMemory:
-        with self._machine.lock:
+        with self._lock:
             return memory.memory(self._guest("memory", domain))
 
     def wait_memory(self, domain: DomainRef, *, timeout: float | None) -> Operation[DomainMemory]:
@@ -349,7 +349,7 @@ class MemoryBackend(MemoryHost):
         return self._do("set_vcpus", domain, lambda _, guest: resources.set_vcpus(self._machine, guest, vcpus))
 
     def vcpus(self, domain: DomainRef) -> tuple[VcpuInfo, ...]:
-        with self._machine.lock:
+        with self._lock:
             return vcpus.vcpus(self._machine, self._guest("vcpus", domain))
 
     def pin_vcpu(
@@ -359,7 +359,7 @@ class MemoryBackend(MemoryHost):
         return self._do("pin_vcpu", domain, lambda _, guest: pin(self._machine, guest))
 
     def node_affinity(self, domain: DomainRef) -> tuple[int, ...]:
-        with self._machine.lock:
+        with self._lock:
             return node_affinity.node_affinity(self._machine, self._guest("node_affinity", domain))
 
     def set_node_affinity(self, domain: DomainRef, nodes: frozenset[int] | None) -> Operation[None]:
@@ -367,7 +367,7 @@ class MemoryBackend(MemoryHost):
         return self._at_once("set_node_affinity", domain, change)
 
     def scheduler(self, domain: DomainRef, vcpu: int | None) -> Scheduler:
-        with self._machine.lock:
+        with self._lock:
             return schedulers.scheduler(self._machine, self._guest("scheduler", domain), vcpu)
 
     def set_scheduler(
@@ -384,7 +384,7 @@ class MemoryBackend(MemoryHost):
     ) -> Operation[DomainInfo | None]:
         self._check("wait", domain.domid)
         operation: Operation[DomainInfo | None] = operation_on(domain, "wait", timeout)
-        with self._machine.lock:
+        with self._lock:
             guest = self._find(domain)
             script = _nothing() if guest is None else wait.wait(guest, states)
             return self._run(operation, script, timeout)
@@ -426,51 +426,51 @@ class MemoryBackend(MemoryHost):
         return self._at_once("update_config", domain, partial(userdata.update_config, text=config_text(config)))
 
     def stats(self, domain: DomainRef) -> DomainStats:
-        with self._machine.lock:
+        with self._lock:
             return stats.stats(self._guest("stats", domain), self._machine.now())
 
     def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
-        with self._machine.lock:
+        with self._lock:
             return console_of(self._guest("console", domain), kind, number).open()
 
     def console_log(self, domain: DomainRef) -> str | None:
         """Return None: no xenconsoled keeps a log here."""
-        with self._machine.lock:
+        with self._lock:
             self._guest("console_log", domain)
         return None
 
     def endpoints(self, domain: DomainRef) -> Endpoints:
-        with self._machine.lock:
+        with self._lock:
             return endpoints.endpoints(self._machine, self._guest("endpoints", domain))
 
     def define(self, config: DomainConfig, *, autostart: bool | None) -> DefinedDomain:
         config.validate()
-        with self._machine.lock:
+        with self._lock:
             self._check("define", config.name)
             return defined.define(self._machine, config, autostart)
 
     def undefine(self, uuid: UUID) -> None:
-        with self._machine.lock:
+        with self._lock:
             self._check("undefine", uuid)
             defined.undefine(self._machine, uuid)
 
     def defined(self) -> Sequence[DefinedDomain]:
-        with self._machine.lock:
+        with self._lock:
             self._check("defined")
             return defined.defined(self._machine)
 
     def defined_config(self, uuid: UUID) -> DomainConfig:
-        with self._machine.lock:
+        with self._lock:
             self._check("defined_config", uuid)
             return defined.kept(self._machine, uuid, "defined_config").config
 
     def set_autostart(self, uuid: UUID, autostart: bool) -> None:
-        with self._machine.lock:
+        with self._lock:
             self._check("set_autostart", uuid)
             defined.kept(self._machine, uuid, "set_autostart").autostart = autostart
 
     def start(self, uuid: UUID, *, paused: bool, timeout: float | None) -> Operation[DomainRef]:
-        with self._machine.lock:
+        with self._lock:
             self._check("start", uuid)
             kept = defined.kept(self._machine, uuid, "start")
         return self._create("start", kept.config, uuid, paused=paused, timeout=timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -67,7 +68,8 @@ class MemoryHost(Backend):
         self._pid = os.getpid()
         machine.engine.begin_use()
         nodes = machine.store_nodes
-        self._store = MemoryStore(machine.engine, nodes.tree, nodes.watches, partial(self._check, "xenstore"))
+        check = partial(self._check, "xenstore")
+        self._store = MemoryStore(machine.engine, nodes.tree, nodes.watches, check, self._check_process)
 
     @property
     def uri(self) -> str:
@@ -98,40 +100,40 @@ class MemoryHost(Backend):
 
     def _reach(self, machine: Machine) -> None:
         """Keep another host going until this connection is closed."""
-        with self._machine.lock:
+        with self._lock:
             if machine in self._reached:
                 return
             self._reached.append(machine)
         machine.engine.begin_use()
 
     def _end_subscriptions(self) -> None:
-        with self._machine.lock:
+        with self._lock:
             subscribers, self._subscribers = self._subscribers, []
             for subscriber in subscribers:
                 self._machine.engine.say(subscriber.end)
 
     def info(self) -> HostInfo:
-        with self._machine.lock:
+        with self._lock:
             self._check("info")
             return host_info(self._machine)
 
     def topology(self) -> Topology:
-        with self._machine.lock:
+        with self._lock:
             self._check("topology")
             return host_topology(self._machine)
 
     def idle_times_ns(self) -> dict[int, int]:
-        with self._machine.lock:
+        with self._lock:
             self._check("idle_times_ns")
             return idle_times_ns(self._machine)
 
     def uptimes(self) -> list[DomainUptime]:
-        with self._machine.lock:
+        with self._lock:
             self._check("uptimes")
             return [self._machine.uptime_of(guest) for _, guest in sorted(self._machine.domains.items())]
 
     def list(self) -> list[DomainInfo]:
-        with self._machine.lock:
+        with self._lock:
             self._check("list")
             return [guest.info() for _, guest in sorted(self._machine.domains.items())]
 
@@ -141,7 +143,7 @@ class MemoryHost(Backend):
         return ()
 
     def log(self, position: int | None, *, clear: bool) -> LogChunk:
-        with self._machine.lock:
+        with self._lock:
             self._check("log")
             return self._machine.log.read(position, clear=clear)
 
@@ -166,7 +168,7 @@ class MemoryHost(Backend):
         return self._of_xen("hypfs_write", partial(hypfs.write, self._machine.hypfs, path=path, text=hypfs_text(value)))
 
     def flask_enforcing(self) -> bool:
-        with self._machine.lock:
+        with self._lock:
             self._check("flask_enforcing")
             return flask.there(self._machine.flask, "enforcing").enforcing
 
@@ -179,12 +181,12 @@ class MemoryHost(Backend):
         return self._of_xen("flask_load_policy", script)
 
     def flask_label(self, ssidref: int) -> str:
-        with self._machine.lock:
+        with self._lock:
             self._check("flask_label")
             return flask.label(self._machine.flask, ssidref)
 
     def flask_ssidref(self, label: str) -> int:
-        with self._machine.lock:
+        with self._lock:
             self._check("flask_ssidref")
             return flask.ssidref(self._machine.flask, label)
 
@@ -205,7 +207,7 @@ class MemoryHost(Backend):
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
         subscriber = Subscriber(on_event, on_end)
-        with self._machine.lock:
+        with self._lock:
             self._check("events")
             self._subscribers = [*(one for one in self._subscribers if one.listens), subscriber]
             self._machine.subscribe(subscriber)
@@ -215,7 +217,7 @@ class MemoryHost(Backend):
         return self._store
 
     def cpupools(self) -> Sequence[CpupoolInfo]:
-        with self._machine.lock:
+        with self._lock:
             self._check("cpupools")
             return cpupools.pools(self._machine)
 
@@ -238,7 +240,7 @@ class MemoryHost(Backend):
         return self._on_host("split_cpupools", None, cpupools.split)
 
     def pool_scheduler(self, pool: CpupoolKey) -> PoolScheduler:
-        with self._machine.lock:
+        with self._lock:
             self._check("pool_scheduler")
             return schedulers.pool_scheduler(self._machine, pool)
 
@@ -246,7 +248,7 @@ class MemoryHost(Backend):
         return self._on_pool("set_pool_scheduler", pool, partial(schedulers.set_pool_scheduler, given=scheduler))
 
     def pci_devices(self) -> Sequence[PciDevice]:
-        with self._machine.lock:
+        with self._lock:
             self._check("pci_devices")
             return host_devices.pci_devices(self._machine)
 
@@ -259,25 +261,37 @@ class MemoryHost(Backend):
         return self._on_host("pci_assignable_remove", str(key), script)
 
     def usb_devices(self) -> Sequence[UsbDevice]:
-        with self._machine.lock:
+        with self._lock:
             self._check("usb_devices")
             return host_devices.usb_devices(self._machine)
 
     def all_stats(self) -> tuple[DomainStats, ...]:
-        with self._machine.lock:
+        with self._lock:
             self._check("stats")
             now = self._machine.now()
             return tuple(stats.stats(guest, now) for _, guest in sorted(self._machine.domains.items()))
 
     # Internals
 
+    def _check_process(self) -> None:
+        """Raise `HostClosed` in the child of a fork."""
+        if os.getpid() != self._pid:
+            raise HostClosed("the host was opened before a fork: open it again")
+
+    @property
+    def _lock(self) -> threading.Condition:
+        """The host's lock. In the child of a fork, a thread that does not exist there may hold it: nobody waits."""
+        self._check_process()
+        return self._machine.lock
+
     def _check(self, verb: str, *names: str | int | UUID) -> None:
         """Note a call, and raise an error if the host is closed or lost, or if a test injected a failure."""
+        self._check_process()
         if verb and verb not in _NOTED_BEFORE:
             self._note(verb, *names)
-        if self._closed or os.getpid() != self._pid:
+        if self._closed:
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
-        with self._machine.lock:
+        with self._lock:
             if self._machine.lost is not None:
                 raise self._machine.lost
             fault = self._machine.fault(verb, *names)
@@ -291,7 +305,7 @@ class MemoryHost(Backend):
     def _note(self, verb: str, *names: str | int | UUID) -> None:
         """Remember a call, for `FakeHost.calls`. Of several names of a domain the last one, its name, is the best."""
         readable = [name for name in names if not isinstance(name, UUID)] or list(map(str, names))
-        with self._machine.lock:
+        with self._lock:
             self._machine.calls.append(Call(verb, readable[-1] if readable else None))
 
     def _find(self, domain: DomainRef) -> Guest | None:
@@ -306,7 +320,7 @@ class MemoryHost(Backend):
 
     def _glance(self, verb: str, domain: DomainRef) -> DomainInfo:
         """Return information about a domain for checks before a verb starts."""
-        with self._machine.lock:
+        with self._lock:
             found = self._find(domain)
             self._note(verb, domain.domid if found is None else found.name)
             self._check("")
@@ -328,7 +342,7 @@ class MemoryHost(Backend):
         also: Machine | None = None,
     ) -> Operation[T]:
         operation: Operation[T] = operation_on(domain, verb, timeout)
-        with self._machine.lock:
+        with self._lock:
             guest = self._guest(verb, domain)
             check_spared(verb, guest.domid)
             return self._run(
@@ -338,7 +352,7 @@ class MemoryHost(Backend):
     def _of_xen(self, verb: str, script: Callable[[Operation[T]], Script[T]]) -> Operation[T]:
         """Run a script for Xen itself."""
         operation: Operation[T] = Operation(verb)
-        with self._machine.lock:
+        with self._lock:
             self._check(verb)
             return self._run(operation, script(operation), None)
 
@@ -361,7 +375,7 @@ class MemoryHost(Backend):
     def _run(
         self, operation: Operation[T], script: Script[T], timeout: float | None, also: Machine | None = None
     ) -> Operation[T]:
-        with self._machine.lock:
+        with self._lock:
             self._check("")
             return self._machine.engine.run(operation, script, self, timeout, None if also is None else also.engine)
 

@@ -256,6 +256,8 @@ class Client:
 
     def cancel(self, operation: Operation[Any]) -> None:
         """Stop the call of an operation, even if the operation has ended: it may have a subscription that has not."""
+        if os.getpid() != self._pid:
+            return
         for number in self._calls.numbers_of(operation):
             self._stop(number, "cancelled")
 
@@ -263,8 +265,10 @@ class Client:
         """Return the number of a running operation.
 
         Raises:
+            HostClosed: The host was opened before a fork.
             InvalidArgument: It does not run here any more.
         """
+        self._check_open()
         for number in self._calls.numbers_of(operation):
             return number
         raise InvalidArgument("the domain is not being created any more", operation="await_console")
@@ -293,9 +297,12 @@ class Client:
         if threading.current_thread() is not self._calls.deliverer:
             self._calls.deliverer.join(_TICK)
 
-    def _verb(self, name: str) -> Verb:
+    def _check_open(self) -> None:
         if os.getpid() != self._pid or self._closing:
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
+
+    def _verb(self, name: str) -> Verb:
+        self._check_open()
         if self._calls.lost is not None:
             raise ConnectFailed(f"{name}: {self._calls.lost}; connect again")
         if name not in self.verbs:

@@ -1,0 +1,19 @@
+"""A host of libvirt in the child of a fork."""
+
+from __future__ import annotations
+
+import pyxen
+from pyxen import DomainConfig
+from tests.forks import check_no_lock_is_waited_for
+
+
+def test_the_child_of_a_fork_waits_for_no_lock() -> None:
+    with pyxen.connect("test:///default") as host:
+        locks = check_no_lock_is_waited_for(
+            host,
+            host.domains["test"],
+            DomainConfig("db", kernel="/boot/vmlinuz", memory=64),
+            defined=host.defined,
+        )
+        owners = {name.split()[0] for name in locks}
+        assert {"Link", "LibvirtBackend", "Poller", "Watcher"} <= owners
