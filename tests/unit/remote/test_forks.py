@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyxen
 from pyxen import DomainConfig
+from pyxen.operation import Operation
 from tests.forks import check_no_lock_is_waited_for
 from tests.unit.remote.sockets import at_socket
 
@@ -20,6 +21,7 @@ def test_the_child_of_a_fork_waits_for_no_lock(path: Path) -> None:
             read=lambda: host.xenstore.read("/local/domain/0/name"),
             watch=lambda: host.xenstore.watch("/tool"),
             console=web.console,
+            number_of=lambda: host._backend._client.number_of(Operation("create")),  # type: ignore[attr-defined]
         )
         owners = {name.split()[0] for name in locks}
         assert {"Client", "Calls", "Link", "Streams"} <= owners
