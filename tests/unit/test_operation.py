@@ -17,6 +17,7 @@ import pytest
 
 from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationCancelled, OperationFailed, OperationTimeout
 from pyxen.operation import Operation, Progress, finish
+from tests.forks import told_by_a_child
 
 
 class Worker:
@@ -487,3 +488,27 @@ def test_each_owns_what_it_has_begun_itself() -> None:
     with pytest.raises(KeyboardInterrupt):
         finish(begin, undone.append)
     assert undone == []
+
+
+def test_in_the_child_of_a_fork() -> None:
+    """What had ended has its result there; what had not never ends, so nobody waits for it, nor for its lock."""
+    ended: Operation[str] = Operation("create")
+    ended.set_result("web")
+    running: Operation[str] = Operation("create")
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ended._condition, running._condition:
+            held.set()
+            go_on.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(20)
+    told = told_by_a_child([ended.done, ended.result, ended.cancel, ended.wait, lambda: repr(ended)])
+    assert told == ["True", "'web'", "False", "'web'", repr("<Operation create: done>")]
+    told = told_by_a_child([running.done, running.cancel, running.result, running.exception, running.wait])
+    assert told == ["False", "False", "HostClosed", "HostClosed", "HostClosed"]
+    go_on.set()
+    thread.join(20)
+    assert running.cancel()

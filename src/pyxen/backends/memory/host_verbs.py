@@ -291,7 +291,7 @@ class MemoryHost(Backend):
             self._note(verb, *names)
         if self._closed:
             raise HostClosed("the host is closed, or was opened before a fork: open it again")
-        with self._lock:
+        with self._machine.lock:
             if self._machine.lost is not None:
                 raise self._machine.lost
             fault = self._machine.fault(verb, *names)
@@ -303,9 +303,12 @@ class MemoryHost(Backend):
             raise fault
 
     def _note(self, verb: str, *names: str | int | UUID) -> None:
-        """Remember a call, for `FakeHost.calls`. Of several names of a domain the last one, its name, is the best."""
+        """Remember a call, for `FakeHost.calls`. Of several names of a domain the last one, its name, is the best.
+
+        The caller has checked the process.
+        """
         readable = [name for name in names if not isinstance(name, UUID)] or list(map(str, names))
-        with self._lock:
+        with self._machine.lock:
             self._machine.calls.append(Call(verb, readable[-1] if readable else None))
 
     def _find(self, domain: DomainRef) -> Guest | None:
