@@ -77,6 +77,7 @@ def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def write_as_json_c(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have libxl write unsigned numbers of 32 bits as signed ones, as with json-c. It reads as ever."""
     from pyxen.backends.xenlight.libxl import marshal
+    from pyxen.backends.xenlight.operations import configuration, devices, lifecycle, save
 
     write = marshal.to_json
 
@@ -84,7 +85,11 @@ def write_as_json_c(monkeypatch: pytest.MonkeyPatch) -> None:
         value = int(number[0])
         return str(value - 2**32 if 2**31 <= value < 2**32 else value)
 
-    monkeypatch.setattr(marshal, "to_json", lambda *arguments: re.sub(r"\b\d{10}\b", signed, write(*arguments)))
+    def to_json(*arguments: Any) -> str:
+        return re.sub(r"\b\d{10}\b", signed, write(*arguments))
+
+    for module in (marshal, configuration, devices, lifecycle, save):
+        monkeypatch.setattr(module, "to_json", to_json)
 
 
 def through_libxl(host: Host) -> Callable[[DomainConfig], str]:

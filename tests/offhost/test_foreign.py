@@ -6,14 +6,15 @@ import gc
 import logging
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import pyxen
 from pyxen import DomainConfig, Spice, Vfb, Vnc, libvirtxml, xlcfg
-from pyxen.errors import Error
+from pyxen.errors import Error, LossyConversion
+from pyxen.losses import LossWarning
 from tests.offhost.host import OffHost
 from tests.offhost.sweep import FAULTS, Configure, Fault, nothing_more
 from tests.offhost.world import Kind
@@ -140,6 +141,37 @@ def test_no_loss_shows_a_password(config: Configure) -> None:
     for screen in screens(config):
         losses = [*xlcfg.losses(screen), *libvirtxml.losses(screen)]
         assert SECRET not in repr(losses) + "".join(map(str, losses)) + repr(screen)
+
+
+MISSPELT = {
+    "an attribute": f"<graphics type='vnc' password='{SECRET}'/>",
+    "an attribute that is nearly right": f"<graphics type='vnc' passwdd='{SECRET}'/>",
+    "an element": f"<graphics type='desktop' passwdd='{SECRET}'/>",
+    "a blank": f"vfb = ['vncpasswd {SECRET}']",
+    "a letter more": f"vfb = ['vncpasswdd={SECRET}']",
+    "no list": f"vfb = 'vncpasswd {SECRET}'",
+}
+
+
+@pytest.mark.parametrize("written", MISSPELT.values(), ids=MISSPELT)
+def test_no_misspelt_password_is_shown(written: str) -> None:
+    if written.startswith("<"):
+        text = (
+            "<domain type='xen'><name>web</name><memory>65536</memory><os><type>hvm</type></os>"
+            f"<devices>{written}</devices></domain>"
+        )
+        loads: Callable[..., DomainConfig] = libvirtxml.loads
+    else:
+        text, loads = f"name = 'web'\nkernel = '/k'\nmemory = 64\n{written}\n", xlcfg.loads
+        found = xlcfg.lint(text)
+        assert found
+        assert SECRET not in repr(found) + "".join(map(str, found))
+    with pytest.raises(LossyConversion) as caught:
+        loads(text, on_loss="raise")
+    assert SECRET not in shown(caught.value)
+    with pytest.warns(LossWarning) as warned:
+        assert loads(text, on_loss="warn").name == "web"
+    assert [one for one in warned if SECRET in str(one.message)] == []
 
 
 # What controls a terminal

@@ -236,12 +236,16 @@ def test_cpus_by_what_they_are_on_the_host(host: pyxen.Host, config: Configure, 
     assert web.info().state is not DomainState.PAUSED
 
 
-def test_no_shadow_paging(host: pyxen.Host, config: Configure) -> None:
-    if host._backend._hypervisor.has_shadow_paging():  # type: ignore[attr-defined]  # this backend has one
-        assert host.create(config("pvh").replace(hap=False)).info().name == "web"
-        return
-    with pytest.raises(UnsupportedFeature, match="without shadow paging"):
-        host.create(config("pvh").replace(hap=False))
+def test_no_shadow_paging(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    unpaged = config("pvh", hap=False)
+    host.create(unpaged).destroy()
+    offhost.world.set_shadow_paging(there=False)
+    for refused in (host.create, host.check_create):
+        with pytest.raises(UnsupportedFeature, match=r"^hap=0 needs shadow paging, .* without it") as caught:
+            refused(unpaged)
+        assert caught.value.feature == "hap"
+    host.create(config("pvh"), paused=True).destroy()
+    assert offhost.left() == []
 
 
 def test_many_after_each_other(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:

@@ -6,14 +6,15 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pyxen
-from pyxen import DomainConfig
+from pyxen import DomainConfig, Pci, libxljson
 from pyxen.errors import UnsupportedFeature
 from tests.offhost.host import OffHost
-from tests.offhost.internals import write_as_json_c
+from tests.offhost.internals import through_libxl, write_as_json_c
 
 Configure = Callable[..., DomainConfig]
 
@@ -58,6 +59,36 @@ def test_a_record_that_libxl_cannot_read_for_another_reason(
     with pytest.raises(pyxen.OperationFailed):
         web.config()
     web.destroy()
+
+
+def test_policies_of_cpuid_are_read(
+    offhost: OffHost, host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = host.create(config(cpuid="host,nx=0"))
+    plain = before.config().cpuid
+    assert max(leaf.leaf for leaf in plain.leaves) > 2**31
+    before.destroy()
+    write_as_json_c(monkeypatch)
+    web = host.create(config(cpuid="host,nx=0"))
+    assert web.config().cpuid == plain
+    web.rename("web2")
+    web.destroy()
+    assert offhost.left() == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"pcis": [Pci("03:00.*")]}, {"pcis": [Pci("03:00.1", vslot=5), Pci("04:00.*")]}, {"irqs": [5, 2**32 - 1]}],
+)
+def test_large_numbers_of_hardware_are_read(
+    host: pyxen.Host, config: Configure, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    wanted = config("pv", **settings)
+    write_as_json_c(monkeypatch)
+    written = through_libxl(host)(wanted)
+    assert "-1" in written
+    read = libxljson.loads(written)
+    assert [getattr(read, name) for name in settings] == [getattr(wanted, name) for name in settings]
 
 
 def test_what_libxl_would_not_read_is_not_created(

@@ -211,6 +211,10 @@ class World:
         """Divide the CPUs among so many NUMA nodes."""
         self._check(self._lib.offhost_set_nodes(nodes), "the NUMA nodes")
 
+    def set_shadow_paging(self, *, there: bool) -> None:
+        """Let it be built with shadow paging, as it is at first, or without."""
+        self._lib.offhost_set_shadow_paging(int(there))
+
     def free_kib(self) -> int:
         """Return the memory that no domain has."""
         return int(self._lib.offhost_free_pages()) * (PAGE // 1024)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pyxen.config.checks import hide_keys
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
 
@@ -102,6 +104,10 @@ _REASONS: Final = {
 }
 _DEFAULT: Final = "pyxen does not read it"
 
+_GRAPHICS: Final = "devices/graphics"
+_SECRET: Final = re.compile(r"passw|secret|key$", re.IGNORECASE)
+"""Attributes whose values may be passwords, wherever they stand; below ``<graphics>`` any may, misspelt."""
+
 
 def report_leftovers(domain: Node, found: XmlReadState) -> None:
     """Record a loss for every unread part of a tree."""
@@ -114,9 +120,9 @@ def _leftovers(node: Node, path: str, kind: str) -> Iterator[tuple[str, str, str
     prefix, kind_prefix = (f"{path}/", f"{kind}/") if path else ("", "")
     for name, value in node.attributes.items():
         if name != "xmlns:xen" and not _is_added(f"{kind_prefix}@{name}", node):
-            yield f"{prefix}@{name}", f"{kind_prefix}@{name}", value
+            yield f"{prefix}@{name}", f"{kind_prefix}@{name}", _masked(kind, name, value)
     if node.text and not node.text.isspace():
-        yield path or node.tag, kind, node.text.strip()
+        yield path or node.tag, kind, _masked(kind, "", node.text.strip())
     counts: dict[str, int] = {}
     for child in node.children:
         tag = child.tag.rpartition("}")[2]
@@ -126,7 +132,7 @@ def _leftovers(node: Node, path: str, kind: str) -> Iterator[tuple[str, str, str
             if child.attributes or child.children or child.text:
                 yield from _leftovers(child, child_path, child_kind)
         elif not _is_added(child_kind, child):
-            yield child_path, child_kind, _summary(child)
+            yield child_path, child_kind, _summary(child, child_kind)
 
 
 def _is_added(kind: str, node: Node) -> bool:
@@ -135,8 +141,14 @@ def _is_added(kind: str, node: Node) -> bool:
     return any(added.covers(node) for path in (kind, middle) for added in _BY_PATH.get(path, ()))
 
 
-def _summary(node: Node) -> str:
+def _masked(kind: str, name: str, value: str) -> str:
+    """Return the value of an attribute, or a text, for a message: masked if it may be a password."""
+    inside = kind == _GRAPHICS or kind.startswith(f"{_GRAPHICS}/")
+    return "***" if (inside and name != "type") or _SECRET.search(name) else hide_keys(value)
+
+
+def _summary(node: Node, kind: str) -> str:
     tag = node.tag.rpartition("}")[2]
-    words = [tag, *(f"{name}='{value}'" for name, value in node.attributes.items() if name != "passwd")]
+    words = [tag, *(f"{name}='{_masked(kind, name, value)}'" for name, value in node.attributes.items())]
     text = f"<{' '.join(words)}>"
     return text if len(text) <= 60 else text[:59] + "…"

@@ -42,17 +42,19 @@ from pyxen.libxljson.value_kinds import (
     MEMORY,
     OMIT,
     TEXT,
+    UINT32,
+    UINT32S,
     UUID,
     Choice,
     Choices,
     Kind,
     Number,
-    Numbers,
     Place,
 )
 
 _UINT64_MAX: Final = 2**64 - 1
-_ALL_FUNCTIONS: Final = 2**32 - 1
+_UINT32_MAX: Final = 2**32 - 1
+_ALL_FUNCTIONS: Final = _UINT32_MAX
 
 _BACKEND: Final = (Row("backend_domid", "backend_domid", Number()), Row("backend_domname", "backend", TEXT))
 _DEVID: Final = Row("devid", "devid", Number(absent=-1, default=None))
@@ -100,7 +102,10 @@ class _VifTable(Table):
         self, struct: Any, place: Place, skip: tuple[str, ...] = (), into: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         fields = super().decode(struct, place, (*skip, *self._RATE.values(), *self._COLO), into)
-        rate = {name: Number().decode(struct.get(key, 0), place.at(key)) for name, key in self._RATE.items()}
+        rate = {
+            name: kind.decode(struct.get(key, 0), place.at(key))
+            for (name, key), kind in zip(self._RATE.items(), (Number(), UINT32), strict=True)
+        }
         if any(rate.values()):
             fields["rate"] = rate
         colo = {name: TEXT.decode(struct[key], place.at(key)) for key, name in self._COLO.items() if key in struct}
@@ -112,7 +117,14 @@ class _VifTable(Table):
 class _PciTable(Table):
     """The struct has four fields for the address, and a mask of functions."""
 
-    _KEYS: Final = ("domain", "bus", "dev", "func", "vfunc_mask", "vdevfn")
+    _KEYS: Final = {
+        "domain": Number(),
+        "bus": Number(),
+        "dev": Number(),
+        "func": Number(),
+        "vfunc_mask": UINT32,
+        "vdevfn": UINT32,
+    }
 
     def encode(self, part: Any, place: Place) -> dict[str, Any]:
         struct = super().encode(part, place)
@@ -128,7 +140,7 @@ class _PciTable(Table):
         self, struct: Any, place: Place, skip: tuple[str, ...] = (), into: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         fields = super().decode(struct, place, (*skip, *self._KEYS), into)
-        said = [Number().decode(struct.get(key, 0), place.at(key)) for key in self._KEYS]
+        said = [kind.decode(struct.get(key, 0), place.at(key)) for key, kind in self._KEYS.items()]
         domain, bus, device, function, mask, vdevfn = said
         if any(said[:5]) or "name" not in fields:
             if mask not in (0, 1, _ALL_FUNCTIONS):
@@ -209,11 +221,11 @@ class _Cpuid(Kind):
 
 
 _LEAF: Final = Table(
-    Row("leaf", "leaf", Number(absent=-1)),
-    Row("subleaf", "subleaf", Number(absent=-1, default=None)),
+    Row("leaf", "leaf", Number(absent=_UINT32_MAX, bits=32)),
+    Row("subleaf", "subleaf", Number(absent=_UINT32_MAX, default=None, bits=32)),
     *(Row(register, register, TEXT) for register in ("eax", "ebx", "ecx", "edx")),
 )
-_MSR: Final = Table(Row("index", "index", Number(absent=-1)), Row("policy", "policy", TEXT))
+_MSR: Final = Table(Row("index", "index", Number(absent=_UINT32_MAX, bits=32)), Row("policy", "policy", TEXT))
 _CPUID: Final = Table(Row("cpuid", "leaves", Items(_LEAF)), Row("msr", "msrs", Items(_MSR)))
 _HOSTDEV: Final = Table(
     Row("hostbus", "hostbus", Number(default=None)), Row("hostaddr", "hostaddr", Number(default=None))
@@ -233,7 +245,7 @@ DISK: Final = _DiskTable(
     Row("discard_enable", "discard", DEFBOOL),
     Row("specification", "specification", Choice(DiskSpecification)),
     Row("transport", "transport", Choice(VirtioTransport)),
-    Row("irq", "irq", Number()),
+    Row("irq", "irq", UINT32),
     Row("base", "base", Number()),
     Row("colo_enable", "colo.enable", DEFBOOL),
     Row("colo_restore_enable", "colo.restore_enable", DEFBOOL),
@@ -326,11 +338,11 @@ VKB: Final = Table(
     Row("feature_abs_pointer", "feature_abs_pointer", BOOL),
     Row("feature_raw_pointer", "feature_raw_pointer", BOOL),
     Row("feature_multi_touch", "feature_multi_touch", BOOL),
-    Row("width", "width", Number()),
-    Row("height", "height", Number()),
-    Row("multi_touch_width", "multi_touch_width", Number()),
-    Row("multi_touch_height", "multi_touch_height", Number()),
-    Row("multi_touch_num_contacts", "multi_touch_num_contacts", Number()),
+    Row("width", "width", UINT32),
+    Row("height", "height", UINT32),
+    Row("multi_touch_width", "multi_touch_width", UINT32),
+    Row("multi_touch_height", "multi_touch_height", UINT32),
+    Row("multi_touch_num_contacts", "multi_touch_num_contacts", UINT32),
 )
 
 VIRTIO: Final = Table(
@@ -339,7 +351,7 @@ VIRTIO: Final = Table(
     Row("type", "type", TEXT),
     Row("transport", "transport", Choice(VirtioTransport)),
     Row("grant_usage", "grant_usage", DEFBOOL),
-    Row("irq", "irq", Number()),
+    Row("irq", "irq", UINT32),
     Row("base", "base", Number()),
 )
 
@@ -377,8 +389,8 @@ USBDEV: Final = _UsbDevTable(
 
 _CONNECTOR: Final = Table(
     Row("unique_id", "unique_id", TEXT),
-    Row("width", "width", Number()),
-    Row("height", "height", Number()),
+    Row("width", "width", UINT32),
+    Row("height", "height", UINT32),
 )
 
 VDISPL: Final = Table(
@@ -393,11 +405,11 @@ _PARAMS: Final = Row(
     "params",
     Nested(
         Table(
-            Row("sample_rates", "sample_rates", Numbers()),
+            Row("sample_rates", "sample_rates", UINT32S),
             Row("sample_formats", "sample_formats", Choices(VsndPcmFormat)),
-            Row("channels_min", "channels_min", Number()),
-            Row("channels_max", "channels_max", Number()),
-            Row("buffer_size", "buffer_size", Number()),
+            Row("channels_min", "channels_min", UINT32),
+            Row("channels_max", "channels_max", UINT32),
+            Row("buffer_size", "buffer_size", UINT32),
         )
     ),
 )
@@ -417,12 +429,12 @@ SMBIOS: Final = Table(Row("key", "type", Choice(SmbiosType)), Row("value", "valu
 
 VNODE: Final = Table(
     Row("memkb", "size", MEMORY),
-    Row("distances", "distances", Numbers()),
-    Row("pnode", "pnode", Number(default=None)),
+    Row("distances", "distances", UINT32S),
+    Row("pnode", "pnode", Number(default=None, bits=32)),
     Row("vcpus", "vcpus", BITMAP),
 )
 
-IOPORTS: Final = Table(Row("first", "first", Number()), Row("number", "number", Number(), missing=0))
+IOPORTS: Final = Table(Row("first", "first", UINT32), Row("number", "number", UINT32, missing=0))
 
 IOMEM: Final = Table(
     Row("start", "start", Number()),

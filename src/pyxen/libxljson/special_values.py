@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pyxen.config.enums import LibxlEnum, McaCap
 from pyxen.libxljson.table import Items, Row, Table
-from pyxen.libxljson.value_kinds import OMIT, TEXT, TEXTS, Kind, Number, Numbers, Place
+from pyxen.libxljson.value_kinds import OMIT, TEXT, TEXTS, UINT32, Kind, Number, Numbers, Place
 
 __all__ = ["BITS", "FLAGS", "GENERATION_ID", "MANY", "ONE", "PATHS", "QUOTA"]
 
@@ -84,7 +84,7 @@ class _Paths(Kind):
 class _Quota(Kind):
     """Xenstore quotas, by name."""
 
-    _TABLE: Final = Table(Row("quota", "quota", Items(Table(Row("name", "name", TEXT), Row("val", "val", Number())))))
+    _TABLE: Final = Table(Row("quota", "quota", Items(Table(Row("name", "name", TEXT), Row("val", "val", UINT32)))))
 
     def encode(self, value: Any, place: Place, /) -> Any:
         if not value:

@@ -31,25 +31,37 @@ from pyxen.config.vfb import Vkb
 from pyxen.libxljson import device_tables
 from pyxen.libxljson.special_values import BITS, FLAGS, GENERATION_ID, MANY, ONE, PATHS, QUOTA
 from pyxen.libxljson.table import Boxed, Items, Nested, Numbered, Row, Table
-from pyxen.libxljson.value_kinds import BITMAP, DEFBOOL, HOLE, MEMORY, PAIRS, TEXT, TEXTS, UUID, Choice, Number, Numbers
+from pyxen.libxljson.value_kinds import (
+    BITMAP,
+    DEFBOOL,
+    HOLE,
+    MEMORY,
+    PAIRS,
+    TEXT,
+    TEXTS,
+    UINT32,
+    UINT32S,
+    UUID,
+    Choice,
+    Number,
+)
 
 __all__ = ["BUILD_INFO", "BY_TYPE", "CONFIG", "CREATE_INFO"]
 
 _UNSAID: Final = Number(absent=-1, default=None)  # a signed number that libxl sets to -1
 _UNSAID32: Final = Number(absent=2**32 - 1, default=None, bits=32)  # an unsigned number that libxl sets to its maximum
-_UINT32: Final = Number(bits=32)
 
 CREATE_INFO: Final = Table(
     Row("type", "type", Choice(DomainType, absent="invalid")),
     Row("hap", "hap", DEFBOOL),
     Row("oos", "oos", DEFBOOL),
-    Row("ssidref", "ssidref", _UINT32),
+    Row("ssidref", "ssidref", UINT32),
     Row("name", "name", TEXT),
-    Row("domid", "domid", Number(default=None)),
+    Row("domid", "domid", Number(default=None, bits=32)),
     Row("uuid", "uuid", UUID),
     Row("xsdata", "xsdata", PAIRS),
     Row("platformdata", "platformdata", PAIRS),
-    Row("poolid", "poolid", _UINT32),
+    Row("poolid", "poolid", UINT32),
     Row("pool_name", "pool", TEXT),
     Row("run_hotplug_scripts", "run_hotplug_scripts", DEFBOOL),
     Row("driver_domain", "driver_domain", DEFBOOL),
@@ -85,7 +97,7 @@ BUILD_INFO: Final = Table(
     Row("shadow_memkb", "shadow_memory", MEMORY),
     Row("iommu_memkb", "iommu_memory", MEMORY),
     Row("rtc_timeoffset", "rtc_timeoffset", Number(signed_bits=32)),
-    Row("exec_ssidref", "exec_ssidref", _UINT32),
+    Row("exec_ssidref", "exec_ssidref", UINT32),
     Row("localtime", "localtime", DEFBOOL),
     Row("disable_migrate", "nomigrate", DEFBOOL),
     Row("cpuid", "cpuid", device_tables.CPUID),
@@ -101,7 +113,7 @@ BUILD_INFO: Final = Table(
     Row("stubdomain_cmdline", "stubdomain.cmdline", TEXT),
     Row("stubdomain_ramdisk", "stubdomain.ramdisk", TEXT),
     Row("device_model", "device_model.path", TEXT),
-    Row("device_model_ssidref", "stubdomain.ssidref", _UINT32),
+    Row("device_model_ssidref", "stubdomain.ssidref", UINT32),
     Row("device_model_ssid_label", "stubdomain.seclabel", TEXT),
     Row("device_model_user", "device_model.user", TEXT),
     Row("extra", "device_model.args", TEXTS),
@@ -109,9 +121,9 @@ BUILD_INFO: Final = Table(
     Row("extra_hvm", "device_model.args_hvm", TEXTS),
     Row("sched_params", "scheduler", Nested(_SCHEDULER)),
     Row("ioports", "ioports", Items(device_tables.IOPORTS)),
-    Row("irqs", "irqs", Numbers()),
+    Row("irqs", "irqs", UINT32S),
     Row("iomem", "iomem", Items(device_tables.IOMEM)),
-    Row("llc_colors", "llc_colors", Numbers()),
+    Row("llc_colors", "llc_colors", UINT32S),
     Row("claim_mode", "claim_mode", DEFBOOL),
     Row("event_channels", "max_event_channels", Number(default=None, bits=32)),
     Row("kernel", "kernel", TEXT),
@@ -132,7 +144,7 @@ BUILD_INFO: Final = Table(
     Row("arch_x86", "msr_relaxed", Boxed("msr_relaxed", DEFBOOL)),
     Row("altp2m", "altp2m", Choice(Altp2mMode, absent="disabled")),
     Row("altp2m_count", "altp2m_count", _UNSAID32),
-    Row("vmtrace_buf_kb", "vmtrace_buf_kb", _UINT32),
+    Row("vmtrace_buf_kb", "vmtrace_buf_kb", UINT32),
     Row("vpmu", "vpmu", DEFBOOL),
     Row("trap_unmapped_accesses", "trap_unmapped_accesses", DEFBOOL),
     Row("xenstore_feature_mask", "xenstore_feature_mask", _UNSAID32),

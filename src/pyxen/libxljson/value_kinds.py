@@ -31,6 +31,8 @@ __all__ = [
     "PAIRS",
     "TEXT",
     "TEXTS",
+    "UINT32",
+    "UINT32S",
     "UUID",
     "Choice",
     "Choices",
@@ -273,9 +275,7 @@ class Number(Kind):
 
     def decode(self, value: Any, place: Place, /) -> Any:
         """See `Kind.decode`."""
-        number = _whole(value, place)
-        if self.bits and -(2 ** (self.bits - 1)) <= number < 0:
-            number += 2**self.bits
+        number = _unsigned(_whole(value, place), self.bits)
         if number == self.absent:
             return self.default
         if self.signed_bits and number >= 2 ** (self.signed_bits - 1):
@@ -283,8 +283,15 @@ class Number(Kind):
         return number
 
 
+@dataclass(frozen=True, slots=True)
 class Numbers(Kind):
-    """A list of numbers, which libxl leaves out if it is empty."""
+    """A list of numbers, which libxl leaves out if it is empty.
+
+    Attributes:
+        bits: See `Number`.
+    """
+
+    bits: int = 0
 
     def encode(self, value: Any, _place: Place, /) -> Any:
         """See `Kind.encode`."""
@@ -294,7 +301,7 @@ class Numbers(Kind):
         """See `Kind.decode`."""
         if not isinstance(value, list):
             raise place.wrong(f"takes a list of numbers, not {place.shown(value)}")
-        return tuple(_whole(item, place.item(index)) for index, item in enumerate(value))
+        return tuple(_unsigned(_whole(item, place.item(index)), self.bits) for index, item in enumerate(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +353,11 @@ class Choices(Kind):
         return tuple(choice.decode(item, place.item(index)) for index, item in enumerate(value))
 
 
+def _unsigned(number: int, bits: int) -> int:
+    """Return an unsigned number of so many bits that was written with a sign; see `Number`."""
+    return number + 2**bits if bits and -(2 ** (bits - 1)) <= number < 0 else number
+
+
 def _whole(value: Any, place: Place) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise place.wrong(f"takes a whole number, not {place.shown(value)}")
@@ -365,3 +377,5 @@ MAC: Final = _Mac()
 MEMORY: Final = _Memory()
 HOLE: Final = _Hole()
 BITMAP: Final = _Bitmap()
+UINT32: Final = Number(bits=32)
+UINT32S: Final = Numbers(bits=32)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pyxen._printable import quoted
 from pyxen.config import LibxlEnum
@@ -13,6 +14,7 @@ __all__ = [
     "Note",
     "SpecError",
     "atoi",
+    "has_password",
     "joined",
     "member",
     "number",
@@ -32,9 +34,16 @@ Note: TypeAlias = Callable[[str, str], None]
 
 E = TypeVar("E", bound=LibxlEnum)
 
+_PASSWORD: Final = re.compile(r"passw|pass\b", re.IGNORECASE)
+
 
 def unnoted(_value: str, _reason: str) -> None:
     """Forget what xl ignores."""
+
+
+def has_password(spec: str) -> bool:
+    """Tell whether a part of a framebuffer's item may be a password, or the name of one: messages do not quote it."""
+    return _PASSWORD.search(spec) is not None
 
 
 class SpecError(ValueError):

@@ -11,7 +11,7 @@ from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
 from pyxen.losses import Loss
 from pyxen.xlcfg.grammar import Value
-from pyxen.xlcfg.item_grammar import Note, SpecError
+from pyxen.xlcfg.item_grammar import Note, SpecError, has_password
 from pyxen.xlcfg.settings import Settings
 from pyxen.xlcfg.syntax_errors import Places
 
@@ -117,7 +117,9 @@ class Source:
     ) -> None:
         """Note that xl passes over a key, or over `value` in it."""
         line, column = self.place(key, item)
-        value = "***" if _SECRET.search(key) else hide_keys(self.written(key) if value is None else value)
+        value = self.written(key) if value is None else value
+        secret = _SECRET.search(key) or (key.startswith("vfb") and has_password(value))
+        value = "***" if secret else hide_keys(value)
         self.passed.append(Passed(key, item, line, column, shortened(value), reason, code))
 
     def noting(self, key: str, item: int | None = None) -> Note:

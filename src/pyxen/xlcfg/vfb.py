@@ -7,7 +7,17 @@ from typing import Any, Final
 
 from pyxen._printable import quoted
 from pyxen.config import Sdl, Vfb, Vkb, VkbBackend, Vnc
-from pyxen.xlcfg.item_grammar import Note, SpecError, joined, member, number_or_zero, switch, tokens, unnoted
+from pyxen.xlcfg.item_grammar import (
+    Note,
+    SpecError,
+    has_password,
+    joined,
+    member,
+    number_or_zero,
+    switch,
+    tokens,
+    unnoted,
+)
 
 __all__ = ["read_vfb", "read_vkb", "write_vfb", "write_vkb"]
 
@@ -41,8 +51,11 @@ def read_vfb(spec: str, note: Note = unnoted) -> Vfb:
     vnc: dict[str, Any] = {}
     sdl: dict[str, Any] = {}
     said: dict[str, Any] = {}
-    for token in tokens(spec):
-        name, sign, text = token.partition("=")
+    hidden = False
+    for word in tokens(spec):
+        name, sign, text = word.partition("=")
+        hidden = hidden or has_password(word)  # behind it too: a comma may be meant to be a part of the password
+        token = "***" if hidden else word
         if not sign:
             note(token, "xl stops reading the item at a word without '='")
             break

@@ -49,6 +49,13 @@ EXPORT int offhost_set_nodes(uint32_t nodes)
     return 0;
 }
 
+EXPORT void offhost_set_shadow_paging(int there)
+{
+    world_lock();
+    world->no_shadow = !there;
+    world_unlock();
+}
+
 /* Puts in a domain that nobody has created, running and with memory that is only counted; its domid, or -errno. */
 EXPORT int offhost_add(const uint8_t *handle, int hvm, uint32_t emulation, uint32_t vcpus, uint64_t pages, uint64_t max_pages)
 {

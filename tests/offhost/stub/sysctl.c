@@ -15,7 +15,9 @@ static int physical(struct xen_sysctl_physinfo *info)
     info->nr_nodes = 1;
     info->cpu_khz = 2000000;
     info->capabilities = XEN_SYSCTL_PHYSCAP_hvm | XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_hap
-                         | XEN_SYSCTL_PHYSCAP_shadow | XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2;
+                         | XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2;
+    if (!world->no_shadow)
+        info->capabilities |= XEN_SYSCTL_PHYSCAP_shadow;
     info->total_pages = TOTAL_PAGES;
     info->free_pages = TOTAL_PAGES - pages_of_all();
     info->max_mfn = (uint64_t)SLOTS * SLOT_PAGES - 1;

@@ -158,6 +158,7 @@ struct world {
     pthread_mutex_t lock;
     char root[ROOT_ROOM];
     uint32_t next_domid, next_fifo, scheduler, nodes;
+    bool no_shadow; /* built without shadow paging */
     struct pool pools[POOLS];
     uint64_t calls; /* of all kinds */
     uint32_t slots_used, ports_used;  /* what is beyond was never used, and need not be looked at */

@@ -96,6 +96,34 @@ def test_secrets_are_not_shown() -> None:
     assert PHRASE not in shown
 
 
+@pytest.mark.parametrize(
+    ("devices", "named"),
+    [
+        (f"<graphics type='vnc' password='{PHRASE}'/>", "@password"),
+        (f"<graphics type='vnc' passwdd='{PHRASE}'/>", "@passwdd"),
+        (f"<graphics type='vnc' psswd='{PHRASE}'/>", "@psswd"),
+        (f"<graphics type='vnc'>{PHRASE}</graphics>", "graphics[1]"),
+        (f"<graphics type='vnc'><listen type='address' passwd='{PHRASE}'/></graphics>", "@passwd"),
+        (f"<graphics type='vnc'><passwd>{PHRASE}</passwd></graphics>", "graphics[1]/passwd[1]"),
+        (f"<graphics type='vnc'><passwd value='{PHRASE}'/></graphics>", "<passwd value='***'>"),
+        (f"<graphics type='desktop' passwd='{PHRASE}'/>", "<graphics type='desktop' passwd='***'>"),
+        (f"<graphics passwdd='{PHRASE}'/>", "<graphics passwdd='***'>"),
+        (f"<tpm model='x' secret='{PHRASE}'/>", "<tpm model='x' secret='***'>"),
+        (f"<tpm model='x' passwd='{PHRASE}'/>", "<tpm model='x' passwd='***'>"),
+        (f"<tpm model='x:password={PHRASE}'/>", "<tpm model='x:password=***"),
+    ],
+)
+def test_no_loss_of_a_document_shows_a_password(devices: str, named: str) -> None:
+    text = hvm(devices=devices)
+    with pytest.raises(LossyConversion) as caught:
+        libvirtxml.loads(text)
+    with pytest.warns(LossWarning) as warned:
+        libvirtxml.loads(text, on_loss="warn")
+    for told in (str(caught.value), repr(caught.value.losses), *(str(one.message) for one in warned)):
+        assert named in told or not told.startswith("the conversion")
+        assert PHRASE not in told
+
+
 UNKNOWN = {
     "an element": ("<memoryBacking><locked/></memoryBacking>", "", "memoryBacking[1]"),
     "an attribute": ("<vcpu placement='auto'>2</vcpu>", "", "vcpu[1]/@placement"),

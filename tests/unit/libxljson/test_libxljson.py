@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import uuid
 import warnings
 from pathlib import Path
@@ -273,15 +274,21 @@ class TestHostileTexts:
             ('{"a":' * 102 + "1" + "}" * 102, "nested too deeply"),
             ('{"c_info": {"domid": ' + "9" * 5000 + "}}", "not a configuration"),
             ('{"c_info": {}, "c_info": {}}', "'c_info' occurs twice"),
-            ("{" + '"c_info":{},' * 40_000 + '"c_info":{}}', "'c_info' occurs twice"),
             ('{"c_info": NaN}', "NaN is not valid in JSON"),
             (b"\xff{}", "not UTF-8: byte 0 is 0xff"),
         ],
-        ids=["empty", "lists", "objects", "deep", "digits", "twice", "often", "nan", "bytes"],
+        ids=["empty", "lists", "objects", "deep", "digits", "twice", "nan", "bytes"],
     )
     def test_they_are_refused(self, text: str | bytes, message: str) -> None:
         with pytest.raises(ParseError, match=message):
             libxljson.loads(text)
+
+    def test_a_key_that_occurs_twice_among_many_is_found_soon(self) -> None:
+        text = "{" + "".join(f'"key{number}":1,' for number in range(40_000)) + '"key39999":1}'
+        start = time.process_time()
+        with pytest.raises(ParseError, match="'key39999' occurs twice"):
+            libxljson.loads(text)
+        assert time.process_time() - start < 5  # a comparison of each key with all others takes 40 s
 
     def test_one_that_is_too_large_is_not_read(self) -> None:
         with pytest.raises(ParseError, match="larger than 64 MiB"):

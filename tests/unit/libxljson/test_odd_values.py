@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from pyxen import DomainConfig, Vnc, libxljson
+from pyxen.config import Disk, Pci, Rate, Vif, Virtio, Vkb, VNode
+from pyxen.config.cpuid import CpuidLeaf, CpuidPolicy, MsrPolicy
+from pyxen.config.media import Connector, Vdispl, Vsnd, VsndParams
+from pyxen.config.platform import IoportRange
 from pyxen.errors import ConfigError, LossyConversion, ParseError
 from pyxen.losses import LossWarning
 
@@ -38,6 +42,57 @@ def test_unsigned_numbers_that_were_written_with_a_sign(key: str, written: int, 
             libxljson.from_dict(document)
     else:
         assert getattr(libxljson.from_dict(document), field) == read
+
+
+LARGE = 2**32 - 2
+
+
+def as_by_json_c(value: Any) -> Any:
+    """Return a document as a libxl with json-c writes it: unsigned numbers of 32 bits with a sign."""
+    if isinstance(value, dict):
+        return {key: as_by_json_c(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_by_json_c(item) for item in value]
+    return value - 2**32 if type(value) is int and 2**31 <= value < 2**32 else value
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cpuid": "host,nx=0"},
+        {"cpuid": CpuidPolicy(leaves=[CpuidLeaf(leaf=LARGE, subleaf=LARGE, eax="x" * 32)])},
+        {"cpuid": CpuidPolicy(msrs=[MsrPolicy(index=0xC0000080, policy="x" * 64)])},
+        {"pcis": [Pci("03:00.*")]},
+        {"pcis": [Pci("03:00.*", vslot=5), Pci("04:00.1")]},
+        {"xenstore_quota": {"nodes": LARGE, "watches": 5}},
+        {"xenstore_feature_mask": LARGE},
+        {"irqs": [5, LARGE]},
+        {"llc_colors": [5, LARGE]},
+        {"ioports": [IoportRange(first=LARGE, number=LARGE)]},
+        {"vifs": [Vif(rate=Rate(bytes_per_interval=1, interval_usecs=LARGE))]},
+        {"disks": [Disk("/a", vdev="xvda", irq=LARGE)]},
+        {"virtios": [Virtio(type="virtio,device22", irq=LARGE)]},
+        {"vcpus": 2, "vnuma": [VNode(vcpus="0-1", size=1, pnode=LARGE, distances=[LARGE])]},
+        {"vdispls": [Vdispl(connectors=[Connector("a", width=LARGE, height=LARGE)])]},
+        {"vsnds": [Vsnd(params=VsndParams(sample_rates=[LARGE], channels_min=LARGE, channels_max=LARGE))]},
+        {"vsnds": [Vsnd(params=VsndParams(buffer_size=LARGE))]},
+        {"domid": LARGE, "poolid": LARGE, "ssidref": LARGE, "exec_ssidref": LARGE, "max_event_channels": LARGE},
+    ],
+    ids="-".join,
+)
+def test_json_c_changes_nothing(settings: dict[str, Any]) -> None:
+    config = DomainConfig("a", type="hvm", **settings)
+    written = libxljson.to_dict(config, on_loss="ignore")
+    signed = as_by_json_c(written)
+    assert signed != written
+    assert libxljson.from_dict(signed) == libxljson.from_dict(written)
+    for field in settings:
+        assert getattr(libxljson.from_dict(signed), field) == getattr(config, field)
+
+
+def test_a_keyboard_by_json_c() -> None:
+    vkb = Vkb(width=LARGE, height=LARGE, multi_touch_width=LARGE, multi_touch_height=LARGE, multi_touch_num_contacts=9)
+    assert libxljson.device_from_dict(Vkb, as_by_json_c(libxljson.device_to_dict(vkb))) == vkb
 
 
 def test_a_number_with_a_sign_that_does_not_fit_is_still_wrong() -> None:

@@ -140,6 +140,16 @@ def test_soft_reset(fake: FakeHost) -> None:
     assert fake.guest(domain).booted
 
 
+def test_a_suspended_guest_is_not_soft_reset(fake: FakeHost) -> None:
+    domain = fake.create(config(type="hvm"))
+    fake.guest(domain).boot()
+    domain.suspend()
+    with pytest.raises(InvalidState, match=r"has not shut down: it is suspended$"):
+        domain.soft_reset()
+    domain.resume()
+    assert domain.info().shutdown_reason is None
+
+
 def test_an_hvm_guest_needs_a_serial_port_for_a_console(fake: FakeHost) -> None:
     with pytest.raises(NotFound, match="serial="):
         fake.create(config(type="hvm")).console()

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pyxen import convert, libvirtxml, xlcfg
-from pyxen.config import Device, DomainConfig, Vif
+from pyxen.config import Device, DomainConfig, Vfb, Vif
 from pyxen.config.device_table import KINDS
-from pyxen.errors import ConfigError, ValidationError
+from pyxen.errors import ConfigError, LossyConversion, ValidationError
 from pyxen.xlcfg.device_grammars import GRAMMARS
 from pyxen.xlcfg.keys import KEYS
 from pyxen.xlcfg.values import format_value
@@ -121,6 +121,18 @@ def test_a_disk_without_its_format(disk: str, message: str) -> None:
         "vncpass = 'hunter2'",
         "vfb = ['vnc=1, vncpasswd = hunter2']",
         "vfb = ['vncpasswd='hunter2'']",
+        "vfb = ['vncpasswd hunter2']",
+        "vfb = ['vnc=1, vncpasswd:hunter2']",
+        "vfb = ['vncpasswdd=hunter2']",
+        "vfb = ['VNCPassword hunter2']",
+        "vfb = ['vncpass=hunter2']",
+        "vfb = ['hunter2=vncpasswd']",
+        "vfb = ['vncpasswd=a,hunter2']",
+        "vfb = ['vncpasswd=a,hunter2=1']",
+        "vfb = ['vncpasswd=a,vncdisplay=hunter2']",
+        "vfb = 'vncpasswd hunter2'",
+        "vfb = ['vnc=1', ['vncpasswd hunter2']]",
+        "vfbs = ['vncpasswd hunter2']",
         "disk = ['vdev=xvda, target=nbd://user:hunter2@example.org/x', 'y z']",
     ],
 )
@@ -131,3 +143,19 @@ def test_misspelt_passwords(line: str) -> None:
     for told in (said, *map(repr, xlcfg.lint(text))):
         assert "hunter2" not in told
         assert "True" not in told
+
+
+@pytest.mark.parametrize("item", ["vncpasswd hunter2", "vncpasswdd=hunter2", "vncpasswd=a,hunter2"])
+def test_misspelt_passwords_of_a_framebuffer(item: str) -> None:
+    found = xlcfg.lint(f'name = "a"\ntype = "hvm"\nmemory = 64\nvfb = ["{item}"]\n')  # xl passes over the whole key
+    assert [one.code for one in found] == ["other-guest"]
+    assert "hunter2" not in repr(found)
+    with pytest.raises(LossyConversion) as caught:
+        Vfb.from_xl(item, on_loss="raise")
+    assert "hunter2" not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
+def test_what_stands_before_a_password_is_shown() -> None:
+    with pytest.raises(LossyConversion, match="odd=1: xl does not know it"):
+        Vfb.from_xl("odd=1,vncpasswd=x", on_loss="raise")
