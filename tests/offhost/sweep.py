@@ -164,6 +164,7 @@ NOT_HERE = "the pretended hypervisor or its guests lack what it needs"
 NOT_YET = "it is not swept yet"
 
 NOT_SWEPT = {
+    "reboot": "to be mended: with Xen 4.20, a SIGSEGV where its eighth request to xenstored is sent by half",
     **dict.fromkeys(("begin", "close", "uri", "supports", "vm", "domid", "uuid", "xenstore_path"), NO_CALLS),
     **dict.fromkeys(("pool", "clone", "wait", "wait_memory", "name", "uptime", "uptimes", "idle_times_ns"), AS_OTHERS),
     **dict.fromkeys(
@@ -174,7 +175,7 @@ NOT_SWEPT = {
     **dict.fromkeys(("define", "defined", "defined_config", "set_autostart", "start", "undefine"), OF_LIBVIRT),
     **dict.fromkeys(("core_dump", "soft_reset", "devd", "monitor_command", "qmp", "insert_cdrom"), NOT_HERE),
     **dict.fromkeys(("eject_cdrom", "send_trigger"), NOT_HERE),
-    **dict.fromkeys(("reboot", "preserve", "debug_keys", "follow_log", "log", "set_parameters", "topology"), NOT_YET),
+    **dict.fromkeys(("preserve", "debug_keys", "follow_log", "log", "set_parameters", "topology"), NOT_YET),
     **dict.fromkeys(("console_log", "node_affinity", "scheduler"), NOT_YET),
 }
 """Verbs of hosts and domains that are not in `VERBS`, and why."""
