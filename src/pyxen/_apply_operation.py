@@ -8,11 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from pyxen._common.shortage import shortage
 from pyxen._placement import placement_of
 from pyxen.applying import Applied, Plan, begin_step, failure, plan_of, running
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import ConfigDiff, DomainConfig
-from pyxen.errors import Error, OperationCancelled
+from pyxen.errors import Error, OperationCancelled, OperationFailed
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation, describe
 
@@ -49,7 +50,8 @@ def begin_apply(
     work = partial(applying.run, config, dry_run=dry_run, persistent=persistent)
     thread = threading.Thread(target=work, name="pyxen-apply", daemon=True)
     operation.carried_by(applying.stop, thread)
-    thread.start()
+    with shortage(OperationFailed, "apply: cannot start a thread"):
+        thread.start()
     return operation
 
 

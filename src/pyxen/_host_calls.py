@@ -10,10 +10,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Final, TypeAlias, TypeVar
 
 from pyxen._common.arguments import check_is, check_number
+from pyxen._common.shortage import shortage
 from pyxen._durations import bounded, timeout_of
 from pyxen._inventory import check_uris
 from pyxen.connection import connect
-from pyxen.errors import HostClosed, InvalidArgument, NotFound, OperationTimeout
+from pyxen.errors import HostClosed, InvalidArgument, NotFound, OperationFailed, OperationTimeout
 from pyxen.host import Host
 from pyxen.records.answers import Answer, Answers
 
@@ -157,7 +158,11 @@ def _started(call: Callable[[], T]) -> Future[T]:
             answer.set_exception(error)
 
     # A daemon: a host that hangs must not keep this program from its end.
-    threading.Thread(target=run, name="pyxen-hosts", daemon=True).start()
+    try:
+        with shortage(OperationFailed, "cannot start a thread"):
+            threading.Thread(target=run, name="pyxen-hosts", daemon=True).start()
+    except OperationFailed as error:
+        answer.set_exception(error)
     return answer
 
 

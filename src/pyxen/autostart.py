@@ -17,6 +17,7 @@ from dataclasses import replace
 from pyxen import xlcfg
 from pyxen._autostart_files import FAILURES, auto_names, files_in, is_saved, make_folder
 from pyxen._common.ready_names import is_ready_name
+from pyxen._durations import LONGEST_WAIT
 from pyxen.domain import Domain
 from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound
 from pyxen.features import Feature
@@ -53,7 +54,7 @@ def start_all(
     last = False
     for path in files_in(settings.auto):
         if last:
-            time.sleep(settings.create_delay_s)
+            time.sleep(min(settings.create_delay_s, LONGEST_WAIT))
         started = _create(host, path, left, timeout)
         last = started.action is StartAction.CREATED
         done.append(started)
@@ -157,7 +158,7 @@ def _stop(domain: Domain, settings: XendomainsSettings) -> Stopped:
     stopped = Stopped(domain.name, domain.domid, StopAction.LEFT)
     for key in settings.sysrq:
         _tried(lambda key=key: domain.send_sysrq(key), errors)  # type: ignore[misc]  # mypy infers no default
-        time.sleep(settings.sysrq_delay_s)
+        time.sleep(min(settings.sysrq_delay_s, LONGEST_WAIT))
     timeout = settings.stop_timeout_s
     migrate, folder = settings.migrate, settings.save
     if migrate is not None and _tried(lambda: domain.migrate(migrate, timeout=timeout), errors):

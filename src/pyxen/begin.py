@@ -29,6 +29,7 @@ from pyxen._common.arguments import (
 )
 from pyxen._common.device_keys import DeviceKey, named_device
 from pyxen._common.device_kinds import Kind, check_is_device
+from pyxen._common.shortage import shortage
 from pyxen._copies.clone_operation import CloneOperations
 from pyxen._copies.copies import balloons, honoured
 from pyxen._durations import timeout_of
@@ -36,7 +37,7 @@ from pyxen.applying import Applied
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import CpuSet, Device, DomainConfig, Part, Scheduler, Vif
 from pyxen.config.libxl_defaults import without_defaults
-from pyxen.errors import DomainNotFound, Error, InvalidArgument
+from pyxen.errors import DomainNotFound, Error, InvalidArgument, OperationFailed
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation
 from pyxen.records.info import ENDS, UNPAUSED, AwaitedStateName, DomainInfo, DomainState, Trigger, TriggerName
@@ -136,16 +137,18 @@ class HostOperations(CloneOperations[H]):
 
     def _tell(self, on_console: Callable[[H], object], config: DomainConfig, creating: Operation[DomainRef]) -> None:
         """Call a function with the domain that is being created, as soon as it has a console."""
+        if (uuid := config.uuid) is None:
+            return
+        waiting = self._backend.await_console(uuid, creating)
 
-        def told(waiting: Future[DomainRef | None]) -> None:
+        def tell() -> None:
             ref = None if waiting.exception() is not None else waiting.result()
-            if ref is not None:  # on a thread of its own: the function may read the console for as long as it likes
-                domain = self._handle(ref, config.name)
-                threading.Thread(target=on_console, args=[domain], name="pyxen-on_console", daemon=True).start()
+            if ref is not None:
+                on_console(self._handle(ref, config.name))
 
-        uuid = config.uuid
-        if uuid is not None:
-            self._backend.await_console(uuid, creating).add_done_callback(told)
+        # On a thread of its own: the function may read the console for as long as it likes.
+        with shortage(OperationFailed, "create: cannot start a thread for on_console"):
+            threading.Thread(target=tell, name="pyxen-on_console", daemon=True).start()
 
     def _take_back(self, creating: Future[DomainRef]) -> None:
         """Destroy a domain that was created before its operation could be cancelled: nobody has a handle of it."""

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from pyxen._durations import duration
 from pyxen.errors import InvalidArgument
 
 __all__ = ["RemusOptions"]
@@ -44,7 +45,7 @@ class RemusOptions:
 
     def _problem(self) -> str:
         """Return what is wrong, or an empty string."""
-        if not 0.001 <= self.interval <= _LONGEST:
+        if not _is_interval(self.interval):
             return f"an interval of {self.interval!r} seconds is out of range: use 0.001 to {_LONGEST:.0f}"
         asked = {"netbuf=False": not self.netbuf, "diskbuf=False": not self.diskbuf}
         unsafe = ", ".join(name for name, is_asked in asked.items() if is_asked)
@@ -53,3 +54,10 @@ class RemusOptions:
         if self.netbufscript is not None and not self.netbuf:
             return "a netbufscript requires netbuf=True: leave the script out, or set netbuf"
         return ""
+
+
+def _is_interval(seconds: float) -> bool:
+    try:
+        return 0.001 <= duration(seconds, "interval") <= _LONGEST
+    except InvalidArgument:
+        return False

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from pyxen._durations import duration, timeout_of
 from pyxen._printable import quoted
 from pyxen.errors import ParseError
 from pyxen.losses import Loss, OnLoss, report
@@ -26,7 +27,11 @@ _USEC_PER_S: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XendomainsSettings(Record):
-    """The settings of xendomains, for `start_all` and `stop_all`. The defaults are those of Xen's own file."""
+    """The settings of xendomains, for `start_all` and `stop_all`. The defaults are those of Xen's own file.
+
+    Raises:
+        InvalidArgument: A number of seconds is not valid.
+    """
 
     auto: str | None = "/etc/xen/auto"
     """``XENDOMAINS_AUTO``: folder with the configurations of the domains to start; None starts none."""
@@ -54,6 +59,11 @@ class XendomainsSettings(Record):
     """``XENDOMAINS_SYSRQ``: magic SysRq keys that each domain is sent first, e.g. ``("s",)`` to sync its disks."""
     sysrq_delay_s: float = 0.1
     """``XENDOMAINS_USLEEP``: seconds after each key."""
+
+    def __post_init__(self) -> None:
+        for name in ("create_delay_s", "sysrq_delay_s"):
+            duration(getattr(self, name), name)
+        timeout_of(self.stop_timeout_s, "stop_timeout_s")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, *, on_loss: OnLoss = "warn") -> Self:
@@ -150,7 +160,7 @@ def _seconds(field: str, per_second: int) -> _Reader:
     def read(fields: dict[str, Any], value: str) -> None:
         if value and not (value.isascii() and value.isdigit()):
             raise ValueError(f"{quoted(value)} is not a number of {'seconds' if per_second == 1 else 'microseconds'}")
-        fields[field] = int(value or 0) / per_second
+        fields[field] = float(value or 0) / per_second
 
     return read
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import pyxen
-from pyxen import Disk, Domain, Vif
-from pyxen.errors import Error
+from pyxen import Disk, Domain, DomainState, Vif
+from pyxen.errors import Error, OperationTimeout
 from tests.offhost.host import OffHost
-from tests.offhost.store import StoreError
+from tests.offhost.store import SocketStore, StoreError
 from tests.offhost.sweep import Configure
 
 VALUES = (
@@ -30,6 +32,8 @@ VALUES = (
 """What the guest writes; None: it removes the nodes."""
 
 SOON = 0.2  # seconds for a guest that will not do what it is asked to
+PATIENCE = 10.0  # seconds more for one that may have read that it is to suspend, as docs/reliability.md says
+BOUND = 5.0  # seconds beside, on a busy machine
 
 
 def nodes(offhost: OffHost, path: str) -> Iterator[str]:
@@ -132,4 +136,33 @@ def test_every_node_that_it_may_write(
             assert event is not None
         assert changes.get(timeout=20) is not None
     web.destroy(timeout=20)
+    assert offhost.left() == []
+
+
+def test_a_guest_that_writes_over_its_request(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path
+) -> None:
+    domains = [host.create(config(name=name)) for name in ("web", "shop")]
+    over = threading.Event()
+
+    def write(domid: int) -> None:
+        with SocketStore(offhost.socket) as store:
+            while not over.is_set():
+                store.write(f"/local/domain/{domid}/control/shutdown", "x")
+
+    writers = [threading.Thread(target=write, args=[domain.domid]) for domain in domains]
+    for writer in writers:
+        writer.start()
+    began = time.monotonic()
+    web, shop = domains
+    for operation in (web.begin.suspend(timeout=SOON), shop.begin.save(tmp_path / "shop", timeout=SOON)):
+        assert isinstance(operation.exception(PATIENCE + BOUND), OperationTimeout)
+    assert time.monotonic() - began < SOON + PATIENCE + BOUND
+    over.set()
+    for writer in writers:
+        writer.join(BOUND)
+    assert all(info.state is not DomainState.SHUTDOWN for info in host.list())
+    assert not [*tmp_path.iterdir()]
+    for domain in domains:
+        domain.destroy(timeout=20)
     assert offhost.left() == []

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 
 import pytest
 
+from pyxen import Domain, Host
 from tests.offhost.host import OffHost
 from tests.offhost.internals import expect_quick_guests
 from tests.offhost.setup import RELEASES
-from tests.offhost.sweep import FAULTS, VERBS, Configure, Fault, Sweep
+from tests.offhost.sweep import CALLED_OTHERWISE, FAULTS, NOT_SWEPT, VERBS, Configure, Fault, Sweep
 from tests.offhost.world import How
 
 WHOLE = "PYXEN_SWEEP" in os.environ
@@ -68,3 +69,12 @@ def test_faults_are_what_they_say(offhost: OffHost, config: Configure) -> None:
     assert counts["request refused"] > 80
     assert counts["file"] > 5
     assert counts["memory of the worker"] > 200
+
+
+def test_every_verb_is_swept_or_has_a_reason() -> None:
+    verbs = {name for kind in (Host, Domain) for name in dir(kind) if not name.startswith("_")}
+    swept = {word for name in VERBS for word in (name, name.split()[0])}
+    swept |= {verb for verb, name in CALLED_OTHERWISE.items() if name in VERBS}
+    assert verbs - swept == verbs & NOT_SWEPT.keys()
+    assert not NOT_SWEPT.keys() - verbs
+    assert not NOT_SWEPT.keys() & swept

@@ -169,7 +169,11 @@ def abandoned(folder: str | None) -> Iterator[Sequence[Abandoned]]:
             lock = _locked(path)
             if lock is None:
                 continue
-            left = Abandoned(path, lock)
+            try:
+                left = Abandoned(path, lock)
+            except OSError:  # it cannot be read, and stays for another time
+                os.close(lock)
+                continue
             locked.callback(left.close)
             found.append(left)
         yield found
@@ -210,7 +214,7 @@ def _locked(path: str) -> int | None:
 
 def _claims(path: str) -> Iterator[Claim]:
     for name in sorted(os.listdir(path)):
-        with contextlib.suppress(ValueError, OSError):  # the lock, and what was not written as a whole
+        with contextlib.suppress(ValueError, FileNotFoundError):  # the lock, and what has just been dropped
             uuid = UUID(name)
             with open(os.path.join(path, name), "rb") as file:
                 yield Claim(uuid, tuple(os.fsdecode(each) for each in file.read().split(b"\0") if each))

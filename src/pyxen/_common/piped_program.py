@@ -83,7 +83,8 @@ class PipedProgram:
         if self._child.ended(_TO_END):
             self._wait()
         else:
-            threading.Thread(target=self._wait, name="pyxen-peer", daemon=True).start()
+            with contextlib.suppress(RuntimeError):  # no thread: its status stays unknown
+                threading.Thread(target=self._wait, name="pyxen-peer", daemon=True).start()
 
     def last_words(self) -> str:
         """Return its exit status and its last output on standard error, for a message."""

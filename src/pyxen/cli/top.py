@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from pyxen._durations import LONGEST_WAIT
 from pyxen.cli.options import AsJson, Uri
 from pyxen.cli.output import document, is_terminal, render, table
 from pyxen.cli.session import host_at
@@ -64,6 +65,7 @@ def top(
 
     JSON: a list of DomainRates; without --once, one for each sample, on a line.
     """
+    delay = min(delay, LONGEST_WAIT)
     with host_at(uri, follows=True) as host:
         samples = _samples(Sampler(host), delay, 1 if once else iterations, order)
         if not as_json and not once and is_terminal():

@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Final, TypeVar
 
+from pyxen._durations import LONGEST_WAIT, duration
 from pyxen.doctor.boot import boot
 from pyxen.doctor.daemons import daemons
 from pyxen.doctor.disks import disks
@@ -50,10 +51,11 @@ def examine(surroundings: Surroundings | None = None, *, timeout: float = _AT_MO
             Xen's own answer.
 
     Raises:
-        InvalidArgument: `timeout` is not positive.
+        InvalidArgument: `timeout` is not valid, or is 0.
     """
-    if not timeout > 0:
-        raise InvalidArgument(f"timeout={timeout} is out of range: give seconds above 0", operation="examine")
+    timeout = min(duration(timeout, "timeout", operation="examine"), LONGEST_WAIT)
+    if not timeout:
+        raise InvalidArgument("timeout=0 is out of range: give seconds above 0", operation="examine")
     around = Surroundings() if surroundings is None else surroundings
     facts = _within(timeout, [lambda: look(around)])[0]
     if not isinstance(facts, Facts):

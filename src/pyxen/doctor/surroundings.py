@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from pyxen._common.programs import Output, find_program, run_program
+from pyxen._durations import timeout_of
 from pyxen.backends.xenlight.libxl import loader
 from pyxen.host import Host
 
@@ -43,7 +44,7 @@ class Surroundings:
         self.is_real = self.root == "/"
         self.connect = _open_this_host if connect is None and self.is_real else connect
         self.releases = _built_releases() if releases is None else releases
-        self.timeout = timeout
+        self.timeout = timeout_of(timeout, operation="examine")
 
     def path(self, path: str) -> str:
         """Return where an absolute path of the machine is."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from pyxen._durations import timeout_of
 from pyxen.config import Disk
 from pyxen.errors import FileMissing, ImageError, InvalidArgument
 from pyxen.images.access import Access
@@ -74,7 +75,8 @@ def from_cloud_image(
         VolumeInUse: The device is mounted or held.
     """
     source = os.path.abspath(source)
-    end = None if timeout is None else time.monotonic() + timeout
+    seconds = timeout_of(timeout, operation="image")
+    end = None if seconds is None else time.monotonic() + seconds
     for names, package in ((("qemu-img",), "qemu-utils"), (_CD_PROGRAMS, "genisoimage")):
         program(*names, package=package)
     hashed = access.password_hash()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from pyxen._durations import timeout_of
 from pyxen.config import Disk
 from pyxen.errors import ImageError, InvalidArgument, NoNetwork
 from pyxen.images.access import Access
@@ -102,7 +103,8 @@ def from_distribution(
         VolumeExists: There is something already.
         VolumeInUse: The device is mounted or held.
     """
-    end = None if timeout is None else time.monotonic() + timeout
+    seconds = timeout_of(timeout, operation="image")
+    end = None if seconds is None else time.monotonic() + seconds
     wanted = [*_PACKAGES, *packages, *_kernel(kernel)]
     sources = [mirror] if isinstance(mirror, str) else [*mirror]
     for word in (suite, *wanted, *sources):

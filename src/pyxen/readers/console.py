@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self
 
+from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.errors import HostClosed, NotFound, OperationTimeout
+from pyxen.errors import HostClosed, NotFound, OperationFailed, OperationTimeout
 from pyxen.operation import Calls
 from pyxen.readers._consoletext import GONE, LOOK, RETRY, ConsoleText, as_bytes, console_gone, receive, send
 from pyxen.records.endpoints import ConsoleType
@@ -61,7 +62,8 @@ class ConsoleStream(Iterator[str]):
         self._mending = threading.Lock()
         self._times = 0
         """How often the console has been opened again."""
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with shortage(OperationFailed, "console_stream: cannot begin"):
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
             self._fd = self._open()
         except BaseException:

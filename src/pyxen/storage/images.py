@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pyxen._common.arguments import path_of
+from pyxen._durations import timeout_of
 from pyxen._printable import quoted
 from pyxen.config import Disk, DiskFormat
 from pyxen.errors import FileMissing, InvalidArgument, NotEnoughSpace, StorageError, VolumeExists
@@ -102,6 +103,7 @@ def create_image(
         StorageError: It cannot be made.
     """
     verb = "create image"
+    seconds = timeout_of(timeout, operation=verb)
     place = _absolute(path, verb)
     if format not in ("raw", "qcow2"):
         raise InvalidArgument(f"{quoted(format)} is not one of raw, qcow2", operation=verb)
@@ -121,7 +123,7 @@ def create_image(
         if format == "raw":
             os.truncate(place, size_bytes or 0)
         else:
-            _make_qcow2(place, size_bytes, base, backing_format, timeout)
+            _make_qcow2(place, size_bytes, base, backing_format, seconds)
         return image_info(place, format=format, timeout=timeout) if format != "raw" else _raw(place)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -148,12 +150,13 @@ def image_info(
 
     Raises:
         FileMissing: There is no such file.
-        InvalidArgument: It is not a file or a block device.
+        InvalidArgument: It is not a file or a block device, or `timeout` is not valid.
         ToolMissing: qemu-img is not installed.
         OperationTimeout: qemu-img did not end in time.
         StorageError: It is no image of that format, or cannot be read.
     """
     verb = "image info"
+    seconds = timeout_of(timeout, operation=verb)
     place = _absolute(path, verb)
     try:
         mode = os.stat(place).st_mode
@@ -165,7 +168,7 @@ def image_info(
         raise InvalidArgument(f"{place} is neither a file nor a block device", operation=verb)
     how = [] if format is None else ["-f", format]
     command = ("qemu-img", "info", "--output=json", "--force-share", *how, place)
-    output = call(*command, verb=verb, subject=place, package=_PACKAGE, timeout=timeout)
+    output = call(*command, verb=verb, subject=place, package=_PACKAGE, timeout=seconds)
     try:
         found = json.loads(output.stdout)
         backing = found.get("full-backing-filename") or found.get("backing-filename")
@@ -208,7 +211,9 @@ def _reserve(path: str, verb: str) -> None:
         raise kind(f"{path}: {error.strerror}", operation=verb) from error
 
 
-def _make_qcow2(path: str, size: int | None, backing: str | None, backing_format: str | None, timeout: float) -> None:
+def _make_qcow2(
+    path: str, size: int | None, backing: str | None, backing_format: str | None, timeout: float | None
+) -> None:
     """Make an image beside the reserved file, which it then replaces: qemu-img would write over what is there."""
     with tempfile.TemporaryDirectory(prefix=".image.", dir=os.path.dirname(path)) as folder:
         partial = os.path.join(folder, "image")

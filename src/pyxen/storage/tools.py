@@ -47,7 +47,7 @@ _KINDS: Final[tuple[tuple[re.Pattern[str], type[OperationFailed], str], ...]] = 
 """Complaints of the tools, and what they mean."""
 
 
-def call(*command: str, verb: str, subject: str, package: str, timeout: float, changes: bool = False) -> Output:
+def call(*command: str, verb: str, subject: str, package: str, timeout: float | None, changes: bool = False) -> Output:
     """Run a tool, which must succeed. If its exit status is lost, the caller sees by the result whether it did.
 
     Args:
@@ -55,7 +55,7 @@ def call(*command: str, verb: str, subject: str, package: str, timeout: float, c
         verb: The verb, for messages.
         subject: What it is about, for messages.
         package: Debian's package that has the tool.
-        timeout: Seconds for it.
+        timeout: Seconds for it; None for no limit.
         changes: Whether it changes something; then it is ended gently.
 
     Raises:

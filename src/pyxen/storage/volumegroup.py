@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import Final
 
+from pyxen._durations import timeout_of
 from pyxen.config import Disk
 from pyxen.errors import Error, InvalidArgument, NotFound, StorageError, VolumeInUse
 from pyxen.host import Host
@@ -39,13 +40,13 @@ class VolumeGroup(Iterable[Volume], Sized):
         timeout: Seconds for each of LVM's tools.
 
     Raises:
-        InvalidArgument: The name is not valid.
+        InvalidArgument: The name or `timeout` is not valid.
     """
 
     def __init__(self, name: str, *, host: Host | None = None, timeout: float = TIMEOUT) -> None:
         self.name = check_name(name, "volume group", "VolumeGroup")
         self._host = host
-        self._timeout = timeout
+        self._timeout = timeout_of(timeout, operation="VolumeGroup")
 
     def __repr__(self) -> str:
         return f"<VolumeGroup: {self.name}>"
@@ -280,10 +281,16 @@ class VolumeGroup(Iterable[Volume], Sized):
 def volume_groups(*, timeout: float = TIMEOUT) -> tuple[VolumeGroupInfo, ...]:
     """Return the volume groups of this machine, ordered by name, as ``vgs``.
 
+    Args:
+        timeout: Seconds for LVM.
+
     Raises:
+        InvalidArgument: `timeout` is not valid.
         ToolMissing: LVM is not installed.
         StorageError: LVM refused, for example because this user is not root.
     """
     command = ("vgs", *OPTIONS, "--options", GROUP_FIELDS)
-    output = call(*command, verb="list volume groups", subject="LVM", package=_PACKAGE, timeout=timeout)
+    verb = "list volume groups"
+    seconds = timeout_of(timeout, operation=verb)
+    output = call(*command, verb=verb, subject="LVM", package=_PACKAGE, timeout=seconds)
     return tuple(sorted(map(group_of, read_report(output.stdout, "vg")), key=lambda each: each.name))

@@ -212,7 +212,7 @@ def test_a_subject_that_fails(pretended: Pretended, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
 def test_a_time_that_is_not_valid(timeout: float) -> None:
-    with pytest.raises(pyxen.InvalidArgument, match="out of range"):
+    with pytest.raises(pyxen.InvalidArgument, match=r"timeout=.*: give|timeout=0 is out of range"):
         examine(timeout=timeout)
 
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from pyxen.backends.xenlight.libxl.journal import Journal, abandoned
+from pyxen.errors import OperationFailed
 
 ONE, OTHER, THIRD = (UUID(int=number) for number in (1, 2, 3))
 
@@ -128,3 +129,16 @@ def test_the_child_of_a_fork_lets_go(tmp_path: Path) -> None:
 def test_dom0_is_never_abandoned(tmp_path: Path) -> None:
     leave(tmp_path)  # with a free slot, which looks like dom0's uuid
     assert abandoned({UUID(int=0)}, str(tmp_path)) == set()
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "a file"
+    file.touch()
+    with pytest.raises(OperationFailed, match=r"orphans: the notes .* cannot be read: Not a directory"):
+        abandoned(set(), str(file))
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "1.x.creating").mkdir()
+    with pytest.raises(OperationFailed, match="cannot be read: Is a directory"):
+        abandoned(set(), str(tmp_path))

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from uuid import UUID, uuid4
 
 from pyxen._common.shield import logger
+from pyxen.errors import OperationFailed
 
 __all__ = ["FOLDER", "Journal", "abandoned"]
 
@@ -88,7 +89,18 @@ def abandoned(alive: Collection[UUID], folder: str = FOLDER) -> set[UUID]:
     Args:
         alive: The existing domains. An unlocked file that names none of them is removed.
         folder: Where the files are.
+
+    Raises:
+        OperationFailed: They cannot be read.
     """
+    try:
+        return _abandoned(set(alive), folder)
+    except OSError as error:
+        message = f"the notes on what is being created, in {folder}, cannot be read: {error.strerror}"
+        raise OperationFailed(message, operation="orphans") from error
+
+
+def _abandoned(alive: set[UUID], folder: str) -> set[UUID]:
     found: set[UUID] = set()
     try:
         paths = [entry.path for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX)]
@@ -102,8 +114,9 @@ def abandoned(alive: Collection[UUID], folder: str = FOLDER) -> set[UUID]:
                 slots = {data[at : at + _SLOT] for at in range(0, len(data) - _SLOT + 1, _SLOT)}
                 named = {UUID(bytes=slot) for slot in slots - {_FREE}}  # dom0's uuid is all zeros, too
                 if named.isdisjoint(alive):
-                    os.unlink(path)
+                    with contextlib.suppress(OSError):  # the next search removes it
+                        os.unlink(path)
         except (BlockingIOError, FileNotFoundError):
             continue  # its process lives, or has just removed it
-        found |= named & set(alive)
+        found |= named & alive
     return found

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from pyxen._common.qmp import READ_ALREADY, command_of, request
+from pyxen._common.shortage import shortage
 from pyxen._printable import printable
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.error_map import describe
@@ -63,7 +64,8 @@ class _Request:
         self.text = text
         self.sent = False
         self.answer: dict[str, Any] | None = None
-        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with shortage(OperationFailed, "qmp: cannot begin"):
+            self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +93,8 @@ class Listener:
         self._put = put
         self._end = end
         self._lock = threading.Lock()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with shortage(OperationFailed, "qmp: cannot begin"):
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._unsent: deque[_Request] = deque()
         self._requests: dict[str, _Request] = {}
         self._number = 0
