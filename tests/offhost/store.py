@@ -221,13 +221,15 @@ class GuestStore(Store):
 
     def _index(self, number: int) -> int:
         try:
-            return int(struct.unpack_from("=I", self._page, _INDEXES + 4 * number)[0])
+            return int(struct.unpack_from("I", self._page, _INDEXES + 4 * number)[0])
         except ValueError as error:  # closed, by another thread
             raise GuestStopped from error
 
     def _set_index(self, number: int, value: int) -> None:
         try:
-            struct.pack_into("=I", self._page, _INDEXES + 4 * number, value & 0xFFFFFFFF)
+            # In native order, so that it is written at once: xenstored may read one that is written byte by byte in between, and
+            # serves the guest no more if it is wrong.
+            struct.pack_into("I", self._page, _INDEXES + 4 * number, value & 0xFFFFFFFF)
         except ValueError as error:
             raise GuestStopped from error
 

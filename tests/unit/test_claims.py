@@ -104,6 +104,18 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
     assert left(tmp_path) == []
 
 
+def test_what_cannot_be_read_stays(tmp_path: Path) -> None:
+    claims = Claims(str(tmp_path))
+    claims.add(ONE)
+    claims.close()
+    (folder,) = tmp_path.iterdir()
+    unreadable = folder / str(TWO.uuid)
+    unreadable.mkdir()  # as where there are no descriptors, or the disk fails
+    assert left(tmp_path) == []
+    unreadable.rmdir()
+    assert left(tmp_path) == [ONE]
+
+
 def test_a_process_that_was_killed_between_two_calls(tmp_path: Path) -> None:
     (tmp_path / "1.x.claims").mkdir()
     assert left(tmp_path) == []
