@@ -227,8 +227,8 @@ class GuestStore(Store):
 
     def _set_index(self, number: int, value: int) -> None:
         try:
-            # In native order, so that it is written at once: xenstored may read one that is written byte by byte in between, and
-            # serves the guest no more if it is wrong.
+            # In native order, so that it is written at once. Of one that is written byte by byte xenstored may read
+            # half, and if that is wrong it serves the guest no more.
             struct.pack_into("I", self._page, _INDEXES + 4 * number, value & 0xFFFFFFFF)
         except ValueError as error:
             raise GuestStopped from error
