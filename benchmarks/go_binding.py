@@ -41,16 +41,16 @@ def put(dom0: Lab) -> str:
             version = _compile(dom0.release, Path(folder))
         except (SetupFailed, LabError) as error:
             print(f"benchmarks: Xen's Go binding is left out: {error}", file=sys.stderr, flush=True)
-            return f"\nXen's own Go binding is left out: {_reason(error)}"
+            return f"Xen's own Go binding is left out: {_reason(error)}"
         for program in sorted(Path(folder).iterdir()):
             dom0.put(program, str(GO_PROGRAMS / program.name))
-    return f"\nGo has Xen's own binding, `{_PLACE}`, of Debian's source of xen {version}."
+    return f"Go has Xen's own binding, `{_PLACE}`, of Debian's source of xen {version}."
 
 
 def _reason(error: Exception) -> str:
     """Return the last line of an error, which a compiler and apt end with, without names of this machine's."""
     last = str(error).rstrip().splitlines()[-1]
-    return re.sub(r"\S+://\S+|(?<!\S)\W?/\S+", "…", last)
+    return re.sub(r"\S+://\S+|(?<!\S)[('`]?/\S+", "…", last)
 
 
 def _compile(release: Release, folder: Path) -> str:

@@ -136,7 +136,7 @@ def tables(
         "Against a C program (`libxl_list_domain`, `libxl_domid_to_name`) and against the process `xl list`.",
         "The first list over a connection reads all names. It and the next ones begin to watch them; when all are",
         "watched, a list asks only whether one changed.",
-        go["host_list"],
+        *_paragraph(go["host_list"]),
         "",
         *_list_table(lists),
         "",
@@ -152,7 +152,7 @@ def tables(
         "Against a C program that makes the same calls, and against `xl create -p` and `xl destroy`. In a round each",
         "goes on for eleven times, of which the first does not count and the median of the others does: what a program",
         "meets that creates many domains.",
-        go["create_destroy"],
+        *_paragraph(go["create_destroy"]),
         "",
         *_create_table(creates, total),
         "",
@@ -202,6 +202,10 @@ def tables(
         *(f"- {'holds' if holds else 'MISSED'}: {what}" for holds, what in required),
     ]
     return "\n".join(lines) + "\n", all(holds for holds, _ in required)
+
+
+def _paragraph(text: str) -> list[str]:
+    return ["", text] if text else []
 
 
 def _list_table(lists: list[dict[str, Any]]) -> list[str]:
