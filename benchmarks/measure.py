@@ -13,6 +13,7 @@ __all__ = ["PROGRAMS", "Companion", "clocked", "interval", "take_turns"]
 
 PROGRAMS = Path("/root/bench")
 """Where the C programs are in dom0."""
+_TO_END = 60.0  # seconds for a companion that is told to end
 
 Contender = Callable[[], tuple[float, ...]]
 """Does its work once and returns how many seconds it took, for each part of it."""
@@ -38,7 +39,7 @@ class Companion:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        self._process.communicate(timeout=_TO_END)
 
     @property
     def pid(self) -> int:
