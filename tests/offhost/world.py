@@ -215,6 +215,10 @@ class World:
         """Let it be built with shadow paging, as it is at first, or without."""
         self._lib.offhost_set_shadow_paging(int(there))
 
+    def set_hypfs(self, *, there: bool) -> None:
+        """Let it be built with a file system of its own, which has the parameter ``loglvl``; at first it has none."""
+        self._lib.offhost_set_hypfs(int(there))
+
     def free_kib(self) -> int:
         """Return the memory that no domain has."""
         return int(self._lib.offhost_free_pages()) * (PAGE // 1024)

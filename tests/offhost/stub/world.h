@@ -159,6 +159,8 @@ struct world {
     char root[ROOT_ROOM];
     uint32_t next_domid, next_fifo, scheduler, nodes;
     bool no_shadow; /* built without shadow paging */
+    bool hypfs;     /* built with a file system of its own, which has this parameter: */
+    char loglvl[16];
     struct pool pools[POOLS];
     uint64_t calls; /* of all kinds */
     uint32_t slots_used, ports_used;  /* what is beyond was never used, and need not be looked at */
