@@ -57,9 +57,9 @@ void conversation_heard(void *data, ssize_t size)
 }
 
 /* A libxl of 4.17 that is refused a watch for a suspend takes back the watch that it has not got, and crashes. */
-static bool may_fail(const struct xsd_sockmsg *header)
+static bool may_fail(uint32_t type)
 {
-    return XEN_MINOR > 17 || header->type != XS_WATCH || world->sweep.how != DENY;
+    return XEN_MINOR > 17 || type != XS_WATCH || world->sweep.how != DENY;
 }
 
 /* Takes bytes of what is to be sent into account; -1 with errno if they shall not be. A header begins at its first. */
@@ -78,9 +78,11 @@ static int look(int fd, uint8_t *data, size_t size)
         }
         part = sizeof sent[fd].bytes - sent[fd].have;
         part = size - at < part ? size - at : part;
-        struct xsd_sockmsg *header = (void *)(data + at);
-        if (!sent[fd].have && part == sizeof sent[fd].bytes && may_fail(header) && fault(REQUESTS, NULL)) {
-            snprintf(world->sweep.what, sizeof world->sweep.what, "request %u", header->type);
+        uint32_t type = NO_REQUEST; /* a header begins with it; it need not be aligned here */
+        if (!sent[fd].have && part == sizeof sent[fd].bytes)
+            memcpy(&type, data + at, sizeof type);
+        if (type != NO_REQUEST && may_fail(type) && fault(REQUESTS, NULL)) {
+            snprintf(world->sweep.what, sizeof world->sweep.what, "request %u", type);
             errno = world->sweep.error;
             if (world->sweep.how == FAIL)
                 return -1;
@@ -88,7 +90,7 @@ static int look(int fd, uint8_t *data, size_t size)
                 shutdown(fd, SHUT_RDWR);
             sent[fd].torn = world->sweep.how == TEAR;
             if ((refused = world->sweep.how == DENY))
-                header->type = NO_REQUEST;
+                memcpy(data + at, &(uint32_t){ NO_REQUEST }, sizeof type);
         }
         memcpy(sent[fd].bytes + sent[fd].have, data + at, part);
         sent[fd].have += (unsigned)part;

@@ -194,9 +194,11 @@ class Connection:
         What xenstored refuses for another reason is asked again: it may have had no room at that moment.
         """
         requests: list[Request] = [(Verb.RM, path.encode() + b"\0") for path in paths]
-        answers = zip(requests, self.batch(requests), strict=True)
-        lasting = {errno.ENOENT, errno.EACCES}
-        refused = [request for request, answer in answers if isinstance(answer, OSError) and answer.errno not in lasting]
+        refused = [
+            request
+            for request, answer in zip(requests, self.batch(requests), strict=True)
+            if isinstance(answer, OSError) and answer.errno not in {errno.ENOENT, errno.EACCES}
+        ]
         if refused:
             self.batch(refused)
 
