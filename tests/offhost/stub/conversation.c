@@ -56,12 +56,6 @@ void conversation_heard(void *data, ssize_t size)
         memcpy(found, word(world->sweep.error), sizeof no_request);
 }
 
-/* A libxl of 4.17 that is refused a watch for a suspend takes back the watch that it has not got, and crashes. */
-static bool may_fail(uint32_t type)
-{
-    return XEN_MINOR > 17 || type != XS_WATCH || world->sweep.how != DENY;
-}
-
 /* Takes bytes of what is to be sent into account; -1 with errno if they shall not be. A header begins at its first. */
 static int look(int fd, uint8_t *data, size_t size)
 {
@@ -81,7 +75,7 @@ static int look(int fd, uint8_t *data, size_t size)
         uint32_t type = NO_REQUEST; /* a header begins with it; it need not be aligned here */
         if (!sent[fd].have && part == sizeof sent[fd].bytes)
             memcpy(&type, data + at, sizeof type);
-        if (type != NO_REQUEST && may_fail(type) && fault(REQUESTS, NULL)) {
+        if (type != NO_REQUEST && fault(REQUESTS, NULL)) {
             snprintf(world->sweep.what, sizeof world->sweep.what, "request %u", type);
             errno = world->sweep.error;
             if (world->sweep.how == FAIL)
