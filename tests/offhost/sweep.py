@@ -75,6 +75,7 @@ FAULTS = {
     "descriptor, thread or process": Fault(Kind.RESOURCES, errno.EMFILE),
     # libxl ends its process without memory, by its design: so only the worker is tried.
     "memory of the worker": Fault(Kind.ALLOCATIONS, errno.ENOMEM, stride=11),
+    "the worker is killed": Fault(Kind.HYPERCALLS | Kind.REQUESTS, 0, How.DIE, stride=5),
 }
 
 
@@ -323,6 +324,15 @@ class Sweep:
                 yield
             self._offhost.end_guests()
 
+    def take_over(self, host: pyxen.Host, domid: int) -> None:
+        """Be in another process, on what `make` has made in the first; a domid below 0: it has made no domain."""
+        self.host, self._there = host, True
+        if domid >= 0:
+            self.domain = host.domains[domid]
+        if self.path.exists():
+            self._saved = self.path.read_bytes()
+        self.make()
+
     def make(self) -> None:
         """See that what the verb needs is there."""
         self._make(self._verb.needs)
@@ -334,7 +344,7 @@ class Sweep:
             self._sender = moves.Sender(self._saved)
         elif needs is Needs.ENDS:
             self.ends = socket.socketpair()
-        elif needs is Needs.PARAMETERS:
+        elif needs is Needs.PARAMETERS and not self._there:
             self._offhost.world.set_hypfs(there=True)
         if needs in {Needs.NOTHING, Needs.FILE, Needs.SENDER, Needs.PARAMETERS} or self._there:
             return

@@ -17,9 +17,14 @@ import pyxen
 from pyxen import Brake, DomainConfig, Outcome, Supervisor
 from pyxen.errors import Error, OperationCancelled, OperationTimeout
 from tests.offhost.host import OffHost, children, until
-from tests.offhost.sweep import BOUND, VERBS, Configure, Sweep, bounded
+from tests.offhost.internals import expect_quick_guests
+from tests.offhost.sweep import BOUND, VERBS, Configure, Fault, Sweep, bounded
 from tests.offhost.sweep import Outcome as Returned
-from tests.offhost.world import Reason
+from tests.offhost.test_sweep import is_tried, numbers
+from tests.offhost.world import How, Kind, Reason
+
+CALLS = Fault(Kind.HYPERCALLS | Kind.REQUESTS, 0, stride=7)
+"""What counts the calls of a verb."""
 
 LASTING = [name for name in VERBS if name not in {"connect", "list"}]
 """Verbs that are operations of libxl's."""
@@ -175,6 +180,59 @@ def test_the_process_dies(
     until(lambda: all(map(LATE_NODE.fullmatch, offhost.left(0))), "something is left", BOUND)
     offhost.forgive(f"^{LATE_NODE.pattern}$")
     works(offhost, host, config(name="after"))
+
+
+ONE_VERB = """
+import sys, pyxen
+from pathlib import Path
+from types import SimpleNamespace
+from tests.offhost.internals import use_extension
+from tests.offhost.setup import release
+release_name, folder, verb, domid, pv, pvh = sys.argv[1:]
+use_extension(release(release_name))
+from tests.offhost.sweep import VERBS, Sweep
+kernels = {'pv': pv, 'pvh': pvh}
+def config(kind='pvh', **settings):
+    settings = {'name': 'web', 'kernel': kernels[kind], 'memory': 16, **settings}
+    return pyxen.DomainConfig(type=kind, **settings)
+host = pyxen.connect('xenlight:///', workers=0)
+host.list()
+sweep = Sweep(SimpleNamespace(folder=Path(folder)), config, VERBS[verb], 0)
+sweep.take_over(host, int(domid))
+print('begin', flush=True)
+sys.stdin.readline()
+VERBS[verb].act(sweep)
+"""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_process_dies_in_a_verb(
+    offhost: OffHost, config: Configure, kernels: dict[str, str], verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect_quick_guests(monkeypatch)
+    sweep, place = Sweep(offhost, config, VERBS[verb], 0), list(VERBS).index(verb)
+    if not is_tried(CALLS, place, offhost.release.name):
+        return
+    with sweep.open():
+        for nth in numbers(sweep.count(CALLS), CALLS, place):
+            sweep.make()
+            domid = next((info.domid for info in sweep.host.list() if info.domid), -1)
+            arguments = (offhost.release.name, str(offhost.folder), verb, str(domid), kernels["pv"], kernels["pvh"])
+            with offhost.python(ONE_VERB, *arguments) as process:
+                assert process.stdout is not None
+                assert process.stdin is not None
+                assert process.stdout.readline() == b"begin\n"
+                with offhost.world.sweeping(CALLS.kind, nth, 0, How.DIE) as swept:
+                    process.stdin.write(b"go\n")
+                    process.stdin.flush()
+                    process.wait(BOUND)
+            assert swept.pid, f"it makes no {nth} calls, but {swept.count}"
+            for domain in sweep.host.orphans():
+                domain.destroy(timeout=20)
+            sweep.put_away()
+            until(lambda: all(map(LATE_NODE.fullmatch, offhost.left(0))), f"call {nth}: more is left", BOUND)
+            offhost.forgive(f"^{LATE_NODE.pattern}$")
+            works(offhost, sweep.host, config(name="after"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -70,12 +70,17 @@ class Kind(IntFlag):
 
 
 class How(IntEnum):
-    """How it fails, as in world.h. All but FAIL are for requests."""
+    """How it fails, as in world.h.
+
+    DENY, TEAR and CUT are for requests. DIE kills the process that makes the call, and counts the calls of those only
+    that the test has begun.
+    """
 
     FAIL = 1
     DENY = 2
     TEAR = 3
     CUT = 4
+    DIE = 5
 
 
 @dataclass

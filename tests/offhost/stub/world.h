@@ -82,7 +82,8 @@ enum how {
     FAIL = 1, /* the call fails; xenstored does not see the request */
     DENY,     /* xenstored refuses the request */
     TEAR,     /* the head of the request is sent, and its body fails */
-    CUT       /* the connection ends */
+    CUT,      /* the connection ends */
+    DIE       /* the process is killed; only one that the test has begun */
 };
 
 struct sweep {
