@@ -28,8 +28,8 @@ def main() -> int:
         "json": [sys.executable, "-c", SCRIPT, "list", "--json"],
         "python": [sys.executable, "-c", "pass"],
     }
-    subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
-    subprocess.run([PROGRAMS / "empty_domains", "make", str(DOMAINS - 1)], check=True)
+    subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True, timeout=600)
+    subprocess.run([PROGRAMS / "empty_domains", "make", str(DOMAINS - 1)], check=True, timeout=600)
     try:
         names = [[line.split()[0] for line in run(commands[name]).splitlines()] for name in ("xl", "pyxen", "module")]
         assert names[0] == names[1] == names[2], "the lists differ"
@@ -39,14 +39,14 @@ def main() -> int:
         }
         times = take_turns(contenders, ROUNDS)
     finally:
-        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
+        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True, timeout=600)
     print(json.dumps({name: [took for (took,) in values] for name, values in times.items()}))
     return 0
 
 
 def run(command: list[str]) -> str:
     """Run a command and return what it prints."""
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout
 
 
 if __name__ == "__main__":

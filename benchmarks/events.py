@@ -20,6 +20,7 @@ from benchmarks.python.create_destroy import CONFIG
 from pyxen import DomainDestroyed, EventReader, Host
 
 ROUNDS = 20
+_PATIENCE = 60.0  # seconds for what a destroy brings about
 
 
 def main() -> int:
@@ -40,13 +41,13 @@ class Releases:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.times.get()  # it says so once when the watch is set
+        self.times.get(timeout=_PATIENCE)  # it says so once when the watch is set
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._thread.join()
-        self._process.wait()
+        self._thread.join(_PATIENCE)
+        self._process.wait(_PATIENCE)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -55,7 +56,7 @@ class Releases:
 
     def after(self, start: float) -> float:
         """Return the first time after a moment, and forget the earlier ones."""
-        while (moment := self.times.get()) < start:
+        while (moment := self.times.get(timeout=_PATIENCE)) < start:
             pass
         return moment
 
@@ -75,7 +76,7 @@ def one_round(host: Host, releases: Releases, events: EventReader[Any]) -> dict[
     start = time.perf_counter()
     run("xl", "destroy", CONFIG.name)
     end = time.perf_counter()
-    reading.join()
+    reading.join(_PATIENCE)
     return {"xenstored": releases.after(start) - start, "event": seen[0] - start, "xl": end - start}
 
 

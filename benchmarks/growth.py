@@ -26,11 +26,11 @@ def main() -> int:
     """Run the benchmark."""
     domains = int(sys.argv[1])
     try:
-        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
-        subprocess.run([PROGRAMS / "empty_domains", "make", str(domains)], check=True)
+        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True, timeout=600)
+        subprocess.run([PROGRAMS / "empty_domains", "make", str(domains)], check=True, timeout=600)
         print(json.dumps({"domains": domains, "times": measure()}), flush=True)
     finally:
-        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
+        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True, timeout=600)
     return 0
 
 

@@ -24,12 +24,12 @@ def main() -> int:
     try:
         there = 1
         for domains, rounds in ROUNDS.items():
-            subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
-            subprocess.run([PROGRAMS / "empty_domains", "make", str(domains - 1)], check=True)
+            subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True, timeout=600)
+            subprocess.run([PROGRAMS / "empty_domains", "make", str(domains - 1)], check=True, timeout=600)
             there = domains
             print(json.dumps({"domains": there, "times": measure(domains, rounds)}), flush=True)
     finally:
-        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
+        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True, timeout=600)
     return 0
 
 
@@ -84,7 +84,7 @@ def second_list() -> tuple[float]:
 
 def run_xl() -> str:
     """Run ``xl list``."""
-    return subprocess.run(["xl", "list"], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["xl", "list"], check=True, capture_output=True, text=True, timeout=600).stdout
 
 
 def check(host: pyxen.Host, domains: int) -> None:

@@ -15,6 +15,7 @@ PROGRAMS = Path("/root/bench")
 """Where the C programs are in dom0."""
 GO_PROGRAMS = PROGRAMS / "go"
 """Where the Go programs are, if Xen's Go binding can be had."""
+_TO_END = 60.0  # seconds for a companion that is told to end
 
 Contender = Callable[[], tuple[float, ...]]
 """Does its work once and returns how many seconds it took, for each part of it."""
@@ -40,7 +41,7 @@ class Companion:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        self._process.communicate(timeout=_TO_END)
 
     @property
     def pid(self) -> int:

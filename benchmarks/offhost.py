@@ -45,6 +45,7 @@ CREATES: Final = 32
 WORKERS: Final = (0, 1, 2, 3, 4, 8)
 CREATE_ROUNDS: Final = 5
 
+_TO_END: Final = 60.0  # seconds for a watcher that is told to end
 _CHANGES_TO_BE_SEEN: Final = 120.0  # seconds for all events of a thousand domains
 
 
@@ -59,7 +60,7 @@ def main() -> int:
         # What is preloaded must be there when a process begins.
         return subprocess.run(
             [found.python, "-m", "benchmarks.offhost", *sys.argv[1:]],
-            env={**os.environ, "LD_PRELOAD": found.preload, _INSIDE: "1"}, check=False,
+            env={**os.environ, "LD_PRELOAD": found.preload, _INSIDE: "1"}, check=False, timeout=7200,
         ).returncode  # fmt: skip
     sys.executable = str(found.python)
     use_extension(found)
@@ -158,7 +159,7 @@ def _first(clock: Callable[[Callable[[], object]], tuple[float, ...]]) -> tuple[
 
 
 def _run(command: list[str], lines: int) -> None:
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
     assert len(done.stdout.splitlines()) == lines
 
 
@@ -175,7 +176,7 @@ def _compiled(found: Release, name: str, folder: Path) -> Path:
     subprocess.run(
         ["gcc", "-O2", f"-I{found.tree}/usr/include", f"-L{libs}", "-Wl,--allow-shlib-undefined",
          "-o", folder / name, HERE / "c" / f"{name}.c", "-lxenlight", "-lxentoollog"],
-        check=True,
+        check=True, timeout=600,
     )  # fmt: skip
     return folder / name
 
@@ -220,7 +221,7 @@ class Watcher:
 
     def close(self) -> None:
         """End it."""
-        self._process.communicate()
+        self._process.communicate(timeout=_TO_END)
 
 
 @contextlib.contextmanager

@@ -45,7 +45,9 @@ bounds between which it lies with 95 % confidence.
 def machine(dom0: Lab) -> str:
     """Describe what was measured on, and when."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    qemu = subprocess.run(["qemu-system-x86_64", "--version"], check=True, capture_output=True, text=True).stdout
+    qemu = subprocess.run(
+        ["qemu-system-x86_64", "--version"], check=True, capture_output=True, text=True, timeout=600
+    ).stdout
     xen = dom0.run(["xl", "info", "xen_version"], check=True).stdout.strip()
     python = dom0.run(["python3", "-c", "import platform; print(platform.python_version())"], check=True).stdout.strip()
     processor = model[1] if model else platform.machine()

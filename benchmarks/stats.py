@@ -50,11 +50,11 @@ def guests() -> Iterator[None]:
 @contextlib.contextmanager
 def empty_domains(count: int) -> Iterator[None]:
     """Have domains that have nothing but a name."""
-    subprocess.run([PROGRAMS / "empty_domains", "make", str(count)], check=True)
+    subprocess.run([PROGRAMS / "empty_domains", "make", str(count)], check=True, timeout=600)
     try:
         yield
     finally:
-        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True)
+        subprocess.run([PROGRAMS / "empty_domains", "remove"], check=True, timeout=600)
 
 
 def measure(domains: int, rounds: int) -> dict[str, list[float]]:
@@ -81,7 +81,9 @@ def measure(domains: int, rounds: int) -> dict[str, list[float]]:
 
 def run_xentop() -> str:
     """Run ``xentop``."""
-    return subprocess.run(["xentop", "-b", "-f", "-i", "1"], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["xentop", "-b", "-f", "-i", "1"], check=True, capture_output=True, text=True, timeout=600
+    ).stdout
 
 
 def check(host: pyxen.Host, domains: int) -> None:

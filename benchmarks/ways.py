@@ -31,7 +31,7 @@ def main() -> int:
     """Run the benchmark."""
     import libvirt
 
-    subprocess.run(["lab-libvirtd"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["lab-libvirtd"], check=True, stdout=subprocess.DEVNULL, timeout=600)
     with contextlib.ExitStack() as stack:
         here, there = (stack.enter_context(pyxen.connect(uri)) for uri in ("xenlight:///", LIBVIRT))
         bare = libvirt.open(LIBVIRT)

@@ -85,8 +85,8 @@ def xen_release() -> str:
     """
     pkg_config = ["pkg-config", "--modversion", "xenlight"]
     try:
-        version = subprocess.run(pkg_config, check=True, capture_output=True, text=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
+        version = subprocess.run(pkg_config, check=True, capture_output=True, text=True, timeout=300).stdout
+    except (OSError, subprocess.SubprocessError) as error:
         message = "pkg-config does not know xenlight: install libxen-dev and pkg-config (Debian), or xen-devel"
         raise HeadersNotFound(message) from error
     return ".".join(version.strip().split(".")[:2])
@@ -104,9 +104,11 @@ def preprocess(source: str, *arguments: str) -> str:
         raise HeadersNotFound(str(error)) from error
     command = [*compiler(), "-E", *cflags, *arguments, "-"]
     try:
-        done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=source, capture_output=True, text=True, check=False, timeout=300)
     except OSError as error:
         raise HeadersNotFound(f"no C compiler: {command[0]}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise HeadersNotFound(f"the C compiler does not end: {command[0]}") from error
     if done.returncode != 0:
         raise HeadersNotFound(f"the Xen headers do not preprocess (is libxen-dev installed?):\n{done.stderr}")
     return done.stdout

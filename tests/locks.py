@@ -1,13 +1,18 @@
-"""Another process that holds a lock as xl does."""
+"""Others who hold a lock: as xl does, or as a search for what killed processes have left."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["holding"]
+import pytest
+
+__all__ = ["holding", "locked_first"]
 
 _HOLD = """
 import fcntl, os, sys
@@ -40,3 +45,18 @@ def holding(path: str, *, wait: bool = True) -> Iterator[None]:
         finally:
             other.stdin.close()
             other.wait(60)
+
+
+def locked_first(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have someone else lock the next file that this process wants to lock; returns where its descriptor will be."""
+    held: list[int] = []
+    real = fcntl.flock
+
+    def flock(file: Any, how: int) -> None:
+        if not held:
+            held.append(os.open(f"/proc/self/fd/{file}", os.O_RDWR))
+            real(held[0], fcntl.LOCK_EX)
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    return held

@@ -13,7 +13,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-__all__ = ["flags", "runtime"]
+__all__ = ["environment", "flags", "runtime"]
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "sanitize"
@@ -25,6 +25,11 @@ _OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:abort_on_error=1",
 }
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that turn them on, with how they report what they find."""
+    return {SWITCH: "1", **_OPTIONS}
 
 
 def flags() -> tuple[str, ...]:
@@ -45,7 +50,7 @@ def runtime() -> list[Path]:
 
 def main() -> int:
     """Compile the extension, and run the tests with it."""
-    os.environ |= {SWITCH: "1", **_OPTIONS}
+    os.environ |= environment()
     subprocess.run(
         [sys.executable, ROOT / "cffi_build" / "xenlight.py", "--output", FOLDER],
         env={**os.environ, "CFLAGS": " ".join(flags())},

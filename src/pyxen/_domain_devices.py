@@ -268,6 +268,7 @@ class DomainDevices(DomainHandle):
 
         Raises:
             UnsupportedFeature: This backend does not know such logs.
+            OperationFailed: The folder of the logs cannot be looked at.
         """
         return self._calls.ask(lambda: self._backend.console_log(self._ref))
 

@@ -1,4 +1,7 @@
-"""Fuzz all targets, or those named, one after the other: ``python -m tests.fuzz [--seconds N] [TARGET …]``."""
+"""Fuzz all targets, or those named, one after the other: ``python -m tests.fuzz [--seconds N] [TARGET …]``.
+
+The targets with a host have gcc's sanitizer of addresses preloaded (tools/sanitize.py).
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from tests.fuzz.seeds import seeds, words
 from tests.fuzz.targets import TARGETS
 from tests.offhost.host import FOLDER
 from tests.offhost.setup import RELEASES, release
+from tools import sanitize
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOUND: Final = ROOT / "build" / "fuzz"
@@ -129,6 +133,7 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := set(asked.targets) - known.keys():
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
+    os.environ |= sanitize.environment()  # what is compiled and preloaded for the targets with a host
     start, failed, total = time.monotonic(), 0, 0
     for title in asked.targets or known:
         outcome = fuzz(known[title], asked)

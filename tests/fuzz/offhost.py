@@ -1,8 +1,8 @@
 """A target that restores or receives domains on a pretended host (tests/offhost), in a process of its own.
 
-``python -m tests.fuzz.offhost RELEASE TARGET CORPUS [libFuzzer's arguments]``, by the release's interpreter and with
-the stub preloaded. libxl runs in this very process, so what ends libxl ends the fuzzing, and libFuzzer writes the input
-down.
+``python -m tests.fuzz.offhost RELEASE TARGET CORPUS [libFuzzer's arguments]``, by the release's interpreter, and with
+gcc's sanitizer of addresses and the stub preloaded. libxl runs in this very process, so what ends libxl ends the
+fuzzing, and libFuzzer writes the input down. The same happens when libxl writes beyond what it has allocated.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def _seeds(offhost: OffHost, host: Host, folder: Path) -> list[bytes]:
 def main() -> None:
     """Fuzz; libFuzzer ends the process, and who began it ends the host's programs."""
     name, target, corpus, *arguments = sys.argv[1:]
+    assert "libasan" in Path("/proc/self/maps").read_text(), "the sanitizer of addresses is not preloaded"
     found = release(name)
     sys.executable = str(found.python)
     use_extension(found)

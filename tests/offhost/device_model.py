@@ -1,4 +1,4 @@
-"""A device model that libxl begins: it says what QEMU says, does nothing else, and dies when a test wants it to.
+"""A device model that libxl begins: it says what QEMU says, does nothing else, and dies or stops at a step if wanted.
 
 The program is this module itself. It imports nothing of pyxen's, and little else, because each create begins it.
 """
@@ -46,9 +46,9 @@ class DeviceModels:
         self.path.chmod(0o755)
         self.begin()
 
-    def begin(self, *, last: int = 0) -> None:
-        """Forget what they have done; one of them dies at the step with this number, where it is not 0."""
-        self._last.write_text(str(last))
+    def begin(self, *, last: int = 0, number: int = signal.SIGKILL) -> None:
+        """Forget what they have done; one of them dies, or gets another signal, at this step, where it is not 0."""
+        self._last.write_text(f"{last} {int(number)}")
         self._steps.write_text("")
 
     def steps(self) -> list[str]:
@@ -67,10 +67,10 @@ class DeviceModels:
                 found.append(int(folder.name))
         return found
 
-    def kill(self) -> None:
-        """Kill all of them."""
+    def signal(self, number: int) -> None:
+        """Send all of them a signal."""
         for pid in self.running():
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
 
 
 class _Program:
@@ -102,8 +102,9 @@ class _Program:
         with (self._folder / "steps").open("a") as file:
             file.write(f"{os.getpid()} {what}\n")
         count = len((self._folder / "steps").read_text().splitlines())
-        if count == int((self._folder / "last").read_text() or "0"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        last, number = map(int, (self._folder / "last").read_text().split())
+        if count == last:
+            os.kill(os.getpid(), number)
 
     def _serve(self, server: socket.socket) -> None:
         while True:

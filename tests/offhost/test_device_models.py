@@ -1,4 +1,4 @@
-"""The device model of an HVM guest dies: before a verb, and at each step that it takes in the middle of one.
+"""The device model of an HVM guest dies or hangs: before a verb, and at each step that it takes in the middle of one.
 
 One moment of each verb is tried on each release; ``make sweep`` tries them all on both.
 """
@@ -6,6 +6,7 @@ One moment of each verb is tried on each release; ``make sweep`` tries them all 
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def bench(offhost: OffHost, host: pyxen.Host, tmp_path: Path) -> Iterator[Bench]
     """A host for HVM guests; no device model outlives the test."""
     found = Bench(offhost, host, tmp_path)
     yield found
-    found.models.kill()
+    found.models.signal(signal.SIGKILL)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -171,12 +172,50 @@ def test_it_dies(offhost: OffHost, bench: Bench, verb: str) -> None:
         tried.prepare(bench)
         bench.models.begin(last=number)
         if number == 0:
-            bench.models.kill()
+            bench.models.signal(signal.SIGKILL)
         found = bounded(lambda: tried.act(bench))()
         case = f"{verb}: it dies at {steps[number - 1] if number else 'the beginning'}: {found.error!r}"
         assert not found.late, f"{case}\n{found.late}"
         look(bench, tried, found.error, case)
         bench.put_away()
+
+
+QUICK = ("restore", "suspend and resume", "eject_cdrom", "attach a disk", "destroy")
+"""Verbs that end some seconds after their QEMU has stopped; for the others libxl waits up to a minute."""
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=() if verb in QUICK else pytest.mark.long) for verb in VERBS]
+)
+def test_it_hangs(offhost: OffHost, bench: Bench, verb: str) -> None:
+    tried = VERBS[verb]
+    tried.prepare(bench)
+    bench.models.begin()
+    tried.act(bench)
+    count = len(bench.models.steps())
+    bench.put_away()
+    place = list(VERBS).index(verb) + 1
+    for number in chosen(count, place, offhost.release.name, begins=tried.begins):
+        tried.prepare(bench)
+        bench.models.begin(last=number, number=signal.SIGSTOP)
+        if number == 0:
+            bench.models.signal(signal.SIGSTOP)
+        found = bounded(lambda: tried.act(bench))()
+        assert not found.late, f"{verb}, step {number}\n{found.late}"
+        assert found.error is None or isinstance(found.error, pyxen.Error)
+        bench.models.signal(signal.SIGCONT)
+        bench.put_away()
+
+
+def test_the_configuration_of_a_guest_that_has_ended_needs_no_qemu(bench: Bench) -> None:
+    bench.create()
+    before = bench.domain.config()
+    bench.models.signal(signal.SIGKILL)
+    with pytest.raises(QmpError, match="QEMU has ended"):
+        bench.domain.config()
+    bench.offhost.world.crash(bench.domain.domid)
+    assert bench.domain.config() == before
+    bench.put_away()
 
 
 def look(bench: Bench, tried: Verb, error: BaseException | None, case: str) -> None:

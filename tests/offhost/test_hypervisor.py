@@ -73,6 +73,17 @@ def test_a_xen_without_hypfs(host: pyxen.Host) -> None:
         assert caught.value.feature == "hypfs"
 
 
+def test_a_xen_with_hypfs(offhost: OffHost, host: pyxen.Host) -> None:
+    offhost.world.set_hypfs(there=True)
+    assert host.hypfs["/params/loglvl"] == "warning"
+    host.set_parameters("loglvl=all")
+    assert host.hypfs["/params/loglvl"] == "all"
+    with pytest.raises(pyxen.NotFound, match="no parameter that can be changed for loglevel=all"):
+        host.set_parameters("loglevel=all")
+    with pytest.raises(InvalidArgument, match="does not take loglvl="):
+        host.set_parameters("loglvl=" + "x" * 16)
+
+
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM])
 def test_hypfs_that_does_not_open(offhost: OffHost, host: pyxen.Host, error: int) -> None:
     with offhost.world.failing("hypfs.0", error):

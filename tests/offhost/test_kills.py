@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
 
 import pytest
 
 import pyxen
-from pyxen import Brake, DomainConfig, Outcome, Supervisor
+from pyxen import Brake, DeviceModel, DomainConfig, Outcome, Supervisor
 from pyxen.errors import Error, OperationCancelled, OperationTimeout
+from tests.offhost.device_model import DeviceModels
 from tests.offhost.host import OffHost, children, until
-from tests.offhost.sweep import BOUND, VERBS, Configure, Sweep, bounded
+from tests.offhost.internals import expect_quick_guests
+from tests.offhost.sweep import BOUND, VERBS, Configure, Fault, Sweep, bounded
 from tests.offhost.sweep import Outcome as Returned
-from tests.offhost.world import Reason
+from tests.offhost.test_sweep import is_tried, numbers
+from tests.offhost.world import How, Kind, Reason
+
+CALLS = Fault(Kind.HYPERCALLS | Kind.REQUESTS, 0, stride=7)
+"""What counts the calls of a verb."""
 
 LASTING = [name for name in VERBS if name not in {"connect", "list"}]
 """Verbs that are operations of libxl's."""
@@ -177,23 +184,70 @@ def test_the_process_dies(
     works(offhost, host, config(name="after"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_xenstored_under_a_supervisor(
-    offhost: OffHost, host: pyxen.Host, config: Configure, number: signal.Signals
+ONE_VERB = """
+import sys, pyxen
+from pathlib import Path
+from types import SimpleNamespace
+from tests.offhost.internals import use_extension
+from tests.offhost.setup import release
+release_name, folder, verb, domid, pv, pvh = sys.argv[1:]
+use_extension(release(release_name))
+from tests.offhost.sweep import VERBS, Sweep
+kernels = {'pv': pv, 'pvh': pvh}
+def config(kind='pvh', **settings):
+    settings = {'name': 'web', 'kernel': kernels[kind], 'memory': 16, **settings}
+    return pyxen.DomainConfig(type=kind, **settings)
+host = pyxen.connect('xenlight:///', workers=0)
+host.list()
+sweep = Sweep(SimpleNamespace(folder=Path(folder)), config, VERBS[verb], 0)
+sweep.take_over(host, int(domid))
+print('begin', flush=True)
+sys.stdin.readline()
+VERBS[verb].act(sweep)
+"""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_process_dies_in_a_verb(
+    offhost: OffHost, config: Configure, kernels: dict[str, str], verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    expect_quick_guests(monkeypatch)
+    sweep, place = Sweep(offhost, config, VERBS[verb], 0), list(VERBS).index(verb)
+    if not is_tried(CALLS, place, offhost.release.name):
+        return
+    with sweep.open():
+        for nth in numbers(sweep.count(CALLS), CALLS, place):
+            sweep.make()
+            domid = next((info.domid for info in sweep.host.list() if info.domid), -1)
+            arguments = (offhost.release.name, str(offhost.folder), verb, str(domid), kernels["pv"], kernels["pvh"])
+            with offhost.python(ONE_VERB, *arguments) as process:
+                assert process.stdout is not None
+                assert process.stdin is not None
+                assert process.stdout.readline() == b"begin\n"
+                with offhost.world.sweeping(CALLS.kind, nth, 0, How.DIE) as swept:
+                    process.stdin.write(b"go\n")
+                    process.stdin.flush()
+                    process.wait(BOUND)
+            assert swept.pid, f"it makes no {nth} calls, but {swept.count}"
+            for domain in sweep.host.orphans():
+                domain.destroy(timeout=20)
+            sweep.put_away()
+            until(lambda: all(map(LATE_NODE.fullmatch, offhost.left(0))), f"call {nth}: more is left", BOUND)
+            offhost.forgive(f"^{LATE_NODE.pattern}$")
+            works(offhost, sweep.host, config(name="after"))
+
+
+@contextlib.contextmanager
+def supervised(offhost: OffHost, host: pyxen.Host, config: DomainConfig) -> Iterator[None]:
+    """Have a supervisor; what happens in the context comes before a guest that reboots, which it brings back."""
     told: Queue[Outcome] = Queue()
     supervisor = Supervisor(host, on_outcome=told.put, brake=Brake(min_uptime=0))
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:
-        host.create(config(name="first")).destroy()
-        offhost.signal_xenstored(number)
-        time.sleep(0.1)
-        if number == signal.SIGKILL:
-            offhost.restart_xenstored()
-        else:
-            offhost.signal_xenstored(signal.SIGCONT)
-        web = host.create(config(on_reboot="restart"), timeout=20)
+        host.create(config.replace(name="first")).destroy()
+        yield
+        web = host.create(config.replace(on_reboot="restart"), timeout=20)
         offhost.shut_down(web.domid, Reason.REBOOT)
         outcome = told.get(timeout=BOUND)
         assert outcome.error is None
@@ -202,4 +256,109 @@ def test_xenstored_under_a_supervisor(
         supervisor.stop()
         thread.join(BOUND)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_xenstored_under_a_supervisor(
+    offhost: OffHost, host: pyxen.Host, config: Configure, number: signal.Signals
+) -> None:
+    with supervised(offhost, host, config()):
+        offhost.signal_xenstored(number)
+        time.sleep(0.1)
+        if number == signal.SIGKILL:
+            offhost.restart_xenstored()
+        else:
+            offhost.signal_xenstored(signal.SIGCONT)
+    works(offhost, host, config(name="after"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_worker_under_a_supervisor(offhost: OffHost, config: Configure, number: signal.Signals) -> None:
+    before = children()
+    with pyxen.connect("xenlight:///", workers=1) as host:
+        with supervised(offhost, host, config()):
+            [worker] = children() - before
+            os.kill(worker, number)
+            if number == signal.SIGSTOP:
+                threading.Timer(0.5, os.kill, (worker, signal.SIGCONT)).start()
+            else:
+                until(lambda: worker not in children(), "nobody sees that it has ended")
+        works(offhost, host, config(name="after"))
+
+
+def test_xenconsoled_under_a_supervisor(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    with supervised(offhost, host, config()):
+        offhost.end_xenconsoled()
+        threading.Timer(0.5, offhost.start_xenconsoled).start()
+    works(offhost, host, config(name="after"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_qemu_under_a_supervisor(
+    offhost: OffHost, host: pyxen.Host, tmp_path: Path, config: Configure, number: signal.Signals
+) -> None:
+    models = DeviceModels(tmp_path, offhost.release.python)
+    web = DomainConfig("web", type="hvm", memory=16, device_model=DeviceModel(path=str(models.path)))
+    told: Queue[Outcome] = Queue()
+    with Supervisor(host, on_outcome=told.put, brake=Brake(min_uptime=0)) as supervisor:
+        domain = host.create(web.replace(on_reboot="restart"), timeout=20)
+        models.signal(number)
+        offhost.shut_down(domain.domid, Reason.REBOOT)
+        outcome = told.get(timeout=BOUND)
+        assert outcome.error is None
+        again = host.domains["web"]
+        assert (again.uuid, again.domid != domain.domid) == (domain.uuid, True)
+        supervisor.stop()
+    models.signal(signal.SIGCONT)
+    works(offhost, host, config(name="after"))
+    until(lambda: not models.running(), "a device model is left", BOUND)
+
+
+SUPERVISING = """
+import sys, pyxen
+from tests.offhost.internals import use_extension
+from tests.offhost.setup import release
+use_extension(release(sys.argv[1]))
+sys.executable = str(release(sys.argv[1]).python)
+with pyxen.connect('xenlight:///') as host:
+    supervisor = pyxen.Supervisor(host, brake=pyxen.Brake(min_uptime=0))
+    with supervisor:
+        print('begin', flush=True)
+        sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("requests", [0, 20, 60, 110])
+def test_the_supervisor_dies(offhost: OffHost, host: pyxen.Host, config: Configure, requests: int) -> None:
+    """Another one finds what the first was about to do, or has begun, and the guest is there once."""
+    web = host.create(config(on_reboot="restart"), timeout=20)
+    with offhost.python(SUPERVISING, offhost.release.name) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begin\n"
+        count = offhost.world.count("xenstore.send") + requests
+        offhost.shut_down(web.domid, Reason.REBOOT)
+        until(lambda: offhost.world.count("xenstore.send") >= count, "it does nothing", BOUND)
+        helpers = children(process.pid)
+        process.kill()
+    until(lambda: not any(runs(pid) for pid in helpers), "the worker does not end", BOUND)
+    for domain in host.orphans():
+        domain.destroy(timeout=20)
+    with Supervisor(host, brake=Brake(min_uptime=0)):
+        until(lambda: all(info.shutdown_reason is None for info in host.list()), "it stays as it is", BOUND)
+    assert len([info for info in host.list() if info.name == "web"]) <= 1
+    until(lambda: not any("--" in str(info.name) for info in host.list()), "a guest has another name", BOUND)
+    works(offhost, host, config(name="after"))
+
+
+def test_the_supervisor_stops_and_goes_on(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    web = host.create(config(on_reboot="restart"), timeout=20)
+    with offhost.python(SUPERVISING, offhost.release.name) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begin\n"
+        process.send_signal(signal.SIGSTOP)
+        offhost.shut_down(web.domid, Reason.REBOOT)
+        host.list()
+        process.send_signal(signal.SIGCONT)
+        until(lambda: [info.domid for info in host.list()][1:] not in ([], [web.domid]), "it is not back", BOUND)
+        process.communicate(b"end\n", timeout=BOUND)
     works(offhost, host, config(name="after"))

@@ -70,12 +70,17 @@ class Kind(IntFlag):
 
 
 class How(IntEnum):
-    """How it fails, as in world.h. All but FAIL are for requests."""
+    """How it fails, as in world.h.
+
+    DENY, TEAR and CUT are for requests. DIE kills the process that makes the call, and counts the calls of those only
+    that the test has begun.
+    """
 
     FAIL = 1
     DENY = 2
     TEAR = 3
     CUT = 4
+    DIE = 5
 
 
 @dataclass
@@ -214,6 +219,10 @@ class World:
     def set_shadow_paging(self, *, there: bool) -> None:
         """Let it be built with shadow paging, as it is at first, or without."""
         self._lib.offhost_set_shadow_paging(int(there))
+
+    def set_hypfs(self, *, there: bool) -> None:
+        """Let it be built with a file system of its own, which has the parameter ``loglvl``; at first it has none."""
+        self._lib.offhost_set_hypfs(int(there))
 
     def free_kib(self) -> int:
         """Return the memory that no domain has."""

@@ -13,6 +13,7 @@ import pytest
 
 from tests.unit.peers import End, PeerCommand
 from tests.unit.xenstored import Xenstored
+from tests.waiting import join
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def talk() -> Iterator[Callable[..., End]]:
     for end in ends:
         end.close()
     for thread in threads:
-        thread.join()
+        join(thread)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def told(name: str, package: str) -> str:
     """Return a variable of a package that pkg-config knows."""
     question = ["pkg-config", f"--variable={name}", package]
-    return subprocess.run(question, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(question, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def copy_headers(folder: Path) -> None:
@@ -93,7 +93,9 @@ class Pip:
         index.mkdir(parents=True)
         build = f"import setuptools.build_meta as backend; backend.build_sdist({str(index)!r})"
         environment = {**os.environ, "PYXEN_XENLIGHT": "skip"}
-        subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True, env=environment)
+        subprocess.run(
+            [sys.executable, "-c", build], cwd=source, check=True, capture_output=True, env=environment, timeout=600
+        )
         (sdist,) = index.glob("*.tar.gz")
         (index / "index.html").write_text(f'<a href="{sdist.name}">{sdist.name}</a>')
 
@@ -117,6 +119,7 @@ class Pip:
             capture_output=True,
             text=True,
             check=False,
+            timeout=600,
         )
 
 

@@ -14,6 +14,7 @@ import pytest
 from pyxen import OperationFailed
 from pyxen._common.claims import Claim, Claims, abandoned
 from tests.backends.support import wait_until
+from tests.locks import locked_first
 
 ONE, TWO = Claim(uuid4(), ("/srv/a b.qcow2", "/srv/c\n.qcow2")), Claim(uuid4())
 
@@ -130,3 +131,13 @@ def test_what_cannot_be_recorded(tmp_path: Path) -> None:
     nothing.add(ONE)
     nothing.drop(ONE.uuid)
     nothing.close()
+
+
+def test_a_search_that_holds_the_new_lock_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = locked_first(monkeypatch)
+    claims = Claims(str(tmp_path))
+    claims.add(ONE)
+    os.close(search[0])
+    assert left(tmp_path) == []
+    claims.close()
+    assert left(tmp_path) == [ONE]

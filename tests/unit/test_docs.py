@@ -19,6 +19,7 @@ import pyxen
 from pyxen import Disk, Domain, DomainConfig, Event, Feature, LibvirtVerbs, Vif
 from pyxen.features import lacking
 from pyxen.testing import FakeHost
+from tests.waiting import until
 from tools import backends, libxl_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,8 +108,7 @@ def test_an_example(fake: FakeHost, tmp_path: Path, page: str, line: int, text: 
 
 
 def _end_when_someone_listens(fake: FakeHost) -> None:
-    while not fake._machine._subscribers:
-        time.sleep(0.001)
+    until(lambda: fake._machine._subscribers, "nobody listens")
     fake.guest("web1").power_off()
 
 

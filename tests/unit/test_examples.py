@@ -26,6 +26,7 @@ from pyxen import Disk, DomainConfig, NotEnoughMemory, ShutdownReason
 from pyxen.distributed import Fleet
 from pyxen.testing import FakeHost
 from tests.unit.distributed.cluster import Cluster, cluster
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,8 +65,7 @@ def test_watch_events(fake: FakeHost, capsys: pytest.CaptureFixture[str]) -> Non
     with fake.events(pyxen.DomainShutdown) as told:
         watching = threading.Thread(target=watch_events.watch, args=[fake])
         watching.start()
-        while not (fake._machine._subscribers and len(fake._machine._subscribers) > 1):
-            threading.Event().wait(0.001)
+        until(lambda: len(fake._machine._subscribers) > 1, "nobody watches")
         fake.guest("web1").crash()
         assert told.get(timeout=60) is not None
         fake.close()
@@ -82,9 +82,8 @@ def test_console_log(fake: FakeHost, tmp_path: Path) -> None:
     path = tmp_path / "log"
     following = threading.Thread(target=console_log.main, args=["web1", str(path)])
     following.start()
-    while not path.exists() or path.read_text().count("\n") < 2:
-        assert following.is_alive()
-        threading.Event().wait(0.001)
+    until(lambda: path.exists() and path.read_text().count("\n") > 1, "the log does not have two lines")
+    assert following.is_alive()
     fake.domains["web1"].destroy()
     following.join(60)
     assert not following.is_alive()

@@ -37,7 +37,7 @@ CANNOT_BE_EXPRESSED = {"xtl_logv": "takes a va_list"}
 
 def include_folder() -> Path:
     question = ["pkg-config", "--variable=includedir", "xenlight"]
-    return Path(subprocess.run(question, check=True, capture_output=True, text=True).stdout.strip())
+    return Path(subprocess.run(question, check=True, capture_output=True, text=True, timeout=60).stdout.strip())
 
 
 def functions_in(text: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ EXPENSIVE = (
 def loaded_by(code: str) -> list[str]:
     """Run code in a fresh interpreter and return the modules that it has loaded."""
     program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
     modules: list[str] = json.loads(done.stdout)
     return modules
 
@@ -116,7 +116,7 @@ def test_inner_names_stay_in_their_modules(name: str) -> None:
 
 def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
     program = "import pyxen; pyxen.conect"
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
     assert "AttributeError: module 'pyxen' has no attribute 'conect'. Did you mean: 'connect'?" in done.stderr
 
 
@@ -148,5 +148,5 @@ try:
 except pyxen.LibraryMissing as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
     assert "pip install 'pyxen[libvirt]'" in done.stdout

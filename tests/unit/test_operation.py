@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from pyxen.errors import InvalidArgument, NotEnoughMemory, OperationCancelled, OperationFailed, OperationTimeout
 from pyxen.operation import Operation, Progress, finish
 from tests.forks import told_by_a_child
+from tests.waiting import until
 
 
 class Worker:
@@ -49,6 +51,11 @@ class Worker:
             self.operation.set_result("done")
 
 
+def _is_in(ident: int, wanted: set[str]) -> bool:
+    """Tell whether a thread is in one of some functions."""
+    return bool(wanted & set(_functions(sys._current_frames()[ident])))
+
+
 def ctrl_c_when_it_waits(times: int = 1) -> None:
     """Send Ctrl-C to the main thread as soon as it waits for an operation, and again when it waits for its undoing."""
     ident = threading.main_thread().ident
@@ -56,8 +63,7 @@ def ctrl_c_when_it_waits(times: int = 1) -> None:
 
     def send() -> None:
         for wanted in [{"result"}, {"exception"}][:times]:
-            while not wanted & set(_functions(sys._current_frames()[ident])):
-                time.sleep(0.005)
+            until(partial(_is_in, ident, wanted), f"it is not in {wanted}")
             signal.pthread_kill(ident, signal.SIGINT)
 
     threading.Thread(target=send, daemon=True).start()

@@ -83,6 +83,7 @@ def test_a_folder_without_modules_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "setup.py", "--version"],
         cwd=ROOT, env={**os.environ, "PYXEN_XENLIGHT": str(tmp_path)}, capture_output=True, text=True, check=False,
+        timeout=60,
     )  # fmt: skip
     assert done.returncode != 0
     assert "a folder with modules _xenlight_*.abi3.so" in done.stderr
@@ -96,7 +97,9 @@ def test_the_source_distribution_has_every_file(monkeypatch: pytest.MonkeyPatch)
     # setuptools takes these by itself, and the packages.
     itself = {"LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"}
     left_out = (".ci/", ".github/", "debian/", "src/pyxen/")
-    listed = subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True).stdout.splitlines()
+    listed = subprocess.run(
+        ["git", "ls-files"], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.splitlines()
     missing = [name for name in listed if name not in {*taken.files, *itself} and not name.startswith(left_out)]
     assert len(listed) > 500
     assert missing == [], "name them in MANIFEST.in"

@@ -14,6 +14,7 @@ import pyxen
 from pyxen import Domain, DomainConfig, attach_terminal
 from pyxen.errors import InvalidArgument, OperationTimeout
 from pyxen.testing import FakeHost
+from tests.waiting import until
 
 PATIENCE = 60.0
 CONFIG = DomainConfig("web1", type="pvh", kernel="/k", memory=16)
@@ -38,8 +39,7 @@ class User:
 
     def types(self, keys: bytes) -> None:
         """Press keys, when the terminal is in raw mode."""
-        while termios.tcgetattr(self.slave)[3] & termios.ECHO:
-            threading.Event().wait(0.001)
+        until(lambda: not termios.tcgetattr(self.slave)[3] & termios.ECHO, "the terminal is not in raw mode")
         os.write(self.master, keys)
 
     def sees(self, text: bytes) -> None:

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pyxen import (
     CpuComparison,
     CpuSet,
     Disk,
+    Domain,
     DomainCreated,
     DomainDestroyed,
     DomainExists,
@@ -38,6 +40,7 @@ from pyxen import (
     Scheduler,
     ShutdownReason,
     UnsupportedFeature,
+    Vif,
 )
 from pyxen.backends.base import Backend, DomainRef
 from tests.xen.support import GUESTS, MakeConfig, ready, wait_until, xl_domids
@@ -335,6 +338,84 @@ def test_a_daemon_that_is_killed_in_a_call(virt: Host, tiny: MakeConfig) -> None
     begin_daemon()
     wait_until(lambda: not broken(virt), 30)
     assert names(virt) == {"Domain-0"}
+
+
+@dataclass
+class Subject:
+    """What a verb is tried on: a host behind the daemon, and a paused domain there."""
+
+    virt: Host
+    domain: Domain
+    tiny: MakeConfig
+    file: Path
+
+
+VERBS: dict[str, Callable[[Subject], object]] = {
+    "list": lambda s: s.virt.list(),
+    "info": lambda s: s.domain.info(),
+    "config": lambda s: s.domain.config(),
+    "stats": lambda s: s.virt.stats(),
+    "memory": lambda s: s.domain.memory(),
+    "events": lambda s: s.virt.events().close(),
+    "create": lambda s: s.virt.create(s.tiny(name="other"), paused=True, timeout=20),
+    "define": lambda s: s.virt.define(s.tiny(name="defined")),
+    "unpause": lambda s: s.domain.unpause(),
+    "set_memory": lambda s: s.domain.set_memory(s.domain.config().memory),
+    "attach": lambda s: s.domain.attach(Vif(), timeout=20),
+    "wait": lambda s: s.domain.wait("shutdown", timeout=1),
+    "save": lambda s: s.domain.save(s.file, timeout=20),
+    "destroy": lambda s: s.domain.destroy(timeout=20),
+}
+"""What the daemon is asked to do when it is killed or stopped."""
+
+SHORT = ("list", "create", "destroy")
+"""Verbs in which it is killed in every run: each takes the time that a daemon needs to begin."""
+
+ENDED = 90.0
+"""Seconds in which each of them ends: a daemon whose children hold its sockets is missed by its keepalives."""
+
+
+@pytest.fixture
+def subject(virt: Host, tiny: MakeConfig, tmp_path: Path) -> Iterator[Subject]:
+    found = Subject(virt, virt.create(tiny(name="virt1"), paused=True), tiny, tmp_path / "saved")
+    yield found
+    wait_until(lambda: not broken(virt), 60)
+    for domain in virt.guests:
+        domain.destroy(timeout=60)
+    for kept in virt.defined():
+        virt.undefine(kept.name)
+    wait_until(lambda: names(virt) == {"Domain-0"}, 30)
+
+
+def ends_well(subject: Subject, verb: str, *, meanwhile: Callable[[], None]) -> None:
+    """Stop the daemon, begin a verb, let something happen to the daemon; the verb ends with a result or an error."""
+    os.kill(daemon(), signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(VERBS[verb], subject)
+        try:
+            time.sleep(0.5)
+        finally:
+            meanwhile()
+        error = begun.exception(ENDED)
+    assert error is None or isinstance(error, pyxen.Error), repr(error)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_daemon_that_stops_and_goes_on_in_a_verb(subject: Subject, verb: str) -> None:
+    pid = daemon()
+    ends_well(subject, verb, meanwhile=lambda: os.kill(pid, signal.SIGCONT))
+    assert not broken(subject.virt)
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=() if verb in SHORT else pytest.mark.long) for verb in VERBS]
+)
+def test_a_daemon_that_is_killed_in_a_verb(subject: Subject, verb: str) -> None:
+    def die() -> None:
+        kill_daemon()
+        begin_daemon()
+
+    ends_well(subject, verb, meanwhile=die)
 
 
 def broken(host: Host) -> bool:

@@ -63,7 +63,7 @@ class Wire(threading.Thread):
         with self._to_source as source, self._to_destination as destination, contextlib.suppress(OSError):
             left = A_PART
             while left:
-                for end in select.select([source, destination], [], [])[0]:
+                for end in select.select([source, destination], [], [], 60)[0]:
                     other = destination if end is source else source
                     data = end.recv(min(left, CHUNK))
                     if not data:
@@ -74,7 +74,7 @@ class Wire(threading.Thread):
             poller = select.poll()
             poller.register(source, select.POLLRDHUP)
             poller.register(destination, select.POLLRDHUP)
-            poller.poll()
+            poller.poll(60_000)
 
 
 def test_over_a_connection_and_there_and_back_with_xl(host: Host, running_linux: MakeDomain) -> None:

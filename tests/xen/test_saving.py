@@ -21,13 +21,14 @@ T = TypeVar("T")
 def rises(operation: Operation[T]) -> T:
     """Watch the progress of an operation: it rises, and not only at the end; return its result."""
     seen = []
-    while not operation.done():
+    deadline = time.monotonic() + 240
+    while not operation.done() and time.monotonic() < deadline:
         if operation.progress is not None:
             seen.append(operation.progress[1])
         time.sleep(0.01)
     assert seen == sorted(seen)
     assert any(0 < percent < 90 for percent in seen)
-    return operation.result()
+    return operation.result(0)
 
 
 def test_xl_restores_what_we_saved_and_we_what_xl_saved(host: Host, running_linux: MakeDomain, folder: Path) -> None:

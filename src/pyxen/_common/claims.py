@@ -117,10 +117,11 @@ class Claims:
                 lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:  # a search for abandoned ones has removed the empty folder
                 continue
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.fstat(lock).st_nlink:
-                self._lock = lock
-                return path
+            with contextlib.suppress(BlockingIOError):  # a search has locked it first; it may be stopped, and keep it
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_nlink:
+                    self._lock = lock
+                    return path
             os.close(lock)  # the search was between the two calls
 
 

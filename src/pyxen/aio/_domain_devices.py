@@ -271,6 +271,7 @@ class DomainDevices(DomainHandle):
 
         Raises:
             UnsupportedFeature: This backend does not know such logs.
+            OperationFailed: The folder of the logs cannot be looked at.
         """
         return await self._calls.ask(lambda: self._backend.console_log(self._ref))
 

@@ -209,7 +209,7 @@ class _Work:
         self._dumpers.shutdown()
         self._actors.shutdown()
         while not self._inbox.empty():  # the results of the last actions
-            item = self._inbox.get()
+            item = self._inbox.get_nowait()
             if item is not None and not isinstance(item, Event):
                 item()
         for case, outcome in self._unborn.values():

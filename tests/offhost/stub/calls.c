@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include <xen/event_channel.h>
+#include <xen/hypfs.h>
 #include <xen/hvm/hvm_op.h>
 #include <xen/physdev.h>
 #include <xen/sched.h>
@@ -172,6 +173,41 @@ static long do_grants(unsigned op, void *argument)
     return 0;
 }
 
+/* Xen's own file system, where it has one: a parameter, which is a text. */
+static long do_hypfs(unsigned op, const char *path, size_t path_size, char *data, size_t size)
+{
+    static const char parameter[] = "/params/loglvl";
+    xen_hypfs_direntry_t entry = {
+        .type = XEN_HYPFS_TYPE_STRING,
+        .content_len = (uint32_t)strlen(world->loglvl) + 1,
+        .max_write_len = sizeof world->loglvl,
+    };
+
+    if (!world->hypfs)
+        return -ENOSYS;
+    if (op == XEN_HYPFS_OP_get_version)
+        return 1;
+    if (path_size != sizeof parameter || memcmp(path, parameter, sizeof parameter))
+        return -ENOENT;
+    switch (op) {
+    case XEN_HYPFS_OP_read:
+        if (size < sizeof entry)
+            return -ENOBUFS;
+        memcpy(data, &entry, sizeof entry);
+        if (size < sizeof entry + entry.content_len)
+            return -ENOBUFS;
+        memcpy(data + sizeof entry, world->loglvl, entry.content_len);
+        return 0;
+    case XEN_HYPFS_OP_write_contents:
+        if (!size || size > sizeof world->loglvl || data[size - 1])
+            return -EINVAL;
+        memcpy(world->loglvl, data, size);
+        return 0;
+    default:
+        unanswered("XEN_HYPFS_OP", op, 0);
+    }
+}
+
 static int counted(const privcmd_hypercall_t *call)
 {
     const xen_domctl_t *domctl = (const void *)call->arg[0];
@@ -237,8 +273,9 @@ static long answered(const privcmd_hypercall_t *call)
     case __HYPERVISOR_mmu_update:
         return 0;
     case __HYPERVISOR_hypfs_op:
+        return do_hypfs(op, (void *)call->arg[1], call->arg[2], (void *)call->arg[3], call->arg[4]);
     default:
-        return -ENOSYS; /* hypfs and XSM: Xen was built without */
+        return -ENOSYS; /* XSM: Xen was built without */
     }
 }
 

@@ -56,6 +56,14 @@ EXPORT void offhost_set_shadow_paging(int there)
     world_unlock();
 }
 
+EXPORT void offhost_set_hypfs(int there)
+{
+    world_lock();
+    world->hypfs = there;
+    strcpy(world->loglvl, "warning");
+    world_unlock();
+}
+
 /* Puts in a domain that nobody has created, running and with memory that is only counted; its domid, or -errno. */
 EXPORT int offhost_add(const uint8_t *handle, int hvm, uint32_t emulation, uint32_t vcpus, uint64_t pages, uint64_t max_pages)
 {

@@ -72,9 +72,11 @@ static int look(int fd, uint8_t *data, size_t size)
         }
         part = sizeof sent[fd].bytes - sent[fd].have;
         part = size - at < part ? size - at : part;
-        struct xsd_sockmsg *header = (void *)(data + at);
-        if (!sent[fd].have && part == sizeof sent[fd].bytes && fault(REQUESTS, NULL)) {
-            snprintf(world->sweep.what, sizeof world->sweep.what, "request %u", header->type);
+        uint32_t type = NO_REQUEST; /* a header begins with it; it need not be aligned here */
+        if (!sent[fd].have && part == sizeof sent[fd].bytes)
+            memcpy(&type, data + at, sizeof type);
+        if (type != NO_REQUEST && fault(REQUESTS, NULL)) {
+            snprintf(world->sweep.what, sizeof world->sweep.what, "request %u", type);
             errno = world->sweep.error;
             if (world->sweep.how == FAIL)
                 return -1;
@@ -82,7 +84,7 @@ static int look(int fd, uint8_t *data, size_t size)
                 shutdown(fd, SHUT_RDWR);
             sent[fd].torn = world->sweep.how == TEAR;
             if ((refused = world->sweep.how == DENY))
-                header->type = NO_REQUEST;
+                memcpy(data + at, &(uint32_t){ NO_REQUEST }, sizeof type);
         }
         memcpy(sent[fd].bytes + sent[fd].have, data + at, part);
         sent[fd].have += (unsigned)part;

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <limits.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
@@ -18,7 +19,7 @@ bool fault(enum kind kind, const char *what)
 {
     if (!toolstack || !world || !(__atomic_load_n(&world->sweep.kinds, __ATOMIC_RELAXED) & kind))
         return false;
-    if (kind == ALLOCATIONS && !begun)
+    if ((kind == ALLOCATIONS || world->sweep.how == DIE) && !begun)
         return false;
     if (__atomic_add_fetch(&world->sweep.count, 1, __ATOMIC_SEQ_CST) != world->sweep.nth)
         return false;
@@ -26,6 +27,8 @@ bool fault(enum kind kind, const char *what)
     world->sweep.pid = getpid();
     if (what)
         strncpy(world->sweep.what, what, sizeof world->sweep.what - 1);
+    if (world->sweep.how == DIE)
+        kill(getpid(), SIGKILL);
     return true;
 }
 

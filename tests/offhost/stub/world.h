@@ -82,7 +82,8 @@ enum how {
     FAIL = 1, /* the call fails; xenstored does not see the request */
     DENY,     /* xenstored refuses the request */
     TEAR,     /* the head of the request is sent, and its body fails */
-    CUT       /* the connection ends */
+    CUT,      /* the connection ends */
+    DIE       /* the process is killed; only one that the test has begun */
 };
 
 struct sweep {
@@ -159,6 +160,8 @@ struct world {
     char root[ROOT_ROOM];
     uint32_t next_domid, next_fifo, scheduler, nodes;
     bool no_shadow; /* built without shadow paging */
+    bool hypfs;     /* built with a file system of its own, which has this parameter: */
+    char loglvl[16];
     struct pool pools[POOLS];
     uint64_t calls; /* of all kinds */
     uint32_t slots_used, ports_used;  /* what is beyond was never used, and need not be looked at */

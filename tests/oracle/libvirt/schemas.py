@@ -90,6 +90,7 @@ class Virsh:
             text=True,
             check=False,
             env={"HOME": self._home.name, "XDG_RUNTIME_DIR": self._home.name, "LC_ALL": "C.UTF-8"},
+            timeout=60,
         )
         if done.returncode or "error:" in done.stderr:
             return Refused(done.stderr.strip())

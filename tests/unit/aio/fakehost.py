@@ -33,6 +33,7 @@ from pyxen.records.stats import DomainStats
 from pyxen.records.topology import Topology
 from pyxen.remus import RemusOptions
 from tests.unit.infos import domain_info
+from tests.waiting import join
 
 __all__ = ["CONFIG", "DEFINED", "FakeBackend", "OnHost", "run", "turns", "undone", "until"]
 
@@ -156,7 +157,7 @@ class FakeBackend(Backend):
 
         thread = threading.Thread(target=call)
         thread.start()
-        thread.join()
+        join(thread)
 
     def create(
         self, config: DomainConfig, *, paused: bool, autoballoon: bool | None = None, timeout: float | None

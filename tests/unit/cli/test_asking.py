@@ -186,7 +186,7 @@ def test_a_console(terminal: Callable[..., Terminal]) -> None:
 
 def test_a_console_needs_input() -> None:
     line = '"$0" -m pyxen --uri memory:/// console 0 <&-'
-    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: a console needs standard input and standard output, and one of them is closed\n"
 
@@ -283,7 +283,7 @@ def test_completion_does_not_wait_for_a_host_that_hangs(run: Run, monkeypatch: p
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_for_a_shell(shell: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pyxen", "completion", shell], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "pyxen", "completion", shell], capture_output=True, text=True, check=True, timeout=60
     )
     assert "_PYXEN_COMPLETE=complete_" in done.stdout
     assert done.stderr == ""

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from typer.testing import CliRunner
 from pyxen import Host, NotFound, NotOnXen
 from pyxen.cli.app import app
 from tests.unit.aio.fakehost import FakeBackend, undone
+from tests.waiting import join, until
 
 IN_BACKGROUND = """
 import os, sys
@@ -81,29 +80,20 @@ def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch, number: signal.Signal
     before = signal.getsignal(number)
 
     def end() -> None:
-        while not backend.operations or signal.getsignal(number) is before:
-            time.sleep(0.01)
+        until(lambda: backend.operations and signal.getsignal(number) is not before, "devd does not begin")
         os.kill(os.getpid(), number)
-        while not backend.stopped:
-            time.sleep(0.01)
+        until(lambda: backend.stopped, "devd is not stopped")
         undone(backend.stopped[0])
 
     thread = threading.Thread(target=end)
     thread.start()
     result = CliRunner().invoke(app, ["devd", "-F"])
-    thread.join()
+    join(thread)
     assert result.exit_code == 0
     assert uris == ["xenlight:///driver"]
     assert backend.requests == [("devd", {"timeout": None})]
     assert backend.closes > 0
     assert signal.getsignal(number) is before
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def devd(folder: Path, *, fails: bool = False) -> subprocess.CompletedProcess[str]:

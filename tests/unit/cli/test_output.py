@@ -25,6 +25,7 @@ from pyxen.cli.session import told
 from pyxen.cli.status import ExitStatus, status_of
 from pyxen.testing import FakeHost
 from tests.unit.cli.conftest import Run
+from tests.waiting import join
 
 ANY = st.one_of(st.text(), st.text("\x1b\x9b\r\n\t\x07\x7f\u202e[]m0;", max_size=12))
 
@@ -118,7 +119,7 @@ def test_what_a_conversion_loses_is_said(capsys: pytest.CaptureFixture[str]) -> 
         with told():
             thread = threading.Thread(target=lambda: warnings.warn("a\x1bb", LossWarning, stacklevel=1))
             thread.start()
-            thread.join()
+            join(thread)
     assert capsys.readouterr().err == "warning: a\\x1bb\n"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 from pyxen import Host, NotOnXen
 from pyxen.cli.app import app
 from tests.unit.aio.fakehost import FakeBackend
+from tests.waiting import join, until
 
 
 def no_host() -> Host:
@@ -46,15 +46,14 @@ def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch, number: signal.Signal
     monkeypatch.setattr("pyxen.cli.supervise.connect", lambda: Host(backend))
 
     def end() -> None:
-        while not backend.subscribers:
-            time.sleep(0.01)
+        until(lambda: backend.subscribers, "nobody supervises")
         os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
     thread = threading.Thread(target=end)
     thread.start()
     result = CliRunner().invoke(app, ["supervise"])
-    thread.join()
+    join(thread)
     assert result.exit_code == 0
     assert backend.closes > 0
     assert signal.getsignal(number) is before

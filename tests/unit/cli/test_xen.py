@@ -11,6 +11,7 @@ import pytest
 
 from pyxen.testing import FakeHost
 from tests.unit.cli.conftest import Run
+from tests.waiting import join
 
 Told = Callable[..., Any]
 Done = Callable[..., str]
@@ -105,7 +106,7 @@ def test_events(host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, *, as
     thread.start()
     options = ["--json"] if as_json else []
     result = run("events", "web1", "-k", "DomainRenamed", "-n", "3", "--timeout", "120", *options)
-    thread.join()
+    join(thread)
     assert result.exit_code == 0, result.output
     found = result.stdout.splitlines()
     if as_json:

@@ -51,7 +51,7 @@ def test_a_worker_is_started_with_its_host() -> None:
 
 def test_what_is_missing_without_distributed() -> None:
     program = "import sys; sys.modules['distributed'] = None; import pyxen.distributed"
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
     assert "ModuleNotFoundError" in done.stderr
     assert "pip install 'pyxen[distributed]'" in done.stderr
 

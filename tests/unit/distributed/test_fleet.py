@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from uuid import uuid4
 
 import pytest
@@ -217,7 +218,9 @@ def test_what_kills_every_host_is_tried_on_three() -> None:
                 creating = asyncio.create_task(fleet.create(GUEST))
                 for _ in range(3):
                     used: list[str] = []
+                    deadline = time.monotonic() + 60
                     while not used:
+                        assert time.monotonic() < deadline
                         await asyncio.sleep(0.01)
                         used = [
                             name
@@ -301,8 +304,9 @@ def test_a_cancel_that_comes_when_the_guest_is_made() -> None:
     async def main() -> None:
         async with cluster("h1") as hosts, Fleet(hosts.client) as fleet:
             creating = asyncio.create_task(fleet.create(GUEST))
-            while not hosts.names()["h1"]:  # noqa: ASYNC110 (the host knows nothing of this loop)
-                await asyncio.sleep(0)
+            async with asyncio.timeout(60):
+                while not hosts.names()["h1"]:  # noqa: ASYNC110 (the host knows nothing of this loop)
+                    await asyncio.sleep(0)
             creating.cancel()
             await asyncio.wait({creating})
             assert hosts.names() == {"h1": [] if creating.cancelled() else ["guest"]}

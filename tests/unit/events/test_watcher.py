@@ -15,6 +15,7 @@ from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from tests.forks import told_by_a_child
 from tests.unit.events.support import read, short, told, wait_until, watchers_threads
 from tests.unit.xenhost import XenHost
+from tests.waiting import join
 
 
 def test_one_thread_and_one_connection_for_all(xen: XenHost, watcher: Watcher) -> None:
@@ -168,5 +169,5 @@ def test_in_the_child_of_a_fork_nobody_waits_for_the_gate(watcher: Watcher) -> N
     assert inside.wait(10)
     assert told_by_a_child([lambda: read(watcher), reader.close, watcher.close]) == ["HostClosed", "None", "None"]
     go_on.set()
-    thread.join()
+    join(thread)
     reader.close()

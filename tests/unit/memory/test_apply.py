@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import threading
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +23,7 @@ from pyxen import (
 )
 from pyxen.applying import plan_of
 from pyxen.testing import FakeHost
+from tests.waiting import until
 
 UUID = "11111111-2222-3333-4444-555555555555"
 
@@ -169,8 +169,7 @@ def test_cancelled_steps_stay() -> None:
         domain = host.create(now)
         host.guest(domain).answers = False  # it does not release the vif
         begun = host.begin.apply(now.replace(memory=8, vifs=[]))
-        while domain.config().memory != 8:
-            threading.Event().wait(0.001)
+        until(lambda: domain.config().memory == 8, "the first step is not made")
         begun.cancel()
         try:
             begun.result(60)

@@ -23,6 +23,7 @@ from pyxen import (
     UnsupportedFeature,
 )
 from pyxen.testing import FakeHost
+from tests.waiting import join
 
 ODD = "(XEN) \x1b[31mred\x07 \udcff é\n"
 """What a guest may let Xen write: an escape sequence, a bell, a byte that is not UTF-8."""
@@ -91,11 +92,11 @@ def test_a_reader_waits_for_a_line(fake: FakeHost) -> None:
         writer = threading.Timer(0.1, fake.write_log, ["later\n"])
         writer.start()
         assert next(lines) == "later"
-        writer.join()
+        join(writer)
         closer = threading.Timer(0.1, lines.close)
         closer.start()
         assert list(lines) == []
-        closer.join()
+        join(closer)
 
 
 def test_lines_are_followed_in_asyncio(fake: FakeHost) -> None:

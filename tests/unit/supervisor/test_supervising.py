@@ -37,6 +37,7 @@ from pyxen.errors import ConnectFailed, Error, LockFailed
 from pyxen.supervisor import supervisor as supervisor_module
 from pyxen.testing import FakeHost
 from tests.unit.aio.fakehost import FakeBackend
+from tests.waiting import join
 
 BRAKE = Brake(first_delay=0, max_delay=0)
 
@@ -124,7 +125,7 @@ def test_what_has_begun_is_brought_to_its_end(host: Host, backend: FakeBackend, 
     wait_until(lambda: not backend.subscribers)
     assert thread.is_alive()
     create.set_exception(OperationFailed("no"))
-    thread.join()
+    join(thread)
     outcome = told.next()  # it is not tried again, and its configuration is not lost
     assert (str(outcome.error), outcome.config is not None) == ("no", True)
     assert told.empty()

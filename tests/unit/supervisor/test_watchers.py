@@ -14,6 +14,7 @@ import pytest
 from pyxen import DomainState
 from pyxen.supervisor.watchers import Watchers
 from tests.unit.infos import domain_info
+from tests.waiting import join
 
 INFO = domain_info(7, "web1", UUID(int=7), DomainState.SHUTDOWN)
 WAITING = "Waiting for domain web1 (domid {domid}) to die [pid {pid}]\n"
@@ -106,7 +107,7 @@ def test_an_xl_that_creates_is_waited_for(processes: Processes, before: str | No
     assert found == []
     with (processes.logs / "xl-web1.log").open("a") as log:
         log.write(WAITING.format(domid=7, pid=40))
-    thread.join()
+    join(thread)
     assert found == ["xl (process 40)"]
 
 

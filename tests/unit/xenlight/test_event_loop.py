@@ -23,6 +23,7 @@ from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
 from pyxen.errors import HostClosed, OperationCancelled, OperationTimeout
 from pyxen.operation import Operation
+from tests.waiting import join, until
 
 
 class PacedPump(EventLoop):
@@ -242,12 +243,10 @@ def test_an_abort_waits_until_it_may_be(event_loop: PacedPump) -> None:
     settle(event_loop)
     assert asked == []
     operation.cancel()
-    while len(asked) < 3:
-        time.sleep(0.001)
+    until(lambda: len(asked) >= 3, "it does not ask again")
     assert aborted == []
     may_abort = True
-    while not aborted:
-        time.sleep(0.001)
+    until(lambda: aborted, "it is not aborted")
     assert asked[-1]
     event_loop.provide(1, lib.ERROR_ABORTED)
     assert isinstance(operation.exception(5), OperationCancelled)
@@ -378,7 +377,7 @@ def test_many_threads_submit(event_loop: PacedPump) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
     results = sorted(operation.result(5) for operation in operations)
     assert results == [1000 * number + offset for number in range(1, 5) for offset in range(50)]
 
@@ -452,8 +451,7 @@ def test_a_callback_may_begin_another_but_not_wait_for_it(event_loop: PacedPump)
     event_loop.provide(1)
     event_loop.provide(2, 5)
     first.result(5)
-    while not refused:
-        time.sleep(0.005)
+    until(lambda: refused, "the callback is not refused")
     assert begun[0].result(5) == 5
     assert "cannot wait here" in refused[0]
 
@@ -467,8 +465,7 @@ def test_close_stops_what_runs_and_waits_until_it_is_undone(sink: LogSink) -> No
     operations = [run(event_loop, waits(token, aborted)) for token in (1, 2)]
     closer = threading.Thread(target=event_loop.close)
     closer.start()
-    while len(aborted) < 2:
-        time.sleep(0.005)
+    until(lambda: len(aborted) == 2, "they are not aborted")
     assert closer.is_alive()
     for token in (1, 2):
         event_loop.provide(token, lib.ERROR_ABORTED)

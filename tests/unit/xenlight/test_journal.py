@@ -13,6 +13,7 @@ import pytest
 
 from pyxen.backends.xenlight.libxl.journal import Journal, abandoned
 from pyxen.errors import OperationFailed
+from tests.locks import locked_first
 
 ONE, OTHER, THIRD = (UUID(int=number) for number in (1, 2, 3))
 
@@ -30,7 +31,7 @@ with contextlib.ExitStack() as stack:
             stack.enter_context(journal.noting(UUID(uuid)))
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-c", program, str(folder), *map(str, uuids)], check=False)
+    done = subprocess.run([sys.executable, "-c", program, str(folder), *map(str, uuids)], check=False, timeout=60)
     assert done.returncode == -9
 
 
@@ -142,3 +143,15 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "1.x.creating").mkdir()
     with pytest.raises(OperationFailed, match="cannot be read: Is a directory"):
         abandoned(set(), str(tmp_path))
+
+
+def test_a_search_that_holds_the_new_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = locked_first(monkeypatch)
+    journal = Journal(str(tmp_path))
+    with journal.noting(ONE):
+        assert abandoned({ONE}, str(tmp_path)) == set()
+        assert os.path.getsize(max(tmp_path.iterdir(), key=os.path.getsize)) > 0
+    journal.close()
+    os.close(search[0])
+    assert abandoned({ONE}, str(tmp_path)) == set()
+    assert list(tmp_path.iterdir()) == []

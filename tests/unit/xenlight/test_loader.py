@@ -191,7 +191,7 @@ def test_the_running_release_is_chosen_and_off_xen_the_newest(modules: Path, mon
 
 def compile_shared(source: str, out: Path, *flags: str) -> None:
     command = ["cc", "-shared", "-fPIC", "-o", str(out), "-x", "c", "-", "-x", "none", *flags]
-    subprocess.run(command, input=source, text=True, check=True, capture_output=True)
+    subprocess.run(command, input=source, text=True, check=True, capture_output=True, timeout=60)
 
 
 def test_a_library_is_missing(modules: Path) -> None:

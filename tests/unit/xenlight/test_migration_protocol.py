@@ -15,6 +15,7 @@ from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.backends.xenlight.migration.protocol import InDoubt, Refused
 from pyxen.errors import OperationCancelled, OperationTimeout, ParseError
 from tests.unit.peers import End, PeerCommand, Pipe, read, silent
+from tests.waiting import join
 
 BANNER = b"xl migration receiver ready, send binary domain data.\n"
 RECEIVED = b"domain received, ready to unpause\0"
@@ -59,7 +60,7 @@ class Source:
             channel.relay_from(Pipe(read_end))
         finally:
             os.close(read_end)
-            thread.join()
+            join(thread)
 
     def set_aside(self) -> None:
         self._do("set_aside")
@@ -192,7 +193,7 @@ def test_a_destination_lost_when_it_has_received() -> None:
     class Slow(Source):
         def set_aside(self) -> None:
             super().set_aside()
-            thread.join()
+            join(thread)
 
     def peer(connection: socket.socket) -> None:
         connection.sendall(BANNER)

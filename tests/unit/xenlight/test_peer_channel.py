@@ -13,6 +13,7 @@ from pyxen.backends.xenlight.migration.peer_channel import Lost, PeerChannel
 from pyxen.errors import InvalidArgument
 from pyxen.operation import Operation
 from tests.unit.peers import End, Pipe, read, silent
+from tests.waiting import join
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -75,7 +76,7 @@ def test_pipes_and_descriptors_that_do_not_block() -> None:
     thread = threading.Thread(target=channel.write, args=[data])
     thread.start()
     assert channel.read(len(data)) == data
-    thread.join()
+    join(thread)
     channel.close()
 
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import threading
-import time
 from typing import Any, cast
 
 import pytest
@@ -18,6 +17,7 @@ from pyxen.backends.xenlight.migration.stream_relay import Passed, relay_from, r
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation, ThreadedOperations
 from pyxen.errors import OperationFailed, ParseError
 from pyxen.operation import Operation
+from tests.waiting import join, until
 
 
 class Threads:
@@ -105,13 +105,11 @@ def test_a_destination_that_is_lost_before_the_stream_begins(abortable: bool) ->
         yield from ()
         os.write(fd, bytes(4))
         assert lost.wait(30)
-        while abortable and operation.stopped is None:
-            time.sleep(0.001)
+        until(lambda: not abortable or operation.stopped is not None, "it is not stopped")
         for _ in range(4):
             assert not passed()
             os.write(fd, bytes(5))  # which would fail if the pipe were closed by now
-        while not passed():
-            time.sleep(0.001)
+        until(passed, "the rest does not pass")
         raise OperationFailed("it has ended")
 
     def work(threaded: ThreadedOperation) -> None:
@@ -180,7 +178,7 @@ def test_a_stream_that_comes(wanted: int) -> None:
         before = set(os.listdir("/proc/self/fd"))
         received.relay(ours)
         assert set(os.listdir("/proc/self/fd")) <= before
-    thread.join()
+    join(thread)
     assert received.data == stream[:wanted]
     assert received.passed[:2] == [False, False]
     assert all(received.passed[2:])

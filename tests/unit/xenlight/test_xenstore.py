@@ -24,6 +24,7 @@ from pyxen.backends.xenlight.xenstore.connection import Connection, Request, Ver
 from pyxen.backends.xenlight.xenstore.names import Key, Names
 from pyxen.errors import ConnectFailed, NotPrivileged
 from tests.unit.xenstored import HEADER, Xenstored
+from tests.waiting import join
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_requests_are_sent_in_windows_and_not_one_by_one(tmp_path: Path) -> None
     thread.start()
     connection = Connection(sockets=[f"{tmp_path}/socket"], devices=())
     assert connection.batch(requests) == [b"x"] * 130
-    thread.join()
+    join(thread)
     connection.close()
     listener.close()
     assert received == [64, 64, 2]
@@ -540,7 +541,7 @@ def test_a_xenstored_that_is_too_busy_to_accept(crowded: socket.socket) -> None:
     accepting = threading.Timer(0.1, accept)
     accepting.start()
     Connection(sockets=[crowded.getsockname()], devices=()).close()
-    accepting.join()
+    join(accepting)
 
 
 def test_a_xenstored_that_accepts_nobody(crowded: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:

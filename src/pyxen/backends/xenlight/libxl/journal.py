@@ -68,11 +68,12 @@ class Journal:
             while self._fd is None:
                 self._path = os.path.join(self._folder, f"{os.getpid()}.{uuid4().hex}{_SUFFIX}")
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                # A search for abandoned files may have removed it before we locked it.
-                if os.fstat(fd).st_nlink:
-                    self._fd = fd
-                else:
+                # A search for abandoned files may have locked it before us, and may be stopped, or have removed it.
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.fstat(fd).st_nlink:
+                        self._fd = fd
+                if self._fd is None:
                     os.close(fd)
         except OSError as error:
             _LOG.debug("no journal of what is being created: %s", error)

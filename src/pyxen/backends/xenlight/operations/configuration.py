@@ -8,19 +8,24 @@ from pyxen import libxljson
 from pyxen._common.defaults import without_foreign_settings
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.context import Context
-from pyxen.backends.xenlight.libxl.error_map import describe, raise_failure
+from pyxen.backends.xenlight.libxl.error_map import describe, failure, raise_failure
 from pyxen.backends.xenlight.libxl.event_loop import Script
-from pyxen.backends.xenlight.libxl.marshal import to_json
+from pyxen.backends.xenlight.libxl.marshal import domain_config, to_json
 from pyxen.backends.xenlight.libxl.own_records import unreadable
 from pyxen.config import Disk, DomainConfig
-from pyxen.errors import NotFound
+from pyxen.errors import NotFound, OperationTimeout, QmpError
 from pyxen.operation import Operation
+from pyxen.records.info import ENDS
 
 __all__ = ["config", "retrieved"]
 
 
 def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script[CData]:
-    """Return a domain's current ``libxl_domain_config *``: what it was created from, plus the changes since."""
+    """Return a domain's current ``libxl_domain_config *``: what it was created from, plus the changes since.
+
+    libxl asks QEMU which vCPUs an HVM guest has online. QEMU may have ended, or hang. For a guest that has ended, the
+    record that libxl keeps is taken then, so that it can be started again: xl starts it from what it was created from.
+    """
     found = ffi.new("libxl_domain_config *")
     lib.libxl_domain_config_init(found)
     found = ffi.gc(found, lib.libxl_domain_config_dispose)
@@ -33,9 +38,19 @@ def retrieved(context: Context, operation: Operation[Any], domid: int) -> Script
         raise describe(NotFound, message, operation, code)
     if record and (reason := unreadable(record)) is not None:
         raise reason
+    if record and _only_qemu_is_missing(context, operation, domid, code):
+        return domain_config(context.pointer, record.decode())
     raise_failure(operation, code)
     context.check_connected()  # otherwise, libxl finds no devices, and does not say that it failed
     return found
+
+
+def _only_qemu_is_missing(context: Context, operation: Operation[Any], domid: int, code: int) -> bool:
+    """Tell whether it was QEMU that did not answer, for a guest that has ended."""
+    if operation.stopped is not None or not isinstance(failure(operation, code), QmpError | OperationTimeout):
+        return False
+    info = context.hypervisor.domain(domid)
+    return info is not None and info.state in ENDS
 
 
 def _record(context: Context, domid: int) -> bytes | None:

@@ -21,7 +21,7 @@ from pyxen.backends.xenlight.libxl.event_loop import Script
 from pyxen.backends.xenlight.operations.endpoints import TERMINAL
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
 from pyxen.config import DomainType
-from pyxen.errors import DeviceExists, DomainNotFound, InvalidArgument, NotFound
+from pyxen.errors import DeviceExists, DomainNotFound, InvalidArgument, NotFound, OperationFailed
 from pyxen.operation import Operation
 from pyxen.records.endpoints import ConsoleType
 from pyxen.records.info import DomainInfo, DomainState
@@ -95,8 +95,14 @@ def console_log(name: str | None) -> str | None:
     """Return the path of the log that xenconsoled writes for a domain of this name; None if there is none."""
     if not name or "/" in name:
         return None
-    paths = (folder / f"guest-{name}.log" for folder in _LOGS)
-    return next((str(path) for path in paths if path.is_file()), None)
+    for path in (folder / f"guest-{name}.log" for folder in _LOGS):
+        try:
+            if path.is_file():
+                return str(path)
+        except OSError as error:
+            message = f"{path} cannot be looked at: {error.strerror}"
+            raise OperationFailed(message, operation="console_log", code=-(error.errno or 0)) from error
+    return None
 
 
 def await_console(

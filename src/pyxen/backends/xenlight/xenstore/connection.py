@@ -189,8 +189,18 @@ class Connection:
         raise OSError(errno.EAGAIN, "EAGAIN")
 
     def remove(self, *paths: str) -> None:
-        """Remove nodes and their children. If one does not exist or may not be removed, it is left out."""
-        self.batch([(Verb.RM, path.encode() + b"\0") for path in paths])
+        """Remove nodes and their children. If one does not exist or may not be removed, it is left out.
+
+        What xenstored refuses for another reason is asked again: it may have had no room at that moment.
+        """
+        requests: list[Request] = [(Verb.RM, path.encode() + b"\0") for path in paths]
+        refused = [
+            request
+            for request, answer in zip(requests, self.batch(requests), strict=True)
+            if isinstance(answer, OSError) and answer.errno not in {errno.ENOENT, errno.EACCES}
+        ]
+        if refused:
+            self.batch(refused)
 
     def replace(self, path: str, old: str, new: str) -> bool | None:
         """Write a node if it has a certain value, and tell whether it was written. Both happen in one transaction.
