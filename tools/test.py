@@ -54,6 +54,8 @@ TESTS_FAILED = 1
 """Exit status of pytest when tests failed, and nothing else went wrong."""
 LAB_FAILED = 125
 """Exit status of `lab run` when not the command but the emulated machine failed; see lab/README.md."""
+ENDED = 128
+"""Exit status, with the signal's number added, of what a signal has ended."""
 
 FUZZ_SECONDS = 3
 """How long each target is fuzzed; ``make fuzz`` takes longer."""
@@ -95,6 +97,11 @@ do at all, is asked of ``test:///default``, which needs no machine."""
 
 AFAR = ("defined", "features", "looking", *(("events", "life", "operations") if LONG else ()))
 """What of the contract is asked of 4.17's libvirt, from outside: what may depend on the way there."""
+
+
+_ended_by: list[int] = []
+"""The signals that have ended all of it; where there is one, nothing more is begun."""
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass
@@ -151,6 +158,8 @@ class Part:
         self.seconds += time.monotonic() - start
 
     def _run_one(self, command: list[str], log: TextIO) -> int:
+        if _ended_by:
+            return ENDED + _ended_by[0]
         seconds = TEST_SECONDS if self.boots else 3 * TEST_SECONDS
         limit = seconds + GRACE_SECONDS + BUILD_SECONDS
         environment = {**os.environ, "PYXEN_TEST_DEADLINE": str(seconds)}
@@ -163,6 +172,9 @@ class Part:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+        _running.add(process)
+        if _ended_by:  # just now
+            _end(process)
         if not self.boots:
             _give_way(process)
         try:
@@ -171,6 +183,7 @@ class Part:
             log.write(f"\nended: it took longer than {limit} s: {' '.join(command)}\n")
             return 124
         finally:
+            _running.discard(process)
             _end(process)
 
     def summary(self) -> list[str]:
@@ -195,6 +208,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=20)
+
+
+def _end_all(number: int, _: object) -> None:
+    """End what runs, and begin nothing more: this process is to end."""
+    _ended_by.append(number)
+    for process in tuple(_running):  # they have sessions of their own, and would go on
+        threading.Thread(target=_end, args=(process,)).start()
 
 
 def _is_summary(line: str) -> bool:
@@ -317,7 +337,7 @@ def _run_part(part: Part, folder: Path, say: threading.Lock) -> None:
     with say:
         how = "passed" if part.status == 0 else f"FAILED ({part.status})"
         print(f"[test] {part.name}: {how} after {part.seconds:.0f} s", flush=True)
-        if part.status != 0:
+        if part.status != 0 and not _ended_by:
             lines = part.log.read_text(errors="replace").splitlines()
             print("\n".join(lines if len(lines) < 400 else [*lines[:100], "…", *lines[-300:]]), flush=True)
 
@@ -352,9 +372,15 @@ def main() -> int:
     say = threading.Lock()
     lanes = [*[[machines, others]] * MACHINES, [others]]
     threads = [threading.Thread(target=_run_some, args=(lane, folder, say)) for lane in lanes]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _end_all)
     for thread in threads:
         thread.start()
     _progress(threads, say)
+    if _ended_by:
+        print(f"[test] ended by {signal.Signals(_ended_by[0]).name}")
+        return ENDED + _ended_by[0]
     for part in chosen:
         if part.status != 0:
             part.try_again()
