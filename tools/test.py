@@ -384,6 +384,12 @@ def main() -> int:
     for part in chosen:
         if part.status != 0:
             part.try_again()
+    _show(chosen)
+    return 0 if all(part.status == 0 for part in chosen) else 1
+
+
+def _show(chosen: list[Part]) -> None:
+    """Show how all parts have ended; pytest's own summaries come last."""
     print()
     for part in chosen:
         how = "passed" if part.status == 0 else "FAILED"
@@ -393,7 +399,6 @@ def main() -> int:
     for part in chosen:
         for line in part.summary():
             print(line)
-    return 0 if all(part.status == 0 for part in chosen) else 1
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from tests.waiting import until
 from tools.test import ROOT
 
 LONG_PARTS = """
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ test.parts = lambda: [
     test.Part(name, [[sys.executable, "-c", SLEEPS]] * 2, boots=name != "others") for name in ("one", "two", "others")
 ]
 sys.argv[1:] = []
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may have begun all this
 sys.exit(test.main())
 """
 
@@ -37,7 +39,6 @@ def test_a_signal_ends_all_parts(tmp_path: Path, number: signal.Signals) -> None
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests may be run under nohup
     ) as process:
         assert process.stdout is not None
         until(lambda: all(log.exists() and log.read_text().strip() for log in logs), "all parts run")
