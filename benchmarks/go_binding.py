@@ -44,7 +44,10 @@ def put(dom0: Lab) -> str:
             return f"Xen's own Go binding is left out: {_reason(error)}"
         for program in sorted(Path(folder).iterdir()):
             dom0.put(program, str(GO_PROGRAMS / program.name))
-    return f"Go has Xen's own binding, `{_PLACE}`, of Debian's source of xen {version}."
+    return (
+        f"Go has Xen's own binding, `{_PLACE}`: that of Debian's source of xen {version}, compiled with the headers of "
+        f"Xen {dom0.release.xen}."
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -152,7 +152,8 @@ def test_the_binding_is_of_the_newest_source_that_the_archive_hands_out(
     monkeypatch.setattr(buildroot, "compile_go", compile_go)
     dom0 = Dom0()
     assert go_binding.put(dom0) == (
-        "Go has Xen's own binding, `tools/golang/xenlight`, of Debian's source of xen 4.17.5-1."
+        "Go has Xen's own binding, `tools/golang/xenlight`: that of Debian's source of xen 4.17.5-1, compiled with the "
+        "headers of Xen 4.20."
     )
     assert compiled == [["go.mod", "types.gen.go", "xenlight.go"]] * 2
     assert dom0.there == ["/root/bench/go/create_destroy", "/root/bench/go/list"]
