@@ -88,6 +88,8 @@ class Needs(Enum):
     PAUSED = auto()
     DISK = auto()
     VIF = auto()
+    ENDED = auto()
+    """A domain that has ended."""
     FILE = auto()
     """A saved domain."""
     SENDER = auto()
@@ -118,6 +120,7 @@ VERBS = {
     "rename": Verb(lambda s: s.domain.rename("shop"), Needs.DOMAIN, ends=True),
     "set_userdata": Verb(lambda s: s.domain.set_userdata("note", b"x"), Needs.DOMAIN),
     "userdata": Verb(lambda s: s.domain.userdata("note"), Needs.DOMAIN),
+    "preserve": Verb(lambda s: s.domain.preserve("-old"), Needs.ENDED, ends=True),
     "config": Verb(lambda s: s.domain.config(), Needs.DOMAIN),
     "set_memory": Verb(lambda s: s.domain.set_memory(12), Needs.DOMAIN),
     "set_vcpus": Verb(lambda s: s.domain.set_vcpus(1), Needs.DOMAIN),
@@ -175,7 +178,7 @@ NOT_SWEPT = {
     **dict.fromkeys(("define", "defined", "defined_config", "set_autostart", "start", "undefine"), OF_LIBVIRT),
     **dict.fromkeys(("core_dump", "soft_reset", "devd", "monitor_command", "qmp", "insert_cdrom"), NOT_HERE),
     **dict.fromkeys(("eject_cdrom", "send_trigger"), NOT_HERE),
-    **dict.fromkeys(("preserve", "debug_keys", "follow_log", "log", "set_parameters", "topology"), NOT_YET),
+    **dict.fromkeys(("debug_keys", "follow_log", "log", "set_parameters", "topology"), NOT_YET),
     **dict.fromkeys(("console_log", "node_affinity", "scheduler"), NOT_YET),
 }
 """Verbs of hosts and domains that are not in `VERBS`, and why."""
@@ -328,6 +331,8 @@ class Sweep:
             self.domain.pause()
         elif needs in {Needs.GUEST, Needs.ENDS}:
             self._offhost.guest(self.domain.domid).obey()
+        elif needs is Needs.ENDED:
+            self._offhost.shut_down(self.domain.domid)
         elif needs is Needs.DISK:
             self.domain.attach(self.disk)
         elif needs is Needs.VIF:

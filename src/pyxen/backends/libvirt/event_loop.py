@@ -46,6 +46,15 @@ def begin() -> None:
         _begun_by = os.getpid()
 
 
+def _after_fork_in_child() -> None:
+    """Begin without a loop: the thread of the parent is not here, and may have held the locks."""
+    global _lock, _ending  # noqa: PLW0603 (libvirt's loop is the process's)
+    _lock, _ending = threading.Lock(), threading.Event()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def _run() -> None:
     # Without a timeout the loop would sleep forever if nothing is registered, and never notice that it should end.
     api.virEventAddTimeout(1000, lambda *_: None, None)

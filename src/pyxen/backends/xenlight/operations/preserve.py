@@ -34,12 +34,14 @@ def preserve(context: Context, operation: Operation[Any], domid: int, old: UUID,
             for key in notes:
                 raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key))
             context.hypervisor.set_uuid(domid, new)
+            _give(context, operation, domid, notes)
             raise_failure(operation, _rename(context, domid, name, suffix, new))
         except Exception:
+            for key in notes:
+                lib.libxl_userdata_unlink(context.pointer, domid, key)  # what is not there cannot be removed
             context.hypervisor.set_uuid(domid, old)
             _give(context, operation, domid, notes)
             raise
-    _give(context, operation, domid, notes)
     context.hypervisor.forget_uuid(old)
     return new
 
