@@ -107,13 +107,18 @@ class HostCalls:
         for place in self._places.values():
             place.late = None  # the close of a host that hangs waits for its turn, too
         closes = {name: place.close for name, place in self._places.items()}
-        closed = self._side_by_side(closes, CLOSE_SECONDS, at_once=len(closes))
+        closed = self._side_by_side(closes, CLOSE_SECONDS, at_once=len(closes), always=True)
         errors = [error for error in closed.errors.values() if not isinstance(error, OperationTimeout)]
         if errors:
             raise ExceptionGroup("some hosts were not closed in order", errors)
 
     def _side_by_side(
-        self, calls: Mapping[str, Callable[[], T]], seconds: float | None, *, at_once: int | None = None
+        self,
+        calls: Mapping[str, Callable[[], T]],
+        seconds: float | None,
+        *,
+        at_once: int | None = None,
+        always: bool = False,
     ) -> Answers[T]:
         answers: dict[str, Answer[T]] = {}
         waiting = deque(calls)
@@ -121,11 +126,12 @@ class HostCalls:
         while waiting or running:
             while waiting and len(running) < (at_once or self._at_once):
                 name = waiting.popleft()
-                late = self._places[name].late
-                if late is not None and not late.done():
+                earlier = self._places[name].late
+                if earlier is not None and not earlier.done():
                     answers[name] = Answer(None, still_busy())
                 else:
-                    running[_started(calls[name])] = name, None if seconds is None else time.monotonic() + seconds
+                    end = None if seconds is None else time.monotonic() + seconds
+                    running[_started(calls[name], always=always)] = name, end
             first = min((end for _, end in running.values() if end is not None), default=None)
             left = None if first is None else first - time.monotonic()
             done, _ = wait(running, timeout=bounded(left), return_when=FIRST_COMPLETED)
@@ -148,7 +154,8 @@ def still_busy() -> OperationTimeout:
     return OperationTimeout("the host has not answered an earlier call yet, and is asked again when it has")
 
 
-def _started(call: Callable[[], T]) -> Future[T]:
+def _started(call: Callable[[], T], *, always: bool) -> Future[T]:
+    """Make a call on a thread of its own. If there is no thread for it, it fails, or with `always` is made here."""
     answer: Future[T] = Future()
 
     def run() -> None:
@@ -162,7 +169,10 @@ def _started(call: Callable[[], T]) -> Future[T]:
         with shortage(OperationFailed, "cannot start a thread"):
             threading.Thread(target=run, name="pyxen-hosts", daemon=True).start()
     except OperationFailed as error:
-        answer.set_exception(error)
+        if always:
+            run()
+        else:
+            answer.set_exception(error)
     return answer
 
 

@@ -13,9 +13,10 @@ from typing import Final, Self
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
 from pyxen.connection import connect
-from pyxen.errors import Error
+from pyxen.errors import Error, OperationFailed
 from pyxen.host import Host
 from pyxen.metrics import catalogue as metrics
 from pyxen.metrics.catalogue import METRICS
@@ -99,8 +100,16 @@ class HostCollector(Collector):
         """Return what the host says; None if it does not answer in time."""
         with self._lock:
             if (reading := self._reading) is None:
-                reading = self._reading = Future()
-                threading.Thread(target=self._work, args=(reading,), name="pyxen-metrics", daemon=True).start()
+                reading = Future()
+                thread = threading.Thread(target=self._work, args=(reading,), name="pyxen-metrics", daemon=True)
+                try:
+                    with shortage(OperationFailed, "cannot start a thread"):
+                        self._reading = reading
+                        thread.start()
+                except OperationFailed as error:
+                    self._reading = None  # the next scrape tries again
+                    self._say_down(str(error))
+                    return None
         try:
             return reading.result(self._timeout)
         except TimeoutError:

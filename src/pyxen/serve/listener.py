@@ -129,15 +129,13 @@ class Listener:
 
     def _serve(self, peer: Peer, link: socket.socket) -> None:
         fd = os.dup(link.fileno())
-        try:
-            server = Server(fd, fd, policy=self._settings.policy)
-        except BaseException:
-            os.close(fd)
-            raise
+        server = Server(fd, fd, policy=self._settings.policy)  # it closes the descriptor
 
         def run() -> None:
             try:
                 server.run(self._open)
+            except ConnectFailed as error:
+                _LOG.error("cannot serve a client: %s", error)
             finally:
                 with self._lock:
                     self._clients.discard(client)

@@ -118,7 +118,11 @@ class Context:
             self._free()
             raise
         _CONTEXTS.add(self)
-        WATCH.add(self)
+        try:
+            WATCH.add(self)
+        except BaseException:  # no thread can be started
+            self.close()
+            raise
 
     def _allocate(self) -> CData:
         pointer = ffi.new("libxl_ctx **")

@@ -189,8 +189,20 @@ class Connection:
         raise OSError(errno.EAGAIN, "EAGAIN")
 
     def remove(self, *paths: str) -> None:
-        """Remove nodes and their children. If one does not exist or may not be removed, it is left out."""
-        self.batch([(Verb.RM, path.encode() + b"\0") for path in paths])
+        """Remove nodes and their children. If one does not exist or may not be removed, it is left out.
+
+        What is refused for another reason, such as a shortage of xenstored's, is tried once more.
+        """
+        requests = [(Verb.RM, path.encode() + b"\0") for path in paths]
+        answers = self.batch(requests)
+        final = (errno.ENOENT, errno.EACCES)
+        again = [
+            request
+            for request, answer in zip(requests, answers, strict=True)
+            if isinstance(answer, OSError) and answer.errno not in final
+        ]
+        if again:
+            self.batch(again)
 
     def replace(self, path: str, old: str, new: str) -> bool | None:
         """Write a node if it has a certain value, and tell whether it was written. Both happen in one transaction.
