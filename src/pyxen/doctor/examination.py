@@ -24,7 +24,7 @@ from pyxen.doctor.processors import processors
 from pyxen.doctor.report import Finding, Report, Severity
 from pyxen.doctor.surroundings import Surroundings
 from pyxen.doctor.toolstack import toolstack
-from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.errors import Error, InvalidArgument, OperationFailed
 
 __all__ = ["examine"]
 
@@ -60,7 +60,7 @@ def examine(surroundings: Surroundings | None = None, *, timeout: float = _AT_MO
     around = Surroundings() if surroundings is None else surroundings
     seen = _within(timeout, [lambda: look(around)])[0]
     facts = seen if isinstance(seen, Facts) else Facts()
-    findings = [_not_made("facts", seen)] if isinstance(seen, OperationFailed) else []
+    findings = [_not_made("facts", seen)] if isinstance(seen, Error) else []
     findings += _all(_FIRST, around, facts, timeout)
     if facts.is_dom0 and facts.privileged and all(each.severity is not Severity.ERROR for each in findings):
         answer = _within(timeout, [lambda: ask_host(around)])[0]
@@ -89,7 +89,7 @@ def _all(subjects: tuple[_Subject, ...], around: Surroundings, facts: Facts, tim
             message = f"The examination of {name} has not ended after {timeout:g} s."
             remedy = "Look whether a disk, a network file system or a daemon hangs."
             found.append(Finding(name, Severity.WARNING, message, remedy))
-        elif isinstance(answer, OperationFailed):
+        elif isinstance(answer, Error):
             found.append(_not_made(name, answer))
         else:
             message = f"The examination of {name} failed: {type(answer).__name__}: {answer}"
@@ -97,9 +97,9 @@ def _all(subjects: tuple[_Subject, ...], around: Surroundings, facts: Facts, tim
     return found
 
 
-def _not_made(name: str, error: OperationFailed) -> Finding:
+def _not_made(name: str, error: Error) -> Finding:
     message = f"The examination of {name} was not made: {error}"
-    return Finding(name, Severity.WARNING, message, "Examine again when this process may have more threads.")
+    return Finding(name, Severity.WARNING, message, "Examine again, with what the error says.")
 
 
 def _within(timeout: float, calls: list[Callable[[], T]]) -> list[T | Exception | None]:
