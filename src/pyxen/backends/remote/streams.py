@@ -259,8 +259,10 @@ class Stream:
         if stat.S_ISREG(mode):
             os.fsync(fd)
         if stat.S_ISSOCK(mode) and self._own:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as own:
+            own = socket.socket(fileno=fd)
+            with contextlib.suppress(OSError):
                 own.shutdown(socket.SHUT_WR)
+            own.detach()
         self._link.send(Drained(self._call))
 
     def _write_all(self, fd: int, data: bytes, most: int) -> bool:
