@@ -43,7 +43,7 @@ _LEFT_OPEN = 16  # descriptors that libxl may keep for the next operation
 _REMAINS = {
     # libxl looks for the files that it is to remove by Xen's list of domains, and with glob.
     ("unlink", "rmdir", "call 1.6", "malloc", "calloc", "realloc"): r"^/var/lib/xen/userdata-",
-    # libxl leaves what it could not write until the domain of that uuid is destroyed; `preserve` takes back the new one.
+    # libxl leaves what it could not write for as long as a domain has that uuid; `preserve` takes a new one back.
     ("open", "write", "fsync", "rename"): r"^/var/lib/xen/userdata-n",
     ("request 10", "request 13"): r"^/local/domain/0/backend(/\w+)?$",  # folders without devices
     # libxl does not notice that a guest gets no event channel to xenstored (EVTCHNOP_alloc_unbound), which then does

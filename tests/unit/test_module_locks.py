@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import pyxen
 from pyxen import DomainConfig
 from pyxen._common import xl_lock

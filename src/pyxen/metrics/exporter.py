@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 
-from pyxen._common.shortage import is_shortage, shortage
+from pyxen._common.shortage import REMEDY, is_shortage, shortage
 from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.metrics.collector import HostCollector
 
@@ -64,7 +64,7 @@ class Exporter:
 
     Raises:
         OSError: It cannot listen there.
-        OperationFailed: No thread can be started.
+        OperationFailed: This process may have no more descriptors or threads.
     """
 
     def __init__(self, collector: HostCollector, address: str = "127.0.0.1", port: int = 9813) -> None:
@@ -90,7 +90,12 @@ class Exporter:
                     raise
 
         Handler.registry = registry
-        self._server = Server((str(place[0]), port), Handler)
+        try:
+            self._server = Server((str(place[0]), port), Handler)
+        except OSError as error:
+            if is_shortage(error):
+                raise OperationFailed(f"exporter: cannot listen: {error}: {REMEDY}") from error
+            raise
         self._thread = threading.Thread(target=self._server.serve_forever, name="pyxen-exporter", daemon=True)
         try:
             with shortage(OperationFailed, "exporter: cannot start a thread"):

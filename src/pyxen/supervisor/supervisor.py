@@ -178,15 +178,15 @@ class _Work:
         self._actors = ThreadPoolExecutor(_AT_ONCE, "pyxen-supervisor-act")
         self._dumpers = ThreadPoolExecutor(_DUMPS_AT_ONCE, "pyxen-supervisor-dump")
         self._events = host.events(DomainCreated, DomainShutdown, DomainDestroyed)
-
-    def run(self) -> None:
-        feeder = threading.Thread(target=_feed, args=(self._events, self._inbox), name="pyxen-supervisor-events")
+        self._feeder = threading.Thread(target=_feed, args=(self._events, inbox), name="pyxen-supervisor-events")
         try:
             with shortage(OperationFailed, _NO_THREAD):
-                feeder.start()
+                self._feeder.start()
         except BaseException:
-            self.close()
+            self._events.close()
             raise
+
+    def run(self) -> None:
         try:
             self._look()
             _LOG.info("supervising %d domains of %s", len(self._domains), self._host.uri)
@@ -196,11 +196,12 @@ class _Work:
             _LOG.info("the host was closed")
         finally:
             self._end()
-            feeder.join()
+            self._feeder.join()
 
     def close(self) -> None:
         """Release what it holds, if it cannot `run`."""
         self._events.close()
+        self._feeder.join()
 
     def _step(self) -> bool:
         """Handle the next item; return False at the end."""
