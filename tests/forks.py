@@ -19,7 +19,7 @@ from typing import Any, Final
 import pyxen
 from pyxen import DomainConfig
 
-__all__ = ["check_no_lock_is_waited_for", "locks_of_modules", "told_by_a_child", "told_under"]
+__all__ = ["check_no_lock_is_waited_for", "locks_of", "locks_of_modules", "told_by_a_child", "told_under"]
 
 _BOUND: Final = 20.0
 """Seconds within which a child has made all of its calls, also on a busy machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -58,10 +59,13 @@ class _Place:
         self._host: Host | None = None
         self._closed = False
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self.late: Future[Any] | None = None
 
     def opened(self) -> Host:
         """Return the host. If opening it failed before, this tries again."""
+        if os.getpid() != self._pid:  # a thread that is not in this child may hold the lock
+            raise HostClosed("the hosts belong to the process that was forked: open them again")
         with self._lock:
             if self._closed:
                 raise HostClosed("the hosts are closed: open them again")
@@ -72,6 +76,8 @@ class _Place:
     def close(self) -> None:
         """Close the host. If it is being opened, wait for that first."""
         self._closed = True
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             if self._host is not None:
                 self._host.close()

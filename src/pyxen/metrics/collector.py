@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ class HostCollector(Collector):
         self._timeout = timeout_of(timeout, operation="metrics")
         self._counters = Counters()
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._reading: Future[Samples | None] | None = None
         self._closed = False
         self._said_down = False
@@ -76,6 +78,7 @@ class HostCollector(Collector):
 
     def close(self) -> None:
         """Close the host, if the collector has opened it. Later scrapes say that it is down."""
+        self._begin_anew_in_child()
         with self._lock:
             self._closed = True
             host = self._host if self._uri is not None else None
@@ -98,6 +101,7 @@ class HostCollector(Collector):
 
     def _read(self) -> Samples | None:
         """Return what the host says; None if it does not answer in time."""
+        self._begin_anew_in_child()
         with self._lock:
             if (reading := self._reading) is None:
                 reading = Future()
@@ -115,6 +119,13 @@ class HostCollector(Collector):
         except TimeoutError:
             self._say_down(f"it has not answered within {self._timeout:g} s")
             return None
+
+    def _begin_anew_in_child(self) -> None:
+        """In the child of a fork, forget what the parent has going: its lock may be held, and its host is not ours."""
+        if os.getpid() != self._pid:
+            self._pid, self._lock, self._reading = os.getpid(), threading.Lock(), None
+            if self._uri is not None:
+                self._host = None
 
     def _work(self, reading: Future[Samples | None]) -> None:
         samples = None
