@@ -74,8 +74,8 @@ def ffibuilder() -> cffi.FFI:
     builder.set_source(
         module_name(headers.xen_release()),
         "".join(f"#include <{name}>\n" for name in includes)
-        + '#include "shim.h"\n#include "loop.h"\n#include "names.h"\n#include "worker.h"\n',
-        sources=[str(HERE / name) for name in ("shim.c", "loop.c", "names.c", "worker.c")],
+        + '#include "shim.h"\n#include "loop.h"\n#include "names.h"\n#include "watches.h"\n#include "worker.h"\n',
+        sources=[str(HERE / f"{name}.c") for name in ("shim", "loop", "names", "watches", "worker")],
         include_dirs=[str(HERE)],
         define_macros=[("LIBXL_API_VERSION", headers.LIBXL_API_VERSION), *limited],
         py_limited_api=bool(limited),

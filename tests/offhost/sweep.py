@@ -42,7 +42,7 @@ _LEFT_OPEN = 16  # descriptors that libxl may keep for the next operation
 
 _REMAINS = {
     # libxl looks for the files that it is to remove by Xen's list of domains, and with glob.
-    ("unlink", "rmdir", "call 1.6", "malloc", "calloc", "realloc"): r"^/var/lib/xen/userdata-",
+    ("unlink", "rmdir", "glob", "call 0.5", "call 1.6", "malloc", "calloc", "realloc"): r"^/var/lib/xen/userdata-",
     # libxl leaves what it could not write for as long as a domain has that uuid; `preserve` takes a new one back.
     ("open", "write", "fsync", "rename"): r"^/var/lib/xen/userdata-n",
     ("request 10", "request 13"): r"^/local/domain/0/backend(/\w+)?$",  # folders without devices
@@ -108,6 +108,8 @@ class Verb:
     needs: Needs = Needs.NOTHING
     ends: bool = False
     """The domain that it needs is not as before when it has succeeded."""
+    removes: bool = False
+    """The domain that it needs is gone then."""
 
 
 VERBS = {
@@ -130,15 +132,18 @@ VERBS = {
     "attach a vif": Verb(lambda s: s.domain.attach(s.vif, timeout=_TIMEOUT), Needs.DOMAIN, ends=True),
     "detach a disk": Verb(lambda s: s.domain.detach("xvda", timeout=_TIMEOUT), Needs.DISK, ends=True),
     "detach a vif": Verb(lambda s: s.domain.detach(Vif(devid=0), timeout=_TIMEOUT), Needs.VIF, ends=True),
-    "shutdown": Verb(lambda s: s.domain.shutdown(timeout=_TIMEOUT), Needs.GUEST, ends=True),
+    "shutdown": Verb(lambda s: s.domain.shutdown(timeout=_TIMEOUT), Needs.GUEST, ends=True, removes=True),
+    "reboot": Verb(lambda s: s.domain.reboot(wait=True, timeout=_TIMEOUT), Needs.GUEST, ends=True),
     "suspend and resume": Verb(lambda s: s.suspend_and_resume(), Needs.GUEST),
-    "save": Verb(lambda s: s.domain.save(s.path, timeout=_TIMEOUT), Needs.GUEST, ends=True),
+    "save": Verb(lambda s: s.domain.save(s.path, timeout=_TIMEOUT), Needs.GUEST, ends=True, removes=True),
     "restore": Verb(lambda s: s.host.restore(s.path, timeout=_TIMEOUT), Needs.FILE),
     "receive a migration": Verb(lambda s: s.receive(), Needs.SENDER),
-    "migrate": Verb(lambda s: moves.migrate(s.host, s.domain, s.ends, timeout=_TIMEOUT), Needs.ENDS, ends=True),
+    "migrate": Verb(
+        lambda s: moves.migrate(s.host, s.domain, s.ends, timeout=_TIMEOUT), Needs.ENDS, ends=True, removes=True
+    ),
     "replicate": Verb(lambda s: moves.replicate(s.host, s.domain, s.ends, timeout=_TIMEOUT), Needs.ENDS),
     "replicate to nobody": Verb(lambda s: moves.replicate_to_nobody(s.domain, timeout=_TIMEOUT), Needs.GUEST),
-    "destroy": Verb(lambda s: s.domain.destroy(timeout=_TIMEOUT), Needs.DOMAIN, ends=True),
+    "destroy": Verb(lambda s: s.domain.destroy(timeout=_TIMEOUT), Needs.DOMAIN, ends=True, removes=True),
     "apply": Verb(lambda s: s.host.apply(s.config("pvh"), timeout=_TIMEOUT)),
     "apply to a guest": Verb(
         lambda s: s.host.apply(s.config("pvh", vifs=[s.vif]), timeout=_TIMEOUT), Needs.DOMAIN, ends=True
@@ -169,7 +174,6 @@ NOT_HERE = "the pretended hypervisor or its guests lack what it needs"
 NOT_YET = "it is not swept yet"
 
 NOT_SWEPT = {
-    "reboot": "libxl crashes where it gets no watch on the guest's answer",
     **dict.fromkeys(("begin", "close", "uri", "supports", "vm", "domid", "uuid", "xenstore_path"), NO_CALLS),
     **dict.fromkeys(("pool", "clone", "wait", "wait_memory", "name", "uptime", "uptimes", "idle_times_ns"), AS_OTHERS),
     **dict.fromkeys(
@@ -386,6 +390,8 @@ class Sweep:
                 error.add_note(str(self._more_than(before)))
                 raise
         elif self._verb.ends:
+            stays = self._verb.removes and self.domain.domid in self._offhost.world.domids()
+            assert not stays, f"{case}: it succeeds, and the domain is still there"
             self._there = False
         again = bounded(lambda: self.host.create(self.config(name="after"), timeout=20).destroy(timeout=20))()
         assert not again.late, f"{case}: afterwards the host hangs:\n{again.late}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 
@@ -11,8 +12,11 @@ import pyxen
 from pyxen import DomainConfig
 from pyxen.errors import Error
 from tests.offhost.host import OffHost
+from tests.offhost.world import How, Kind
 
 Configure = Callable[..., DomainConfig]
+
+MOST: Final = 200  # requests to xenstored that a verb makes
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,25 @@ def test_a_list_that_fails(offhost: OffHost, host: pyxen.Host) -> None:
     with offhost.world.failing("sysctl.getdomaininfolist", errno.EPERM), pytest.raises(Error, match="does not list"):
         host.list()
     assert [info.domid for info in host.list()] == [0]
+
+
+@pytest.mark.parametrize("verb", ["shutdown", "reboot", "suspend"])
+def test_no_watch_for_a_guests_answer(offhost: OffHost, host: pyxen.Host, config: Configure, verb: str) -> None:
+    # libxl gives up a watch then that it does not have, and crashes on that.
+    web = host.create(config())
+    offhost.guest(web.domid)  # it can be asked, and does not obey
+    for nth in range(1, MOST):
+        with (
+            offhost.world.sweeping(Kind.REQUESTS, nth, errno.ENOSPC, How.DENY) as swept,
+            pytest.raises(Error) as failed,
+        ):
+            getattr(web, verb)(timeout=0.3)
+        assert swept.pid, "each request was refused once, and none of them is the watch"
+        if "refuses a watch for the guest's answer" in str(failed.value):
+            break
+    assert swept.what == "request 4"  # XS_WATCH
+    web.destroy()
+    assert offhost.left() == []
 
 
 def test_what_is_not_answered_is_named(offhost: OffHost) -> None:

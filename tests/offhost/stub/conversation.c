@@ -56,12 +56,6 @@ void conversation_heard(void *data, ssize_t size)
         memcpy(found, word(world->sweep.error), sizeof no_request);
 }
 
-/* A libxl of 4.17 that is refused a watch for a suspend takes back the watch that it has not got, and crashes. */
-static bool may_fail(const struct xsd_sockmsg *header)
-{
-    return XEN_MINOR > 17 || header->type != XS_WATCH || world->sweep.how != DENY;
-}
-
 /* Takes bytes of what is to be sent into account; -1 with errno if they shall not be. A header begins at its first. */
 static int look(int fd, uint8_t *data, size_t size)
 {
@@ -79,7 +73,7 @@ static int look(int fd, uint8_t *data, size_t size)
         part = sizeof sent[fd].bytes - sent[fd].have;
         part = size - at < part ? size - at : part;
         struct xsd_sockmsg *header = (void *)(data + at);
-        if (!sent[fd].have && part == sizeof sent[fd].bytes && may_fail(header) && fault(REQUESTS, NULL)) {
+        if (!sent[fd].have && part == sizeof sent[fd].bytes && fault(REQUESTS, NULL)) {
             snprintf(world->sweep.what, sizeof world->sweep.what, "request %u", header->type);
             errno = world->sweep.error;
             if (world->sweep.how == FAIL)

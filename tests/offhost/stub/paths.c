@@ -52,9 +52,12 @@ static bool refused(const char *name, const char *path)
 {
     const char *root = world_root();
 
-    if (!root || !path || strncmp(path, root, strlen(root)) || !fault(FILES, NULL))
+    if (!root || !path || strncmp(path, root, strlen(root)))
         return false;
-    snprintf(world->sweep.what, sizeof world->sweep.what, "%s %s", name, path + strlen(root));
+    const char *below = path + strlen(root);
+    if (is_of_the_stub(below) || !fault(FILES, NULL))
+        return false;
+    snprintf(world->sweep.what, sizeof world->sweep.what, "%s %s", name, below);
     errno = world->sweep.error;
     return true;
 }

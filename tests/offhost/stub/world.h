@@ -213,6 +213,8 @@ int count_call(enum class class, unsigned op, int domid);
 
 /* Tells whether a call is the one that a sweep makes fail, with `world->sweep.error`. Needs no lock. */
 bool fault(enum kind kind, const char *what);
+/* Whether a file, by its path below the root, is one of the stub's own, whose calls are nobody's and do not fail. */
+bool is_of_the_stub(const char *below);
 extern bool toolstack; /* this process is not one of Xen's daemons */
 extern bool begun;     /* this process was begun on a pretended host, and is not the test's */
 

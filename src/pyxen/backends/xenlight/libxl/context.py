@@ -54,7 +54,8 @@ class _Call:
 
     how: CData
     may_abort: Callable[[], bool] | None
-    given_up: bool = False
+    given_up: str = ""
+    """Why it was aborted, if the operation is not to end for that."""
 
 
 @dataclass(slots=True, eq=False)
@@ -239,16 +240,20 @@ class Context:
         token = self._event_loop.token()
         how = ffi.new("libxl_asyncop_how *")
         how.u.for_event = token
+        lib.pyxen_refused_watch()
         code: int = start(how)
+        refused = lib.pyxen_refused_watch()
         if code != 0:
             return code
         call = self._calls[token] = _Call(how, may_abort)
+        if refused:
+            self._give_up(call, f"xenstored refuses a watch for the guest's answer: {os.strerror(refused)}")
         self._choose_what_to_wait_for()
         event: LibxlEvent = yield Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
         del self._calls[token]
         self._choose_what_to_wait_for()
         if call.given_up and event.code != 0:
-            self._sink.note(lib.XTL_ERROR, _CUT_OFF)
+            self._sink.note(lib.XTL_ERROR, call.given_up)
             return lib.ERROR_FAIL  # type: ignore[no-any-return]  # cffi has no types
         return event.code
 
@@ -342,8 +347,11 @@ class Context:
     def _give_up_calls(self) -> None:
         for call in self._calls.values():
             if not call.given_up and (call.may_abort is None or call.may_abort()):
-                call.given_up = True
-                self._abort(call.how)
+                self._give_up(call, _CUT_OFF)
+
+    def _give_up(self, call: _Call, reason: str) -> None:
+        call.given_up = reason
+        self._abort(call.how)
 
     def _replace(self) -> None:
         with LIBXL.released():

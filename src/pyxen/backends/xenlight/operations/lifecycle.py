@@ -31,8 +31,10 @@ from pyxen.backends.xenlight.sysfs import is_unplugged
 from pyxen.errors import (
     ConnectFailed,
     DomainExists,
+    DomainNotFound,
     Error,
     InvalidArgument,
+    NotFound,
     OperationFailed,
     UnsupportedFeature,
 )
@@ -311,7 +313,10 @@ def shutdown(
             return
         event = yield Wait(token)
     if event.type == lib.LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN and (yield from _goes_on_poweroff(context, operation, domid)):
-        yield from remove(context, operation, domid, uuid)
+        code = yield from remove(context, operation, domid, uuid)
+        if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
+            message = "the guest has shut down, but its domain cannot be destroyed: destroy it"
+            raise describe(OperationFailed, message, operation, code)
 
 
 def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, fallback: bool) -> Script[None]:
@@ -327,7 +332,7 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
     """Tell whether the domain's configuration says on_poweroff=destroy; False if libxl did not create the domain."""
     try:
         config = yield from retrieved(context, operation, domid)
-    except OperationFailed:
+    except (NotFound, DomainNotFound):
         return False
     return bool(config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
 
@@ -345,13 +350,14 @@ def _find(context: Context, uuid: UUID) -> int:
     return next((info.domid for info in alive if info.uuid == uuid), NO_DOMID)
 
 
-def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) -> Script[None]:
-    """Destroy a domain if it still exists. As part of a clean-up, it cannot be stopped."""
+def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) -> Script[int]:
+    """Destroy a domain if it still exists, and return libxl's code. As part of a clean-up, it cannot be stopped."""
     if domid == NO_DOMID:
-        return
-    if context.hypervisor.alive(domid, uuid):
-        yield from end(context, operation, domid, abortable=False)
+        return 0
+    alive = context.hypervisor.alive(domid, uuid)
+    code = (yield from end(context, operation, domid, abortable=False)) if alive else 0
     clear_away(context, domid, uuid)
+    return code
 
 
 def _why_not_created(context: Context, operation: Operation[Any], name: str, new: Prepared | None, code: int) -> Error:

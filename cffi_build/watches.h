@@ -1,0 +1,13 @@
+/* A watch of libxl's that xenstored refuses, where libxl would crash on that.
+ *
+ * To ask a guest to shut down, to reboot or to suspend, libxl writes to control/shutdown and watches for the answer. If
+ * it gets no watch, it gives one up that it never had: it takes the slot of another one, and calls xs_unwatch with NULL.
+ * So it is told that it has this watch. It then waits for an answer, which it can be made to stop. */
+
+#ifndef PYXEN_WATCHES_H
+#define PYXEN_WATCHES_H
+
+/* Returns the errno with which the last such watch was refused to this thread, 0 if none was; then it is forgotten. */
+int pyxen_refused_watch(void);
+
+#endif
