@@ -106,16 +106,20 @@ class RemoteBackend(RemoteDomains):
         return beginning.map(lambda _: running)
 
     def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
-        ours, theirs = pair()
+        made: list[int] = []
 
         def stream(call: int) -> Stream:
+            ours, theirs = pair()
+            made.append(theirs)
             return self._client.streams.open(call, both=ours, own=True, as_one=True)
 
         try:
             self._client.open_console(stream, domain=domain, kind=kind, number=number)
         except BaseException:
-            os.close(theirs)
+            for fd in made:
+                os.close(fd)
             raise
+        [theirs] = made
         return theirs
 
     def await_console(self, uuid: UUID, creating: Operation[DomainRef]) -> Operation[DomainRef | None]:
