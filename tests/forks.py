@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import os
+import pkgutil
 import select
 import signal
+import sys
 import threading
 import time
 import types
@@ -15,7 +19,7 @@ from typing import Any, Final
 import pyxen
 from pyxen import DomainConfig
 
-__all__ = ["check_no_lock_is_waited_for", "told_by_a_child"]
+__all__ = ["check_no_lock_is_waited_for", "locks_of", "locks_of_modules", "told_by_a_child", "told_under"]
 
 _BOUND: Final = 20.0
 """Seconds within which a child has made all of its calls, also on a busy machine."""
@@ -94,7 +98,7 @@ def check_no_lock_is_waited_for(
     wanted |= dict.fromkeys(closes, "None")
     calls = refused | harmless | closes
     locks = list(locks_of([host, domain, events, operation]))
-    told = {name: _told_under(lock, calls) for name, lock in locks}
+    told = {name: told_under([lock], calls) for name, lock in locks}
     wrong = {name: set(wanted.items()) ^ set(found.items()) for name, found in told.items() if found != wanted}
     assert not wrong
     assert not operation.done()  # the parent goes on
@@ -105,11 +109,14 @@ def check_no_lock_is_waited_for(
     return [name for name, _ in locks]
 
 
-def _told_under(lock: Any, calls: Mapping[str, Callable[[], object]]) -> dict[str, str]:
+def told_under(locks: Iterable[Any], calls: Mapping[str, Callable[[], object]]) -> dict[str, str]:
+    """Return what each of the calls gives in a child, forked while another thread holds the locks."""
     held, go_on = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with lock:
+        with contextlib.ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
             held.set()
             go_on.wait(2 * _BOUND)
 
@@ -123,10 +130,28 @@ def _told_under(lock: Any, calls: Mapping[str, Callable[[], object]]) -> dict[st
         thread.join(_BOUND)
 
 
+def locks_of_modules() -> Iterator[tuple[str, Any]]:
+    """Yield the locks that pyxen's modules lead to, each with the name of its module and of its owner.
+
+    All modules are imported. What the globals and the attributes of the classes lead to is looked at.
+    """
+    for found in pkgutil.walk_packages(pyxen.__path__, "pyxen."):
+        importlib.import_module(found.name)
+    seen: set[int] = set()
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith("pyxen"):
+            own = list(vars(module).values())
+            of_classes = [part for each in own if isinstance(each, type) for part in vars(each).values()]
+            for owner, lock in locks_of([*own, *of_classes]):
+                if id(lock) not in seen:
+                    seen.add(id(lock))
+                    yield f"{name} {owner}", lock
+
+
 def locks_of(roots: list[object]) -> Iterator[tuple[str, Any]]:
     """Yield the locks that these objects lead to, each with the name of its owner and a number."""
-    seen: dict[int, object] = {id(root): root for root in roots}
-    waiting = [(root, "") for root in roots]
+    seen: dict[int, object] = {}
+    waiting: list[tuple[object, str]] = [(roots, "")]
     while waiting:
         thing, owner = waiting.pop()
         if type(thing).__module__.startswith("pyxen."):

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from pyxen import xlcfg
-from pyxen.errors import Error, InvalidArgument
+from pyxen._common.shortage import REMEDY, is_shortage
+from pyxen.errors import Error, InvalidArgument, OperationFailed
 
 __all__ = ["FAILURES", "auto_names", "files_in", "is_saved", "make_folder"]
 
@@ -28,10 +29,18 @@ def files_in(folder: str | None) -> list[str]:
 
 
 def is_saved(path: str) -> bool:
-    """Tell whether a file is a saved domain."""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        return os.path.isfile(path) and file.read(len(_SAVED)) == _SAVED
-    return False
+    """Tell whether a file is a saved domain.
+
+    Raises:
+        OperationFailed: This process may have no more descriptors.
+    """
+    try:
+        with open(path, "rb") as file:
+            return os.path.isfile(path) and file.read(len(_SAVED)) == _SAVED
+    except OSError as error:
+        if is_shortage(error):
+            raise OperationFailed(f"{path} cannot be read: {error}: {REMEDY}") from error
+        return False
 
 
 def auto_names(folder: str | None) -> Iterator[str]:

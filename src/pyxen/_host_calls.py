@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -58,10 +59,13 @@ class _Place:
         self._host: Host | None = None
         self._closed = False
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self.late: Future[Any] | None = None
 
     def opened(self) -> Host:
         """Return the host. If opening it failed before, this tries again."""
+        if os.getpid() != self._pid:  # a thread that is not in this child may hold the lock
+            raise HostClosed("the hosts belong to the process that was forked: open them again")
         with self._lock:
             if self._closed:
                 raise HostClosed("the hosts are closed: open them again")
@@ -72,6 +76,8 @@ class _Place:
     def close(self) -> None:
         """Close the host. If it is being opened, wait for that first."""
         self._closed = True
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             if self._host is not None:
                 self._host.close()
@@ -107,13 +113,18 @@ class HostCalls:
         for place in self._places.values():
             place.late = None  # the close of a host that hangs waits for its turn, too
         closes = {name: place.close for name, place in self._places.items()}
-        closed = self._side_by_side(closes, CLOSE_SECONDS, at_once=len(closes))
+        closed = self._side_by_side(closes, CLOSE_SECONDS, at_once=len(closes), always=True)
         errors = [error for error in closed.errors.values() if not isinstance(error, OperationTimeout)]
         if errors:
             raise ExceptionGroup("some hosts were not closed in order", errors)
 
     def _side_by_side(
-        self, calls: Mapping[str, Callable[[], T]], seconds: float | None, *, at_once: int | None = None
+        self,
+        calls: Mapping[str, Callable[[], T]],
+        seconds: float | None,
+        *,
+        at_once: int | None = None,
+        always: bool = False,
     ) -> Answers[T]:
         answers: dict[str, Answer[T]] = {}
         waiting = deque(calls)
@@ -121,11 +132,12 @@ class HostCalls:
         while waiting or running:
             while waiting and len(running) < (at_once or self._at_once):
                 name = waiting.popleft()
-                late = self._places[name].late
-                if late is not None and not late.done():
+                earlier = self._places[name].late
+                if earlier is not None and not earlier.done():
                     answers[name] = Answer(None, still_busy())
                 else:
-                    running[_started(calls[name])] = name, None if seconds is None else time.monotonic() + seconds
+                    end = None if seconds is None else time.monotonic() + seconds
+                    running[_started(calls[name], always=always)] = name, end
             first = min((end for _, end in running.values() if end is not None), default=None)
             left = None if first is None else first - time.monotonic()
             done, _ = wait(running, timeout=bounded(left), return_when=FIRST_COMPLETED)
@@ -148,7 +160,8 @@ def still_busy() -> OperationTimeout:
     return OperationTimeout("the host has not answered an earlier call yet, and is asked again when it has")
 
 
-def _started(call: Callable[[], T]) -> Future[T]:
+def _started(call: Callable[[], T], *, always: bool) -> Future[T]:
+    """Make a call on a thread of its own. If there is no thread for it, it fails, or with `always` is made here."""
     answer: Future[T] = Future()
 
     def run() -> None:
@@ -162,7 +175,10 @@ def _started(call: Callable[[], T]) -> Future[T]:
         with shortage(OperationFailed, "cannot start a thread"):
             threading.Thread(target=run, name="pyxen-hosts", daemon=True).start()
     except OperationFailed as error:
-        answer.set_exception(error)
+        if always:
+            run()
+        else:
+            answer.set_exception(error)
     return answer
 
 

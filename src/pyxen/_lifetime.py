@@ -57,9 +57,13 @@ class Lifetime:
         if not self.open:
             return
         self.open = False
-        atexit.unregister(self._at_exit)
         if not sys.is_finalizing():
-            _thread.start_new_thread(self._close, ())
+            try:
+                _thread.start_new_thread(self._close, ())
+            except RuntimeError:  # there is no thread for it: it is closed at exit
+                self.open = True
+        if not self.open:
+            atexit.unregister(self._at_exit)
         warnings.warn(f"{host} was never closed", ResourceWarning, source=self, stacklevel=3)
 
     def _at_exit(self) -> None:

@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from pyxen import xlcfg
 from pyxen._autostart_files import FAILURES, auto_names, files_in, is_saved, make_folder
 from pyxen._common.ready_names import is_ready_name
+from pyxen._common.shortage import submitted
 from pyxen._durations import LONGEST_WAIT
 from pyxen.domain import Domain
-from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound
+from pyxen.errors import DomainNotFound, Error, InvalidArgument, NodeNotFound, OperationFailed
 from pyxen.features import Feature
 from pyxen.host import Host
 from pyxen.records.autostart import StartAction, Started, StopAction, Stopped
@@ -147,8 +149,16 @@ def _guests(host: Host) -> list[Domain]:
 def _each(work: Callable[[Domain], Stopped], domains: Sequence[Domain], parallel: int) -> Iterator[tuple[int, Stopped]]:
     """Do something with several domains at once."""
     pool = ThreadPoolExecutor(parallel, thread_name_prefix="pyxen-stop")
+
+    def begun(domain: Domain) -> Callable[[], Stopped]:
+        try:
+            return submitted(pool, partial(work, domain), OperationFailed, "cannot start a thread").result
+        except OperationFailed:  # all guests must stop: one after the other, if need be
+            return partial(work, domain)
+
     try:
-        yield from [(one.domid, stopped) for one, stopped in zip(domains, pool.map(work, domains), strict=True)]
+        waiting = [begun(domain) for domain in domains]
+        yield from [(one.domid, stopped()) for one, stopped in zip(domains, waiting, strict=True)]
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from pyxen._common.arguments import check_is
-from pyxen.errors import Error, HostClosed, InvalidArgument, OperationTimeout
+from pyxen._common.shortage import shortage
+from pyxen.errors import Error, HostClosed, InvalidArgument, OperationFailed, OperationTimeout
 from pyxen.readers.console import ConsoleStream
 
 __all__ = ["ESCAPE", "attach_terminal"]
@@ -23,6 +24,8 @@ ESCAPE: Final = b"\x1d"
 
 _MOST_TYPED: Final = 1 << 16
 """Bytes that are kept for a guest that does not read; what is typed after that is dropped."""
+
+_CANNOT_BEGIN: Final = "attach_terminal: cannot begin"
 
 _TRY_AGAIN: Final = 0.05  # seconds between attempts to give a guest what was typed
 _LAST_WORDS: Final = 1.0  # seconds for the user's terminal to take what was already read
@@ -55,17 +58,19 @@ def attach_terminal(
         InvalidArgument: `escape` is not one byte.
         NotFound: The console hung up, and did not come back while its domain exists.
         OperationTimeout: The deadline of the stream has passed.
+        OperationFailed: There is no descriptor or no thread for it.
     """
     check_is(bytes, escape, "attach_terminal", ", as the byte that leaves")
     if len(escape) != 1:
         raise InvalidArgument("escape is one byte, such as b'\\x1d' for Ctrl-]", operation="attach_terminal")
     keyboard = sys.stdin.fileno() if stdin is None else stdin
-    screen = _Screen(console, sys.stdout.fileno() if stdout is None else stdout)
-    try:
-        with _raw(keyboard), screen:
-            left = _type(console, keyboard, screen.over, escape)
-    finally:
-        screen.free()
+    with contextlib.closing(console):
+        screen = _Screen(console, sys.stdout.fileno() if stdout is None else stdout)
+        try:
+            with _raw(keyboard), screen:
+                left = _type(console, keyboard, screen.over, escape)
+        finally:
+            screen.free()
     if screen.error is not None and not left:
         raise screen.error
     return not left
@@ -80,14 +85,16 @@ class _Screen:
     """
 
     def __init__(self, console: ConsoleStream, stdout: int) -> None:
-        self.over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with shortage(OperationFailed, _CANNOT_BEGIN):
+            self.over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.error: Error | None = None
         self._console = console
         self._stdout = stdout
         self._thread = threading.Thread(target=self._show, name="pyxen-terminal", daemon=True)
 
     def __enter__(self) -> None:
-        self._thread.start()
+        with shortage(OperationFailed, _CANNOT_BEGIN):
+            self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._console.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pyxen
 from pyxen import DomainConfig
-from tests.forks import check_no_lock_is_waited_for
+from pyxen.backends.libvirt import event_loop
+from tests.forks import check_no_lock_is_waited_for, told_under
 
 
 def test_the_child_of_a_fork_waits_for_no_lock() -> None:
@@ -17,3 +18,13 @@ def test_the_child_of_a_fork_waits_for_no_lock() -> None:
         )
         owners = {name.split()[0] for name in locks}
         assert {"Link", "LibvirtBackend", "Poller", "Watcher"} <= owners
+
+
+def test_a_child_begins_a_loop_of_its_own() -> None:
+    def name() -> str | None:
+        with pyxen.connect("test:///default") as host:
+            return host.domains["test"].name
+
+    with pyxen.connect("test:///default"):
+        for lock in (event_loop._lock, event_loop._ending._cond):  # type: ignore[attr-defined]
+            assert told_under([lock], {"name": name}) == {"name": "'test'"}

@@ -43,6 +43,8 @@ _LEFT_OPEN = 16  # descriptors that libxl may keep for the next operation
 _REMAINS = {
     # libxl looks for the files that it is to remove by Xen's list of domains, and with glob.
     ("unlink", "rmdir", "glob", "call 0.5", "call 1.6", "malloc", "calloc", "realloc"): r"^/var/lib/xen/userdata-",
+    # libxl leaves what it could not write for as long as a domain has that uuid; `preserve` takes a new one back.
+    ("open", "write", "fsync", "rename"): r"^/var/lib/xen/userdata-n",
     ("request 10", "request 13"): r"^/local/domain/0/backend(/\w+)?$",  # folders without devices
     # libxl does not notice that a guest gets no event channel to xenstored (EVTCHNOP_alloc_unbound), which then does
     # not tell xenconsoled that the guest has ended: xenconsoled keeps its channel until the next domain ends.
@@ -354,12 +356,12 @@ class Sweep:
             self.domain.pause()
         elif needs in {Needs.GUEST, Needs.ENDS}:
             self._offhost.guest(self.domain.domid).obey()
+        elif needs is Needs.ENDED:
+            self._offhost.shut_down(self.domain.domid)
         elif needs is Needs.DISK:
             self.domain.attach(self.disk)
         elif needs is Needs.VIF:
             self.domain.attach(self.vif)
-        elif needs is Needs.ENDED:
-            self._offhost.shut_down(self.domain.domid)
 
     def suspend_and_resume(self) -> None:
         """Do these two, which leave the domain as it was."""

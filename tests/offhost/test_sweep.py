@@ -61,6 +61,13 @@ def test_a_hypercall_fails_once_a_domain_has_arrived(
             sweep.try_with(fault, nth)
 
 
+def test_a_preserve_is_whole_or_nothing(offhost: OffHost, config: Configure) -> None:
+    sweep, fault = Sweep(offhost, config, VERBS["preserve"]), FAULTS["hypercall"]
+    with sweep.open():
+        for nth in range(1, sweep.count(fault) + 1):
+            sweep.try_with(fault, nth)
+
+
 def test_faults_are_what_they_say(offhost: OffHost, config: Configure) -> None:
     sweep = Sweep(offhost, config, VERBS["create"])
     with sweep.open():

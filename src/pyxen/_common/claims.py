@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID, uuid4
 
+from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen.errors import OperationFailed
 
 __all__ = ["Abandoned", "Claim", "ClaimSet", "Claims", "abandoned"]
@@ -159,10 +160,13 @@ class Abandoned:
 def abandoned(folder: str | None) -> Iterator[Sequence[Abandoned]]:
     """Find the claims of processes that are gone, and keep them locked.
 
-    Folders that belong to another user are left alone.
+    Folders that belong to another user are left alone, and so are those that cannot be read.
 
     Args:
         folder: Where all sets of claims are; None finds nothing.
+
+    Raises:
+        OperationFailed: This process may have no more descriptors.
     """
     with contextlib.ExitStack() as locked:
         found = []
@@ -172,8 +176,9 @@ def abandoned(folder: str | None) -> Iterator[Sequence[Abandoned]]:
                 continue
             try:
                 left = Abandoned(path, lock)
-            except OSError:  # it cannot be read, and stays for another time
+            except OSError as error:  # it cannot be read, and stays for another time
                 os.close(lock)
+                _check(error)
                 continue
             locked.callback(left.close)
             found.append(left)
@@ -183,7 +188,7 @@ def abandoned(folder: str | None) -> Iterator[Sequence[Abandoned]]:
 def _folders(folder: str | None) -> list[str]:
     if folder is None:
         return []
-    with contextlib.suppress(OSError):
+    try:
         ours = os.geteuid()
         return sorted(
             entry.path
@@ -192,7 +197,15 @@ def _folders(folder: str | None) -> list[str]:
             and entry.is_dir(follow_symlinks=False)
             and entry.stat(follow_symlinks=False).st_uid == ours
         )
-    return []
+    except OSError as error:
+        _check(error)
+        return []
+
+
+def _check(error: OSError) -> None:
+    """Raise `OperationFailed` for a shortage: it does not mean that nothing is there."""
+    if is_shortage(error):
+        raise OperationFailed(f"cannot read the notes on what is being made: {error}: {REMEDY}") from error
 
 
 def _locked(path: str) -> int | None:
@@ -203,7 +216,8 @@ def _locked(path: str) -> int | None:
         with contextlib.suppress(OSError):
             os.rmdir(path)  # it was being made when its process was killed; if it still is, its process makes another
         return None
-    except OSError:
+    except OSError as error:
+        _check(error)
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Final, TypeVar
 
 from pyxen.errors import Error
 
-__all__ = ["shortage"]
+__all__ = ["REMEDY", "is_shortage", "shortage", "submitted"]
+
+T = TypeVar("T")
+
+REMEDY: Final = "raise its limits (ulimit -n and -u, or LimitNOFILE= and TasksMax= of its unit), or do less at once"
+
+_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+
+def is_shortage(error: OSError) -> bool:
+    """Tell whether the system has refused a descriptor or memory: it says nothing of what was asked for."""
+    return error.errno in _ERRNOS
 
 
 @contextlib.contextmanager
@@ -23,5 +37,37 @@ def shortage(kind: type[Error], what: str) -> Iterator[None]:
     except Error:
         raise
     except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: Python cannot start a thread
-        message = f"{what}: this process may have no more descriptors, threads or memory: {error}"
+        message = f"{what}: this process may have no more descriptors, threads or memory: {error}: {REMEDY}"
         raise kind(message) from error
+
+
+def submitted(pool: Executor, call: Callable[[], T], kind: type[Error], what: str) -> Future[T]:
+    """Have a pool of threads make a call. If it can start no thread for it, the call is not made.
+
+    `Executor.submit` raises, too, but keeps the call, and a thread that ends its own work or is started later makes it.
+
+    Args:
+        pool: The pool.
+        call: The call.
+        kind: The exception for a shortage.
+        what: What cannot be done, for its message.
+    """
+    answer: Future[T] = Future()
+
+    def make() -> None:
+        if not answer.set_running_or_notify_cancel():
+            return
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001 (it is raised to whoever asks for the result)
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)
+
+    try:
+        with shortage(kind, what):
+            pool.submit(make)
+    except kind:
+        if answer.cancel():
+            raise
+    return answer

@@ -56,7 +56,9 @@ def try_to_take(path: str) -> bool:
 def give_back(path: str) -> None:
     """Release the lock if this was its last user in this process."""
     with _gate:
-        held = _held[path]
+        held = _held.get(path)
+        if held is None:  # taken before a fork, by the parent
+            return
         held.users -= 1
         if not held.users:
             del _held[path]
@@ -65,6 +67,8 @@ def give_back(path: str) -> None:
 
 def _forget() -> None:
     """Forget the locks in the child of a fork: it has none of them."""
+    global _gate  # noqa: PLW0603 (a thread of the parent may hold the old one)
+    _gate = threading.Lock()
     for held in _held.values():
         os.close(held.fd)
     _held.clear()

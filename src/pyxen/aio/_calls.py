@@ -11,12 +11,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from io import FileIO
 from typing import Any, Generic, TypeVar
 
 from pyxen._asyncio import done
-from pyxen.errors import DomainNotFound, Error, HostClosed
+from pyxen._common.shortage import shortage, submitted
+from pyxen.errors import DomainNotFound, Error, HostClosed, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["Calls"]
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger("pyxen.aio")
 
+_STAYS = "Cancelled, but it had already succeeded and cannot be undone: %s stays"
+
+_NO_THREAD = "cannot start a thread"
 _THREADS = 4  # their calls are short, and only one thread at a time can be in libxl
 
 
@@ -42,9 +46,9 @@ class Calls:
 
         Raises:
             HostClosed: The host was closed, or belongs to the parent process.
+            OperationFailed: No thread can be started.
         """
-        self._check_open()
-        answer = self._threads.submit(look)
+        answer = self.submit(look)
         try:
             await done(answer)
         except BaseException:
@@ -61,9 +65,9 @@ class Calls:
 
         Raises:
             HostClosed: The host was closed, or belongs to the parent process.
+            OperationFailed: No thread can be started.
         """
-        self._check_open()
-        call = _Call(self._threads, begin, undo)
+        call = _Call(self, begin, undo)
         try:
             return await call.result(lost=lambda: self._abandon(call))
         except asyncio.CancelledError:
@@ -86,6 +90,19 @@ class Calls:
             return operation
 
         return await self.finish(begin, undo=give_back)
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Make a call on a thread of the pool."""
+        self._check_open()
+        return submitted(self._threads, call, OperationFailed, _NO_THREAD)
+
+    def undo(self, call: Callable[[], object]) -> None:
+        """Make a call that undoes something, on a thread of its own, or of the pool, whose threads have less time."""
+        try:
+            with shortage(OperationFailed, _NO_THREAD):
+                threading.Thread(target=call, name="pyxen-aio-undo").start()
+        except OperationFailed:
+            submitted(self._threads, call, OperationFailed, _NO_THREAD)
 
     def file(self, fd: int) -> FileIO:
         """Return a descriptor as a raw file, which closes it, and which does not block."""
@@ -131,15 +148,14 @@ class _Call(Generic[T]):
     """A call that takes time: begun on a thread of the pool, completed by the thread that runs the operation.
 
     Args:
-        threads: The pool on which the operation is begun.
+        calls: The calls of the host.
         begin: Begins the operation.
         undo: Undoes its success if the call was abandoned.
     """
 
-    def __init__(
-        self, threads: Executor, begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None
-    ) -> None:
-        self._begun = threads.submit(begin)
+    def __init__(self, calls: Calls, begin: Callable[[], Operation[T]], undo: Callable[[T], object] | None) -> None:
+        self._begun = calls.submit(begin)
+        self._calls = calls
         self._undo = undo
         self._over: Future[None] = Future()
         self._once = threading.Lock()
@@ -177,9 +193,14 @@ class _Call(Generic[T]):
     def _ended(self, operation: Future[T]) -> None:
         if self._undo is None or operation.exception() is not None:
             self._over.set_result(None)
-        else:
-            # It was too late to cancel. Undo on another thread: this one may run the operations, or the loop.
-            threading.Thread(target=self._undo_success, args=[self._undo, operation.result()]).start()
+            return
+        # It was too late to cancel. Undo on another thread: this one may run the operations, or the loop.
+        undo, result = self._undo, operation.result()
+        try:
+            self._calls.undo(lambda: self._undo_success(undo, result))
+        except OperationFailed:
+            _LOG.exception(_STAYS, result)
+            self._over.set_result(None)
 
     def _undo_success(self, undo: Callable[[T], object], result: T) -> None:
         try:
@@ -187,19 +208,27 @@ class _Call(Generic[T]):
         except DomainNotFound:
             pass
         except Error:
-            _LOG.exception("Cancelled, but it had already succeeded and cannot be undone: %s stays", result)
+            _LOG.exception(_STAYS, result)
         finally:
             self._over.set_result(None)
 
 
 class _Closing:
-    """A close that runs once, on a separate thread, and that any number of tasks can wait for."""
+    """A close that runs once, and that any number of tasks can wait for.
+
+    It runs on a separate thread. If none can be started, it runs here, and the loop waits for it.
+    """
 
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
         self._end: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, name="pyxen-aio-close")
-        self._thread.start()
+        self._thread: threading.Thread | None = threading.Thread(target=self._run, name="pyxen-aio-close")
+        try:
+            with shortage(OperationFailed, _NO_THREAD):
+                self._thread.start()
+        except OperationFailed:
+            self._thread = None
+            self._run()
 
     def _run(self) -> None:
         try:
@@ -211,5 +240,6 @@ class _Closing:
 
     async def end(self) -> None:
         await done(self._end)
-        self._thread.join()  # the thread is about to end
+        if self._thread is not None:
+            self._thread.join()  # the thread is about to end
         self._end.result()

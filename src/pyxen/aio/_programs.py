@@ -10,7 +10,9 @@ from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
 from pyxen._asyncio import done
+from pyxen._common.shortage import shortage
 from pyxen._common.stopping import Stop, stoppable
+from pyxen.errors import OperationFailed
 
 __all__ = ["awaited"]
 
@@ -36,7 +38,9 @@ def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any
             except BaseException as error:  # noqa: BLE001 (it is raised in the task)
                 answer.set_exception(error)
 
-        Thread(target=run, name=f"pyxen-{getattr(call, '__name__', 'call')}", daemon=True).start()
+        name = getattr(call, "__name__", "call")
+        with shortage(OperationFailed, f"{name}: cannot start a thread"):
+            Thread(target=run, name=f"pyxen-{name}", daemon=True).start()
         try:
             await done(answer)
         except asyncio.CancelledError:

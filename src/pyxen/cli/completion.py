@@ -100,8 +100,9 @@ def _asked(ctx: typer.Context, incomplete: str, ask: Callable[[str], Iterable[st
             found.extend(ask(uri))
 
     thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE)
+    with contextlib.suppress(RuntimeError):  # no thread can be started, as above
+        thread.start()
+        thread.join(_PATIENCE)
     # A name that a shell would not take as one word, or that controls the terminal, cannot be offered.
     words = [word for word in found if word.startswith(incomplete) and word.isprintable() and " " not in word]
     return list(dict.fromkeys(words))

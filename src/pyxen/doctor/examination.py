@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Final, TypeVar
 
+from pyxen._common.shortage import shortage
 from pyxen._durations import LONGEST_WAIT, duration
 from pyxen.doctor.boot import boot
 from pyxen.doctor.daemons import daemons
@@ -23,7 +24,7 @@ from pyxen.doctor.processors import processors
 from pyxen.doctor.report import Finding, Report, Severity
 from pyxen.doctor.surroundings import Surroundings
 from pyxen.doctor.toolstack import toolstack
-from pyxen.errors import InvalidArgument
+from pyxen.errors import Error, InvalidArgument, OperationFailed
 
 __all__ = ["examine"]
 
@@ -57,10 +58,10 @@ def examine(surroundings: Surroundings | None = None, *, timeout: float = _AT_MO
     if not timeout:
         raise InvalidArgument("timeout=0 is out of range: give seconds above 0", operation="examine")
     around = Surroundings() if surroundings is None else surroundings
-    facts = _within(timeout, [lambda: look(around)])[0]
-    if not isinstance(facts, Facts):
-        facts = Facts()
-    findings = _all(_FIRST, around, facts, timeout)
+    seen = _within(timeout, [lambda: look(around)])[0]
+    facts = seen if isinstance(seen, Facts) else Facts()
+    findings = [_not_made("facts", seen)] if isinstance(seen, Error) else []
+    findings += _all(_FIRST, around, facts, timeout)
     if facts.is_dom0 and facts.privileged and all(each.severity is not Severity.ERROR for each in findings):
         answer = _within(timeout, [lambda: ask_host(around)])[0]
         if isinstance(answer, tuple):
@@ -88,14 +89,24 @@ def _all(subjects: tuple[_Subject, ...], around: Surroundings, facts: Facts, tim
             message = f"The examination of {name} has not ended after {timeout:g} s."
             remedy = "Look whether a disk, a network file system or a daemon hangs."
             found.append(Finding(name, Severity.WARNING, message, remedy))
+        elif isinstance(answer, Error):
+            found.append(_not_made(name, answer))
         else:
             message = f"The examination of {name} failed: {type(answer).__name__}: {answer}"
             found.append(Finding(name, Severity.WARNING, message, "This is a fault of pyxen: please report it."))
     return found
 
 
+def _not_made(name: str, error: Error) -> Finding:
+    message = f"The examination of {name} was not made: {error}"
+    return Finding(name, Severity.WARNING, message, "Examine again, with what the error says.")
+
+
 def _within(timeout: float, calls: list[Callable[[], T]]) -> list[T | Exception | None]:
-    """Return the results of calls, each made in a thread of its own; None for those that do not end in time."""
+    """Return the results of calls, each made in a thread of its own; None for those that do not end in time.
+
+    A call that no thread can be started for has an `OperationFailed` as its result.
+    """
     results: list[T | Exception | None] = [None] * len(calls)
 
     def make(place: int) -> None:
@@ -108,9 +119,15 @@ def _within(timeout: float, calls: list[Callable[[], T]]) -> list[T | Exception 
         threading.Thread(target=make, args=[place], name="pyxen-doctor", daemon=True) for place in range(len(calls))
     ]
     deadline = time.monotonic() + timeout
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    started = []
+    for place, thread in enumerate(threads):
+        try:
+            with shortage(OperationFailed, "cannot start a thread"):
+                thread.start()
+            started.append(thread)
+        except OperationFailed as error:
+            results[place] = error
+    for thread in started:
         thread.join(max(0.0, deadline - time.monotonic()))
     return list(results)
 

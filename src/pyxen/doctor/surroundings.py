@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from pyxen._common.programs import Output, find_program, run_program
+from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen._durations import timeout_of
 from pyxen.backends.xenlight.libxl import loader
+from pyxen.errors import OperationFailed
 from pyxen.host import Host
 
 __all__ = ["Surroundings"]
@@ -54,7 +56,8 @@ class Surroundings:
         """Return the content of a file; None if it cannot be read. A pipe or a device is not opened."""
         try:
             fd = os.open(self.path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            _check(error)
             return None
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -84,7 +87,8 @@ class Surroundings:
         """Return the sorted names in a folder; none if it cannot be read."""
         try:
             return sorted(os.listdir(self.path(folder)))
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            _check(error)
             return []
 
     def free_kib(self, path: str) -> int | None:
@@ -128,6 +132,12 @@ class Surroundings:
         except Exception as error:  # noqa: BLE001 (whatever a broken library raises is what is reported)
             return str(error)
         return None
+
+
+def _check(error: OSError | ValueError) -> None:
+    """Raise `OperationFailed` for a shortage, which says nothing of the machine."""
+    if isinstance(error, OSError) and is_shortage(error):
+        raise OperationFailed(f"cannot look at this machine: {error}: {REMEDY}") from error
 
 
 def _open_this_host() -> Host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +14,10 @@ from typing import Final, Self
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
 from pyxen.connection import connect
-from pyxen.errors import Error
+from pyxen.errors import Error, OperationFailed
 from pyxen.host import Host
 from pyxen.metrics import catalogue as metrics
 from pyxen.metrics.catalogue import METRICS
@@ -58,6 +60,7 @@ class HostCollector(Collector):
         self._timeout = timeout_of(timeout, operation="metrics")
         self._counters = Counters()
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._reading: Future[Samples | None] | None = None
         self._closed = False
         self._said_down = False
@@ -75,6 +78,7 @@ class HostCollector(Collector):
 
     def close(self) -> None:
         """Close the host, if the collector has opened it. Later scrapes say that it is down."""
+        self._begin_anew_in_child()
         with self._lock:
             self._closed = True
             host = self._host if self._uri is not None else None
@@ -97,15 +101,31 @@ class HostCollector(Collector):
 
     def _read(self) -> Samples | None:
         """Return what the host says; None if it does not answer in time."""
+        self._begin_anew_in_child()
         with self._lock:
             if (reading := self._reading) is None:
-                reading = self._reading = Future()
-                threading.Thread(target=self._work, args=(reading,), name="pyxen-metrics", daemon=True).start()
+                reading = Future()
+                thread = threading.Thread(target=self._work, args=(reading,), name="pyxen-metrics", daemon=True)
+                try:
+                    with shortage(OperationFailed, "cannot start a thread"):
+                        self._reading = reading
+                        thread.start()
+                except OperationFailed as error:
+                    self._reading = None  # the next scrape tries again
+                    self._say_down(str(error))
+                    return None
         try:
             return reading.result(self._timeout)
         except TimeoutError:
             self._say_down(f"it has not answered within {self._timeout:g} s")
             return None
+
+    def _begin_anew_in_child(self) -> None:
+        """In the child of a fork, forget what the parent has going: its lock may be held, and its host is not ours."""
+        if os.getpid() != self._pid:
+            self._pid, self._lock, self._reading = os.getpid(), threading.Lock(), None
+            if self._uri is not None:
+                self._host = None
 
     def _work(self, reading: Future[Samples | None]) -> None:
         samples = None

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from socketserver import TCPServer, ThreadingMixIn
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 
-from pyxen.errors import InvalidArgument
+from pyxen._common.shortage import REMEDY, is_shortage, shortage
+from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.metrics.collector import HostCollector
 
 __all__ = ["Exporter", "address_of"]
 
 _SILENCE_SECONDS: Final = 30
 """How long a client may be silent."""
+
+_SHORTAGE: Final = 1.0
+"""Seconds until the next try to accept a client, if there are no descriptors."""
 
 _MOST_PORTS: Final = 65535
 
@@ -59,6 +64,7 @@ class Exporter:
 
     Raises:
         OSError: It cannot listen there.
+        OperationFailed: This process may have no more descriptors or threads.
     """
 
     def __init__(self, collector: HostCollector, address: str = "127.0.0.1", port: int = 9813) -> None:
@@ -75,10 +81,28 @@ class Exporter:
             daemon_threads = True
             request_queue_size = 64
 
+            def get_request(self) -> tuple[socket.socket, Any]:
+                try:
+                    return super().get_request()
+                except OSError as error:
+                    if is_shortage(error):  # the client still waits, so the server would ask again at once
+                        time.sleep(_SHORTAGE)
+                    raise
+
         Handler.registry = registry
-        self._server = Server((str(place[0]), port), Handler)
+        try:
+            self._server = Server((str(place[0]), port), Handler)
+        except OSError as error:
+            if is_shortage(error):
+                raise OperationFailed(f"exporter: cannot listen: {error}: {REMEDY}") from error
+            raise
         self._thread = threading.Thread(target=self._server.serve_forever, name="pyxen-exporter", daemon=True)
-        self._thread.start()
+        try:
+            with shortage(OperationFailed, "exporter: cannot start a thread"):
+                self._thread.start()
+        except BaseException:
+            self._server.server_close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Exporter {self.url}>"

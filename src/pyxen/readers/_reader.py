@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,8 @@ class Reader(Iterator[T_co]):
 
     def __del__(self) -> None:
         if self._stop is not None and not sys.is_finalizing():
-            _thread.start_new_thread(self._stop, ())  # it takes locks, which this thread may already hold
+            with contextlib.suppress(RuntimeError):  # there is no thread for it: it ends with its host
+                _thread.start_new_thread(self._stop, ())  # it takes locks, which this thread may already hold
 
     def close(self) -> None:
         """Stop reading. Calling it again does nothing."""

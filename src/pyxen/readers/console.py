@@ -60,6 +60,7 @@ class ConsoleStream(Iterator[str]):
         self._writing = threading.Lock()
         self._gate = threading.Lock()
         self._mending = threading.Lock()
+        self._pid = os.getpid()
         self._times = 0
         """How often the console has been opened again."""
         with shortage(OperationFailed, "console_stream: cannot begin"):
@@ -88,7 +89,11 @@ class ConsoleStream(Iterator[str]):
         self.close()
 
     def __del__(self) -> None:
-        if not self._closed:  # nobody can be waiting in it
+        self._forget()
+
+    def _forget(self) -> None:
+        """Close it, when nobody can be waiting in it."""
+        if not self._closed:
             self._closed = True
             os.close(self._fd)
             os.close(self._wake)
@@ -107,6 +112,7 @@ class ConsoleStream(Iterator[str]):
     @property
     def path(self) -> str | None:
         """The terminal on this host, e.g. ``/dev/pts/3``; None if the backend reaches the console in another way."""
+        self._check_process()
         with self._gate:
             return None if self._closed or not os.isatty(self._fd) else os.ttyname(self._fd)
 
@@ -138,6 +144,7 @@ class ConsoleStream(Iterator[str]):
         """
         seconds = timeout_of(timeout, operation="console_stream")
         until = None if seconds is None else time.monotonic() + seconds
+        self._check_process()
         with self._reading:
             while True:
                 data = self._text.take_bytes()
@@ -161,6 +168,7 @@ class ConsoleStream(Iterator[str]):
         until = None if seconds is None else time.monotonic() + seconds
         rest = memoryview(as_bytes(data))
         whole = len(rest)
+        self._check_process()
         with self._writing:
             while rest:
                 times = self._times
@@ -186,6 +194,7 @@ class ConsoleStream(Iterator[str]):
             NotFound: The console has ended.
         """
         rest = memoryview(as_bytes(data))
+        self._check_process()
         with self._writing:
             sent = self._send(rest)[1] if rest else 0
         if sent is None:
@@ -199,6 +208,9 @@ class ConsoleStream(Iterator[str]):
 
     def close(self) -> None:
         """Close the console, and wake everything that waits for it. Calling it again does nothing."""
+        if os.getpid() != self._pid:  # what waits is the parent's, and goes on
+            self._forget()
+            return
         with self._gate:
             if self._closed:
                 return
@@ -208,11 +220,17 @@ class ConsoleStream(Iterator[str]):
             os.close(self._fd)
             os.close(self._wake)
 
+    def _check_process(self) -> None:
+        """Check this before any lock: in the child of a fork, a thread that is not there may hold it."""
+        if os.getpid() != self._pid:
+            raise HostClosed("console_stream: it was opened before a fork: open the host and the console again")
+
     def _check_open(self) -> None:
         if self._closed:
             raise HostClosed("console_stream: this stream of a console was closed")
 
     def _line(self, until: float | None) -> str | None:
+        self._check_process()
         with self._reading:
             while True:
                 line = self._text.take_line()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -94,6 +95,7 @@ class LogReader(Iterator[str]):
         self._lines = LogLines(whole=whole, timeout=timeout)
         self._reading = threading.Lock()
         self._closed = threading.Event()
+        self._pid = os.getpid()
         self._look()
 
     def __repr__(self) -> str:
@@ -136,9 +138,12 @@ class LogReader(Iterator[str]):
 
     def close(self) -> None:
         """Stop reading, and wake everything that waits for a line. Calling it again does nothing."""
-        self._closed.set()
+        if os.getpid() == self._pid:
+            self._closed.set()
 
     def _next(self, until: float | None) -> str | None:
+        if os.getpid() != self._pid:  # a thread that is not in this child may hold the lock
+            raise HostClosed("follow_log: the host was opened before a fork: open it again")
         while True:
             with self._reading:
                 line = self._lines.take()

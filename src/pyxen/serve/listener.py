@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyxen._common.shield import logger
+from pyxen._common.shortage import shortage
 from pyxen.backends.base import Backend
 from pyxen.backends.remote.failures import failure_of
 from pyxen.backends.remote.link import framed
 from pyxen.backends.remote.messages import GREETING, VERSION, Refused
-from pyxen.errors import ConnectFailed, Error, NotPrivileged
+from pyxen.errors import ConnectFailed, Error, NotPrivileged, OperationFailed
 from pyxen.serve.peers import Peer, peer_of, why_not
 from pyxen.serve.server import Server
 from pyxen.serve.settings import Settings
@@ -31,6 +32,7 @@ MOST_CLIENTS: Final = 64
 MOST_OF_USER: Final = 32
 """The most clients of one user, so that none takes the place of all others."""
 _TO_END: Final = 330.0  # seconds for what clients have going to be undone
+_NOT_NOW: Final = "pyxen on the host can serve no more clients now"
 _SHORTAGE: Final = 1.0  # seconds until the next try to accept a client, if there are no descriptors
 
 
@@ -55,7 +57,8 @@ class Listener:
         self._lock = threading.Lock()
         self._clients: set[_Client] = set()
         self._refused: set[int] = set()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with shortage(OperationFailed, "cannot begin to serve"):
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         listening.setblocking(False)
 
     def __len__(self) -> int:
@@ -107,7 +110,7 @@ class Listener:
             except Error as error:
                 self._tell(peer, error)
                 _refuse(link, error)
-            except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+            except OSError as error:
                 _LOG.error("cannot serve a client: %s", error)
 
     def _tell(self, peer: Peer, error: Error) -> None:
@@ -128,16 +131,15 @@ class Listener:
             raise ConnectFailed(f"{peer.name} has {MOST_OF_USER} connections, and may have no more: close one first")
 
     def _serve(self, peer: Peer, link: socket.socket) -> None:
-        fd = os.dup(link.fileno())
-        try:
-            server = Server(fd, fd, policy=self._settings.policy)
-        except BaseException:
-            os.close(fd)
-            raise
+        with shortage(ConnectFailed, _NOT_NOW):
+            fd = os.dup(link.fileno())
+        server = Server(fd, fd, policy=self._settings.policy)  # it closes the descriptor
 
         def run() -> None:
             try:
                 server.run(self._open)
+            except ConnectFailed as error:
+                _LOG.error("cannot serve a client: %s", error)
             finally:
                 with self._lock:
                     self._clients.discard(client)
@@ -146,7 +148,8 @@ class Listener:
         with self._lock:
             self._clients.add(client)
         try:
-            client.thread.start()
+            with shortage(ConnectFailed, _NOT_NOW):
+                client.thread.start()
         except BaseException:
             with self._lock:
                 self._clients.discard(client)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
 
 from pyxen._common.shield import logger
+from pyxen._common.shortage import shortage
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.backends.remote.streams import Stream
 from pyxen.errors import DomainNotFound, Error, OperationCancelled, OperationFailed, OperationTimeout
 from pyxen.operation import Operation, describe
 
 __all__ = ["save_over", "spoken_out"]
+
+T = TypeVar("T")
 
 _TO_SPEAK: Final = 10.0  # seconds for the last bytes of a conversation to arrive
 _LOG: Final = logger("pyxen.serve")
@@ -36,16 +41,14 @@ def save_over(
     The host leaves it paused. It is destroyed, or goes on, once the client has written all of it, and goes on if that
     fails.
     """
-    saving = backend.save_over(domain, fd, config=config, checkpoint=True, leave_paused=True, timeout=timeout)
-    whole = saving.continued()
-    threading.Thread(
-        target=_finish,
-        args=(backend, domain, saving, whole, stream),
-        kwargs={"checkpoint": checkpoint, "leave_paused": leave_paused},
-        name="pyxen-serve-save",
-        daemon=True,
-    ).start()
-    return whole
+
+    def begin() -> Operation[None]:
+        return backend.save_over(domain, fd, config=config, checkpoint=True, leave_paused=True, timeout=timeout)
+
+    def finish(saving: Operation[None], whole: Operation[None]) -> None:
+        _finish(backend, domain, saving, whole, stream, checkpoint=checkpoint, leave_paused=leave_paused)
+
+    return _followed(begin, finish, "save")
 
 
 def _finish(
@@ -116,11 +119,10 @@ def _broken(whole: Operation[None], stream: Stream) -> OperationFailed:
     return describe(OperationFailed, f"cannot write to the descriptor: {stream.broken}; {_GOES_ON}", whole)
 
 
-def spoken_out(operation: Operation[Any], stream: Stream) -> Operation[Any]:
-    """Return an operation that ends after one with a conversation, when the client has written all of that."""
-    whole = operation.continued()
+def spoken_out(begin: Callable[[], Operation[Any]], stream: Stream) -> Operation[Any]:
+    """Begin an operation with a conversation; return one that ends when the client has written all of that, too."""
 
-    def finish() -> None:
+    def finish(operation: Operation[Any], whole: Operation[Any]) -> None:
         error = operation.exception()
         stream.wait(lambda: stream.drained or stream.broken is not None, _TO_SPEAK)
         stream.close()
@@ -129,5 +131,36 @@ def spoken_out(operation: Operation[Any], stream: Stream) -> Operation[Any]:
         else:
             whole.set_exception(error)
 
-    threading.Thread(target=finish, name="pyxen-serve-transfer", daemon=True).start()
+    return _followed(begin, finish, "transfer")
+
+
+def _followed(
+    begin: Callable[[], Operation[T]], finish: Callable[[Operation[T], Operation[T]], None], name: str
+) -> Operation[T]:
+    """Begin an operation, and another one that goes on after it on a thread, which is there before anything begins.
+
+    Args:
+        begin: Begins the operation.
+        finish: Called on the thread with both; it waits for the first, and ends the second.
+        name: What it is, for the thread and for errors.
+
+    Raises:
+        OperationFailed: No thread can be started.
+    """
+    begun: Future[tuple[Operation[T], Operation[T]] | None] = Future()
+
+    def follow() -> None:
+        both = begun.result()
+        if both is not None:
+            finish(*both)
+
+    with shortage(OperationFailed, f"{name}: cannot start a thread"):
+        threading.Thread(target=follow, name=f"pyxen-serve-{name}", daemon=True).start()
+    try:
+        operation = begin()
+        whole = operation.continued()
+    except BaseException:
+        begun.set_result(None)
+        raise
+    begun.set_result((operation, whole))
     return whole

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from pyxen._common.shield import logger
+from pyxen._common.shortage import submitted
 from pyxen._copies.orphans import remove_orphans
 from pyxen.backends.base import Allow, Backend
 from pyxen.backends.remote.failures import error_of, failure_of
@@ -146,10 +148,13 @@ class Server:
 
         Args:
             open_backend: Opens the host. If that fails, the client gets the error.
+
+        Raises:
+            ConnectFailed: No thread can be started.
         """
-        self._link.send_raw(GREETING)
-        self._link.start(self._on_message, lambda _: self._changed.set(), "pyxen-serve")
         try:
+            self._link.send_raw(GREETING)
+            self._link.start(self._on_message, lambda _: self._changed.set(), "pyxen-serve")
             if not self._greeted():
                 return
             try:
@@ -284,8 +289,12 @@ class Server:
         else:
             with self._room:
                 self._held += len(message.arguments)
-            with contextlib.suppress(RuntimeError):  # the server ends just now
-                self._pool.submit(self._carry_out, call, message)
+            try:
+                submitted(self._pool, partial(self._carry_out, call, message), OperationFailed, message.verb)
+            except OperationFailed as error:
+                with self._room:
+                    self._held -= len(message.arguments)
+                call.fail(error)
             with self._room:
                 self._room.wait_for(lambda: self._held < _MOST_HELD or self._link.ended is not None)
 
@@ -416,12 +425,13 @@ class Server:
     def _restore_over(self, call: ServedCall, config: DomainConfig | None, **how: Any) -> None:
         self._room_for_stream("restore")
         ours, theirs = pair()
-        stream = self._streams.open(call.number, sink=ours, serves=True, own=True)
         try:
-            operation = self._backend.restore_over(theirs, config, **self._asking(call, how))
-        except BaseException:
-            stream.close()
-            raise
+            stream = self._streams.open(call.number, sink=ours, serves=True, own=True)
+            try:
+                operation = self._backend.restore_over(theirs, config, **self._asking(call, how))
+            except BaseException:
+                stream.close()
+                raise
         finally:
             os.close(theirs)
         call.follow(operation, verb_of("restore_over").result, undo=self._undo_of("restore_over"), ends=stream.close)
@@ -429,12 +439,13 @@ class Server:
     def _save_over(self, call: ServedCall, domain: Any, **how: Any) -> None:
         self._room_for_stream("save")
         ours, theirs = pair()
-        stream = self._streams.open(call.number, source=ours, serves=True, own=True)
         try:
-            operation = save_over(self._backend, domain, theirs, stream, **how)
-        except BaseException:
-            stream.close()
-            raise
+            stream = self._streams.open(call.number, source=ours, serves=True, own=True)
+            try:
+                operation = save_over(self._backend, domain, theirs, stream, **how)
+            except BaseException:
+                stream.close()
+                raise
         finally:
             os.close(theirs)
         call.follow(operation, verb_of("save_over").result, ends=stream.close)
@@ -444,24 +455,30 @@ class Server:
         verb = call.verb
         self._room_for_stream(verb)
         ours, theirs = pair()
-        stream = self._streams.open(call.number, source=ours, sink=os.dup(ours), serves=True, own=True)
-        try:
+
+        def begin() -> Operation[Any]:
             if verb == "receive_migration":
                 operation = self._backend.receive_migration(theirs, theirs, **self._asking(call, how))
             else:
                 domain, *rest = by_place
                 operation = getattr(self._backend, verb)(domain, theirs, theirs, *rest, **how)
-        except BaseException:
-            stream.close()
-            raise
+            return operation  # type: ignore[no-any-return]  # a backend of any kind
+
+        try:
+            stream = self._streams.open(call.number, both=ours, serves=True, own=True)
+            try:
+                operation = spoken_out(begin, stream)
+            except BaseException:
+                stream.close()
+                raise
         finally:
             os.close(theirs)
-        call.follow(spoken_out(operation, stream), verb_of(verb).result)
+        call.follow(operation, verb_of(verb).result)
 
     def _console(self, call: ServedCall, *which: Any) -> None:
         self._room_for_stream("console")
         fd = self._backend.console(*which)
-        self._streams.open(call.number, source=os.dup(fd), sink=fd, serves=True, own=True, as_one=True, flush=_TO_FLUSH)
+        self._streams.open(call.number, both=fd, serves=True, own=True, as_one=True, flush=_TO_FLUSH)
         self._answer(call, verb_of("console").result)
 
     def _await_console(self, call: ServedCall, uuid: Any, creating: int) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 
+from pyxen._common.shortage import shortage
 from pyxen.domain import Domain
 from pyxen.errors import OperationCancelled, OperationFailed
 from pyxen.supervisor.dump_process import DONE
@@ -64,15 +65,16 @@ class Dumper:
         with self._lock:
             if self._stopped:
                 raise _stopped(domain)
-            process = subprocess.Popen(
-                command,
-                env={**os.environ, "PYTHONPATH": modules},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
-            )
+            with shortage(OperationFailed, "core_dump: cannot start a process"):
+                process = subprocess.Popen(
+                    command,
+                    env={**os.environ, "PYTHONPATH": modules},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
+                )
             self._running.add(process)
         with process:
             said, complaint = process.communicate()

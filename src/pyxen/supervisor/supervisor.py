@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
+from pyxen._common.shortage import shortage, submitted
 from pyxen._durations import bounded
 from pyxen._printable import printable
-from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled
+from pyxen.errors import DomainNotFound, Error, HostClosed, OperationCancelled, OperationFailed
 from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, EventsLost
 from pyxen.host import Host
 from pyxen.readers.events import EventReader
@@ -32,6 +33,7 @@ __all__ = ["Supervisor"]
 _Key = tuple[int, UUID]
 """Domids are reused, so only domid and uuid together identify a domain."""
 
+_NO_THREAD = "the supervisor cannot start a thread"
 _AT_ONCE = 16  # domains being destroyed or restarted
 _DUMPS_AT_ONCE = 2
 _LEAST_APART, _MOST_APART = 0.2, 30.0  # seconds between retries after a transient error
@@ -110,8 +112,14 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         work = self._begin()
-        self._thread = threading.Thread(target=work.run, name="pyxen-supervisor")
-        self._thread.start()
+        thread = threading.Thread(target=work.run, name="pyxen-supervisor")
+        try:
+            with shortage(OperationFailed, _NO_THREAD):
+                thread.start()
+        except BaseException:
+            work.close()
+            raise
+        self._thread = thread
         return self
 
     def __exit__(
@@ -129,6 +137,7 @@ class Supervisor:
 
         Raises:
             ConnectFailed: xenstore cannot be reached.
+            OperationFailed: No thread can be started.
         """
         self._begin().run()
 
@@ -169,10 +178,15 @@ class _Work:
         self._actors = ThreadPoolExecutor(_AT_ONCE, "pyxen-supervisor-act")
         self._dumpers = ThreadPoolExecutor(_DUMPS_AT_ONCE, "pyxen-supervisor-dump")
         self._events = host.events(DomainCreated, DomainShutdown, DomainDestroyed)
+        self._feeder = threading.Thread(target=_feed, args=(self._events, inbox), name="pyxen-supervisor-events")
+        try:
+            with shortage(OperationFailed, _NO_THREAD):
+                self._feeder.start()
+        except BaseException:
+            self._events.close()
+            raise
 
     def run(self) -> None:
-        feeder = threading.Thread(target=_feed, args=(self._events, self._inbox), name="pyxen-supervisor-events")
-        feeder.start()
         try:
             self._look()
             _LOG.info("supervising %d domains of %s", len(self._domains), self._host.uri)
@@ -182,7 +196,12 @@ class _Work:
             _LOG.info("the host was closed")
         finally:
             self._end()
-            feeder.join()
+            self._feeder.join()
+
+    def close(self) -> None:
+        """Release what it holds, if it cannot `run`."""
+        self._events.close()
+        self._feeder.join()
 
     def _step(self) -> bool:
         """Handle the next item; return False at the end."""
@@ -406,8 +425,13 @@ class _Work:
                 error = anything  # Python deletes `anything` at the end of this block
                 self._later(lambda: self._stumble(key, error))
 
-        if not self._ending:
-            (self._dumpers if dumps else self._actors).submit(act)
+        if self._ending:
+            return
+        try:
+            submitted(self._dumpers if dumps else self._actors, act, OperationFailed, _NO_THREAD)
+        except OperationFailed as error:
+            _LOG.warning("domain %d: tried again in %g s: %s", key[0], _MOST_APART / 10, error)
+            self._schedule(_MOST_APART / 10, lambda: self._act(key, what, dumps=dumps))
 
     def _stumble(self, key: _Key, error: BaseException) -> None:
         """Retry later after a transient error; after any other error, leave the domain as it is."""

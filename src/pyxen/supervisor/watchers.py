@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pyxen._common.shortage import REMEDY, is_shortage, shortage
+from pyxen.errors import NotReady
 from pyxen.records.info import DomainInfo
 
 __all__ = ["Watchers", "watcher_of"]
@@ -27,6 +29,7 @@ _MOST: Final = 1 << 20  # bytes read from the end of a file
 _TO_SAY: Final = 10.0  # seconds for an xl that is still creating a domain to write to its log which one it watches
 _BETWEEN_LOOKS: Final = 0.1  # seconds
 _LOOKS: Final = 2
+_CANNOT_LOOK: Final = "cannot look who watches the domain"
 _BEGINS: Final = "?"
 
 
@@ -52,6 +55,9 @@ class Watchers:
 
         An xl process that is still creating a domain does not say yet which domain it will watch. This waits for such a
         process, for at most 10 seconds.
+
+        Raises:
+            NotReady: This process may have no more descriptors.
         """
         deadline = time.monotonic() + _TO_SAY
         # An xl that starts to watch hands over to a child, which one scan of all processes can miss: so scan twice.
@@ -77,7 +83,9 @@ class Watchers:
         return _BEGINS if any(self._begins(pid) for pid in xls) else None
 
     def _processes(self) -> Iterator[tuple[int, str]]:
-        for entry in os.listdir(self.proc):
+        with shortage(NotReady, _CANNOT_LOOK):
+            entries = os.listdir(self.proc)
+        for entry in entries:
             if (
                 entry.isdecimal() and self._is_roots(entry) and self._read(f"{entry}/cmdline")
             ):  # the command line of an ended process is empty
@@ -129,7 +137,9 @@ def _end_of(path: str, uid: int) -> bytes:
     """Return the end of a regular file that a user owns; nothing for any other file. This never blocks."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:  # the process is gone
+    except OSError as error:  # the process is gone
+        if is_shortage(error):  # whoever watches a domain must not count as nobody
+            raise NotReady(f"{_CANNOT_LOOK}: {error}: {REMEDY}") from error
         return b""
     try:
         found = os.fstat(fd)

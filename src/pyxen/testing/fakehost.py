@@ -142,7 +142,8 @@ class FakeHost(Host):
     def __del__(self) -> None:
         super().__del__()
         if hasattr(self, "_key") and not sys.is_finalizing():
-            _thread.start_new_thread(forget, (self._key,))  # it takes a lock, which this thread may already hold
+            with contextlib.suppress(RuntimeError):  # there is no thread for it: its name stays
+                _thread.start_new_thread(forget, (self._key,))  # it takes a lock, which this thread may already hold
 
     def aio(self) -> Connecting:
         """Open this same host for asyncio: ``async with fake.aio() as xen``."""

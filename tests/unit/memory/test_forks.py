@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 import pyxen
-from pyxen import DomainConfig
-from tests.forks import check_no_lock_is_waited_for
+from pyxen import DomainConfig, Hosts
+from pyxen.metrics import HostCollector
+from tests.forks import check_no_lock_is_waited_for, locks_of, told_by_a_child, told_under
 
 
 def test_the_child_of_a_fork_waits_for_no_lock() -> None:
@@ -21,3 +26,58 @@ def test_the_child_of_a_fork_waits_for_no_lock() -> None:
         )
         assert any(name.startswith("Engine") for name in locks)
         web.destroy()
+
+
+def test_readers_in_the_child_of_a_fork() -> None:
+    with pyxen.connect("memory:///") as host:
+        web = host.create(DomainConfig("web", kernel="/boot/vmlinuz", memory=64))
+        with web.console_stream() as console, host.follow_log() as log:
+            refused: dict[str, Callable[[], object]] = {
+                "read": lambda: console.read(0),
+                "get": lambda: console.get(0),
+                "write": lambda: console.write("x"),
+                "write_some": lambda: console.write_some("x"),
+                "path": lambda: console.path,
+                "log.get": lambda: log.get(0),
+            }
+            closes: dict[str, Callable[[], object]] = {
+                "console": console.close,
+                "closed": console.close,
+                "log.close": log.close,
+            }
+            wanted = dict.fromkeys(refused, "HostClosed") | dict.fromkeys(closes, "None")
+            for name in ("_reading", "_writing", "_gate", "_mending"):
+                assert told_under([getattr(console, name)], refused | closes) == wanted, name
+            assert told_under([log._reading], refused | closes) == wanted
+            console.write("x")  # the parent goes on, and nothing has woken it
+            seen = b""
+            while not seen.endswith(b"x"):
+                seen += console.read(10) or pytest.fail("the console is silent")
+            assert console.read(0) is None
+
+
+def test_many_hosts_in_the_child_of_a_fork() -> None:
+    with Hosts({"one": "memory:///", "two": "memory:///"}) as hosts:
+        hosts.open()
+        calls = {
+            "errors": lambda: {type(error).__name__ for error in hosts.open().errors.values()},
+            "close": hosts.close,
+        }
+        for place in hosts._calls._places.values():
+            assert told_under([place._lock], calls) == {"errors": "{'HostClosed'}", "close": "None"}
+        assert not hosts.open().errors
+
+
+def _up(collector: HostCollector) -> bool:
+    return next(sample.value == 1 for family in collector.collect() for sample in family.samples)
+
+
+def test_a_collector_in_the_child_of_a_fork() -> None:
+    with HostCollector("memory:///", timeout=60) as collector:
+        assert _up(collector)
+        for _, lock in locks_of([collector]):
+            calls = {"up": lambda: _up(collector), "close": collector.close}
+            assert told_under([lock], calls) == {"up": "True", "close": "None"}
+        assert _up(collector)
+    with pyxen.connect("memory:///") as host, HostCollector(host, timeout=60) as collector:
+        assert told_by_a_child([lambda: _up(collector)]) == ["False"]  # the host is the parent's

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -210,6 +211,26 @@ def test_a_saved_domain_is_not_lost_with_its_reader(tmp_path: Path) -> None:
                 saving.result(timeout=10)
         assert found.ended()
         assert found.there.domains["web1"].info().is_running
+
+
+def test_what_cannot_be_asked_any_more_leaves_no_descriptor(tmp_path: Path) -> None:
+    with served("memory:///gone") as far, open(tmp_path / "saved", "wb") as file:
+        web = far.host.create(DomainConfig("web", kernel="/boot/vmlinuz", memory=64))
+        far.cut()
+        until(lambda: _is_lost(far.host))
+        before = os.listdir("/proc/self/fd")
+        for call in (web.console, partial(web.save, file.fileno()), partial(far.host.restore, file.fileno())):
+            with pytest.raises(ConnectFailed):
+                call()
+        assert os.listdir("/proc/self/fd") == before
+
+
+def _is_lost(host: Host) -> bool:
+    try:
+        host.list()
+    except ConnectFailed:
+        return True
+    return False
 
 
 def test_events_are_lost_with_the_link() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -30,7 +31,8 @@ class Reader(AsyncIterator[T_co]):
 
     def __del__(self) -> None:
         if self._stop is not None and not sys.is_finalizing():
-            _thread.start_new_thread(self._stop, ())  # it takes locks, which this thread may already hold
+            with contextlib.suppress(RuntimeError):  # there is no thread for it: it ends with its host
+                _thread.start_new_thread(self._stop, ())  # it takes locks, which this thread may already hold
 
     async def close(self) -> None:
         """Stop reading. Calling it again does nothing."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt import event_loop
 from pyxen.backends.libvirt.binding import Connection, VirError, open_connection
 from pyxen.backends.libvirt.error_map import is_code, redacted, unsupported
@@ -114,7 +115,8 @@ def _opened(uri: str) -> Connection:
         except Exception as error:  # noqa: BLE001 (it is raised in the waiting thread)
             opening.set_exception(error)
 
-    threading.Thread(target=work, name="pyxen-libvirt-connecting", daemon=True).start()
+    with shortage(ConnectFailed, f"{redacted(uri)}: cannot start a thread"):
+        threading.Thread(target=work, name="pyxen-libvirt-connecting", daemon=True).start()
     try:
         return opening.result(_LONGEST)
     except TimeoutError:

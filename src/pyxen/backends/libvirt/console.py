@@ -5,12 +5,14 @@ Nothing here blocks. If one side does not take more data, its bytes are buffered
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from contextlib import suppress
 from typing import Any, Final
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt.binding import Connection, Stream, VirDomain, VirError, api, number
-from pyxen.errors import NotFound
+from pyxen.errors import NotFound, OperationFailed
 from pyxen.libvirtxml.text import parse_tree
 from pyxen.records.endpoints import ConsoleType
 
@@ -36,15 +38,14 @@ def open_console(connection: Connection, domain: VirDomain, kind: ConsoleType | 
         NotFound: It has no such console.
     """
     name = None if kind is None and number == 0 else console_name(domain.XMLDesc(0), kind, number)
-    stream = connection.newStream(_NONBLOCK)
-    domain.openConsole(name, stream, 0)
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    try:
+    with contextlib.ExitStack() as made:
+        with shortage(OperationFailed, "console: cannot begin"):
+            ours, theirs = (made.enter_context(end) for end in socket.socketpair())
+        ours.setblocking(False)
+        stream = connection.newStream(_NONBLOCK)
+        domain.openConsole(name, stream, 0)
         _Bridge(stream, ours)
-    except BaseException:
-        theirs.close()
-        raise
+        made.pop_all()
     return theirs.detach()
 
 

@@ -8,7 +8,9 @@ import threading
 import weakref
 from typing import Protocol
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt.binding import VirError, api, silence
+from pyxen.errors import ConnectFailed
 
 __all__ = ["begin", "close_at_exit"]
 
@@ -33,6 +35,9 @@ def begin() -> None:
     """Start the loop, unless it already runs.
 
     libvirt has one loop per process. If the application registered its own, libvirt uses that, and this one idles.
+
+    Raises:
+        ConnectFailed: Its thread cannot be started.
     """
     global _begun_by  # noqa: PLW0603 (libvirt's loop is the process's)
     with _lock:
@@ -41,9 +46,19 @@ def begin() -> None:
         silence()
         api.virEventRegisterDefaultImpl()
         thread = threading.Thread(target=_run, name="pyxen-libvirt-loop", daemon=True)
-        thread.start()
+        with shortage(ConnectFailed, "cannot start a thread for libvirt"):
+            thread.start()
         atexit.register(_end, thread)
         _begun_by = os.getpid()
+
+
+def _after_fork_in_child() -> None:
+    """Begin without a loop: the thread of the parent is not here, and may have held the locks."""
+    global _lock, _ending
+    _lock, _ending = threading.Lock(), threading.Event()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _run() -> None:

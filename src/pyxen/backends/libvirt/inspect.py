@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from pyxen._common.shortage import submitted
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_code, is_gone, unsupported
 from pyxen.config import DomainType
+from pyxen.errors import OperationFailed
 from pyxen.records.info import DomainInfo, DomainState, HostInfo, ShutdownReason
 
 __all__ = ["DomainReader", "host_info", "of_each_active"]
@@ -47,6 +50,7 @@ _STATS: Final = (
 _NEEDED: Final = ("state.state", "cpu.time", "balloon.current", "balloon.maximum", "vcpu.current", "vcpu.maximum")
 
 
+_NO_THREAD: Final = "the domains cannot be read: cannot start a thread"
 _MANY: Final = 8  # domains
 _AT_ONCE: Final = 4  # a daemon reads up to five requests per connection; one is left for other callers
 
@@ -175,7 +179,8 @@ def of_each_active(connection: Connection, ask: Callable[[VirDomain], T]) -> lis
         answers = [answer(domain) for domain in domains]
     else:
         with ThreadPoolExecutor(_AT_ONCE, "pyxen-libvirt-reader") as threads:
-            answers = list(threads.map(answer, domains))
+            waiting = [submitted(threads, partial(answer, each), OperationFailed, _NO_THREAD) for each in domains]
+            answers = [each.result() for each in waiting]
     return [found for found in answers if found is not None]
 
 

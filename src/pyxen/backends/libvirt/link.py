@@ -6,16 +6,18 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt.binding import Connection, VirError
 from pyxen.backends.libvirt.connection import Connected, connect, is_in_this_process
 from pyxen.backends.libvirt.error_map import broke_the_link, redacted
-from pyxen.errors import ConnectFailed, Error, HostClosed
+from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
 
 __all__ = ["Link"]
 
+_NO_THREAD: Final = "cannot start a thread"
 _LOG: Final = logging.getLogger("pyxen.libvirt")
 
 _FIRST_DELAY: Final = 0.1  # seconds between the first attempts to reconnect
@@ -138,8 +140,15 @@ class Link:
             lanes = list(self._lanes)
         _LOG.info("%s: the connection to libvirt broke", self._shown)
         for lane in lanes:  # this may be libvirt's event loop thread, and a close may never return without the loop
-            threading.Thread(target=lane.drop, name="pyxen-libvirt-close", daemon=True).start()
-        threading.Thread(target=self._reconnect, name="pyxen-libvirt-reconnect", daemon=True).start()
+            with suppress(OperationFailed), shortage(OperationFailed, _NO_THREAD):  # else its next use closes it
+                threading.Thread(target=lane.drop, name="pyxen-libvirt-close", daemon=True).start()
+        try:
+            with shortage(OperationFailed, _NO_THREAD):
+                threading.Thread(target=self._reconnect, name="pyxen-libvirt-reconnect", daemon=True).start()
+        except OperationFailed as error:
+            _LOG.warning("%s: cannot reconnect yet: %s", self._shown, error)
+            with self._changed:
+                self._broken = False  # the next call finds that out again, and tries again
 
     def _reconnect(self) -> None:
         self._main.close()

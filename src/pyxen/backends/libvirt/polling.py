@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt.threaded_operations import ThreadedOperation
+from pyxen.errors import OperationFailed
 
 __all__ = ["Poller"]
 
@@ -38,11 +40,13 @@ class Poller:
     def add(self, threaded: ThreadedOperation[T], look: Callable[[], tuple[bool, T]]) -> None:
         """Let an operation wait: `look` returns whether the condition holds, and the operation's result."""
         with self._changed:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="pyxen-libvirt-waiting", daemon=True)
+                with shortage(OperationFailed, f"{threaded.operation.verb}: cannot start a thread"):
+                    thread.start()
+                self._thread = thread
             threaded.waits = True
             self._waits.append(_Wait(threaded, look, time.monotonic()))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pyxen-libvirt-waiting", daemon=True)
-                self._thread.start()
             self._changed.notify()
 
     def wake(self) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.error_map import is_errno, unsupported
@@ -63,7 +64,9 @@ def uuid_in(path: str, uri: str) -> UUID | None:
     try:
         with open(path, "rb") as file:
             found = _UUID.search(file.read(_LONGEST_HEAD))
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            raise OperationFailed(f"{path} cannot be read: {error}: {REMEDY}", operation="restore") from error
         return None
     return None if found is None else UUID(found[1].decode())
 

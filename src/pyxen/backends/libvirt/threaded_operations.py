@@ -10,11 +10,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, Generic, TypeVar
 
+from pyxen._common.shortage import shortage
 from pyxen._common.stopped import what_stays
 from pyxen.backends.libvirt.binding import Connection
 from pyxen.backends.libvirt.error_map import stopped
 from pyxen.backends.libvirt.timer_thread import TimerThread
-from pyxen.errors import HostClosed
+from pyxen.errors import HostClosed, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["ThreadedOperation", "ThreadedOperations"]
@@ -136,6 +137,7 @@ class ThreadedOperations:
 
         Raises:
             HostClosed: The host was closed.
+            OperationFailed: No thread can be started for it.
         """
         operation = threaded.operation
         with self._changed:
@@ -146,7 +148,11 @@ class ThreadedOperations:
         operation.carried_by(lambda _: self._stop(threaded), self.timer.thread)
         if operation.deadline is not None:
             self.timer.at(operation.deadline, lambda: self._late(operation))
-        self._submit(threaded.carry_out)
+        try:
+            self._submit(threaded.carry_out)
+        except OperationFailed as error:
+            threaded.fail(error)
+            raise
         return operation
 
     def close(self) -> None:
@@ -185,7 +191,10 @@ class ThreadedOperations:
             return
         grace = _GRACE
         if threaded.abort is not None:
-            self._submit(threaded.abort)
+            try:
+                self._submit(threaded.abort)
+            except OperationFailed as error:
+                _LOG.warning("%r cannot be stopped: %s", operation, error)
         elif operation.stopped == "timeout":
             grace = 0
         if grace:
@@ -198,13 +207,26 @@ class ThreadedOperations:
         threaded.fail(stopped(threaded.operation, threaded.late))
 
     def _submit(self, call: Callable[[], None]) -> None:
+        """Have a thread make a call; if no more can be started, one that there is makes it later.
+
+        Raises:
+            OperationFailed: There is none, and none can be started.
+        """
         with self._changed:
-            self._queue.append(call)
-            if self._idle >= len(self._queue) or self._threads >= _MOST_THREADS:
+            if self._idle > len(self._queue) or self._threads >= _MOST_THREADS:
+                self._queue.append(call)
                 self._changed.notify_all()
                 return
-            self._threads += 1
-        threading.Thread(target=self._serve, name="pyxen-libvirt-worker", daemon=True).start()
+            try:
+                with shortage(OperationFailed, "cannot start a thread"):
+                    threading.Thread(target=self._serve, name="pyxen-libvirt-worker", daemon=True).start()
+            except OperationFailed:
+                if not self._threads:
+                    raise
+            else:
+                self._threads += 1
+            self._queue.append(call)
+            self._changed.notify_all()
 
     def _serve(self) -> None:
         while True:

@@ -8,11 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 
+from pyxen._common.shortage import shortage
+from pyxen.errors import OperationFailed
+
 __all__ = ["TimerThread"]
 
 
 class TimerThread:
-    """Calls functions at given times, one after the other, on one thread. The functions must not block."""
+    """Calls functions at given times, one after the other, on one thread. The functions must not block.
+
+    Raises:
+        OperationFailed: The thread cannot be started.
+    """
 
     def __init__(self, name: str) -> None:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -20,7 +27,8 @@ class TimerThread:
         self._changed = threading.Condition()
         self._open = True
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.thread.start()
+        with shortage(OperationFailed, "cannot start a thread"):
+            self.thread.start()
 
     def at(self, moment: float, call: Callable[[], None]) -> None:
         """Schedule a call for a time of `time.monotonic`."""

@@ -14,12 +14,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from pyxen._common.shield import shielded
+from pyxen._common.shortage import shortage
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.binding import Connection, VirDomain, VirError, number
 from pyxen.backends.libvirt.event_diff import KINDS, EventDiff, LibvirtEvent
 from pyxen.backends.libvirt.lifecycle import find
 from pyxen.backends.libvirt.link import Link
-from pyxen.errors import Error, HostClosed
+from pyxen.errors import Error, HostClosed, OperationFailed
 from pyxen.events import DomainCreated, DomainDestroyed, Event
 
 __all__ = ["Watcher"]
@@ -110,10 +111,12 @@ class Watcher:
         with self._changed:
             if not self._open:
                 link.check()
-            self._subscribers.append(subscriber)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pyxen-libvirt-events", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="pyxen-libvirt-events", daemon=True)
+                with shortage(OperationFailed, "events: cannot start a thread"):
+                    thread.start()
+                self._thread = thread
+            self._subscribers.append(subscriber)
         try:
             with link.look() as connection:
                 subscriber.begin(_there(connection))

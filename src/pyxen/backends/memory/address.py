@@ -78,6 +78,17 @@ def forget(name: str) -> None:
         _options_of.pop(name, None)
 
 
+def _after_fork_in_child() -> None:
+    """Begin without hosts: those of the parent run on threads that the child has not, and their locks may be held."""
+    global _lock  # noqa: PLW0603 (a thread of the parent may hold the old one)
+    _lock = threading.Lock()
+    _machines.clear()
+    _options_of.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def _options(uri: str, query: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):

@@ -7,8 +7,9 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Final
 
+from pyxen._common.shortage import shortage
 from pyxen.config import ChannelConnection, DomainType
-from pyxen.errors import NotFound
+from pyxen.errors import NotFound, OperationFailed
 from pyxen.records.endpoints import ConsoleType
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ class Console:
 
     def open(self) -> int:
         """Return a descriptor of the console, which the caller must close."""
-        ours, theirs = socket.socketpair()
-        with self._lock:
-            ours.sendall(self._unread)
-            self._unread.clear()
-            self._readers.append(ours)
-        threading.Thread(target=self._serve, args=[ours], name="pyxen-console", daemon=True).start()
+        with contextlib.ExitStack() as made, shortage(OperationFailed, "console: cannot begin"):
+            ours, theirs = (made.enter_context(end) for end in socket.socketpair())
+            thread = threading.Thread(target=self._serve, args=[ours], name="pyxen-console", daemon=True)
+            with self._lock:
+                thread.start()
+                ours.sendall(self._unread)
+                self._unread.clear()
+                self._readers.append(ours)
+            made.pop_all()
         return theirs.detach()
 
     def write(self, data: bytes) -> None:

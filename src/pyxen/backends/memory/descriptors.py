@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
 from collections.abc import Callable
 from typing import Any, Final, Self
 
+from pyxen._common.duplicates import duplicated
+from pyxen._common.shortage import shortage
 from pyxen.backends.memory.engine import Script, Stopped, Wait, describe
 from pyxen.backends.memory.machine import Machine
-from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.errors import OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["Duplicate", "read_until", "write_all"]
@@ -30,15 +33,13 @@ class Duplicate:
 
     Raises:
         InvalidArgument: It is not valid.
+        OperationFailed: This process may have no more descriptors.
     """
 
     _fd = -1
 
     def __init__(self, verb: str, fd: int) -> None:
-        try:
-            self._fd = os.dup(fd)
-        except (OSError, OverflowError) as error:
-            raise InvalidArgument(f"descriptor {fd}: {error}", operation=verb) from None
+        [self._fd] = duplicated(verb, fd)
 
     def fileno(self) -> int:
         """Return it."""
@@ -110,7 +111,6 @@ def _is_ready(fd: int, event: int, *, wake: int | None = None) -> bool:
 
 
 def _move_on_thread(machine: Machine, fd: int, event: int, step: Step) -> Script[None]:
-    wake, own = os.eventfd(0, os.EFD_CLOEXEC), os.dup(fd)
     ended: list[OSError | None] = []
 
     def move() -> None:
@@ -126,7 +126,13 @@ def _move_on_thread(machine: Machine, fd: int, event: int, step: Step) -> Script
             ended.append(problem)
             machine.lock.notify_all()
 
-    threading.Thread(target=move, name="pyxen-memory-descriptor", daemon=True).start()
+    with contextlib.ExitStack() as made, shortage(OperationFailed, "cannot move the data"):
+        wake = os.eventfd(0, os.EFD_CLOEXEC)
+        made.callback(os.close, wake)
+        own = os.dup(fd)
+        made.callback(os.close, own)
+        threading.Thread(target=move, name="pyxen-memory-descriptor", daemon=True).start()
+        made.pop_all()  # the thread closes them
     try:
         yield Wait(ready=lambda: bool(ended))
     except Stopped:

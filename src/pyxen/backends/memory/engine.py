@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from pyxen._common.shield import shielded
+from pyxen._common.shortage import shortage
 from pyxen._common.stopped import what_stays
 from pyxen.backends.memory.clock import Clock
 from pyxen.errors import (
@@ -107,12 +108,18 @@ class Engine:
         self._outbox: deque[Callable[[], object]] = deque()
 
     def begin_use(self) -> None:
-        """Add a user; the first one starts the thread."""
+        """Add a user; the first one starts the thread.
+
+        Raises:
+            ConnectFailed: It cannot be started.
+        """
         with self.changed:
-            self._users += 1
             if self.thread is None:
-                self.thread = threading.Thread(target=self._run, name="pyxen-memory", daemon=True)
-                self.thread.start()
+                thread = threading.Thread(target=self._run, name="pyxen-memory", daemon=True)
+                with shortage(ConnectFailed, "the simulated host cannot start a thread"):
+                    thread.start()  # it waits for the lock
+                self.thread = thread
+            self._users += 1
 
     def end_use(self) -> None:
         """Remove a user after all its events have been delivered; the last one ends the thread."""

@@ -104,7 +104,12 @@ class MemoryHost(Backend):
             if machine in self._reached:
                 return
             self._reached.append(machine)
-        machine.engine.begin_use()
+        try:
+            machine.engine.begin_use()
+        except BaseException:
+            with self._lock:
+                self._reached.remove(machine)
+            raise
 
     def _end_subscriptions(self) -> None:
         with self._lock:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from pyxen._common.claims import ClaimSet
+from pyxen._common.duplicates import duplicated
 from pyxen.backends.base import Allow, DomainRef
 from pyxen.backends.remote.claims import RemoteClaims
 from pyxen.backends.remote.client import Client
@@ -106,16 +106,20 @@ class RemoteBackend(RemoteDomains):
         return beginning.map(lambda _: running)
 
     def console(self, domain: DomainRef, kind: ConsoleType | None = None, number: int = 0) -> int:
-        ours, theirs = pair()
+        made: list[int] = []
 
         def stream(call: int) -> Stream:
-            return self._client.streams.open(call, source=os.dup(ours), sink=ours, own=True, as_one=True)
+            ours, theirs = pair()
+            made.append(theirs)
+            return self._client.streams.open(call, both=ours, own=True, as_one=True)
 
         try:
             self._client.open_console(stream, domain=domain, kind=kind, number=number)
         except BaseException:
-            os.close(theirs)
+            for fd in made:
+                os.close(fd)
             raise
+        [theirs] = made
         return theirs
 
     def await_console(self, uuid: UUID, creating: Operation[DomainRef]) -> Operation[DomainRef | None]:
@@ -212,28 +216,15 @@ class RemoteBackend(RemoteDomains):
         return self._client.begin("remus_over", stream=stream, domain=domain, options=options, timeout=timeout)
 
     def _over(self, verb: str, *, source: int | None = None, sink: int | None = None) -> Callable[[int], Stream]:
-        """Return what opens the stream of a call over the caller's descriptors, which are duplicated.
+        """Return what opens the stream of a call over the caller's descriptors, which are duplicated then."""
 
-        Raises:
-            InvalidArgument: One is not valid.
-        """
-        copies = _duplicates(verb, [fd for fd in (source, sink) if fd is not None])
-        ours = iter(copies)
-        from_fd = None if source is None else next(ours)
-        to_fd = None if sink is None else next(ours)
-        return partial(self._client.streams.open, source=from_fd, sink=to_fd)
+        def opened(call: int) -> Stream:
+            copies = iter(duplicated(verb, *(fd for fd in (source, sink) if fd is not None)))
+            ours = None if source is None else next(copies)
+            theirs = None if sink is None else next(copies)
+            return self._client.streams.open(call, source=ours, sink=theirs)
 
-
-def _duplicates(verb: str, fds: Sequence[int]) -> list[int]:
-    copies: list[int] = []
-    for fd in fds:
-        try:
-            copies.append(os.dup(fd))
-        except (OSError, OverflowError) as error:
-            for copy in copies:
-                os.close(copy)
-            raise InvalidArgument(f"descriptor {fd}: {error}", operation=verb) from None
-    return copies
+        return opened
 
 
 def _events_lost(count: int | None) -> EventsLost:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from pyxen._common.shield import shielded
+from pyxen._common.shortage import shortage
 from pyxen.backends.remote.failures import error_of, failure_of
 from pyxen.backends.remote.link import Link
 from pyxen.backends.remote.messages import (
@@ -30,7 +31,7 @@ from pyxen.backends.remote.pending import Pending, fail, what_may_be
 from pyxen.backends.remote.streams import Stream
 from pyxen.backends.remote.values import Malformed, codec_of, decoded
 from pyxen.config import DomainConfig
-from pyxen.errors import ConnectFailed, Error
+from pyxen.errors import ConnectFailed, Error, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = ["AboutCall", "Calls"]
@@ -68,6 +69,7 @@ class Calls:
 
         Raises:
             ConnectFailed: The link is lost.
+            Error: The stream cannot be opened.
         """
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with self._lock:
@@ -76,8 +78,12 @@ class Calls:
             number = next(self._numbers)
             self._pending[number] = pending
             self._answers[number] = answers
-            if stream is not None:
-                pending.stream = stream(number)
+            try:
+                if stream is not None:
+                    pending.stream = stream(number)
+            except BaseException:
+                del self._pending[number], self._answers[number]
+                raise
             self._link.send(message(number))
         return number, answers
 
@@ -285,7 +291,12 @@ class Calls:
             else:
                 self._link.send(Reply(message.id, allowed=allowed))
 
-        threading.Thread(target=reply, name="pyxen-remote-allow", daemon=True).start()
+        try:
+            with shortage(OperationFailed, f"{pending.verb.name}: cannot start a thread for allow"):
+                threading.Thread(target=reply, name="pyxen-remote-allow", daemon=True).start()
+        except OperationFailed as error:
+            pending.refusal = error
+            self._link.send(Reply(message.id, allowed=False, failure=failure_of(error)))
 
 
 def _operation_of(pending: Pending, message: AboutCall) -> Operation[Any]:

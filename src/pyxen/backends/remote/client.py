@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.remote.calls import Calls
 from pyxen.backends.remote.failures import error_of
 from pyxen.backends.remote.link import Link, LinkLost
@@ -50,6 +51,7 @@ from pyxen.operation import Operation
 __all__ = ["Client", "Peer"]
 
 _TO_ANSWER: Final = 600.0  # seconds for a call that only looks
+_NO_THREAD: Final = "cannot start a thread"
 _TO_OPEN: Final = 120.0  # seconds for the host to be opened
 _TO_CLOSE: Final = 120.0  # seconds for what is stopped to be undone
 _PING: Final = 2.0  # seconds of silence before the other end is asked whether it is there
@@ -98,6 +100,7 @@ class Client:
             self._over.set()
             link.close()
             peer.close()
+            self._calls.end("the host was not opened", closed=True)  # unless the link's thread has done so
             raise
         self.verbs = frozenset(self.welcome.verbs)
 
@@ -111,7 +114,8 @@ class Client:
         if first != GREETING:
             raise ConnectFailed(f"{self._where}: {self._what_came(first)}")
         self._link.send(Hello(PROTOCOL, VERSION))
-        self._calls.deliverer.start()
+        with shortage(ConnectFailed, _NO_THREAD):
+            self._calls.deliverer.start()
         self._link.start(self._on_message, self._on_end, "pyxen-remote")
         try:
             found = self._opened.get(timeout=_TO_OPEN)
@@ -122,7 +126,8 @@ class Client:
         if found.protocol != PROTOCOL:
             message = f"pyxen {found.version} there speaks protocol {found.protocol}, pyxen {VERSION} here {PROTOCOL}"
             raise ConnectFailed(f"{self._where}: {message}: update the older one")
-        threading.Thread(target=self._watch, name="pyxen-remote-watch", daemon=True).start()
+        with shortage(ConnectFailed, _NO_THREAD):
+            threading.Thread(target=self._watch, name="pyxen-remote-watch", daemon=True).start()
         return found
 
     def _what_came(self, first: bytes) -> str:
@@ -373,7 +378,10 @@ class Client:
         self._opened.put(ConnectFailed(f"{self._where}: {self._peer.why(reason)}"))
         self._calls.end(why, closed=closed)
         self._over.set()
-        threading.Thread(target=self._release, name="pyxen-remote-end", daemon=True).start()
+        try:
+            threading.Thread(target=self._release, name="pyxen-remote-end", daemon=True).start()
+        except RuntimeError:  # there is no thread for it: this one, which ends after this, waits for the others
+            self._release()
 
     # On another thread
 

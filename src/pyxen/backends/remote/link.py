@@ -16,8 +16,10 @@ from typing import Any, Final
 import msgspec
 
 from pyxen._common.shield import logger
+from pyxen._common.shortage import shortage
 from pyxen.backends.remote.messages import BACKLOG, MOST_FRAME, Data, End, Pong
 from pyxen.backends.remote.values import Malformed
+from pyxen.errors import ConnectFailed
 
 __all__ = ["Link", "LinkLost", "framed"]
 
@@ -51,12 +53,22 @@ class Link:
         read_fd: Where messages come from. The link closes both descriptors.
         write_fd: Where messages go.
         incoming: The messages that may come, as a union for msgspec.
+
+    Raises:
+        ConnectFailed: This process may have no more descriptors. Both are closed.
     """
 
     def __init__(self, read_fd: int, write_fd: int, incoming: Any) -> None:
         self._read_fd, self._write_fd = read_fd, write_fd
-        for fd in (read_fd, write_fd):
-            os.set_blocking(fd, False)
+        try:
+            with shortage(ConnectFailed, "a link cannot begin"):
+                for fd in (read_fd, write_fd):
+                    os.set_blocking(fd, False)
+                self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except BaseException:
+            for fd in {read_fd, write_fd}:
+                os.close(fd)
+            raise
         self._decoder = msgspec.msgpack.Decoder(incoming)
         self._changed = threading.Condition()
         self._closing = threading.Lock()
@@ -65,7 +77,6 @@ class Link:
         self._waiting = self._waiting_later = 0
         self._ended: str | None = None
         self._finishing = False
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._buffer = bytearray()
         self._threads: list[threading.Thread] = []
         self.most_frame = MOST_FRAME
@@ -114,6 +125,9 @@ class Link:
             on_message: Called with each message, on the reading thread. It raises `Malformed` to end the link.
             on_end: Called once with the reason when the link has ended, on the reading thread.
             name: The name of the threads.
+
+        Raises:
+            ConnectFailed: A thread cannot be started.
         """
 
         def read() -> None:
@@ -121,12 +135,14 @@ class Link:
             self.end(reason)
             on_end(self._ended or reason)
 
-        self._threads = [
+        threads = [
             threading.Thread(target=self._write_all, name=f"{name}-writer", daemon=True),
             threading.Thread(target=read, name=f"{name}-reader", daemon=True),
         ]
-        for thread in self._threads:
-            thread.start()
+        for thread in threads:
+            with shortage(ConnectFailed, "a link cannot begin"):
+                thread.start()
+            self._threads.append(thread)
 
     def send(self, message: Any) -> None:
         """Send a message. If the link has ended, this does nothing."""

@@ -9,6 +9,7 @@ import time
 from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen.backends.remote.backend import RemoteBackend
 from pyxen.backends.remote.client import Client
 from pyxen.backends.remote.link import Link
@@ -86,6 +87,8 @@ def _why_not(path: str, error: OSError) -> ConnectFailed:
         return NotPrivileged(f"{path}: this user may not connect: {who} may, see {SETTINGS_FILE}")
     if isinstance(error, BlockingIOError):
         return ConnectFailed(f"{path}: pyxen there has not answered within {_TO_CONNECT:.0f} s")
+    if is_shortage(error):
+        return ConnectFailed(f"{path}: {error.strerror}: {REMEDY}")
     return ConnectFailed(f"{path}: {error.strerror}")
 
 

@@ -113,7 +113,11 @@ def open_remote(uri: str) -> RemoteBackend:
         if isinstance(error, ConnectFailed):
             raise
         raise ConnectFailed(f"cannot run ssh: {error.strerror}: install the OpenSSH client") from error
-    link = Link(*program.detach(), FromServer)
+    try:
+        link = Link(*program.detach(), FromServer)
+    except BaseException:
+        program.hang_up()
+        raise
     return RemoteBackend(Client(link, _Ssh(program, address), address.host), uri)
 
 

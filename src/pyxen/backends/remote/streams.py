@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.remote.link import Link
 from pyxen.backends.remote.messages import BACKLOG, CHUNK, WINDOW, Credit, Data, Drained, End, Snap
 from pyxen.backends.remote.values import Malformed
+from pyxen.errors import OperationFailed
 
 __all__ = ["Stream", "Streams", "pair"]
 
@@ -29,7 +31,8 @@ _TO_JOIN: Final = 5.0  # seconds
 
 def pair() -> tuple[int, int]:
     """Return two descriptors that lead to each other."""
-    ends = socket.socketpair()
+    with shortage(OperationFailed, "a stream cannot begin"):
+        ends = socket.socketpair()
     return ends[0].detach(), ends[1].detach()
 
 
@@ -41,12 +44,16 @@ class Stream:
         call: The number of the call.
         source: Where bytes come from that are sent; it is closed. None if nothing is sent.
         sink: Where bytes go that arrive; it is closed. None if nothing arrives.
+        both: Instead of these two, where bytes come from and go.
         serves: Whether this is the server's end. The client opens its end before it calls, and may send once the server
             has granted that; so the server may send at once.
         as_one: Whether the end of one direction is that of the other, too.
         own: Whether the descriptors belong to this process alone: they are made not to block.
         flush: With `as_one`, seconds to write what has arrived before the other end ended it; None for no limit.
         on_end: Called once when it has ended in both directions.
+
+    Raises:
+        OperationFailed: There is no descriptor or no thread for it. Its descriptors are closed.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Stream:
         *,
         source: int | None = None,
         sink: int | None = None,
+        both: int | None = None,
         serves: bool = False,
         as_one: bool = False,
         own: bool = False,
@@ -65,9 +73,9 @@ class Stream:
         self._link, self._call = link, call
         self._as_one, self._own, self._flush, self._on_end = as_one, own, flush, on_end
         self._changed = threading.Condition()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake = -1
         self._credit = WINDOW if serves else 0
-        self._window = 0 if sink is None else WINDOW
+        self._window = 0 if sink is None and both is None else WINDOW
         self._queue = bytearray()  # one piece, however small those are that arrive
         self._queued = 0  # bytes that have arrived and are not yet written
         self._no_more = self._closed = self._over = False
@@ -78,18 +86,41 @@ class Stream:
         """Whether all that there was has been sent."""
         self.broken: str | None = None
         """Why the other end cannot write what is sent; None if it can."""
-        jobs = []
-        if source is not None:
-            jobs.append((self._send, source))
-        if sink is not None:
-            jobs.append((self._write, sink))
-        self._running = len(jobs)
-        if serves and sink is not None:
+        self._running = 0
+        unused = [fd for fd in (source, sink, both) if fd is not None]
+        try:
+            with shortage(OperationFailed, "a stream cannot begin"):
+                self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                if both is not None:
+                    source, sink = os.dup(both), both
+                    unused.append(source)
+                self._begin(unused, source, sink)
+        except BaseException:
+            self._give_up(unused)
+            raise
+        if serves and self._window:
             link.send(Credit(call, WINDOW))
+
+    def _begin(self, unused: list[int], source: int | None, sink: int | None) -> None:
+        """Start the threads. A descriptor that has one is taken from those that are unused."""
+        jobs = [(job, fd) for job, fd in ((self._send, source), (self._write, sink)) if fd is not None]
+        self._running = len(jobs)
         for job, fd in jobs:
-            if own:
+            if self._own:
                 os.set_blocking(fd, False)
             threading.Thread(target=self._run, args=(job, fd), name="pyxen-stream", daemon=True).start()
+            unused.remove(fd)
+
+    def _give_up(self, unused: list[int]) -> None:
+        """Close what no thread has, and end the threads that there are."""
+        with self._changed:
+            self._closed = self._over = True
+            self._running -= min(self._running, len(unused))
+            self._rouse()
+            self._changed.notify_all()
+            last = not self._running
+        for fd in {*unused, self._wake if last else -1} - {-1}:
+            os.close(fd)
 
     def wait(self, until: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until something is so, or the stream is closed; tell whether it is so."""
@@ -228,8 +259,10 @@ class Stream:
         if stat.S_ISREG(mode):
             os.fsync(fd)
         if stat.S_ISSOCK(mode) and self._own:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as own:
+            own = socket.socket(fileno=fd)
+            with contextlib.suppress(OSError):
                 own.shutdown(socket.SHUT_WR)
+            own.detach()
         self._link.send(Drained(self._call))
 
     def _write_all(self, fd: int, data: bytes, most: int) -> bool:
@@ -287,6 +320,7 @@ class Streams:
         *,
         source: int | None = None,
         sink: int | None = None,
+        both: int | None = None,
         serves: bool = False,
         as_one: bool = False,
         own: bool = False,
@@ -299,6 +333,7 @@ class Streams:
                 call,
                 source=source,
                 sink=sink,
+                both=both,
                 serves=serves,
                 as_one=as_one,
                 own=own,

@@ -7,8 +7,10 @@ import os
 import re
 from typing import Final
 
+from pyxen._common.shortage import is_shortage, shortage
 from pyxen._common.usb_lookup import find_usb_or_none
 from pyxen.config import PciAddress, UsbDev
+from pyxen.errors import OperationFailed
 from pyxen.records.host_devices import PciDevice, UsbDevice
 
 __all__ = [
@@ -41,8 +43,13 @@ _MOST: Final = 4096
 
 
 def pci_devices() -> list[PciDevice]:
-    """Return the host's PCI devices, sorted by address, without what only xenstore knows; none without PCI."""
-    return [_pci_device(name) for name in _names(PCI_DEVICES) if _ADDRESS.fullmatch(name)]
+    """Return the host's PCI devices, sorted by address, without what only xenstore knows; none without PCI.
+
+    Raises:
+        OperationFailed: They cannot be read.
+    """
+    with shortage(OperationFailed, "cannot read the PCI devices"):
+        return [_pci_device(name) for name in _names(PCI_DEVICES) if _ADDRESS.fullmatch(name)]
 
 
 def _pci_device(name: str) -> PciDevice:
@@ -64,7 +71,16 @@ def driver_of(name: str) -> str | None:
 
 
 def usb_devices() -> list[UsbDevice]:
-    """Return the host's USB devices, sorted by bus and address, without what only xenstore knows."""
+    """Return the host's USB devices, sorted by bus and address, without what only xenstore knows.
+
+    Raises:
+        OperationFailed: They cannot be read.
+    """
+    with shortage(OperationFailed, "cannot read the USB devices"):
+        return _usb_devices()
+
+
+def _usb_devices() -> list[UsbDevice]:
     found = []
     for name in _names(USB_DEVICES):
         folder = f"{USB_DEVICES}/{name}"
@@ -124,7 +140,9 @@ def _text(path: str) -> str | None:
             data = os.read(descriptor, _MOST)
         finally:
             os.close(descriptor)
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            raise
         return None
     return data.decode(errors="replace").removesuffix("\n")
 

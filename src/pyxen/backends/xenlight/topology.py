@@ -7,8 +7,10 @@ import os
 import re
 from typing import Final
 
+from pyxen._common.shortage import shortage
 from pyxen.backends.xenlight.hypervisor import Hypervisor, refused
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
+from pyxen.errors import OperationFailed
 from pyxen.records.topology import HostCpu, NumaNode, PciPlace, Topology
 
 __all__ = ["host_nodes", "host_topology", "idle_times_ns", "node_cpus"]
@@ -122,10 +124,11 @@ def _known(value: int) -> int | None:
 
 def _pci_addresses() -> list[re.Match[str]]:
     """Return the addresses of the host's PCI devices, as dom0's kernel lists them; without PCI there are none."""
-    try:
-        names = sorted(os.listdir(PCI_DEVICES))
-    except FileNotFoundError:
-        return []
+    with shortage(OperationFailed, "cannot read the PCI devices"):
+        try:
+            names = sorted(os.listdir(PCI_DEVICES))
+        except FileNotFoundError:
+            return []
     return [address for address in map(_ADDRESS.fullmatch, names) if address]
 
 

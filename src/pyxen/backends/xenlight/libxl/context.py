@@ -119,12 +119,25 @@ class Context:
             self._free()
             raise
         _CONTEXTS.add(self)
-        WATCH.add(self)
+        try:
+            WATCH.add(self)
+        except BaseException:  # no thread can be started
+            self.close()
+            raise
 
     def _allocate(self) -> CData:
         pointer = ffi.new("libxl_ctx **")
-        with self._sink.collecting() as lines, self._lifeline.found(self.hypervisor.xenstored):
-            code = lib.pyxen_ctx_alloc(pointer, self._sink.logger)
+        try:
+            with (
+                shortage(ConnectFailed, "libxl does not open"),
+                self._sink.collecting() as lines,
+                self._lifeline.found(self.hypervisor.xenstored),
+            ):
+                code = lib.pyxen_ctx_alloc(pointer, self._sink.logger)
+        except ConnectFailed:
+            if pointer[0] != ffi.NULL:
+                lib.pyxen_ctx_free(pointer[0])
+            raise
         if code != 0:
             shown = "".join(f"\n  libxl: {line}" for line in lines)
             raise ConnectFailed(f"libxl does not open ({code_name(code)}){shown}")

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 from pyxen._common.shield import shielded
+from pyxen._common.shortage import is_shortage
 from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.xenstore.connection import answers
 
@@ -67,7 +68,7 @@ def _descriptors() -> set[int]:
 
 def _duplicate(fd: int, peer: str | None) -> socket.socket | None:
     """Return a duplicate of a descriptor, if it is a connection to an address."""
-    with contextlib.suppress(OSError):  # it is closed by now, or listens
+    try:
         if stat.S_ISSOCK(os.fstat(fd).st_mode):
             duplicate = socket.socket(fileno=os.dup(fd))
             try:
@@ -77,6 +78,9 @@ def _duplicate(fd: int, peer: str | None) -> socket.socket | None:
                 duplicate.close()
                 raise
             duplicate.close()
+    except OSError as error:  # it is closed by now, or listens
+        if is_shortage(error):  # without it, a xenstored that hangs would be waited for
+            raise
     return None
 
 

@@ -12,7 +12,8 @@ from importlib.machinery import all_suffixes
 from types import ModuleType
 
 import pyxen.backends.xenlight.libxl
-from pyxen.errors import BindingNotBuilt, LibraryMissing, NotOnXen, NotPrivileged
+from pyxen._common.shortage import REMEDY, is_shortage, shortage
+from pyxen.errors import BindingNotBuilt, ConnectFailed, LibraryMissing, NotOnXen, NotPrivileged
 
 __all__ = ["built_releases", "check_host", "load", "running_release", "running_version"]
 
@@ -26,12 +27,18 @@ _MODULE = re.compile(rf"_xenlight_(\d+)_(\d+)({'|'.join(map(re.escape, all_suffi
 
 
 def running_version(sysfs: _Path = SYSFS) -> str:
-    """Return the version of the running Xen, e.g. ``4.20.0``; empty if the kernel does not say, e.g. without Xen."""
+    """Return the version of the running Xen, e.g. ``4.20.0``; empty if the kernel does not say, e.g. without Xen.
+
+    Raises:
+        ConnectFailed: This process may have no more descriptors.
+    """
     try:
         if _read(sysfs, "type") != "xen":
             return ""
         major, minor, extra = (_read(sysfs, "version", part) for part in ("major", "minor", "extra"))
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            raise ConnectFailed(f"cannot read which Xen runs: {error}: {REMEDY}") from error
         return ""
     return f"{major}.{minor}{extra}"
 
@@ -99,7 +106,8 @@ def load(release: str | None = None) -> ModuleType:
         BindingNotBuilt: There is no module for that release.
         LibraryMissing: There is a module, but Xen's libraries are not installed.
     """
-    built = built_releases()
+    with shortage(ConnectFailed, "cannot look for the extension"):
+        built = built_releases()
     wanted = release or running_release() or (built[-1] if built else None)
     if wanted is None or wanted not in built:
         have = f"there is one for Xen {', '.join(built)}" if built else "there is none at all"

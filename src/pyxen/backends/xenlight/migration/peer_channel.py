@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from pyxen._common.duplicates import duplicated
 from pyxen._durations import LONGEST_WAIT
-from pyxen.backends.xenlight.libxl.error_map import describe, stopped
-from pyxen.errors import InvalidArgument
+from pyxen.backends.xenlight.libxl.error_map import stopped
 from pyxen.operation import Operation
 
 __all__ = ["Inlet", "Lost", "Outlet", "PeerChannel"]
@@ -59,6 +59,7 @@ class PeerChannel:
 
     Raises:
         InvalidArgument: A descriptor is not valid.
+        OperationFailed: This process may have no more descriptors.
     """
 
     def __init__(
@@ -78,16 +79,7 @@ class PeerChannel:
         self._until: float | None = None
         self.committed = False
         """Past the point of no return: stopping the operation only bounds the conversation, it no longer ends it."""
-        try:
-            self.read_fd = os.dup(read_fd)
-            try:
-                self._write_fd = os.dup(write_fd)
-            except OSError:
-                os.close(self.read_fd)
-                raise
-        except OSError as error:
-            message = f"descriptors {read_fd} and {write_fd}: {error.strerror}"
-            raise describe(InvalidArgument, message, operation) from None
+        self.read_fd, self._write_fd = duplicated(operation.verb, read_fd, write_fd)
 
     def close(self) -> None:
         """Close the duplicates. Calling it again does nothing."""

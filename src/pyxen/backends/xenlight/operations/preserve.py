@@ -31,22 +31,19 @@ def preserve(context: Context, operation: Operation[Any], domid: int, old: UUID,
     with free_name(context, operation, name + suffix):
         notes = _notes(context, operation, domid)
         try:
-            _move(context, operation, domid, notes, new)
+            for key in notes:
+                raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key))
+            context.hypervisor.set_uuid(domid, new)
+            _give(context, operation, domid, notes)
             raise_failure(operation, _rename(context, domid, name, suffix, new))
         except Exception:
-            _move(context, operation, domid, notes, old)
+            for key in notes:
+                lib.libxl_userdata_unlink(context.pointer, domid, key)  # what is not there cannot be removed
+            context.hypervisor.set_uuid(domid, old)
+            _give(context, operation, domid, notes)
             raise
     context.hypervisor.forget_uuid(old)
     return new
-
-
-def _move(context: Context, operation: Operation[Any], domid: int, notes: Mapping[bytes, bytes], uuid: UUID) -> None:
-    """Change a domain's uuid in Xen, and move the files that libxl keeps by uuid."""
-    for key in notes:
-        raise_failure(operation, lib.libxl_userdata_unlink(context.pointer, domid, key))
-    context.hypervisor.set_uuid(domid, uuid)
-    for key, text in notes.items():
-        raise_failure(operation, lib.libxl_userdata_store(context.pointer, domid, key, text, len(text)))
 
 
 def _name(context: Context, operation: Operation[Any], domid: int) -> str:
@@ -79,3 +76,8 @@ def _notes(context: Context, operation: Operation[Any], domid: int) -> Mapping[b
 
 def _bytes(data: CData, length: int) -> bytes:
     return bytes(ffi.buffer(ffi.gc(data, lib.free), length))
+
+
+def _give(context: Context, operation: Operation[Any], domid: int, notes: Mapping[bytes, bytes]) -> None:
+    for key, text in notes.items():
+        raise_failure(operation, lib.libxl_userdata_store(context.pointer, domid, key, text, len(text)))

@@ -142,7 +142,11 @@ class _Inquiry:
         self._length = 0
         self._selector = selector
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        selector.register(self._channel, selectors.EVENT_READ, self)
+        try:
+            selector.register(self._channel, selectors.EVENT_READ, self)
+        except BaseException:
+            self._channel.close()
+            raise
         try:
             self._channel.connect(str(SOCKETS / f"qmp-libxenstat-{domid}"))
             self.over = self._channel.send(_QUESTION) != len(_QUESTION)

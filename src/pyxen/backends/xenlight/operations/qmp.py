@@ -20,12 +20,13 @@ from typing import Any, Final, NoReturn
 
 from pyxen._common.qmp import ID, no_qemu, no_socket, request
 from pyxen._common.qmp import refusal as refusal_of
+from pyxen._common.shortage import shortage
 from pyxen._printable import printable
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.libxl.error_map import BACKEND, describe, stopped
 from pyxen.backends.xenlight.operations.monitor import has_qemu
 from pyxen.backends.xenlight.operations.threaded_operations import ThreadedOperation
-from pyxen.errors import InvalidState, QmpError
+from pyxen.errors import InvalidState, OperationFailed, QmpError
 from pyxen.operation import Operation
 
 __all__ = [
@@ -76,7 +77,8 @@ class Monitor:
         self.length = 0
         self._buffer = bytearray()
         self._searched = 0
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        with shortage(OperationFailed, "cannot talk to QEMU"):
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._connect(str(SOCKETS / f"qmp-libxenstat-{domid}"))
         except BaseException:
@@ -236,11 +238,11 @@ def connect(hypervisor: Hypervisor, threaded: ThreadedOperation, domid: int) -> 
 
 def has_ended(domid: int) -> bool:
     """Tell whether a domain's QEMU has ended, as when it was killed: its socket is there, and nobody listens."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
             probe.connect(str(SOCKETS / f"qmp-libxenstat-{domid}"))
-        except OSError as error:
-            return isinstance(error, ConnectionRefusedError)
+    except OSError as error:  # a shortage does not tell: it only has to explain another error
+        return isinstance(error, ConnectionRefusedError)
     return False
 
 

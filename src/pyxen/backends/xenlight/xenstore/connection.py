@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 
+from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen.errors import ConnectFailed, NotPrivileged
 
 __all__ = ["Connection", "Request", "Verb", "WatchEvent", "answers", "check_answers"]
@@ -404,8 +405,9 @@ def _open(sockets: Sequence[str], devices: Sequence[str]) -> _Socket | _Device:
                 raise
             except PermissionError:
                 refused = path
-            except OSError:
-                continue
+            except OSError as error:
+                if is_shortage(error):
+                    raise ConnectFailed(f"cannot connect to xenstored: {error}: {REMEDY}") from error
     if refused:
         raise NotPrivileged(f"no permission for {refused}: run this as root")
     raise ConnectFailed(f"no xenstore at {', '.join([*sockets, *devices])}: is xenstored running?")

@@ -1,0 +1,40 @@
+"""Whichever request for a descriptor or a thread fails with libvirt: an error that says so, and nothing is left."""
+
+from __future__ import annotations
+
+import pyxen
+from pyxen import DomainConfig
+from tests.scarce import check_each_shortage
+
+DRIVER = "test:///default"
+
+
+def test_a_host() -> None:
+    def act() -> None:
+        with pyxen.connect(DRIVER) as host:
+            host.list()
+            with host.events():
+                web = host.create(DomainConfig("web", kernel="/boot/vmlinuz", memory=64))
+                try:
+                    web.pause()
+                    web.begin.wait("running", timeout=0.2).exception()
+                finally:
+                    web.destroy()
+
+    def works() -> None:
+        with pyxen.connect(DRIVER) as host:
+            for domain in host.guests:
+                if domain.name == "web":
+                    domain.destroy()
+
+    assert check_each_shortage(act, works) > 4
+
+
+def test_many_domains_are_read() -> None:
+    with pyxen.connect(DRIVER) as host:
+        made = [host.create(DomainConfig(f"web{n}", kernel="/boot/vmlinuz", memory=4)) for n in range(8)]
+        try:
+            assert check_each_shortage(host.list) > 1
+        finally:
+            for domain in made:
+                domain.destroy()
