@@ -18,6 +18,7 @@
 #include <libxl_utils.h>
 
 #include "loop.h"
+#include "watches.h"
 
 #ifndef __GLIBC__
 /* Other C libraries, as musl, have nothing to trim. */
@@ -313,6 +314,16 @@ static int take_events(libxl_ctx *ctx, struct pyxen_event *events, int most)
     return found;
 }
 
+/* Add an event if a watch for a guest's answer was refused. */
+static int take_refusal(struct pyxen_event *events, int found, int most)
+{
+    struct pyxen_event event = { .type = PYXEN_REFUSED };
+
+    if (found < most && (event.code = pyxen_refused_watch(&event.domid)))
+        events[found++] = event;
+    return found;
+}
+
 /* Add an event for each descriptor of `fds`, the watched ones, that is ready. */
 static int take_ready(const struct pollfd *fds, int nfds, struct pyxen_event *events, int found, int most)
 {
@@ -387,7 +398,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
 
         pyxen_lock();
         /* libxl does not wake its poller for an operation that ended inside the call which began it. */
-        found = ctx ? take_events(ctx, events, most) : 0;
+        found = take_refusal(events, ctx ? take_events(ctx, events, most) : 0, most);
         libxls = found ? 0 : prepare(loop, ctx, &limit, &total);
         pyxen_unlock();
         if (found || libxls < 0)
@@ -409,7 +420,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
         if (ctx) {
             libxl_osevent_afterpoll(ctx, libxls, loop->fds, now);
             reap(loop, ctx);
-            found = take_events(ctx, events, most);
+            found = take_refusal(events, take_events(ctx, events, most), most);
         }
         pyxen_unlock();
         found = take_ready(loop->fds + total - loop->nwatched, loop->nwatched, events, found, most);

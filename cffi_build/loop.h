@@ -34,12 +34,15 @@ void pyxen_loop_free(struct pyxen_loop *loop);
 int pyxen_loop_watch(struct pyxen_loop *loop, int fd, int events);
 
 #define PYXEN_READY 0 /* type of the event that says that a descriptor is ready, which is the token then */
+/* Type of the event that says that xenstored has refused a watch for a guest's answer (watches.h), with `code` as its
+ * errno. */
+#define PYXEN_REFUSED (-1)
 
 struct pyxen_event {
     uint64_t token; /* for_user */
-    int type;       /* libxl's, or PYXEN_READY */
+    int type;       /* libxl's, or one of the two above */
     uint32_t domid;
-    int code; /* of an operation that is complete */
+    int code; /* of an operation that is complete, or an errno */
 };
 
 /* Wait until libxl has events, a watched descriptor is ready, `wake` is written to, or the time is over (in ms; -1 is

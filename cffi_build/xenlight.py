@@ -74,7 +74,7 @@ def ffibuilder() -> cffi.FFI:
     builder.set_source(
         module_name(headers.xen_release()),
         "".join(f"#include <{name}>\n" for name in includes)
-        + '#include "shim.h"\n#include "loop.h"\n#include "names.h"\n#include "watches.h"\n#include "worker.h"\n',
+        + '#include "shim.h"\n#include "loop.h"\n#include "names.h"\n#include "worker.h"\n',
         sources=[str(HERE / f"{name}.c") for name in ("shim", "loop", "names", "watches", "worker")],
         include_dirs=[str(HERE)],
         define_macros=[("LIBXL_API_VERSION", headers.LIBXL_API_VERSION), *limited],

@@ -61,6 +61,7 @@ class Domain(DomainDevices, DomainResources):
             InvalidState: The guest cannot answer: it is paused, has crashed, or has shut down.
             NoGuestDriver: The guest has no PV driver that could answer; this is the case for many HVM guests.
             OperationTimeout: The guest did not shut down in time.
+            OperationFailed: The guest has shut down, but its domain could not be destroyed.
         """
         self._calls.finish(lambda: self.begin.shutdown(wait=wait, fallback=fallback, timeout=timeout))
 

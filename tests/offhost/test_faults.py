@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -81,6 +83,42 @@ def test_no_watch_for_a_guests_answer(offhost: OffHost, host: pyxen.Host, config
         if "refuses a watch for the guest's answer" in str(failed.value):
             break
     assert swept.what == "request 4"  # XS_WATCH
+    web.destroy()
+    assert offhost.left() == []
+
+
+def test_a_shutdown_after_which_the_configuration_cannot_be_read(
+    offhost: OffHost, host: pyxen.Host, config: Configure
+) -> None:
+    web = host.create(config())
+    offhost.guest(web.domid).obey()
+    [record] = offhost.folder.rglob(f"userdata-d.*.{web.uuid}.libxl-json")
+    record.write_text("{")
+    with pytest.raises(pyxen.OperationFailed, match="the guest has shut down, but it is not known whether"):
+        web.shutdown(timeout=20)
+    assert web.info().state is pyxen.DomainState.SHUTDOWN
+    web.destroy()
+    assert offhost.left() == []
+
+
+def test_no_watch_for_the_answer_of_a_guest_that_is_asked_later(
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path
+) -> None:
+    # libxl asks it some time after the save has begun. Without the watch, the guest would stay suspended for a minute.
+    web = host.create(config())
+    offhost.guest(web.domid).obey()
+    for nth in range(1, MOST):
+        failed, begin = "", time.monotonic()
+        try:
+            with offhost.world.sweeping(Kind.REQUESTS, nth, errno.ENOSPC, How.DENY) as swept:
+                web.save(tmp_path / "saved", checkpoint=True, timeout=30)
+        except Error as error:
+            failed = str(error)
+        assert swept.pid, "each request was refused once, and none of them is the watch"
+        if "refuses a watch for the guest's answer" in failed:
+            break
+    assert time.monotonic() - begin < 15
+    assert web.info().state is not pyxen.DomainState.SHUTDOWN
     web.destroy()
     assert offhost.left() == []
 

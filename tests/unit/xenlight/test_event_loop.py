@@ -33,7 +33,7 @@ class PacedPump(EventLoop):
         self.provided: queue.SimpleQueue[tuple[int, LibxlEvent]] = queue.SimpleQueue()
         self.breaks_with: Exception | None = None
         wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        super().__init__(ffi.NULL, sink, ffi.NULL, wake, lambda _: ())
+        super().__init__(ffi.NULL, sink, ffi.NULL, wake, lambda _: (), lambda *_: None)
 
     def provide(self, token: int, code: int = 0) -> None:
         """Let an event come."""

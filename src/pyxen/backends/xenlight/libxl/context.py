@@ -23,14 +23,14 @@ from pyxen.backends.xenlight.libxl.event_loop import (
     EventLoop,
     LibxlEvent,
     Script,
-    Stopped,
     Wait,
 )
 from pyxen.backends.xenlight.libxl.hung_xenstored import WATCH, Lifeline
 from pyxen.backends.xenlight.libxl.journal import Journal
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
-from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Worker, Workers
+from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Workers
+from pyxen.backends.xenlight.libxl.worker_calls import outcome
 from pyxen.backends.xenlight.xenstore.connection import check_answers
 from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
 from pyxen.operation import Operation, describe
@@ -42,8 +42,7 @@ T = TypeVar("T")
 
 _CUT_OFF: Final = "libxl has lost its connection to xenstore"
 _TO_END: Final = 15.0  # seconds in which calls that were aborted end
-_LOOK_AGAIN: Final = 0.02  # seconds between looks at calls that are to end, and whether libxl may abort
-_SILENCE = 5.0  # seconds without a sign of life after which a worker is killed, if its operation is to end
+_LOOK_AGAIN: Final = 0.02  # seconds between looks at calls that are to end
 _START = 10.0  # seconds for a worker to start, if the operation is to end
 _OPEN_AGAIN: Final = 0.5  # seconds between attempts to open libxl while xenstored is away
 
@@ -54,6 +53,7 @@ class _Call:
 
     how: CData
     may_abort: Callable[[], bool] | None
+    asks: int | None
     given_up: str = ""
     """Why it was aborted, if the operation is not to end for that."""
 
@@ -114,7 +114,9 @@ class Context:
             self._make_hooks()
             self.pointer = self._allocate()
             self._workers = Workers(workers, self._loop, self._note)
-            self._event_loop: EventLoop = EventLoop(self.pointer, self._sink, self._loop, self._wake, self._take)
+            self._event_loop: EventLoop = EventLoop(
+                self.pointer, self._sink, self._loop, self._wake, self._take, self._refused
+            )
         except BaseException:
             self._free()
             raise
@@ -200,6 +202,7 @@ class Context:
         abortable: bool = True,
         may_abort: Callable[[], bool] | None = None,
         repeatable: bool = False,
+        asks: int | None = None,
     ) -> Script[int]:
         """Start one of libxl's asynchronous functions and wait for its end. This is a part of a script.
 
@@ -208,16 +211,17 @@ class Context:
             abortable: False for clean-up, which continues when the operation is stopped.
             may_abort: Tells whether libxl's operation may be aborted yet. Until then, a stopped operation continues.
             repeatable: If libxl has lost its connection to xenstore, make the call again over a new one.
+            asks: The domid of a guest that libxl asks, in the call or later, to shut down, to reboot or to suspend.
 
         Returns:
             libxl's code, 0 for success.
         """
         pointer = self.pointer
-        code = yield from self._complete(start, abortable, may_abort)
+        code = yield from self._complete(start, abortable, may_abort, asks)
         if code != 0 and repeatable:
             yield from self.reconnect()
             if pointer != self.pointer:
-                code = yield from self._complete(start, abortable, may_abort)
+                code = yield from self._complete(start, abortable, may_abort, asks)
         return code
 
     def connected(self) -> Script[None]:
@@ -235,19 +239,19 @@ class Context:
             yield from self._replace_if_cut_off()
 
     def _complete(
-        self, start: Callable[[CData], int], abortable: bool, may_abort: Callable[[], bool] | None
+        self,
+        start: Callable[[CData], int],
+        abortable: bool,
+        may_abort: Callable[[], bool] | None,
+        asks: int | None,
     ) -> Script[int]:
         token = self._event_loop.token()
         how = ffi.new("libxl_asyncop_how *")
         how.u.for_event = token
-        lib.pyxen_refused_watch()
         code: int = start(how)
-        refused = lib.pyxen_refused_watch()
         if code != 0:
             return code
-        call = self._calls[token] = _Call(how, may_abort)
-        if refused:
-            self._give_up(call, f"xenstored refuses a watch for the guest's answer: {os.strerror(refused)}")
+        call = self._calls[token] = _Call(how, may_abort, asks if abortable else None)
         self._choose_what_to_wait_for()
         event: LibxlEvent = yield Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
         del self._calls[token]
@@ -349,6 +353,13 @@ class Context:
             if not call.given_up and (call.may_abort is None or call.may_abort()):
                 self._give_up(call, _CUT_OFF)
 
+    def _refused(self, domid: int, error: int) -> None:
+        """Give up the calls that would wait for a guest's answer without a watch for it."""
+        with LIBXL:
+            for call in self._calls.values():
+                if call.asks == domid and not call.given_up:
+                    self._give_up(call, f"xenstored refuses a watch for the guest's answer: {os.strerror(error)}")
+
     def _give_up(self, call: _Call, reason: str) -> None:
         call.given_up = reason
         self._abort(call.how)
@@ -413,41 +424,7 @@ class Context:
         token = self._event_loop.token()
         worker.set_level(self._sink.level)
         worker.call(kind, token, domid, payload, number)
-        return (yield from self._outcome(worker, token, operation, abortable=abortable))
-
-    def _outcome(
-        self,
-        worker: Worker,
-        token: int,
-        operation: Operation[Any] | None,
-        *,
-        abortable: bool,
-        may_abort: Callable[[], bool] | None = None,
-    ) -> Script[LibxlEvent]:
-        """Wait for the end of a worker's call. If the operation is to end, and the worker hangs, kill the worker."""
-        if abortable:
-            try:
-                return (yield Wait(token))
-            except Stopped:
-                pass
-        to_abort, silent = abortable, 0.0
-        worker.knock()
-        while True:
-            if to_abort and (may_abort is None or may_abort()):
-                worker.abort(token)
-                to_abort = False
-            pause = _LOOK_AGAIN if to_abort else _SILENCE / 10
-            event = yield Wait(token, lambda: 0, until=time.monotonic() + pause)
-            if event is not TIME_IS_UP:
-                return event
-            # Only our own pauses count, however long they took: where this process gets no CPU, a worker gets none.
-            if operation is None or operation.stopped is None or not worker.hangs():
-                silent = 0
-                worker.knock()
-            else:
-                silent += pause
-                if silent >= _SILENCE:
-                    worker.kill()
+        return (yield from outcome(worker, token, operation, abortable=abortable))
 
     def serve(self, kind: int) -> Script[LibxlEvent]:
         """Make a call that never returns in a new worker process, which ends with it. This is a part of a script.
@@ -493,7 +470,7 @@ class Context:
             token = self._event_loop.token()
             worker.set_level(self._sink.level)
             worker.call(lib.PYXEN_RESTORE, token, NO_DOMID, payload, number)
-            event = yield from self._outcome(worker, token, operation, abortable=True, may_abort=may_abort)
+            event = yield from outcome(worker, token, operation, abortable=True, may_abort=may_abort)
             return None if event.lost and not worker.ready and not event.hung else event
         finally:
             self._workers.dismiss(worker)

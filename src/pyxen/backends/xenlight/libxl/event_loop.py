@@ -89,10 +89,17 @@ class EventLoop:
         loop: The ``struct pyxen_loop`` that waits for libxl.
         wake: The loop's eventfd.
         on_ready: Called when a watched descriptor is ready; returns the available events with their tokens.
+        on_refused: Called with a domid and an errno when xenstored has refused libxl a watch for a guest's answer.
     """
 
     def __init__(
-        self, context: CData, sink: LogSink, loop: CData, wake: int, on_ready: Callable[[int], Iterable[Arrival]]
+        self,
+        context: CData,
+        sink: LogSink,
+        loop: CData,
+        wake: int,
+        on_ready: Callable[[int], Iterable[Arrival]],
+        on_refused: Callable[[int, int], None],
     ) -> None:
         self.context = context
         """The ``libxl_ctx`` to wait for; NULL while there is none that works."""
@@ -101,7 +108,7 @@ class EventLoop:
         self._sink = sink
         self._c_loop = loop
         self._wake = wake
-        self._on_ready = on_ready
+        self._on_ready, self._on_refused = on_ready, on_refused
         self._posted: deque[Callable[[], None]] = deque()
         self._tasks: dict[Operation[Any], _Task] = {}
         self._waiting: dict[int, _Task] = {}
@@ -315,6 +322,8 @@ class EventLoop:
         for event in self._events[0:found]:
             if event.type == lib.PYXEN_READY:
                 arrivals += self._on_ready(event.token)
+            elif event.type == lib.PYXEN_REFUSED:
+                self._on_refused(event.domid, event.code)
             else:
                 arrivals.append((event.token, LibxlEvent(event.type, event.domid, event.code)))
         return arrivals

@@ -53,7 +53,9 @@ def save_over(
             nonlocal asked
             with contextlib.closing(Asked(domain.domid)) as begun:
                 code = yield from context.complete(
-                    lambda how: lib.libxl_domain_suspend(context.pointer, domain.domid, fd, 0, how), may_abort=passed
+                    lambda how: lib.libxl_domain_suspend(context.pointer, domain.domid, fd, 0, how),
+                    may_abort=passed,
+                    asks=domain.domid,
                 )
                 asked = begun()
             raise_failure(operation, code)

@@ -149,6 +149,7 @@ class _DomainAtSource:
             code = yield from context.complete(
                 lambda how: lib.libxl_domain_suspend(context.pointer, self._domid, fd, lib.LIBXL_SUSPEND_LIVE, how),
                 may_abort=passed,
+                asks=self._domid,
             )
             self._asked = asked()
         raise_failure(operation, code)

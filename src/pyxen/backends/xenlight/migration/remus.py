@@ -164,6 +164,7 @@ class _Primary:
             lambda how: lib.libxl_domain_remus_start(self._context.pointer, info, self._domain.domid, fd, -1, how),
             abortable=self._abortable,
             may_abort=passed,
+            asks=self._domain.domid,
         )
         raise _why(operation, code or lib.ERROR_FAIL)  # it only ends by failing, not always with a code
 

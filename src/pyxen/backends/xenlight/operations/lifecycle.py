@@ -272,7 +272,7 @@ def rename(context: Context, operation: Operation[None], domid: int, name: str) 
 def reboot(context: Context, operation: Operation[None], domid: int, *, wait: bool, fallback: bool) -> Script[None]:
     """Ask the guest to reboot, as ``xl reboot``, or with `wait` and `fallback` ``xl reboot -w -F``."""
     with context.watching(domid) as token:
-        code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how))
+        code = yield from context.complete(lambda how: lib.libxl_domain_reboot(context.pointer, domid, how), asks=domid)
         if code == lib.ERROR_NOPARAVIRT and fallback and operation.stopped is None:
             code = yield from context.complete(
                 lambda how: lib.libxl_send_trigger(context.pointer, domid, lib.LIBXL_TRIGGER_RESET, 0, how)
@@ -320,7 +320,7 @@ def shutdown(
 
 
 def _ask_shutdown(context: Context, operation: Operation[None], domid: int, *, fallback: bool) -> Script[None]:
-    code = yield from context.complete(lambda how: lib.libxl_domain_shutdown(context.pointer, domid, how))
+    code = yield from context.complete(lambda how: lib.libxl_domain_shutdown(context.pointer, domid, how), asks=domid)
     if code == lib.ERROR_NOPARAVIRT and fallback and operation.stopped is None:
         code = yield from context.complete(
             lambda how: lib.libxl_send_trigger(context.pointer, domid, lib.LIBXL_TRIGGER_POWER, 0, how)
@@ -334,6 +334,11 @@ def _goes_on_poweroff(context: Context, operation: Operation[None], domid: int) 
         config = yield from retrieved(context, operation, domid)
     except (NotFound, DomainNotFound):
         return False
+    except OperationFailed as error:
+        if operation.stopped is not None:
+            raise
+        message = "the guest has shut down, but it is not known whether its domain is to be destroyed: look at it"
+        raise describe(OperationFailed, message, operation, error.code) from error
     return bool(config.on_poweroff == lib.LIBXL_ACTION_ON_SHUTDOWN_DESTROY)
 
 

@@ -67,7 +67,9 @@ class Asked:
 def suspend(context: Context, operation: Operation[None], domid: int) -> Script[None]:
     """Ask the guest to suspend itself, as ``xl suspend``; it stays in memory."""
     with closing(Asked(domid)) as asked:
-        code = yield from context.complete(lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how))
+        code = yield from context.complete(
+            lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how), asks=domid
+        )
         if code == 0 and operation.stopped is None:
             return
         resumed = yield from let_go_on(context, domid, asked=asked())
