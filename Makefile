@@ -31,7 +31,7 @@ lab-test: setup ## Run the tests on real Xen only: make lab-test XEN=4.17 CPUS=2
 lint: setup     ## Run the checks: ruff and mypy
 	@$(PYTHON) -m tools.test checks
 
-bench: setup    ## Measure pyxen against C programs and xl, and write benchmarks/RESULTS.md; goes on where it was stopped
+bench: setup    ## Measure pyxen against programs in C and Go and xl, and write benchmarks/RESULTS.md; goes on where it was stopped
 	@$(PYTHON) -m benchmarks
 
 bench-quick: setup ## Measure how costs grow with the number of domains, in some minutes; goes on where it was stopped

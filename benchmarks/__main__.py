@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report
+from benchmarks import go_binding, report
 from benchmarks.measure import PROGRAMS
 from lab import Lab, LabError, buildroot, releases
 
@@ -45,9 +45,10 @@ def main() -> int:
         if missing:
             with Lab(given.xen) as dom0:
                 put_programs(dom0)
+                note = go_binding.put(dom0) if set(missing) & set(go_binding.PARTS) else ""
                 for part in missing:
                     lines = [json.loads(line) for line in run(dom0, part).splitlines()]
-                    found[part] = {"machine": report.machine(dom0), "lines": lines}
+                    found[part] = {"machine": report.machine(dom0), "lines": lines, "go": note}
                     kept.parent.mkdir(exist_ok=True)
                     kept.write_text(json.dumps(found))
     except LabError as error:
@@ -57,7 +58,8 @@ def main() -> int:
         print(json.dumps({part: found[part] for part in given.part}))
         return 0
     lists, stats, *others = (found[part]["lines"] for part in PARTS)
-    tables, holds = report.tables(lists, stats, *(lines[0] for lines in others))
+    go = {part: found[part].get("go", "") for part in go_binding.PARTS}
+    tables, holds = report.tables(lists, stats, *(lines[0] for lines in others), go=go)
     print(tables)
     machines = "\n".join(f"- {part}: {found[part]['machine']}" for part in PARTS)
     (HERE / "RESULTS.md").write_text(f"{report.HEAD}\n{machines}\n\n{tables}")

@@ -1,16 +1,19 @@
-"""In dom0: `Host.list()` with names, against a C program that does so, and against ``xl list``.
+"""In dom0: `Host.list()` with names, against C and Go programs that do so, and against ``xl list``.
 
+Go has Xen's own binding, where it can be had (`benchmarks.go_binding`).
 Prints a line of JSON for each number of domains.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pyxen
-from benchmarks.measure import PROGRAMS, Companion, clocked, take_turns
+from benchmarks.measure import GO_PROGRAMS, PROGRAMS, Companion, Contender, clocked, take_turns
 
 ROUNDS = {1: 60, 50: 30, 300: 8}
 """Domains on the host, dom0 among them, and how often each contender lists them."""
@@ -32,12 +35,17 @@ def main() -> int:
 
 def measure(domains: int, rounds: int) -> dict[str, list[float]]:
     """Return the seconds that each contender took in each round."""
-    with pyxen.connect() as host, Companion(str(PROGRAMS / "list")) as companion:
+    with pyxen.connect() as host, contextlib.ExitStack() as stack:
 
-        def c() -> tuple[float]:
-            nanoseconds, names = companion.numbers()
-            assert names == domains
-            return (nanoseconds / 1e9,)
+        def by(program: Path) -> Contender:
+            companion = stack.enter_context(Companion(str(program)))
+
+            def lists() -> tuple[float]:
+                nanoseconds, names = companion.numbers()
+                assert names == domains
+                return (nanoseconds / 1e9,)
+
+            return lists
 
         def xl() -> tuple[float]:
             lines: list[str] = []
@@ -47,9 +55,16 @@ def measure(domains: int, rounds: int) -> dict[str, list[float]]:
 
         for _ in range(6):  # until all names are watched
             check(host, domains)
-        times = take_turns(
-            {"first": first_list, "second": second_list, "later": lambda: clocked(host.list), "c": c, "xl": xl}, rounds
-        )
+        contenders = {
+            "first": first_list,
+            "second": second_list,
+            "later": lambda: clocked(host.list),
+            "c": by(PROGRAMS / "list"),
+            "xl": xl,
+        }
+        if (GO_PROGRAMS / "list").exists():
+            contenders["go"] = by(GO_PROGRAMS / "list")
+        times = take_turns(contenders, rounds)
         check(host, domains)
     return {name: [took for (took,) in values] for name, values in times.items()}
 

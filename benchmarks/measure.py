@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-__all__ = ["PROGRAMS", "Companion", "clocked", "interval", "take_turns"]
+__all__ = ["GO_PROGRAMS", "PROGRAMS", "Companion", "Contender", "clocked", "interval", "take_turns"]
 
 PROGRAMS = Path("/root/bench")
 """Where the C programs are in dom0."""
+GO_PROGRAMS = PROGRAMS / "go"
+"""Where the Go programs are, if Xen's Go binding can be had."""
 _TO_END = 60.0  # seconds for a companion that is told to end
 
 Contender = Callable[[], tuple[float, ...]]

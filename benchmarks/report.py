@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,13 @@ def tables(
     hotplug: dict[str, Times],
     ways: dict[str, Times],
     command: dict[str, list[float]],
+    *,
+    go: Mapping[str, str],
 ) -> tuple[str, bool]:
-    """Return the tables, and whether what is required holds."""
+    """Return the tables, and whether what is required holds.
+
+    `go` is what is to be said of Xen's Go binding, in ``host_list`` and in ``create_destroy``.
+    """
     fifty = next(item["times"] for item in lists if item["domains"] == 50)
     faster = ratio(fifty["xl"], fifty["later"])
     three_hundred = next(item["times"] for item in stats if item["domains"] == 300)
@@ -133,6 +138,7 @@ def tables(
         "Against a C program (`libxl_list_domain`, `libxl_domid_to_name`) and against the process `xl list`.",
         "The first list over a connection reads all names. It and the next ones begin to watch them; when all are",
         "watched, a list asks only whether one changed.",
+        *_paragraph(go["host_list"]),
         "",
         *_list_table(lists),
         "",
@@ -148,6 +154,7 @@ def tables(
         "Against a C program that makes the same calls, and against `xl create -p` and `xl destroy`. In a round each",
         "goes on for eleven times, of which the first does not count and the median of the others does: what a program",
         "meets that creates many domains.",
+        *_paragraph(go["create_destroy"]),
         "",
         *_create_table(creates, total),
         "",
@@ -199,13 +206,20 @@ def tables(
     return "\n".join(lines) + "\n", all(holds for holds, _ in required)
 
 
+def _paragraph(text: str) -> list[str]:
+    return ["", text] if text else []
+
+
 def _list_table(lists: list[dict[str, Any]]) -> list[str]:
-    rows = ["| domains | first | second | later | C | `xl list` | C / later | C / first | xl / later | xl / first |"]
-    rows.append("|--:" * 10 + "|")
+    go = all("go" in item["times"] for item in lists)
+    head = "| domains | first | second | later | C | `xl list` | C / later | C / first | xl / later | xl / first |"
+    rows = [head + " Go | Go / later | Go / first |" * go, "|--:" * (13 if go else 10) + "|"]
     for item in lists:
         times = item["times"]
         cells = [milliseconds(times[name]) for name in ("first", "second", "later", "c", "xl")]
         cells += [show(ratio(times[a], times[b])) for a in ("c", "xl") for b in ("later", "first")]
+        if go:
+            cells += [milliseconds(times["go"]), *(show(ratio(times["go"], times[b])) for b in ("later", "first"))]
         rows.append(f"| {item['domains']} | {' | '.join(cells)} |")
     return rows
 
@@ -225,7 +239,9 @@ def _stats_table(stats: list[dict[str, Any]]) -> list[str]:
 
 def _create_table(creates: dict[str, list[list[float]]], total: dict[str, list[float]]) -> list[str]:
     parts = {"create": 0, "destroy": 1}
-    rows = ["| | pyxen | C | xl | pyxen / C | xl / pyxen |", "|---" + "|--:" * 5 + "|"]
+    go = "go" in creates
+    head = "| | pyxen | C | xl | pyxen / C | xl / pyxen |" + " Go | Go / pyxen |" * go
+    rows = [head, "|---" + "|--:" * (7 if go else 5) + "|"]
     for label in (*parts, "both"):
         times = {
             name: total[name] if label == "both" else [round_[parts[label]] for round_ in rounds]
@@ -233,6 +249,8 @@ def _create_table(creates: dict[str, list[list[float]]], total: dict[str, list[f
         }
         cells = [milliseconds(times[name]) for name in ("pyxen", "c", "xl")]
         cells += [show(ratio(times["pyxen"], times["c"])), show(ratio(times["xl"], times["pyxen"]))]
+        if go:
+            cells += [milliseconds(times["go"]), show(ratio(times["go"], times["pyxen"]))]
         rows.append(f"| {label} | {' | '.join(cells)} |")
     return [*rows, "", f"{len(total['pyxen'])} rounds."]
 

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 _GENERATOR = REPOSITORY / "cffi_build" / "xenlight.py"
 
 
-def _root_key(release: Release) -> str:
-    return cache.key_of([release.suite, *release.build_packages], [HERE / "apt.py", HERE / "buildroot.py"])
+# The build root has no /proc, where Go would look for itself, and what it compiles of its own library stays there.
+_GO_ENVIRONMENT = ("-u", "HOME", "GOROOT=/usr/lib/go", "GOCACHE=/var/cache/go", "GOPATH=/var/cache/gopath")
+# Nothing comes from elsewhere, neither modules nor another compiler.
+_GO_OFFLINE = ("GOPROXY=off", "GOTOOLCHAIN=local", "GOFLAGS=-mod=mod")
+
+
+def _root_key(release: Release, *more: str) -> str:
+    return cache.key_of([release.suite, *release.build_packages, *more], [HERE / "apt.py", HERE / "buildroot.py"])
 
 
 def ensure(release: Release) -> Path:
@@ -30,14 +36,19 @@ def ensure(release: Release) -> Path:
     Raises:
         LabError: A tool is missing, we cannot become root, or unpacking failed.
     """
+    return _unpacked(release, "buildroot", "a compiler (about 40 s)")
+
+
+def _unpacked(release: Release, kind: str, what: str, *more: str) -> Path:
+    """A build root with more packages."""
 
     def make(work: Path) -> None:
         tools.require(tools.BUILD_TOOLS)
-        say(f"Xen {release.xen}: unpacking Debian {release.suite} with a compiler (about 40 s)")
-        apt.unpack(release.suite, release.build_packages, work / "root", work / "mmdebstrap.log")
+        say(f"Xen {release.xen}: unpacking Debian {release.suite} with {what}")
+        apt.unpack(release.suite, [*release.build_packages, *more], work / "root", work / "mmdebstrap.log")
         tools.call(tools.as_root(["ln", "-sf", "dash", str(work / "root/usr/bin/sh")]), what="finishing the build root")
 
-    return cache.made(cache.root() / release.xen / "buildroot", _root_key(release), make) / "root"
+    return cache.made(cache.root() / release.xen / kind, _root_key(release, *more), make) / "root"
 
 
 def extension(release: Release) -> Path | None:
@@ -110,6 +121,35 @@ def compile_c(release: Release, source: Path, out: Path, flags: list[str]) -> No
     with _Workplace(ensure(release)) as place, tempfile.TemporaryDirectory() as scratch:
         place.add(source, source.name)
         place.run(["gcc", "-O2", "-Wall", "-o", "out/program", source.name, *flags], what=f"compiling {source.name}")
+        place.fetch("out", Path(scratch))
+        shutil.copy(Path(scratch) / "program", out)
+
+
+def compile_go(release: Release, source: Path, out: Path, modules: dict[str, Path]) -> None:
+    """Compile a Go program for dom0, with cgo. Go's compiler has a build root of its own; nothing else is fetched.
+
+    Args:
+        release: Whose compiler, headers and libraries to use.
+        source: The Go file.
+        out: The program to write, on this machine.
+        modules: The modules that it imports: the folder of each, by the path of its import.
+
+    Raises:
+        LabError: It does not compile; the message has the compiler's output.
+    """
+    root = _unpacked(release, "buildroot-go", "Go's compiler (about 90 s)", "golang-go")
+    with _Workplace(root) as place, tempfile.TemporaryDirectory() as scratch:
+        place.add(source, source.name)
+        lines = ["module program", "go 1.11"]
+        for number, (name, folder) in enumerate(modules.items()):
+            lines += [f"require {name} v0.0.0", f"replace {name} => ./modules/{number}"]
+            for path in folder.iterdir():
+                place.add(path, f"modules/{number}/{path.name}")
+        module = Path(scratch, "go.mod")
+        module.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        place.add(module, module.name)
+        build = ["go", "build", "-o", "out/program", source.name]
+        place.run(["env", *_GO_ENVIRONMENT, *_GO_OFFLINE, *build], what=f"compiling {source.name}")
         place.fetch("out", Path(scratch))
         shutil.copy(Path(scratch) / "program", out)
 

@@ -11,7 +11,8 @@ from time import perf_counter_ns as now
 import pyxen
 from pyxen import DomainConfig
 
-CONFIG = DomainConfig("bench", type="pvh", kernel="/usr/share/pyxen-guests/tiny-pvh", memory=8, shadow_memory=1)
+KERNEL = "/usr/share/pyxen-guests/tiny-pvh"
+CONFIG = DomainConfig("bench", type="pvh", kernel=KERNEL, memory=8, shadow_memory=1)
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def test_memory_in_kib(host: Host, make: Make) -> None:
 
 
 def test_what_memory_it_has(host: Host, make: Make) -> None:
-    domain = make("web1", memory=8, maxmem=16)
+    domain = make("web1", memory=8, maxmem=16, paused=True)  # it does not follow a target
     with supporting(host, Feature.MEMORY_INFO):
         memory = domain.memory()
         assert (memory.target_kib, memory.maximum_kib, memory.videoram_kib) == (8192, 16384, 0)

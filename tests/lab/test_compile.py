@@ -27,6 +27,38 @@ int main(void)
     return 0;
 }
 """
+GO_PROGRAM = """
+package main
+
+import (
+    "fmt"
+
+    "example.org/xen/version"
+)
+
+func main() { fmt.Println(version.Running()) }
+"""
+GO_MODULE = """
+package version
+
+/*
+#cgo LDFLAGS: -lxenlight -lxentoollog
+#include <libxl.h>
+static const libxl_version_info *running(void)
+{
+    libxl_ctx *ctx;
+    xentoollog_logger *logger = (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_ERROR, 0);
+    return libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, logger) ? NULL : libxl_get_version_info(ctx);
+}
+*/
+import "C"
+import "fmt"
+
+func Running() string {
+    info := C.running()
+    return fmt.Sprintf("%d.%d", int(info.xen_version_major), int(info.xen_version_minor))
+}
+"""
 
 
 def test_a_c_program_talks_to_the_running_xen(any_dom0: Lab, tmp_path: Path) -> None:
@@ -40,6 +72,21 @@ def test_a_c_program_that_is_wrong_shows_the_compilers_words(any_dom0: Lab, tmp_
     (tmp_path / "wrong.c").write_text("int main(void) { return nonsense; }")
     with pytest.raises(BuildFailed, match="nonsense"):
         buildroot.compile_c(any_dom0.release, tmp_path / "wrong.c", tmp_path / "wrong", [])
+
+
+@pytest.mark.long  # Go's compiler is unpacked, which only a benchmark needs
+def test_a_go_program_with_a_module_talks_to_the_running_xen(any_dom0: Lab, tmp_path: Path) -> None:
+    module, source = tmp_path / "module", tmp_path / "version.go"
+    module.mkdir()
+    (module / "go.mod").write_text("module example.org/xen/version\n\ngo 1.11\n")
+    (module / "version.go").write_text(GO_MODULE)
+    source.write_text(GO_PROGRAM)
+    buildroot.compile_go(any_dom0.release, source, tmp_path / "version", {"example.org/xen/version": module})
+    any_dom0.put(tmp_path / "version", "/srv/version")
+    assert any_dom0.run(["/srv/version"], check=True).stdout == f"{any_dom0.release.xen}\n"
+    source.write_text(GO_PROGRAM.replace("Running", "Nonsense"))
+    with pytest.raises(BuildFailed, match=r"undefined: version\.Nonsense"):
+        buildroot.compile_go(any_dom0.release, source, tmp_path / "version", {"example.org/xen/version": module})
 
 
 def test_the_extension_loads(any_dom0: Lab) -> None:

@@ -10,13 +10,14 @@ cache without taking it from each other.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -173,13 +174,32 @@ class _Apt:
         return downloads
 
 
+def newest_first(versions: Iterable[str]) -> list[str]:
+    """Return versions of a package in Debian's order, the newest first."""
+
+    def compare(one: str, other: str) -> int:
+        done = subprocess.run(["dpkg", "--compare-versions", one, "lt", other], check=False, timeout=_SECONDS)
+        return 1 if done.returncode == 0 else -1
+
+    return sorted(versions, key=functools.cmp_to_key(compare))
+
+
 class Sources(_Apt):
     """The sources of the packages of one Debian release."""
 
     kind = "deb-src"
 
+    def versions(self, name: str) -> list[str]:
+        """Return the versions of the package `name` that the archive lists, the newest first."""
+        lines = self._run("apt-cache", "madison", name).splitlines()
+        return newest_first({line.split("|")[1].strip() for line in lines})
+
     def upstream(self, name: str) -> Path:
-        """Download the newest source of the package `name`, and return the tar file of its authors'."""
+        """Download the newest source of the package `name`, or of ``NAME=VERSION``, and return its authors' tar file.
+
+        Raises:
+            SetupFailed: The archive does not hand it out.
+        """
         downloads = self._downloads()
         self._run("apt-get", "source", "--download-only", "--tar-only", "--only-source", name, cwd=downloads)
         found = sorted(downloads.glob("*.orig.tar.*"))

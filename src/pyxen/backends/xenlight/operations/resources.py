@@ -25,7 +25,7 @@ from pyxen.backends.xenlight.operations.cpu_bitmaps import bitmap
 from pyxen.backends.xenlight.operations.cpupools import pools
 from pyxen.backends.xenlight.topology import node_cpus
 from pyxen.config import CpuSet, DomainConfig
-from pyxen.errors import InvalidArgument, OperationFailed
+from pyxen.errors import InvalidArgument, NotFound
 from pyxen.operation import Operation
 
 __all__ = ["fitted", "pin_vcpu", "set_maxmem", "set_memory", "set_vcpus"]
@@ -89,7 +89,7 @@ def pin_vcpu(
 
 def _maxmem(context: Context, operation: Operation[Any], domid: int) -> Script[int | None]:
     """Return a domain's maxmem in KiB; None if libxl has no configuration of the domain."""
-    with contextlib.suppress(OperationFailed):
+    with contextlib.suppress(NotFound):
         config = yield from retrieved(context, operation, domid)
         return int(config.b_info.max_memkb)
     return None
