@@ -194,12 +194,9 @@ def test_it_dies(offhost: OffHost, bench: Bench, verb: str) -> None:
 QUICK = ("restore", "eject_cdrom", "attach a disk", "destroy")
 """Verbs that end some seconds after their QEMU has stopped; for the others libxl waits up to a minute."""
 
-WAITS = "suspend and resume"
-"""libxl waits for this QEMU for as long as it is there, and cannot be stopped; docs/reliability.md says so."""
-
 
 @pytest.mark.parametrize(
-    "verb", [pytest.param(verb, marks=() if verb in QUICK else pytest.mark.long) for verb in VERBS if verb != WAITS]
+    "verb", [pytest.param(verb, marks=() if verb in QUICK else pytest.mark.long) for verb in VERBS]
 )
 def test_it_hangs(offhost: OffHost, bench: Bench, verb: str) -> None:
     tried = VERBS[verb]
