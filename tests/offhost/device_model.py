@@ -136,7 +136,7 @@ class _Program:
     def _answer(self, command: str, arguments: dict[str, Any], files: list[int]) -> Any:
         if command in _LISTS:
             return []
-        if command == "query-vnc":
+        if command in {"query-vnc", "query-spice"}:
             return {"enabled": False}
         if command == "add-fd":
             number = arguments.get("fdset-id", len(self._files))

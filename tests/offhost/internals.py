@@ -64,13 +64,13 @@ def let_readers_say_all(host: Host) -> None:
 
 def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up a worker or a xenstored that does not answer sooner than in real life."""
-    from pyxen.backends.xenlight.libxl import context, hung_xenstored, worker_calls
+    from pyxen.backends.xenlight.libxl import hung_xenstored, worker_calls
     from pyxen.backends.xenlight.xenstore import connection
 
     monkeypatch.setattr(hung_xenstored, "_LONG", 0.2)
     monkeypatch.setattr(hung_xenstored, "_PAUSE", 0.1)
-    monkeypatch.setattr(worker_calls, "_SILENCE", 0.5)
-    monkeypatch.setattr(context, "_START", 2.0)
+    monkeypatch.setattr(worker_calls, "SILENCE", 0.5)
+    monkeypatch.setattr(worker_calls, "_START", 2.0)
     monkeypatch.setattr(connection, "PATIENCE", 0.5)  # of connections that are opened from now on
 
 

@@ -123,6 +123,23 @@ def test_the_worker_stops_and_goes_on(offhost: OffHost, config: Configure) -> No
         works(offhost, sweep.host, config(name="after"))
 
 
+@pytest.mark.parametrize("verb", LASTING)
+def test_the_worker_stops_and_goes_on_in_a_verb(offhost: OffHost, config: Configure, verb: str) -> None:
+    sweep = Sweep(offhost, config, VERBS[verb])
+    before = children()
+    with sweep.open():
+        sweep.make()
+        [worker] = children() - before
+        os.kill(worker, signal.SIGSTOP)
+        outcome = begun(offhost, sweep, verb)
+        os.kill(worker, signal.SIGCONT)
+        found = outcome()
+        assert not found.late, found.late
+        assert found.error is None or isinstance(found.error, OperationTimeout)
+        sweep.put_away()
+        works(offhost, sweep.host, config(name="after"))
+
+
 def test_xenconsoled_dies(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
     host.create(config()).destroy()
     offhost.end_xenconsoled()
@@ -289,7 +306,8 @@ def test_the_worker_under_a_supervisor(offhost: OffHost, config: Configure, numb
 def test_xenconsoled_under_a_supervisor(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
     with supervised(offhost, host, config()):
         offhost.end_xenconsoled()
-        threading.Timer(0.5, offhost.start_xenconsoled).start()
+        offhost.start_xenconsoled()
+        time.sleep(0.5)  # it does not see a domain whose console is made while it begins
     works(offhost, host, config(name="after"))
 
 

@@ -60,7 +60,16 @@ def test_ctrl_c(backend: FakeBackend, connecting: Callable[[], Connecting]) -> N
     async def main() -> None:
         async with connecting() as host:
             threading.Thread(target=press).start()
-            await host.create(CONFIG)
+            waking = asyncio.create_task(wake())
+            try:
+                await host.create(CONFIG)
+            finally:
+                waking.cancel()
+
+    async def wake() -> None:
+        # Python itself sees a signal that comes right before the loop begins to wait when the loop wakes next.
+        for _ in range(100 * 60):
+            await asyncio.sleep(0.01)
 
     def press() -> None:
         wait_for(lambda: backend.operations)

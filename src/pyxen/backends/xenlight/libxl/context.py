@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -29,8 +29,8 @@ from pyxen.backends.xenlight.libxl.hung_xenstored import WATCH, Lifeline
 from pyxen.backends.xenlight.libxl.journal import Journal
 from pyxen.backends.xenlight.libxl.lock import LIBXL
 from pyxen.backends.xenlight.libxl.log import LogSink
-from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Workers
-from pyxen.backends.xenlight.libxl.worker_calls import outcome
+from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, Workers
+from pyxen.backends.xenlight.libxl.worker_calls import SILENCE, WorkerCalls
 from pyxen.backends.xenlight.xenstore.connection import check_answers
 from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
 from pyxen.operation import Operation, describe
@@ -42,8 +42,7 @@ T = TypeVar("T")
 
 _CUT_OFF: Final = "libxl has lost its connection to xenstore"
 _TO_END: Final = 15.0  # seconds in which calls that were aborted end
-_LOOK_AGAIN: Final = 0.02  # seconds between looks at calls that are to end
-_START = 10.0  # seconds for a worker to start, if the operation is to end
+_LOOK_AGAIN: Final = 0.02  # seconds between looks at calls that are to end, and whether libxl may abort
 _OPEN_AGAIN: Final = 0.5  # seconds between attempts to open libxl while xenstored is away
 
 
@@ -117,6 +116,7 @@ class Context:
             self._event_loop: EventLoop = EventLoop(
                 self.pointer, self._sink, self._loop, self._wake, self._take, self._refused
             )
+            self.workers = WorkerCalls(self._workers, self._event_loop, self._sink)
         except BaseException:
             self._free()
             raise
@@ -202,6 +202,7 @@ class Context:
         abortable: bool = True,
         may_abort: Callable[[], bool] | None = None,
         repeatable: bool = False,
+        unhang: Callable[[], object] | None = None,
         asks: int | None = None,
     ) -> Script[int]:
         """Start one of libxl's asynchronous functions and wait for its end. This is a part of a script.
@@ -211,17 +212,18 @@ class Context:
             abortable: False for clean-up, which continues when the operation is stopped.
             may_abort: Tells whether libxl's operation may be aborted yet. Until then, a stopped operation continues.
             repeatable: If libxl has lost its connection to xenstore, make the call again over a new one.
+            unhang: Makes what libxl waits for fail. Called if the operation is stopped, and libxl cannot end its call.
             asks: The domid of a guest that libxl asks, in the call or later, to shut down, to reboot or to suspend.
 
         Returns:
             libxl's code, 0 for success.
         """
         pointer = self.pointer
-        code = yield from self._complete(start, abortable, may_abort, asks)
+        code = yield from self._complete(start, abortable, may_abort, unhang, asks)
         if code != 0 and repeatable:
             yield from self.reconnect()
             if pointer != self.pointer:
-                code = yield from self._complete(start, abortable, may_abort, asks)
+                code = yield from self._complete(start, abortable, may_abort, unhang, asks)
         return code
 
     def connected(self) -> Script[None]:
@@ -243,6 +245,7 @@ class Context:
         start: Callable[[CData], int],
         abortable: bool,
         may_abort: Callable[[], bool] | None,
+        unhang: Callable[[], object] | None,
         asks: int | None,
     ) -> Script[int]:
         token = self._event_loop.token()
@@ -253,13 +256,24 @@ class Context:
             return code
         call = self._calls[token] = _Call(how, may_abort, asks if abortable else None)
         self._choose_what_to_wait_for()
-        event: LibxlEvent = yield Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
+        wait = Wait(token, lambda: self._abort(how) if abortable else 0, may_abort)
+        event: LibxlEvent = (yield wait) if unhang is None else (yield from self._unless_it_hangs(wait, unhang))
         del self._calls[token]
         self._choose_what_to_wait_for()
         if call.given_up and event.code != 0:
             self._sink.note(lib.XTL_ERROR, call.given_up)
             return lib.ERROR_FAIL  # type: ignore[no-any-return]  # cffi has no types
         return event.code
+
+    def _unless_it_hangs(self, wait: Wait, unhang: Callable[[], object]) -> Script[LibxlEvent]:
+        operation, was_stopped = self._sink.current, False
+        while True:
+            event = yield replace(wait, until=time.monotonic() + SILENCE / 2)
+            if event is not TIME_IS_UP:
+                return event
+            if was_stopped:
+                unhang()
+            was_stopped = operation is not None and operation.stopped is not None
 
     def check_connected(self) -> None:
         """Check whether libxl found nothing because it has lost its connection to xenstore.
@@ -394,86 +408,6 @@ class Context:
         yield Wait(token, lambda: 0)
         if failures:
             raise failures[0]
-
-    def in_worker(
-        self, kind: int, *, domid: int = NO_DOMID, number: int = 0, payload: bytes = b"", abortable: bool = True
-    ) -> Script[LibxlEvent | None]:
-        """Have a worker make a call, and wait for its end. This is a part of a script.
-
-        Args:
-            kind: Which, as in worker.h.
-            domid: The domain that the call is for.
-            number: As in worker.h.
-            payload: Data for the call.
-            abortable: As in `complete`.
-
-        Returns:
-            The event of its end; None if there is no worker, so that nothing was done. If the operation is to end, and
-            the worker hangs, it is killed, and the event is `hung`.
-        """
-        operation = self._sink.current  # whose script this is
-        while (worker := self._workers.free()) is None:
-            if not self._workers.starting():
-                return None
-            token = self._event_loop.token()
-            with self._workers.change(token):
-                until = None if abortable else time.monotonic() + _START
-                event = yield Wait(token, None if abortable else lambda: 0, until=until)
-            if event is TIME_IS_UP and operation is not None and operation.stopped is not None:
-                return LibxlEvent(0, NO_DOMID, lib.ERROR_FAIL, lost=True, hung=True)
-        token = self._event_loop.token()
-        worker.set_level(self._sink.level)
-        worker.call(kind, token, domid, payload, number)
-        return (yield from outcome(worker, token, operation, abortable=abortable))
-
-    def serve(self, kind: int) -> Script[LibxlEvent]:
-        """Make a call that never returns in a new worker process, which ends with it. This is a part of a script.
-
-        Args:
-            kind: Which, as in worker.h.
-
-        Raises:
-            OSError: The process cannot be started.
-        """
-        worker = self._workers.apart()
-        try:
-            token = self._event_loop.token()
-            worker.set_level(self._sink.level)
-            worker.call(kind, token, NO_DOMID, b"")
-            return (yield Wait(token, lambda: worker.abort(token)))
-        finally:
-            self._workers.dismiss(worker)
-
-    def restore_in_own_worker(
-        self, payload: bytes, stream: int, may_abort: Callable[[], bool], *, number: int
-    ) -> Script[LibxlEvent | None]:
-        """Restore a domain in a worker process of its own, so that a stream can harm nothing else. Part of a script.
-
-        Args:
-            payload: As in worker.h.
-            stream: The descriptor of the stream.
-            may_abort: As in `complete`.
-            number: As in worker.h.
-
-        Returns:
-            The event of its end, as of `in_worker`; None if there are to be no workers, or none can be started, so that
-            nothing was read of the stream.
-        """
-        operation = self._sink.current
-        if not self._workers.enabled:
-            return None
-        try:
-            worker = self._workers.apart(stream)
-        except OSError:
-            return None
-        try:
-            token = self._event_loop.token()
-            worker.set_level(self._sink.level)
-            worker.call(lib.PYXEN_RESTORE, token, NO_DOMID, payload, number)
-            event = yield from outcome(worker, token, operation, abortable=True, may_abort=may_abort)
-            return None if event.lost and not worker.ready and not event.hung else event
-        finally:
-            self._workers.dismiss(worker)
 
     def _take(self, fd: int) -> Iterator[Arrival]:
         frames = self._workers.take(fd)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 import threading
 import time
 import weakref
@@ -18,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 from pyxen._common.shield import shielded
-from pyxen._common.shortage import is_shortage
 from pyxen.backends.xenlight.libxl.binding import lib
+from pyxen.backends.xenlight.libxl.sockets import connections, descriptors
 from pyxen.backends.xenlight.xenstore.connection import answers
 
 __all__ = ["WATCH", "Lifeline", "Watched"]
@@ -40,10 +39,10 @@ class Lifeline:
     @contextlib.contextmanager
     def found(self, peer: str | None) -> Iterator[None]:
         """Find the one socket to xenstored, whose address is `peer`, that is opened in the block."""
-        before = _descriptors()
+        before = descriptors()
         yield
         self.close()
-        found = [duplicate for fd in _descriptors() - before if (duplicate := _duplicate(fd, peer)) is not None]
+        found = list(connections(descriptors() - before, lambda address: address == peer))
         if len(found) == 1:
             [self._socket] = found
             return
@@ -60,28 +59,6 @@ class Lifeline:
         """Close the duplicate."""
         if self._socket is not None:
             self._socket.close()
-
-
-def _descriptors() -> set[int]:
-    return set(map(int, os.listdir("/proc/self/fd")))
-
-
-def _duplicate(fd: int, peer: str | None) -> socket.socket | None:
-    """Return a duplicate of a descriptor, if it is a connection to an address."""
-    try:
-        if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            duplicate = socket.socket(fileno=os.dup(fd))
-            try:
-                if duplicate.getpeername() == peer:
-                    return duplicate
-            except OSError:
-                duplicate.close()
-                raise
-            duplicate.close()
-    except OSError as error:  # it is closed by now, or listens
-        if is_shortage(error):  # without it, a xenstored that hangs would be waited for
-            raise
-    return None
 
 
 class Watched(Protocol):

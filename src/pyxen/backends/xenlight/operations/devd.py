@@ -21,7 +21,7 @@ def devd(context: Context, operation: Operation[None]) -> Script[None]:
         message = "xenstore does not say which domain this is: it has no node domid (in dom0, xen-init-dom0 writes it)"
         raise describe(NotFound, message, operation)
     try:
-        event = yield from context.serve(lib.PYXEN_DEVD)
+        event = yield from context.workers.serve(lib.PYXEN_DEVD)
     except OSError as error:
         raise describe(
             OperationFailed, f"it needs a process of its own, which cannot be started: {error}", operation

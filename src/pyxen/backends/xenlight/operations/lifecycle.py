@@ -154,7 +154,7 @@ def _lacking(context: Context, operation: Operation[Any], new: Prepared, code: i
 def _make_in_worker(context: Context, json: str, identity: UUID, *, is_free: bool) -> Script[Made | None]:
     """Have a worker do what `_make_here` does; None if there is no worker, or it did not start the create."""
     payload = identity.bytes + json.encode() + b"\0"
-    made = yield from context.in_worker(
+    made = yield from context.workers.call(
         lib.PYXEN_CREATE, number=lib.PYXEN_NAME_IS_FREE if is_free else 0, payload=payload
     )
     return None if made is None or made.code == lib.PYXEN_NOT_BEGUN else Made(made.code, made.domid, hung=made.hung)
@@ -235,12 +235,12 @@ def clear_away(context: Context, domid: int, uuid: UUID) -> None:
 
 def end(context: Context, operation: Operation[Any], domid: int, *, abortable: bool = True) -> Script[int]:
     """Destroy a domain and return libxl's code."""
-    event = yield from context.in_worker(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
+    event = yield from context.workers.call(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
     while event is not None and event.hung:
         if operation.stopped is not None:
             raise stopped(operation, event.code, f"{_KILLED}; domain {domid} may be left: destroy it later")
         # Another operation had to end. This one has time for another worker.
-        event = yield from context.in_worker(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
+        event = yield from context.workers.call(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
     if event is not None and not event.lost:
         return event.code
     code = yield from context.complete(
@@ -290,7 +290,7 @@ def soft_reset(context: Context, operation: Operation[None], domid: int) -> Scri
     """
     config = yield from retrieved(context, operation, domid)
     json = read(to_json(context.pointer, config), "what libxl keeps").json.encode() + b"\0"
-    event = yield from context.in_worker(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
+    event = yield from context.workers.call(lib.PYXEN_SOFT_RESET, domid=domid, payload=json, abortable=False)
     if event is not None and event.hung and operation.stopped is not None:
         raise stopped(operation, event.code, f"{_KILLED}; the domain is not restarted: destroy it")
     if event is None:

@@ -134,7 +134,7 @@ class Monitor:
             except BlockingIOError:
                 self.wait(self._socket, select.POLLOUT)
             except OSError as error:
-                raise Broken(f"it hung up: {error.strerror}") from None
+                raise self._hung_up(error) from None
 
     def receive(self) -> dict[str, Any]:
         """Return the next message of QEMU."""
@@ -154,6 +154,10 @@ class Monitor:
             raise Broken(f"it sends {_cut(line.decode(errors='replace'))!r}, which is no message of QMP")
         return message
 
+    def _hung_up(self, error: OSError | None = None) -> Broken:
+        reason = "it hung up" if error is None else f"it hung up: {error.strerror}"
+        return Broken(reason) if self._buffer else HungUp(reason)
+
     def _more(self) -> bytes:
         while True:
             try:
@@ -162,10 +166,10 @@ class Monitor:
                 self.wait(self._socket, select.POLLIN)
                 continue
             except OSError as error:
-                raise Broken(f"it hung up: {error.strerror}") from None
+                raise self._hung_up(error) from None
             self.length += len(data)
             if not data:
-                raise HungUp("it hung up") if not self._buffer else Broken("it hung up")
+                raise self._hung_up()
             if self.length > LONGEST:
                 raise Broken(f"it sends more than {LONGEST >> 20} MiB")
             return data

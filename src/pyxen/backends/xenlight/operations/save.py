@@ -232,7 +232,7 @@ def create_from_stream(
     uuid = bytes(ffi.buffer(ffi.addressof(config.c_info, "uuid"), 16))
     payload = uuid + json.encode() + b"\0"
     number = checkpointed | (lib.PYXEN_NAME_IS_FREE if is_free else 0)
-    event = yield from context.restore_in_own_worker(payload, fd, may_abort, number=number)
+    event = yield from context.workers.restore(payload, fd, may_abort, number=number)
     if event is not None:
         return Made(event.code, event.domid, event.hung)
     params = ffi.new("libxl_domain_restore_params *")
@@ -282,7 +282,7 @@ def core_dump(context: Context, operation: Operation[None], domid: int, path: st
     """Write a domain's memory to a file, as ``xl dump-core``. A failure leaves no new file and keeps an old one."""
     with appearing_whole(operation, path) as (_, partial), operation.measured(_grown(context, domid, partial)):
         there = os.fsencode(partial)
-        event = yield from context.in_worker(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
+        event = yield from context.workers.call(lib.PYXEN_CORE_DUMP, domid=domid, payload=there + b"\0")
         if event is not None:
             code = event.code
         else:

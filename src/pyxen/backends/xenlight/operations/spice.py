@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from pyxen._common.qmp import request
-from pyxen.backends.xenlight.operations.qmp import Broken, Monitor, Refused, Unreachable
+from pyxen.backends.xenlight.operations.qmp import Broken, HungUp, Monitor, Refused, Unreachable
 from pyxen.config import DomainType
 from pyxen.errors import OperationTimeout, QmpError
 from pyxen.records.endpoints import SpiceEndpoint
@@ -25,7 +25,7 @@ _LONGEST_ADDRESS: Final = 255
 
 
 def spice(info: DomainInfo) -> SpiceEndpoint | None:
-    """Return the SPICE server of a domain; None if there is none, or no QEMU, or one that knows no SPICE.
+    """Return the SPICE server of a domain; None if there is none, or no QEMU, or one that ends or knows no SPICE.
 
     Raises:
         OperationTimeout: QEMU does not answer in time.
@@ -52,7 +52,7 @@ def spice(info: DomainInfo) -> SpiceEndpoint | None:
     try:
         monitor.greet()
         return _endpoint(monitor.execute(request("query-spice", {})))
-    except Refused:
+    except (Refused, HungUp):  # it has just ended
         return None
     except Broken as broken:
         message = f"QEMU's answer about its SPICE server makes no sense: {broken}"

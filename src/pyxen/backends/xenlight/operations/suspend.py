@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
 
+from pyxen.backends.xenlight.libxl import hung_qemu
 from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
 from pyxen.backends.xenlight.libxl.error_map import describe, failure, raise_failure
@@ -68,7 +69,9 @@ def suspend(context: Context, operation: Operation[None], domid: int) -> Script[
     """Ask the guest to suspend itself, as ``xl suspend``; it stays in memory."""
     with closing(Asked(domid)) as asked:
         code = yield from context.complete(
-            lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how), asks=domid
+            lambda how: lib.libxl_domain_suspend_only(context.pointer, domid, how),
+            unhang=lambda: hung_qemu.cut_off(domid),
+            asks=domid,
         )
         if code == 0 and operation.stopped is None:
             return
