@@ -13,6 +13,7 @@ import pytest
 import pyxen
 from pyxen import DomainConfig
 from pyxen.errors import Error
+from tests.offhost import moves
 from tests.offhost.host import OffHost
 from tests.offhost.world import How, Kind
 
@@ -101,17 +102,21 @@ def test_a_shutdown_after_which_the_configuration_cannot_be_read(
     assert offhost.left() == []
 
 
+@pytest.mark.parametrize("verb", ["save", "replicate to nobody"])
 def test_no_watch_for_the_answer_of_a_guest_that_is_asked_later(
-    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path
+    offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, verb: str
 ) -> None:
-    # libxl asks it some time after the save has begun. Without the watch, the guest would stay suspended for a minute.
+    # libxl asks it some time after the verb has begun. Without the watch, the guest would stay suspended for a minute.
     web = host.create(config())
     offhost.guest(web.domid).obey()
     for nth in range(1, MOST):
         failed, begin = "", time.monotonic()
         try:
             with offhost.world.sweeping(Kind.REQUESTS, nth, errno.ENOSPC, How.DENY) as swept:
-                web.save(tmp_path / "saved", checkpoint=True, timeout=30)
+                if verb == "save":
+                    web.save(tmp_path / "saved", checkpoint=True, timeout=30)
+                else:
+                    moves.replicate_to_nobody(web, timeout=30)
         except Error as error:
             failed = str(error)
         assert swept.pid, "each request was refused once, and none of them is the watch"

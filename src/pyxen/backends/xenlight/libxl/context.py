@@ -53,8 +53,7 @@ class _Call:
     how: CData
     may_abort: Callable[[], bool] | None
     asks: int | None
-    given_up: str = ""
-    """Why it was aborted, if the operation is not to end for that."""
+    given_up: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -261,7 +260,6 @@ class Context:
         del self._calls[token]
         self._choose_what_to_wait_for()
         if call.given_up and event.code != 0:
-            self._sink.note(lib.XTL_ERROR, call.given_up)
             return lib.ERROR_FAIL  # type: ignore[no-any-return]  # cffi has no types
         return event.code
 
@@ -363,20 +361,22 @@ class Context:
         self._event_loop.context = ffi.NULL if self._cut_off and not self._calls else self.pointer
 
     def _give_up_calls(self) -> None:
-        for call in self._calls.values():
+        for token, call in self._calls.items():
             if not call.given_up and (call.may_abort is None or call.may_abort()):
-                self._give_up(call, _CUT_OFF)
+                self._give_up(token, _CUT_OFF)
 
     def _refused(self, domid: int, error: int) -> None:
         """Give up the calls that would wait for a guest's answer without a watch for it."""
         with LIBXL:
-            for call in self._calls.values():
+            for token, call in self._calls.items():
                 if call.asks == domid and not call.given_up:
-                    self._give_up(call, f"xenstored refuses a watch for the guest's answer: {os.strerror(error)}")
+                    self._give_up(token, f"xenstored refuses a watch for the guest's answer: {os.strerror(error)}")
 
-    def _give_up(self, call: _Call, reason: str) -> None:
-        call.given_up = reason
-        self._abort(call.how)
+    def _give_up(self, token: int, reason: str) -> None:
+        """Abort a call, though its operation is not to end, and say why in the operation's log."""
+        self._calls[token].given_up = True
+        self._note(token, lib.XTL_ERROR, reason)
+        self._abort(self._calls[token].how)
 
     def _replace(self) -> None:
         with LIBXL.released():
@@ -419,7 +419,7 @@ class Context:
             yield frame.token, LibxlEvent(complete, frame.domid, frame.number, lost=lost, hung=hung)
 
     def _note(self, token: int, level: int, line: str) -> None:
-        """Take a line from a worker."""
+        """Take a line for the operation that waits for a token."""
         current, self._sink.current = self._sink.current, self._event_loop.waiting(token)
         self._sink.note(level, line)
         self._sink.current = current
