@@ -321,7 +321,7 @@ def _contract_files(names: Iterable[str]) -> list[str]:
 def _run_some(lists: list[queue.SimpleQueue[Part]], folder: Path, say: threading.Lock) -> None:
     """Run parts as long as there are any: those of the first list, then those of the next."""
     for waiting in lists:
-        while True:
+        while not _ended_by:
             try:
                 part = waiting.get_nowait()
             except queue.Empty:
@@ -378,12 +378,12 @@ def main() -> int:
     for thread in threads:
         thread.start()
     _progress(threads, say)
+    for part in chosen:
+        if part.status != 0 and not _ended_by:
+            part.try_again()
     if _ended_by:
         print(f"[test] ended by {signal.Signals(_ended_by[0]).name}")
         return ENDED + _ended_by[0]
-    for part in chosen:
-        if part.status != 0:
-            part.try_again()
     _show(chosen)
     return 0 if all(part.status == 0 for part in chosen) else 1
 

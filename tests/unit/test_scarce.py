@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import pyxen
 import pyxen.aio
-from pyxen import Domain, DomainConfig, DomainState, Hosts, Supervisor, attach_terminal
+from pyxen import Domain, DomainConfig, DomainState, Hosts, OperationFailed, Supervisor, attach_terminal
+from pyxen._common.shortage import submitted
 from pyxen.aio import bridges
 from pyxen.autostart import XendomainsSettings, stop_all
 from pyxen.doctor import examine
@@ -39,6 +41,13 @@ def web(fake: FakeHost) -> Domain:
 def served(tmp_path: Path, fake: FakeHost) -> Iterator[AtSocket]:
     with at_socket(tmp_path / "pyxen", fake.uri) as served:
         yield served
+
+
+def test_threads_that_were_closed_are_no_shortage() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert submitted(pool, lambda: 7, OperationFailed, "asking").result(60) == 7
+    with pytest.raises(OperationFailed, match="^asking: it was closed meanwhile$"):
+        submitted(pool, lambda: 7, OperationFailed, "asking")
 
 
 def test_a_simulated_host() -> None:

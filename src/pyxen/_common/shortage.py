@@ -37,6 +37,8 @@ def shortage(kind: type[Error], what: str) -> Iterator[None]:
     except Error:
         raise
     except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: Python cannot start a thread
+        if "after shutdown" in str(error):  # of a pool of threads
+            raise kind(f"{what}: it was closed meanwhile") from error
         message = f"{what}: this process may have no more descriptors, threads or memory: {error}: {REMEDY}"
         raise kind(message) from error
 
