@@ -46,7 +46,7 @@ def served(tmp_path: Path, fake: FakeHost) -> Iterator[AtSocket]:
 def test_threads_that_were_closed_are_no_shortage() -> None:
     with ThreadPoolExecutor(1) as pool:
         assert submitted(pool, lambda: 7, OperationFailed, "asking").result(60) == 7
-    with pytest.raises(OperationFailed, match="^asking: it was closed meanwhile$"):
+    with pytest.raises(OperationFailed, match=r"^asking: it was closed meanwhile$"):
         submitted(pool, lambda: 7, OperationFailed, "asking")
 
 

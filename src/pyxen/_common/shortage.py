@@ -37,7 +37,7 @@ def shortage(kind: type[Error], what: str) -> Iterator[None]:
     except Error:
         raise
     except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: Python cannot start a thread
-        if "after shutdown" in str(error):  # of a pool of threads
+        if "cannot schedule new futures" in str(error):  # since the pool was shut down
             raise kind(f"{what}: it was closed meanwhile") from error
         message = f"{what}: this process may have no more descriptors, threads or memory: {error}: {REMEDY}"
         raise kind(message) from error
