@@ -12,8 +12,11 @@ from tests.offhost.host import OffHost
 from tests.offhost.sweep import VERBS, Configure, Sweep, bounded
 from tests.offhost.test_kills import LASTING, works
 
-QUIET = ("pause", "unpause", "set_userdata", "userdata")
-"""Verbs for which libxl may need no answer of xenstored's."""
+QUIET = (
+    *("pause", "unpause", "set_userdata", "userdata", "set_node_affinity", "topology", "orphans"),
+    *("log", "follow_log", "set_parameters", "debug_keys"),
+)
+"""Verbs that may need no answer of xenstored's."""
 
 IN_THIS_PROCESS = ("unpause", "rename", "config", "attach a vif", "detach a disk", "create")
 """Verbs that are tried first: libxl waits in this process. The others are asked by ``make test-long``."""
