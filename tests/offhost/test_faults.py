@@ -128,6 +128,22 @@ def test_no_watch_for_the_answer_of_a_guest_that_is_asked_later(
     assert offhost.left() == []
 
 
+def test_a_key_that_xenstored_refuses(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    # libxl does not tell that it could not write it.
+    web = host.create(config())
+    errors = []
+    for nth in range(1, MOST):
+        with offhost.world.sweeping(Kind.REQUESTS, nth, errno.ENOSPC, How.DENY) as swept:
+            try:
+                web.send_sysrq("s")
+            except pyxen.OperationFailed as error:
+                errors.append(str(error))
+        if not swept.pid:
+            break
+    assert any("control/sysrq" in text for text in errors), errors
+    web.destroy()
+
+
 def test_what_is_not_answered_is_named(offhost: OffHost) -> None:
     done = offhost.run_python(
         "import ctypes, fcntl\n"

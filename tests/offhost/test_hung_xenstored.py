@@ -14,7 +14,7 @@ from tests.offhost.test_kills import LASTING, works
 
 QUIET = (
     *("pause", "unpause", "set_userdata", "userdata", "set_node_affinity", "topology", "orphans"),
-    *("log", "follow_log", "set_parameters", "debug_keys"),
+    *("log", "follow_log", "set_parameters", "debug_keys", "update_config"),
 )
 """Verbs that may need no answer of xenstored's."""
 

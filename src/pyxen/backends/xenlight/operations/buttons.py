@@ -27,4 +27,7 @@ def send_trigger(context: Context, operation: Operation[None], domid: int, trigg
 def send_sysrq(context: Context, operation: Operation[None], domid: int, key: str) -> None:
     """Send a magic SysRq key to a Linux guest, as ``xl sysrq``."""
     check_sysrq_key(domid, key)
-    raise_failure(operation, lib.libxl_send_sysrq(context.pointer, domid, key.encode()))
+    code = lib.libxl_send_sysrq(context.pointer, domid, key.encode())
+    if code == 0 and operation.log:  # libxl does not tell whether xenstored took it, but in its log
+        code = lib.ERROR_FAIL
+    raise_failure(operation, code)
