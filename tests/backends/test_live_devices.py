@@ -139,7 +139,7 @@ def test_they_come_and_go(host: Host, linux: Guest, image: str) -> None:
 @pytest.mark.needs(Feature.LIVE_DEVICES)
 @pytest.mark.long
 def test_awaited(host: Host, uri: str, make: Make, image: str) -> None:
-    domain = make("web1", disks=[Disk(image, vdev="xvdb")])
+    domain = make("web1", paused=True, disks=[Disk(image, vdev="xvdb")])  # its states stay as they are
 
     async def main() -> None:
         async with pyxen.aio.connect(uri) as xen:
