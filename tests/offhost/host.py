@@ -220,7 +220,10 @@ class OffHost:
     def signal_xenstored(self, number: int) -> None:
         """Send xenstored a signal: SIGSTOP and SIGCONT, or SIGKILL, after which `restart_xenstored` brings another."""
         assert self._xenstored is not None
-        self._xenstored.send_signal(number)
+        if number == signal.SIGSTOP:
+            self.world.stop(self._xenstored.pid)
+        else:
+            self._xenstored.send_signal(number)
         if number == signal.SIGKILL:
             self._xenstored.wait()
             self.store.close()

@@ -7,6 +7,8 @@ import errno
 import mmap
 import os
 import re
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ __all__ = ["ANY", "PAGE", "Call", "Class", "How", "Kind", "Reason", "Swept", "Wo
 PAGE = 4096
 _XENSTORE = 1  # GNTTAB_RESERVED_XENSTORE
 _EMULATED = 0x1FF  # what Xen emulates for an HVM guest (XEN_X86_EMU_...): all but what it leaves to vPCI and PIRQs
+_TO_STOP = 10.0  # seconds for a process to stop
 _FURNITURE = 0xFEFFC  # the frame that libxl uses too
 
 
@@ -256,6 +259,17 @@ class World:
         )
         return mmap.mmap(self._memory, PAGE, offset=offset.value)
 
+    def stop(self, pid: int) -> None:
+        """Stop a process, but not while it holds the lock of the pretended hypervisor: nobody could go on."""
+        self._lib.offhost_lock()
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            end = time.monotonic() + _TO_STOP
+            while not _is_stopped(pid) and time.monotonic() < end:
+                time.sleep(0.001)
+        finally:
+            self._lib.offhost_unlock()
+
     def notify(self, domid: int, port: int) -> None:
         """Let a domain send an event."""
         self._check(self._lib.offhost_guest_notify(domid, port), f"port {port} of domain {domid}")
@@ -376,3 +390,8 @@ def _numbers(headers: Path) -> dict[str, tuple[int, int]]:
     for kind, names in ((Class.DEVICE, _DEVICE), (Class.XENSTORE, _STORE)):
         found |= {f"{kind.name.lower()}.{name}": (kind, number) for number, name in enumerate(names, 1)}
     return found
+
+
+def _is_stopped(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat").read_text()
+    return status.rpartition(")")[2].split()[0] in "TZX"

@@ -187,6 +187,17 @@ EXPORT int offhost_frame(unsigned domid, uint64_t frame, int64_t *offset)
     return *offset < 0 ? EINVAL : 0;
 }
 
+/* For who is to stop a process that may hold the lock: then it is not stopped while it does. */
+EXPORT void offhost_lock(void)
+{
+    world_lock();
+}
+
+EXPORT void offhost_unlock(void)
+{
+    world_unlock();
+}
+
 /* The guest's port whose other end xenstored has bound: looked for by what the guest's page was introduced with. */
 EXPORT int offhost_guest_notify(unsigned domid, uint32_t number)
 {
