@@ -102,7 +102,7 @@ def test_a_shutdown_after_which_the_configuration_cannot_be_read(
     assert offhost.left() == []
 
 
-@pytest.mark.parametrize("verb", ["save", "replicate to nobody"])
+@pytest.mark.parametrize("verb", ["save", pytest.param("replicate to nobody", marks=pytest.mark.long)])
 def test_no_watch_for_the_answer_of_a_guest_that_is_asked_later(
     offhost: OffHost, host: pyxen.Host, config: Configure, tmp_path: Path, verb: str
 ) -> None:
@@ -116,7 +116,7 @@ def test_no_watch_for_the_answer_of_a_guest_that_is_asked_later(
                 if verb == "save":
                     web.save(tmp_path / "saved", checkpoint=True, timeout=30)
                 else:
-                    moves.replicate_to_nobody(web, timeout=30)
+                    moves.replicate_to_nobody(web, timeout=3)
         except Error as error:
             failed = str(error)
         assert swept.pid, "each request was refused once, and none of them is the watch"
