@@ -63,6 +63,9 @@ FUZZ_SECONDS = 3
 MACHINES = 2
 """How many parts that boot the lab run at a time."""
 
+OTHERS = 2
+"""How many of the others run beside them: the tests of pretended hosts mostly wait."""
+
 MOVING = ("locks", "migration", "pool", "remus", "saving", "ssh", "supervisor", "workers")
 """The tests in dom0 of what takes long; they have a machine of their own."""
 
@@ -279,10 +282,10 @@ def parts() -> list[Part]:
         Part("checks", checks, boots=False),
         Part("xen-4.20-moving", [_in_dom0("4.20", *_pytest_in_dom0(*_files(MOVING)))]),
         Part("xen-4.20-host", [_in_dom0("4.20", *_pytest_in_dom0(*_files(HOST)))]),
+        Part("offhost", [[*PYTEST, *_chosen(), "tests/offhost"]], boots=False),
         Part("unit", [[*PYTEST, "tests/unit"]], boots=False),
         Part("backends", backends, boots=False),
         Part("oracle", oracle, boots=False),
-        Part("offhost", [[*PYTEST, *_chosen(), "tests/offhost"]], boots=False),
         Part("fuzz", [[PYTHON, "-m", "tests.fuzz", "--seed", "1", "--seconds", str(FUZZ_SECONDS)]], boots=False),
         Part("xen-4.20", [_in_dom0("4.20", *_pytest_in_dom0(*_files(rest)))]),
         Part("contract", [_in_dom0("4.20", *_contract_in_dom0("xenlight:///"))]),
@@ -370,7 +373,7 @@ def main() -> int:
     for part in chosen:
         (machines if part.boots else others).put(part)
     say = threading.Lock()
-    lanes = [*[[machines, others]] * MACHINES, [others]]
+    lanes = [*[[machines, others]] * MACHINES, *[[others]] * OTHERS]
     threads = [threading.Thread(target=_run_some, args=(lane, folder, say)) for lane in lanes]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
