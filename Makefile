@@ -23,7 +23,7 @@ test-long: setup ## Run all of `make test`, and what takes long and asks again i
 	@PYXEN_LONG=1 $(PYTHON) -m tools.test
 
 test-fast: setup ## Run the checks and the tests that need no Xen
-	@$(PYTHON) -m tools.test checks unit backends offhost
+	@$(PYTHON) -m tools.test checks unit backends offhost-4.20 offhost-4.17
 
 lab-test: setup ## Run the tests on real Xen only: make lab-test XEN=4.17 CPUS=2 ARGS="-k shutdown"
 	@$(PYTHON) -m lab run --xen $(XEN) --cpus $(CPUS) -- python3 -m pytest -p no:cacheprovider tests/xen $(ARGS)

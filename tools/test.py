@@ -63,8 +63,8 @@ FUZZ_SECONDS = 3
 MACHINES = 2
 """How many parts that boot the lab run at a time."""
 
-OTHERS = 2
-"""How many of the others run beside them: the tests of pretended hosts mostly wait."""
+OTHERS = 3
+"""How many of the others run beside them: those on pretended hosts mostly wait."""
 
 MOVING = ("locks", "migration", "pool", "remus", "saving", "ssh", "supervisor", "workers")
 """The tests in dom0 of what takes long; they have a machine of their own."""
@@ -273,6 +273,7 @@ def parts() -> list[Part]:
         [*PYTEST, "tests/ansible", "tests/backends", "tests/libvirt"],
         [*_contract("test:///default")],
     ]
+    offhost = [*PYTEST, *_chosen(), "tests/offhost"]
     oracle = [[PYTHON, "-m", "tests.oracle.setup"], [*PYTEST, *_chosen(), "tests/oracle"]]
     tests = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests/xen").glob("test_*.py"))
     rest = [name for name in tests if name not in {*MOVING, *HOST}]
@@ -282,7 +283,8 @@ def parts() -> list[Part]:
         Part("checks", checks, boots=False),
         Part("xen-4.20-moving", [_in_dom0("4.20", *_pytest_in_dom0(*_files(MOVING)))]),
         Part("xen-4.20-host", [_in_dom0("4.20", *_pytest_in_dom0(*_files(HOST)))]),
-        Part("offhost", [[*PYTEST, *_chosen(), "tests/offhost"]], boots=False),
+        Part("offhost-4.20", [[*offhost, "-k", "4.20"]], boots=False),
+        Part("offhost-4.17", [[*offhost, "-k", "not 4.20"]], boots=False),
         Part("unit", [[*PYTEST, "tests/unit"]], boots=False),
         Part("backends", backends, boots=False),
         Part("oracle", oracle, boots=False),

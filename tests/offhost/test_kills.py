@@ -316,7 +316,7 @@ def test_qemu_under_a_supervisor(
     offhost: OffHost, host: pyxen.Host, tmp_path: Path, config: Configure, number: signal.Signals
 ) -> None:
     models = DeviceModels(tmp_path, offhost.release.python)
-    web = DomainConfig("web", type="hvm", memory=16, device_model=DeviceModel(path=str(models.path)))
+    web = DomainConfig("web", type="hvm", memory=16, device_model=DeviceModel(path=str(models.path)), vkb_device=False)
     told: Queue[Outcome] = Queue()
     with Supervisor(host, on_outcome=told.put, brake=Brake(min_uptime=0)) as supervisor:
         domain = host.create(web.replace(on_reboot="restart"), timeout=20)
