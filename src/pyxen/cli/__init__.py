@@ -18,6 +18,7 @@ __all__ = ["main"]
 
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 _OF_THE_EXTRA = ("typer", "rich", "click")
+_HELP_OPTIONS = frozenset({"-h", "--help"})
 
 
 def main() -> int:
@@ -68,7 +69,23 @@ def _app() -> Typer:
         from pyxen.cli.app import app
 
         return app
+    if not _HELP_OPTIONS.intersection(sys.argv):
+        _load_typer_alone()
     from pyxen.cli.root import with_one
 
     name, module = found
     return with_one(name, importlib.import_module(f"pyxen.cli.{module}").COMMANDS[name])
+
+
+def _load_typer_alone() -> None:
+    """Load typer as if rich were not installed: it uses rich for help and for wrong usage, which is then plain text.
+
+    typer 0.15 loads rich with all that Markdown needs, which takes longer than all the rest of a command.
+    """
+    if "rich" in sys.modules:
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # so an import of it fails
+    try:
+        importlib.import_module("typer.main")
+    finally:
+        del sys.modules["rich"]

@@ -182,7 +182,8 @@ def test_what_is_no_error_of_pyxens_says_so() -> None:
 def test_values_come_back_as_they_were() -> None:
     with served("memory:///values") as found:
         web1 = found.there.create(
-            CONFIG.replace(disks=[Disk("/srv/a", vdev="xvda")], channels=[Channel("a", connection="pty")])
+            CONFIG.replace(disks=[Disk("/srv/a", vdev="xvda")], channels=[Channel("a", connection="pty")]),
+            paused=True,  # its devices stay as they are
         )
         for name in ("info", "topology", "stats", "uptimes", "cpupools"):
             result = getattr(found.there, name)
