@@ -314,13 +314,16 @@ static int take_events(libxl_ctx *ctx, struct pyxen_event *events, int most)
     return found;
 }
 
-/* Add an event if a watch for a guest's answer was refused. */
-static int take_refusal(struct pyxen_event *events, int found, int most)
+/* Add an event for each watch for a guest's answer that was refused; the next call has those without room here. */
+static int take_refusals(struct pyxen_event *events, int found, int most)
 {
-    struct pyxen_event event = { .type = PYXEN_REFUSED };
+    for (; found < most; found++) {
+        struct pyxen_event event = { .type = PYXEN_REFUSED };
 
-    if (found < most && (event.code = pyxen_refused_watch(&event.domid)))
-        events[found++] = event;
+        if (!(event.code = pyxen_refused_watch(&event.domid)))
+            break;
+        events[found] = event;
+    }
     return found;
 }
 
@@ -398,7 +401,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
 
         pyxen_lock();
         /* libxl does not wake its poller for an operation that ended inside the call which began it. */
-        found = take_refusal(events, ctx ? take_events(ctx, events, most) : 0, most);
+        found = take_refusals(events, ctx ? take_events(ctx, events, most) : 0, most);
         libxls = found ? 0 : prepare(loop, ctx, &limit, &total);
         pyxen_unlock();
         if (found || libxls < 0)
@@ -420,7 +423,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
         if (ctx) {
             libxl_osevent_afterpoll(ctx, libxls, loop->fds, now);
             reap(loop, ctx);
-            found = take_refusal(events, take_events(ctx, events, most), most);
+            found = take_refusals(events, take_events(ctx, events, most), most);
         }
         pyxen_unlock();
         found = take_ready(loop->fds + total - loop->nwatched, loop->nwatched, events, found, most);

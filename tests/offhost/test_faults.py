@@ -15,6 +15,7 @@ from pyxen import DomainConfig
 from pyxen.errors import Error
 from tests.offhost import moves
 from tests.offhost.host import OffHost
+from tests.offhost.internals import refused_watches
 from tests.offhost.world import How, Kind
 
 Configure = Callable[..., DomainConfig]
@@ -86,6 +87,11 @@ def test_no_watch_for_a_guests_answer(offhost: OffHost, host: pyxen.Host, config
     assert swept.what == "request 4"  # XS_WATCH
     web.destroy()
     assert offhost.left() == []
+
+
+@pytest.mark.usefixtures("offhost")
+def test_all_watches_that_are_refused_at_once_are_told_of() -> None:
+    assert sorted(refused_watches([5, 6, 7])) == [(domid, errno.EEXIST) for domid in (5, 6, 7)]
 
 
 def test_a_shutdown_after_which_the_configuration_cannot_be_read(
