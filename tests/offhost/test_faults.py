@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,9 @@ import pyxen
 from pyxen import DomainConfig
 from pyxen.errors import Error
 from tests.offhost import moves
-from tests.offhost.host import OffHost
+from tests.offhost.host import OffHost, until
 from tests.offhost.internals import refused_watches
+from tests.offhost.sweep import bounded
 from tests.offhost.world import How, Kind
 
 Configure = Callable[..., DomainConfig]
@@ -130,6 +133,37 @@ def test_no_watch_for_the_answer_of_a_guest_that_is_asked_later(
             break
     assert time.monotonic() - begin < 15
     assert web.info().state is not pyxen.DomainState.SHUTDOWN
+    web.destroy()
+    assert offhost.left() == []
+
+
+def test_no_watch_for_the_answer_of_a_guest_that_migrates(
+    offhost: OffHost, host: pyxen.Host, config: Configure
+) -> None:
+    web = host.create(config())
+    guest = offhost.guest(web.domid)  # it can be asked, and does not obey
+
+    def migrate() -> None:
+        moves.migrate(host, web, socket.socketpair(), timeout=1)
+
+    outcome = bounded(migrate, begin := threading.Event())
+    with offhost.world.sweeping(Kind.REQUESTS, 0, errno.ENOSPC, How.DENY) as swept:
+        begin.set()
+        until(lambda: guest.store.read("control/shutdown") == "suspend", "it is not asked")
+    outcome()
+    for nth in range(swept.count, 0, -1):  # libxl has its watch before it asks
+        begun = time.monotonic()
+        with (
+            offhost.world.sweeping(Kind.REQUESTS, nth, errno.ENOSPC, How.DENY) as swept,
+            pytest.raises(Error) as failed,
+        ):
+            migrate()
+        if "refuses a watch for the guest's answer" in str(failed.value):
+            break
+    assert swept.what == "request 4"  # XS_WATCH
+    assert time.monotonic() - begun < 5
+    info = web.info()
+    assert (info.name, info.shutdown_reason) == ("web", None)
     web.destroy()
     assert offhost.left() == []
 
