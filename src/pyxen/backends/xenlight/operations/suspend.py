@@ -29,6 +29,7 @@ __all__ = ["Asked", "go_on", "let_go_on", "resume", "stuck", "suspend"]
 
 _ENTRY: Final = "/local/domain/{}/control/shutdown"
 _REQUEST: Final = "suspend"
+_QEMU_HANGS: Final = "Failed to resume device model: rc=-9"  # ERROR_TIMEDOUT
 _TO_SUSPEND: Final = 10.0  # seconds in which a guest that has read the request suspends
 
 
@@ -131,6 +132,9 @@ def stuck(operation: Operation[Any], code: int) -> OperationFailed:
     why = failure(operation, code)
     if isinstance(why, QmpError):
         return describe(QmpError, f"{message}, since its QEMU has ended: destroy it", operation, code)
+    if any(_QEMU_HANGS in line for line in operation.log):
+        remedy = "resume it when QEMU goes on, or destroy it"
+        return describe(QmpError, f"{message}, since its QEMU does not answer: {remedy}", operation, code)
     return describe(OperationFailed, f"{message}; try to resume it", operation, code)
 
 
