@@ -168,6 +168,29 @@ def test_no_watch_for_the_answer_of_a_guest_that_migrates(
     assert offhost.left() == []
 
 
+def test_a_save_whose_beginning_cannot_be_written(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    # libxl would crash: it begins a stream in this process, and does not expect that to fail.
+    web = host.create(config())
+    offhost.guest(web.domid).obey()
+    told: dict[str, Error | None] = {}
+    for nth in range(1, MOST):
+        failed: Error | None = None
+        with offhost.world.sweeping(Kind.FILES, nth, errno.EIO) as swept:
+            try:
+                web.save(offhost.folder / "saved", checkpoint=True, timeout=20)
+            except Error as error:
+                failed = error
+        if swept.what.startswith("execvp"):  # the process that writes the rest
+            break
+        if swept.what.startswith("write /.saved"):
+            told[f"{nth} {swept.what}"] = failed
+    assert len(told) > 1, "the head, which pyxen writes, and libxl's beginning"
+    assert all("Input/output error" in str(error) for error in told.values()), told
+    web.destroy()
+    (offhost.folder / "saved").unlink(missing_ok=True)
+    assert offhost.left() == []
+
+
 def test_a_key_that_xenstored_refuses(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
     # libxl does not tell that it could not write it.
     web = host.create(config())
