@@ -44,6 +44,14 @@ struct child {
     int none;  /* there is no such process */
 };
 
+#define SHELTERED 64
+
+struct shelter {
+    int fd, file, size;
+    int over;  /* fd leads to the file */
+    int error; /* with which writing to it has failed */
+};
+
 struct pyxen_loop {
     pid_t pid; /* the process that the context belongs to */
     int wake;
@@ -51,6 +59,8 @@ struct pyxen_loop {
     pid_t none; /* the last number given to a child that could not be started */
     struct child *children; /* under the lock */
     int nchildren, room;
+    struct shelter *shelters;
+    int nshelters;
     struct pollfd *watched; /* descriptors of others, and what they wait for; at the end of `fds` when polled */
     int nwatched;
     struct pollfd *fds;
@@ -168,6 +178,7 @@ void pyxen_loop_free(struct pyxen_loop *loop)
         if (loop->children[i].pidfd >= 0)
             close(loop->children[i].pidfd);
     free(loop->children);
+    free(loop->shelters);
     free(loop->watched);
     free(loop->fds);
     free(loop);
@@ -196,6 +207,60 @@ int pyxen_loop_watch(struct pyxen_loop *loop, int fd, int events)
     return 0;
 }
 
+int pyxen_loop_shelter(struct pyxen_loop *loop, int fd, int file, int size)
+{
+    struct shelter *grown = realloc(loop->shelters, (loop->nshelters + 1) * sizeof *grown);
+
+    if (!grown)
+        return -ENOMEM;
+    loop->shelters = grown;
+    loop->shelters[loop->nshelters++] = (struct shelter){ .fd = fd, .file = file, .size = size };
+    return 0;
+}
+
+int pyxen_loop_end_shelter(struct pyxen_loop *loop, int fd)
+{
+    int error = 0;
+
+    for (int i = 0; i < loop->nshelters; i++)
+        if (loop->shelters[i].fd == fd) {
+            error = loop->shelters[i].error;
+            loop->shelters[i] = loop->shelters[--loop->nshelters];
+            break;
+        }
+    return -error;
+}
+
+/* Returns 0, or the error. */
+static int copy_beginning(const struct shelter *shelter)
+{
+    char data[SHELTERED];
+    ssize_t done;
+
+    if (pread(shelter->fd, data, shelter->size, 0) != shelter->size)
+        return EIO;
+    for (int at = 0; at < shelter->size; at += done) {
+        done = write(shelter->file, data + at, shelter->size - at);
+        if (done < 0)
+            return errno;
+    }
+    return 0;
+}
+
+static void leave_shelters(struct pyxen_loop *loop)
+{
+    for (int i = 0; i < loop->nshelters; i++) {
+        struct shelter *shelter = &loop->shelters[i];
+
+        if (shelter->over || lseek(shelter->fd, 0, SEEK_CUR) != shelter->size)
+            continue;
+        shelter->error = copy_beginning(shelter);
+        if (dup3(shelter->file, shelter->fd, O_CLOEXEC) < 0 && !shelter->error)
+            shelter->error = errno;
+        shelter->over = 1;
+    }
+}
+
 /* More than any pid: the kernel has none above 2^22. */
 #define NO_PID 0x7f000000
 #define NO_PID_COUNT 0xffffff
@@ -220,6 +285,7 @@ pid_t pyxen_fork(void *user)
         loop->children = grown;
         loop->room = room;
     }
+    leave_shelters(loop);
     child.pid = fork();
     if (!child.pid)
         return 0;
@@ -314,13 +380,16 @@ static int take_events(libxl_ctx *ctx, struct pyxen_event *events, int most)
     return found;
 }
 
-/* Add an event if a watch for a guest's answer was refused. */
-static int take_refusal(struct pyxen_event *events, int found, int most)
+/* Add an event for each watch for a guest's answer that was refused; the next call has those without room here. */
+static int take_refusals(struct pyxen_event *events, int found, int most)
 {
-    struct pyxen_event event = { .type = PYXEN_REFUSED };
+    for (; found < most; found++) {
+        struct pyxen_event event = { .type = PYXEN_REFUSED };
 
-    if (found < most && (event.code = pyxen_refused_watch(&event.domid)))
-        events[found++] = event;
+        if (!(event.code = pyxen_refused_watch(&event.domid)))
+            break;
+        events[found] = event;
+    }
     return found;
 }
 
@@ -398,7 +467,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
 
         pyxen_lock();
         /* libxl does not wake its poller for an operation that ended inside the call which began it. */
-        found = take_refusal(events, ctx ? take_events(ctx, events, most) : 0, most);
+        found = take_refusals(events, ctx ? take_events(ctx, events, most) : 0, most);
         libxls = found ? 0 : prepare(loop, ctx, &limit, &total);
         pyxen_unlock();
         if (found || libxls < 0)
@@ -420,7 +489,7 @@ int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct
         if (ctx) {
             libxl_osevent_afterpoll(ctx, libxls, loop->fds, now);
             reap(loop, ctx);
-            found = take_refusal(events, take_events(ctx, events, most), most);
+            found = take_refusals(events, take_events(ctx, events, most), most);
         }
         pyxen_unlock();
         found = take_ready(loop->fds + total - loop->nwatched, loop->nwatched, events, found, most);

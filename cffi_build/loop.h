@@ -50,6 +50,13 @@ struct pyxen_event {
  * -errno. */
 int pyxen_loop_wait(struct pyxen_loop *loop, libxl_ctx *ctx, int timeout, struct pyxen_event *events, int most);
 
+/* Let a descriptor that libxl writes to lead to a file once libxl starts a process, and its position is `size`: what is
+ * before it is then written to the file. libxl crashes if it cannot write the beginning of a stream, and starts the
+ * process that writes the rest right behind that. For a memfd, and at most 64 bytes. Returns 0 or -errno. */
+int pyxen_loop_shelter(struct pyxen_loop *loop, int fd, int file, int size);
+/* End it. Returns -errno if the beginning could not be written, else 0. */
+int pyxen_loop_end_shelter(struct pyxen_loop *loop, int fd);
+
 /* Returns how many children of libxl's run. */
 int pyxen_loop_children(const struct pyxen_loop *loop);
 

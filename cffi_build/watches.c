@@ -6,20 +6,45 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <xenstore.h>
 
 #include "watches.h"
 
-static __thread int refused;
-static __thread uint32_t refused_of;
+struct refusal {
+    uint32_t domid;
+    int error;
+};
+
+/* What was refused to this thread and is not taken yet. Many guests may be asked before the loop comes to it. */
+static __thread struct refusal *refusals;
+static __thread int nrefusals;
 
 int pyxen_refused_watch(uint32_t *domid)
 {
-    int error = refused;
+    struct refusal refusal;
 
-    refused = 0;
-    *domid = refused_of;
-    return error;
+    if (!nrefusals)
+        return 0;
+    refusal = refusals[--nrefusals];
+    if (!nrefusals) {
+        free(refusals);
+        refusals = NULL;
+    }
+    *domid = refusal.domid;
+    return refusal.error;
+}
+
+/* Returns whether there was memory for it. */
+static bool note(uint32_t domid, int error)
+{
+    struct refusal *grown = realloc(refusals, (nrefusals + 1) * sizeof *grown);
+
+    if (!grown)
+        return false;
+    refusals = grown;
+    refusals[nrefusals++] = (struct refusal){ .domid = domid, .error = error };
+    return true;
 }
 
 /* Returns whether a path is that of a guest's answer, and sets its domid. */
@@ -42,11 +67,9 @@ bool xs_watch(struct xs_handle *store, const char *path, const char *token)
     if (its_own && its_own(store, path, token))
         return true;
     error = errno;
-    if (!is_for_an_answer(path, &domid)) {
-        errno = error;
-        return false;
-    }
-    refused = error ? error : EIO;
-    refused_of = domid;
-    return true;
+    /* Without memory for a note it is refused; libxl ends its process anyway if it gets none. */
+    if (is_for_an_answer(path, &domid) && note(domid, error ? error : EIO))
+        return true;
+    errno = error;
+    return false;
 }

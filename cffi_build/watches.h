@@ -10,8 +10,8 @@
 
 #include <stdint.h>
 
-/* Returns the errno with which the last such watch was refused to this thread, and sets the guest's domid; 0 if none
- * was. Then it is forgotten. */
+/* Returns the errno with which such a watch was refused to this thread, and sets the guest's domid; 0 if none was. Then
+ * it is forgotten, and the next call tells of another one. */
 int pyxen_refused_watch(uint32_t *domid);
 
 #endif

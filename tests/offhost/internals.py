@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ __all__ = [
     "let_readers_say_all",
     "libxl_lock",
     "qmp_patience",
+    "refused_watches",
     "replace_let_go_on",
     "spice_server",
     "target_by_libxl",
@@ -147,6 +150,31 @@ def replace_let_go_on(monkeypatch: pytest.MonkeyPatch, script: Callable[..., obj
     from pyxen.backends.xenlight.migration import remus
 
     monkeypatch.setattr(remus, "let_go_on", script)
+
+
+def refused_watches(domids: Sequence[int]) -> list[tuple[int, int]]:
+    """Have xenstored refuse a thread watches for guests' answers; returns what its loop tells: domids and errnos."""
+    from pyxen.backends.xenlight.libxl.binding import ffi, file, lib
+
+    ours = ctypes.CDLL(file)
+    ours.xs_open.restype, ours.xs_open.argtypes = ctypes.c_void_p, [ctypes.c_ulong]
+    ours.xs_watch.restype, ours.xs_watch.argtypes = ctypes.c_bool, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
+    ours.xs_close.argtypes = [ctypes.c_void_p]
+    store, events = ours.xs_open(0), ffi.new("struct pyxen_event[64]")
+    wake = os.eventfd(0)
+    loop = lib.pyxen_loop_new(wake, ffi.NULL)
+    try:
+        for domid in domids:
+            path = f"/local/domain/{domid}/control/shutdown".encode()
+            for _ in range(2):  # the second is one that it has
+                assert ours.xs_watch(store, path, b"token")
+        found = lib.pyxen_loop_wait(loop, ffi.NULL, 0, events, len(events))
+        assert all(event.type == lib.PYXEN_REFUSED for event in events[0:found])
+        return [(event.domid, event.code) for event in events[0:found]]
+    finally:
+        lib.pyxen_loop_free(loop)
+        os.close(wake)
+        ours.xs_close(store)
 
 
 def find_qemus_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,9 @@ import pyxen
 from pyxen import DomainConfig
 from pyxen.errors import Error
 from tests.offhost import moves
-from tests.offhost.host import OffHost
+from tests.offhost.host import OffHost, until
+from tests.offhost.internals import refused_watches
+from tests.offhost.sweep import bounded
 from tests.offhost.world import How, Kind
 
 Configure = Callable[..., DomainConfig]
@@ -88,6 +92,11 @@ def test_no_watch_for_a_guests_answer(offhost: OffHost, host: pyxen.Host, config
     assert offhost.left() == []
 
 
+@pytest.mark.usefixtures("offhost")
+def test_all_watches_that_are_refused_at_once_are_told_of() -> None:
+    assert sorted(refused_watches([5, 6, 7])) == [(domid, errno.EEXIST) for domid in (5, 6, 7)]
+
+
 def test_a_shutdown_after_which_the_configuration_cannot_be_read(
     offhost: OffHost, host: pyxen.Host, config: Configure
 ) -> None:
@@ -125,6 +134,60 @@ def test_no_watch_for_the_answer_of_a_guest_that_is_asked_later(
     assert time.monotonic() - begin < 15
     assert web.info().state is not pyxen.DomainState.SHUTDOWN
     web.destroy()
+    assert offhost.left() == []
+
+
+def test_no_watch_for_the_answer_of_a_guest_that_migrates(
+    offhost: OffHost, host: pyxen.Host, config: Configure
+) -> None:
+    web = host.create(config())
+    guest = offhost.guest(web.domid)  # it can be asked, and does not obey
+
+    def migrate() -> None:
+        moves.migrate(host, web, socket.socketpair(), timeout=1)
+
+    outcome = bounded(migrate, begin := threading.Event())
+    with offhost.world.sweeping(Kind.REQUESTS, 0, errno.ENOSPC, How.DENY) as swept:
+        begin.set()
+        until(lambda: guest.store.read("control/shutdown") == "suspend", "it is not asked")
+    outcome()
+    for nth in range(swept.count, 0, -1):  # libxl has its watch before it asks
+        begun = time.monotonic()
+        with (
+            offhost.world.sweeping(Kind.REQUESTS, nth, errno.ENOSPC, How.DENY) as swept,
+            pytest.raises(Error) as failed,
+        ):
+            migrate()
+        if "refuses a watch for the guest's answer" in str(failed.value):
+            break
+    assert swept.what == "request 4"  # XS_WATCH
+    assert time.monotonic() - begun < 5
+    info = web.info()
+    assert (info.name, info.shutdown_reason) == ("web", None)
+    web.destroy()
+    assert offhost.left() == []
+
+
+def test_a_save_whose_beginning_cannot_be_written(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    # libxl would crash: it begins a stream in this process, and does not expect that to fail.
+    web = host.create(config())
+    offhost.guest(web.domid).obey()
+    told: dict[str, Error | None] = {}
+    for nth in range(1, MOST):
+        failed: Error | None = None
+        with offhost.world.sweeping(Kind.FILES, nth, errno.EIO) as swept:
+            try:
+                web.save(offhost.folder / "saved", checkpoint=True, timeout=20)
+            except Error as error:
+                failed = error
+        if swept.what.startswith("execvp"):  # the process that writes the rest
+            break
+        if swept.what.startswith("write /.saved"):
+            told[f"{nth} {swept.what}"] = failed
+    assert len(told) > 1, "the head, which pyxen writes, and libxl's beginning"
+    assert all("Input/output error" in str(error) for error in told.values()), told
+    web.destroy()
+    (offhost.folder / "saved").unlink(missing_ok=True)
     assert offhost.left() == []
 
 

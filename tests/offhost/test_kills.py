@@ -28,6 +28,9 @@ from tests.offhost.world import How, Kind, Reason
 CALLS = Fault(Kind.HYPERCALLS | Kind.REQUESTS, 0, stride=7)
 """What counts the calls of a verb."""
 
+REQUESTS = Fault(Kind.REQUESTS, 0, stride=7)
+"""What counts those at which a process can be stopped: in a hypercall it has the lock of the pretended hypervisor."""
+
 LASTING = [name for name in VERBS if name not in {"connect", "list"}]
 """Verbs that are operations of libxl's."""
 
@@ -205,23 +208,33 @@ ONE_VERB = """
 import sys, pyxen
 from pathlib import Path
 from types import SimpleNamespace
-from tests.offhost.internals import use_extension
+from tests.offhost.internals import be_impatient, expect_quick_guests, use_extension
 from tests.offhost.setup import release
-release_name, folder, verb, domid, pv, pvh = sys.argv[1:]
+release_name, workers, folder, verb, domid, pv, pvh = sys.argv[1:]
 use_extension(release(release_name))
+sys.executable = str(release(release_name).python)
+be_impatient(SimpleNamespace(setattr=setattr))
+expect_quick_guests(SimpleNamespace(setattr=setattr))
 from tests.offhost.sweep import VERBS, Sweep
 kernels = {'pv': pv, 'pvh': pvh}
 def config(kind='pvh', **settings):
     settings = {'name': 'web', 'kernel': kernels[kind], 'memory': 16, **settings}
     return pyxen.DomainConfig(type=kind, **settings)
-host = pyxen.connect('xenlight:///', workers=0)
+host = pyxen.connect('xenlight:///', workers=int(workers))
 host.list()
-sweep = Sweep(SimpleNamespace(folder=Path(folder)), config, VERBS[verb], 0)
+sweep = Sweep(SimpleNamespace(folder=Path(folder)), config, VERBS[verb])
 sweep.take_over(host, int(domid))
 print('begin', flush=True)
 sys.stdin.readline()
-VERBS[verb].act(sweep)
 """
+
+
+def one_verb(offhost: OffHost, sweep: Sweep, verb: str, kernels: dict[str, str], workers: int) -> list[str]:
+    """Return the arguments of a program that begins as `ONE_VERB`."""
+    domid = next((info.domid for info in sweep.host.list() if info.domid), -1)
+    return [
+        offhost.release.name, str(workers), str(offhost.folder), verb, str(domid), kernels["pv"], kernels["pvh"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -235,9 +248,8 @@ def test_the_process_dies_in_a_verb(
     with sweep.open():
         for nth in numbers(sweep.count(CALLS), CALLS, place):
             sweep.make()
-            domid = next((info.domid for info in sweep.host.list() if info.domid), -1)
-            arguments = (offhost.release.name, str(offhost.folder), verb, str(domid), kernels["pv"], kernels["pvh"])
-            with offhost.python(ONE_VERB, *arguments) as process:
+            program = f"{ONE_VERB}VERBS[verb].act(sweep)\n"
+            with offhost.python(program, *one_verb(offhost, sweep, verb, kernels, 0)) as process:
                 assert process.stdout is not None
                 assert process.stdin is not None
                 assert process.stdout.readline() == b"begin\n"
@@ -251,6 +263,71 @@ def test_the_process_dies_in_a_verb(
             sweep.put_away()
             until(lambda: all(map(LATE_NODE.fullmatch, offhost.left(0))), f"call {nth}: more is left", BOUND)
             offhost.forgive(f"^{LATE_NODE.pattern}$")
+            works(offhost, sweep.host, config(name="after"))
+
+
+GOES_ON = """
+try:
+    VERBS[verb].act(sweep)
+except pyxen.Error as error:
+    print(type(error).__name__, flush=True)
+else:
+    print('done', flush=True)
+with host:
+    host.create(config(name='another'), timeout=20).destroy(timeout=20)
+print('works', flush=True)
+"""
+"""The rest of a program that is stopped in the middle of a verb, and then goes on."""
+
+STOPPED = 1.0
+"""Seconds; longer than the patience of a program that is impatient."""
+
+WAITING = (
+    "create", "create a PV guest with devices", "attach a disk", "shutdown", "save", "receive a migration", "migrate",
+    "replicate", "destroy",
+)  # fmt: skip
+"""Verbs that wait for others; the rest is tried when there is time."""
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped, or one that it has begun."""
+    with contextlib.suppress(FileNotFoundError):  # it has just ended
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "T" or any(map(is_stopped, children(pid)))
+    return False
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=() if verb in WAITING else pytest.mark.long) for verb in VERBS]
+)
+def test_the_process_stops_in_a_verb_and_goes_on(
+    offhost: OffHost, config: Configure, kernels: dict[str, str], verb: str
+) -> None:
+    sweep, place = Sweep(offhost, config, VERBS[verb]), list(VERBS).index(verb)
+    if not is_tried(REQUESTS, place, offhost.release.name):
+        return
+    with sweep.open():
+        for nth in numbers(sweep.count(REQUESTS), REQUESTS, place):
+            sweep.make()
+            arguments = one_verb(offhost, sweep, verb, kernels, 1)
+            with offhost.python(f"{ONE_VERB}{GOES_ON}", *arguments) as process:
+                assert process.stdout is not None
+                assert process.stdin is not None
+                assert process.stdout.readline() == b"begin\n"
+                with offhost.world.sweeping(REQUESTS.kind, nth, 0, How.STOP) as swept:
+                    process.stdin.write(b"go\n")
+                    process.stdin.flush()
+                    until(lambda: is_stopped(process.pid), f"request {nth} does not stop it", BOUND)
+                offhost.world.stop(process.pid)
+                if swept.pid != process.pid:  # its worker's request: that one goes on without it
+                    os.kill(swept.pid, signal.SIGCONT)
+                time.sleep(STOPPED)
+                process.send_signal(signal.SIGCONT)
+                said, _ = process.communicate(timeout=BOUND)
+            case = f"request {nth}, {swept.what}: {said.decode()}"
+            assert process.returncode == 0, case
+            assert said.endswith(b"\nworks\n"), case
+            sweep.put_away()
             works(offhost, sweep.host, config(name="after"))
 
 

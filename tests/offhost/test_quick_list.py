@@ -13,7 +13,7 @@ import pyxen
 from pyxen.backends.xenlight.quick_list import quick_list
 from tests.offhost.host import OffHost
 from tests.offhost.setup import Release
-from tests.offhost.world import Reason
+from tests.offhost.world import How, Kind, Reason
 
 PROGRAM = """
 import sys
@@ -56,6 +56,8 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_command(offhost: OffHost, mo
     with offhost.world.failing("sysctl.getdomaininfolist", errno.EPERM):  # all of them: xenconsoled asks, too
         assert quick_list() is None
     assert quick_list() is not None
+    with offhost.world.sweeping(Kind.REQUESTS, 1, errno.ENOMEM, How.DENY):
+        assert quick_list() is None
     monkeypatch.setattr("pyxen.backends.xenlight.quick_list._PATIENCE", 0.2)
     offhost.signal_xenstored(signal.SIGSTOP)
     assert quick_list() is None

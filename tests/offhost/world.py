@@ -75,8 +75,8 @@ class Kind(IntFlag):
 class How(IntEnum):
     """How it fails, as in world.h.
 
-    DENY, TEAR and CUT are for requests. DIE kills the process that makes the call, and counts the calls of those only
-    that the test has begun.
+    DENY, TEAR and CUT are for requests. DIE kills the process that makes the call, and STOP, for requests too, stops it
+    before it sends one; both count the calls of those only that the test has begun.
     """
 
     FAIL = 1
@@ -84,6 +84,7 @@ class How(IntEnum):
     TEAR = 3
     CUT = 4
     DIE = 5
+    STOP = 6
 
 
 @dataclass

@@ -41,6 +41,7 @@ class Xenstored:
         requests: What was asked, in order: verb and body.
         before_answer: Called with each request before it is answered; what it changes is reported before the answer.
         after_answer: Called with each request after it is answered, and before the answer is sent.
+        refuse: If it returns the name of an error for a request, that is the answer.
         answer_raw: If it returns bytes for a request, those are sent as they are, and the connection is closed.
         piece: How many bytes are sent at once; None: each message whole.
         most_watches: Watches that a client may have; a further one is refused.
@@ -52,6 +53,7 @@ class Xenstored:
         self.requests: list[tuple[Verb, bytes]] = []
         self.before_answer: Callable[[Verb, str], None] = lambda *_: None
         self.after_answer: Callable[[Verb, str], None] = lambda *_: None
+        self.refuse: Callable[[Verb, str], str | None] = lambda *_: None
         self.answer_raw: Callable[[Verb, str], bytes | None] = lambda *_: None
         self.piece: int | None = None
         self.most_watches = 1000
@@ -154,7 +156,10 @@ class Xenstored:
                 self._flush(client)
                 client.socket.sendall(raw)
                 return False
-            self._answer(client, verb, body)
+            if refusal := self.refuse(verb, path):
+                self._send(client, Verb.ERROR, f"{refusal}\0".encode())
+            else:
+                self._answer(client, verb, body)
             self.after_answer(verb, path)
         return True
 
@@ -162,9 +167,11 @@ class Xenstored:
         path, *rest = body.decode().split("\0")
         if verb == Verb.READ and path in self._nodes:
             self._send(client, verb, self._nodes[path].encode())
+        elif verb == Verb.GET_PERMS and path in self._nodes:
+            self._send(client, verb, b"n0\0")
         elif verb == Verb.DIRECTORY and self._children(path):
             self._send(client, verb, "".join(f"{name}\0" for name in self._children(path)).encode())
-        elif verb in {Verb.READ, Verb.DIRECTORY}:
+        elif verb in {Verb.READ, Verb.DIRECTORY, Verb.GET_PERMS}:
             self._send(client, Verb.ERROR, b"ENOENT\0")
         elif verb == Verb.GET_DOMAIN_PATH:
             self._send(client, verb, f"/local/domain/{path}\0".encode())

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import pyxen.aio
-from pyxen import Disk, Host, OperationTimeout, QmpError, UnsupportedFeature
-from tests.xen.support import MakeConfig, wait_until, xl
+from pyxen import Disk, Domain, DomainState, Host, OperationTimeout, QmpError, UnsupportedFeature
+from tests.xen.support import MakeConfig, wait_until, xenstore_entries, xl
 
 
 def test_commands(host: Host, tiny: MakeConfig) -> None:
@@ -113,6 +113,36 @@ def test_qemu_is_killed(host: Host, tiny: MakeConfig, tmp_path: Path) -> None:
         domain.save(tmp_path / "saved", timeout=30)
     assert not (tmp_path / "saved").exists()
     domain.destroy(timeout=30)
+
+
+@pytest.mark.long
+def test_qemu_hangs_in_a_suspend(host: Host, tiny: MakeConfig) -> None:
+    before = xenstore_entries()
+    domain = host.create(tiny("hvm"), timeout=180)
+    wait_until(lambda: rests(domain))  # Xen suspends no vCPU that waits for QEMU
+    [qemu] = qemus(domain.domid)
+    os.kill(qemu, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        with pytest.raises(QmpError, match="it is suspended, since its QEMU does not answer"):
+            domain.suspend(timeout=5)
+        assert time.monotonic() - begin < 150  # libxl waits a minute for a QEMU that is to go on
+        assert domain.info().state is DomainState.SHUTDOWN
+    finally:
+        os.kill(qemu, signal.SIGCONT)
+    domain.resume()
+    assert domain.qmp.execute("query-status", timeout=60)["status"] == "running"
+    assert domain.info().shutdown_reason is None
+    domain.destroy(timeout=60)
+    wait_until(lambda: not qemus(domain.domid))
+    assert xenstore_entries() == before
+
+
+def rests(domain: Domain) -> bool:
+    """Tell whether a guest has nothing to do for a while."""
+    used = domain.info().cpu_time_ns
+    time.sleep(1)
+    return used > 10**9 and domain.info().cpu_time_ns - used < 10**8
 
 
 def qemus(domid: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 
@@ -57,6 +59,8 @@ class Exporter:
     It listens from the start, and serves on threads of its own until it is closed. It has neither TLS nor a password:
     put a proxy in front of it before it leaves the machine.
 
+    In the child of a fork it serves nobody, and closing it does nothing: the parent serves on at the same address.
+
     Args:
         collector: Where the metrics come from. It is not closed.
         address: Where to listen: a name or an address.
@@ -68,6 +72,7 @@ class Exporter:
     """
 
     def __init__(self, collector: HostCollector, address: str = "127.0.0.1", port: int = 9813) -> None:
+        self._pid = os.getpid()
         registry = CollectorRegistry()
         registry.register(collector)
         family, _, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
@@ -103,6 +108,7 @@ class Exporter:
         except BaseException:
             self._server.server_close()
             raise
+        _LISTENING.add(self._server.socket)
 
     def __repr__(self) -> str:
         return f"<Exporter {self.url}>"
@@ -128,9 +134,25 @@ class Exporter:
 
     def close(self) -> None:
         """Stop to serve. Calling it again does nothing."""
+        if self._pid != os.getpid():
+            return  # the thread belongs to the parent
+        _LISTENING.discard(self._server.socket)
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+_LISTENING: Final[WeakSet[socket.socket]] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Do not hold what the parent listens to: when it has closed that, clients would wait for nobody."""
+    for listening in list(_LISTENING):
+        listening.close()
+    _LISTENING.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Handler(MetricsHandler):

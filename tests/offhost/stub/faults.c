@@ -19,7 +19,7 @@ bool fault(enum kind kind, const char *what)
 {
     if (!toolstack || !world || !(__atomic_load_n(&world->sweep.kinds, __ATOMIC_RELAXED) & kind))
         return false;
-    if ((kind == ALLOCATIONS || world->sweep.how == DIE) && !begun)
+    if ((kind == ALLOCATIONS || world->sweep.how == DIE || world->sweep.how == STOP) && !begun)
         return false;
     if (__atomic_add_fetch(&world->sweep.count, 1, __ATOMIC_SEQ_CST) != world->sweep.nth)
         return false;
@@ -29,6 +29,10 @@ bool fault(enum kind kind, const char *what)
         strncpy(world->sweep.what, what, sizeof world->sweep.what - 1);
     if (world->sweep.how == DIE)
         kill(getpid(), SIGKILL);
+    if (world->sweep.how == STOP) {
+        kill(getpid(), SIGSTOP);
+        return false;
+    }
     return true;
 }
 

@@ -83,7 +83,8 @@ enum how {
     DENY,     /* xenstored refuses the request */
     TEAR,     /* the head of the request is sent, and its body fails */
     CUT,      /* the connection ends */
-    DIE       /* the process is killed; only one that the test has begun */
+    DIE,      /* the process is killed; only one that the test has begun */
+    STOP      /* the process is stopped, and sends the request when it goes on; only one that the test has begun */
 };
 
 struct sweep {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pyxen import InvalidArgument
 from pyxen.metrics import METRICS, Exporter, HostCollector
 from pyxen.metrics.exporter import address_of
 from pyxen.testing import FakeHost
+from tests.forks import told_by_a_child
 from tools import metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,6 +55,38 @@ def test_other_paths(exporter: Exporter) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404") as error:
         get(f"{root}etc/passwd")
     error.value.close()
+
+
+def test_in_the_child_of_a_fork_the_parent_serves(exporter: Exporter) -> None:
+    def make_another() -> bool:
+        with FakeHost() as fake, Exporter(HostCollector(fake), port=0) as own:
+            return "\nxen_up 1.0\n" in get(own.url)[1]
+
+    calls: list[Callable[[], object]] = [
+        lambda: "\nxen_up 1.0\n" in get(exporter.url)[1],
+        exporter.close,
+        lambda: "\nxen_up 1.0\n" in get(exporter.url)[1],
+        make_another,
+    ]
+    assert told_by_a_child(calls) == ["True", "None", "True", "True"]
+    assert get(exporter.url)
+
+
+def test_the_child_of_a_fork_does_not_hold_the_address(exporter: Exporter) -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        exporter.close()
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            get(exporter.url)
+    finally:
+        os.write(write, b"x")
+        os.waitpid(child, 0)
+        os.close(read)
+        os.close(write)
 
 
 def test_an_address_that_is_taken(exporter: Exporter) -> None:

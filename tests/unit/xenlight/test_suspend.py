@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from pyxen.backends.xenlight.operations.suspend import Asked
-from pyxen.backends.xenlight.xenstore.connection import Connection
+from pyxen.backends.xenlight.xenstore.connection import Connection, Verb
+from pyxen.errors import XenstoreQuota
 from tests.unit.xenstored import Xenstored
+from tests.waiting import until
 
 ENTRY = "/local/domain/7/control/shutdown"
 
@@ -33,6 +35,20 @@ def test_asked(server: Xenstored, asked: Asked, values: list[str]) -> None:
     for value in values:
         server.write(ENTRY, value)
     assert asked()
+    assert asked()
+
+
+def test_a_request_that_nobody_would_tell_of(server: Xenstored) -> None:
+    server.most_watches = 0
+    with pytest.raises(XenstoreQuota, match=ENTRY):
+        Asked(7, lambda: Connection(sockets=[server.path], devices=()))
+    until(lambda: server.clients() == 0, "the connection stays open")
+
+
+def test_a_look_that_is_refused(server: Xenstored, asked: Asked) -> None:
+    server.refuse = lambda verb, _: "ENOMEM" if verb == Verb.READ else None
+    assert not asked()
+    server.write(ENTRY, "suspend")
     assert asked()
 
 

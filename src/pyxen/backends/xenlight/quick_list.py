@@ -32,6 +32,7 @@ _AT_ONCE = 64  # requests to xenstored in flight, as `Connection` has them
 _READ = 2
 _ERROR = 16
 _HEADER = 16
+_NOT_THERE = (b"ENOENT\0", b"EACCES\0")  # what xenstored says of a node that does not exist, or is not for us
 _CRASH = 3
 
 
@@ -142,5 +143,7 @@ def _answer(channel: Any, buffer: bytes) -> tuple[bytes, str | None]:
     kind = int.from_bytes(buffer[:4], byteorder)
     if kind not in (_READ, _ERROR):
         raise ValueError("xenstored answers what was not asked")
-    name = buffer[_HEADER:need].decode(errors="replace") if kind == _READ else None
-    return buffer[need:], name
+    body = buffer[_HEADER:need]
+    if kind == _ERROR and body not in _NOT_THERE:
+        raise ValueError("xenstored refuses to tell")
+    return buffer[need:], body.decode(errors="replace") if kind == _READ else None

@@ -225,6 +225,26 @@ class Context:
                 code = yield from self._complete(start, abortable, may_abort, unhang, asks)
         return code
 
+    @contextlib.contextmanager
+    def sheltered(self, fd: int, size: int) -> Iterator[int]:
+        """Open a descriptor for a stream that libxl writes to a file. Its first bytes go to the file from here.
+
+        Raises:
+            OSError: They could not be written.
+        """
+        stream = os.memfd_create("pyxen-stream")
+        try:
+            if lib.pyxen_loop_shelter(self._loop, stream, fd, size) != 0:
+                raise MemoryError
+            try:
+                yield stream
+            finally:
+                error = -lib.pyxen_loop_end_shelter(self._loop, stream)
+                if error:  # what libxl says of a file without a beginning is of no use
+                    raise OSError(error, os.strerror(error))
+        finally:
+            os.close(stream)
+
     def connected(self) -> Script[None]:
         """If there is a sign that libxl has lost its connection to xenstore, open it again. This is a part of a script.
 

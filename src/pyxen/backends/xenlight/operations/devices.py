@@ -49,6 +49,7 @@ from pyxen.errors import (
     OperationFailed,
     QmpError,
     UnsupportedFeature,
+    XenstoreError,
 )
 from pyxen.operation import Operation
 
@@ -144,7 +145,7 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
         return made
     if code != lib.ERROR_DEVICE_EXISTS:  # otherwise, the device belongs to another toolstack
         yield from _take_back(context, domid, kind, made)
-        with contextlib.suppress(ConnectFailed):
+        with contextlib.suppress(ConnectFailed, XenstoreError):
             _clear_remnants(context, domid, kind, known)
     raise error
 

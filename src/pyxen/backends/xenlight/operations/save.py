@@ -111,11 +111,12 @@ def _send(context: Context, operation: Operation[None], domid: int, fd: int, pat
     with writing(operation, path):
         savefile.write(fd, config)
         stream_header.make_room(fd)
-    code = yield from context.complete(
-        lambda how: lib.libxl_domain_suspend(context.pointer, domid, fd, 0, how),
-        may_abort=stream_header.has_passed(fd),
-        asks=domid,
-    )
+        with context.sheltered(fd, stream_header.SIZE) as stream:
+            code = yield from context.complete(
+                lambda how: lib.libxl_domain_suspend(context.pointer, domid, stream, 0, how),
+                may_abort=stream_header.has_passed(fd),
+                asks=domid,
+            )
     if code == 0 and operation.stopped is not None:
         code = lib.ERROR_ABORTED
     raise_failure(operation, code)

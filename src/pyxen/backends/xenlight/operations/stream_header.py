@@ -2,8 +2,8 @@
 
 The helper copies the memory. If a stream fails before the helper runs, libxl crashes the process that it runs in. An
 abort, a failed write or an invalid header causes this; xl, too, crashes on a truncated file. So an incoming stream is
-checked before libxl reads it, space is reserved before a stream is written, and an abort waits until the beginning has
-passed.
+checked before libxl reads it, libxl writes the beginning of a file to memory (`Context.sheltered`), and an abort waits
+until the beginning has passed.
 
 ::
 

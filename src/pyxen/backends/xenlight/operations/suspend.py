@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
 
+from pyxen._common.xenstore import refused
 from pyxen.backends.xenlight.libxl import hung_qemu
 from pyxen.backends.xenlight.libxl.binding import lib
 from pyxen.backends.xenlight.libxl.context import Context
@@ -28,6 +29,7 @@ __all__ = ["Asked", "go_on", "let_go_on", "resume", "stuck", "suspend"]
 
 _ENTRY: Final = "/local/domain/{}/control/shutdown"
 _REQUEST: Final = "suspend"
+_QEMU_HANGS: Final = "Failed to resume device model: rc=-9"  # ERROR_TIMEDOUT
 _TO_SUSPEND: Final = 10.0  # seconds in which a guest that has read the request suspends
 
 
@@ -37,6 +39,10 @@ class Asked:
     Args:
         domid: The guest's domid.
         connect: Opens a connection to xenstore.
+
+    Raises:
+        ConnectFailed: xenstored does not answer.
+        XenstoreError: xenstored refuses to tell.
     """
 
     def __init__(self, domid: int, connect: Callable[[], Connection] = Connection) -> None:
@@ -44,7 +50,9 @@ class Asked:
         with LIBXL.released():  # nobody else should wait for a slow xenstored
             self._xenstore = connect()
             try:
-                self._xenstore.batch([(Verb.WATCH, self._entry.encode() + b"\0asked\0")])
+                [answer] = self._xenstore.batch([(Verb.WATCH, self._entry.encode() + b"\0asked\0")])
+                if isinstance(answer, OSError):
+                    raise refused(answer.errno or 0, "watch", self._entry)
                 self()
             except BaseException:
                 self._xenstore.close()
@@ -59,7 +67,7 @@ class Asked:
         """Tell whether the guest was asked to suspend."""
         try:
             with LIBXL.released():
-                self._xenstore.read(self._entry)  # events so far arrive before the answer
+                self._xenstore.batch([(Verb.READ, self._entry.encode() + b"\0")])  # events arrive before the answer
         except ConnectFailed:
             return True  # it may have been
         return bool(self._xenstore.events)
@@ -124,6 +132,9 @@ def stuck(operation: Operation[Any], code: int) -> OperationFailed:
     why = failure(operation, code)
     if isinstance(why, QmpError):
         return describe(QmpError, f"{message}, since its QEMU has ended: destroy it", operation, code)
+    if any(_QEMU_HANGS in line for line in operation.log):
+        remedy = "resume it when QEMU goes on, or destroy it"
+        return describe(QmpError, f"{message}, since its QEMU does not answer: {remedy}", operation, code)
     return describe(OperationFailed, f"{message}; try to resume it", operation, code)
 
 

@@ -17,11 +17,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Final
 
+from pyxen._common.shield import logger
 from pyxen._common.shortage import REMEDY, is_shortage
+from pyxen._common.xenstore import refused
 from pyxen.errors import ConnectFailed, NotPrivileged
 
 __all__ = ["Connection", "Request", "Verb", "WatchEvent", "answers", "check_answers"]
+
+_LOG = logger("pyxen.xenstore")
 
 SOCKETS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
@@ -35,7 +40,11 @@ _PAUSE = 0.01
 _SILENT = "xenstored has not answered for {:g} s: is it stopped?"
 _HEADER = struct.Struct("=IIII")  # type, request, transaction, length
 _MOST_PARTS = 2000  # requests for the children of one node, which change meanwhile or never end
+_COMMIT, _ABORT = b"T\0", b"F\0"
 _LONGEST = 4096  # bytes of a message (XENSTORE_PAYLOAD_MAX)
+
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.EACCES})
+"""What xenstored says of a node that does not exist, or that is not for this domain."""
 
 Request = tuple["Verb", bytes]
 """A verb and its payload, including the final NUL."""
@@ -77,7 +86,7 @@ def check_answers() -> None:
     """
     connection = Connection()
     try:
-        connection.read("domid")
+        connection.batch([(Verb.READ, b"domid\0")])  # whatever the answer is
     finally:
         connection.close()
 
@@ -142,22 +151,54 @@ class Connection:
             self.generation += 1
 
     def read(self, path: str) -> str | None:
-        """Return the value of a node; None if it does not exist or may not be read."""
+        """Return the value of a node; None if it does not exist or may not be read. See `ask` for errors."""
         return self.read_all(path)[0]
 
     def read_all(self, *paths: str) -> list[str | None]:
         """Return the values of nodes, in one round trip; None for those that do not exist or may not be read."""
-        answers = self.batch([(Verb.READ, path.encode() + b"\0") for path in paths])
-        return [None if isinstance(answer, OSError) else answer.decode(errors="replace") for answer in answers]
+        answers = self.ask([(Verb.READ, path.encode() + b"\0") for path in paths])
+        return [None if answer is None else answer.decode(errors="replace") for answer in answers]
 
     def directory(self, path: str) -> list[str]:
-        """Return the names of a node's children; empty if there is no such node."""
-        try:
-            return self.children(path)
-        except ConnectFailed:
-            raise
-        except OSError:
-            return []
+        """Return the names of a node's children; empty if there is no such node, or it may not be read."""
+        [answer] = self.ask([(Verb.DIRECTORY, path.encode() + b"\0")])
+        return [] if answer is None else _names(answer)
+
+    def ask(self, requests: Sequence[Request]) -> list[bytes | None]:
+        """Send requests that change nothing, and return their answers; None where there is no such node.
+
+        A node that this domain may not read counts as one that does not exist. A request that xenstored refuses for
+        another reason, such as lack of memory, is repeated once: the reason may be gone.
+
+        Raises:
+            ConnectFailed: The connection broke.
+            XenstoreError: xenstored refuses for another reason. Nothing is known of the node then.
+        """
+        answers = self._ask(requests)
+        again = [place for place, answer in enumerate(answers) if _is_unknown(answer)]
+        for place, answer in zip(again, self._ask([requests[place] for place in again]), strict=True):
+            answers[place] = answer
+        found: list[bytes | None] = []
+        for (verb, body), answer in zip(requests, answers, strict=True):
+            if isinstance(answer, OSError) and _is_unknown(answer):
+                path = body.rstrip(b"\0").decode(errors="replace")
+                where = f"/local/domain/{path}" if verb == Verb.IS_DOMAIN_INTRODUCED else path
+                raise refused(answer.errno or 0, "read", where)
+            found.append(None if isinstance(answer, OSError) else answer)
+        return found
+
+    def _ask(self, requests: Sequence[Request]) -> list[bytes | OSError]:
+        """Return the answers to requests that change nothing, however many children a node has."""
+        answers = self.batch(requests)
+        for place, (answer, (verb, body)) in enumerate(zip(answers, requests, strict=True)):
+            if isinstance(answer, OSError) and answer.errno == errno.E2BIG and verb == Verb.DIRECTORY:
+                try:
+                    answers[place] = self._directory_in_parts(body.rstrip(b"\0"), 0)
+                except ConnectFailed:
+                    raise
+                except OSError as error:
+                    answers[place] = error
+        return answers
 
     def children(self, path: str, transaction: int = 0) -> list[str]:
         """Return the names of a node's children.
@@ -170,7 +211,7 @@ class Connection:
             if answer.errno != errno.E2BIG:
                 raise answer
             answer = self._directory_in_parts(path.encode(), transaction)
-        return [name.decode(errors="replace") for name in answer.split(b"\0") if name]
+        return _names(answer)
 
     def _directory_in_parts(self, path: bytes, transaction: int) -> bytes:
         """Return the names of more children than fit into one message, each followed by a NUL."""
@@ -194,34 +235,32 @@ class Connection:
 
         What xenstored refuses for another reason is asked again: it may have had no room at that moment.
         """
-        requests: list[Request] = [(Verb.RM, path.encode() + b"\0") for path in paths]
-        refused = [
-            request
-            for request, answer in zip(requests, self.batch(requests), strict=True)
-            if isinstance(answer, OSError) and answer.errno not in {errno.ENOENT, errno.EACCES}
-        ]
-        if refused:
-            self.batch(refused)
+        left = [*paths]
+        for _ in range(2):
+            answers = self.batch([(Verb.RM, path.encode() + b"\0") for path in left])
+            refusals = [(path, answer) for path, answer in zip(left, answers, strict=True) if _is_unknown(answer)]
+            left = [path for path, _ in refusals]
+        for path, refusal in refusals:
+            _LOG.warning("xenstored does not remove %s, which is left: %s", path, refusal)
 
     def replace(self, path: str, old: str, new: str) -> bool | None:
         """Write a node if it has a certain value, and tell whether it was written. Both happen in one transaction.
 
         Returns:
-            None if someone else wrote to it meanwhile: nothing was changed, and the call can be repeated.
+            None if someone else wrote to it meanwhile, or xenstored refused something: nothing was changed, and the
+            call can be repeated.
         """
         node = path.encode() + b"\0"
         [begun] = self.batch([(Verb.TRANSACTION_START, b"\0")])
         if isinstance(begun, OSError):
-            return False
+            return None
         transaction = int(begun.rstrip(b"\0"))
         [value] = self.batch([(Verb.READ, node)], transaction)
         done = value == old.encode()
-        if done:
-            self.batch([(Verb.WRITE, node + new.encode())], transaction)
-        [ended] = self.batch([(Verb.TRANSACTION_END, b"T\0" if done else b"F\0")], transaction)
-        if isinstance(ended, OSError) and ended.errno == errno.EAGAIN:
-            return None
-        return done
+        answers = self.batch([(Verb.WRITE, node + new.encode())] if done else [], transaction)
+        answers += self.batch([(Verb.TRANSACTION_END, _COMMIT if done else _ABORT)], transaction)
+        failed = _is_unknown(value) or any(isinstance(answer, OSError) for answer in answers)
+        return None if failed else done
 
     def batch(self, requests: Sequence[Request], transaction: int = 0) -> list[bytes | OSError]:
         """Send requests and return their answers in the same order. A refused request has an `OSError` as its answer.
@@ -317,6 +356,16 @@ class Connection:
             at = end
         if at:
             del buffer[:at]
+
+
+def _is_unknown(answer: bytes | OSError) -> bool:
+    """Tell whether xenstored has refused a request, and not because of the node."""
+    return isinstance(answer, OSError) and answer.errno not in _NOT_THERE
+
+
+def _names(answer: bytes) -> list[str]:
+    """Return the names in an answer about a node's children."""
+    return [name.decode(errors="replace") for name in answer.split(b"\0") if name]
 
 
 def _refusal(body: bytes) -> OSError:

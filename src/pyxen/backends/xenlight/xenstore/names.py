@@ -111,9 +111,8 @@ class Names:
         keys = [*self._unwatched, *self._refused]
         if len(self._names) - sum(key in self._names for key in keys) < len(self._watched):
             keys += [key for key in self._watched if key not in self._names]
-        answers = self._xenstore.batch([(Verb.READ, f"{_path(key)}\0".encode()) for key in keys])
-        for key, answer in zip(keys, answers, strict=True):
-            self._names[key] = None if isinstance(answer, OSError) else answer.decode(errors="replace")
+        for key, name in zip(keys, self._xenstore.read_all(*map(_path, keys)), strict=True):
+            self._names[key] = name
 
 
 def _path(key: Key) -> str:

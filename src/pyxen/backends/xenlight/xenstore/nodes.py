@@ -81,8 +81,8 @@ def unwatch(xenstore: Connection, paths: Iterable[str]) -> None:
 
 def introduced(xenstore: Connection, domids: Sequence[int]) -> list[bool]:
     """Tell for each domain whether it is currently introduced to xenstored."""
-    answers = xenstore.batch([(Verb.IS_DOMAIN_INTRODUCED, f"{domid}\0".encode()) for domid in domids])
-    return [not isinstance(answer, OSError) and answer.startswith(b"T") for answer in answers]
+    answers = xenstore.ask([(Verb.IS_DOMAIN_INTRODUCED, f"{domid}\0".encode()) for domid in domids])
+    return [answer is not None and answer.startswith(b"T") for answer in answers]
 
 
 def settings(xenstore: Connection, domids: Sequence[int]) -> list[tuple[str | None, int | None]]:
@@ -145,12 +145,12 @@ def read_dom0s(xenstore: Connection, paths: Iterable[str]) -> list[str | None]:
     for path in paths:
         node = f"{path}\0".encode()
         requests += [(Verb.READ, node), (Verb.GET_PERMS, node)]
-    answers = xenstore.batch(requests)
+    answers = xenstore.ask(requests)
     values: list[str | None] = []
     for value, owner in zip(answers[::2], answers[1::2], strict=True):
         # The owner is the first entry of the permissions. A guest cannot give a node away to dom0.
-        trusted = not isinstance(owner, OSError) and owner.split(b"\0")[0][1:] == b"0"
-        values.append(value.decode(errors="replace") if trusted and not isinstance(value, OSError) else None)
+        trusted = owner is not None and owner.split(b"\0")[0][1:] == b"0"
+        values.append(_value(value) if trusted else None)
     return values
 
 
@@ -163,27 +163,20 @@ def look(
     round trips.
     """
     requests: list[Request] = [(Verb.READ, f"{path}\0".encode()) for path in paths]
-    answers = xenstore.batch([*requests, *((Verb.DIRECTORY, f"{folder}\0".encode()) for folder in folders)])
-    names = [
-        xenstore.directory(folder) if _is_too_big(answer) else _names(answer)
-        for folder, answer in zip(folders, answers[len(paths) :], strict=True)
-    ]
-    return [_value(answer) for answer in answers[: len(paths)]], names
+    answers = xenstore.ask([*requests, *((Verb.DIRECTORY, f"{folder}\0".encode()) for folder in folders)])
+    there = len(requests)
+    return [_value(answer) for answer in answers[:there]], [_names(answer) for answer in answers[there:]]
 
 
 def _below(xenstore: Connection, paths: Iterable[str]) -> list[list[str]]:
     return look(xenstore, (), list(paths))[1]
 
 
-def _value(answer: bytes | OSError) -> str | None:
-    return None if isinstance(answer, OSError) else answer.decode(errors="replace")
+def _value(answer: bytes | None) -> str | None:
+    return None if answer is None else answer.decode(errors="replace")
 
 
-def _is_too_big(answer: bytes | OSError) -> bool:
-    return isinstance(answer, OSError) and answer.errno == errno.E2BIG
-
-
-def _names(answer: bytes | OSError) -> list[str]:
+def _names(answer: bytes | None) -> list[str]:
     return [name for name in (_value(answer) or "").split("\0") if name]
 
 
