@@ -31,8 +31,8 @@ def rises(operation: Operation[T]) -> T:
     return operation.result(0)
 
 
-def test_xl_restores_what_we_saved_and_we_what_xl_saved(host: Host, running_linux: MakeDomain, folder: Path) -> None:
-    guest = running_linux()
+def test_xl_restores_what_we_saved_and_we_what_xl_saved(host: Host, moving_linux: MakeDomain, folder: Path) -> None:
+    guest = moving_linux()
     name, uuid = guest.info().name, guest.uuid
     assert name is not None
     rises(guest.begin.save(folder / "ours", timeout=120))
