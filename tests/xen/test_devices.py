@@ -165,16 +165,6 @@ def test_a_script_that_fails(host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
-def test_a_deadline(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("pv"))
-    before = xenstore_entries()
-    with pytest.raises(OperationTimeout):  # nobody in dom0 serves sound
-        domain.attach(Vsnd(short_name="card"), timeout=1)
-    assert xenstore_entries() == before
-    assert domain.config().vifs == domain.config().vsnds == ()
-    domain.destroy()
-
-
 def test_a_cancelled_task(host: Host, tiny: MakeConfig, slow_script: str) -> None:
     domain = host.create(tiny("pv"))
     before = xenstore_entries()
@@ -219,36 +209,6 @@ def test_a_device_that_is_not_there(host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
-@pytest.mark.parametrize("device", [Vfb(), P9(tag="share", path="/srv", security_model="none")], ids=["vfb", "9pfs"])
-def test_a_device_that_libxl_does_not_list(host: Host, tiny: MakeConfig, device: Vfb | P9) -> None:
-    domain = host.create(tiny("pv"))
-    before = xenstore_entries()
-    if isinstance(device, P9) and host.info().xen_version.startswith("4.17"):
-        with pytest.raises(UnsupportedFeature, match="cannot hot-plug a P9"):
-            domain.attach(device)
-    else:
-        made = domain.attach(device)
-        assert made.devid == 0
-        assert xenstore_entries() > before
-        with pytest.raises(DeviceExists):
-            domain.attach(made)
-        domain.detach(type(device)(devid=0), force=True)
-        assert xenstore_entries() == before
-        with pytest.raises(NotFound):
-            domain.detach(made)
-    domain.destroy()
-
-
-def test_pvcalls_only_go(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("pv", pvcalls=[Pvcalls()]))
-    with pytest.raises(UnsupportedFeature, match="cannot hot-plug a Pvcalls"):
-        domain.attach(Pvcalls())
-    domain.detach(Pvcalls(devid=0), force=True)
-    with pytest.raises(NotFound):
-        domain.detach(Pvcalls(devid=0))
-    domain.destroy()
-
-
 def test_a_pci_device_that_is_not_assignable(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny("pv"))
     before = xenstore_entries()
@@ -269,14 +229,38 @@ def test_a_usb_device_that_is_missing(host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
-def test_a_keyboard(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("pv"))
+def test_devices_that_nobody_serves(host: Host, tiny: MakeConfig) -> None:
+    """Libxl waits ten seconds before it takes one away: so all go at once."""
+    domain = host.create(tiny("pv", pvcalls=[Pvcalls()]))
     before = xenstore_entries()
-    keyboard = domain.attach(Vkb(backend_type="linux"))
-    assert keyboard.devid == 0
+    with pytest.raises(UnsupportedFeature, match="cannot hot-plug a Pvcalls"):
+        domain.attach(Pvcalls())
+    share = P9(tag="share", path="/srv", security_model="none")
+    devices: list[Vfb | Vkb | P9] = [Vfb(), Vkb(backend_type="linux"), share]
+    if host.info().xen_version.startswith("4.17"):
+        with pytest.raises(UnsupportedFeature, match="cannot hot-plug a P9"):
+            domain.attach(share)
+        devices.remove(share)
+    made: list[Vfb | Vkb | P9] = [domain.attach(device) for device in devices]
+    assert [device.devid for device in made] == [0] * len(made)
     assert f"/vinput/{domain.domid}/0" in xl("vkb-list", str(domain.domid))
-    domain.detach(keyboard, force=True)
-    assert xenstore_entries() == before
+    assert xenstore_entries() > before
+    for device in made:
+        with pytest.raises(DeviceExists):
+            domain.attach(device)
+    given = [*(type(device)(devid=0) for device in made), Pvcalls(devid=0)]
+    going = [domain.begin.detach(device, force=True) for device in given]
+    late = domain.begin.attach(Vsnd(short_name="card"), timeout=1)
+    with pytest.raises(OperationTimeout):
+        late.result()
+    for operation in going:
+        operation.result()
+    assert [*domain.vkbs] == []
+    assert xenstore_entries() == {entry for entry in before if "/pvcalls" not in entry}
+    for gone in given:
+        with pytest.raises(NotFound):
+            domain.detach(gone)
+    assert domain.config().vfbs == domain.config().vkbs == domain.config().vsnds == ()
     domain.destroy()
 
 
