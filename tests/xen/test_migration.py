@@ -32,7 +32,7 @@ BANNER = b"xl migration receiver ready, send binary domain data.\n"
 RECEIVED = b"domain received, ready to unpause\0"
 GO = b"domain is yours, you are cleared to unpause\0"
 REPORT = b"my copy unpause results are as follows\0"
-A_PART = 20_000_000  # bytes of a guest's 96 MiB
+A_PART = 8_000_000  # bytes of a guest's 96 MiB
 CHUNK = 1 << 20
 
 
@@ -210,7 +210,7 @@ def test_stopped_amid_the_stream(host: Host, stays: Domain) -> None:
         wire = Wire()
         receiving = Receiving(host, wire.destination)
         with wire.source as end, pytest.raises(OperationTimeout):
-            stays.migrate_over(end.fileno(), end.fileno(), timeout=4)
+            stays.migrate_over(end.fileno(), end.fileno(), timeout=3)
         joined(receiving)
 
     async def task_cancelled() -> None:
