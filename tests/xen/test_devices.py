@@ -10,7 +10,6 @@ import pytest
 
 import pyxen
 from pyxen import (
-    P9,
     DeviceExists,
     Disk,
     Domain,
@@ -21,15 +20,11 @@ from pyxen import (
     NotFound,
     OperationTimeout,
     Pci,
-    Pvcalls,
     UnsupportedFeature,
     UsbCtrl,
     UsbDev,
     ValidationError,
-    Vfb,
     Vif,
-    Vkb,
-    Vsnd,
     Vtpm,
 )
 from tests.xen.support import MakeConfig, wait_until, xenstore_entries, xl
@@ -226,41 +221,6 @@ def test_a_usb_device_that_is_missing(host: Host, tiny: MakeConfig) -> None:
     with pytest.raises(ValidationError, match="hostaddr"):
         domain.attach(UsbDev(hostbus=7))
     assert xenstore_entries() == before
-    domain.destroy()
-
-
-def test_devices_that_nobody_serves(host: Host, tiny: MakeConfig) -> None:
-    """Libxl waits ten seconds before it takes one away: so all go at once."""
-    domain = host.create(tiny("pv", pvcalls=[Pvcalls()]))
-    before = xenstore_entries()
-    with pytest.raises(UnsupportedFeature, match="cannot hot-plug a Pvcalls"):
-        domain.attach(Pvcalls())
-    share = P9(tag="share", path="/srv", security_model="none")
-    devices: list[Vfb | Vkb | P9] = [Vfb(), Vkb(backend_type="linux"), share]
-    if host.info().xen_version.startswith("4.17"):
-        with pytest.raises(UnsupportedFeature, match="cannot hot-plug a P9"):
-            domain.attach(share)
-        devices.remove(share)
-    made: list[Vfb | Vkb | P9] = [domain.attach(device) for device in devices]
-    assert [device.devid for device in made] == [0] * len(made)
-    assert f"/vinput/{domain.domid}/0" in xl("vkb-list", str(domain.domid))
-    assert xenstore_entries() > before
-    for device in made:
-        with pytest.raises(DeviceExists):
-            domain.attach(device)
-    given = [*(type(device)(devid=0) for device in made), Pvcalls(devid=0)]
-    going = [domain.begin.detach(device, force=True) for device in given]
-    late = domain.begin.attach(Vsnd(short_name="card"), timeout=1)
-    with pytest.raises(OperationTimeout):
-        late.result()
-    for operation in going:
-        operation.result()
-    assert [*domain.vkbs] == []
-    assert xenstore_entries() == {entry for entry in before if "/pvcalls" not in entry}
-    for gone in given:
-        with pytest.raises(NotFound):
-            domain.detach(gone)
-    assert domain.config().vfbs == domain.config().vkbs == domain.config().vsnds == ()
     domain.destroy()
 
 
