@@ -66,7 +66,7 @@ MACHINES = 2
 OTHERS = 3
 """How many of the others run beside them: those on pretended hosts mostly wait."""
 
-MOVING = ("locks", "migration", "pool", "remus", "saving", "ssh", "supervisor", "workers")
+MOVING = ("locks", "migration", "pool", "remus", "saving", "ssh", "stopping", "supervisor", "workers")
 """The tests in dom0 of what takes long; they have a machine of their own."""
 
 HOST = (

@@ -18,6 +18,7 @@ from pyxen import Domain, DomainConfig, Host
 from tests.backends.files import Files, FilesHere, FilesInLab
 from tests.backends.serving import AT_SOCKET, SERVED, SIMULATED, socket_to, ssh_to, ssh_with
 from tests.backends.support import SECONDS, wait_until
+from tests.linux import LINUX
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -171,8 +172,7 @@ class RealGuests(Guests):
     def __init__(self, folder: str) -> None:
         tiny = {"type": "pvh", "kernel": f"{GUESTS}/tiny-pvh", "memory": 8}
         willing = {"type": "pv", "kernel": f"{GUESTS}/tiny-pv", "memory": 4, "cmdline": "willing"}
-        linux = {"type": "pvh", "kernel": f"{GUESTS}/vmlinux", "ramdisk": f"{GUESTS}/initramfs", "memory": 160}
-        super().__init__(tiny, {**willing, "on_reboot": "preserve"}, {**linux, "cmdline": "console=hvc0 quiet"})
+        super().__init__(tiny, {**willing, "on_reboot": "preserve"}, {"type": "pv", **LINUX})
         self._saved = f"{folder}/booted"
         self._is_saved = False
 
@@ -219,7 +219,7 @@ def guests_of(place: Place, folder: str) -> Guests:
         return RealGuests(folder)
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
     tiny = {"type": "pvh", "kernel": kernel, "memory": 8}
-    willing, linux = {**tiny, "on_reboot": "preserve"}, {**tiny, "memory": 160}
+    willing, linux = {**tiny, "on_reboot": "preserve"}, {**tiny, "memory": 96}
     return Guests(tiny, willing, linux, ends=place.uri.startswith(SIMULATED))
 
 

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def snapshot() -> Path:
+    """The snapshot that all use."""
+    release = releases.find(releases.DEFAULT)
+    return snapshots.ensure(release, prepare(release).image)
+
+
+@pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of this test's own that borrows everything but the snapshot; the folder of its release."""
     release = releases.find(releases.DEFAULT)
@@ -32,15 +39,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own
 
 
-def test_a_broken_snapshot_is_made_anew(own_cache: Path) -> None:
-    with Lab() as dom0:
-        assert dom0.run(["true"]).status == 0
-    (state,) = own_cache.glob("snapshot-1/*/state")
-    whole = state.read_bytes()
-    state.write_bytes(whole[: len(whole) // 2])
+def test_a_broken_snapshot_is_made_anew(snapshot: Path, own_cache: Path) -> None:
+    broken = own_cache / snapshot.parent.name / snapshot.name
+    broken.mkdir(parents=True)
+    (broken / "disk.qcow2").symlink_to(snapshot / "disk.qcow2")
+    whole = (snapshot / "state").read_bytes()
+    (broken / "state").write_bytes(whole[: len(whole) // 2])
     with Lab() as dom0:
         assert dom0.run(["xl", "list"]).status == 0
-    assert state.stat().st_size > len(whole) // 2
+    assert [*broken.parent.iterdir()] == [broken]  # no other was used
+    assert (broken / "state").stat().st_size > len(whole) // 2
 
 
 def test_a_boot_that_fails_shows_the_console(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ def test_a_machine_that_dies_says_so() -> None:
 def test_a_machine_that_hangs_is_told_from_a_command_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent, "_SILENCE", 2.0)
     with Lab() as lab:
-        assert lab.run(["sleep", "7"]).status == 0
+        assert lab.run(["sleep", "5"]).status == 0
         os.kill(lab.pid, signal.SIGSTOP)
         try:
             with pytest.raises(MachineHangs, match="no sign of life"):

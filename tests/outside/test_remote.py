@@ -102,7 +102,7 @@ def test_the_whole_life(host: Host, tmp_path: Path) -> None:
     saved = tmp_path / "web1"
     with saved.open("wb+") as file:
         domain.save(file, timeout=1200)
-        assert saved.stat().st_size > 100 << 20
+        assert saved.stat().st_size > 90 << 20
         assert alive(host) == ["Domain-0"]
         file.seek(0)
         back = host.restore(file, timeout=1200)

@@ -28,7 +28,7 @@ from pyxen import (
     attach_terminal,
 )
 from tests.bootloader import write_bootloader
-from tests.xen.support import GUESTS, MakeConfig, joined, wait_until
+from tests.xen.support import GUESTS, MakeConfig, MakeDomain, joined, wait_until
 
 SECONDS = 120
 PID_FILE = Path("/run/xenconsoled.pid")
@@ -46,7 +46,7 @@ def until(stream: ConsoleStream, text: str) -> list[str]:
 
 def test_a_shell_in_a_guest(host: Host, linux: MakeConfig) -> None:
     told: queue.Queue[Domain] = queue.Queue()
-    domain = host.create(linux(), on_console=told.put, timeout=SECONDS)
+    domain = host.create(linux("pv"), on_console=told.put, timeout=SECONDS)
     assert told.get(timeout=SECONDS) == domain
     with domain.console_stream(timeout=SECONDS) as stream:
         assert stream.path == domain.endpoints().consoles[0].path
@@ -71,12 +71,11 @@ def test_a_shell_in_a_guest(host: Host, linux: MakeConfig) -> None:
         domain.console_stream()
 
 
-def test_a_guest_that_does_not_stop(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux(), timeout=SECONDS)
+def test_a_guest_that_does_not_stop(running_linux: MakeDomain) -> None:
+    domain = running_linux()
     wait_until(lambda: domain.endpoints().consoles != ())
     with domain.console_stream(timeout=SECONDS) as stream:
-        until(stream, "pyxen-guest ready")
-        stream.write("yes; yes\r")
+        stream.write("\ryes; yes\r")
     threading.Event().wait(1)  # nobody reads
 
     async def main() -> int:
@@ -172,17 +171,16 @@ def test_a_xenconsoled_that_starts_again(host: Host, tiny: MakeConfig) -> None:
         list(stream)
 
 
-def test_a_terminal_is_attached(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux(), timeout=SECONDS)
+def test_a_terminal_is_attached(running_linux: MakeDomain) -> None:
+    domain = running_linux()
     wait_until(lambda: domain.endpoints().consoles != ())
     stream = domain.console_stream(timeout=SECONDS)
-    until(stream, "pyxen-guest ready")
     master, slave = pty.openpty()
     left: list[bool] = []
     thread = threading.Thread(target=lambda: left.append(attach_terminal(stream, stdin=slave, stdout=slave)))
     thread.start()
     wait_until(lambda: not termios.tcgetattr(slave)[3] & termios.ECHO)
-    os.write(master, b"echo sum $((20 + 22))\r")
+    os.write(master, b"\recho sum $((20 + 22))\r")
     seen = b""
     while b"sum 42" not in seen:
         seen += os.read(master, 4096)

@@ -142,7 +142,7 @@ def test_vcpus_as_xl_lists_them(host: Host, tiny: MakeConfig) -> None:
 
 
 def test_a_vcpu_that_is_busy(host: Host, linux: MakeConfig) -> None:
-    domain = host.create(linux())
+    domain = host.create(linux("pv"))
     wait_until(lambda: domain.vcpus()[0].state in {VcpuState.RUNNING, VcpuState.READY})
     used = domain.vcpus()[0].cpu_time_ns
     wait_until(lambda: domain.vcpus()[0].cpu_time_ns > used)

@@ -10,7 +10,6 @@ import pytest
 
 import pyxen
 from pyxen import (
-    P9,
     DeviceExists,
     Disk,
     Domain,
@@ -21,15 +20,11 @@ from pyxen import (
     NotFound,
     OperationTimeout,
     Pci,
-    Pvcalls,
     UnsupportedFeature,
     UsbCtrl,
     UsbDev,
     ValidationError,
-    Vfb,
     Vif,
-    Vkb,
-    Vsnd,
     Vtpm,
 )
 from tests.xen.support import MakeConfig, wait_until, xenstore_entries, xl
@@ -165,16 +160,6 @@ def test_a_script_that_fails(host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
-def test_a_deadline(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("pv"))
-    before = xenstore_entries()
-    with pytest.raises(OperationTimeout):  # nobody in dom0 serves sound
-        domain.attach(Vsnd(short_name="card"), timeout=1)
-    assert xenstore_entries() == before
-    assert domain.config().vifs == domain.config().vsnds == ()
-    domain.destroy()
-
-
 def test_a_cancelled_task(host: Host, tiny: MakeConfig, slow_script: str) -> None:
     domain = host.create(tiny("pv"))
     before = xenstore_entries()
@@ -219,36 +204,6 @@ def test_a_device_that_is_not_there(host: Host, tiny: MakeConfig) -> None:
     domain.destroy()
 
 
-@pytest.mark.parametrize("device", [Vfb(), P9(tag="share", path="/srv", security_model="none")], ids=["vfb", "9pfs"])
-def test_a_device_that_libxl_does_not_list(host: Host, tiny: MakeConfig, device: Vfb | P9) -> None:
-    domain = host.create(tiny("pv"))
-    before = xenstore_entries()
-    if isinstance(device, P9) and host.info().xen_version.startswith("4.17"):
-        with pytest.raises(UnsupportedFeature, match="cannot hot-plug a P9"):
-            domain.attach(device)
-    else:
-        made = domain.attach(device)
-        assert made.devid == 0
-        assert xenstore_entries() > before
-        with pytest.raises(DeviceExists):
-            domain.attach(made)
-        domain.detach(type(device)(devid=0), force=True)
-        assert xenstore_entries() == before
-        with pytest.raises(NotFound):
-            domain.detach(made)
-    domain.destroy()
-
-
-def test_pvcalls_only_go(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("pv", pvcalls=[Pvcalls()]))
-    with pytest.raises(UnsupportedFeature, match="cannot hot-plug a Pvcalls"):
-        domain.attach(Pvcalls())
-    domain.detach(Pvcalls(devid=0), force=True)
-    with pytest.raises(NotFound):
-        domain.detach(Pvcalls(devid=0))
-    domain.destroy()
-
-
 def test_a_pci_device_that_is_not_assignable(host: Host, tiny: MakeConfig) -> None:
     domain = host.create(tiny("pv"))
     before = xenstore_entries()
@@ -265,17 +220,6 @@ def test_a_usb_device_that_is_missing(host: Host, tiny: MakeConfig) -> None:
         domain.attach(UsbDev(hostbus=7, hostaddr=99))
     with pytest.raises(ValidationError, match="hostaddr"):
         domain.attach(UsbDev(hostbus=7))
-    assert xenstore_entries() == before
-    domain.destroy()
-
-
-def test_a_keyboard(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("pv"))
-    before = xenstore_entries()
-    keyboard = domain.attach(Vkb(backend_type="linux"))
-    assert keyboard.devid == 0
-    assert f"/vinput/{domain.domid}/0" in xl("vkb-list", str(domain.domid))
-    domain.detach(keyboard, force=True)
     assert xenstore_entries() == before
     domain.destroy()
 

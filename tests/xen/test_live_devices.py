@@ -1,4 +1,4 @@
-"""The devices of running domains, compared with what xl lists, on real Xen."""
+"""The devices of running domains, as they come and go, compared with what xl lists, on real Xen."""
 
 from __future__ import annotations
 
@@ -7,8 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from pyxen import Channel, DeviceState, Disk, Domain, Host, LiveDevice, UsbCtrl, Vif, Vkb, Vnc
-from tests.xen.support import MakeConfig, MakeDomain, wait_until, xl_rows
+from pyxen import (
+    P9,
+    Channel,
+    DeviceExists,
+    DeviceState,
+    Disk,
+    Domain,
+    Host,
+    LiveDevice,
+    NotFound,
+    OperationTimeout,
+    Pvcalls,
+    UnsupportedFeature,
+    UsbCtrl,
+    Vfb,
+    Vif,
+    Vkb,
+    Vnc,
+    Vsnd,
+)
+from tests.xen.support import MakeConfig, MakeDomain, wait_until, xenstore_entries, xl_rows
 
 STATES = {str(number): state for number, state in enumerate(DeviceState)} | {"-1": DeviceState.UNKNOWN}
 
@@ -140,16 +159,42 @@ def test_what_qemu_serves(host: Host, tiny: MakeConfig, folder: Path) -> None:
     domain.destroy()
 
 
-def test_a_keyboard(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("pv"))
-    domain.vkbs.attach(Vkb(backend_type="linux"))
+def test_devices_that_nobody_serves(host: Host, tiny: MakeConfig) -> None:
+    """Libxl waits ten seconds before it takes one away: so all go at once."""
+    domain = host.create(tiny("pv", pvcalls=[Pvcalls()]))
+    before = xenstore_entries()
+    with pytest.raises(UnsupportedFeature, match="cannot hot-plug a Pvcalls"):
+        domain.attach(Pvcalls())
+    share = P9(tag="share", path="/srv", security_model="none")
+    devices: list[Vfb | Vkb | P9] = [Vfb(), Vkb(backend_type="linux"), share]
+    if host.info().xen_version.startswith("4.17"):
+        with pytest.raises(UnsupportedFeature, match="cannot hot-plug a P9"):
+            domain.attach(share)
+        devices.remove(share)
+    made: list[Vfb | Vkb | P9] = [domain.attach(device) for device in devices]
+    assert [device.devid for device in made] == [0] * len(made)
     [[devid, backend, _, state, channel, _, *_, path]] = xl_rows("vkb-list", domain)
     [keyboard] = domain.vkbs
     assert (str(keyboard.devid), str(keyboard.backend_domid), keyboard.backend_path) == (devid, backend, path)
     assert (keyboard.frontend_state, first(keyboard.event_channels)) == (STATES[state], channel)
     assert keyboard.config.backend_type == "linux"
-    domain.vkbs.detach(0, force=True)
+    assert xenstore_entries() > before
+    for device in made:
+        with pytest.raises(DeviceExists):
+            domain.attach(device)
+    given = [*(type(device)(devid=0) for device in made), Pvcalls(devid=0)]
+    going = [domain.begin.detach(device, force=True) for device in given]
+    late = domain.begin.attach(Vsnd(short_name="card"), timeout=1)
+    with pytest.raises(OperationTimeout):
+        late.result()
+    for operation in going:
+        operation.result()
     assert [*domain.vkbs] == []
+    assert xenstore_entries() == {entry for entry in before if "/pvcalls" not in entry}
+    for gone in given:
+        with pytest.raises(NotFound):
+            domain.detach(gone)
+    assert domain.config().vfbs == domain.config().vkbs == domain.config().vsnds == ()
     domain.destroy()
 
 

@@ -32,14 +32,14 @@ BANNER = b"xl migration receiver ready, send binary domain data.\n"
 RECEIVED = b"domain received, ready to unpause\0"
 GO = b"domain is yours, you are cleared to unpause\0"
 REPORT = b"my copy unpause results are as follows\0"
-A_PART = 20_000_000  # bytes of a guest's 160 MiB
+A_PART = 8_000_000  # bytes of a guest's 96 MiB
 CHUNK = 1 << 20
 
 
 @pytest.fixture
-def stays(running_linux: MakeDomain) -> Iterator[Domain]:
+def stays(moving_linux: MakeDomain) -> Iterator[Domain]:
     """A Linux guest that a test leaves where it is, and nothing open beside it."""
-    guest = running_linux()
+    guest = moving_linux()
     with nothing_open():
         yield guest
     guest.destroy()
@@ -77,8 +77,8 @@ class Wire(threading.Thread):
             poller.poll(60_000)
 
 
-def test_over_a_connection_and_there_and_back_with_xl(host: Host, running_linux: MakeDomain) -> None:
-    guest = running_linux()
+def test_over_a_connection_and_there_and_back_with_xl(host: Host, moving_linux: MakeDomain) -> None:
+    guest = moving_linux()
     name = guest.info().name
     assert name is not None
     here, there = socket.socketpair()
@@ -106,8 +106,8 @@ def test_over_a_connection_and_there_and_back_with_xl(host: Host, running_linux:
     second.shutdown(timeout=60)
 
 
-def test_commands_that_are_no_destination(host: Host, running_linux: MakeDomain) -> None:
-    stays = running_linux()
+def test_commands_that_are_no_destination(host: Host, moving_linux: MakeDomain) -> None:
+    stays = moving_linux()
     name = stays.info().name
     with pytest.raises(MigrationFailed, match=r"is gone; the domain goes on here; false ended with status 1"):
         stays.migrate(["false"])
@@ -210,7 +210,7 @@ def test_stopped_amid_the_stream(host: Host, stays: Domain) -> None:
         wire = Wire()
         receiving = Receiving(host, wire.destination)
         with wire.source as end, pytest.raises(OperationTimeout):
-            stays.migrate_over(end.fileno(), end.fileno(), timeout=4)
+            stays.migrate_over(end.fileno(), end.fileno(), timeout=3)
         joined(receiving)
 
     async def task_cancelled() -> None:

@@ -74,15 +74,8 @@ def test_events(host: Host, tiny: MakeConfig) -> None:
         assert [stats.info.domid for stats in host.stats()] == [0, domain.domid]
         assert domain.qmp.execute("query-status")["status"] == "running"
     assert domain.qmp.execute("query-status")["status"] == "running"
-    with domain.qmp.events(timeout=120) as events:
-        domain.destroy()
-        list(events)  # QEMU has ended
 
-
-def test_awaited_events(host: Host, tiny: MakeConfig) -> None:
-    domain = host.create(tiny("hvm"), timeout=180)
-
-    async def main() -> None:
+    async def awaited() -> None:
         async with pyxen.aio.connect() as xen:
             qmp = (await xen.domains[domain.domid]).qmp
             async with qmp.events(timeout=120) as events:
@@ -92,8 +85,10 @@ def test_awaited_events(host: Host, tiny: MakeConfig) -> None:
                 assert (await anext(events)).name == "RESUME"
             assert (await qmp.execute("query-status"))["status"] == "running"
 
-    asyncio.run(main())
-    domain.destroy()
+    asyncio.run(awaited())
+    with domain.qmp.events(timeout=120) as events:
+        domain.destroy()
+        list(events)  # QEMU has ended
 
 
 @pytest.mark.long

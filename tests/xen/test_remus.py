@@ -32,9 +32,9 @@ UNSAFE = RemusOptions(interval=0.5, netbuf=False, allow_unsafe=True)  # Debian's
 
 
 @pytest.fixture
-def guest(running_linux: MakeDomain) -> Domain:
+def guest(moving_linux: MakeDomain) -> Domain:
     """A Linux guest without disks and vifs."""
-    return running_linux()
+    return moving_linux()
 
 
 def wait_for_checkpoints(guest: Domain, operation: Operation[None], count: int) -> None:

@@ -21,8 +21,8 @@ def ssh() -> None:
 @pytest.mark.timeout(900)  # a minute for the guest's memory, and more on a busy machine
 @pytest.mark.usefixtures("ssh")
 @pytest.mark.long
-def test_a_guest_goes_where_it_may(host: Host, running_linux: MakeDomain) -> None:
-    guest = running_linux()
+def test_a_guest_goes_where_it_may(host: Host, moving_linux: MakeDomain) -> None:
+    guest = moving_linux()
     name = guest.info().name
     with pytest.raises(MigrationFailed, match=r"(?s)goes on here; .*Permission denied"):
         guest.migrate("nobody@dom0")

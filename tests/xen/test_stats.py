@@ -99,7 +99,8 @@ def test_emulated_disks(host: Host, tiny: MakeConfig, folder: Path, monkeypatch:
         Disk(str(qcow2(folder / "data.qcow2")), vdev="xvdb", format="qcow2"),
         Disk(None, vdev="hdc", format="raw", cdrom=True),
     ]
-    domain = host.create(tiny("hvm", disks=disks, vifs=[Vif(bridge="xenbr0")]), timeout=120)
+    vif = Vif(bridge="xenbr0", type="vif")  # a card that QEMU emulates has a ROM, which would run first
+    domain = host.create(tiny("hvm", disks=disks, vifs=[vif]), timeout=120)
     wait_until(lambda: (of_disk(domain, "hda").read_bytes or 0) >= 512)  # the BIOS has loaded the boot sector
     stats = as_xentop(host, domain)
     assert [(disk.vdev, disk.backend) for disk in stats.disks] == [(vdev, "qdisk") for vdev in ("hda", "hdc", "xvdb")]

@@ -62,9 +62,9 @@ def test_a_create(host: Host, tiny: MakeConfig, stop: Callable[[Begin, float], N
 
 
 def test_a_save_and_a_restore(
-    host: Host, running_linux: MakeDomain, booted: Path, stop: Callable[[Begin, float], None], folder: Path
+    host: Host, moving_linux: MakeDomain, booted: Path, stop: Callable[[Begin, float], None], folder: Path
 ) -> None:
-    guest = running_linux()
+    guest = moving_linux()
     (folder / "file").write_text("an older one")
     stop(lambda timeout: guest.begin.save(folder / "file", timeout=timeout), 0.3)
     assert [path.read_text() for path in folder.iterdir()] == ["an older one"]
@@ -78,8 +78,8 @@ EARLY = [milliseconds / 1000 for milliseconds in (0, 1, 2, 5, 10, 15, 20, 30, 40
 """When libxl begins a stream, somewhere in between, to abort it would make it crash."""
 
 
-def test_early_in_a_stream(host: Host, running_linux: MakeDomain, booted: Path, folder: Path) -> None:
-    guest = running_linux()
+def test_early_in_a_stream(host: Host, moving_linux: MakeDomain, booted: Path, folder: Path) -> None:
+    guest = moving_linux()
     for after in EARLY:
         by_a_cancel(lambda _: guest.begin.save(folder / "file"), after)
         migrating = Migrating(host, guest)
@@ -93,8 +93,8 @@ def test_early_in_a_stream(host: Host, running_linux: MakeDomain, booted: Path, 
     assert [domain.domid for domain in host.domains] == [0]
 
 
-def test_a_guest_that_was_to_suspend(running_linux: MakeDomain) -> None:
-    guest = running_linux()
+def test_a_guest_that_was_to_suspend(moving_linux: MakeDomain) -> None:
+    guest = moving_linux()
     for after in EARLY[::2]:
         operation = guest.begin.suspend()
         time.sleep(after)

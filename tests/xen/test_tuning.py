@@ -153,7 +153,7 @@ def test_what_memory_it_has(host: Host, tiny: MakeConfig, kind: DomainTypeName) 
 
 @pytest.mark.long
 def test_xl_sees_the_target_reached(host: Host, linux: MakeConfig) -> None:
-    domain = at_rest(host.create(linux()))
+    domain = at_rest(host.create(linux("pv", memory=160)))
     domain.set_memory(128)
     assert domain.wait_memory(timeout=180).is_at_target
     assert listed_mib(domain) == 128
