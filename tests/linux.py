@@ -15,7 +15,7 @@ LINUX: Final[dict[str, Any]] = {
     "kernel": f"{_FOLDER}/vmlinux",
     "ramdisk": f"{_FOLDER}/initramfs",
     "cmdline": _CMDLINE,
-    "memory": 96,
+    "memory": 112,
 }
 """Settings of a Linux guest, but for its name and type.
 

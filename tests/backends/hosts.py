@@ -219,7 +219,7 @@ def guests_of(place: Place, folder: str) -> Guests:
         return RealGuests(folder)
     kernel = place.files.zeros(f"{folder}/vmlinuz", 1024)
     tiny = {"type": "pvh", "kernel": kernel, "memory": 8}
-    willing, linux = {**tiny, "on_reboot": "preserve"}, {**tiny, "memory": 96}
+    willing, linux = {**tiny, "on_reboot": "preserve"}, {**tiny, "memory": 112}
     return Guests(tiny, willing, linux, ends=place.uri.startswith(SIMULATED))
 
 

@@ -141,8 +141,8 @@ def follows(host: Host, domain: Domain, target_kib: int) -> None:
 def test_a_guest_that_follows(host: Host, linux: Guest) -> None:
     domain = linux()
     with supporting(host, Feature.MEMORY):
-        follows(host, domain, 80 * 1024)
-        follows(host, domain, 96 * 1024)
+        follows(host, domain, 104 * 1024)
+        follows(host, domain, 112 * 1024)
 
 
 def test_vcpus(host: Host, make: Make) -> None:

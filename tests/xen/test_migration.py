@@ -32,7 +32,7 @@ BANNER = b"xl migration receiver ready, send binary domain data.\n"
 RECEIVED = b"domain received, ready to unpause\0"
 GO = b"domain is yours, you are cleared to unpause\0"
 REPORT = b"my copy unpause results are as follows\0"
-A_PART = 8_000_000  # bytes of a guest's 96 MiB
+A_PART = 8_000_000  # bytes of a guest's 112 MiB
 CHUNK = 1 << 20
 
 
