@@ -146,3 +146,14 @@ char *pyxen_xen_text(xc_interface *xch, int which)
 }
 
 #endif
+
+int pyxen_take_back_shutdown(xc_interface *xch, uint32_t domid)
+{
+    struct xen_domctl call = {
+        .cmd = XEN_DOMCTL_resumedomain,
+        .interface_version = XEN_DOMCTL_INTERFACE_VERSION,
+        .domain = domid,
+    };
+
+    return xc_domctl(xch, &call);
+}

@@ -25,6 +25,9 @@ long pyxen_emulation_flags_offset(void);
 #define PYXEN_BUILD_ID 4
 char *pyxen_xen_text(xc_interface *xch, int which);
 
+/* Have Xen take back the shutdown of a domain, also one that is still to happen. Returns 0, or -1 with errno. */
+int pyxen_take_back_shutdown(xc_interface *xch, uint32_t domid);
+
 /* Called by libxl through the above; written in Python (pyxen/backends/xenlight/libxl/log.py and context.py). */
 void pyxen_on_log(void *owner, int level, int errnoval, const char *context, const char *line);
 void pyxen_on_progress(void *owner, const char *what, int percent, unsigned long done, unsigned long total);

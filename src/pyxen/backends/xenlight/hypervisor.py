@@ -324,6 +324,19 @@ class Hypervisor:
                 paths.append(f"/vm/{uuid}")
             self._xenstore.remove(*paths)
 
+    def take_back_suspend(self, domid: int) -> None:
+        """Take back a suspend that Xen was told of and that has not happened. A PV guest is told itself: it is left.
+
+        A vCPU that waits for QEMU cannot stop. Xen would suspend the guest when QEMU answers, however late.
+        """
+        with self._open():
+            rows = self._ask(domid, 1)
+            if not rows or rows[0][AT["domain"]] != domid:
+                return
+            flags = rows[0][AT["flags"]]
+            if flags & lib.XEN_DOMINF_hvm_guest and not flags & (lib.XEN_DOMINF_shutdown | lib.XEN_DOMINF_dying):
+                lib.pyxen_take_back_shutdown(self._xc, domid)
+
     def set_uuid(self, domid: int, uuid: UUID) -> None:
         """Change a domain's uuid in Xen."""
         with self._open():

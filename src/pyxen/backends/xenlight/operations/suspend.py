@@ -116,7 +116,9 @@ def let_go_on(context: Context, domid: int, *, asked: bool, patience: float = _T
         asked: Whether it was, or may have been, asked to suspend.
         patience: Seconds to wait for a guest that seems to have read the request.
     """
-    if asked and not context.hypervisor.replace(_ENTRY.format(domid), _REQUEST, ""):
+    if not asked:  # libxl tells Xen to suspend an HVM guest without drivers
+        context.hypervisor.take_back_suspend(domid)
+    elif not context.hypervisor.replace(_ENTRY.format(domid), _REQUEST, ""):
         yield from _await_end(context, domid, time.monotonic() + patience)
     return (yield from go_on(context, domid))
 
