@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 
-from pyxen.cli.places import COMPLETION, called
+from pyxen.cli.places import COMPLETION, GROUPS, called
 from pyxen.cli.quick import drop, quickly
 
 TYPE_CHECKING = False  # typing takes longer than a quick command
@@ -71,10 +71,11 @@ def _app() -> Typer:
         return app
     if not _HELP_OPTIONS.intersection(sys.argv):
         _load_typer_alone()
-    from pyxen.cli.root import with_one
+    from pyxen.cli.root import with_group, with_one
 
     name, module = found
-    return with_one(name, importlib.import_module(f"pyxen.cli.{module}").COMMANDS[name])
+    commands = importlib.import_module(f"pyxen.cli.{module}").COMMANDS
+    return with_group(name, commands) if name in GROUPS else with_one(name, commands[name])
 
 
 def _load_typer_alone() -> None:

@@ -29,6 +29,7 @@ from pyxen.cli import (
     looking,
     migrate_receive,
     pci,
+    places,
     psr,
     resources,
     schedulers,
@@ -42,7 +43,7 @@ from pyxen.cli import (
     volume,
     xenstore,
 )
-from pyxen.cli.root import HELP, new_app
+from pyxen.cli.root import add_group, new_app
 
 __all__ = ["COMMANDS", "GROUPS", "app"]
 
@@ -77,12 +78,16 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
 }
 """The commands, by subject and name."""
 
+_OF_GROUPS: Final = {
+    "config": configuration.COMMANDS,
+    "autostart": autostart.COMMANDS,
+    "volume": volume.COMMANDS,
+    "image": images.COMMANDS,
+    "xenstore": xenstore.COMMANDS,
+}
+
 GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Callable[..., Any]]]]] = {
-    "config": ("Show, compare and apply the configurations of domains.", configuration.COMMANDS),
-    "autostart": ("Start and stop domains with their host.", autostart.COMMANDS),
-    "volume": ("List, create and remove volumes of LVM, the disks of guests.", volume.COMMANDS),
-    "image": ("Make disks with a system on them.", images.COMMANDS),
-    "xenstore": ("Read, write and watch xenstore.", xenstore.COMMANDS),
+    name: (places.GROUPS[name][1], commands) for name, commands in _OF_GROUPS.items()
 }
 """The commands that have commands of their own, each with what it does."""
 
@@ -90,7 +95,4 @@ for _subject, _commands in COMMANDS.items():
     for _name, _command in _commands.items():
         app.command(_name, rich_help_panel=_subject)(_command)
 for _name, (_help, _commands) in GROUPS.items():
-    _group = typer.Typer(name=_name, help=_help, no_args_is_help=True, context_settings=HELP)
-    for _verb, _command in _commands.items():
-        _group.command(_verb)(_command)
-    app.add_typer(_group, rich_help_panel="Groups of commands")
+    add_group(app, _name, _commands, "Groups of commands")

@@ -6,7 +6,7 @@ TYPE_CHECKING = False  # typing takes longer than all that is done here
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMPLETION", "called"]
+__all__ = ["COMPLETION", "GROUPS", "called"]
 
 COMPLETION = "_PYXEN_COMPLETE"
 """Environment variable that a shell sets when it asks how a line can go on."""
@@ -50,6 +50,15 @@ PLACES = {
 }
 """The commands of each module. Others are found by loading all."""
 
+GROUPS = {
+    "config": ("configuration", "Show, compare and apply the configurations of domains."),
+    "autostart": ("autostart", "Start and stop domains with their host."),
+    "volume": ("volume", "List, create and remove volumes of LVM, the disks of guests."),
+    "image": ("images", "Make disks with a system on them."),
+    "xenstore": ("xenstore", "Read, write and watch xenstore."),
+}
+"""The commands that have commands of their own: the module of each, and what it does."""
+
 
 def called(arguments: Sequence[str]) -> tuple[str, str] | None:
     """Return the command that a command line calls, and its module; None if all have to be loaded to tell."""
@@ -57,6 +66,8 @@ def called(arguments: Sequence[str]) -> tuple[str, str] | None:
     for word in words:
         if word == "--uri":
             next(words, None)
+        elif word in GROUPS:
+            return word, GROUPS[word][0]
         elif not word.startswith("--uri="):
             return next(((word, module) for module, names in PLACES.items() if word in names.split()), None)
     return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 import typer
 
 import pyxen
 from pyxen.cli.completion import URI_VARIABLE
+from pyxen.cli.places import GROUPS
 
-__all__ = ["HELP", "new_app", "with_one"]
+__all__ = ["HELP", "add_group", "new_app", "with_group", "with_one"]
 
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 """The options that show help."""
@@ -33,6 +34,23 @@ def with_one(name: str, command: Callable[..., Any]) -> typer.Typer:
     """Return the application with one command: the others need not be loaded to run it."""
     app = new_app()
     app.command(name)(command)
+    return app
+
+
+def add_group(
+    app: typer.Typer, name: str, commands: Mapping[str, Callable[..., Any]], panel: str | None = None
+) -> None:
+    """Add a command that has commands of its own."""
+    group = typer.Typer(name=name, help=GROUPS[name][1], no_args_is_help=True, context_settings=HELP)
+    for verb, command in commands.items():
+        group.command(verb)(command)
+    app.add_typer(group, rich_help_panel=panel)
+
+
+def with_group(name: str, commands: Mapping[str, Callable[..., Any]]) -> typer.Typer:
+    """Return the application with one command that has commands of its own; see `with_one`."""
+    app = new_app()
+    add_group(app, name, commands)
     return app
 
 

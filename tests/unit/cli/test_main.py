@@ -276,7 +276,11 @@ def test_every_command_is_where_it_is_looked_for() -> None:
         assert importlib.import_module(f"pyxen.cli.{module}").COMMANDS[name] is commands[name]
         assert places.called(["--uri", "list", name, "x"]) == places.called(["--uri=x", name]) == (name, module)
     assert commands.keys() - alone == {"completion", "config-update"}
-    for line in (["-h"], ["--version"], ["xenstore", "ls"], ["lst"], [], ["--uri"]):
+    assert application.GROUPS.keys() == places.GROUPS.keys()
+    for name, (module, _) in places.GROUPS.items():
+        assert importlib.import_module(f"pyxen.cli.{module}").COMMANDS is application.GROUPS[name][1]
+        assert places.called(["--uri", "list", name, "x"]) == (name, module)
+    for line in (["-h"], ["--version"], ["lst"], [], ["--uri"]):
         assert places.called(line) is None
 
 
@@ -290,14 +294,25 @@ def test_a_command_that_is_loaded_alone_is_the_same(words: list[str]) -> None:
     assert (some.exit_code, some.stdout, some.stderr) == (every.exit_code, every.stdout, every.stderr)
 
 
-def test_a_command_loads_no_others() -> None:
+@pytest.mark.parametrize("words", [["volume", "lst"], ["xenstore", "-h"], ["image"], ["config", "show", "--jsno"]])
+def test_a_group_that_is_loaded_alone_is_the_same(words: list[str]) -> None:
+    found = places.called(words)
+    assert found is not None
+    name, module = found
+    alone = root.with_group(name, importlib.import_module(f"pyxen.cli.{module}").COMMANDS)
+    some, every = (CliRunner().invoke(each, words, prog_name="pyxen") for each in (alone, app))
+    assert (some.exit_code, some.stdout, some.stderr) == (every.exit_code, every.stdout, every.stderr)
+
+
+@pytest.mark.parametrize(("words", "begins"), [(["list"], "Name"), (["xenstore", "ls"], "tool")])
+def test_a_command_loads_no_others(words: list[str], begins: str) -> None:
     code = (
         "import sys; from pyxen.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print(*sys.modules, file=sys.stderr)"
     )
-    done = run(code, "list", "--uri", "memory:///")
-    assert done.stdout.splitlines()[1].startswith("Domain-0")
+    done = run(code, *words, "--uri", "memory:///")
+    assert done.stdout.startswith(begins)
     others = {"rich", "pyxen.supervisor", "pyxen.cli.app", "pyxen.cli.devices", "pyxen.libvirtxml"}
     assert {*done.stderr.split()} & others == set()
