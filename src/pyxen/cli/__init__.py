@@ -81,7 +81,7 @@ def _app() -> Typer:
 def _load_typer_alone() -> None:
     """Load typer as if rich were not installed: it uses rich for help and for wrong usage, which is then plain text.
 
-    typer 0.15 loads rich with all that Markdown needs, which takes longer than all the rest of a command.
+    typer 0.15 loads rich with all that Markdown needs: a quarter of the time of `pyxen list --json`.
     """
     if "rich" in sys.modules:
         return
