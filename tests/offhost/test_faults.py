@@ -137,6 +137,7 @@ def test_no_watch_for_the_answer_of_a_guest_that_is_asked_later(
     assert offhost.left() == []
 
 
+@pytest.mark.long  # both ends send requests, so that the number of the watch's differs, and many tries may be needed
 def test_no_watch_for_the_answer_of_a_guest_that_migrates(
     offhost: OffHost, host: pyxen.Host, config: Configure
 ) -> None:

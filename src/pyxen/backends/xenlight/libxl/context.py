@@ -231,8 +231,10 @@ class Context:
 
         Raises:
             OSError: They could not be written.
+            OperationFailed: This process may have no more descriptors or memory.
         """
-        stream = os.memfd_create("pyxen-stream")
+        with shortage(OperationFailed, "cannot begin to save"):
+            stream = os.memfd_create("pyxen-stream")
         try:
             if lib.pyxen_loop_shelter(self._loop, stream, fd, size) != 0:
                 raise MemoryError
