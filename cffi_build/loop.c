@@ -241,8 +241,8 @@ static int copy_beginning(const struct shelter *shelter)
         return EIO;
     for (int at = 0; at < shelter->size; at += done) {
         done = write(shelter->file, data + at, shelter->size - at);
-        if (done < 0)
-            return errno;
+        if (done <= 0)
+            return done < 0 ? errno : EIO;
     }
     return 0;
 }

@@ -5,7 +5,6 @@ One moment of each verb is tried on each release; ``make sweep`` tries them all 
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import signal
 import socket
@@ -58,7 +57,7 @@ class Bench:
 
     def with_drive(self) -> None:
         """Create the guest, with a drive for discs."""
-        config = dataclasses.replace(self._config, disks=[Disk(None, vdev="hdc", cdrom=True)])
+        config = self._config.replace(disks=[Disk(None, vdev="hdc", cdrom=True)])
         self.domain = self.host.create(config, timeout=_TIMEOUT)
 
     def with_drivers(self) -> None:
