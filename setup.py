@@ -2,7 +2,8 @@
 
 ``PYXEN_XENLIGHT=auto`` (the default) builds it where the Xen headers are, ``require`` fails where they are not, and
 ``skip`` never builds it: configurations, their formats and the libvirt backend need no extension. The path of a folder
-takes the modules in it, which were compiled before, one for each Xen release: so are the wheels of a release made.
+takes what is in it, which was compiled before: for each Xen release a module and the program of its workers. So are the
+wheels of a release made.
 """
 
 import os
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "cffi_build"))
 
 import headers
 import linking
+import program
 
 PACKAGE = "pyxen.backends.xenlight.libxl"
 """Where the compiled modules are looked for when a host is opened."""
@@ -34,33 +36,51 @@ def has_headers() -> bool:
 
 
 def modules(folder: Path) -> list[Path]:
-    """Return the compiled modules in a folder; without any, the build ends with a message."""
+    """Return the compiled modules in a folder, with their programs; without any, the build ends with a message."""
     found = sorted(folder.glob("_xenlight_*.abi3.so"))
     if not found:
         sys.exit(f"PYXEN_XENLIGHT={folder}: must be {', '.join(WORDS)}, or a folder with modules _xenlight_*.abi3.so")
-    return found
+    programs = [folder / program.name(".".join(module.name.split(".")[0].split("_")[2:])) for module in found]
+    if missing := [path.name for path in programs if not path.is_file()]:
+        sys.exit(f"PYXEN_XENLIGHT={folder}: {', '.join(missing)} must be there too: compile each module anew")
+    return found + programs
 
 
 class CheckedBuild(build_ext):
-    """Builds the extension, and checks which libraries it was linked to."""
+    """Builds the extension and the worker's program, and checks which libraries they were linked to."""
 
     def build_extension(self, ext: Extension) -> None:
-        """Build and check, before the module is copied anywhere."""
+        """Build and check, before anything is copied anywhere."""
         super().build_extension(ext)
+        module = Path(self.get_ext_fullpath(ext.name))
         try:
-            linking.check(Path(self.get_ext_fullpath(ext.name)), headers.xen_release())
+            linking.check(module, headers.xen_release())
+            program.build(module.parent)
         except linking.LinkFailed as error:
             sys.exit(str(error))
 
+    def get_output_mapping(self) -> dict[str, str]:
+        """Return what is in the package when its sources are used in place, by what was built."""
+        mapping: dict[str, str] = super().get_output_mapping()
+        name = program.name(headers.xen_release())
+        return mapping | {
+            str(Path(built).with_name(name)): str(Path(place).with_name(name)) for built, place in mapping.items()
+        }
+
+    def copy_extensions_to_source(self) -> None:
+        """Copy what was built, for an installation that uses the sources in place."""
+        for built, place in self.get_output_mapping().items():
+            self.copy_file(built, place)
+
 
 class BuildWithModules(build_py):
-    """Adds the modules that were compiled before to the package."""
+    """Adds what was compiled before to the package."""
 
     def run(self) -> None:
         """Build, and copy them."""
         super().run()
-        for module in compiled:
-            shutil.copy(module, Path(self.build_lib, *PACKAGE.split("."), module.name))
+        for path in compiled:
+            shutil.copy(path, Path(self.build_lib, *PACKAGE.split("."), path.name))
 
 
 class WithModules(Distribution):

@@ -1,4 +1,4 @@
-/* The worker of worker.h. Nothing here may enter Python. */
+/* The program that worker.h is about. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
 #include <ucontext.h>
 #include <unistd.h>
 #include <libxl.h>
@@ -120,7 +122,7 @@ static void progress(xentoollog_logger *base, const char *context, const char *w
 
 static void destroy(xentoollog_logger *base)
 {
-    (void)base; /* it is in a variable of pyxen_worker's */
+    (void)base; /* it is in a variable of main's */
 }
 
 /* After a failure: tell the other end if all that follows will fail, too, and let nothing wait for xenstore. */
@@ -375,19 +377,36 @@ static void leave(struct worker *worker)
     end(worker, worker->devd, ERROR_ABORTED);
 }
 
-int pyxen_worker(int fd)
+static int is_socket(int fd)
+{
+    struct stat found;
+
+    return !fstat(fd, &found) && S_ISSOCK(found.st_mode);
+}
+
+int main(void)
 {
     static libxl_childproc_hooks hooks = { .chldowner = libxl_sigchld_owner_mainloop, .fork_replacement = pyxen_fork };
-    struct worker worker = { .vtable = { vmessage, progress, destroy }, .fd = fd, .min_level = XTL_WARN };
+    struct worker worker = {
+        .vtable = { vmessage, progress, destroy },
+        .fd = PYXEN_SOCKET_FD,
+        .min_level = XTL_WARN,
+    };
     struct pyxen_event events[MOST_EVENTS];
     int undone = 0;
 
+    if (!is_socket(worker.fd)) {
+        fputs("pyxen starts this program when it creates or destroys a domain, and speaks with it\n", stderr);
+        return EX_USAGE;
+    }
+    signal(SIGINT, ignore); /* the other end decides; libxl's children do not inherit a handler */
+    signal(SIGPIPE, SIG_IGN); /* libxl writes to QEMU, which may be gone; it sets it right for its children */
     /* What libxl begins, as a device model, must not hold it open: the other end has to see when we are gone. */
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(worker.fd, F_SETFD, FD_CLOEXEC);
     fcntl(PYXEN_STREAM_FD, F_SETFD, FD_CLOEXEC); /* it may not be there */
     worker.pid = getpid();
     worker.loop = pyxen_loop_new(-1, &worker.vtable);
-    if (!worker.loop || pyxen_ctx_alloc(&worker.ctx, &worker.vtable) || pyxen_loop_watch(worker.loop, fd, POLLIN))
+    if (!worker.loop || pyxen_ctx_alloc(&worker.ctx, &worker.vtable) || pyxen_loop_watch(worker.loop, worker.fd, POLLIN))
         return 1;
     libxl_childproc_setmode(worker.ctx, &hooks, worker.loop);
     transmit(&worker, (struct pyxen_frame){ .kind = PYXEN_HELLO }, NULL);
@@ -404,7 +423,7 @@ int pyxen_worker(int fd)
         }
         if (worker.alone && !undone) {
             undone = 1;
-            pyxen_loop_watch(worker.loop, fd, 0);
+            pyxen_loop_watch(worker.loop, worker.fd, 0);
             /* An abort of a restore before its helper runs would crash libxl; its stream ends by itself. */
             for (struct job *job = worker.jobs; job; job = job->next)
                 if (job->kind != PYXEN_DESTROY && job->kind != PYXEN_SOFT_RESET && job->kind != PYXEN_RESTORE)

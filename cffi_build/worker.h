@@ -1,5 +1,7 @@
-/* A process that makes libxl's long calls for another, so that they overlap with those of others, and so that libxl
- * forks a small process instead of a large one; pyxen/backends/xenlight/libxl/process_workers.py is the other end.
+/* What the worker says and is told: a program of its own that makes libxl's long calls for a process, so that they overlap
+ * with those of others, and so that libxl forks a small process instead of a large one;
+ * pyxen/backends/xenlight/libxl/process_workers.py is the other end. It serves until that is closed; then creates are
+ * undone, and scripts that serve devices come to their end.
  *
  * Both sides send frames over a stream socket: a header, and `length` bytes. */
 
@@ -30,7 +32,8 @@ struct pyxen_frame {
 
 #define PYXEN_NAME_IS_FREE 256
 
-/* The descriptor of a stream, in a worker that is begun with one */
+/* The worker's descriptors: of the socket, and of a stream where it is begun with one */
+#define PYXEN_SOCKET_FD 3
 #define PYXEN_STREAM_FD 4
 
 /* Kinds of frames from it */
@@ -39,9 +42,5 @@ struct pyxen_frame {
 #define PYXEN_NOT_BEGUN 1 /* in place of libxl's code: it cannot be created, do it yourself to see why */
 #define PYXEN_LOG 18   /* a line: number is its level, token 0 unless the call of a job is under way */
 #define PYXEN_CUT_OFF 19 /* it has lost xenstore: it can do no more, and what its jobs have done is not known */
-
-/* Serve the other end of a socket until that is closed; then creates are undone, and scripts that serve devices come to
- * their end. Returns an exit status. */
-int pyxen_worker(int fd);
 
 #endif

@@ -1,6 +1,7 @@
 """The ffibuilder of pyxen's binding to libxenlight, libxlutil, libxenstore and what is needed of libxenctrl.
 
-setup.py takes `ffibuilder` from here; as a script it compiles the extension into a folder and prints its path::
+setup.py takes `ffibuilder` from here; as a script it compiles the extension and the worker's program into a folder, and
+prints the extension's path::
 
     python3 cffi_build/xenlight.py --output build
 """
@@ -19,6 +20,7 @@ sys.path.insert(0, str(HERE))  # setuptools runs this file by path
 
 import headers  # noqa: E402 (its folder is known only now)
 import linking  # noqa: E402 (likewise)
+import program  # noqa: E402 (likewise)
 
 SYSTEM_INCLUDES = ("poll.h", "stdlib.h", "sys/time.h")
 
@@ -75,7 +77,7 @@ def ffibuilder() -> cffi.FFI:
         module_name(headers.xen_release()),
         "".join(f"#include <{name}>\n" for name in includes)
         + '#include "shim.h"\n#include "loop.h"\n#include "names.h"\n#include "worker.h"\n',
-        sources=[str(HERE / f"{name}.c") for name in ("shim", "loop", "names", "watches", "worker")],
+        sources=[str(HERE / f"{name}.c") for name in ("shim", "loop", "names", "watches")],
         include_dirs=[str(HERE)],
         define_macros=[("LIBXL_API_VERSION", headers.LIBXL_API_VERSION), *limited],
         py_limited_api=bool(limited),
@@ -88,9 +90,9 @@ def ffibuilder() -> cffi.FFI:
 
 
 def main() -> int:
-    """Compile the extension into a folder; its path is the last line printed."""
+    """Compile the extension and the worker's program into a folder; the extension's path is the last line printed."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder for the compiled module")
+    parser.add_argument("--output", type=Path, required=True, help="folder for what is compiled")
     output: Path = parser.parse_args().output
     try:
         builder = ffibuilder()
@@ -105,6 +107,7 @@ def main() -> int:
     compiled.replace(target)
     try:
         linking.check(target, headers.xen_release())
+        program.build(output)
     except linking.LinkFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -55,7 +55,8 @@ def extension(release: Release) -> Path | None:
     """The folder with pyxen's compiled extension for a release; compiled if it is not in the cache.
 
     Returns:
-        A folder with one ``.so`` file, or None while the repository has no ``cffi_build/xenlight.py``.
+        A folder with one ``.so`` file and the worker's program; None while the repository has no
+        ``cffi_build/xenlight.py``.
 
     Raises:
         LabError: It does not compile; the message has the end of the compiler's output.

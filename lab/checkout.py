@@ -28,14 +28,15 @@ def add_to(archive: tarfile.TarFile, extension: Path | None, bytecode: Path) -> 
     _add(archive, str(REPOSITORY), IN_DOM0)
     archive.add(bytecode, IN_DOM0)
     if extension is not None:
-        for module in sorted(extension.glob("*.so")):
-            archive.add(module, f"{IN_DOM0}/src/pyxen/backends/xenlight/libxl/{module.name}")
+        for path in sorted(path for path in extension.iterdir() if path.is_file()):
+            archive.add(path, f"{IN_DOM0}/src/pyxen/backends/xenlight/libxl/{path.name}")
 
 
 def _add(archive: tarfile.TarFile, folder: str, name: str) -> None:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        # A compiled extension in the checkout is for this machine's own Xen and Python.
-        if entry.name in _LEFT_OUT or entry.name.endswith((".so", ".egg-info")):
+        # What is compiled in the checkout is for this machine's own Xen and Python.
+        compiled = entry.name.endswith((".so", ".egg-info")) or entry.name.startswith("pyxen-worker-")
+        if entry.name in _LEFT_OUT or compiled:
             continue
         # The checkout is being worked on: a file may go at any time.
         with contextlib.suppress(FileNotFoundError):

@@ -134,16 +134,17 @@ def description(readme: str, source: str | None, version: str) -> str:
 
 
 def _modules(into: Path) -> Path:
-    """Collect the extension of every release of Xen that Debian has."""
+    """Collect the extension, and the program of its workers, for every release of Xen that Debian has."""
     into.mkdir()
     for release in releases.RELEASES:
         folder = buildroot.extension(release)
         if folder is None:
             raise ReleaseFailed("there is no cffi_build/xenlight.py")
-        for module in folder.glob("*.abi3.so"):
-            shutil.copy(module, into)
-    found = sorted(module.name for module in into.iterdir())
-    wanted = sorted(f"_xenlight_{each.xen.replace('.', '_')}.abi3.so" for each in releases.RELEASES)
+        for path in (*folder.glob("*.abi3.so"), *folder.glob("pyxen-worker-*")):
+            shutil.copy(path, into)
+    found = sorted(path.name for path in into.iterdir())
+    wanted = [f"_xenlight_{each.xen.replace('.', '_')}.abi3.so" for each in releases.RELEASES]
+    wanted = sorted(wanted + [f"pyxen-worker-{each.xen}" for each in releases.RELEASES])
     if found != wanted:
         raise ReleaseFailed(f"the extension has to be {', '.join(wanted)}; it is {', '.join(found)}")
     return into

@@ -136,6 +136,13 @@ def _compile_extension(tree: Path, out: Path) -> None:
     }
     run(sys.executable, BINDING / "xenlight.py", "--output", out, env=environment)
     shutil.rmtree(out / "build", ignore_errors=True)
+    [program] = out.glob("pyxen-worker-*")
+    elf = program.rename(out / f"{program.name}.elf")
+    # `out` is renamed when all is there.
+    command = ["exec", *_loader(tree), '"$0.elf"']
+    program.write_text(f"#!/bin/sh\n# Runs the program by the release's loader.\n{' '.join(command)}\n")
+    program.chmod(0o755)
+    assert elf.is_file()
 
 
 def _write_python(tree: Path, out: Path) -> None:

@@ -17,7 +17,7 @@ Configure = Callable[..., DomainConfig]
 
 def workers() -> int:
     """Return the number of workers of this process."""
-    return sum(b"\0pyxen-worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(os.getpid()))
+    return sum(b"/pyxen-worker-" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(os.getpid()))
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ Script = Callable[..., Vif]
 
 def servers(parent: int | None = None) -> list[int]:
     """Return the worker processes of a process, by default of this one, that run."""
-    return [pid for pid in children(parent) if b"\0pyxen-worker\0" in command_line(pid)]
+    return [pid for pid in children(parent) if b"/pyxen-worker-" in command_line(pid)]
 
 
 def command_line(pid: int) -> bytes:
@@ -110,7 +110,7 @@ def serving(uri: str = "xenlight:///driver") -> Iterator[Operation[None]]:
         operation = host.begin.devd()
         yield operation
         assert operation.done()
-        assert servers() == [pid for pid in before[2] if b"\0pyxen-worker\0" in command_line(pid)]
+        assert servers() == [pid for pid in before[2] if b"/pyxen-worker-" in command_line(pid)]
     assert left() == before
 
 

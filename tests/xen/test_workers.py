@@ -26,7 +26,7 @@ def worker_pids(parent: int | None = None) -> list[int]:
 def is_worker(pid: int) -> bool:
     """Tell whether a process is a worker that runs."""
     try:
-        return b"\0pyxen-worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"/pyxen-worker-" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

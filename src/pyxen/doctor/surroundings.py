@@ -133,6 +133,13 @@ class Surroundings:
             return str(error)
         return None
 
+    def missing_worker(self, release: str | None) -> str | None:
+        """Return the path of the workers' program if it cannot be run; None if it can, or for a pretended host."""
+        if not self.is_real:
+            return None
+        program = loader.worker_program(loader.load(release))
+        return None if os.access(program, os.X_OK) else program
+
 
 def _check(error: OSError | ValueError) -> None:
     """Raise `OperationFailed` for a shortage, which says nothing of the machine."""

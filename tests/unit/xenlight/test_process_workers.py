@@ -16,7 +16,7 @@ import pytest
 
 from pyxen._common import child as child_module
 from pyxen._common.child import Child
-from pyxen.backends.xenlight.libxl import process_workers
+from pyxen.backends.xenlight.libxl import binding, process_workers
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
 from pyxen.backends.xenlight.libxl.process_workers import LOST, NO_DOMID, Frame, Worker, Workers
 
@@ -227,20 +227,22 @@ def test_none_for_another_folder(
 
 
 @pytest.mark.parametrize("program", ["", "/usr/sbin/uwsgi"])
-def test_none_where_there_is_no_interpreter(
-    program: str, loop: CData, lines: Lines, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_embedded_interpreter_has_them_too(program: str, pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", program)
-    pool = Workers(3, loop, lambda *line: lines.append(line))
-    assert pool.free() is None
-    assert pool._workers == {}
-    assert lines == []
+    worker = the_one(pool)
+    assert worker.pid in {*children()}
+    assert until_gone(pool, worker) == []
+
+
+def children() -> list[int]:
+    """Return the pids of our children."""
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
 
 
 def test_none_where_it_cannot_be_begun(
     pool: Workers, lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    monkeypatch.setattr(binding, "worker", str(tmp_path / "pyxen-worker-99.9"))
     assert pool.free() is None
     assert len(lines) == 1
     assert "No such file" in lines[0][2]
@@ -304,10 +306,20 @@ def test_what_one_has_begun_ends_if_it_was_killed(
         os.close(fd)
 
 
-def test_none_of_its_own_where_there_is_no_interpreter(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
-    with pytest.raises(OSError, match="/usr/sbin/uwsgi is no Python interpreter"):
+def test_none_of_its_own_where_it_cannot_be_begun(
+    pool: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pyxen-worker-99.9"
+    program.touch(0o644)  # as on a file system that is mounted noexec
+    monkeypatch.setattr(binding, "worker", str(program))
+    with pytest.raises(PermissionError, match=r"pyxen-worker-99\.9"):
         pool.apart()
+
+
+def test_its_program_says_what_it_is_for() -> None:
+    done = subprocess.run([binding.worker], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (os.EX_USAGE, "")
+    assert "pyxen starts this program" in done.stderr
 
 
 # The process's surroundings
@@ -336,18 +348,22 @@ def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_worker_has_nothing_of_the_application(tmp_path: Path) -> None:
+    worker = tmp_path / "worker"
+    worker.write_text(
+        f"#!{sys.executable}\n"
+        "import os, signal\n"
+        "link = lambda fd: os.path.exists(f'/proc/self/fd/{fd}')\n"
+        "print([fd for fd in range(3, 100) if link(fd)], signal.getsignal(signal.SIGCHLD).name, flush=True)\n"
+    )
+    worker.chmod(0o755)
     program = (
-        "import signal, socket, sys\n"
-        "from pyxen.backends.xenlight.libxl import process_workers\n"
+        "import signal, socket\n"
+        "from pyxen.backends.xenlight.libxl import binding, process_workers\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
         "listener = socket.create_server(('127.0.0.1', 0))\n"
         "listener.set_inheritable(True)\n"
         "ours, theirs = socket.socketpair()\n"
-        "process_workers._MAIN = '''\n"
-        "import os, signal, sys\n"
-        "link = lambda fd: os.path.exists(f'/proc/self/fd/{{fd}}')\n"
-        "print([fd for fd in range(3, 100) if link(fd)], signal.getsignal(signal.SIGCHLD).name, flush=True)\n"
-        "'''\n"
+        f"binding.worker = {str(worker)!r}\n"
         "process_workers._spawn(theirs, None)\n"
         "theirs.close()\n"
         "print(len(ours.recv(1)))\n"

@@ -7,13 +7,11 @@ Raises:
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 from pyxen.backends.xenlight.libxl import loader
 
-__all__ = ["CData", "backend_folder", "c_text", "ffi", "file", "lib", "release"]
+__all__ = ["CData", "c_text", "ffi", "file", "lib", "release", "worker"]
 
 CData = Any
 """A C value; cffi has no more precise types."""
@@ -26,8 +24,8 @@ release: str = _module.__name__.rpartition("xenlight_")[2].replace("_", ".")
 """The Xen release that the module was compiled for, e.g. ``4.20``."""
 file: str = _module.__file__
 """Path of the module."""
-backend_folder: str = os.path.dirname(sys.modules["_cffi_backend"].__file__ or "")
-"""Folder of cffi's runtime library, which the module needs."""
+worker: str = loader.worker_program(_module)
+"""Path of the program that workers run, which was compiled with the module."""
 
 
 def c_text(text: str) -> bytes:

@@ -15,7 +15,7 @@ import pyxen.backends.xenlight.libxl
 from pyxen._common.shortage import REMEDY, is_shortage, shortage
 from pyxen.errors import BindingNotBuilt, ConnectFailed, LibraryMissing, NotOnXen, NotPrivileged
 
-__all__ = ["built_releases", "check_host", "load", "running_release", "running_version"]
+__all__ = ["built_releases", "check_host", "load", "running_release", "running_version", "worker_program"]
 
 SYSFS = "/sys/hypervisor"
 PRIVCMD = "/dev/xen/privcmd"
@@ -124,3 +124,9 @@ def load(release: str | None = None) -> ModuleType:
             f"the extension for Xen {wanted} is there, but does not load: {error}. Install the libraries of that "
             f"release (Debian: libxenmisc{wanted})"
         ) from error
+
+
+def worker_program(module: ModuleType) -> str:
+    """Return the path of the program that workers run, which was compiled with a module."""
+    release = module.__name__.rpartition("_xenlight_")[2].replace("_", ".")
+    return os.path.join(os.path.dirname(module.__file__ or ""), f"pyxen-worker-{release}")

@@ -1,9 +1,8 @@
 """Worker processes, which make libxl's long calls for this process.
 
 libxl forks to destroy a domain. The cost of a fork, including the page faults after it, grows with the memory of the
-process. For a manager with a large heap, it exceeds the cost of destroying the domain. A worker is a bare interpreter
-that loads the extension and then never leaves C (cffi_build/worker.c). Workers also run in parallel, while two contexts
-of one process wait for each other.
+process. For a manager with a large heap, it exceeds the cost of destroying the domain. A worker is a small program in C
+(cffi_build/worker.c). Workers also run in parallel, while two contexts of one process wait for each other.
 
 Everything here runs on the event loop's thread, except `close`.
 """
@@ -17,7 +16,6 @@ import os
 import select
 import socket
 import struct
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -30,12 +28,8 @@ from pyxen.backends.xenlight.libxl.binding import CData, lib
 __all__ = ["HUNG", "LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 
 _HEADER = struct.Struct("=IIQIi")  # struct pyxen_frame of worker.h
-_MAIN = (
-    "import sys; sys.path[:] += sys.argv[3:]; import {module}; sys.exit({module}.lib.pyxen_worker(int(sys.argv[2])))"
-)
 _PAUSE = 10.0  # seconds in which no worker is started after one could not be
 _MOST_ON_DEMAND = 8
-_SOCKET = 3  # descriptor of the worker's end, in the worker
 
 
 class Frame(NamedTuple):
@@ -200,19 +194,16 @@ class Workers:
     """The workers of a context. They are started when they are first needed.
 
     Args:
-        wanted: How many. With None, one is started, and another whenever all have work, up to one for each CPU. There
-            are no workers if this interpreter cannot be started again, e.g. when it is embedded.
+        wanted: How many. With None, one is started, and another whenever all have work, up to one for each CPU.
         loop: The ``struct pyxen_loop`` that waits for them.
         log: Called for each line of libxl's log with the token of a call (0: no call), the level and the text.
     """
 
     def __init__(self, wanted: int | None, loop: CData, log: Callable[[int, int, str], None]) -> None:
-        self._wanted = 0
-        if _can_spawn():
-            self._wanted = _for_cpus() if wanted is None else wanted
+        self._wanted = _for_cpus() if wanted is None else wanted
         self._on_demand = wanted is None
         self.enabled = self._wanted > 0
-        """Whether there are to be workers, and this interpreter can be started again."""
+        """Whether there are to be workers."""
         self._loop = loop
         self._log = log
         self._workers: dict[int, Worker] = {}
@@ -261,8 +252,6 @@ class Workers:
         Raises:
             OSError: It cannot be started.
         """
-        if not _can_spawn():
-            raise OSError(errno.ENOEXEC, f"{sys.executable or 'this program'} is no Python interpreter")
         try:
             worker = Worker(self._loop, stream)
         except NotImplementedError as error:
@@ -369,19 +358,12 @@ def _for_cpus() -> int:
     return min(len(os.sched_getaffinity(0)), _MOST_ON_DEMAND)
 
 
-def _can_spawn() -> bool:
-    program = os.path.basename(sys.executable or "")
-    return program.startswith("python") and not getattr(sys, "frozen", False)
-
-
 def _spawn(theirs: socket.socket, stream: int | None) -> int:
-    folder, file = os.path.split(binding.file)
-    main = _MAIN.format(module=file.partition(".")[0])
-    # No site packages and no PYTHON* variables: only the extension and what it needs.
-    command = [sys.executable, "-I", "-S", "-c", main, "pyxen-worker", str(_SOCKET), folder, binding.backend_folder]
-    given = {_SOCKET: theirs.fileno()} if stream is None else {_SOCKET: theirs.fileno(), lib.PYXEN_STREAM_FD: stream}
+    given = {lib.PYXEN_SOCKET_FD: theirs.fileno()}
+    if stream is not None:
+        given[lib.PYXEN_STREAM_FD] = stream
     return spawn(
-        command,
+        [binding.worker],
         given,
         first=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
