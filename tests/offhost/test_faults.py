@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import threading
@@ -13,7 +14,7 @@ from typing import Final
 import pytest
 
 import pyxen
-from pyxen import DomainConfig
+from pyxen import DomainConfig, Vif
 from pyxen.errors import Error
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
@@ -88,6 +89,27 @@ def test_no_watch_for_a_guests_answer(offhost: OffHost, host: pyxen.Host, config
         if "refuses a watch for the guest's answer" in str(failed.value):
             break
     assert swept.what == "request 4"  # XS_WATCH
+    web.destroy()
+    assert offhost.left() == []
+
+
+def test_an_attach_that_is_not_told_where_a_domain_is(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
+    # libxl notes (null)/backend/vif/5/0 as the backend then.
+    web = host.create(config(), paused=True)
+    folders = [f"{top}/{web.domid}/device/vif" for top in ("/local/domain", "/libxl")]
+    refused = 0
+    for nth in range(1, MOST):
+        attached = False
+        with offhost.world.sweeping(Kind.REQUESTS, nth, errno.EAGAIN, How.DENY) as swept, contextlib.suppress(Error):
+            attached = bool(web.attach(Vif(bridge="xenbr0"), timeout=4))
+        if attached:
+            web.detach(Vif(devid=0), force=True)
+        if not swept.pid:
+            break
+        refused += swept.what == "request 10"  # XS_GET_DOMAIN_PATH
+        left = [folder for folder in folders if offhost.store.exists(folder) and offhost.store.directory(folder)]
+        assert left == [], f"{swept.what}, number {nth}"
+    assert refused > 1
     web.destroy()
     assert offhost.left() == []
 

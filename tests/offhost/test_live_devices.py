@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pyxen import DeviceState, Disk, DomainConfig, Host, LiveDevice, Vif
+import pytest
+
+from pyxen import DeviceState, Disk, DomainConfig, Host, LiveDevice, NotFound, Vif, Vsnd
 from tests.offhost.host import OffHost
 
 Configure = Callable[..., DomainConfig]
@@ -114,7 +116,7 @@ NOWHERE = [
     *("", "/", "/local/domain/0", "\x1b[2J", "/local/domain/0/backend/vbd/0/51712"),
     *("/local/domain/99999/backend/vbd/{}/51712", "/local/domain/-1/backend/vbd/{}/51712"),
     *("/local/domain/0/backend/../../{}/51712", "/local/domain/0/backend/vbd/{}/51712/../.."),
-    "/local/domain/\u0663/backend/vbd/{}/51712",
+    *("/local/domain/\u0663/backend/vbd/{}/51712", "(null)/backend/vbd/{}/51712"),
 ]
 
 
@@ -125,6 +127,18 @@ def test_a_backend_that_is_none(host: Host, offhost: OffHost) -> None:
         offhost.store.write(f"/libxl/{domid}/device/vbd/51712/backend", path.format(domid))
         [disk] = host.domains[domid].disks
         assert disk == LiveDevice(config=disk.config, devid=51712), path
+
+
+@pytest.mark.parametrize("path", NOWHERE)
+def test_verbs_live_with_a_backend_that_is_none(host: Host, offhost: OffHost, path: str) -> None:
+    domid = offhost.add("web", kind="pv")
+    domain = host.domains[domid]
+    for node in ("vbd", "vusb", "console", "vsnd"):
+        offhost.store.write(f"/libxl/{domid}/device/{node}/1/backend", path.format(domid))
+    assert domain.endpoints().channels == ()
+    [*host.usb]  # noqa: B018 (it fails, or it does not)
+    with pytest.raises(NotFound):
+        domain.detach(Vsnd(devid=0))
 
 
 def test_what_a_guest_connects_with(host: Host, offhost: OffHost) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from pyxen._common.backend_path import BackendPath, backend_path
 from pyxen._common.recorded_devices import RECORDED, Values, device_config
 from pyxen._printable import printable
 from pyxen.config import Channel, Disk, Pci, PciAddress, UsbDev
@@ -35,8 +36,6 @@ class NodeReader(Protocol):
 
 
 _NUMBER: Final = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
-_BACKEND: Final = re.compile(r"/local/domain/(\d{1,5})/backend/([\w-]{1,32})/(\d{1,5})/(\d{1,10})", re.ASCII)
-_LAST_DOMID: Final = 0x7FEF
 _PCI_PLACE: Final = re.compile(r"dev-(0|[1-9]\d{0,2})", re.ASCII)
 _LONGEST: Final = 1024  # characters of a text
 
@@ -84,12 +83,10 @@ class _Place:
         return f"device/{self.node}/{self.number}"
 
     @property
-    def backend(self) -> tuple[str, int, str] | None:
-        """The folder of the backend, the domid of its domain, and its kind; None if there is no such domain."""
-        found = _BACKEND.fullmatch(self.said.get("backend") or "")
-        if found is None or int(found[3]) != self.domid or int(found[1]) > _LAST_DOMID:
-            return None
-        return found[0], int(found[1]), found[2]
+    def backend(self) -> BackendPath | None:
+        """Where the backend is; None if there is none."""
+        found = backend_path(self.said.get("backend"))
+        return found if found is not None and found.domid == self.domid else None
 
     def nodes(self) -> dict[str, str]:
         """Return the nodes that say how the device is, by what they say."""
@@ -98,7 +95,7 @@ class _Place:
             "frontend/error": f"/local/domain/{self.domid}/error/{self._in_guest}/error",
         }
         if self.backend is not None:
-            path, domid, kind = self.backend
+            path, domid, kind, *_ = self.backend
             nodes |= {name: f"{path}/{name}" for name in _IN_BACKEND}
             error = f"error/backend/{kind}/{self.domid}/{self.number}/error"
             nodes |= {"error": f"/local/domain/{domid}/{error}", "name": f"/local/domain/{domid}/name"}
@@ -192,7 +189,7 @@ def _queues(names: Sequence[str]) -> list[str]:
 
 def _shared(kind: Kind, place: _Place) -> list[str]:
     """Return the folder that says which devices share this place, if its kind has such folders."""
-    folder = place.record if place.backend is None else place.backend[0]
+    folder = place.record if place.backend is None else place.backend.path
     return {Pci: [folder], UsbDev: [f"{folder}/port"]}.get(kind.part, [])
 
 
@@ -218,7 +215,7 @@ def _linked(place: _Place, states: Values) -> dict[str, Any]:
     if place.backend is None:  # an emulated device, which has no ends
         return {"devid": place.number}
     said = {name: states.get(path) for name, path in place.nodes().items()}
-    path, domid, _ = place.backend
+    path, domid, *_ = place.backend
     return {
         "devid": place.number,
         "backend_domid": domid,

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pyxen import libxljson
 from pyxen._common.backend_domains import no_backend_of
+from pyxen._common.backend_path import backend_path
 from pyxen._common.device_kinds import (
     Kind,
     already_there,
@@ -39,6 +40,7 @@ from pyxen.backends.xenlight.operations.monitor import has_qemu
 from pyxen.backends.xenlight.operations.qmp import has_ended
 from pyxen.backends.xenlight.sysfs import is_unplugged
 from pyxen.config import Disk, DiskBackend, DiskFormat, DomainType, Part, Pci, UsbDev, Vif
+from pyxen.config.vdev import vdev_number
 from pyxen.errors import (
     ConnectFailed,
     DeviceExists,
@@ -97,15 +99,14 @@ def _noted(context: Context, domid: int, kind: Kind) -> Iterator[CData]:
     """Yield the devices of a kind that libxl does not list, with the fields that are needed to detach them."""
     folder = _folder(domid, kind)
     for devid in context.hypervisor.directory(folder):
-        backend = context.hypervisor.read(f"{folder}/{devid}/backend")  # /local/domain/0/backend/vfb/5/0
+        backend = backend_path(context.hypervisor.read(f"{folder}/{devid}/backend"))
         if backend is None:
-            continue  # it was just removed
+            continue  # it was just removed, or was never there
         struct = ffi.new(f"{kind.ctype} *")
         getattr(lib, f"{kind.ctype}_init")(struct)
-        _, _, _, backend_domid, _, served, *_ = backend.split("/")
-        struct.devid, struct.backend_domid = int(devid), int(backend_domid)
+        struct.devid, struct.backend_domid = int(devid), backend.backend_domid
         if hasattr(struct, "type"):  # a 9pfs since Xen 4.19: libxl finds its backend by this
-            struct.type = lib.LIBXL_P9_TYPE_QEMU if served == "9pfs" else lib.LIBXL_P9_TYPE_XEN_9PFSD
+            struct.type = lib.LIBXL_P9_TYPE_QEMU if backend.kind == "9pfs" else lib.LIBXL_P9_TYPE_XEN_9PFSD
         yield ffi.gc(struct, getattr(lib, f"{kind.ctype}_dispose"))
 
 
@@ -146,7 +147,7 @@ def attach(context: Context, operation: Operation[D], domid: int, guest: DomainT
     if code != lib.ERROR_DEVICE_EXISTS:  # otherwise, the device belongs to another toolstack
         yield from _take_back(context, domid, kind, made)
         with contextlib.suppress(ConnectFailed, XenstoreError):
-            _clear_remnants(context, domid, kind, known)
+            _clear_remnants(context, domid, kind, known, made)
     raise error
 
 
@@ -244,22 +245,28 @@ def _take_back(context: Context, domid: int, kind: Kind, device: Part) -> Script
         yield from context.complete(lambda how: remove(context.pointer, domid, struct, how), abortable=False)
 
 
-def _clear_remnants(context: Context, domid: int, kind: Kind, known: Collection[str]) -> None:
-    """Remove new entries of devices that have no backend, or one without a state.
+def _clear_remnants(context: Context, domid: int, kind: Kind, known: Collection[str], device: Part) -> None:
+    """Remove new entries of a device that could not be attached, and of those without a backend or its state.
 
-    libxl makes them if xenstored refuses a part of what it writes. It does not list them, so it cannot remove them.
+    libxl makes them if xenstored refuses a part of what it writes. It does not list some of them, so it cannot remove
+    them; nor those of which it misses a part, such as the type of a vif.
     """
     hypervisor, folder = context.hypervisor, _folder(domid, kind)
     for devid in set(hypervisor.directory(folder)) - set(known):
-        backend = hypervisor.read(f"{folder}/{devid}/backend")
-        if backend is None or hypervisor.read(f"{backend}/state") is None:
+        backend = backend_path(hypervisor.read(f"{folder}/{devid}/backend"))
+        if _is_at(device, devid) or backend is None or hypervisor.read(f"{backend.path}/state") is None:
             frontends = f"/local/domain/{domid}/device/{kind.node}"
             hypervisor.remove(f"{folder}/{devid}", f"{frontends}/{devid}")
             if not known:
                 _remove_empty(hypervisor, folder, frontends)
-            if backend is not None:  # /local/domain/0/backend/vbd/5/51712: as libxl, remove the folders above it, too
-                hypervisor.remove(backend)
-                _remove_empty(hypervisor, *(str(PurePosixPath(backend).parents[up]) for up in range(2)))
+            if backend is not None and backend.domid == domid:  # as libxl, remove the folders above it, too
+                hypervisor.remove(backend.path)
+                _remove_empty(hypervisor, *(str(PurePosixPath(backend.path).parents[up]) for up in range(2)))
+
+
+def _is_at(device: Part, devid: str) -> bool:
+    number = vdev_number(device.vdev or "") if isinstance(device, Disk) else getattr(device, "devid", None)
+    return devid == str(number)
 
 
 def _remove_empty(hypervisor: Hypervisor, *folders: str) -> None:

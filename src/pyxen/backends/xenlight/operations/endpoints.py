@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pyxen._common.backend_path import backend_path
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.backends.xenlight.operations.spice import spice
 from pyxen.config import ChannelConnection
@@ -23,7 +24,6 @@ TERMINAL: Final = re.compile(r"/dev/pts/\d{1,10}", re.ASCII)
 _PORT: Final = re.compile(r"[1-9]\d{0,4}", re.ASCII)
 _MOST_PORT: Final = 65535
 _NUMBER: Final = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
-_BACKEND: Final = re.compile(r"/local/domain/(\d{1,5})/backend/console/\d{1,5}/\d{1,10}", re.ASCII)
 _OF_CHANNEL: Final = ("backend", "name", "connection", "path")
 _HERE: Final = "127.0.0.1"  # where xl vncviewer looks if xenstore has no address
 
@@ -68,13 +68,13 @@ def _channels(hypervisor: Hypervisor, domid: int) -> tuple[ChannelEndpoint, ...]
     found = []
     for place, (devid, terminal) in enumerate(zip(devids, terminals, strict=True)):
         backend, name, connection, path = values[place * len(_OF_CHANNEL) :][: len(_OF_CHANNEL)]
-        served = _BACKEND.fullmatch(backend or "")
+        served = backend_path(backend)
         if connection == ChannelConnection.PTY:
             path = terminal if terminal and TERMINAL.fullmatch(terminal) else None
         elif connection != ChannelConnection.SOCKET:  # it is a console
             continue
         if served and name and path:
-            found.append(ChannelEndpoint(name, devid, ChannelConnection(connection), path, int(served[1])))
+            found.append(ChannelEndpoint(name, devid, ChannelConnection(connection), path, served.backend_domid))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import Any, Final
 
+from pyxen._common.backend_path import backend_path
 from pyxen.backends.xenlight import sysfs
 from pyxen.backends.xenlight.hypervisor import Hypervisor
 from pyxen.records.host_devices import UsbDevice
@@ -36,9 +37,9 @@ def _places(hypervisor: Hypervisor) -> dict[str, dict[str, Any]]:
     if not controllers:
         return {}
     # The ports of an emulated controller are in libxl's own folder, those of others in the backend's.
-    backends = hypervisor.read_dom0s([f"{path}/backend" for _, _, path in controllers])
+    backends = map(backend_path, hypervisor.read_dom0s([f"{path}/backend" for _, _, path in controllers]))
     wanted = [
-        (domid, number, port, f"{backend or path}/port/{port}")
+        (domid, number, port, f"{path if backend is None else backend.path}/port/{port}")
         for (domid, number, path), backend in zip(controllers, backends, strict=True)
         for port in range(1, _MOST_PORTS + 1)
     ]
