@@ -401,6 +401,7 @@ int main(void)
     }
     signal(SIGINT, ignore); /* the other end decides; libxl's children do not inherit a handler */
     signal(SIGPIPE, SIG_IGN); /* libxl writes to QEMU, which may be gone; it sets it right for its children */
+    signal(SIGXFSZ, SIG_IGN); /* a core dump that may not be so large fails */
     /* What libxl begins, as a device model, must not hold it open: the other end has to see when we are gone. */
     fcntl(worker.fd, F_SETFD, FD_CLOEXEC);
     fcntl(PYXEN_STREAM_FD, F_SETFD, FD_CLOEXEC); /* it may not be there */

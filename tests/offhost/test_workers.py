@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +16,14 @@ from tests.offhost.host import OffHost, children
 Configure = Callable[..., DomainConfig]
 
 
+def pids() -> list[int]:
+    """Return the workers of this process."""
+    return [pid for pid in children(os.getpid()) if b"/pyxen-worker-" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def workers() -> int:
     """Return the number of workers of this process."""
-    return sum(b"/pyxen-worker-" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(os.getpid()))
+    return len(pids())
 
 
 @pytest.fixture
@@ -49,3 +55,13 @@ def test_one_is_enough_for_one_after_the_other(host: pyxen.Host, config: Configu
     for _ in range(3):
         host.create(config(), timeout=20).destroy(timeout=20)
         assert workers() == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ], ids=lambda number: number.name)
+def test_signals_that_do_not_end_one(host: pyxen.Host, config: Configure, number: signal.Signals) -> None:
+    host.create(config(), paused=True).destroy()
+    before = pids()
+    assert len(before) == 1
+    os.kill(before[0], number)
+    host.create(config(), paused=True).destroy()
+    assert pids() == before
