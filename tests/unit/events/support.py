@@ -24,6 +24,7 @@ from pyxen import (
 from pyxen.backends.base import Backend
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.readers.events import event_filter
+from tests.waiting import SECONDS
 
 __all__ = ["NOW", "Silent", "created", "read", "short", "told", "wait_until", "watchers_threads"]
 
@@ -37,7 +38,7 @@ def read(watcher: Watcher, *kinds: type[Event], domain: Any = None, maxlen: int 
 
 def told(events: EventReader[Any], count: int) -> list[str]:
     """Return the next events, in short, and check that no more come."""
-    found = [events.get(2) for _ in range(count)]
+    found = [events.get(SECONDS) for _ in range(count)]
     assert events.get(0.05) is None
     return [short(event) for event in found]
 
