@@ -75,7 +75,10 @@ def create(
             config = as_created(config, uri)
             config.validate()
             warn_of_sxp(uri)
-            write(json_text(conversion.write(config, "json")[0]))
+            text, losses = conversion.write(config, "json")
+            for loss in losses:
+                complain(f"{file}: {loss}", style="bold yellow", label="lost")
+            write(json_text(text))
             return
         if vnc:
             needed_viewer()

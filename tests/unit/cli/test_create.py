@@ -76,6 +76,12 @@ def test_a_dry_run_needs_no_host_unless_xl_confines_the_guest(
     assert libxljson.loads(done("create", "-n", str(config), env={"PYXEN_XL_CONF": str(conf)})).max_grant_frames == 9
 
 
+def test_a_dry_run_says_what_its_json_has_not(run: Run, config: Path) -> None:
+    result = run("create", "-n", str(config), 'cpus="all"')
+    assert libxljson.loads(result.stdout).cpus is None
+    assert f"lost: {config}: cpus = all: its meaning depends on the host" in result.stderr
+
+
 def test_a_dry_run_refuses_a_guest_to_which_xl_leaves_no_cpu(run: Run, config: Path, tmp_path: Path) -> None:
     conf = tmp_path / "xl.conf"
     conf.write_text('vm.cpumask = "1-2"\n')
