@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["join", "until", "until_async"]
+__all__ = ["SECONDS", "join", "until", "until_async"]
 
 SECONDS = 120.0
 """Time for what takes milliseconds, on a machine that is very busy."""

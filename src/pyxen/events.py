@@ -194,7 +194,7 @@ class EventsLost(Event):
     name: None = None
     """None: the event is not about a single domain."""
     count: int | None
-    """How many events, at least; None if unknown, because the connection to xenstore was lost for a while."""
+    """How many events, at least; None if unknown, because xenstore was gone for a while or refused to answer."""
 
     @property
     def domain(self) -> None:

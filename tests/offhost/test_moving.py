@@ -384,3 +384,22 @@ def test_who_reads_is_slow(offhost: OffHost, guest: Domain) -> None:
         guest.save(there, timeout=0.5)
     assert guest.info().is_running
     assert remembers(offhost, guest)
+
+
+def test_a_domain_that_arrives_and_waits_for_its_console_is_cancelled_at_once(
+    offhost: OffHost, host: pyxen.Host, saved: Path
+) -> None:
+    """Libxl waits ten seconds for xenconsoled, also where xenstored has refused what would tell xenconsoled."""
+    sender = moves.Sender(saved.read_bytes())
+    offhost.end_xenconsoled()
+    arriving = host.begin.receive_migration(sender.end.fileno(), sender.end.fileno())
+    until(lambda: offhost.world.domids() != [0], "libxl does not come to its domain")
+    domid = max(offhost.world.domids())
+    until(
+        lambda: offhost.store.exists(f"/local/domain/0/backend/console/{domid}"), "libxl does not come to its console"
+    )
+    assert arriving.cancel()
+    sender.close()
+    assert isinstance(arriving.exception(60), OperationCancelled)
+    assert not any("timed out" in line for line in arriving.log), arriving.log
+    assert offhost.left() == []

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from typer.testing import CliRunner
 
 from pyxen import CpuSet, DomainConfig, XlConf, libxljson, xlcfg
+from pyxen.cli.app import app
 from pyxen.errors import InvalidArgument, ParseError
+from pyxen.testing import FakeHost
 from tests.oracle.compare import NODES, seen
 from tests.oracle.server import Refused
-from tests.oracle.xl import HOST_CPUS, XlOracle
+from tests.oracle.xl import HOST_CPUS, HOST_NODES, XlOracle
 
 CONFIGS = {
     "bare": 'name="web"\nkernel="/kernel"\ntype="pvh"\nuuid="00000000-0000-0000-0000-000000000001"\nvcpus=1\n',
@@ -116,3 +121,20 @@ def test_a_mask_holds_without_vcpus_too(xl: XlOracle) -> None:
     assert isinstance(theirs, DomainConfig)
     assert theirs.cpus is None
     assert ours(text, 'vm.cpumask="0-7"').cpus == CpuSet("0-7")
+
+
+@pytest.mark.filterwarnings("ignore::pyxen.LossWarning")
+def test_a_dry_run_prints_what_xl_prints(xl: XlOracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = CONFIGS["bare"] + CONFIGS["vifs"]
+    file, conf = tmp_path / "web.cfg", tmp_path / "xl.conf"
+    file.write_text(text)
+    monkeypatch.setenv("PYXEN_XL_CONF", str(conf))
+    with FakeHost(cpus=HOST_CPUS, nodes=HOST_NODES) as host, host.standing_in():
+        for setting in SETTINGS:
+            conf.write_text(f"{setting}\n")
+            theirs = answer(xl, text, setting)
+            result = CliRunner().invoke(app, ["create", "-n", str(file)])
+            assert isinstance(theirs, DomainConfig)
+            assert result.exit_code == 0, (setting, result.output)
+            same = theirs if theirs.run_hotplug_scripts is False else theirs.replace(run_hotplug_scripts=None)
+            assert seen(libxljson.loads(result.stdout)) == same, setting

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pyxen.backends.xenlight.xenstore.connection import Connection
 from tests.unit.peers import End, PeerCommand
 from tests.unit.xenstored import Xenstored
 from tests.waiting import join
@@ -53,3 +54,11 @@ def server(tmp_path: Path) -> Iterator[Xenstored]:
     server = Xenstored(tmp_path)
     yield server
     server.close()
+
+
+@pytest.fixture
+def connection(server: Xenstored) -> Iterator[Connection]:
+    """A connection to it."""
+    connection = Connection(sockets=[server.path], devices=())
+    yield connection
+    connection.close()

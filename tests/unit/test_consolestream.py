@@ -195,11 +195,7 @@ def test_a_guest_that_does_not_stop(terminal: Terminal, flood: bytes) -> None:
 
 
 def test_a_guest_that_does_not_stop_does_not_stop_the_loop(terminal: Terminal, flood: bytes) -> None:
-    async def read_all(stream: AioConsoleStream) -> None:
-        async for line in stream:
-            assert len(line) <= 4 * _consoletext.PIECE, flood
-
-    async def use(stream: AioConsoleStream) -> None:
+    async def read_while_others_run(stream: AioConsoleStream) -> None:
         ticks = 0
 
         async def tick() -> None:
@@ -209,13 +205,21 @@ def test_a_guest_that_does_not_stop_does_not_stop_the_loop(terminal: Terminal, f
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        with pytest.raises(OperationTimeout):
-            await read_all(stream)
+        async for line in stream:
+            assert len(line) <= 4 * _consoletext.PIECE, flood
+            if ticks > 9:
+                break
         ticking.cancel()
-        assert ticks
+        assert ticks > 9
+
+    async def read_all(stream: AioConsoleStream) -> None:
+        with pytest.raises(OperationTimeout):
+            async for _ in stream:
+                pass
         assert len(stream._text._unread) <= 2 * _consoletext.PIECE
 
-    awaited(terminal, use, timeout=0.5)
+    awaited(terminal, read_while_others_run)
+    awaited(terminal, read_all, timeout=0.5)
 
 
 def test_a_line_without_an_end_comes_in_parts(terminal: Terminal) -> None:

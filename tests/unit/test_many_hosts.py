@@ -226,11 +226,13 @@ def test_a_cancelled_call_leaves_nothing(two: dict[str, str]) -> None:
 def test_no_more_hosts_are_asked_at_once_than_allowed() -> None:
     uris = {f"h{number}": f"memory:///many-{number}" for number in range(12)}
     lock, now, seen = threading.Lock(), [0], [0]
+    together = threading.Barrier(3)
 
     def look(_: pyxen.Host) -> None:
         with lock:
             now[0] += 1
             seen[0] = max(seen[0], now[0])
+        together.wait(60)
         time.sleep(0.01)
         with lock:
             now[0] -= 1

@@ -139,11 +139,11 @@ def test_it_is_a_future() -> None:
     for operation in operations:
         operation.add_done_callback(lambda op: called.append(op.subject if isinstance(op, Operation) else None))
         Worker(operation).finish.set()
-    done, waiting = concurrent.futures.wait(operations, timeout=5)
+    done, waiting = concurrent.futures.wait(operations, timeout=30)
     assert done == set(operations)
     assert waiting == set()
     for operation in operations:
-        operation.result(5)
+        operation.result(30)
     assert sorted(str(name) for name in called) == ["a", "b"]
 
 
@@ -377,7 +377,7 @@ def test_another_result_is_made_of_it() -> None:
     assert (longer.verb, longer.subject, longer.domid, longer.deadline) == ("create", "web1", 7, operation.deadline)
     assert (longer.log, longer.progress) == (["a line"], ("memory", 3))
     worker.finish.set()
-    assert longer.wait() is longer.result(1)
+    assert longer.wait() is longer.result(30)
     assert longer.result() == ["done", "done"]
     worker.thread.join(30)
     assert seen == [["done", "done"]]

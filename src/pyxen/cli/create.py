@@ -12,7 +12,7 @@ import typer
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, Timeout, Uri
 from pyxen.cli.output import json_text, say
-from pyxen.cli.session import config_of, host_at, report, told, warn_of_sxp
+from pyxen.cli.session import as_created, config_of, host_at, report, told, warn_of_sxp
 from pyxen.cli.status import ExitStatus
 from pyxen.cli.viewer import Autopass, Vnc, needed_viewer, open_viewer
 from pyxen.config import DomainConfig
@@ -72,9 +72,13 @@ def create(
         if dry_run:
             from pyxen import conversion
 
+            config = as_created(config, uri)
             config.validate()
             warn_of_sxp(uri)
-            write(json_text(conversion.write(config, "json")[0]))
+            text, losses = conversion.write(config, "json")
+            for loss in losses:
+                complain(f"{file}: {loss}", style="bold yellow", label="lost")
+            write(json_text(text))
             return
         if vnc:
             needed_viewer()

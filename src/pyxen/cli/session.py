@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyxen.xlconf import XlConf
 
 __all__ = [
+    "as_created",
     "config_of",
     "confirm",
     "cpus_of",
@@ -76,6 +77,21 @@ def _xl_conf(uri: str, *, on_loss: OnLoss = "warn") -> XlConf | None:
     except OSError as error:
         complain(f"{XL_CONF_VARIABLE}: {said_of(path, error)}")
         raise typer.Exit(ExitStatus.USAGE) from None
+
+
+def as_created(config: DomainConfig, uri: str) -> DomainConfig:
+    """Return a configuration as a create makes it of the settings of xl, if the environment names their file.
+
+    The host is asked only if they confine the guest to some of its CPUs.
+    """
+    conf = _xl_conf(uri)
+    if conf is None:
+        return config
+    nodes: dict[int, tuple[int, ...]] = {}
+    if conf.has_masks(config.type):
+        with connect(uri) as host:
+            nodes = host.topology().node_cpus
+    return conf.applied(config, sorted(cpu for members in nodes.values() for cpu in members), nodes)
 
 
 def warn_of_sxp(uri: str) -> None:

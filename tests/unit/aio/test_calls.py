@@ -308,10 +308,15 @@ def test_a_timeout_raises_when_all_is_undone(backend: FakeBackend, on_host: OnHo
             await asyncio.sleep(0.05)
             undone(backend.operations[0])
 
+        async def be_late() -> None:
+            async with asyncio.timeout(None) as deadline, asyncio.TaskGroup() as tasks:
+                tasks.create_task(host.create(CONFIG))
+                await until(lambda: backend.operations)
+                deadline.reschedule(0)
+
         undoing = asyncio.create_task(undo_slowly())
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await host.create(CONFIG)
+            await be_late()
         assert backend.operations[0].done()
         await undoing
 

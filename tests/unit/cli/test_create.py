@@ -14,7 +14,18 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import pyxen.cli.create
-from pyxen import ConsoleStream, DomainConfig, NotEnoughMemory, NotFound, Vnc, VncEndpoint
+from pyxen import (
+    ConnectFailed,
+    ConsoleStream,
+    CpuSet,
+    DomainConfig,
+    Host,
+    NotEnoughMemory,
+    NotFound,
+    Vnc,
+    VncEndpoint,
+    libxljson,
+)
 from pyxen.cli.app import app
 from pyxen.cli.viewer import _place
 from pyxen.testing import FakeHost
@@ -33,6 +44,51 @@ def test_the_settings_of_xl(host: FakeHost, done: Done, config: Path, tmp_path: 
     done("destroy", "--yes", "web2")
     done("create", str(config), env={"PYXEN_XL_CONF": str(conf)})
     assert host.domains["web2"].config().vifs[0].bridge == "br7"
+
+
+def test_a_dry_run_has_the_settings_of_xl_as_the_create_has(
+    host: FakeHost, done: Done, config: Path, tmp_path: Path
+) -> None:
+    conf = tmp_path / "xl.conf"
+    conf.write_text('vif.default.bridge = "br7"\nmax_grant_frames = 9\nvm.cpumask = "1-2"\n')
+    with config.open("a") as file:
+        file.write('vif = ["mac=00:16:3e:00:00:01"]\n')
+    plain = libxljson.loads(done("create", "-n", str(config)))
+    assert (plain.vifs[0].bridge, plain.max_grant_frames, plain.cpus) == (None, None, None)
+    dry = libxljson.loads(done("create", "-n", str(config), env={"PYXEN_XL_CONF": str(conf)}))
+    assert "web2" not in host.domains
+    done("create", str(config), env={"PYXEN_XL_CONF": str(conf)})
+    made = host.domains["web2"].config()
+    for each in (dry, made):
+        assert (each.vifs[0].bridge, each.max_grant_frames, each.cpus) == ("br7", 9, CpuSet("1-2"))
+
+
+@pytest.mark.parametrize("masks", ["", "vm.pv.cpumask = 1"])
+def test_a_dry_run_needs_no_host_unless_xl_confines_the_guest(
+    done: Done, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: str
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> Host:
+        raise ConnectFailed("no host here")
+
+    monkeypatch.setattr("pyxen.cli.session.connect", refuse)
+    conf = tmp_path / "xl.conf"
+    conf.write_text(f"max_grant_frames = 9\n{masks}\n")
+    assert libxljson.loads(done("create", "-n", str(config), env={"PYXEN_XL_CONF": str(conf)})).max_grant_frames == 9
+
+
+def test_a_dry_run_says_what_its_json_has_not(run: Run, config: Path) -> None:
+    result = run("create", "-n", str(config), 'cpus="all"')
+    assert libxljson.loads(result.stdout).cpus is None
+    assert f"lost: {config}: cpus = all: its meaning depends on the host" in result.stderr
+
+
+def test_a_dry_run_refuses_a_guest_to_which_xl_leaves_no_cpu(run: Run, config: Path, tmp_path: Path) -> None:
+    conf = tmp_path / "xl.conf"
+    conf.write_text('vm.cpumask = "1-2"\n')
+    for arguments in (["-n"], []):
+        result = run("create", *arguments, str(config), 'cpus="3"', env={"PYXEN_XL_CONF": str(conf)})
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "xl.conf leaves none of these CPUs" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["list"], ["list", "-l"], ["create", "-n", "FILE"]])

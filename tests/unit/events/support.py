@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -24,8 +23,9 @@ from pyxen import (
 from pyxen.backends.base import Backend
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.readers.events import event_filter
+from tests.waiting import SECONDS, until
 
-__all__ = ["NOW", "Silent", "created", "read", "short", "told", "wait_until", "watchers_threads"]
+__all__ = ["NOW", "Silent", "created", "read", "short", "tell_all", "told", "wait_until", "watchers_threads"]
 
 
 NOW = datetime.now(UTC)
@@ -35,9 +35,14 @@ def read(watcher: Watcher, *kinds: type[Event], domain: Any = None, maxlen: int 
     return EventReader(cast("Backend", watcher), event_filter(kinds, domain), maxlen)
 
 
+def tell_all(watcher: Watcher) -> None:
+    """Wait until a watcher has told its readers of all that has happened: it does so before another one joins."""
+    read(watcher).close()
+
+
 def told(events: EventReader[Any], count: int) -> list[str]:
     """Return the next events, in short, and check that no more come."""
-    found = [events.get(2) for _ in range(count)]
+    found = [events.get(SECONDS) for _ in range(count)]
     assert events.get(0.05) is None
     return [short(event) for event in found]
 
@@ -63,10 +68,7 @@ def short(event: Event | None) -> str:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
+    until(condition, "what is waited for")
 
 
 def watchers_threads() -> list[threading.Thread]:

@@ -32,6 +32,7 @@ from pyxen.operation import Calls
 from pyxen.readers.events import event_filter
 from tests.unit.events.support import NOW, Silent, created, read, short, told, wait_until
 from tests.unit.xenhost import XenHost
+from tests.waiting import join
 
 
 def test_a_slow_reader_is_told_what_it_missed(xen: XenHost, watcher: Watcher) -> None:
@@ -87,7 +88,7 @@ def test_close_from_another_thread(watcher: Watcher, closes: str) -> None:
     thread.start()
     time.sleep(0.05)
     (events if closes == "hypervisor" else watcher).close()
-    thread.join(10)
+    join(thread)
     assert found == [[]]
     with pytest.raises(HostClosed, match="closed"):
         events.get()

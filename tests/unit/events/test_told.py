@@ -15,8 +15,9 @@ from pyxen.backends.xenlight.xenstore.connection import Verb
 from pyxen.backends.xenlight.xenstore.watch_hints import WatchHints
 from pyxen.backends.xenlight.xenstore.watcher import Watcher
 from pyxen.records.info import DomainState
-from tests.unit.events.support import read, short, told, wait_until
+from tests.unit.events.support import read, short, tell_all, told, wait_until
 from tests.unit.xenhost import XenHost
+from tests.waiting import SECONDS
 
 
 def test_the_life_of_a_domain(xen: XenHost, events: EventReader[Any]) -> None:
@@ -32,7 +33,7 @@ def test_the_life_of_a_domain(xen: XenHost, events: EventReader[Any]) -> None:
     ]
     for happens, expected in steps:
         happens()
-        new = [events.get(2) for _ in expected]
+        new = [events.get(SECONDS) for _ in expected]
         assert [short(event) for event in new] == expected
         found += new
     assert {event.uuid for event in found if event} == {uuid}
@@ -61,7 +62,7 @@ def test_what_happened_before_a_second_reader_came_is_not_told_to_it(xen: XenHos
             xen.create(domid, f"d{domid}")
             with read(watcher, DomainCreated) as second:
                 assert second.get(0) is None
-        assert [short(event) for event in (first.get(2) for _ in range(19))] == [
+        assert [short(event) for event in (first.get(SECONDS) for _ in range(19))] == [
             f"DomainCreated {domid} d{domid}" for domid in range(1, 20)
         ]
 
@@ -112,7 +113,7 @@ def test_a_domid_that_is_reused(xen: XenHost, events: EventReader[Any]) -> None:
     with xen.server.at_once():
         xen.destroy(7)
         xen.create(7, "new")
-    found = [events.get(2) for _ in range(2)]
+    found = [events.get(SECONDS) for _ in range(2)]
     assert [type(event) for event in found] == [DomainDestroyed, DomainCreated]
     assert [event.uuid for event in found if event] == [old, xen.uuid(7)]
     assert found[1] is not None
@@ -126,7 +127,7 @@ def test_what_came_and_went_unseen_is_said_to_be_lost(xen: XenHost, events: Even
             xen.destroy(domid)
         xen.create(9, "seen")
     lost = 0
-    while isinstance(event := events.get(2), EventsLost):
+    while isinstance(event := events.get(SECONDS), EventsLost):
         lost += event.count or 0
     assert lost == 4
     assert short(event) == "DomainCreated 9 seen"
@@ -144,12 +145,13 @@ def test_a_name_that_comes_late(xen: XenHost, events: EventReader[Any]) -> None:
     assert told(events, 1) == ["DomainRenamed 7 late None->late"]
 
 
-def test_a_domain_that_is_suspended_twice(xen: XenHost, events: EventReader[Any]) -> None:
+def test_a_domain_that_is_suspended_twice(xen: XenHost, watcher: Watcher, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     told(events, 2)
     for _ in range(2):
         xen.server.write("/local/domain/7/control/shutdown", "suspend")
-        wait_until(lambda: events.get(0.05) is None)
+        tell_all(watcher)
+        assert events.get(0) is None
         xen.shut_down(7, ShutdownReason.SUSPEND)
         assert told(events, 1) == ["DomainShutdown 7 web1 SUSPEND"]
         xen.change(7, state=DomainState.RUNNING, reason=None)
@@ -168,7 +170,7 @@ def test_a_soft_reset_is_no_second_domain(xen: XenHost, events: EventReader[Any]
     assert told(events, 2)[0] == "DomainCreated 8 web2"
 
 
-def test_a_preserved_domain_is_another_one(xen: XenHost, events: EventReader[Any]) -> None:
+def test_a_preserved_domain_is_another_one(xen: XenHost, watcher: Watcher, events: EventReader[Any]) -> None:
     xen.create(7, "web1")
     xen.shut_down(7, ShutdownReason.CRASH)
     assert told(events, 3)[-1] == "DomainShutdown 7 web1 CRASH"
@@ -176,7 +178,8 @@ def test_a_preserved_domain_is_another_one(xen: XenHost, events: EventReader[Any
     xen.set_uuid(7, new)
     xen.rename(7, "kept")
     xen.create(8, "web1")
-    found = list(iter(lambda: events.get(0.5), None))
+    tell_all(watcher)
+    found = list(iter(lambda: events.get(0), None))
     kinds = (DomainCreated, DomainShutdown, DomainDestroyed)
     assert [(type(event), event.uuid) for event in found if isinstance(event, kinds) and event.domid == 7] == [
         (DomainDestroyed, old),

@@ -26,7 +26,7 @@ from pyxen.features import Feature
 from pyxen.serve.policy import ALL, Policy
 from pyxen.serve.server import Server
 
-__all__ = ["Far", "Served", "client_to", "far_client", "far_server", "served", "until", "usual_welcome"]
+__all__ = ["SECONDS", "Far", "Served", "client_to", "far_client", "far_server", "served", "until", "usual_welcome"]
 
 URI: Final = "xenlight+ssh://there/"
 SECONDS: Final = 30.0

@@ -125,7 +125,7 @@ def test_it_drops_in_the_middle_of_a_verb(name: str) -> None:
             call(name, **{key: value for key, value in arguments(name).items() if key != "allow"})
         with pytest.raises(ConnectFailed, match="connect again"):
             client.ask("list")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # a link that is silent counts as lost after 30
         assert [each.verb for each in heard] == [name]
         verb_of(name).loads(heard[0].arguments)
         client.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -408,10 +409,17 @@ def test_a_copy_that_cannot_be_removed(talk: Callable[..., End]) -> None:
     assert heard == [REPORT + b"\3"]
 
 
-@pytest.mark.parametrize(("said", "done"), [([], []), ([HEAD + STREAM], ["restore", "remove"])])
-def test_a_deadline_at_the_destination(talk: Callable[..., End], said: list[bytes], done: list[str]) -> None:
-    destination = Destination()
-    end = talk(sender(*said, then=lambda connection: read(connection, 1 << 20)), timeout=0.3)
+@pytest.mark.parametrize(("said", "timeout", "done"), [([], 0.3, []), ([HEAD + STREAM], 30, ["restore", "remove"])])
+def test_a_deadline_at_the_destination(
+    talk: Callable[..., End], said: list[bytes], timeout: float, done: list[str]
+) -> None:
+    class Late(Destination):
+        def restore(self, head: savefile.Head, channel: PeerChannel) -> None:
+            super().restore(head, channel)
+            end.operation.deadline = time.monotonic() + 0.05
+
+    destination = Late()
+    end = talk(sender(*said, then=lambda connection: read(connection, 1 << 20)), timeout=timeout)
     with pytest.raises(OperationTimeout):
         protocol.receive(end.channel, destination)
     assert destination.done == done

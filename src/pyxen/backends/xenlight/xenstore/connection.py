@@ -139,6 +139,11 @@ class Connection:
         """The address of xenstored's socket; None if it was reached through the kernel's device."""
         return self._channel.peer
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is whole: xenstored may refuse requests over it, but answers them."""
+        return not self._broken
+
     def ensure_open(self) -> None:
         """Reopen the connection if it broke.
 

@@ -45,6 +45,9 @@ class _Known:
     reason: ShutdownReason | int | None = None
     devices: dict[tuple[str, int], Device] = field(default_factory=dict)
 
+    def copy(self) -> _Known:
+        return replace(self, devices={key: replace(device) for key, device in self.devices.items()})
+
     def about(self) -> dict[str, Any]:
         """Return the fields that all events of this domain have."""
         return {"domid": self.domid, "uuid": self.uuid, "name": self.name, "time": datetime.now(UTC)}
@@ -81,10 +84,21 @@ class EventDiff:
         return self.take()
 
     def resume(self) -> Iterator[Event]:
-        """Reopen a broken connection: yield an `EventsLost`, then the events for all differences."""
+        """Look again after a failure, over a new connection if that broke.
+
+        Yield an `EventsLost`, then the events for all differences. If this fails, nothing is yielded, and the next call
+        finds all of it.
+        """
         self._xenstore.ensure_open()
+        known = {domid: domain.copy() for domid, domain in self._known.items()}
+        self._comings = 0  # what was counted before the gap is among the differences
+        try:
+            differences = list(self._begin())
+        except BaseException:
+            self._known = known
+            raise
         yield EventsLost(time=datetime.now(UTC), count=None)
-        yield from self._begin()
+        yield from differences
 
     def _begin(self) -> Iterator[Event]:
         """Set all watches, then compare the known state with the current one."""

@@ -24,7 +24,8 @@ __all__ = ["Watcher"]
 
 _LOG = logger("pyxen.events")
 
-_PAUSE = 250  # milliseconds between attempts to reconnect to xenstored
+_PAUSE = 0.25  # seconds between attempts to reconnect to xenstored, and from a refusal to the next look
+_LONGEST_PAUSE = 5.0  # seconds between looks at most, while xenstored goes on to refuse them
 _APART = 0.05  # seconds between looks: a guest can write to xenstore a thousand times a second
 
 
@@ -60,6 +61,7 @@ class Watcher:
         self._xenstore: Connection | None = None
         self._changes: EventDiff | None = None
         self._broken = False
+        self._pause = _PAUSE
         self._next_look = 0.0
 
     def subscribe(self, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> Callable[[], None]:
@@ -168,11 +170,8 @@ class Watcher:
             if self._changes is None:
                 self._xenstore = self._connect()
                 self._changes = EventDiff(self._xenstore, self._look)
-            elif self._broken:
-                self._tell(self._changes.resume())
-                self._broken = False
             else:
-                self._tell(self._changes.settle())
+                self._catch_up(self._changes)
         except (ConnectFailed, OperationFailed) as error:
             self._break(error)
             subscriber.joined.set_exception(error)
@@ -191,7 +190,8 @@ class Watcher:
             if self._xenstore.events:
                 return True
             poll.register(self._xenstore, select.POLLIN)
-        ready = [fd for fd, _ in poll.poll(_PAUSE if self._broken else None)]
+        pause = max(0.0, self._next_look - time.monotonic()) if self._broken else None
+        ready = [fd for fd, _ in poll.poll(None if pause is None else math.ceil(pause * 1000))]
         if self._wake in ready:
             os.eventfd_read(self._wake)
             return False
@@ -225,20 +225,28 @@ class Watcher:
         if self._xenstore is None or self._changes is None:
             return
         try:
-            if self._broken:
-                self._tell(self._changes.resume())
-                self._broken = False
-            else:
-                if not self._xenstore.events:
-                    self._xenstore.receive()
-                self._tell(self._changes.settle())  # settle: collect everything that arrived in between
+            if not self._broken and not self._xenstore.events:
+                self._xenstore.receive()
+            self._catch_up(self._changes)
         except (ConnectFailed, OperationFailed) as error:
             self._break(error)
+
+    def _catch_up(self, changes: EventDiff) -> None:
+        """Pass on all events up to now, also those that arrive while others are passed on."""
+        if self._broken:
+            self._tell(changes.resume())
+            self._broken = False
+        else:
+            self._tell(changes.settle())
         self._next_look = time.monotonic() + _APART
 
     def _break(self, error: Exception) -> None:
+        """Look again after a pause. Looks that xenstored refuses one after the other are further and further apart."""
         if self._subscribers and not self._broken:
             _LOG.warning("events are interrupted: %s", error)
+        refused_again = self._broken and self._xenstore is not None and self._xenstore.is_open
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE) if refused_again else _PAUSE
+        self._next_look = time.monotonic() + self._pause
         self._broken = True
 
     def _tell(self, events: Iterable[Event]) -> None:
