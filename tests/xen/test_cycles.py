@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from pathlib import Path
@@ -13,7 +14,15 @@ from tests.xen.support import MakeConfig, children
 
 CYCLES = int(os.environ.get("PYXEN_CYCLES", "25"))
 WARM_UP = 25  # until caches are full, and the allocators have what they need
-MOST_KIB = 200
+MOST_KIB = 512
+"""How much more memory a process may have in the end.
+
+Measured were 220 KiB after 1,000 cycles in this process, and none in the worker. What malloc has given grows ever more
+slowly, see tests/offhost/test_soak.py.
+"""
+
+MOST_OBJECTS = 300
+"""How many more objects Python's collector may know."""
 
 
 def memory_kib(pid: int) -> int:
@@ -21,6 +30,12 @@ def memory_kib(pid: int) -> int:
     match = re.search(r"^Anonymous: +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     assert match is not None
     return int(match[1])
+
+
+def objects() -> int:
+    """Count the objects that Python's collector knows, after a collection."""
+    gc.collect()
+    return len(gc.get_objects())
 
 
 @pytest.mark.long
@@ -32,9 +47,12 @@ def test_nothing_grows(tiny: MakeConfig) -> None:
                 pids = [os.getpid(), *(pid for pid in children() if pid not in before)]
                 memory = [memory_kib(pid) for pid in pids]
                 files = [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids]
+                known = objects()
             host.create(tiny(), paused=number % 2 == 0).destroy()
         growth = [memory_kib(pid) - had for pid, had in zip(pids, memory, strict=True)]
-        print(f"{CYCLES} cycles: {growth} KiB more, here and in the worker")
+        more = objects() - known
+        print(f"{CYCLES} cycles: {growth} KiB more, here and in the worker, and {more} more objects")
         assert len(pids) == 2
         assert max(growth) <= MOST_KIB
+        assert more <= MOST_OBJECTS
         assert [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids] == files
