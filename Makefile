@@ -79,4 +79,4 @@ setup:
 	@tools/bootstrap
 
 clean:          ## Remove what was made here; caches outside stay
-	rm -rf .venv build dist src/*.egg-info src/pyxen/backends/xenlight/libxl/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist src/*.egg-info src/pyxen/backends/xenlight/libxl/*.so src/pyxen/backends/xenlight/libxl/pyxen-worker-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -67,6 +67,10 @@ class CheckedBuild(build_ext):
             str(Path(built).with_name(name)): str(Path(place).with_name(name)) for built, place in mapping.items()
         }
 
+    def get_outputs(self) -> list[str]:
+        """Return what is built."""
+        return [*self.get_output_mapping()]
+
     def copy_extensions_to_source(self) -> None:
         """Copy what was built, for an installation that uses the sources in place."""
         for built, place in self.get_output_mapping().items():

@@ -126,7 +126,7 @@ int pyxen_ctx_alloc(libxl_ctx **ctx, xentoollog_logger *logger)
 {
     int code;
 
-    /* libxl forks for each destroy, and pays for every page that we have: give back what loading modules has left. */
+    /* libxl forks for each destroy, and pays for every page that we have: give back what Python's modules have left. */
     malloc_trim(0);
     pyxen_lock();
     code = libxl_ctx_alloc(ctx, LIBXL_VERSION, 0, logger);

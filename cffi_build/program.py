@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import headers
@@ -25,7 +26,7 @@ def build(folder: Path) -> Path:
     """Compile it for the installed Xen release, and return its path.
 
     Raises:
-        headers.HeadersNotFound: Xen's headers or the compiler are missing.
+        headers.HeadersNotFound: Xen's headers are missing.
         linking.LinkFailed: It does not compile, or others than the headers' libraries were linked.
     """
     release = headers.xen_release()
@@ -44,11 +45,16 @@ def build(folder: Path) -> Path:
         "-o",
         str(target),
         *(str(HERE / f"{source}.c") for source in SOURCES),
+        # As the extension, it finds libxl where this Python's own extensions find their libraries.
+        *(word for word in shlex.split(sysconfig.get_config_var("LDSHARED") or "") if word.startswith("-Wl,-rpath")),
         *_words("LDFLAGS"),
         *linking.flags("--libs"),
         "-ldl",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise linking.LinkFailed(f"the worker's program does not compile: {error}") from error
     if done.returncode:
         raise linking.LinkFailed(f"the worker's program does not compile:\n{done.stderr}")
     linking.check(target, release)

@@ -410,7 +410,7 @@ int main(void)
     if (!worker.loop || pyxen_ctx_alloc(&worker.ctx, &worker.vtable) || pyxen_loop_watch(worker.loop, worker.fd, POLLIN))
         return 1;
     libxl_childproc_setmode(worker.ctx, &hooks, worker.loop);
-    transmit(&worker, (struct pyxen_frame){ .kind = PYXEN_HELLO }, NULL);
+    transmit(&worker, (struct pyxen_frame){ .kind = PYXEN_HELLO, .number = PYXEN_PROTOCOL }, NULL);
     while (!worker.alone || worker.jobs) {
         int found = pyxen_loop_wait(worker.loop, worker.ctx, -1, events, MOST_EVENTS);
 

@@ -10,6 +10,9 @@
 
 #include <stdint.h>
 
+/* To be raised with each change of what frames mean: program and extension may be of two versions of pyxen. */
+#define PYXEN_PROTOCOL 1
+
 struct pyxen_frame {
     uint32_t kind;
     uint32_t length;
@@ -37,7 +40,7 @@ struct pyxen_frame {
 #define PYXEN_STREAM_FD 4
 
 /* Kinds of frames from it */
-#define PYXEN_HELLO 16 /* it is ready */
+#define PYXEN_HELLO 16 /* it is ready; number: PYXEN_PROTOCOL, whatever else may have changed */
 #define PYXEN_DONE 17  /* a job has ended: number is libxl's code, domid the domain */
 #define PYXEN_NOT_BEGUN 1 /* in place of libxl's code: it cannot be created, do it yourself to see why */
 #define PYXEN_LOG 18   /* a line: number is its level, token 0 unless the call of a job is under way */

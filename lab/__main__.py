@@ -103,8 +103,8 @@ def _extension(arguments: argparse.Namespace) -> int:
     folder = buildroot.extension(releases.find(arguments.xen))
     if folder is None:
         raise LabError("this checkout has no cffi_build/xenlight.py, so there is no extension to compile")
-    for module in folder.glob("*.so"):
-        print(module)
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        print(path)
     return 0
 
 

@@ -75,8 +75,10 @@ def extension(release: Release) -> Path | None:
                 place.add(path, str(path.relative_to(REPOSITORY)))
             place.run(["python3", "cffi_build/xenlight.py", "--output", "out"], what="compiling the extension")
             place.fetch("out", work)
-        if not list(work.glob("*.so")):
-            raise BuildFailed("cffi_build/xenlight.py ended well, but left no .so file in its --output folder")
+        if not list(work.glob("*.so")) or not list(work.glob("pyxen-worker-*")):
+            raise BuildFailed(
+                "cffi_build/xenlight.py ended well, but left no extension or no worker in its --output folder"
+            )
 
     return cache.made(cache.root() / release.xen / "extension", key, make)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyxen._common.arguments import check_number
+from pyxen._common.shortage import shortage
 from pyxen._interpreter import check_interpreter
 from pyxen._printable import quoted
 from pyxen.backends.base import Backend
-from pyxen.errors import InvalidArgument, LibraryMissing, UnsupportedFeature
+from pyxen.errors import ConnectFailed, InvalidArgument, LibraryMissing, UnsupportedFeature
 from pyxen.features import Feature
 from pyxen.host import Host
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from pyxen.xlconf import XlConf
 
 __all__ = ["MOST_WORKERS", "AnyXlConf", "connect", "open_backend", "with_settings"]
@@ -106,7 +108,7 @@ def open_backend(uri: str, workers: int | None) -> Backend:
         return _open_memory(uri)
     if scheme in {"xenlight+ssh", "xenlight+unix"}:
         return _open_remote(uri)
-    offered = {point.name: point for point in entry_points(group=GROUP)}
+    offered = _offered()
     if scheme in offered:
         return _open_offered(offered[scheme], uri)
     if scheme.partition("+")[0] in LIBVIRT:
@@ -168,6 +170,14 @@ def _open_memory(uri: str) -> Backend:
     from pyxen.backends.memory.backend import MemoryBackend
 
     return MemoryBackend(machine_at(uri))
+
+
+def _offered() -> dict[str, EntryPoint]:
+    """Return the backends of other packages, by their schemes."""
+    with shortage(ConnectFailed, "cannot look for backends of other packages"):
+        from importlib.metadata import entry_points  # takes longer than all else that a connect loads of Python's own
+
+        return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _open_offered(point: EntryPoint, uri: str) -> Backend:

@@ -54,6 +54,10 @@ def test_nothing_expensive_is_loaded(code: str) -> None:
     assert [name for name in loaded if name.startswith(EXPENSIVE)] == []
 
 
+def test_a_connect_does_not_look_for_backends_of_other_packages() -> None:
+    assert "importlib.metadata" not in loaded_by("import pyxen; pyxen.connect('memory:///').close()")
+
+
 def test_a_bare_import_loads_one_module() -> None:
     assert [name for name in loaded_by("import pyxen") if name.startswith("pyxen")] == ["pyxen"]
 

@@ -60,8 +60,8 @@ def extension(around: Surroundings, facts: Facts) -> Iterator[Finding]:
         yield Finding("extension", Severity.ERROR, f"{said} Xen {wanted} runs.", rebuild)
     elif facts.is_dom0 and (reason := around.can_load(wanted)) is not None:
         yield Finding("extension", Severity.ERROR, f"{said} It does not load.", reason)
-    elif facts.is_dom0 and (program := around.missing_worker(wanted)) is not None:
-        message = f"{said} {program} cannot be run, so that pyxen has no workers: see workers= of connect()."
+    elif facts.is_dom0 and (reason := around.cannot_work(wanted)) is not None:
+        message = f"{said} The program of its workers does not start: see workers= of connect(). {reason}"
         remedy = "Install pyxen again, on a file system that is not mounted noexec."
         yield Finding("extension", Severity.WARNING, message, remedy)
     else:

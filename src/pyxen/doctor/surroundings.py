@@ -11,7 +11,7 @@ from pyxen._common.programs import Output, find_program, run_program
 from pyxen._common.shortage import REMEDY, is_shortage
 from pyxen._durations import timeout_of
 from pyxen.backends.xenlight.libxl import loader
-from pyxen.errors import OperationFailed
+from pyxen.errors import Error, OperationFailed
 from pyxen.host import Host
 
 __all__ = ["Surroundings"]
@@ -133,12 +133,19 @@ class Surroundings:
             return str(error)
         return None
 
-    def missing_worker(self, release: str | None) -> str | None:
-        """Return the path of the workers' program if it cannot be run; None if it can, or for a pretended host."""
+    def cannot_work(self, release: str | None) -> str | None:
+        """Return why the extension's workers do not start; None if they do, or for a pretended host."""
         if not self.is_real:
             return None
         program = loader.worker_program(loader.load(release))
-        return None if os.access(program, os.X_OK) else program
+        if self.program(program) is None:
+            return f"{program} is missing, or cannot be executed."
+        try:
+            done = self.run(program, package="python3-pyxen")
+        except Error as error:
+            return str(error)
+        # It says that it is not meant to be run by hand.
+        return None if done.status == os.EX_USAGE else f"{program}: {done.stderr.strip() or f'status {done.status}'}"
 
 
 def _check(error: OSError | ValueError) -> None:

@@ -62,6 +62,9 @@ def frame(kind: int, token: int = 0, domid: int = 0, number: int = 0, text: byte
     return struct.pack("=IIQIi", kind, len(text), token, domid, number) + text
 
 
+HELLO = frame(lib.PYXEN_HELLO, number=lib.PYXEN_PROTOCOL)
+
+
 def the_one(pool: Workers) -> Worker:
     """Return the worker that has been begun."""
     assert pool.free() is None  # none is ready yet
@@ -92,7 +95,7 @@ def test_one_that_cannot_open_libxl_is_given_up(pool: Workers, lines: Lines) -> 
 
 def test_a_conversation(pool: Workers, theirs: list[socket.socket], lines: Lines) -> None:
     worker = the_one(pool)
-    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    theirs[0].sendall(HELLO)
     assert pool.take(worker.fileno()) == []
     assert pool.free() is worker
     worker.set_level(lib.XTL_DEBUG)
@@ -114,7 +117,7 @@ def test_a_conversation(pool: Workers, theirs: list[socket.socket], lines: Lines
 
 def test_calls_are_lost_with_their_worker(pool: Workers, theirs: list[socket.socket], lines: Lines) -> None:
     worker = the_one(pool)
-    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    theirs[0].sendall(HELLO)
     pool.take(worker.fileno())
     worker.call(lib.PYXEN_DESTROY, 1, 10, b"")
     worker.call(lib.PYXEN_DESTROY, 2, 11, b"")
@@ -133,7 +136,7 @@ def test_as_many_as_there_is_work_for(
     try:
         first = the_one(pool)
         assert len(theirs) == 1
-        theirs[0].sendall(frame(lib.PYXEN_HELLO))
+        theirs[0].sendall(HELLO)
         pool.take(first.fileno())
         assert pool.free() is first
         first.call(lib.PYXEN_DESTROY, 1, 10, b"")
@@ -141,7 +144,7 @@ def test_as_many_as_there_is_work_for(
             assert pool.free() is None
             assert pool.free() is None
             assert len(theirs) == number + 1
-            theirs[number].sendall(frame(lib.PYXEN_HELLO))
+            theirs[number].sendall(HELLO)
             worker = list(pool._workers.values())[number]
             pool.take(worker.fileno())
             assert pool.free() is worker
@@ -160,7 +163,7 @@ def test_work_does_not_wait_for_one_that_cannot_start(
     pool = Workers(None, loop, lambda token, level, line: lines.append((token, level, line)))
     try:
         first = the_one(pool)
-        theirs[0].sendall(frame(lib.PYXEN_HELLO))
+        theirs[0].sendall(HELLO)
         pool.take(first.fileno())
         first.call(lib.PYXEN_DESTROY, 1, 10, b"")
         assert pool.free() is None
@@ -178,7 +181,7 @@ def test_waiting_for_one(lives: bool, pool: Workers, theirs: list[socket.socket]
     worker = the_one(pool)
     assert pool.starting()
     with pool.change(5), pool.change(6):
-        theirs[0].sendall(frame(lib.PYXEN_HELLO)) if lives else theirs[0].close()
+        theirs[0].sendall(HELLO) if lives else theirs[0].close()
         assert select.select([worker], [], [], 60)[0]
         changed = pool.take(worker.fileno())
     assert changed == [Frame(lib.PYXEN_HELLO, token, NO_DOMID, 0) for token in (5, 6)]
@@ -203,7 +206,7 @@ def test_the_one_with_the_least_to_do(loop: CData, theirs: list[socket.socket]) 
     pool = Workers(2, loop, lambda *_: None)
     assert pool.free() is None
     for worker, end in zip(pool._workers.values(), theirs, strict=True):
-        end.sendall(frame(lib.PYXEN_HELLO))
+        end.sendall(HELLO)
         pool.take(worker.fileno())
     chosen = []
     for token in range(4):
@@ -220,7 +223,7 @@ def test_none_for_another_folder(
     pool: Workers, theirs: list[socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = the_one(pool)
-    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    theirs[0].sendall(HELLO)
     pool.take(worker.fileno())
     monkeypatch.chdir(tmp_path)
     assert pool.free() is None
@@ -252,7 +255,7 @@ def test_none_where_it_cannot_be_begun(
 
 def test_one_that_nobody_else_gets(pool: Workers, theirs: list[socket.socket]) -> None:
     worker = pool.apart()
-    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    theirs[0].sendall(HELLO)
     pool.take(worker.fileno())
     assert pool.free() is not worker
     assert not pool._workers.keys() & {worker.fileno()}
@@ -271,7 +274,7 @@ def test_one_that_nobody_else_gets(pool: Workers, theirs: list[socket.socket]) -
 
 def test_one_of_its_own_that_is_lost(pool: Workers, theirs: list[socket.socket], lines: Lines) -> None:
     worker = pool.apart()
-    theirs[0].sendall(frame(lib.PYXEN_HELLO))
+    theirs[0].sendall(HELLO)
     worker.call(lib.PYXEN_DEVD, 7, NO_DOMID, b"")
     theirs[0].close()
     assert until_gone(pool, worker) == [Frame(LOST, 7, NO_DOMID, lib.ERROR_FAIL)]
@@ -314,6 +317,17 @@ def test_none_of_its_own_where_it_cannot_be_begun(
     monkeypatch.setattr(binding, "worker", str(program))
     with pytest.raises(PermissionError, match=r"pyxen-worker-99\.9"):
         pool.apart()
+
+
+def test_one_of_another_version_is_not_used(pool: Workers, theirs: list[socket.socket], lines: Lines) -> None:
+    worker = the_one(pool)
+    theirs[0].sendall(frame(lib.PYXEN_HELLO, number=lib.PYXEN_PROTOCOL + 1))
+    assert pool.take(worker.fileno()) == []
+    assert worker.fileno() == -1
+    assert [(token, level) for token, level, _ in lines] == [(0, lib.XTL_WARN)]
+    assert f"{binding.worker} is of another pyxen: start this process again" in lines[0][2]
+    assert pool.free() is None
+    assert pool._workers == {}  # no other is begun
 
 
 def test_its_program_says_what_it_is_for() -> None:

@@ -63,6 +63,8 @@ class Worker:
         """It has lost xenstore: it ends what it does, and then itself."""
         self.running: set[int] = set()
         self.killed = False
+        self.is_strange = False
+        """Its program is of another pyxen than this process."""
         self._cpu_time = 0
         self._socket, theirs = socket.socketpair()
         try:
@@ -120,7 +122,7 @@ class Worker:
         """Send pending data, and yield the frames that have arrived.
 
         Raises:
-            EOFError: The process is gone.
+            EOFError: The process is gone, or is not to be used.
         """
         try:
             self._flush()
@@ -133,6 +135,9 @@ class Worker:
             raise EOFError
         self._received += data
         while (frame := self._next()) is not None:
+            if frame.kind == lib.PYXEN_HELLO and frame.number != lib.PYXEN_PROTOCOL:
+                self.is_strange = True
+                raise EOFError
             if frame.kind == lib.PYXEN_HELLO:
                 self.ready = True
             elif frame.kind == lib.PYXEN_CUT_OFF:
@@ -320,7 +325,10 @@ class Workers:
             self._leaving.pop(fd, None)
             worker.close()
         how = "did not answer, and was killed" if worker.killed else "ended in the middle of it"
-        if not worker.running:
+        if worker.is_strange:
+            remedy = "start this process again, or install pyxen again"
+            self._log(0, lib.XTL_WARN, f"no worker process: {binding.worker} is of another pyxen: {remedy}")
+        elif not worker.running:
             self._log(0, lib.XTL_WARN, f"the worker process {worker.pid} has ended")
         for token in sorted(worker.running):
             self._log(token, lib.XTL_ERROR, f"the worker process {worker.pid} {how}")

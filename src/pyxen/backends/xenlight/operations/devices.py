@@ -255,13 +255,13 @@ def _clear_remnants(context: Context, domid: int, kind: Kind, known: Collection[
     for devid in set(hypervisor.directory(folder)) - set(known):
         backend = backend_path(hypervisor.read(f"{folder}/{devid}/backend"))
         if _is_at(device, devid) or backend is None or hypervisor.read(f"{backend.path}/state") is None:
-            frontends = f"/local/domain/{domid}/device/{kind.node}"
-            hypervisor.remove(f"{folder}/{devid}", f"{frontends}/{devid}")
+            record, frontends = f"{folder}/{devid}", f"/local/domain/{domid}/device/{kind.node}"
+            backends = [] if backend is None or backend.domid != domid else [backend.path]
+            hypervisor.remove(*backends, f"{frontends}/{devid}", record)  # the record last: it leads to the others
             if not known:
                 _remove_empty(hypervisor, folder, frontends)
-            if backend is not None and backend.domid == domid:  # as libxl, remove the folders above it, too
-                hypervisor.remove(backend.path)
-                _remove_empty(hypervisor, *(str(PurePosixPath(backend.path).parents[up]) for up in range(2)))
+            for path in backends:  # as libxl, remove the folders above it, too
+                _remove_empty(hypervisor, *map(str, [*PurePosixPath(path).parents][:2]))
 
 
 def _is_at(device: Part, devid: str) -> bool:
