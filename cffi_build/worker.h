@@ -1,5 +1,5 @@
-/* What the worker says and is told: a program of its own that makes libxl's long calls for a process, so that they overlap
- * with those of others, and so that libxl forks a small process instead of a large one;
+/* What the worker says and is told. It is a program of its own that makes libxl's long calls for a process, so that they
+ * overlap with those of others, and so that libxl forks a small process instead of a large one;
  * pyxen/backends/xenlight/libxl/process_workers.py is the other end. It serves until that is closed; then creates are
  * undone, and scripts that serve devices come to their end.
  *

@@ -69,11 +69,13 @@ def _channels(hypervisor: Hypervisor, domid: int) -> tuple[ChannelEndpoint, ...]
     for place, (devid, terminal) in enumerate(zip(devids, terminals, strict=True)):
         backend, name, connection, path = values[place * len(_OF_CHANNEL) :][: len(_OF_CHANNEL)]
         served = backend_path(backend)
+        if served is None or served.kind != "console":
+            continue
         if connection == ChannelConnection.PTY:
             path = terminal if terminal and TERMINAL.fullmatch(terminal) else None
         elif connection != ChannelConnection.SOCKET:  # it is a console
             continue
-        if served and name and path:
+        if name and path:
             found.append(ChannelEndpoint(name, devid, ChannelConnection(connection), path, served.backend_domid))
     return tuple(found)
 
