@@ -70,11 +70,17 @@ class Xenstored:
     def close(self) -> None:
         """Stop serving, and close all connections."""
         with self._lock:
-            # shutdown wakes the threads that read or accept; they close what they have.
-            for end in (self._listener, *(client.socket for client in self._clients)):
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # it wakes the thread that accepts, which closes it
+            self.hang_up()
             Path(self.path).unlink(missing_ok=True)
+
+    def hang_up(self) -> None:
+        """Close all connections, and go on serving."""
+        with self._lock:
+            for client in self._clients:
+                with contextlib.suppress(OSError):
+                    client.socket.shutdown(socket.SHUT_RDWR)  # it wakes the thread that reads, which closes it
 
     def write(self, path: str, value: str) -> None:
         """Set a node, and report it to whoever watches it."""

@@ -28,7 +28,9 @@ LOOKS: dict[str, Callable[[Connection], object]] = {
 """What is looked at, by what is asked for."""
 
 
-@pytest.mark.parametrize(("name", "number"), [(b"EACCES", errno.EACCES), (b"EWHATEVER", errno.EINVAL)])
+@pytest.mark.parametrize(
+    ("name", "number"), [(b"EACCES", errno.EACCES), (b"EWHATEVER", errno.EINVAL), (b"errorcode", errno.EINVAL)]
+)
 def test_a_refusal_is_an_os_error(server: Xenstored, connection: Connection, name: bytes, number: int) -> None:
     server.answer_raw = lambda *_: HEADER.pack(Verb.ERROR, 0, 0, len(name) + 1) + name + b"\0"
     answer = connection.batch([(Verb.READ, b"/a\0")])[0]

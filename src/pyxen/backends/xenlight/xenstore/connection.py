@@ -45,6 +45,8 @@ _LONGEST = 4096  # bytes of a message (XENSTORE_PAYLOAD_MAX)
 
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.EACCES})
 """What xenstored says of a node that does not exist, or that is not for this domain."""
+_NUMBERS: Final = {name: number for name, number in vars(errno).items() if name.startswith("E")}
+"""Errors by the names that xenstored gives. Python would keep thousands of those that `getattr` was asked for."""
 
 Request = tuple["Verb", bytes]
 """A verb and its payload, including the final NUL."""
@@ -375,7 +377,7 @@ def _names(answer: bytes) -> list[str]:
 
 def _refusal(body: bytes) -> OSError:
     name = body.rstrip(b"\0").decode(errors="replace")
-    return OSError(getattr(errno, name, errno.EINVAL), name)
+    return OSError(_NUMBERS.get(name, errno.EINVAL), name)
 
 
 class _Socket:

@@ -21,7 +21,8 @@ __all__ = ["Watches"]
 
 _LOG: Final = logger("pyxen.xenstore")
 
-_PAUSE: Final = 250  # milliseconds between attempts to reconnect to xenstored
+_PAUSE = 250  # milliseconds between attempts to reconnect to xenstored, and from a refusal to the next attempt
+_LONGEST_PAUSE = 5_000  # milliseconds between attempts at most, while xenstored goes on to refuse the watches
 _ENDED: Final = "xenstore: the host was closed"
 
 
@@ -72,6 +73,7 @@ class Watches:
         self._by_token: dict[str, tuple[_Watcher, str]] = {}
         self._xenstore: Connection | None = None
         self._broken = False
+        self._pause = _PAUSE
 
     def watch(
         self, paths: Sequence[str], on_change: Callable[[NodeChange], None], on_end: Callable[[], None]
@@ -240,7 +242,7 @@ class Watches:
             if self._xenstore.events:
                 return
             poll.register(self._xenstore, select.POLLIN)
-        ready = [fd for fd, _ in poll.poll(_PAUSE if self._broken else None)]
+        ready = [fd for fd, _ in poll.poll(self._pause if self._broken else None)]
         if self._wake in ready:
             os.eventfd_read(self._wake)
 
@@ -263,12 +265,15 @@ class Watches:
                 watcher.lost.discard(watched)
                 shielded(watcher.on_change, change)
 
-    def _break(self, error: Exception) -> None:
+    def _break(self, error: ConnectFailed | OperationFailed) -> None:
+        """Try again after a pause. Attempts that xenstored refuses one after the other are further and further apart."""
         if self._watchers and not self._broken:
             _LOG.warning("watches of xenstore are interrupted: %s", error)
         if self._xenstore is not None:
             self._xenstore.close()
         self._xenstore = None
+        refused_again = self._broken and not isinstance(error, ConnectFailed)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE) if refused_again else _PAUSE
         self._broken = True
 
     def _disconnect(self) -> None:
