@@ -1,12 +1,13 @@
 /* See watches.h. libxl's call of xs_watch is bound to this definition for the reason that names.c gives. */
 
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <xenstore.h>
 
 #include "watches.h"
@@ -47,12 +48,18 @@ static bool note(uint32_t domid, int error)
     return true;
 }
 
-/* Returns whether a path is that of a guest's answer, and sets its domid. */
+/* Returns whether a path is that of a guest's answer, and sets its domid. Newer C libraries have a sscanf of their own,
+ * which those of the systems that a wheel is for lack. */
 static bool is_for_an_answer(const char *path, uint32_t *domid)
 {
-    int length = 0;
+    static const char before[] = "/local/domain/";
+    const char *at = path + sizeof before - 1;
 
-    return sscanf(path, "/local/domain/%" SCNu32 "/control/shutdown%n", domid, &length) == 1 && length && !path[length];
+    if (strncmp(path, before, sizeof before - 1) || !isdigit((unsigned char)*at))
+        return false;
+    for (*domid = 0; isdigit((unsigned char)*at); at++)
+        *domid = 10 * *domid + (*at - '0');
+    return !strcmp(at, "/control/shutdown");
 }
 
 bool xs_watch(struct xs_handle *store, const char *path, const char *token)

@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Growth", "Size"]
+__all__ = ["Growth"]
+
+MOST_KIB = 200
+"""How much more memory a process may have in the end."""
 
 MOST_HEAP_KIB = 64
 """How much more this process may have from malloc: a leak of 7 bytes in each of 10,000 cycles is more."""
@@ -19,7 +22,7 @@ MOST_OBJECTS = 300
 """How many more objects Python's collector may know."""
 
 
-class Size(NamedTuple):
+class _Size(NamedTuple):
     """What a process has of its own."""
 
     memory_kib: int
@@ -41,11 +44,9 @@ class Growth:
 
     Args:
         others: The process ids of the others.
-        most_kib: How much more memory each process may have in the end.
     """
 
-    def __init__(self, others: Iterable[int], most_kib: int) -> None:
-        self._most_kib = most_kib
+    def __init__(self, others: Iterable[int] = ()) -> None:
         self._objects, self._heap_kib = _objects(), _heap_kib()
         self._sizes = {pid: _size(pid) for pid in (os.getpid(), *others)}
 
@@ -59,16 +60,16 @@ class Growth:
         print(f"{what}: {heap_kib} KiB more from malloc, {objects} more Python objects of {self._objects}")
         for pid, size in after.items():
             before = self._sizes[pid]
-            assert size.memory_kib - before.memory_kib <= self._most_kib
+            assert size.memory_kib - before.memory_kib <= MOST_KIB
             assert (size.descriptors, size.threads) == (before.descriptors, before.threads)
         assert heap_kib <= MOST_HEAP_KIB
         assert objects <= MOST_OBJECTS
 
 
-def _size(pid: int) -> Size:
+def _size(pid: int) -> _Size:
     match = re.search(r"^Anonymous: +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     assert match is not None
-    return Size(int(match[1]), len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")))
+    return _Size(int(match[1]), len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")))
 
 
 def _objects() -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import BuildFailed, buildroot
+from lab import BuildFailed, buildroot, releases
+from tools.release import PLATFORM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +90,20 @@ def test_a_go_program_with_a_module_talks_to_the_running_xen(any_dom0: Lab, tmp_
     source.write_text(GO_PROGRAM.replace("Running", "Nonsense"))
     with pytest.raises(BuildFailed, match=r"undefined: version\.Nonsense"):
         buildroot.compile_go(any_dom0.release, source, tmp_path / "version", {"example.org/xen/version": module})
+
+
+@pytest.mark.parametrize("release", releases.RELEASES, ids=lambda release: release.xen)
+def test_what_is_compiled_needs_no_newer_c_library_than_a_wheel_says(release: releases.Release) -> None:
+    folder = buildroot.extension(release)
+    assert folder is not None
+    promised = tuple(map(int, re.findall(r"_(\d+)", PLATFORM)[:2]))
+    files = [path for path in folder.iterdir() if path.is_file()]
+    assert len(files) == 2  # the extension, and the worker's program
+    for path in files:
+        symbols = subprocess.run(["objdump", "-T", path], check=True, capture_output=True, text=True, timeout=60).stdout
+        needed = {(int(major), int(minor)) for major, minor in re.findall(r"\(GLIBC_(\d+)\.(\d+)", symbols)}
+        assert needed
+        assert max(needed) <= promised, path.name
 
 
 def test_the_extension_loads(any_dom0: Lab) -> None:

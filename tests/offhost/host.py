@@ -291,8 +291,15 @@ class OffHost:
         return sorted(things)
 
     def forgive(self, pattern: str) -> None:
-        """Let `left` not count what matches now."""
-        self._pristine |= {thing for thing in self.things() if re.search(pattern, thing)}
+        """Let `left` not count what matches now. Nodes without children are removed: left once more, they count."""
+        for thing in sorted(self.things() - self._pristine, reverse=True):  # children come before their parents
+            if not re.search(pattern, thing):
+                continue
+            try:
+                if not self.store.directory(thing):
+                    self.store.remove(thing)
+            except StoreError:
+                self._pristine.add(thing)  # it is no node
 
     def things(self) -> set[str]:
         """Return what is there now: domains, nodes, files, event channels."""

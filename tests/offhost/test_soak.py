@@ -26,9 +26,6 @@ LEAST = 25
 A long test has as many of them as it counts then: malloc takes ever less from the kernel, and what leaks takes as much.
 """
 
-MOST_KIB = 1024
-"""How much more memory a process may have in the end."""
-
 
 def await_event(events: pyxen.EventReader[pyxen.Event], kind: type[pyxen.Event]) -> int:
     """Read events up to one of a kind, and return how many that were."""
@@ -47,7 +44,7 @@ def test_cycles_of_create_and_destroy(offhost: OffHost, host: pyxen.Host, config
         for number in range(warm_up + CYCLES):
             if number == warm_up:
                 [worker] = children() - before
-                growth = Growth([worker], MOST_KIB)
+                growth = Growth([worker])
                 counted = seen
             # Who destroys a domain before the watcher has looked is told only that events were lost.
             domain = host.create(config(memory=8, shadow_memory=1), paused=number % 2 == 0)
@@ -67,7 +64,7 @@ def test_a_day_of_events(offhost: OffHost, host: pyxen.Host) -> None:
         warm_up = max(LEAST, ROUNDS)
         for number in range(warm_up + ROUNDS):
             if number == warm_up:
-                growth = Growth([], MOST_KIB)
+                growth = Growth()
             for domid in domids:
                 offhost.store.write(f"/local/domain/{domid}/name", f"name{number}-{domid}")
             waiting = set(domids)

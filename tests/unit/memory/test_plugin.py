@@ -101,7 +101,9 @@ def run(folder: Path, tests: str) -> tuple[int, str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT / "src")])}
     options = ["-q", "-rA", "--strict-markers", "-W", "error", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "test_it.py"]
-    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=240
+    )
     return done.returncode, done.stdout + done.stderr
 
 
