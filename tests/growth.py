@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import median_low
 from typing import NamedTuple
 
 __all__ = ["Growth"]
 
-MOST_KIB = 200
-"""How much more memory a process may have in the end."""
+LAPS = 4
+"""In how many parts a long test is counted.
 
-MOST_HEAP_KIB = 64
-"""How much more this process may have from malloc: a leak of 7 bytes in each of 10,000 cycles is more."""
+What leaks takes as much in each of them. Caches fill in the first, and a table of Python's own doubles in one of them.
+"""
+
+MOST_KIB = 200 // LAPS
+"""How much more memory of its own a process may have after a lap."""
+
+MOST_HEAP_KIB = 64 // LAPS
+"""How much more this process may have from malloc after a lap: a leak of 7 bytes in each of 10,000 cycles is more."""
 
 MOST_OBJECTS = 300
-"""How many more objects Python's collector may know."""
+"""How many more objects Python's collector may know in the end."""
 
 
 class _Size(NamedTuple):
@@ -47,23 +55,41 @@ class Growth:
     """
 
     def __init__(self, others: Iterable[int] = ()) -> None:
-        self._objects, self._heap_kib = _objects(), _heap_kib()
-        self._sizes = {pid: _size(pid) for pid in (os.getpid(), *others)}
+        self._pids = (os.getpid(), *others)
+        self._objects = _objects()
+        self._heap_kib = [_heap_kib()]
+        self._sizes = [self._look()]
+
+    def laps(self, count: int) -> Iterator[int]:
+        """Count up to a number, and look after each lap."""
+        for number in range(count):
+            yield number
+            if (number + 1) * LAPS // count > number * LAPS // count:
+                gc.collect()
+                self._heap_kib.append(_heap_kib())
+                self._sizes.append(self._look())
 
     def check(self, what: str) -> None:
         """Assert that nothing has grown, and print the figures."""
-        after = {pid: _size(pid) for pid in self._sizes}
-        objects, heap_kib = _objects() - self._objects, _heap_kib() - self._heap_kib
-        for pid, size in after.items():
+        objects = _objects() - self._objects
+        print(f"{what}: {self._heap_kib} KiB from malloc, {objects} more Python objects of {self._objects}")
+        for pid in self._pids:
             name = "this process" if pid == os.getpid() else "another"
-            print(f"{what}: {name}: {self._sizes[pid]} before, {size} after")
-        print(f"{what}: {heap_kib} KiB more from malloc, {objects} more Python objects of {self._objects}")
-        for pid, size in after.items():
-            before = self._sizes[pid]
-            assert size.memory_kib - before.memory_kib <= MOST_KIB
-            assert (size.descriptors, size.threads) == (before.descriptors, before.threads)
-        assert heap_kib <= MOST_HEAP_KIB
+            print(f"{what}: {name}: {[sizes[pid].memory_kib for sizes in self._sizes]} KiB, {self._sizes[-1][pid]}")
+        for pid in self._pids:
+            first, last = self._sizes[0][pid], self._sizes[-1][pid]
+            assert _steady_growth(sizes[pid].memory_kib for sizes in self._sizes) <= MOST_KIB
+            assert (last.descriptors, last.threads) == (first.descriptors, first.threads)
+        assert _steady_growth(self._heap_kib) <= MOST_HEAP_KIB
         assert objects <= MOST_OBJECTS
+
+    def _look(self) -> dict[int, _Size]:
+        return {pid: _size(pid) for pid in self._pids}
+
+
+def _steady_growth(figures: Iterable[int]) -> int:
+    """Return by how much they usually grow from one to the next."""
+    return median_low(after - before for before, after in itertools.pairwise(figures))
 
 
 def _size(pid: int) -> _Size:

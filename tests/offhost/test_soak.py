@@ -19,12 +19,8 @@ EVENTS = int(os.environ.get("PYXEN_EVENTS", "400"))
 DOMAINS = 40
 """How many domains change at a time; the watcher looks at all of them at once."""
 
-ROUNDS = EVENTS // DOMAINS
-LEAST = 25
-"""Cycles and rounds at least until caches are full, and malloc has what it needs.
-
-A long test has as many of them as it counts then: malloc takes ever less from the kernel, and what leaks takes as much.
-"""
+WARM_UP = 25
+"""Cycles and rounds until caches are full, and the allocators have what they need."""
 
 
 def await_event(events: pyxen.EventReader[pyxen.Event], kind: type[pyxen.Event]) -> int:
@@ -39,19 +35,23 @@ def await_event(events: pyxen.EventReader[pyxen.Event], kind: type[pyxen.Event])
 
 
 def test_cycles_of_create_and_destroy(offhost: OffHost, host: pyxen.Host, config: Configure) -> None:
-    before, seen, warm_up = children(), 0, max(LEAST, CYCLES)
+    before, seen = children(), 0
     with host.events() as events:
-        for number in range(warm_up + CYCLES):
-            if number == warm_up:
-                [worker] = children() - before
-                growth = Growth([worker])
-                counted = seen
+
+        def cycle(number: int) -> int:
             # Who destroys a domain before the watcher has looked is told only that events were lost.
             domain = host.create(config(memory=8, shadow_memory=1), paused=number % 2 == 0)
-            seen += await_event(events, pyxen.DomainCreated)
+            told = await_event(events, pyxen.DomainCreated)
             domain.destroy()
-            seen += await_event(events, pyxen.DomainDestroyed)
-        growth.check(f"{CYCLES} cycles and {seen - counted} events")
+            return told + await_event(events, pyxen.DomainDestroyed)
+
+        for number in range(WARM_UP):
+            cycle(number)
+        [worker] = children() - before
+        growth = Growth([worker])
+        for number in growth.laps(CYCLES):
+            seen += cycle(number)
+        growth.check(f"{CYCLES} cycles and {seen} events")
     assert children() - before == {worker}
     assert journal_slots(host) == 1
     assert offhost.left() == []
@@ -61,10 +61,8 @@ def test_a_day_of_events(offhost: OffHost, host: pyxen.Host) -> None:
     """A host with an event in each second has 86,400 in a day."""
     domids = [offhost.add(f"web{number}", memory=1) for number in range(DOMAINS)]
     with host.events() as events:
-        warm_up = max(LEAST, ROUNDS)
-        for number in range(warm_up + ROUNDS):
-            if number == warm_up:
-                growth = Growth()
+
+        def rename_all(number: int) -> None:
             for domid in domids:
                 offhost.store.write(f"/local/domain/{domid}/name", f"name{number}-{domid}")
             waiting = set(domids)
@@ -73,6 +71,12 @@ def test_a_day_of_events(offhost: OffHost, host: pyxen.Host) -> None:
                 assert isinstance(event, pyxen.DomainRenamed), f"{number}: {waiting}"
                 assert event.name == f"name{number}-{event.domid}"
                 waiting.discard(event.domid)
+
+        for number in range(WARM_UP):
+            rename_all(-number)
+        growth = Growth()
+        for number in growth.laps(EVENTS // DOMAINS):
+            rename_all(number + 1)
         growth.check(f"{EVENTS} events")
     for domid in domids:
         offhost.world.remove(domid)

@@ -11,18 +11,23 @@ from tests.growth import Growth
 from tests.xen.support import MakeConfig, children
 
 CYCLES = int(os.environ.get("PYXEN_CYCLES", "25"))
-WARM_UP = max(25, CYCLES)
-"""Cycles until caches are full, and malloc has what it needs: it takes ever less, and what leaks takes as much."""
+WARM_UP = 25
+"""Cycles until caches are full, and the allocators have what they need."""
 
 
 @pytest.mark.long
 def test_nothing_grows(tiny: MakeConfig) -> None:
     before = set(children())
     with pyxen.connect() as host:
-        for number in range(WARM_UP + CYCLES):
-            if number == WARM_UP:
-                [worker] = set(children()) - before
-                growth = Growth([worker])
+
+        def cycle(number: int) -> None:
             host.create(tiny(), paused=number % 2 == 0).destroy()
+
+        for number in range(WARM_UP):
+            cycle(number)
+        [worker] = set(children()) - before
+        growth = Growth([worker])
+        for number in growth.laps(CYCLES):
+            cycle(number)
         growth.check(f"{CYCLES} cycles")
         assert set(children()) - before == {worker}

@@ -1,0 +1,45 @@
+"""The measure that long tests use sees what grows, and takes no table that doubles once for a leak."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.growth import Growth
+
+
+def test_what_is_kept_of_each_cycle_is_seen() -> None:
+    growth = Growth()
+    kept = [bytearray(600) for _ in growth.laps(400)]
+    with pytest.raises(AssertionError):
+        growth.check("leaks")
+    assert kept
+
+
+def test_objects_that_are_kept_are_seen() -> None:
+    growth = Growth()
+    kept = [[None] for _ in growth.laps(400)]
+    with pytest.raises(AssertionError):
+        growth.check("keeps")
+    assert kept
+
+
+def test_descriptors_that_stay_open_are_seen() -> None:
+    growth, fd = Growth(), os.dup(0)
+    try:
+        for _ in growth.laps(4):
+            pass
+        with pytest.raises(AssertionError):
+            growth.check("stays open")
+    finally:
+        os.close(fd)
+
+
+def test_a_table_that_doubles_is_no_leak() -> None:
+    growth, table = Growth(), bytearray()
+    for number in growth.laps(400):
+        if number == 250:
+            table = bytearray(b"x" * (1 << 20))
+    growth.check("doubles")
+    assert table
