@@ -266,7 +266,7 @@ class Watches:
                 shielded(watcher.on_change, change)
 
     def _break(self, error: ConnectFailed | OperationFailed) -> None:
-        """Try again after a pause. Attempts that xenstored refuses one after the other are further and further apart."""
+        """Try again after a pause. Attempts that xenstored refuses in a row are further and further apart."""
         if self._watchers and not self._broken:
             _LOG.warning("watches of xenstore are interrupted: %s", error)
         if self._xenstore is not None:
