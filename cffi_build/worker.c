@@ -236,18 +236,10 @@ static void call_devd(void)
     apart.code = libxl_device_events_handler(apart.worker->ctx, &apart.job->how);
 }
 
-static void ignore(int number)
-{
-    (void)number;
-}
-
 static int begin_devd(struct worker *worker, struct job *job)
 {
-    int code;
+    int code = call_apart(worker, job, call_devd);
 
-    /* systemd tells every process of a service; the other end decides. Scripts do not inherit a handler. */
-    signal(SIGTERM, ignore);
-    code = call_apart(worker, job, call_devd);
     if (!code)
         worker->devd = job;
     return code;
@@ -377,6 +369,11 @@ static void leave(struct worker *worker)
     end(worker, worker->devd, ERROR_ABORTED);
 }
 
+static void ignore(int number)
+{
+    (void)number;
+}
+
 static int is_socket(int fd)
 {
     struct stat found;
@@ -399,7 +396,10 @@ int main(void)
         fputs("pyxen starts this program when it creates or destroys a domain, and speaks with it\n", stderr);
         return EX_USAGE;
     }
-    signal(SIGINT, ignore); /* the other end decides; libxl's children do not inherit a handler */
+    /* The other end decides, also where systemd tells every process of a service. Programs that libxl begins do not
+     * inherit a handler. */
+    signal(SIGINT, ignore);
+    signal(SIGTERM, ignore);
     signal(SIGPIPE, SIG_IGN); /* libxl writes to QEMU, which may be gone; it sets it right for its children */
     signal(SIGXFSZ, SIG_IGN); /* a core dump that may not be so large fails */
     /* What libxl begins, as a device model, must not hold it open: the other end has to see when we are gone. */
