@@ -19,6 +19,7 @@ void pyxen_name_is_free(const char *name)
     free_name = name;
 }
 
+__attribute__((visibility("default"))) /* also with -fvisibility=hidden */
 int libxl_name_to_domid(libxl_ctx *ctx, const char *name, uint32_t *domid)
 {
     static int (*libxls_own)(libxl_ctx *, const char *, uint32_t *);

@@ -62,6 +62,7 @@ static bool is_for_an_answer(const char *path, uint32_t *domid)
     return !strcmp(at, "/control/shutdown");
 }
 
+__attribute__((visibility("default"))) /* also with -fvisibility=hidden */
 bool xs_watch(struct xs_handle *store, const char *path, const char *token)
 {
     static bool (*its_own)(struct xs_handle *, const char *, const char *);

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import headers
 import linking
+import program
 import pytest
 import xenlight
 
@@ -72,6 +73,18 @@ def test_half_of_the_packages_is_not_enough(another_xen: Path, monkeypatch: pyte
     (another_xen / "xlutil.pc").unlink()
     with pytest.raises(linking.LinkFailed, match="xlutil"):
         xenlight.ffibuilder()
+
+
+def test_libxl_finds_what_the_worker_has_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the packager's flags, and in a folder whose name is two words."""
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    monkeypatch.setenv("CFLAGS", "-fvisibility=hidden -DWORDS='\"two words\"'")
+    built = program.build(folder)
+    symbols = ["readelf", "-W", "--dyn-syms", str(built)]
+    seen = subprocess.run(symbols, check=True, capture_output=True, text=True, timeout=60).stdout
+    defined = {line.split()[-1] for line in seen.splitlines() if " GLOBAL DEFAULT " in line and " UND " not in line}
+    assert {"libxl_name_to_domid", "xs_watch"} <= defined
 
 
 # pip keeps the wheel that it built without headers
