@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the programs that tests begin import this module, and pytes
 __all__ = [
     "after_the_check_of_names",
     "be_impatient",
+    "expect_other_workers",
     "expect_quick_guests",
     "find_qemus_in",
     "journal_slots",
@@ -175,6 +176,19 @@ def refused_watches(domids: Sequence[int]) -> list[tuple[int, int]]:
         lib.pyxen_loop_free(loop)
         os.close(wake)
         ours.xs_close(store)
+
+
+def expect_other_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the workers' program be that of another pyxen, as after an upgrade, with another protocol."""
+    from pyxen.backends.xenlight.libxl.binding import lib
+
+    class Older:
+        PYXEN_PROTOCOL = lib.PYXEN_PROTOCOL - 1
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+    monkeypatch.setattr("pyxen.backends.xenlight.libxl.process_workers.lib", Older())
 
 
 def find_qemus_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

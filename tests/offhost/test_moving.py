@@ -27,7 +27,7 @@ from pyxen.errors import (
 from pyxen.records.info import DomainState
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
-from tests.offhost.internals import replace_let_go_on
+from tests.offhost.internals import expect_other_workers, replace_let_go_on
 from tests.offhost.world import PAGE
 
 Configure = Callable[..., DomainConfig]
@@ -67,6 +67,17 @@ def test_saved_and_restored(offhost: OffHost, host: pyxen.Host, guest: Domain, s
     assert remembers(offhost, again)
     with pytest.raises(DomainExists):
         host.restore(saved, timeout=20)
+    again.destroy()
+    assert offhost.left() == []
+
+
+def test_restored_though_the_worker_is_of_another_pyxen(
+    offhost: OffHost, host: pyxen.Host, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read nothing of the stream, which libxl would crash on in this process if its beginning were gone."""
+    expect_other_workers(monkeypatch)
+    again = host.restore(saved, timeout=20)
+    assert remembers(offhost, again)
     again.destroy()
     assert offhost.left() == []
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
 import signal
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,7 +61,9 @@ def test_one_is_enough_for_one_after_the_other(host: pyxen.Host, config: Configu
         assert workers() == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ], ids=lambda number: number.name
+)
 def test_signals_that_do_not_end_one(host: pyxen.Host, config: Configure, number: signal.Signals) -> None:
     host.create(config(), paused=True).destroy()
     before = pids()
@@ -65,3 +71,82 @@ def test_signals_that_do_not_end_one(host: pyxen.Host, config: Configure, number
     os.kill(before[0], number)
     host.create(config(), paused=True).destroy()
     assert pids() == before
+
+
+class Slow(logging.Handler):
+    """Takes long for each line, so that those of a worker fill its socket."""
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        time.sleep(0.004)
+
+
+@pytest.fixture
+def slow_log() -> Iterator[None]:
+    """Log all that libxl says, slowly."""
+    log, handler = logging.getLogger("pyxen.libxl"), Slow()
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    yield
+    log.setLevel(before)
+    log.removeHandler(handler)
+
+
+@pytest.fixture
+def sockets_of_this_process_time_out() -> Iterator[None]:
+    """As many an application wants it."""
+    socket.setdefaulttimeout(5)
+    yield
+    socket.setdefaulttimeout(None)
+
+
+@pytest.mark.usefixtures("slow_log", "sockets_of_this_process_time_out")
+def test_one_that_says_much_waits_for_us(offhost: OffHost, config: Configure) -> None:
+    with pyxen.connect(workers=1) as host:
+        host.create(config(), paused=True).destroy()
+        before = pids()
+        created = [host.begin.create(config(name=f"web{number}"), paused=True) for number in range(8)]
+        for domain in [operation.result(timeout=60) for operation in created]:
+            domain.destroy()
+        assert pids() == before
+    assert offhost.left() == []
+
+
+def test_one_ends_at_once_though_a_fork_has_our_end_of_its_socket(offhost: OffHost, config: Configure) -> None:
+    """Python is not told of that fork, as of those that libxl makes in this process."""
+    libc = ctypes.PyDLL(None)
+    with pyxen.connect(workers=1) as host:
+        host.create(config(), paused=True).destroy()
+        child = libc.fork()
+        if child == 0:
+            while True:
+                libc.pause()
+        begin = time.monotonic()
+    took = time.monotonic() - begin
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert took < 8  # after ten it would be killed
+    assert offhost.left() == []
+
+
+def test_another_folder_has_taken_the_place_of_ours(
+    host: pyxen.Host, config: Configure, kernels: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = config(kernel="kernel")
+    for number in range(2):
+        folder = tmp_path / "current"
+        folder.mkdir()
+        (folder / "kernel").write_bytes(Path(kernels["pvh"]).read_bytes())
+        monkeypatch.chdir(folder)
+        host.create(here, paused=True).destroy()
+        (folder / "kernel").unlink()
+        folder.rename(tmp_path / f"old{number}")
+
+
+def test_our_folder_is_removed(
+    host: pyxen.Host, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    host.create(config(), paused=True).destroy()
+    assert workers() == 1

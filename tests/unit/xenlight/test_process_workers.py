@@ -176,6 +176,35 @@ def test_work_does_not_wait_for_one_that_cannot_start(
         pool.close()
 
 
+def test_nothing_is_said_to_one_that_may_be_of_another_version(pool: Workers, theirs: list[socket.socket]) -> None:
+    worker = pool.apart()
+    worker.call(lib.PYXEN_RESTORE, 7, NO_DOMID, b"payload")
+    theirs[0].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        theirs[0].recv(1000)
+    theirs[0].sendall(HELLO)
+    pool.take(worker.fileno())
+    assert theirs[0].recv(1000) == frame(lib.PYXEN_RESTORE, 7, NO_DOMID, text=b"payload")
+
+
+def test_its_end_waits_though_the_sockets_of_the_application_time_out(
+    pool: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[bool] = []
+
+    def spawn(end: socket.socket, _stream: int | None) -> int:
+        waits.append(os.get_blocking(end.fileno()))
+        return os.posix_spawn("/bin/true", ["true"], os.environ)
+
+    monkeypatch.setattr(process_workers, "_spawn", spawn)
+    socket.setdefaulttimeout(5)
+    try:
+        the_one(pool)
+    finally:
+        socket.setdefaulttimeout(None)
+    assert waits == [True]
+
+
 @pytest.mark.parametrize("lives", [True, False])
 def test_waiting_for_one(lives: bool, pool: Workers, theirs: list[socket.socket]) -> None:
     worker = the_one(pool)
@@ -191,6 +220,8 @@ def test_waiting_for_one(lives: bool, pool: Workers, theirs: list[socket.socket]
 
 def test_what_does_not_fit_is_sent_later(pool: Workers, theirs: list[socket.socket]) -> None:
     worker = the_one(pool)
+    theirs[0].sendall(HELLO)
+    pool.take(worker.fileno())
     large = bytes(1 << 22)
     worker.call(lib.PYXEN_CREATE, 1, NO_DOMID, large)
     expected = frame(lib.PYXEN_CREATE, 1, NO_DOMID, text=large)

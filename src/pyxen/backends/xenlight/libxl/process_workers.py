@@ -55,7 +55,7 @@ class Worker:
         self._unsent = bytearray()
         self._received = bytearray()
         self._watched = 0
-        self.folder = os.getcwd()
+        self.folder = _current_folder()
         """Its current directory, which relative paths in configurations refer to."""
         self.level = lib.XTL_WARN
         self.ready = False
@@ -69,6 +69,9 @@ class Worker:
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
+                # It is not, after `socket.setdefaulttimeout`, and with gevent. A worker that finds it full would think
+                # that this process is gone.
+                os.set_blocking(theirs.fileno(), True)
                 self._child = Child(_spawn(theirs, stream))
         except BaseException:
             self._socket.close()
@@ -82,7 +85,7 @@ class Worker:
         return self._socket.fileno()
 
     def call(self, kind: int, token: int, domid: int, payload: bytes, number: int = 0) -> None:
-        """Have it make a call. The frame of its end has this token."""
+        """Have it make a call, as soon as it is ready. The frame of its end has this token."""
         self.running.add(token)
         self._send(kind, token=token, domid=domid, number=number, payload=payload)
 
@@ -140,6 +143,7 @@ class Worker:
                 raise EOFError
             if frame.kind == lib.PYXEN_HELLO:
                 self.ready = True
+                self._flush()
             elif frame.kind == lib.PYXEN_CUT_OFF:
                 self.cut_off = True
             elif frame.kind == lib.PYXEN_DONE:
@@ -153,6 +157,9 @@ class Worker:
             with_children: Kill its children if it had to be killed itself.
         """
         self._watch(0)
+        with contextlib.suppress(OSError):
+            # A process that was forked past Python, by libxl as well, may have a copy of our end.
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._child.end(with_children=with_children)
 
@@ -171,7 +178,8 @@ class Worker:
         self._flush()
 
     def _flush(self) -> None:
-        if self._unsent:
+        # A program of another pyxen must not begin anything: it may read the stream that is then restored without it.
+        if self._unsent and self.ready:
             # The socket may be full, or the worker gone. Only the reading side reports that, so it is reported once.
             with contextlib.suppress(OSError):
                 del self._unsent[: self._socket.send(self._unsent, socket.MSG_NOSIGNAL)]
@@ -388,8 +396,14 @@ def _standard(fd: int) -> bool:
         return False
 
 
-def _here(folder: str) -> bool:
+def _current_folder() -> tuple[int, int]:
+    """Return what the current directory is known by: its path may soon be that of another one."""
+    found = os.stat(".")
+    return found.st_dev, found.st_ino
+
+
+def _here(folder: tuple[int, int]) -> bool:
     try:
-        return os.getcwd() == folder
+        return _current_folder() == folder
     except OSError:
         return False
