@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pyxen._common import child as child_module
 from pyxen._common.child import Child
 from pyxen.backends.xenlight.libxl import binding, process_workers
 from pyxen.backends.xenlight.libxl.binding import CData, ffi, lib
-from pyxen.backends.xenlight.libxl.process_workers import LOST, NO_DOMID, Frame, Worker, Workers
+from pyxen.backends.xenlight.libxl.process_workers import HUNG, LOST, NO_DOMID, Frame, Worker, Workers
 
 Lines = list[tuple[int, int, str]]
 
@@ -250,6 +251,22 @@ def test_the_one_with_the_least_to_do(loop: CData, theirs: list[socket.socket]) 
     pool.close()
 
 
+def test_one_that_was_killed_gets_nothing_more(pool: Workers, theirs: list[socket.socket]) -> None:
+    worker = the_one(pool)
+    theirs[0].sendall(HELLO)
+    pool.take(worker.fileno())
+    worker.call(lib.PYXEN_DESTROY, 1, 10, b"")
+    worker.kill()
+    assert pool.free() is None
+    assert pool.starting()  # what is to be done waits for another one
+    assert len(theirs) == 2
+    theirs[1].sendall(HELLO)
+    [other] = [each for each in pool._workers.values() if each is not worker]
+    pool.take(other.fileno())
+    assert pool.free() is other
+    assert until_gone(pool, worker) == [Frame(HUNG, 1, NO_DOMID, lib.ERROR_FAIL)]
+
+
 def test_none_for_another_folder(
     pool: Workers, theirs: list[socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,6 +407,23 @@ def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> Non
     child.end()
     with pytest.raises(ChildProcessError):
         os.waitpid(child.pid, 0)
+
+
+def test_those_that_do_not_end_do_not_do_so_one_by_one(loop: CData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spawn(_theirs: socket.socket, _stream: int | None) -> int:
+        return os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)
+
+    monkeypatch.setattr(process_workers, "_spawn", spawn)
+    monkeypatch.setattr(process_workers, "_TO_END", 0.5)
+    pool = Workers(4, loop, lambda *_: None)
+    assert pool.free() is None
+    apart = pool.apart()
+    gone = [apart.pid, *(worker.pid for worker in pool._workers.values())]
+    begin = time.monotonic()
+    pool.close()
+    assert time.monotonic() - begin < 8
+    assert len(gone) == 5
+    assert not set(gone) & {*children()}
 
 
 def test_a_worker_has_nothing_of_the_application(tmp_path: Path) -> None:

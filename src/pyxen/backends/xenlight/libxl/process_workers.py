@@ -29,6 +29,7 @@ __all__ = ["HUNG", "LOST", "NO_DOMID", "Frame", "Worker", "Workers"]
 
 _HEADER = struct.Struct("=IIQIi")  # struct pyxen_frame of worker.h
 _PAUSE = 10.0  # seconds in which no worker is started after one could not be
+_TO_END = 10.0  # seconds for all workers to end with their host
 _MOST_ON_DEMAND = 8
 
 
@@ -118,8 +119,7 @@ class Worker:
         """Kill it. The calls that it was making are then lost, see `Workers.take`."""
         self.killed = True
         self._child.kill()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # it is lost even where it could not be killed
+        self.hang_up()  # it is lost even where it could not be killed
 
     def exchange(self) -> Iterator[Frame]:
         """Send pending data, and yield the frames that have arrived.
@@ -150,6 +150,15 @@ class Worker:
                 self.running.discard(frame.token)
             yield frame
 
+    def hang_up(self) -> None:
+        """Tell the process to end, once its calls are over. A process forked past Python may have a copy of our end."""
+        with contextlib.suppress(OSError):  # it is gone
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def ends(self, until: float) -> bool:
+        """Tell whether the process has ended, or ends before a time, by `time.monotonic`."""
+        return self._child.ended(max(0.0, until - time.monotonic()))
+
     def close(self, *, with_children: bool = False) -> None:
         """Make the process end, and wait for it.
 
@@ -157,9 +166,7 @@ class Worker:
             with_children: Kill its children if it had to be killed itself.
         """
         self._watch(0)
-        with contextlib.suppress(OSError):
-            # A process that was forked past Python, by libxl as well, may have a copy of our end.
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         self._socket.close()
         self._child.end(with_children=with_children)
 
@@ -231,7 +238,7 @@ class Workers:
 
         Relative paths refer to the current directory, so a worker that was started in another one cannot be used.
         """
-        while len(self._workers) < self._wanted and self._are_too_few() and time.monotonic() >= self._not_before:
+        while len(self._living()) < self._wanted and self._are_too_few() and time.monotonic() >= self._not_before:
             try:
                 worker = Worker(self._loop)
             except (OSError, NotImplementedError) as error:
@@ -239,22 +246,26 @@ class Workers:
                 self._log(0, lib.XTL_WARN, f"no worker process: {error}")
             else:
                 self._workers[worker.fileno()] = worker
-        ready = [worker for worker in self._workers.values() if worker.ready and _here(worker.folder)]
+        ready = [worker for worker in self._living() if worker.ready and _here(worker.folder)]
         least = min(ready, key=lambda worker: len(worker.running), default=None)
         if self._on_demand and least is not None and least.running and self.starting():
             return None  # many calls that come at once would all go to the first worker
         return least
 
+    def _living(self) -> list[Worker]:
+        """Return the workers without those that were killed: what such a one still got would be lost with it."""
+        return [worker for worker in self._workers.values() if not worker.killed]
+
     def _are_too_few(self) -> bool:
         """Tell whether another worker is wanted now."""
         if not self._on_demand:
             return True
-        here = [worker for worker in self._workers.values() if _here(worker.folder)]
+        here = [worker for worker in self._living() if _here(worker.folder)]
         return all(worker.ready and worker.running for worker in here)
 
     def starting(self) -> bool:
         """Tell whether a usable worker is starting."""
-        return any(not worker.ready and _here(worker.folder) for worker in self._workers.values())
+        return any(not worker.ready and _here(worker.folder) for worker in self._living())
 
     def apart(self, stream: int | None = None) -> Worker:
         """Start a worker for exclusive use, which must be passed to `dismiss` later. It need not be ready yet.
@@ -343,8 +354,15 @@ class Workers:
             yield Frame(HUNG if worker.killed else LOST, token, NO_DOMID, lib.ERROR_FAIL)
 
     def close(self) -> None:
-        """End all workers. Their calls must be over."""
+        """End all workers. Their calls must be over. Those that hang, as with xenstored, do not hang one by one."""
         self._wanted = 0
+        everyone = [*self._workers.values(), *self._leaving.values(), *self._apart.values()]
+        for worker in everyone:
+            worker.hang_up()
+        until = time.monotonic() + _TO_END
+        for worker in everyone:
+            if not worker.ends(until):
+                worker.kill()
         for workers in (self._workers, self._leaving):
             while workers:
                 workers.popitem()[1].close()
