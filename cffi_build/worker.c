@@ -366,7 +366,9 @@ static void leave(struct worker *worker)
         if (pyxen_loop_wait(worker->loop, worker->ctx, SLICE, events, MOST_EVENTS) < 0)
             usleep(SLICE * 1000);
     }
-    end(worker, worker->devd, ERROR_ABORTED);
+    /* We end anyway, so xenstored, which may hang, is not asked as after other failures. */
+    transmit(worker, (struct pyxen_frame){ PYXEN_DONE, 0, worker->devd->token, worker->devd->domid, ERROR_ABORTED },
+             NULL);
 }
 
 static void ignore(int number)

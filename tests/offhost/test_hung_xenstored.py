@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 
 import pyxen
-from pyxen.errors import ConnectFailed, Error
-from tests.offhost.host import OffHost
+from pyxen.errors import ConnectFailed, Error, OperationCancelled
+from tests.offhost.host import OffHost, children, until
 from tests.offhost.sweep import VERBS, Configure, Sweep, bounded
 from tests.offhost.test_kills import LASTING, works
 
@@ -77,3 +78,19 @@ def test_a_host_is_closed(offhost: OffHost, config: Configure) -> None:
     assert not found.late, found.late
     with pyxen.connect("xenlight:///") as host:
         works(offhost, host, config(name="after"))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("pause", [0, 1], ids=["while its worker starts", "while it waits"])
+def test_who_serves_devices_can_be_stopped(offhost: OffHost, host: pyxen.Host, pause: float) -> None:
+    before = children()
+    served = host.begin.devd()
+    until(lambda: children() != before, "no worker is started")
+    time.sleep(pause)
+    offhost.signal_xenstored(signal.SIGSTOP)
+    try:
+        served.cancel()
+        assert isinstance(served.exception(30), OperationCancelled)
+        assert children() == before
+    finally:
+        offhost.signal_xenstored(signal.SIGCONT)

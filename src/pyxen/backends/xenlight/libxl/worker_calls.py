@@ -17,6 +17,7 @@ __all__ = ["SILENCE", "WorkerCalls"]
 SILENCE: Final = 5.0
 """Seconds without a sign of life after which what an operation waits for is ended, if the operation is to end."""
 _START: Final = 10.0  # seconds for a worker to start, if the operation is to end
+_TO_LEAVE: Final = 6.0  # seconds that a worker gives its scripts, if what never returns is to end: see worker.c
 _LOOK_AGAIN: Final = 0.02  # seconds between looks whether libxl may abort
 
 
@@ -102,6 +103,8 @@ class WorkerCalls:
     def serve(self, kind: int) -> Script[LibxlEvent]:
         """Make a call that never returns in a new worker process, which ends with it. This is a part of a script.
 
+        If the operation is to end, and the worker hangs, it is killed.
+
         Args:
             kind: Which, as in worker.h.
 
@@ -113,7 +116,15 @@ class WorkerCalls:
             token = self._event_loop.token()
             worker.set_level(self._sink.level)
             worker.call(kind, token, NO_DOMID, b"")
-            return (yield Wait(token, lambda: worker.abort(token)))
+            try:
+                return (yield Wait(token))
+            except Stopped:
+                worker.abort(token)
+            event = yield Wait(token, lambda: 0, until=time.monotonic() + _TO_LEAVE + SILENCE)
+            if event is TIME_IS_UP:
+                worker.kill()
+                event = yield Wait(token, lambda: 0)
+            return event
         finally:
             self._workers.dismiss(worker)
 
