@@ -46,7 +46,7 @@ def build(folder: Path) -> Path:
         str(target),
         *(str(HERE / f"{source}.c") for source in SOURCES),
         # As the extension, it finds libxl where this Python's own extensions find their libraries.
-        *(word for word in shlex.split(sysconfig.get_config_var("LDSHARED") or "") if word.startswith("-Wl,-rpath")),
+        *_rpaths(),
         *_words("LDFLAGS"),
         *linking.flags("--libs"),
         "-ldl",
@@ -59,6 +59,16 @@ def build(folder: Path) -> Path:
         raise linking.LinkFailed(f"the worker's program does not compile:\n{done.stderr}")
     linking.check(target, release)
     return target
+
+
+def _rpaths() -> list[str]:
+    words = shlex.split(sysconfig.get_config_var("LDSHARED") or "")
+    # The option and its path may be two words.
+    return [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if word.startswith(("-Wl,-rpath", "-Wl,-R")) or before == "-Wl,-rpath"
+    ]
 
 
 def _words(variable: str) -> list[str]:

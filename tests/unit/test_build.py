@@ -87,6 +87,17 @@ def test_libxl_finds_what_the_worker_has_in_its_place(tmp_path: Path, monkeypatc
     assert {"libxl_name_to_domid", "xs_watch"} <= defined
 
 
+def test_the_worker_finds_libraries_where_pythons_own_extensions_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = "gcc -shared -Wl,-rpath,/opt/one -Wl,-rpath -Wl,/opt/two -Wl,-rpath=/opt/three -Wl,-R/opt/four -Wl,-z,now"
+    monkeypatch.setattr("sysconfig.get_config_var", {"LDSHARED": links}.get)
+    built = program.build(tmp_path)
+    dynamic = ["readelf", "-dW", str(built)]
+    seen = subprocess.run(dynamic, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "[/opt/one:/opt/two:/opt/three:/opt/four]" in seen
+
+
 # pip keeps the wheel that it built without headers
 
 
