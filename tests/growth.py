@@ -23,6 +23,9 @@ What leaks takes as much in each of them. Caches fill in the first, and a table 
 MOST_KIB = 200 // LAPS
 """How much more memory of its own a process may have after a lap."""
 
+MOST_IN_ALL_KIB = 2048
+"""How much more it may have in the end: caches that fill, and a table or two that double."""
+
 MOST_HEAP_KIB = 64 // LAPS
 """How much more this process may have from malloc after a lap: a leak of 7 bytes in each of 10,000 cycles is more."""
 
@@ -79,6 +82,7 @@ class Growth:
         for pid in self._pids:
             first, last = self._sizes[0][pid], self._sizes[-1][pid]
             assert _steady_growth(sizes[pid].memory_kib for sizes in self._sizes) <= MOST_KIB
+            assert last.memory_kib - first.memory_kib <= MOST_IN_ALL_KIB
             assert (last.descriptors, last.threads) == (first.descriptors, first.threads)
         assert _steady_growth(self._heap_kib) <= MOST_HEAP_KIB
         assert objects <= MOST_OBJECTS
