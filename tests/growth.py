@@ -23,9 +23,6 @@ What leaks takes as much in each of them. Caches fill in the first, and a table 
 MOST_KIB = 200 // LAPS
 """How much more memory of its own a process may have after a lap."""
 
-MOST_IN_ALL_KIB = 2048
-"""How much more it may have in the end: caches that fill, and a table or two that double."""
-
 MOST_HEAP_KIB = 64 // LAPS
 """How much more this process may have from malloc after a lap: a leak of 7 bytes in each of 10,000 cycles is more."""
 
@@ -55,9 +52,11 @@ class Growth:
 
     Args:
         others: The process ids of the others.
+        most_kib: How much more memory of its own a process may have in the end.
     """
 
-    def __init__(self, others: Iterable[int] = ()) -> None:
+    def __init__(self, others: Iterable[int] = (), *, most_kib: int) -> None:
+        self._most_kib = most_kib
         self._pids = (os.getpid(), *others)
         self._objects = _objects()
         self._heap_kib = [_heap_kib()]
@@ -82,7 +81,7 @@ class Growth:
         for pid in self._pids:
             first, last = self._sizes[0][pid], self._sizes[-1][pid]
             assert _steady_growth(sizes[pid].memory_kib for sizes in self._sizes) <= MOST_KIB
-            assert last.memory_kib - first.memory_kib <= MOST_IN_ALL_KIB
+            assert last.memory_kib - first.memory_kib <= self._most_kib
             assert (last.descriptors, last.threads) == (first.descriptors, first.threads)
         assert _steady_growth(self._heap_kib) <= MOST_HEAP_KIB
         assert objects <= MOST_OBJECTS

@@ -10,7 +10,7 @@ from tests.growth import Growth
 
 
 def test_what_is_kept_of_each_cycle_is_seen() -> None:
-    growth = Growth()
+    growth = Growth(most_kib=1024)
     kept = [bytearray(600) for _ in growth.laps(400)]
     with pytest.raises(AssertionError):
         growth.check("leaks")
@@ -18,7 +18,7 @@ def test_what_is_kept_of_each_cycle_is_seen() -> None:
 
 
 def test_objects_that_are_kept_are_seen() -> None:
-    growth = Growth()
+    growth = Growth(most_kib=1024)
     kept = [[None] for _ in growth.laps(400)]
     with pytest.raises(AssertionError):
         growth.check("keeps")
@@ -26,7 +26,7 @@ def test_objects_that_are_kept_are_seen() -> None:
 
 
 def test_descriptors_that_stay_open_are_seen() -> None:
-    growth, fd = Growth(), os.dup(0)
+    growth, fd = Growth(most_kib=1024), os.dup(0)
     try:
         for _ in growth.laps(4):
             pass
@@ -36,10 +36,20 @@ def test_descriptors_that_stay_open_are_seen() -> None:
         os.close(fd)
 
 
-def test_a_table_that_doubles_is_no_leak() -> None:
-    growth, table = Growth(), bytearray()
+def test_much_at_once_is_too_much() -> None:
+    growth, much = Growth(most_kib=1024), bytearray()
     for number in growth.laps(400):
         if number == 250:
-            table = bytearray(b"x" * (1 << 20))
+            much = bytearray(b"x" * (1 << 22))
+    with pytest.raises(AssertionError):
+        growth.check("at once")
+    assert much
+
+
+def test_a_table_that_doubles_is_no_leak() -> None:
+    growth, table = Growth(most_kib=1024), bytearray()
+    for number in growth.laps(400):
+        if number == 250:
+            table = bytearray(b"x" * (1 << 19))
     growth.check("doubles")
     assert table
