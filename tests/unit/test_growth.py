@@ -46,6 +46,24 @@ def test_much_at_once_is_too_much() -> None:
     assert much
 
 
+def test_much_at_once_of_what_malloc_had_kept_is_too_much() -> None:
+    free = [_piece() for _ in range(80)]
+    last = _piece()  # what is below it stays with the process
+    free.clear()
+    growth, much = Growth(most_kib=1024), []
+    for number in growth.laps(400):
+        if number == 250:
+            much = [_piece() for _ in range(40)]
+    with pytest.raises(AssertionError):
+        growth.check("kept")
+    assert much and last
+
+
+def _piece() -> bytearray:
+    """Return what malloc takes from its heap, and not from the system for it alone."""
+    return bytearray(b"x" * 100_000)
+
+
 def test_a_table_that_doubles_is_no_leak() -> None:
     growth, table = Growth(most_kib=1024), bytearray()
     for number in growth.laps(400):
