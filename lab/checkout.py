@@ -23,10 +23,10 @@ def add_to(archive: tarfile.TarFile, extension: Path | None, bytecode: Path) -> 
     Args:
         archive: Where to add it.
         extension: The folder with the compiled extension, if there is one.
-        bytecode: The folder with the compiled Python files, laid out as the repository.
+        bytecode: The folder with the compiled Python files and their sources, laid out as the repository.
     """
     _add(archive, str(REPOSITORY), IN_DOM0)
-    archive.add(bytecode, IN_DOM0)
+    archive.add(bytecode, IN_DOM0)  # with the sources that it was made from, in place of those that may be newer by now
     if extension is not None:
         for path in sorted(path for path in extension.iterdir() if path.is_file()):
             archive.add(path, f"{IN_DOM0}/src/pyxen/backends/xenlight/libxl/{path.name}")

@@ -22,7 +22,7 @@ class Parts:
     Attributes:
         image: dom0's disk and kernels.
         extension: The folder with pyxen's compiled extension, if the repository has one.
-        bytecode: The folder with pyxen's compiled Python files.
+        bytecode: The folder with pyxen's Python files, compiled.
     """
 
     image: image.Image

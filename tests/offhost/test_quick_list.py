@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
 import pyxen
+from pyxen import DomainInfo
 from pyxen.backends.xenlight.quick_list import quick_list
 from tests.offhost.host import OffHost
 from tests.offhost.setup import Release
@@ -30,26 +33,34 @@ print(int(status or 0), *loaded, file=sys.stderr)
 """
 
 
-def usual(host: pyxen.Host) -> list[tuple[object, ...]]:
-    return [
-        (info.domid, info.name, info.memory_kib, info.vcpus, str(info.state), info.cpu_time_ns) for info in host.list()
-    ]
+def usual(host: pyxen.Host) -> list[dict[str, object]]:
+    return [info.to_dict() for info in host.list()]
 
 
 def test_it_lists_what_the_host_lists(offhost: OffHost, host: pyxen.Host) -> None:
     assert quick_list() == usual(host)
     domids = [offhost.add(f"web{number}", kind="pv") for number in range(70)]  # more than there are requests in flight
+    domids += [offhost.add("windows", kind="hvm"), offhost.add("small")]
     offhost.world.crash(domids[0])
-    offhost.world.shut_down(domids[1], Reason.POWEROFF)
-    offhost.world.linger(domids[2])
-    host.domains[domids[2]].destroy()
-    host.domains[domids[3]].pause()
-    offhost.store.remove(f"/local/domain/{domids[4]}/name")
+    for domid, reason in zip(domids[1:], Reason, strict=False):
+        offhost.world.shut_down(domid, reason)
+    offhost.world.linger(domids[10])
+    host.domains[domids[10]].destroy()
+    host.domains[domids[11]].pause()
+    offhost.store.remove(f"/local/domain/{domids[12]}/name")
+    offhost.store.write(f"/local/domain/{domids[13]}/target", str(domids[-2]))
+    offhost.store.write(f"/local/domain/{domids[14]}/target", "x")
     found = quick_list()
     assert found == usual(host)
     assert found is not None
-    assert {"crashed", "shutdown", "dying", "paused"} <= {state for _, _, _, _, state, _ in found}
-    assert None in {name for _, name, _, _, _, _ in found}
+    assert [list(domain) for domain in found] == [[field.name for field in fields(DomainInfo)]] * len(found)
+    assert {"crashed", "shutdown", "dying", "paused"} <= {domain["state"] for domain in found}
+    assert {"pv", "pvh", "hvm"} == {domain["type"] for domain in found}
+    assert {"poweroff", "reboot", "suspend", "crash", None} <= {domain["shutdown_reason"] for domain in found}
+    assert [domain["domid"] for domain in found if domain["name"] is None] == [domids[10], domids[12]]
+    assert {domain["domid"]: domain["stubdomain_of"] for domain in found if domain["stubdomain_of"] is not None} == {
+        domids[13]: domids[-2]
+    }
 
 
 def test_what_is_out_of_the_ordinary_is_left_to_the_command(offhost: OffHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,14 +76,21 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_command(offhost: OffHost, mo
     assert quick_list() is not None
 
 
-def test_the_process_prints_the_same_and_loads_nothing(offhost: OffHost, xen: Release) -> None:
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_process_prints_the_same_and_loads_nothing(offhost: OffHost, xen: Release, options: list[str]) -> None:
     offhost.add("web", kind="pv")
+    # What a table cannot show as it is, is left to the command.
+    offhost.add('o"d\\d\u20ac\x7f\ufffd' if options else "db", kind="pv")
     folder = str(xen.extension)
-    quick = offhost.run_python(PROGRAM.format(arguments=["list"], folder=folder))
-    whole = offhost.run_python(PROGRAM.format(arguments=["list", "--uri=xenlight:///"], folder=folder))
+    quick = offhost.run_python(PROGRAM.format(arguments=["list", *options], folder=folder))
+    whole = offhost.run_python(PROGRAM.format(arguments=["list", "--uri=xenlight:///", *options], folder=folder))
     assert (quick.stderr, quick.stdout) == ("0\n", whole.stdout)
     assert whole.stderr.startswith("0 typer ")
-    assert [line.split()[:2] for line in quick.stdout.splitlines()] == [["Name", "ID"], ["Domain-0", "0"], ["web", "1"]]
+    if options:
+        domids = [domain["domid"] for domain in json.loads(quick.stdout)]
+    else:
+        domids = [int(line.split()[1]) for line in quick.stdout.splitlines()[1:]]
+    assert domids == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

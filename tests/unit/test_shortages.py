@@ -50,7 +50,7 @@ OTHERWISE: Final = {
     "backends/xenlight/operations/qemu_disks.py: __init__: socket.socket": OF_CALLER,
     "backends/xenlight/operations/qemu_disks.py: qemu_disks: selectors.DefaultSelector": OF_CALLER,
     "backends/xenlight/operations/qmp.py: has_ended: socket.socket": CAUGHT,
-    "backends/xenlight/quick_list.py: _names: _socket.socket": "the slower way is taken, which says it",
+    "backends/xenlight/quick_list.py: _values: _socket.socket": "the slower way is taken, which says it",
     "backends/xenlight/xenstore/connection.py: __init__: socket.socket": CAUGHT,
     "backends/xenlight/xenstore/watcher.py: __init__: os.eventfd": OF_CALLER,
     "cli/background.py: in_background: os.pipe": OF_COMMAND,

@@ -1,4 +1,4 @@
-"""What the command can do before it loads itself: ``pyxen list`` on this host, into a file or a pipe.
+"""What the command can do before it loads itself: ``pyxen list [--json]`` on this host, into a file or a pipe.
 
 Loading typer and the library takes several times as long as ``xl list``. Whatever is out of the ordinary is left to the
 command itself, so that this needs no messages and no options of its own.
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TextIO
 
+    from pyxen.backends.xenlight.quick_list import QuickDomain
+
 __all__ = ["LIST_HEAD", "LIST_NUMBERS", "drop", "quickly"]
 
 LIST_HEAD = ("Name", "ID", "Mem", "VCPUs", "State", "Time(s)")
@@ -26,6 +28,7 @@ LIST_NUMBERS = ("ID", "Mem", "VCPUs", "Time(s)", "Label")
 
 _HERE = "xenlight:///"
 _LINES = (["list"], ["list", "--uri", _HERE], ["--uri", _HERE, "list"], [f"--uri={_HERE}", "list"])
+_JSON = "--json"  # the last argument, for programs
 _NO_READER = 141
 
 
@@ -36,9 +39,11 @@ def quickly(arguments: Sequence[str], environment: Mapping[str, str]) -> int | N
         arguments: The arguments, without the name of the program.
         environment: The environment.
     """
-    if [*arguments] not in _LINES or "_PYXEN_COMPLETE" in environment:
+    as_json = [*arguments[-1:]] == [_JSON]
+    line = [*arguments[:-1]] if as_json else [*arguments]
+    if line not in _LINES or "_PYXEN_COMPLETE" in environment:
         return None
-    if len(arguments) == 1 and environment.get("PYXEN_URI", _HERE) != _HERE:
+    if len(line) == 1 and environment.get("PYXEN_URI", _HERE) != _HERE:
         return None
     if sys.stdout is None or sys.stderr is None or sys.stdout.isatty():
         return None
@@ -47,19 +52,30 @@ def quickly(arguments: Sequence[str], environment: Mapping[str, str]) -> int | N
     domains = quick_list()
     if domains is None:
         return None
-    rows = [
-        (
-            "-" if name is None else name,
-            str(domid),
-            str(memory_kib // 1024),
-            str(vcpus),
-            state,
-            f"{cpu_time_ns / 10**9:.1f}",
-        )
-        for domid, name, memory_kib, vcpus, state, cpu_time_ns in domains
-    ]
-    text = columns(LIST_HEAD, rows, LIST_NUMBERS)
+    text = _document(domains) if as_json else columns(LIST_HEAD, [_cells(domain) for domain in domains], LIST_NUMBERS)
     return None if text is None else _written(text)
+
+
+def _cells(domain: QuickDomain) -> tuple[str, ...]:
+    name, memory_mib, seconds = domain["name"], domain["memory_kib"] // 1024, f"{domain['cpu_time_ns'] / 10**9:.1f}"
+    counts = [str(count) for count in (domain["domid"], memory_mib, domain["vcpus"])]
+    return ("-" if name is None else name, *counts, domain["state"], seconds)
+
+
+def _document(domains: Sequence[QuickDomain]) -> str | None:
+    """Return what `pyxen.cli.output.document` prints; `json` itself takes longer to load than all else here."""
+    try:
+        from _json import encode_basestring_ascii
+    except ImportError:  # another Python, or a build without it
+        return None
+
+    def written(value: str | int | None) -> str:
+        if isinstance(value, str):
+            return encode_basestring_ascii(value).replace("\x7f", "\\u007f")
+        return "null" if value is None else str(value)
+
+    objects = [",\n".join(f'    "{key}": {written(value)}' for key, value in domain.items()) for domain in domains]
+    return "[\n" + ",\n".join(f"  {{\n{members}\n  }}" for members in objects) + "\n]\n"
 
 
 def _written(text: str) -> int:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["QuickDomain", "quick_list"]
 
-QuickDomain = tuple[int, "str | None", int, int, str, int]
-"""Domid, name, memory in KiB, vCPUs, state as `DomainState` has it, CPU time in nanoseconds."""
+QuickDomain = dict[str, "Any"]
+"""What ``DomainInfo.to_dict()`` returns."""
 
 _SYSFS = "/sys/hypervisor"
 _PRIVCMD = "/dev/xen/privcmd"
@@ -34,6 +34,9 @@ _ERROR = 16
 _HEADER = 16
 _NOT_THERE = (b"ENOENT\0", b"EACCES\0")  # what xenstored says of a node that does not exist, or is not for us
 _CRASH = 3
+_REASONS = ("poweroff", "reboot", "suspend", "crash", "watchdog", "soft_reset")  # as Xen numbers them
+_EMULATED_RTC = 1 << 3  # all HVM guests have one, and no PVH guest
+_NO_VCPUS = 1 << 32
 
 
 def quick_list() -> list[QuickDomain] | None:
@@ -51,12 +54,31 @@ def _listed() -> list[QuickDomain] | None:
         return None
     release = f"{_word('version/major')}_{_word('version/minor')}"
     module = __import__(f"{_PACKAGE}._xenlight_{release}", fromlist=["ffi"])
-    rows = _rows(module.ffi, module.lib)
-    if rows is None:
+    domains = _domains(module.ffi, module.lib)
+    if domains is None:
         return None
     override = os.environ.get("XENSTORED_PATH")
-    names = _names([row[0] for row in rows], (override,) if override else _SOCKETS)
-    return [(row[0], name, *row[1:]) for row, name in zip(rows, names, strict=True)]
+    values = _values(_paths(domains), (override,) if override else _SOCKETS)
+    for domain in domains:
+        domain["name"] = values[_node(domain, "name")]
+        domain["pool"] = values[f"/local/pool/{domain['poolid']}/name"]
+        target = values.get(_node(domain, "target"))
+        domain["stubdomain_of"] = int(target) if target is not None and target.isdecimal() else None
+    return domains
+
+
+def _paths(domains: list[QuickDomain]) -> list[str]:
+    """Return the nodes of xenstore that say the rest of the domains."""
+    paths = [_node(domain, "name") for domain in domains]
+    paths += sorted({f"/local/pool/{domain['poolid']}/name" for domain in domains})
+    if any(domain["type"] == "hvm" for domain in domains):
+        # A stub domain serves an HVM guest; neither that nor dom0 can be one.
+        paths += [_node(domain, "target") for domain in domains if domain["domid"] and domain["type"] != "hvm"]
+    return paths
+
+
+def _node(domain: QuickDomain, name: str) -> str:
+    return f"/local/domain/{domain['domid']}/{name}"
 
 
 def _word(path: str) -> str:
@@ -64,8 +86,8 @@ def _word(path: str) -> str:
         return file.read().strip()
 
 
-def _rows(ffi: Any, lib: Any) -> list[tuple[int, int, int, str, int]] | None:
-    """Ask Xen for the domains: domid, memory, vCPUs, state and CPU time of each."""
+def _domains(ffi: Any, lib: Any) -> list[QuickDomain] | None:
+    """Ask Xen for the domains; what xenstore says of them is not there yet."""
     handle = lib.xc_interface_open(ffi.NULL, ffi.NULL, lib.XC_OPENFLAG_NON_REENTRANT)
     if handle == ffi.NULL:
         return None
@@ -74,44 +96,83 @@ def _rows(ffi: Any, lib: Any) -> list[tuple[int, int, int, str, int]] | None:
         count = lib.xc_domain_getinfolist(handle, 0, _MOST + 1, found)
         if not 0 < count <= _MOST:
             return None
-        return [
-            (row.domain, row.tot_pages * _PAGE_KIB, row.nr_online_vcpus, _state(row.flags, lib), row.cpu_time)
-            for row in found[0:count]
-        ]
+        return [_domain(row, ffi, lib) for row in found[0:count]]
     finally:
         lib.xc_interface_close(handle)
+
+
+def _domain(row: Any, ffi: Any, lib: Any) -> QuickDomain:
+    uuid = bytes(row.handle).hex()
+    return {
+        "domid": row.domain,
+        "name": None,
+        "uuid": f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}",
+        "state": _state(row.flags, lib),
+        "shutdown_reason": _shutdown_reason(row.flags, lib),
+        "type": _type(row, ffi, lib),
+        "memory_kib": row.tot_pages * _PAGE_KIB,
+        "maxmem_kib": row.max_pages * _PAGE_KIB,
+        "vcpus": row.nr_online_vcpus,
+        "maxvcpus": (row.max_vcpu_id + 1) % _NO_VCPUS,
+        "cpu_time_ns": row.cpu_time,
+        "pool": None,
+        "poolid": row.cpupool,
+        "ssidref": row.ssidref,
+        "claimed_kib": row.outstanding_pages * _PAGE_KIB,
+        "shared_kib": row.shr_pages * _PAGE_KIB,
+        "paged_kib": row.paged_pages * _PAGE_KIB,
+        "stubdomain_of": None,
+    }
 
 
 def _state(flags: int, lib: Any) -> str:
     if flags & lib.XEN_DOMINF_dying:
         return "dying"
     if flags & lib.XEN_DOMINF_shutdown:
-        reason = (flags >> lib.XEN_DOMINF_shutdownshift) & lib.XEN_DOMINF_shutdownmask
-        return "crashed" if reason == _CRASH else "shutdown"
+        return "crashed" if _reason(flags, lib) == _CRASH else "shutdown"
     if flags & lib.XEN_DOMINF_paused:
         return "paused"
     return "blocked" if flags & lib.XEN_DOMINF_blocked else "running"
 
 
-def _names(domids: Sequence[int], sockets: Sequence[str]) -> list[str | None]:
-    """Read the names of domains from xenstored, many at a time; None for a domain without one."""
+def _reason(flags: int, lib: Any) -> int:
+    reason: int = (flags >> lib.XEN_DOMINF_shutdownshift) & lib.XEN_DOMINF_shutdownmask
+    return reason
+
+
+def _shutdown_reason(flags: int, lib: Any) -> str | int | None:
+    if not flags & lib.XEN_DOMINF_shutdown:
+        return None
+    reason = _reason(flags, lib)
+    return _REASONS[reason] if reason < len(_REASONS) else reason
+
+
+def _type(row: Any, ffi: Any, lib: Any) -> str:
+    if not row.flags & lib.XEN_DOMINF_hvm_guest:
+        return "pv"
+    offset = lib.pyxen_emulation_flags_offset()
+    emulation = int.from_bytes(ffi.buffer(ffi.addressof(row))[offset : offset + 4], byteorder) if offset >= 0 else 0
+    return "hvm" if emulation & _EMULATED_RTC else "pvh"
+
+
+def _values(paths: Sequence[str], sockets: Sequence[str]) -> dict[str, str | None]:
+    """Read nodes of xenstore, many at a time; None for one that does not exist."""
     import _socket  # what `socket` is made of, without its enumerations
 
     channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         channel.settimeout(_PATIENCE)
         _connect(channel, sockets)
-        names: list[str | None] = []
-        for start in range(0, len(domids), _AT_ONCE):
-            some = domids[start : start + _AT_ONCE]
-            requests = b"".join(_request(f"/local/domain/{domid}/name\0".encode()) for domid in some)
+        values: dict[str, str | None] = {}
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            requests = b"".join(_request(f"{path}\0".encode()) for path in some)
             while requests:
                 requests = requests[channel.send(requests) :]
             buffer = b""
-            for _ in some:
-                buffer, name = _answer(channel, buffer)
-                names.append(name)
-        return names
+            for path in some:
+                buffer, values[path] = _answer(channel, buffer)
+        return values
     finally:
         channel.close()
 
