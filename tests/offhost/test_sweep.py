@@ -21,6 +21,8 @@ from tests.offhost.world import How
 WHOLE = "PYXEN_SWEEP" in os.environ
 LAST = 12
 """How many of the hypercalls of a migration that arrives are surely pyxen's: they list domains, and start this one."""
+REMOVING = 36
+"""How many of the last requests of a migration surely have those in them by which the source is removed."""
 GOLDEN = 0.618
 """Its multiples, without their whole parts, are spread evenly over 0 to 1."""
 
@@ -58,6 +60,17 @@ def test_a_hypercall_fails_once_a_domain_has_arrived(
     with sweep.open():
         count = sweep.count(fault)
         for nth in range(count - LAST, count + 1):
+            sweep.try_with(fault, nth)
+
+
+def test_a_request_is_refused_while_what_has_moved_is_removed(
+    offhost: OffHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect_quick_guests(monkeypatch)
+    sweep, fault = Sweep(offhost, config, VERBS["migrate"]), FAULTS["request refused"]
+    with sweep.open():
+        count = sweep.count(fault)
+        for nth in range(count - REMOVING, count + 1):
             sweep.try_with(fault, nth)
 
 

@@ -163,7 +163,7 @@ class _DomainAtSource:
             raise stuck(operation, code)
 
     def _end(self, operation: Operation[Any]) -> Script[None]:
-        code = yield from end(self._context, operation, self._domid, abortable=False)
+        code = yield from end(self._context, operation, self._domid, self._domain.uuid, abortable=False)
         if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
             message = f"the domain runs at the destination, but {self._name}{AWAY} is left here: destroy it"
             raise describe(OperationFailed, message, operation, code)

@@ -46,7 +46,6 @@ __all__ = [
     "Made",
     "check_create",
     "check_uuid",
-    "clear_away",
     "create",
     "destroy",
     "end",
@@ -223,18 +222,24 @@ def check_uuid(context: Context, operation: Operation[Any], identity: UUID) -> N
 
 def destroy(context: Context, operation: Operation[None], domid: int, uuid: UUID) -> Script[None]:
     """Destroy a domain, as ``xl destroy``."""
-    raise_failure(operation, (yield from end(context, operation, domid)))
-    clear_away(context, domid, uuid)
+    raise_failure(operation, (yield from end(context, operation, domid, uuid)))
 
 
-def clear_away(context: Context, domid: int, uuid: UUID) -> None:
+def end(context: Context, operation: Operation[Any], domid: int, uuid: UUID, *, abortable: bool = True) -> Script[int]:
+    """Destroy a domain with all that libxl may leave of it, and return libxl's code."""
+    code = yield from _destroy(context, operation, domid, abortable=abortable)
+    if code in {0, lib.ERROR_DOMAIN_NOTFOUND}:
+        _clear_away(context, domid, uuid)
+    return code
+
+
+def _clear_away(context: Context, domid: int, uuid: UUID) -> None:
     """Remove what libxl has left of a destroyed domain in xenstore, as far as that is possible."""
     with contextlib.suppress(ConnectFailed, OperationFailed):  # the domain is gone all the same
         context.hypervisor.clear_away(domid, uuid)
 
 
-def end(context: Context, operation: Operation[Any], domid: int, *, abortable: bool = True) -> Script[int]:
-    """Destroy a domain and return libxl's code."""
+def _destroy(context: Context, operation: Operation[Any], domid: int, *, abortable: bool) -> Script[int]:
     event = yield from context.workers.call(lib.PYXEN_DESTROY, domid=domid, abortable=abortable)
     while event is not None and event.hung:
         if operation.stopped is not None:
@@ -360,8 +365,8 @@ def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) 
     if domid == NO_DOMID:
         return 0
     alive = context.hypervisor.alive(domid, uuid)
-    code = (yield from end(context, operation, domid, abortable=False)) if alive else 0
-    clear_away(context, domid, uuid)
+    code = (yield from _destroy(context, operation, domid, abortable=False)) if alive else 0
+    _clear_away(context, domid, uuid)
     return code
 
 

@@ -26,7 +26,6 @@ from pyxen.backends.xenlight.operations.configuration import retrieved
 from pyxen.backends.xenlight.operations.lifecycle import (
     Made,
     check_uuid,
-    clear_away,
     end,
     finish_create,
     keep_if_alone,
@@ -90,8 +89,7 @@ def finish_save(
     if leave_paused or checkpoint:
         yield from go_on(context, domid)
         return
-    raise_failure(operation, (yield from end(context, operation, domid, abortable=False)))
-    clear_away(context, domid, uuid)
+    raise_failure(operation, (yield from end(context, operation, domid, uuid, abortable=False)))
 
 
 def sent_config(
