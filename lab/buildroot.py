@@ -89,16 +89,31 @@ def bytecode(release: Release) -> Path:
     Raises:
         LabError: The build root cannot be made.
     """
-    sources = [path for path in (REPOSITORY / "src").rglob("*.py") if path.is_file()]
-    names = [str(path.relative_to(REPOSITORY)) for path in sources]
-    key = cache.key_of([_root_key(release), "with sources", *names], sources)
+    with tempfile.TemporaryDirectory() as scratch:
+        # The checkout is being worked on: the key is that of what is compiled, however long the build has to wait.
+        return _compiled(release, _copied(REPOSITORY / "src", Path(scratch)))
+
+
+def _copied(folder: Path, scratch: Path) -> dict[str, Path]:
+    """Copy the Python files of a folder of the repository; return the copies by their names in the repository."""
+    copies = {}
+    for path in sorted(path for path in folder.rglob("*.py") if path.is_file()):
+        name = str(path.relative_to(REPOSITORY))
+        copies[name] = scratch / name
+        copies[name].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copies[name])
+    return copies
+
+
+def _compiled(release: Release, sources: dict[str, Path]) -> Path:
+    key = cache.key_of([_root_key(release), "with sources", *sources], sources.values())
 
     def make(work: Path) -> None:
         with _Workplace(ensure(release)) as place:
-            for path, name in zip(sources, names, strict=True):
+            for name, path in sources.items():
                 place.add(path, f"out/{name}")
-            # Not by time: it stays right however the files get into dom0. Python does not look whether the sources are
-            # others: they are the ones beside it. To read and hash them all takes a twentieth of a connect.
+            # Python does not check the sources: those beside the bytecode are the ones it was made from. The check
+            # would take a twentieth of a connect.
             compile_all = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
             # A file that does not compile says so to whoever imports it; the others are compiled all the same.
             tolerant = ["sh", "-c", '"$@" || :', "sh"]

@@ -26,7 +26,8 @@ def add_to(archive: tarfile.TarFile, extension: Path | None, bytecode: Path) -> 
         bytecode: The folder with the compiled Python files and their sources, laid out as the repository.
     """
     _add(archive, str(REPOSITORY), IN_DOM0)
-    archive.add(bytecode, IN_DOM0)  # with the sources that it was made from, in place of those that may be newer by now
+    # The sources there replace the checkout's, which may be newer by now.
+    archive.add(bytecode, IN_DOM0)
     if extension is not None:
         for path in sorted(path for path in extension.iterdir() if path.is_file()):
             archive.add(path, f"{IN_DOM0}/src/pyxen/backends/xenlight/libxl/{path.name}")

@@ -52,7 +52,8 @@ class Growth:
 
     Args:
         others: The process ids of the others.
-        most_kib: How much more memory of its own a process may have in the end, and how much more from malloc.
+        most_kib: How much more memory of its own a process may have in the end, and how much more this one may have
+            from malloc.
     """
 
     def __init__(self, others: Iterable[int] = (), *, most_kib: int) -> None:
@@ -84,7 +85,7 @@ class Growth:
             assert last.memory_kib - first.memory_kib <= self._most_kib
             assert (last.descriptors, last.threads) == (first.descriptors, first.threads)
         assert _steady_growth(self._heap_kib) <= MOST_HEAP_KIB
-        # What malloc takes out of memory that it had kept is no new memory of the process.
+        # Malloc may give out memory that it had kept: then the process has no more than before.
         assert self._heap_kib[-1] - self._heap_kib[0] <= self._most_kib
         assert objects <= MOST_OBJECTS
 

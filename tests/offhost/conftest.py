@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import pyxen
-import tests.examples  # noqa: F401 (it sets hypothesis up)
+import tests.hypothesis_profile  # noqa: F401 (it sets hypothesis up)
 from pyxen import DomainConfig
 from tests.offhost import kernel, processes
 from tests.offhost.host import OffHost

@@ -14,17 +14,18 @@ from typing import Final
 import pytest
 
 import pyxen
-from pyxen import DomainConfig, Vif
-from pyxen.errors import Error
+from pyxen import DomainConfig, ShutdownReason, Vif
+from pyxen.errors import Error, OperationFailed
 from tests.offhost import moves
 from tests.offhost.host import OffHost, until
-from tests.offhost.internals import refused_watches
-from tests.offhost.sweep import bounded
+from tests.offhost.internals import expect_quick_guests, refused_watches
+from tests.offhost.sweep import FAULTS, VERBS, Sweep, bounded
 from tests.offhost.world import How, Kind
 
 Configure = Callable[..., DomainConfig]
 
 MOST: Final = 200  # requests to xenstored that a verb makes
+LAST: Final = 24  # those of a save that surely destroy the domain, and come after all others
 
 
 @pytest.mark.parametrize(
@@ -236,3 +237,25 @@ def test_what_is_not_answered_is_named(offhost: OffHost) -> None:
     )
     assert done.returncode < 0
     assert "no answer to a hypercall (99" in done.stderr
+
+
+def test_a_save_whose_domain_cannot_be_destroyed_says_so(
+    offhost: OffHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect_quick_guests(monkeypatch)
+    sweep, fault, told = Sweep(offhost, config, VERBS["save"]), FAULTS["request refused"], 0
+    with sweep.open():
+        count = sweep.count(fault)
+        for nth in range(count - LAST, count + 1):
+            sweep.make()
+            with offhost.world.sweeping(fault.kind, nth, fault.error, fault.how):
+                outcome = bounded(lambda: sweep.domain.save(sweep.path, timeout=20))()
+            assert sweep.path.exists()
+            if outcome.error is not None:
+                assert isinstance(outcome.error, OperationFailed)
+                assert "it is saved, but still here, suspended: destroy it" in str(outcome.error)
+                assert sweep.domain.info().shutdown_reason is ShutdownReason.SUSPEND
+                told += 1
+            sweep.put_away()
+            sweep.path.unlink()
+    assert told

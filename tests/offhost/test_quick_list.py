@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from dataclasses import fields
 
 import pytest
@@ -17,6 +21,9 @@ from pyxen.backends.xenlight.quick_list import quick_list
 from tests.offhost.host import OffHost
 from tests.offhost.setup import Release
 from tests.offhost.world import How, Kind, Reason
+from tests.waiting import join
+
+READ, EVENT = 2, 15  # kinds of xenstored's messages
 
 PROGRAM = """
 import sys
@@ -74,6 +81,60 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_command(offhost: OffHost, mo
     assert quick_list() is None
     offhost.signal_xenstored(signal.SIGCONT)
     assert quick_list() is not None
+
+
+def test_what_is_no_control_domain_is_left_to_the_command(offhost: OffHost, host: pyxen.Host) -> None:
+    assert quick_list() == usual(host)
+    capabilities = offhost.root / "proc/xen/capabilities"
+    said = capabilities.read_text()
+    capabilities.write_text("")
+    try:
+        assert quick_list() is None
+    finally:
+        capabilities.write_text(said)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        struct.pack("=IIII", READ, 0, 0, 6000) + b"x" * 6000,  # more than a message may have
+        2 * (struct.pack("=IIII", READ, 0, 0, 1) + b"x"),
+        struct.pack("=IIII", EVENT, 0, 0, 2) + b"a\0",
+        b"",
+    ],
+    ids=["too long", "twice", "an event", "none"],
+)
+def test_a_xenstored_that_makes_no_sense_is_left_to_the_command(
+    offhost: OffHost, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    path = str(offhost.folder / "odd")
+    monkeypatch.setenv("XENSTORED_PATH", path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=_give_all, args=(listener, answer))
+        thread.start()
+        assert quick_list() is None
+        join(thread)
+
+
+def _give_all(listener: socket.socket, answer: bytes) -> None:
+    """Be a xenstored that gives the same answer to each request."""
+    peer, _ = listener.accept()
+    with peer, contextlib.suppress(ConnectionError):
+        while header := peer.recv(16):
+            peer.recv(struct.unpack("=IIII", header)[3])
+            peer.sendall(answer)
+
+
+@pytest.mark.parametrize("environment", [{"XENSTORED_PATH": ""}, {"PYXEN_XL_CONF": "/no/such/file"}])
+def test_settings_of_the_environment_are_left_to_the_command(
+    offhost: OffHost, xen: Release, environment: dict[str, str]
+) -> None:
+    begin = f"import os\nos.environ.update({environment!r})\n"
+    for arguments in (["list"], ["list", "--json"]):
+        done = offhost.run_python(begin + PROGRAM.format(arguments=arguments, folder=str(xen.extension)))
+        assert "typer" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -22,7 +22,7 @@ WHOLE = "PYXEN_SWEEP" in os.environ
 LAST = 12
 """How many of the hypercalls of a migration that arrives are surely pyxen's: they list domains, and start this one."""
 REMOVING = 36
-"""How many of the last requests of a migration surely have those in them by which the source is removed."""
+"""The requests that remove the source of a migration are among this many of the last ones."""
 GOLDEN = 0.618
 """Its multiples, without their whole parts, are spread evenly over 0 to 1."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import tests.examples  # noqa: F401 (it sets hypothesis up)
+import tests.hypothesis_profile  # noqa: F401 (it sets hypothesis up)
 from tests.oracle.setup import RELEASES
 from tests.oracle.xl import XlOracle
 from tests.oracle.xlu import XluOracle

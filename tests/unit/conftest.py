@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import tests.examples  # noqa: F401 (it sets hypothesis up)
+import tests.hypothesis_profile  # noqa: F401 (it sets hypothesis up)
 from pyxen.backends.xenlight.xenstore.connection import Connection
 from tests.unit.peers import End, PeerCommand
 from tests.unit.xenstored import Xenstored

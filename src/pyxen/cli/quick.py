@@ -28,7 +28,7 @@ LIST_NUMBERS = ("ID", "Mem", "VCPUs", "Time(s)", "Label")
 
 _HERE = "xenlight:///"
 _LINES = (["list"], ["list", "--uri", _HERE], ["--uri", _HERE, "list"], [f"--uri={_HERE}", "list"])
-_JSON = "--json"  # the last argument, for programs
+_SETTINGS = ("_PYXEN_COMPLETE", "PYXEN_XL_CONF")  # of the environment; the command itself reads them
 _NO_READER = 141
 
 
@@ -39,9 +39,12 @@ def quickly(arguments: Sequence[str], environment: Mapping[str, str]) -> int | N
         arguments: The arguments, without the name of the program.
         environment: The environment.
     """
-    as_json = [*arguments[-1:]] == [_JSON]
+    as_json = "--json" in arguments[-1:]
     line = [*arguments[:-1]] if as_json else [*arguments]
-    if line not in _LINES or "_PYXEN_COMPLETE" in environment:
+    if line not in _LINES or not environment.keys().isdisjoint(_SETTINGS):
+        return None
+    has_gil = getattr(sys, "_is_gil_enabled", None)  # from Python 3.13 on
+    if has_gil is not None and not has_gil():
         return None
     if len(line) == 1 and environment.get("PYXEN_URI", _HERE) != _HERE:
         return None

@@ -20,11 +20,12 @@ QuickDomain = dict[str, "Any"]
 
 _SYSFS = "/sys/hypervisor"
 _PRIVCMD = "/dev/xen/privcmd"
+_CAPABILITIES = "/proc/xen/capabilities"
 _SOCKETS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 _PACKAGE = "pyxen.backends.xenlight.libxl"
 
-_PATIENCE = 5.0
-"""Seconds to wait for xenstored; then the usual way waits again, and says that it does not answer."""
+_PATIENCE = 1.0
+"""Seconds to wait for xenstored; then the usual way waits longer, and says that it does not answer."""
 
 _PAGE_KIB = 4
 _MOST = 1023  # domains that one hypercall is asked for; with more, the usual way asks several times
@@ -32,6 +33,7 @@ _AT_ONCE = 64  # requests to xenstored in flight, as `Connection` has them
 _READ = 2
 _ERROR = 16
 _HEADER = 16
+_MOST_BYTES = 4096  # of an answer, as `Connection` has it
 _NOT_THERE = (b"ENOENT\0", b"EACCES\0")  # what xenstored says of a node that does not exist, or is not for us
 _CRASH = 3
 _REASONS = ("poweroff", "reboot", "suspend", "crash", "watchdog", "soft_reset")  # as Xen numbers them
@@ -50,14 +52,14 @@ def quick_list() -> list[QuickDomain] | None:
 def _listed() -> list[QuickDomain] | None:
     import os
 
-    if not os.access(_PRIVCMD, os.R_OK | os.W_OK):
+    override = os.environ.get("XENSTORED_PATH")
+    if override == "" or not os.access(_PRIVCMD, os.R_OK | os.W_OK) or "control_d" not in _text(_CAPABILITIES):
         return None
-    release = f"{_word('version/major')}_{_word('version/minor')}"
+    release = f"{_text(f'{_SYSFS}/version/major')}_{_text(f'{_SYSFS}/version/minor')}"
     module = __import__(f"{_PACKAGE}._xenlight_{release}", fromlist=["ffi"])
     domains = _domains(module.ffi, module.lib)
     if domains is None:
         return None
-    override = os.environ.get("XENSTORED_PATH")
     values = _values(_paths(domains), (override,) if override else _SOCKETS)
     for domain in domains:
         domain["name"] = values[_node(domain, "name")]
@@ -72,7 +74,7 @@ def _paths(domains: list[QuickDomain]) -> list[str]:
     paths = [_node(domain, "name") for domain in domains]
     paths += sorted({f"/local/pool/{domain['poolid']}/name" for domain in domains})
     if any(domain["type"] == "hvm" for domain in domains):
-        # A stub domain serves an HVM guest; neither that nor dom0 can be one.
+        # A stub domain serves an HVM guest. HVM guests and dom0 cannot be stub domains.
         paths += [_node(domain, "target") for domain in domains if domain["domid"] and domain["type"] != "hvm"]
     return paths
 
@@ -81,8 +83,8 @@ def _node(domain: QuickDomain, name: str) -> str:
     return f"/local/domain/{domain['domid']}/{name}"
 
 
-def _word(path: str) -> str:
-    with open(f"{_SYSFS}/{path}", encoding="ascii") as file:
+def _text(path: str) -> str:
+    with open(path, encoding="ascii") as file:
         return file.read().strip()
 
 
@@ -172,6 +174,8 @@ def _values(paths: Sequence[str], sockets: Sequence[str]) -> dict[str, str | Non
             buffer = b""
             for path in some:
                 buffer, values[path] = _answer(channel, buffer)
+            if buffer:
+                raise ValueError("xenstored answers what was not asked")
         return values
     finally:
         channel.close()
@@ -195,6 +199,8 @@ def _answer(channel: Any, buffer: bytes) -> tuple[bytes, str | None]:
     while True:
         if len(buffer) >= _HEADER:
             need = _HEADER + int.from_bytes(buffer[12:16], byteorder)
+            if need > _HEADER + _MOST_BYTES:
+                raise ValueError("xenstored answers more than it may")
         if len(buffer) >= need:
             break
         data = channel.recv(65536)

@@ -228,13 +228,12 @@ def destroy(context: Context, operation: Operation[None], domid: int, uuid: UUID
 def end(context: Context, operation: Operation[Any], domid: int, uuid: UUID, *, abortable: bool = True) -> Script[int]:
     """Destroy a domain with all that libxl may leave of it, and return libxl's code."""
     code = yield from _destroy(context, operation, domid, abortable=abortable)
-    if code in {0, lib.ERROR_DOMAIN_NOTFOUND}:
-        _clear_away(context, domid, uuid)
+    _clear_away(context, domid, uuid)
     return code
 
 
 def _clear_away(context: Context, domid: int, uuid: UUID) -> None:
-    """Remove what libxl has left of a destroyed domain in xenstore, as far as that is possible."""
+    """Remove what libxl has left of a domain in xenstore, as far as that is possible; nothing if it still lives."""
     with contextlib.suppress(ConnectFailed, OperationFailed):  # the domain is gone all the same
         context.hypervisor.clear_away(domid, uuid)
 
@@ -364,10 +363,10 @@ def remove(context: Context, operation: Operation[Any], domid: int, uuid: UUID) 
     """Destroy a domain if it still exists, and return libxl's code. As part of a clean-up, it cannot be stopped."""
     if domid == NO_DOMID:
         return 0
-    alive = context.hypervisor.alive(domid, uuid)
-    code = (yield from _destroy(context, operation, domid, abortable=False)) if alive else 0
+    if context.hypervisor.alive(domid, uuid):
+        return (yield from end(context, operation, domid, uuid, abortable=False))
     _clear_away(context, domid, uuid)
-    return code
+    return 0
 
 
 def _why_not_created(context: Context, operation: Operation[Any], name: str, new: Prepared | None, code: int) -> Error:

@@ -34,7 +34,7 @@ from pyxen.backends.xenlight.operations.names import reserved_name
 from pyxen.backends.xenlight.operations.room import await_memory
 from pyxen.backends.xenlight.operations.suspend import Asked, go_on, let_go_on, stuck
 from pyxen.config import DomainConfig
-from pyxen.errors import InvalidArgument
+from pyxen.errors import InvalidArgument, OperationFailed
 from pyxen.operation import Operation
 
 __all__ = [
@@ -62,7 +62,9 @@ def save(
     checkpoint: bool,
     leave_paused: bool,
 ) -> Script[None]:
-    """Save a domain to a file, as ``xl save``. After any failure, the domain continues and no file is left.
+    """Save a domain to a file, as ``xl save``. After a failure, the domain continues and no file is left.
+
+    If only the destroy of the saved domain fails, both are there, and the error says so.
 
     An existing file at `path` is replaced only after everything has been written.
     """
@@ -89,7 +91,9 @@ def finish_save(
     if leave_paused or checkpoint:
         yield from go_on(context, domid)
         return
-    raise_failure(operation, (yield from end(context, operation, domid, uuid, abortable=False)))
+    code = yield from end(context, operation, domid, uuid, abortable=False)
+    if code not in {0, lib.ERROR_DOMAIN_NOTFOUND}:
+        raise describe(OperationFailed, "it is saved, but still here, suspended: destroy it", operation, code)
 
 
 def sent_config(

@@ -1,4 +1,4 @@
-"""How hypothesis looks for examples; tests that use it import this. It takes seconds to load in an emulated dom0."""
+"""How hypothesis looks for examples. Tests in dom0 do without it, since it takes seconds to load there."""
 
 from __future__ import annotations
 
