@@ -137,7 +137,8 @@ class Domain(DomainDevices, DomainResources):
         """Save the domain to a file and end it, as ``xl save``; `Host.restore` or ``xl restore`` brings it back.
 
         The file is in xl's format. It appears complete, in a single step, and replaces an existing file. If the save
-        fails, no new file is left behind and the guest continues.
+        fails, no new file is left behind and the guest continues. If only the destroy of the saved domain fails, the
+        file is complete, and the error says so.
 
         Args:
             path: The file, on the host. Only its owner can read it, since a guest's memory holds secrets. Or what is
