@@ -106,7 +106,7 @@ def _copied(folder: Path, scratch: Path) -> dict[str, Path]:
 
 
 def _compiled(release: Release, sources: dict[str, Path]) -> Path:
-    key = cache.key_of([_root_key(release), "with sources", *sources], sources.values())
+    key = cache.key_of([_root_key(release), *sources], sources.values())
 
     def make(work: Path) -> None:
         with _Workplace(ensure(release)) as place:

@@ -6,12 +6,17 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-# A busy machine is no fault of a test. Two runs of the same code try the same examples, so that a failure belongs to
-# the change that it is seen with; `make fuzz` looks for new ones.
-settings.register_profile(
-    "pyxen",
-    deadline=None,
-    derandomize="PYXEN_RANDOM" not in os.environ,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("pyxen")
+
+def load() -> None:
+    """Set hypothesis up.
+
+    A busy machine is no fault of a test. Two runs of the same code try the same examples, so that a failure belongs to
+    the change that it is seen with; `make fuzz` looks for new ones.
+    """
+    settings.register_profile(
+        "pyxen",
+        deadline=None,
+        derandomize="PYXEN_RANDOM" not in os.environ,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("pyxen")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import pyxen
-import tests.hypothesis_profile  # noqa: F401 (it sets hypothesis up)
 from pyxen import DomainConfig
+from tests import hypothesis_profile
 from tests.offhost import kernel, processes
 from tests.offhost.host import OffHost
 from tests.offhost.internals import be_impatient, use_extension
@@ -22,6 +22,8 @@ from tests.offhost.processes import (
     pytest_timeout_set_timer,
 )
 from tests.offhost.setup import RELEASES, Release, release
+
+hypothesis_profile.load()
 
 __all__ = [
     "pytest_collection_modifyitems",

@@ -301,15 +301,6 @@ class OffHost:
             except StoreError:
                 self._pristine.add(thing)  # it is no node
 
-    def remove_late_terminals(self) -> None:
-        """Remove what xenconsoled has written of domains that had just gone; it does not look whether they exist."""
-        for domid in self.store.directory("/local/domain"):
-            terminal = f"/local/domain/{domid}/console"
-            with contextlib.suppress(StoreError):  # it is another one's, or goes just now
-                alone = self.store.directory(f"/local/domain/{domid}") == ["console"]
-                if alone and self.store.directory(terminal) == ["tty"] and int(domid) not in self.world.domids():
-                    self.store.remove(f"/local/domain/{domid}")
-
     def things(self) -> set[str]:
         """Return what is there now: domains, nodes, files, event channels."""
         things = {f"event channel {number} of domain 0" for number in range(self.world.ports(0))}

@@ -429,14 +429,12 @@ class Sweep:
         for calls, remains in _REMAINS.items():
             if any(f"{swept.what} ".startswith(f"{call} ") for call in calls):
                 self._offhost.forgive(remains)
-        self._offhost.remove_late_terminals()
         assert not self._offhost.left(BOUND), f"{case}: {outcome.error}: left {self._offhost.left(0)}"
         assert len(descriptors()) <= self._most_open, f"{case}: {descriptors()}"
         return bool(swept.pid)
 
     def _more_than(self, before: set[str]) -> list[str]:
         """Return what is there beside what was there; libxl's notes on a domain go with the domain."""
-        self._offhost.remove_late_terminals()
         more = self._offhost.things() - before
         return sorted(thing for thing in more if not thing.startswith(("event channel", "/var/lib/xen/userdata-")))
 

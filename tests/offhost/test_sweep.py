@@ -52,33 +52,31 @@ def test_a_call_that_fails(offhost: OffHost, config: Configure, verb: str, monke
                     sweep.try_with(fault, nth)
 
 
+def try_last(offhost: OffHost, config: Configure, verb: str, fault: Fault, many: int | None = None) -> None:
+    """Let each of the last calls of a verb fail once, by default each call."""
+    sweep = Sweep(offhost, config, VERBS[verb])
+    with sweep.open():
+        count = sweep.count(fault)
+        for nth in range(1 if many is None else count - many, count + 1):
+            sweep.try_with(fault, nth)
+
+
 def test_a_hypercall_fails_once_a_domain_has_arrived(
     offhost: OffHost, config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expect_quick_guests(monkeypatch)
-    sweep, fault = Sweep(offhost, config, VERBS["receive a migration"]), FAULTS["hypercall"]
-    with sweep.open():
-        count = sweep.count(fault)
-        for nth in range(count - LAST, count + 1):
-            sweep.try_with(fault, nth)
+    try_last(offhost, config, "receive a migration", FAULTS["hypercall"], LAST)
 
 
 def test_a_request_is_refused_while_what_has_moved_is_removed(
     offhost: OffHost, config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expect_quick_guests(monkeypatch)
-    sweep, fault = Sweep(offhost, config, VERBS["migrate"]), FAULTS["request refused"]
-    with sweep.open():
-        count = sweep.count(fault)
-        for nth in range(count - REMOVING, count + 1):
-            sweep.try_with(fault, nth)
+    try_last(offhost, config, "migrate", FAULTS["request refused"], REMOVING)
 
 
 def test_a_preserve_is_whole_or_nothing(offhost: OffHost, config: Configure) -> None:
-    sweep, fault = Sweep(offhost, config, VERBS["preserve"]), FAULTS["hypercall"]
-    with sweep.open():
-        for nth in range(1, sweep.count(fault) + 1):
-            sweep.try_with(fault, nth)
+    try_last(offhost, config, "preserve", FAULTS["hypercall"])
 
 
 def test_faults_are_what_they_say(offhost: OffHost, config: Configure) -> None:

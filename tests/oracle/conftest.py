@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-import tests.hypothesis_profile  # noqa: F401 (it sets hypothesis up)
+from tests import hypothesis_profile
 from tests.oracle.setup import RELEASES
 from tests.oracle.xl import XlOracle
 from tests.oracle.xlu import XluOracle
+
+hypothesis_profile.load()
 
 
 @pytest.fixture(scope="session", params=list(RELEASES))

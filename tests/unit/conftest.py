@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-import tests.hypothesis_profile  # noqa: F401 (it sets hypothesis up)
 from pyxen.backends.xenlight.xenstore.connection import Connection
+from tests import hypothesis_profile
 from tests.unit.peers import End, PeerCommand
 from tests.unit.xenstored import Xenstored
 from tests.waiting import join
+
+hypothesis_profile.load()
 
 
 @pytest.fixture(autouse=True)
