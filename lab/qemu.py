@@ -26,14 +26,11 @@ XEN_OPTIONS = (
     "eager-fpu=on xsave=0 sched=credit2 bootscrub=0 loglvl=info guest_loglvl=info"
 )
 # norandmaps: QEMU keeps translated code by its virtual address. With random ones each process is translated anew.
-# The last line saves a tenth of the time: nobody attacks this dom0, and no test limits a process's memory.
 LINUX_OPTIONS = (
-    "console=hvc0 quiet mitigations=off audit=0 random.trust_cpu=1 tsc=reliable net.ifnames=0 panic=1 norandmaps "
-    "init_on_alloc=0 hardened_usercopy=off randomize_kstack_offset=off apparmor=0 cgroup_disable=memory"
+    "console=hvc0 quiet mitigations=off audit=0 random.trust_cpu=1 tsc=reliable net.ifnames=0 panic=1 norandmaps"
 )
-# smap: dom0 would crash at its first return to user mode; rdtscp: Linux PVH guests would die of it; erms, fsrm: Linux
-# and glibc would clear and copy memory byte by byte, which is what a CPU is fast at and QEMU is not.
-_CPU = "max,-smap,-smep,-la57,-pku,-rdtscp,-erms,-fsrm"
+# smap: dom0 would crash at its first return to user mode; rdtscp: Linux PVH guests would die of it.
+_CPU = "max,-smap,-smep,-la57,-pku,-rdtscp"
 _MEMORY = "3G"
 TRANSFER_SIZE = 1 << 30
 _SCRATCH_SIZE = 4 << 30
