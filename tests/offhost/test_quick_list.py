@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import fields
 
 import pytest
@@ -104,27 +105,29 @@ def test_what_is_no_control_domain_is_left_to_the_command(offhost: OffHost, host
     ],
     ids=["too long", "twice", "an event", "none"],
 )
+@pytest.mark.parametrize("pause", [0.0, 0.05])
 def test_a_xenstored_that_makes_no_sense_is_left_to_the_command(
-    offhost: OffHost, monkeypatch: pytest.MonkeyPatch, answer: bytes
+    offhost: OffHost, monkeypatch: pytest.MonkeyPatch, answer: bytes, pause: float
 ) -> None:
     path = str(offhost.folder / "odd")
     monkeypatch.setenv("XENSTORED_PATH", path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        thread = threading.Thread(target=_give_all, args=(listener, answer))
+        thread = threading.Thread(target=_give_all, args=(listener, answer, pause))
         thread.start()
         assert quick_list() is None
         join(thread)
 
 
-def _give_all(listener: socket.socket, answer: bytes) -> None:
-    """Be a xenstored that gives the same answer to each request."""
+def _give_all(listener: socket.socket, answer: bytes, pause: float) -> None:
+    """Be a xenstored that gives the same answer to each request, one after the other."""
     peer, _ = listener.accept()
     with peer, contextlib.suppress(ConnectionError):
         while header := peer.recv(16):
             peer.recv(struct.unpack("=IIII", header)[3])
             peer.sendall(answer)
+            time.sleep(pause)
 
 
 @pytest.mark.parametrize("environment", [{"XENSTORED_PATH": ""}, {"PYXEN_XL_CONF": "/no/such/file"}])

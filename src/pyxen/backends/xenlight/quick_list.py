@@ -168,12 +168,12 @@ def _values(paths: Sequence[str], sockets: Sequence[str]) -> dict[str, str | Non
         values: dict[str, str | None] = {}
         for start in range(0, len(paths), _AT_ONCE):
             some = paths[start : start + _AT_ONCE]
-            requests = b"".join(_request(f"{path}\0".encode()) for path in some)
+            requests = b"".join(_request(number, f"{path}\0".encode()) for number, path in enumerate(some))
             while requests:
                 requests = requests[channel.send(requests) :]
             buffer = b""
-            for path in some:
-                buffer, values[path] = _answer(channel, buffer)
+            for number, path in enumerate(some):
+                buffer, values[path] = _answer(channel, number, buffer)
             if buffer:
                 raise ValueError("xenstored answers what was not asked")
         return values
@@ -188,13 +188,13 @@ def _connect(channel: Any, sockets: Sequence[str]) -> None:
         channel.connect(sockets[-1])
 
 
-def _request(body: bytes) -> bytes:
-    words = (_READ, 0, 0, len(body))
+def _request(number: int, body: bytes) -> bytes:
+    words = (_READ, number, 0, len(body))
     return b"".join(word.to_bytes(4, byteorder) for word in words) + body
 
 
-def _answer(channel: Any, buffer: bytes) -> tuple[bytes, str | None]:
-    """Return the next answer, and what follows it."""
+def _answer(channel: Any, number: int, buffer: bytes) -> tuple[bytes, str | None]:
+    """Return the next answer, which must be to that request, and what follows it."""
     need = _HEADER
     while True:
         if len(buffer) >= _HEADER:
@@ -208,7 +208,7 @@ def _answer(channel: Any, buffer: bytes) -> tuple[bytes, str | None]:
             raise EOFError("xenstored closed the connection")
         buffer += data
     kind = int.from_bytes(buffer[:4], byteorder)
-    if kind not in (_READ, _ERROR):
+    if kind not in (_READ, _ERROR) or int.from_bytes(buffer[4:8], byteorder) != number:
         raise ValueError("xenstored answers what was not asked")
     body = buffer[_HEADER:need]
     if kind == _ERROR and body not in _NOT_THERE:
