@@ -124,7 +124,9 @@ def _give_all(listener: socket.socket, answer: bytes, pause: float) -> None:
     """Be a xenstored that gives the same answer to each request, one after the other."""
     peer, _ = listener.accept()
     with peer, contextlib.suppress(ConnectionError):
-        while header := peer.recv(16):
+        for _ in range(64):
+            if not (header := peer.recv(16)):
+                break
             peer.recv(struct.unpack("=IIII", header)[3])
             peer.sendall(answer)
             time.sleep(pause)
