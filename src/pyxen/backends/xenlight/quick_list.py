@@ -168,11 +168,11 @@ def _values(paths: Sequence[str], sockets: Sequence[str]) -> dict[str, str | Non
         values: dict[str, str | None] = {}
         for start in range(0, len(paths), _AT_ONCE):
             some = paths[start : start + _AT_ONCE]
-            requests = b"".join(_request(number, f"{path}\0".encode()) for number, path in enumerate(some))
+            requests = b"".join(_request(number, f"{path}\0".encode()) for number, path in enumerate(some, start))
             while requests:
                 requests = requests[channel.send(requests) :]
             buffer = b""
-            for number, path in enumerate(some):
+            for number, path in enumerate(some, start):
                 buffer, values[path] = _answer(channel, number, buffer)
             if buffer:
                 raise ValueError("xenstored answers what was not asked")
