@@ -51,9 +51,10 @@ def machine(dom0: Lab) -> str:
     xen = dom0.run(["xl", "info", "xen_version"], check=True).stdout.strip()
     python = dom0.run(["python3", "-c", "import platform; print(platform.python_version())"], check=True).stdout.strip()
     processor = model[1] if model else platform.machine()
+    how = "software emulation" if dom0.accelerator == "tcg" else "KVM"
     return (
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}: Xen {xen}, Python {python} in dom0 (Debian "
-        f"{dom0.release.suite}), by software emulation ({qemu.split('(')[0].strip()}) on {os.cpu_count()} CPUs, "
+        f"{dom0.release.suite}), by {how} ({qemu.split('(')[0].strip()}) on {os.cpu_count()} CPUs, "
         f"{processor}. Load of the machine when done: {os.getloadavg()[1]:.1f}."
     )
 

@@ -1,4 +1,4 @@
-"""A real Xen host inside QEMU, by software emulation: for tests, for benchmarks, for anyone without Xen hardware.
+"""A real Xen host inside QEMU, on KVM or emulated: for tests, for benchmarks, for anyone without Xen hardware.
 
 From a shell, in the top folder of the repository::
 

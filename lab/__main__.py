@@ -13,7 +13,7 @@ import tty
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lab import buildroot, releases, snapshots
+from lab import accelerator, buildroot, releases, snapshots
 from lab.errors import CommandTimeout, LabError
 from lab.machine import Lab
 from lab.prepare import prepare
@@ -49,8 +49,9 @@ def _leave(number: int, _frame: object) -> NoReturn:
 def _build(arguments: argparse.Namespace) -> int:
     release = releases.find(arguments.xen)
     built = prepare(release).image
-    snapshots.ensure(release, built)
-    say(f"Xen {release.xen} is ready: {built.folder}")
+    chosen = accelerator.choose(release, built)
+    snapshots.ensure(release, built, chosen)
+    say(f"Xen {release.xen} is ready, by {chosen.upper()}: {built.folder}")
     return 0
 
 
@@ -133,7 +134,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python3 -m lab", description="A real Xen host inside QEMU, by software emulation."
+        prog="python3 -m lab", description="A real Xen host inside QEMU: on KVM where that nests, else emulated."
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     common = argparse.ArgumentParser(add_help=False)

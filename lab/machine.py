@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import checkout, qemu, releases, snapshots, transfer
+from lab import accelerator, checkout, qemu, releases, snapshots, transfer
 from lab.agent import Gone, Hangs
 from lab.errors import BootFailed, CommandFailed, CommandTimeout, LabError, MachineHangs
 from lab.prepare import prepare
@@ -46,13 +46,18 @@ class Lab:
 
     Args:
         xen: The Xen release, as in ``4.20``.
-        cpus: The machine's processors. One emulates the others too, so more of them make it slower.
+        cpus: The machine's processors. Emulated, more of them make it slower: one thread does all.
         cold: Boot from nothing instead of restoring the snapshot.
         install: Put this working copy of pyxen into dom0 (``/root/pyxen``, importable), its extension compiled.
+
+    Attributes:
+        release: The Xen release.
+        accelerator: What runs the machine, once it has started: ``kvm`` or ``tcg``.
     """
 
     def __init__(self, xen: str = releases.DEFAULT, *, cpus: int = 1, cold: bool = False, install: bool = True) -> None:
         self.release = releases.find(xen)
+        self.accelerator = ""
         self._cpus = cpus
         self._cold = cold
         self._install = install
@@ -86,7 +91,8 @@ class Lab:
             BootFailed: dom0 did not come up in time; the message has the tail of its console.
         """
         parts = prepare(self.release)
-        self._machine = snapshots.boot(parts.image, self._cpus) if self._cold else self._restored(parts.image)
+        self.accelerator = accelerator.choose(self.release, parts.image)
+        self._machine = self._booted(parts.image) if self._cold else self._restored(parts.image)
         try:
             if self._install:
                 self._unpack(lambda archive: checkout.add_to(archive, parts.extension, parts.bytecode))
@@ -216,12 +222,19 @@ class Lab:
         usual = checkout.IN_DOM0 if self._install else "/root"
         return {"argv": list(argv), "cwd": cwd or usual, "env": dict(env or {}), "tty": None, "stdin": False}
 
+    def _booted(self, built: Image) -> qemu.Qemu:
+        return snapshots.boot(built, self.accelerator, self._cpus)
+
     def _restored(self, built: Image) -> qemu.Qemu:
         with contextlib.suppress(BootFailed):
-            return snapshots.restore(built, snapshots.ensure(self.release, built, self._cpus), self._cpus)
+            return self._from_snapshot(built)
         say("the snapshot could not be restored: making a new one")
-        snapshots.discard(self.release, built, self._cpus)
-        return snapshots.restore(built, snapshots.ensure(self.release, built, self._cpus), self._cpus)
+        snapshots.discard(self.release, built, self.accelerator, self._cpus)
+        return self._from_snapshot(built)
+
+    def _from_snapshot(self, built: Image) -> qemu.Qemu:
+        snapshot = snapshots.ensure(self.release, built, self.accelerator, self._cpus)
+        return snapshots.restore(built, snapshot, self.accelerator, self._cpus)
 
     def _running(self) -> qemu.Qemu:
         if self._machine is None:

@@ -29,8 +29,13 @@ XEN_OPTIONS = (
 LINUX_OPTIONS = (
     "console=hvc0 quiet mitigations=off audit=0 random.trust_cpu=1 tsc=reliable net.ifnames=0 panic=1 norandmaps"
 )
-# smap: dom0 would crash at its first return to user mode; rdtscp: Linux PVH guests would die of it.
-_CPU = "max,-smap,-smep,-la57,-pku,-rdtscp"
+KVM = "kvm"
+TCG = "tcg"
+# Emulated with smap, dom0 would crash at its first return to user mode; with rdtscp, Linux PVH guests would die of it.
+_PROCESSOR = {
+    KVM: ("-accel", "kvm", "-cpu", "host"),
+    TCG: ("-accel", "tcg,thread=single", "-cpu", "max,-smap,-smep,-la57,-pku,-rdtscp"),
+}
 _MEMORY = "3G"
 TRANSFER_SIZE = 1 << 30
 _SCRATCH_SIZE = 4 << 30
@@ -38,15 +43,15 @@ _ANSWER_SECONDS = 60.0
 _END_SECONDS = 30.0
 
 
-def machine(cpus: int) -> list[str]:
-    """QEMU's arguments for a machine with so many processors.
+def machine(cpus: int, accelerator: str) -> list[str]:
+    """QEMU's arguments for a machine with so many processors, which KVM runs or QEMU's TCG emulates.
 
-    All of them are emulated by one thread. With a thread for each, QEMU (7.2, 10.0 and 11.1) kills HVM and PVH guests
+    TCG emulates all of them by one thread. With a thread for each, QEMU (7.2, 10.0 and 11.1) kills HVM and PVH guests
     now and then: it saves Xen's own registers as those of the guest, which then ends with a triple fault. One processor
     is the fastest too: two wait for each other, and more so on a busy machine.
     """
     return [
-        *("-machine", "q35", "-accel", "tcg,thread=single", "-cpu", _CPU, "-smp", str(cpus), "-m", _MEMORY),
+        *("-machine", "q35", *_PROCESSOR[accelerator], "-smp", str(cpus), "-m", _MEMORY),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-kernel", "xen", "-append", XEN_OPTIONS.format(cpus=cpus)),
         *("-initrd", "vmlinux " + LINUX_OPTIONS.replace(",", ",,") + ",initrd"),
@@ -70,14 +75,14 @@ def version() -> str:
     return tools.call(["qemu-system-x86_64", "--version"], what="asking QEMU for its version").splitlines()[0]
 
 
-def machine_key(cpus: int) -> str:
+def machine_key(cpus: int, accelerator: str) -> str:
     """What a snapshot depends on besides the image: QEMU, the machine, and this computer (Xen calibrates its clock)."""
     cpu = next(
         line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("model name")
     )
     identity = Path("/etc/machine-id")
     return cache.key_of(
-        [version(), *machine(cpus), cpu, identity.read_text(encoding="ascii") if identity.exists() else ""]
+        [version(), *machine(cpus, accelerator), cpu, identity.read_text(encoding="ascii") if identity.exists() else ""]
     )
 
 
@@ -88,11 +93,21 @@ class Qemu:
         folder: The run's folder, empty; receives the disks and ``console.log``.
         image: What to run.
         disk: The disk under dom0's own: the image's, or that of a snapshot.
+        accelerator: What runs it: `KVM` or `TCG`.
         cpus: Its processors.
         state: A snapshot's state to restore; without it the machine boots.
     """
 
-    def __init__(self, folder: Path, image: Image, *, disk: Path, cpus: int = 1, state: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        image: Image,
+        *,
+        disk: Path,
+        accelerator: str,
+        cpus: int = 1,
+        state: Path | None = None,
+    ) -> None:
         self.folder = folder
         for name in ("xen", "vmlinux", "initrd"):
             (folder / name).symlink_to(image.folder / name)
@@ -116,7 +131,7 @@ class Qemu:
                 "KILL",
                 "--",
                 tools.which("qemu-system-x86_64") or "qemu-system-x86_64",
-                *machine(cpus),
+                *machine(cpus, accelerator),
             ),
             *("-chardev", f"socket,id=agent,fd={agent.fileno()}"),
             *("-chardev", f"socket,id=monitor,fd={monitor.fileno()}", "-mon", "chardev=monitor,mode=control"),

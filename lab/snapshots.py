@@ -21,30 +21,30 @@ RESTORE_SECONDS = 60.0
 _SAVE_SECONDS = 120.0
 
 
-def _place(release: Release, image: Image, cpus: int) -> tuple[Path, str]:
-    return cache.root() / release.xen / f"snapshot-{cpus}", f"{image.build}-{qemu.machine_key(cpus)}"
+def _place(release: Release, image: Image, accelerator: str, cpus: int) -> tuple[Path, str]:
+    return cache.root() / release.xen / f"snapshot-{cpus}", f"{image.build}-{qemu.machine_key(cpus, accelerator)}"
 
 
-def ensure(release: Release, image: Image, cpus: int = 1) -> Path:
+def ensure(release: Release, image: Image, accelerator: str, cpus: int = 1) -> Path:
     """The folder of the snapshot (``state``, ``disk.qcow2``); made, by booting once, if there is none.
 
     Raises:
         BootFailed: The machine does not boot.
     """
-    kind, key = _place(release, image, cpus)
-    return cache.made(kind, key, lambda work: _make(release, image, cpus, work))
+    kind, key = _place(release, image, accelerator, cpus)
+    return cache.made(kind, key, lambda work: _make(release, image, accelerator, cpus, work))
 
 
-def discard(release: Release, image: Image, cpus: int = 1) -> None:
+def discard(release: Release, image: Image, accelerator: str, cpus: int = 1) -> None:
     """Remove a snapshot that could not be restored."""
-    kind, key = _place(release, image, cpus)
+    kind, key = _place(release, image, accelerator, cpus)
     with cache.locked(kind.with_suffix(".lock")):
         shutil.rmtree(kind / key, ignore_errors=True)
 
 
-def _make(release: Release, image: Image, cpus: int, work: Path) -> None:
-    say(f"Xen {release.xen}: booting for the first time, to make a snapshot (about 30 s)")
-    machine = boot(image, cpus)
+def _make(release: Release, image: Image, accelerator: str, cpus: int, work: Path) -> None:
+    say(f"Xen {release.xen}: booting for the first time, by {accelerator.upper()}, to make a snapshot (about 30 s)")
+    machine = boot(image, accelerator, cpus)
     try:
         machine.save(work / "state", time.monotonic() + _SAVE_SECONDS)
         # The disk goes with the state: dom0 has written to it, and holds the rest in memory.
@@ -55,23 +55,26 @@ def _make(release: Release, image: Image, cpus: int, work: Path) -> None:
     say(f"Xen {release.xen}: snapshot made ({(work / 'state').stat().st_size >> 20} MiB)")
 
 
-def boot(image: Image, cpus: int = 1) -> qemu.Qemu:
+def boot(image: Image, accelerator: str, cpus: int = 1) -> qemu.Qemu:
     """A machine that has booted from nothing.
 
     Raises:
         BootFailed: It did not, within the deadline; the message has the tail of its console.
     """
-    return _started(qemu.Qemu(qemu.new_folder(), image, disk=image.folder / "disk.img", cpus=cpus), restored=False)
+    disk = image.folder / "disk.img"
+    return _started(qemu.Qemu(qemu.new_folder(), image, disk=disk, accelerator=accelerator, cpus=cpus), restored=False)
 
 
-def restore(image: Image, snapshot: Path, cpus: int = 1) -> qemu.Qemu:
+def restore(image: Image, snapshot: Path, accelerator: str, cpus: int = 1) -> qemu.Qemu:
     """A machine that continues from a snapshot.
 
     Raises:
         BootFailed: It did not, within the deadline; the message has the tail of its console.
     """
-    machine = qemu.Qemu(qemu.new_folder(), image, disk=snapshot / "disk.qcow2", cpus=cpus, state=snapshot / "state")
-    return _started(machine, restored=True)
+    disk, state = snapshot / "disk.qcow2", snapshot / "state"
+    return _started(
+        qemu.Qemu(qemu.new_folder(), image, disk=disk, accelerator=accelerator, cpus=cpus, state=state), restored=True
+    )
 
 
 def _started(machine: qemu.Qemu, *, restored: bool) -> qemu.Qemu:

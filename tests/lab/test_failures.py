@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import BootFailed, Lab, cache, releases, snapshots
+from lab import BootFailed, Lab, accelerator, cache, releases, snapshots
 from lab.prepare import prepare
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def snapshot() -> Path:
     """The snapshot that all use."""
     release = releases.find(releases.DEFAULT)
-    return snapshots.ensure(release, prepare(release).image)
+    image = prepare(release).image
+    return snapshots.ensure(release, image, accelerator.choose(release, image))
 
 
 @pytest.fixture
