@@ -46,7 +46,8 @@ pyxen --uri memory:///demo list                  # no Xen at all: a simulated ho
   passwords that its record has.
 - Results are on standard output, messages on standard error.
 - Names, log lines and values of xenstore may come from guests. Whatever would control the terminal is shown escaped,
-  as `\\x1b`. `console`, `xenstore read --raw`, and `config show` into a file or a pipe write what is there.
+  as `\\x1b`. `console` and `xenstore read --raw` write what is there, and so do
+  `config show`, `convert` and `image` into a file or a pipe.
 
 Commands, options, and the names of domains and CPU pools are completed after
 
@@ -118,6 +119,11 @@ def statuses() -> dict[str, tuple[int, str]]:
     return found
 
 
+ARGUMENTS = """\
+Arguments differ in two places. `xl block-list`, `xl network-list` and the other lists of devices take several domains,
+and those here take one. `xl pci-detach` takes all that `pci-attach` does, and `pyxen pci-detach` an address."""
+
+
 def page() -> str:
     """Return the page."""
     lines = [INTRODUCTION, "## Exit statuses", "", "| status | meaning |", "| --- | --- |"]
@@ -144,6 +150,7 @@ def page() -> str:
     ]
     lines += ["| xl | pyxen |", "| --- | --- |"]
     lines += [f"| `xl {option}` | {_cell(text)} |" for option, text in XL_OPTIONS.items()]
+    lines += ["", ARGUMENTS]
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pyxen import libxljson
 from pyxen.config import Disk, Part, Vif
 from pyxen.errors import ConfigError
-from pyxen.xlcfg.disk import read_disk
+from pyxen.xlcfg.disk import read_disk, read_disk_arguments
 from pyxen.xlcfg.item_grammar import SpecError
 from pyxen.xlcfg.vif import read_vif
 from tests.oracle import configs
@@ -57,6 +57,23 @@ def test_disk_specs_of_the_corpus(xl: XlOracle) -> None:
     for spec in configs.DISKS + newer:
         theirs = xl.disk(spec)
         check_disk(None if isinstance(theirs, Refused) else theirs, spec)
+
+
+def test_random_arguments_of_block_attach(xlu: XluOracle) -> None:
+    source = random.Random(421)  # noqa: S311 (the same arguments in every run)
+    taken = 0
+    for spec in specs(DISK_PIECES, 422, 4):
+        arguments = [spec, *source.choices(DISK_PIECES, k=source.randint(0, 3))]
+        theirs = xlu.disk_of_arguments(arguments)
+        try:
+            mine: Disk | None = read_disk_arguments(arguments)
+        except (ConfigError, SpecError):
+            mine = None
+        assert (mine is not None) == isinstance(theirs, dict), (arguments, theirs, mine)
+        if mine is not None and isinstance(theirs, dict):
+            taken += 1
+            assert canonical(mine) == canonical(libxljson.device_from_dict(Disk, theirs)), arguments
+    assert taken > COUNT / 50
 
 
 def test_random_disk_specs(xlu: XluOracle) -> None:

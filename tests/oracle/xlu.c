@@ -1,5 +1,5 @@
 /*
- * Prints what libxlutil makes of a text, as JSON: `xlu cfg|disk|rate CONFIG`, CONFIG being the request (see stub.c).
+ * Prints what libxlutil makes of a text, as JSON: `xlu cfg|disk|arguments|rate CONFIG`, CONFIG being the request (see stub.c).
  *
  * A configuration becomes {"key": {"string": s, "number": n} or {"list": [...]}}; bytes are written as characters of
  * the same number, so that any text has a JSON form. The keys are found by asking for every word of the text: libxlutil
@@ -98,7 +98,7 @@ static int print_config(const char *data, int length)
     return 0;
 }
 
-static int print_disk(const char *spec)
+static int print_disk(const char *const *specs, int count)
 {
     XLU_Config *cfg = xlu_cfg_init(stderr, "text");
     libxl_device_disk disk;
@@ -108,10 +108,26 @@ static int print_disk(const char *spec)
     if (libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, logger))
         return 2;
     libxl_device_disk_init(&disk);
-    if (xlu_disk_parse(cfg, 1, &spec, &disk))
+    if (xlu_disk_parse(cfg, count, specs, &disk))
         return 1;
     puts(libxl_device_disk_to_json(ctx, &disk));
     return 0;
+}
+
+/* Specs that are read as the arguments of xl block-attach are; a unit separator stands between two. */
+static int print_disk_of_arguments(char *text)
+{
+    const char *specs[64];
+    int count = 0;
+
+    for (char *next; count < 64; text = next + 1) {
+        specs[count++] = text;
+        next = strchr(text, '\x1f');
+        if (!next)
+            return print_disk(specs, count);
+        *next = '\0';
+    }
+    return 2;
 }
 
 static int print_rate(const char *rate)
@@ -130,14 +146,18 @@ static int print_rate(const char *rate)
 int main(int argc, char **argv)
 {
     void *data;
+    const char *text;
     int length;
 
     if (argc != 3 || libxl_read_file_contents(NULL, argv[2], &data, &length))
         return 2;
+    text = data;
     if (!strcmp(argv[1], "cfg"))
         return print_config(data, length);
     if (!strcmp(argv[1], "disk"))
-        return print_disk(data);
+        return print_disk(&text, 1);
+    if (!strcmp(argv[1], "arguments"))
+        return print_disk_of_arguments(data);
     if (!strcmp(argv[1], "rate"))
         return print_rate(data);
     return 2;

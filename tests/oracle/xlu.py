@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Self
 
 from tests.oracle.server import Answer, Refused, Server
 from tests.oracle.setup import oracle
+
+_VERBS = ("cfg", "disk", "arguments", "rate")
 
 
 class XluOracle:
@@ -14,7 +17,7 @@ class XluOracle:
 
     def __init__(self, release: str) -> None:
         found = oracle(release)
-        self._servers = {verb: Server(found, found.xlu, verb, "CONFIG") for verb in ("cfg", "disk", "rate")}
+        self._servers = {verb: Server(found, found.xlu, verb, "CONFIG") for verb in _VERBS}
 
     def parse(self, text: str | bytes) -> dict[str, Any] | Refused:
         """Return every setting of a configuration, or the refusal.
@@ -31,6 +34,10 @@ class XluOracle:
     def disk(self, spec: str | bytes) -> dict[str, Any] | Refused:
         """Return the libxl_device_disk of a spec, or the refusal."""
         return self._ask("disk", spec)
+
+    def disk_of_arguments(self, specs: Sequence[str]) -> dict[str, Any] | Refused:
+        """Return the libxl_device_disk of the arguments of ``xl block-attach``, or the refusal."""
+        return self._ask("arguments", "\x1f".join(specs))
 
     def rate(self, rate: str | bytes) -> dict[str, Any] | Refused:
         """Return the two numbers of a vif's rate, or the refusal."""

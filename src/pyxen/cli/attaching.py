@@ -7,15 +7,16 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+from pyxen._printable import quoted
 from pyxen.cli.completion import devices
-from pyxen.cli.files import complain
 from pyxen.cli.options import AsJson, DomainName, Timeout, Uri, Yes
 from pyxen.cli.output import document, say, table
-from pyxen.cli.session import confirm, domain_of, host_at, named, report
+from pyxen.cli.session import confirm, decimal, domain_of, host_at, named, report
 from pyxen.config import Device
 from pyxen.config.device_table import KINDS
-from pyxen.errors import ConfigError, LossyConversion
+from pyxen.errors import ConfigError
 from pyxen.records.live_device import LiveDevice
+from pyxen.xlcfg.device_text import read_arguments
 
 __all__ = [
     "Force",
@@ -52,22 +53,12 @@ def attach(kind: type[Device], key: str, spec: list[str], uri: str, timeout: flo
     """Attach a device that is written in xl.cfg's words to a domain, and print it as it was created."""
     with host_at(uri) as host:
         found = domain_of(host, key)
-        made = found.attach(_device(kind, ",".join(spec)), timeout=timeout)
+        made = found.attach(read_arguments(kind, spec), timeout=timeout)
         if as_json:
             names = {"domid": found.domid, "name": found.name, "uuid": str(found.uuid)}
             document(names | {"device": str(made)})
         else:
             say(made)
-
-
-def _device(kind: type[D], text: str) -> D:
-    """Return a device from xl's text, and say which words xl would pass over."""
-    try:
-        return kind.from_xl(text, on_loss="raise")
-    except LossyConversion as error:
-        for loss in error.losses:
-            complain(str(loss), style="bold yellow", label="warning")
-        return kind.from_xl(text, on_loss="ignore")
 
 
 def detach(
@@ -137,9 +128,10 @@ def number_of(text: str) -> int:
     Raises:
         ConfigError: It is not a number.
     """
-    if not (text.isascii() and text.isdecimal()):
-        raise ConfigError(f"{text!r} is not the number of a device: its list has the numbers")
-    return int(text)
+    number = decimal(text)
+    if number is None:
+        raise ConfigError(f"{quoted(text)} is not the number of a device: its list has the numbers")
+    return number
 
 
 # Kinds of devices that are attached, detached and listed in the same way have commands that are made here.

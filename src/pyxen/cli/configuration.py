@@ -11,7 +11,7 @@ from pyxen.applying import Applied
 from pyxen.cli.convert import Target
 from pyxen.cli.files import complain, write
 from pyxen.cli.options import AsJson, DomainName, Timeout, Uri
-from pyxen.cli.output import document, is_terminal, json_text, lines, say
+from pyxen.cli.output import content, document, json_text, lines, say
 from pyxen.cli.session import config_of, domain_of, host_at, report
 from pyxen.cli.status import ExitStatus
 from pyxen.config import ConfigDiff
@@ -53,7 +53,7 @@ def show(
     if is_json:
         write(json_text(text))
     else:
-        write(lines(text) if is_terminal() else text)  # a file gets what was configured, to the byte
+        content(text)
 
 
 def diff(

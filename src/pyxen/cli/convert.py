@@ -9,7 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from pyxen import conversion
-from pyxen.cli.files import FAILED, complain, read, said_of, save, write
+from pyxen.cli.files import FAILED, STANDARD_INPUT, complain, read, said_of, save
+from pyxen.cli.output import content
 from pyxen.errors import ConfigError
 
 __all__ = ["COMMANDS", "convert"]
@@ -75,8 +76,8 @@ def convert(
         complain(str(problem), style="bold yellow", label="problem")
     if strict and (losses or more or problems):
         raise typer.Exit(_LOSSY)
-    if output is None:
-        write(written)
+    if output in (None, STANDARD_INPUT):
+        content(written)
     else:
         save(output, written, file, force=force)
     if to is Target.XL and conversion.is_refused(written):

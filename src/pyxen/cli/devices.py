@@ -22,7 +22,7 @@ from pyxen.cli.attaching import (
 from pyxen.cli.completion import devices
 from pyxen.cli.options import AsJson, DomainName, Timeout, Uri, Yes
 from pyxen.cli.output import document, table
-from pyxen.cli.session import domain_of, host_at, report
+from pyxen.cli.session import decimal, domain_of, host_at, report
 from pyxen.config import P9, Device, Disk, Vdispl, Vif, Vkb, Vsnd, Vtpm
 
 __all__ = ["COMMANDS"]
@@ -121,7 +121,8 @@ def network_detach(
     """
 
     def device() -> Device | str:
-        return Vif(devid=int(vif)) if vif.isascii() and vif.isdecimal() else vif
+        number = decimal(vif)
+        return vif if number is None else Vif(devid=number)
 
     detach(device, domain, uri, timeout, force=force, yes=yes, as_json=as_json)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from pyxen._common.shield import logger
 from pyxen.cli.files import complain
 from pyxen.cli.options import Uri
 from pyxen.connection import connect
@@ -18,6 +19,7 @@ from pyxen.errors import ConnectFailed, Error
 
 __all__ = ["COMMANDS", "exporter"]
 
+_LOG = logger(__name__)
 _FAILED = 2
 
 
@@ -70,7 +72,7 @@ def _check(uri: str) -> None:
     except ConnectFailed as error:
         if type(error) is not ConnectFailed:  # it has no Xen, no right, or no library: that does not pass
             raise
-        logging.getLogger(__name__).warning("%s", error)
+        _LOG.warning("%s", error)
 
 
 def _wait_for_signal() -> None:

@@ -88,7 +88,7 @@ def save(name: str, text: str, source: str, *, force: bool) -> None:
     """Write a file.
 
     Args:
-        name: The file; ``-`` is standard output.
+        name: The file.
         text: What to write.
         source: The file that was read: it is not overwritten.
         force: Overwrite it all the same.
@@ -96,9 +96,6 @@ def save(name: str, text: str, source: str, *, force: bool) -> None:
     Raises:
         typer.Exit: It cannot be written, or is the source. That is said.
     """
-    if name == STANDARD_INPUT:
-        write(text)
-        return
     if not force and _same(name, source):
         _fail(f"{name} is the file that was read; --force overwrites it, and its comments are lost")
     try:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from pyxen.cli.files import complain, errors, read, said_of, shows_colours, write
+from pyxen.cli.files import complain, errors, read, said_of, shows_colours
 from pyxen.cli.options import AsJson, Timeout
-from pyxen.cli.output import cell, document
+from pyxen.cli.output import cell, content, document
 from pyxen.cli.session import ended_in_order, told
 from pyxen.cli.status import ExitStatus
 from pyxen.config import DomainConfig
@@ -207,7 +207,7 @@ def _show(image: GuestImage, config: DomainConfig, *, as_json: bool) -> None:
     if as_json:
         document({"hostname": image.hostname, "disks": [disk.target for disk in image.disks], "config": text})
     else:
-        write(text.rstrip("\n") + "\n")
+        content(text.rstrip("\n") + "\n")
 
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {"distribution": distribution, "cloud": cloud}

@@ -15,7 +15,7 @@ from pyxen.cli.files import write
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["cell", "document", "is_terminal", "json_text", "lines", "render", "say", "table"]
+__all__ = ["cell", "content", "document", "is_terminal", "json_text", "lines", "render", "say", "table"]
 
 _WIDE: Final = 100_000
 """Columns where the output is not a terminal: nothing is folded or cut."""
@@ -49,6 +49,11 @@ def json_text(text: str) -> str:
 def say(*values: object) -> None:
     """Print values on a line, with blanks between them."""
     write(" ".join(map(cell, values)) + "\n")
+
+
+def content(text: str) -> None:
+    """Print what a file would hold: to the byte into a file or a pipe, but so that it cannot control a terminal."""
+    write(lines(text) if is_terminal() else text)
 
 
 def document(value: Any, *, on_one_line: bool = False) -> None:

@@ -8,15 +8,16 @@ from typing import Annotated, Final
 
 import typer
 
+from pyxen._printable import quoted
 from pyxen.cli.options import AsJson, DomainName, DomainNames, Uri
 from pyxen.cli.output import document, table
-from pyxen.cli.session import cpus_of, domain_of, host_at, report
+from pyxen.cli.session import cpus_of, domain_of, host_at, report, vcpu_of
 from pyxen.config import CpuSet
 from pyxen.errors import ConfigError, DomainNotFound
 
 __all__ = ["COMMANDS"]
 
-_AMOUNT: Final = re.compile(r"(\d+)([bkmgt]?)", re.IGNORECASE | re.ASCII)
+_AMOUNT: Final = re.compile(r"(\d{1,18})([bkmgt]?)", re.IGNORECASE | re.ASCII)
 _PER_MIB: Final = {"b": 1 << 20, "k": 1 << 10, "m": 1}
 _MIB_IN: Final = {"": 1, "m": 1, "g": 1 << 10, "t": 1 << 20}
 _UNCHANGED: Final = "-"
@@ -59,7 +60,7 @@ def _mib(text: str) -> float:
     """
     match = _AMOUNT.fullmatch(text)
     if match is None:
-        raise ConfigError(f"{text!r} is not an amount of memory: write 512, 512m, 2g or 524288k")
+        raise ConfigError(f"{quoted(text)} is not an amount of memory: write 512, 512m, 2g or 524288k")
     amount, unit = int(match[1]), match[2].lower()
     return amount * _MIB_IN[unit] if unit in _MIB_IN else amount / _PER_MIB[unit]
 
@@ -129,12 +130,11 @@ def vcpu_pin(
 
     JSON: an object with domid, name and uuid.
     """
-    if vcpu != "all" and not (vcpu.isascii() and vcpu.isdecimal()):
-        raise typer.BadParameter(f"{vcpu!r} is not the number of a vCPU, and not all")
+    number = vcpu_of(vcpu)
     with host_at(uri) as host:
         found = domain_of(host, domain)
         found.pin_vcpu(
-            "all" if vcpu == "all" else int(vcpu),
+            number,
             None if hard == _UNCHANGED else cpus_of(hard),
             cpus_soft=None if soft == _UNCHANGED else cpus_of(soft),
             force=force,

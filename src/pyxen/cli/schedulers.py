@@ -11,7 +11,7 @@ import typer
 from pyxen.cli.completion import domains, pools
 from pyxen.cli.options import AsJson, Uri
 from pyxen.cli.output import document, say, table
-from pyxen.cli.session import domain_of, host_at, pool_of, report
+from pyxen.cli.session import domain_of, host_at, pool_of, report, vcpu_of
 from pyxen.config import Scheduler, SchedulerKind
 from pyxen.errors import DomainNotFound, InvalidArgument
 from pyxen.host import Host
@@ -106,9 +106,7 @@ def sched_rtds(
 
     JSON: as sched-credit.
     """
-    if vcpu is not None and vcpu != "all" and not (vcpu.isascii() and vcpu.isdecimal()):
-        raise typer.BadParameter(f"{vcpu!r} is not the number of a vCPU, and not all")
-    number: int | Literal["all"] | None = vcpu if vcpu is None or vcpu == "all" else int(vcpu)  # type: ignore[assignment]  # mypy does not narrow a str to "all"
+    number = None if vcpu is None else vcpu_of(vcpu)
     share = Scheduler(period=period, budget=budget, extratime=extratime)
     _schedule(SchedulerKind.RTDS, uri, domain, share, pool, PoolScheduler(), vcpu=number, as_json=as_json)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
@@ -34,6 +35,7 @@ __all__ = [
     "config_of",
     "confirm",
     "cpus_of",
+    "decimal",
     "domain_of",
     "ended_in_order",
     "host_at",
@@ -41,8 +43,11 @@ __all__ = [
     "pool_of",
     "report",
     "told",
+    "vcpu_of",
     "warn_of_sxp",
 ]
+
+_DECIMAL: Final = re.compile("[0-9]{1,18}")
 
 XL_CONF_VARIABLE: Final = "PYXEN_XL_CONF"
 """The variable with the file of xl's settings, such as ``/etc/xen/xl.conf``, that commands are to honour."""
@@ -154,7 +159,7 @@ def domain_of(host: Host, key: str) -> Domain:
         DomainNotFound: There is no such domain; the message has a name that looks like it.
     """
     try:
-        return host.domains[int(key) if _is_number(key) else key]
+        return host.domains[_number_or_name(key)]
     except DomainNotFound as error:
         names = [domain.name for domain in host.domains if domain.name is not None]
         raise DomainNotFound(f"{error.message}{_hint(key, names)}") from None
@@ -175,14 +180,34 @@ def pool_of(host: Host, key: str) -> Cpupool:
         NotFound: There is no such pool; the message has a name that looks like it.
     """
     try:
-        return host.cpupools[int(key) if _is_number(key) else key]
+        return host.cpupools[_number_or_name(key)]
     except NotFound as error:
         names = [info.name for info in host.cpupools.list() if info.name is not None]
         raise NotFound(f"{error.message}{_hint(key, names)}") from None
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+def _number_or_name(key: str) -> int | str:
+    number = decimal(key)
+    return key if number is None else number
+
+
+def decimal(text: str) -> int | None:
+    """Return the number that a person writes; None if it is not one, or has more digits than any number has here."""
+    return int(text) if _DECIMAL.fullmatch(text) else None
+
+
+def vcpu_of(text: str) -> int | Literal["all"]:
+    """Return the vCPU that a person names, or ``all``.
+
+    Raises:
+        BadParameter: It is neither.
+    """
+    if text == "all":
+        return "all"
+    number = decimal(text)
+    if number is None:
+        raise typer.BadParameter(f"{quoted(text)} is not the number of a vCPU, and not all")
+    return number
 
 
 def cpus_of(text: str) -> CpuSet:

@@ -27,6 +27,10 @@ SameDomid = Annotated[bool, typer.Option("-D", help="Let it keep its domid, if t
 def save(
     domain: DomainName,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, on the host.")],
+    config_file: Annotated[
+        str | None,
+        typer.Argument(metavar="CONFIGFILE", help="The configuration to be restored with.", show_default=False),
+    ] = None,
     uri: Uri = "",
     timeout: Timeout = None,
     *,
@@ -43,7 +47,8 @@ def save(
     """
     with host_at(uri) as host:
         found = domain_of(host, domain)
-        begin, config = found.begin, _later(found, None, same_domid)
+        config = _later(found, None if config_file is None else config_of(config_file), same_domid)
+        begin = found.begin
         carry_out(
             f"save {domain}",
             lambda: begin.save(file, config=config, checkpoint=checkpoint, leave_paused=paused, timeout=timeout),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from pyxen._printable import quoted
@@ -12,6 +13,7 @@ from pyxen.config.base import Refused, join_path
 
 __all__ = ["CpuSet", "affinity", "cpu_set"]
 
+_RUN = re.compile("1+")
 _TERM = re.compile(r"(\^?)(nodes?:)?(all|(\d+)(?:-(\d+))?)")
 _LARGEST: Final = 2**15 - 1  # Xen's own limit of CPUs is 16384
 
@@ -26,31 +28,31 @@ class CpuSet:
 
     Attributes:
         text: The set in xl's notation, in its shortest form.
-        cpus: Its members, ascending; empty while `is_symbolic`.
         is_symbolic: Whether it needs `resolve` first.
     """
 
     text: str
-    cpus: tuple[int, ...]
     is_symbolic: bool
+    # Not its members: ten characters can mean thirty thousand of them, and a configuration has a set for each vCPU.
+    _runs: tuple[range, ...] = field(compare=False)
 
     def __init__(self, cpus: str | Iterable[int]) -> None:
-        text, symbolic = "", False
-        members: tuple[int, ...] = ()
-        if isinstance(cpus, str):
-            terms = _parse(cpus)
-            symbolic = any(term.nodes or term.everything for term in terms)
-            if symbolic:
-                text = ",".join(map(str, terms))
-            else:
-                members = _evaluate(terms, (), {})
+        terms = _parse(cpus) if isinstance(cpus, str) else ()
+        symbolic = any(term.nodes or term.everything for term in terms)
+        if symbolic:
+            runs: tuple[range, ...] = ()
+            text = ",".join(map(str, terms))
         else:
-            members = _members(cpus)
-        if not symbolic:
-            text = _ranges(members)
+            runs = _evaluate(terms, (), {}) if isinstance(cpus, str) else _runs_of(_members(cpus))
+            text = ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
         object.__setattr__(self, "text", text)
-        object.__setattr__(self, "cpus", members)
         object.__setattr__(self, "is_symbolic", symbolic)
+        object.__setattr__(self, "_runs", runs)
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """Its members, ascending; empty while `is_symbolic`."""
+        return tuple(self)
 
     def resolve(self, cpus: Iterable[int], nodes: Mapping[int, Iterable[int]] | None = None) -> CpuSet:
         """Return the set for one host.
@@ -69,7 +71,7 @@ class CpuSet:
             return self
         everything = tuple(cpus)
         by_node = {node: tuple(members) for node, members in (nodes or {}).items()}
-        return CpuSet(_evaluate(_parse(self.text), everything, by_node))
+        return CpuSet(chain.from_iterable(_evaluate(_parse(self.text), everything, by_node)))
 
     def __str__(self) -> str:
         return self.text
@@ -78,13 +80,13 @@ class CpuSet:
         return f"CpuSet({self.text!r})"
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.cpus)
+        return chain.from_iterable(self._runs)
 
     def __len__(self) -> int:
-        return len(self.cpus)
+        return sum(map(len, self._runs))
 
     def __contains__(self, cpu: object) -> bool:
-        return cpu in self.cpus
+        return any(cpu in run for run in self._runs)
 
     def __bool__(self) -> bool:
         return bool(self.text)
@@ -165,9 +167,19 @@ def _members(cpus: Iterable[Any]) -> tuple[int, ...]:
     return tuple(members)
 
 
+def _runs_of(members: Iterable[int]) -> tuple[range, ...]:
+    runs: list[range] = []
+    for cpu in members:
+        if runs and cpu == runs[-1].stop:
+            runs[-1] = range(runs[-1].start, cpu + 1)
+        else:
+            runs.append(range(cpu, cpu + 1))
+    return tuple(runs)
+
+
 def _evaluate(
     terms: Iterable[_Term], everything: Iterable[int], nodes: Mapping[int, tuple[int, ...]]
-) -> tuple[int, ...]:
+) -> tuple[range, ...]:
     # A set is the bits of one number, so that a long text of wide ranges is not a loop over each of their CPUs.
     members, all_bits = 0, _bits(everything)
     bits_of = {node: _bits(cpus) for node, cpus in nodes.items()}
@@ -184,7 +196,7 @@ def _evaluate(
                     raise ValueError(f"this host has no NUMA node {number}")
                 named |= bits_of[number]
         members = members & ~named if term.out else members | named
-    return tuple(cpu for cpu, bit in enumerate(reversed(f"{members:b}")) if bit == "1")
+    return tuple(range(*run.span()) for run in _RUN.finditer(f"{members:b}"[::-1]))
 
 
 def _bits(cpus: Iterable[int]) -> int:
@@ -192,13 +204,3 @@ def _bits(cpus: Iterable[int]) -> int:
     for cpu in cpus:
         bits |= 1 << cpu
     return bits
-
-
-def _ranges(members: Iterable[int]) -> str:
-    runs: list[list[int]] = []
-    for cpu in members:
-        if runs and cpu == runs[-1][1] + 1:
-            runs[-1][1] = cpu
-        else:
-            runs.append([cpu, cpu])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -21,7 +21,7 @@ _RESERVED: Final = re.compile(
 )
 """What LVM keeps for its own volumes."""
 
-_SIZE: Final = re.compile(r"([0-9]+)(?:([KMGTkmgt])(?:iB|ib)?|B)?")
+_SIZE: Final = re.compile(r"([0-9]{1,19})(?:([KMGTkmgt])(?:iB|ib)?|B)?")
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SECTOR: Final = 512
 _MOST: Final = 1 << 62

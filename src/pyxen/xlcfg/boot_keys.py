@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Final
 
 from pyxen._printable import quoted
 from pyxen.config import ActionOnShutdown, BiosType, DomainType
+from pyxen.xlcfg.item_grammar import unique_id
 from pyxen.xlcfg.read_state import Reader, XlReadState
 from pyxen.xlcfg.source import Source
 
@@ -25,7 +25,6 @@ ACTIONS: Final = {
 
 _BIOSES: Final = {one.value: one for one in BiosType}
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ARGUMENT: Final = re.compile(r"[^ \t\n]+")
 
 
@@ -56,9 +55,7 @@ def read_type(source: Source) -> DomainType:
 def _uuid(draft: XlReadState, name: str) -> None:
     value = draft.source.string(name)
     if value is not None:
-        if not _UUID.fullmatch(value):
-            raise draft.source.error(name, f"{quoted(value)} is not a uuid")
-        draft.fields["uuid"] = uuid.UUID(value)
+        draft.fields["uuid"] = draft.source.read(name, lambda: unique_id(value))
 
 
 def read_boot(draft: XlReadState) -> None:

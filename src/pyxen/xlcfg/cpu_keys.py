@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from pyxen.config import Altp2mMode, DomainType, LibxlEnum, TimerMode, TscMode
@@ -94,11 +95,8 @@ def _cpuid(draft: XlReadState, name: str) -> None:
         draft.fields[name] = read_cpuid(value, draft.source.noting(name))
         return
     items = draft.source.items(name)
-
-    def note(item: str, reason: str) -> None:
-        draft.source.note(name, reason, item, item=items.index(item))
-
-    draft.fields[name] = draft.source.read(name, lambda: read_xend_cpuid(items, note))
+    noting = functools.partial(draft.source.noting, name)
+    draft.fields[name] = draft.source.read(name, lambda: read_xend_cpuid(items, noting))
 
 
 def _mode(draft: XlReadState, name: str, kind: type[LibxlEnum]) -> None:

@@ -6,7 +6,7 @@ xl warns of what it does not understand here, and continues without it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from pyxen.config import CpuidLeaf, CpuidPolicy, MsrPolicy
@@ -119,18 +119,22 @@ def _characters(value: str, width: int) -> str | None:
     return value[0] * width if value and value[0] in _LETTERS else None
 
 
-def read_xend_cpuid(items: Iterable[str], note: Note) -> CpuidPolicy:
+def read_xend_cpuid(items: Iterable[str], noting: Callable[[int], Note]) -> CpuidPolicy:
     """Read the list form of ``cpuid``.
+
+    Args:
+        items: The items.
+        noting: Returns what is called with what xl passes over in an item, by its place.
 
     Raises:
         ValidationError: A register has a character that means nothing.
     """
     policy = _Policy()
-    for item in items:
+    for place, item in enumerate(items):
         try:
             _read_xend_item(policy, item)
         except SpecError as error:
-            note(item, f"xl warns of it and ignores the rest: {error}")
+            noting(place)(item, f"xl warns of it and ignores the rest: {error}")
     return policy.finish()
 
 

@@ -59,6 +59,7 @@ def read_vnode(items: Iterable[str], nodes: int, note: Note) -> VNode:
         ValidationError: A value is impossible.
     """
     said: dict[str, Any] = {}
+    vcpus: list[str] = []
     for item in items:
         name, value = pair(item, "setting of a virtual node")
         if name == "pnode":
@@ -66,7 +67,7 @@ def read_vnode(items: Iterable[str], nodes: int, note: Note) -> VNode:
         elif name == "size":
             said["size"] = kib_to_mib(number(value, note) << 10)
         elif name == "vcpus":
-            said["vcpus"] = CpuSet([*said.get("vcpus", ()), *_vcpus(value)])
+            vcpus.append(_vcpus(value).text)
         elif name == "vdistances":
             distances = [number(word, note) for word in words(value)]
             if len(distances) > nodes:
@@ -74,6 +75,8 @@ def read_vnode(items: Iterable[str], nodes: int, note: Note) -> VNode:
             said["distances"] = distances
         else:
             note(item, "xl ignores it without a warning")
+    if vcpus:
+        said["vcpus"] = CpuSet(",".join(vcpus))
     return VNode(**said)
 
 

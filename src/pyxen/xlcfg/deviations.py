@@ -72,6 +72,12 @@ DEVIATIONS: Final = (
         'cpuid = [ "1:eax=zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz" ]',
     ),
     Deviation(
+        "fewer vCPUs than one",
+        "taken",
+        "xl before 4.22 refuses a negative number of vCPUs; pyxen makes one of it, as newer ones do.",
+        'vcpus = "-1"',
+    ),
+    Deviation(
         "nodes that the host has not",
         "taken",
         "xl looks at the host it runs on. A configuration can be for another one: pyxen looks when it is used.",

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from pyxen.config import Device, DomainConfig, Part, settings_of
+from pyxen.config import Device, Disk, DomainConfig, Part, settings_of
 from pyxen.config.checks import hide_keys
 from pyxen.errors import ConfigError, ParseError
 from pyxen.losses import Loss, OnLoss, report, shown
 from pyxen.xlcfg.device_grammars import GRAMMARS, Grammar
+from pyxen.xlcfg.disk import read_disk_arguments
 from pyxen.xlcfg.grammar import assignments
-from pyxen.xlcfg.item_grammar import SpecError, unnoted
+from pyxen.xlcfg.item_grammar import Note, SpecError, unnoted
 from pyxen.xlcfg.keys import KEYS
 from pyxen.xlcfg.roundtrip_loss import differences
 from pyxen.xlcfg.source import shortened
 from pyxen.xlcfg.values import format_value
 
-__all__ = ["read_device", "show_device", "write_device"]
+__all__ = ["read_arguments", "read_device", "show_device", "write_device"]
 
 D = TypeVar("D", bound=Device)
 
@@ -29,13 +31,30 @@ _LISTS: Final = ("vsnd",)
 def read_device(kind: type[D], text: str, on_loss: OnLoss) -> D:
     """Implement `Device.from_xl`."""
     grammar = _grammar(kind)
+    return _read(kind, lambda note: grammar.read(_item(grammar.key, text), note), on_loss)
+
+
+def read_arguments(kind: type[D], arguments: Sequence[str]) -> D:
+    """Read a device from the arguments of a command such as ``xl block-attach``.
+
+    Raises:
+        ParseError: xl would refuse them.
+        LossyConversion: xl would ignore a word of them in a configuration file.
+    """
+    if issubclass(kind, Disk):
+        return _read(kind, lambda note: read_disk_arguments(arguments, note), "raise")
+    return read_device(kind, ",".join(arguments), "raise")
+
+
+def _read(kind: type[D], read: Callable[[Note], Any], on_loss: OnLoss) -> D:
+    grammar = _grammar(kind)
     losses: list[Loss] = []
 
     def note(value: str, reason: str) -> None:
         losses.append(Loss(grammar.key, shortened(hide_keys(value)), reason))
 
     try:
-        device: Any = grammar.read(_item(grammar.key, text), note)
+        device = read(note)
     except ParseError:
         raise
     except (SpecError, ConfigError) as error:

@@ -6,7 +6,7 @@ Positions and names may be mixed; the old prefixes (``phy:``, ``tap:aio:`` …) 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from pyxen._printable import quoted
@@ -14,7 +14,10 @@ from pyxen.config import Disk, DiskBackend, DiskColo, DiskFormat, DiskSpecificat
 from pyxen.config.base import fields_of
 from pyxen.xlcfg.item_grammar import Note, SpecError, number_or_zero, sayable, unnoted
 
-__all__ = ["read_disk", "write_disk"]
+__all__ = ["read_disk", "read_disk_arguments", "write_disk"]
+
+_LONGEST_WITH_LINES: Final = 4096
+"""What a spec with a line end may have in characters: xl's scanner, and so ours, reads such a one again and again."""
 
 _PREFIXES: Final = r"raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy"
 _RULES: Final = {
@@ -220,10 +223,28 @@ def read_disk(spec: str, note: Note = unnoted) -> Disk:
         SpecError: xl would refuse it.
         ValidationError: A value is impossible.
     """
+    return read_disk_arguments([spec], note)
+
+
+def read_disk_arguments(specs: Iterable[str], note: Note = unnoted) -> Disk:
+    """Read the arguments of ``xl block-attach``: each is scanned by itself, and ends where its target ends.
+
+    Raises:
+        SpecError: xl would refuse them.
+        ValidationError: A value is impossible.
+    """
     reader = _Reader(note)
+    for spec in specs:
+        _scan(spec, reader)
+    return reader.finish()
+
+
+def _scan(spec: str, reader: _Reader) -> None:
     at = before = 0
     end = len(spec)
     is_one_line = "\n" not in spec
+    if not is_one_line and end > _LONGEST_WITH_LINES:
+        raise SpecError(f"it has {end} characters, and line ends among them: write it in one line")
     while at < end:
         plain = _PLAIN.match(spec, at) if is_one_line else None
         if plain is not None and _take_plain(reader, plain):
@@ -235,7 +256,6 @@ def read_disk(spec: str, note: Note = unnoted) -> Disk:
         reader.take(rule, match)
         before = at
         at = match.end("taken") if "taken" in match.groupdict() else match.end()
-    return reader.finish()
 
 
 def _take_plain(reader: _Reader, match: re.Match[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -24,6 +25,7 @@ __all__ = [
     "sayable",
     "switch",
     "tokens",
+    "unique_id",
     "unnoted",
     "unsigned",
     "words",
@@ -34,6 +36,7 @@ Note: TypeAlias = Callable[[str, str], None]
 
 E = TypeVar("E", bound=LibxlEnum)
 
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PASSWORD: Final = re.compile(r"passw|pass\b", re.IGNORECASE)
 
 
@@ -75,6 +78,17 @@ def pair(word: str, what: str) -> tuple[str, str]:
 def pairs(spec: str, what: str) -> Iterable[tuple[str, str]]:
     """Split ``name=value,name=value`` and trim all of them."""
     return [pair(word, what) for word in words(spec)]
+
+
+def unique_id(text: str) -> uuid.UUID:
+    """Read a uuid, which xl takes in one form only.
+
+    Raises:
+        SpecError: It has another form.
+    """
+    if not _UUID.fullmatch(text):
+        raise SpecError(f"{quoted(text)} is not a uuid; write it like 2f6a1d5c-3f4b-4e0e-9d5a-0c1b2a394857")
+    return uuid.UUID(text)
 
 
 def number(text: str, note: Note = unnoted) -> int:

@@ -72,6 +72,7 @@ class Source:
         self.settings = settings
         self.passed: list[Passed] = []
         self._position = Places(settings.text)
+        self._items: dict[str, list[int]] = {}
 
     @property
     def losses(self) -> list[Loss]:
@@ -89,12 +90,11 @@ class Source:
             return len(self.settings.text)
         if item is None:
             return chain[-1].value_start
-        for assignment in chain:
-            offsets = assignment.items if isinstance(assignment.value, list) else (assignment.value_start,)
-            if item < len(offsets):
-                return offsets[item]
-            item -= len(offsets)
-        return chain[-1].value_start
+        if key not in self._items:
+            parts = [part.items if isinstance(part.value, list) else (part.value_start,) for part in chain]
+            self._items[key] = [offset for offsets in parts for offset in offsets]
+        offsets = self._items[key]
+        return offsets[item] if item < len(offsets) else chain[-1].value_start
 
     def offset_of(self, line: int, column: int) -> int:
         """Return the offset of a line and column."""

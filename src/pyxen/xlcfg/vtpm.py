@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from pyxen._printable import quoted
 from pyxen.config import Vtpm
-from pyxen.xlcfg.item_grammar import Note, SpecError, joined, tokens, unnoted
+from pyxen.xlcfg.item_grammar import Note, SpecError, joined, tokens, unique_id, unnoted
 
 __all__ = ["read_vtpm", "write_vtpm"]
 
@@ -27,10 +26,7 @@ def read_vtpm(spec: str, note: Note = unnoted) -> Vtpm:
         if name == "backend":
             said["backend"] = value
         elif name == "uuid":
-            try:
-                said["uuid"] = uuid.UUID(value)
-            except ValueError:
-                raise SpecError(f"{quoted(value)} is not a uuid") from None
+            said["uuid"] = unique_id(value)
         else:
             raise SpecError(f"{quoted(name)} is not a setting of a TPM; backend and uuid are")
     if "backend" not in said:

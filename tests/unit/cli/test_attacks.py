@@ -95,7 +95,8 @@ def controls(text: str) -> set[str]:
 def test_what_a_guest_says_controls_no_terminal(
     run: Run, monkeypatch: pytest.MonkeyPatch, config: Path, line: str
 ) -> None:
-    monkeypatch.setattr("pyxen.cli.configuration.is_terminal", lambda: True)  # as a person sees it
+    if line.startswith("config"):  # as a person sees it; tables have colours then
+        monkeypatch.setattr("pyxen.cli.output.is_terminal", lambda: True)
     evil = config.with_name("evil.cfg")
     evil.write_text(config.read_text() + f'seclabel = "{EVIL}"\n')
     words = line.format(config=config, evil=evil).split()
@@ -114,7 +115,7 @@ def test_what_a_guest_says_controls_no_terminal(
         ["block-detach", "2", EVIL],
         ["xenstore", "read", f"/{EVIL}"],
         ["cpupool-destroy", EVIL],
-        ["network-attach", "2", EVIL],  # xl passes over such a word, and so it is a warning
+        ["network-attach", "2", EVIL],
         ["create", EVIL],
         ["mem-set", "2", EVIL],
         ["pci-attach", "2", EVIL],
@@ -125,7 +126,7 @@ def test_what_a_guest_says_controls_no_terminal(
 )
 def test_messages_control_no_terminal(run: Run, words: list[str]) -> None:
     result = run(*words)
-    assert (result.exit_code == 0) == (words[0] == "network-attach")
+    assert result.exit_code != 0
     assert result.stderr
     assert controls(result.stdout + result.stderr) == set(), result.stderr
 

@@ -131,3 +131,12 @@ def test_an_unknown_spelling(web1: Path) -> None:
     result = CliRunner().invoke(app, ["convert", str(web1), "--to", "yaml"])
     assert result.exit_code == 2
     assert "libvirt-xml" in result.stderr
+
+
+@pytest.mark.parametrize("output", [[], ["--output", "-"]])
+def test_a_terminal_is_not_controlled(web1: Path, monkeypatch: pytest.MonkeyPatch, output: list[str]) -> None:
+    web1.write_text(XL + 'cmdline = "a\x1b[31mred"\n')
+    command = ["convert", str(web1), "--to", "xl", *output]
+    assert "\x1b[31mred" in CliRunner().invoke(app, command).stdout
+    monkeypatch.setattr("pyxen.cli.output.is_terminal", lambda: True)
+    assert "a\\x1b[31mred" in CliRunner().invoke(app, command).stdout

@@ -17,7 +17,12 @@ Done = Callable[..., str]
 
 @pytest.mark.parametrize(
     "spec",
-    [["phy:/dev/vg0/data", "xvdb", "w"], ["phy:/dev/vg0/data,xvdb,w"], ["vdev=xvdb", "target=/dev/vg0/data"]],
+    [
+        ["phy:/dev/vg0/data", "xvdb", "w"],
+        ["phy:/dev/vg0/data,xvdb,w"],
+        ["vdev=xvdb", "target=/dev/vg0/data"],
+        ["target=/dev/vg0/data", "vdev=xvdb", "access=rw"],
+    ],
 )
 def test_disks(host: FakeHost, done: Done, told: Told, spec: list[str]) -> None:
     attached = told("block-attach", "web1", *spec)
@@ -40,10 +45,36 @@ def test_vifs(host: FakeHost, done: Done, told: Told) -> None:
     assert host.domains["web1"].config().vifs == ()
 
 
-def test_a_word_that_xl_passes_over_is_said(run: Run) -> None:
-    result = run("network-attach", "web1", "brigde=xenbr0")
-    assert result.exit_code == 0
-    assert "warning: vif = brigde=xenbr0" in result.stderr
+@pytest.mark.parametrize("word", ["brigde=xenbr0", "type=viff"])
+def test_a_word_that_xl_does_not_know_is_refused(host: FakeHost, run: Run, word: str) -> None:
+    result = run("network-attach", "web1", word)
+    assert result.exit_code == 2
+    assert word.partition("=")[2] in result.stderr
+    assert len(host.domains["web1"].config().vifs) == 1
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["domid", DIGITS],
+        ["mem-set", "web1", DIGITS],
+        ["mem-set", "web1", "9" * 400 + "k"],
+        ["network-detach", "web1", DIGITS],
+        ["vtpm-detach", "web1", DIGITS],
+        ["vcpu-pin", "web1", DIGITS, "0"],
+        ["cpupool-destroy", DIGITS],
+        ["sched-rtds", "-d", "web1", "-v", DIGITS],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_numbers_of_thousands_of_digits_are_refused(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code in (1, 2, 3)
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(

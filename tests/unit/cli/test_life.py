@@ -172,6 +172,15 @@ def test_restore_with_another_configuration(
     assert host.domains["web2"].info().state is DomainState.PAUSED
 
 
+def test_save_with_another_configuration(
+    host: FakeHost, done: Callable[..., str], config: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "web1.save"
+    done("save", "web1", str(file), str(config))
+    done("restore", str(file))
+    assert [guest.name for guest in host.guests] == ["web2"]
+
+
 def test_a_saved_domain_that_is_none(run: Run, config: Path) -> None:
     assert run("restore", str(config)).exit_code == 2
     assert run("restore", "/nonexistent").exit_code == 3

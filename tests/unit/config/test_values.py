@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,15 @@ class TestCpuSet:
         wide = ",".join(["0-32767"] * 10_000)
         assert str(CpuSet(wide)) == "0-32767"
         assert str(CpuSet(f"{wide},^5-32766")) == "0-4,32767"
+
+    def test_eight_thousand_wide_sets_are_small(self) -> None:
+        tracemalloc.start()
+        try:
+            sets = [CpuSet("0-32767") for _ in range(8192)]
+            assert tracemalloc.get_traced_memory()[0] < 10_000_000
+        finally:
+            tracemalloc.stop()
+        assert sets[0].cpus == tuple(range(32768))
 
     def test_a_million_digits_are_refused_at_once(self) -> None:
         with pytest.raises(ValueError, match="out of range"):

@@ -114,6 +114,23 @@ def test_many_findings_take_seconds(line: str) -> None:
     assert time.process_time() - start < 30
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vcpus=8192\ncpus=[" + "'0-32767'," * 8192 + "]",
+        "vnuma=[['size=64'," + "'vcpus=0-32767'," * 30_000 + "'vcpus=0']]",
+        "vif=[]\n" + "vif+=['z=1']\n" * 30_000,
+        "disk=['\\n" + "phy:" * 250_000 + "b']",
+        "cpuid=[" + ",".join(f"'{n}'" for n in range(60_000)) + "]",
+    ],
+    ids=lambda text: text[:5],
+)
+def test_much_in_one_key_takes_seconds(text: str) -> None:
+    start = time.process_time()
+    swallow(f"name='x'\ntype='hvm'\n{text}\n")
+    assert time.process_time() - start < 20
+
+
 def test_large_lists_take_seconds() -> None:
     items = ",\n".join(f"'/dev/vg/disk{n},raw,xvd{n},rw'" for n in range(20_000))
     start = time.process_time()
