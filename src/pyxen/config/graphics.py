@@ -15,7 +15,7 @@ class Vnc(Part):
     """A VNC server of the device model (xl.cfg ``vnc``, ``vnclisten`` …), of the domain or of one `Vfb`."""
 
     enable: bool | None = setting(None, flag, key="vnc")
-    """Whether there is one. Default: yes for HVM guests and framebuffers, unless another way is on."""
+    """Whether there is one. Default: yes for HVM guests and framebuffers, also beside another way."""
     listen: str | None = setting(None, text, key="vnclisten")
     """Address to listen on, with a display number if it holds a colon. Default ``127.0.0.1``."""
     passwd: str | None = setting(None, text, key="vncpasswd", secret=hide)

@@ -16,7 +16,7 @@ from lxml import etree
 from pyxen.config import DomainConfig
 from pyxen.config.base import fields_of
 from pyxen.errors import ParseError
-from pyxen.libvirtxml import document
+from pyxen.libvirtxml import document, graphics
 from pyxen.libvirtxml.contradictions import CONTRADICTIONS, Contradiction
 from pyxen.libvirtxml.indentation import write_out
 from pyxen.libvirtxml.node import Node
@@ -80,7 +80,8 @@ def dumps(config: DomainConfig, *, domain_type: str = "xen", on_loss: OnLoss = "
     Args:
         config: The configuration.
         domain_type: The libvirt driver that the document is for: ``xen``, or ``test``, ``kvm``, ``qemu`` …
-        on_loss: What to do if XML cannot express everything: ``"raise"``, ``"warn"`` or ``"ignore"``.
+        on_loss: What to do if XML cannot express everything: ``"raise"``, ``"warn"`` or ``"ignore"``. If all that is
+            lost is a VNC server that is on only because nothing is said of it, ``"raise"`` warns, too.
 
     Returns:
         The document, indented by two.
@@ -91,7 +92,7 @@ def dumps(config: DomainConfig, *, domain_type: str = "xen", on_loss: OnLoss = "
     tree = document.write(config, domain_type)
     text = serialise(tree)
     if on_loss != "ignore":
-        report(_lost(config, tree, domain_type), on_loss)
+        _report(_lost(config, tree, domain_type), config, on_loss)
     return text
 
 
@@ -106,6 +107,13 @@ def _lost(config: DomainConfig, tree: Node, domain_type: str) -> tuple[Loss, ...
     if is_xen and not found.differing(config):
         return ()
     return differences(config, found.config(), is_xen=is_xen)
+
+
+def _report(found: tuple[Loss, ...], config: DomainConfig, on_loss: OnLoss, source: str | None = None) -> None:
+    """Handle losses: nobody who asked for SPICE alone is refused because libxl would open a VNC server beside it."""
+    if on_loss == "raise" and not any(graphics.was_asked_for(loss, config) for loss in found):
+        on_loss = "warn"
+    report(found, on_loss, source)
 
 
 def load(path: str | os.PathLike[str], *, on_loss: OnLoss = "raise") -> DomainConfig:
@@ -138,7 +146,7 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise",
         The changed document.
 
     Raises:
-        ParseError: ``text`` is not XML, or not a domain.
+        ParseError: ``text`` is not XML, or not a domain, or has two ``<devices>`` or another section twice.
         LossyConversion: XML cannot express all of it, and ``on_loss`` is ``"raise"``.
     """
     root = parse_tree(text, source)
@@ -149,6 +157,8 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise",
         found = document.read(to_node(root))
         said = found.config()
         changed: Collection[str] = fields_of(DomainConfig).differing(said, config)
+        if changed:
+            _check_sections(root)
         for _ in range(_PASSES):
             if not changed:
                 break
@@ -161,8 +171,21 @@ def patch(text: str | bytes, config: DomainConfig, *, on_loss: OnLoss = "raise",
     except ParseError as error:
         error.source = source
         raise
-    report(differences(config, said, is_xen=is_xen) if changed or not is_xen else (), on_loss, source)
+    _report(differences(config, said, is_xen=is_xen) if changed or not is_xen else (), config, on_loss, source)
     return write_out(root, written)
+
+
+def _check_sections(root: etree._Element) -> None:
+    """Refuse to change a document that has a section twice: a change belongs into one of them.
+
+    Raises:
+        ParseError: It has.
+    """
+    for tag in document.JOINED:
+        found = root.findall(tag)
+        if len(found) > 1:
+            reason = f"join the {len(found)} <{tag}> of the document into one before you change it"
+            raise ParseError(reason, line=found[1].sourceline)
 
 
 def _read_again(root: etree._Element, before: XmlReadState, changed: Collection[str], source: Source) -> XmlReadState:

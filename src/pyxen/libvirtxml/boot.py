@@ -38,7 +38,7 @@ XL_BOOT_ORDER: Final = "cda"
 
 def read(domain: Node, found: XmlReadState) -> None:
     """Read the guest type and its boot settings."""
-    os = domain.child("os")
+    os = domain.merged("os")
     guest = os.child("type") if os is not None else None
     bootloader = domain.child("bootloader")
     if guest is None and bootloader is None:
@@ -54,18 +54,27 @@ def read(domain: Node, found: XmlReadState) -> None:
         if (arguments := domain.child("bootloader_args")) is not None:
             found.put("bootloader_args", (arguments.word() or "").split(), arguments)
     if os is not None:
-        for tag, field in _FILES.items():
-            if (node := os.child(tag)) is not None:
-                found.put(field, node.word(), node)
-        if (cmdline := os.child("cmdline")) is not None:
-            found.put("cmdline", cmdline.word(), cmdline)
-        if found.is_hvm:
-            _read_firmware(os, found)
-        else:
-            _drop_disk_boot(os)
+        _read_os(os, found)
     fields = found.fields
     if fields.get("type", DomainType.PV) is DomainType.PV and not fields.get("kernel") and not fields.get("bootloader"):
         fields["bootloader"] = PYGRUB
+
+
+def _read_os(os: Node, found: XmlReadState) -> None:
+    for tag, field in _FILES.items():
+        if (node := os.child(tag)) is not None:
+            found.put(field, node.word(), node)
+    if (cmdline := os.child("cmdline")) is not None:
+        found.put("cmdline", cmdline.word(), cmdline)
+    acpi = os.merged("acpi")
+    if not found.is_hvm:
+        _drop_disk_boot(os)
+        return
+    _read_firmware(os, found)
+    table = acpi.child("table") if acpi is not None else None
+    if table is not None and table.attributes.get("type") in _ACPI_TYPES:
+        table.get("type")
+        found.put("acpi_firmware", table.word(), table)
 
 
 def _drop_disk_boot(os: Node) -> None:
@@ -95,10 +104,6 @@ def _read_firmware(os: Node, found: XmlReadState) -> None:
         if device not in _BOOT:
             raise os.wrong(f"{device!r} is not a valid boot device; use one of {', '.join(_BOOT)}")
     found.put("boot", "".join(_BOOT[device] for device in devices) or "c", os)
-    table = acpi.child("table") if (acpi := os.child("acpi")) is not None else None
-    if table is not None and table.attributes.get("type") in _ACPI_TYPES:
-        table.get("type")
-        found.put("acpi_firmware", table.word(), table)
 
 
 def write(config: DomainConfig, domain: Node, *, is_xen: bool) -> None:

@@ -66,6 +66,8 @@ def _read_serial(node: Node, ports: dict[int, str]) -> None:
         target.drop()
     while port is None or port in ports:
         port = len(ports) if port is None else port + 1
+        if port > _MOST_PORTS:
+            raise node.wrong(f"there is no free number for this port up to {_MOST_PORTS}")
     ports[port] = text
 
 

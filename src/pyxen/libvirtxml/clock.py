@@ -23,7 +23,7 @@ _INT_MAX: Final = 2**31 - 1
 
 def read(domain: Node, found: XmlReadState) -> None:
     """Read the clock's offset, and the timers that Xen supports."""
-    clock = domain.child("clock")
+    clock = domain.merged("clock")
     if clock is None:
         return
     offset = clock.attributes.get("offset")

@@ -85,6 +85,24 @@ CONTRADICTIONS: Final = (
         "adds it for either, because the client's pointer does not work without it",
     ),
     Contradiction(
+        "spice-address",
+        "its driver lets a SPICE server without an address listen on 127.0.0.1, and its converter writes no address "
+        "for one that xl lets listen everywhere",
+        "reads a missing address as 127.0.0.1, as libvirt's driver does, and writes 0.0.0.0 for a server without one",
+    ),
+    Contradiction(
+        "one-screen",
+        "its driver turns on one screen of an HVM guest, SPICE or else the first <graphics>, and its converter the "
+        "first; xl turns on all that are set",
+        "reads and writes the one that libvirt's driver turns on, and reports the others",
+    ),
+    Contradiction(
+        "nesting",
+        "its driver takes mode='host-passthrough' as nested virtualisation only if libxl.conf allows it or vmx or svm "
+        "is required, but its converter always, unless one of them is disabled",
+        "reads it as the converter does, and requires vmx and svm where nesting is on",
+    ),
+    Contradiction(
         "memory-in-mib",
         "rounds memory up to whole MiB",
         "keeps the exact amount in KiB",

@@ -49,7 +49,7 @@ def _read_features(cpu: Node, found: XmlReadState) -> None:
         if said not in _POLICIES:
             raise feature.wrong(f"{said!r} is not a valid policy; use one of {', '.join(_POLICIES)}")
         if name in _NESTING:
-            nested = _POLICIES[said] != "0"
+            nested = nested and _POLICIES[said] != "0"  # one that is off suffices, whatever the others say
         elif name not in FLAGS:
             feature.taken = False
             continue
@@ -77,8 +77,11 @@ def normal_policy(policy: CpuidPolicy) -> CpuidPolicy:
 
 
 def _read_nodes(numa: Node, found: XmlReadState) -> list[VNode]:
+    listed_cells = list(numa.all("cell"))
+    if len(listed_cells) > _MOST_NODES:
+        raise numa.wrong(f"it has {len(listed_cells)} cells; at most {_MOST_NODES} are read")
     cells = sorted(
-        ((cell.number("id", 0, _MOST_NODES - 1), place, cell) for place, cell in enumerate(numa.all("cell"))),
+        ((cell.number("id", 0, _MOST_NODES - 1), place, cell) for place, cell in enumerate(listed_cells)),
         key=lambda item: item[1] if item[0] is None else item[0],
     )
     count = len(cells)
@@ -112,16 +115,17 @@ def _read_nodes(numa: Node, found: XmlReadState) -> list[VNode]:
     return nodes
 
 
-def write(config: DomainConfig, domain: Node) -> None:
+def write(config: DomainConfig, domain: Node, *, is_xen: bool) -> None:
     """Write features, nesting and NUMA nodes."""
     cpu = Node("cpu")
     if config.type is not DomainType.PV:
         flags = [(bit, value) for leaf in config.cpuid.leaves for bit, value in _flags(leaf)]
         if flags or config.nestedhvm is not None:
             cpu.set(mode="host-passthrough")
-        if cpu.attributes and not config.nestedhvm:
+        # The mode alone suffices for libvirt's converter, but its driver would need the same in libxl.conf.
+        if cpu.attributes and (is_xen or not config.nestedhvm):
             for name in _NESTING:
-                cpu.add("feature", policy="disable", name=name)
+                cpu.add("feature", policy="require" if config.nestedhvm else "disable", name=name)
         for bit, value in flags:
             cpu.add("feature", policy=_POLICY_NAMES[value], name=NAMES[bit])
     if config.vnuma:

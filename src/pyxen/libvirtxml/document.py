@@ -33,6 +33,7 @@ __all__ = [
     "BEFORE_DEVICES",
     "BEHIND_DEVICES",
     "DEVICES",
+    "JOINED",
     "SEEN_BY_DEVICES",
     "XEN",
     "Section",
@@ -84,7 +85,7 @@ def read(domain: Node, before: XmlReadState | None = None) -> XmlReadState:
 
 
 def _read_devices(domain: Node, found: XmlReadState) -> None:
-    devices = domain.child("devices") or Node("devices", line=domain.line)
+    devices = domain.merged("devices") or Node("devices", line=domain.line)
     emulator.read(domain, devices, found)
     disks.read(devices, found)
     usb.read(devices, found)
@@ -94,6 +95,9 @@ def _read_devices(domain: Node, found: XmlReadState) -> None:
     graphics.read(devices, found)
     hostdevs.read(devices, found)
 
+
+JOINED: Final = ("os", "cputune", "features", "clock", "devices", emulator.COMMANDLINE)
+"""The elements that libvirt joins where a document has them several times; of the others, it reads the first."""
 
 SEEN_BY_DEVICES: Final = frozenset({"type", "name", "device_model"})
 """The settings outside of ``<devices>`` that its readers look at."""
@@ -137,7 +141,7 @@ BEFORE_DEVICES: Final = (
     _section(vcpus.write, "vcpus maxvcpus vnuma cpus scheduler"),
     _section(boot.write, _OF_BOOT, _is_xen),
     _section(features.write, "type acpi apic pae hap viridian e820_host passthrough"),
-    _section(cpu.write, "type cpuid nestedhvm vnuma"),
+    _section(cpu.write, "type cpuid nestedhvm vnuma", _is_xen),
     _section(clock.write, "localtime rtc_timeoffset tsc_mode hpet"),
     _section(general.write_events, "on_poweroff on_reboot on_crash"),
 )

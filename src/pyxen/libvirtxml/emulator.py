@@ -8,15 +8,15 @@ from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import ABSOLUTE_PATH, fitting
 from pyxen.libvirtxml.text import XEN_NAMESPACE
 
-__all__ = ["read", "write", "write_arguments"]
+__all__ = ["COMMANDLINE", "read", "write", "write_arguments"]
 
-_COMMANDLINE = f"{{{XEN_NAMESPACE}}}commandline"
+COMMANDLINE = f"{{{XEN_NAMESPACE}}}commandline"
 _ARG = f"{{{XEN_NAMESPACE}}}arg"
 
 
 def read(domain: Node, devices: Node, found: XmlReadState) -> None:
     """Read the device model and its arguments."""
-    emulator, commandline = devices.child("emulator"), domain.child(_COMMANDLINE)
+    emulator, commandline = devices.child("emulator"), domain.merged(COMMANDLINE)
     path = emulator.word() if emulator is not None else None
     arguments = [arg.get("value") or "" for arg in commandline.all(_ARG)] if commandline is not None else None
     if path or arguments:
@@ -34,6 +34,6 @@ def write_arguments(config: DomainConfig, domain: Node, *, is_xen: bool) -> None
     """Write the arguments of the device model, which only the Xen driver supports."""
     if config.device_model.args and is_xen:
         domain.attributes["xmlns:xen"] = XEN_NAMESPACE
-        commandline = domain.add(_COMMANDLINE)
+        commandline = domain.add(COMMANDLINE)
         for argument in config.device_model.args:
             commandline.add(_ARG, value=argument)

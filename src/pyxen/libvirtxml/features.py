@@ -31,40 +31,41 @@ _MODES: Final = {"sync_pt": Passthrough.SYNC_PT, "share_pt": Passthrough.SHARE_P
 
 def read(domain: Node, found: XmlReadState) -> None:
     """Read the features that the Xen driver supports."""
-    features = domain.child("features") or Node("features")
+    features = domain.merged("features") or Node("features")
     for name in _SAID_BY_PRESENCE:
-        node = features.child(name)
-        if node is not None or found.is_hvm:
-            found.put(name, node is not None, node or domain)
-    if (hap := features.child("hap")) is not None:
+        nodes = list(features.all(name))
+        if nodes or found.is_hvm:
+            found.put(name, bool(nodes), nodes[0] if nodes else domain)
+    # Of a feature that stands there twice, the last one counts.
+    for hap in features.all("hap"):
         found.put("hap", hap.switch("state", default=True), hap)
-    viridian = features.child("viridian")
-    defaults = viridian.switch("state", default=True) if viridian is not None else None
-    hyperv = features.child("hyperv")
-    enable = _read_hyperv(hyperv) if hyperv is not None else None
-    if viridian is not None or hyperv is not None:
+    defaults, hypervs = None, list(features.all("hyperv"))
+    for viridian in features.all("viridian"):
+        defaults = viridian.switch("state", default=True)
+    enable = _read_hyperv(hypervs) if hypervs else None
+    if defaults is not None or hypervs:
         found.put("viridian", found.make(Viridian, domain, defaults=defaults, enable=enable), domain)
-    if (xen := features.child("xen")) is not None:
-        _read_xen(xen, found)
+    for xen in features.all("xen"):
+        for e820_host in xen.all("e820_host"):
+            found.put("e820_host", e820_host.switch("state", default=True), e820_host)
+        for passthrough in xen.all("passthrough"):
+            _read_passthrough(passthrough, found)
 
 
-def _read_hyperv(hyperv: Node) -> frozenset[int] | str:
-    if hyperv.get("mode") == "passthrough":
+def _read_hyperv(hypervs: list[Node]) -> frozenset[int] | str:
+    mode, switches = None, dict.fromkeys((*_HYPERV, *_IN_THE_BASE), False)
+    for hyperv in hypervs:
+        mode = hyperv.get("mode")
+        if mode != "passthrough":
+            for name in switches:
+                for node in hyperv.all(name):
+                    switches[name] = bool(node.switch("state", default=True))
+    if mode == "passthrough":
         return "all"
-    enable: set[int] = set(_ALWAYS)
-    for name in (*_HYPERV, *_IN_THE_BASE):
-        node = hyperv.child(name)
-        if node is not None and node.switch("state", default=True):
-            enable |= _HYPERV.get(name, _ALWAYS)
-    return frozenset(enable)
+    return _ALWAYS.union(*(_HYPERV.get(name, _ALWAYS) for name, on in switches.items() if on))
 
 
-def _read_xen(xen: Node, found: XmlReadState) -> None:
-    if (e820_host := xen.child("e820_host")) is not None:
-        found.put("e820_host", e820_host.switch("state", default=True), e820_host)
-    passthrough = xen.child("passthrough")
-    if passthrough is None:
-        return
+def _read_passthrough(passthrough: Node, found: XmlReadState) -> None:
     if not passthrough.switch("state", default=True):
         found.put("passthrough", Passthrough.DISABLED, passthrough)
         return

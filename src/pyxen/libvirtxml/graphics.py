@@ -8,57 +8,76 @@ from pyxen.config import DomainConfig, DomainType, Sdl, Spice, Vfb, Vnc
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
 from pyxen.libvirtxml.schema_patterns import HOST, fitting, is_address
+from pyxen.losses import Loss
 
-__all__ = ["read", "vfb_sayable", "write"]
+__all__ = ["ANYWHERE", "ONE_SCREEN", "read", "vfb_sayable", "was_asked_for", "write"]
+
+ANYWHERE: Final = "0.0.0.0"  # noqa: S104 (xl's default for SPICE)
+"""Where a SPICE server of libxl's listens unless it has an address; one of libvirt's driver listens on `_HERE`."""
+_HERE: Final = "127.0.0.1"
+
+ONE_SCREEN: Final = "libvirt's Xen driver turns on one screen of an HVM guest: SPICE, or else the first <graphics>"
+"""Why a screen is lost beside another one."""
 
 _VNC_PORTS: Final = 5900
 _LARGEST_PORT: Final = 65535
+_KINDS: Final = ("spice", "vnc", "sdl")
 _MODES: Final = {"server": False, "client": True}
 
 
 def read(devices: Node, found: XmlReadState) -> None:
-    """Read the kinds of graphics that Xen supports."""
-    for node in devices.children:
-        if node.tag != "graphics":
-            continue
-        kind = node.attributes.get("type")
-        if kind == "spice" and found.is_hvm and "spice" not in found.fields:
-            _start(node)
-            found.put("spice", _read_spice(node, found), node)
-        elif kind in ("vnc", "sdl"):
-            _read_either(node, kind, found)
-    if found.is_hvm and "vnc" not in found.fields:
-        found.put("vnc", Vnc(enable=False), devices)
-
-
-def _start(node: Node) -> None:
-    node.taken = True
-    node.get("type")
-
-
-def _read_either(node: Node, kind: str, found: XmlReadState) -> None:
-    if found.is_hvm and kind in found.fields:
-        return
-    _start(node)
-    vnc = _read_vnc(node, found) if kind == "vnc" else None
-    sdl = _read_sdl(node, found) if kind == "sdl" else None
-    keymap = node.get("keymap")
+    """Read the screen of an HVM guest, or the framebuffers of another one."""
+    graphics = [node for node in devices.named("graphics") if node.attributes.get("type") in _KINDS]
     if found.is_hvm:
-        found.put("vnc", vnc, node)
-        found.put("sdl", sdl, node)
-        found.put("keymap", keymap, node)
-    else:
-        found.append("vfbs", found.make(Vfb, node, vnc=vnc or Vnc(enable=False), sdl=sdl, keymap=keymap))
+        _read_screen(graphics, devices, found)
+        return
+    for node in graphics:
+        if node.attributes["type"] != "spice":
+            vnc, sdl, _ = _read_one(node, found)
+            keymap = node.get("keymap") if sdl is None else None
+            found.append("vfbs", found.make(Vfb, node, vnc=vnc or Vnc(enable=False), sdl=sdl, keymap=keymap))
+
+
+def _read_screen(graphics: list[Node], devices: Node, found: XmlReadState) -> None:
+    """Read the one screen that libvirt's Xen driver turns on: SPICE if there is one, or else the first."""
+    servers = [node for node in graphics if node.attributes["type"] == "spice"]
+    shown = next(iter(servers or graphics), None)
+    if shown is None:
+        found.put("vnc", Vnc(enable=False), devices)
+        return
+    vnc, sdl, spice = _read_one(shown, found)
+    found.put("vnc", vnc or Vnc(enable=False), shown)
+    found.put("sdl", sdl, shown)
+    found.put("spice", spice, shown)
+    if sdl is None:
+        found.put("keymap", shown.get("keymap"), shown)
+
+
+def _read_one(node: Node, found: XmlReadState) -> tuple[Vnc | None, Sdl | None, Spice | None]:
+    node.taken = True
+    kind = node.get("type")
+    return (
+        _read_vnc(node, found) if kind == "vnc" else None,
+        _read_sdl(node, found) if kind == "sdl" else None,
+        _read_spice(node, found) if kind == "spice" else None,
+    )
 
 
 def _read_listen(node: Node) -> str | None:
-    address = node.get("listen")
-    for listen in node.children:
-        if listen.tag == "listen" and listen.attributes.get("type") == "address":
-            listen.taken = True
-            listen.get("type")
-            address = listen.get("address") or address
-            break
+    """Return the address that a server listens on; None if none is said.
+
+    libvirt's Xen driver looks at the first ``<listen>`` alone, and has no address of one that is a network or a socket.
+    """
+    listen = next(iter(node.named("listen")), None)
+    if listen is None:
+        return node.get("listen") or None
+    if listen.attributes.get("type") != "address":
+        return None
+    listen.taken = True
+    listen.get("type")
+    address = listen.get("address")
+    if not address or node.attributes.get("listen") == address:
+        return node.get("listen") or None
     return address
 
 
@@ -92,12 +111,11 @@ def _read_spice(node: Node, found: XmlReadState) -> Spice:
         raise node.wrong(f"{mode!r} is not a valid mouse mode; use server or client")
     sharing = clipboard.switch("copypaste", default=False) if clipboard is not None else False
     passwd = node.get("passwd")
-    found.put("keymap", node.get("keymap"), node)
     return found.make(
         Spice,
         node,
         enable=True,
-        host=_read_listen(node),
+        host=_read_listen(node) or _HERE,
         port=max(port, 0),
         tls_port=max(tls_port, 0),
         passwd=passwd,
@@ -123,12 +141,29 @@ def write(config: DomainConfig, devices: Node) -> None:
             elif vfb.sdl.enable:
                 _write_sdl(vfb.sdl, devices)
         return
-    if config.spice.enable:
+    shown = _shown(config)
+    if shown == "spice":
         _write_spice(config.spice, config.keymap, devices)
-    if config.vnc.enable is not False:
-        _write_vnc(config.vnc, None if config.spice.enable else config.keymap, devices)
-    if config.sdl.enable:
+    elif shown == "vnc":
+        _write_vnc(config.vnc, config.keymap, devices)
+    elif shown == "sdl":
         _write_sdl(config.sdl, devices)
+
+
+def _shown(config: DomainConfig) -> str | None:
+    """Return the screen of an HVM guest that is written: libvirt has one, and a VNC server by default is the last."""
+    if config.spice.enable:
+        return "spice"
+    if config.vnc.enable:
+        return "vnc"
+    if config.sdl.enable:
+        return "sdl"
+    return "vnc" if config.vnc.enable is None else None
+
+
+def was_asked_for(loss: Loss, config: DomainConfig) -> bool:
+    """Whether a configuration says itself what is lost: a VNC server beside another screen is often libxl's default."""
+    return loss.path != "vnc.enable" or config.vnc != Vnc()
 
 
 def _write_vnc(vnc: Vnc, keymap: str | None, devices: Node) -> None:
@@ -157,7 +192,7 @@ def _write_spice(spice: Spice, keymap: str | None, devices: Node) -> None:
         node.set(port=spice.port or None, tlsPort=spice.tls_port or None, autoport="no")
     else:
         node.set(autoport="yes")
-    _write_listen(spice.host, node)
+    _write_listen(spice.host or ANYWHERE, node)
     node.set(passwd=None if spice.disable_ticketing else spice.passwd, keymap=keymap)
     if spice.agent_mouse is False:
         node.add("mouse", mode="server")

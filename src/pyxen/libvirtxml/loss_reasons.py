@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pyxen.libvirtxml.graphics import ONE_SCREEN
+
 __all__ = ["DEFAULT_REASON", "REASONS"]
 
 DEFAULT_REASON: Final = "the XML that pyxen writes does not say it"
@@ -40,10 +42,12 @@ REASONS: Final = {
     "scheduler.kind": "libvirt uses the scheduler of the domain's CPU pool",
     "scheduler.weight": "libvirt takes 2 to 262144",
     "sdl": "libvirt's Xen driver has no OpenGL",
+    "sdl.enable": ONE_SCREEN,
     "serial": "libvirt does not have this character device, or describes it in another way",
     "soundhw": "libvirt's Xen driver knows ac97, es1370, hda and sb16",
     "spice": "libvirt's Xen driver has only port, address, password, agent and clipboard of a SPICE server",
     "spice.disable_ticketing": "libvirt demands a password if and only if one is set",
+    "spice.host": "libvirt needs an IP address or a host name",
     "spice.vdagent": "libvirt has the agent if the clipboard is shared or the pointer is the client's, and only then",
     "stubdomain": "libvirt's Xen driver runs device models in dom0",
     "usbctrls": "libvirt's Xen driver knows controllers of type qusb, of version 1 and 2",
@@ -68,6 +72,7 @@ REASONS: Final = {
     "vkbs": "libvirt has only the keyboard that comes with a screen",
     "vnc": "libvirt has no settings of a VNC server that is off",
     "vnc.display": "libvirt has a fixed display, or searches for a free one from 0 on",
+    "vnc.enable": f"{ONE_SCREEN}; set vnc.enable=False if the other one is enough",
     "vnc.listen": "libvirt needs an IP address or a host name, without a display",
     "vnuma": "pyxen reads and writes at most 1024 NUMA nodes in XML",
     "vnuma.distances": "libvirt needs a distance to every node, from 10 to 255",

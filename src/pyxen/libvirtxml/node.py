@@ -83,6 +83,24 @@ class Node:
                 child.taken = True
                 yield child
 
+    def merged(self, tag: str) -> Node | None:
+        """Take every child with this tag as one element; None if there is none.
+
+        libvirt looks for the inner elements and attributes of some elements in all of them, so the first gets what the
+        others have. An attribute that both have stays in the other one, unread.
+        """
+        first = self.child(tag)
+        if first is None:
+            return None
+        for other in self.all(tag):
+            if other is first:
+                continue
+            first.children += other.children
+            other.children = []
+            missing = [name for name in other.attributes if name not in first.attributes]
+            first.attributes.update((name, other.attributes.pop(name)) for name in missing)
+        return first
+
     def get(self, name: str) -> str | None:
         """Take an attribute; None if it is missing."""
         return self.attributes.pop(name, None)

@@ -32,6 +32,7 @@ from pyxen.config.libxl_defaults import without_defaults
 from pyxen.libvirtxml.boot import PYGRUB, XL_BOOT_ORDER
 from pyxen.libvirtxml.characters import NO_SERIAL, with_path
 from pyxen.libvirtxml.cpu import default_distances, normal_policy
+from pyxen.libvirtxml.graphics import ANYWHERE
 from pyxen.libvirtxml.memory import DEFAULT_MEMORY
 from pyxen.libvirtxml.schema_patterns import is_address
 from pyxen.libvirtxml.usb import DEFAULT_PORTS, DEFAULT_VERSION
@@ -121,6 +122,7 @@ def _spice(spice: Spice) -> Spice:
     if not spice.enable:
         return spice.replace(enable=False)
     return spice.replace(
+        host=spice.host or ANYWHERE,
         disable_ticketing=bool(spice.disable_ticketing),
         agent_mouse=spice.agent_mouse is not False,
         vdagent=bool(spice.vdagent),

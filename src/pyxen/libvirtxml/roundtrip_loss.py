@@ -74,6 +74,9 @@ def _field(name: str, config: DomainConfig, said: DomainConfig) -> Iterator[Loss
         return
     known = settings_of(DomainConfig)[name]
     elsewhere = f"does not apply to {_A[config.type]} guest" if known.guests and config.type not in known.guests else ""
+    if name in _SWITCHED and config.type is DomainType.HVM and ours.enable and not theirs.enable:
+        yield _loss(f"{name}.enable", True)
+        return
     if name in _SWITCHED and not ours.enable:
         elsewhere = elsewhere or f"libvirt has no settings of {_SWITCHED[name]} that is off"
     if (sayable := _SAYABLE.get(name)) is not None:

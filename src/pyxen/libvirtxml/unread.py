@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyxen.config.checks import hide_keys
+from pyxen.libvirtxml.graphics import ONE_SCREEN
 from pyxen.libvirtxml.node import Node
 from pyxen.libvirtxml.read_state import XmlReadState
 
@@ -45,9 +46,7 @@ ADDED: Final = (
     Added("description", _WORDS),
     Added("metadata", _WORDS),
     Added("resource", "the group of processes that libvirt put the domain in"),
-    Added("os/acpi", "an empty element"),
     Added("os/bootmenu", "no boot menu, which is the default", "enable", ("no",)),
-    Added("features", "an empty element"),
     Added("cpu/@check", "libvirt's check of CPUs, which its Xen driver does not perform"),
     Added("cpu/@migratable", "concerns live migration between QEMUs"),
     Added("cpu/@match", "libvirt's default"),
@@ -81,6 +80,8 @@ _BY_PATH: Final[dict[str, list[Added]]] = {}
 for _added in ADDED:
     _BY_PATH.setdefault(_added.path, []).append(_added)
 
+_LISTEN: Final = "a server of libvirt's Xen driver listens on the address of the first <listen>, or else on 127.0.0.1"
+
 _REASONS: Final = {
     "devices/interface/@type": "a network of libvirt's own: only libvirt knows its bridge; name the bridge instead",
     "devices/interface/source": "a network of libvirt's own: only libvirt knows its bridge; name the bridge instead",
@@ -94,6 +95,9 @@ _REASONS: Final = {
     "devices/disk/boot": "libvirt's Xen driver uses only the boot order in <os><boot>",
     "devices/interface/boot": "libvirt's Xen driver uses only the boot order in <os><boot>",
     "devices/hostdev": "Xen passes through only PCI and USB devices, by address",
+    "devices/graphics": f"{ONE_SCREEN}; other guests have only VNC and windows",
+    "devices/graphics/@listen": _LISTEN,
+    "devices/graphics/listen": _LISTEN,
     "devices/parallel": "libvirt's Xen driver refuses it, and xl does not support it",
     "genid": "libvirt's Xen driver ignores it",
     "cpu/@mode": "libvirt's Xen driver supports only host-passthrough, and ignores other modes",

@@ -32,7 +32,7 @@ def read(domain: Node, found: XmlReadState) -> None:
             vcpu.get("placement")
         if (cpus := vcpu.get("cpuset")) is not None:
             found.put("cpus", cpu_set(cpus, vcpu), vcpu)
-    cputune = domain.child("cputune")
+    cputune = domain.merged("cputune")
     if cputune is None:
         return
     if (shares := cputune.child("shares")) is not None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from pyxen import libvirtxml
-from pyxen.config import CpuSet, DomainConfig, VNode, settings_of
+from pyxen.config import CpuSet, DomainConfig, Vnc, VNode, settings_of
 from pyxen.libvirtxml import normal
 from pyxen.testing.strategies import domain_configs
 from tests.oracle.libvirt.schemas import RELEASES, Schema
@@ -60,7 +60,10 @@ def without(config: DomainConfig, paths: list[str]) -> DomainConfig:
     roots = {path.split(".")[0].split("[")[0] for path in paths}
     if "maxvcpus" in roots and config.maxvcpus is None:
         roots.add("vnuma")  # whose vCPUs it is then
-    return config.replace(**{root: defaults[root] for root in roots if root != "name"})
+    rest = config.replace(**{root: defaults[root] for root in roots if root != "name"})
+    if "vnc" in roots and (rest.spice.enable or rest.sdl.enable):
+        return rest.replace(vnc=Vnc(enable=False))  # by default there is one, also beside another screen
+    return rest
 
 
 def test_what_is_not_lost_is_written_without_complaint() -> None:

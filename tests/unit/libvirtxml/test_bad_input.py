@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,10 @@ WRONG = {
 }
 
 
+WRONG["too many NUMA nodes"] = (hvm("\n<cpu><numa>" + "<cell/>" * 1025 + "</numa></cpu>"), 6)
+WRONG["too many serial ports"] = (hvm(devices="\n" + "<serial type='null'><target port='0'/></serial>" * 1026), 6)
+
+
 @pytest.mark.parametrize(("text", "line"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_told_with_its_line(text: str, line: int) -> None:
     with pytest.raises(ParseError) as caught:
@@ -104,6 +109,25 @@ def test_four_megabytes_of_devices_are_read() -> None:
     device = "<interface type='bridge'><source bridge='xenbr0'/></interface>"
     config = libvirtxml.loads(hvm(devices=device * 20_000))
     assert len(config.vifs) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("inside", "devices"),
+    [
+        ("<cpu><numa>" + "<cell/>" * 20_000 + "</numa></cpu>", ""),
+        ("", "<serial type='null'><target port='0'/></serial>" * 20_000),
+    ],
+    ids=["NUMA nodes", "serial ports"],
+)
+def test_what_would_grow_with_the_square_of_its_number_is_refused(inside: str, devices: str) -> None:
+    text = hvm(inside, devices)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ParseError, match="1024"):
+            libvirtxml.loads(text)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("depth", [200, 10_000])

@@ -7,9 +7,20 @@ from collections.abc import Callable
 import pytest
 
 from pyxen import libvirtxml
-from pyxen.config import ActionOnShutdown, CpuSet, Disk, DomainConfig, Rate, VgaInterfaceType, Vif, Vnc, VNode
+from pyxen.config import (
+    ActionOnShutdown,
+    CpuSet,
+    Disk,
+    DomainConfig,
+    Rate,
+    Spice,
+    VgaInterfaceType,
+    Vif,
+    Vnc,
+    VNode,
+)
 from pyxen.libvirtxml import CONTRADICTIONS
-from tests.unit.libvirtxml.documents import read, read_hvm, read_pv
+from tests.unit.libvirtxml.documents import hvm, read, read_hvm, read_pv
 
 
 def boot_order() -> None:
@@ -85,6 +96,39 @@ def spice_agent() -> None:
         assert read_hvm(devices=f"<graphics type='spice'>{inside}</graphics>").spice.vdagent is agent
 
 
+def spice_address() -> None:
+    assert read_hvm(devices="<graphics type='spice' port='6000'/>").spice.host == "127.0.0.1"
+    spice = Spice(enable=True, port=6000, disable_ticketing=True)
+    config = DomainConfig("web1", type="hvm", memory=512, spice=spice, vnc=Vnc(enable=False))
+    assert "listen='0.0.0.0'" in libvirtxml.dumps(config)
+
+
+def one_screen() -> None:
+    spice = Spice(enable=True, port=6000, disable_ticketing=True)
+    config = DomainConfig("web1", type="hvm", memory=512, spice=spice, vnc=Vnc(enable=True))
+    assert [loss.path for loss in libvirtxml.losses(config)] == ["vnc.enable"]
+    both = "<graphics type='vnc' port='5901'/><graphics type='spice' port='6000'/>"
+    read_both = libvirtxml.loads(hvm(devices=both), on_loss="ignore")
+    assert (read_both.spice.enable, read_both.vnc.enable) == (True, False)
+
+
+def nesting() -> None:
+    for features, nested in (
+        ("", True),
+        ("<feature policy='optional' name='vmx'/>", True),
+        ("<feature policy='disable' name='vmx'/><feature policy='require' name='svm'/>", False),
+        ("<feature policy='require' name='svm'/><feature policy='forbid' name='vmx'/>", False),
+        ("<feature policy='disable' name='svm'/><feature policy='optional' name='svm'/>", False),
+    ):
+        assert read_hvm(f"<cpu mode='host-passthrough'>{features}</cpu>").nestedhvm is nested
+    config = DomainConfig("web1", type="hvm", memory=512, nestedhvm=True)
+    said = libvirtxml.dumps(config)
+    assert "<feature policy='require' name='vmx'/>" in said
+    assert "<feature policy='require' name='svm'/>" in said
+    assert read(said).nestedhvm is True
+    assert "<feature " not in libvirtxml.dumps(config, domain_type="kvm")
+
+
 def memory_in_mib() -> None:
     said = libvirtxml.dumps(DomainConfig("web1", memory=512.5, kernel="/boot/vmlinuz"))
     assert "<memory unit='KiB'>524800</memory>" in said
@@ -149,6 +193,9 @@ CASES: dict[str, Callable[[], None]] = {
     "removable-disks": removable_disks,
     "framebuffers-of-hvm": framebuffers_of_hvm,
     "spice-agent": spice_agent,
+    "spice-address": spice_address,
+    "one-screen": one_screen,
+    "nesting": nesting,
     "memory-in-mib": memory_in_mib,
     "video-memory": video_memory,
     "serial-ports": serial_ports,

@@ -9,6 +9,7 @@ from lxml import etree
 
 from pyxen.backends.libvirt.binding import VirDomain, number
 from pyxen.config import ChannelConnection
+from pyxen.libvirtxml.document import XEN
 from pyxen.libvirtxml.text import parse_tree
 from pyxen.records.endpoints import ChannelEndpoint, ConsoleEndpoint, ConsoleType, Endpoints, SpiceEndpoint, VncEndpoint
 
@@ -16,6 +17,7 @@ __all__ = ["endpoints", "endpoints_of"]
 
 _SECURE: Final = number("VIR_DOMAIN_XML_SECURE")
 _CONNECTIONS: Final = {"pty": ChannelConnection.PTY, "unix": ChannelConnection.SOCKET}
+_HERE: Final = "127.0.0.1"
 _MOST_PORT: Final = 65535
 
 
@@ -27,17 +29,27 @@ def endpoints(domain: VirDomain) -> Endpoints:
 def endpoints_of(xml: str) -> Endpoints:
     """Return what the XML of a running domain says of its endpoints."""
     root = parse_tree(xml)
+    screens = _screens(root)
     consoles = {(console.type, console.number): console for console in _consoles(root)}
     return Endpoints(
-        vnc=_vnc(root),
-        spice=_spice(root),
+        vnc=_vnc(screens),
+        spice=_spice(screens),
         consoles=tuple(console for _, console in sorted(consoles.items())),
         channels=tuple(_channels(root)),
     )
 
 
-def _vnc(root: etree._Element) -> VncEndpoint | None:
-    graphics = root.find("devices/graphics[@type='vnc']")
+def _screens(root: etree._Element) -> dict[str | None, etree._Element]:
+    """Return the screens that are on, by their types: libvirt's Xen driver turns on one of an HVM guest's."""
+    screens = list(reversed(root.findall("devices/graphics")))
+    if root.get("type") == XEN and root.findtext("os/type") == "hvm":
+        screens = [one for one in screens if one.get("type") == "spice"] or screens
+        screens = screens[-1:]
+    return {one.get("type"): one for one in screens}
+
+
+def _vnc(screens: dict[str | None, etree._Element]) -> VncEndpoint | None:
+    graphics = screens.get("vnc")
     if graphics is None:
         return None
     password = graphics.get("passwd") or None
@@ -45,18 +57,18 @@ def _vnc(root: etree._Element) -> VncEndpoint | None:
     if path:
         return VncEndpoint(path, None, password)
     port = _port(graphics, "port")
-    return None if port is None else VncEndpoint(_listens(graphics, "address") or "127.0.0.1", port, password)
+    return None if port is None else VncEndpoint(_listens(graphics, "address") or _HERE, port, password)
 
 
-def _spice(root: etree._Element) -> SpiceEndpoint | None:
-    graphics = root.find("devices/graphics[@type='spice']")
+def _spice(screens: dict[str | None, etree._Element]) -> SpiceEndpoint | None:
+    graphics = screens.get("spice")
     if graphics is None:
         return None
     port, tls_port = _port(graphics, "port"), _port(graphics, "tlsPort")
     if port is None and tls_port is None:
         return None
     password = graphics.get("passwd") or None
-    address = _listens(graphics, "address")
+    address = _listens(graphics, "address") or _HERE
     return SpiceEndpoint(address, port, tls_port, password, needs_password=password is not None)
 
 
