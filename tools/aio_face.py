@@ -51,7 +51,7 @@ AWAITED = {
 """Names that the asyncio face imports from another module."""
 
 USES = {
-    *("self._calls.ask", "self._calls.finish", "self._calls.acquire"),
+    *("self._calls.ask", "self._calls.finish", "self._calls.acquire", "self._calls.cancel_all"),
     *("self._calls.one", "self._calls.each", "self._calls.open", "self._calls.close"),
     *("self._host.stats", "self._host.info"),
     "self._ask_all",

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
 from io import FileIO
@@ -101,6 +101,9 @@ class Operation(Future[T]):
         except asyncio.CancelledError:
             self.cancel()
             await done(self)
+            raise
+        except (GeneratorExit, KeyboardInterrupt):  # nothing can be awaited any more
+            self.cancel()
             raise
         return self.result()
 
@@ -246,7 +249,11 @@ class Operation(Future[T]):
         Args:
             fn: The function. It runs on the thread that does the work, so it must not block. Any exception that it
                 raises there goes to `threading.excepthook`, including `SystemExit`.
+
+        Raises:
+            HostClosed: It was begun before a fork, by the parent of this process, and had not ended then.
         """
+        self._check_process()
         if self.done():
             super().add_done_callback(fn)  # called here and now, so its exceptions go to this caller
         else:
@@ -388,6 +395,14 @@ class Calls:
     def acquire(self, get: Callable[[], T], *, give_back: Callable[[T], object]) -> T:  # noqa: ARG002 (as in pyxen.aio)
         """Acquire something that the caller must release."""
         return get()
+
+    def cancel_all(self, operations: Collection[Operation[Any]]) -> None:
+        """Cancel operations, and wait until they are undone."""
+        for operation in operations:
+            operation.cancel()
+        for operation in operations:
+            with contextlib.suppress(Exception):  # how it ends is told elsewhere
+                operation.wait()
 
     def file(self, fd: int) -> FileIO:
         """Return a descriptor as a raw file, which closes it."""

@@ -374,6 +374,34 @@ def test_a_cancelled_read_loses_nothing(terminal: Terminal) -> None:
     awaited(terminal, use)
 
 
+def test_a_read_that_is_cancelled_at_any_turn_loses_nothing(terminal: Terminal) -> None:
+    async def use(stream: AioConsoleStream) -> None:
+        for number in range(12):
+            terminal.says(b"line\n")
+            reading = asyncio.create_task(stream.get())
+            for _ in range(number):
+                await asyncio.sleep(0)
+            reading.cancel()
+            found = (await asyncio.gather(reading, return_exceptions=True))[0]
+            if isinstance(found, asyncio.CancelledError):
+                found = await stream.get()
+            assert found == "line", number
+            assert await stream.get(0) is None
+
+    awaited(terminal, use)
+
+
+def test_another_loop_closes_it(terminal: Terminal) -> None:
+    async def use(stream: AioConsoleStream) -> None:
+        waiting = [asyncio.create_task(stream.read()), asyncio.create_task(stream.write(b"x" * 1_000_000, None))]
+        await asyncio.sleep(SOON)
+        await asyncio.to_thread(asyncio.run, stream.close())
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(error) for error in found] == [HostClosed, HostClosed]
+
+    awaited(terminal, use)
+
+
 def test_a_stream_that_is_forgotten_is_closed(terminal: Terminal) -> None:
     stream_of(terminal).get(0)
     terminal.there = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import pyxen
+import pyxen.aio
 from pyxen import ConnectFailed, DomainConfig, HostClosed, Hosts, InvalidArgument, NotFound, OperationTimeout
 from pyxen.backends.memory.address import forget
 from pyxen.testing import FakeHost
@@ -267,3 +269,21 @@ def test_a_host_that_hangs_does_not_keep_the_program_from_its_end(tmp_path: Path
     command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
     assert done.stdout == "OperationTimeout\n"
+
+
+def test_a_call_whose_loop_was_closed_keeps_no_host_busy() -> None:
+    async def hang(_: pyxen.aio.Host) -> None:
+        for _again in range(9):  # a cancel does not end it
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    hosts = pyxen.aio.Hosts({"one": "memory:///"})
+    loop = asyncio.new_event_loop()
+    assert loop.run_until_complete(hosts.open())["one"].ok
+    assert not loop.run_until_complete(hosts.each(hang, timeout=0.01))["one"].ok
+    late = hosts._calls._places["one"].late
+    assert late is not None
+    loop.close()
+    late._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio would complain, rightly
+    assert asyncio.run(hosts.list())["one"].ok
+    asyncio.run(hosts.close())

@@ -515,6 +515,14 @@ def test_in_the_child_of_a_fork() -> None:
     assert told == ["True", "'web'", "False", "'web'", repr("<Operation create: done>")]
     told = told_by_a_child([running.done, running.cancel, running.result, running.exception, running.wait])
     assert told == ["False", "False", "HostClosed", "HostClosed", "HostClosed"]
+
+    async def awaited(operation: Operation[str]) -> str:
+        return await operation
+
+    told = told_by_a_child([lambda: asyncio.run(awaited(ended)), lambda: asyncio.run(awaited(running))])
+    assert told == ["'web'", "HostClosed"]
+    told = told_by_a_child([lambda: ended.add_done_callback(repr), lambda: running.add_done_callback(repr)])
+    assert told == ["None", "HostClosed"]
     go_on.set()
     thread.join(20)
     assert running.cancel()

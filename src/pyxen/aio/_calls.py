@@ -7,15 +7,16 @@ the task does not wait for it, or its loop is closed.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from io import FileIO
 from typing import Any, Generic, TypeVar
 
 from pyxen._asyncio import done
+from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage, submitted
 from pyxen.errors import DomainNotFound, Error, HostClosed, OperationFailed
 from pyxen.operation import Operation
@@ -24,7 +25,7 @@ __all__ = ["Calls"]
 
 T = TypeVar("T")
 
-_LOG = logging.getLogger("pyxen.aio")
+_LOG = logger("pyxen.aio")
 
 _STAYS = "Cancelled, but it had already succeeded and cannot be undone: %s stays"
 
@@ -39,6 +40,7 @@ class Calls:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pyxen-aio")
         self._abandoned: set[Future[None]] = set()
         self._closing: _Closing | None = None
+        self._gate = threading.Lock()  # two loops may close the host at once
         self._process = os.getpid()
 
     async def ask(self, look: Callable[[], T]) -> T:
@@ -73,7 +75,7 @@ class Calls:
         except asyncio.CancelledError:
             await done(self._abandon(call))
             raise
-        except GeneratorExit:  # the loop was closed before the task ended: nothing can be awaited here
+        except (GeneratorExit, KeyboardInterrupt):  # the loop ends before the task: nothing can be awaited here
             self._abandon(call)
             raise
 
@@ -90,6 +92,15 @@ class Calls:
             return operation
 
         return await self.finish(begin, undo=give_back)
+
+    async def cancel_all(self, operations: Collection[Operation[Any]]) -> None:
+        """Cancel operations, and wait until they are undone."""
+        for operation in operations:
+            operation.cancel()
+        if isinstance(sys.exception(), GeneratorExit | KeyboardInterrupt):  # see `finish`
+            return
+        for operation in operations:
+            await done(operation)
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Make a call on a thread of the pool."""
@@ -118,9 +129,12 @@ class Calls:
         if self._process != os.getpid():
             last()  # a forked child does not have the threads, so there is nothing to wait for
             return
-        if self._closing is None:
-            self._closing = _Closing(lambda: self._close(last))
-        await self._closing.end()
+        with self._gate:
+            first = self._closing is None
+            closing = self._closing = self._closing or _Closing(lambda: self._close(last))
+        if first:
+            closing.begin()
+        await closing.end()
 
     def release(self) -> None:
         """Let the threads end by themselves, if no host was opened and there is nothing to close."""
@@ -222,7 +236,11 @@ class _Closing:
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
         self._end: Future[None] = Future()
-        self._thread: threading.Thread | None = threading.Thread(target=self._run, name="pyxen-aio-close")
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Begin to close; called once."""
+        self._thread = threading.Thread(target=self._run, name="pyxen-aio-close")
         try:
             with shortage(OperationFailed, _NO_THREAD):
                 self._thread.start()

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pyxen._durations import timeout_of
 from pyxen._host_calls import CLOSE_SECONDS, Places, no_answer, still_busy
+from pyxen.aio._lock import TaskLock
 from pyxen.aio.connection import connect
 from pyxen.aio.host import Host
 from pyxen.errors import HostClosed, OperationTimeout
@@ -28,7 +29,7 @@ class _Place:
         self._uri = uri
         self._host: Host | None = None
         self._closed = False
-        self._lock = asyncio.Lock()
+        self._lock = TaskLock()
         self.late: asyncio.Task[Any] | None = None
 
     async def opened(self) -> Host:
@@ -43,6 +44,8 @@ class _Place:
     async def close(self) -> None:
         """Close the host. If it is being opened, wait for that first."""
         self._closed = True
+        if self._lock.inherited:
+            return
         async with self._lock:
             if self._host is not None:
                 await self._host.close()
@@ -106,9 +109,10 @@ class HostCalls:
     async def _answer(
         self, place: _Place, call: Callable[[], Coroutine[Any, Any, T]], seconds: float | None
     ) -> Answer[T]:
-        if place.late is not None and not place.late.done():
+        if place.late is not None and not place.late.done() and not place.late.get_loop().is_closed():
             return Answer(None, still_busy())
         task = asyncio.ensure_future(call())
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # later, nobody else asks for it
         try:
             await asyncio.wait({task}, timeout=seconds)
         except asyncio.CancelledError:
@@ -117,7 +121,6 @@ class HostCalls:
             raise
         if not task.done():
             task.cancel()
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody else asks for it
             place.late = task
             return Answer(None, no_answer(seconds))
         error = task.exception()

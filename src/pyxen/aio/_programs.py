@@ -47,7 +47,7 @@ def awaited(call: Callable[P, T], module: str) -> Callable[P, Coroutine[Any, Any
             stop.request()
             await done(answer)
             raise
-        except GeneratorExit:  # the loop was closed before the task ended: nothing can be awaited here
+        except (GeneratorExit, KeyboardInterrupt):  # the loop ends before the task: nothing can be awaited here
             stop.request()
             raise
         return answer.result()

@@ -89,8 +89,7 @@ class Guests(Domains):
                 except Error as error:
                     failed[guest] = error
         except BaseException:
-            for operation in begun.values():
-                operation.cancel()
+            await self._calls.cancel_all(begun.values())
             raise
         return {guest: failed[guest] for guest in guests if guest in failed}
 

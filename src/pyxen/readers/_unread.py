@@ -38,8 +38,10 @@ class Unread(Generic[T]):
         self.ended = False
 
     def put(self, item: T) -> None:
-        """Add an item, or record that it was lost."""
+        """Add an item, or record that it was lost. After the end, nothing is added: the reader may be closed."""
         with self._changed:
+            if self.ended:
+                return
             if len(self._items) < self._maxlen:
                 self._items.append(item)
             else:

@@ -14,7 +14,7 @@ from pyxen.readers._reader import Deadline, Reader
 from pyxen.readers._unread import Unread
 from pyxen.records.qmp_event import QmpEvent
 
-__all__ = ["CONNECT", "QmpEventQueue", "QmpEvents", "deadline_of"]
+__all__ = ["CONNECT", "QmpEventQueue", "QmpEvents", "deadline_of", "end_listening"]
 
 CONNECT: Final = 10.0
 """Seconds that QEMU has to greet a reader of its events."""
@@ -38,7 +38,7 @@ class QmpEvents(Reader[QmpEvent]):
         self._queue = queue = QmpEventQueue(names, maxlen)
         self._listening = calls.finish(
             lambda: backend.qmp_events(ref, queue.put, queue.finish, timeout=CONNECT),
-            undo=lambda listening: listening.cancel(),
+            undo=end_listening,
         )
         self._stop = self._listening.cancel
 
@@ -83,8 +83,7 @@ class QmpEvents(Reader[QmpEvent]):
         """
         listening, self._listening, self._stop = self._listening, None, None
         if listening is not None:
-            listening.cancel()
-            wait([listening])
+            end_listening(listening)
         self._queue.drop()
 
 
@@ -126,6 +125,12 @@ class QmpEventQueue(Unread[QmpEvent]):
         """Raise the error with which the events ended, if they did."""
         if self._failure is not None:
             raise self._failure
+
+
+def end_listening(listening: Operation[None]) -> None:
+    """End the reading of events, and wait until others can talk to QEMU."""
+    if listening.cancel():  # not in the child of a fork, where it never ends
+        wait([listening])
 
 
 def deadline_of(timeout: float | None) -> Deadline:

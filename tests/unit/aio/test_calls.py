@@ -18,8 +18,10 @@ from pyxen import (
     OperationFailed,
     Vif,
 )
+from pyxen.aio import _calls as aio_calls
 from pyxen.backends.base import DomainRef
 from pyxen.operation import Calls
+from tests.raising import handlers_that_raise
 from tests.unit.aio.fakehost import CONFIG, FakeBackend, OnHost, turns, undone, until
 
 # Calls that look
@@ -362,3 +364,57 @@ def test_what_cannot_be_undone_is_logged(
     records = [record for record in caplog.records if record.name == "pyxen.aio"]
     assert [record.levelno for record in records] == [logging.ERROR]
     assert "Domain 7" in records[0].getMessage()
+
+
+def test_a_log_handler_that_raises_when_something_cannot_be_undone(
+    backend: FakeBackend, on_host: OnHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_calls: aio_calls.Calls, _call: object) -> None:
+        raise OperationFailed("cannot start a thread")
+
+    async def main(host: pyxen.aio.Host) -> None:
+        task = asyncio.create_task(host.create(CONFIG))
+        await until(lambda: backend.operations)
+        task.cancel()
+        await until(lambda: backend.stopped)
+        backend.operations[0].set_result(DomainRef(7, uuid.UUID(int=7)))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    monkeypatch.setattr(aio_calls.Calls, "undo", no_thread)
+    with handlers_that_raise() as raised:
+        on_host(main)
+    assert {type(error) for error in raised} == {SystemExit}
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, GeneratorExit])
+def test_a_call_that_is_left_without_a_turn(backend: FakeBackend, on_host: OnHost, end: type[BaseException]) -> None:
+    """Ctrl-C on a loop that does not turn it into a cancel, or the end of the loop."""
+
+    async def main(host: pyxen.aio.Host) -> None:
+        creating = host.create(CONFIG)
+        creating.send(None)
+        await until(lambda: backend.operations)
+        with pytest.raises(end):
+            creating.throw(end())
+        await until(lambda: backend.stopped)
+        backend.operations[0].set_result(DomainRef(7, uuid.UUID(int=7)))
+        await until(lambda: backend.destroyed == [7])
+
+    on_host(main)
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, GeneratorExit])
+def test_an_operation_that_is_left_without_a_turn(
+    backend: FakeBackend, on_host: OnHost, end: type[BaseException]
+) -> None:
+    async def main(host: pyxen.aio.Host) -> None:
+        operation = host.begin.create(CONFIG)
+        waiting = operation.__await__()
+        next(waiting)
+        with pytest.raises(end):
+            waiting.throw(end())
+        assert operation.stopped == "cancelled"
+        undone(backend.operations[0])
+
+    on_host(main)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 import pyxen
-from pyxen import DomainConfig, InvalidState, OperationTimeout
+from pyxen import DomainConfig, InvalidState, Operation, OperationTimeout
 from pyxen.testing import FakeHost
 from tests.backends.support import wait_until
+from tests.unit.aio.fakehost import run, turns, undone, until
 
 
 def config(name: str) -> DomainConfig:
@@ -77,3 +79,40 @@ def test_an_interruption_stops_all_of_them() -> None:
 
         asyncio.run(asyncio.wait_for(main(), 60))
         assert [guest.info().shutdown_reason for guest in guests] == [None, None]
+
+
+def test_an_interruption_waits_until_all_are_undone() -> None:
+    """Also when the guest that is waited for is undone first."""
+    with FakeHost(time="real") as fake:
+        for name in ("web1", "web2"):
+            fake.guest(fake.create(config(name))).answers = False
+        stopped: list[Operation[Any]] = []
+
+        async def main() -> None:
+            async with fake.aio() as xen:
+                backend: Any = xen._backend
+                shutdown, begun = backend.shutdown, []
+
+                def begin(*arguments: Any, **options: Any) -> Operation[None]:
+                    whole: Operation[None] = shutdown(*arguments, **options)
+                    begun.append(whole)
+                    if len(begun) == 1:
+                        return whole
+                    slow: Operation[None] = Operation("shutdown")
+                    slow.carried_by(stopped.append, threading.Thread())
+                    return slow
+
+                backend.shutdown = begin
+                task = asyncio.ensure_future(xen.guests.shutdown_all())
+                await until(lambda: len(begun) == 2)
+                await turns()
+                task.cancel()
+                await until(lambda: stopped and begun[0].done())
+                await turns()
+                assert not task.done()
+                undone(stopped[0])
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                begun[1].cancel()
+
+        run(main())

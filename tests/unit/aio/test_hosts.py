@@ -178,6 +178,26 @@ def test_closing(backend: FakeBackend, connecting: Callable[[], Connecting]) -> 
     run(main())
 
 
+def test_closing_from_two_loops(backend: FakeBackend, connecting: Callable[[], Connecting]) -> None:
+    async def main() -> None:
+        host = await connecting()
+        close, closed = backend.close, threading.Event()
+
+        def slowly() -> None:
+            close()
+            assert closed.wait(30)
+
+        backend.close = slowly  # type: ignore[method-assign]  # for this test
+        begun = [asyncio.create_task(asyncio.to_thread(run, host.close())) for _ in range(4)]
+        await until(lambda: backend.closes)
+        await turns()
+        closed.set()
+        await asyncio.gather(host.close(), *begun)
+        assert backend.closes == 1
+
+    run(main())
+
+
 def test_closing_waits_for_what_is_being_undone(backend: FakeBackend, connecting: Callable[[], Connecting]) -> None:
     async def main() -> None:
         host = await connecting()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
 import pyxen
+import pyxen.aio
 from pyxen import DomainConfig, Hosts
 from pyxen.metrics import HostCollector
 from tests.forks import check_no_lock_is_waited_for, locks_of, told_by_a_child, told_under
@@ -54,6 +56,44 @@ def test_readers_in_the_child_of_a_fork() -> None:
             while not seen.endswith(b"x"):
                 seen += console.read(10) or pytest.fail("the console is silent")
             assert console.read(0) is None
+
+
+def test_a_reader_of_qemus_events_in_the_child_of_a_fork() -> None:
+    with pyxen.connect("memory:///") as host:
+        web = host.create(DomainConfig("web", type="hvm", memory=64))
+        with web.qmp.events() as events:
+            closes: dict[str, Callable[[], object]] = {"get": lambda: events.get(0), "close": events.close}
+            assert told_under([events._queue._changed], closes) == {"get": "HostClosed", "close": "None"}
+            assert events._listening is not None
+            assert not events._listening.done()  # the parent goes on
+        web.destroy()
+
+
+def test_awaited_readers_and_hosts_in_the_child_of_a_fork() -> None:
+    """A task of the parent has begun a call, and never ends in the child."""
+
+    async def main() -> None:
+        async with pyxen.aio.connect("memory:///") as host, pyxen.aio.Hosts({"one": "memory:///"}) as hosts:
+            log = host.follow_log()
+
+            async def errors() -> set[str]:
+                return {type(error).__name__ for error in (await hosts.list()).errors.values()}
+
+            async with log._reading, hosts._calls._places["one"]._lock:
+                told = await asyncio.to_thread(
+                    told_by_a_child,
+                    [
+                        lambda: asyncio.run(log.get(0)),
+                        lambda: asyncio.run(log.close()),
+                        lambda: asyncio.run(errors()),
+                        lambda: asyncio.run(hosts.close()),
+                    ],
+                )
+            assert told == ["HostClosed", "None", "{'HostClosed'}", "None"]
+            assert await log.get(0) is None
+            assert await errors() == set()
+
+    asyncio.run(main())
 
 
 def test_many_hosts_in_the_child_of_a_fork() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Generic, TypeVar
 
 from pyxen.readers._unread import Unread
@@ -18,6 +19,7 @@ class Inbox(Generic[T]):
     def __init__(self, queue: Unread[T]) -> None:
         self._queue = queue
         self._waiters: set[asyncio.Future[None]] = set()
+        self._pid = os.getpid()
 
     @property
     def ended(self) -> bool:
@@ -35,8 +37,9 @@ class Inbox(Generic[T]):
         self._wake()
 
     def close(self) -> None:
-        self._queue.drop()
-        self._wake()
+        if self._pid == os.getpid():  # what waits before a fork is the parent's, and goes on
+            self._queue.drop()
+            self._wake()
 
     async def take(self) -> T | None:
         """Return the next item, or None if the queue has ended."""

@@ -1,4 +1,4 @@
-"""What readers for asyncio have in common: how they end."""
+"""What readers for asyncio have in common: how they begin and end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+
+from pyxen.aio._lock import TaskLock
+from pyxen.aio.readers._inbox import Inbox
 
 __all__ = ["Reader"]
 
@@ -15,10 +18,18 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Reader(AsyncIterator[T_co]):
-    """A reader that begins with ``async with``, or with the first read. Its end, or garbage collection, closes it."""
+    """A reader that begins with ``async with``, or with the first read. Its end, or garbage collection, closes it.
+
+    Args:
+        inbox: What it reads from. An inbox that has ended says that the reader was closed, or has nothing more to read.
+    """
 
     _stop: Callable[[], object] | None = None
     """What ends the reading; None before it begins and after it has ended."""
+
+    def __init__(self, inbox: Inbox[Any]) -> None:
+        self._inbox = inbox
+        self._beginning = TaskLock()
 
     async def __aenter__(self) -> Self:
         await self._begin()
@@ -35,9 +46,31 @@ class Reader(AsyncIterator[T_co]):
                 _thread.start_new_thread(self._stop, ())  # it takes locks, which this thread may already hold
 
     async def close(self) -> None:
-        """Stop reading. Calling it again does nothing."""
-        raise NotImplementedError
+        """Stop reading and wake everything that waits. Calling it again does nothing."""
+        self._inbox.close()
+        if self._beginning.inherited:
+            await self._end()
+            return
+        async with self._beginning:  # what a task is about to get is given back, too
+            await self._end()
 
     async def _begin(self) -> None:
-        """Begin to read, if that has not been done."""
+        """Begin to read, if that has not been done. If the reader is closed meanwhile, it has ended after this."""
+        async with self._beginning:
+            if self._stop is None and not self._is_over():
+                self._stop = await self._started()
+                if self._is_over():
+                    await self._end()
+
+    def _is_over(self) -> bool:
+        return self._inbox.ended
+
+    async def _started(self) -> Callable[[], object] | None:
+        """Begin to read, and return what ends it; None if it has ended already."""
         raise NotImplementedError
+
+    async def _end(self) -> None:
+        """End the reading, if it has begun."""
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Final, Self
 
+from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
+from pyxen.aio._lock import TaskLock
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.errors import HostClosed, NotFound, OperationTimeout
+from pyxen.errors import HostClosed, NotFound, OperationFailed, OperationTimeout
 from pyxen.readers._consoletext import GONE, LOOK, RETRY, ConsoleText, as_bytes, console_gone, receive, send
 from pyxen.records.endpoints import ConsoleType
 
@@ -47,13 +50,16 @@ class ConsoleStream(AsyncIterator[str]):
         self._ref = ref
         self._which = kind, number
         self._text = ConsoleText(timeout)
-        self._opening = asyncio.Lock()
-        self._reading = asyncio.Lock()
-        self._writing = asyncio.Lock()
-        self._mending = asyncio.Lock()
+        self._opening = TaskLock()
+        self._reading = TaskLock()
+        self._writing = TaskLock()
+        self._mending = TaskLock()
         self._times = 0
         """How often the console has been opened again."""
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._gate = threading.Lock()
+        """Held where the descriptor is used or replaced: another loop may be on another thread."""
+        self._waiters: dict[asyncio.Future[None], int] = {}
+        """What tasks wait for, each with a descriptor of its own, so that only its own loop watches and closes it."""
         self._closed = False
 
     async def _opened(self) -> int:
@@ -65,7 +71,8 @@ class ConsoleStream(AsyncIterator[str]):
             if self._fd < 0:
                 fd = await self._opened()
                 os.set_blocking(fd, False)
-                self._fd = fd
+                self._replace(fd)
+                self._check_open()
 
     def __repr__(self) -> str:
         return f"<ConsoleStream of domain {self._ref.domid}{' (closed)' if self._closed else ''}>"
@@ -81,7 +88,7 @@ class ConsoleStream(AsyncIterator[str]):
 
     def __del__(self) -> None:
         if self._fd >= 0:  # no task can be waiting in it
-            os.close(self._fd)
+            self._forget()
 
     async def __anext__(self) -> str:
         self._text.check_deadline()  # first: a guest that does not stop printing must not outlast it
@@ -97,7 +104,9 @@ class ConsoleStream(AsyncIterator[str]):
     @property
     def path(self) -> str | None:
         """The terminal on this host, e.g. ``/dev/pts/3``; None if the backend reaches the console in another way."""
-        return None if self._fd < 0 or not os.isatty(self._fd) else os.ttyname(self._fd)
+        self._opening.check()
+        with self._gate:
+            return None if self._fd < 0 or not os.isatty(self._fd) else os.ttyname(self._fd)
 
     async def get(self, timeout: float | None = None) -> str | None:
         """Return the next line, or None if no line is complete in time, or if the console has ended.
@@ -154,8 +163,7 @@ class ConsoleStream(AsyncIterator[str]):
         await self._begin()
         async with self._writing:
             while rest:
-                self._check_open()
-                times, fd, sent = self._times, self._fd, send(self._fd, rest)
+                times, sent = self._times, self._send(rest)
                 if sent:
                     rest = rest[sent:]
                     continue
@@ -165,8 +173,8 @@ class ConsoleStream(AsyncIterator[str]):
                 if left == 0:
                     message = f"the guest took {whole - len(rest)} of {whole} bytes in {timeout} s"
                     raise OperationTimeout(message, operation="console_stream")
-                longest, fd = (RETRY, -1) if sent is None else (LOOK, fd)
-                await self._wait(fd, longest if left is None else min(left, longest), write=True)
+                longest = RETRY if sent is None else LOOK
+                await self._wait(longest if left is None else min(left, longest), write=True, ready=sent is not None)
 
     async def write_some(self, data: bytes | bytearray | memoryview | str) -> int:
         """Type as much as the guest takes at once, and return how many bytes it took.
@@ -179,43 +187,56 @@ class ConsoleStream(AsyncIterator[str]):
         rest = memoryview(as_bytes(data))
         await self._begin()
         async with self._writing:
-            self._check_open()
-            sent = send(self._fd, rest) if rest else 0
+            sent = self._send(rest) if rest else 0
         if sent is None:
             raise console_gone(0)
         return sent
 
+    def _send(self, rest: memoryview) -> int | None:
+        with self._gate:
+            self._check_open()
+            return send(self._fd, rest)
+
     async def close(self) -> None:
         """Close the console, and wake everything that waits for it. Calling it again does nothing."""
-        if self._closed:
+        if self._opening.inherited:
+            self._forget()
             return
         self._closed = True
         self._replace(-1)
+        async with self._opening, self._mending:  # what a task is about to get is given back, too
+            pass
+
+    def _forget(self) -> None:
+        """Close it, when nobody can be waiting in it: in the child of a fork, what waits is the parent's."""
+        self._closed = True
+        for fd in (self._fd, *self._waiters.values()):
+            if fd >= 0:
+                os.close(fd)
+        self._fd, self._waiters = -1, {}
 
     def _check_open(self) -> None:
         if self._closed:
             raise HostClosed("console_stream: this stream of a console was closed")
 
     def _replace(self, fd: int) -> None:
-        """Close the descriptor and use another one. Tasks that wait for it are woken, so that no loop watches it."""
-        old, self._fd = self._fd, fd
+        """Close the descriptor and use another one, unless the stream is closed. Tasks that wait are woken."""
+        with self._gate:
+            old, self._fd = self._fd, -1 if self._closed else fd
+            for closed in {old, fd} - {-1, self._fd}:
+                os.close(closed)
         for waiter in list(self._waiters):
-            loop = waiter.get_loop()
             with contextlib.suppress(RuntimeError):  # its loop is closed
-                loop.remove_reader(old)
-                loop.remove_writer(old)
-            if not waiter.done():
-                waiter.set_result(None)
-        if old >= 0:
-            os.close(old)
+                waiter.get_loop().call_soon_threadsafe(_set, waiter)
 
     async def _line(self, until: float | None) -> str | None:
         await self._begin()
         async with self._reading:
             while True:
+                # A guest that does not stop printing must not stop the loop. A line that is taken is not lost any more.
+                await asyncio.sleep(0)
                 line = self._text.take_line()
                 if line is not None:
-                    await asyncio.sleep(0)  # a guest that does not stop printing must not stop the loop
                     return line
                 if not await self._fill(until):
                     return None
@@ -226,10 +247,11 @@ class ConsoleStream(AsyncIterator[str]):
         """Wait for data; False if there is none: the time is up, or nothing more comes. Hold the lock for reading."""
         quiet = 0.0
         while True:
-            self._check_open()
-            if self._text.ended:
-                return False
-            times, fd, data = self._times, self._fd, receive(self._fd)
+            with self._gate:
+                self._check_open()
+                if self._text.ended:
+                    return False
+                times, data = self._times, receive(self._fd)
             if data:
                 self._text.add(data)
                 return True
@@ -238,14 +260,12 @@ class ConsoleStream(AsyncIterator[str]):
                 if not await self._continues(times, hung_up=data is not None):
                     self._text.ended = True
                     return True
-                self._check_open()
-                fd = -1 if data is not None else fd
             left = self._text.left(until)
             if left == 0:
                 return False
-            longest = RETRY if fd < 0 else LOOK
+            longest = RETRY if data is not None else LOOK
             seconds = longest if left is None else min(left, longest)
-            await self._wait(fd, seconds, write=False)
+            await self._wait(seconds, write=False, ready=data is None)
             quiet += seconds
 
     async def _continues(self, times: int, *, hung_up: bool) -> bool:
@@ -270,29 +290,34 @@ class ConsoleStream(AsyncIterator[str]):
 
     def _use(self, fd: int) -> None:
         """Use another descriptor of the console."""
-        if self._closed:
-            os.close(fd)
-            return
         os.set_blocking(fd, False)
         self._replace(fd)
         self._times += 1
         self._text.hung_up(None)
 
-    async def _wait(self, fd: int, seconds: float, *, write: bool) -> None:
-        """Wait until a descriptor is ready, until it is replaced, or for a while."""
+    async def _wait(self, seconds: float, *, write: bool, ready: bool) -> None:
+        """Wait for a while, until the descriptor is replaced, or with `ready`, until it is ready."""
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
-        self._waiters.add(waiter)
-        if fd >= 0:
-            (loop.add_writer if write else loop.add_reader)(fd, _set, waiter)
+        own = self._joined(waiter) if ready else self._waiters.setdefault(waiter, -1)
         try:
+            if own >= 0:
+                (loop.add_writer if write else loop.add_reader)(own, _set, waiter)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await waiter
         finally:
-            self._waiters.discard(waiter)
-            if fd >= 0 and fd == self._fd:
-                (loop.remove_writer if write else loop.remove_reader)(fd)
+            if self._waiters.pop(waiter, -1) >= 0 and not self._opening.inherited:
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    (loop.remove_writer if write else loop.remove_reader)(own)
+                os.close(own)
+
+    def _joined(self, waiter: asyncio.Future[None]) -> int:
+        """Record who waits for the descriptor, and return one for it."""
+        with self._gate, shortage(OperationFailed, "console_stream: cannot wait"):
+            self._check_open()
+            own = self._waiters[waiter] = os.dup(self._fd)
+            return own
 
 
 def _set(waiter: asyncio.Future[None]) -> None:

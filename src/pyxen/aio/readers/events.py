@@ -29,6 +29,8 @@ class EventReader(Reader[E_co]):
     the host was closed are still read. A reader that is garbage-collected is closed too.
     """
 
+    _inbox: Inbox[Event]
+
     def __init__(
         self,
         backend: Backend,
@@ -37,11 +39,10 @@ class EventReader(Reader[E_co]):
         maxlen: int,
         handle_of: Callable[[Event], Any],
     ) -> None:
+        super().__init__(Inbox(EventQueue(wanted, maxlen)))
         self._handle_of = handle_of
         self._backend = backend
         self._calls = calls
-        self._inbox = Inbox(EventQueue(wanted, maxlen))
-        self._beginning = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<EventReader: {self._inbox.status()}>"
@@ -75,19 +76,14 @@ class EventReader(Reader[E_co]):
 
     async def close(self) -> None:
         """Stop reading and wake everything that waits for an event. Calling it again does nothing."""
-        if self._stop is not None:
-            self._stop()
-            self._stop = None
-        self._inbox.close()
+        await super().close()
 
     def _given(self, event: Event) -> E_co:
         """Return a copy of an event with its handle. Readers of other hosts share the original."""
         return cast("E_co", copy(event).attach(self._handle_of))
 
-    async def _begin(self) -> None:
-        async with self._beginning:
-            if self._stop is None and not self._inbox.ended:
-                inbox, backend = self._inbox, self._backend  # not `self`, so that the reader can be garbage-collected
-                self._stop = await self._calls.acquire(
-                    lambda: backend.subscribe(inbox.put, inbox.end), give_back=lambda unsubscribe: unsubscribe()
-                )
+    async def _started(self) -> Callable[[], object]:
+        inbox, backend = self._inbox, self._backend  # not `self`, so that the reader can be garbage-collected
+        return await self._calls.acquire(
+            lambda: backend.subscribe(inbox.put, inbox.end), give_back=lambda unsubscribe: unsubscribe()
+        )

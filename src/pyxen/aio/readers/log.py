@@ -11,6 +11,7 @@ from typing import Self
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
+from pyxen.aio._lock import TaskLock
 from pyxen.backends.base import Backend
 from pyxen.errors import HostClosed
 from pyxen.readers.log import POLL, LogLines
@@ -30,7 +31,7 @@ class LogReader(AsyncIterator[str]):
         self._backend = backend
         self._calls = calls
         self._lines = LogLines(whole=whole, timeout=timeout)
-        self._reading = asyncio.Lock()
+        self._reading = TaskLock()
         self._closed = False
 
     def __repr__(self) -> str:

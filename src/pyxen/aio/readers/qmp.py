@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from pyxen._asyncio import done
 from pyxen._durations import timeout_of
@@ -10,9 +11,9 @@ from pyxen.aio._calls import Calls
 from pyxen.aio.readers._inbox import Inbox
 from pyxen.aio.readers._reader import Reader
 from pyxen.backends.base import Backend, DomainRef
-from pyxen.errors import Error, HostClosed
+from pyxen.errors import Error, HostClosed, OperationCancelled
 from pyxen.operation import Operation
-from pyxen.readers.qmp import CONNECT, QmpEventQueue, deadline_of
+from pyxen.readers.qmp import CONNECT, QmpEventQueue, deadline_of, end_listening
 from pyxen.records.qmp_event import QmpEvent
 
 __all__ = ["QmpEvents"]
@@ -25,18 +26,20 @@ class QmpEvents(Reader[QmpEvent]):
     reader`` waits for each event. It ends, and raises, as `pyxen.QmpEvents`.
     """
 
+    _inbox: Inbox[QmpEvent]
     _listening: Operation[None] | None = None
+    _opening: Operation[Operation[None]] | None = None
+    """What waits for QEMU to greet it, while it begins."""
 
     def __init__(
         self, backend: Backend, calls: Calls, ref: DomainRef, names: tuple[str, ...], timeout: float | None, maxlen: int
     ) -> None:
+        self._deadline = deadline_of(timeout)
+        self._queue = QmpEventQueue(names, maxlen)
+        super().__init__(Inbox(self._queue))
         self._backend = backend
         self._calls = calls
         self._ref = ref
-        self._deadline = deadline_of(timeout)
-        self._queue = QmpEventQueue(names, maxlen)
-        self._inbox = Inbox(self._queue)
-        self._beginning = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<QmpEvents of domain {self._ref.domid}: {self._queue.status()}>"
@@ -86,23 +89,44 @@ class QmpEvents(Reader[QmpEvent]):
 
         Calling it again does nothing.
         """
-        listening, self._listening, self._stop = self._listening, None, None
-        if listening is not None:
-            listening.cancel()
-            await done(listening)
         self._inbox.close()
+        opening = self._opening
+        if opening is not None:  # QEMU need not greet it any more
+            opening.cancel()
+        await super().close()
 
-    async def _begin(self) -> None:
-        async with self._beginning:
-            if self._listening is None and not self._queue.ended:
-                inbox, queue, backend, ref = self._inbox, self._queue, self._backend, self._ref  # not `self`
+    async def _started(self) -> Callable[[], object] | None:
+        inbox, queue, backend, ref = self._inbox, self._queue, self._backend, self._ref  # not `self`: see `EventReader`
 
-                def end(error: Error | None) -> None:
-                    queue.finish(error)
-                    inbox.end()
+        given_back = False
 
-                self._listening = await self._calls.finish(
-                    lambda: backend.qmp_events(ref, inbox.put, end, timeout=CONNECT),
-                    undo=lambda listening: listening.cancel(),
-                )
-                self._stop = self._listening.cancel
+        def end(error: Error | None) -> None:
+            if not given_back:  # another task may still begin to read
+                queue.finish(error)
+                inbox.end()
+
+        def give_back(listening: Operation[None]) -> None:
+            nonlocal given_back
+            given_back = True
+            end_listening(listening)
+
+        def begin() -> Operation[Operation[None]]:
+            self._opening = opening = backend.qmp_events(ref, inbox.put, end, timeout=CONNECT)
+            if inbox.ended:  # `close` has not seen it
+                opening.cancel()
+            return opening
+
+        try:
+            self._listening = await self._calls.finish(begin, undo=give_back)
+        except OperationCancelled:
+            if not inbox.ended:
+                raise
+            return None
+        finally:
+            self._opening = None
+        return self._listening.cancel
+
+    async def _end(self) -> None:
+        listening, self._listening, self._stop = self._listening, None, None
+        if listening is not None and listening.cancel():
+            await done(listening)

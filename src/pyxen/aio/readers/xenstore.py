@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyxen._durations import timeout_of
 from pyxen.aio._calls import Calls
@@ -25,15 +25,16 @@ class XenstoreWatch(Reader[NodeChange]):
     watch that is garbage-collected is closed too.
     """
 
+    _inbox: Inbox[NodeChange]
+
     def __init__(
         self, backend: Backend, calls: Calls, paths: Sequence[str], timeout: float | None, maxlen: int
     ) -> None:
         self._paths = watched_paths(paths)
         self._deadline = deadline_of(timeout, self._paths)
+        super().__init__(Inbox(ChangeQueue(maxlen)))
         self._backend = backend
         self._calls = calls
-        self._inbox = Inbox(ChangeQueue(maxlen))
-        self._beginning = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<XenstoreWatch of {', '.join(self._paths)}: {self._inbox.status()}>"
@@ -72,16 +73,10 @@ class XenstoreWatch(Reader[NodeChange]):
 
     async def close(self) -> None:
         """End the watch and wake everything that waits for a change. Calling it again does nothing."""
-        if self._stop is not None:
-            self._stop()
-            self._stop = None
-        self._inbox.close()
+        await super().close()
 
-    async def _begin(self) -> None:
-        async with self._beginning:
-            if self._stop is None and not self._inbox.ended:
-                inbox, backend, paths = self._inbox, self._backend, self._paths  # not `self`: see `EventReader`
-                self._stop = await self._calls.acquire(
-                    lambda: backend.xenstore().watch(paths, inbox.put, inbox.end),
-                    give_back=lambda unwatch: unwatch(),
-                )
+    async def _started(self) -> Callable[[], object]:
+        inbox, backend, paths = self._inbox, self._backend, self._paths  # not `self`: see `EventReader`
+        return await self._calls.acquire(
+            lambda: backend.xenstore().watch(paths, inbox.put, inbox.end), give_back=lambda unwatch: unwatch()
+        )

@@ -7,6 +7,7 @@ told that this was done.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ __all__ = ["check_alone", "free_name", "reserved_name"]
 
 _RESERVED: Final[set[str]] = set()
 """The names of the domains that this process makes. What one host makes, another must not name so, either."""
+
+os.register_at_fork(after_in_child=_RESERVED.clear)  # what the parent makes, the child does not
 
 
 @contextlib.contextmanager

@@ -1,0 +1,76 @@
+"""The lock for tasks: one has it at a time, in their order, whatever becomes of those that wait."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pyxen.aio._lock import TaskLock
+from tests.unit.aio.fakehost import run, turns
+
+
+def test_tasks_get_it_in_their_order() -> None:
+    async def main() -> None:
+        lock, got = TaskLock(), list[int]()
+
+        async def use(number: int) -> None:
+            async with lock:
+                got.append(number)
+                await turns(3)
+                assert got[-1] == number
+
+        await asyncio.gather(*map(use, range(5)))
+        assert got == list(range(5))
+
+    run(main())
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_task_that_is_cancelled_as_it_gets_it(turn: int) -> None:
+    async def main() -> None:
+        lock = TaskLock()
+
+        async def use() -> None:
+            async with lock:
+                await asyncio.Event().wait()
+
+        async with lock:
+            first, second = asyncio.create_task(use()), asyncio.create_task(use())
+            await turns(3)
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        await turns(3)
+        second.cancel()
+        await asyncio.wait([second])
+        assert first.cancelled()
+        assert second.cancelled()
+        async with asyncio.timeout(30), lock:
+            pass
+
+    run(main())
+
+
+def test_many_loops_use_it() -> None:
+    lock, inside = TaskLock(), list[int]()
+
+    async def use(number: int) -> None:
+        for _ in range(50):
+            async with lock:
+                inside.append(number)
+                await asyncio.sleep(0)
+                assert inside == [number]
+                inside.clear()
+
+    async def main() -> None:
+        async def on_a_loop(number: int) -> None:
+            await asyncio.gather(use(number), use(number + 1))
+
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            for number in range(0, 8, 2):
+                group.create_task(asyncio.to_thread(asyncio.run, on_a_loop(number)))
+            group.create_task(use(8))
+
+    run(main())
