@@ -10,8 +10,10 @@ import pytest
 
 import pyxen
 from pyxen import ConnectFailed, DomainConfig, UnsupportedFeature, Vnc
-from pyxen.backends.libvirt import connection
+from pyxen.backends.libvirt import connection, link
 from pyxen.backends.libvirt.error_map import redacted
+from tests.raising import handlers_that_raise
+from tests.xen.support import wait_until
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,16 @@ def test_a_daemon_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
         uri = f"xen+tcp://127.0.0.1:{silent.getsockname()[1]}/system"
         with pytest.raises(ConnectFailed, match="not answered for"):
             pyxen.connect(uri)
+
+
+def test_a_log_handler_that_raises_when_the_link_breaks(uri: str) -> None:
+    with handlers_that_raise():
+        found = link.Link(uri, lambda _: None)
+        found._break(0)
+        wait_until(lambda: not found._broken)
+        with found.look() as there:
+            assert there.listAllDomains(0) == []
+        found.close()
 
 
 @pytest.mark.parametrize(

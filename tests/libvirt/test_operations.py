@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pyxen import ConnectFailed, DomainConfig, DomainState, Host, Operation, Ope
 from pyxen.backends.base import DomainRef
 from pyxen.backends.libvirt.backend import LibvirtBackend
 from pyxen.backends.libvirt.threaded_operations import _MOST_THREADS, ThreadedOperation, ThreadedOperations
+from tests.raising import handlers_that_raise
 from tests.xen.support import wait_until
 
 
@@ -126,8 +128,14 @@ def test_a_callback_may_not_wait(link: LibvirtBackend, pipe: Path) -> None:
     pipe.write_bytes(b"")
 
 
-def test_aborts_that_fail_use_up_no_thread() -> None:
+@pytest.mark.parametrize("logging", [nullcontext, handlers_that_raise], ids=["a quiet log", "a log that raises"])
+def test_aborts_that_fail_use_up_no_thread(logging: Callable[[], AbstractContextManager[object]]) -> None:
     """Whatever an abort raises, as over a link that has just broken, its thread serves the next call."""
+    with logging():
+        abort_often()
+
+
+def abort_often() -> None:
     threads = ThreadedOperations()
 
     def broken() -> None:

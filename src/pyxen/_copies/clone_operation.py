@@ -17,7 +17,7 @@ from pyxen._copies.steps import Steps, compose
 from pyxen._durations import bounded, timeout_of
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.config import Disk, DomainConfig
-from pyxen.errors import CloneFailed, DomainExists, Error, InvalidArgument
+from pyxen.errors import CloneFailed, DomainExists, InvalidArgument
 from pyxen.features import Feature, lacking
 from pyxen.operation import Operation, describe
 
@@ -154,6 +154,7 @@ class _Clones:
         self._copies: dict[int, Copy] = {}
         self._made: dict[int, DomainRef] = {}
         self._errors: dict[int, Exception] = {}
+        self._running: dict[Operation[DomainRef], int] = {}
 
     def run(self) -> list[Any]:
         """Make the clones, and return their handles."""
@@ -181,7 +182,7 @@ class _Clones:
         copier, names = cloning.copier(base), cloning.names(base.name)
         self._check_names(names)
         check_room(self._backend, self._steps.operation, base, cloning.number, cloning.autoballoon)
-        waiting, running = deque(enumerate(names)), dict[Operation[DomainRef], int]()
+        waiting, running = deque(enumerate(names)), self._running
         at_once = min(_MOST_AT_ONCE, 2 * (os.cpu_count() or 1))
         while running or (waiting and not self._gives_up()):
             while waiting and len(running) < at_once and not self._gives_up():
@@ -229,7 +230,7 @@ class _Clones:
     def _ended(self, number: int, step: Operation[DomainRef]) -> None:
         try:
             self._made[number] = self._steps.end(step)
-        except Error as error:
+        except Exception as error:  # noqa: BLE001 (the caller gets it)
             self._fail(number, error)
 
     def _fail(self, number: int, error: Exception) -> None:
@@ -240,10 +241,18 @@ class _Clones:
             discard(self._backend, self._claims, copy.uuid, copy.files)
 
     def _undo(self) -> None:
-        """Destroy what was made. What cannot be destroyed stays claimed, and is removed as an orphan later."""
+        """Stop what runs, and destroy what was made.
+
+        Something runs still if a function of the user's has ended all this, e.g. with `SystemExit`. What cannot be
+        destroyed stays claimed, and is removed as an orphan later.
+        """
+        for step in self._running:
+            step.cancel()
+        for step, number in self._running.items():
+            if step.exception() is None:  # it was too late to stop it
+                self._made[number] = step.result()
         stay = {ref.uuid for ref in destroy_all(self._backend, list(self._made.values()))}
-        for number in self._made:
-            copy = self._copies[number]
+        for copy in self._copies.values():
             if copy.uuid not in stay:
                 discard(self._backend, self._claims, copy.uuid, copy.files)
 

@@ -226,9 +226,12 @@ def remove_files(backend: Backend, files: Sequence[str]) -> None:
 
 
 def discard(backend: Backend, claims: ClaimSet, uuid: UUID, files: Sequence[str]) -> None:
-    """Remove the files and the claim of a copy that is gone. If its host is lost, so are its claims."""
+    """Remove the files and the claim of a copy that is gone.
+
+    If its host is lost, so are its claims. A claim that cannot be removed does no harm: its domain is gone.
+    """
     remove_files(backend, files)
-    with contextlib.suppress(Error):
+    with contextlib.suppress(Error, OSError):
         claims.drop(uuid)
 
 

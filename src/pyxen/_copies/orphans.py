@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Final
 
 from pyxen._common.claims import abandoned
+from pyxen._common.shield import logger
 from pyxen._copies.copies import remove_files
 from pyxen.backends.base import Backend, DomainRef
 from pyxen.errors import DomainNotFound, Error
@@ -17,7 +17,7 @@ __all__ = ["TO_DESTROY", "destroy_all", "remove_orphans"]
 TO_DESTROY: Final = 120.0
 """Seconds for the destroy of one guest."""
 
-_LOG = logging.getLogger("pyxen.pool")
+_LOG = logger("pyxen.pool")
 
 
 def remove_orphans(backend: Backend) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pyxen._common.ready_names import ready_prefix
+from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen._copies.copies import Copier, Copy, discard
 from pyxen._copies.orphans import destroy_all
@@ -28,7 +28,7 @@ from pyxen.operation import Operation, describe
 
 __all__ = ["Keeper", "Ready", "Source"]
 
-_LOG = logging.getLogger("pyxen.pool")
+_LOG = logger("pyxen.pool")
 
 _AT_ONCE: Final = 4  # guests that are made at the same time
 _TO_MAKE: Final = 600.0  # seconds for one guest
@@ -235,8 +235,7 @@ class Keeper:
         try:
             while not self._closing:
                 if not self._step():
-                    with self._changed:
-                        self._changed.wait_for(self._wakes, self._pause())
+                    self._rest()
         except HostClosed:
             _LOG.warning("the host was closed before its pool")
         except BaseException:
@@ -251,7 +250,7 @@ class Keeper:
             self._clear()
             return True
         with self._changed:
-            if not self._has_room():
+            if not self._has_room(time.monotonic()):
                 return False
             self._starting += 1
         try:
@@ -261,32 +260,36 @@ class Keeper:
                 self._starting -= 1
         return True
 
-    def _wakes(self) -> bool:
-        return self._closing or bool(self._rejects) or self._has_room()
+    def _rest(self) -> None:
+        """Wait until there is something to do.
 
-    def _has_room(self) -> bool:
+        What changes meanwhile may also set the time of the next try, so each wait looks at that time anew.
+        """
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                if self._closing or self._rejects or self._has_room(now):
+                    return
+                self._changed.wait(self._not_before - now if self._not_before > now else None)
+
+    def _has_room(self, now: float) -> bool:
         making = len(self._making) + self._starting
         there = len(self._ready) + len(self._out) + len(self._rejects)
         if self._closing or there + making >= self.size or making >= self._at_once():
             return False
-        return time.monotonic() >= self._not_before
+        return now >= self._not_before
 
     def _at_once(self) -> int:
         """Return how many guests may be made at a time: one, until it is known that one can be made."""
         return 1 if self._failures or self._tries == 0 else _AT_ONCE
-
-    def _pause(self) -> float | None:
-        """Return how long there is nothing to do, unless something changes."""
-        left = self._not_before - time.monotonic()
-        return left if left > 0 else None
 
     def _make(self) -> None:
         """Begin to make a guest."""
         name = f"{self._prefix}{next(self._numbers)}"
         try:
             copy = self._source.copier.make(name, self._claims)
-        except Exception as error:  # noqa: BLE001 (also what the user's functions raise; takers get it)
-            self._fail(error)
+        except BaseException as error:  # noqa: BLE001 (also what the user's functions raise; takers get it)
+            self._fail(error if isinstance(error, Exception) else _exit_in_a_function(error))
             return
         try:
             operation = self._source.begin(copy)
@@ -305,16 +308,18 @@ class Keeper:
     def _made(self, ended: Any) -> None:
         """Take a guest that was made; runs on a thread of the backend."""
         error = ended.exception()
-        if error is not None:
-            self._discard(self._making[ended])  # before it counts as made: then the claims may be closed
-            self._fail(error)
-        with self._changed:
-            copy = self._making.pop(ended)
-            if error is None:
-                self._ready.append(Ready(ended.result(), copy))
-                self._failures, self._error, self._not_before = 0, None, 0.0
-                self._tries += 1
-            self._changed.notify_all()
+        try:
+            if error is not None:
+                self._discard(self._making[ended])  # before it counts as made: then the claims may be closed
+                self._fail(error)
+        finally:  # `close` waits for that
+            with self._changed:
+                copy = self._making.pop(ended)
+                if error is None:
+                    self._ready.append(Ready(ended.result(), copy))
+                    self._failures, self._error, self._not_before = 0, None, 0.0
+                    self._tries += 1
+                self._changed.notify_all()
 
     def _fail(self, error: Exception) -> None:
         with self._changed:
@@ -380,3 +385,11 @@ class Keeper:
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
+
+
+def _exit_in_a_function(error: BaseException) -> OperationFailed:
+    """Return the error for an exit, such as `SystemExit`, in a function of the user's: it ends no pool."""
+    message = f"a function that was given for the guests of the pool ended with {type(error).__name__}: {error}"
+    failed = OperationFailed(message, operation="create")
+    failed.__cause__ = error
+    return failed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
@@ -14,6 +13,7 @@ import distributed
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
+from pyxen._common.shield import logger
 from pyxen.distributed.members import Members
 from pyxen.distributed.worker import Failure, perform, stop
 from pyxen.errors import ConnectFailed, HostClosed, InvalidArgument, InvalidState
@@ -22,7 +22,7 @@ __all__ = ["Calls", "WorkerGone"]
 
 T = TypeVar("T")
 
-_LOG: Final = logging.getLogger("pyxen.distributed")
+_LOG: Final = logger("pyxen.distributed")
 
 _STOP_SECONDS: Final = 60.0
 """How long a worker has to stop a call and undo it."""

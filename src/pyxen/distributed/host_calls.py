@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+from pyxen._common.shield import logger
 from pyxen.aio.connection import connect
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
@@ -20,7 +20,7 @@ __all__ = ["HostCalls"]
 
 T = TypeVar("T")
 
-_LOG: Final = logging.getLogger("pyxen.distributed")
+_LOG: Final = logger("pyxen.distributed")
 
 _REMEMBERED: Final = 4096
 """How many calls that were stopped, and guests that were just made, are remembered."""

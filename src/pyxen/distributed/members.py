@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final, TypeVar
 
 from distributed import Client
 
 from pyxen import __version__
+from pyxen._common.shield import logger
 from pyxen.distributed.rooms import Rooms
 from pyxen.distributed.worker import report
 from pyxen.errors import ConnectFailed, InvalidState, OperationTimeout
@@ -18,7 +18,7 @@ __all__ = ["Members"]
 
 T = TypeVar("T")
 
-_LOG: Final = logging.getLogger("pyxen.distributed")
+_LOG: Final = logger("pyxen.distributed")
 
 LOOK_SECONDS: Final = 1.0
 """How often the scheduler is asked which workers there are."""

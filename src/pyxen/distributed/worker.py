@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import pickle
 import traceback
 from collections.abc import Awaitable, Callable
@@ -22,6 +21,7 @@ from distributed.core import Status
 
 from pyxen import __version__
 from pyxen._common.arguments import check_is, check_number
+from pyxen._common.shield import logger
 from pyxen.aio.domain import Domain
 from pyxen.aio.host import Host
 from pyxen.config import DomainConfig
@@ -56,7 +56,7 @@ T = TypeVar("T")
 Report: TypeAlias = tuple[str, str, int, int]
 """The name of a worker, its pyxen's version, and its host's free memory, in MiB, and vCPUs that it takes besides."""
 
-_LOG: Final = logging.getLogger("pyxen.distributed")
+_LOG: Final = logger("pyxen.distributed")
 
 _NAME: Final = "pyxen-host"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import stat
@@ -14,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pyxen._common.shield import logger
 from pyxen.errors import Error, ImageError, InvalidArgument, VolumeExists, VolumeInUse
 from pyxen.images.programs import run
 from pyxen.storage import VolumeGroup
 
 __all__ = ["Target", "new_target", "new_volume"]
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logger(__name__)
 
 _NOTHING_FOUND: Final = "exit status 2"
 """How blkid ends when it finds nothing on a device."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Final, Self
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen._durations import timeout_of
 from pyxen.connection import connect
@@ -26,7 +26,7 @@ from pyxen.metrics.samples import Samples, read_host
 
 __all__ = ["HostCollector"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 _SECONDS: Final = 8.0
 """How long a scrape waits for the host by default: Prometheus gives up after 10 s."""

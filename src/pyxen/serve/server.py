@@ -52,7 +52,15 @@ from pyxen.backends.remote.streams import Streams, pair
 from pyxen.backends.remote.values import Codec, Malformed, codec_of, encoded
 from pyxen.backends.remote.verbs import VERBS, verb_of
 from pyxen.config import DomainConfig
-from pyxen.errors import ConnectFailed, Error, InvalidArgument, NotPrivileged, OperationFailed, UnsupportedFeature
+from pyxen.errors import (
+    ConnectFailed,
+    Error,
+    InvalidArgument,
+    NotPrivileged,
+    OperationFailed,
+    OperationTimeout,
+    UnsupportedFeature,
+)
 from pyxen.events import Event, EventsLost
 from pyxen.features import Feature
 from pyxen.operation import Operation
@@ -71,6 +79,7 @@ _LOG = logger("pyxen.serve")
 _THREADS: Final = 16
 _TO_GREET: Final = 30.0  # seconds for the client's first message
 _SILENCE: Final = 90.0  # seconds without a sign of life, after which the client is taken for dead; it sends one every 2
+_TO_DECIDE: Final = 600.0  # seconds for the client to say whether it allows a domain, if the call has no deadline
 _TO_UNDO: Final = 300.0  # seconds for what is stopped to be undone
 _TO_SEND: Final = 10.0  # seconds for the last messages
 _TO_FLUSH: Final = 5.0  # seconds for what was sent to a console before it was closed
@@ -399,9 +408,11 @@ class Server:
 
     def _asking(self, call: ServedCall, how: dict[str, Any]) -> dict[str, Any]:
         """Return arguments with a function in the place of the flag whether to ask the client."""
-        return {**how, "allow": self._question(call) if how["allow"] else None}
+        return {**how, "allow": self._question(call, how.get("timeout")) if how["allow"] else None}
 
-    def _question(self, call: ServedCall) -> Allow:
+    def _question(self, call: ServedCall, timeout: float | None) -> Allow:
+        end = time.monotonic() + (_TO_DECIDE if timeout is None else min(timeout, _TO_DECIDE))
+
         def allow(config: DomainConfig) -> bool:
             question = _Question()
             with self._lock:
@@ -411,7 +422,7 @@ class Server:
             if self._link.ended is not None:
                 question.answer(ConnectFailed("the link to the client is gone"))
             try:
-                return question.wait()
+                return question.wait(max(0.0, end - time.monotonic()))
             finally:
                 with self._lock:
                     self._asked.pop(call.number, None)
@@ -553,9 +564,14 @@ class _Question:
             self._error, self._allowed = error, allowed
             self._answered.set()
 
-    def wait(self) -> bool:
-        """Wait for it."""
-        self._answered.wait()
+    def wait(self, timeout: float) -> bool:
+        """Wait for it: on a thread of the backend, which cannot enforce the deadline of the operation meanwhile.
+
+        Raises:
+            OperationTimeout: It did not come in time.
+        """
+        if not self._answered.wait(timeout):
+            raise OperationTimeout("the client did not say in time whether it allows the domain")
         if self._error is not None:
             raise self._error
         return self._allowed

@@ -26,11 +26,11 @@ from pyxen.errors import (
 )
 from pyxen.features import Feature
 from pyxen.host import Host
-from pyxen.records.info import ENDS, DomainInfo, ShutdownReason
+from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, action_for, is_preserved, preserved_suffix
 
-__all__ = ["_LOG", "Case", "Outcome", "create_anew", "fulfil", "may_pass", "passes", "study"]
+__all__ = ["_LOG", "Case", "Outcome", "Unremoved", "create_anew", "fulfil", "may_pass", "passes", "study"]
 
 _LOG = logger("pyxen.supervisor")
 
@@ -83,19 +83,38 @@ class Case:
         )
 
 
+class Unremoved(Exception):
+    """A domain that ended was neither destroyed nor set aside; or it was, and the call that did it failed all the same.
+
+    Attributes:
+        error: Why.
+        outcome: The outcome so far.
+    """
+
+    def __init__(self, error: Error, outcome: Outcome) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.outcome = outcome
+
+
 def study(
     host: Host, domid: int, uuid: UUID, leave: Callable[[DomainInfo], str | None]
 ) -> Case | ShutdownReason | int | None:
     """Find out which action a domain needs.
 
     Returns:
-        The case; the shutdown reason if the domain must be left alone; None if it is gone or still runs.
+        The case; the shutdown reason if the domain must be left alone; None if it still runs.
+
+    Raises:
+        DomainNotFound: It is gone.
     """
     domain = host.domains.get(domid)
     if domain is None or domain.uuid != uuid:
-        return None
+        raise DomainNotFound("it is gone", domid=domid)
     try:
         info = domain.info()
+        if info.state is DomainState.DYING:
+            raise DomainNotFound("it is gone", domid=domid)
         reason = info.shutdown_reason
         if info.state not in ENDS or reason is None:
             return None
@@ -104,7 +123,7 @@ def study(
         config = domain.config()
         following = _of_next_start(host, domain, config)
     except DomainNotFound:
-        return None
+        raise
     except NotFound:
         _LOG.info("%s (%d): left alone, libxl keeps no configuration of it", info.name, domid)
         return reason
@@ -141,8 +160,9 @@ def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
     """Take the action of a case. If a create fails, its error and the configuration are in the outcome.
 
     Raises:
-        DomainNotFound: Someone else destroyed the domain. It is not restarted.
-        Error: The domain cannot be destroyed or preserved.
+        DomainNotFound: The domain is gone. It is not restarted.
+        Unremoved: The domain cannot be destroyed or set aside, or that is not known.
+        Error: It cannot be reset.
     """
     outcome = case.outcome()
     action = case.action
@@ -152,11 +172,16 @@ def fulfil(case: Case, host: Host, dumper: Dumper) -> Outcome:
         return replace(outcome, preserved=case.domain)
     if action in DUMPS:
         outcome = _dump(case, outcome, dumper)
-    if action is ActionOnShutdown.RESTART_RENAME:
-        outcome = replace(outcome, preserved=_set_aside(case))
-    else:
-        case.domain.destroy()
-    return create_anew(case, outcome, host) if action in RESTARTS else outcome
+    try:
+        if action is ActionOnShutdown.RESTART_RENAME:
+            outcome = replace(outcome, preserved=_set_aside(case))
+        else:
+            case.domain.destroy()
+    except DomainNotFound:
+        raise
+    except Error as error:
+        raise Unremoved(error, outcome) from error
+    return create_anew(case, outcome, host)
 
 
 def _soft_reset(case: Case, outcome: Outcome) -> Outcome:
@@ -194,9 +219,19 @@ def _set_aside(case: Case) -> Domain:
     return case.domain.preserve(preserved_suffix(now, _NAMES_TRIED))
 
 
+def _found_aside(case: Case, host: Host) -> Domain | None:
+    """Return the domain that was set aside by a call that failed; None if it is not there any more."""
+    found = host.domains.get(case.domain.domid)
+    return found if found is not None and is_preserved(found.name or "") else None
+
+
 def create_anew(case: Case, outcome: Outcome, host: Host) -> Outcome:
-    """Create a domain again after it was destroyed or preserved."""
+    """Create a domain again after it was destroyed or preserved, if its action is one of `RESTARTS`."""
+    if case.action not in RESTARTS:
+        return outcome
     try:
+        if case.action is ActionOnShutdown.RESTART_RENAME and outcome.preserved is None:
+            outcome = replace(outcome, preserved=_found_aside(case, host))
         restarted = host.create(case.config)
     except Exception as error:  # noqa: BLE001 (the caller gets every error)
         return replace(outcome, error=error, config=case.config)

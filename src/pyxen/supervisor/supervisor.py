@@ -23,7 +23,7 @@ from pyxen.events import DomainCreated, DomainDestroyed, DomainShutdown, Event, 
 from pyxen.host import Host
 from pyxen.readers.events import EventReader
 from pyxen.records.info import ENDS, DomainInfo, DomainState, ShutdownReason
-from pyxen.supervisor.actions import _LOG, Case, Outcome, create_anew, fulfil, may_pass, passes, study
+from pyxen.supervisor.actions import _LOG, Case, Outcome, Unremoved, create_anew, fulfil, may_pass, passes, study
 from pyxen.supervisor.core_dump import Dumper
 from pyxen.supervisor.policy import DUMPS, RESTARTS, Brake
 from pyxen.supervisor.watchers import watcher_of
@@ -175,6 +175,7 @@ class _Work:
         self._ending = False
         self._number = itertools.count()  # breaks ties in the heap, since functions have no order
         self._unborn: dict[UUID, tuple[Case, Outcome]] = {}  # destroyed and not yet recreated
+        self._doubts: dict[_Key, tuple[Case, Outcome]] = {}  # destroyed or not: the call that did it has failed
         self._actors = ThreadPoolExecutor(_AT_ONCE, "pyxen-supervisor-act")
         self._dumpers = ThreadPoolExecutor(_DUMPS_AT_ONCE, "pyxen-supervisor-dump")
         self._events = host.events(DomainCreated, DomainShutdown, DomainDestroyed)
@@ -231,8 +232,8 @@ class _Work:
             item = self._inbox.get_nowait()
             if item is not None and not isinstance(item, Event):
                 item()
-        for case, outcome in self._unborn.values():
-            _LOG.error("%s: not restarted, the supervisor was stopped: %s", case, outcome.error)
+        for case, outcome in (*self._unborn.values(), *self._doubts.values()):
+            _LOG.error("%s: %s is not finished, the supervisor was stopped: %s", case, case.action, outcome.error)
             self._tell(outcome)
         waiting = sum(domain.phase is _Phase.WAITS for domain in self._domains.values())
         _LOG.info("stopped; %d domains that have ended are left for the next supervisor", waiting)
@@ -291,7 +292,11 @@ class _Work:
 
     def _study(self, key: _Key, then: Callable[[_Key, Case], None]) -> None:
         """Find out which action a domain needs. Runs on an action thread."""
-        found = study(self._host, *key, self._leave)
+        try:
+            found = study(self._host, *key, self._leave)
+        except DomainNotFound:
+            self._later(lambda: self._go_on(key, lambda: self._settle(key, _Phase.RUNS)))
+            return
         if isinstance(found, Case):
             self._later(lambda: then(key, found))
         else:
@@ -325,7 +330,7 @@ class _Work:
         return self._brake.delay(lives)
 
     def _resume(self, key: _Key) -> None:
-        domain = self._domains.get(key)
+        domain = self._known(key)
         if domain is not None:  # otherwise someone destroyed it, and there is nothing to restart
             domain.phase = _Phase.IN_HAND
             self._act(key, lambda: self._study(key, self._carry_out))
@@ -338,8 +343,10 @@ class _Work:
         try:
             outcome = fulfil(case, self._host, self._dumper)
         except DomainNotFound:
-            _LOG.info("%s: someone else has destroyed it", case)
-            self._later(lambda: self._leave_be(key))
+            self._later(lambda: self._go_on(key, lambda: self._leave_to_others(key, case)))
+            return
+        except Unremoved as unremoved:
+            self._doubt(key, case, unremoved.error, unremoved.outcome)
             return
         except OperationCancelled:
             _LOG.info("%s: left for the next supervisor, this one was stopped", case)
@@ -352,6 +359,39 @@ class _Work:
             self._tell(replace(case.outcome(), preserved=case.domain, error=error))
             return
         self._finish(key, case, outcome, tries=1)
+
+    def _doubt(self, key: _Key, case: Case, error: Error, outcome: Outcome) -> None:
+        """Note that a domain may be gone or not, and find out later. Runs on an action thread."""
+        outcome = replace(outcome, error=error, config=case.config if case.action in RESTARTS else None)
+        if not passes(error):
+            _LOG.error("%s: %s failed, it stays as it is: %s", case, case.action, error)
+            self._later(lambda: self._leave_be(key))
+            self._tell(replace(outcome, preserved=case.domain))
+            return
+
+        def note() -> None:
+            self._doubts[key] = (case, outcome)
+            self._stumble(key, error)
+
+        self._later(note)
+
+    def _go_on(self, key: _Key, otherwise: Callable[[], object]) -> None:
+        """Restart a domain that is gone, if this supervisor may have destroyed it; call a function if others have."""
+        doubt = self._doubts.pop(key, None)
+        if doubt is None:
+            otherwise()
+            return
+        self._unborn[key[1]] = doubt
+        case, outcome = doubt
+        _LOG.info("%s: the call that removed it failed, but it is gone", case)
+        self._domains.pop(key, None)
+        self._act(key, lambda: self._create(key, case, outcome, tries=1))
+
+    def _create(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
+        """Create a domain anew, and report that or schedule a retry. Runs on an action thread."""
+        again = create_anew(case, replace(outcome, error=None, config=None), self._host)
+        self._later(lambda: self._unborn.pop(key[1], None))
+        self._finish(key, case, again, tries)
 
     def _finish(self, key: _Key, case: Case, outcome: Outcome, tries: int) -> None:
         """Report the outcome, or schedule a retry. Runs on an action thread."""
@@ -372,13 +412,7 @@ class _Work:
         delay = self._brake.delay(tries)
         _LOG.warning("%s: cannot be created, tried again in %g s: %s", case, delay, outcome.error)
         self._unborn[key[1]] = (case, outcome)
-
-        def create() -> None:
-            again = create_anew(case, replace(outcome, error=None, config=None), self._host)
-            self._later(lambda: self._unborn.pop(key[1], None))
-            self._finish(key, case, again, tries + 1)
-
-        self._schedule(delay, lambda: self._act(key, create))
+        self._schedule(delay, lambda: self._act(key, lambda: self._create(key, case, outcome, tries + 1)))
 
     def _done(self, key: _Key, outcome: Outcome) -> None:
         """Record the outcome."""
@@ -392,12 +426,23 @@ class _Work:
             started.started = time.monotonic()  # the creation may take long and does not count as uptime
         self._settle(key, _Phase.RUNS if same else _Phase.LEFT)
 
+    def _leave_to_others(self, key: _Key, case: Case) -> None:
+        _LOG.info("%s: someone else has destroyed it", case)
+        self._leave_be(key)
+
     def _leave_be(self, key: _Key) -> None:
         """Leave a domain that has ended as it is."""
         self._short_lives.pop(key[1], None)
         self._settle(key, _Phase.LEFT)
 
+    def _known(self, key: _Key) -> _Domain | None:
+        """Return the state that is kept for a domain; one that may be gone or not has one, too."""
+        if key in self._doubts:
+            return self._domains.setdefault(key, _Domain())
+        return self._domains.get(key)
+
     def _settle(self, key: _Key, phase: _Phase) -> None:
+        self._doubts.pop(key, None)
         domain = self._domains.get(key)
         if domain is None:
             return
@@ -435,12 +480,15 @@ class _Work:
 
     def _stumble(self, key: _Key, error: BaseException) -> None:
         """Retry later after a transient error; after any other error, leave the domain as it is."""
-        domain = self._domains.get(key)
+        domain = self._known(key)
         if domain is None or not passes(error):
             # For pyxen's own errors, the message is enough.
             trace = None if isinstance(error, Error) else error
             _LOG.error("domain %d: left as it is: %s", key[0], error, exc_info=trace)
+            doubt = self._doubts.get(key)
             self._leave_be(key)
+            if doubt is not None:
+                self._tell(doubt[1])
             return
         domain.stumbles += 1
         delay = min(max(self._brake.delay(domain.stumbles), _LEAST_APART), _MOST_APART)

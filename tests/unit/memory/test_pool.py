@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+import pyxen
 from pyxen import (
     CloneFailed,
     Disk,
@@ -16,6 +19,7 @@ from pyxen import (
     DomainConfig,
     InvalidArgument,
     NotEnoughMemory,
+    Operation,
     OperationFailed,
     OperationTimeout,
     Pci,
@@ -23,10 +27,14 @@ from pyxen import (
     Vif,
 )
 from pyxen._common.claims import Claim, Claims
+from pyxen.backends.base import DomainRef
+from pyxen.backends.memory.backend import MemoryBackend
 from pyxen.testing import FakeHost
-from tests.backends.support import wait_until
+from tests.backends.support import SECONDS, wait_until
+from tests.raising import handlers_that_raise
 
 WEB = DomainConfig("web", type="pvh", kernel="/boot/vmlinuz", memory=64)
+LARGE = WEB.replace(memory=128)
 
 
 def names(fake: FakeHost) -> set[str | None]:
@@ -50,6 +58,53 @@ def test_guests_cannot_be_made_for_a_while() -> None:
         wait_until(lambda: pool.ready)  # it goes on trying
         assert pool.error is None
         assert pool.take("web2").name == "web2"
+
+
+def test_it_tries_again_after_a_guest_that_failed_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The create fails on a thread of the host, when the pool's own thread waits already."""
+    create, late = MemoryBackend.create, [Operation[DomainRef]("create")]
+
+    def begin(*arguments: Any, **how: Any) -> Operation[DomainRef]:
+        return late[0] if late and not late[0].done() else create(*arguments, **how)
+
+    with pyxen.connect("memory:///fails-late") as host, host.pool(WEB, size=1) as pool:
+        monkeypatch.setattr(MemoryBackend, "create", begin)
+        pool.take("web1")
+        rest = pool._keeper._changed
+        wait_until(lambda: late[0] in pool._keeper._making and rest._waiters)  # type: ignore[attr-defined]
+        late[0].set_exception(NotEnoughMemory("no room"))
+        wait_until(lambda: pool.ready)
+        assert pool.error is None
+
+
+def test_a_log_handler_that_raises_when_no_guest_can_be_made() -> None:
+    with handlers_that_raise() as raised, pyxen.connect("memory:///loud?memory=1024") as host:
+        pool = host.pool(LARGE, size=1)
+        host.create(WEB.replace(name="hog", memory=300))
+        pool.take("web1")
+        wait_until(lambda: pool.error is not None)
+        pool.begin.close().result(SECONDS)
+    assert {type(error) for error in raised} == {SystemExit}
+
+
+def test_an_exit_in_a_function_for_guests_ends_no_pool() -> None:
+    exits = [True]
+
+    def change(config: DomainConfig) -> DomainConfig:
+        if exits:
+            exits.pop()
+            sys.exit("over")
+        return config
+
+    with pyxen.connect("memory:///exits") as host:
+        with pytest.raises(OperationFailed, match="ended with SystemExit: over"):
+            host.pool(WEB, size=1, change=change)
+        with host.pool(WEB, size=1, change=change) as pool:
+            exits.append(True)
+            pool.take("web1")
+            wait_until(lambda: not exits)
+            wait_until(lambda: pool.ready)
+            assert pool.take("web2").name == "web2"
 
 
 @pytest.mark.parametrize("verb", ["rename", "set_memory", "attach", "unpause"])
@@ -122,6 +177,64 @@ def test_clones_that_fail(tmp_path: Path) -> None:
             fake.clone(f"{tmp_path}/saved", 3, partial=True)
         assert names(fake) == {"web-2", "web-3"}
         assert [type(one) for one in caught.value.results] == [OperationFailed, Domain, Domain]
+
+
+Restores = list[Operation[DomainRef]]
+
+
+@pytest.fixture
+def restores(monkeypatch: pytest.MonkeyPatch) -> Restores:
+    """All that are begun in this process."""
+    begun: Restores = []
+    restore = MemoryBackend.restore
+
+    def noted(*arguments: Any, **how: Any) -> Operation[DomainRef]:
+        begun.append(restore(*arguments, **how))
+        return begun[-1]
+
+    monkeypatch.setattr(MemoryBackend, "restore", noted)
+    return begun
+
+
+@pytest.mark.parametrize("error", [SystemExit("over"), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_an_exit_in_a_function_for_clones_leaves_nothing(
+    tmp_path: Path, restores: Restores, error: BaseException
+) -> None:
+    asked = []
+
+    def change(config: DomainConfig) -> DomainConfig:
+        asked.append(config.name)
+        if len(asked) == 2:
+            raise error
+        return config
+
+    with pyxen.connect("memory:///clones-exit") as host:
+        host.create(WEB).save(f"{tmp_path}/saved")
+        with pytest.raises(type(error)):
+            host.clone(f"{tmp_path}/saved", 3, change=change)
+        assert [restore.done() for restore in restores] == [True]
+        assert [info.name for info in host.list()] == ["Domain-0"]
+
+
+def test_a_clone_that_ends_with_what_is_no_error_of_pyxens(
+    tmp_path: Path, restores: Restores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = MemoryBackend.restore
+
+    def broken(*arguments: Any, **how: Any) -> Operation[DomainRef]:
+        if not restores:
+            return restore(*arguments, **how)
+        operation: Operation[DomainRef] = Operation("restore")
+        operation.set_exception(ZeroDivisionError("broken"))
+        return operation
+
+    with pyxen.connect("memory:///clones-break") as host:
+        host.create(WEB).save(f"{tmp_path}/saved")
+        monkeypatch.setattr(MemoryBackend, "restore", broken)
+        with pytest.raises(ZeroDivisionError):
+            host.clone(f"{tmp_path}/saved", 2)
+        assert [restore.done() for restore in restores] == [True]
+        assert [info.name for info in host.list()] == ["Domain-0"]
 
 
 def test_what_only_one_guest_can_have(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ import pytest
 from pyxen import ConnectFailed, CpuSet, Disk, DomainConfig, EventsLost, Host, HostClosed, PciAddress, Scheduler
 from pyxen.backends.base import DomainRef
 from pyxen.backends.memory import durations
-from pyxen.backends.remote.messages import Call, Ping
+from pyxen.backends.remote import client as client_module
+from pyxen.backends.remote.messages import Begun, Bye, Call, Done, Ping, Pong
+from pyxen.backends.remote.values import encoded
 from pyxen.backends.remote.verbs import VERBS, verb_of
 from pyxen.config.device_table import KINDS
 from pyxen.records.info import DomainState, Trigger
@@ -24,7 +26,7 @@ from pyxen.records.psr import PsrEvent, PsrKind
 from pyxen.records.scheduling import PoolScheduler
 from pyxen.records.xenstore import NodePermissions
 from pyxen.remus import RemusOptions
-from tests.unit.remote.ends import Far, client_to, far_server, served, until, usual_welcome
+from tests.unit.remote.ends import SECONDS, Far, client_to, far_server, served, until, usual_welcome
 
 CONFIG = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
 SOME_UUID = UUID(int=1)
@@ -255,6 +257,55 @@ def test_a_peer_that_says_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> N
             client.begin("destroy", domain=DomainRef(1, SOME_UUID), timeout=0.5)
         assert time.monotonic() - began < 10
         silent.set()
+        client.close()
+
+
+def there_only(far: Far, says: Callable[[int], list[Any]]) -> None:
+    """Play a server that answers pings, but ends nothing.
+
+    Args:
+        far: It.
+        says: Returns what it says of a call when it begins.
+    """
+    while not isinstance(message := far.hear(), Bye):
+        if isinstance(message, Ping):
+            far.say(Pong())
+        elif isinstance(message, Call):
+            far.say(*says(message.id))
+
+
+def made(number: int) -> Done:
+    return Done(number, encoded(DomainRef(7, SOME_UUID), verb_of("create").result), undoable=True)
+
+
+@pytest.mark.parametrize(
+    ("says", "timeout", "words"),
+    [
+        (lambda _: [], 0.1, "what became of it there is not known"),
+        (lambda number: [Begun(number)], 0.1, "what became of it there is not known"),
+        (lambda number: [Begun(number)], None, "what became of it there is not known"),
+        (lambda number: [Begun(number), made(number)], None, f"domain 7 with uuid {SOME_UUID} may exist there"),
+    ],
+    ids=["not begun", "deadline", "cancelled", "made"],
+)
+def test_a_server_that_answers_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, says: Callable[[int], list[Any]], timeout: float | None, words: str
+) -> None:
+    """An operation ends in the end, whatever the server does."""
+    monkeypatch.setattr(client_module, "_TO_END", 0.3)
+    monkeypatch.setattr(client_module, "_PING", 0.1)
+    with far_server(lambda far: there_only(far, says), welcome=usual_welcome()) as fds:
+        client = client_to(*fds)
+
+        def create() -> None:
+            operation = client.begin("create", **{**arguments("create"), "timeout": timeout})
+            if timeout is None:
+                operation.cancel()
+            operation.result(SECONDS)
+
+        with pytest.raises(ConnectFailed, match=words):
+            create()
+        assert client._calls.lost is None  # other operations may go on
         client.close()
 
 

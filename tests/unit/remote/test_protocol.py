@@ -26,6 +26,7 @@ from pyxen import (
     Loss,
     LossyConversion,
     OperationFailed,
+    OperationTimeout,
     ParseError,
     QmpError,
     UnsupportedFeature,
@@ -61,7 +62,7 @@ from pyxen.backends.remote.messages import (
 from pyxen.backends.remote.streams import pair
 from pyxen.backends.remote.values import Malformed, codec_of, decoded, encoded
 from pyxen.backends.remote.verbs import VERBS, verb_of
-from tests.unit.remote.ends import Far, client_to, far_client, far_server, served, until, usual_welcome
+from tests.unit.remote.ends import SECONDS, Far, client_to, far_client, far_server, served, until, usual_welcome
 
 CONFIG: Final = DomainConfig("web1", type="pvh", kernel="/boot/vmlinuz", memory=64)
 
@@ -135,6 +136,36 @@ def test_restoring_asks_here(tmp_path: Any) -> None:
         assert [info.name for info in found.host.list()] == ["Domain-0"]
         assert found.host.restore(path, allow=lambda config: config.name == "web1").name == "web1"
         assert asked[0].memory == 64
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_an_exit_in_allow_comes_out_of_the_call(tmp_path: Any, error: BaseException) -> None:
+    """As on the host itself; and the host goes on."""
+    path = str(tmp_path / "saved")
+
+    def leave(_: DomainConfig) -> bool:
+        raise error
+
+    with served("memory:///exits-in-allow") as found:
+        found.host.create(CONFIG).save(path)
+        with pytest.raises(type(error)):
+            found.host.restore(path, allow=leave)
+        with pytest.raises(type(error)), open(path, "rb") as file:
+            found.host.restore(file, allow=leave)
+        assert [info.name for info in found.host.list()] == ["Domain-0"]
+
+
+def test_who_does_not_say_whether_a_domain_is_allowed(tmp_path: Any) -> None:
+    """The thread of the host, which waits for the answer, goes on at the deadline."""
+    path, over = str(tmp_path / "saved"), threading.Event()
+    with served("memory:///silent") as found:
+        found.host.create(CONFIG).save(path)
+        try:
+            with pytest.raises(OperationTimeout, match="did not say in time"):
+                found.host.restore(path, allow=lambda _: over.wait(SECONDS), timeout=0.2)
+            assert [info.name for info in found.host.list()] == ["Domain-0"]
+        finally:
+            over.set()
 
 
 @pytest.mark.parametrize(

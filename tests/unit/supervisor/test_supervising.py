@@ -16,6 +16,7 @@ import pytest
 
 from pyxen import (
     Brake,
+    Domain,
     DomainConfig,
     DomainCreated,
     DomainDestroyed,
@@ -174,6 +175,7 @@ def test_a_domain_that_cannot_be_destroyed(host: Host, backend: FakeBackend, tol
         outcome = told.next()
     assert outcome.preserved is not None
     assert (outcome.preserved.domid, str(outcome.error)) == (3, "no")
+    assert outcome.config is not None  # it may be gone all the same
 
 
 def test_events_that_are_lost(host: Host, backend: FakeBackend, told: Told) -> None:
@@ -257,6 +259,100 @@ def test_what_fails_for_a_reason_that_passes(
         begun(backend, "destroy", 4)[-1].set_result(None)
         outcome = told.next()
     assert (outcome.domid, outcome.error) == (3, None)
+
+
+def destroyed_in_doubt(backend: FakeBackend, domid: int, *, event_first: bool = True) -> None:
+    """Let the destroy that has begun take effect, and fail all the same."""
+    index = next(index for index, info in enumerate(backend.infos) if info.domid == domid)
+    gone = DomainDestroyed(**about(backend.infos.pop(index)))
+    operation = begun(backend, "destroy")[-1]
+    if event_first:
+        backend.tell(gone)
+    operation.set_exception(ConnectFailed("no xenstored"))
+    if not event_first:
+        backend.tell(gone)
+
+
+@pytest.mark.parametrize("event_first", [True, False])
+def test_a_destroy_that_took_effect_and_failed(
+    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch, event_first: bool
+) -> None:
+    """The only copy of the configuration is the supervisor's: the domain is created anew with it."""
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    backend.at_once = {"config", "userdata"}
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        begun(backend, "destroy")
+        destroyed_in_doubt(backend, 3, event_first=event_first)
+        begun(backend, "create")[0].set_result(DomainRef(7, uuid.UUID(int=3)))
+        outcome = told.next()
+    assert outcome.restarted is not None
+    assert (outcome.domid, outcome.restarted.domid, outcome.error) == (3, 7, None)
+    assert told.empty()
+
+
+def test_a_destroy_that_took_effect_and_failed_with_nothing_to_restart(
+    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    backend.at_once = {"config", "userdata"}
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.POWEROFF))
+        begun(backend, "destroy")
+        destroyed_in_doubt(backend, 3)
+        outcome = told.next()
+    assert (outcome.domid, outcome.restarted, outcome.config, outcome.error) == (3, None, None, None)
+
+
+def test_it_is_stopped_before_it_knows_whether_a_domain_is_gone(
+    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 30.0)
+    backend.at_once = {"config", "userdata"}
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        begun(backend, "destroy")
+        destroyed_in_doubt(backend, 3)
+        wait_until(lambda: "tried again in 30 s: no xenstored" in caplog.text)
+    outcome = told.next()
+    assert (outcome.domid, str(outcome.error), outcome.config is not None) == (3, "no xenstored", True)
+    assert told.empty()
+
+
+def test_a_domain_of_which_xen_keeps_something(
+    host: Host, backend: FakeBackend, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    backend.at_once = {"config", "userdata"}
+    with supervise(host, told):
+        backend.tell(end(backend, 3, ShutdownReason.REBOOT))
+        index = next(index for index, info in enumerate(backend.infos) if info.domid == 3)
+        destroy = begun(backend, "destroy")[0]
+        backend.infos[index] = replace(backend.infos[index], state=DomainState.DYING)
+        destroy.set_exception(ConnectFailed("no xenstored"))
+        begun(backend, "create")[0].set_result(DomainRef(7, uuid.UUID(int=3)))
+        assert told.next().restarted is not None
+
+
+def test_a_domain_that_was_set_aside_by_a_call_that_failed(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "_LEAST_APART", 0.01)
+    preserve = Domain.preserve
+
+    def failing(domain: Domain, suffix: str) -> Domain:
+        preserve(domain, suffix)
+        raise ConnectFailed("no xenstored")
+
+    monkeypatch.setattr(Domain, "preserve", failing)
+    with FakeHost() as fake:
+        config = DomainConfig("web1", type="pvh", kernel="/k", memory=16, on_crash="restart_rename")
+        domain = fake.create(config)
+        with supervise(fake, told):
+            fake.guest(domain).crash()
+            outcome = told.next()
+        assert outcome.restarted is not None
+        assert outcome.preserved is not None
+        assert outcome.preserved.domid == domain.domid
+        assert fake.domains["web1"] == outcome.restarted
 
 
 def test_a_xenstored_that_restarts(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
+from pyxen._common.shield import logger
 from pyxen.errors import LibraryMissing
 
 __all__ = ["Connection", "NodeDevice", "Stream", "VirDomain", "VirError", "api", "number", "open_connection", "silence"]
@@ -35,7 +36,7 @@ VirError: type[Exception] = api.libvirtError
 """The exception class of libvirt-python."""
 
 logging.getLogger("pyxen").addHandler(logging.NullHandler())  # a library must not print
-_LOG: Final = logging.getLogger("pyxen.libvirt")
+_LOG: Final = logger("pyxen.libvirt")
 
 
 def number(name: str) -> int:

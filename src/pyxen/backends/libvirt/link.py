@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen.backends.libvirt.binding import Connection, VirError
 from pyxen.backends.libvirt.connection import Connected, connect, is_in_this_process
@@ -18,7 +18,7 @@ from pyxen.errors import ConnectFailed, Error, HostClosed, OperationFailed
 __all__ = ["Link"]
 
 _NO_THREAD: Final = "cannot start a thread"
-_LOG: Final = logging.getLogger("pyxen.libvirt")
+_LOG: Final = logger("pyxen.libvirt")
 
 _FIRST_DELAY: Final = 0.1  # seconds between the first attempts to reconnect
 _LONGEST_DELAY: Final = 5.0  # seconds between later attempts to reconnect

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, Generic, TypeVar
 
+from pyxen._common.shield import logger
 from pyxen._common.shortage import shortage
 from pyxen._common.stopped import what_stays
 from pyxen.backends.libvirt.binding import Connection
@@ -22,7 +22,7 @@ __all__ = ["ThreadedOperation", "ThreadedOperations"]
 
 T = TypeVar("T")
 
-_LOG: Final = logging.getLogger("pyxen.libvirt")
+_LOG: Final = logger("pyxen.libvirt")
 
 _MOST_THREADS: Final = 24
 _IDLE: Final = 10.0  # seconds after which an idle thread ends

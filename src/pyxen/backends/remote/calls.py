@@ -107,10 +107,11 @@ class Calls:
         with self._lock:
             return [number for number, pending in self._pending.items() if pending.operation is operation]
 
-    def operations(self) -> list[Operation[Any]]:
-        """Return the operations that go on."""
+    def over_since(self) -> dict[int, float]:
+        """Return the calls whose operations should end, by number, with since when: a time that may be yet to come."""
         with self._lock:
-            return [pending.operation for pending in self._pending.values() if pending.operation is not None]
+            going = list(self._pending.items())
+        return {number: since for number, each in going if (since := each.over_since()) is not None}
 
     def end(self, why: str, *, closed: bool) -> None:
         """End all calls, because the link has ended; on the link's thread.
@@ -124,7 +125,7 @@ class Calls:
             pending, self._pending = self._pending, {}
             answers, self._answers = self._answers, {}
         for number, found in pending.items():
-            error: Exception = ConnectFailed(f"{found.verb.name}: {why}{what_may_be(found)}")
+            error = ConnectFailed(f"{found.verb.name}: {why}{what_may_be(found)}")
             if number in answers:
                 answers[number].put(error)
             if found.operation is not None:
@@ -201,12 +202,13 @@ class Calls:
         if pending.done:
             return  # the first one counts
         pending.done = True
+        pending.ends()
         self._show(operation, message)
         operation.log.extend(message.log)
         try:
             value = decoded(message.result, pending.verb.result)
         except Malformed as error:
-            self._end(message.id, ConnectFailed(f"{pending.verb.name}: its result cannot be read: {error}"))
+            self.fail(message.id, ConnectFailed(f"{pending.verb.name}: its result cannot be read: {error}"))
             return
         if message.undoable:
             pending.made = value
@@ -231,17 +233,25 @@ class Calls:
     def _failed(self, pending: Pending, message: Failed) -> None:
         if pending.operation is not None:
             self._show(pending.operation, message)
-        self._end(message.id, error_of(message.failure), stopped=message.stopped)
+        error = pending.refusal or error_of(message.failure)
+        self.fail(message.id, error, stopped=message.stopped)
 
-    def _end(self, number: int, error: Exception, *, stopped: str | None = None) -> None:
-        """End a call with an error: where it was begun if it has not begun, else in its operation."""
+    def fail(self, number: int, error: BaseException, *, stopped: str | None = None) -> None:
+        """End a call with an error, where it was begun and in its operation; any thread may call this.
+
+        Args:
+            number: Its number. One that has ended stays as it is.
+            error: The error.
+            stopped: Why the server has stopped it, if it has.
+        """
         pending = self._pending.get(number)
-        told = self._give(number, error)
+        if pending is None:
+            return
+        self._give(number, error)
         self._drop(number)
-        if pending is None or pending.operation is None or told:
+        if pending.operation is None:
             return
         operation, stream = pending.operation, pending.stream
-        error = pending.refusal or error
         log = getattr(error, "log", ())
         operation.log.extend(line for line in log if line not in operation.log)
 
@@ -285,7 +295,7 @@ class Calls:
         def reply() -> None:
             try:
                 allowed = allow(config) is not False
-            except Exception as error:  # noqa: BLE001 (it is a refusal, and is raised by the call)
+            except BaseException as error:  # noqa: BLE001 (it is a refusal, and is raised by the call: even an exit)
                 pending.refusal = error
                 self._link.send(Reply(message.id, allowed=False, failure=failure_of(error)))
             else:

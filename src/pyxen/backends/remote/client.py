@@ -40,7 +40,7 @@ from pyxen.backends.remote.messages import (
     Snap,
     Welcome,
 )
-from pyxen.backends.remote.pending import Pending, Subscription, operation_of
+from pyxen.backends.remote.pending import Pending, Subscription, operation_of, what_may_be
 from pyxen.backends.remote.streams import Stream, Streams
 from pyxen.backends.remote.values import Malformed, codec_of
 from pyxen.backends.remote.verbs import Verb, verb_of
@@ -56,6 +56,7 @@ _TO_OPEN: Final = 120.0  # seconds for the host to be opened
 _TO_CLOSE: Final = 120.0  # seconds for what is stopped to be undone
 _PING: Final = 2.0  # seconds of silence before the other end is asked whether it is there
 _LATE: Final = 10.0  # seconds of silence after which a call whose deadline has passed has no hope
+_TO_END: Final = 300.0  # seconds from a deadline or a stop until an operation ends; the server undoes for as long
 _LOST: Final = 30.0  # seconds of silence after which the link is lost
 _TICK: Final = 1.0  # seconds
 _WORDS: Final = 0.5  # seconds for the rest of what is no greeting
@@ -189,12 +190,9 @@ class Client:
         try:
             self._answer(verb, answers)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                self._stop(number, "cancelled")  # e.g. Ctrl-C: what began there is undone
-            else:
-                self._calls.forget(number)
-                if not operation.done():
-                    operation.set_exception(error)
+            self._stop(number, "cancelled")  # if it goes on, e.g. after Ctrl-C: what began there is undone
+            if isinstance(error, Exception):
+                self._calls.fail(number, error)
             raise
         finally:
             self._calls.answered(number)
@@ -343,12 +341,16 @@ class Client:
             found = answers.get(timeout=_TO_ANSWER)
         except queue.Empty:
             raise ConnectFailed(f"{verb.name}: {self._where} has not answered within {_TO_ANSWER:.0f} s") from None
-        if isinstance(found, Exception):
+        if isinstance(found, BaseException):
             raise found
         return found
 
     def _stop(self, number: int, reason: str | None) -> None:
-        if os.getpid() == self._pid:
+        if os.getpid() != self._pid:
+            return
+        pending = self._calls.get(number)
+        if pending is not None:  # else it has ended
+            pending.ends()
             self._link.send(Cancel(number, reason or "cancelled"))
 
     # On the link's thread
@@ -393,8 +395,19 @@ class Client:
             if silence > _PING and now - asked > _PING:
                 asked = now
                 self._link.send(Ping())
-            late = [
-                each for each in self._calls.operations() if each.deadline is not None and now > each.deadline + _PING
-            ]
-            if silence > _LOST or (late and silence > _LATE):
+            late = {number: now - since for number, since in self._calls.over_since().items()}
+            if silence > _LOST or (silence > _LATE and any(seconds > _PING for seconds in late.values())):
                 self._link.end(f"no sign of life for {silence:.0f} s")
+            for number, seconds in late.items():
+                if seconds > _TO_END:
+                    self._give_up(number)
+
+    def _give_up(self, number: int) -> None:
+        """End an operation here which the server has not ended, though it answers."""
+        pending = self._calls.get(number)
+        if pending is None:
+            return
+        why = f"{self._where} answers, but has not ended this {_TO_END:.0f} s after its deadline or its stop"
+        what = "; what became of it there is not known: look it up" if pending.made is None else what_may_be(pending)
+        self._stop(number, "timeout")
+        self._calls.fail(number, ConnectFailed(f"{pending.verb.name}: {why}{what}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,10 +34,25 @@ class Pending:
     stream: Stream | None = None
     subscription: Subscription | None = None
     allow: Callable[[DomainConfig], object] | None = None
-    refusal: Exception | None = None
+    refusal: BaseException | None = None
+    """What `allow` has raised."""
     made: Any = None
     done: bool = False
     """Whether the server has said that it has ended well."""
+    ending: float | None = None
+    """Since when it should end, by `time.monotonic`: it was stopped, or the server has said that it has ended well."""
+
+    def ends(self) -> None:
+        """Note that it should end from now on."""
+        if self.ending is None:
+            self.ending = time.monotonic()
+
+    def over_since(self) -> float | None:
+        """Return since when its operation should end, by `time.monotonic`; None if it may go on, or has ended."""
+        if self.operation is None or self.operation.done():
+            return None
+        times = [each for each in (self.operation.deadline, self.ending) if each is not None]
+        return min(times, default=None)
 
 
 class Subscription:
@@ -96,7 +112,7 @@ def operation_of(verb: Verb, arguments: Mapping[str, Any]) -> Operation[Any]:
     return operation
 
 
-def fail(operation: Operation[Any], error: Exception) -> None:
+def fail(operation: Operation[Any], error: BaseException) -> None:
     """End an operation with an error, unless it has ended."""
     if not operation.done():
         operation.set_exception(error)

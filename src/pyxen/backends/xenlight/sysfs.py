@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from typing import Final
 
+from pyxen._common.shield import logger
 from pyxen._common.shortage import is_shortage, shortage
 from pyxen._common.usb_lookup import find_usb_or_none
 from pyxen.config import PciAddress, UsbDev
@@ -26,7 +26,7 @@ __all__ = [
     "usb_devices",
 ]
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logger(__name__)
 
 PCI_DEVICES: Final = "/sys/bus/pci/devices"
 PCIBACK_DRIVER: Final = "/sys/bus/pci/drivers/pciback"
